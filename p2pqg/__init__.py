@@ -1,0 +1,1 @@
+"""p2pqg: peer-to-peer learning on simulated networks."""

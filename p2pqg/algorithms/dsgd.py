@@ -1,0 +1,35 @@
+"""DSGD, decentralized SGD, adapt then combine: Lian et al., NeurIPS 2017; (DSGD) in arXiv:2102.04761.
+
+On the complete graph this is parallel mini-batch SGD; with W = I, every client alone.
+    x    [clients, params]  model          lr    step size of this round
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from torch import Tensor
+
+from p2pqg.algorithms._effects import Grad, Round, algorithm, gossip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params:
+    lr: float
+
+
+class State(NamedTuple):
+    x: Tensor
+
+
+def start(x0: Tensor) -> State:
+    return State(x=x0)
+
+
+@algorithm("dsgd", params=Params, start=start, source="Lian et al., NeurIPS 2017")
+def dsgd(s: State, grad: Grad, p: Params) -> Round[State]:
+    """Decentralized SGD: a local step, then gossip."""
+    half = s.x - p.lr * grad(s.x)
+    x = yield gossip(half)
+    return State(x=x)

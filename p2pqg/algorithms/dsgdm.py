@@ -1,0 +1,57 @@
+"""DSGDm(-N), decentralized SGD with local momentum: Lian et al. 2017; Algorithm 1 in arXiv:2102.04761.
+
+Every client keeps a momentum of its own, which never travels. With beta = 0 this is DSGD; on the
+complete graph from a common start it is SGDm(-N) on the mean gradient.
+    x    [clients, params]  model          lr    step size of this round
+    m    [clients, params]  momentum       beta  memory of m, no dampening
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from p2pqg.algorithms._effects import Grad, Round, algorithm, gossip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params:
+    lr: float
+    beta: float = 0.9
+    """Memory of the momentum, in [0, 1). 0: DSGD."""
+
+    def problems(self) -> Iterator[str]:
+        if not 0 <= self.beta < 1:
+            yield f"algorithm.beta must be in [0, 1), got {self.beta}"
+
+
+class State(NamedTuple):
+    x: Tensor
+    m: Tensor
+
+
+def start(x0: Tensor) -> State:
+    return State(x=x0, m=torch.zeros_like(x0))
+
+
+@algorithm("dsgdm", params=Params, start=start, source="Lin et al., ICML 2021, Algorithm 1")
+def dsgdm(s: State, grad: Grad, p: Params) -> Round[State]:
+    """Decentralized SGD with local heavy-ball momentum."""
+    m = p.beta * s.m + grad(s.x)
+    half = s.x - p.lr * m
+    x = yield gossip(half)
+    return State(x=x, m=m)
+
+
+@algorithm("dsgdm-n", params=Params, start=start, source="Lin et al., ICML 2021, and its code")
+def dsgdm_n(s: State, grad: Grad, p: Params) -> Round[State]:
+    """Decentralized SGD with local Nesterov momentum."""
+    g = grad(s.x)
+    m = p.beta * s.m + g
+    half = s.x - p.lr * (g + p.beta * m)
+    x = yield gossip(half)
+    return State(x=x, m=m)

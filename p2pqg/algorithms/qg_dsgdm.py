@@ -1,0 +1,81 @@
+"""QG-DSGDm(-N), quasi-global momentum: Lin, Karimireddy, Stich, Jaggi, ICML 2021, arXiv:2102.04761.
+
+Momentum follows where the mixed model really went, not where one client wanted to go. Algorithm 1
+and Eq. (3) of the paper; the Nesterov form is the authors' code's. With beta = 0 this is DSGD; with
+one client it is quasi-hyperbolic momentum with beta_hat = mu + (1 - mu) beta.
+    x    [clients, params]  model          lr    step size (eta in the paper) of this round
+    m    [clients, params]  momentum       beta  weight of m in the step;  mu  memory of m
+    acc  [clients, params]  sum of the last steps the network took, refreshed every tau rounds
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from p2pqg.algorithms._effects import Grad, Round, algorithm, gossip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params:
+    lr: float
+    beta: float = 0.9
+    """Weight of the momentum in the step, in [0, 1). 0: DSGD."""
+    mu: float = 0.9
+    """Memory of the momentum, in [0, 1). 0: the last step the network took."""
+    tau: int = 1
+    """The momentum is refreshed after every tau-th round (Appendix D.8), >= 1."""
+
+    def problems(self) -> Iterator[str]:
+        if not 0 <= self.beta < 1:
+            yield f"algorithm.beta must be in [0, 1), got {self.beta}"
+        if not 0 <= self.mu < 1:
+            yield f"algorithm.mu must be in [0, 1), got {self.mu}"
+        if self.tau < 1:
+            yield f"algorithm.tau must be >= 1, got {self.tau}"
+
+
+class State(NamedTuple):
+    x: Tensor
+    m: Tensor
+    acc: Tensor
+    t: int
+
+
+def start(x0: Tensor) -> State:
+    return State(x=x0, m=torch.zeros_like(x0), acc=torch.zeros_like(x0), t=0)
+
+
+def _learn(s: State, x: Tensor, p: Params) -> State:
+    """Lines 8 and 9 of Algorithm 1: the momentum follows the step that the network took."""
+    d = (s.x - x) / p.lr
+    t = s.t + 1
+    if p.tau == 1:
+        return State(x=x, m=p.mu * s.m + (1 - p.mu) * d, acc=s.acc, t=t)
+    acc = s.acc + d
+    if t % p.tau:
+        return State(x=x, m=s.m, acc=acc, t=t)
+    return State(x=x, m=p.mu * s.m + (1 - p.mu) / p.tau * acc, acc=torch.zeros_like(acc), t=t)
+
+
+@algorithm("qg-dsgdm", params=Params, start=start, source="Lin et al., ICML 2021, Algorithm 1")
+def qg_dsgdm(s: State, grad: Grad, p: Params) -> Round[State]:
+    """Quasi-global momentum: local momentum is replaced by the direction of the mixed model."""
+    g = grad(s.x)
+    half = s.x - p.lr * (g + p.beta * s.m)
+    x = yield gossip(half)
+    return _learn(s, x, p)
+
+
+@algorithm("qg-dsgdm-n", params=Params, start=start, source="Lin et al., ICML 2021, and its code")
+def qg_dsgdm_n(s: State, grad: Grad, p: Params) -> Round[State]:
+    """Quasi-global momentum with a Nesterov step."""
+    g = grad(s.x)
+    b = g + p.beta * s.m
+    half = s.x - p.lr * (g + p.beta * b)
+    x = yield gossip(half)
+    return _learn(s, x, p)

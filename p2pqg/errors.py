@@ -1,0 +1,75 @@
+"""Every exception a user can meet, as one tree, and the "did you mean" helper.
+
+P2pqgError
+├── ConfigError      a recipe, flag or keyword is wrong              exit code 2
+│   ├── TopologyError    a graph or a mixing matrix is wrong         exit code 2
+│   └── DataError        a data set is missing, broken or too small  exit code 2
+└── RunError         a run that had started cannot go on             exit code 1
+    ├── DivergedError    a client's loss is not finite               exit code 1
+    ├── ClusterError     an actor or the Ray cluster is gone         exit code 1
+    └── StoppedError     the user stopped it (Ctrl-C, SIGTERM)     exit code 1
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class P2pqgError(Exception):
+    """Base of all our errors; its text is one clear line (or one line per problem)."""
+
+    exit_code = 1
+
+
+class ConfigError(P2pqgError):
+    """The input is wrong; nothing was started. Each problem says key, value, rule and repair."""
+
+    exit_code = 2
+
+    @classmethod
+    def of(cls, problems: list[str], where: str = "") -> ConfigError:
+        """One error for several problems: a single one stays on one line."""
+        place = f"{where}: " if where else ""
+        if len(problems) == 1:
+            return cls(f"{place}{problems[0]}")
+        return cls("\n  ".join([f"{place}{len(problems)} problems", *problems]))
+
+
+class TopologyError(ConfigError):
+    """A graph or mixing matrix that cannot be used."""
+
+
+class DataError(ConfigError):
+    """A data set that is missing, broken or too small."""
+
+
+class RunError(P2pqgError):
+    """A run that had started cannot go on; what it recorded so far is on disk."""
+
+
+class DivergedError(RunError):
+    """A client's loss is not finite."""
+
+
+class ClusterError(RunError):
+    """An actor or the Ray cluster is gone."""
+
+
+class StoppedError(RunError):
+    """The user stopped the run."""
+
+
+def did_you_mean(name: str, known: Iterable[str], *, show_known: bool = True) -> str:
+    """The tail of an "unknown name" message: the nearest known names, or all of them.
+
+    >>> did_you_mean("rign", ["ring", "star"])
+    '; did you mean ring?'
+    >>> did_you_mean("zzz", ["ring", "star"])
+    '; known: ring, star'
+    """
+    known = sorted(known)
+    close = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.6)
+    if close:
+        return f"; did you mean {' or '.join(close)}?"
+    return f"; known: {', '.join(known)}" if show_known and known else ""
