@@ -1,4 +1,4 @@
-"""DSGD, decentralized SGD, adapt then combine: Lian et al., NeurIPS 2017; (DSGD) in arXiv:2102.04761.
+"""DSGD, decentralized SGD in its adapt-then-combine form: Lian et al., NeurIPS 2017.
 
 On the complete graph this is parallel mini-batch SGD; with W = I, every client alone.
     x    [clients, params]  model          lr    step size of this round

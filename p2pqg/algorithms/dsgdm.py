@@ -1,4 +1,4 @@
-"""DSGDm(-N), decentralized SGD with local momentum: Lian et al. 2017; Algorithm 1 in arXiv:2102.04761.
+"""DSGDm(-N), DSGD with local momentum: Algorithm 1 of Lin et al., ICML 2021, arXiv:2102.04761.
 
 Every client keeps a momentum of its own, which never travels. With beta = 0 this is DSGD; on the
 complete graph from a common start it is SGDm(-N) on the mean gradient.
