@@ -1,0 +1,167 @@
+"""The Ray engine: a thin actor around every host; rows travel through the object store.
+
+The driver sends calls and object references only, never waits for a round, and never sees a row:
+it knows from its own block of no clients (`itinerary`) what the hosts will hand out, and names
+those objects as arguments of the next call. A Ray actor runs its calls in the order they came.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import ray
+import torch
+
+from p2pqg.engine.block import itinerary
+from p2pqg.engine.host import Host, HostSpec, Report, Stop, mean_of
+from p2pqg.errors import ClusterError
+
+Wire = tuple[np.ndarray, ...]
+
+
+class HostActor:
+    """One host in a process of its own."""
+
+    def __init__(self, spec: HostSpec, test: tuple[Any, Any]) -> None:
+        # Objects in the store are read-only and stay so: we only ever copy from them.
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        self.host: Host = spec.build(test)
+        self.device = self.host.learner.device
+        self.running = None
+        self.failure: Exception | None = None
+
+    def advance(self, stops: list[Stop]) -> Report:
+        return self.host.advance(stops)
+
+    def step(self, until: int, *arrived: Wire) -> Any:
+        """Go on to the next request of the network; returns the parcels for others."""
+        try:
+            if self.running is None:
+                self.running = self.host.block.rounds(until)
+                parcels, _ = next(self.running)
+            else:
+                parcels, _ = self.running.send([self._unpack(wire) for wire in arrived])
+        except StopIteration:
+            self.running = None
+            return None
+        except Exception as error:
+            self.failure = error  # this call may have no return value to carry it
+            raise
+        packed = [self._pack(parcel) for parcel in parcels]
+        return packed[0] if len(packed) == 1 else (packed or None)
+
+    def sums(self) -> Wire:
+        return self._pack(self.host.sums())
+
+    def mean(self, *sums: Wire) -> Wire:
+        n = self.host.block.routing.num_clients
+        return self._pack(mean_of([self._unpack(wire) for wire in sums], n))
+
+    def measure(self, mean: Wire, evaluate: bool) -> None:
+        self.host.measure(self._unpack(mean), evaluate)
+
+    def collect(self) -> Report:
+        if self.failure:
+            raise self.failure
+        return self.host.collect()
+
+    def parameters(self) -> np.ndarray:
+        return self.host.parameters()
+
+    def _pack(self, tensors: tuple[torch.Tensor, ...]) -> Wire:
+        return tuple(t.cpu().numpy() for t in tensors)
+
+    def _unpack(self, wire: Wire) -> tuple[torch.Tensor, ...]:
+        return tuple(torch.from_numpy(a).to(self.device) for a in wire)
+
+
+class RayEngine:
+    """One actor per host. The cluster is there already (`cluster.py`)."""
+
+    max_in_flight = 2
+
+    def __init__(
+        self,
+        specs: list[HostSpec],
+        test: tuple[np.ndarray, np.ndarray],
+        cpus_per_actor: float,
+        gpus_per_actor: float,
+    ) -> None:
+        self.specs = specs
+        self.rule, self.routing = specs[0].rule, specs[0].routing
+        actor = ray.remote(HostActor).options(num_cpus=cpus_per_actor, num_gpus=gpus_per_actor)
+        shared = ray.put(test)
+        self.actors = [actor.remote(spec, shared) for spec in specs]
+        self.round = 0
+        if len(specs) > 1:
+            width = specs[0].task.stacked(torch.device("cpu")).num_params
+            self.scout = self.rule.start(torch.empty(0, width))
+
+    def submit(self, stops: list[Stop]) -> list[ray.ObjectRef]:
+        """Send all calls that lead through the stops; returns at once."""
+        if len(self.actors) == 1:
+            return [self.actors[0].advance.remote(stops)]
+        for stop in stops:
+            self._send_rounds(stop.round)
+            if stop.measure:
+                mean = self.actors[0].mean.remote(*[a.sums.remote() for a in self.actors])
+                for actor in self.actors:
+                    actor.measure.options(num_returns=0).remote(mean, stop.evaluate)
+        return [actor.collect.remote() for actor in self.actors]
+
+    def _send_rounds(self, until: int) -> None:
+        trip = itinerary(self.rule, self.scout, self.round, until)
+        legs = []
+        try:
+            while True:
+                round, effect = next(trip)
+                leg = self.routing.leg(effect, round)
+                if not leg.silent:
+                    legs.append(leg)
+        except StopIteration as end:
+            self.scout = end.value
+        arriving: list[list] = [[] for _ in self.actors]
+        for onward in [*legs, None]:
+            returned = [
+                actor.step.options(num_returns=onward.num_parcels[b] if onward else 0).remote(
+                    until, *arriving[b]
+                )
+                for b, actor in enumerate(self.actors)
+            ]
+            if onward:
+                shelves = [r if isinstance(r, list) else [r] for r in returned]
+                arriving = [[shelves[a][p] for a, p in wanted] for wanted in onward.addresses]
+        self.round = until
+
+    def fetch(self, ticket: list[ray.ObjectRef]) -> list[Report]:
+        """Wait for the reports of what was submitted, one per host."""
+        try:
+            return ray.get(ticket)
+        except ray.exceptions.RayTaskError as error:
+            raise error.as_instanceof_cause() from None
+        except ray.exceptions.RayError as error:
+            raise ClusterError(self._obituary(error)) from None
+
+    def _obituary(self, error: Exception) -> str:
+        """Which actor died, as far as Ray can tell."""
+        bounds = self.routing.bounds
+        for index, actor in enumerate(self.actors):
+            try:
+                ray.get(actor.__ray_ready__.remote(), timeout=2)
+            except ray.exceptions.RayError as gone:
+                first, last = bounds[index], bounds[index + 1] - 1
+                reason = str(gone).strip().splitlines()[-1].strip() if str(gone) else "no reason"
+                return f"actor {index} (clients {first} to {last}) died: {reason}"
+        return f"Ray failed: {str(error).strip().splitlines()[0]}"
+
+    def parameters(self) -> np.ndarray:
+        """[clients, params]."""
+        return np.concatenate(ray.get([actor.parameters.remote() for actor in self.actors]))
+
+    def close(self) -> None:
+        """End the actors."""
+        for actor in self.actors:
+            ray.kill(actor)
+        self.actors = []

@@ -1,0 +1,219 @@
+"""A block: k >= 1 clients, their rows of the algorithm's state, and their rounds.
+
+Runs the algorithm's generator and answers what it asks of the network: from its own rows where it
+hosts all that is needed, otherwise by handing parcels to the engine and waiting for others'.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Generator, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from p2pqg.algorithms._effects import AllReduce, Effect, Exchange, Gossip
+from p2pqg.engine.routes import EdgeRoutes, Leg, Mixer, Parcel, Routing, everyone
+from p2pqg.registry import Entry
+from p2pqg.seeding import rng
+
+Gradient = Callable[[Tensor, int], Tensor]
+"""gradient(x [clients, params], step) -> [clients, params], weight decay included."""
+
+
+class Rule:
+    """An algorithm with its parameters: what every block and the driver's scout run alike."""
+
+    def __init__(self, algorithm: Entry, params: Any, lr: Callable[[int], float], seed: int):
+        self.algorithm = algorithm
+        self.params = params
+        self.lr = lr
+        self.seed = seed
+
+    def start(self, x0: Tensor) -> Any:
+        return self.algorithm.traits["start"](x0)
+
+    def model(self, state: Any) -> Tensor:
+        """[clients, params]: the models, of which push-sum, say, keeps only a scaled form."""
+        return self.algorithm.traits.get("model", _x)(state)
+
+    def play(self, state: Any, grad: Callable, round: int, clients: range) -> Generator:
+        """The generator of one round, with this round's step size filled in."""
+        lr = self.lr(round)
+        if lr != self.params.lr:
+            self.params = dataclasses.replace(self.params, lr=lr)
+        if not self.algorithm.traits.get("draws"):
+            return self.algorithm.build(state, grad, self.params)
+
+        def draw(purpose: str, size: int) -> Tensor:
+            rows = [rng(self.seed, purpose, client, round).random(size) for client in clients]
+            return torch.from_numpy(np.stack(rows) if rows else np.empty((0, size)))
+
+        return self.algorithm.build(state, grad, self.params, draw)
+
+
+def _x(state: Any) -> Tensor:
+    return state.x
+
+
+def itinerary(rule: Rule, state: Any, first: int, until: int) -> Iterator[tuple[int, Effect]]:
+    """What rounds first .. until - 1 will ask of the network, in order: (round, request).
+
+    Runs the rule on a block of no clients: the same code on empty rows asks the same, for free.
+    `state` has zero rows; the state after the last round is the generator's return value.
+    """
+    for round in range(first, until):
+        call = rule.play(state, torch.zeros_like, round, range(0))
+        try:
+            effect = next(call)
+            while True:
+                yield round, effect
+                effect = call.send(_bare(effect.tensors))
+        except StopIteration as end:
+            state = end.value
+    return state
+
+
+class Block:
+    """k clients and all that they carry from round to round.
+
+    Attributes:
+        clients: the hosted clients, consecutive.
+        state: the algorithm's state, tensors [k, ...].
+        round: the next round; step: gradients drawn so far, the cursor of the data.
+        bytes_sent: by the hosted clients to others, since the start.
+    """
+
+    def __init__(
+        self, rule: Rule, routing: Routing, index: int, x0: Tensor, gradient: Gradient
+    ) -> None:
+        self.rule = rule
+        self.routing = routing
+        self.index = index
+        self.clients = range(routing.bounds[index], routing.bounds[index + 1])
+        self.gradient = gradient
+        self.state = rule.start(x0)
+        self.round = 0
+        self.step = 0
+        self.bytes_sent = 0.0
+        self._mixers: dict[int, tuple[Any, Mixer]] = {}
+
+    @property
+    def x(self) -> Tensor:
+        """[k, params]: the clients' models."""
+        return self.rule.model(self.state)
+
+    def rounds(self, until: int) -> Generator[tuple[list[Parcel], Leg], list[Parcel], None]:
+        """Run up to round `until`; yields what other blocks need, takes what this one needs."""
+        while self.round < until:
+            call = self.rule.play(self.state, self._grad, self.round, self.clients)
+            reply = None
+            try:
+                while True:
+                    effect = call.send(reply)
+                    reply = _bare((yield from self._answer(effect)))
+            except StopIteration as end:
+                self.state = end.value
+            self.round += 1
+
+    def _grad(self, x: Tensor) -> Tensor:
+        g = self.gradient(x, self.step)
+        self.step += 1
+        return g
+
+    def _answer(self, effect: Effect) -> Generator[Any, Any, tuple[Tensor, ...]]:
+        match effect:
+            case Gossip():
+                return (yield from self._gossip(effect))
+            case Exchange():
+                return (yield from self._exchange(effect))
+            case AllReduce():
+                return (yield from self._allreduce(effect))
+        raise TypeError(f"round {self.round} yielded {effect!r}, not gossip, exchange or allreduce")
+
+    def _gossip(self, effect: Gossip):
+        routes = self.routing.rows(self.round)
+        mixer = self._mixer(routes, effect.tensors[0])
+        if effect.message_bytes is None:
+            self.bytes_sent += _row_bytes(effect.tensors) * int(mixer.out_degrees.sum())
+        else:
+            self.bytes_sent += float(effect.message_bytes.cpu().numpy() @ mixer.out_degrees)
+        if routes.leg.silent:
+            return tuple(mixer(t) for t in effect.tensors)
+        parcels = [tuple(t[rows] for t in effect.tensors) for rows in routes.parcels[self.index]]
+        arrived = yield parcels, routes.leg
+        columns = (torch.cat(parts) for parts in zip(effect.tensors, *arrived, strict=True))
+        return tuple(mixer(t) for t in columns)
+
+    def _mixer(self, routes: Any, like: Tensor) -> Mixer:
+        slot = self.round % (self.routing.schedule.period or 1)
+        made_from, mixer = self._mixers.get(slot, (None, None))
+        if made_from is not routes:
+            mixer = Mixer(routes, self.index, like)
+            self._mixers[slot] = routes, mixer
+        return mixer
+
+    def _exchange(self, effect: Exchange):
+        routes: EdgeRoutes = self.routing.edges(self.round)
+        me = self.index
+        degrees = routes.out_degrees[self.clients.start : self.clients.stop]
+        self.bytes_sent += _row_bytes(tuple(t[:, :1] for t in effect.tensors)) * int(degrees.sum())
+        outgoing = {b: edges for (a, b), edges in routes.edges.items() if a == me}
+        parcels = {
+            b: tuple(t[e[:, 0], e[:, 1] if t.shape[1] > 1 else 0] for t in effect.tensors)
+            for b, e in outgoing.items()
+        }
+        at_home = {me: parcels.pop(me)} if me in parcels else {}
+        arrived = [] if routes.leg.silent else (yield list(parcels.values()), routes.leg)
+        addresses = routes.leg.addresses[me]
+        sources = at_home | {a: p for (a, _), p in zip(addresses, arrived, strict=True)}
+        inbox = tuple(t.new_zeros(len(t), routes.num_slots, *t.shape[2:]) for t in effect.tensors)
+        for a, parcel in sources.items():
+            edges = routes.edges[a, me]
+            for box, message in zip(inbox, parcel, strict=True):
+                box[edges[:, 2], edges[:, 3]] = message
+        return inbox
+
+    def _allreduce(self, effect: AllReduce):
+        n, leg = self.routing.num_clients, everyone(self.routing.num_blocks)
+        # A ring all-reduce sends 2 (n - 1) / n of the vector per client.
+        self.bytes_sent += _row_bytes(effect.tensors) * len(self.clients) * 2 * (n - 1) / n
+        sums = tuple(t.sum(0, keepdim=True) for t in effect.tensors)
+        if not leg.silent:
+            arrived = yield [sums], leg
+            in_order = [*arrived[: self.index], sums, *arrived[self.index :]]
+            sums = tuple(
+                torch.cat(parts).sum(0, keepdim=True) for parts in zip(*in_order, strict=True)
+            )
+        return tuple((s / n).expand_as(t) for s, t in zip(sums, effect.tensors, strict=True))
+
+
+def _row_bytes(tensors: tuple[Tensor, ...]) -> int:
+    """Bytes of one client's rows of these tensors, one message."""
+    return sum(t[:1].numel() // max(len(t[:1]), 1) * t.element_size() for t in tensors)
+
+
+def _bare(tensors: tuple[Tensor, ...]) -> Tensor | tuple[Tensor, ...]:
+    """One tensor was sent: one comes back."""
+    return tensors[0] if len(tensors) == 1 else tensors
+
+
+def lockstep(blocks: list[Block], until: int) -> None:
+    """Run all blocks of one process up to round `until`, carrying their parcels."""
+    running = [block.rounds(until) for block in blocks]
+    waiting = [next(rounds, None) for rounds in running]
+    while waiting[0] is not None:  # all wait at the same request, or all are done
+        shelves = [parcels for parcels, _ in waiting]
+        waiting = [
+            _send(rounds, [shelves[a][p] for a, p in leg.addresses[block.index]])
+            for rounds, block, (_, leg) in zip(running, blocks, waiting, strict=True)
+        ]
+
+
+def _send(rounds: Generator, arrived: list[Parcel]):
+    try:
+        return rounds.send(arrived)
+    except StopIteration:
+        return None

@@ -1,0 +1,149 @@
+"""What k clients learn from: their shards, samplers and models; gradients and evaluation.
+
+Knows nothing of networks. The parameters belong to the algorithm (and come in as rows); the
+batch-norm statistics, which never travel, belong here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from p2pqg.data.augment import AugmentDraws, crop_flip, normalise
+from p2pqg.data.batches import Batches
+from p2pqg.models import build_model
+from p2pqg.models.stacked import Stacked
+
+STEPS_AHEAD = 64
+"""Batch indices are drawn this many steps at a time: a cache, nothing depends on it."""
+
+EVALUATION_SAMPLES = 512
+"""Test samples per forward pass of one client."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What all clients do: the model, how batches become inputs, how gradients are regularised."""
+
+    model: str
+    model_params: dict[str, Any]
+    num_classes: int
+    input_shape: tuple[int, ...]
+    mean: tuple[float, ...] | None
+    std: tuple[float, ...] | None
+    augmentation: str | None
+    batch_size: int
+    weight_decay: float
+    precision: str
+    seed: int
+
+    def stacked(self, device: torch.device) -> Stacked:
+        """The common initial model, the same in every process."""
+        model = build_model(
+            self.model, self.num_classes, self.input_shape, seed=self.seed, **self.model_params
+        )
+        return Stacked(model, device=device, precision=self.precision)
+
+
+@dataclass(frozen=True)
+class Shards:
+    """The hosted clients' own samples, one client after the other.
+
+    Attributes:
+        x: [samples, ...]; y: [samples], int64.
+        sizes: [k], samples of each client.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    sizes: np.ndarray
+
+
+class Learner:
+    """k clients' data and models.
+
+    Attributes:
+        buffers: [k, buffers], each client's own batch-norm statistics.
+        losses: the clients' losses [k], one entry for each gradient drawn and not yet collected.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        clients: range,
+        shards: Shards,
+        test: tuple[np.ndarray, np.ndarray],
+        device: torch.device,
+    ) -> None:
+        self.task = task
+        self.device = device
+        self.stacked = task.stacked(device)
+        self.dtype = self.stacked.dtype
+        self.x = self._inputs(shards.x)
+        self.y = torch.from_numpy(shards.y).to(device)
+        self.test_x, self.test_y = self._inputs(test[0]), torch.from_numpy(test[1]).to(device)
+        self.offsets = np.concatenate([[0], np.cumsum(shards.sizes)[:-1]])
+        self.batches = Batches(shards.sizes, clients, task.batch_size, task.seed)
+        self.draws = (
+            AugmentDraws(clients, task.batch_size, task.seed) if task.augmentation else None
+        )
+        self.buffers = self.stacked.initial_buffers().repeat(len(clients), 1)
+        self.losses: list[Tensor] = []
+        self._ahead: tuple[int, Tensor, Any] | None = None
+
+    def _inputs(self, x: np.ndarray) -> Tensor:
+        """Shards move to the device once: images as bytes, features in the run's precision."""
+        tensor = torch.from_numpy(np.ascontiguousarray(x)).to(self.device)
+        return tensor if tensor.dtype == torch.uint8 else tensor.to(self.dtype)
+
+    def initial(self) -> Tensor:
+        """[k, params]: all clients start from the same model."""
+        return self.stacked.initial_row().repeat(len(self.buffers), 1)
+
+    def gradient(self, x: Tensor, step: int) -> Tensor:
+        """Each client's gradient on its batch number `step`, weight decay included."""
+        inputs, targets = self.batch(step)
+        losses, g, self.buffers = self.stacked.gradients(x, self.buffers, inputs, targets)
+        self.losses.append(losses)
+        return g.add_(x, alpha=self.task.weight_decay) if self.task.weight_decay else g
+
+    def batch(self, step: int) -> tuple[Tensor, Tensor]:
+        """Inputs [k, batch, ...] and targets [k, batch] of every client's batch number `step`."""
+        first, index, draws = self._ahead or (0, (), None)
+        if not first <= step < first + len(index):
+            first = step - step % STEPS_AHEAD
+            index = self.batches.indices(first, STEPS_AHEAD)
+            index = (index + torch.from_numpy(self.offsets)[:, None]).to(self.device)
+            if self.draws:
+                offsets, flips = self.draws.draw(first, STEPS_AHEAD)
+                draws = offsets.to(self.device), flips.to(self.device)
+            self._ahead = first, index, draws
+        at = index[step - first]
+        inputs = self.x[at]
+        if draws:
+            inputs = crop_flip(inputs, draws[0][step - first], draws[1][step - first])
+        return self._prepare(inputs), self.y[at]
+
+    def _prepare(self, inputs: Tensor) -> Tensor:
+        if inputs.dtype == torch.uint8:
+            return normalise(inputs, self.task.mean, self.task.std, self.dtype)
+        return inputs
+
+    def evaluate(
+        self, x: Tensor, buffers: Tensor, samples: slice = slice(None)
+    ) -> tuple[Tensor, Tensor]:
+        """Correct answers and summed loss of every row's model on the test samples, both [rows]."""
+        test_x, test_y = self.test_x[samples], self.test_y[samples]
+        correct = torch.zeros(len(x), dtype=torch.float64, device=self.device)
+        loss = torch.zeros_like(correct)
+        for first in range(0, len(test_x), EVALUATION_SAMPLES):
+            part = slice(first, first + EVALUATION_SAMPLES)
+            inputs, targets = self._prepare(test_x[part]), test_y[part]
+            hits, mean_loss = self.stacked.evaluate(x, buffers, inputs, targets)
+            correct += hits
+            loss += mean_loss.double() * len(targets)
+        return correct, loss

@@ -1,0 +1,98 @@
+"""How clients are packed into actors: what `clients_per_actor: auto` chooses, and why."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from p2pqg.engine.routes import even_bounds
+from p2pqg.errors import ConfigError
+
+FLOPS_PER_CORE = 2e10
+"""Float32 operations a second that one core does in small layers; a rough figure is enough."""
+
+SHORT_ROUND = 0.02
+"""Seconds of one core. Below this, carrying rows between actors costs more than a second core
+gives."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the actors may use: cores and GPUs, of this machine or of the whole Ray cluster."""
+
+    num_cpus: int
+    num_gpus: int = 0
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Which clients live together, and what each actor gets.
+
+    Attributes:
+        bounds: actor b hosts clients bounds[b] .. bounds[b + 1] - 1.
+        cpus_per_actor, gpus_per_actor: Ray's (fractional) resources of each.
+        num_threads: of torch in each.
+        reason: one line for the log.
+    """
+
+    bounds: tuple[int, ...]
+    cpus_per_actor: float
+    gpus_per_actor: float
+    num_threads: int
+    reason: str
+
+    @property
+    def num_actors(self) -> int:
+        return len(self.bounds) - 1
+
+
+def place(
+    num_clients: int,
+    clients_per_actor: int | str,
+    machine: Machine,
+    flops_per_client: float,
+    device: str,
+) -> Placement:
+    """Pack clients into actors.
+
+    Args:
+        num_clients: all of them.
+        clients_per_actor: a number, or "auto": what finishes a round soonest.
+        machine: what there is.
+        flops_per_client: operations of one gradient of one client.
+        device: "cpu" or "cuda".
+
+    Raises:
+        ConfigError: clients_per_actor is not in 1 .. num_clients.
+    """
+    slots = machine.num_gpus if device == "cuda" else machine.num_cpus
+    what = "GPU" if device == "cuda" else "core"
+    if clients_per_actor == "auto":
+        seconds = num_clients * flops_per_client / FLOPS_PER_CORE
+        short = device == "cpu" and seconds < SHORT_ROUND
+        num_actors = 1 if short else max(1, min(num_clients, slots))
+        if short:
+            why = f"a round takes about {1e3 * seconds:.1f} ms of one core"
+        elif num_actors == num_clients:
+            why = f"every client has a {what} of its own"
+        else:
+            why = f"one per {what}"
+    else:
+        if not 1 <= clients_per_actor <= num_clients:
+            raise ConfigError(
+                f"clients_per_actor must be auto or in 1 .. {num_clients}, got {clients_per_actor}"
+            )
+        num_actors = math.ceil(num_clients / clients_per_actor)
+        why = "as set"
+    # Ray counts resources in ten-thousandths; rounding down keeps the sum within what there is.
+    share = math.floor(1e4 * min(1.0, slots / num_actors)) / 1e4
+    cpu = math.floor(1e4 * min(1.0, machine.num_cpus / num_actors)) / 1e4
+    actors = "1 actor hosts" if num_actors == 1 else f"{num_actors} actors host"
+    override = "; --clients-per-actor N sets it" if clients_per_actor == "auto" else ""
+    return Placement(
+        bounds=even_bounds(num_clients, num_actors),
+        cpus_per_actor=cpu,
+        gpus_per_actor=share if device == "cuda" else 0.0,
+        num_threads=max(1, machine.num_cpus // num_actors),
+        reason=f"{actors} {num_clients} clients: {why}{override}",
+    )

@@ -1,0 +1,250 @@
+"""Who must send which rows to whom: one mixing matrix cut along the borders of the blocks.
+
+Blocks host consecutive clients. For every request of an algorithm a block hands out `parcels`
+(rows that other blocks need) and names the `addresses` (block, parcel) of what it needs itself;
+an engine carries them, knowing nothing of their content. A block that hosts all clients needs
+no one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import embedding_bag
+
+from p2pqg.algorithms._effects import AllReduce, Effect, Exchange, Gossip
+from p2pqg.topology import Mixing, Schedule
+
+Parcel = tuple[Tensor, ...]
+Address = tuple[int, int]
+"""(block, which of its parcels)"""
+
+
+@dataclass(frozen=True)
+class Leg:
+    """One request's traffic as all blocks see it.
+
+    Attributes:
+        num_parcels: for each block, how many parcels it hands out.
+        addresses: for each block, where its incoming parcels come from, in order.
+    """
+
+    num_parcels: tuple[int, ...]
+    addresses: tuple[tuple[Address, ...], ...]
+
+    @property
+    def silent(self) -> bool:
+        """Nothing crosses a border: nobody waits for anybody."""
+        return not any(self.num_parcels)
+
+
+@dataclass(frozen=True, eq=False)
+class RowRoutes:
+    """Gossip: the rows that cross borders, and each block's own part of W."""
+
+    mixing: Mixing
+    bounds: tuple[int, ...]
+    leg: Leg
+    parcels: tuple[tuple[np.ndarray, ...], ...]
+    """parcels[block]: the sets of its rows, counted from its first client, that it hands out."""
+    senders: tuple[np.ndarray, ...]
+    """senders[block]: clients in the order of its columns: its own, then the incoming ones."""
+
+    @classmethod
+    def cut(cls, mixing: Mixing, bounds: tuple[int, ...]) -> RowRoutes:
+        num_blocks = len(bounds) - 1
+        owner = np.searchsorted(bounds, np.arange(mixing.num_clients), side="right") - 1
+        # Distinct (receiving block, sending block, client) triples that cross a border.
+        wants = np.stack([owner[mixing.receivers], owner[mixing.senders], mixing.senders], axis=1)
+        wants = np.unique(wants[wants[:, 0] != wants[:, 1]], axis=0)
+        cuts = np.flatnonzero(np.any(wants[1:, :2] != wants[:-1, :2], axis=1)) + 1
+        parcels: list[dict[bytes, np.ndarray]] = [{} for _ in range(num_blocks)]
+        addresses: list[list[Address]] = [[] for _ in range(num_blocks)]
+        senders = [[np.arange(bounds[b], bounds[b + 1])] for b in range(num_blocks)]
+        for group in np.split(wants, cuts) if len(wants) else []:
+            here, there, clients = group[0, 0], group[0, 1], group[:, 2]
+            rows = clients - bounds[there]
+            shelf = parcels[there]
+            shelf.setdefault(rows.tobytes(), rows)  # neighbors that want the same rows share them
+            addresses[here].append((int(there), list(shelf).index(rows.tobytes())))
+            senders[here].append(clients)
+        return cls(
+            mixing,
+            bounds,
+            Leg(tuple(map(len, parcels)), tuple(map(tuple, addresses))),
+            tuple(tuple(shelf.values()) for shelf in parcels),
+            tuple(np.concatenate(parts) for parts in senders),
+        )
+
+
+class Mixer:
+    """One block's rows of W, ready to be applied: [own clients, own + incoming clients]."""
+
+    DENSE_BELOW = 64
+    """Up to this many columns one small matrix product is fastest; above, gather and add."""
+
+    def __init__(self, routes: RowRoutes, block: int, like: Tensor) -> None:
+        mixing, first, last = routes.mixing, routes.bounds[block], routes.bounds[block + 1]
+        mine = slice(*np.searchsorted(mixing.receivers, (first, last)))
+        column = np.empty(mixing.num_clients, dtype=np.int64)
+        column[routes.senders[block]] = np.arange(len(routes.senders[block]))
+        rows = mixing.receivers[mine] - first
+        columns = column[mixing.senders[mine]]
+        weights = mixing.weights[mine]
+        self.out_degrees = mixing.out_degrees()[first:last]
+        self.dense: Tensor | None = None
+        if len(routes.senders[block]) <= self.DENSE_BELOW:
+            W = np.zeros((last - first, len(routes.senders[block])))
+            W[rows, columns] = weights
+            self.dense = torch.from_numpy(W).to(like)
+        else:
+            offsets = np.searchsorted(rows, np.arange(last - first + 1))
+            self.columns = torch.from_numpy(columns).to(like.device)
+            self.offsets = torch.from_numpy(offsets).to(like.device)
+            self.weights = torch.from_numpy(weights).to(like)
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        """sum_j W[i, j] rows_j: [own + incoming, ...] -> [own, ...]."""
+        flat = rows.reshape(rows.shape[0], -1)
+        if self.dense is not None:
+            mixed = self.dense @ flat
+        else:
+            mixed = embedding_bag(
+                self.columns,
+                flat,
+                self.offsets,
+                mode="sum",
+                per_sample_weights=self.weights,
+                include_last_offset=True,
+            )
+        return mixed.reshape(-1, *rows.shape[1:])
+
+
+@dataclass(frozen=True, eq=False)
+class EdgeRoutes:
+    """Exchange: a message of its own on every directed edge sender -> receiver."""
+
+    leg: Leg
+    edges: dict[Address, np.ndarray]
+    """(from block, to block) -> [edges, 4]: sender's row and slot, receiver's row and slot."""
+    num_slots: int
+    out_degrees: np.ndarray
+
+    @classmethod
+    def cut(cls, mixing: Mixing, bounds: tuple[int, ...]) -> EdgeRoutes:
+        num_blocks = len(bounds) - 1
+        apart = mixing.receivers != mixing.senders
+        receivers, senders = mixing.receivers[apart], mixing.senders[apart]
+        owner = np.searchsorted(bounds, np.arange(mixing.num_clients), side="right") - 1
+        first = np.asarray(bounds)[owner]
+        table = np.stack(
+            [
+                senders - first[senders],
+                _rank_within(senders, receivers),
+                receivers - first[receivers],
+                _rank_within(receivers, senders),
+            ],
+            axis=1,
+        )
+        between = owner[senders] * num_blocks + owner[receivers]
+        edges = {
+            (int(pair) // num_blocks, int(pair) % num_blocks): table[between == pair]
+            for pair in np.unique(between)
+        }
+        targets = [sorted(b for a, b in edges if a == block != b) for block in range(num_blocks)]
+        addresses = tuple(
+            tuple((a, targets[a].index(block)) for a in range(num_blocks) if block in targets[a])
+            for block in range(num_blocks)
+        )
+        degrees = np.bincount(senders, minlength=mixing.num_clients)
+        num_slots = int(max(degrees.max(initial=0), np.bincount(receivers).max(initial=0)))
+        return cls(Leg(tuple(map(len, targets)), addresses), edges, num_slots, degrees)
+
+
+def _rank_within(group: np.ndarray, item: np.ndarray) -> np.ndarray:
+    """Place of each item among those of its group, in rising order."""
+    order = np.lexsort((item, group))
+    sorted_group = group[order]
+    starts = np.searchsorted(sorted_group, sorted_group)
+    rank = np.empty(len(group), dtype=np.int64)
+    rank[order] = np.arange(len(group)) - starts
+    return rank
+
+
+def everyone(num_blocks: int) -> Leg:
+    """All-reduce: every block hands out one parcel, its sum, and takes all the others'."""
+    addresses = tuple(
+        tuple((a, 0) for a in range(num_blocks) if a != block) for block in range(num_blocks)
+    )
+    return Leg((1 if num_blocks > 1 else 0,) * num_blocks, addresses)
+
+
+@dataclass(frozen=True, eq=False)
+class Routing:
+    """The network as blocks see it: a schedule of mixing matrices, cut at `bounds`.
+
+    Attributes:
+        schedule: round -> W.
+        bounds: block b hosts clients bounds[b] .. bounds[b + 1] - 1.
+    """
+
+    schedule: Schedule
+    bounds: tuple[int, ...]
+    _cache: dict = field(default_factory=dict, repr=False)
+
+    @property
+    def num_clients(self) -> int:
+        return self.bounds[-1]
+
+    @property
+    def num_blocks(self) -> int:
+        return len(self.bounds) - 1
+
+    def rows(self, round: int) -> RowRoutes:
+        return self._cut(RowRoutes, round)
+
+    def edges(self, round: int) -> EdgeRoutes:
+        return self._cut(EdgeRoutes, round)
+
+    def leg(self, effect: Effect, round: int) -> Leg:
+        """What travels between blocks to answer this request."""
+        match effect:
+            case Gossip():
+                return self.rows(round).leg
+            case Exchange():
+                return self.edges(round).leg
+            case AllReduce():
+                return everyone(self.num_blocks)
+
+    def _cut(self, kind: type, round: int):
+        period = self.schedule.period
+        if period is None:  # never comes back: keep only the latest
+            if self._cache.get((kind, "round")) != round:
+                self._cache[kind, "round"] = round
+                self._cache[kind] = kind.cut(self.schedule.mixing(round), self.bounds)
+            return self._cache[kind]
+        key = (kind, round % period)
+        if key not in self._cache:
+            self._cache[key] = kind.cut(self.schedule.mixing(round), self.bounds)
+        return self._cache[key]
+
+    def __getstate__(self):
+        return self.schedule, self.bounds  # the cache stays at home
+
+    def __setstate__(self, state) -> None:
+        for name, value in zip(("schedule", "bounds", "_cache"), (*state, {}), strict=True):
+            object.__setattr__(self, name, value)
+
+
+def even_bounds(num_clients: int, num_blocks: int) -> tuple[int, ...]:
+    """Borders of blocks as even as can be; sizes differ by at most one.
+
+    >>> even_bounds(10, 4)
+    (0, 3, 6, 8, 10)
+    """
+    small, extra = divmod(num_clients, num_blocks)
+    sizes = [small + (b < extra) for b in range(num_blocks)]
+    return (0, *np.cumsum(sizes).tolist())

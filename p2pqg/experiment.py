@@ -1,0 +1,314 @@
+"""RunConfig and build(): the one file that knows every part.
+
+A recipe, the flags and the keywords of `p2pqg.run` are the same words; they become one RunConfig,
+which build() turns into the parts of a run, reporting every problem at once, before anything starts.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from p2pqg import config as machinery
+from p2pqg.algorithms import ALGORITHMS
+from p2pqg.data import DATASETS, PARTITIONS, Arrays, load, partition
+from p2pqg.engine.block import Rule
+from p2pqg.engine.host import HostSpec
+from p2pqg.engine.learner import Shards, Task
+from p2pqg.engine.placement import Placement
+from p2pqg.engine.routes import Routing
+from p2pqg.errors import ConfigError
+from p2pqg.lr import LrSchedule, learning_rate
+from p2pqg.models import MODELS, build_model
+from p2pqg.models.stacked import multiply_adds
+from p2pqg.registry import Registry
+from p2pqg.topology import Schedule, check_needs
+from p2pqg.topology import build as build_topology
+
+Part = str | dict[str, Any]
+"""A part's name, or a mapping of its name and its parameters."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """One simulation. The keys of a recipe, the flags of `run`, the keywords of `p2pqg.run`."""
+
+    topology: str = "ring16"
+    """NAME<clients>[:key=value,...], or a file."""
+    clients: int | None = None
+    """Number of clients, where the topology's name leaves it out."""
+    alpha: float | None = None
+    """Dirichlet concentration, > 0. 0.1: clients see few classes; 100: nearly alike."""
+    partition: Part | None = None
+    """How data is split; default: qg-dirichlet with alpha, iid without."""
+    algorithm: Part = "qg-dsgdm-n"
+    dataset: Part = "digits"
+    data_dir: str | None = None
+    model: Part | None = None
+    """Default: the data set's."""
+    epochs: float | None = None
+    """Passes over the clients' own data; or say rounds."""
+    rounds: int | None = None
+    """Communication rounds; default 500."""
+    batch_size: int = 32
+    lr: float = 0.1
+    lr_schedule: LrSchedule = field(default_factory=LrSchedule)
+    momentum: float | None = None
+    """The algorithm's beta."""
+    weight_decay: float = 1e-4
+    seed: int = 0
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["float32", "bf16", "float64"] = "float32"
+    engine: Literal["ray", "local"] = "ray"
+    clients_per_actor: int | Literal["auto"] = "auto"
+    eval_every: int | None = None
+    """Rounds between evaluations; default: about ten, fewer where they would cost over a tenth."""
+    record_every: int | None = None
+    """Rounds between rows of rounds.parquet; default: about a hundred rows."""
+    out: str = "runs/out"
+    name: str | None = None
+    address: str | None = None
+    """A running Ray cluster."""
+
+    def problems(self) -> Iterator[str]:
+        if self.alpha is not None and not (self.alpha > 0 and math.isfinite(self.alpha)):
+            yield f"alpha must be > 0, got {self.alpha}"
+        if self.epochs is not None and self.rounds is not None:
+            yield f"set epochs or rounds, not both; got {self.epochs} and {self.rounds}"
+        if not (self.lr > 0 and math.isfinite(self.lr)):
+            yield f"lr must be > 0, got {self.lr}"
+        if not (self.weight_decay >= 0 and math.isfinite(self.weight_decay)):
+            yield f"weight_decay must be >= 0, got {self.weight_decay}"
+        if self.seed < 0:
+            yield f"seed must be >= 0, got {self.seed}"
+        if self.epochs is not None and not 0 < self.epochs < math.inf:
+            yield f"epochs must be > 0, got {self.epochs}"
+        for key in ("clients", "rounds", "batch_size", "eval_every", "record_every"):
+            value = getattr(self, key)
+            if value is not None and value < 1:
+                yield f"{key} must be >= 1, got {value}"
+        if self.name is not None and ("/" in self.name or self.name in ("", ".", "..")):
+            yield f"name must be a plain folder name, got {self.name!r}"
+
+
+def read_config(values: Mapping[str, Any], where: str = "") -> RunConfig:
+    """A RunConfig from a mapping; ConfigError with all its problems.
+
+    Args:
+        values: keys as in RunConfig; None means default.
+        where: the file it came from, for messages.
+    """
+    given = {key: value for key, value in values.items() if value is not None}
+    schedule, problems = machinery.read(
+        LrSchedule, given.pop("lr_schedule", None) or {}, "lr_schedule."
+    )
+    config, more = machinery.read(RunConfig, given)
+    problems += more
+    if problems:
+        raise ConfigError.of(problems, where)
+    return dataclasses.replace(config, lr_schedule=schedule)
+
+
+def _chosen(part: Part) -> tuple[str, dict[str, Any]]:
+    """A part's name and its parameters."""
+    if isinstance(part, str):
+        return part, {}
+    settings = {str(k).replace("-", "_"): v for k, v in part.items()}
+    return str(settings.pop("name", "")), settings
+
+
+@dataclass(frozen=True, eq=False)
+class Experiment:
+    """Everything a driver needs to run one simulation.
+
+    Attributes:
+        config: resolved: every default filled in.
+        parts: for each client, the indices of its training samples.
+        num_rounds, rounds_per_epoch: the run's length; rounds in one pass over a mean-sized shard.
+    """
+
+    config: RunConfig
+    schedule: Schedule
+    arrays: Arrays
+    parts: list[np.ndarray]
+    rule: Rule
+    task: Task
+    num_rounds: int
+    rounds_per_epoch: float
+
+    @property
+    def num_clients(self) -> int:
+        return self.schedule.num_clients
+
+    @property
+    def test(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.arrays.test_x, self.arrays.test_y
+
+    def flops_per_client(self) -> float:
+        """Operations of one client's gradient: forward once, backward about twice."""
+        task = self.task
+        model = build_model(task.model, task.num_classes, task.input_shape, **task.model_params)
+        return 3 * 2 * multiply_adds(model, task.input_shape) * task.batch_size
+
+    def hosts(self, placement: Placement, device: str) -> list[HostSpec]:
+        """One spec per block of clients."""
+        routing = Routing(self.schedule, placement.bounds)
+        specs = []
+        for index in range(placement.num_actors):
+            mine = self.parts[placement.bounds[index] : placement.bounds[index + 1]]
+            rows = np.concatenate(mine)
+            shards = Shards(
+                np.ascontiguousarray(self.arrays.train_x[rows]),
+                np.ascontiguousarray(self.arrays.train_y[rows]),
+                np.array([len(part) for part in mine]),
+            )
+            specs.append(
+                HostSpec(
+                    index, self.rule, routing, self.task, shards, device, placement.num_threads
+                )
+            )
+        return specs
+
+
+def build(config: RunConfig) -> Experiment:
+    """Put the parts together.
+
+    Raises:
+        ConfigError: with every problem found, a line each.
+    """
+    problems: list[str] = []
+
+    def attempt(make: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        try:
+            return make(*args, **kwargs)
+        except ConfigError as error:
+            problems.extend(str(error).split("\n  "))
+            return None
+
+    def params_of(registry: Registry, name: str, given: dict[str, Any], key: str) -> Any:
+        made, found = machinery.read(registry[name].params, given, f"{key}.")
+        problems.extend(found)
+        return made
+
+    schedule = attempt(build_topology, config.topology, clients=config.clients)
+    algorithm, given = _chosen(config.algorithm)
+    entry = attempt(ALGORITHMS.__getitem__, algorithm)
+    params = None
+    if entry:
+        given = {"lr": config.lr} | given
+        if config.momentum is not None:
+            if "beta" in entry.params.__dataclass_fields__:
+                given["beta"] = config.momentum
+            else:
+                problems.append(f"momentum cannot be set: {algorithm} has none")
+        params = params_of(ALGORITHMS, algorithm, given, "algorithm")
+    if schedule and entry and not entry.traits["centralized"]:
+        attempt(check_needs, schedule, entry.traits["needs"], algorithm)
+
+    dataset, dataset_given = _chosen(config.dataset)
+    arrays, parts, model, model_params = None, None, "", None
+    if attempt(DATASETS.__getitem__, dataset):
+        dataset_params = params_of(DATASETS, dataset, dataset_given, "dataset")
+        model, model_given = _chosen(config.model or DATASETS[dataset].traits["model"])
+        if attempt(MODELS.__getitem__, model):
+            model_params = params_of(MODELS, model, model_given, "model")
+        if dataset_params is not None:
+            arrays = attempt(load, dataset, config.data_dir, **dataclasses.asdict(dataset_params))
+    default_split = "iid" if config.alpha is None else "qg-dirichlet"
+    split, split_given = _chosen(config.partition or default_split)
+    split_params = None
+    if attempt(PARTITIONS.__getitem__, split):
+        split_params = params_of(PARTITIONS, split, split_given, "partition")
+    if arrays and model_params is not None:
+        attempt(
+            build_model,
+            model,
+            arrays.num_classes,
+            arrays.input_shape,
+            **machinery.plain(model_params),
+        )
+    if arrays and schedule and split_params is not None:
+        parts = attempt(
+            partition,
+            split,
+            arrays.train_y,
+            schedule.num_clients,
+            alpha=config.alpha,
+            seed=config.seed,
+            **dataclasses.asdict(split_params),
+        )
+    if problems:
+        raise ConfigError.of(problems)
+
+    n = schedule.num_clients
+    rounds_per_epoch = sum(len(part) for part in parts) / n / config.batch_size
+    num_rounds = config.rounds or 500
+    if config.epochs is not None:
+        num_rounds = math.ceil(config.epochs * rounds_per_epoch)
+    lr = learning_rate(
+        config.lr, config.lr_schedule, n, config.batch_size, num_rounds, rounds_per_epoch
+    )
+    resolved = dataclasses.replace(
+        config,
+        topology=str(config.topology),
+        clients=n,
+        partition={"name": split, **machinery.plain(split_params)},
+        algorithm={"name": algorithm}
+        | {k: v for k, v in machinery.plain(params).items() if k != "lr"},
+        dataset={"name": dataset, **machinery.plain(dataset_params)},
+        model={"name": model, **machinery.plain(model_params)},
+        rounds=None if config.epochs is not None else num_rounds,
+        momentum=None,
+        eval_every=config.eval_every or _evaluation_period(num_rounds, config, arrays),
+        record_every=config.record_every or max(1, num_rounds // 100),
+    )
+    task = Task(
+        model,
+        dataclasses.asdict(model_params),
+        arrays.num_classes,
+        arrays.input_shape,
+        arrays.mean,
+        arrays.std,
+        arrays.augmentation,
+        config.batch_size,
+        config.weight_decay,
+        config.precision,
+        config.seed,
+    )
+    rule = Rule(entry, dataclasses.replace(params, lr=lr(0)), lr, config.seed)
+    return Experiment(resolved, schedule, arrays, parts, rule, task, num_rounds, rounds_per_epoch)
+
+
+def _evaluation_period(num_rounds: int, config: RunConfig, arrays: Arrays) -> int:
+    """Rounds between evaluations: ten a run, fewer where that would cost over a tenth of it.
+
+    A test sample costs one forward pass, a training sample about three.
+    """
+    affordable = 0.1 * 3 * num_rounds * config.batch_size / len(arrays.test_y)
+    return math.ceil(num_rounds / max(1, min(10, int(affordable))))
+
+
+def recipe(path: str | Path) -> dict[str, Any]:
+    """A recipe's mapping, from a file or from those shipped in `runs/`."""
+    given = Path(path)
+    if not given.exists() and given.suffix == "" and given.parent == Path():
+        shipped = shipped_folder("runs") / f"{given.name}.yaml"
+        if shipped.exists():
+            given = shipped
+    if not given.exists():
+        known = ", ".join(sorted(f.stem for f in shipped_folder("runs").glob("*.yaml")))
+        raise ConfigError(f"{path}: no such recipe; shipped ones: {known}")
+    return machinery.load_yaml(given)
+
+
+def shipped_folder(kind: str) -> Path:
+    """`topologies` or `runs`: inside an installed package, or at the top of a checkout."""
+    here = Path(__file__).parent
+    installed = here / "shipped" / kind
+    return installed if installed.is_dir() else here.parent / kind

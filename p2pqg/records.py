@@ -1,0 +1,111 @@
+"""Column schemas of a run's results, and the directory that holds them.
+
+Files are rewritten whole under a temporary name and renamed, so that a killed run leaves
+readable ones.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from p2pqg.errors import ConfigError
+
+ROUND_COLUMNS = {
+    "round": "int64",
+    "epoch": "float64",
+    "lr": "float64",
+    "train_loss": "float64",
+    "consensus_distance": "float64",
+    "bytes_sent": "int64",
+    "wall_seconds": "float64",
+    "test_accuracy": "float64",
+    "test_accuracy_std": "float64",
+    "test_accuracy_min": "float64",
+    "averaged_model_accuracy": "float64",
+    "test_loss": "float64",
+}
+"""rounds.parquet: one row per recorded round; null where not measured. train_loss is the mean over
+clients and over the rounds since the row before; bytes_sent counts all clients from the start."""
+
+CLIENT_COLUMNS = {
+    "round": "int64",
+    "client": "int64",
+    "test_accuracy": "float64",
+    "test_loss": "float64",
+    "num_samples": "int64",
+    "distance_to_mean": "float64",
+}
+"""clients.parquet: one row per evaluation and client. distance_to_mean is ||x_i - mean x||."""
+
+SECONDS_BETWEEN_WRITES = 2.0
+
+
+def write_parquet(path: Path, rows: list[dict[str, Any]], columns: dict[str, str]) -> None:
+    """Write rows (missing keys become null) under a temporary name, then rename."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pa.schema([(name, pa.type_for_alias(kind)) for name, kind in columns.items()])
+    draft = path.with_suffix(".tmp")
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), draft)
+    os.replace(draft, path)
+
+
+def write_text(path: Path, text: str) -> None:
+    """The same for a text file."""
+    draft = path.with_suffix(".tmp")
+    draft.write_text(text)
+    os.replace(draft, path)
+
+
+class RunDirectory:
+    """runs/out/<run id>/: config.yaml, rounds.parquet, clients.parquet, summary.json."""
+
+    def __init__(self, out: str, name: str) -> None:
+        """Make the directory.
+
+        Raises:
+            ConfigError: it cannot be made or written, or already holds a run.
+        """
+        self.path = Path(out) / name
+        if (self.path / "config.yaml").exists():
+            raise ConfigError(f"{self.path} already holds a run; choose another --name or --out")
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            (self.path / ".probe").touch()
+            (self.path / ".probe").unlink()
+        except OSError as error:
+            raise ConfigError(
+                f"out must be a folder that can be written, got {out!r} ({error.strerror}); "
+                "set --out"
+            ) from None
+        self._written = 0.0
+
+    def write_config(self, config: dict[str, Any]) -> None:
+        write_text(self.path / "config.yaml", yaml.safe_dump(config, sort_keys=False))
+
+    def write_rows(self, rounds: list[dict], clients: list[dict], *, now: bool = False) -> None:
+        """Bring the Parquet files up to date, at most every few seconds unless `now`."""
+        if now or time.monotonic() - self._written > SECONDS_BETWEEN_WRITES:
+            write_parquet(self.path / "rounds.parquet", rounds, ROUND_COLUMNS)
+            write_parquet(self.path / "clients.parquet", clients, CLIENT_COLUMNS)
+            self._written = time.monotonic()
+
+    def write_summary(self, summary: dict[str, Any]) -> None:
+        write_text(self.path / "summary.json", json.dumps(summary, indent=2) + "\n")
+
+
+def fresh_name(out: str, stem: str) -> str:
+    """A name for a new run directory that no other has: stem, date and time, a number if needed."""
+    base = f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}"
+    name, count = base, 1
+    while (Path(out) / name).exists():
+        count += 1
+        name = f"{base}-{count}"
+    return name
