@@ -1,7 +1,7 @@
 """RunConfig and build(): the one file that knows every part.
 
 A recipe, the flags and the keywords of `p2pqg.run` are the same words; they become one RunConfig,
-which build() turns into the parts of a run, reporting every problem at once, before anything starts.
+which build() turns into the parts of a run, reporting every problem before anything starts.
 """
 
 from __future__ import annotations

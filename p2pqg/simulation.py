@@ -189,7 +189,7 @@ class Simulation:
 
 
 def resolve_device(device: str, machine: Machine) -> str:
-    """ "auto" -> "cuda" where the machine or cluster has a GPU, else "cpu".
+    """The device of a run: auto is cuda where the machine or cluster has a GPU, else cpu.
 
     Raises:
         ConfigError: cuda was asked for and there is none.
