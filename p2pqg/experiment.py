@@ -25,8 +25,8 @@ from p2pqg.engine.placement import Placement
 from p2pqg.engine.routes import Routing
 from p2pqg.errors import ConfigError
 from p2pqg.lr import LrSchedule, learning_rate
-from p2pqg.models import MODELS, build_model
-from p2pqg.models.stacked import multiply_adds
+from p2pqg.models import MODELS, build_model, multiply_adds
+
 from p2pqg.registry import Registry
 from p2pqg.topology import Schedule, check_needs
 from p2pqg.topology import build as build_topology
@@ -208,8 +208,8 @@ def build(config: RunConfig) -> Experiment:
             else:
                 problems.append(f"momentum cannot be set: {algorithm} has none")
         params = params_of(ALGORITHMS, algorithm, given, "algorithm")
-    if schedule and entry and not entry.traits["centralized"]:
-        attempt(check_needs, schedule, entry.traits["needs"], algorithm)
+    if schedule and params and not entry.traits["centralized"]:
+        attempt(check_needs, schedule, entry.traits["needs"](params), algorithm)
 
     dataset, dataset_given = _chosen(config.dataset)
     arrays, parts, model, model_params = None, None, "", None

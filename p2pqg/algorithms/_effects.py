@@ -92,6 +92,8 @@ def allreduce(*tensors: Tensor) -> AllReduce:
 
 ALGORITHMS = Registry("algorithm")
 
+Needs = tuple[str, ...] | Callable[[Any], tuple[str, ...]]
+
 
 def algorithm(
     name: str,
@@ -99,7 +101,8 @@ def algorithm(
     start: Callable[[Tensor], Any],
     params: type = NoParams,
     source: str = "",
-    needs: tuple[str, ...] = (),
+    needs: Needs = (),
+    model: Callable[[Any], Tensor] = lambda state: state.x,
     centralized: bool = False,
     reconstruction: bool = False,
     draws: bool = False,
@@ -111,8 +114,10 @@ def algorithm(
         start: x0 [clients, params] -> the state before the first round.
         params: frozen data class with `lr` and the algorithm's own parameters.
         source: paper or code.
-        needs: what W must be: any of "symmetric", "doubly-stochastic", "column-stochastic",
-            "tree", "lambda-min" (smallest eigenvalue > -1/3).
+        needs: what W must be, or a function of the params that says it: any of "symmetric",
+            "doubly-stochastic", "column-stochastic", "tree", "lambda-min" (smallest
+            eigenvalue > -1/3).
+        model: state -> the clients' models [clients, params], where that is not state.x.
         centralized: does not use the network (all-reduce only).
         reconstruction: written from secondary sources; said in docstring and `p2pqg list`.
         draws: the round takes a fourth argument, `draw` (see `Draw`).
@@ -122,7 +127,8 @@ def algorithm(
         params=params,
         source=source,
         start=start,
-        needs=needs,
+        needs=needs if callable(needs) else lambda params: needs,
+        model=model,
         centralized=centralized,
         reconstruction=reconstruction,
         draws=draws,

@@ -37,14 +37,14 @@ class Rule:
 
     def model(self, state: Any) -> Tensor:
         """[clients, params]: the models, of which push-sum, say, keeps only a scaled form."""
-        return self.algorithm.traits.get("model", _x)(state)
+        return self.algorithm.traits["model"](state)
 
     def play(self, state: Any, grad: Callable, round: int, clients: range) -> Generator:
         """The generator of one round, with this round's step size filled in."""
         lr = self.lr(round)
         if lr != self.params.lr:
             self.params = dataclasses.replace(self.params, lr=lr)
-        if not self.algorithm.traits.get("draws"):
+        if not self.algorithm.traits["draws"]:
             return self.algorithm.build(state, grad, self.params)
 
         def draw(purpose: str, size: int) -> Tensor:
@@ -52,10 +52,6 @@ class Rule:
             return torch.from_numpy(np.stack(rows) if rows else np.empty((0, size)))
 
         return self.algorithm.build(state, grad, self.params, draw)
-
-
-def _x(state: Any) -> Tensor:
-    return state.x
 
 
 def itinerary(rule: Rule, state: Any, first: int, until: int) -> Iterator[tuple[int, Effect]]:

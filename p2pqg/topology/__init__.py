@@ -1,0 +1,28 @@
+"""Networks: a name, file, array or function -> Schedule (round -> W[receiver, sender])."""
+
+from p2pqg.topology import base, changing, graphs, random_graphs, social  # noqa: F401  (they register)
+from p2pqg.topology._registry import TOPOLOGIES
+from p2pqg.topology.build import build, shipped
+from p2pqg.topology.checks import (
+    check,
+    check_needs,
+    is_doubly_stochastic,
+    lambda_min,
+    spectral_gap,
+)
+from p2pqg.topology.mixing import RULES, Mixing
+from p2pqg.topology.schedule import Schedule
+
+__all__ = [
+    "RULES",
+    "TOPOLOGIES",
+    "Mixing",
+    "Schedule",
+    "build",
+    "check",
+    "check_needs",
+    "is_doubly_stochastic",
+    "lambda_min",
+    "shipped",
+    "spectral_gap",
+]

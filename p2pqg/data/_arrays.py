@@ -1,0 +1,74 @@
+"""What a data set is: arrays in memory; and how one is filed and loaded by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from p2pqg.data._params import params_of
+from p2pqg.registry import NoParams, Registry
+
+DATASETS = Registry("dataset")
+
+
+@dataclass(frozen=True, eq=False)
+class Arrays:
+    """A data set: all training samples (to be partitioned) and the test set every client shares.
+
+    Attributes:
+        train_x: uint8 images [samples, channels, height, width] or float32 features
+            [samples, features].
+        train_y: int64 [samples], 0 .. num_classes - 1.
+        test_x: as train_x.
+        test_y: as train_y.
+        mean: per channel, of images / 255; None: used as they are.
+        std: per channel, of images / 255.
+        augmentation: None or "crop-flip": pad 4, random crop to the old size, random mirror.
+    """
+
+    train_x: np.ndarray
+    train_y: np.ndarray
+    test_x: np.ndarray
+    test_y: np.ndarray
+    num_classes: int
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    augmentation: str | None = None
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one sample: (channels, height, width) or (features,)."""
+        return self.train_x.shape[1:]
+
+
+def dataset(name: str, *, model: str, params: type = NoParams, source: str = ""):
+    """File a function `(params, data_dir) -> Arrays` under its name.
+
+    Args:
+        name: what users type.
+        model: the name of the model that is trained on it by default.
+        params: frozen data class of what may be set.
+        source: where the data come from, for `p2pqg list`.
+    """
+    return DATASETS.register(name, params=params, source=source, model=model)
+
+
+def load(name: str, data_dir: str | Path | None = None, **params: Any) -> Arrays:
+    """The data set called `name`, in memory.
+
+    Args:
+        name: a key of DATASETS.
+        data_dir: where to look first, itself or its folder `name`; None: only the cache and the
+            network. Data sets that need no files ignore it.
+        params: what the data set lets one set.
+
+    Raises:
+        ConfigError: unknown name or params.
+        DataError: missing, broken, and not to be had from the network either.
+    """
+    entry = DATASETS[name]
+    folder = None if data_dir is None else Path(data_dir).expanduser()
+    return entry.build(params_of(entry, params), folder)

@@ -1,0 +1,36 @@
+"""Keywords -> an entry's params, with all that is wrong with them in one error."""
+
+from __future__ import annotations
+
+import dataclasses
+import numbers
+from collections.abc import Mapping
+from typing import Any
+
+from p2pqg.errors import ConfigError, did_you_mean
+from p2pqg.registry import Entry
+
+
+def params_of(entry: Entry, given: Mapping[str, Any]) -> Any:
+    """The params of a data set or partition: its defaults, overridden by what is given.
+
+    Raises:
+        ConfigError: an unknown keyword, or a value that the params class itself complains about.
+    """
+    known = [field.name for field in dataclasses.fields(entry.params)]
+    problems = [
+        f"unknown key {key}{did_you_mean(key, known) or '; there is nothing to set'}"
+        for key in given
+        if key not in known
+    ]
+    params = entry.params(**{key: value for key, value in given.items() if key in known})
+    problems += getattr(params, "problems", list)()
+    if problems:
+        raise ConfigError.of(problems, where=entry.name)
+    return params
+
+
+def whole_number(value: Any, at_least: int) -> bool:
+    """Whether `value` is an integer (a bool is not) of at least `at_least`."""
+    is_integer = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    return is_integer and value >= at_least

@@ -1,0 +1,202 @@
+"""Who holds which training samples: (labels, alpha) -> one array of indices per client.
+
+Shares of a partition are disjoint. `qg-dirichlet`, the paper's, is in qg_dirichlet.py.
+"""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from p2pqg.data._params import params_of, whole_number
+from p2pqg.errors import ConfigError, DataError
+from p2pqg.registry import NoParams, Registry
+from p2pqg.seeding import rng
+
+PARTITIONS = Registry("partition")
+"""Entries are (labels, num_clients, alpha, seed, params) -> index arrays; trait `uses_alpha`."""
+
+
+def partition(
+    name: str,
+    labels: Sequence[int] | np.ndarray,
+    clients: int,
+    alpha: float | None = None,
+    seed: int = 0,
+    **params: Any,
+) -> list[np.ndarray]:
+    """Divide samples over clients.
+
+    Args:
+        name: a key of PARTITIONS.
+        labels: [samples], integers >= 0.
+        clients: how many, from 1 to the number of samples.
+        alpha: Dirichlet concentration, > 0. Small: clients see few classes (`quantity`: some are
+            much bigger than others); large: nearly alike. `iid` and `shards` ignore it.
+        seed: 0 .. 2**32 - 1.
+        params: what the partition lets one set, e.g. shards_per_client.
+
+    Returns:
+        One int64 array of positions in `labels` per client; disjoint, none of them empty.
+
+    Raises:
+        ConfigError: unknown name or params, or a value out of its range.
+        DataError: too few samples for that many clients.
+    """
+    entry = PARTITIONS[name]
+    settings = params_of(entry, params)
+    labels = np.asarray(labels)
+    if labels.ndim != 1 or labels.dtype.kind not in "iu" or (labels < 0).any():
+        raise DataError(
+            "labels must be a one-dimensional array of integers >= 0, "
+            f"got shape {labels.shape} of {labels.dtype}"
+        )
+    if not whole_number(clients, 1):
+        raise ConfigError(f"clients must be a whole number >= 1, got {clients!r}")
+    if not whole_number(seed, 0) or seed >= 2**32:
+        raise ConfigError(f"seed must be a whole number, 0 .. 2**32 - 1, got {seed!r}")
+    if clients > len(labels):
+        raise DataError(
+            f"{clients} clients cannot share {len(labels)} samples; use at most {len(labels)}"
+        )
+    # A concentration near the largest float would overflow inside the Dirichlet draw.
+    alpha_is_good = isinstance(alpha, numbers.Real) and 0 < alpha < 1e100
+    if entry.traits["uses_alpha"] and not alpha_is_good:
+        raise ConfigError(f"alpha must be a number > 0 for partition {name}, got {alpha!r}")
+    return entry.build(labels.astype(np.int64), int(clients), alpha, int(seed), settings)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MinSize:
+    min_size: int = 1
+    """Samples that every client gets at least, >= 1."""
+
+    def problems(self) -> Iterator[str]:
+        if not whole_number(self.min_size, 1):
+            yield f"min_size must be a whole number >= 1, got {self.min_size!r}"
+
+
+@PARTITIONS.register("iid", uses_alpha=False, source="a random permutation")
+def iid(
+    labels: np.ndarray, num_clients: int, alpha: None, seed: int, params: NoParams
+) -> list[np.ndarray]:
+    """Shuffle and deal out; sizes differ by at most one."""
+    return np.array_split(rng(seed, "partition").permutation(len(labels)), num_clients)
+
+
+DIRICHLET_TRIES = 1000
+
+
+@PARTITIONS.register(
+    "dirichlet", params=MinSize, uses_alpha=True, source="Yurochkin et al., ICML 2019"
+)
+def dirichlet(
+    labels: np.ndarray, num_clients: int, alpha: float, seed: int, params: MinSize
+) -> list[np.ndarray]:
+    """Per class, draw shares over all clients from Dir(alpha); sizes differ, often by a lot.
+
+    Drawn anew while a client has fewer than `min_size` samples, DIRICHLET_TRIES times at most.
+    """
+    classes, sizes = np.unique(labels, return_counts=True)
+    for attempt in range(DIRICHLET_TRIES):
+        random = rng(seed, "partition", attempt)
+        shares = random.dirichlet(np.full(num_clients, alpha), size=len(classes))
+        cuts = (np.cumsum(shares, axis=1) * sizes[:, None]).astype(np.int64)[:, :-1]
+        counts = np.diff(cuts, axis=1, prepend=0, append=sizes[:, None])  # [classes, clients]
+        if counts.sum(axis=0).min() >= params.min_size:
+            break
+    else:
+        raise DataError(
+            f"partition dirichlet: in {DIRICHLET_TRIES} draws, always a client with fewer than "
+            f"{params.min_size} samples ({num_clients} clients, alpha {alpha}); use fewer clients, "
+            "a larger alpha, or partition qg-dirichlet"
+        )
+    pieces = [
+        np.split(random.permutation(np.flatnonzero(labels == label)), cut)
+        for label, cut in zip(classes, cuts, strict=True)
+    ]
+    return [np.concatenate(own) for own in zip(*pieces, strict=True)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardParams:
+    shards_per_client: int = 2
+    """Shards that every client gets, >= 1. 1: mostly a single class; many: nearly alike."""
+
+    def problems(self) -> Iterator[str]:
+        if not whole_number(self.shards_per_client, 1):
+            yield f"shards_per_client must be a whole number >= 1, got {self.shards_per_client!r}"
+
+
+@PARTITIONS.register(
+    "shards", params=ShardParams, uses_alpha=False, source="McMahan et al., AISTATS 2017"
+)
+def shards(
+    labels: np.ndarray, num_clients: int, alpha: None, seed: int, params: ShardParams
+) -> list[np.ndarray]:
+    """Sort by label, cut into equal shards, and give each client some of them at random."""
+    num_shards = num_clients * params.shards_per_client
+    if num_shards > len(labels):
+        raise DataError(
+            f"partition shards: {num_shards} shards need as many samples, there are {len(labels)}; "
+            "use fewer clients or shards_per_client"
+        )
+    pieces = np.array_split(np.argsort(labels, kind="stable"), num_shards)
+    hands = rng(seed, "partition").permutation(num_shards).reshape(num_clients, -1)
+    return [np.concatenate([pieces[shard] for shard in hand]) for hand in hands]
+
+
+@PARTITIONS.register(
+    "per-client-dirichlet", uses_alpha=True, source="Hsu, Qi, Brown, arXiv:1909.06335"
+)
+def per_client_dirichlet(
+    labels: np.ndarray, num_clients: int, alpha: float, seed: int, params: NoParams
+) -> list[np.ndarray]:
+    """Per client, draw a mix of classes from Dir(alpha x class shares); all sizes are equal.
+
+    Client after client samples its mix without replacement. A class that is used up is drawn no
+    more, so the last clients are left with what there is. The remainder of samples / clients is
+    dropped. The concentrations sum to alpha: at equal alpha more skewed than `dirichlet`.
+    """
+    random = rng(seed, "partition")
+    classes, left = np.unique(labels, return_counts=True)
+    pools = [random.permutation(np.flatnonzero(labels == label)) for label in classes]
+    concentration = alpha * left / len(labels)
+    size = len(labels) // num_clients
+    parts = []
+    for _ in range(num_clients):
+        mix = random.dirichlet(concentration)
+        before = left.copy()
+        while missing := size - (before - left).sum():
+            open_mix = mix * (left > 0)
+            if not open_mix.sum() > 0:  # all that this client wanted is used up
+                open_mix = left.astype(float)
+            # Draws beyond the end of a class are repeated among the classes that are left.
+            left = left - np.minimum(random.multinomial(missing, open_mix / open_mix.sum()), left)
+        taken = zip(pools, left, before, strict=True)
+        parts.append(np.concatenate([pool[start:stop] for pool, start, stop in taken]))
+    return parts
+
+
+@PARTITIONS.register(
+    "quantity", params=MinSize, uses_alpha=True, source="size skew as in Li et al., ICDE 2022"
+)
+def quantity(
+    labels: np.ndarray, num_clients: int, alpha: float, seed: int, params: MinSize
+) -> list[np.ndarray]:
+    """Sizes from Dir(alpha), labels iid: `min_size` samples each, the rest by the drawn shares."""
+    free = len(labels) - num_clients * params.min_size
+    if free < 0:
+        raise DataError(
+            f"partition quantity: {num_clients} clients with min_size {params.min_size} need "
+            f"{num_clients * params.min_size} samples, there are {len(labels)}"
+        )
+    random = rng(seed, "partition")
+    shares = random.dirichlet(np.full(num_clients, alpha))
+    cuts = (np.cumsum(shares) * free).astype(np.int64)[:-1]
+    cuts += params.min_size * np.arange(1, num_clients)
+    return np.split(random.permutation(len(labels)), cuts)

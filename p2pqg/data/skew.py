@@ -1,0 +1,50 @@
+"""How different the clients are: label counts, and the usual summaries of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def label_counts(parts: Sequence[np.ndarray], labels: np.ndarray, num_classes: int) -> np.ndarray:
+    """Samples per client and class.
+
+    Args:
+        parts: one array of indices into `labels` per client.
+        labels: [samples], 0 .. num_classes - 1.
+        num_classes: the number of columns.
+
+    Returns:
+        [clients, classes], int64.
+    """
+    labels = np.asarray(labels)
+    return np.stack([np.bincount(labels[part], minlength=num_classes) for part in parts])
+
+
+def label_skew(counts: np.ndarray) -> dict[str, float]:
+    """Summaries of `label_counts`; means over the clients that have samples.
+
+    Args:
+        counts: [clients, classes], with at least one sample.
+
+    Returns:
+        total_variation: distance of a client's label distribution to that of all clients together,
+            in [0, 1). 0: all alike. (Zhao et al., 2018, report twice this, as EMD.)
+        classes_above_1_percent: classes with more than 1 % of a client's samples.
+        largest_class_share: the share of a client's most frequent class.
+        effective_classes: exp(entropy) of a client's label distribution, from 1 to classes.
+        size_variation: std / mean of the clients' sizes, all clients. 0: equal sizes.
+    """
+    counts = np.asarray(counts)
+    sizes = counts.sum(axis=1)
+    share = counts[sizes > 0] / sizes[sizes > 0, None]
+    overall = counts.sum(axis=0) / counts.sum()
+    entropy = -(share * np.log(np.where(share > 0, share, 1))).sum(axis=1)
+    return {
+        "total_variation": float(np.abs(share - overall).sum(axis=1).mean() / 2),
+        "classes_above_1_percent": float((share > 0.01).sum(axis=1).mean()),
+        "largest_class_share": float(share.max(axis=1).mean()),
+        "effective_classes": float(np.exp(entropy).mean()),
+        "size_variation": float(sizes.std() / sizes.mean()),
+    }

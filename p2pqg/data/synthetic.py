@@ -1,0 +1,54 @@
+"""Gaussian class blobs of any size: for jobs that test scale, and for tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from p2pqg.data._arrays import Arrays, dataset
+from p2pqg.data._params import whole_number
+from p2pqg.seeding import rng
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params:
+    samples: int = 10_000
+    """Training samples; the test set has a fifth of that, and at least one per class."""
+    features: int = 32
+    classes: int = 10
+    separation: float = 3.0
+    """Typical distance between two class centers, in standard deviations of a class; >= 0.
+    0: nothing to learn; 10: hardly an error."""
+    seed: int = 0
+
+    def problems(self) -> Iterator[str]:
+        for name, least in (("samples", 1), ("features", 1), ("classes", 1), ("seed", 0)):
+            if not whole_number(value := getattr(self, name), least):
+                yield f"data.{name} must be a whole number >= {least}, got {value!r}"
+        if not self.separation >= 0:
+            yield f"data.separation must be >= 0, got {self.separation}"
+        if whole_number(self.samples, 1) and self.samples < self.classes:
+            yield f"data.samples must be >= classes ({self.classes}), got {self.samples}"
+
+
+@dataset("synthetic", model="mlp", params=Params, source="Gaussian class blobs, drawn here")
+def synthetic(params: Params, data_dir: Path | None) -> Arrays:
+    """Gaussian class blobs with balanced labels, unit variance and random centers."""
+    # Two centers of independent N(0, s^2) entries lie about s sqrt(2 features) apart.
+    spread = params.separation / np.sqrt(2 * params.features)
+    shape = (params.classes, params.features)
+    centers = spread * rng(params.seed, "synthetic-centers").standard_normal(shape)
+
+    def draw(num_samples: int, part: int) -> tuple[np.ndarray, np.ndarray]:
+        random = rng(params.seed, "synthetic-samples", part)
+        y = random.permutation(np.arange(num_samples) % params.classes)
+        x = random.standard_normal((num_samples, params.features), dtype=np.float32)
+        x += centers.astype(np.float32)[y]
+        return x, y
+
+    train = draw(params.samples, 0)
+    test = draw(max(params.samples // 5, params.classes), 1)
+    return Arrays(*train, *test, num_classes=params.classes)

@@ -1,0 +1,59 @@
+"""Any network, one client after the other: on a CPU the fastest way for convolutions."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional as F
+
+from p2pqg.models._layout import Layout
+
+
+def channels_last(images: Tensor) -> Tensor:
+    """The memory order that convolutions on a CPU are fastest in; other inputs as they are."""
+    return images.contiguous(memory_format=torch.channels_last) if images.dim() == 4 else images
+
+
+class Loop:
+    """One of the strategies of `stacked.Stacked`."""
+
+    def __init__(
+        self, train: nn.Module, evaluate: nn.Module, params: Layout, buffers: Layout, bf16: bool
+    ) -> None:
+        self.train, self.evaluate = train, evaluate
+        self.params, self.buffers = params, buffers
+        self.bf16 = bf16
+
+    def gradients(
+        self, x: Tensor, buffers: Tensor, inputs: Tensor, targets: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """See `Stacked.gradients`."""
+        losses, g = x.new_empty(len(x)), torch.empty_like(x)
+        new_buffers = buffers.clone()  # BatchNorm updates its views of these rows in place
+        for client in range(len(x)):
+            weights = self.params.views(x[client].detach())
+            for weight in weights.values():
+                weight.requires_grad_()
+            state = weights | self.buffers.views(new_buffers[client])
+            logits = self._call(self.train, state, inputs[client]).to(x.dtype)
+            loss = F.cross_entropy(logits, targets[client])
+            grads = torch.autograd.grad(loss, list(weights.values()))
+            torch.cat([grad.reshape(-1) for grad in grads], out=g[client])
+            losses[client] = loss.detach()
+        return losses, g, new_buffers
+
+    def logits(self, x: Tensor, buffers: Tensor, inputs: Tensor) -> Tensor:
+        """[k, params], [k, buffers], [samples, ...] -> [k, classes, samples]."""
+        return torch.stack(
+            [
+                self._call(self.evaluate, self.params.views(row) | self.buffers.views(own), inputs)
+                .to(x.dtype)
+                .T
+                for row, own in zip(x, buffers, strict=True)
+            ]
+        )
+
+    def _call(self, module: nn.Module, state: dict[str, Tensor], inputs: Tensor) -> Tensor:
+        with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self.bf16):
+            return functional_call(module, state, (channels_last(inputs),))

@@ -1,0 +1,41 @@
+"""A small convolutional network for trying things out; free of batch statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from torch import nn
+
+from p2pqg.models._registry import MODELS, image_channels
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params:
+    """What may be set."""
+
+    width: int = 16
+    """Channels of the first layer, even and >= 2; the second has twice as many."""
+
+    def problems(self) -> Iterator[str]:
+        """Every rule that is broken."""
+        if self.width < 2 or self.width % 2:
+            yield f"model.width must be even and >= 2, got {self.width}"
+
+
+@MODELS.register("cnn", params=Params, source="two convolutions with GroupNorm")
+def cnn(num_classes: int, input_shape: tuple[int, ...], p: Params) -> nn.Module:
+    """Two convolutions with GroupNorm and pooling, then one linear layer."""
+    channels = image_channels("cnn", input_shape, smallest=4)
+    return nn.Sequential(
+        nn.Conv2d(channels, p.width, 3, padding=1, bias=False),
+        nn.GroupNorm(2, p.width),
+        nn.ReLU(inplace=True),
+        nn.MaxPool2d(2),
+        nn.Conv2d(p.width, 2 * p.width, 3, padding=1, bias=False),
+        nn.GroupNorm(2, 2 * p.width),
+        nn.ReLU(inplace=True),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(2 * p.width * (input_shape[1] // 4) * (input_shape[2] // 4), num_classes),
+    )

@@ -1,0 +1,108 @@
+"""The CIFAR ResNets of depth 6n + 2: He, Zhang, Ren, Sun, CVPR 2016, arXiv:1512.03385.
+
+As in the QG paper's code: three stages of n basic blocks with 16, 32 and 64 channels, times the
+width factor; a shortcut that changes shape is a 1x1 convolution and a norm. (That code switches to
+bottleneck blocks at depth 44; here, as in the article, every depth has basic blocks.)
+With 10 classes and 3x32x32 images ResNet-20 has 272,474 parameters, whatever its norm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from p2pqg.errors import ConfigError
+from p2pqg.models._registry import MODELS, image_channels
+from p2pqg.models.norms import NORMS, Norms
+
+SOURCE = "He et al., CVPR 2016; Lin et al., ICML 2021"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params:
+    """What may be set."""
+
+    width: int = 1
+    """Factor on the channels of every layer, >= 1."""
+
+    def problems(self) -> Iterator[str]:
+        """Every rule that is broken."""
+        if self.width < 1:
+            yield f"model.width must be >= 1, got {self.width}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class WideParams(Params):
+    """Params of the names that end in -x2."""
+
+    width: int = 2
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions and a shortcut around them."""
+
+    def __init__(self, channels_in: int, channels: int, stride: int, norms: Norms) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels_in, channels, 3, stride, padding=1, bias=False)
+        self.norm1 = norms.active(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.norm2 = norms.plain(channels)
+        self.shortcut = nn.Identity()
+        if stride != 1 or channels_in != channels:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(channels_in, channels, 1, stride, bias=False), norms.plain(channels)
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[batch, channels_in, height, width] -> [batch, channels, height, width] / stride."""
+        y = self.norm2(self.conv2(self.norm1(self.conv1(x))))
+        return F.relu(y + self.shortcut(x), inplace=True)
+
+
+def stages(channels_in: int, channels: list[int], blocks: int, norms: Norms) -> nn.Sequential:
+    """One stage of basic blocks per entry of `channels`; all but the first halve the image."""
+    layers = []
+    for stage, channels_out in enumerate(channels):
+        for block in range(blocks):
+            stride = 2 if stage > 0 and block == 0 else 1
+            layers.append(BasicBlock(channels_in, channels_out, stride, norms))
+            channels_in = channels_out
+    return nn.Sequential(*layers)
+
+
+def _file(depth: int, norm: str, suffix: str, params: type) -> None:
+    name = f"resnet{depth}-{norm}{suffix}"
+
+    def build(num_classes: int, input_shape: tuple[int, ...], p: Params) -> nn.Module:
+        image = image_channels(name, input_shape, smallest=8)
+        width = 16 * p.width
+        if "evonorm" in norm and width > 32 and width % 32:
+            raise ConfigError(f"model.width must be 1 or even for {name}, got {p.width}")
+        return nn.Sequential(
+            nn.Conv2d(image, width, 3, padding=1, bias=False),
+            NORMS[norm].active(width),
+            stages(width, [width, 2 * width, 4 * width], (depth - 2) // 6, NORMS[norm]),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(4 * width, num_classes),
+        )
+
+    wide = ", twice as wide" if suffix else ""
+    build.__doc__ = f"CIFAR ResNet-{depth} with {SPELLED[norm]}{wide}."
+    MODELS.register(name, params=params, source=SOURCE)(build)
+
+
+SPELLED = {
+    "bn": "BatchNorm (statistics stay local)",
+    "gn": "GroupNorm, 2 groups",
+    "evonorm": "EvoNorm-S0, free of batch statistics",
+    "evonorm-official": "EvoNorm-S0 and the batch statistics of the paper's code",
+}
+
+for _depth in (20, 32, 44, 56):
+    for _norm in SPELLED:
+        _file(_depth, _norm, "", Params)
+        _file(_depth, _norm, "-x2", WideParams)

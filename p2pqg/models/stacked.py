@@ -1,0 +1,178 @@
+"""nn.Module <-> rows [clients, params], and the gradients of all rows: where the time goes.
+
+A row is one client's model: its parameters flattened in the order of module.parameters(). What
+BatchNorm remembers is no parameter: it has a row of its own, [clients, buffers], and stays local.
+
+Three strategies give the same numbers (see `Stacked.strategy`):
+    batched   dense networks: products over all clients, gradient by hand      `_batched.py`
+    loop      one client after the other: convolutions on a CPU                `_loop.py`
+    vmap      all clients in one vectorised call: convolutions on a GPU        `_vmap.py`
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from p2pqg.errors import ConfigError, did_you_mean
+from p2pqg.models._batched import Batched, dense_layers
+from p2pqg.models._layout import Layout
+from p2pqg.models._loop import Loop
+from p2pqg.models._vmap import Vmap
+
+PRECISIONS = {"float32": torch.float32, "bf16": torch.float32, "float64": torch.float64}
+STRATEGIES = ("batched", "loop", "vmap")
+EVALUATED_AT_ONCE = 64  # clients; with max_batch samples each, it bounds the memory
+
+
+class Stacked:
+    """The models of several clients as rows, made after one template.
+
+    Args:
+        module: the template; forward maps [batch, ...] to logits [batch, classes]. It is copied.
+        device: where rows live, e.g. "cpu", "cuda".
+        precision: "float32"; "float64"; "bf16": products in bfloat16, rows and gradients float32.
+        strategy: "batched", "loop" or "vmap"; None: the fastest for this network and device.
+        samples_at_once: with "vmap", the most samples (over all clients) in one pass; it bounds
+            the memory for activations.
+
+    Attributes:
+        num_params: floats in a row of parameters.
+        num_buffers: floats in a row of buffers; 0 without running statistics.
+        strategy: the one in use.
+        dtype: of the rows.
+
+    Raises:
+        ConfigError: unknown precision or strategy, or "batched" for a network that is not dense.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        *,
+        device: str | torch.device = "cpu",
+        precision: str = "float32",
+        strategy: str | None = None,
+        samples_at_once: int = 4096,
+    ) -> None:
+        if precision not in PRECISIONS:
+            raise ConfigError(
+                f"unknown precision {precision!r}{did_you_mean(precision, PRECISIONS)}"
+            )
+        if strategy is not None and strategy not in STRATEGIES:
+            raise ConfigError(f"unknown strategy {strategy!r}{did_you_mean(strategy, STRATEGIES)}")
+        self.device, self.dtype = torch.device(device), PRECISIONS[precision]
+        self._template = copy.deepcopy(module).to(self.device, self.dtype).train()
+        floats = [(n, b) for n, b in self._template.named_buffers() if b.is_floating_point()]
+        self._params = Layout(self._template.named_parameters())
+        self._buffers = Layout(floats)
+        self.num_params, self.num_buffers = self._params.size, self._buffers.size
+
+        layers = dense_layers(self._template)
+        if strategy is None:
+            strategy = "batched" if layers else "vmap" if self.device.type == "cuda" else "loop"
+        if strategy == "batched" and not layers:
+            raise ConfigError(
+                "strategy batched needs a Sequential of Flatten, Linear and ReLU; use loop or vmap"
+            )
+        self.strategy = strategy
+        bf16 = precision == "bf16"
+        train = _without_step_counters(self._template)
+        modules = (train, copy.deepcopy(train).eval(), self._params, self._buffers, bf16)
+        if strategy == "batched":
+            self._run = Batched(layers, bf16)
+        elif strategy == "loop":
+            self._run = Loop(*modules)
+        else:
+            self._run = Vmap(*modules, samples_at_once)
+
+    def initial_row(self) -> Tensor:
+        """The template's parameters, [params]."""
+        return self._params.row(dict(self._template.named_parameters())).detach()
+
+    def initial_buffers(self) -> Tensor:
+        """The template's running statistics, [buffers]."""
+        if not self.num_buffers:
+            return torch.empty(0, dtype=self.dtype, device=self.device)
+        return self._buffers.row(dict(self._template.named_buffers()))
+
+    def state_dict(self, row: Tensor, buffers: Tensor | None = None) -> dict[str, Tensor]:
+        """One client's model, for `module.load_state_dict`.
+
+        Args:
+            row: [params].
+            buffers: [buffers]; may be left out if the model has none.
+        """
+        state = dict(self._template.state_dict()) | self._params.views(row)
+        if buffers is not None:
+            state |= self._buffers.views(buffers)
+        return {name: tensor.detach().clone() for name, tensor in state.items()}
+
+    def gradients(
+        self, x: Tensor, buffers: Tensor, inputs: Tensor, targets: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Each client's mean cross entropy on its own batch, and the gradient of it.
+
+        A pure function: nothing is written in place. (A network with dropout would need the
+        clients' keys as one more argument here; so far it would draw from torch's global state.)
+
+        Args:
+            x: [k, params].
+            buffers: [k, buffers].
+            inputs: [k, batch, ...].
+            targets: [k, batch], class indices.
+
+        Returns:
+            losses [k], gradients [k, params], buffers after the step [k, buffers].
+        """
+        return self._run.gradients(x, buffers, self._inputs(inputs), self._targets(targets))
+
+    def evaluate(
+        self, x: Tensor, buffers: Tensor, inputs: Tensor, targets: Tensor, max_batch: int = 512
+    ) -> tuple[Tensor, Tensor]:
+        """Every client's model on the same samples, in evaluation mode.
+
+        Args:
+            x: [k, params].
+            buffers: [k, buffers].
+            inputs: [samples, ...].
+            targets: [samples], class indices.
+            max_batch: samples in one pass; bounds the memory. It changes the numbers only of
+                models that use batch statistics in evaluation (resnet20-evonorm-official).
+
+        Returns:
+            number of correct answers [k], int64, and mean loss [k].
+        """
+        correct = torch.zeros(len(x), dtype=torch.int64, device=self.device)
+        loss = torch.zeros(len(x), dtype=torch.float64, device=self.device)
+        with torch.inference_mode():
+            for batch, target in zip(
+                inputs.split(max_batch), targets.split(max_batch), strict=True
+            ):
+                batch, target = self._inputs(batch), self._targets(target)
+                for start in range(0, len(x), EVALUATED_AT_ONCE):
+                    rows = slice(start, start + EVALUATED_AT_ONCE)
+                    logits = self._run.logits(x[rows], buffers[rows], batch)
+                    each = target.expand(len(logits), -1)  # [k, samples]
+                    correct[rows] += (logits.argmax(1) == each).sum(1)
+                    loss[rows] += F.cross_entropy(logits, each, reduction="none").sum(1)
+        return correct, (loss / len(targets)).to(self.dtype)
+
+    def _inputs(self, inputs: Tensor) -> Tensor:
+        dtype = self.dtype if inputs.is_floating_point() else inputs.dtype  # tokens stay integers
+        return inputs.to(self.device, dtype)
+
+    def _targets(self, targets: Tensor) -> Tensor:
+        return targets.to(self.device, torch.int64)
+
+
+def _without_step_counters(module: nn.Module) -> nn.Module:
+    """A copy whose BatchNorms do not count steps: they use the count only if momentum is None."""
+    module = copy.deepcopy(module)
+    for part in module.modules():
+        if isinstance(part, nn.modules.batchnorm._NormBase):
+            part.num_batches_tracked = None
+    return module

@@ -1,0 +1,85 @@
+"""The table of known networks, and what their builders share.
+
+A builder is `(num_clients, params) -> nx.Graph`, or `Rounds` where the network changes. Its traits:
+`rule`, the mixing rule unless the user names one (None: the one that suits the graph); `size`, the
+number of clients of a network that has only one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import networkx as nx
+import numpy as np
+
+from p2pqg.errors import TopologyError
+from p2pqg.registry import NoParams, Registry
+from p2pqg.seeding import rng
+
+TOPOLOGIES = Registry("topology")
+ATTEMPTS = 100
+
+
+def topology(
+    name: str,
+    *,
+    source: str,
+    params: type = NoParams,
+    rule: str | None = None,
+    size: int | None = None,
+):
+    """File a builder under the name that users type."""
+    return TOPOLOGIES.register(name, params=params, source=source, rule=rule, size=size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seeded:
+    """Params of a network that is drawn."""
+
+    seed: int = 0
+    """Of the draw, >= 0; not the run's seed, so that runs compare on one network."""
+
+    def problems(self) -> Iterator[str]:
+        """What is wrong with the values."""
+        if self.seed < 0:
+            yield f"seed must be >= 0, got {self.seed}"
+
+
+def network(num_clients: int, edges, directed: bool = False) -> nx.Graph | nx.DiGraph:
+    """A graph with nodes 0 .. n-1; `edges` is an array [edges, 2]; loops are left out."""
+    graph = nx.DiGraph() if directed else nx.Graph()
+    graph.add_nodes_from(range(num_clients))
+    edges = np.asarray(edges, dtype=np.int64).reshape(-1, 2)
+    graph.add_edges_from(edges[edges[:, 0] != edges[:, 1]].tolist())
+    return graph
+
+
+def hops(num_clients: int, offsets, directed: bool = False) -> nx.Graph | nx.DiGraph:
+    """A circulant graph: client i sends to i + offset (mod n), for every offset."""
+    i = np.arange(num_clients)
+    pairs = [np.stack([i, (i + hop) % num_clients], axis=1) for hop in offsets]
+    return network(num_clients, np.concatenate(pairs) if pairs else [], directed)
+
+
+def two_factors(n: int, least: int = 2) -> tuple[int, int] | None:
+    """The most square a x b = n with least <= a <= b; None if there is no such pair."""
+    for a in range(int(n**0.5), least - 1, -1):
+        if n % a == 0:
+            return a, n // a
+    return None
+
+
+def connected_draw(
+    name: str, draw: Callable[[np.random.Generator], nx.Graph], seed: int, repair: str
+) -> nx.Graph:
+    """The first connected graph of up to 100 draws keyed by (seed, attempt).
+
+    Raises:
+        TopologyError: none of them was.
+    """
+    for attempt in range(ATTEMPTS):
+        graph = draw(rng(seed, name, attempt))
+        if nx.is_connected(graph):
+            return graph
+    raise TopologyError(f"none of {ATTEMPTS} draws of {name} was connected. {repair}")

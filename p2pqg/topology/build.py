@@ -1,0 +1,151 @@
+"""build(): whatever users call a topology -> Schedule, examined before anyone trains on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import networkx as nx
+import numpy as np
+
+from p2pqg.errors import TopologyError, did_you_mean
+from p2pqg.topology._registry import TOPOLOGIES
+from p2pqg.topology.checks import check
+from p2pqg.topology.files import is_file_name, read, schedule_of_arrays
+from p2pqg.topology.mixing import Mixing
+from p2pqg.topology.names import schedule_named, split_name
+from p2pqg.topology.schedule import Schedule, schedule_of
+
+
+def shipped() -> dict[str, Path]:
+    """Name -> file of the networks that come with p2pqg as YAML."""
+    package = Path(__file__).parents[1]
+    folder = package / "shipped" / "topologies"
+    folder = folder if folder.is_dir() else package.parent / "topologies"
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def build(
+    topology: Any,
+    clients: int | None = None,
+    *,
+    needs: tuple[str, ...] = (),
+    allow_disconnected: bool = False,
+) -> Schedule:
+    """The schedule of a topology.
+
+    Args:
+        topology: a name (`ring16`, `base25:k=2`, `erdos-renyi32:p=0.2,seed=1`, any with
+            `mixing=lazy`), a file (.yaml, .yml, .graphml, .csv), the name of a YAML file shipped
+            with p2pqg, an array [clients, clients] or [rounds, clients, clients] (used in turn), a
+            function of the round that returns W, a graph of networkx, or a Schedule.
+        clients: their number, where the name leaves it out.
+        needs: of the algorithm; with "column-stochastic" a given W needs columns that sum to 1
+            only. What else an algorithm needs: `check_needs`.
+        allow_disconnected: clients that never hear of each other are fine.
+
+    Raises:
+        TopologyError: with the repair.
+    """
+    if clients is not None and (
+        isinstance(clients, bool) or int(clients) != clients or clients < 1
+    ):
+        raise TopologyError(f"clients must be an integer >= 1, got {clients}. Use 16.")
+    schedule = _schedule(topology, clients, "column-stochastic" in needs)
+    if clients is not None and schedule.num_clients != clients:
+        raise TopologyError(
+            f"{schedule.name!r} has {schedule.num_clients} clients, but clients is {clients}. "
+            "Leave clients out."
+        )
+    if schedule is not topology:
+        _examine(schedule, "column-stochastic" in needs, allow_disconnected)
+    return schedule
+
+
+def _schedule(topology: Any, clients: int | None, columns_only: bool) -> Schedule:
+    if isinstance(topology, Schedule):
+        return topology
+    if isinstance(topology, Mixing):
+        return schedule_of_arrays(topology.dense(), "given W")
+    if isinstance(topology, nx.Graph):
+        return schedule_of(topology, "given graph")
+    if isinstance(topology, (str, Path)):
+        return _from_text(str(topology), clients)
+    if callable(topology):
+        first = np.asarray(topology(0))
+        ask = Asked(topology, clients or len(first), columns_only)
+        return Schedule("given function", ask.num_clients, ask(0).graph().is_directed(), None, ask)
+    try:
+        W = np.asarray(topology, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise TopologyError(
+            f"a topology is a name, a file, an array or a function, got {type(topology).__name__}"
+        ) from None
+    return schedule_of_arrays(W, "given W")
+
+
+def _from_text(text: str, clients: int | None) -> Schedule:
+    if is_file_name(text):
+        return read(text, clients)
+    if split_name(text)[0] in TOPOLOGIES:
+        return schedule_named(text, clients)
+    head, colon, tail = text.partition(":")
+    files = shipped()
+    if head in files:
+        schedule = read(f"{files[head]}{colon}{tail}", clients)
+        schedule.name = text
+        return schedule
+    known = [*TOPOLOGIES, *files]
+    raise TopologyError(f"unknown topology {text!r}{did_you_mean(split_name(text)[0], known)}")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A user's function of the round; every W it returns is checked as it comes."""
+
+    function: Callable[[int], Any]
+    num_clients: int
+    columns_only: bool
+
+    def __call__(self, round: int) -> Mixing:
+        """W of a round."""
+        W, name = np.asarray(self.function(round)), f"W of round {round}"
+        check(W, name, allow_column_stochastic=self.columns_only)
+        if len(W) != self.num_clients:
+            raise TopologyError(f"{name!r}: must have {self.num_clients} clients, got {len(W)}")
+        return Mixing.from_dense(W)
+
+
+def _examine(schedule: Schedule, columns_only: bool, allow_disconnected: bool) -> None:
+    """Sums, signs and connectedness of every W of a period; of round 0 where there is none."""
+    n = schedule.num_clients
+    links = []
+    for round in range(schedule.period or 1):
+        W = schedule.mixing(round)
+        name = schedule.name if schedule.period == 1 else f"{schedule.name}, round {round}"
+        check(
+            W,
+            name,
+            allow_row_stochastic=schedule.rule == "uniform",
+            allow_column_stochastic=schedule.rule == "columns" or columns_only,
+            allow_negative=schedule.rule == "best_constant",
+        )
+        others = W.receivers != W.senders
+        links.append(np.unique(W.senders[others] * n + W.receivers[others]))
+    if schedule.period is None or allow_disconnected:
+        return  # networks without a period connect in the long run, or not at all: we cannot know
+    links = np.unique(np.concatenate(links))
+    union = nx.DiGraph()
+    union.add_nodes_from(range(n))
+    union.add_edges_from(zip((links // n).tolist(), (links % n).tolist(), strict=True))
+    if not nx.is_strongly_connected(union):
+        pieces = list(nx.strongly_connected_components(union))
+        piece = min(pieces, key=min)
+        other = min(set(range(n)) - piece)
+        ever = "" if schedule.period == 1 else " in any round"
+        raise TopologyError(
+            f"{schedule.name!r}: the network is in {len(pieces)} pieces: clients {min(piece)} and "
+            f"{other} cannot both reach each other{ever}. Add an edge between the pieces."
+        )

@@ -1,0 +1,187 @@
+"""Networks that change from round to round, one decorated function each.
+
+A builder returns `Rounds`: a module's function of the round, and the period.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import networkx as nx
+import numpy as np
+
+from p2pqg.errors import TopologyError
+from p2pqg.registry import NoParams
+from p2pqg.seeding import rng
+from p2pqg.topology._registry import Seeded, hops, network, topology
+from p2pqg.topology.graphs import binary_tree, dimensions, powers_of_two
+from p2pqg.topology.schedule import Rounds
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnepeerParams:
+    start: int = 0
+    """Round 0 uses hop 2^start, >= 0. 1: as the paper's own code, which begins with hop 2."""
+
+    def problems(self) -> Iterator[str]:
+        if self.start < 0:
+            yield f"start must be >= 0, got {self.start}"
+
+
+@topology(
+    "onepeer-exponential",
+    params=OnepeerParams,
+    rule="uniform",
+    source="Assran et al., ICML 2019 (SGP); Ying et al., NeurIPS 2021",
+)
+def onepeer_exponential(num_clients: int, params: OnepeerParams) -> Rounds:
+    """Directed, one message each: hops 1, 2, 4, ... in turn; exact mean if n is a power of 2."""
+    sizes = powers_of_two(num_clients) or [0]
+    return Rounds(partial(_hop, num_clients, sizes, params.start), len(sizes))
+
+
+def _hop(num_clients: int, sizes: list[int], start: int, round: int) -> nx.DiGraph:
+    return hops(num_clients, [sizes[(start + round) % len(sizes)]], directed=True)
+
+
+@topology("onepeer-hypercube", source="Shi et al., 2016")
+def onepeer_hypercube(num_clients: int, params: NoParams) -> Rounds:
+    """Pairs along one dimension of a hypercube per round; exact mean after log2 n rounds."""
+    d = dimensions(num_clients, "onepeer-hypercube")
+    return Rounds(partial(_dimension, num_clients), max(d, 1))
+
+
+def _dimension(num_clients: int, round: int) -> nx.Graph:
+    i = np.arange(num_clients)
+    return network(num_clients, np.stack([i, (i ^ (1 << round)) % num_clients], axis=1))
+
+
+@topology("bipartite-exponential", source="Lin et al., ICML 2021, code")
+def bipartite_exponential(num_clients: int, params: NoParams) -> Rounds:
+    """Pairs: an odd client i and i + 2^j - 1 for j = 1, 2, ... in turn; an even number."""
+    if num_clients % 2:
+        raise TopologyError(
+            f"bipartite-exponential needs an even number of clients, got {num_clients}. "
+            f"Use bipartite-exponential{num_clients + 1} or onepeer-exponential{num_clients}."
+        )
+    return Rounds(partial(_odd_and_even, num_clients), num_clients.bit_length() - 1)
+
+
+def _odd_and_even(num_clients: int, round: int) -> nx.Graph:
+    odd = np.arange(1, num_clients, 2)
+    return network(num_clients, np.stack([odd, (odd + 2 ** (round + 1) - 1) % num_clients], axis=1))
+
+
+@topology("random-matching", params=Seeded, source="Boyd et al., 2006 (randomized gossip)")
+def random_matching(num_clients: int, params: Seeded) -> Rounds:
+    """Random pairs, drawn every round; with an odd number one client is left idle."""
+    return Rounds(partial(_pairs, num_clients, params.seed), None)
+
+
+def _pairs(num_clients: int, seed: int, round: int) -> nx.Graph:
+    order = rng(seed, "random-matching", round).permutation(num_clients)
+    return network(num_clients, order[: num_clients // 2 * 2].reshape(-1, 2))
+
+
+@topology("random-ring", params=Seeded, source="Lin et al., ICML 2021, code")
+def random_ring(num_clients: int, params: Seeded) -> Rounds:
+    """A ring whose order is drawn anew every round."""
+    return Rounds(partial(_shuffled_ring, num_clients, params.seed), None)
+
+
+def _shuffled_ring(num_clients: int, seed: int, round: int) -> nx.Graph:
+    order = rng(seed, "random-ring", round).permutation(num_clients)
+    return network(num_clients, np.stack([order, np.roll(order, -1)], axis=1))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomPeerParams(Seeded):
+    k: int = 1
+    """Receivers of each client in each round, >= 1 and < n."""
+
+    def problems(self) -> Iterator[str]:
+        yield from super().problems()
+        if self.k < 1:
+            yield f"k must be >= 1, got {self.k}"
+
+
+@topology("random-peer", params=RandomPeerParams, rule="columns", source="Kempe et al., FOCS 2003")
+def random_peer(num_clients: int, params: RandomPeerParams) -> Rounds:
+    """Directed: everyone sends to k others drawn every round; columns sum to 1, for push-sum."""
+    if params.k >= max(num_clients, 2):
+        raise TopologyError(
+            f"k must be < clients, got k={params.k} and {num_clients} clients. Use a smaller k."
+        )
+    return Rounds(partial(_random_peers, num_clients, params), None)
+
+
+def _random_peers(num_clients: int, params: RandomPeerParams, round: int) -> nx.DiGraph:
+    draws = rng(params.seed, "random-peer", round)
+    if num_clients == 1:
+        return network(1, [], directed=True)
+    edges = [
+        (i, (i + 1 + ahead) % num_clients)
+        for i in range(num_clients)
+        for ahead in draws.choice(num_clients - 1, params.k, replace=False, shuffle=False)
+    ]
+    return network(num_clients, edges, directed=True)
+
+
+@topology("double-binary-trees", source="Sanders et al., 2009; Vogels et al., NeurIPS 2021")
+def double_binary_trees(num_clients: int, params: NoParams) -> Rounds:
+    """A binary tree and its mirror image in turn: who is inside one is a leaf of the other."""
+    return Rounds(partial(_tree_or_mirror, num_clients), 2)
+
+
+def _tree_or_mirror(num_clients: int, round: int) -> nx.Graph:
+    tree = binary_tree(num_clients, NoParams())
+    if round == 0:
+        return tree
+    return network(num_clients, num_clients - 1 - np.array(tree.edges()).reshape(-1, 2))
+
+
+@dataclass(frozen=True, kw_only=True)
+class EquiDynParams(Seeded):
+    directed: bool = True
+    """true: OD-EquiDyn, everyone sends one offset ahead; false: OU-EquiDyn, pairs."""
+    eta: float = 0.5
+    """Weight of the drawn matrix, in (0, 1]; the rest stays at home."""
+
+    def problems(self) -> Iterator[str]:
+        yield from super().problems()
+        if not 0 < self.eta <= 1:
+            yield f"eta must be in (0, 1], got {self.eta}"
+
+
+@topology(
+    "equidyn", params=EquiDynParams, rule="given", source="Song et al., NeurIPS 2022 (EquiTopo)"
+)
+def equidyn(num_clients: int, params: EquiDynParams) -> Rounds:
+    """One random offset for all per round; with eta = 1/2 it halves the variance, whatever n is."""
+    return Rounds(partial(_equidyn, num_clients, params), None)
+
+
+def _equidyn(num_clients: int, params: EquiDynParams, round: int) -> nx.Graph | nx.DiGraph:
+    draws = rng(params.seed, "equidyn", round)
+    n = num_clients
+    offset = int(draws.integers(1, n)) if n > 1 else 0
+    if params.directed:
+        graph = hops(n, [offset], directed=True)
+    else:
+        graph = network(n, _matching(n, offset, int(draws.integers(n))))
+    nx.set_edge_attributes(graph, params.eta * (n - 1) / n, "weight")
+    return graph
+
+
+def _matching(n: int, offset: int, first: int) -> list[tuple[int, int]]:
+    """Pairs i, i + offset taken greedily from client `first` on; the others stay idle."""
+    taken = [False] * n
+    pairs = []
+    for i in range(first, first + n):
+        one, other = i % n, (i + offset) % n
+        if one != other and not taken[one] and not taken[other]:
+            taken[one] = taken[other] = True
+            pairs.append((one, other))
+    return pairs

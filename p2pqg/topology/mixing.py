@@ -1,0 +1,274 @@
+"""graph -> W, the mixing matrix: W[receiver, sender], sparse, and the rules that fill it in.
+
+A rule turns a graph with clients 0 .. n-1 into weights. Edge attributes never leak into W, except
+through the rule `given`. No rule but `best_constant` builds a dense matrix.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import chain
+
+import networkx as nx
+import numpy as np
+
+from p2pqg.errors import TopologyError
+from p2pqg.registry import Registry
+
+RULES = Registry("mixing rule")
+
+
+@dataclass(frozen=True, eq=False)
+class Mixing:
+    """A sparse W: entry k says that `receivers[k]` gives `weights[k]` to what `senders[k]` sent.
+
+    Attributes:
+        num_clients: n; W is [clients, clients].
+        receivers: int64 [entries], rising.
+        senders: int64 [entries], rising within one receiver. Own weights are entries too.
+        weights: float64 [entries], none zero.
+    """
+
+    num_clients: int
+    receivers: np.ndarray
+    senders: np.ndarray
+    weights: np.ndarray
+
+    @classmethod
+    def of(cls, num_clients: int, receivers, senders, weights) -> Mixing:
+        """W from entries in any order, each (receiver, sender) once; zeros are left out."""
+        receivers = np.asarray(receivers, dtype=np.int64)
+        senders = np.asarray(senders, dtype=np.int64)
+        weights = np.asarray(weights, dtype=np.float64)
+        order = np.lexsort((senders, receivers))
+        order = order[weights[order] != 0]
+        return cls(num_clients, receivers[order], senders[order], weights[order])
+
+    @classmethod
+    def from_dense(cls, W: np.ndarray) -> Mixing:
+        """W from an array [clients, clients]."""
+        W = np.asarray(W, dtype=np.float64)
+        receivers, senders = np.nonzero(W)
+        return cls(len(W), receivers, senders, W[receivers, senders])
+
+    def dense(self) -> np.ndarray:
+        """float64 [clients, clients], W[receiver, sender]."""
+        W = np.zeros((self.num_clients, self.num_clients))
+        W[self.receivers, self.senders] = self.weights
+        return W
+
+    def transposed(self) -> Mixing:
+        """Receivers and senders change places."""
+        return Mixing.of(self.num_clients, self.senders, self.receivers, self.weights)
+
+    def lazy(self) -> Mixing:
+        """(W + I) / 2: everyone keeps half; all eigenvalues of a symmetric W become >= 0."""
+        everyone = np.arange(self.num_clients)
+        own = np.zeros(self.num_clients)
+        itself = self.receivers == self.senders
+        own[self.receivers[itself]] = self.weights[itself]
+        return Mixing.of(
+            self.num_clients,
+            np.concatenate([self.receivers[~itself], everyone]),
+            np.concatenate([self.senders[~itself], everyone]),
+            np.concatenate([self.weights[~itself], own + 1]) / 2,
+        )
+
+    def apply(self, x: np.ndarray) -> np.ndarray:
+        """W x for x [clients]."""
+        return np.bincount(self.receivers, self.weights * x[self.senders], self.num_clients)
+
+    def row_sums(self) -> np.ndarray:
+        """float64 [clients]: what each receiver's weights sum to."""
+        return np.bincount(self.receivers, self.weights, self.num_clients)
+
+    def column_sums(self) -> np.ndarray:
+        """float64 [clients]: what the weights given to each sender sum to."""
+        return np.bincount(self.senders, self.weights, self.num_clients)
+
+    def out_degrees(self) -> np.ndarray:
+        """int64 [clients]: to how many others each client sends."""
+        return np.bincount(self.senders[self.senders != self.receivers], minlength=self.num_clients)
+
+    def is_symmetric(self, tolerance: float = 1e-9) -> bool:
+        """Whether W equals its transpose, entry by entry."""
+        other = self.transposed()
+        return (
+            np.array_equal(self.receivers, other.receivers)
+            and np.array_equal(self.senders, other.senders)
+            and np.allclose(self.weights, other.weights, rtol=0, atol=tolerance)
+        )
+
+    def graph(self) -> nx.Graph | nx.DiGraph:
+        """Who talks to whom: undirected where W's pattern is symmetric, else sender -> receiver."""
+        others = self.receivers != self.senders
+        receivers, senders = self.receivers[others], self.senders[others]
+        codes = receivers * self.num_clients + senders
+        mutual = np.array_equal(np.sort(senders * self.num_clients + receivers), codes)
+        graph = nx.Graph() if mutual else nx.DiGraph()
+        graph.add_nodes_from(range(self.num_clients))
+        graph.add_edges_from(zip(senders.tolist(), receivers.tolist(), strict=True))
+        return graph
+
+
+def arcs(graph: nx.Graph | nx.DiGraph) -> tuple[np.ndarray, np.ndarray]:
+    """Senders and receivers, int64 [arcs] each; an undirected edge is two arcs, loops are none.
+
+    Raises:
+        TopologyError: the nodes are not 0 .. n-1.
+    """
+    n = graph.number_of_nodes()
+    if n == 0 or not all(i in graph for i in range(n)):
+        raise TopologyError(
+            f"nodes must be the integers 0 .. {max(n - 1, 0)}, got {list(graph)[:5]}. "
+            "Use networkx.convert_node_labels_to_integers."
+        )
+    edges = np.fromiter(chain.from_iterable(graph.edges()), dtype=np.int64).reshape(-1, 2)
+    senders, receivers = edges[edges[:, 0] != edges[:, 1]].T
+    if graph.is_directed():
+        return senders, receivers
+    return np.concatenate([senders, receivers]), np.concatenate([receivers, senders])
+
+
+def _undirected_arcs(graph: nx.Graph, rule: str) -> tuple[np.ndarray, np.ndarray]:
+    if graph.is_directed():
+        raise TopologyError(
+            f"mixing rule {rule} is for undirected networks, this one is directed. "
+            "Use mixing: columns (with algorithm sgp), uniform or given."
+        )
+    return arcs(graph)
+
+
+def _with_own(n: int, senders, receivers, weights) -> Mixing:
+    """W from the weights of the arcs; a client keeps whatever its row leaves."""
+    own = 1 - np.bincount(receivers, weights, n)
+    own[np.abs(own) < 1e-12] = 0  # rounding is not a weight
+    everyone = np.arange(n)
+    return Mixing.of(
+        n,
+        np.concatenate([receivers, everyone]),
+        np.concatenate([senders, everyone]),
+        np.concatenate([weights, own]),
+    )
+
+
+@RULES.register("metropolis_hastings", source="Xiao, Boyd, Lall, IPSN 2005")
+def metropolis_hastings(graph: nx.Graph) -> Mixing:
+    """Weights that each client can compute from its own and its neighbors' degree.
+
+    W[i, j] = 1 / (1 + max(deg i, deg j)) on edges, the rest on the diagonal; doubly stochastic.
+
+    Args:
+        graph: undirected, nodes 0 .. n-1.
+
+    Raises:
+        TopologyError: directed, or other node names.
+    """
+    senders, receivers = _undirected_arcs(graph, "metropolis_hastings")
+    n = graph.number_of_nodes()
+    degrees = np.bincount(senders, minlength=n)
+    weights = 1 / (1 + np.maximum(degrees[senders], degrees[receivers]))
+    return _with_own(n, senders, receivers, weights)
+
+
+@RULES.register("lazy", source="D2: Tang et al., ICML 2018; exact diffusion: Yuan et al., 2019")
+def lazy(graph: nx.Graph) -> Mixing:
+    """(W + I) / 2 of Metropolis-Hastings: all eigenvalues >= 0, half the speed."""
+    return metropolis_hastings(graph).lazy()
+
+
+@RULES.register("uniform", source="plain averaging over the inbox")
+def uniform(graph: nx.Graph | nx.DiGraph) -> Mixing:
+    """1 / (in-degree + 1) for everything received; doubly stochastic on regular graphs only."""
+    senders, receivers = arcs(graph)
+    n = graph.number_of_nodes()
+    weights = 1 / (1 + np.bincount(receivers, minlength=n)[receivers])
+    return _with_own(n, senders, receivers, weights)
+
+
+@RULES.register("columns", source="push-sum: Kempe et al., FOCS 2003; Assran et al., ICML 2019")
+def columns(graph: nx.Graph | nx.DiGraph) -> Mixing:
+    """1 / (out-degree + 1) of each sender to each receiver: columns sum to 1, for push-sum."""
+    senders, receivers = arcs(graph)
+    n = graph.number_of_nodes()
+    weights = 1 / (1 + np.bincount(senders, minlength=n)[senders])
+    return _with_own(n, receivers, senders, weights).transposed()
+
+
+@RULES.register("best_constant", source="Xiao, Boyd, Systems & Control Letters 2004")
+def best_constant(graph: nx.Graph) -> Mixing:
+    """I - a L with a = 2 / (mu_2 + mu_n): the fastest W with one weight for all edges.
+
+    mu are the eigenvalues of the Laplacian L. Own weights may be negative (a star's center).
+
+    Raises:
+        TopologyError: directed, or disconnected (mu_2 = 0: pairs would just swap).
+    """
+    senders, receivers = _undirected_arcs(graph, "best_constant")
+    n = graph.number_of_nodes()
+    if n == 1:
+        return Mixing.from_dense(np.ones((1, 1)))
+    adjacency = np.zeros((n, n))
+    adjacency[receivers, senders] = 1
+    mu = np.linalg.eigvalsh(np.diag(adjacency.sum(axis=1)) - adjacency)
+    if mu[1] < 1e-9:
+        raise TopologyError(
+            "mixing rule best_constant needs a connected network in every round. "
+            "Use mixing: metropolis_hastings."
+        )
+    return _with_own(n, senders, receivers, np.full(len(senders), 2 / (mu[1] + mu[-1])))
+
+
+@RULES.register("given", source="the network itself")
+def given(graph: nx.Graph | nx.DiGraph) -> Mixing:
+    """The `weight` of every edge; a client keeps what its row leaves, or its loop's weight.
+
+    Directed edges run from sender to receiver.
+
+    Raises:
+        TopologyError: an edge has no weight, or one that is not a number.
+    """
+    arcs(graph)  # checks the nodes
+    n = graph.number_of_nodes()
+    senders, receivers, weights = [], [], []
+    own: dict[int, float] = {}
+    for u, v, weight in graph.edges(data="weight"):
+        try:
+            weight = float(weight)
+        except (TypeError, ValueError):
+            raise TopologyError(
+                f"edge {u}, {v} has no weight that is a number, mixing: given needs one (got "
+                f"{weight!r}). Add it, or use mixing: metropolis_hastings."
+            ) from None
+        if u == v:
+            own[u] = weight
+            continue
+        for sender, receiver in [(u, v)] if graph.is_directed() else [(u, v), (v, u)]:
+            senders.append(sender)
+            receivers.append(receiver)
+            weights.append(weight)
+    W = _with_own(n, *(np.array(a, dtype=np.int64) for a in (senders, receivers)), weights)
+    if not own:
+        return W
+    others = W.receivers != W.senders
+    kept = np.zeros(n)
+    kept[W.receivers[~others]] = W.weights[~others]
+    kept[list(own)] = list(own.values())
+    everyone = np.arange(n)
+    return Mixing.of(
+        n,
+        np.concatenate([W.receivers[others], everyone]),
+        np.concatenate([W.senders[others], everyone]),
+        np.concatenate([W.weights[others], kept]),
+    )
+
+
+def default_rule(graph: nx.Graph | nx.DiGraph) -> str:
+    """The rule that keeps the mean: Metropolis-Hastings; directed: uniform if regular, or columns.
+
+    On an irregular directed network no rule of one's own degree is doubly stochastic: push-sum.
+    """
+    if not graph.is_directed():
+        return "metropolis_hastings"
+    degrees = {d for _, d in graph.in_degree()} | {d for _, d in graph.out_degree()}
+    return "uniform" if len(degrees) == 1 else "columns"

@@ -1,0 +1,158 @@
+"""What users type, NAME<clients>[:key=value,...], -> the network it names."""
+
+from __future__ import annotations
+
+import re
+import types
+from dataclasses import MISSING, fields
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+import networkx as nx
+
+from p2pqg.errors import TopologyError, did_you_mean
+from p2pqg.registry import Entry
+from p2pqg.topology._registry import TOPOLOGIES
+from p2pqg.topology.mixing import RULES
+from p2pqg.topology.schedule import Rounds, Schedule, schedule_of
+from p2pqg.topology.social import ALIASES
+
+
+def split_options(text: str, where: str) -> dict[str, str]:
+    """`k=2,seed=1` -> {"k": "2", "seed": "1"}."""
+    options: dict[str, str] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        key, equals, value = (piece.strip() for piece in part.partition("="))
+        if not (key and equals and value):
+            raise TopologyError(
+                f"{where!r}: {part!r} must read key=value, as in ring16:mixing=lazy"
+            )
+        if key in options:
+            raise TopologyError(f"{where!r}: {key} is set twice; keep one")
+        options[key] = value
+    return options
+
+
+def rule_named(name: str, where: str) -> str:
+    """A known mixing rule; hyphens and underscores are the same."""
+    rule = name.replace("-", "_")
+    if rule not in RULES:
+        raise TopologyError(f"{where!r}: unknown mixing rule {name!r}{did_you_mean(rule, RULES)}")
+    return rule
+
+
+def split_name(text: str) -> tuple[str, int | None, dict[str, str]]:
+    """`base25:k=2` -> ("base", 25, {"k": "2"}).
+
+    >>> split_name("erdos-renyi32:p=0.2,seed=1")
+    ('erdos-renyi', 32, {'p': '0.2', 'seed': '1'})
+    >>> split_name("ring")
+    ('ring', None, {})
+    """
+    head, _, tail = text.strip().partition(":")
+    stem, number = re.fullmatch(r"(.*?)(\d*)", head.strip(), flags=re.DOTALL).groups()
+    stem = stem if stem in TOPOLOGIES or stem in ALIASES else stem.lower()
+    return ALIASES.get(stem, stem), int(number) if number else None, split_options(tail, text)
+
+
+def network_named(text: str, clients: int | None = None) -> tuple[nx.Graph | Rounds, str, str, str]:
+    """Build the network that a name says.
+
+    Args:
+        text: NAME<clients>[:key=value,...].
+        clients: where the name leaves the number out.
+
+    Returns:
+        (network, its full name, mixing rule or "", source).
+
+    Raises:
+        TopologyError: unknown name or key, or a number of clients that cannot be.
+    """
+    stem, number, options = split_name(text)
+    if stem not in TOPOLOGIES:
+        raise TopologyError(f"unknown topology {text!r}{did_you_mean(stem, TOPOLOGIES)}")
+    entry = TOPOLOGIES[stem]
+    num_clients = _num_clients(entry, text, number, clients)
+    tail = text.partition(":")[2].strip()
+    name = f"{stem}{num_clients}{':' + tail if tail else ''}"
+    rule = options.pop("mixing", None)
+    rule = rule_named(rule, text) if rule else entry.traits["rule"]
+    params = _params(entry, options, text)
+    try:
+        return entry.build(num_clients, params), name, rule or "", entry.source
+    except TopologyError as error:
+        raise TopologyError(f"{name!r}: {error}") from None
+
+
+def schedule_named(text: str, clients: int | None = None) -> Schedule:
+    """The schedule that a name says, see `network_named`."""
+    network, name, rule, source = network_named(text, clients)
+    labels = ()
+    if isinstance(network, nx.Graph):
+        labels = tuple(nx.get_node_attributes(network, "label").values())
+    try:
+        return schedule_of(network, name, rule or None, labels=labels, source=source)
+    except TopologyError as error:
+        raise TopologyError(f"{name!r}: {error}") from None
+
+
+def _num_clients(entry: Entry, text: str, number: int | None, clients: int | None) -> int:
+    size = entry.traits["size"]
+    if number is not None and clients is not None and number != clients:
+        raise TopologyError(
+            f"{text!r} has {number} clients, but clients is {clients}. "
+            f"Leave one out: {entry.name} takes its number from clients."
+        )
+    said = number if number is not None else clients
+    if size is not None:
+        if said not in (None, size):
+            raise TopologyError(
+                f"{text!r}: {entry.name} has exactly {size} clients, got {said}. "
+                f"Use {entry.name}{size}."
+            )
+        return size
+    if said is None:
+        raise TopologyError(
+            f"{text!r} does not say how many clients. Use {entry.name}16, or clients."
+        )
+    if said < 1:
+        raise TopologyError(f"{text!r}: clients must be >= 1, got {said}. Use {entry.name}16.")
+    return said
+
+
+def _params(entry: Entry, options: dict[str, str], text: str) -> Any:
+    hints = get_type_hints(entry.params)
+    known = [field.name for field in fields(entry.params)]
+    problems, values = [], {}
+    for key, value in options.items():
+        if key not in known:
+            problems.append(f"unknown key {key}{did_you_mean(key, [*known, 'mixing'])}")
+            continue
+        try:
+            values[key] = parse(value, hints[key])
+        except ValueError as error:
+            problems.append(f"{key} must be {error}, got {value!r}")
+    if not problems:
+        assert all(field.default is not MISSING for field in fields(entry.params)), entry.name
+        params = entry.params(**values)
+        problems = list(params.problems()) if hasattr(params, "problems") else []
+    if problems:
+        raise TopologyError.of(problems, repr(text))
+    return params
+
+
+def parse(value: str, hint: Any) -> Any:
+    """A value from the command line as int, float, bool or str.
+
+    Raises:
+        ValueError: it is none; the text says what it must be.
+    """
+    if get_origin(hint) in (Union, types.UnionType):
+        hint = next(h for h in get_args(hint) if h is not type(None))
+    if hint is bool:
+        if value.lower() not in ("true", "false", "yes", "no", "1", "0"):
+            raise ValueError("true or false")
+        return value.lower() in ("true", "yes", "1")
+    try:
+        return hint(value)
+    except ValueError:
+        raise ValueError({int: "an integer", float: "a number"}[hint]) from None

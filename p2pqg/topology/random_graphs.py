@@ -1,0 +1,133 @@
+"""Static networks that are drawn at random once, with the `seed` in their name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import log
+
+import networkx as nx
+import numpy as np
+
+from p2pqg.errors import TopologyError
+from p2pqg.topology._registry import Seeded, connected_draw, network, topology
+
+
+def _as_int(draws: np.random.Generator) -> int:
+    """A seed for the generators of networkx."""
+    return int(draws.integers(2**31))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ErdosRenyiParams(Seeded):
+    p: float | None = None
+    """Probability of each link, in (0, 1]. Left out: 2 ln(n) / n, likely connected."""
+
+    def problems(self) -> Iterator[str]:
+        yield from super().problems()
+        if self.p is not None and not 0 < self.p <= 1:
+            yield f"p must be in (0, 1], got {self.p}"
+
+
+@topology("erdos-renyi", params=ErdosRenyiParams, source="Erdos, Renyi 1959; Gilbert 1959")
+def erdos_renyi(num_clients: int, params: ErdosRenyiParams) -> nx.Graph:
+    """Every pair is linked with probability p; the first connected draw."""
+    p = min(1.0, 2 * log(num_clients) / num_clients) if params.p is None else params.p
+    return connected_draw(
+        "erdos-renyi",
+        lambda draws: (
+            nx.fast_gnp_random_graph(num_clients, p, seed=_as_int(draws))
+            if p < 1
+            else nx.complete_graph(num_clients)
+        ),
+        params.seed,
+        f"Use p > {log(max(num_clients, 2)) / num_clients:.2g} (ln(n) / n), not {p:.2g}.",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomRegularParams(Seeded):
+    degree: int = 4
+    """Neighbors of each client, >= 1 and < n; n x degree must be even."""
+
+    def problems(self) -> Iterator[str]:
+        yield from super().problems()
+        if self.degree < 1:
+            yield f"degree must be >= 1, got {self.degree}"
+
+
+@topology("random-regular", params=RandomRegularParams, source="Kim, Vu, STOC 2003")
+def random_regular(num_clients: int, params: RandomRegularParams) -> nx.Graph:
+    """Every client has `degree` neighbors, else at random: an expander, nearly always."""
+    degree = params.degree
+    if degree >= num_clients or num_clients * degree % 2:
+        even = min(degree, num_clients - 1) // 2 * 2
+        raise TopologyError(
+            f"degree must be < clients, and clients x degree even; got {num_clients} clients and "
+            f"degree {degree}. Use {f'degree={even}' if even else f'complete{num_clients}'}."
+        )
+    return connected_draw(
+        "random-regular",
+        lambda draws: nx.random_regular_graph(degree, num_clients, seed=_as_int(draws)),
+        params.seed,
+        "Use degree=3 or more.",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeometricParams(Seeded):
+    radius: float | None = None
+    """Reach of each client in the unit square, > 0. Left out: sqrt(ln(n) / n)."""
+
+    def problems(self) -> Iterator[str]:
+        yield from super().problems()
+        if self.radius is not None and self.radius <= 0:
+            yield f"radius must be > 0, got {self.radius}"
+
+
+@topology("geometric", params=GeometricParams, source="Penrose 2003")
+def geometric(num_clients: int, params: GeometricParams) -> nx.Graph:
+    """Clients at random places of the unit square talk within a radius; first connected draw."""
+    radius = params.radius or max(log(num_clients) / num_clients, 1e-9) ** 0.5
+
+    def draw(draws: np.random.Generator) -> nx.Graph:
+        places = draws.random((num_clients, 2))
+        edges = []
+        for first in range(0, num_clients, 512):  # in blocks: n^2 distances need not fit
+            block = places[first : first + 512, None] - places[None]
+            i, j = np.nonzero((block**2).sum(axis=2) <= radius**2)
+            edges.append(np.stack([first + i, j], axis=1)[first + i < j])
+        return network(num_clients, np.concatenate(edges))
+
+    return connected_draw("geometric", draw, params.seed, f"Use a radius larger than {radius:.2g}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SmallWorldParams(Seeded):
+    k: int = 4
+    """Neighbors on the ring before rewiring, >= 2 and < n; an odd k counts as k - 1."""
+    p: float = 0.3
+    """Probability of rewiring each link, in [0, 1]. 0: a ring lattice."""
+
+    def problems(self) -> Iterator[str]:
+        yield from super().problems()
+        if self.k < 2:
+            yield f"k must be >= 2, got {self.k}"
+        if not 0 <= self.p <= 1:
+            yield f"p must be in [0, 1], got {self.p}"
+
+
+@topology("small-world", params=SmallWorldParams, source="Watts, Strogatz, Nature 1998")
+def small_world(num_clients: int, params: SmallWorldParams) -> nx.Graph:
+    """A ring lattice with k neighbors, links rewired with probability p; first connected draw."""
+    if params.k >= num_clients:
+        raise TopologyError(
+            f"k must be < clients, got k={params.k} and {num_clients} clients. "
+            f"Use complete{num_clients} or a smaller k."
+        )
+    return connected_draw(
+        "small-world",
+        lambda draws: nx.watts_strogatz_graph(num_clients, params.k, params.p, seed=_as_int(draws)),
+        params.seed,
+        "Use a larger k or a smaller p.",
+    )

@@ -1,0 +1,115 @@
+"""Schedule: round -> W. A static network is a schedule of period 1."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import networkx as nx
+import numpy as np
+
+from p2pqg.topology.mixing import RULES, Mixing, default_rule
+
+KEPT = 16
+"""So many rounds of an aperiodic network stay in memory; of a periodic one, all."""
+
+
+@dataclass(eq=False)
+class Schedule:
+    """The network of every round. Small when pickled: W is worked out again where it is used.
+
+    Attributes:
+        name: what the user called it.
+        num_clients: n.
+        directed: somebody sends to a client that does not send back.
+        period: rounds until it repeats; 1: static; None: never, every round is drawn.
+        draw: the round (within the period) -> W.
+        rule: mixing rule that W comes from.
+        labels: the clients' own names, [clients], or empty.
+        source: where it comes from.
+        notes: what a user should know before trusting it, one line each.
+    """
+
+    name: str
+    num_clients: int
+    directed: bool
+    period: int | None
+    draw: Callable[[int], Mixing]
+    rule: str = "given"
+    labels: tuple[str, ...] = ()
+    source: str = ""
+    notes: tuple[str, ...] = ()
+    _known: dict[int, Mixing] = field(default_factory=dict, init=False, repr=False)
+
+    def mixing(self, round: int) -> Mixing:
+        """W of a round; the very same object whenever a periodic network repeats."""
+        key = round if self.period is None else round % self.period
+        if key not in self._known:
+            if self.period is None and len(self._known) >= KEPT:
+                del self._known[next(iter(self._known))]
+            self._known[key] = self.draw(key)
+        return self._known[key]
+
+    def graph(self, round: int = 0) -> nx.Graph | nx.DiGraph:
+        """Who talks to whom in a round, without loops; directed edges run sender -> receiver."""
+        graph = self.mixing(round).graph()
+        return graph.to_directed() if self.directed and not graph.is_directed() else graph
+
+    def product(self, rounds: int, start: int = 0) -> np.ndarray:
+        """What `rounds` rounds of gossip do together, [clients, clients]: W(last) ... W(start)."""
+        product = np.eye(self.num_clients)
+        for round in range(start, start + rounds):
+            product = self.mixing(round).dense() @ product
+        return product
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but the rounds worked out so far."""
+        return {**self.__dict__, "_known": {}}
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """A network that changes: what a builder returns where one graph is not enough.
+
+    Attributes:
+        graph: the round (within the period) -> its graph; a partial of a module's function.
+        period: rounds until it repeats; None: never.
+    """
+
+    graph: Callable[[int], nx.Graph | nx.DiGraph]
+    period: int | None
+
+
+def in_turn(items: Sequence[Any], round: int) -> Any:
+    """`items[round]`; a partial of it is a picklable schedule."""
+    return items[round]
+
+
+def weighted(graph: Callable[[int], nx.Graph], rule: str, round: int) -> Mixing:
+    """W of a round's graph by a mixing rule; a partial of it is a picklable schedule."""
+    return RULES[rule].build(graph(round))
+
+
+def schedule_of(
+    network: nx.Graph | Rounds, name: str, rule: str | None = None, **about: Any
+) -> Schedule:
+    """The schedule of a graph, or of one graph per round.
+
+    Args:
+        network: nodes 0 .. n-1.
+        name: what the user calls it.
+        rule: mixing rule; None: the one that suits the network, see `default_rule`.
+        about: further fields of `Schedule`.
+    """
+    if isinstance(network, Rounds):
+        first, period = network.graph(0), network.period
+        rule = rule or ("columns" if first.is_directed() else "metropolis_hastings")
+        draw = partial(weighted, network.graph, rule)
+    else:
+        first, period = network, 1
+        rule = rule or default_rule(network)
+        draw = partial(in_turn, (RULES[rule].build(network),))
+    n, directed = first.number_of_nodes(), first.is_directed()
+    return Schedule(name, n, directed, period, draw, rule, **about)

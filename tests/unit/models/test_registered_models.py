@@ -1,0 +1,151 @@
+"""Parameter counts, starting weights and messages of the registered models."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from p2pqg.errors import ConfigError
+from p2pqg.models import MODELS, build_model, multiply_adds
+
+CIFAR = (3, 32, 32)
+
+
+def num_params(model):
+    return sum(p.numel() for p in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [(f"resnet20-{norm}", 272_474) for norm in ("bn", "gn", "evonorm", "evonorm-official")]
+    + [("vgg11-half", 2_308_810), ("vgg11", 9_225_610), ("resnet18-bn", 11_181_642)],
+)
+def test_networks_have_the_published_number_of_parameters(name, count):
+    assert num_params(build_model(name, 10, CIFAR)) == count
+
+
+def test_dense_models_have_the_parameters_that_arithmetic_says():
+    assert num_params(build_model("mlp", 10, (64,))) == 64 * 64 + 64 + 64 * 10 + 10 == 4810
+    assert num_params(build_model("logistic", 10, (1, 8, 8))) == 650
+    deep = build_model("mlp", 3, (5,), hidden=(4, 2))
+    assert num_params(deep) == 5 * 4 + 4 + 4 * 2 + 2 + 2 * 3 + 3
+
+
+def test_an_mlp_without_hidden_layers_is_the_logistic_model():
+    one = build_model("mlp", 10, (64,), hidden=(), seed=3).state_dict()
+    other = build_model("logistic", 10, (64,), seed=3).state_dict()
+    assert all(torch.equal(one[key], other[key]) for key in other)
+
+
+@pytest.mark.parametrize("name", sorted(name for name in MODELS if not name.startswith("resnet")))
+def test_every_small_model_gives_one_logit_per_class(name):
+    model = build_model(name, 7, CIFAR)
+    assert model(torch.zeros(2, *CIFAR)).shape == (2, 7)
+
+
+@pytest.mark.parametrize("name", sorted(name for name in MODELS if name.startswith("resnet")))
+def test_every_resnet_gives_one_logit_per_class(name):
+    with torch.device("meta"):
+        model = MODELS[name].build(7, CIFAR, MODELS[name].params())
+        assert model(torch.zeros(2, *CIFAR)).shape == (2, 7)
+
+
+@pytest.mark.parametrize("name", ["resnet20-gn", "resnet32-gn", "resnet44-gn", "resnet56-gn"])
+def test_the_number_in_a_name_counts_the_layers_with_weights(name):
+    model = build_model(name, 10, CIFAR)
+    layers = [m for m in model.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
+    on_shortcuts = [m for m in layers if isinstance(m, nn.Conv2d) and m.kernel_size == (1, 1)]
+    assert len(layers) - len(on_shortcuts) == int(name[6:8])
+    assert len(on_shortcuts) == 2  # where the shape changes, and nowhere else
+
+
+def test_twice_the_width_means_twice_the_channels_everywhere():
+    narrow = [m for m in build_model("resnet20-gn", 10, CIFAR).modules()]
+    wide = [m for m in build_model("resnet20-gn-x2", 10, CIFAR).modules()]
+    for one, two in zip(narrow, wide, strict=True):
+        if isinstance(one, nn.Conv2d):
+            assert two.out_channels == 2 * one.out_channels
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others():
+    one, same, other = (build_model("resnet20-gn", 10, CIFAR, seed=s) for s in (1, 1, 2))
+    for p, q in zip(one.parameters(), same.parameters(), strict=True):
+        assert torch.equal(p, q)
+    assert not torch.equal(one[0].weight, other[0].weight)
+
+
+@pytest.mark.parametrize("name", ["mlp", "resnet20-evonorm-official", "vgg11-half"])
+def test_building_leaves_the_global_random_state_alone(name):
+    before, before_numpy = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002  it is the global state that is watched
+    build_model(name, 10, CIFAR)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert np.array_equal(np.random.get_state()[1], before_numpy)  # noqa: NPY002  as above
+
+
+def test_starting_weights_have_the_documented_spread():
+    model = build_model("resnet20-bn", 10, CIFAR)
+    for layer in model.modules():
+        if isinstance(layer, nn.Conv2d) and layer.weight.numel() > 4000:
+            fan_out = layer.kernel_size[0] * layer.kernel_size[1] * layer.out_channels
+            assert layer.weight.std() == pytest.approx((2 / fan_out) ** 0.5, rel=0.05)
+        elif isinstance(layer, nn.BatchNorm2d):
+            assert layer.weight.eq(1).all()
+            assert layer.bias.eq(0).all()
+            assert layer.running_var.eq(1).all()
+        elif isinstance(layer, nn.Linear):
+            assert layer.weight.abs().max() <= 64**-0.5
+            assert layer.weight.std() == pytest.approx((3 * 64) ** -0.5, rel=0.1)
+
+
+def test_resnet18_is_torchvisions_network():
+    torchvision = pytest.importorskip("torchvision")
+    ours = build_model("resnet18-bn", 10, (3, 64, 64), seed=4)
+    theirs = torchvision.models.resnet18(num_classes=10)
+    with torch.no_grad():
+        for p, q in zip(theirs.parameters(), ours.parameters(), strict=True):
+            p.copy_(q)
+    images = torch.randn(2, 3, 64, 64, generator=torch.Generator())
+    torch.testing.assert_close(ours(images), theirs(images))
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "params", "message"),
+    [
+        ("resnet20-gn", (64,), {}, r"model resnet20-gn needs images .*got input shape \(64,\)"),
+        ("vgg11-half", (1, 8, 8), {}, r"height >= 32.*got input shape \(1, 8, 8\)"),
+        ("lenet", (8, 8), {}, "model lenet needs images"),
+        ("mlp", (64,), {"hiden": (3,)}, "unknown key model.hiden; did you mean hidden?"),
+        ("mlp", (64,), {"hidden": (0,)}, "model.hidden must be a list of widths >= 1"),
+        ("mlp", (64,), {"hidden": 64}, "model.hidden must be a list of widths >= 1, got 64"),
+        ("cnn", (1, 8, 8), {"width": 3}, "model.width must be even"),
+        ("resnet20-gn", CIFAR, {"width": 0}, "model.width must be >= 1, got 0"),
+        ("resnet20-evonorm", CIFAR, {"width": 3}, "model.width must be 1 or even"),
+        ("resnet21", CIFAR, {}, "unknown model 'resnet21'; did you mean"),
+    ],
+)
+def test_wrong_input_is_one_clear_line(name, shape, params, message):
+    with pytest.raises(ConfigError, match=message) as error:
+        build_model(name, 10, shape, **params)
+    assert "\n" not in str(error.value)
+
+
+def test_multiply_adds_of_dense_layers_are_their_weights():
+    assert multiply_adds(build_model("mlp", 10, (64,)), (64,)) == 64 * 64 + 64 * 10
+
+
+@pytest.mark.parametrize("norm", ["bn", "gn", "evonorm", "evonorm-official"])
+def test_multiply_adds_of_resnet20_do_not_depend_on_the_norm(norm):
+    # Stem; then every block's convolutions cost the same (half the side, twice the channels), but
+    # for the first of a stage, which has half the inputs; two 1x1 shortcuts; the linear layer.
+    full = 32 * 32 * 9 * 16 * 16
+    expected = 32 * 32 * 9 * 3 * 16 + 16 * full + 2 * full // 2 + 2 * full // 9 // 2 + 640
+    assert multiply_adds(build_model(f"resnet20-{norm}", 10, CIFAR), CIFAR) == expected
+
+
+def test_counting_multiply_adds_leaves_the_model_as_it_is():
+    model = build_model("cnn", 10, (1, 8, 8))
+    before = model[0].weight.clone()
+    multiply_adds(model, (1, 8, 8))
+    assert torch.equal(model[0].weight, before)
+    assert model.training
+    assert not model[0]._forward_hooks
