@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from p2pqg.models._registry import MODELS, image_channels
+from p2pqg.models.norms import GroupNorm
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,11 +30,11 @@ def cnn(num_classes: int, input_shape: tuple[int, ...], p: Params) -> nn.Module:
     channels = image_channels("cnn", input_shape, smallest=4)
     return nn.Sequential(
         nn.Conv2d(channels, p.width, 3, padding=1, bias=False),
-        nn.GroupNorm(2, p.width),
+        GroupNorm(2, p.width),
         nn.ReLU(inplace=True),
         nn.MaxPool2d(2),
         nn.Conv2d(p.width, 2 * p.width, 3, padding=1, bias=False),
-        nn.GroupNorm(2, 2 * p.width),
+        GroupNorm(2, 2 * p.width),
         nn.ReLU(inplace=True),
         nn.MaxPool2d(2),
         nn.Flatten(),

@@ -101,8 +101,8 @@ def _numbers(edges: list[Edge], clients: int | None, where: str) -> tuple[dict[s
     if not known or known[0] < least or known[-1] - least >= n:
         wrong = f"got {known[0]} to {known[-1]}" if known else "got no edge"
         raise TopologyError(
-            f"{where}: clients must be numbered 0 to {n - 1 if n else 'n - 1'} (or from 1), {wrong}."
-            " Renumber them, or use names."
+            f"{where}: clients must be numbered 0 to {n - 1 if n else 'n - 1'} (or from 1), "
+            f"{wrong}. Renumber them, or use names."
         )
     missing = sorted(set(range(least, known[-1] + 1)) - set(known)) if not clients else []
     if missing:

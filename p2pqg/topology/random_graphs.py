@@ -92,11 +92,13 @@ def geometric(num_clients: int, params: GeometricParams) -> nx.Graph:
 
     def draw(draws: np.random.Generator) -> nx.Graph:
         places = draws.random((num_clients, 2))
+        places = places[np.argsort(places[:, 0])]  # left to right: only near ones can be in reach
+        ends = np.searchsorted(places[:, 0], places[:, 0] + radius, side="right")
         edges = []
-        for first in range(0, num_clients, 512):  # in blocks: n^2 distances need not fit
-            block = places[first : first + 512, None] - places[None]
-            i, j = np.nonzero((block**2).sum(axis=2) <= radius**2)
-            edges.append(np.stack([first + i, j], axis=1)[first + i < j])
+        for i, end in enumerate(ends):
+            near = ((places[i + 1 : end] - places[i]) ** 2).sum(axis=1) <= radius**2
+            j = i + 1 + np.nonzero(near)[0]
+            edges.append(np.stack([np.full_like(j, i), j], axis=1))
         return network(num_clients, np.concatenate(edges))
 
     return connected_draw("geometric", draw, params.seed, f"Use a radius larger than {radius:.2g}.")

@@ -1,0 +1,143 @@
+"""Blocks answer what an algorithm asks, count bytes, and agree however clients are hosted."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+
+from p2pqg.algorithms import allreduce, exchange, gossip
+from p2pqg.engine.block import Block, Rule, itinerary, lockstep
+from p2pqg.engine.routes import Routing
+from p2pqg.registry import Entry
+from p2pqg.topology import build
+
+
+class State(NamedTuple):
+    x: torch.Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params:
+    lr: float = 1.0
+
+
+def blocks_of(play, topology, sizes, x0):
+    traits = {"start": State, "model": lambda s: s.x, "draws": False}
+    rule = Rule(Entry("test", play, Params, traits=traits), Params(), lambda round: 1.0, seed=0)
+    bounds = (0, *torch.tensor(sizes).cumsum(0).tolist())
+    routing = Routing(build(topology, allow_disconnected=True), bounds)
+    return [
+        Block(rule, routing, b, x0[bounds[b] : bounds[b + 1]], lambda x, step: x)
+        for b in range(len(sizes))
+    ]
+
+
+def x_of(blocks):
+    return torch.cat([block.x for block in blocks])
+
+
+def start(n, width=3):
+    return torch.randn(n, width, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+
+HOSTING = [[6], [2, 4], [1] * 6]
+
+
+@pytest.mark.parametrize("sizes", HOSTING)
+def test_allreduce_gives_everyone_the_mean(sizes):
+    def mean(s, grad, p):
+        x = yield allreduce(s.x)
+        return State(x)
+
+    x0 = start(6)
+    blocks = blocks_of(mean, "ring6", sizes, x0)
+    lockstep(blocks, 1)
+    torch.testing.assert_close(x_of(blocks), x0.mean(0).expand(6, -1), rtol=0, atol=1e-15)
+    ring_allreduce = 2 * (6 - 1) * 3 * 8  # 2 (n - 1) / n vectors of 3 float64 from each of n
+    assert sum(block.bytes_sent for block in blocks) == pytest.approx(ring_allreduce)
+
+
+@pytest.mark.parametrize("sizes", HOSTING)
+def test_gossip_of_two_tensors_is_one_message_with_both(sizes):
+    def both(s, grad, p):
+        x, y = yield gossip(s.x, s.x[:, :1])
+        return State(torch.cat([x[:, :2], y], 1))
+
+    x0 = start(6)
+    blocks = blocks_of(both, "ring6", sizes, x0)
+    lockstep(blocks, 1)
+    mixed = torch.from_numpy(build("ring6").mixing(0).dense()) @ x0
+    expected = torch.cat([mixed[:, :2], mixed[:, :1]], 1)
+    torch.testing.assert_close(x_of(blocks), expected, rtol=0, atol=1e-15)
+    assert sum(block.bytes_sent for block in blocks) == 6 * 2 * (3 + 1) * 8
+
+
+@pytest.mark.parametrize("sizes", HOSTING)
+def test_exchange_delivers_to_each_neighbor_its_own_message(sizes):
+    """On a chain, slot 0 goes left (right, for the first client), slot 1 right."""
+
+    def swap(s, grad, p):
+        inbox = yield exchange(torch.stack([s.x, 10 * s.x], 1))
+        return State(inbox.sum(1))
+
+    x0 = start(6)
+    blocks = blocks_of(swap, "chain6", sizes, x0)
+    lockstep(blocks, 1)
+    from_left = torch.cat([torch.zeros(1, 3), x0[:1], 10 * x0[1:5]])  # client 0 has one slot
+    from_right = torch.cat([x0[1:], torch.zeros(1, 3)])
+    torch.testing.assert_close(x_of(blocks), from_left + from_right, rtol=0, atol=1e-15)
+    assert sum(block.bytes_sent for block in blocks) == 2 * 5 * 3 * 8  # every edge, both ways
+
+
+@pytest.mark.parametrize("sizes", HOSTING)
+def test_compressed_messages_count_what_they_say(sizes):
+    def small(s, grad, p):
+        x = yield gossip(s.x, message_bytes=torch.full((len(s.x),), 5.0))
+        return State(x)
+
+    blocks = blocks_of(small, "ring6", sizes, start(6))
+    lockstep(blocks, 3)
+    assert sum(block.bytes_sent for block in blocks) == 3 * 6 * 2 * 5
+
+
+def test_blocks_without_links_do_not_wait_for_each_other():
+    def mix(s, grad, p):
+        x = yield gossip(s.x)
+        return State(x)
+
+    x0 = start(6)
+    blocks = blocks_of(mix, np.eye(6), [2, 4], x0)
+    lockstep(blocks, 2)
+    torch.testing.assert_close(x_of(blocks), x0, rtol=0, atol=0)
+
+
+def test_the_scout_asks_what_the_blocks_ask():
+    """The driver's block of no clients sees the same requests, round by round."""
+
+    class Counting(NamedTuple):
+        x: torch.Tensor
+        t: int
+
+    def sometimes(s, grad, p):
+        x = yield gossip(s.x)
+        if s.t % 3 == 2:
+            x = yield allreduce(x)
+        return Counting(x, s.t + 1)
+
+    traits = {"start": lambda x: Counting(x, 0), "model": lambda s: s.x, "draws": False}
+    rule = Rule(Entry("test", sometimes, Params, traits=traits), Params(), lambda t: 1.0, seed=0)
+    asked = [
+        (t, type(e).__name__) for t, e in itinerary(rule, rule.start(torch.empty(0, 3)), 0, 4)
+    ]
+    gossips = [(t, "Gossip") for t in range(4)]
+    assert asked == [*gossips[:3], (2, "AllReduce"), gossips[3]]
+
+
+def test_a_wrong_yield_is_named():
+    def wrong(s, grad, p):
+        yield s.x
+
+    with pytest.raises(TypeError, match="not gossip, exchange or allreduce"):
+        lockstep(blocks_of(wrong, "ring6", [6], start(6)), 1)

@@ -1,0 +1,183 @@
+"""What users call a topology: names, arrays, functions, graphs; and what is refused."""
+
+import subprocess
+import sys
+
+import networkx as nx
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from p2pqg.errors import TopologyError
+from p2pqg.topology import build, shipped
+
+RING4 = build("ring4").mixing(0).dense()
+PAIRS = np.array([[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 1], [0, 0, 1, 1]]) / 2
+ACROSS = PAIRS[[0, 2, 1, 3]][:, [0, 2, 1, 3]]
+
+
+@pytest.mark.parametrize(
+    ("name", "clients", "full"),
+    [
+        ("ring16", None, "ring16"),
+        ("ring", 16, "ring16"),
+        ("ring16", 16, "ring16"),
+        ("ring:mixing=lazy", 8, "ring8:mixing=lazy"),
+        ("Ring8", None, "ring8"),
+        ("karate", None, "karate34"),
+        ("davis", 32, "social32"),
+        ("erdos-renyi32:p=0.2,seed=1", None, "erdos-renyi32:p=0.2,seed=1"),
+    ],
+)
+def test_names_may_leave_the_number_to_clients(name, clients, full):
+    schedule = build(name, clients)
+    assert schedule.name == full
+    assert str(schedule.num_clients) in full
+
+
+@pytest.mark.parametrize(
+    ("name", "clients", "message"),
+    [
+        ("rign16", None, "unknown topology 'rign16'; did you mean ring"),
+        ("hospitls12", None, "did you mean hospitals12"),
+        ("ring", None, "does not say how many clients. Use ring16"),
+        ("ring0", None, "clients must be >= 1, got 0"),
+        ("ring16", 8, "has 16 clients, but clients is 8"),
+        ("karate33", None, "karate has exactly 34 clients, got 33. Use karate34"),
+        ("social", 16, "social has exactly 32 clients, got 16"),
+        ("ring16:p=2", None, "unknown key p"),
+        ("ring16:mixing=lasy", None, "unknown mixing rule 'lasy'; did you mean lazy"),
+        ("ring16:lazy", None, "'lazy' must read key=value"),
+        ("base25:k=two", None, "k must be an integer, got 'two'"),
+        ("base25:k=0", None, "k must be >= 1, got 0"),
+        ("base25:k=1,k=2", None, "k is set twice"),
+        ("erdos-renyi9:sed=1", None, "unknown key sed; did you mean seed"),
+        ("erdos-renyi9:seed=-1,p=2", None, "2 problems"),
+        ("equidyn9:directed=maybe", None, "directed must be true or false"),
+        ("exponential8:mixing=lazy", None, "'exponential8:mixing=lazy': mixing rule"),
+        ("random-matching8:mixing=best_constant", None, "needs a connected network"),
+        ("nets/none.yaml", None, "no such file"),
+        ("nets/none.txt", None, "a file must end in .yaml"),
+        (object(), None, "a topology is a name, a file, an array or a function, got object"),
+        ("ring", 0, "clients must be an integer >= 1"),
+    ],
+)
+def test_a_wrong_name_says_what_to_write(name, clients, message):
+    with pytest.raises(TopologyError, match=message) as caught:
+        schedule = build(name, clients)
+        schedule.mixing(1)
+    assert len(str(caught.value).splitlines()) <= 3
+
+
+def test_periodic_networks_return_the_very_same_W():
+    schedule = build("onepeer-exponential8")
+    assert schedule.mixing(1) is schedule.mixing(4)
+    assert build(RING4).mixing(0) is not build(RING4).mixing(0)
+
+
+def test_aperiodic_networks_do_not_hoard_rounds():
+    schedule = build("random-matching4")
+    for round in range(100):
+        schedule.mixing(round)
+    assert len(schedule._known) < 20
+
+
+def test_an_array_is_used_as_it_is():
+    schedule = build(RING4)
+    assert (schedule.num_clients, schedule.period, schedule.directed) == (4, 1, False)
+    assert_array_equal(schedule.mixing(9).dense(), RING4)
+
+
+def test_arrays_are_used_in_turn_and_need_to_connect_together_only():
+    schedule = build(np.array([PAIRS, ACROSS]))
+    assert schedule.period == 2
+    assert_array_equal(schedule.mixing(3).dense(), ACROSS)
+    assert_allclose(schedule.product(2), 1 / 4)
+
+
+def test_a_function_is_asked_round_by_round_and_checked():
+    schedule = build(lambda round: [PAIRS, ACROSS, RING4 * 0.9][round])
+    assert schedule.period is None
+    assert_array_equal(schedule.mixing(1).dense(), ACROSS)
+    with pytest.raises(TopologyError, match="'W of round 2': row 0 of W sums to 0.900"):
+        schedule.mixing(2)
+
+
+def test_a_graph_of_networkx_gets_metropolis_hastings():
+    assert_array_equal(build(nx.cycle_graph(4)).mixing(0).dense(), RING4)
+
+
+def test_a_schedule_passes_through():
+    schedule = build("ring4")
+    assert build(schedule, 4) is schedule
+    with pytest.raises(TopologyError, match="has 4 clients, but clients is 5"):
+        build(schedule, 5)
+
+
+def test_a_given_W_must_be_doubly_stochastic_unless_push_sum_uses_it():
+    W = build("star4:mixing=columns").mixing(0).dense()
+    with pytest.raises(TopologyError, match="row 0 of W sums to"):
+        build(W)
+    assert_array_equal(build(W, needs=("column-stochastic",)).mixing(0).dense(), W)
+    with pytest.raises(TopologyError, match="column 0 of W sums to"):
+        build(W.T, needs=("column-stochastic",))
+
+
+@pytest.mark.parametrize("W", [np.ones(3), np.ones((2, 3)), np.ones((0, 0)), [[1], [1, 2]]])
+def test_an_array_of_another_shape_is_refused(W):
+    with pytest.raises(TopologyError):
+        build(W)
+
+
+def test_a_network_in_pieces_is_refused_unless_that_is_meant():
+    with pytest.raises(TopologyError, match="2 pieces: clients 0 and 2 cannot both reach"):
+        build(PAIRS)
+    assert build(PAIRS, allow_disconnected=True).num_clients == 4
+    assert build(np.eye(3), allow_disconnected=True).mixing(0).out_degrees().tolist() == [0, 0, 0]
+
+
+def test_a_directed_network_must_reach_everyone_and_back():
+    one_way = nx.DiGraph([(0, 1), (1, 2), (0, 2)])
+    with pytest.raises(TopologyError, match="3 pieces"):
+        build(one_way)
+
+
+def test_directed_graphs_run_from_sender_to_receiver():
+    graph = build("onepeer-exponential5").graph(1)
+    assert graph.is_directed()
+    assert sorted(graph.edges()) == [(i, (i + 2) % 5) for i in range(5)]
+
+
+def test_irregular_directed_networks_are_for_push_sum():
+    schedule = build(nx.DiGraph([(0, 1), (1, 2), (2, 0), (0, 2)]))
+    assert schedule.rule == "columns"
+    assert_allclose(schedule.mixing(0).column_sums(), 1)
+
+
+@pytest.mark.parametrize("name", sorted(shipped()))
+def test_every_shipped_network_is_known_by_its_name(name):
+    schedule = build(name)
+    assert schedule.name == name
+    assert schedule.source
+
+
+def test_hospitals_have_one_bridge_and_offices_their_own_weights():
+    assert list(nx.bridges(build("hospitals12").graph())) == [(0, 6)]
+    offices = build("office-wan8")
+    W = offices.mixing(0).dense()
+    number = {label: i for i, label in enumerate(offices.labels)}
+    assert W[number["berlin-1"], number["lisbon-1"]] == 0.1
+    assert_allclose(np.diag(W).max(), 0.4)
+    assert build("hospitals12:mixing=lazy").rule == "lazy"
+
+
+def test_importing_networks_is_light():
+    heavy = "{'torch', 'pandas', 'yaml', 'scipy', 'matplotlib', 'ray'}"
+    code = (
+        "import importlib.util, sys, types; p = types.ModuleType('p2pqg');"
+        "p.__path__ = [importlib.util.find_spec('p2pqg').submodule_search_locations[0]]"
+        if False
+        else f"import sys, p2pqg.topology; print(sorted({heavy} & set(sys.modules)))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"

@@ -1,0 +1,250 @@
+"""Weight rules, sparse W, checks and spectra, against closed forms."""
+
+import networkx as nx
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from p2pqg.errors import TopologyError
+from p2pqg.topology import (
+    RULES,
+    Mixing,
+    build,
+    check,
+    check_needs,
+    is_doubly_stochastic,
+    lambda_min,
+    spectral_gap,
+)
+from p2pqg.topology import checks as checks_module
+
+STAR = nx.star_graph(3)
+
+
+def W_of(name: str) -> np.ndarray:
+    return build(name).mixing(0).dense()
+
+
+def test_metropolis_hastings_weighs_an_edge_by_the_larger_degree():
+    W = RULES["metropolis_hastings"].build(nx.path_graph(4)).dense()
+    expected = np.array([[2, 1, 0, 0], [1, 1, 1, 0], [0, 1, 1, 1], [0, 0, 1, 2]]) / 3
+    assert_allclose(W, expected, atol=1e-15)
+
+
+def test_lazy_is_half_way_to_the_identity():
+    W = W_of("social32")
+    assert_allclose(W_of("social32:mixing=lazy"), (W + np.eye(32)) / 2, atol=1e-15)
+    assert lambda_min(W_of("social32:mixing=lazy")) > 0
+
+
+def test_uniform_averages_the_inbox_and_columns_splits_the_outbox():
+    rows, columns = (RULES[rule].build(STAR).dense() for rule in ("uniform", "columns"))
+    assert_allclose(rows[0], [1 / 4] * 4)
+    assert_allclose(rows[1], [1 / 2, 1 / 2, 0, 0])
+    assert_allclose(columns, rows.T)
+
+
+def test_columns_of_a_directed_network_go_from_sender_to_receiver():
+    W = RULES["columns"].build(nx.DiGraph([(0, 1), (1, 2), (2, 0), (0, 2)])).dense()
+    assert_allclose(W, [[1 / 3, 0, 1 / 2], [1 / 3, 1 / 2, 0], [1 / 3, 1 / 2, 1 / 2]])
+
+
+def test_given_weights_leave_the_rest_with_the_client_unless_it_has_a_loop():
+    graph = nx.Graph()
+    graph.add_weighted_edges_from([(0, 1, 0.25), (1, 2, 0.5)])
+    expected = [[0.75, 0.25, 0], [0.25, 0.25, 0.5], [0, 0.5, 0.5]]
+    assert_allclose(RULES["given"].build(graph).dense(), expected)
+    graph.add_edge(2, 2, weight=0.125)
+    assert RULES["given"].build(graph).dense()[2, 2] == 0.125
+
+
+def test_given_without_a_weight_is_an_error():
+    with pytest.raises(TopologyError, match="edge 0, 1 has no weight"):
+        RULES["given"].build(nx.path_graph(3))
+
+
+def test_edge_attributes_do_not_leak_into_other_rules():
+    graph = nx.Graph()
+    graph.add_edge(0, 1, weight=7)
+    assert_allclose(RULES["metropolis_hastings"].build(graph).dense(), 1 / 2)
+
+
+def test_undirected_rules_refuse_directed_networks():
+    with pytest.raises(TopologyError, match="is for undirected networks"):
+        RULES["metropolis_hastings"].build(nx.DiGraph([(0, 1), (1, 0)]))
+
+
+def test_nodes_must_be_numbers_from_zero():
+    with pytest.raises(TopologyError, match="integers 0 .. 1"):
+        RULES["uniform"].build(nx.Graph([("a", "b")]))
+
+
+@pytest.mark.parametrize(
+    ("name", "gap"), [("ring16", 0.0733), ("social32", 0.1084), ("star16", 2 / 17)]
+)
+def test_best_constant_beats_metropolis_hastings(name, gap):
+    assert_allclose(spectral_gap(W_of(f"{name}:mixing=best_constant")), gap, atol=5e-5)
+    assert gap > spectral_gap(W_of(name))
+
+
+def test_best_constant_of_the_complete_graph_is_the_mean():
+    assert_allclose(W_of("complete6:mixing=best-constant"), 1 / 6)
+
+
+def test_dense_sparse_and_transposed_agree():
+    W = W_of("erdos-renyi12")
+    W[0, 1] = 0.9
+    sparse = Mixing.from_dense(W)
+    assert_array_equal(sparse.dense(), W)
+    assert_array_equal(sparse.transposed().dense(), W.T)
+    assert_allclose(sparse.row_sums(), W.sum(1))
+    assert_allclose(sparse.column_sums(), W.sum(0))
+    assert_allclose(sparse.apply(np.arange(12.0)), W @ np.arange(12.0))
+    assert np.all(np.diff(sparse.receivers * 12 + sparse.senders) > 0)
+
+
+def test_out_degrees_count_receivers_without_oneself():
+    assert build("star5").mixing(0).out_degrees().tolist() == [4, 1, 1, 1, 1]
+    assert build("exponential9").mixing(0).out_degrees().tolist() == [4] * 9
+    assert build("ring1").mixing(0).out_degrees().tolist() == [0]
+
+
+@pytest.mark.parametrize("n", [4, 5, 8, 16, 32, 64])
+def test_spectrum_of_the_ring(n):
+    W = W_of(f"ring{n}")
+    assert_allclose(spectral_gap(W), 2 / 3 * (1 - np.cos(2 * np.pi / n)), atol=1e-12)
+    assert_allclose(lambda_min(W), 1 / 3 + 2 / 3 * np.cos(2 * np.pi * (n // 2) / n), atol=1e-12)
+
+
+def test_spectrum_of_the_chain_and_the_star():
+    assert_allclose(spectral_gap(W_of("chain16")), 2 / 3 * (1 - np.cos(np.pi / 16)), atol=1e-12)
+    assert_allclose(spectral_gap(W_of("star16")), 1 / 16, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("name", "gap"),
+    [
+        ("torus9", 0.6),
+        ("torus16", 0.4),
+        ("torus32", 2 / 5 * (1 - np.cos(2 * np.pi / 8))),
+        ("torus64", 2 / 5 * (1 - np.cos(2 * np.pi / 8))),
+        ("torus15", 2 / 5 * (1 - np.cos(2 * np.pi / 5))),
+    ],
+)
+def test_spectrum_of_the_torus(name, gap):
+    assert_allclose(spectral_gap(W_of(name)), gap, atol=1e-12)
+
+
+def test_smallest_eigenvalue_of_the_torus():
+    assert_allclose(lambda_min(W_of("torus16")), -3 / 5)
+
+
+@pytest.mark.parametrize("d", [2, 3, 4, 5])
+def test_spectrum_of_the_hypercube(d):
+    assert_allclose(spectral_gap(W_of(f"hypercube{2**d}")), 2 / (d + 1), atol=1e-12)
+
+
+@pytest.mark.parametrize(("n", "tau"), [(4, 2), (8, 3), (16, 4), (32, 5), (6, 3), (12, 4), (24, 5)])
+def test_spectrum_of_the_exponential_graph_for_even_numbers(n, tau):
+    assert_allclose(spectral_gap(W_of(f"exponential{n}")), 2 / (1 + tau), atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("n", "gap"),
+    [(5, 0.75), (7, 0.6464), (9, 0.5582), (15, 0.5101), (17, 0.4524), (25, 0.4891), (33, 0.3922)],
+)
+def test_spectrum_of_the_exponential_graph_for_odd_numbers(n, gap):
+    assert_allclose(spectral_gap(W_of(f"exponential{n}")), gap, atol=5e-5)
+
+
+def test_spectrum_of_the_social_network():
+    W = W_of("social32")
+    assert_allclose(spectral_gap(W), 0.082098, atol=5e-7)
+    assert_allclose(lambda_min(W), -0.4343, atol=5e-5)
+    assert_allclose(np.diag(W).min(), 1 / 15)
+
+
+def test_the_gap_of_complete_is_one_and_that_of_the_null_model_is_rho():
+    assert_allclose(spectral_gap(W_of("complete7")), 1)
+    assert spectral_gap(W_of("complete1")) == 1
+    assert_allclose(spectral_gap(W_of("mix9:rho=0.3")), 0.3)
+
+
+def test_lanczos_finds_the_same_ends_as_the_dense_solver(monkeypatch):
+    names = ["torus16", "social32", "exponential25", "star16", "chain2", "complete5"]
+    dense = [spectral_gap(W_of(name)) for name in names]
+    low = lambda_min(W_of("social32"))
+    monkeypatch.setattr(checks_module, "DENSE_LIMIT", 1)
+    assert_allclose([spectral_gap(W_of(name)) for name in names], dense, atol=1e-7)
+    assert_allclose(lambda_min(W_of("social32")), low, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("W", "message"),
+    [
+        ([[0.5, 0.5, 0]], "must be square"),
+        ([[np.nan, 1], [1, 0]], "not a finite number"),
+        ([[1.5, -0.5], [-0.5, 1.5]], r"W\[0, 1\] is -0.5, must be >= 0"),
+        ([[0.5, 0.5], [0.5, 0.43]], "row 1 of W sums to 0.930, must be 1 .tolerance 1e-9"),
+        ([[0.5, 0.5], [1, 0]], "column 0 of W sums to 1.500"),
+        ([[0.5, 0.5 - 1e-7], [0.5, 0.5]], r"row 0 of W sums to 1-1.0e-07"),
+    ],
+)
+def test_a_wrong_matrix_says_where(W, message):
+    with pytest.raises(TopologyError, match=f"'mine': .*{message}"):
+        check(np.array(W), "mine")
+
+
+def test_sums_may_differ_from_one_where_that_is_allowed():
+    check(np.array([[0.5, 0.5], [1, 0]]), "mine", allow_row_stochastic=True)
+    check(np.array([[0.5, 1], [0.5, 0]]), "mine", allow_column_stochastic=True)
+    check(np.eye(3) + 1e-10, "mine")
+
+
+# What algorithms need
+
+
+@pytest.mark.parametrize(
+    ("name", "need", "message"),
+    [
+        ("exponential8", "symmetric", "needs a symmetric W"),
+        ("ring8", "tree", "needs an undirected tree, this network has 8 clients and 8 edges"),
+        ("double-binary-trees8", "tree", "needs the same network in every round"),
+        ("random-ring8", "static", "needs the same network in every round"),
+        ("star8:mixing=uniform", "column-stochastic", "column 0 of W sums to"),
+        ("star8:mixing=uniform", "doubly-stochastic", "needs a doubly stochastic W"),
+        ("torus16", "lambda-min", "smallest eigenvalue of W is -0.6000.*algorithm.lazy=true"),
+        ("random-peer8", "symmetric", "row . of W sums to .* Use algorithm sgp"),
+    ],
+)
+def test_a_need_that_is_not_met_is_an_error_with_a_repair(name, need, message):
+    with pytest.raises(TopologyError, match=message):
+        check_needs(build(name), (need,), "this")
+
+
+@pytest.mark.parametrize(
+    ("name", "needs"),
+    [
+        ("chain8", ("tree", "symmetric", "doubly-stochastic")),
+        ("social-tree", ("tree",)),
+        ("star1", ("tree", "lambda-min")),
+        ("onepeer-exponential8", ("doubly-stochastic",)),
+        ("random-peer8", ("column-stochastic",)),
+        ("torus16:mixing=lazy", ("lambda-min",)),
+        ("ring9", ("lambda-min", "static")),
+    ],
+)
+def test_a_need_that_is_met_says_nothing(name, needs):
+    assert check_needs(build(name), needs, "this") == []
+
+
+def test_the_even_ring_is_just_at_the_edge_and_warned_about():
+    (warning,) = check_needs(build("ring16"), ("lambda-min",), "d2")
+    assert "just -1/3" in warning
+    assert "algorithm.lazy=true" in warning
+
+
+def test_plain_averaging_on_an_irregular_network_is_warned_about():
+    (warning,) = check_needs(build("star8:mixing=uniform"), (), "dsgd")
+    assert "weighted mean" in warning
+    assert not is_doubly_stochastic(build("star8:mixing=uniform").mixing(0))
