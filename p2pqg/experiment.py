@@ -131,6 +131,7 @@ class Experiment:
         config: resolved: every default filled in.
         parts: for each client, the indices of its training samples.
         num_rounds, rounds_per_epoch: the run's length; rounds in one pass over a mean-sized shard.
+        warnings: what is allowed but should be known, a line each.
     """
 
     config: RunConfig
@@ -141,6 +142,7 @@ class Experiment:
     task: Task
     num_rounds: int
     rounds_per_epoch: float
+    warnings: list[str]
 
     @property
     def num_clients(self) -> int:
@@ -196,7 +198,6 @@ def build(config: RunConfig) -> Experiment:
         problems.extend(found)
         return made
 
-    schedule = attempt(build_topology, config.topology, clients=config.clients)
     algorithm, given = _chosen(config.algorithm)
     entry = attempt(ALGORITHMS.__getitem__, algorithm)
     params = None
@@ -208,8 +209,11 @@ def build(config: RunConfig) -> Experiment:
             else:
                 problems.append(f"momentum cannot be set: {algorithm} has none")
         params = params_of(ALGORITHMS, algorithm, given, "algorithm")
+    needs = entry.traits["needs"](params) if params else ()
+    schedule = attempt(build_topology, config.topology, clients=config.clients, needs=needs)
+    warnings = [*schedule.notes] if schedule else []
     if schedule and params and not entry.traits["centralized"]:
-        attempt(check_needs, schedule, entry.traits["needs"](params), algorithm)
+        warnings += attempt(check_needs, schedule, needs, algorithm) or []
 
     dataset, dataset_given = _chosen(config.dataset)
     arrays, parts, model, model_params = None, None, "", None
@@ -282,7 +286,9 @@ def build(config: RunConfig) -> Experiment:
         config.seed,
     )
     rule = Rule(entry, dataclasses.replace(params, lr=lr(0)), lr, config.seed)
-    return Experiment(resolved, schedule, arrays, parts, rule, task, num_rounds, rounds_per_epoch)
+    return Experiment(
+        resolved, schedule, arrays, parts, rule, task, num_rounds, rounds_per_epoch, warnings
+    )
 
 
 def _evaluation_period(num_rounds: int, config: RunConfig, arrays: Arrays) -> int:

@@ -87,12 +87,13 @@ def play(
     if problems:
         raise ConfigError.of(problems, entry.name)
     known = x0.shape[0] if x0.ndim == 2 else None
-    schedule = build("complete" if topology is None else topology, clients=known)
+    needs = entry.traits["needs"](made)
+    schedule = build(topology, clients=known, needs=needs, allow_disconnected=True)
     n = schedule.num_clients
     if x0.ndim not in (1, 2) or (x0.ndim == 2 and len(x0) != n):
         raise ConfigError(f"x0 must be [params] or [{n}, params], got shape {list(x0.shape)}")
     if not entry.traits["centralized"]:
-        check_needs(schedule, entry.traits["needs"](made), entry.name)
+        check_needs(schedule, needs, entry.name)
     x0 = x0.expand(n, -1).clone()
     bounds = (0, *np.cumsum(blocks).tolist()) if blocks else (0, n)
     routing, rule = Routing(schedule, bounds), Rule(entry, made, step, seed)

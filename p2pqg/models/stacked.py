@@ -21,6 +21,7 @@ from p2pqg.errors import ConfigError, did_you_mean
 from p2pqg.models._batched import Batched, dense_layers
 from p2pqg.models._layout import Layout
 from p2pqg.models._loop import Loop
+from p2pqg.models._memory import keep_freed_memory
 from p2pqg.models._vmap import Vmap
 
 PRECISIONS = {"float32": torch.float32, "bf16": torch.float32, "float64": torch.float64}
@@ -65,6 +66,8 @@ class Stacked:
         if strategy is not None and strategy not in STRATEGIES:
             raise ConfigError(f"unknown strategy {strategy!r}{did_you_mean(strategy, STRATEGIES)}")
         self.device, self.dtype = torch.device(device), PRECISIONS[precision]
+        if self.device.type == "cpu":
+            keep_freed_memory()
         self._template = copy.deepcopy(module).to(self.device, self.dtype).train()
         floats = [(n, b) for n, b in self._template.named_buffers() if b.is_floating_point()]
         self._params = Layout(self._template.named_parameters())

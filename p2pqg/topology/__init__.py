@@ -2,15 +2,10 @@
 
 from p2pqg.topology import base, changing, graphs, random_graphs, social  # noqa: F401  (they register)
 from p2pqg.topology._registry import TOPOLOGIES
-from p2pqg.topology.build import build, shipped
-from p2pqg.topology.checks import (
-    check,
-    check_needs,
-    is_doubly_stochastic,
-    lambda_min,
-    spectral_gap,
-)
+from p2pqg.topology.build import build, mixing_matrix, shipped
+from p2pqg.topology.checks import check, is_doubly_stochastic, lambda_min, spectral_gap
 from p2pqg.topology.mixing import RULES, Mixing
+from p2pqg.topology.needs import check_needs
 from p2pqg.topology.schedule import Schedule
 
 __all__ = [
@@ -23,6 +18,7 @@ __all__ = [
     "check_needs",
     "is_doubly_stochastic",
     "lambda_min",
+    "mixing_matrix",
     "shipped",
     "spectral_gap",
 ]

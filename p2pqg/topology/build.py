@@ -13,10 +13,10 @@ import numpy as np
 from p2pqg.errors import TopologyError, did_you_mean
 from p2pqg.topology._registry import TOPOLOGIES
 from p2pqg.topology.checks import check
-from p2pqg.topology.files import is_file_name, read, schedule_of_arrays
+from p2pqg.topology.files import is_file_name, read
 from p2pqg.topology.mixing import Mixing
 from p2pqg.topology.names import schedule_named, split_name
-from p2pqg.topology.schedule import Schedule, schedule_of
+from p2pqg.topology.schedule import Schedule, schedule_of, schedule_of_arrays
 
 
 def shipped() -> dict[str, Path]:
@@ -137,15 +137,53 @@ def _examine(schedule: Schedule, columns_only: bool, allow_disconnected: bool) -
     if schedule.period is None or allow_disconnected:
         return  # networks without a period connect in the long run, or not at all: we cannot know
     links = np.unique(np.concatenate(links))
-    union = nx.DiGraph()
-    union.add_nodes_from(range(n))
-    union.add_edges_from(zip((links // n).tolist(), (links % n).tolist(), strict=True))
-    if not nx.is_strongly_connected(union):
-        pieces = list(nx.strongly_connected_components(union))
-        piece = min(pieces, key=min)
-        other = min(set(range(n)) - piece)
-        ever = "" if schedule.period == 1 else " in any round"
-        raise TopologyError(
-            f"{schedule.name!r}: the network is in {len(pieces)} pieces: clients {min(piece)} and "
-            f"{other} cannot both reach each other{ever}. Add an edge between the pieces."
-        )
+    senders, receivers = links // n, links % n
+    if not (_reaches_all(n, senders, receivers) and _reaches_all(n, receivers, senders)):
+        raise TopologyError(_in_pieces(schedule, senders, receivers))
+
+
+def _reaches_all(n: int, senders: np.ndarray, receivers: np.ndarray) -> bool:
+    """Whether what client 0 sends gets to everyone in the end."""
+    receivers = receivers[np.argsort(senders, kind="stable")]
+    starts = np.concatenate([[0], np.cumsum(np.bincount(senders, minlength=n))])
+    reached = np.zeros(n, dtype=bool)
+    reached[0] = True
+    waiting = [0]
+    while waiting:
+        client = waiting.pop()
+        news = receivers[starts[client] : starts[client + 1]]
+        news = news[~reached[news]]
+        reached[news] = True
+        waiting += news.tolist()
+    return bool(reached.all())
+
+
+def _in_pieces(schedule: Schedule, senders: np.ndarray, receivers: np.ndarray) -> str:
+    """The message that names two clients which cannot both reach each other."""
+    union = nx.DiGraph(zip(senders.tolist(), receivers.tolist(), strict=True))
+    union.add_nodes_from(range(schedule.num_clients))
+    pieces = list(nx.strongly_connected_components(union))
+    piece = min(pieces, key=min)
+    other = min(set(union) - piece)
+    ever = "" if schedule.period == 1 else " in any round"
+    return (
+        f"{schedule.name!r}: the network is in {len(pieces)} pieces: clients {min(piece)} and "
+        f"{other} cannot both reach each other{ever}. Add an edge between the pieces."
+    )
+
+
+def mixing_matrix(topology: Any, round: int = 0, clients: int | None = None) -> np.ndarray:
+    """The mixing matrix of one round.
+
+    Args:
+        topology: as of `build`.
+        round: >= 0.
+        clients: their number, where the name leaves it out.
+
+    Returns:
+        [clients, clients], float64, W[receiver, sender].
+
+    Raises:
+        TopologyError: as of `build`.
+    """
+    return build(topology, clients, allow_disconnected=True).mixing(round).dense()

@@ -10,6 +10,7 @@ from typing import Any
 import networkx as nx
 import numpy as np
 
+from p2pqg.errors import TopologyError
 from p2pqg.topology.mixing import RULES, Mixing, default_rule
 
 KEPT = 16
@@ -113,3 +114,17 @@ def schedule_of(
         draw = partial(in_turn, (RULES[rule].build(network),))
     n, directed = first.number_of_nodes(), first.is_directed()
     return Schedule(name, n, directed, period, draw, rule, **about)
+
+
+def schedule_of_arrays(W: np.ndarray, name: str, **about: Any) -> Schedule:
+    """The schedule of an array [clients, clients], or [rounds, clients, clients] used in turn."""
+    if W.ndim == 2:
+        W = W[None]
+    if W.ndim != 3 or W.shape[1] != W.shape[2] or 0 in W.shape:
+        raise TopologyError(
+            f"{name!r}: W must be [clients, clients] or [rounds, clients, clients], got shape "
+            f"{list(W.shape)}"
+        )
+    mixings = tuple(Mixing.from_dense(one) for one in W)
+    directed = any(one.graph().is_directed() for one in mixings)
+    return Schedule(name, W.shape[1], directed, len(W), partial(in_turn, mixings), **about)

@@ -1,0 +1,75 @@
+"""Adam and DAdam: Kingma, Ba, ICLR 2015; decentralized as in the code of Lin et al., ICML 2021.
+
+Every client keeps its own two moments and gossips the model it steps to; the centralized Adam is
+the same step on the all-reduced gradient. With one client both are torch.optim.Adam.
+    x    [clients, params]  model                    lr     step size of this round
+    m    [clients, params]  mean of the gradients    beta1  memory of m
+    v    [clients, params]  mean of their squares    beta2  memory of v
+    t    steps done, for the bias correction         eps    keeps the division finite
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from p2pqg.algorithms._effects import Grad, Round, algorithm, allreduce, gossip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params:
+    lr: float
+    beta1: float = 0.9
+    """Memory of the first moment, in [0, 1). 0: the last gradient."""
+    beta2: float = 0.99
+    """Memory of the second moment, in [0, 1). The paper says 0.99; its code defaults to 0.999."""
+    eps: float = 1e-8
+    """Added to the root of the second moment, >= 0."""
+
+    def problems(self) -> Iterator[str]:
+        if not 0 <= self.beta1 < 1:
+            yield f"algorithm.beta1 must be in [0, 1), got {self.beta1}"
+        if not 0 <= self.beta2 < 1:
+            yield f"algorithm.beta2 must be in [0, 1), got {self.beta2}"
+        if self.eps < 0:
+            yield f"algorithm.eps must be >= 0, got {self.eps}"
+
+
+class State(NamedTuple):
+    x: Tensor
+    m: Tensor
+    v: Tensor
+    t: int
+
+
+def start(x0: Tensor) -> State:
+    return State(x=x0, m=torch.zeros_like(x0), v=torch.zeros_like(x0), t=0)
+
+
+def _step(s: State, g: Tensor, p: Params) -> State:
+    """One step of Adam with bias correction."""
+    t = s.t + 1
+    m = p.beta1 * s.m + (1 - p.beta1) * g
+    v = p.beta2 * s.v + (1 - p.beta2) * g * g
+    m_hat = m / (1 - p.beta1**t)
+    v_hat = v / (1 - p.beta2**t)
+    return State(x=s.x - p.lr * m_hat / (v_hat.sqrt() + p.eps), m=m, v=v, t=t)
+
+
+@algorithm("adam", params=Params, start=start, centralized=True, source="Kingma, Ba, ICLR 2015")
+def adam(s: State, grad: Grad, p: Params) -> Round[State]:
+    """Centralized Adam on the mean of the clients' gradients."""
+    g = yield allreduce(grad(s.x))
+    return _step(s, g, p)
+
+
+@algorithm("dadam", params=Params, start=start, source="Lin et al., ICML 2021, and its code")
+def dadam(s: State, grad: Grad, p: Params) -> Round[State]:
+    """Decentralized Adam: local moments, then gossip."""
+    stepped = _step(s, grad(s.x), p)
+    x = yield gossip(stepped.x)
+    return stepped._replace(x=x)

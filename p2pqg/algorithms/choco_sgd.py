@@ -1,0 +1,86 @@
+"""CHOCO-SGD, gossip of compressed differences: Koloskova, Stich, Jaggi, ICML 2019, and its code.
+
+Everybody keeps public copies of the neighbors' models and sends only a compressed correction of
+its own copy, so what compression loses is sent later. With compressor = identity, gamma = 1 and
+order = paper this is DSGD; with order = code and a common start, its combine-then-adapt form.
+    x      [clients, params]  model                            lr     step size of this round
+    m      [clients, params]  local momentum                   beta   memory of m, no dampening
+    hat    [clients, params]  public copy of x                 gamma  consensus step size
+    mixed  [clients, params]  W hat, summed up from messages
+
+W must not change from round to round, or `mixed` would not be W hat; the analysis asks for a
+symmetric one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from p2pqg.algorithms._compressors import COMPRESSORS
+from p2pqg.algorithms._effects import Draw, Grad, Round, algorithm, gossip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params:
+    lr: float
+    beta: float = 0.0
+    """Memory of the local momentum, in [0, 1). 0: without."""
+    gamma: float = 0.5
+    """Consensus step size, in (0, 1]. 1: as DSGD; the stronger the compression, the smaller."""
+    compressor: Literal["top-k", "random-k", "sign", "qsgd", "identity"] = "top-k"
+    """What becomes of a message; identity: it is sent whole."""
+    ratio: float = 0.1
+    """Share of the entries that top-k and random-k send, in (0, 1]. 1: all."""
+    bits: int = 4
+    """qsgd rounds to 2^bits - 1 levels, 1 .. 16."""
+    order: Literal["code", "paper"] = "code"
+    """code: move towards the copies of the last round, then send; paper: send first."""
+
+    def problems(self) -> Iterator[str]:
+        if not 0 <= self.beta < 1:
+            yield f"algorithm.beta must be in [0, 1), got {self.beta}"
+        if not 0 < self.gamma <= 1:
+            yield f"algorithm.gamma must be in (0, 1], got {self.gamma}"
+        if not 0 < self.ratio <= 1:
+            yield f"algorithm.ratio must be in (0, 1], got {self.ratio}"
+        if not 1 <= self.bits <= 16:
+            yield f"algorithm.bits must be in 1 .. 16, got {self.bits}"
+
+
+class State(NamedTuple):
+    x: Tensor
+    m: Tensor
+    hat: Tensor
+    mixed: Tensor
+
+
+def start(x0: Tensor) -> State:
+    zero = torch.zeros_like(x0)
+    return State(x=x0, m=zero, hat=zero, mixed=zero)
+
+
+@algorithm(
+    "choco-sgd",
+    params=Params,
+    start=start,
+    needs=("doubly-stochastic", "static"),
+    source="Koloskova et al., ICML 2019, and its code",
+    draws=True,
+)
+def choco_sgd(s: State, grad: Grad, p: Params, draw: Draw) -> Round[State]:
+    """CHOCO-SGD: gossip of compressed differences, with memory for what was lost."""
+    m = p.beta * s.m + grad(s.x)
+    x = s.x - p.lr * m
+    if p.order == "code":
+        x = x + p.gamma * (s.mixed - s.hat)
+    q, size = COMPRESSORS[p.compressor](x - s.hat, p, draw)
+    news = yield gossip(q, message_bytes=torch.full(q.shape[:1], size, dtype=torch.float64))
+    hat, mixed = s.hat + q, s.mixed + news
+    if p.order == "paper":
+        x = x + p.gamma * (mixed - hat)
+    return State(x=x, m=m, hat=hat, mixed=mixed)

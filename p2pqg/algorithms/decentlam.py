@@ -1,0 +1,32 @@
+"""DecentLaM: Yuan, Chen, Huang, Zhang, Pan, Xu, Yin, ICCV 2021, arXiv:2104.11981.
+
+Momentum accumulates the step that the network would let plain DSGD take, so the bias of DSGDm,
+1 / (1 - beta) times that of DSGD, is gone. For constant lr x <- W (x - lr g) + beta (x - x_prev).
+With beta = 0 this is DSGD; on the complete graph from a common start, SGDm.
+    x    [clients, params]  model                        lr    step size of this round
+    m    [clients, params]  momentum of those steps      beta  memory of m, no dampening
+
+The analysis asks for a symmetric W. Steps are divided by the lr of their own round and kept so: the
+paper's way with a changing lr is not known here.
+"""
+
+from __future__ import annotations
+
+from p2pqg.algorithms import dsgdm
+from p2pqg.algorithms._effects import Grad, Round, algorithm, gossip
+from p2pqg.algorithms.dsgdm import Params, State
+
+
+@algorithm(
+    "decentlam",
+    params=Params,
+    start=dsgdm.start,
+    needs=("doubly-stochastic",),
+    source="Yuan et al., ICCV 2021, and code of Momentum Tracking",
+)
+def decentlam(s: State, grad: Grad, p: Params) -> Round[State]:
+    """DecentLaM: momentum without its bias."""
+    half = s.x - p.lr * grad(s.x)
+    mixed = yield gossip(half)
+    m = p.beta * s.m + (s.x - mixed) / p.lr
+    return State(x=s.x - p.lr * m, m=m)

@@ -1,0 +1,68 @@
+"""DMSGD, decentralized momentum SGD, option I: Balu et al., ICASSP 2021, arXiv:2010.11166.
+
+Heavy ball whose last displacement is part the client's own, part the neighborhood's. Written from
+secondary sources (reconstruction); option II is not known well enough to be here. With beta = 0
+this is DSGD in its combine-then-adapt form, W x - lr g.
+    x           [clients, params]  model               lr    step size of this round
+    x_prev      [clients, params]  model before that   beta  weight of the last displacement
+    mixed_prev  [clients, params]  W x_prev            mu    the neighborhood's share of it
+    t           rounds done
+
+W x of the last round is kept, so that W (x - x_prev) costs no message of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from torch import Tensor
+
+from p2pqg.algorithms._effects import Grad, Round, algorithm, gossip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params:
+    lr: float
+    beta: float = 0.9
+    """Weight of the last displacement, in [0, 1). 0: DSGD."""
+    mu: float = 0.5
+    """Share of consensus momentum, in [0, 1]. 0: only the client's own; 1: the neighborhood's."""
+    option: int = 1
+    """1: option I of the paper, the one compared in Lin et al., ICML 2021."""
+
+    def problems(self) -> Iterator[str]:
+        if not 0 <= self.beta < 1:
+            yield f"algorithm.beta must be in [0, 1), got {self.beta}"
+        if not 0 <= self.mu <= 1:
+            yield f"algorithm.mu must be in [0, 1], got {self.mu}"
+        if self.option != 1:
+            yield f"algorithm.option must be 1 (option I of the paper), got {self.option}"
+
+
+class State(NamedTuple):
+    x: Tensor
+    x_prev: Tensor
+    mixed_prev: Tensor
+    t: int
+
+
+def start(x0: Tensor) -> State:
+    return State(x=x0, x_prev=x0, mixed_prev=x0, t=0)
+
+
+@algorithm(
+    "dmsgd",
+    params=Params,
+    start=start,
+    source="Balu et al., ICASSP 2021 (reconstruction)",
+    reconstruction=True,
+)
+def dmsgd(s: State, grad: Grad, p: Params) -> Round[State]:
+    """Decentralized momentum SGD: local and consensus momentum, mixed by mu."""
+    g = grad(s.x)
+    mixed = yield gossip(s.x)
+    mixed_prev = s.mixed_prev if s.t else mixed  # before the first round nothing moved
+    d = p.mu * (mixed - mixed_prev) + (1 - p.mu) * (s.x - s.x_prev)
+    return State(x=mixed - p.lr * g + p.beta * d, x_prev=s.x, mixed_prev=mixed, t=s.t + 1)

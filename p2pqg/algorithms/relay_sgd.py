@@ -1,0 +1,95 @@
+"""RelaySGD (RelaySum): Vogels, He, Koloskova, Lin, Karimireddy, Stich, Jaggi, NeurIPS 2021.
+
+On a tree every client passes on what it heard, to each neighbor all but that neighbor's own
+words: after as many rounds as the tree is wide, everybody's model of some past round has been
+counted exactly once. The fixed point is the exact optimum. On one client this is SGDm(-N).
+
+    M[i -> j] = own_i + sum of M[k -> i] of the last round over the other neighbors k
+    x_i <- (own_i + sum_j M[j -> i] + missing_i * fill) / n
+
+    x       [clients, params]             model            lr    step size of this round
+    m       [clients, params]             local momentum   beta  memory of m, no dampening
+    inbox   [clients, neighbors, params]  M, last round    n     [clients, 1] how many we are
+    counts  [clients, neighbors, 1]       models in M      t     rounds done
+    x0      [clients, params]             first model
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from p2pqg.algorithms._effects import Grad, Round, algorithm, allreduce, exchange
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params:
+    lr: float
+    beta: float = 0.9
+    """Memory of the local momentum, in [0, 1). 0: without."""
+    nesterov: bool = True
+    """Step along g + beta m rather than m."""
+    relay: Literal["model", "update"] = "model"
+    """model: RelaySum/Model; update: RelaySum/Grad, the local steps are relayed and added."""
+    fill: Literal["initial", "own", "count"] = "initial"
+    """For clients not heard yet: the first model (no step, if steps are relayed), as the authors
+    ran it; the client's own, as they explain it; or divide by the number of those heard."""
+
+    def problems(self) -> Iterator[str]:
+        if not 0 <= self.beta < 1:
+            yield f"algorithm.beta must be in [0, 1), got {self.beta}"
+
+
+class State(NamedTuple):
+    x: Tensor
+    m: Tensor
+    inbox: Tensor
+    counts: Tensor
+    x0: Tensor
+    n: Tensor
+    t: int
+
+
+def start(x0: Tensor) -> State:
+    zero = torch.zeros_like(x0)
+    nothing = torch.zeros_like(x0[:, None, :1], dtype=torch.int64)
+    return State(x=x0, m=zero, inbox=zero[:, None], counts=nothing, x0=x0, n=nothing[:, 0], t=0)
+
+
+@algorithm(
+    "relay-sgd",
+    params=Params,
+    start=start,
+    needs=("tree",),
+    source="Vogels et al., NeurIPS 2021, and its code",
+)
+def relay_sgd(s: State, grad: Grad, p: Params) -> Round[State]:
+    """RelaySGD: sums relayed along a tree reach everyone exactly, a little late."""
+    g = grad(s.x)
+    m = p.beta * s.m + g
+    step = p.lr * (g + p.beta * m if p.nesterov else m)
+    own = s.x - step if p.relay == "model" else -step
+    inbox, counts = yield exchange(
+        own[:, None] + s.inbox.sum(1, keepdim=True) - s.inbox,
+        1 + s.counts.sum(1, keepdim=True) - s.counts,
+    )
+    heard = counts.sum(1)
+    n = s.n
+    if s.t == 0:
+        # The first messages count one client each: a tree of n has mean degree 2 - 2 / n.
+        degree = yield allreduce(heard.double())
+        n = (2 / (2 - degree)).round().long()
+    total = own + inbox.sum(1)
+    if p.fill == "count":
+        mean = total / (1 + heard)
+    elif p.fill == "own":
+        mean = (total + (n - 1 - heard) * own) / n
+    else:
+        first = s.x0 if p.relay == "model" else torch.zeros_like(own)
+        mean = (total + (n - 1 - heard) * first) / n
+    x = mean if p.relay == "model" else s.x + mean
+    return State(x=x, m=m, inbox=inbox, counts=counts, x0=s.x0, n=n, t=s.t + 1)

@@ -1,0 +1,130 @@
+"""What an algorithm relies on, asked of every W of a network, with what to use instead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import networkx as nx
+import numpy as np
+
+from p2pqg.errors import TopologyError
+from p2pqg.topology.checks import (
+    TOLERANCE,
+    first,
+    is_doubly_stochastic,
+    lambda_min,
+    unlike_one,
+)
+from p2pqg.topology.mixing import Mixing
+from p2pqg.topology.schedule import Schedule
+
+
+def check_needs(
+    schedule: Schedule, needs: tuple[str, ...], algorithm: str, rounds: int | None = None
+) -> list[str]:
+    """Whether every W gives an algorithm what it relies on.
+
+    Args:
+        schedule: the network, see `Schedule`.
+        needs: of "symmetric", "doubly-stochastic", "column-stochastic", "tree", "static",
+            "lambda-min" (smallest eigenvalue > -1/3). Without "column-stochastic" the rows of W
+            must sum to 1.
+        algorithm: its name, for the message.
+        rounds: look at so many rounds; None: all of a period, the first 4 of an aperiodic network.
+
+    Returns:
+        Warnings, one line each: things that work, but not quite as one may hope.
+
+    Raises:
+        TopologyError: something is lacking; the message says what to use instead.
+    """
+    unknown = set(needs) - set(_NEEDS)
+    assert not unknown, f"{algorithm}: unknown needs {unknown}"
+    warnings = list(schedule.notes)
+    if "column-stochastic" not in needs:
+        needs = ("row-stochastic", *needs)
+    if not {"tree", "static"}.isdisjoint(needs) and schedule.period != 1:
+        raise TopologyError(
+            f"{algorithm} needs the same network in every round, {schedule.name!r} changes. "
+            f"Use {'binary-tree or chain' if 'tree' in needs else 'ring or torus'}."
+        )
+    for round in range(rounds or schedule.period or 4):
+        W = schedule.mixing(round)
+        for need in needs:
+            warning = _NEEDS[need](W, schedule.name, algorithm)
+            if warning and warning not in warnings:
+                warnings.append(warning)
+    return warnings
+
+
+def _rows(W: Mixing, name: str, algorithm: str) -> str | None:
+    line = first(np.abs(W.row_sums() - 1) > TOLERANCE)
+    if line is not None:
+        raise TopologyError(
+            f"{name!r}: row {line} of W sums to {unlike_one(W.row_sums()[line])}, {algorithm} "
+            "needs 1 (tolerance 1e-9). Use algorithm sgp (push-sum), or an undirected network."
+        )
+    if not is_doubly_stochastic(W):
+        return f"{name!r}: W is not doubly stochastic: {algorithm} drifts to a weighted mean"
+    return None
+
+
+def _columns(W: Mixing, name: str, algorithm: str) -> None:
+    line = first(np.abs(W.column_sums() - 1) > TOLERANCE)
+    if line is not None:
+        raise TopologyError(
+            f"{name!r}: column {line} of W sums to {unlike_one(W.column_sums()[line])}, "
+            f"{algorithm} needs 1 (tolerance 1e-9). Use mixing: columns."
+        )
+
+
+def _doubly(W: Mixing, name: str, algorithm: str) -> None:
+    if not is_doubly_stochastic(W):
+        raise TopologyError(
+            f"{name!r}: {algorithm} needs a doubly stochastic W, its rows or columns do not sum "
+            "to 1. Use mixing: metropolis_hastings on an undirected network."
+        )
+
+
+def _symmetric(W: Mixing, name: str, algorithm: str) -> None:
+    if not W.is_symmetric():
+        raise TopologyError(
+            f"{name!r}: {algorithm} needs a symmetric W, this one is not. Use an undirected "
+            "network (ring, torus, base, ...) with mixing: metropolis_hastings."
+        )
+
+
+def _tree(W: Mixing, name: str, algorithm: str) -> None:
+    graph = W.graph()
+    if graph.is_directed() or not nx.is_tree(graph):
+        edges = graph.number_of_edges()
+        raise TopologyError(
+            f"{name!r}: {algorithm} needs an undirected tree, this network has {W.num_clients} "
+            f"clients and {edges} edges. Use binary-tree, chain, star or social-tree."
+        )
+
+
+def _lambda_min(W: Mixing, name: str, algorithm: str) -> str | None:
+    _symmetric(W, name, algorithm)
+    low = lambda_min(W)
+    repair = "use --set algorithm.lazy=true, which mixes with (W + I) / 2"
+    if low < -1 / 3 - TOLERANCE:
+        raise TopologyError(
+            f"{name!r}: smallest eigenvalue of W is {low:.4f}, {algorithm} needs > -1/3; {repair}."
+        )
+    if low <= -1 / 3 + TOLERANCE:
+        return (
+            f"{name!r}: smallest eigenvalue of W is just -1/3, the edge for {algorithm}; {repair}"
+        )
+    return None
+
+
+_NEEDS: dict[str, Callable[[Mixing, str, str], str | None]] = {
+    "row-stochastic": _rows,
+    "column-stochastic": _columns,
+    "doubly-stochastic": _doubly,
+    "symmetric": _symmetric,
+    "tree": _tree,
+    "static": lambda W, name, algorithm: None,
+    "lambda-min": _lambda_min,
+}

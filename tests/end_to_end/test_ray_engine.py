@@ -1,0 +1,98 @@
+"""Real Ray actors give the numbers of the local engine, however clients are packed."""
+
+import numpy as np
+import pytest
+import ray
+
+import p2pqg
+from p2pqg.errors import ClusterError, DivergedError
+
+SMALL = {
+    "topology": "ring6",
+    "alpha": 0.5,
+    "rounds": 50,
+    "batch_size": 8,
+    "model": {"name": "mlp", "hidden": [6]},
+    "seed": 3,
+}
+MEASURED = ["train_loss", "consensus_distance", "test_accuracy", "averaged_model_accuracy"]
+
+
+def simulate(**settings):
+    with p2pqg.Simulation(**SMALL | settings) as sim:
+        sim.advance(sim.experiment.num_rounds)
+        return sim.parameters(), sim.history, sim.rows[1]
+
+
+@pytest.mark.parametrize("packing", ["auto", 3, 1])
+def test_actors_give_the_local_numbers_to_rounding(cluster, packing):
+    x, history, clients = simulate(engine="local", precision="float64")
+    y, history_ray, clients_ray = simulate(clients_per_actor=packing, precision="float64")
+    np.testing.assert_allclose(y, x, rtol=0, atol=1e-10)
+    for column in MEASURED:
+        np.testing.assert_allclose(history_ray[column], history[column], rtol=0, atol=1e-10)
+    assert (history_ray["bytes_sent"] == history["bytes_sent"]).all()
+    assert [c["test_accuracy"] for c in clients_ray] == [c["test_accuracy"] for c in clients]
+
+
+def test_float32_packings_agree_to_rounding(cluster):
+    x, _, _ = simulate(engine="local")
+    y, _, _ = simulate(clients_per_actor=2)
+    np.testing.assert_allclose(y, x, rtol=0, atol=1e-5)
+
+
+def test_the_same_packing_repeats_bit_for_bit(cluster):
+    first, second = simulate(clients_per_actor=2), simulate(clients_per_actor=2)
+    assert (first[0] == second[0]).all()
+    assert first[1].drop(columns="wall_seconds").equals(second[1].drop(columns="wall_seconds"))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"algorithm": "sgdm-n"},
+        {"topology": "onepeer-exponential6"},
+        {"topology": "random-matching6"},
+        {"algorithm": "slowmo"},
+        {"topology": "chain6", "algorithm": "relay-sgd"},
+    ],
+    ids=lambda s: "-".join(s.values()),
+)
+def test_all_kinds_of_messages_travel_between_actors(cluster, settings):
+    x, _, _ = simulate(engine="local", precision="float64", **settings)
+    y, history, _ = simulate(clients_per_actor=2, precision="float64", **settings)
+    np.testing.assert_allclose(y, x, rtol=0, atol=1e-10)
+    assert history["bytes_sent"].iloc[-1] > 0
+
+
+def test_batch_norm_statistics_stay_with_their_clients(cluster):
+    tiny = {
+        "dataset": {"name": "synthetic", "samples": 60},
+        "rounds": 3,
+        "precision": "float64",
+        "algorithm": "sgd",
+    }
+    x, _, clients = simulate(engine="local", **tiny)
+    y, _, clients_ray = simulate(clients_per_actor=1, **tiny)
+    np.testing.assert_allclose(y, x, rtol=0, atol=1e-10)
+    assert (np.ptp(x, axis=0) < 1e-12).all()  # centralized: all models stay equal
+    assert [c["test_loss"] for c in clients] == pytest.approx(
+        [c["test_loss"] for c in clients_ray], abs=1e-10
+    )
+
+
+def test_a_dead_actor_ends_the_run_with_its_name(cluster):
+    with p2pqg.Simulation(**SMALL, clients_per_actor=3) as sim:
+        sim.advance(10)
+        ray.kill(sim._driver.engine.actors[1])
+        with pytest.raises(ClusterError, match=r"actor 1 \(clients 3 to 5\) died"):
+            sim.advance(20)
+        assert len(sim.history) >= 10
+
+
+def test_divergence_is_seen_through_actors(cluster):
+    with (
+        p2pqg.Simulation(**SMALL | {"lr": 1e9, "rounds": 60}, clients_per_actor=3) as sim,
+        pytest.raises(DivergedError, match="try a smaller lr than 1e"),
+    ):
+        sim.advance(60)
