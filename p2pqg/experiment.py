@@ -211,9 +211,9 @@ def build(config: RunConfig) -> Experiment:
         params = params_of(ALGORITHMS, algorithm, given, "algorithm")
     needs = entry.traits["needs"](params) if params else ()
     schedule = attempt(build_topology, config.topology, clients=config.clients, needs=needs)
-    warnings = [*schedule.notes] if schedule else []
+    warnings = []
     if schedule and params and not entry.traits["centralized"]:
-        warnings += attempt(check_needs, schedule, needs, algorithm) or []
+        warnings = attempt(check_needs, schedule, needs, algorithm) or []
 
     dataset, dataset_given = _chosen(config.dataset)
     arrays, parts, model, model_params = None, None, "", None

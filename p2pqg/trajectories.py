@@ -88,7 +88,9 @@ def play(
         raise ConfigError.of(problems, entry.name)
     known = x0.shape[0] if x0.ndim == 2 else None
     needs = entry.traits["needs"](made)
-    schedule = build(topology, clients=known, needs=needs, allow_disconnected=True)
+    schedule = build(
+        topology, known, needs=needs, allow_disconnected=True, allow_row_stochastic=True
+    )
     n = schedule.num_clients
     if x0.ndim not in (1, 2) or (x0.ndim == 2 and len(x0) != n):
         raise ConfigError(f"x0 must be [params] or [{n}, params], got shape {list(x0.shape)}")

@@ -33,6 +33,7 @@ def build(
     *,
     needs: tuple[str, ...] = (),
     allow_disconnected: bool = False,
+    allow_row_stochastic: bool = False,
 ) -> Schedule:
     """The schedule of a topology.
 
@@ -45,6 +46,8 @@ def build(
         needs: of the algorithm; with "column-stochastic" a given W needs columns that sum to 1
             only. What else an algorithm needs: `check_needs`.
         allow_disconnected: clients that never hear of each other are fine.
+        allow_row_stochastic: a given W whose columns do not sum to 1 is fine: its fixed point is
+            a weighted mean.
 
     Raises:
         TopologyError: with the repair.
@@ -53,18 +56,22 @@ def build(
         isinstance(clients, bool) or int(clients) != clients or clients < 1
     ):
         raise TopologyError(f"clients must be an integer >= 1, got {clients}. Use 16.")
-    schedule = _schedule(topology, clients, "column-stochastic" in needs)
+    allowed = {
+        "allow_row_stochastic": allow_row_stochastic,
+        "allow_column_stochastic": "column-stochastic" in needs,
+    }
+    schedule = _schedule(topology, clients, allowed)
     if clients is not None and schedule.num_clients != clients:
         raise TopologyError(
             f"{schedule.name!r} has {schedule.num_clients} clients, but clients is {clients}. "
             "Leave clients out."
         )
     if schedule is not topology:
-        _examine(schedule, "column-stochastic" in needs, allow_disconnected)
+        _examine(schedule, allowed, allow_disconnected)
     return schedule
 
 
-def _schedule(topology: Any, clients: int | None, columns_only: bool) -> Schedule:
+def _schedule(topology: Any, clients: int | None, allowed: dict[str, bool]) -> Schedule:
     if isinstance(topology, Schedule):
         return topology
     if isinstance(topology, Mixing):
@@ -75,7 +82,7 @@ def _schedule(topology: Any, clients: int | None, columns_only: bool) -> Schedul
         return _from_text(str(topology), clients)
     if callable(topology):
         first = np.asarray(topology(0))
-        ask = Asked(topology, clients or len(first), columns_only)
+        ask = Asked(topology, clients or len(first), allowed)
         return Schedule("given function", ask.num_clients, ask(0).graph().is_directed(), None, ask)
     try:
         W = np.asarray(topology, dtype=np.float64)
@@ -107,18 +114,18 @@ class Asked:
 
     function: Callable[[int], Any]
     num_clients: int
-    columns_only: bool
+    allowed: dict[str, bool]
 
     def __call__(self, round: int) -> Mixing:
         """W of a round."""
         W, name = np.asarray(self.function(round)), f"W of round {round}"
-        check(W, name, allow_column_stochastic=self.columns_only)
+        check(W, name, **self.allowed)
         if len(W) != self.num_clients:
             raise TopologyError(f"{name!r}: must have {self.num_clients} clients, got {len(W)}")
         return Mixing.from_dense(W)
 
 
-def _examine(schedule: Schedule, columns_only: bool, allow_disconnected: bool) -> None:
+def _examine(schedule: Schedule, allowed: dict[str, bool], allow_disconnected: bool) -> None:
     """Sums, signs and connectedness of every W of a period; of round 0 where there is none."""
     n = schedule.num_clients
     links = []
@@ -128,8 +135,9 @@ def _examine(schedule: Schedule, columns_only: bool, allow_disconnected: bool) -
         check(
             W,
             name,
-            allow_row_stochastic=schedule.rule == "uniform",
-            allow_column_stochastic=schedule.rule == "columns" or columns_only,
+            allow_row_stochastic=schedule.rule == "uniform" or allowed["allow_row_stochastic"],
+            allow_column_stochastic=schedule.rule == "columns"
+            or allowed["allow_column_stochastic"],
             allow_negative=schedule.rule == "best_constant",
         )
         others = W.receivers != W.senders

@@ -1,0 +1,317 @@
+"""Conformance kit: numbers that can be derived, checked on any algorithm, also your own.
+
+    import pytest
+    from p2pqg.testing import UNIVERSAL, USUAL
+
+    @pytest.mark.parametrize("check", UNIVERSAL + USUAL)
+    def test_my_algorithm(check):
+        check("my-algorithm", beta=0.5)
+
+`UNIVERSAL` holds for every algorithm that keeps the rules of the house (rows mix only in `yield`).
+`USUAL` holds for most; leave out what your algorithm has a reason not to fulfil. The other checks
+want to be told what to expect. Everything runs in this process, in float64, on quadratics whose
+optimum and fixed points are known; a broken promise is an AssertionError.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from p2pqg.algorithms import ALGORITHMS
+from p2pqg.config import read
+from p2pqg.engine.block import lockstep
+from p2pqg.registry import Entry
+from p2pqg.seeding import rng
+from p2pqg.topology import Schedule, build
+from p2pqg.trajectories import play, trajectory
+
+Array = np.ndarray
+
+CLIENTS, DIM, ROUNDS = 8, 5, 12
+
+
+def falling_lr(round: int) -> float:
+    """A step size that changes in mid-run: 0.05, then 0.02 from round 6 on."""
+    return 0.05 if round < 6 else 0.02
+
+
+@dataclass(frozen=True, eq=False)
+class Quadratics:
+    """Clients that disagree: f_i(x) = (x - b_i)' A_i (x - b_i) / 2.
+
+    Attributes:
+        A: [clients, dim, dim], symmetric, eigenvalues 0.5 .. 1.5.
+        b: [clients, dim], every client's own optimum.
+    """
+
+    A: Array
+    b: Array
+
+    @classmethod
+    def random(
+        cls,
+        num_clients: int = CLIENTS,
+        dim: int = DIM,
+        seed: int = 0,
+        *,
+        equal_curvature: bool = False,
+        equal_data: bool = False,
+    ) -> Quadratics:
+        """Quadratics drawn from a seed.
+
+        Args:
+            num_clients: n.
+            dim: number of parameters.
+            seed: >= 0.
+            equal_curvature: all A_i are the same; the optimum is the mean of the b_i.
+            equal_data: the b_i are the same, too.
+        """
+        draw = rng(seed, "quadratics")
+        rotations = np.linalg.qr(draw.standard_normal((num_clients, dim, dim)))[0]
+        A = np.einsum("cij,j,ckj->cik", rotations, np.linspace(0.5, 1.5, dim), rotations)
+        b = draw.standard_normal((num_clients, dim))
+        if equal_curvature or equal_data:
+            A = np.broadcast_to(A[0], A.shape)
+        if equal_data:
+            b = np.broadcast_to(b[0], b.shape)
+        return cls(A, b)
+
+    def gradient(self, x: Array, round: int) -> Array:
+        """[clients, dim] at [clients, dim], the same in every round."""
+        return np.einsum("cij,cj->ci", self.A, x - self.b)
+
+    def optimum(self) -> Array:
+        """[dim]: where the mean of the f_i is smallest."""
+        return np.linalg.solve(self.A.sum(0), np.einsum("cij,cj->i", self.A, self.b))
+
+    def gossip_fixed_point(self, W: Array, lr: float) -> Array:
+        """[clients, dim]: the x with x = W (x - lr gradient(x)), where DSGD comes to rest."""
+        n, dim = self.b.shape
+        mix = np.kron(W, np.eye(dim))
+        A = np.zeros((n, dim, n, dim))
+        A[np.arange(n), :, np.arange(n), :] = self.A
+        A = A.reshape(n * dim, n * dim)
+        rest = np.eye(n * dim) - mix @ (np.eye(n * dim) - lr * A)
+        return np.linalg.solve(rest, lr * mix @ A @ self.b.ravel()).reshape(n, dim)
+
+    def of(self, clients: Sequence[int]) -> Quadratics:
+        """These clients only, in this order."""
+        return Quadratics(self.A[list(clients)], self.b[list(clients)])
+
+
+def entry_of(algorithm: str | Entry) -> Entry:
+    """The registered algorithm of that name; an entry is its own."""
+    return algorithm if isinstance(algorithm, Entry) else ALGORITHMS[algorithm]
+
+
+def suitable_topology(algorithm: str | Entry, **params: Any) -> str:
+    """A network of 8 clients that the algorithm accepts: a ring, or a tree where it needs one."""
+    entry = entry_of(algorithm)
+    made, problems = read(entry.params, {"lr": 0.1, **params})
+    assert not problems, problems
+    return "binary-tree8" if "tree" in entry.traits["needs"](made) else "ring8"
+
+
+def starts(num_clients: int = CLIENTS, dim: int = DIM, seed: int = 1) -> Array:
+    """[clients, dim]: a start of its own for every client."""
+    return rng(seed, "starts").standard_normal((num_clients, dim))
+
+
+def run(
+    algorithm: str | Entry,
+    problem: Quadratics | None = None,
+    x0: Array | None = None,
+    topology: Any = None,
+    rounds: int = ROUNDS,
+    lr: float | Callable[[int], float] = falling_lr,
+    **more: Any,
+) -> Array:
+    """`trajectory` on quadratics: [rounds + 1, clients, dim]. `more`: blocks, parameters, ..."""
+    problem = problem or Quadratics.random()
+    if topology is None:
+        options = {"blocks", "seed", "weight_decay"}
+        chosen = {key: value for key, value in more.items() if key not in options}
+        topology = suitable_topology(algorithm, **chosen)
+    x0 = starts(*problem.b.shape) if x0 is None else x0
+    return trajectory(
+        algorithm, problem.gradient, x0, topology=topology, rounds=rounds, lr=lr, **more
+    )
+
+
+def assert_same(got: Array, expected: Array, tolerance: float = 1e-12) -> None:
+    """Every number agrees, to a tolerance (absolute and relative)."""
+    np.testing.assert_allclose(got, expected, rtol=tolerance, atol=tolerance)
+
+
+# UNIVERSAL: every algorithm
+
+
+def check_hosting(algorithm: str | Entry, **params: Any) -> None:
+    """Numbers do not depend on how many blocks (actors) host the clients."""
+    together = run(algorithm, **params)
+    for blocks in ([3, 5], [1] * CLIENTS):
+        assert_same(run(algorithm, blocks=blocks, **params), together)
+
+
+def check_permutation(algorithm: str | Entry, **params: Any) -> None:
+    """Clients have no rank: renaming them renames the result.
+
+    Exempt is who draws random numbers, which belong to a client's number.
+    """
+    problem, x0 = Quadratics.random(), starts()
+    W = dense(suitable_topology(algorithm, **params))
+    order = rng(2, "order").permutation(CLIENTS)
+    got = run(algorithm, problem.of(order), x0[order], W[np.ix_(order, order)], **params)
+    assert_same(got, run(algorithm, problem, x0, W, **params)[:, order])
+
+
+def check_purity(algorithm: str | Entry, **params: Any) -> None:
+    """A round leaves the state it was given as it was, and can be played again from it."""
+    problem, x0 = Quadratics.random(), torch.from_numpy(starts())
+    topology = suitable_topology(algorithm, **params)
+    (block,) = play(algorithm, problem.gradient, x0, topology, 0.05, as_torch=False, params=params)
+    for done in (1, 2, 3):
+        before = block.state
+        copies = [torch.clone(v) if isinstance(v, torch.Tensor) else v for v in before]
+        lockstep([block], done)
+        for value, copy in zip(before, copies, strict=True):
+            assert torch.equal(torch.as_tensor(value), torch.as_tensor(copy))
+
+
+UNIVERSAL = (check_hosting, check_permutation, check_purity)
+
+
+# USUAL: most algorithms
+
+
+def check_equal_stays_equal(algorithm: str | Entry, **params: Any) -> None:
+    """Clients with equal data and equal start stay equal (but move)."""
+    path = run(algorithm, Quadratics.random(equal_data=True), starts()[0], **params)
+    assert_same(path, np.broadcast_to(path[:, :1], path.shape))
+    assert np.linalg.norm(path[-1] - path[0]) > 1e-3
+
+
+def check_alone(algorithm: str | Entry, **params: Any) -> None:
+    """W = I: every client learns as if it were alone in the world.
+
+    Exempt is who all-reduces, and who needs a connected network.
+    """
+    problem, x0 = Quadratics.random(), starts()
+    isolated = build(np.eye(CLIENTS), allow_disconnected=True)
+    together = run(algorithm, problem, x0, isolated, **params)
+    for i in range(CLIENTS):
+        alone = run(algorithm, problem.of([i]), x0[[i]], np.eye(1), **params)
+        assert_same(together[:, [i]], alone)
+
+
+def check_mean_finds_optimum(
+    algorithm: str | Entry, lr: float = 0.1, rounds: int = 400, **params: Any
+) -> None:
+    """On quadratics of equal curvature the mean of the clients comes to the optimum.
+
+    Exempt is who scales a gradient by its own size (Adam).
+    """
+    problem = Quadratics.random(equal_curvature=True)
+    path = run(algorithm, problem, rounds=rounds, lr=lr, **params)
+    assert_same(path[-1].mean(0), problem.optimum(), 1e-6)
+
+
+USUAL = (check_equal_stays_equal, check_alone, check_mean_finds_optimum)
+
+
+# Checks that want to be told what to expect
+
+
+def check_complete_is(
+    algorithm: str | Entry, centralized: str, of: dict[str, Any] | None = None, **params: Any
+) -> None:
+    """On the complete graph, from a common start, this is a centralized method.
+
+    Args:
+        algorithm: decentralized.
+        centralized: sgd, sgdm, ...
+        of: parameters of the centralized method.
+        params: parameters of the algorithm.
+    """
+    x0 = starts()[0]
+    expected = run(centralized, x0=x0, topology="complete8", **(of or {}))
+    assert_same(run(algorithm, x0=x0, topology="complete8", **params), expected)
+
+
+def check_comes_to_rest_at(
+    algorithm: str | Entry,
+    point: Callable[[Quadratics, Array, float], Array],
+    topology: Any = None,
+    lr: float = 0.1,
+    rounds: int = 600,
+    tolerance: float = 1e-8,
+    **params: Any,
+) -> None:
+    """Without noise the clients come to rest at a known point.
+
+    Args:
+        algorithm: to be run.
+        point: (problem, W, lr) -> [clients, dim] or [dim]: where.
+        topology: static.
+        lr: constant.
+        rounds: so many are enough.
+        tolerance: for each number.
+        params: parameters of the algorithm.
+    """
+    problem = Quadratics.random()
+    network = build(suitable_topology(algorithm, **params) if topology is None else topology)
+    path = run(algorithm, problem, topology=network, lr=lr, rounds=rounds, **params)
+    expected = point(problem, dense(network), lr)
+    assert_same(path[-1], np.broadcast_to(expected, path[-1].shape), tolerance)
+
+
+def check_finds_optimum(algorithm: str | Entry, **more: Any) -> None:
+    """An exact method: whatever the clients' data, all come to rest at the common optimum."""
+    check_comes_to_rest_at(algorithm, lambda problem, W, lr: problem.optimum(), **more)
+
+
+def check_bytes(
+    algorithm: str | Entry,
+    vectors: float = 1,
+    scalars: int = 0,
+    allreduced: float = 0,
+    topology: Any = None,
+    rounds: int = ROUNDS,
+    **params: Any,
+) -> None:
+    """Bytes counted are messages times their size.
+
+    Args:
+        algorithm: to be run.
+        vectors: model-size vectors in a message, on the mean of all rounds.
+        scalars: further numbers of 8 bytes in a message.
+        allreduced: model-size vectors all-reduced per round, on the mean.
+        topology: static.
+        rounds: how many.
+        params: parameters of the algorithm.
+    """
+    network = build(suitable_topology(algorithm, **params) if topology is None else topology)
+    W = dense(network)
+    edges = np.count_nonzero(W) - np.count_nonzero(np.diag(W))
+    ring = 2 * (CLIENTS - 1) * DIM  # numbers that n clients send to all-reduce a vector
+    expected = 8 * rounds * (edges * (vectors * DIM + scalars) + allreduced * ring)
+    np.testing.assert_allclose(bytes_sent(algorithm, network, rounds, **params), expected)
+
+
+def bytes_sent(algorithm: str | Entry, topology: Any, rounds: int, **params: Any) -> float:
+    """What all clients together sent in so many rounds, in float64."""
+    problem, x0 = Quadratics.random(), torch.from_numpy(starts())
+    blocks = play(algorithm, problem.gradient, x0, topology, 0.05, as_torch=False, params=params)
+    lockstep(blocks, rounds)
+    return sum(block.bytes_sent for block in blocks)
+
+
+def dense(topology: Any, round: int = 0) -> Array:
+    """W of a round, [clients, clients]."""
+    network = topology if isinstance(topology, Schedule) else build(topology)
+    return network.mixing(round).dense()
