@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -31,8 +31,8 @@ if TYPE_CHECKING:  # torch takes seconds to import; by then the screen should sa
 
 
 def console_for_stdout() -> Console:
-    """Stdout: live and in colour on a terminal; plain and without line breaks elsewhere."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+    """Stdout: live and in colour on a terminal, plain elsewhere."""
+    return Console(highlight=False)
 
 
 class Screen:
@@ -59,7 +59,7 @@ class Screen:
         if self._waiting:
             self._waiting.stop()
         experiment = simulation.experiment
-        self.console.print(facts([*about(simulation), ("results", str(path))]))
+        self._say([*about(simulation), ("results", str(path))])
         if not self.console.is_terminal:
             return
         picture = label_picture(counts_of(experiment))
@@ -69,7 +69,7 @@ class Screen:
             MofNCompleteColumn(),
             TextColumn("{task.fields[seen]}"),
             TextColumn("[dim]{task.fields[pace]}"),
-            TimeRemainingColumn(compact=True),
+            TimeRemainingColumn(compact=True, elapsed_when_finished=True),
             console=self.console,
             expand=True,
             refresh_per_second=5,
@@ -93,17 +93,21 @@ class Screen:
         if self._bar:
             self._bar.stop()
         self.console.print()
-        self.console.print(facts([*outcome(run), ("results", str(run.path))]))
+        self._say([*outcome(run), ("results", str(run.path))])
 
-
-def facts(rows: Iterable[tuple[str, str]]) -> Table:
-    """Names and what there is to say about them, in two columns."""
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(style="cyan", no_wrap=True)
-    grid.add_column(overflow="fold")
-    for name, text in rows:
-        grid.add_row(name, text.replace("[", r"\["))
-    return grid
+    def _say(self, rows: list[tuple[str, str]]) -> None:
+        """Names and what there is to say about them, in two columns."""
+        width = max(len(name) for name, _ in rows)
+        if not self.console.is_terminal:
+            for name, text in rows:
+                self.console.print(f"{name:<{width}}  {text}", markup=False, soft_wrap=True)
+            return
+        grid = Table.grid(padding=(0, 2))
+        grid.add_column(style="cyan", no_wrap=True)
+        grid.add_column(overflow="fold")
+        for name, text in rows:
+            grid.add_row(name, escape(text))
+        self.console.print(grid)
 
 
 def about(simulation: Simulation) -> list[tuple[str, str]]:
@@ -139,7 +143,7 @@ def about(simulation: Simulation) -> list[tuple[str, str]]:
             f"{config.dataset['name']}, {config.partition['name']}{alpha}: {samples} samples per "
             f"client, {len(experiment.arrays.test_y):,} to test",
         ),
-        ("", skew(counts_of(experiment))),
+        ("skew", skew(counts_of(experiment))),
         (
             "model",
             f"{task.model}, {num_params:,} parameters, {config.precision} on {simulation.device}",
@@ -186,17 +190,14 @@ def outcome(run: Run) -> list[tuple[str, str]]:
             f"{percent(summary['test_accuracy'], 2)} ± {100 * summary['test_accuracy_std']:.2f} "
             f"over clients, lowest {percent(lowest.iloc[-1], 2)}"
         )
-    speed = summary["client_steps_per_second"]
+    speed, started = summary["client_steps_per_second"], duration(summary["startup_seconds"])
     return [
         ("test accuracy", accuracy),
         ("averaged model", percent(summary["averaged_model_accuracy"], 2)),
         ("consensus distance", number(summary["consensus_distance"])),
         ("sent", human_bytes(summary["bytes_sent"])),
-        (
-            "time",
-            f"{duration(summary['wall_seconds'])}, {duration(summary['startup_seconds'])} of it "
-            f"until the first round" + (f"; {speed:,.0f} client-steps/s after" if speed else ""),
-        ),
+        ("time", f"{duration(summary['wall_seconds'])}, of it {started} to the first round"),
+        ("speed", "-" if speed is None else f"{speed:,.0f} client-steps/s"),
     ]
 
 
@@ -211,7 +212,7 @@ class SweepBar:
             BarColumn(bar_width=None, complete_style="cyan", finished_style="cyan"),
             MofNCompleteColumn(),
             TextColumn("{task.fields[last]}"),
-            TimeRemainingColumn(compact=True),
+            TimeRemainingColumn(compact=True, elapsed_when_finished=True),
             console=self.console,
             expand=True,
             refresh_per_second=2,
@@ -245,4 +246,5 @@ class SweepBar:
         failed = f"[red]{self._failed} failed[/red]  " if self._failed else ""
         self._bar.update(self._task, completed=self._done, last=f"{failed}[dim]{last}")
         if not self.console.is_terminal:
-            self.console.print(f"{self._done}/{self._total}  {last}", markup=False)
+            line = f"{self._done}/{self._total}  {last}"
+            self.console.print(line, markup=False, soft_wrap=True)

@@ -26,7 +26,6 @@ from p2pqg.engine.routes import Routing
 from p2pqg.errors import ConfigError
 from p2pqg.lr import LrSchedule, learning_rate
 from p2pqg.models import MODELS, build_model, multiply_adds
-
 from p2pqg.registry import Registry
 from p2pqg.topology import Schedule, check_needs
 from p2pqg.topology import build as build_topology

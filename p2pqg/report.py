@@ -153,9 +153,11 @@ def compare(runs: list[Run]) -> pd.DataFrame:
 
 def _differs(settings: pd.DataFrame, key: str, within: list[str]) -> bool:
     """Whether rows that agree in the columns `within` differ in `key`."""
-    texts = settings[key].astype(object).where(settings[key].notna(), None).map(str)
+    texts = settings[key].map(str)
     groups = [settings[name].map(str) for name in within if name in settings]
-    return bool(((texts.groupby(groups).nunique() if groups else texts.nunique()) > 1).any())
+    if not groups:
+        return texts.nunique() > 1
+    return bool((texts.groupby(groups).nunique() > 1).any())
 
 
 BLOCK = ["dataset", "model"]

@@ -37,7 +37,7 @@ def _caption(block: pd.DataFrame) -> str:
     dataset, model = block.iloc[0][BLOCK]
     low, high = block["seeds"].min(), block["seeds"].max()
     seeds = f"{high} seed{'s' if high > 1 else ''}" if low == high else f"{low} to {high} seeds"
-    spread = " ± standard deviation (n - 1)" if high > 1 else ""
+    spread = " ± std (n - 1)" if high > 1 else ""
     return f"Test accuracy (%) on {dataset}, {model}: mean{spread} over {seeds}."
 
 

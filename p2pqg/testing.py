@@ -15,6 +15,7 @@ optimum and fixed points are known; a broken promise is an AssertionError.
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -183,7 +184,25 @@ def check_purity(algorithm: str | Entry, **params: Any) -> None:
             assert torch.equal(torch.as_tensor(value), torch.as_tensor(copy))
 
 
-UNIVERSAL = (check_hosting, check_permutation, check_purity)
+def check_resume(algorithm: str | Entry, **params: Any) -> None:
+    """The state is all that survives a round: stored and taken up again, a run goes on."""
+    problem, x0 = Quadratics.random(), torch.from_numpy(starts())
+    topology = suitable_topology(algorithm, **params)
+
+    def at_start():
+        return play(
+            algorithm, problem.gradient, x0, topology, falling_lr, as_torch=False, params=params
+        )
+
+    (whole,), (first,), (second,) = at_start(), at_start(), at_start()
+    lockstep([whole], ROUNDS)
+    lockstep([first], ROUNDS // 2 - 1)
+    second.state, second.round = pickle.loads(pickle.dumps(first.state)), first.round
+    lockstep([second], ROUNDS)
+    assert torch.equal(second.x, whole.x)
+
+
+UNIVERSAL = (check_hosting, check_permutation, check_purity, check_resume)
 
 
 # USUAL: most algorithms
@@ -210,7 +229,7 @@ def check_alone(algorithm: str | Entry, **params: Any) -> None:
 
 
 def check_mean_finds_optimum(
-    algorithm: str | Entry, lr: float = 0.1, rounds: int = 400, **params: Any
+    algorithm: str | Entry, lr: float = 0.1, rounds: int = 600, **params: Any
 ) -> None:
     """On quadratics of equal curvature the mean of the clients comes to the optimum.
 
@@ -298,14 +317,15 @@ def check_bytes(
     network = build(suitable_topology(algorithm, **params) if topology is None else topology)
     W = dense(network)
     edges = np.count_nonzero(W) - np.count_nonzero(np.diag(W))
-    ring = 2 * (CLIENTS - 1) * DIM  # numbers that n clients send to all-reduce a vector
+    ring = 2 * (len(W) - 1) * DIM  # numbers that n clients send to all-reduce a vector
     expected = 8 * rounds * (edges * (vectors * DIM + scalars) + allreduced * ring)
     np.testing.assert_allclose(bytes_sent(algorithm, network, rounds, **params), expected)
 
 
 def bytes_sent(algorithm: str | Entry, topology: Any, rounds: int, **params: Any) -> float:
     """What all clients together sent in so many rounds, in float64."""
-    problem, x0 = Quadratics.random(), torch.from_numpy(starts())
+    x0 = starts(build(topology).num_clients)
+    problem, x0 = Quadratics.random(len(x0)), torch.from_numpy(x0)
     blocks = play(algorithm, problem.gradient, x0, topology, 0.05, as_torch=False, params=params)
     lockstep(blocks, rounds)
     return sum(block.bytes_sent for block in blocks)

@@ -28,8 +28,8 @@ def network(schedule: Schedule) -> str:
     mean = sum(degrees) / len(degrees)
     low, high = min(degrees), max(degrees)
     spread = f"{low}" if low == high else f"{low} to {high} (mean {mean:.1f})"
-    text = f"{schedule.name}: {counted(schedule.num_clients, 'client')}, {spread} "
-    text += "receivers each" if schedule.directed else "neighbors each"
+    degree = "out-degree" if schedule.directed else "degree"
+    text = f"{schedule.name}: {counted(schedule.num_clients, 'client')}, {degree} {spread}"
     if schedule.period is None:
         return f"{text}, drawn anew every round"
     if schedule.num_clients > LARGEST_SPECTRUM:
@@ -37,7 +37,7 @@ def network(schedule: Schedule) -> str:
     if schedule.period == 1:
         return f"{text}, spectral gap {spectral_gap(schedule.mixing(0)):.3g}"
     gap = spectral_gap(schedule.product(schedule.period))
-    return f"{text} a round, spectral gap {gap:.3g} over its {schedule.period} rounds"
+    return f"{text}, spectral gap {gap:.3g} over its {schedule.period} rounds"
 
 
 def skew(counts: np.ndarray) -> str:
@@ -46,9 +46,9 @@ def skew(counts: np.ndarray) -> str:
 
     found = label_skew(counts)
     return (
-        f"a client has {found['classes_above_1_percent']:.1f} of {counts.shape[1]} classes, "
-        f"{100 * found['largest_class_share']:.0f} % of its samples in the largest "
-        f"(total variation {found['total_variation']:.2f})"
+        f"{found['classes_above_1_percent']:.1f} of {counts.shape[1]} classes per client, "
+        f"the largest {100 * found['largest_class_share']:.0f} %; "
+        f"total variation {found['total_variation']:.2f}"
     )
 
 
@@ -79,7 +79,7 @@ def pace(rounds_per_second: float | None) -> str:
     if not rounds_per_second:
         return ""
     if rounds_per_second >= 1:
-        return f"{rounds_per_second:.3g}/s"
+        return f"{rounds_per_second:5.3g}/s"
     return f"{1 / rounds_per_second:.3g} s each"
 
 
@@ -100,6 +100,13 @@ def aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 def missing(value: Any) -> bool:
     """Whether there is no value: None or NaN."""
     return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def plain_text(value: Any) -> str:
+    """A setting's value as a recipe would have it."""
+    if missing(value):
+        return "-"
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def counted(count: int, what: str) -> str:

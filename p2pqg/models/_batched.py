@@ -112,15 +112,13 @@ class Batched:
         d = log_softmax.exp_().scatter_add_(1, target, minus_one).div_(targets.shape[1])
         d = self._compute(d)
 
-        for layer, h in zip(reversed(self.layers), reversed(received), strict=True):
+        for position in reversed(range(len(self.layers))):
+            layer, h = self.layers[position], received[position]
             # A product written straight into rows of g would leave the batched kernel.
             layer.weight(g).copy_(torch.bmm(d, h.transpose(1, 2)))
             if layer.bias:
                 torch.sum(d, 2, dtype=g.dtype, out=layer.bias_of(g))
-            if layer.start > 0:
+            if position > 0:
                 d = torch.bmm(layer.weight(rows).transpose(1, 2), d)
-                if self._below(layer).relu:
+                if self.layers[position - 1].relu:
                     d = torch.ops.aten.threshold_backward(d, h, 0)
-
-    def _below(self, layer: _Layer) -> _Layer:
-        return self.layers[self.layers.index(layer) - 1]

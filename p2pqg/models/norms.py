@@ -44,7 +44,7 @@ class GroupNorm(nn.GroupNorm):
 class _InverseStd(torch.autograd.Function):
     """1 / sqrt(variance + eps) of each channel group, [batch, groups].
 
-    By hand, since Tensor.var and its derivative took half of the time of a ResNet-20 step.
+    By hand: Tensor.var and its derivative made a ResNet-20 step a third longer.
     """
 
     generate_vmap_rule = True
@@ -62,7 +62,7 @@ class _InverseStd(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx, inputs, output) -> None:
-        x, ctx.groups, ctx.unbiased, _ = inputs
+        x, ctx.groups, ctx.unbiased, _eps = inputs
         ctx.mark_non_differentiable(output[1])
         ctx.save_for_backward(x, *output)
 
@@ -115,9 +115,10 @@ class EvoNormS0(nn.Module):
         wide = _at_least_float32(x)
         inverse, _ = _InverseStd.apply(wide, self.groups, not self.published, self.eps)
         scale = _per_channel(inverse, x.shape[1] // self.groups) * self.weight[:, None, None]
-        swish = (
-            F.silu(wide) if self.v is None else wide * torch.sigmoid(self.v[:, None, None] * wide)
-        )
+        if self.v is None:
+            swish = F.silu(wide)
+        else:
+            swish = wide * torch.sigmoid(self.v[:, None, None] * wide)
         return (swish * scale + self.bias[:, None, None]).to(x.dtype)
 
 

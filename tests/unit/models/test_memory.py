@@ -1,4 +1,4 @@
-"""Freed memory is reused: after the first ones, a large tensor costs no page faults."""
+"""Freed memory is reused: after the first few, large tensors cost no page faults."""
 
 import pytest
 import torch
@@ -15,8 +15,9 @@ def page_faults_of_a_large_tensor():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 
-def test_a_large_tensor_reuses_the_pages_of_the_one_before():
+def test_large_tensors_reuse_the_pages_of_those_before():
     if not keep_freed_memory():
         pytest.skip("the C library is not GNU's")
-    faults = [page_faults_of_a_large_tensor() for _ in range(4)]
-    assert faults[-1] < 100
+    faults = [page_faults_of_a_large_tensor() for _ in range(30)]
+    # Small objects settle in the first freed blocks; by default all thirty would fault.
+    assert sum(count > 100 for count in faults) < 15

@@ -1,0 +1,365 @@
+"""The command line: argv -> settings -> run, and where the results are.
+
+Heavy imports stay inside the commands: `p2pqg --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import re
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from p2pqg.errors import ConfigError, P2pqgError, StoppedError
+
+IMPORTED_AT = time.time()
+
+
+class Program(click.Group):
+    """Our errors as one line on stderr and their exit code; a traceback only with --debug."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command, and end the process with the code of what went wrong."""
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except KeyboardInterrupt:
+            error, code = StoppedError("stopped before the first round"), StoppedError.exit_code
+        except P2pqgError as caught:
+            error, code = caught, caught.exit_code
+        except Exception as caught:
+            if isinstance(caught, OSError) and caught.errno == errno.EPIPE:
+                raise  # the reader has gone: click ends quietly
+            error, code = caught, 1
+        if ctx.meta.get("debug"):
+            traceback.print_exception(error)
+        else:
+            ours = isinstance(error, P2pqgError)
+            hint = "" if ours else " (a bug in p2pqg, or a broken machine; --debug shows where)"
+            click.echo(f"{type(error).__name__}: {error}{hint}", err=True)
+        return ctx.exit(code)
+
+
+def _set_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    if value:
+        ctx.meta["debug"] = True
+
+
+debug_flag = click.option(
+    "--debug",
+    is_flag=True,
+    expose_value=False,
+    callback=_set_debug,
+    help="Show the traceback of an error.",
+)
+set_flag = click.option(
+    "--set", "sets", metavar="KEY=VALUE", multiple=True, help="Any key of a recipe, a.b for nested."
+)
+quiet_flag = click.option("--quiet", is_flag=True, help="Print nothing but errors.")
+
+
+@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="p2pqg")
+@debug_flag
+def main() -> None:
+    """Peer-to-peer learning on simulated networks: quasi-global momentum and its rivals."""
+    # A terminal that cannot show a character should not end a run.
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+
+
+FLAGS = {
+    "topology": ("NAME", "Network: ring16, social32, base25:k=2, ..., or a file."),
+    "clients": ("N", "Number of clients, where the topology's name leaves it out."),
+    "alpha": ("A", "Dirichlet concentration; 0.1: few classes per client, 100: nearly alike."),
+    "partition": ("NAME", "How data is split; default: qg-dirichlet with --alpha, iid without."),
+    "algorithm": ("NAME", "qg-dsgdm-n, dsgd, dsgdm-n, ...; see `p2pqg list algorithms`."),
+    "dataset": ("NAME", "digits, cifar10, ...; see `p2pqg list datasets`."),
+    "data_dir": ("DIR", "Where to look for the data set first."),
+    "model": ("NAME", "mlp, resnet20-evonorm, ...; default: the data set's."),
+    "epochs": ("N", "Passes over the clients' own data; or say --rounds."),
+    "rounds": ("N", "Communication rounds."),
+    "batch_size": ("N", "Samples per client and round."),
+    "lr": ("ETA", "Learning rate."),
+    "momentum": ("BETA", "The algorithm's beta."),
+    "weight_decay": ("W", "Added to the gradient as W x."),
+    "seed": ("N", "Of everything random in the run."),
+    "device": ("auto|cpu|cuda", "Where clients compute."),
+    "precision": ("float32|bf16|float64", "Of the arithmetic."),
+    "engine": ("ray|local", "local: in this process, without Ray."),
+    "clients_per_actor": ("auto|N", "Clients that share one Ray actor."),
+    "eval_every": ("N", "Rounds between evaluations."),
+    "record_every": ("N", "Rounds between rows of rounds.parquet."),
+    "out": ("DIR", "Where results go, in a directory of their own; default: runs/out."),
+    "name": ("NAME", "That directory's name; default: topology, algorithm and time."),
+    "address": ("HOST:PORT", "A running Ray cluster."),
+}
+"""Flags of `run`: the keys of a recipe. Values pass as they are; read_config judges them."""
+
+
+def setting_flags(command: Callable) -> Callable:
+    """Decorator: one option per entry of FLAGS, with the recipe's own defaults."""
+    for key, (metavar, text) in reversed(FLAGS.items()):
+        flag = f"--{key.replace('_', '-')}"
+        command = click.option(flag, key, metavar=metavar, help=text)(command)
+    return command
+
+
+@main.command()
+@click.argument("recipe", required=False)
+@setting_flags
+@set_flag
+@click.option("--json", "as_json", is_flag=True, help="Print the summary, and only it, on stdout.")
+@quiet_flag
+@debug_flag
+def run(
+    recipe: str | None, sets: tuple[str, ...], as_json: bool, quiet: bool, **flags: str | None
+) -> None:
+    """Run one simulation.
+
+    RECIPE is a file or the name of a shipped one; flags override its keys.
+    """
+    started = command_started()
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(sigterm_is_ctrl_c())
+        observer = None
+        if not (as_json or quiet):
+            from p2pqg.display import Screen
+
+            observer = stack.enter_context(Screen())
+        settings = merged(recipe, flags, sets)
+        from p2pqg.simulation import run as simulate
+
+        done = simulate(observer=observer, started=started, **settings)
+    if as_json:
+        click.echo(json.dumps(done.summary, indent=2))
+
+
+def merged(
+    recipe: str | None, flags: dict[str, str | None], sets: tuple[str, ...]
+) -> dict[str, Any]:
+    """A recipe's settings, overridden by flags, overridden by --set.
+
+    A flag for the length of the run replaces the recipe's, be it in epochs or rounds.
+
+    Raises:
+        ConfigError: the recipe alone is wrong already, or is that of a sweep.
+    """
+    from p2pqg.config import set_dotted
+    from p2pqg.experiment import read_config
+    from p2pqg.experiment import recipe as read_recipe
+
+    settings: dict[str, Any] = {}
+    if recipe is not None:
+        settings = read_recipe(recipe)
+        if "sweep" in settings:
+            raise ConfigError(f"{recipe} is a sweep; use `p2pqg sweep {recipe}`")
+        read_config(settings, where=recipe)  # for errors that name the file
+    given = {key: value for key, value in flags.items() if value is not None}
+    if given.keys() & {"epochs", "rounds"}:
+        settings = {k: v for k, v in settings.items() if k not in ("epochs", "rounds")}
+    settings |= given
+    for setting in sets:
+        set_dotted(settings, setting)
+    return {key.replace("-", "_"): value for key, value in settings.items()}
+
+
+@main.command()
+@click.argument("recipe")
+@click.option("--out", metavar="DIR", help="Where results go; default: runs/out.")
+@click.option("--jobs", type=click.IntRange(1), help="Runs at a time; default: the cores.")
+@set_flag
+@quiet_flag
+@debug_flag
+def sweep(
+    recipe: str, out: str | None, jobs: int | None, sets: tuple[str, ...], quiet: bool
+) -> None:
+    """Run a grid of simulations.
+
+    RECIPE has a mapping `sweep:` of keys to lists of values. Start it again to go on where it was
+    stopped.
+    """
+    from p2pqg import sweep as sweeps
+    from p2pqg.config import set_dotted
+    from p2pqg.experiment import recipe as read_recipe
+
+    values = read_recipe(recipe)
+    for setting in sets:
+        set_dotted(values, setting)
+    grid = sweeps.read_sweep(values, Path(recipe).stem, out)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(sigterm_is_ctrl_c())
+        bar = None
+        if not quiet:
+            from p2pqg.display import SweepBar
+
+            bar = stack.enter_context(SweepBar())
+        failures = sweeps.run_sweep(grid, jobs, bar)
+    if not quiet:
+        from p2pqg.report import cells, find_runs
+        from p2pqg.tables import table as as_table
+
+        click.echo("\n" + as_table(cells(find_runs([grid.folder])), show_lr=grid.tune is not None))
+        for name, reason in failures.items():
+            click.echo(f"failed: {name}: {reason}")
+        click.echo(f"results: {grid.folder}")
+
+
+@main.command()
+@click.argument("run_dirs", nargs=-1, required=True, metavar="RUN_DIR...")
+@debug_flag
+def compare(run_dirs: tuple[str, ...]) -> None:
+    """Show runs side by side.
+
+    The settings in which they differ, accuracy, consensus distance, bytes sent and time.
+    """
+    from p2pqg import report
+    from p2pqg.wording import aligned, duration, human_bytes, number, percent, plain_text
+
+    words = {
+        "test_accuracy": ("accuracy", lambda value: percent(value, 2)),
+        "test_accuracy_std": ("± clients", lambda value: percent(value, 2)),
+        "averaged_model_accuracy": ("averaged model", lambda value: percent(value, 2)),
+        "consensus_distance": ("consensus", number),
+        "bytes_sent": ("sent", human_bytes),
+        "wall_seconds": ("time", duration),
+    }
+    frame = report.compare([report.load(path) for path in run_dirs])
+    columns = [words.get(key, (key, plain_text)) for key in frame]
+    texts = [
+        [say(value) for value, (_, say) in zip(row, columns, strict=True)]
+        for row in frame.itertuples(index=False)
+    ]
+    header, *rows = aligned([name for name, _ in columns], texts)
+    click.echo(click.style(header, bold=True))
+    for row in rows:
+        click.echo(row)
+
+
+@main.command()
+@click.argument("directories", nargs=-1, required=True, metavar="DIR...")
+@click.option(
+    "--format", "style", type=click.Choice(["markdown", "csv", "latex"]), default="markdown"
+)
+@click.option("--show-lr", is_flag=True, help="Say which learning rate was the best of a cell.")
+@debug_flag
+def table(directories: tuple[str, ...], style: str, show_lr: bool) -> None:
+    """Tabulate all runs below DIR.
+
+    Mean and standard deviation (n - 1) over seeds, in the layout of the paper's Table 1. Where a
+    cell has several learning rates, the one with the best mean counts.
+    """
+    from p2pqg.report import cells, find_runs
+    from p2pqg.tables import table as as_table
+
+    runs = find_runs(directories)
+    click.echo(as_table(cells(runs), style, show_lr=show_lr), nl=False)
+    left_out = sum(not run.finished and run.failure is None for run in runs)
+    if left_out:
+        click.echo(f"left out, since they did not finish: {left_out} of {len(runs)} runs", err=True)
+
+
+KINDS = ("algorithms", "topologies", "datasets", "models", "partitions", "recipes")
+
+
+@main.command("list")
+@click.argument("kind", type=click.Choice(KINDS), required=False)
+@debug_flag
+def list_(kind: str | None) -> None:
+    """List what there is.
+
+    Algorithms, topologies, ...: a line each, with its source.
+    """
+    for name in [kind] if kind else KINDS:
+        if not kind:
+            click.echo(click.style(name, bold=True))
+        lines = list(known(name))
+        width = max((len(line[0]) for line in lines), default=0)
+        for what, summary, source in lines:
+            tail = click.style(f"  ({source})", dim=True) if source else ""
+            click.echo(f"  {what:<{width}}  {summary}{tail}")
+        if not kind and name != KINDS[-1]:
+            click.echo()
+
+
+def known(kind: str) -> Iterator[tuple[str, str, str]]:
+    """(name, summary, source) of every part of a kind; loads only what that kind needs."""
+    if kind == "recipes":
+        from p2pqg.experiment import shipped_folder
+
+        yield from map(_about_file, sorted(shipped_folder("runs").glob("*.yaml")))
+    elif kind == "topologies":
+        from p2pqg.topology import TOPOLOGIES, shipped
+
+        for name, entry in sorted(TOPOLOGIES.items()):
+            size = entry.traits["size"] or "<clients>"
+            yield f"{name}{size}", entry.summary, entry.source
+        yield from map(_about_file, shipped().values())
+    else:
+        from importlib import import_module
+
+        home, registry = {
+            "algorithms": ("algorithms", "ALGORITHMS"),
+            "models": ("models", "MODELS"),
+            "datasets": ("data", "DATASETS"),
+            "partitions": ("data", "PARTITIONS"),
+        }[kind]
+        for name, entry in sorted(getattr(import_module(f"p2pqg.{home}"), registry).items()):
+            source = entry.source
+            if entry.traits.get("reconstruction") and "reconstruction" not in source:
+                source += "; a reconstruction"
+            yield name, entry.summary, source
+
+
+def _about_file(path: Path) -> tuple[str, str, str]:
+    """A YAML file's name, the first sentence of its leading comment, and its `source`."""
+    from p2pqg.config import load_yaml
+
+    comment = []
+    for line in path.read_text().splitlines():
+        if not line.startswith("#"):
+            break
+        comment.append(line.lstrip("# "))
+    first = re.match(r".*?[.?](?= |$)", " ".join(comment))
+    return path.stem, first.group() if first else "", str(load_yaml(path).get("source", ""))
+
+
+def command_started() -> float:
+    """`time.time()` when this process began, so that the interpreter's own start counts too."""
+    try:
+        after_name = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+        born = int(after_name[19]) / os.sysconf("SC_CLK_TCK")  # field 22: ticks since boot
+        age = time.clock_gettime(time.CLOCK_BOOTTIME) - born
+    except (OSError, AttributeError, IndexError, ValueError):
+        return IMPORTED_AT
+    return time.time() - age if age >= 0 else IMPORTED_AT
+
+
+@contextlib.contextmanager
+def sigterm_is_ctrl_c() -> Iterator[None]:
+    """A polite kill ends a run as Ctrl-C does: rows so far are written."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,214 @@
+"""What every algorithm owes, and what most do: the conformance kit on all that are registered."""
+
+import pytest
+import torch
+
+from p2pqg import config
+from p2pqg.algorithms import ALGORITHMS
+from p2pqg.engine.block import Block, Rule, itinerary, lockstep
+from p2pqg.testing import (
+    UNIVERSAL,
+    Quadratics,
+    bytes_sent,
+    check_alone,
+    check_bytes,
+    check_complete_is,
+    check_equal_stays_equal,
+    check_mean_finds_optimum,
+    suitable_topology,
+)
+from p2pqg.trajectories import play
+
+VARIANTS = [
+    ("qg-dsgdm", {"tau": 3}),
+    ("qg-dadam", {"variant": "official-v1"}),
+    ("qg-dadam", {"variant": "official-v2"}),
+    ("dsgdm-sync", {"over": "allreduce"}),
+    ("dsgdm-sync", {"what": "gradient"}),
+    ("slowmo", {"tau": 3}),
+    ("slowmo", {"tau": 3, "average": False}),
+    ("d2", {"lazy": True}),
+    ("dsgdm-n-gt", {"form": "atc"}),
+    ("momentum-tracking", {"form": "atc", "init": "allreduce"}),
+    ("relay-sgd", {"relay": "update", "fill": "own"}),
+    ("choco-sgd", {"compressor": "sign", "order": "paper"}),
+    ("choco-sgd", {"compressor": "random-k", "ratio": 0.5}),
+    ("choco-sgd", {"compressor": "qsgd"}),
+]
+EVERYTHING = [(name, {}) for name in sorted(ALGORITHMS)] + VARIANTS
+
+
+def name_of(value):
+    if isinstance(value, dict):
+        return "-".join(str(v) for v in value.values()) or "default"
+    return getattr(value, "__name__", str(value))
+
+
+def every(*exempt):
+    """Everything but some: names, or pairs of a name and one parameter's value."""
+    return pytest.mark.parametrize(
+        ("name", "params"),
+        [
+            (name, params)
+            for name, params in EVERYTHING
+            if name not in exempt and not any((name, value) in exempt for value in params.values())
+        ],
+        ids=name_of,
+    )
+
+
+CENTRALIZED = [name for name, entry in ALGORITHMS.items() if entry.traits["centralized"]]
+RANDOM = [("choco-sgd", "random-k"), ("choco-sgd", "qsgd")]
+
+
+@every(*RANDOM)
+@pytest.mark.parametrize("check", UNIVERSAL, ids=name_of)
+def test_algorithm_keeps_the_rules_of_the_house(check, name, params):
+    check(name, **params)
+
+
+@pytest.mark.parametrize("check", [c for c in UNIVERSAL if c.__name__ != "check_permutation"])
+@pytest.mark.parametrize("compressor", ["random-k", "qsgd"])
+def test_random_compressors_draw_by_client_and_round(check, compressor):
+    check("choco-sgd", compressor=compressor)
+
+
+# RelaySGD fills in for those not heard yet, whose number differs from client to client at first.
+@every("relay-sgd", *RANDOM)
+def test_equal_clients_stay_equal_forever(name, params):
+    check_equal_stays_equal(name, **params)
+
+
+@every(
+    "relay-sgd", *CENTRALIZED, "slowmo", ("dsgdm-sync", "allreduce"), *RANDOM, "momentum-tracking"
+)
+def test_without_a_network_every_client_is_alone(name, params):
+    check_alone(name, **params)
+
+
+@pytest.mark.parametrize("params", [{"form": "cta"}, {"form": "atc"}], ids=name_of)
+def test_without_a_network_momentum_tracking_is_alone(params):
+    check_alone("momentum-tracking", **params)
+
+
+def test_without_a_network_slowmo_without_average_is_alone():
+    check_alone("slowmo", average=False, tau=3)
+
+
+# Adam's step does not shrink with the gradient; SlowMo is slow (below).
+@every("adam", "dadam", "qg-dadam", "slowmo")
+def test_the_mean_of_the_clients_finds_the_optimum_of_equal_curvature(name, params):
+    check_mean_finds_optimum(name, **params)
+
+
+def test_the_mean_of_slowmo_finds_the_optimum_of_equal_curvature():
+    check_mean_finds_optimum("slowmo", rounds=1200)
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "centralized"),
+    [
+        ("dsgd", {}, "sgd"),
+        ("dsgdm", {}, "sgdm"),
+        ("dsgdm-n", {}, "sgdm-n"),
+        ("qg-dsgdm", {"beta": 0.0}, "sgd"),
+        ("qg-dsgdm-n", {"beta": 0.0}, "sgd"),
+        ("dsgdm-sync", {}, "sgdm-n"),
+        ("dsgdm-sync", {"over": "allreduce", "nesterov": False}, "sgdm"),
+        ("dsgdm-sync", {"what": "gradient"}, "sgdm-n"),
+        ("slowmo", {"slow_beta": 0.0, "tau": 3}, "sgdm-n"),
+        ("slowmo", {"slow_beta": 0.0, "tau": 3, "nesterov": False}, "sgdm"),
+        ("d2-plus", {}, "sgd"),
+        ("edm", {}, "sgdm"),
+        ("edm", {"beta": 0.0}, "sgd"),
+        ("dsgd-gt", {"form": "atc"}, "sgd"),
+        ("dsgdm-gt", {"form": "atc"}, "sgdm"),
+        ("dsgdm-n-gt", {"form": "atc"}, "sgdm-n"),
+        ("momentum-tracking", {"form": "atc"}, "sgdm"),
+        ("decentlam", {}, "sgdm"),
+        ("sgp", {}, "sgdm-n"),
+        ("sgp", {"nesterov": False}, "sgdm"),
+        ("choco-sgd", {"compressor": "identity", "gamma": 1.0, "order": "paper"}, "sgd"),
+        (
+            "choco-sgd",
+            {"compressor": "identity", "gamma": 1.0, "order": "paper", "beta": 0.9},
+            "sgdm",
+        ),
+    ],
+    ids=name_of,
+)
+def test_on_the_complete_graph_it_is_a_centralized_method(name, params, centralized):
+    check_complete_is(name, centralized, **params)
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "vectors", "scalars", "allreduced"),
+    [
+        ("sgd", {}, 0, 0, 1),
+        ("sgdm", {}, 0, 0, 1),
+        ("sgdm-n", {}, 0, 0, 1),
+        ("adam", {}, 0, 0, 1),
+        ("dsgd", {}, 1, 0, 0),
+        ("dsgdm", {}, 1, 0, 0),
+        ("dsgdm-n", {}, 1, 0, 0),
+        ("qg-dsgdm", {}, 1, 0, 0),
+        ("qg-dsgdm", {"tau": 4}, 1, 0, 0),
+        ("qg-dsgdm-n", {}, 1, 0, 0),
+        ("dadam", {}, 1, 0, 0),
+        ("qg-dadam", {}, 1, 0, 0),
+        ("dsgdm-sync", {}, 2, 0, 0),
+        ("dsgdm-sync", {"over": "allreduce"}, 1, 0, 1),
+        ("dsgdm-sync", {"what": "gradient"}, 2, 0, 0),
+        ("dsgdm-sync", {"what": "gradient", "over": "allreduce"}, 1, 0, 1),
+        ("slowmo", {"tau": 4}, 1, 0, 1 / 4),
+        ("slowmo", {"tau": 4, "average": False}, 1, 0, 0),
+        ("dmsgd", {}, 1, 0, 0),
+        ("d2", {}, 1, 0, 0),
+        ("d2-plus", {"lazy": True}, 1, 0, 0),
+        ("edm", {}, 1, 0, 0),
+        ("dsgd-gt", {}, 2, 0, 0),
+        ("dsgdm-gt", {}, 2, 0, 0),
+        ("dsgdm-n-gt", {"form": "atc"}, 2, 0, 0),
+        ("decentlam", {}, 1, 0, 0),
+        ("momentum-tracking", {}, 2, 0, 0),
+        ("momentum-tracking", {"init": "allreduce"}, 2, 0, 1 / 12),  # in the first of 12 rounds
+        (
+            "relay-sgd",
+            {},
+            1,
+            1,
+            1 / 60,
+        ),  # a count; and at first one number to learn how many we are
+        ("sgp", {}, 1, 1, 0),
+        ("choco-sgd", {"compressor": "identity"}, 1, 0, 0),
+    ],
+    ids=name_of,
+)
+def test_bytes_are_messages_times_their_size(name, params, vectors, scalars, allreduced):
+    check_bytes(name, vectors, scalars, allreduced, **params)
+
+
+@every()
+def test_a_block_without_clients_asks_what_the_others_ask(name, params, monkeypatch):
+    """The driver's scout plays the rule on no rows to know what will travel."""
+    asked, answer = [], Block._answer
+
+    def listen(self, effect):
+        asked.append((self.round, type(effect), [t.shape[2:] for t in effect.tensors]))
+        return answer(self, effect)
+
+    monkeypatch.setattr(Block, "_answer", listen)
+    x0 = torch.zeros(8, 5, dtype=torch.float64)
+    topology = suitable_topology(name, **params)
+    (block,) = play(
+        name, Quadratics.random().gradient, x0, topology, 0.1, as_torch=False, params=params
+    )
+    lockstep([block], 13)  # SlowMo averages after 12
+    made, _ = config.read(ALGORITHMS[name].params, {"lr": 0.1, **params})
+    rule = Rule(ALGORITHMS[name], made, lambda round: 0.1, seed=0)
+    scouted = itinerary(rule, rule.start(x0[:0]), 0, 13)
+    assert [(t, type(e), [x.shape[2:] for x in e.tensors]) for t, e in scouted] == asked
+
+
+def test_bytes_grow_with_the_rounds():
+    assert bytes_sent("dsgd", "ring16", 6) == 2 * bytes_sent("dsgd", "ring16", 3)

@@ -1,0 +1,100 @@
+"""Where the methods come to rest when clients disagree: at the optimum, or at a known bias from it.
+
+DSGD rests at x = W (x - lr grad(x)); local momentum acts there like a step 1 / (1 - beta) as long,
+quasi-global momentum does not; tracking, D2 and relaying remove the bias.
+"""
+
+import numpy as np
+import pytest
+
+from p2pqg.testing import Quadratics, check_comes_to_rest_at, check_finds_optimum, dense
+
+
+@pytest.mark.parametrize(
+    ("name", "params"),
+    [
+        ("d2", {"lazy": True}),
+        ("d2-plus", {"lazy": True}),
+        ("d2", {"topology": "star8"}),
+        ("edm", {"topology": "star8"}),
+        ("edm", {"lazy": True}),
+        ("edm", {"lazy": True, "beta": 0.5}),
+        ("dsgd-gt", {}),
+        ("dsgd-gt", {"form": "atc"}),
+        ("dsgdm-gt", {"lr": 0.02, "rounds": 900}),
+        ("dsgdm-gt", {"form": "atc", "lr": 0.02, "rounds": 900}),
+        ("dsgdm-n-gt", {"lr": 0.02, "rounds": 900}),
+        ("dsgdm-n-gt", {"form": "atc", "lr": 0.02, "rounds": 900}),
+        ("momentum-tracking", {"lr": 0.02, "rounds": 900}),
+        ("momentum-tracking", {"init": "allreduce", "lr": 0.02, "rounds": 900}),
+        ("relay-sgd", {}),
+        ("relay-sgd", {"fill": "count", "topology": "chain8"}),
+    ],
+    ids=str,
+)
+def test_exact_methods_find_the_optimum_although_clients_disagree(name, params):
+    check_finds_optimum(name, **params)
+
+
+def dsgd_point(problem, W, lr):
+    return problem.gossip_fixed_point(W, lr)
+
+
+@pytest.mark.parametrize("topology", ["ring8", "star8"])
+@pytest.mark.parametrize("name", ["dsgd", "qg-dsgdm", "decentlam"])
+def test_quasi_global_momentum_and_decentlam_rest_where_dsgd_does(name, topology):
+    check_comes_to_rest_at(name, dsgd_point, topology)
+
+
+@pytest.mark.parametrize("beta", [0.5, 0.9])
+def test_in_nesterov_form_quasi_global_momentum_rests_where_dsgd_with_a_step_of_1_plus_beta(beta):
+    """At rest the momentum is 0, and the step is g + beta (beta 0 + g)."""
+    check_comes_to_rest_at(
+        "qg-dsgdm-n",
+        lambda problem, W, lr: problem.gossip_fixed_point(W, lr * (1 + beta)),
+        beta=beta,
+        rounds=800,
+    )
+
+
+@pytest.mark.parametrize("name", ["dsgdm", "dsgdm-n", "sgp"])
+def test_local_momentum_acts_like_a_longer_step(name):
+    check_comes_to_rest_at(
+        name, lambda problem, W, lr: problem.gossip_fixed_point(W, lr / (1 - 0.8)), beta=0.8
+    )
+
+
+def test_local_momentum_is_further_from_the_optimum_than_quasi_global_momentum():
+    problem, W = Quadratics.random(), dense("ring8")
+
+    def error(lr):
+        return np.linalg.norm(problem.gossip_fixed_point(W, lr) - problem.optimum())
+
+    assert error(0.1 / (1 - 0.9)) > 3 * error(0.1)
+
+
+def cta_point(problem, W, lr):
+    """Where x = W x - lr grad(x)."""
+    n, dim = problem.b.shape
+    A = np.zeros((n, dim, n, dim))
+    A[np.arange(n), :, np.arange(n), :] = problem.A
+    A = A.reshape(n * dim, n * dim)
+    rest = np.eye(n * dim) - np.kron(W, np.eye(dim)) + lr * A
+    return np.linalg.solve(rest, lr * A @ problem.b.ravel()).reshape(n, dim)
+
+
+@pytest.mark.parametrize("mu", [0.0, 0.5, 1.0])
+def test_dmsgd_rests_where_combine_then_adapt_does(mu):
+    check_comes_to_rest_at("dmsgd", cta_point, mu=mu, beta=0.5)
+
+
+@pytest.mark.parametrize("compressor", ["identity", "top-k", "sign"])
+def test_compression_does_not_move_the_point_of_rest(compressor):
+    gamma = 0.3
+
+    def point(problem, W, lr):
+        return cta_point(problem, np.eye(8) + gamma * (W - np.eye(8)), lr)
+
+    check_comes_to_rest_at(
+        "choco-sgd", point, compressor=compressor, ratio=0.4, gamma=gamma, rounds=900
+    )

@@ -1,0 +1,396 @@
+"""Every algorithm against its equations in matrix form, written down plainly in NumPy.
+
+X <- W X, clients as rows. Step sizes change in mid-run and weight decay is on. A reference is a
+generator of the models after each round: reference(x, g, W, lr, **params), where g(x, t), W(t) and
+lr(t) belong to round t. Where there is a choice it is written in another form than the algorithm.
+"""
+
+import networkx as nx
+import numpy as np
+import pytest
+
+from p2pqg.algorithms import ALGORITHMS
+from p2pqg.testing import Quadratics, assert_same, dense, starts
+from p2pqg.topology import build
+from p2pqg.trajectories import trajectory
+
+ROUNDS, DECAY = 14, 1e-2
+
+
+def lr(t):
+    return 0.08 if t < 5 else 0.03
+
+
+# the methods
+
+
+def sgd(x, g, W, lr, beta=0.0, nesterov=False):
+    m = 0
+    for t in range(ROUNDS):
+        mean = g(x, t).mean(0)
+        m = beta * m + mean
+        x = x - lr(t) * (mean + beta * m if nesterov else m)
+        yield x
+
+
+def dsgd(x, g, W, lr, beta=0.0, nesterov=False):
+    m = 0
+    for t in range(ROUNDS):
+        m = beta * m + g(x, t)
+        x = W(t) @ (x - lr(t) * (g(x, t) + beta * m if nesterov else m))
+        yield x
+
+
+def qg(x, g, W, lr, beta=0.9, mu=0.9, tau=1, nesterov=False):
+    m, passed = np.zeros_like(x), []
+    for t in range(ROUNDS):
+        b = beta * m + g(x, t)
+        u = g(x, t) + beta * b if nesterov else b
+        new = W(t) @ (x - lr(t) * u)
+        passed.append((x - new) / lr(t))
+        if len(passed) == tau:
+            m, passed = mu * m + (1 - mu) * sum(passed) / tau, []
+        x = new
+        yield x
+
+
+def adam(x, g, W, lr, beta1=0.9, beta2=0.99, eps=1e-8, centralized=False):
+    m = v = 0
+    for t in range(ROUNDS):
+        gt = g(x, t).mean(0) if centralized else g(x, t)
+        m = beta1 * m + (1 - beta1) * gt
+        v = beta2 * v + (1 - beta2) * gt**2
+        c1, c2 = 1 - beta1 ** (t + 1), 1 - beta2 ** (t + 1)
+        x = x - lr(t) / c1 * m / (np.sqrt(v) / np.sqrt(c2) + eps)
+        x = x if centralized else W(t) @ x
+        yield x
+
+
+def qg_adam(x, g, W, lr, variant="paper", beta1=0.9, beta2=0.99, eps=1e-8):
+    m = v = np.zeros_like(x)
+    for t in range(ROUNDS):
+        gt = g(x, t)
+        if variant == "official-v1":
+            gt = np.stack([row / (np.linalg.norm(row) + 1e-8) for row in gt])
+        first = beta1 * m + gt * (1 if variant == "official" else 1 - beta1)
+        second = beta2 * v + (1 - beta2) * gt**2
+        c1, c2 = 1 - beta1 ** (t + 1), 1 - beta2 ** (t + 1)
+        if variant == "paper":
+            c1 = c2 = 1
+        new = W(t) @ (x - lr(t) / c1 * first / (np.sqrt(second) / np.sqrt(c2) + eps))
+        extra = 0 if variant == "paper" else 1e-8
+        d = np.stack([row / (np.linalg.norm(row) + extra) for row in x - new])
+        m = first if variant == "official-v2" else beta1 * m + (1 - beta1) * d
+        v = beta2 * v + (1 - beta2) * d**2
+        x = new
+        yield x
+
+
+def sync(x, g, W, lr, beta=0.9, nesterov=True, what="momentum", over="gossip"):
+    m, J = 0, np.full((len(x), len(x)), 1 / len(x))
+    for t in range(ROUNDS):
+        S = W(t) if over == "gossip" else J
+        gt = S @ g(x, t) if what == "gradient" else g(x, t)
+        m = beta * m + gt
+        x = W(t) @ (x - lr(t) * (gt + beta * m if nesterov else m))
+        m = S @ m if what == "momentum" else m
+        yield x
+
+
+def slowmo(
+    x, g, W, lr, beta=0.9, nesterov=True, tau=12, slow_beta=0.7, slow_alpha=1.0, average=True
+):
+    m, u, anchor = 0, 0, x
+    for t in range(ROUNDS):
+        m = beta * m + g(x, t)
+        x = W(t) @ (x - lr(t) * (g(x, t) + beta * m if nesterov else m))
+        if (t + 1) % tau == 0:
+            came = x.mean(0) if average else x
+            u = slow_beta * u + (anchor - came) / lr(t)
+            anchor = anchor - slow_alpha * lr(t) * u
+            x = anchor
+        yield x
+
+
+def dmsgd(x, g, W, lr, beta=0.9, mu=0.5):
+    last = x
+    for t in range(ROUNDS):
+        momentum = mu * W(t) @ (x - last) + (1 - mu) * (x - last)
+        x, last = W(t) @ x - lr(t) * g(x, t) + beta * momentum, x
+        yield x
+
+
+def lazily(W, lazy):
+    return (lambda t: (W(t) + np.eye(len(W(t)))) / 2) if lazy else W
+
+
+def d2(x, g, W, lr, lazy=False):
+    W = lazily(W, lazy)
+    last, g_last = x, g(x, 0)
+    x = W(0) @ (x - lr(0) * g_last)
+    yield x
+    for t in range(1, ROUNDS):
+        gt = g(x, t)
+        x, last, g_last = W(t) @ (2 * x - last - lr(t) * (gt - g_last)), x, gt
+        yield x
+
+
+def d2_plus(x, g, W, lr, lazy=False):
+    W = lazily(W, lazy)
+    c = 0  # correction form
+    for t in range(ROUNDS):
+        gt, s = g(x, t), lr(t) / lr(max(t - 1, 0))
+        new = W(t) @ (x - lr(t) * gt + s * c)
+        x, c = new, new - x + lr(t) * gt
+        yield x
+
+
+def tracking(x, g, W, lr, beta=0.0, nesterov=False):
+    gt = y = g(x, 0)
+    m = 0
+    for t in range(ROUNDS):
+        m = beta * m + y
+        x = W(t) @ x - lr(t) * (y + beta * m if nesterov else m)
+        y, gt = W(t) @ y + g(x, t + 1) - gt, g(x, t + 1)
+        yield x
+
+
+def tracking_atc(x, g, W, lr, beta=0.0, nesterov=False):
+    m = c = 0
+    for t in range(ROUNDS):
+        m = beta * m + g(x, t)
+        u = -lr(t) * (g(x, t) + beta * m if nesterov else m)
+        x = W(t) @ (x + u + c)
+        c = W(t) @ (c + u) - u
+        yield x
+
+
+def decentlam(x, g, W, lr, beta=0.9):
+    m = 0
+    for t in range(ROUNDS):
+        m = beta * m + (x - W(t) @ (x - lr(t) * g(x, t))) / lr(t)
+        x = x - lr(t) * m
+        yield x
+
+
+def momentum_tracking(x, g, W, lr, beta=0.9, form="cta", init="zero"):
+    u = c = np.zeros_like(x)
+    if init == "allreduce":
+        u = c = (g(x, 0) - g(x, 0).mean(0)) / (1 - beta)
+    for t in range(ROUNDS):
+        u = beta * u + g(x, t)
+        step = lr(t) * (u - c)
+        x = W(t) @ x - step if form == "cta" else W(t) @ (x - step)
+        c = W(t) @ (c - u) + u
+        yield x
+
+
+def edm(x, g, W, lr, beta=0.9, lazy=False):
+    W = lazily(W, lazy)
+    M = g(x, 0)
+    last, x = x, W(0) @ (x - lr(0) * M)
+    yield x
+    for t in range(1, ROUNDS):
+        M_last, M = M, beta * M + g(x, t)
+        last, x = x, W(t) @ (2 * x - last - lr(t) * M + lr(t - 1) * M_last)
+        yield x
+
+
+def relay(x, g, W, lr, beta=0.9, nesterov=True, relay="model", fill="initial"):
+    n, x0, m = len(x), x, 0
+    neighbors = [[j for j in range(n) if j != i and W(0)[i, j] > 0] for i in range(n)]
+    heard = {(k, i): (0, 0) for i in range(n) for k in neighbors[i]}  # sender, receiver
+    for t in range(ROUNDS):
+        m = beta * m + g(x, t)
+        step = -lr(t) * (g(x, t) + beta * m if nesterov else m)
+        own = x + step if relay == "model" else step
+        first = x0 if relay == "model" else 0 * x0
+        sent = {}
+        for i, j in heard:
+            others = [heard[k, i] for k in neighbors[i] if k != j]
+            sent[i, j] = own[i] + sum(M for M, _ in others), 1 + sum(C for _, C in others)
+        heard, means = sent, []
+        for i in range(n):
+            total = own[i] + sum(heard[j, i][0] for j in neighbors[i])
+            count = 1 + sum(heard[j, i][1] for j in neighbors[i])
+            instead = own[i] if fill == "own" else first[i]
+            means.append(total / count if fill == "count" else (total + (n - count) * instead) / n)
+        x = np.stack(means) if relay == "model" else x + np.stack(means)
+        yield x
+
+
+def sgp(x, g, W, lr, beta=0.9, nesterov=True):
+    z, w, m = x, np.ones(len(x)), 0
+    for t in range(ROUNDS):
+        gt = g(z / w[:, None], t)
+        m = beta * m + gt
+        z, w = W(t) @ (z - lr(t) * (gt + beta * m if nesterov else m)), W(t) @ w
+        yield z / w[:, None]
+
+
+def largest(v, ratio):
+    q = np.zeros_like(v)
+    for row, out in zip(v, q, strict=True):
+        keep = np.argsort(-np.abs(row))[: max(1, round(ratio * len(row)))]
+        out[keep] = row[keep]
+    return q
+
+
+def scaled_sign(v, ratio):
+    return np.abs(v).mean(1, keepdims=True) * np.sign(v)
+
+
+def choco(x, g, W, lr, beta=0.0, gamma=0.5, compressor="top-k", ratio=0.1, order="code"):
+    Q = {"top-k": largest, "sign": scaled_sign, "identity": lambda v, ratio: v}[compressor]
+    m, hat = 0, np.zeros_like(x)
+    for t in range(ROUNDS):
+        m = beta * m + g(x, t)
+        x = x - lr(t) * m
+        if order == "code":
+            x = x + gamma * (W(t) @ hat - hat)
+        hat = hat + Q(x - hat, ratio)
+        if order == "paper":
+            x = x + gamma * (W(t) @ hat - hat)
+        yield x
+
+
+# the networks
+
+
+def irregular():
+    """Metropolis-Hastings on a graph of degrees 1 to 5, kept at its smallest eigenvalue > -1/3."""
+    graph = nx.Graph([(0, i) for i in (1, 2, 3, 4, 5)] + [(1, 2), (3, 6), (4, 6), (6, 7), (2, 5)])
+    degree = dict(graph.degree)
+    W = np.zeros((8, 8))
+    for i, j in graph.edges:
+        W[i, j] = W[j, i] = 1 / (1 + max(degree[i], degree[j]))
+    return W + np.diag(1 - W.sum(1))
+
+
+def directed():
+    """Doubly stochastic, not symmetric."""
+    return sum(
+        weight * np.roll(np.eye(8), hop, axis=0) for weight, hop in [(0.5, 0), (0.3, 1), (0.2, 3)]
+    )
+
+
+def changing():
+    return np.stack([directed(), irregular(), np.roll(np.eye(8), 1, 0) / 2 + np.eye(8) / 2])
+
+
+def push():
+    """Columns sum to 1, rows do not: each client splits evenly over 1 to 3 receivers and itself."""
+    W = np.eye(8) + np.roll(np.eye(8), 1, axis=0)
+    W[[3, 5, 6], [0, 0, 2]] = 1
+    return build(W / W.sum(0), needs=("column-stochastic",))
+
+
+ANY = {"ring": "ring8", "irregular": irregular(), "directed": directed(), "changing": changing()}
+STATIC = {name: ANY[name] for name in ("ring", "irregular", "directed")}
+SYMMETRIC = {name: ANY[name] for name in ("ring", "irregular")}
+TREES = {"chain": "chain8", "star": "star8", "tree": "binary-tree8"}
+PUSH = ANY | {"push": push()}
+
+CASES = [
+    ("sgd", {}, sgd, {}, STATIC),
+    ("sgdm", {"beta": 0.8}, sgd, {}, STATIC),
+    ("sgdm-n", {"beta": 0.8}, sgd, {"nesterov": True}, STATIC),
+    ("dsgd", {}, dsgd, {}, ANY),
+    ("dsgdm", {"beta": 0.8}, dsgd, {}, ANY),
+    ("dsgdm-n", {"beta": 0.8}, dsgd, {"nesterov": True}, ANY),
+    ("qg-dsgdm", {}, qg, {}, ANY),
+    ("qg-dsgdm", {"beta": 0.7, "mu": 0.5, "tau": 4}, qg, {}, ANY),
+    ("qg-dsgdm-n", {}, qg, {"nesterov": True}, ANY),
+    ("qg-dsgdm-n", {"beta": 0.7, "mu": 0.5, "tau": 3}, qg, {"nesterov": True}, ANY),
+    ("adam", {}, adam, {"centralized": True}, STATIC),
+    ("dadam", {"beta1": 0.8, "beta2": 0.95, "eps": 1e-3}, adam, {}, ANY),
+    ("dadam", {}, adam, {}, ANY),
+    *(
+        ("qg-dadam", {"variant": variant}, qg_adam, {}, ANY)
+        for variant in ("paper", "official", "official-v1", "official-v2")
+    ),
+    *(
+        ("dsgdm-sync", {"what": what, "over": over, "nesterov": nesterov}, sync, {}, ANY)
+        for what in ("momentum", "gradient")
+        for over in ("gossip", "allreduce")
+        for nesterov in (True, False)
+    ),
+    ("slowmo", {}, slowmo, {}, ANY),
+    ("slowmo", {"tau": 4, "slow_alpha": 0.8, "nesterov": False}, slowmo, {}, ANY),
+    ("slowmo", {"tau": 3, "average": False}, slowmo, {}, ANY),
+    ("dmsgd", {}, dmsgd, {}, STATIC),
+    ("dmsgd", {"beta": 0.6, "mu": 0.2}, dmsgd, {}, STATIC),
+    ("d2", {}, d2, {}, SYMMETRIC),
+    ("d2", {"lazy": True}, d2, {}, SYMMETRIC),
+    ("d2-plus", {}, d2_plus, {}, SYMMETRIC),
+    ("d2-plus", {"lazy": True}, d2_plus, {}, SYMMETRIC),
+    ("dsgd-gt", {}, tracking, {}, ANY),
+    ("dsgdm-gt", {}, tracking, {"beta": 0.9}, ANY),
+    ("dsgdm-n-gt", {}, tracking, {"beta": 0.9, "nesterov": True}, ANY),
+    ("dsgd-gt", {"form": "atc"}, tracking_atc, {"form": None}, ANY),
+    ("dsgdm-gt", {"form": "atc"}, tracking_atc, {"form": None, "beta": 0.9}, ANY),
+    (
+        "dsgdm-n-gt",
+        {"form": "atc", "beta": 0.7},
+        tracking_atc,
+        {"form": None, "nesterov": True},
+        ANY,
+    ),
+    ("decentlam", {}, decentlam, {}, ANY),
+    *(
+        ("momentum-tracking", {"form": form, "init": init}, momentum_tracking, {}, ANY)
+        for form in ("cta", "atc")
+        for init in ("zero", "allreduce")
+    ),
+    ("edm", {}, edm, {}, SYMMETRIC),
+    ("edm", {"beta": 0.7, "lazy": True}, edm, {}, SYMMETRIC),
+    *(
+        ("relay-sgd", {"relay": what, "fill": fill}, relay, {}, TREES)
+        for what in ("model", "update")
+        for fill in ("initial", "own", "count")
+    ),
+    ("relay-sgd", {"beta": 0.5, "nesterov": False}, relay, {}, TREES),
+    ("sgp", {}, sgp, {}, PUSH),
+    ("sgp", {"beta": 0.5, "nesterov": False}, sgp, {}, PUSH),
+    *(
+        ("choco-sgd", {"compressor": compressor, "ratio": 0.4, "order": order}, choco, {}, STATIC)
+        for compressor in ("top-k", "sign", "identity")
+        for order in ("code", "paper")
+    ),
+    ("choco-sgd", {"beta": 0.9, "gamma": 0.3}, choco, {}, STATIC),
+]
+
+
+def name_of(case):
+    name, params, _, _, networks, network = case
+    return "-".join([name, *map(str, params.values()), network])
+
+
+@pytest.mark.parametrize(
+    "case", [(*case, network) for case in CASES for network in case[4]], ids=name_of
+)
+def test_algorithm_follows_its_equations(case):
+    name, params, reference, also, networks, network = case
+    problem, x0, schedule = Quadratics.random(), starts(), build(networks[network])
+    expected = reference(
+        x0,
+        lambda x, t: problem.gradient(x, t) + DECAY * x,
+        lambda t: dense(schedule, t),
+        lr,
+        **{key: value for key, value in (params | also).items() if value is not None},
+    )
+    got = trajectory(
+        name,
+        problem.gradient,
+        x0,
+        topology=schedule,
+        rounds=ROUNDS,
+        lr=lr,
+        weight_decay=DECAY,
+        **params,
+    )
+    assert_same(got, np.stack([x0, *expected]))
+
+
+def test_every_algorithm_has_a_reference():
+    assert {name for name, *_ in CASES} == set(ALGORITHMS)

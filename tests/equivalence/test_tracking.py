@@ -1,0 +1,180 @@
+"""Methods that cancel the difference between clients: D2, EDM, gradient and momentum tracking."""
+
+import numpy as np
+import pytest
+import torch
+
+from p2pqg.errors import TopologyError
+from p2pqg.testing import Quadratics, assert_same, check_finds_optimum, dense, run, starts
+from p2pqg.trajectories import play, trajectory
+
+X0 = starts()[0]
+DIRECTED = 0.7 * np.eye(8) + 0.3 * np.roll(np.eye(8), 3, axis=0)
+
+
+def states(name, rounds=8, topology="ring8", **params):
+    """The state of all clients after every round, from the first on."""
+    problem, x0 = Quadratics.random(), torch.from_numpy(starts())
+    (block,) = play(name, problem.gradient, x0, topology, 0.05, as_torch=False, params=params)
+    for done in range(1, rounds + 1):
+        assert list(block.rounds(done)) == []
+        yield block.state
+
+
+# D2
+
+
+@pytest.mark.parametrize("name", ["d2", "d2-plus", "edm"])
+def test_the_mean_of_d2_follows_the_mean_gradient(name):
+    problem = Quadratics.random()
+    more = {"beta": 0.0} if name == "edm" else {}
+    path = run(name, problem, topology="ring8", lr=0.1, **more)
+    for t in range(len(path) - 1):
+        step = 0.1 * problem.gradient(path[t], t).mean(0)
+        assert_same(path[t + 1].mean(0), path[t].mean(0) - step)
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_d2_plus_and_edm_without_momentum_are_d2_while_lr_is_constant(lazy):
+    path = run("d2", topology="ring8", lr=0.1, lazy=lazy)
+    assert_same(run("d2-plus", topology="ring8", lr=0.1, lazy=lazy), path)
+    assert_same(run("edm", topology="ring8", lr=0.1, lazy=lazy, beta=0.0), path)
+
+
+def test_on_the_complete_graph_d2_is_dsgd_while_lr_is_constant():
+    assert_same(
+        run("d2", x0=X0, topology="complete8", lr=0.1),
+        run("dsgd", x0=X0, topology="complete8", lr=0.1),
+    )
+
+
+@pytest.mark.parametrize("name", ["d2", "d2-plus", "edm"])
+def test_lazy_mixes_with_half_of_w_and_half_of_the_identity(name):
+    halfway = (dense("ring8") + np.eye(8)) / 2
+    assert_same(run(name, topology="ring8", lazy=True), run(name, topology=halfway))
+
+
+def test_when_lr_falls_d2_keeps_a_part_of_the_old_step_for_ever_and_d2_plus_does_not():
+    """D2: s_t = s_{t-1} + lr_t (g_t - g_{t-1}) for the mean step s and mean gradient g."""
+
+    def lr(t):
+        return 0.1 if t < 5 else 0.001
+
+    problem = Quadratics.random()
+    path = run("d2", problem, topology="ring8", lr=lr)
+    step = (path[:-1] - path[1:]).mean(1)
+    g = np.stack([problem.gradient(x, 0).mean(0) for x in path])
+    for t in range(1, len(step)):
+        assert_same(step[t], step[t - 1] + lr(t) * (g[t] - g[t - 1]))
+    assert np.linalg.norm(step[-1]) > 20 * np.linalg.norm(lr(11) * g[-2])
+
+    path = run("d2-plus", problem, topology="ring8", lr=lr)
+    for t in range(len(path) - 1):
+        step = lr(t) * problem.gradient(path[t], t).mean(0)
+        assert_same(path[t].mean(0) - path[t + 1].mean(0), step)
+
+
+@pytest.mark.parametrize("name", ["d2", "d2-plus", "edm"])
+def test_d2_refuses_a_network_on_which_it_is_unstable_and_says_what_to_do(name):
+    """Weights 1/4 on the hypercube of 8: smallest eigenvalue -1/2."""
+    with pytest.raises(TopologyError, match=r"-0\.5000, .* needs > -1/3; .*lazy=true"):
+        run(name, topology="hypercube8")
+    check_finds_optimum(name, topology="hypercube8", lazy=True)
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_d2_refuses_directed_networks(lazy):
+    with pytest.raises(TopologyError, match="d2 needs a symmetric W"):
+        run("d2", topology=DIRECTED, lazy=lazy)
+
+
+def test_edm_follows_its_three_term_recursion():
+    """X_new = W (2 X - X_prev - lr M + lr M_prev), M = beta M + G."""
+    problem, W = Quadratics.random(), dense("ring8")
+    path = run("edm", problem, topology="ring8", lr=0.05, beta=0.7)
+    M = problem.gradient(path[0], 0)
+    for t in range(1, len(path) - 1):
+        M_prev, M = M, 0.7 * M + problem.gradient(path[t], t)
+        assert_same(path[t + 1], W @ (2 * path[t] - path[t - 1] - 0.05 * M + 0.05 * M_prev))
+
+
+# gradient tracking
+
+
+@pytest.mark.parametrize("form", ["cta", "atc"])
+@pytest.mark.parametrize("topology", ["ring8", DIRECTED], ids=["ring", "directed"])
+@pytest.mark.parametrize("name", ["dsgd-gt", "dsgdm-gt", "dsgdm-n-gt"])
+def test_what_is_tracked_keeps_the_mean_of_what_it_tracks(name, topology, form):
+    for state in states(name, topology=topology, form=form):
+        assert_same(state.wy.mean(0).numpy(), state.last.mean(0).numpy())
+
+
+@pytest.mark.parametrize("form", ["cta", "atc"])
+@pytest.mark.parametrize(
+    ("name", "plain"), [("dsgd-gt", "dsgd"), ("dsgdm-gt", "dsgdm"), ("dsgdm-n-gt", "dsgdm-n")]
+)
+def test_one_client_has_nothing_to_track(name, plain, form):
+    one = {"problem": Quadratics.random(1), "x0": X0, "topology": np.eye(1), "lr": 0.05}
+    assert_same(run(name, form=form, **one), run(plain, **one))
+
+
+def test_adapt_then_combine_tracking_has_the_y_of_the_other_form_while_lr_is_constant():
+    """X_new = W (X - lr Y), Y_new = W Y + G_new - G."""
+    problem, W = Quadratics.random(), DIRECTED
+    path = run("dsgd-gt", problem, topology=W, lr=0.05, form="atc")
+    y = problem.gradient(path[0], 0)
+    for t in range(len(path) - 1):
+        assert_same(path[t + 1], W @ (path[t] - 0.05 * y))
+        y = W @ y + problem.gradient(path[t + 1], 0) - problem.gradient(path[t], 0)
+
+
+# momentum tracking
+
+
+@pytest.mark.parametrize("form", ["cta", "atc"])
+def test_momentum_tracking_without_momentum_is_gradient_tracking(form):
+    path = run("dsgd-gt", topology=DIRECTED, lr=0.05, form=form)
+    assert_same(run("momentum-tracking", topology=DIRECTED, lr=0.05, form=form, beta=0.0), path)
+
+
+def test_adapt_then_combine_momentum_tracking_tracks_the_momentum_as_dsgdm_gt_does():
+    path = run("dsgdm-gt", topology=DIRECTED, lr=0.05, form="atc")
+    assert_same(run("momentum-tracking", topology=DIRECTED, lr=0.05, form="atc"), path)
+
+
+@pytest.mark.parametrize("form", ["cta", "atc"])
+@pytest.mark.parametrize("init", ["zero", "allreduce"])
+def test_the_corrections_of_momentum_tracking_sum_to_zero(init, form):
+    for state in states("momentum-tracking", topology=DIRECTED, init=init, form=form):
+        assert_same(state.c.sum(0).numpy(), np.zeros(5))
+
+
+def test_the_difference_of_momentum_and_correction_tracks_the_momentum():
+    """For y = u_new - c: y_new = W y + u_new - u, from y = u at the start."""
+    first, *later = states("momentum-tracking", topology=DIRECTED)
+    y, last = first.u.numpy(), first
+    for now in later:
+        y = DIRECTED @ y + (now.u - last.u).numpy()
+        assert_same((now.u - last.c).numpy(), y)
+        last = now
+
+
+def test_an_all_reduced_start_makes_the_first_step_that_of_the_mean_gradient():
+    problem, x0 = Quadratics.random(), starts()
+    path = trajectory(
+        "momentum-tracking",
+        problem.gradient,
+        x0,
+        topology="ring8",
+        rounds=1,
+        lr=0.1,
+        init="allreduce",
+    )
+    assert_same(path[1], dense("ring8") @ x0 - 0.1 * problem.gradient(x0, 0).mean(0))
+
+
+# DecentLaM
+
+
+def test_the_first_step_of_decentlam_is_that_of_dsgd():
+    assert_same(run("decentlam", rounds=1), run("dsgd", rounds=1))
