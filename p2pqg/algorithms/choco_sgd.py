@@ -68,7 +68,7 @@ def start(x0: Tensor) -> State:
     "choco-sgd",
     params=Params,
     start=start,
-    needs=("doubly-stochastic", "static"),
+    needs=("static",),
     source="Koloskova et al., ICML 2019, and its code",
     draws=True,
 )

@@ -1,7 +1,8 @@
-"""DecentLaM: Yuan, Chen, Huang, Zhang, Pan, Xu, Yin, ICCV 2021, arXiv:2104.11981.
+"""DecentLaM: Yuan et al., ICCV 2021, arXiv:2104.11981.
 
-Momentum accumulates the step that the network would let plain DSGD take, so the bias of DSGDm,
-1 / (1 - beta) times that of DSGD, is gone. For constant lr x <- W (x - lr g) + beta (x - x_prev).
+Momentum accumulates the step that the network would let plain DSGD take: it rests where DSGD does,
+not, as DSGDm, where a step 1 / (1 - beta) as long would. For constant lr this is
+x <- W (x - lr g) + beta (x - x_prev).
 With beta = 0 this is DSGD; on the complete graph from a common start, SGDm.
     x    [clients, params]  model                        lr    step size of this round
     m    [clients, params]  momentum of those steps      beta  memory of m, no dampening
@@ -21,11 +22,10 @@ from p2pqg.algorithms.dsgdm import Params, State
     "decentlam",
     params=Params,
     start=dsgdm.start,
-    needs=("doubly-stochastic",),
     source="Yuan et al., ICCV 2021, and code of Momentum Tracking",
 )
 def decentlam(s: State, grad: Grad, p: Params) -> Round[State]:
-    """DecentLaM: momentum without its bias."""
+    """DecentLaM: momentum without the bias that local momentum adds."""
     half = s.x - p.lr * grad(s.x)
     mixed = yield gossip(half)
     m = p.beta * s.m + (s.x - mixed) / p.lr

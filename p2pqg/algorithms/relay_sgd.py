@@ -1,8 +1,9 @@
-"""RelaySGD (RelaySum): Vogels, He, Koloskova, Lin, Karimireddy, Stich, Jaggi, NeurIPS 2021.
+"""RelaySGD (RelaySum): Vogels et al., NeurIPS 2021.
 
 On a tree every client passes on what it heard, to each neighbor all but that neighbor's own
 words: after as many rounds as the tree is wide, everybody's model of some past round has been
-counted exactly once. The fixed point is the exact optimum. On one client this is SGDm(-N).
+counted exactly once. With relay = model the fixed point is the exact optimum. On one or two clients
+this is SGDm(-N).
 
     M[i -> j] = own_i + sum of M[k -> i] of the last round over the other neighbors k
     x_i <- (own_i + sum_j M[j -> i] + missing_i * fill) / n

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 
 import ray
+from ray._private.node import Node
 
 from p2pqg.engine.placement import Machine
 from p2pqg.errors import ConfigError
@@ -29,14 +32,15 @@ class Cluster:
         """
         self.owned = not ray.is_initialized()
         if self.owned:
+            own = {"num_cpus": len(os.sched_getaffinity(0)), "include_dashboard": False}
             try:
-                ray.init(
-                    address=address or "local",
-                    num_cpus=None if address else len(os.sched_getaffinity(0)),
-                    include_dashboard=None if address else False,
-                    logging_level=logging.ERROR,
-                    log_to_driver=False,
-                )
+                with nullcontext() if address else _only_what_a_run_needs():
+                    ray.init(
+                        address=address or "local",
+                        logging_level=logging.ERROR,
+                        log_to_driver=False,
+                        **({} if address else own),
+                    )
             except (ConnectionError, ValueError, RuntimeError) as error:
                 first = str(error).strip().splitlines()[0] if str(error).strip() else "no answer"
                 raise ConfigError(
@@ -52,3 +56,21 @@ class Cluster:
     def close(self) -> None:
         if self.owned and ray.is_initialized():
             ray.shutdown()
+
+
+@contextmanager
+def _only_what_a_run_needs() -> Iterator[None]:
+    """Start Ray without autoscaler, log monitor and web server: a second and 140 MB less.
+
+    Ray has no public switch for these three; where a version does not know them by these names,
+    it starts them as usual.
+    """
+    unused = ("start_monitor", "start_log_monitor", "start_api_server")
+    kept = {name: getattr(Node, name) for name in unused if hasattr(Node, name)}
+    for name in kept:
+        setattr(Node, name, lambda self, **settings: None)
+    try:
+        yield
+    finally:
+        for name, method in kept.items():
+            setattr(Node, name, method)

@@ -21,6 +21,14 @@ from p2pqg.models.norms import NORMS, Norms
 SOURCE = "He et al., CVPR 2016; Lin et al., ICML 2021"
 
 
+SPELLED = {
+    "bn": "BatchNorm (statistics stay local)",
+    "gn": "GroupNorm, 2 groups",
+    "evonorm": "EvoNorm-S0, free of batch statistics",
+    "evonorm-official": "EvoNorm-S0 and the batch statistics of the paper's code",
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Params:
     """What may be set."""
@@ -94,13 +102,6 @@ def _file(depth: int, norm: str, suffix: str, params: type) -> None:
     build.__doc__ = f"CIFAR ResNet-{depth} with {SPELLED[norm]}{wide}."
     MODELS.register(name, params=params, source=SOURCE)(build)
 
-
-SPELLED = {
-    "bn": "BatchNorm (statistics stay local)",
-    "gn": "GroupNorm, 2 groups",
-    "evonorm": "EvoNorm-S0, free of batch statistics",
-    "evonorm-official": "EvoNorm-S0 and the batch statistics of the paper's code",
-}
 
 for _depth in (20, 32, 44, 56):
     for _norm in SPELLED:

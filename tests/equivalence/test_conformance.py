@@ -6,6 +6,7 @@ import torch
 from p2pqg import config
 from p2pqg.algorithms import ALGORITHMS
 from p2pqg.engine.block import Block, Rule, itinerary, lockstep
+from p2pqg.engine.routes import Routing
 from p2pqg.testing import (
     UNIVERSAL,
     Quadratics,
@@ -17,6 +18,7 @@ from p2pqg.testing import (
     check_mean_finds_optimum,
     suitable_topology,
 )
+from p2pqg.topology import build
 from p2pqg.trajectories import play
 
 VARIANTS = [
@@ -212,3 +214,20 @@ def test_a_block_without_clients_asks_what_the_others_ask(name, params, monkeypa
 
 def test_bytes_grow_with_the_rounds():
     assert bytes_sent("dsgd", "ring16", 6) == 2 * bytes_sent("dsgd", "ring16", 3)
+
+
+@every()
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_state_keeps_the_precision_it_was_started_in(name, params, dtype):
+    made, _ = config.read(ALGORITHMS[name].params, {"lr": 0.1, **params})
+    rule = Rule(ALGORITHMS[name], made, lambda round: 0.1, seed=0)
+    routing = Routing(build(suitable_topology(name, **params)), (0, 3, 8))
+    blocks = [
+        Block(rule, routing, b, torch.ones(k, 5, dtype=dtype), lambda x, step: x / 2)
+        for b, k in enumerate((3, 5))
+    ]
+    lockstep(blocks, 3)
+    for block in blocks:
+        tensors = [v for v in block.state if isinstance(v, torch.Tensor) and v.is_floating_point()]
+        assert {v.dtype for v in tensors} == {dtype}
+        assert torch.isfinite(block.x).all()

@@ -278,6 +278,12 @@ def changing():
     return np.stack([directed(), irregular(), np.roll(np.eye(8), 1, 0) / 2 + np.eye(8) / 2])
 
 
+def plain_averaging():
+    """Rows sum to 1, columns do not: everyone takes the mean of what it hears."""
+    W = irregular() > 0
+    return build(W / W.sum(1, keepdims=True), allow_row_stochastic=True)
+
+
 def push():
     """Columns sum to 1, rows do not: each client splits evenly over 1 to 3 receivers and itself."""
     W = np.eye(8) + np.roll(np.eye(8), 1, axis=0)
@@ -286,6 +292,7 @@ def push():
 
 
 ANY = {"ring": "ring8", "irregular": irregular(), "directed": directed(), "changing": changing()}
+ROWS = ANY | {"rows": plain_averaging()}
 STATIC = {name: ANY[name] for name in ("ring", "irregular", "directed")}
 SYMMETRIC = {name: ANY[name] for name in ("ring", "irregular")}
 TREES = {"chain": "chain8", "star": "star8", "tree": "binary-tree8"}
@@ -295,29 +302,29 @@ CASES = [
     ("sgd", {}, sgd, {}, STATIC),
     ("sgdm", {"beta": 0.8}, sgd, {}, STATIC),
     ("sgdm-n", {"beta": 0.8}, sgd, {"nesterov": True}, STATIC),
-    ("dsgd", {}, dsgd, {}, ANY),
-    ("dsgdm", {"beta": 0.8}, dsgd, {}, ANY),
-    ("dsgdm-n", {"beta": 0.8}, dsgd, {"nesterov": True}, ANY),
-    ("qg-dsgdm", {}, qg, {}, ANY),
-    ("qg-dsgdm", {"beta": 0.7, "mu": 0.5, "tau": 4}, qg, {}, ANY),
-    ("qg-dsgdm-n", {}, qg, {"nesterov": True}, ANY),
-    ("qg-dsgdm-n", {"beta": 0.7, "mu": 0.5, "tau": 3}, qg, {"nesterov": True}, ANY),
+    ("dsgd", {}, dsgd, {}, ROWS),
+    ("dsgdm", {"beta": 0.8}, dsgd, {}, ROWS),
+    ("dsgdm-n", {"beta": 0.8}, dsgd, {"nesterov": True}, ROWS),
+    ("qg-dsgdm", {}, qg, {}, ROWS),
+    ("qg-dsgdm", {"beta": 0.7, "mu": 0.5, "tau": 4}, qg, {}, ROWS),
+    ("qg-dsgdm-n", {}, qg, {"nesterov": True}, ROWS),
+    ("qg-dsgdm-n", {"beta": 0.7, "mu": 0.5, "tau": 3}, qg, {"nesterov": True}, ROWS),
     ("adam", {}, adam, {"centralized": True}, STATIC),
-    ("dadam", {"beta1": 0.8, "beta2": 0.95, "eps": 1e-3}, adam, {}, ANY),
-    ("dadam", {}, adam, {}, ANY),
+    ("dadam", {"beta1": 0.8, "beta2": 0.95, "eps": 1e-3}, adam, {}, ROWS),
+    ("dadam", {}, adam, {}, ROWS),
     *(
-        ("qg-dadam", {"variant": variant}, qg_adam, {}, ANY)
+        ("qg-dadam", {"variant": variant}, qg_adam, {}, ROWS)
         for variant in ("paper", "official", "official-v1", "official-v2")
     ),
     *(
-        ("dsgdm-sync", {"what": what, "over": over, "nesterov": nesterov}, sync, {}, ANY)
+        ("dsgdm-sync", {"what": what, "over": over, "nesterov": nesterov}, sync, {}, ROWS)
         for what in ("momentum", "gradient")
         for over in ("gossip", "allreduce")
         for nesterov in (True, False)
     ),
-    ("slowmo", {}, slowmo, {}, ANY),
-    ("slowmo", {"tau": 4, "slow_alpha": 0.8, "nesterov": False}, slowmo, {}, ANY),
-    ("slowmo", {"tau": 3, "average": False}, slowmo, {}, ANY),
+    ("slowmo", {}, slowmo, {}, ROWS),
+    ("slowmo", {"tau": 4, "slow_alpha": 0.8, "nesterov": False}, slowmo, {}, ROWS),
+    ("slowmo", {"tau": 3, "average": False}, slowmo, {}, ROWS),
     ("dmsgd", {}, dmsgd, {}, STATIC),
     ("dmsgd", {"beta": 0.6, "mu": 0.2}, dmsgd, {}, STATIC),
     ("d2", {}, d2, {}, SYMMETRIC),
@@ -336,7 +343,7 @@ CASES = [
         {"form": None, "nesterov": True},
         ANY,
     ),
-    ("decentlam", {}, decentlam, {}, ANY),
+    ("decentlam", {}, decentlam, {}, ROWS),
     *(
         ("momentum-tracking", {"form": form, "init": init}, momentum_tracking, {}, ANY)
         for form in ("cta", "atc")
