@@ -62,7 +62,7 @@ class Run:
         if self.config["epochs"] is None:
             return self.summary["rounds"] >= self.config["rounds"]
         epochs = self.rounds["epoch"]
-        return len(epochs) > 0 and epochs.iloc[-1] >= self.config["epochs"] * (1 - 1e-9)
+        return bool((epochs >= self.config["epochs"] * (1 - 1e-9)).any())
 
 
 def load(path: str | Path) -> Run:

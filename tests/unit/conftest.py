@@ -11,7 +11,7 @@ from p2pqg.report import Run
 
 @pytest.fixture
 def fake_run(tmp_path):
-    """fake_run(name, accuracy, rounds_done=..., failure=..., key=value of config.yaml)."""
+    """Make one: (name, accuracy, rounds_done=, failure=, folder=, keys of config.yaml)."""
 
     def make(name, accuracy=0.9, *, rounds_done=10, failure=None, folder=tmp_path, **settings):
         config = {

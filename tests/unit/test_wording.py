@@ -23,12 +23,12 @@ def test_the_picture_has_a_line_per_class_and_a_dot_per_client():
     counts = np.diag([9, 4, 1])
     picture = label_picture(counts)
     # The dot's width goes with the root: 1, 2/3 and 1/3 of the largest.
-    assert [line[10:] for line in picture[1:4]] == ["●    ", "  •  ", "    ·"]
+    assert [line[11:] for line in picture[1:4]] == ["●    ", "  •  ", "    ·"]
 
 
 def test_even_a_single_sample_leaves_a_dot():
-    counts = np.array([[10_000, 1], [0, 0]])
-    assert label_picture(counts)[2][10] == DOTS[1]
+    counts = np.array([[10_000, 0], [1, 0]])
+    assert label_picture(counts)[1][13] == DOTS[1]
 
 
 @pytest.mark.parametrize(("clients", "classes"), [(32, 10), (64, 20), (33, 10), (1, 2)])

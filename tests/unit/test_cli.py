@@ -1,0 +1,195 @@
+"""The words on the command line, what they become, and how the command ends."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from p2pqg import experiment
+from p2pqg.cli import FLAGS, KINDS, command_started, known, main
+from p2pqg.errors import DivergedError
+from p2pqg.experiment import RunConfig
+
+
+@pytest.fixture
+def called(monkeypatch, fake_run):
+    """What `run` hands to the simulation; the run itself is made up."""
+    settings = {}
+
+    def simulate(*, observer, started, **given):
+        settings.update(given)
+        return fake_run("made-up")
+
+    monkeypatch.setattr("p2pqg.simulation.run", simulate)
+    return settings
+
+
+def command(*words):
+    return CliRunner().invoke(main, [str(word) for word in words])
+
+
+def recipe(folder, text):
+    path = folder / "recipe.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_every_setting_has_a_flag():
+    assert set(FLAGS) == {f.name for f in dataclasses.fields(RunConfig)} - {"lr_schedule"}
+
+
+def test_flags_override_the_recipe_and_set_overrides_flags(tmp_path, called):
+    path = recipe(tmp_path, "lr: 0.1\nseed: 1\nbatch_size: 8\n")
+    assert command("run", path, "--seed", 2, "--lr", 0.2, "--set", "lr=0.4").exit_code == 0
+    assert called == {"lr": 0.4, "seed": "2", "batch_size": 8}
+
+
+def test_a_flag_for_the_length_replaces_the_recipes_length(tmp_path, called):
+    path = recipe(tmp_path, "epochs: 300\n")
+    assert command("run", path, "--rounds", 10).exit_code == 0
+    assert called == {"rounds": "10"}
+
+
+def test_set_reaches_into_a_part_given_by_its_name(tmp_path, called):
+    words = ["--algorithm", "dmsgd", "--set", "algorithm.mu=0.3"]
+    assert command("run", *words).exit_code == 0
+    assert called == {"algorithm": {"name": "dmsgd", "mu": 0.3}}
+
+
+def test_json_prints_the_summary_and_nothing_else(called):
+    result = command("run", "--json")
+    assert json.loads(result.stdout)["test_accuracy"] == 0.9
+    assert result.stderr == ""
+
+
+def test_quiet_prints_nothing(called):
+    assert command("run", "--quiet").output == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["--rounds", "x"], "ConfigError: rounds must be an integer or nothing, got 'x'\n"),
+        (["--epochs", 1, "--rounds", 1], "ConfigError: set epochs or rounds, not both"),
+        (["--topology", "rign16"], "did you mean ring?"),
+        (["--set", "lr"], "ConfigError: --set must be KEY=VALUE, got 'lr'"),
+        (["nowhere.yaml"], "ConfigError: nowhere.yaml: no such recipe"),
+        (["--rouns", 1], "No such option '--rouns'"),
+    ],
+)
+def test_wrong_input_is_one_line_and_exit_code_2(tmp_path, words, text):
+    result = command("run", "--out", tmp_path, *words)
+    assert result.exit_code == 2
+    assert text in result.stderr
+    assert "Traceback" not in result.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_errors_in_a_recipe_name_the_file(tmp_path):
+    path = recipe(tmp_path, "alpha: -1\nlr: 0\n")
+    result = command("run", path)
+    assert result.stderr.splitlines()[0] == f"ConfigError: {path}: 2 problems"
+
+
+def test_the_recipe_of_a_sweep_is_not_run(tmp_path):
+    result = command("run", recipe(tmp_path, "sweep: {seed: [1]}\n"))
+    assert result.exit_code == 2
+    assert "is a sweep; use `p2pqg sweep" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (DivergedError("round 4: ..."), "DivergedError: round 4: ..."),
+        (KeyboardInterrupt(), "StoppedError: stopped before the first round"),
+        (ZeroDivisionError("oh"), "ZeroDivisionError: oh (a bug in p2pqg"),
+    ],
+)
+def test_a_run_that_fails_is_one_line_and_exit_code_1(monkeypatch, error, line):
+    def simulate(**_):
+        raise error
+
+    monkeypatch.setattr("p2pqg.simulation.run", simulate)
+    result = command("run", "--quiet")
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert result.stderr.startswith(line)
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", [["--debug", "run"], ["run", "--debug"]])
+def test_debug_shows_the_traceback_and_keeps_the_exit_code(words):
+    result = command(*words, "--alpha", -1)
+    assert result.exit_code == 2
+    assert "Traceback" in result.stderr
+    assert "ConfigError: alpha must be > 0, got -1.0" in result.stderr
+
+
+def test_compare_says_how_runs_differ(fake_run):
+    a, b = fake_run("a", lr=0.1), fake_run("b", lr=0.2, accuracy=0.5)
+    header, first, second = command("compare", a.path, b.path).stdout.splitlines()
+    assert header.split()[:3] == ["lr", "rounds", "accuracy"]
+    assert first.split()[:4] == ["0.1", "10", "90.00", "%"]
+    assert second.split()[0] == "0.2"
+
+
+def test_table_tabulates_what_is_below_a_directory_and_counts_what_is_not_done(tmp_path, fake_run):
+    fake_run("a", 0.9)
+    fake_run("b", 0.1, seed=2, rounds_done=3)
+    result = command("table", tmp_path)
+    assert "**90.00**" in result.stdout
+    assert result.stderr == "left out, since they did not finish: 1 of 2 runs\n"
+    assert command("table", tmp_path, "--format", "csv").stdout.startswith("dataset,model,method")
+
+
+def test_a_directory_without_runs_is_wrong_input(tmp_path):
+    assert command("table", tmp_path).exit_code == 2
+    assert command("compare", tmp_path).exit_code == 2
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_part_has_a_summary(kind):
+    parts = list(known(kind))
+    assert parts
+    assert all(summary.endswith((".", "?")) for _, summary, _ in parts)
+
+
+def test_reconstructions_are_said_to_be():
+    lines = command("list", "algorithms").stdout.splitlines()
+    (dmsgd,) = [line for line in lines if line.split()[0] == "dmsgd"]
+    assert "reconstruction" in dmsgd
+
+
+def test_networks_are_listed_as_they_are_typed():
+    names = {name for name, _, _ in known("topologies")}
+    assert {"ring<clients>", "social32", "hospitals12"} <= names
+
+
+@pytest.mark.parametrize("path", sorted(experiment.shipped_folder("runs").rglob("*.yaml")))
+def test_every_shipped_recipe_can_be_read(path):
+    from p2pqg.sweep import read_sweep
+
+    values = experiment.recipe(path.stem)
+    if "sweep" in values:
+        assert read_sweep(values, path.stem).points()
+    else:
+        assert experiment.read_config(values, where=path.name)
+
+
+def test_the_clock_starts_with_the_process():
+    before = time.time()
+    code = "from p2pqg.cli import command_started; print(command_started())"
+    started = float(subprocess.check_output([sys.executable, "-c", code], text=True))
+    assert before - 0.05 < started < time.time() - 0.02  # the kernel counts in 10 ms
+    assert command_started() < before
+
+
+def test_help_loads_nothing_heavy():
+    heavy = "{'torch', 'ray', 'pandas', 'rich', 'networkx'}"
+    code = f"import sys, p2pqg.cli; assert not {heavy} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
