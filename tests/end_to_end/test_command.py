@@ -1,0 +1,173 @@
+"""`p2pqg run` as a user types it: results on disk, wrong input, Ctrl-C. Real processes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from p2pqg.experiment import build, read_config, recipe, shipped_folder
+from p2pqg.records import CLIENT_COLUMNS, ROUND_COLUMNS
+from p2pqg.topology import build as build_topology
+
+TOY = ["run", "--topology", "ring4", "--alpha", "1", "--rounds", "20", "--set", "model.hidden=[8]"]
+LOCAL = [*TOY, "--engine", "local"]
+SUMMARY = (
+    "algorithm topology clients alpha dataset model seed rounds test_accuracy test_accuracy_std "
+    "averaged_model_accuracy consensus_distance bytes_sent wall_seconds startup_seconds "
+    "client_steps_per_second engine clients_per_actor actors device precision versions"
+).split()
+
+
+def p2pqg(*words, cwd):
+    command = [sys.executable, "-m", "p2pqg.cli", *words]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120)
+
+
+def only_run(folder):
+    (path,) = (folder / "runs" / "out").iterdir()
+    return path
+
+
+def processes_of(session):
+    """Ids of living processes that were started with this mark in their environment."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if f"P2PQG_TEST={session}".encode() in (entry / "environ").read_bytes():
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return found
+
+
+def test_a_run_on_ray_leaves_its_results_under_the_current_folder(tmp_path):
+    done = p2pqg(*TOY, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    path = only_run(tmp_path)
+    assert str(path.name) in done.stdout
+    summary = json.loads((path / "summary.json").read_text())
+    assert list(summary) == SUMMARY
+    assert (summary["rounds"], summary["clients"], summary["engine"]) == (20, 4, "ray")
+    rounds = pd.read_parquet(path / "rounds.parquet")
+    assert list(rounds) == list(ROUND_COLUMNS)
+    assert rounds["round"].tolist() == list(range(20))
+    params = 64 * 8 + 8 + 8 * 10 + 10
+    assert rounds["bytes_sent"].tolist() == [4 * 2 * params * 4 * (t + 1) for t in range(20)]
+    clients = pd.read_parquet(path / "clients.parquet")
+    assert list(clients) == list(CLIENT_COLUMNS)
+    last = clients[clients["round"] == 19]
+    assert last["test_accuracy"].mean() == pytest.approx(summary["test_accuracy"])
+
+
+def test_the_resolved_recipe_repeats_the_run(tmp_path):
+    assert p2pqg(*LOCAL, "--name", "first", cwd=tmp_path).returncode == 0
+    config = tmp_path / "runs" / "out" / "first" / "config.yaml"
+    settings = yaml.safe_load(config.read_text()) | {"name": "second"}
+    (tmp_path / "again.yaml").write_text(yaml.safe_dump(settings))
+    assert p2pqg("run", "again.yaml", cwd=tmp_path).returncode == 0
+    first, second = (
+        pd.read_parquet(config.parent.parent / name / "rounds.parquet").drop(columns="wall_seconds")
+        for name in ("first", "second")
+    )
+    assert first.equals(second)
+
+
+def test_json_prints_the_summary_and_only_it(tmp_path):
+    done = p2pqg(*LOCAL, "--json", cwd=tmp_path)
+    assert json.loads(done.stdout)["rounds"] == 20
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["--topology", "rnig4"], "unknown topology 'rnig4'; did you mean ring"),
+        (["--topology", "torus7"], "torus"),
+        (["--alpha", "-1"], "alpha must be > 0, got -1.0"),
+        (["--algorithm", "qg-dsgd"], "did you mean qg-dsgdm"),
+        (["--model", "resnet2"], "unknown model 'resnet2'"),
+        (["--rounds", "many"], "rounds"),
+        (["--lr", "0"], "lr must be > 0, got 0.0"),
+        (["--topology", "ring2000"], "client"),
+        (["--dataset", "cifar10", "--data-dir", "nowhere"], "nowhere"),
+        (["--set", "algorithm.momentun=0.9"], "unknown key algorithm.momentun"),
+        (["--set", "algorithm.beta=2"], "algorithm.beta must be in [0, 1), got 2.0"),
+        (["--device", "cuda"], "no GPU"),
+        (["--clients-per-actor", "9"], "clients_per_actor must be auto or in 1 .. 4, got 9"),
+        (["--out", "/proc/nowhere"], "out must be a folder that can be written"),
+        (["no-such-recipe.yaml"], "no such recipe"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_wrong_input_is_one_clear_line_and_exit_code_2(tmp_path, words, complaint):
+    done = p2pqg(*LOCAL, *words, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert complaint in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.rglob("*.parquet"))
+
+
+def test_all_problems_are_told_at_once(tmp_path):
+    done = p2pqg(*LOCAL, "--topology", "rnig4", "--algorithm", "qg", "--model", "mpl", cwd=tmp_path)
+    assert done.returncode == 2
+    for name in ("rnig4", "'qg'", "'mpl'"):
+        assert name in done.stderr
+
+
+def test_a_diverging_run_fails_with_its_round_and_keeps_its_rows(tmp_path):
+    done = p2pqg(*LOCAL, "--lr", "1e12", "--rounds", "200", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "has a non-finite loss" in done.stderr
+    assert (only_run(tmp_path) / "rounds.parquet").exists()
+
+
+def test_ctrl_c_keeps_the_rows_and_leaves_no_process_behind(tmp_path):
+    mark = f"{os.getpid()}-{time.time_ns()}"
+    command = [sys.executable, "-m", "p2pqg.cli", *TOY, "--rounds", "1000000"]
+    running = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"P2PQG_TEST": mark},
+    )
+    deadline = time.monotonic() + 90
+    while not list(tmp_path.rglob("rounds.parquet")) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert len(processes_of(mark)) > 2
+    running.send_signal(signal.SIGINT)
+    _, stderr = running.communicate(timeout=60)
+    assert running.returncode == 1
+    assert "stopped in round" in stderr
+    assert "Traceback" not in stderr
+    assert len(pd.read_parquet(only_run(tmp_path) / "rounds.parquet")) > 0
+    deadline = time.monotonic() + 15
+    while processes_of(mark) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert processes_of(mark) == []
+
+
+@pytest.mark.parametrize(
+    "path", sorted(shipped_folder("runs").glob("*.yaml")), ids=lambda p: p.stem
+)
+def test_every_shipped_recipe_loads(path):
+    settings = recipe(path)
+    settings.pop("sweep", None)
+    if settings.get("dataset", "digits") == "digits":
+        build(read_config(settings, str(path)))
+    else:
+        read_config(settings, str(path))
+
+
+@pytest.mark.parametrize(
+    "path", sorted(shipped_folder("topologies").glob("*.yaml")), ids=lambda p: p.stem
+)
+def test_every_shipped_topology_loads(path):
+    assert build_topology(path.stem).num_clients > 1
