@@ -10,11 +10,12 @@ import errno
 import json
 import os
 import re
+import shutil
 import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -208,10 +209,11 @@ def sweep(
             bar = stack.enter_context(SweepBar())
         failures = sweeps.run_sweep(grid, jobs, bar)
     if not quiet:
-        from p2pqg.report import cells, find_runs
-        from p2pqg.tables import table as as_table
-
-        click.echo("\n" + as_table(cells(find_runs([grid.folder])), show_lr=grid.tune is not None))
+        click.echo()
+        print_table([grid.folder], show_lr=grid.tune is not None)
+        click.echo()
+        for cell in grid.open_cells():
+            click.echo(f"not tuned: {cell}: the best {grid.tune} is at the edge of what was tried")
         for name, reason in failures.items():
             click.echo(f"failed: {name}: {reason}")
         click.echo(f"results: {grid.folder}")
@@ -261,11 +263,19 @@ def table(directories: tuple[str, ...], style: str, show_lr: bool) -> None:
     Mean and standard deviation (n - 1) over seeds, in the layout of the paper's Table 1. Where a
     cell has several learning rates, the one with the best mean counts.
     """
+    print_table(directories, style, show_lr=show_lr)
+
+
+def print_table(
+    directories: Sequence[str | Path], style: str = "markdown", *, show_lr: bool = False
+) -> None:
+    """The table of all runs below the directories; on stderr, how many did not count."""
     from p2pqg.report import cells, find_runs
     from p2pqg.tables import table as as_table
 
     runs = find_runs(directories)
-    click.echo(as_table(cells(runs), style, show_lr=show_lr), nl=False)
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    click.echo(as_table(cells(runs), style, show_lr=show_lr, max_width=width), nl=False)
     left_out = sum(not run.finished and run.failure is None for run in runs)
     if left_out:
         click.echo(f"left out, since they did not finish: {left_out} of {len(runs)} runs", err=True)

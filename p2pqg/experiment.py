@@ -31,7 +31,7 @@ from p2pqg.topology import Schedule, check_needs
 from p2pqg.topology import build as build_topology
 
 Part = str | dict[str, Any]
-"""A part's name, or a mapping of its name and its parameters."""
+"""A part's name, or a mapping of its name (if not the default one) and its parameters."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +46,10 @@ class RunConfig:
     """Dirichlet concentration, > 0. 0.1: clients see few classes; 100: nearly alike."""
     partition: Part | None = None
     """How data is split; default: qg-dirichlet with alpha, iid without."""
-    algorithm: Part = "qg-dsgdm-n"
-    dataset: Part = "digits"
+    algorithm: Part | None = None
+    """Default: qg-dsgdm-n."""
+    dataset: Part | None = None
+    """Default: digits, which is embedded."""
     data_dir: str | None = None
     model: Part | None = None
     """Default: the data set's."""
@@ -114,12 +116,12 @@ def read_config(values: Mapping[str, Any], where: str = "") -> RunConfig:
     return dataclasses.replace(config, lr_schedule=schedule)
 
 
-def _chosen(part: Part) -> tuple[str, dict[str, Any]]:
-    """A part's name and its parameters."""
-    if isinstance(part, str):
-        return part, {}
+def _chosen(part: Part | None, default: str) -> tuple[str, dict[str, Any]]:
+    """A part's name and its parameters; parameters alone are those of the default."""
+    if part is None or isinstance(part, str):
+        return part or default, {}
     settings = {str(k).replace("-", "_"): v for k, v in part.items()}
-    return str(settings.pop("name", "")), settings
+    return str(settings.pop("name", default)), settings
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,7 +199,7 @@ def build(config: RunConfig) -> Experiment:
         problems.extend(found)
         return made
 
-    algorithm, given = _chosen(config.algorithm)
+    algorithm, given = _chosen(config.algorithm, "qg-dsgdm-n")
     entry = attempt(ALGORITHMS.__getitem__, algorithm)
     params = None
     if entry:
@@ -214,17 +216,17 @@ def build(config: RunConfig) -> Experiment:
     if schedule and params and not entry.traits["centralized"]:
         warnings = attempt(check_needs, schedule, needs, algorithm) or []
 
-    dataset, dataset_given = _chosen(config.dataset)
+    dataset, dataset_given = _chosen(config.dataset, "digits")
     arrays, parts, model, model_params = None, None, "", None
     if attempt(DATASETS.__getitem__, dataset):
         dataset_params = params_of(DATASETS, dataset, dataset_given, "dataset")
-        model, model_given = _chosen(config.model or DATASETS[dataset].traits["model"])
+        model, model_given = _chosen(config.model, DATASETS[dataset].traits["model"])
         if attempt(MODELS.__getitem__, model):
             model_params = params_of(MODELS, model, model_given, "model")
         if dataset_params is not None:
             arrays = attempt(load, dataset, config.data_dir, **dataclasses.asdict(dataset_params))
     default_split = "iid" if config.alpha is None else "qg-dirichlet"
-    split, split_given = _chosen(config.partition or default_split)
+    split, split_given = _chosen(config.partition, default_split)
     split_params = None
     if attempt(PARTITIONS.__getitem__, split):
         split_params = params_of(PARTITIONS, split, split_given, "partition")

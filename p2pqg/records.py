@@ -87,6 +87,10 @@ class RunDirectory:
             ) from None
         self._written = 0.0
 
+    def discard(self) -> None:
+        """Take the still empty directory away."""
+        self.path.rmdir()
+
     def write_config(self, config: dict[str, Any]) -> None:
         write_text(self.path / "config.yaml", yaml.safe_dump(config, sort_keys=False))
 

@@ -61,11 +61,16 @@ class Simulation:
             experiment = build(read_config({"record_every": 1} | settings))
         self.experiment = experiment
         config = experiment.config
-        self._cluster = Cluster(config.address) if config.engine == "ray" else None
+        # Only a cluster that is joined knows what it has; all else is checked before Ray starts.
+        self._cluster = (
+            Cluster(config.address) if config.engine == "ray" and config.address else None
+        )
         try:
             machine = self._cluster.machine() if self._cluster else this_machine()
             self.device = resolve_device(config.device, machine)
             self.placement = self._place(machine)
+            if config.engine == "ray" and not self._cluster:
+                self._cluster = Cluster()
             hosts = experiment.hosts(self.placement, self.device)
             if self._cluster:
                 engine = RayEngine(
@@ -97,7 +102,7 @@ class Simulation:
     def _place(self, machine: Machine) -> Placement:
         config, n = self.experiment.config, self.experiment.num_clients
         packing: int | str = config.clients_per_actor
-        if packing == "auto" and not self._cluster:
+        if packing == "auto" and config.engine == "local":
             packing = n  # without actors there is nothing to spread
         flops = self.experiment.flops_per_client()
         return place(n, packing, machine, flops, self.device)
@@ -230,14 +235,19 @@ def run(*, observer: Observer | None = None, started: float | None = None, **set
     config = experiment.config
     stem = f"{config.topology}-{config.algorithm['name']}".replace("/", "_")
     directory = RunDirectory(config.out, config.name or fresh_name(config.out, stem))
-    directory.write_config(plain(config))
 
     def save(sim: Simulation) -> None:
         directory.write_rows(*sim.rows)
         if observer:
             observer.recorded(sim)
 
-    with Simulation(experiment, started=started) as sim:
+    try:
+        sim = Simulation(experiment, started=started)
+    except BaseException:
+        directory.discard()
+        raise
+    with sim:
+        directory.write_config(plain(config))
         if observer:
             observer.begin(sim, directory.path)
         try:

@@ -30,7 +30,14 @@ from typing import Any, Protocol
 
 import yaml
 
-from p2pqg.errors import ConfigError, DivergedError, P2pqgError, RunError, did_you_mean
+from p2pqg.errors import (
+    ConfigError,
+    DivergedError,
+    P2pqgError,
+    RunError,
+    StoppedError,
+    did_you_mean,
+)
 from p2pqg.records import write_text
 from p2pqg.report import Run
 
@@ -100,27 +107,36 @@ class Sweep:
 
         All points so far must have results.
         """
-        if self.tune is None:
-            return []
         new: list[Point] = []
-        cells: dict[str, list[Point]] = {}
-        for point in self.points():
-            cells.setdefault(self._cell(point), []).append(point)
-        for cell, points in cells.items():
+        for cell, seeds in self._cells().items():
             added = self.added.setdefault(cell, [])
-            if len(added) >= self.max_extensions:
-                continue
-            seeds = [p for p in points if p[self.tune] == self.axes[self.tune][0]]
-            values = sorted([*self.axes[self.tune], *added])
-            means = {v: self._mean([p | {self.tune: v} for p in seeds]) for v in values}
-            value = beyond_the_edge(means)
-            if value is not None:
+            value = beyond_the_edge(self._means(cell, seeds))
+            if value is not None and len(added) < self.max_extensions:
                 added.append(value)
-                new += [p | {self.tune: value} for p in seeds]
+                new += [point | {self.tune: value} for point in seeds]
         return new
 
-    def _cell(self, point: Point) -> str:
-        return self.name({k: v for k, v in point.items() if k not in (self.tune, "seed")})
+    def open_cells(self) -> list[str]:
+        """Cells whose best value of the tuned key is still on the edge of what was tried."""
+        return [
+            cell
+            for cell, seeds in self._cells().items()
+            if beyond_the_edge(self._means(cell, seeds)) is not None
+        ]
+
+    def _cells(self) -> dict[str, list[Point]]:
+        """Cell -> one point per seed; a cell is all that is compared to tune; none: no tuning."""
+        cells: dict[str, list[Point]] = {}
+        for point in self.points() if self.tune else []:
+            if point[self.tune] == self.axes[self.tune][0]:
+                rest = {k: v for k, v in point.items() if k not in (self.tune, "seed")}
+                cells.setdefault(self.name(rest), []).append(point)
+        return cells
+
+    def _means(self, cell: str, seeds: list[Point]) -> dict[float, float]:
+        """Value of the tuned key -> mean over the seeds of a cell."""
+        values = [*self.axes[self.tune], *self.added.get(cell, [])]
+        return {v: self._mean([point | {self.tune: v} for point in seeds]) for v in values}
 
     def _mean(self, points: list[Point]) -> float:
         """Mean test accuracy of finished runs; minus infinity if one of them failed."""
@@ -230,7 +246,7 @@ def run_sweep(sweep: Sweep, jobs: int | None = None, bar: Bar | None = None) -> 
     Raises:
         ConfigError: a run cannot be built, or the folder belongs to other settings; nothing was
             started.
-        RunError: a process or Ray was lost; what is done is kept.
+        RunError: a process or Ray was lost, or the user stopped it; what is done is kept.
     """
     jobs = jobs or (1 if sweep.base["engine"] == "ray" else len(os.sched_getaffinity(0)))
     failures: dict[str, str] = {}
@@ -325,10 +341,12 @@ def _processes(jobs: int) -> Iterator[ProcessPoolExecutor | None]:
             "a process of the sweep died, perhaps for lack of memory; "
             "start it again with fewer --jobs, finished runs are kept"
         ) from None
-    except BaseException:
+    except BaseException as error:
         pool.shutdown(wait=False, cancel_futures=True)
         for process in multiprocessing.active_children():
             process.terminate()
+        if isinstance(error, KeyboardInterrupt):
+            raise StoppedError("stopped; start it again to go on, finished runs are kept") from None
         raise
     pool.shutdown()
 

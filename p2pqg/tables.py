@@ -10,7 +10,13 @@ import pandas as pd
 from p2pqg.report import BLOCK, COLUMN
 
 
-def table(found: pd.DataFrame, style: str = "markdown", *, show_lr: bool = False) -> str:
+def table(
+    found: pd.DataFrame,
+    style: str = "markdown",
+    *,
+    show_lr: bool = False,
+    max_width: int | None = None,
+) -> str:
     """Cells in the layout of the paper's Table 1: methods down, topology x alpha across.
 
     Args:
@@ -18,14 +24,21 @@ def table(found: pd.DataFrame, style: str = "markdown", *, show_lr: bool = False
         style: "markdown" or "latex" (booktabs), one table per data set and model, the best of a
             column in bold; "csv": a line per cell.
         show_lr: say which learning rate was the best.
+        max_width: characters; a wider Markdown table becomes one per topology.
     """
     if style == "csv":
         return found.to_csv(index=False)
     write = {"markdown": _markdown, "latex": _latex}[style]
-    return "\n".join(
-        write(_caption(block), *_grid(block, show_lr))
-        for _, block in found.groupby(BLOCK, sort=False)
-    )
+    texts = []
+    for _, block in found.groupby(BLOCK, sort=False):
+        columns, grid = _grid(block, show_lr)
+        text = write(_caption(block), columns, grid)
+        if style == "markdown" and max_width and max(map(len, text.splitlines())) > max_width:
+            groups = groupby(columns, key=lambda column: column[0])
+            parts = [_markdown("", list(group), grid).strip() for _, group in groups]
+            text = "\n\n".join([_caption(block), *parts]) + "\n"
+        texts.append(text)
+    return "\n".join(texts)
 
 
 Column = tuple[str, str]

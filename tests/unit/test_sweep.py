@@ -36,7 +36,8 @@ def world(tmp_path, fake_run, monkeypatch):
             fake_run(settings["name"], accuracy, folder=folder, algorithm=algorithm, **rest)
 
         def sweep(self, jobs=1, **changes):
-            return run_sweep(read_sweep(RECIPE | changes, "grid", self.out), jobs)
+            self.last = read_sweep(RECIPE | changes, "grid", self.out)
+            return run_sweep(self.last, jobs)
 
     made = World()
     made.done = []
@@ -192,6 +193,7 @@ def test_tuning_ends_after_the_permitted_extensions(world):
     world.accuracy = lambda settings: settings["lr"] / 100
     world.sweep(tune="lr", max_extensions=1)
     assert len(world.done) == 2 * 4 * 2
+    assert world.last.open_cells() == ["dsgd", "dsgdm"]
     world.done.clear()
     world.sweep(tune="lr", max_extensions=2)  # goes on from there
     assert sorted(world.done) == sorted(
@@ -208,6 +210,7 @@ def test_only_the_cells_at_an_edge_are_extended(world):
     world.sweep(tune="lr")
     assert sum(name.startswith("dsgd-") for name in world.done) == 2 * 5
     assert sum(name.startswith("dsgdm-") for name in world.done) == 2 * 3
+    assert world.last.open_cells() == []
 
 
 def test_the_mean_over_seeds_decides_not_the_best_seed(world):

@@ -103,3 +103,11 @@ def test_csv_can_be_read_back():
     found = pd.DataFrame([cell("a", 0.9), cell("b", 0.8)])
     again = pd.read_csv(io.StringIO(table(found, "csv")))
     assert again["mean"].tolist() == [0.9, 0.8]
+
+
+def test_a_table_too_wide_for_the_screen_becomes_one_per_topology():
+    found = pd.DataFrame([cell("a", 0.9), cell("a", 0.8, topology="social32")])
+    narrow = table(found, max_width=70)
+    assert max(map(len, narrow.splitlines())) <= 70
+    assert narrow.count("| method") == 2
+    assert table(found, max_width=200).count("| method") == 1
