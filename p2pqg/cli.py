@@ -36,7 +36,7 @@ class Program(click.Group):
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except KeyboardInterrupt:
-            error, code = StoppedError("stopped before the first round"), StoppedError.exit_code
+            error, code = StoppedError("stopped"), StoppedError.exit_code
         except P2pqgError as caught:
             error, code = caught, caught.exit_code
         except Exception as caught:

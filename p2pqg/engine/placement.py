@@ -67,9 +67,9 @@ def place(
     """
     slots = machine.num_gpus if device == "cuda" else machine.num_cpus
     what = "GPU" if device == "cuda" else "core"
+    seconds = num_clients * flops_per_client / FLOPS_PER_CORE
+    short = device == "cpu" and seconds < SHORT_ROUND
     if clients_per_actor == "auto":
-        seconds = num_clients * flops_per_client / FLOPS_PER_CORE
-        short = device == "cpu" and seconds < SHORT_ROUND
         num_actors = 1 if short else max(1, min(num_clients, slots))
         if short:
             why = f"a round takes about {1e3 * seconds:.1f} ms of one core"
@@ -93,6 +93,7 @@ def place(
         bounds=even_bounds(num_clients, num_actors),
         cpus_per_actor=cpu,
         gpus_per_actor=share if device == "cuda" else 0.0,
-        num_threads=max(1, machine.num_cpus // num_actors),
+        # Threads that meet after every small product wait for each other more than they help.
+        num_threads=1 if short else max(1, machine.num_cpus // num_actors),
         reason=f"{actors} {num_clients} clients: {why}{override}",
     )

@@ -106,7 +106,7 @@ def test_the_recipe_of_a_sweep_is_not_run(tmp_path):
     ("error", "line"),
     [
         (DivergedError("round 4: ..."), "DivergedError: round 4: ..."),
-        (KeyboardInterrupt(), "StoppedError: stopped before the first round"),
+        (KeyboardInterrupt(), "StoppedError: stopped"),
         (ZeroDivisionError("oh"), "ZeroDivisionError: oh (a bug in p2pqg"),
     ],
 )

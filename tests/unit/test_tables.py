@@ -106,8 +106,10 @@ def test_csv_can_be_read_back():
 
 
 def test_a_table_too_wide_for_the_screen_becomes_one_per_topology():
-    found = pd.DataFrame([cell("a", 0.9), cell("a", 0.8, topology="social32")])
+    found = pd.DataFrame(
+        [cell("a", 0.9, topology=name) for name in ("ring4", "ring5", "ring6", "ring7")]
+    )
     narrow = table(found, max_width=70)
     assert max(map(len, narrow.splitlines())) <= 70
-    assert narrow.count("| method") == 2
+    assert narrow.count("| method") == 4
     assert table(found, max_width=200).count("| method") == 1
