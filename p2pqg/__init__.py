@@ -10,10 +10,10 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
-    "Run": "report",
+    "Run": "records",
     "Simulation": "simulation",
     "build_model": "models",
-    "load": "report",
+    "load": "records",
     "mixing_matrix": "topology",
     "partition": "data",
     "run": "simulation",

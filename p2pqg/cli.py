@@ -227,7 +227,7 @@ def compare(run_dirs: tuple[str, ...]) -> None:
 
     The settings in which they differ, accuracy, consensus distance, bytes sent and time.
     """
-    from p2pqg import report
+    from p2pqg import records, report
     from p2pqg.wording import aligned, duration, human_bytes, number, percent, plain_text
 
     words = {
@@ -238,7 +238,7 @@ def compare(run_dirs: tuple[str, ...]) -> None:
         "bytes_sent": ("sent", human_bytes),
         "wall_seconds": ("time", duration),
     }
-    frame = report.compare([report.load(path) for path in run_dirs])
+    frame = report.compare([records.load(path) for path in run_dirs])
     columns = [words.get(key, (key, plain_text)) for key in frame]
     texts = [
         [say(value) for value, (_, say) in zip(row, columns, strict=True)]

@@ -26,7 +26,7 @@ from p2pqg.wording import (
 
 if TYPE_CHECKING:  # torch takes seconds to import; by then the screen should say something
     from p2pqg.experiment import Experiment
-    from p2pqg.report import Run
+    from p2pqg.records import Run
     from p2pqg.simulation import Simulation
 
 

@@ -6,6 +6,7 @@ P2pqgError
 │   └── DataError        a data set is missing, broken or too small  exit code 2
 └── RunError         a run that had started cannot go on             exit code 1
     ├── DivergedError    a client's loss is not finite               exit code 1
+    ├── AlgorithmError   a round's own code is wrong                 exit code 1
     ├── ClusterError     an actor or the Ray cluster is gone         exit code 1
     └── StoppedError     the user stopped it (Ctrl-C, SIGTERM)     exit code 1
 """
@@ -50,6 +51,10 @@ class RunError(P2pqgError):
 
 class DivergedError(RunError):
     """A client's loss is not finite."""
+
+
+class AlgorithmError(RunError):
+    """An algorithm's own code is wrong; the text names its file and line."""
 
 
 class ClusterError(RunError):

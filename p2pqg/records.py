@@ -1,4 +1,4 @@
-"""Column schemas of a run's results, and the directory that holds them.
+"""Column schemas of a run's results; the directory that holds them; and reading it again.
 
 Files are rewritten whole under a temporary name and renamed, so that a killed run leaves
 readable ones.
@@ -9,12 +9,17 @@ from __future__ import annotations
 import json
 import os
 import time
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from p2pqg.errors import ConfigError
+
+if TYPE_CHECKING:  # reading needs pandas, writing does not: a run starts sooner without it
+    import pandas as pd
 
 ROUND_COLUMNS = {
     "round": "int64",
@@ -113,3 +118,66 @@ def fresh_name(out: str, stem: str) -> str:
         count += 1
         name = f"{base}-{count}"
     return name
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run on disk.
+
+    Attributes:
+        path: its directory.
+    """
+
+    path: Path
+
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        """summary.json."""
+        return json.loads((self.path / "summary.json").read_text())
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """config.yaml: the resolved recipe."""
+        return yaml.safe_load((self.path / "config.yaml").read_text())
+
+    @cached_property
+    def rounds(self) -> pd.DataFrame:
+        """rounds.parquet: one row per recorded round."""
+        import pandas as pd
+
+        return pd.read_parquet(self.path / "rounds.parquet")
+
+    @cached_property
+    def clients(self) -> pd.DataFrame:
+        """clients.parquet: one row per evaluation and client."""
+        import pandas as pd
+
+        return pd.read_parquet(self.path / "clients.parquet")
+
+    @cached_property
+    def failure(self) -> str | None:
+        """Why a run of a sweep came to nothing (its failed.json), or None."""
+        path = self.path / "failed.json"
+        return json.loads(path.read_text())["message"] if path.exists() else None
+
+    @cached_property
+    def finished(self) -> bool:
+        """Whether the run reached its last round; stopped and diverged ones did not."""
+        if self.failure is not None or not (self.path / "summary.json").exists():
+            return False
+        if self.config["epochs"] is None:
+            return self.summary["rounds"] >= self.config["rounds"]
+        epochs = self.rounds["epoch"]
+        return bool((epochs >= self.config["epochs"] * (1 - 1e-9)).any())
+
+
+def load(path: str | Path) -> Run:
+    """The run in a directory.
+
+    Raises:
+        ConfigError: there is none, or it has no summary yet.
+    """
+    path = Path(path)
+    if not (path / "summary.json").exists():
+        raise ConfigError(f"{path}: no finished run here (summary.json is missing)")
+    return Run(path)

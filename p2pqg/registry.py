@@ -51,10 +51,18 @@ class Registry(Mapping[str, Entry]):
         self._entries: dict[str, Entry] = {}
 
     def register(self, name: str, *, params: type = NoParams, source: str = "", **traits: Any):
-        """Decorator: file the function under `name`."""
+        """Decorator: file the function under `name`.
+
+        A user's part replaces a user's: a notebook's cell may run again.
+
+        Raises:
+            ConfigError: p2pqg has a part of that name.
+        """
 
         def file(build: Callable[..., Any]) -> Callable[..., Any]:
-            assert name not in self._entries, f"{self.kind} {name} is registered twice"
+            before = self._entries.get(name)
+            if before and before.build.__module__.startswith("p2pqg."):
+                raise ConfigError(f"{self.kind} {name!r} is there already; choose another name")
             summary = (inspect.getdoc(build) or "").partition("\n")[0]
             self._entries[name] = Entry(name, build, params, summary, source, traits)
             return build

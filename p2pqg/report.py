@@ -5,76 +5,14 @@ How tables are set in Markdown and LaTeX is in `p2pqg.tables`.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from p2pqg.errors import ConfigError
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run on disk.
-
-    Attributes:
-        path: its directory, see public columns in `p2pqg.records`.
-    """
-
-    path: Path
-
-    @cached_property
-    def summary(self) -> dict[str, Any]:
-        """summary.json."""
-        return json.loads((self.path / "summary.json").read_text())
-
-    @cached_property
-    def config(self) -> dict[str, Any]:
-        """config.yaml: the resolved recipe."""
-        return yaml.safe_load((self.path / "config.yaml").read_text())
-
-    @cached_property
-    def rounds(self) -> pd.DataFrame:
-        """rounds.parquet: one row per recorded round."""
-        return pd.read_parquet(self.path / "rounds.parquet")
-
-    @cached_property
-    def clients(self) -> pd.DataFrame:
-        """clients.parquet: one row per evaluation and client."""
-        return pd.read_parquet(self.path / "clients.parquet")
-
-    @cached_property
-    def failure(self) -> str | None:
-        """Why a run of a sweep came to nothing (its failed.json), or None."""
-        path = self.path / "failed.json"
-        return json.loads(path.read_text())["message"] if path.exists() else None
-
-    @cached_property
-    def finished(self) -> bool:
-        """Whether the run reached its last round; stopped and diverged ones did not."""
-        if self.failure is not None or not (self.path / "summary.json").exists():
-            return False
-        if self.config["epochs"] is None:
-            return self.summary["rounds"] >= self.config["rounds"]
-        epochs = self.rounds["epoch"]
-        return bool((epochs >= self.config["epochs"] * (1 - 1e-9)).any())
-
-
-def load(path: str | Path) -> Run:
-    """The run in a directory.
-
-    Raises:
-        ConfigError: there is none, or it has no summary yet.
-    """
-    path = Path(path)
-    if not (path / "summary.json").exists():
-        raise ConfigError(f"{path}: no finished run here (summary.json is missing)")
-    return Run(path)
+from p2pqg.records import Run
 
 
 def find_runs(paths: Iterable[str | Path]) -> list[Run]:

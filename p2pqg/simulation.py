@@ -6,10 +6,9 @@ import platform
 import time
 from collections.abc import Callable
 from importlib.metadata import version
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import pandas as pd
 import torch
 
 from p2pqg.config import plain
@@ -20,8 +19,10 @@ from p2pqg.engine.local import LocalEngine
 from p2pqg.engine.placement import Machine, Placement, place
 from p2pqg.errors import ConfigError, P2pqgError, StoppedError
 from p2pqg.experiment import Experiment, build, read_config
-from p2pqg.records import ROUND_COLUMNS, RunDirectory, fresh_name
-from p2pqg.report import Run, load
+from p2pqg.records import ROUND_COLUMNS, Run, RunDirectory, fresh_name, load
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class Simulation:
@@ -129,6 +130,8 @@ class Simulation:
     @property
     def history(self) -> pd.DataFrame:
         """One row per recorded round, columns as of rounds.parquet."""
+        import pandas as pd
+
         return pd.DataFrame(self._driver.rounds, columns=list(ROUND_COLUMNS)).astype(ROUND_COLUMNS)
 
     @property

@@ -38,8 +38,7 @@ from p2pqg.errors import (
     StoppedError,
     did_you_mean,
 )
-from p2pqg.records import write_text
-from p2pqg.report import Run
+from p2pqg.records import Run, write_text
 
 Point = dict[str, Any]
 """One run of the grid: key -> value."""

@@ -15,8 +15,9 @@ import ray
 import torch
 
 from p2pqg.engine.block import itinerary
+from p2pqg.engine.carry import carry, is_foreign
 from p2pqg.engine.host import Host, HostSpec, Report, Stop, mean_of
-from p2pqg.errors import ClusterError
+from p2pqg.errors import ClusterError, P2pqgError
 
 Wire = tuple[np.ndarray, ...]
 
@@ -91,11 +92,12 @@ class RayEngine:
     ) -> None:
         self.specs = specs
         self.rule, self.routing = specs[0].rule, specs[0].routing
+        carry(self.rule.algorithm)
         actor = ray.remote(HostActor).options(num_cpus=cpus_per_actor, num_gpus=gpus_per_actor)
         shared = ray.put(test)
         self.actors = [actor.remote(spec, shared) for spec in specs]
         self.round = 0
-        if len(specs) > 1:
+        if len(specs) > 1 or is_foreign(self.rule.algorithm):  # a bad start should be told here
             width = specs[0].task.stacked(torch.device("cpu")).num_params
             self.scout = self.rule.start(torch.empty(0, width))
 
@@ -140,6 +142,8 @@ class RayEngine:
         try:
             return ray.get(ticket)
         except ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, P2pqgError):
+                raise error.cause from None
             raise error.as_instanceof_cause() from None
         except ray.exceptions.RayError as error:
             raise ClusterError(self._obituary(error)) from None

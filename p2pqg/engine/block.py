@@ -16,6 +16,8 @@ from torch import Tensor
 
 from p2pqg.algorithms._effects import AllReduce, Effect, Exchange, Gossip
 from p2pqg.engine.routes import EdgeRoutes, Leg, Mixer, Parcel, Routing, everyone
+from p2pqg.engine.watch import guarded, watched
+from p2pqg.errors import AlgorithmError
 from p2pqg.registry import Entry
 from p2pqg.seeding import rng
 
@@ -33,7 +35,14 @@ class Rule:
         self.seed = seed
 
     def start(self, x0: Tensor) -> Any:
-        return self.algorithm.traits["start"](x0)
+        """The state before the first round; AlgorithmError if the models are not in it."""
+        state = guarded(self.algorithm, self.algorithm.traits["start"], x0)
+        if getattr(guarded(self.algorithm, self.model, state), "shape", None) != x0.shape:
+            raise AlgorithmError(
+                f"{self.algorithm.name}: start must return a state whose x is [clients, params], "
+                "or say @algorithm(model=...)"
+            )
+        return state
 
     def model(self, state: Any) -> Tensor:
         """[clients, params]: the models, of which push-sum, say, keeps only a scaled form."""
@@ -45,13 +54,15 @@ class Rule:
         if lr != self.params.lr:
             self.params = dataclasses.replace(self.params, lr=lr)
         if not self.algorithm.traits["draws"]:
-            return self.algorithm.build(state, grad, self.params)
+            call = guarded(self.algorithm, self.algorithm.build, state, grad, self.params)
+            return watched(self.algorithm, call, len(clients))
 
         def draw(purpose: str, size: int) -> Tensor:
             rows = [rng(self.seed, purpose, client, round).random(size) for client in clients]
             return torch.from_numpy(np.stack(rows) if rows else np.empty((0, size)))
 
-        return self.algorithm.build(state, grad, self.params, draw)
+        call = guarded(self.algorithm, self.algorithm.build, state, grad, self.params, draw)
+        return watched(self.algorithm, call, len(clients))
 
 
 def itinerary(rule: Rule, state: Any, first: int, until: int) -> Iterator[tuple[int, Effect]]:
@@ -69,6 +80,9 @@ def itinerary(rule: Rule, state: Any, first: int, until: int) -> Iterator[tuple[
                 effect = call.send(_bare(effect.tensors))
         except StopIteration as end:
             state = end.value
+        except AlgorithmError as error:
+            why = "on zero rows, [0, params], as the driver runs it to learn what will be sent"
+            raise AlgorithmError(f"{error} ({why})") from error
     return state
 
 
@@ -127,7 +141,7 @@ class Block:
                 return (yield from self._exchange(effect))
             case AllReduce():
                 return (yield from self._allreduce(effect))
-        raise TypeError(f"round {self.round} yielded {effect!r}, not gossip, exchange or allreduce")
+        raise AssertionError(effect)  # `watched` lets nothing else through
 
     def _gossip(self, effect: Gossip):
         routes = self.routing.rows(self.round)

@@ -53,10 +53,8 @@ def build_model(
     problems = list(chosen.problems()) if hasattr(chosen, "problems") else []
     if problems:
         raise ConfigError.of(problems)
-    # On the meta device the layers' own initialisation draws nothing.
-    with torch.device("meta"):
+    with torch.random.fork_rng(devices=[]):  # the layers draw weights of their own: not ours
         model = entry.build(num_classes, tuple(input_shape), chosen)
-    model = model.to_empty(device="cpu")
     seed_of_weights = int(rng(seed, "model").integers(2**63))
     initialise(model, torch.Generator().manual_seed(seed_of_weights))
     return model

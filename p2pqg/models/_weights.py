@@ -22,7 +22,7 @@ NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm, EvoNormS0)
 
 @torch.no_grad()
 def initialise(model: nn.Module, generator: torch.Generator) -> None:
-    """Fill every parameter and buffer of a model that was built on the meta device, in place."""
+    """Draw every parameter anew and reset every buffer, in place."""
     for module in model.modules():
         if isinstance(module, NORMS):
             module.reset_parameters()

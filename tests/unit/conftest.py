@@ -5,8 +5,7 @@ import json
 import pytest
 import yaml
 
-from p2pqg.records import ROUND_COLUMNS, write_parquet
-from p2pqg.report import Run
+from p2pqg.records import ROUND_COLUMNS, Run, write_parquet
 
 
 @pytest.fixture

@@ -5,7 +5,8 @@ import math
 import pytest
 
 from p2pqg.errors import ConfigError
-from p2pqg.report import cells, compare, find_runs, flat, load
+from p2pqg.records import load
+from p2pqg.report import cells, compare, find_runs, flat
 
 
 def test_a_directory_without_a_summary_is_not_a_run(tmp_path):

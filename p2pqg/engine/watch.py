@@ -1,0 +1,127 @@
+"""An algorithm's own code under watch: its mistakes are told with its file and line.
+
+Anybody may write an algorithm; a mistake in it should not look like one of ours.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Generator
+from pathlib import Path
+from traceback import walk_tb
+from types import CodeType, GeneratorType
+from typing import Any
+
+from torch import Tensor
+
+from p2pqg.algorithms._effects import AllReduce, Effect, Exchange, Gossip
+from p2pqg.errors import AlgorithmError, P2pqgError
+from p2pqg.registry import Entry
+
+ENGINE = Path(__file__).parent
+REQUESTS = "gossip(...), exchange(...) or allreduce(...)"
+
+
+def watched(algorithm: Entry, call: Any, num_clients: int) -> Generator[Effect, Any, Any]:
+    """A round's requests as they come; the round itself must be a generator that makes them.
+
+    Args:
+        algorithm: whose round it is.
+        call: the generator of one round.
+        num_clients: rows of every tensor that it may send.
+
+    Raises:
+        AlgorithmError: it raised something, sends something that cannot be sent, or returns
+            nothing. Errors of the gradient pass as they are.
+    """
+    if not isinstance(call, GeneratorType):
+        raise AlgorithmError(
+            f"{_first_line(algorithm)}: has no yield; a round asks the network, as in "
+            "x = yield gossip(half)"
+        )
+    reply = None
+    while True:
+        try:
+            effect = call.send(reply)
+        except StopIteration as end:
+            if end.value is None:
+                problem = "returned nothing; a round returns the next state"
+                raise AlgorithmError(f"{_first_line(algorithm)}: {problem}") from None
+            return end.value
+        except Exception as error:
+            raise explained(error, algorithm) from error
+        if wrong := _wrong(effect, num_clients):
+            raise AlgorithmError(f"{_line_of(call)}: {wrong}")
+        reply = yield effect
+
+
+def guarded(algorithm: Entry, part: Callable[..., Any], *args: Any) -> Any:
+    """`part(*args)`, a function of the algorithm's; its errors become AlgorithmErrors."""
+    try:
+        return part(*args)
+    except Exception as error:
+        raise explained(error, algorithm) from error
+
+
+def explained(error: Exception, algorithm: Entry) -> Exception:
+    """The error as an AlgorithmError with file and line; itself if the algorithm is not to blame.
+
+    It is not where the error came up in what the algorithm calls of ours, as the gradient.
+    """
+    if isinstance(error, (P2pqgError, MemoryError)) or "OutOfMemory" in type(error).__name__:
+        return error
+    frames = list(walk_tb(error.__traceback__))[1:]  # the first is our own call
+    if not frames or any(Path(f.f_code.co_filename).parent == ENGINE for f, _ in frames):
+        return error
+    code = _code(algorithm)
+    theirs = [f for f in frames if code and f[0].f_code.co_filename == code.co_filename]
+    frame, line = (theirs or frames)[-1]
+    said = (str(error).strip().splitlines() or ["no message"])[0]
+    return AlgorithmError(f"{_place(frame.f_code, line)}: {type(error).__name__}: {said}")
+
+
+def _wrong(effect: Any, num_clients: int) -> str | None:
+    """What is wrong with a request, if anything is."""
+    if not isinstance(effect, (Gossip, Exchange, AllReduce)):
+        return f"yielded {_a(effect)}; yield {REQUESTS}"
+    name = type(effect).__name__.lower()
+    if not effect.tensors:
+        return f"{name}() was given nothing to send"
+    for t in effect.tensors:
+        if not isinstance(t, Tensor):
+            return f"{name}(...) takes tensors, got {_a(t)}"
+        if not t.ndim or len(t) != num_clients:
+            rule = f"its rows must be the clients, [{num_clients}, ...]"
+            return f"{name}(...) was given a tensor of shape {list(t.shape)}; {rule}"
+        if t.ndim < 2 and isinstance(effect, Exchange):
+            return "exchange(...) takes a message per neighbor, [clients, slots, ...]"
+    return None
+
+
+def _a(value: Any) -> str:
+    name = type(value).__name__
+    if value is None:
+        return "nothing"
+    return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
+
+
+def _code(algorithm: Entry) -> CodeType | None:
+    return getattr(inspect.unwrap(algorithm.build), "__code__", None)
+
+
+def _first_line(algorithm: Entry) -> str:
+    code = _code(algorithm)
+    return _place(code, code.co_firstlineno) if code else algorithm.name
+
+
+def _line_of(call: GeneratorType) -> str:
+    """Where a generator waits, or that to which it has handed over with `yield from`."""
+    while isinstance(call.gi_yieldfrom, GeneratorType):
+        call = call.gi_yieldfrom
+    return _place(call.gi_code, call.gi_frame.f_lineno)
+
+
+def _place(code: CodeType, line: int) -> str:
+    path = Path(code.co_filename)
+    name = "notebook cell" if path.parent.name.startswith("ipykernel") else path.name
+    return f"{name} line {line}, in {code.co_name}"
