@@ -12,7 +12,12 @@ from typing import Any
 _HOMES = {
     "Run": "records",
     "Simulation": "simulation",
+    "algorithm": "algorithms",
+    "allreduce": "algorithms",
+    "average_consensus": "consensus",
     "build_model": "models",
+    "exchange": "algorithms",
+    "gossip": "algorithms",
     "load": "records",
     "mixing_matrix": "topology",
     "partition": "data",

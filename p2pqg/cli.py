@@ -122,6 +122,9 @@ def setting_flags(command: Callable) -> Callable:
 @click.argument("recipe", required=False)
 @setting_flags
 @set_flag
+@click.option(
+    "--profile", is_flag=True, default=None, help="Say where the time of a round goes; a trace too."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the summary, and only it, on stdout.")
 @quiet_flag
 @debug_flag

@@ -198,7 +198,15 @@ def outcome(run: Run) -> list[tuple[str, str]]:
         ("sent", human_bytes(summary["bytes_sent"])),
         ("time", f"{duration(summary['wall_seconds'])}, of it {started} to the first round"),
         ("speed", "-" if speed is None else f"{speed:,.0f} client-steps/s"),
+        *((f"time of {name}", shares(kinds)) for name, kinds in run.profile.items()),
     ]
+
+
+def shares(kinds: dict[str, float]) -> str:
+    """Seconds of each kind of work as shares of their sum, largest first."""
+    total = sum(kinds.values()) or 1.0
+    largest_first = sorted(kinds.items(), key=lambda item: -item[1])
+    return ", ".join(f"{kind} {percent(seconds / total)}" for kind, seconds in largest_first)
 
 
 class SweepBar:

@@ -16,7 +16,6 @@ from typing import Any, Literal
 import numpy as np
 
 from p2pqg import config as machinery
-from p2pqg.algorithms import ALGORITHMS
 from p2pqg.data import DATASETS, PARTITIONS, Arrays, load, partition
 from p2pqg.engine.block import Rule
 from p2pqg.engine.host import HostSpec
@@ -26,9 +25,10 @@ from p2pqg.engine.routes import Routing
 from p2pqg.errors import ConfigError
 from p2pqg.lr import LrSchedule, learning_rate
 from p2pqg.models import MODELS, build_model, multiply_adds
-from p2pqg.registry import Registry
+from p2pqg.registry import Entry
 from p2pqg.topology import Schedule, check_needs
 from p2pqg.topology import build as build_topology
+from p2pqg.user_code import find_algorithm
 
 Part = str | dict[str, Any]
 """A part's name, or a mapping of its name (if not the default one) and its parameters."""
@@ -47,7 +47,7 @@ class RunConfig:
     partition: Part | None = None
     """How data is split; default: qg-dirichlet with alpha, iid without."""
     algorithm: Part | None = None
-    """Default: qg-dsgdm-n."""
+    """Default: qg-dsgdm-n. Also a file's own: my_file.py:my_method."""
     dataset: Part | None = None
     """Default: digits, which is embedded."""
     data_dir: str | None = None
@@ -76,6 +76,8 @@ class RunConfig:
     name: str | None = None
     address: str | None = None
     """A running Ray cluster."""
+    profile: bool = False
+    """Say where the time of a round goes, and write trace.json for chrome://tracing."""
 
     def problems(self) -> Iterator[str]:
         if self.alpha is not None and not (self.alpha > 0 and math.isfinite(self.alpha)):
@@ -173,7 +175,14 @@ class Experiment:
             )
             specs.append(
                 HostSpec(
-                    index, self.rule, routing, self.task, shards, device, placement.num_threads
+                    index,
+                    self.rule,
+                    routing,
+                    self.task,
+                    shards,
+                    device,
+                    placement.num_threads,
+                    self.config.profile,
                 )
             )
         return specs
@@ -194,13 +203,13 @@ def build(config: RunConfig) -> Experiment:
             problems.extend(str(error).split("\n  "))
             return None
 
-    def params_of(registry: Registry, name: str, given: dict[str, Any], key: str) -> Any:
-        made, found = machinery.read(registry[name].params, given, f"{key}.")
+    def params_of(entry: Entry, given: dict[str, Any], key: str) -> Any:
+        made, found = machinery.read(entry.params, given, f"{key}.")
         problems.extend(found)
         return made
 
     algorithm, given = _chosen(config.algorithm, "qg-dsgdm-n")
-    entry = attempt(ALGORITHMS.__getitem__, algorithm)
+    entry = attempt(find_algorithm, algorithm)
     params = None
     if entry:
         given = {"lr": config.lr} | given
@@ -209,7 +218,7 @@ def build(config: RunConfig) -> Experiment:
                 given["beta"] = config.momentum
             else:
                 problems.append(f"momentum cannot be set: {algorithm} has none")
-        params = params_of(ALGORITHMS, algorithm, given, "algorithm")
+        params = params_of(entry, given, "algorithm")
     needs = entry.traits["needs"](params) if params else ()
     schedule = attempt(build_topology, config.topology, clients=config.clients, needs=needs)
     warnings = []
@@ -219,17 +228,17 @@ def build(config: RunConfig) -> Experiment:
     dataset, dataset_given = _chosen(config.dataset, "digits")
     arrays, parts, model, model_params = None, None, "", None
     if attempt(DATASETS.__getitem__, dataset):
-        dataset_params = params_of(DATASETS, dataset, dataset_given, "dataset")
+        dataset_params = params_of(DATASETS[dataset], dataset_given, "dataset")
         model, model_given = _chosen(config.model, DATASETS[dataset].traits["model"])
         if attempt(MODELS.__getitem__, model):
-            model_params = params_of(MODELS, model, model_given, "model")
+            model_params = params_of(MODELS[model], model_given, "model")
         if dataset_params is not None:
             arrays = attempt(load, dataset, config.data_dir, **dataclasses.asdict(dataset_params))
     default_split = "iid" if config.alpha is None else "qg-dirichlet"
     split, split_given = _chosen(config.partition, default_split)
     split_params = None
     if attempt(PARTITIONS.__getitem__, split):
-        split_params = params_of(PARTITIONS, split, split_given, "partition")
+        split_params = params_of(PARTITIONS[split], split_given, "partition")
     if arrays and model_params is not None:
         attempt(
             build_model,

@@ -107,7 +107,10 @@ class RunDirectory:
             self._written = time.monotonic()
 
     def write_summary(self, summary: dict[str, Any]) -> None:
-        write_text(self.path / "summary.json", json.dumps(summary, indent=2) + "\n")
+        self.write_json("summary.json", summary)
+
+    def write_json(self, name: str, content: dict[str, Any]) -> None:
+        write_text(self.path / name, json.dumps(content, indent=2) + "\n")
 
 
 def fresh_name(out: str, stem: str) -> str:
@@ -153,6 +156,12 @@ class Run:
         import pandas as pd
 
         return pd.read_parquet(self.path / "clients.parquet")
+
+    @cached_property
+    def profile(self) -> dict[str, dict[str, float]]:
+        """profile.json: seconds of each kind of work, of each host and the driver; {} without."""
+        path = self.path / "profile.json"
+        return json.loads(path.read_text()) if path.exists() else {}
 
     @cached_property
     def failure(self) -> str | None:

@@ -13,6 +13,7 @@ import torch
 
 from p2pqg.config import plain
 from p2pqg.engine.actors import RayEngine
+from p2pqg.engine.clock import Clock, Span, chrome_trace, totals
 from p2pqg.engine.cluster import Cluster, this_machine
 from p2pqg.engine.driver import Agenda, Driver
 from p2pqg.engine.local import LocalEngine
@@ -98,6 +99,7 @@ class Simulation:
             num_samples=np.array([len(part) for part in experiment.parts]),
             num_test_samples=len(experiment.test[1]),
             started=started,
+            clock=Clock(on=config.profile),
         )
 
     def _place(self, machine: Machine) -> Placement:
@@ -138,6 +140,18 @@ class Simulation:
     def rows(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         """Rows of rounds.parquet and of clients.parquet so far."""
         return self._driver.rounds, self._driver.clients
+
+    def profile(self) -> dict[str, dict[str, float]]:
+        """Seconds of each kind of work (see `engine.clock.KINDS`), of each host and the driver."""
+        return {name: totals(spans) for name, spans in self._spans().items()}
+
+    def trace(self) -> dict[str, Any]:
+        """The same, span by span, for chrome://tracing."""
+        return chrome_trace(self._spans())
+
+    def _spans(self) -> dict[str, list[Span]]:
+        driver = self._driver
+        return {**driver.spans, "driver": driver.clock.spans} if driver.clock.on else {}
 
     def parameters(self) -> np.ndarray:
         """[clients, params]: every client's model."""
@@ -240,7 +254,8 @@ def run(*, observer: Observer | None = None, started: float | None = None, **set
     directory = RunDirectory(config.out, config.name or fresh_name(config.out, stem))
 
     def save(sim: Simulation) -> None:
-        directory.write_rows(*sim.rows)
+        with sim._driver.clock("recording"):
+            directory.write_rows(*sim.rows)
         if observer:
             observer.recorded(sim)
 
@@ -263,6 +278,9 @@ def run(*, observer: Observer | None = None, started: float | None = None, **set
         finally:
             directory.write_rows(*sim.rows, now=True)
             directory.write_summary(sim.summary())
+            if config.profile:
+                directory.write_json("trace.json", sim.trace())
+                directory.write_json("profile.json", sim.profile())
     done = load(directory.path)
     if observer:
         observer.end(done)

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from p2pqg import config as machinery
-from p2pqg.algorithms import ALGORITHMS
 from p2pqg.engine.block import Block, Rule, lockstep
 from p2pqg.engine.routes import Routing
 from p2pqg.errors import ConfigError
 from p2pqg.registry import Entry
 from p2pqg.topology import build, check_needs
+from p2pqg.user_code import find_algorithm
 
 Array = np.ndarray | Tensor
 
@@ -36,7 +36,7 @@ def trajectory(
     """The models of all clients after every round, by the very code that the actors run.
 
     Args:
-        algorithm: a registered name.
+        algorithm: a registered name, or one of a file: `my_file.py:my_method`.
         gradient: gradient(x, round), takes and returns [clients, params]; row i is client i's.
             It is given arrays of the kind that x0 is (NumPy or torch) and may return either.
         x0: [params]: all clients start there; or [clients, params].
@@ -81,7 +81,7 @@ def play(
     params: dict[str, Any] | None = None,
 ) -> list[Block]:
     """The blocks of a trajectory at round 0, ready for `lockstep`; arguments as there."""
-    entry = algorithm if isinstance(algorithm, Entry) else ALGORITHMS[algorithm]
+    entry = find_algorithm(algorithm)
     step = lr if callable(lr) else lambda round: lr
     made, problems = machinery.read(entry.params, {"lr": step(0), **(params or {})})
     if problems:

@@ -72,10 +72,12 @@ class HostActor:
         return self.host.parameters()
 
     def _pack(self, tensors: tuple[torch.Tensor, ...]) -> Wire:
-        return tuple(t.cpu().numpy() for t in tensors)
+        with self.host.clock("exchange"):
+            return tuple(t.cpu().numpy() for t in tensors)
 
     def _unpack(self, wire: Wire) -> tuple[torch.Tensor, ...]:
-        return tuple(torch.from_numpy(a).to(self.device) for a in wire)
+        with self.host.clock("exchange"):
+            return tuple(torch.from_numpy(a).to(self.device) for a in wire)
 
 
 class RayEngine:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from p2pqg.algorithms._effects import AllReduce, Effect, Exchange, Gossip
+from p2pqg.engine.clock import Clock
 from p2pqg.engine.routes import EdgeRoutes, Leg, Mixer, Parcel, Routing, everyone
 from p2pqg.engine.watch import guarded, watched
 from p2pqg.errors import AlgorithmError
@@ -97,8 +98,15 @@ class Block:
     """
 
     def __init__(
-        self, rule: Rule, routing: Routing, index: int, x0: Tensor, gradient: Gradient
+        self,
+        rule: Rule,
+        routing: Routing,
+        index: int,
+        x0: Tensor,
+        gradient: Gradient,
+        clock: Clock | None = None,
     ) -> None:
+        self.clock = clock or Clock(on=False)
         self.rule = rule
         self.routing = routing
         self.index = index
@@ -122,14 +130,16 @@ class Block:
             reply = None
             try:
                 while True:
-                    effect = call.send(reply)
+                    with self.clock("update"):
+                        effect = call.send(reply)
                     reply = _bare((yield from self._answer(effect)))
             except StopIteration as end:
                 self.state = end.value
             self.round += 1
 
     def _grad(self, x: Tensor) -> Tensor:
-        g = self.gradient(x, self.step)
+        with self.clock("compute"):
+            g = self.gradient(x, self.step)
         self.step += 1
         return g
 
@@ -150,12 +160,17 @@ class Block:
             self.bytes_sent += _row_bytes(effect.tensors) * int(mixer.out_degrees.sum())
         else:
             self.bytes_sent += float(effect.message_bytes.cpu().numpy() @ mixer.out_degrees)
-        if routes.leg.silent:
-            return tuple(mixer(t) for t in effect.tensors)
-        parcels = [tuple(t[rows] for t in effect.tensors) for rows in routes.parcels[self.index]]
-        arrived = yield parcels, routes.leg
-        columns = (torch.cat(parts) for parts in zip(effect.tensors, *arrived, strict=True))
-        return tuple(mixer(t) for t in columns)
+        columns = effect.tensors
+        if not routes.leg.silent:
+            with self.clock("exchange"):
+                rows_of = routes.parcels[self.index]
+                parcels = [tuple(t[rows] for t in effect.tensors) for rows in rows_of]
+            arrived = yield parcels, routes.leg
+            with self.clock("exchange"):
+                parts = zip(effect.tensors, *arrived, strict=True)
+                columns = [torch.cat(part) for part in parts]
+        with self.clock("mixing"):
+            return tuple(mixer(t) for t in columns)
 
     def _mixer(self, routes: Any, like: Tensor) -> Mixer:
         slot = self.round % (self.routing.schedule.period or 1)

@@ -36,6 +36,7 @@ def _beside(home: ModuleType) -> list[ModuleType]:
     return [
         module
         for module in list(sys.modules.values())
-        if (path := getattr(module, "__file__", None)) and Path(path).parent == folder
+        if (path := getattr(module, "__file__", None))
+        and Path(path).parent == folder
         and module.__name__ != "__main__"
     ]

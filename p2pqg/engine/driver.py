@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from p2pqg.engine.clock import Clock, Span
 from p2pqg.engine.host import Measurement, Report, Stop
 from p2pqg.errors import DivergedError
 
@@ -69,6 +70,7 @@ class Driver:
         round: rounds done and recorded.
         rounds, clients: rows of rounds.parquet and clients.parquet so far.
         first_round_at: `time.time()` when the first round was done.
+        clock: of the driver; spans: where the time went, of each host, if the run is profiled.
     """
 
     engine: Engine
@@ -82,6 +84,8 @@ class Driver:
     rounds: list[dict[str, Any]] = field(default_factory=list)
     clients: list[dict[str, Any]] = field(default_factory=list)
     first_round_at: float | None = None
+    clock: Clock = field(default_factory=lambda: Clock(on=False))
+    spans: dict[str, list[Span]] = field(default_factory=dict)
     _losses: list[float] = field(default_factory=list)
     _last_finite: np.ndarray | None = None
     _seconds_per_round: float = math.inf
@@ -103,7 +107,9 @@ class Driver:
                 in_flight.append((portion - submitted, self.engine.submit(stops)))
                 submitted = portion
             length, ticket = in_flight.popleft()
-            self._record(self.engine.fetch(ticket))
+            reports = self.engine.fetch(ticket)
+            with self.clock("recording"):
+                self._record(reports)
             now = time.perf_counter()
             if self.first_round_at is None:
                 self.first_round_at = time.time()
@@ -121,6 +127,9 @@ class Driver:
         return max(1, min(1000, int(SECONDS_PER_PORTION / self._seconds_per_round)))
 
     def _record(self, reports: list[Report]) -> None:
+        if self.clock.on:
+            for number, report in enumerate(reports):
+                self.spans.setdefault(f"host {number}", []).extend(report.spans)
         losses = np.concatenate([report.losses for report in reports], axis=1)  # [rounds, clients]
         finite = np.isfinite(losses).all(axis=1)
         good = len(finite) if finite.all() else int(finite.argmin())

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from p2pqg.engine.block import Block, Rule
+from p2pqg.engine.clock import Clock, Span
 from p2pqg.engine.learner import Learner, Shards, Task
 from p2pqg.engine.routes import Routing
 
@@ -29,6 +30,7 @@ class HostSpec:
     shards: Shards
     device: str
     num_threads: int
+    profile: bool = False
 
     def build(self, test: tuple[np.ndarray, np.ndarray]) -> Host:
         return Host(self, test)
@@ -62,11 +64,17 @@ class Measurement(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What one host did since the last report: losses [rounds, k], and what it measured."""
+    """What one host did since the last report.
+
+    Attributes:
+        losses: [rounds, k].
+        spans: where the time went, if the run is profiled.
+    """
 
     first_round: int
     losses: np.ndarray
     measurements: list[Measurement]
+    spans: list[Span]
 
 
 class Host:
@@ -78,17 +86,29 @@ class Host:
         self.clients = range(bounds[spec.index], bounds[spec.index + 1])
         device = torch.device(spec.device)
         self.learner = Learner(spec.task, self.clients, spec.shards, test, device)
+        self.clock = Clock(on=spec.profile)
         self.block = Block(
-            spec.rule, spec.routing, spec.index, self.learner.initial(), self.learner.gradient
+            spec.rule,
+            spec.routing,
+            spec.index,
+            self.learner.initial(),
+            self._gradient,
+            self.clock,
         )
+        self._loss_rounds: list[int] = []
         self._reported = 0
         self._measurements: list[Measurement] = []
+
+    def _gradient(self, x: Tensor, step: int) -> Tensor:
+        self._loss_rounds.append(self.block.round)
+        return self.learner.gradient(x, step)
 
     def advance(self, stops: list[Stop]) -> Report:
         """Go through the stops without the help of other hosts: this one hosts all clients."""
         for stop in stops:
-            for _ in self.block.rounds(stop.round):
-                raise AssertionError("a sole host waits for others")
+            with self.clock("update"):
+                for _ in self.block.rounds(stop.round):
+                    raise AssertionError("a sole host waits for others")
             if stop.measure:
                 self.measure(mean_of([self.sums()], len(self.clients)), stop.evaluate)
         return self.collect()
@@ -100,31 +120,47 @@ class Host:
     def measure(self, mean: tuple[Tensor, Tensor], evaluate: bool) -> None:
         """Note how far the models are from the mean of all and, if asked, how well they do."""
         x, (mean_x, mean_buffers) = self.block.x, mean
-        distances = (x - mean_x).square().sum(1).double().cpu().numpy()
+        with self.clock("recording"):
+            distances = (x - mean_x).square().sum(1).double().cpu().numpy()
         seen = {}
         if evaluate:
-            correct, loss = self.learner.evaluate(x, self.learner.buffers)
-            n, samples = self.block.routing.num_clients, len(self.learner.test_y)
-            share = slice(samples * self.clients.start // n, samples * self.clients.stop // n)
-            averaged = self.learner.evaluate(mean_x[None], mean_buffers[None], share)
-            seen = {
-                "correct": correct.cpu().numpy(),
-                "loss": loss.cpu().numpy(),
-                "averaged": (*(t.item() for t in averaged), share.stop - share.start),
-            }
+            seen = self._evaluate(x, mean_x, mean_buffers)
         self._measurements.append(
             Measurement(self.block.round, time.time(), self.block.bytes_sent, distances, **seen)
         )
 
+    def _evaluate(self, x: Tensor, mean_x: Tensor, mean_buffers: Tensor) -> dict[str, Any]:
+        with self.clock("evaluation"):
+            correct, loss = self.learner.evaluate(x, self.learner.buffers)
+            n, samples = self.block.routing.num_clients, len(self.learner.test_y)
+            share = slice(samples * self.clients.start // n, samples * self.clients.stop // n)
+            averaged = self.learner.evaluate(mean_x[None], mean_buffers[None], share)
+            return {
+                "correct": correct.cpu().numpy(),
+                "loss": loss.cpu().numpy(),
+                "averaged": (*(t.item() for t in averaged), share.stop - share.start),
+            }
+
     def collect(self) -> Report:
         """Hand over the losses and measurements since the last report."""
-        losses = self.learner.losses or [torch.empty(0, len(self.clients))[:0]]
-        rounds = self.block.round - self._reported
-        stacked = torch.stack(losses).double().cpu().numpy() if rounds else np.empty((0, 0))
-        report = Report(self._reported, stacked, self._measurements)
+        with self.clock("recording"):
+            losses = self._losses()
+        report = Report(self._reported, losses, self._measurements, self.clock.take())
         self._reported, self._measurements = self.block.round, []
-        self.learner.losses.clear()
         return report
+
+    def _losses(self) -> np.ndarray:
+        """[rounds, k]: the mean over a round's gradients, of which there is usually one."""
+        if not self.learner.losses:
+            return np.empty((0, len(self.clients)))
+        drawn = torch.stack(self.learner.losses).double().cpu().numpy()
+        rounds = np.array(self._loss_rounds) - self._reported
+        self.learner.losses.clear()
+        self._loss_rounds.clear()
+        if len(drawn) == self.block.round - self._reported:
+            return drawn
+        starts = np.flatnonzero(np.diff(rounds, prepend=-1))
+        return np.add.reduceat(drawn, starts) / np.diff(starts, append=len(drawn))[:, None]
 
     def parameters(self) -> np.ndarray:
         """[k, params]: the hosted clients' models."""

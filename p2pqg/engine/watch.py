@@ -49,7 +49,8 @@ def watched(algorithm: Entry, call: Any, num_clients: int) -> Generator[Effect, 
                 raise AlgorithmError(f"{_first_line(algorithm)}: {problem}") from None
             return end.value
         except Exception as error:
-            raise explained(error, algorithm) from error
+            blame(error, algorithm)
+            raise
         if wrong := _wrong(effect, num_clients):
             raise AlgorithmError(f"{_line_of(call)}: {wrong}")
         reply = yield effect
@@ -60,24 +61,25 @@ def guarded(algorithm: Entry, part: Callable[..., Any], *args: Any) -> Any:
     try:
         return part(*args)
     except Exception as error:
-        raise explained(error, algorithm) from error
+        blame(error, algorithm)
+        raise
 
 
-def explained(error: Exception, algorithm: Entry) -> Exception:
-    """The error as an AlgorithmError with file and line; itself if the algorithm is not to blame.
+def blame(error: Exception, algorithm: Entry) -> None:
+    """Raise the error as an AlgorithmError with file and line, if the algorithm is to blame.
 
     It is not where the error came up in what the algorithm calls of ours, as the gradient.
     """
     if isinstance(error, (P2pqgError, MemoryError)) or "OutOfMemory" in type(error).__name__:
-        return error
+        return
     frames = list(walk_tb(error.__traceback__))[1:]  # the first is our own call
-    if not frames or any(Path(f.f_code.co_filename).parent == ENGINE for f, _ in frames):
-        return error
+    if any(Path(frame.f_code.co_filename).parent == ENGINE for frame, _ in frames):
+        return
     code = _code(algorithm)
-    theirs = [f for f in frames if code and f[0].f_code.co_filename == code.co_filename]
-    frame, line = (theirs or frames)[-1]
+    theirs = [f for f in frames if code and f[0].f_code.co_filename == code.co_filename] or frames
+    place = _place(theirs[-1][0].f_code, theirs[-1][1]) if theirs else _first_line(algorithm)
     said = (str(error).strip().splitlines() or ["no message"])[0]
-    return AlgorithmError(f"{_place(frame.f_code, line)}: {type(error).__name__}: {said}")
+    raise AlgorithmError(f"{place}: {type(error).__name__}: {said}") from error
 
 
 def _wrong(effect: Any, num_clients: int) -> str | None:

@@ -10,6 +10,7 @@ import torch
 from p2pqg.algorithms import allreduce, exchange, gossip
 from p2pqg.engine.block import Block, Rule, itinerary, lockstep
 from p2pqg.engine.routes import Routing
+from p2pqg.errors import AlgorithmError
 from p2pqg.registry import Entry
 from p2pqg.topology import build
 
@@ -137,5 +138,5 @@ def test_a_wrong_yield_is_named():
     def wrong(s, grad, p):
         yield s.x
 
-    with pytest.raises(TypeError, match="not gossip, exchange or allreduce"):
+    with pytest.raises(AlgorithmError, match=r"line \d+, in wrong: yielded a Tensor; yield gossip"):
         lockstep(blocks_of(wrong, "ring6", [6], start(6)), 1)

@@ -38,7 +38,7 @@ class FakeEngine:
                 for stop in stops
                 if stop.measure
             ]
-            reports.append(Report(first, losses, seen))
+            reports.append(Report(first, losses, seen, []))
         return reports
 
     def fetch(self, ticket):

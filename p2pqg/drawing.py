@@ -1,0 +1,110 @@
+"""Networks on a page: where the clients go, and small networks in characters."""
+
+from __future__ import annotations
+
+from itertools import zip_longest
+
+import networkx as nx
+import numpy as np
+
+from p2pqg.topology import Mixing, Schedule
+
+MOST_IN_LINES, MOST_LINKS, MOST_IN_MATRIX = 40, 1.6, 64
+"""Clients, and links for each, up to which lines can be told apart in characters; clients of the
+largest matrix that fits."""
+WIDTH, HEIGHT, PAGE = 56, 19, 78
+"""Characters of a drawing, and of a line."""
+LARGEST_LAYOUT = 200
+"""Clients up to which a layout is worth its time; beyond, a circle."""
+
+
+def places(network: Schedule) -> np.ndarray:
+    """Where to draw the clients: [clients, 2], centered, the longer side from -1 to 1.
+
+    A circle for what is regular or changes; else distances on the page like those in the network.
+    """
+    n = network.num_clients
+    angle = 2 * np.pi * np.arange(n) / n
+    circle = np.stack([np.sin(angle), np.cos(angle)], axis=1)
+    graph = network.graph(0).to_undirected()
+    regular = len({degree for _, degree in graph.degree()}) == 1
+    if network.period != 1 or regular or not 2 < n <= LARGEST_LAYOUT:
+        return circle
+    spots = _least_stress(graph, circle)
+    spots = spots - spots.mean(axis=0)
+    spots = spots @ np.linalg.svd(spots, full_matrices=False)[2].T  # the longer side goes across
+    spots -= (spots.max(axis=0) + spots.min(axis=0)) / 2
+    return spots / np.abs(spots).max()
+
+
+def _least_stress(graph: nx.Graph, spots: np.ndarray, rounds: int = 200) -> np.ndarray:
+    """Stress majorisation: Gansner, Koren, North, Graph Drawing 2004."""
+    n = len(spots)
+    far = np.zeros((n, n))
+    for i, lengths in nx.all_pairs_shortest_path_length(graph):
+        far[i, list(lengths)] = list(lengths.values())
+    far[(far == 0) & ~np.eye(n, dtype=bool)] = 1.5 * far.max() + 1  # between pieces
+    weights = 1 / (far + np.eye(n)) ** 2 * (1 - np.eye(n))
+    inverse = np.linalg.pinv(np.diag(weights.sum(axis=1)) - weights)
+    spots = spots * far.max() / 2 + 0.01 * np.cos(np.arange(2 * n).reshape(n, 2) ** 2)
+    for _ in range(rounds):
+        apart = np.linalg.norm(spots[:, None] - spots[None], axis=-1)
+        pull = -weights * far / np.maximum(apart, 1e-9)
+        np.fill_diagonal(pull, 0)
+        np.fill_diagonal(pull, -pull.sum(axis=1))
+        spots = inverse @ pull @ spots
+    return spots
+
+
+def picture(network: Schedule) -> list[str]:
+    """A small network in characters, in lines of at most 78; none if it would not fit.
+
+    Few links: clients by number and lines between them. Many, directed or changing: the matrix of
+    who hears whom, of several rounds side by side.
+    """
+    n = network.num_clients
+    links = network.graph(0).number_of_edges()
+    plain = network.period == 1 and not network.directed
+    if plain and n <= MOST_IN_LINES and links <= MOST_LINKS * n:
+        return lines_between(places(network), network.mixing(0))
+    if n > MOST_IN_MATRIX:
+        return []
+    shown = min(network.period or 4, max(1, (PAGE + 3) // (max(n, 8) + 3)))
+    columns = [matrix(network.mixing(t)) for t in range(shown)]
+    width = max(n, 8)
+    titles = [f"round {t}" for t in range(shown)] if network.period != 1 else []
+    rows = [titles] if titles else []
+    rows += zip_longest(*columns, fillvalue="")
+    note = "row: receiver, column: sender, from client 0; dark: hears it"
+    return ["   ".join(cell.ljust(width) for cell in row).rstrip() for row in rows] + [note]
+
+
+def matrix(W: Mixing) -> list[str]:
+    """Who hears whom, [clients, clients], two rows a line, so that it looks square."""
+    hears = np.zeros((W.num_clients + W.num_clients % 2, W.num_clients), dtype=bool)
+    hears[W.receivers, W.senders] = True
+    blocks = np.array(["·", "▀", "▄", "█"])
+    return ["".join(blocks[top + 2 * bottom]) for top, bottom in zip(hears[::2], hears[1::2])]
+
+
+def lines_between(spots: np.ndarray, W: Mixing) -> list[str]:
+    """Clients by number, links as lines of Braille dots (2 x 4 of them in a character)."""
+    dots = np.zeros((HEIGHT * 4, WIDTH * 2), dtype=bool)
+    last = np.array([WIDTH * 2 - 5, HEIGHT * 4 - 5])
+    low, high = spots.min(axis=0), spots.max(axis=0)
+    size = np.where(high - low > 1e-9, high - low, 1)
+    at = 2 + np.where(high - low > 1e-9, (spots - low) / size, 0.5) * (last - 2)
+    at[:, 1] = HEIGHT * 4 - 1 - at[:, 1]  # up is up
+    for receiver, sender in zip(W.receivers, W.senders, strict=True):
+        steps = int(np.abs(at[receiver] - at[sender]).max()) + 1
+        x, y = np.linspace(at[receiver], at[sender], steps).round().astype(int).T
+        dots[y, x] = True
+    cells = dots.reshape(HEIGHT, 4, WIDTH, 2).transpose(0, 2, 1, 3).reshape(HEIGHT, WIDTH, 8)
+    bits = np.array([0, 3, 1, 4, 2, 5, 6, 7])  # of the dots, left to right, then down
+    codes = (cells << bits).sum(axis=-1)
+    page = [[chr(0x2800 + code) if code else " " for code in row] for row in codes]
+    for client, (x, y) in enumerate(at):
+        text = str(client)
+        column = min(max(int(x) // 2 - len(text) // 2, 0), WIDTH - len(text))
+        page[int(y) // 4][column : column + len(text)] = text
+    return ["".join(row).rstrip() for row in page]
