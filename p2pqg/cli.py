@@ -13,6 +13,7 @@ import re
 import shutil
 import signal
 import sys
+import textwrap
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -67,6 +68,10 @@ debug_flag = click.option(
 set_flag = click.option(
     "--set", "sets", metavar="KEY=VALUE", multiple=True, help="Any key of a recipe, a.b for nested."
 )
+clients_flag = click.option(
+    "--clients", type=int, metavar="N", help="Number of clients, where a name leaves it out."
+)
+draw_flag = click.option("--draw", metavar="FILE", help="Draw to a .png, .svg or .pdf.")
 quiet_flag = click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 
 
@@ -284,17 +289,126 @@ def print_table(
         click.echo(f"left out, since they did not finish: {left_out} of {len(runs)} runs", err=True)
 
 
+@main.command()
+@click.argument("networks", nargs=-1, required=True, metavar="NAME|FILE...")
+@clients_flag
+@click.option(
+    "--params",
+    "num_params",
+    type=click.IntRange(1),
+    default=272_474,
+    show_default=True,
+    help="Size of the model that is sent; the default is a ResNet-20's.",
+)
+@draw_flag
+@click.option("--json", "as_json", is_flag=True, help="Print the findings, and only them.")
+@debug_flag
+def topology(
+    networks: tuple[str, ...], clients: int | None, num_params: int, draw: str | None, as_json: bool
+) -> None:
+    """Examine networks before anyone trains on them.
+
+    A drawing, degrees, spectrum, rounds to agree, bytes sent, and which algorithms can run. Several
+    make a table. What nobody could train on is shown, too, and ends with exit code 2.
+    """
+    from p2pqg import doctor, doctor_text
+    from p2pqg.config import plain
+    from p2pqg.drawing import picture
+    from p2pqg.errors import TopologyError
+
+    found = [doctor.examine(name, clients, num_params) for name in networks]
+    if draw:
+        from p2pqg.plots import draw_networks
+
+        draw_networks([doctor.admit(name, clients) for name in networks], draw)
+    if as_json:
+        plainly = [plain(one) for one in found]
+        click.echo(json.dumps(plainly if len(found) > 1 else plainly[0], indent=2))
+    elif len(found) == 1:
+        for line in picture(doctor.admit(networks[0], clients)):
+            click.echo(line)
+        print_rows(doctor_text.sheet(found[0]))
+    else:
+        print_lines(doctor_text.table(found))
+    problems = [one.problem for one in found if one.problem]
+    if problems:
+        raise TopologyError.of(problems)
+
+
+@main.command()
+@click.argument("networks", nargs=-1, required=True, metavar="NAME|FILE...")
+@clients_flag
+@click.option("--rounds", type=click.IntRange(1), default=500, show_default=True)
+@click.option("--beta", type=float, default=0.9, show_default=True, help="0: gossip.")
+@click.option("--mu", type=float, default=0.9, show_default=True, help="Memory of the momentum.")
+@click.option("--seed", type=click.IntRange(0), default=0, help="Of the numbers to be averaged.")
+@draw_flag
+@debug_flag
+def consensus(
+    networks: tuple[str, ...],
+    clients: int | None,
+    rounds: int,
+    beta: float,
+    mu: float,
+    seed: int,
+    draw: str | None,
+) -> None:
+    """Average without learning: gossip against quasi-global momentum (Figure 3 of the paper).
+
+    How many rounds the consensus distance, mean_i |x_i - mean x|^2, takes to a share of its start.
+    """
+    from p2pqg.consensus import average_consensus
+    from p2pqg.doctor import admit
+    from p2pqg.doctor_text import consensus_table
+
+    paths = {}
+    for name in networks:
+        network = admit(name, clients)
+        gossip = average_consensus(network, rounds, quasi_global=False, seed=seed)
+        paths[network.name] = gossip, average_consensus(network, rounds, None, beta, mu, seed=seed)
+    print_lines(consensus_table(paths, beta, mu))
+    if draw:
+        from p2pqg.plots import draw_consensus
+
+        draw_consensus(paths, f"QG (beta {beta:g}, mu {mu:g})", draw)
+
+
+def print_lines(lines: Sequence[str]) -> None:
+    """A table whose first line is its header."""
+    click.echo(click.style(lines[0], bold=True))
+    for line in lines[1:]:
+        click.echo(line)
+
+
+def print_rows(rows: Sequence[tuple[str, str]]) -> None:
+    """Names and what there is to say about them, folded to the width of a terminal."""
+    width = max(len(name) for name, _ in rows)
+    for name, text in rows:
+        lines = [text]
+        if sys.stdout.isatty():
+            lines = textwrap.wrap(text, max(40, shutil.get_terminal_size().columns - width - 2))
+        click.echo(f"{click.style(f'{name:<{width}}', fg='cyan')}  {lines[0]}")
+        for line in lines[1:]:
+            click.echo(f"{'':<{width}}  {line}")
+
+
 KINDS = ("algorithms", "topologies", "datasets", "models", "partitions", "recipes")
 
 
 @main.command("list")
 @click.argument("kind", type=click.Choice(KINDS), required=False)
+@click.option("--markdown", is_flag=True, help="Algorithms and networks as Markdown tables.")
 @debug_flag
-def list_(kind: str | None) -> None:
+def list_(kind: str | None, markdown: bool) -> None:
     """List what there is.
 
     Algorithms, topologies, ...: a line each, with its source.
     """
+    if markdown:
+        from p2pqg.catalogue import markdown as tables
+
+        click.echo(tables(), nl=False)
+        return
     for name in [kind] if kind else KINDS:
         if not kind:
             click.echo(click.style(name, bold=True))

@@ -73,9 +73,8 @@ def distances(
 ) -> Iterator[float]:
     """The consensus distance at the start and after every round, for ever.
 
-    Args:
-        momentum: beta and mu of the quasi-global form; None: gossip.
-        topology, values, seed, dim: as of `average_consensus`.
+    `momentum` holds beta and mu of the quasi-global form; None is gossip. The rest is as of
+    `average_consensus`.
     """
     network = build(
         topology, needs=("column-stochastic",), allow_disconnected=True, allow_row_stochastic=True
@@ -151,7 +150,8 @@ def quasi_global_rate(eigenvalue: float, beta: float, mu: float) -> float:
 
     Args:
         eigenvalue: l, of W; real.
-        beta, mu: of the momentum. beta = 0: the larger of |l| and mu (which has no effect then).
+        beta: weight of the momentum. 0: the larger of |l| and mu, which has no effect then.
+        mu: memory of the momentum.
     """
     memory = mu + (1 - mu) * beta
     roots = np.roots([1, -(eigenvalue + mu + (1 - mu) * eigenvalue * beta), eigenvalue * memory])

@@ -132,12 +132,13 @@ def examine(topology: Any, clients: int | None = None, num_params: int = 272_474
         "symmetric": all(W.is_symmetric() for W in rounds),
     }
     gap, gap_of = _gap(network) if sums["rows"] or sums["columns"] else (None, "W")
+    problem = problem_of(topology, clients)
     path = _gossip(network) if sums["rows"] or sums["columns"] else np.array([1.0])
     return Diagnosis(
         topology=network.name,
         source=network.source,
         mixing=network.rule,
-        problem=problem_of(topology, clients),
+        problem=problem,
         clients=network.num_clients,
         directed=network.directed,
         period=network.period,
@@ -154,7 +155,7 @@ def examine(topology: Any, clients: int | None = None, num_params: int = 272_474
         simulated_rounds=len(path) - 1,
         num_params=num_params,
         bytes_per_round=float(sent.sum(1).mean()) * num_params * 4,
-        verdicts=verdicts(network),
+        verdicts=verdicts(network, problem),
     )
 
 
@@ -230,8 +231,13 @@ def diameter(network: Schedule, most_work: float = 4e9) -> int | None:
     return round
 
 
-def verdicts(network: Schedule) -> list[Verdict]:
-    """For every registered algorithm: may it run here, with its defaults, and if not, why."""
+def verdicts(network: Schedule, problem: str | None = None) -> list[Verdict]:
+    """For every registered algorithm: may it run here, with its defaults, and if not, why.
+
+    `problem` is why none may.
+    """
+    if problem:
+        return [Verdict(name, False, problem) for name in sorted(ALGORITHMS)]
     found = []
     known: dict[tuple[str, ...], tuple[bool, str]] = {}  # spectra take time: once per need
     for name, entry in sorted(ALGORITHMS.items()):

@@ -9,9 +9,8 @@ import numpy as np
 
 from p2pqg.topology import Mixing, Schedule
 
-MOST_IN_LINES, MOST_LINKS, MOST_IN_MATRIX = 40, 1.6, 64
-"""Clients, and links for each, up to which lines can be told apart in characters; clients of the
-largest matrix that fits."""
+MOST_IN_LINES, MOST_IN_MATRIX = 40, 64
+"""Clients up to which lines can be told apart in characters, or a matrix fits."""
 WIDTH, HEIGHT, PAGE = 56, 19, 78
 """Characters of a drawing, and of a line."""
 LARGEST_LAYOUT = 200
@@ -30,23 +29,26 @@ def places(network: Schedule) -> np.ndarray:
     regular = len({degree for _, degree in graph.degree()}) == 1
     if network.period != 1 or regular or not 2 < n <= LARGEST_LAYOUT:
         return circle
-    spots = _least_stress(graph, circle)
+    spots = _least_stress(graph)
     spots = spots - spots.mean(axis=0)
     spots = spots @ np.linalg.svd(spots, full_matrices=False)[2].T  # the longer side goes across
     spots -= (spots.max(axis=0) + spots.min(axis=0)) / 2
     return spots / np.abs(spots).max()
 
 
-def _least_stress(graph: nx.Graph, spots: np.ndarray, rounds: int = 200) -> np.ndarray:
-    """Stress majorisation: Gansner, Koren, North, Graph Drawing 2004."""
-    n = len(spots)
+def _least_stress(graph: nx.Graph, rounds: int = 300) -> np.ndarray:
+    """Stress majorisation (Gansner, Koren, North, 2004), from classical scaling."""
+    n = graph.number_of_nodes()
     far = np.zeros((n, n))
     for i, lengths in nx.all_pairs_shortest_path_length(graph):
         far[i, list(lengths)] = list(lengths.values())
     far[(far == 0) & ~np.eye(n, dtype=bool)] = 1.5 * far.max() + 1  # between pieces
-    weights = 1 / (far + np.eye(n)) ** 2 * (1 - np.eye(n))
+    center = np.eye(n) - 1 / n
+    values, vectors = np.linalg.eigh(-center @ far**2 @ center / 2)
+    spots = vectors[:, -2:] * np.sqrt(np.maximum(values[-2:], 0))
+    spots = spots + 0.01 * np.cos(np.arange(2 * n).reshape(n, 2) ** 2)  # no two in one place
+    weights = (1 - np.eye(n)) / (far + np.eye(n)) ** 2
     inverse = np.linalg.pinv(np.diag(weights.sum(axis=1)) - weights)
-    spots = spots * far.max() / 2 + 0.01 * np.cos(np.arange(2 * n).reshape(n, 2) ** 2)
     for _ in range(rounds):
         apart = np.linalg.norm(spots[:, None] - spots[None], axis=-1)
         pull = -weights * far / np.maximum(apart, 1e-9)
@@ -65,7 +67,7 @@ def picture(network: Schedule) -> list[str]:
     n = network.num_clients
     links = network.graph(0).number_of_edges()
     plain = network.period == 1 and not network.directed
-    if plain and n <= MOST_IN_LINES and links <= MOST_LINKS * n:
+    if plain and n <= MOST_IN_LINES and links <= max(24, 1.6 * n):
         return lines_between(places(network), network.mixing(0))
     if n > MOST_IN_MATRIX:
         return []
@@ -84,16 +86,17 @@ def matrix(W: Mixing) -> list[str]:
     hears = np.zeros((W.num_clients + W.num_clients % 2, W.num_clients), dtype=bool)
     hears[W.receivers, W.senders] = True
     blocks = np.array(["·", "▀", "▄", "█"])
-    return ["".join(blocks[top + 2 * bottom]) for top, bottom in zip(hears[::2], hears[1::2])]
+    return ["".join(line) for line in blocks[hears[::2] + 2 * hears[1::2]]]
 
 
 def lines_between(spots: np.ndarray, W: Mixing) -> list[str]:
     """Clients by number, links as lines of Braille dots (2 x 4 of them in a character)."""
     dots = np.zeros((HEIGHT * 4, WIDTH * 2), dtype=bool)
     last = np.array([WIDTH * 2 - 5, HEIGHT * 4 - 5])
-    low, high = spots.min(axis=0), spots.max(axis=0)
-    size = np.where(high - low > 1e-9, high - low, 1)
-    at = 2 + np.where(high - low > 1e-9, (spots - low) / size, 0.5) * (last - 2)
+    middle = (spots.max(axis=0) + spots.min(axis=0)) / 2
+    size = np.ptp(spots, axis=0)
+    size = np.maximum(size, max(size.max() / 3, 1e-9))  # stretched to the page, within reason
+    at = 2 + (0.5 + (spots - middle) / size) * (last - 2)
     at[:, 1] = HEIGHT * 4 - 1 - at[:, 1]  # up is up
     for receiver, sender in zip(W.receivers, W.senders, strict=True):
         steps = int(np.abs(at[receiver] - at[sender]).max()) + 1
@@ -107,4 +110,4 @@ def lines_between(spots: np.ndarray, W: Mixing) -> list[str]:
         text = str(client)
         column = min(max(int(x) // 2 - len(text) // 2, 0), WIDTH - len(text))
         page[int(y) // 4][column : column + len(text)] = text
-    return ["".join(row).rstrip() for row in page]
+    return "\n".join("".join(row).rstrip() for row in page).strip("\n").split("\n")

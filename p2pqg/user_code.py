@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import importlib.util
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -78,9 +77,8 @@ def load_file(path: Path) -> ModuleType:
     known = sys.modules.get(name)
     if known is not None and known.__dict__.get("__text__") == text:
         return known
-    spec = importlib.util.spec_from_file_location(name, file)
-    assert spec and spec.loader, file
-    module = importlib.util.module_from_spec(spec)
+    module = ModuleType(name)
+    module.__file__ = str(file)
     module.__dict__["__text__"] = text
     sys.modules[name] = module  # data classes look their own module up
     try:

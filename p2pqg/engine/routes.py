@@ -83,8 +83,11 @@ class RowRoutes:
 class Mixer:
     """One block's rows of W, ready to be applied: [own clients, own + incoming clients]."""
 
-    DENSE_BELOW = 64
-    """Up to this many columns one small matrix product is fastest; above, gather and add."""
+    DENSE_FROM = 0.25
+    """From this share of non-zeros on, a matrix product is faster than gather and add."""
+
+    DENSE_ON_GPU = 1024
+    """Up to this many columns a GPU does the matrix product whatever the share."""
 
     def __init__(self, routes: RowRoutes, block: int, like: Tensor) -> None:
         mixing, first, last = routes.mixing, routes.bounds[block], routes.bounds[block + 1]
@@ -96,8 +99,10 @@ class Mixer:
         weights = mixing.weights[mine]
         self.out_degrees = mixing.out_degrees()[first:last]
         self.dense: Tensor | None = None
-        if len(routes.senders[block]) <= self.DENSE_BELOW:
-            W = np.zeros((last - first, len(routes.senders[block])))
+        shape = (last - first, len(routes.senders[block]))
+        small = like.is_cuda and shape[1] <= self.DENSE_ON_GPU
+        if small or len(weights) >= self.DENSE_FROM * shape[0] * shape[1]:
+            W = np.zeros(shape)
             W[rows, columns] = weights
             self.dense = torch.from_numpy(W).to(like)
         else:

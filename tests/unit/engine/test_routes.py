@@ -56,9 +56,11 @@ def test_gather_and_dense_mixing_agree(monkeypatch):
     W = build("social32").mixing(0)
     x = torch.randn(32, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
     routes = RowRoutes.cut(W, (0, 32))
+    monkeypatch.setattr(Mixer, "DENSE_FROM", 0.0)
     dense = Mixer(routes, 0, x)
-    monkeypatch.setattr(Mixer, "DENSE_BELOW", 0)
+    monkeypatch.setattr(Mixer, "DENSE_FROM", 1.1)
     gather = Mixer(routes, 0, x)
+    assert dense.dense is not None
     assert gather.dense is None
     torch.testing.assert_close(dense(x), gather(x), rtol=0, atol=1e-15)
 
