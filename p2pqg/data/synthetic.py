@@ -18,6 +18,9 @@ class Params:
     samples: int = 10_000
     """Training samples; the test set has a fifth of that, and at least one per class."""
     features: int = 32
+    """Of a flat sample; with image_side they follow from it."""
+    image_side: int = 0
+    """0: flat samples; s: images of 3 x s x s."""
     classes: int = 10
     separation: float = 3.0
     """Typical distance between two class centers, in standard deviations of a class; >= 0.
@@ -25,7 +28,8 @@ class Params:
     seed: int = 0
 
     def problems(self) -> Iterator[str]:
-        for name, least in (("samples", 1), ("features", 1), ("classes", 1), ("seed", 0)):
+        least_of = {"samples": 1, "features": 1, "image_side": 0, "classes": 1, "seed": 0}
+        for name, least in least_of.items():
             if not whole_number(value := getattr(self, name), least):
                 yield f"data.{name} must be a whole number >= {least}, got {value!r}"
         if not self.separation >= 0:
@@ -38,15 +42,17 @@ class Params:
 def synthetic(params: Params, data_dir: Path | None) -> Arrays:
     """Gaussian class blobs with balanced labels, unit variance and random centers."""
     # Two centers of independent N(0, s^2) entries lie about s sqrt(2 features) apart.
-    spread = params.separation / np.sqrt(2 * params.features)
-    shape = (params.classes, params.features)
-    centers = spread * rng(params.seed, "synthetic-centers").standard_normal(shape)
+    side = params.image_side
+    shape = (3, side, side) if side else (params.features,)
+    spread = params.separation / np.sqrt(2 * np.prod(shape))
+    centers = rng(params.seed, "synthetic-centers").standard_normal((params.classes, *shape))
+    centers = (spread * centers).astype(np.float32)
 
     def draw(num_samples: int, part: int) -> tuple[np.ndarray, np.ndarray]:
         random = rng(params.seed, "synthetic-samples", part)
         y = random.permutation(np.arange(num_samples) % params.classes)
-        x = random.standard_normal((num_samples, params.features), dtype=np.float32)
-        x += centers.astype(np.float32)[y]
+        x = random.standard_normal((num_samples, *shape), dtype=np.float32)
+        x += centers[y]
         return x, y
 
     train = draw(params.samples, 0)

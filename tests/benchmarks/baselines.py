@@ -1,4 +1,4 @@
-"""What the jobs cost in bare PyTorch: the best plain loop and the best stacked loop we know. No Ray.
+"""What the jobs cost in bare PyTorch: the best plain loop and stacked loop we know. No Ray.
 
     python tests/benchmarks/baselines.py {S,R} {loop,stacked} SECONDS [precision]
 
@@ -86,8 +86,7 @@ def loop_round(
         for i in range(n):
             row = params[i].requires_grad_()
             weights = [
-                part.view(shape)
-                for part, shape in zip(row.split(sizes), shapes, strict=True)
+                part.view(shape) for part, shape in zip(row.split(sizes), shapes, strict=True)
             ]
             images = inputs[i]
             if channels_last:

@@ -86,3 +86,9 @@ def test_importing_the_package_does_not_import_heavy_libraries():
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "set()"
+
+
+def test_synthetic_images_have_three_channels():
+    arrays = load("synthetic", samples=20, image_side=8)
+    assert arrays.train_x.shape == (20, 3, 8, 8)
+    assert arrays.input_shape == (3, 8, 8)

@@ -1,0 +1,81 @@
+"""Actors run a user's own algorithm without having its file."""
+
+import numpy as np
+import pytest
+
+import p2pqg
+from p2pqg.algorithms import ALGORITHMS
+from p2pqg.errors import AlgorithmError
+
+SMALL = {
+    "topology": "ring6",
+    "rounds": 10,
+    "batch_size": 8,
+    "model": {"name": "mlp", "hidden": [6]},
+    "precision": "float64",
+    "record_every": 10,
+}
+
+DSGD = """
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from torch import Tensor
+
+from p2pqg import algorithm, gossip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params:
+    lr: float
+
+
+class State(NamedTuple):
+    x: Tensor
+
+
+@algorithm("own-dsgd", params=Params, start=lambda x0: State(x0))
+def own_dsgd(s, grad, p):
+    x = yield gossip(s.x - p.lr * grad(s.x))
+    return State(x)
+"""
+
+
+@pytest.fixture(autouse=True)
+def registry_as_before():
+    before = dict(ALGORITHMS)
+    yield
+    ALGORITHMS._entries.clear()
+    ALGORITHMS._entries.update(before)
+
+
+def simulate(algorithm, **settings):
+    with p2pqg.Simulation(algorithm=algorithm, **SMALL | settings) as sim:
+        sim.advance(10)
+        return sim.parameters()
+
+
+def test_two_actors_run_an_algorithm_from_a_file_and_from_a_notebook(cluster, tmp_path):
+    expected = simulate("dsgd", engine="local")
+    (tmp_path / "near.py").write_text("def half(x, g, lr):\n    return x - lr * g\n")
+    path = tmp_path / "own.py"
+    path.write_text(
+        "import near\n" + DSGD.replace("s.x - p.lr * grad(s.x)", "near.half(s.x, grad(s.x), p.lr)")
+    )
+    found = simulate(f"{path}:own_dsgd", clients_per_actor=3)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-10)
+
+    exec(DSGD.replace("own-dsgd", "from-a-cell"), {"__name__": "__main__"})
+    found = simulate("from-a-cell", clients_per_actor=3)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-10)
+
+
+def test_a_mistake_on_an_actor_is_told_with_its_line(cluster, tmp_path):
+    path = tmp_path / "wrong.py"
+    wrong = DSGD.replace(
+        "    return State(x)", "    if len(x):\n        x.nope\n    return State(x)"
+    )
+    path.write_text(wrong)
+    line = wrong.splitlines().index("        x.nope") + 1
+    with pytest.raises(AlgorithmError, match=rf"^wrong.py line {line}, in own_dsgd: Attribute"):
+        simulate(f"{path}:own_dsgd", clients_per_actor=3)
