@@ -21,6 +21,9 @@ from p2pqg.models.stacked import Stacked
 STEPS_AHEAD = 64
 """Batch indices are drawn this many steps at a time: a cache, nothing depends on it."""
 
+INPUT_BYTES = 2**26
+"""Inputs of so many clients are prepared at once."""
+
 EVALUATION_SAMPLES = 512
 """Test samples per forward pass of one client."""
 
@@ -106,27 +109,55 @@ class Learner:
 
     def gradient(self, x: Tensor, step: int) -> Tensor:
         """Each client's gradient on its batch number `step`, weight decay included."""
-        inputs, targets = self.batch(step)
-        losses, g, self.buffers = self.stacked.gradients(x, self.buffers, inputs, targets)
-        self.losses.append(losses)
+        at = self._indices(step)
+        k, sample = len(at), self.x[0].numel() * self.dtype.itemsize
+        at_once = max(1, INPUT_BYTES // (at.shape[1] * sample))
+        if at_once >= k:
+            g = self._gradient(x, slice(None), step)
+        else:  # many clients with large inputs: a part at a time bounds the memory
+            parts = [slice(i, i + at_once) for i in range(0, k, at_once)]
+            g = torch.empty_like(x)
+            losses = []
+            for part in parts:
+                g[part] = self._gradient(x[part], part, step)
+                losses.append(self.losses.pop())
+            self.losses.append(torch.cat(losses))
         return g.add_(x, alpha=self.task.weight_decay) if self.task.weight_decay else g
 
-    def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """Inputs [k, batch, ...] and targets [k, batch] of every client's batch number `step`."""
-        first, index, draws = self._ahead or (0, (), None)
+    def _gradient(self, x: Tensor, part: slice, step: int) -> Tensor:
+        """Plain gradients of a part of the clients; notes their losses and statistics."""
+        inputs, targets = self.batch(step, part)
+        losses, g, buffers = self.stacked.gradients(x, self.buffers[part], inputs, targets)
+        self.losses.append(losses)
+        if self.stacked.num_buffers:
+            self.buffers = buffers if part == slice(None) else self._with(part, buffers)
+        return g
+
+    def _with(self, part: slice, buffers: Tensor) -> Tensor:
+        """All statistics, those of a part replaced; never in place, others may hold the old."""
+        changed = self.buffers.clone()
+        changed[part] = buffers
+        return changed
+
+    def batch(self, step: int, part: slice = slice(None)) -> tuple[Tensor, Tensor]:
+        """Inputs [k, batch, ...] and targets [k, batch] of some clients' batch number `step`."""
+        at = self._indices(step)[part]
+        inputs = self.x[at]
+        if self.draws:
+            first, _, (offsets, flips) = self._ahead
+            inputs = crop_flip(inputs, offsets[step - first][part], flips[step - first][part])
+        return self._prepare(inputs), self.y[at]
+
+    def _indices(self, step: int) -> Tensor:
+        """[k, batch]: rows of self.x in every client's batch number `step`."""
+        first, index, _ = self._ahead or (0, (), None)
         if not first <= step < first + len(index):
             first = step - step % STEPS_AHEAD
             index = self.batches.indices(first, STEPS_AHEAD)
             index = (index + torch.from_numpy(self.offsets)[:, None]).to(self.device)
-            if self.draws:
-                offsets, flips = self.draws.draw(first, STEPS_AHEAD)
-                draws = offsets.to(self.device), flips.to(self.device)
-            self._ahead = first, index, draws
-        at = index[step - first]
-        inputs = self.x[at]
-        if draws:
-            inputs = crop_flip(inputs, draws[0][step - first], draws[1][step - first])
-        return self._prepare(inputs), self.y[at]
+            draws = self.draws.draw(first, STEPS_AHEAD) if self.draws else ()
+            self._ahead = first, index, tuple(t.to(self.device) for t in draws)
+        return index[step - first]
 
     def _prepare(self, inputs: Tensor) -> Tensor:
         if inputs.dtype == torch.uint8:

@@ -1,0 +1,69 @@
+"""A learner's gradients do not depend on how many clients are taken at once."""
+
+import numpy as np
+import pytest
+import torch
+
+from p2pqg.engine import learner as module
+from p2pqg.engine.learner import Learner, Shards, Task
+
+
+def learner(model="mlp", augmentation=None, shape=(3, 8, 8), clients=5):
+    generator = np.random.default_rng(0)
+    samples = 7 * clients
+    x = generator.integers(0, 256, (samples, *shape)).astype(np.uint8)
+    y = generator.integers(0, 3, samples)
+    task = Task(
+        model=model,
+        model_params={},
+        num_classes=3,
+        input_shape=shape,
+        mean=(0.5, 0.4, 0.3),
+        std=(0.2, 0.2, 0.2),
+        augmentation=augmentation,
+        batch_size=4,
+        weight_decay=0.1,
+        precision="float64",
+        seed=1,
+    )
+    shards = Shards(x, y, np.full(clients, 7))
+    return Learner(task, range(clients), shards, (x[:6], y[:6]), torch.device("cpu"))
+
+
+@pytest.mark.parametrize("augmentation", [None, "crop-flip"])
+@pytest.mark.parametrize("model", ["mlp", "resnet20-bn"])
+def test_a_part_of_the_clients_at_a_time_gives_the_same(monkeypatch, model, augmentation):
+    whole, parts = learner(model, augmentation), learner(model, augmentation)
+    for step in range(2):
+        g = whole.gradient(whole.initial(), step)
+        monkeypatch.setattr(module, "INPUT_BYTES", 2 * 4 * 3 * 64 * 8)  # two clients
+        h = parts.gradient(parts.initial(), step)
+        monkeypatch.undo()
+        torch.testing.assert_close(g, h, rtol=0, atol=1e-12)
+        torch.testing.assert_close(whole.losses[-1], parts.losses[-1], rtol=0, atol=1e-12)
+        torch.testing.assert_close(whole.buffers, parts.buffers, rtol=0, atol=1e-12)
+        assert len(whole.losses) == len(parts.losses)
+
+
+def test_weight_decay_is_added_to_the_gradient():
+    with_decay, without = learner(), learner()
+    without.task = without.task.__class__(**vars(without.task) | {"weight_decay": 0.0})
+    x = with_decay.initial()
+    torch.testing.assert_close(with_decay.gradient(x, 0), without.gradient(x, 0) + 0.1 * x)
+
+
+def test_batches_depend_on_the_step_alone():
+    one, other = learner(), learner()
+    for step in (70, 3, 70):
+        one.batch(step)
+    torch.testing.assert_close(one.batch(70)[0], other.batch(70)[0], rtol=0, atol=0)
+
+
+def test_evaluation_counts_right_answers_of_every_row():
+    peers = learner()
+    x = peers.initial()
+    correct, loss = peers.evaluate(x, peers.buffers)
+    half = [peers.evaluate(x, peers.buffers, part) for part in (slice(0, 3), slice(3, 6))]
+    torch.testing.assert_close(correct, half[0][0] + half[1][0])
+    torch.testing.assert_close(loss, half[0][1] + half[1][1])
+    assert (correct == correct[0]).all()  # all start from the same model
