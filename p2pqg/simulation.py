@@ -274,7 +274,7 @@ def run(*, observer: Observer | None = None, started: float | None = None, **set
             error = StoppedError(f"stopped in round {sim.round}; results so far: {directory.path}")
             raise error from None
         except P2pqgError as error:
-            raise type(error)(f"{error}; results so far: {directory.path}") from None
+            raise type(error)(f"{error}; results so far: {directory.path}") from error
         finally:
             directory.write_rows(*sim.rows, now=True)
             directory.write_summary(sim.summary())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Generator, Iterator
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -38,12 +39,13 @@ class Rule:
     def start(self, x0: Tensor) -> Any:
         """The state before the first round; AlgorithmError if the models are not in it."""
         state = guarded(self.algorithm, self.algorithm.traits["start"], x0)
-        if getattr(guarded(self.algorithm, self.model, state), "shape", None) != x0.shape:
-            raise AlgorithmError(
-                f"{self.algorithm.name}: start must return a state whose x is [clients, params], "
-                "or say @algorithm(model=...)"
-            )
-        return state
+        with suppress(AttributeError):
+            if self.model(state).shape == x0.shape:
+                return state
+        raise AlgorithmError(
+            f"{self.algorithm.name}: start must return a state whose x is [clients, params], "
+            "or say @algorithm(model=...)"
+        )
 
     def model(self, state: Any) -> Tensor:
         """[clients, params]: the models, of which push-sum, say, keeps only a scaled form."""
