@@ -112,12 +112,8 @@ class Screen:
 
 def about(simulation: Simulation) -> list[tuple[str, str]]:
     """What runs on what, before the first round."""
-    from p2pqg.models import build_model
-
     experiment, config = simulation.experiment, simulation.experiment.config
     task, lr = experiment.task, experiment.rule.lr
-    model = build_model(task.model, task.num_classes, task.input_shape, **task.model_params)
-    num_params = sum(p.numel() for p in model.parameters())
     values = [f"{k} {v}" for k, v in config.algorithm.items() if k != "name"]
     steps = [f"lr {lr.target:g}"]
     if lr.warmup_rounds and lr.target > lr.warmup_from:
@@ -146,7 +142,8 @@ def about(simulation: Simulation) -> list[tuple[str, str]]:
         ("skew", skew(counts_of(experiment))),
         (
             "model",
-            f"{task.model}, {num_params:,} parameters, {config.precision} on {simulation.device}",
+            f"{task.model}, {experiment.cost.num_params:,} parameters, {config.precision} on "
+            f"{simulation.device}",
         ),
         (
             "length",

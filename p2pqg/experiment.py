@@ -17,14 +17,14 @@ import numpy as np
 
 from p2pqg import config as machinery
 from p2pqg.data import DATASETS, PARTITIONS, Arrays, load, partition
-from p2pqg.engine.block import Rule
-from p2pqg.engine.host import HostSpec
-from p2pqg.engine.learner import Shards, Task
+from p2pqg.engine.control import Consensus, Controller
 from p2pqg.engine.placement import Placement
 from p2pqg.engine.routes import Routing
+from p2pqg.engine.rule import Rule
+from p2pqg.engine.spec import HostSpec, Shards, Task
 from p2pqg.errors import ConfigError
 from p2pqg.lr import LrSchedule, learning_rate
-from p2pqg.models import MODELS, build_model, multiply_adds
+from p2pqg.models import MODELS, Cost, model_cost
 from p2pqg.registry import Entry
 from p2pqg.topology import Schedule, check_needs
 from p2pqg.topology import build as build_topology
@@ -62,6 +62,8 @@ class RunConfig:
     lr_schedule: LrSchedule = field(default_factory=LrSchedule)
     momentum: float | None = None
     """The algorithm's beta."""
+    consensus: Consensus = field(default_factory=Consensus)
+    """Consensus control: gossip repeated until the clients agree well enough."""
     weight_decay: float = 1e-4
     seed: int = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -108,14 +110,15 @@ def read_config(values: Mapping[str, Any], where: str = "") -> RunConfig:
         where: the file it came from, for messages.
     """
     given = {key: value for key, value in values.items() if value is not None}
-    schedule, problems = machinery.read(
-        LrSchedule, given.pop("lr_schedule", None) or {}, "lr_schedule."
-    )
-    config, more = machinery.read(RunConfig, given)
-    problems += more
+    nested, problems = {}, []
+    for key, kind in (("lr_schedule", LrSchedule), ("consensus", Consensus)):
+        nested[key], found = machinery.read(kind, given.pop(key, None) or {}, f"{key}.")
+        problems += found
+    config, found = machinery.read(RunConfig, given)
+    problems += found
     if problems:
         raise ConfigError.of(problems, where)
-    return dataclasses.replace(config, lr_schedule=schedule)
+    return dataclasses.replace(config, **nested)
 
 
 def _chosen(part: Part | None, default: str) -> tuple[str, dict[str, Any]]:
@@ -133,6 +136,7 @@ class Experiment:
     Attributes:
         config: resolved: every default filled in.
         parts: for each client, the indices of its training samples.
+        cost: of the model.
         num_rounds, rounds_per_epoch: the run's length; rounds in one pass over a mean-sized shard.
         warnings: what is allowed but should be known, a line each.
     """
@@ -143,6 +147,7 @@ class Experiment:
     parts: list[np.ndarray]
     rule: Rule
     task: Task
+    cost: Cost
     num_rounds: int
     rounds_per_epoch: float
     warnings: list[str]
@@ -157,9 +162,7 @@ class Experiment:
 
     def flops_per_client(self) -> float:
         """Operations of one client's gradient: forward once, backward about twice."""
-        task = self.task
-        model = build_model(task.model, task.num_classes, task.input_shape, **task.model_params)
-        return 3 * 2 * multiply_adds(model, task.input_shape) * task.batch_size
+        return 3 * 2 * self.cost.multiply_adds * self.task.batch_size
 
     def hosts(self, placement: Placement, device: str) -> list[HostSpec]:
         """One spec per block of clients."""
@@ -226,7 +229,7 @@ def build(config: RunConfig) -> Experiment:
         warnings = attempt(check_needs, schedule, needs, algorithm) or []
 
     dataset, dataset_given = _chosen(config.dataset, "digits")
-    arrays, parts, model, model_params = None, None, "", None
+    arrays, parts, model, model_params, cost = None, None, "", None, None
     if attempt(DATASETS.__getitem__, dataset):
         dataset_params = params_of(DATASETS[dataset], dataset_given, "dataset")
         model, model_given = _chosen(config.model, DATASETS[dataset].traits["model"])
@@ -240,8 +243,8 @@ def build(config: RunConfig) -> Experiment:
     if attempt(PARTITIONS.__getitem__, split):
         split_params = params_of(PARTITIONS[split], split_given, "partition")
     if arrays and model_params is not None:
-        attempt(
-            build_model,
+        cost = attempt(  # fails where the samples do not fit the model
+            model_cost,
             model,
             arrays.num_classes,
             arrays.input_shape,
@@ -295,9 +298,10 @@ def build(config: RunConfig) -> Experiment:
         config.precision,
         config.seed,
     )
-    rule = Rule(entry, dataclasses.replace(params, lr=lr(0)), lr, config.seed)
+    control = Controller.of(config.consensus, num_rounds)
+    rule = Rule(entry, dataclasses.replace(params, lr=lr(0)), lr, config.seed, control)
     return Experiment(
-        resolved, schedule, arrays, parts, rule, task, num_rounds, rounds_per_epoch, warnings
+        resolved, schedule, arrays, parts, rule, task, cost, num_rounds, rounds_per_epoch, warnings
     )
 
 

@@ -38,6 +38,9 @@ ROUND_COLUMNS = {
 """rounds.parquet: one row per recorded round; null where not measured. train_loss is the mean over
 clients and over the rounds since the row before; bytes_sent counts all clients from the start."""
 
+CONTROL_COLUMNS = {"exchanges": "int64"}
+"""More of rounds.parquet where consensus control repeats exchanges: their number from the start."""
+
 CLIENT_COLUMNS = {
     "round": "int64",
     "client": "int64",
@@ -52,7 +55,7 @@ SECONDS_BETWEEN_WRITES = 2.0
 
 
 def write_parquet(path: Path, rows: list[dict[str, Any]], columns: dict[str, str]) -> None:
-    """Write rows (missing keys become null) under a temporary name, then rename."""
+    """Write rows under a temporary name, then rename; missing keys become null, others drop."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -99,10 +102,17 @@ class RunDirectory:
     def write_config(self, config: dict[str, Any]) -> None:
         write_text(self.path / "config.yaml", yaml.safe_dump(config, sort_keys=False))
 
-    def write_rows(self, rounds: list[dict], clients: list[dict], *, now: bool = False) -> None:
+    def write_rows(
+        self,
+        rounds: list[dict],
+        clients: list[dict],
+        *,
+        now: bool = False,
+        columns: dict[str, str] = ROUND_COLUMNS,
+    ) -> None:
         """Bring the Parquet files up to date, at most every few seconds unless `now`."""
         if now or time.monotonic() - self._written > SECONDS_BETWEEN_WRITES:
-            write_parquet(self.path / "rounds.parquet", rounds, ROUND_COLUMNS)
+            write_parquet(self.path / "rounds.parquet", rounds, columns)
             write_parquet(self.path / "clients.parquet", clients, CLIENT_COLUMNS)
             self._written = time.monotonic()
 

@@ -9,18 +9,17 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import torch
 
 from p2pqg.config import plain
 from p2pqg.engine.actors import RayEngine
 from p2pqg.engine.clock import Clock, Span, chrome_trace, totals
 from p2pqg.engine.cluster import Cluster, this_machine
 from p2pqg.engine.driver import Agenda, Driver
-from p2pqg.engine.local import LocalEngine
 from p2pqg.engine.placement import Machine, Placement, place
 from p2pqg.errors import ConfigError, P2pqgError, StoppedError
 from p2pqg.experiment import Experiment, build, read_config
-from p2pqg.records import ROUND_COLUMNS, Run, RunDirectory, fresh_name, load
+from p2pqg.lazy import torch
+from p2pqg.records import CONTROL_COLUMNS, ROUND_COLUMNS, Run, RunDirectory, fresh_name, load
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,10 +77,13 @@ class Simulation:
                 engine = RayEngine(
                     hosts,
                     experiment.test,
+                    experiment.cost.num_params,
                     self.placement.cpus_per_actor,
                     self.placement.gpus_per_actor,
                 )
             else:
+                from p2pqg.engine.local import LocalEngine  # brings torch
+
                 engine = LocalEngine(hosts, experiment.test)
         except BaseException:
             if self._cluster:
@@ -134,7 +136,14 @@ class Simulation:
         """One row per recorded round, columns as of rounds.parquet."""
         import pandas as pd
 
-        return pd.DataFrame(self._driver.rounds, columns=list(ROUND_COLUMNS)).astype(ROUND_COLUMNS)
+        columns = self.columns
+        return pd.DataFrame(self._driver.rounds, columns=list(columns)).astype(columns)
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """Name and type of the columns of rounds.parquet."""
+        controlled = self.experiment.rule.control is not None
+        return ROUND_COLUMNS | CONTROL_COLUMNS if controlled else ROUND_COLUMNS
 
     @property
     def rows(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -255,7 +264,7 @@ def run(*, observer: Observer | None = None, started: float | None = None, **set
 
     def save(sim: Simulation) -> None:
         with sim._driver.clock("recording"):
-            directory.write_rows(*sim.rows)
+            directory.write_rows(*sim.rows, columns=sim.columns)
         if observer:
             observer.recorded(sim)
 
@@ -276,7 +285,7 @@ def run(*, observer: Observer | None = None, started: float | None = None, **set
         except P2pqgError as error:
             raise type(error)(f"{error}; results so far: {directory.path}") from error
         finally:
-            directory.write_rows(*sim.rows, now=True)
+            directory.write_rows(*sim.rows, columns=sim.columns, now=True)
             directory.write_summary(sim.summary())
             if config.profile:
                 directory.write_json("trace.json", sim.trace())

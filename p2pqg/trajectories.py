@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from p2pqg import config as machinery
-from p2pqg.engine.block import Block, Rule, lockstep
+from p2pqg.engine.block import Block, lockstep
+from p2pqg.engine.control import Consensus, Controller
 from p2pqg.engine.routes import Routing
+from p2pqg.engine.rule import Rule
 from p2pqg.errors import ConfigError
 from p2pqg.registry import Entry
 from p2pqg.topology import build, check_needs
@@ -31,6 +33,7 @@ def trajectory(
     weight_decay: float = 0.0,
     seed: int = 0,
     blocks: Sequence[int] | None = None,
+    consensus: Mapping[str, Any] | None = None,
     **params: Any,
 ) -> Array:
     """The models of all clients after every round, by the very code that the actors run.
@@ -47,6 +50,7 @@ def trajectory(
         weight_decay: added by us: g + weight_decay * x.
         seed: of what the algorithm draws itself (random compressors).
         blocks: how many clients each block hosts; the numbers do not depend on it.
+        consensus: the keys of consensus control, see `p2pqg.engine.control.Consensus`.
         params: the algorithm's parameters.
 
     Returns:
@@ -57,8 +61,22 @@ def trajectory(
     """
     as_torch = isinstance(x0, Tensor)
     start = torch.as_tensor(np.array(x0) if not as_torch else x0.detach()).to(torch.float64)
+    settings, problems = machinery.read(Consensus, consensus or {}, "consensus.")
+    if problems:
+        raise ConfigError.of(problems)
+    control = Controller.of(settings, rounds)
     peers = play(
-        algorithm, gradient, start, topology, lr, weight_decay, seed, blocks, as_torch, params
+        algorithm,
+        gradient,
+        start,
+        topology,
+        lr,
+        weight_decay,
+        seed,
+        blocks,
+        as_torch,
+        params,
+        control,
     )
     path = [torch.cat([block.x for block in peers])]
     for done in range(1, rounds + 1):
@@ -79,6 +97,7 @@ def play(
     blocks: Sequence[int] | None = None,
     as_torch: bool = True,
     params: dict[str, Any] | None = None,
+    control: Controller | None = None,
 ) -> list[Block]:
     """The blocks of a trajectory at round 0, ready for `lockstep`; arguments as there."""
     entry = find_algorithm(algorithm)
@@ -98,7 +117,7 @@ def play(
         check_needs(schedule, needs, entry.name)
     x0 = x0.expand(n, -1).clone()
     bounds = (0, *np.cumsum(blocks).tolist()) if blocks else (0, n)
-    routing, rule = Routing(schedule, bounds), Rule(entry, made, step, seed)
+    routing, rule = Routing(schedule, bounds), Rule(entry, made, step, seed, control)
 
     def host(index: int) -> Block:
         mine = slice(bounds[index], bounds[index + 1])

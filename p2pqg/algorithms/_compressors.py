@@ -9,10 +9,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-import torch
-from torch import Tensor
-
 from p2pqg.algorithms._effects import Draw
+from p2pqg.lazy import torch
 
 INDEX_BYTES = 4
 SEED_BYTES = 8
@@ -30,12 +28,12 @@ def kept(num_params: int, ratio: float) -> int:
     return max(1, round(ratio * num_params))
 
 
-def identity(v: Tensor, p: Settings, draw: Draw) -> tuple[Tensor, float]:
+def identity(v: torch.Tensor, p: Settings, draw: Draw) -> tuple[torch.Tensor, float]:
     """All of v."""
     return v, v.shape[1] * v.element_size()
 
 
-def top_k(v: Tensor, p: Settings, draw: Draw) -> tuple[Tensor, float]:
+def top_k(v: torch.Tensor, p: Settings, draw: Draw) -> tuple[torch.Tensor, float]:
     """The largest entries, each with its index."""
     k = kept(v.shape[1], p.ratio)
     index = v.abs().topk(k, dim=1).indices
@@ -43,7 +41,7 @@ def top_k(v: Tensor, p: Settings, draw: Draw) -> tuple[Tensor, float]:
     return q, k * (v.element_size() + INDEX_BYTES)
 
 
-def random_k(v: Tensor, p: Settings, draw: Draw) -> tuple[Tensor, float]:
+def random_k(v: torch.Tensor, p: Settings, draw: Draw) -> tuple[torch.Tensor, float]:
     """Random entries; the seed says which."""
     k = kept(v.shape[1], p.ratio)
     index = draw("random-k", v.shape[1]).topk(k, dim=1).indices.to(v.device)
@@ -51,13 +49,13 @@ def random_k(v: Tensor, p: Settings, draw: Draw) -> tuple[Tensor, float]:
     return q, k * v.element_size() + SEED_BYTES
 
 
-def sign(v: Tensor, p: Settings, draw: Draw) -> tuple[Tensor, float]:
+def sign(v: torch.Tensor, p: Settings, draw: Draw) -> tuple[torch.Tensor, float]:
     """The signs, a bit each, times the mean absolute entry."""
     scale = v.abs().mean(1, keepdim=True)
     return torch.where(v >= 0, scale, -scale), -(-v.shape[1] // 8) + v.element_size()
 
 
-def qsgd(v: Tensor, p: Settings, draw: Draw) -> tuple[Tensor, float]:
+def qsgd(v: torch.Tensor, p: Settings, draw: Draw) -> tuple[torch.Tensor, float]:
     """Random rounding to 2^bits - 1 levels of |v| and a sign, shrunk to a contraction."""
     size, levels = v.shape[1], 2**p.bits - 1
     length = v.norm(dim=1, keepdim=True)

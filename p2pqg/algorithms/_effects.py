@@ -17,8 +17,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from torch import Tensor
-
+from p2pqg.lazy import torch
 from p2pqg.registry import NoParams, Registry
 
 S = TypeVar("S")
@@ -28,8 +27,8 @@ S = TypeVar("S")
 class Gossip:
     """Mix rows with this round's W. Tensors are [clients, ...]."""
 
-    tensors: tuple[Tensor, ...]
-    message_bytes: Tensor | None = None
+    tensors: tuple[torch.Tensor, ...]
+    message_bytes: torch.Tensor | None = None
     """[clients]: what one message of each client really costs, where it is sent compressed."""
 
 
@@ -37,17 +36,34 @@ class Gossip:
 class Exchange:
     """One message per neighbor. Tensors are [clients, slots, ...], see `exchange`."""
 
-    tensors: tuple[Tensor, ...]
+    tensors: tuple[torch.Tensor, ...]
 
 
 @dataclass(frozen=True)
 class AllReduce:
     """The mean over all clients, exactly, on every client. Tensors are [clients, ...]."""
 
-    tensors: tuple[Tensor, ...]
+    tensors: tuple[torch.Tensor, ...]
+    free: bool = False
+    """Nothing is sent: it is the simulation that looks, not the clients."""
 
 
-Effect = Gossip | Exchange | AllReduce
+@dataclass(frozen=True)
+class Decide:
+    """The mean of one number per client, [clients]; the reply is a float, the same everywhere.
+
+    For what a round does next to depend on it: the driver waits for it too.
+    """
+
+    values: torch.Tensor
+    free: bool = False
+
+    @property
+    def tensors(self) -> tuple[torch.Tensor, ...]:
+        return (self.values,)
+
+
+Effect = Gossip | Exchange | AllReduce | Decide
 Round = Generator[Effect, Any, S]
 """One round: yields effects, receives tensors, returns the next state."""
 
@@ -55,21 +71,21 @@ Round = Generator[Effect, Any, S]
 class Grad(Protocol):
     """grad(x): each client's stochastic gradient at its row of x, on its own next batch."""
 
-    def __call__(self, x: Tensor) -> Tensor: ...
+    def __call__(self, x: torch.Tensor) -> torch.Tensor: ...
 
 
 class Draw(Protocol):
     """draw(purpose, size): uniforms in [0, 1), [clients, size], keyed by client and round."""
 
-    def __call__(self, purpose: str, size: int) -> Tensor: ...
+    def __call__(self, purpose: str, size: int) -> torch.Tensor: ...
 
 
-def gossip(*tensors: Tensor, message_bytes: Tensor | None = None) -> Gossip:
+def gossip(*tensors: torch.Tensor, message_bytes: torch.Tensor | None = None) -> Gossip:
     """Ask for sum_j W[i, j] t_j for each tensor t; the reply is a tensor, or a tuple of them."""
     return Gossip(tensors, message_bytes)
 
 
-def exchange(*tensors: Tensor) -> Exchange:
+def exchange(*tensors: torch.Tensor) -> Exchange:
     """Send a message of its own to every neighbor.
 
     A client's slots are its neighbors in rising order; a graph with largest degree D has D slots,
@@ -85,7 +101,7 @@ def exchange(*tensors: Tensor) -> Exchange:
     return Exchange(tensors)
 
 
-def allreduce(*tensors: Tensor) -> AllReduce:
+def allreduce(*tensors: torch.Tensor) -> AllReduce:
     """Ask for the exact mean over all clients; the reply has the shape that was sent."""
     return AllReduce(tensors)
 
@@ -98,11 +114,11 @@ Needs = tuple[str, ...] | Callable[[Any], tuple[str, ...]]
 def algorithm(
     name: str,
     *,
-    start: Callable[[Tensor], Any],
+    start: Callable[[torch.Tensor], Any],
     params: type = NoParams,
     source: str = "",
     needs: Needs = (),
-    model: Callable[[Any], Tensor] = lambda state: state.x,
+    model: Callable[[Any], torch.Tensor] = lambda state: state.x,
     centralized: bool = False,
     reconstruction: bool = False,
     draws: bool = False,

@@ -14,10 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import torch
-from torch import Tensor
-
 from p2pqg.algorithms._effects import Grad, Round, algorithm, allreduce, gossip
+from p2pqg.lazy import torch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,17 +38,17 @@ class Params:
 
 
 class State(NamedTuple):
-    x: Tensor
-    m: Tensor
-    v: Tensor
+    x: torch.Tensor
+    m: torch.Tensor
+    v: torch.Tensor
     t: int
 
 
-def start(x0: Tensor) -> State:
+def start(x0: torch.Tensor) -> State:
     return State(x=x0, m=torch.zeros_like(x0), v=torch.zeros_like(x0), t=0)
 
 
-def _step(s: State, g: Tensor, p: Params) -> State:
+def _step(s: State, g: torch.Tensor, p: Params) -> State:
     """One step of Adam with bias correction."""
     t = s.t + 1
     m = p.beta1 * s.m + (1 - p.beta1) * g

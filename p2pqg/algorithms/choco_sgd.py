@@ -18,11 +18,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-import torch
-from torch import Tensor
-
 from p2pqg.algorithms._compressors import COMPRESSORS
 from p2pqg.algorithms._effects import Draw, Grad, Round, algorithm, gossip
+from p2pqg.lazy import torch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,13 +51,13 @@ class Params:
 
 
 class State(NamedTuple):
-    x: Tensor
-    m: Tensor
-    hat: Tensor
-    mixed: Tensor
+    x: torch.Tensor
+    m: torch.Tensor
+    hat: torch.Tensor
+    mixed: torch.Tensor
 
 
-def start(x0: Tensor) -> State:
+def start(x0: torch.Tensor) -> State:
     zero = torch.zeros_like(x0)
     return State(x=x0, m=zero, hat=zero, mixed=zero)
 

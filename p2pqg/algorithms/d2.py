@@ -16,10 +16,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import torch
-from torch import Tensor
-
 from p2pqg.algorithms._effects import Grad, Round, algorithm, gossip
+from p2pqg.lazy import torch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,13 +28,13 @@ class Params:
 
 
 class State(NamedTuple):
-    x: Tensor
-    x_prev: Tensor
-    g_prev: Tensor
+    x: torch.Tensor
+    x_prev: torch.Tensor
+    g_prev: torch.Tensor
     lr_prev: float
 
 
-def start(x0: Tensor) -> State:
+def start(x0: torch.Tensor) -> State:
     # Nothing has moved and no gradient was seen: the first step is W (x - lr g), whatever lr_prev.
     return State(x=x0, x_prev=x0, g_prev=torch.zeros_like(x0), lr_prev=1.0)
 

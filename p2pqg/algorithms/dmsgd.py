@@ -17,9 +17,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from torch import Tensor
-
 from p2pqg.algorithms._effects import Grad, Round, algorithm, gossip
+from p2pqg.lazy import torch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,13 +41,13 @@ class Params:
 
 
 class State(NamedTuple):
-    x: Tensor
-    x_prev: Tensor
-    mixed_prev: Tensor
+    x: torch.Tensor
+    x_prev: torch.Tensor
+    mixed_prev: torch.Tensor
     t: int
 
 
-def start(x0: Tensor) -> State:
+def start(x0: torch.Tensor) -> State:
     return State(x=x0, x_prev=x0, mixed_prev=x0, t=0)
 
 

@@ -9,9 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from torch import Tensor
-
 from p2pqg.algorithms._effects import Grad, Round, algorithm, gossip
+from p2pqg.lazy import torch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,10 +19,10 @@ class Params:
 
 
 class State(NamedTuple):
-    x: Tensor
+    x: torch.Tensor
 
 
-def start(x0: Tensor) -> State:
+def start(x0: torch.Tensor) -> State:
     return State(x=x0)
 
 

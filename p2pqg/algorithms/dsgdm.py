@@ -12,10 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import torch
-from torch import Tensor
-
 from p2pqg.algorithms._effects import Grad, Round, algorithm, gossip
+from p2pqg.lazy import torch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,11 +28,11 @@ class Params:
 
 
 class State(NamedTuple):
-    x: Tensor
-    m: Tensor
+    x: torch.Tensor
+    m: torch.Tensor
 
 
-def start(x0: Tensor) -> State:
+def start(x0: torch.Tensor) -> State:
     return State(x=x0, m=torch.zeros_like(x0))
 
 

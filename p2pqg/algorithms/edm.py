@@ -17,11 +17,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import torch
-from torch import Tensor
-
 from p2pqg.algorithms import d2
 from p2pqg.algorithms._effects import Grad, Round, algorithm, gossip
+from p2pqg.lazy import torch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,12 +33,12 @@ class Params(d2.Params):
 
 
 class State(NamedTuple):
-    x: Tensor
-    m: Tensor
-    c: Tensor
+    x: torch.Tensor
+    m: torch.Tensor
+    c: torch.Tensor
 
 
-def start(x0: Tensor) -> State:
+def start(x0: torch.Tensor) -> State:
     return State(x=x0, m=torch.zeros_like(x0), c=torch.zeros_like(x0))
 
 

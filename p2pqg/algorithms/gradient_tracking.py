@@ -22,10 +22,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-import torch
-from torch import Tensor
-
 from p2pqg.algorithms._effects import Grad, Round, algorithm, gossip
+from p2pqg.lazy import torch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,18 +44,18 @@ class MomentumParams(Params):
 
 
 class State(NamedTuple):
-    x: Tensor
-    wy: Tensor
-    last: Tensor
-    m: Tensor
+    x: torch.Tensor
+    wy: torch.Tensor
+    last: torch.Tensor
+    m: torch.Tensor
 
 
-def start(x0: Tensor) -> State:
+def start(x0: torch.Tensor) -> State:
     zero = torch.zeros_like(x0)  # the first y is the first gradient
     return State(x=x0, wy=zero, last=zero, m=zero)
 
 
-def _round(s: State, g: Tensor, p: Params, beta: float, nesterov: bool) -> Round[State]:
+def _round(s: State, g: torch.Tensor, p: Params, beta: float, nesterov: bool) -> Round[State]:
     """Both forms; y of the new model is finished a round later, when its gradient is known."""
     if p.form == "cta":
         y = s.wy + g - s.last

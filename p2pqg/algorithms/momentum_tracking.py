@@ -14,10 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-import torch
-from torch import Tensor
-
 from p2pqg.algorithms._effects import Grad, Round, algorithm, allreduce, gossip
+from p2pqg.lazy import torch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,13 +34,13 @@ class Params:
 
 
 class State(NamedTuple):
-    x: Tensor
-    u: Tensor
-    c: Tensor
+    x: torch.Tensor
+    u: torch.Tensor
+    c: torch.Tensor
     t: int
 
 
-def start(x0: Tensor) -> State:
+def start(x0: torch.Tensor) -> State:
     return State(x=x0, u=torch.zeros_like(x0), c=torch.zeros_like(x0), t=0)
 
 

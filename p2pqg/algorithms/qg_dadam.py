@@ -24,11 +24,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from torch import Tensor
-
 from p2pqg.algorithms import adam
 from p2pqg.algorithms._effects import Grad, Round, algorithm, gossip
 from p2pqg.algorithms.adam import State
+from p2pqg.lazy import torch
 
 TINY = 1e-8
 """Added to lengths by the released code."""
@@ -40,7 +39,7 @@ class Params(adam.Params):
     """Which of the table's rows."""
 
 
-def _length(x: Tensor) -> Tensor:
+def _length(x: torch.Tensor) -> torch.Tensor:
     """[clients, 1]: L2 norm over each client's whole model."""
     return x.norm(dim=1, keepdim=True)
 

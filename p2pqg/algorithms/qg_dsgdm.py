@@ -14,10 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import torch
-from torch import Tensor
-
 from p2pqg.algorithms._effects import Grad, Round, algorithm, gossip
+from p2pqg.lazy import torch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,17 +38,17 @@ class Params:
 
 
 class State(NamedTuple):
-    x: Tensor
-    m: Tensor
-    acc: Tensor
+    x: torch.Tensor
+    m: torch.Tensor
+    acc: torch.Tensor
     t: int
 
 
-def start(x0: Tensor) -> State:
+def start(x0: torch.Tensor) -> State:
     return State(x=x0, m=torch.zeros_like(x0), acc=torch.zeros_like(x0), t=0)
 
 
-def _learn(s: State, x: Tensor, p: Params) -> State:
+def _learn(s: State, x: torch.Tensor, p: Params) -> State:
     """Lines 8 and 9 of Algorithm 1: the momentum follows the step that the network took."""
     d = (s.x - x) / p.lr
     t = s.t + 1

@@ -21,10 +21,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-import torch
-from torch import Tensor
-
 from p2pqg.algorithms._effects import Grad, Round, algorithm, allreduce, exchange
+from p2pqg.lazy import torch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,16 +44,16 @@ class Params:
 
 
 class State(NamedTuple):
-    x: Tensor
-    m: Tensor
-    inbox: Tensor
-    counts: Tensor
-    x0: Tensor
-    n: Tensor
+    x: torch.Tensor
+    m: torch.Tensor
+    inbox: torch.Tensor
+    counts: torch.Tensor
+    x0: torch.Tensor
+    n: torch.Tensor
     t: int
 
 
-def start(x0: Tensor) -> State:
+def start(x0: torch.Tensor) -> State:
     zero = torch.zeros_like(x0)
     nothing = torch.zeros_like(x0[:, None, :1], dtype=torch.int64)
     return State(x=x0, m=zero, inbox=zero[:, None], counts=nothing, x0=x0, n=nothing[:, 0], t=0)

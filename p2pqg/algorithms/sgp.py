@@ -13,11 +13,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import torch
-from torch import Tensor
-
 from p2pqg.algorithms import dsgdm
 from p2pqg.algorithms._effects import Grad, Round, algorithm, gossip
+from p2pqg.lazy import torch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,16 +25,16 @@ class Params(dsgdm.Params):
 
 
 class State(NamedTuple):
-    z: Tensor
-    w: Tensor
-    m: Tensor
+    z: torch.Tensor
+    w: torch.Tensor
+    m: torch.Tensor
 
 
-def start(x0: Tensor) -> State:
+def start(x0: torch.Tensor) -> State:
     return State(z=x0, w=torch.ones_like(x0[:, :1]), m=torch.zeros_like(x0))
 
 
-def model(s: State) -> Tensor:
+def model(s: State) -> torch.Tensor:
     return s.z / s.w
 
 

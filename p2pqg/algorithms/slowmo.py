@@ -19,10 +19,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import torch
-from torch import Tensor
-
 from p2pqg.algorithms._effects import Grad, Round, algorithm, allreduce, gossip
+from p2pqg.lazy import torch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,14 +51,14 @@ class Params:
 
 
 class State(NamedTuple):
-    x: Tensor
-    m: Tensor
-    anchor: Tensor
-    u: Tensor
+    x: torch.Tensor
+    m: torch.Tensor
+    anchor: torch.Tensor
+    u: torch.Tensor
     t: int
 
 
-def start(x0: Tensor) -> State:
+def start(x0: torch.Tensor) -> State:
     return State(x=x0, m=torch.zeros_like(x0), anchor=x0, u=torch.zeros_like(x0), t=0)
 
 

@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 import ray
-import torch
 
-from p2pqg.engine.block import itinerary
+from p2pqg.algorithms._effects import Decide
 from p2pqg.engine.carry import carry, is_foreign
-from p2pqg.engine.host import Host, HostSpec, Report, Stop, mean_of
+from p2pqg.engine.rule import itinerary
+from p2pqg.engine.spec import HostSpec, Report, Stop
 from p2pqg.errors import ClusterError, P2pqgError
+from p2pqg.lazy import torch
 
 Wire = tuple[np.ndarray, ...]
 
@@ -28,7 +29,7 @@ class HostActor:
     def __init__(self, spec: HostSpec, test: tuple[Any, Any]) -> None:
         # Objects in the store are read-only and stay so: we only ever copy from them.
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        self.host: Host = spec.build(test)
+        self.host = spec.build(test)
         self.device = self.host.learner.device
         self.running = None
         self.failure: Exception | None = None
@@ -57,8 +58,7 @@ class HostActor:
         return self._pack(self.host.sums())
 
     def mean(self, *sums: Wire) -> Wire:
-        n = self.host.block.routing.num_clients
-        return self._pack(mean_of([self._unpack(wire) for wire in sums], n))
+        return self._pack(self.host.mean([self._unpack(wire) for wire in sums]))
 
     def measure(self, mean: Wire, evaluate: bool) -> None:
         self.host.measure(self._unpack(mean), evaluate)
@@ -89,6 +89,7 @@ class RayEngine:
         self,
         specs: list[HostSpec],
         test: tuple[np.ndarray, np.ndarray],
+        num_params: int,
         cpus_per_actor: float,
         gpus_per_actor: float,
     ) -> None:
@@ -100,8 +101,7 @@ class RayEngine:
         self.actors = [actor.remote(spec, shared) for spec in specs]
         self.round = 0
         if len(specs) > 1 or is_foreign(self.rule.algorithm):  # a bad start should be told here
-            width = specs[0].task.stacked(torch.device("cpu")).num_params
-            self.scout = self.rule.start(torch.empty(0, width))
+            self.scout = self.rule.start(torch.empty(0, num_params))
 
     def submit(self, stops: list[Stop]) -> list[ray.ObjectRef]:
         """Send all calls that lead through the stops; returns at once."""
@@ -117,32 +117,49 @@ class RayEngine:
 
     def _send_rounds(self, until: int) -> None:
         trip = itinerary(self.rule, self.scout, self.round, until)
-        legs = []
+        arriving: list[list[ray.ObjectRef]] = [[] for _ in self.actors]
+        decided = None
         try:
             while True:
-                round, effect = next(trip)
+                round, effect = trip.send(decided)
+                decided = None
                 leg = self.routing.leg(effect, round)
                 if not leg.silent:
-                    legs.append(leg)
+                    shelves = self._step(until, arriving, leg.num_parcels)
+                    arriving = [[shelves[a][p] for a, p in wanted] for wanted in leg.addresses]
+                    if isinstance(effect, Decide):
+                        decided = self._decide(shelves)
         except StopIteration as end:
             self.scout = end.value
-        arriving: list[list] = [[] for _ in self.actors]
-        for onward in [*legs, None]:
-            returned = [
-                actor.step.options(num_returns=onward.num_parcels[b] if onward else 0).remote(
-                    until, *arriving[b]
-                )
-                for b, actor in enumerate(self.actors)
-            ]
-            if onward:
-                shelves = [r if isinstance(r, list) else [r] for r in returned]
-                arriving = [[shelves[a][p] for a, p in wanted] for wanted in onward.addresses]
+        self._step(until, arriving, (0,) * len(self.actors))
         self.round = until
+
+    def _step(
+        self, until: int, arriving: list[list[ray.ObjectRef]], num_parcels: tuple[int, ...]
+    ) -> list[list[ray.ObjectRef]]:
+        """Hand every actor what arrives for it; what each then hands out, as references."""
+        returned = [
+            actor.step.options(num_returns=num_parcels[b]).remote(until, *arriving[b])
+            for b, actor in enumerate(self.actors)
+        ]
+        return [r if isinstance(r, list) else [r] for r in returned]
+
+    def _decide(self, shelves: list[list[ray.ObjectRef]]) -> float:
+        """The number that the actors will come to: here the driver must wait."""
+        from p2pqg.engine.block import total
+
+        sums = self._get([shelf[0] for shelf in shelves])
+        (together,) = total([(torch.from_numpy(s.copy()),) for (s,) in sums])
+        return float(together[0] / self.routing.num_clients)
 
     def fetch(self, ticket: list[ray.ObjectRef]) -> list[Report]:
         """Wait for the reports of what was submitted, one per host."""
+        return self._get(ticket)
+
+    def _get(self, references: list[ray.ObjectRef]) -> list[Any]:
+        """What the actors returned, or why they did not as an error of ours."""
         try:
-            return ray.get(ticket)
+            return ray.get(references)
         except ray.exceptions.RayTaskError as error:
             if isinstance(error.cause, P2pqgError):
                 raise error.cause from None

@@ -6,87 +6,22 @@ hosts all that is needed, otherwise by handing parcels to the engine and waiting
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Generator, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Generator
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from p2pqg.algorithms._effects import AllReduce, Effect, Exchange, Gossip
+from p2pqg.algorithms._effects import AllReduce, Decide, Effect, Exchange, Gossip
 from p2pqg.engine.clock import Clock
-from p2pqg.engine.routes import EdgeRoutes, Leg, Mixer, Parcel, Routing, everyone
-from p2pqg.engine.watch import guarded, watched
-from p2pqg.errors import AlgorithmError
-from p2pqg.registry import Entry
-from p2pqg.seeding import rng
+from p2pqg.engine.mixer import Mixer
+from p2pqg.engine.routes import EdgeRoutes, Leg, Routing, everyone
+from p2pqg.engine.rule import Rule, bare
+
+Parcel = tuple[Tensor, ...]
 
 Gradient = Callable[[Tensor, int], Tensor]
 """gradient(x [clients, params], step) -> [clients, params], weight decay included."""
-
-
-class Rule:
-    """An algorithm with its parameters: what every block and the driver's scout run alike."""
-
-    def __init__(self, algorithm: Entry, params: Any, lr: Callable[[int], float], seed: int):
-        self.algorithm = algorithm
-        self.params = params
-        self.lr = lr
-        self.seed = seed
-
-    def start(self, x0: Tensor) -> Any:
-        """The state before the first round; AlgorithmError if the models are not in it."""
-        state = guarded(self.algorithm, self.algorithm.traits["start"], x0)
-        with suppress(AttributeError):
-            if self.model(state).shape == x0.shape:
-                return state
-        raise AlgorithmError(
-            f"{self.algorithm.name}: start must return a state whose x is [clients, params], "
-            "or say @algorithm(model=...)"
-        )
-
-    def model(self, state: Any) -> Tensor:
-        """[clients, params]: the models, of which push-sum, say, keeps only a scaled form."""
-        return self.algorithm.traits["model"](state)
-
-    def play(self, state: Any, grad: Callable, round: int, clients: range) -> Generator:
-        """The generator of one round, with this round's step size filled in."""
-        lr = self.lr(round)
-        if lr != self.params.lr:
-            self.params = dataclasses.replace(self.params, lr=lr)
-        if not self.algorithm.traits["draws"]:
-            call = guarded(self.algorithm, self.algorithm.build, state, grad, self.params)
-            return watched(self.algorithm, call, len(clients))
-
-        def draw(purpose: str, size: int) -> Tensor:
-            rows = [rng(self.seed, purpose, client, round).random(size) for client in clients]
-            return torch.from_numpy(np.stack(rows) if rows else np.empty((0, size)))
-
-        call = guarded(self.algorithm, self.algorithm.build, state, grad, self.params, draw)
-        return watched(self.algorithm, call, len(clients))
-
-
-def itinerary(rule: Rule, state: Any, first: int, until: int) -> Iterator[tuple[int, Effect]]:
-    """What rounds first .. until - 1 will ask of the network, in order: (round, request).
-
-    Runs the rule on a block of no clients: the same code on empty rows asks the same, for free.
-    `state` has zero rows; the state after the last round is the generator's return value.
-    """
-    for round in range(first, until):
-        call = rule.play(state, torch.zeros_like, round, range(0))
-        try:
-            effect = next(call)
-            while True:
-                yield round, effect
-                effect = call.send(_bare(effect.tensors))
-        except StopIteration as end:
-            state = end.value
-        except AlgorithmError as error:
-            why = "on zero rows, [0, params], as the driver runs it to learn what will be sent"
-            raise AlgorithmError(f"{error} ({why})") from error
-    return state
 
 
 class Block:
@@ -97,6 +32,7 @@ class Block:
         state: the algorithm's state, tensors [k, ...].
         round: the next round; step: gradients drawn so far, the cursor of the data.
         bytes_sent: by the hosted clients to others, since the start.
+        exchanges: times that rows were mixed with W, since the start.
     """
 
     def __init__(
@@ -118,6 +54,7 @@ class Block:
         self.round = 0
         self.step = 0
         self.bytes_sent = 0.0
+        self.exchanges = 0
         self._mixers: dict[int, tuple[Any, Mixer]] = {}
 
     @property
@@ -134,7 +71,7 @@ class Block:
                 while True:
                     with self.clock("update"):
                         effect = call.send(reply)
-                    reply = _bare((yield from self._answer(effect)))
+                    reply = bare((yield from self._answer(effect)))
             except StopIteration as end:
                 self.state = end.value
             self.round += 1
@@ -153,11 +90,14 @@ class Block:
                 return (yield from self._exchange(effect))
             case AllReduce():
                 return (yield from self._allreduce(effect))
+            case Decide():
+                return (yield from self._decide(effect))
         raise AssertionError(effect)  # `watched` lets nothing else through
 
     def _gossip(self, effect: Gossip):
         routes = self.routing.rows(self.round)
         mixer = self._mixer(routes, effect.tensors[0])
+        self.exchanges += 1
         if effect.message_bytes is None:
             self.bytes_sent += _row_bytes(effect.tensors) * int(mixer.out_degrees.sum())
         else:
@@ -203,28 +143,30 @@ class Block:
                 box[edges[:, 2], edges[:, 3]] = message
         return inbox
 
-    def _allreduce(self, effect: AllReduce):
-        n, leg = self.routing.num_clients, everyone(self.routing.num_blocks)
-        # A ring all-reduce sends 2 (n - 1) / n of the vector per client.
-        self.bytes_sent += _row_bytes(effect.tensors) * len(self.clients) * 2 * (n - 1) / n
+    def _allreduce(self, effect: AllReduce | Decide):
+        n = self.routing.num_clients
+        if not effect.free:  # a ring all-reduce sends 2 (n - 1) / n of the vector per client
+            self.bytes_sent += _row_bytes(effect.tensors) * len(self.clients) * 2 * (n - 1) / n
         sums = tuple(t.sum(0, keepdim=True) for t in effect.tensors)
+        leg = everyone(self.routing.num_blocks)
         if not leg.silent:
             arrived = yield [sums], leg
-            in_order = [*arrived[: self.index], sums, *arrived[self.index :]]
-            sums = tuple(
-                torch.cat(parts).sum(0, keepdim=True) for parts in zip(*in_order, strict=True)
-            )
+            sums = total([*arrived[: self.index], sums, *arrived[self.index :]])
         return tuple((s / n).expand_as(t) for s, t in zip(sums, effect.tensors, strict=True))
+
+    def _decide(self, effect: Decide):
+        (means,) = yield from self._allreduce(effect)
+        return (float(means[0]),)
+
+
+def total(in_order: list[Parcel]) -> Parcel:
+    """Sum of the blocks' sums, always in the same order: every block gets the same bits."""
+    return tuple(torch.cat(parts).sum(0, keepdim=True) for parts in zip(*in_order, strict=True))
 
 
 def _row_bytes(tensors: tuple[Tensor, ...]) -> int:
     """Bytes of one client's rows of these tensors, one message."""
     return sum(t[:1].numel() // max(len(t[:1]), 1) * t.element_size() for t in tensors)
-
-
-def _bare(tensors: tuple[Tensor, ...]) -> Tensor | tuple[Tensor, ...]:
-    """One tensor was sent: one comes back."""
-    return tensors[0] if len(tensors) == 1 else tensors
 
 
 def lockstep(blocks: list[Block], until: int) -> None:

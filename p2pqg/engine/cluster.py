@@ -12,13 +12,20 @@ from ray._private.node import Node
 
 from p2pqg.engine.placement import Machine
 from p2pqg.errors import ConfigError
+from p2pqg.lazy import torch
+
+NVIDIA_DRIVER = ("/dev/nvidiactl", "/dev/dxg")
+"""What the driver of NVIDIA GPUs shows of itself, on Linux and inside Windows."""
+
+WAITING_WORKERS = "RAY_prestart_worker_first_driver"
 
 
 def this_machine() -> Machine:
     """Cores this process may use, and the GPUs torch sees."""
-    import torch
-
-    return Machine(len(os.sched_getaffinity(0)), torch.cuda.device_count())
+    num_gpus = 0
+    if any(map(os.path.exists, NVIDIA_DRIVER)):  # or else there is no need to wait for torch
+        num_gpus = torch.cuda.device_count()
+    return Machine(len(os.sched_getaffinity(0)), num_gpus)
 
 
 class Cluster:
@@ -62,15 +69,20 @@ class Cluster:
 def _only_what_a_run_needs() -> Iterator[None]:
     """Start Ray without autoscaler, log monitor and web server: a second and 140 MB less.
 
-    Ray has no public switch for these three; where a version does not know them by these names,
-    it starts them as usual.
+    Nor are there workers that wait for tasks, one per core and 50 MB each: actors bring their own.
+    Ray has no public switch for these; where a version does not know them by these names, it
+    starts them as usual.
     """
     unused = ("start_monitor", "start_log_monitor", "start_api_server")
     kept = {name: getattr(Node, name) for name in unused if hasattr(Node, name)}
     for name in kept:
         setattr(Node, name, lambda self, **settings: None)
+    waiting_workers = os.environ.get(WAITING_WORKERS)
+    os.environ[WAITING_WORKERS] = waiting_workers or "0"
     try:
         yield
     finally:
+        if waiting_workers is None:
+            del os.environ[WAITING_WORKERS]
         for name, method in kept.items():
             setattr(Node, name, method)

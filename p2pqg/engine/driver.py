@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from p2pqg.engine.clock import Clock, Span
-from p2pqg.engine.host import Measurement, Report, Stop
+from p2pqg.engine.spec import Measurement, Report, Stop
 from p2pqg.errors import DivergedError
 
 SECONDS_PER_PORTION = 0.25
@@ -169,6 +169,7 @@ class Driver:
             "consensus_distance": float(distances.mean()),
             "bytes_sent": round(sum(m.bytes_sent for m in seen)),
             "wall_seconds": seen[0].time - self.started,
+            "exchanges": seen[0].exchanges,
         }
         self._losses.clear()
         if seen[0].correct is not None:

@@ -1,80 +1,18 @@
-"""A host: one block and its learner, with what a driver may ask of them. Engines move hosts.
-
-`HostSpec` is plain data (arrays, names, numbers), so that any process can build the same host.
-"""
+"""A host: one block and its learner, with what a driver may ask of them. Engines move hosts."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from p2pqg.engine.block import Block, Rule
-from p2pqg.engine.clock import Clock, Span
-from p2pqg.engine.learner import Learner, Shards, Task
-from p2pqg.engine.routes import Routing
-
-
-@dataclass(frozen=True)
-class HostSpec:
-    """All that one host is made of, except the test set (which all share)."""
-
-    index: int
-    rule: Rule
-    routing: Routing
-    task: Task
-    shards: Shards
-    device: str
-    num_threads: int
-    profile: bool = False
-
-    def build(self, test: tuple[np.ndarray, np.ndarray]) -> Host:
-        return Host(self, test)
-
-
-class Stop(NamedTuple):
-    """Run until `round` rounds are done; then perhaps measure, perhaps evaluate too."""
-
-    round: int
-    measure: bool = False
-    evaluate: bool = False
-
-
-class Measurement(NamedTuple):
-    """What one host saw at a stop; its clients' part of it.
-
-    Attributes:
-        distances: [k], squared distance of each client's model to the mean of all.
-        correct, loss: [k], each client's model on the full test set: right answers, summed loss.
-        averaged: the averaged model on this host's share of the test set: right answers, summed
-            loss, samples.
-    """
-
-    round: int
-    time: float
-    bytes_sent: float
-    distances: np.ndarray
-    correct: np.ndarray | None = None
-    loss: np.ndarray | None = None
-    averaged: tuple[float, float, int] | None = None
-
-
-class Report(NamedTuple):
-    """What one host did since the last report.
-
-    Attributes:
-        losses: [rounds, k].
-        spans: where the time went, if the run is profiled.
-    """
-
-    first_round: int
-    losses: np.ndarray
-    measurements: list[Measurement]
-    spans: list[Span]
+from p2pqg.engine.block import Block
+from p2pqg.engine.clock import Clock
+from p2pqg.engine.learner import Learner
+from p2pqg.engine.spec import HostSpec, Measurement, Report, Stop
 
 
 class Host:
@@ -110,12 +48,18 @@ class Host:
                 for _ in self.block.rounds(stop.round):
                     raise AssertionError("a sole host waits for others")
             if stop.measure:
-                self.measure(mean_of([self.sums()], len(self.clients)), stop.evaluate)
+                self.measure(self.mean([self.sums()]), stop.evaluate)
         return self.collect()
 
     def sums(self) -> tuple[Tensor, Tensor]:
         """Sum of the hosted models [params], and of their batch-norm statistics [buffers]."""
         return self.block.x.sum(0), self.learner.buffers.sum(0)
+
+    def mean(self, sums: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+        """The mean model and statistics of all clients from all hosts' sums, in order of hosts."""
+        n = self.block.routing.num_clients
+        x, buffers = (torch.stack(parts).sum(0) / n for parts in zip(*sums, strict=True))
+        return x, buffers
 
     def measure(self, mean: tuple[Tensor, Tensor], evaluate: bool) -> None:
         """Note how far the models are from the mean of all and, if asked, how well they do."""
@@ -126,7 +70,14 @@ class Host:
         if evaluate:
             seen = self._evaluate(x, mean_x, mean_buffers)
         self._measurements.append(
-            Measurement(self.block.round, time.time(), self.block.bytes_sent, distances, **seen)
+            Measurement(
+                self.block.round,
+                time.time(),
+                self.block.bytes_sent,
+                self.block.exchanges,
+                distances,
+                **seen,
+            )
         )
 
     def _evaluate(self, x: Tensor, mean_x: Tensor, mean_buffers: Tensor) -> dict[str, Any]:
@@ -165,9 +116,3 @@ class Host:
     def parameters(self) -> np.ndarray:
         """[k, params]: the hosted clients' models."""
         return self.block.x.cpu().numpy()
-
-
-def mean_of(sums: list[tuple[Tensor, Tensor]], num_clients: int) -> tuple[Tensor, Tensor]:
-    """The mean model and statistics of all clients from the hosts' sums, in order of hosts."""
-    x, buffers = (torch.stack(parts).sum(0) / num_clients for parts in zip(*sums, strict=True))
-    return x, buffers

@@ -6,7 +6,6 @@ batch-norm statistics, which never travel, belong here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,8 +14,9 @@ from torch import Tensor
 
 from p2pqg.data.augment import AugmentDraws, crop_flip, normalise
 from p2pqg.data.batches import Batches
+from p2pqg.engine.spec import Shards, Task
 from p2pqg.models import build_model
-from p2pqg.models.stacked import Stacked
+from p2pqg.models._stacked import Stacked
 
 STEPS_AHEAD = 64
 """Batch indices are drawn this many steps at a time: a cache, nothing depends on it."""
@@ -26,44 +26,6 @@ INPUT_BYTES = 2**26
 
 EVALUATION_SAMPLES = 512
 """Test samples per forward pass of one client."""
-
-
-@dataclass(frozen=True)
-class Task:
-    """What all clients do: the model, how batches become inputs, how gradients are regularised."""
-
-    model: str
-    model_params: dict[str, Any]
-    num_classes: int
-    input_shape: tuple[int, ...]
-    mean: tuple[float, ...] | None
-    std: tuple[float, ...] | None
-    augmentation: str | None
-    batch_size: int
-    weight_decay: float
-    precision: str
-    seed: int
-
-    def stacked(self, device: torch.device) -> Stacked:
-        """The common initial model, the same in every process."""
-        model = build_model(
-            self.model, self.num_classes, self.input_shape, seed=self.seed, **self.model_params
-        )
-        return Stacked(model, device=device, precision=self.precision)
-
-
-@dataclass(frozen=True)
-class Shards:
-    """The hosted clients' own samples, one client after the other.
-
-    Attributes:
-        x: [samples, ...]; y: [samples], int64.
-        sizes: [k], samples of each client.
-    """
-
-    x: np.ndarray
-    y: np.ndarray
-    sizes: np.ndarray
 
 
 class Learner:
@@ -84,7 +46,10 @@ class Learner:
     ) -> None:
         self.task = task
         self.device = device
-        self.stacked = task.stacked(device)
+        model = build_model(
+            task.model, task.num_classes, task.input_shape, seed=task.seed, **task.model_params
+        )
+        self.stacked = Stacked(model, device=device, precision=task.precision)
         self.dtype = self.stacked.dtype
         self.x = self._inputs(shards.x)
         self.y = torch.from_numpy(shards.y).to(device)

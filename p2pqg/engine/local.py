@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from p2pqg.engine.block import lockstep
-from p2pqg.engine.host import HostSpec, Report, Stop, mean_of
+from p2pqg.engine.spec import HostSpec, Report, Stop
 
 
 class LocalEngine:
@@ -23,8 +23,7 @@ class LocalEngine:
         for stop in stops:
             lockstep([host.block for host in self.hosts], stop.round)
             if stop.measure:
-                sums = [host.sums() for host in self.hosts]
-                mean = mean_of(sums, self.hosts[-1].clients.stop)
+                mean = self.hosts[0].mean([host.sums() for host in self.hosts])
                 for host in self.hosts:
                     host.measure(mean, stop.evaluate)
         return [host.collect() for host in self.hosts]

@@ -11,14 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn.functional import embedding_bag
 
-from p2pqg.algorithms._effects import AllReduce, Effect, Exchange, Gossip
+from p2pqg.algorithms._effects import AllReduce, Decide, Effect, Exchange, Gossip
 from p2pqg.topology import Mixing, Schedule
 
-Parcel = tuple[Tensor, ...]
 Address = tuple[int, int]
 """(block, which of its parcels)"""
 
@@ -78,54 +74,6 @@ class RowRoutes:
             tuple(tuple(shelf.values()) for shelf in parcels),
             tuple(np.concatenate(parts) for parts in senders),
         )
-
-
-class Mixer:
-    """One block's rows of W, ready to be applied: [own clients, own + incoming clients]."""
-
-    DENSE_FROM = 0.25
-    """From this share of non-zeros on, a matrix product is faster than gather and add."""
-
-    DENSE_ON_GPU = 1024
-    """Up to this many columns a GPU does the matrix product whatever the share."""
-
-    def __init__(self, routes: RowRoutes, block: int, like: Tensor) -> None:
-        mixing, first, last = routes.mixing, routes.bounds[block], routes.bounds[block + 1]
-        mine = slice(*np.searchsorted(mixing.receivers, (first, last)))
-        column = np.empty(mixing.num_clients, dtype=np.int64)
-        column[routes.senders[block]] = np.arange(len(routes.senders[block]))
-        rows = mixing.receivers[mine] - first
-        columns = column[mixing.senders[mine]]
-        weights = mixing.weights[mine]
-        self.out_degrees = mixing.out_degrees()[first:last]
-        self.dense: Tensor | None = None
-        shape = (last - first, len(routes.senders[block]))
-        small = like.is_cuda and shape[1] <= self.DENSE_ON_GPU
-        if small or len(weights) >= self.DENSE_FROM * shape[0] * shape[1]:
-            W = np.zeros(shape)
-            W[rows, columns] = weights
-            self.dense = torch.from_numpy(W).to(like)
-        else:
-            offsets = np.searchsorted(rows, np.arange(last - first + 1))
-            self.columns = torch.from_numpy(columns).to(like.device)
-            self.offsets = torch.from_numpy(offsets).to(like.device)
-            self.weights = torch.from_numpy(weights).to(like)
-
-    def __call__(self, rows: Tensor) -> Tensor:
-        """sum_j W[i, j] rows_j: [own + incoming, ...] -> [own, ...]."""
-        flat = rows.reshape(rows.shape[0], -1)
-        if self.dense is not None:
-            mixed = self.dense @ flat
-        else:
-            mixed = embedding_bag(
-                self.columns,
-                flat,
-                self.offsets,
-                mode="sum",
-                per_sample_weights=self.weights,
-                include_last_offset=True,
-            )
-        return mixed.reshape(-1, *rows.shape[1:])
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,7 +169,7 @@ class Routing:
                 return self.rows(round).leg
             case Exchange():
                 return self.edges(round).leg
-            case AllReduce():
+            case AllReduce() | Decide():
                 return everyone(self.num_blocks)
 
     def _cut(self, kind: type, round: int):

@@ -12,10 +12,9 @@ from traceback import walk_tb
 from types import CodeType, GeneratorType
 from typing import Any
 
-from torch import Tensor
-
 from p2pqg.algorithms._effects import AllReduce, Effect, Exchange, Gossip
 from p2pqg.errors import AlgorithmError, P2pqgError
+from p2pqg.lazy import torch
 from p2pqg.registry import Entry
 
 ENGINE = Path(__file__).parent
@@ -90,7 +89,7 @@ def _wrong(effect: Any, num_clients: int) -> str | None:
     if not effect.tensors:
         return f"{name}() was given nothing to send"
     for t in effect.tensors:
-        if not isinstance(t, Tensor):
+        if not isinstance(t, torch.Tensor):
             return f"{name}(...) takes tensors, got {_a(t)}"
         if not t.ndim or len(t) != num_clients:
             rule = f"its rows must be the clients, [{num_clients}, ...]"

@@ -1,4 +1,7 @@
-"""One model family, one file. Importing this package registers all of them."""
+"""One model family, one file. Importing this package registers all of them; see `_registry.py`.
+
+The clients' models as rows, and their gradients, are in `p2pqg.models._stacked`.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,10 @@ import importlib
 import pkgutil
 from typing import Any
 
-import torch
-from torch import nn
-
 from p2pqg.errors import ConfigError, did_you_mean
-from p2pqg.models._cost import multiply_adds
-from p2pqg.models._registry import MODELS
-from p2pqg.models._weights import initialise
-from p2pqg.models.stacked import Stacked
+from p2pqg.lazy import torch
+from p2pqg.models._registry import MODELS, Cost
+from p2pqg.registry import Entry
 from p2pqg.seeding import rng
 
 for _module in pkgutil.iter_modules(__path__):
@@ -24,7 +23,7 @@ for _module in pkgutil.iter_modules(__path__):
 
 def build_model(
     name: str, num_classes: int, input_shape: tuple[int, ...], seed: int = 0, **params: Any
-) -> nn.Module:
+) -> torch.nn.Module:
     """A registered model with its starting weights; the same seed gives the same weights.
 
     Torch's global random state is neither read nor changed.
@@ -42,7 +41,33 @@ def build_model(
     Raises:
         ConfigError: unknown name or parameter, broken rule, or samples that do not fit the model.
     """
+    from p2pqg.models._weights import initialise
+
     entry = MODELS[name]
+    chosen = _chosen(entry, params)
+    with torch.random.fork_rng(devices=[]):  # the layers draw weights of their own: not ours
+        model = entry.build(num_classes, tuple(input_shape), chosen)
+    seed_of_weights = int(rng(seed, "model").integers(2**63))
+    initialise(model, torch.Generator().manual_seed(seed_of_weights))
+    return model
+
+
+def model_cost(name: str, num_classes: int, input_shape: tuple[int, ...], **params: Any) -> Cost:
+    """The size of a model and what a sample costs; arguments and errors as of `build_model`.
+
+    Only a model that has no formula for it is built and run.
+    """
+    entry = MODELS[name]
+    chosen = _chosen(entry, params)
+    if formula := entry.traits.get("cost"):
+        return formula(num_classes, tuple(input_shape), chosen)
+    from p2pqg.models._cost import cost_of
+
+    return cost_of(build_model(name, num_classes, input_shape, **params), input_shape)
+
+
+def _chosen(entry: Entry, params: dict[str, Any]) -> Any:
+    """The model's params; ConfigError for unknown names and broken rules."""
     known = [field.name for field in dataclasses.fields(entry.params)]
     unknown = [
         f"unknown key model.{key}{did_you_mean(key, known)}" for key in params if key not in known
@@ -53,11 +78,7 @@ def build_model(
     problems = list(chosen.problems()) if hasattr(chosen, "problems") else []
     if problems:
         raise ConfigError.of(problems)
-    with torch.random.fork_rng(devices=[]):  # the layers draw weights of their own: not ours
-        model = entry.build(num_classes, tuple(input_shape), chosen)
-    seed_of_weights = int(rng(seed, "model").integers(2**63))
-    initialise(model, torch.Generator().manual_seed(seed_of_weights))
-    return model
+    return chosen
 
 
-__all__ = ["MODELS", "Stacked", "build_model", "multiply_adds"]
+__all__ = ["MODELS", "Cost", "build_model", "model_cost"]

@@ -59,7 +59,7 @@ def dense_layers(module: nn.Module) -> list[_Layer]:
 
 
 class Batched:
-    """See the module; one of the strategies of `stacked.Stacked`."""
+    """See the module; one of the strategies of `_stacked.Stacked`."""
 
     def __init__(self, layers: list[_Layer], bf16: bool) -> None:
         self.layers = layers

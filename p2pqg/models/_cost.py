@@ -1,4 +1,4 @@
-"""What one sample costs, for deciding how many clients share an actor."""
+"""What a model costs that has no formula for it: it is built, and watched on a sample."""
 
 from __future__ import annotations
 
@@ -7,17 +7,20 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from p2pqg.models._registry import Cost
 
-def multiply_adds(model: nn.Module, input_shape: tuple[int, ...]) -> int:
-    """Multiply-adds of one sample's forward pass, in convolutions and linear layers.
 
-    A training step costs about three times as many. A copy of the model runs on two samples: the
-    meta device, which computes nothing, takes a second to be imported.
+def cost_of(model: nn.Module, input_shape: tuple[int, ...]) -> Cost:
+    """Parameters, and multiply-adds in convolutions and linear layers.
+
+    A copy of the model runs on two samples: the meta device, which computes nothing, takes a
+    second to be imported.
 
     Args:
         model: left as it is.
         input_shape: of one sample.
     """
+    num_params = sum(p.numel() for p in model.parameters())
     model = copy.deepcopy(model).eval()
     samples = 2  # batch statistics are not defined for one
     total = 0
@@ -32,4 +35,4 @@ def multiply_adds(model: nn.Module, input_shape: tuple[int, ...]) -> int:
             layer.register_forward_hook(count)
     with torch.no_grad():
         model(torch.zeros(samples, *input_shape))
-    return total // samples
+    return Cost(num_params, total // samples)

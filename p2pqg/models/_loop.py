@@ -16,7 +16,7 @@ def channels_last(images: Tensor) -> Tensor:
 
 
 class Loop:
-    """One of the strategies of `stacked.Stacked`."""
+    """One of the strategies of `_stacked.Stacked`."""
 
     def __init__(
         self, train: nn.Module, evaluate: nn.Module, params: Layout, buffers: Layout, bf16: bool

@@ -2,15 +2,32 @@
 
 A builder is `(num_classes, input_shape, params) -> nn.Module`; its forward takes
 [batch, *input_shape] and returns logits [batch, classes]. Weights are drawn elsewhere, see
-`_weights.py`: builders run on the meta device and must not depend on what a tensor holds.
+`_weights.py`. Registering a model needs no torch: classes of modules are in files with an
+underscore, which are imported when a model is built.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 from p2pqg.errors import ConfigError
 from p2pqg.registry import Registry
 
 MODELS = Registry("model")
+"""Trait `cost`, where a formula knows it: (num_classes, input_shape, params) -> Cost."""
+
+
+class Cost(NamedTuple):
+    """What a model asks for.
+
+    Attributes:
+        num_params: floats that a client sends.
+        multiply_adds: of one sample's forward pass; a training step costs about three times as
+            many.
+    """
+
+    num_params: int
+    multiply_adds: int
 
 
 def image_channels(model: str, input_shape: tuple[int, ...], smallest: int) -> int:

@@ -14,7 +14,7 @@ from p2pqg.models._layout import Layout
 
 
 class Vmap:
-    """One of the strategies of `stacked.Stacked`."""
+    """One of the strategies of `_stacked.Stacked`."""
 
     def __init__(
         self,

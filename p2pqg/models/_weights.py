@@ -14,7 +14,7 @@ import math
 import torch
 from torch import nn
 
-from p2pqg.models.norms import EvoNormS0
+from p2pqg.models._norms import EvoNormS0
 
 # Their reset_parameters() sets constants: no random draw.
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm, EvoNormS0)

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from torch import nn
-
+from p2pqg.lazy import torch
 from p2pqg.models._registry import MODELS, image_channels
-from p2pqg.models.norms import GroupNorm
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,18 +23,20 @@ class Params:
 
 
 @MODELS.register("cnn", params=Params, source="two convolutions with GroupNorm")
-def cnn(num_classes: int, input_shape: tuple[int, ...], p: Params) -> nn.Module:
+def cnn(num_classes: int, input_shape: tuple[int, ...], p: Params) -> torch.nn.Module:
     """Two convolutions with GroupNorm and pooling, then one linear layer."""
+    from p2pqg.models._norms import GroupNorm
+
     channels = image_channels("cnn", input_shape, smallest=4)
-    return nn.Sequential(
-        nn.Conv2d(channels, p.width, 3, padding=1, bias=False),
+    return torch.nn.Sequential(
+        torch.nn.Conv2d(channels, p.width, 3, padding=1, bias=False),
         GroupNorm(2, p.width),
-        nn.ReLU(inplace=True),
-        nn.MaxPool2d(2),
-        nn.Conv2d(p.width, 2 * p.width, 3, padding=1, bias=False),
+        torch.nn.ReLU(inplace=True),
+        torch.nn.MaxPool2d(2),
+        torch.nn.Conv2d(p.width, 2 * p.width, 3, padding=1, bias=False),
         GroupNorm(2, 2 * p.width),
-        nn.ReLU(inplace=True),
-        nn.MaxPool2d(2),
-        nn.Flatten(),
-        nn.Linear(2 * p.width * (input_shape[1] // 4) * (input_shape[2] // 4), num_classes),
+        torch.nn.ReLU(inplace=True),
+        torch.nn.MaxPool2d(2),
+        torch.nn.Flatten(),
+        torch.nn.Linear(2 * p.width * (input_shape[1] // 4) * (input_shape[2] // 4), num_classes),
     )

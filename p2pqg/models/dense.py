@@ -1,6 +1,7 @@
 """Models without convolutions: they take samples of any shape, flattened.
 
-Both are a Sequential of Flatten, Linear and ReLU, which `stacked.py` runs for all clients at once.
+Both are a Sequential of Flatten, Linear and ReLU, which `_stacked.py` runs for all clients at once.
+What they cost is known without building them, so the driver of a dense run needs no torch.
 """
 
 from __future__ import annotations
@@ -8,10 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
-from torch import nn
-
-from p2pqg.models._registry import MODELS
+from p2pqg.lazy import torch
+from p2pqg.models._registry import MODELS, Cost
 from p2pqg.registry import NoParams
 
 
@@ -28,18 +29,32 @@ class MlpParams:
             yield f"model.hidden must be a list of widths >= 1, got {self.hidden}"
 
 
-@MODELS.register("logistic", source="multinomial logistic regression")
-def logistic(num_classes: int, input_shape: tuple[int, ...], p: NoParams) -> nn.Module:
+def _shapes(
+    num_classes: int, input_shape: tuple[int, ...], p: MlpParams | NoParams
+) -> list[tuple[int, int]]:
+    """(inputs, outputs) of every linear layer."""
+    hidden = p.hidden if isinstance(p, MlpParams) else ()
+    return list(pairwise([math.prod(input_shape), *hidden, num_classes]))
+
+
+def _cost(num_classes: int, input_shape: tuple[int, ...], p: MlpParams | NoParams) -> Cost:
+    """Every weight is multiplied once per sample; the biases are added."""
+    shapes = _shapes(num_classes, input_shape, p)
+    weights = sum(inputs * outputs for inputs, outputs in shapes)
+    return Cost(weights + sum(outputs for _, outputs in shapes), multiply_adds=weights)
+
+
+@MODELS.register("logistic", source="multinomial logistic regression", cost=_cost)
+def logistic(num_classes: int, input_shape: tuple[int, ...], p: NoParams) -> torch.nn.Module:
     """One linear layer: a convex problem."""
-    return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(input_shape), num_classes))
+    return mlp(num_classes, input_shape, p)
 
 
-@MODELS.register("mlp", params=MlpParams, source="multilayer perceptron, ReLU")
-def mlp(num_classes: int, input_shape: tuple[int, ...], p: MlpParams) -> nn.Module:
+@MODELS.register("mlp", params=MlpParams, source="multilayer perceptron, ReLU", cost=_cost)
+def mlp(num_classes: int, input_shape: tuple[int, ...], p: MlpParams | NoParams) -> torch.nn.Module:
     """Linear layers with ReLU between them; one hidden layer of 64 unless told otherwise."""
-    layers: list[nn.Module] = [nn.Flatten()]
-    width = math.prod(input_shape)
-    for hidden in p.hidden:
-        layers += [nn.Linear(width, hidden), nn.ReLU()]
-        width = hidden
-    return nn.Sequential(*layers, nn.Linear(width, num_classes))
+    *hidden, last = _shapes(num_classes, input_shape, p)
+    layers: list[torch.nn.Module] = [torch.nn.Flatten()]
+    for shape in hidden:
+        layers += [torch.nn.Linear(*shape), torch.nn.ReLU()]
+    return torch.nn.Sequential(*layers, torch.nn.Linear(*last))

@@ -11,15 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from torch import Tensor, nn
-from torch.nn import functional as F
-
 from p2pqg.errors import ConfigError
+from p2pqg.lazy import torch
 from p2pqg.models._registry import MODELS, image_channels
-from p2pqg.models.norms import NORMS, Norms
 
 SOURCE = "He et al., CVPR 2016; Lin et al., ICML 2021"
-
 
 SPELLED = {
     "bn": "BatchNorm (statistics stay local)",
@@ -49,53 +45,24 @@ class WideParams(Params):
     width: int = 2
 
 
-class BasicBlock(nn.Module):
-    """Two 3x3 convolutions and a shortcut around them."""
-
-    def __init__(self, channels_in: int, channels: int, stride: int, norms: Norms) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(channels_in, channels, 3, stride, padding=1, bias=False)
-        self.norm1 = norms.active(channels)
-        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        self.norm2 = norms.plain(channels)
-        self.shortcut = nn.Identity()
-        if stride != 1 or channels_in != channels:
-            self.shortcut = nn.Sequential(
-                nn.Conv2d(channels_in, channels, 1, stride, bias=False), norms.plain(channels)
-            )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[batch, channels_in, height, width] -> [batch, channels, height, width] / stride."""
-        y = self.norm2(self.conv2(self.norm1(self.conv1(x))))
-        return F.relu(y + self.shortcut(x), inplace=True)
-
-
-def stages(channels_in: int, channels: list[int], blocks: int, norms: Norms) -> nn.Sequential:
-    """One stage of basic blocks per entry of `channels`; all but the first halve the image."""
-    layers = []
-    for stage, channels_out in enumerate(channels):
-        for block in range(blocks):
-            stride = 2 if stage > 0 and block == 0 else 1
-            layers.append(BasicBlock(channels_in, channels_out, stride, norms))
-            channels_in = channels_out
-    return nn.Sequential(*layers)
-
-
 def _file(depth: int, norm: str, suffix: str, params: type) -> None:
     name = f"resnet{depth}-{norm}{suffix}"
 
-    def build(num_classes: int, input_shape: tuple[int, ...], p: Params) -> nn.Module:
+    def build(num_classes: int, input_shape: tuple[int, ...], p: Params) -> torch.nn.Module:
+        from p2pqg.models._norms import NORMS
+        from p2pqg.models._residual import stages
+
         image = image_channels(name, input_shape, smallest=8)
         width = 16 * p.width
         if "evonorm" in norm and width > 32 and width % 32:
             raise ConfigError(f"model.width must be 1 or even for {name}, got {p.width}")
-        return nn.Sequential(
-            nn.Conv2d(image, width, 3, padding=1, bias=False),
+        return torch.nn.Sequential(
+            torch.nn.Conv2d(image, width, 3, padding=1, bias=False),
             NORMS[norm].active(width),
             stages(width, [width, 2 * width, 4 * width], (depth - 2) // 6, NORMS[norm]),
-            nn.AdaptiveAvgPool2d(1),
-            nn.Flatten(),
-            nn.Linear(4 * width, num_classes),
+            torch.nn.AdaptiveAvgPool2d(1),
+            torch.nn.Flatten(),
+            torch.nn.Linear(4 * width, num_classes),
         )
 
     wide = ", twice as wide" if suffix else ""

@@ -6,27 +6,28 @@ The stem (7x7, stride 2, then a pooling of stride 2) is kept for small images to
 
 from __future__ import annotations
 
-from torch import nn
-
+from p2pqg.lazy import torch
 from p2pqg.models._registry import MODELS, image_channels
-from p2pqg.models.norms import NORMS
-from p2pqg.models.resnet import SOURCE, SPELLED, stages
+from p2pqg.models.resnet import SOURCE, SPELLED
 from p2pqg.registry import NoParams
 
 
 def _file(norm: str) -> None:
     name = f"resnet18-{norm}"
 
-    def build(num_classes: int, input_shape: tuple[int, ...], p: NoParams) -> nn.Module:
+    def build(num_classes: int, input_shape: tuple[int, ...], p: NoParams) -> torch.nn.Module:
+        from p2pqg.models._norms import NORMS
+        from p2pqg.models._residual import stages
+
         image = image_channels(name, input_shape, smallest=32)
-        return nn.Sequential(
-            nn.Conv2d(image, 64, 7, 2, padding=3, bias=False),
+        return torch.nn.Sequential(
+            torch.nn.Conv2d(image, 64, 7, 2, padding=3, bias=False),
             NORMS[norm].active(64),
-            nn.MaxPool2d(3, 2, padding=1),
+            torch.nn.MaxPool2d(3, 2, padding=1),
             stages(64, [64, 128, 256, 512], 2, NORMS[norm]),
-            nn.AdaptiveAvgPool2d(1),
-            nn.Flatten(),
-            nn.Linear(512, num_classes),
+            torch.nn.AdaptiveAvgPool2d(1),
+            torch.nn.Flatten(),
+            torch.nn.Linear(512, num_classes),
         )
 
     build.__doc__ = f"ImageNet ResNet-18 with {SPELLED[norm]}."

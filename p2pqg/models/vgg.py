@@ -7,8 +7,7 @@ with 2,308,810 parameters at 10 classes.
 
 from __future__ import annotations
 
-from torch import nn
-
+from p2pqg.lazy import torch
 from p2pqg.models._registry import MODELS, image_channels
 from p2pqg.registry import NoParams
 
@@ -16,26 +15,33 @@ SOURCE = "Simonyan and Zisserman, ICLR 2015; Lin et al., ICML 2021"
 CHANNELS = (64, "pool", 128, "pool", 256, 256, "pool", 512, 512, "pool", 512, 512, "pool")
 
 
-def _vgg11(name: str, num_classes: int, input_shape: tuple[int, ...], divide: int) -> nn.Module:
+def _vgg11(
+    name: str, num_classes: int, input_shape: tuple[int, ...], divide: int
+) -> torch.nn.Module:
     channels = image_channels(name, input_shape, smallest=32)
-    layers: list[nn.Module] = []
+    layers: list[torch.nn.Module] = []
     for width in CHANNELS:
         if width == "pool":
-            layers.append(nn.MaxPool2d(2))
+            layers.append(torch.nn.MaxPool2d(2))
         else:
-            layers += [nn.Conv2d(channels, width // divide, 3, padding=1), nn.ReLU(inplace=True)]
+            layers += [
+                torch.nn.Conv2d(channels, width // divide, 3, padding=1),
+                torch.nn.ReLU(inplace=True),
+            ]
             channels = width // divide
     pixels = (input_shape[1] // 32) * (input_shape[2] // 32)
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels * pixels, num_classes))
+    return torch.nn.Sequential(
+        *layers, torch.nn.Flatten(), torch.nn.Linear(channels * pixels, num_classes)
+    )
 
 
 @MODELS.register("vgg11", source=SOURCE)
-def vgg11(num_classes: int, input_shape: tuple[int, ...], p: NoParams) -> nn.Module:
+def vgg11(num_classes: int, input_shape: tuple[int, ...], p: NoParams) -> torch.nn.Module:
     """VGG-11 without norm, one linear layer on top."""
     return _vgg11("vgg11", num_classes, input_shape, divide=1)
 
 
 @MODELS.register("vgg11-half", source=SOURCE)
-def vgg11_half(num_classes: int, input_shape: tuple[int, ...], p: NoParams) -> nn.Module:
+def vgg11_half(num_classes: int, input_shape: tuple[int, ...], p: NoParams) -> torch.nn.Module:
     """VGG-11 without norm, half the channels."""
     return _vgg11("vgg11-half", num_classes, input_shape, divide=2)

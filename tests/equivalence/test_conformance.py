@@ -5,8 +5,9 @@ import torch
 
 from p2pqg import config
 from p2pqg.algorithms import ALGORITHMS
-from p2pqg.engine.block import Block, Rule, itinerary, lockstep
+from p2pqg.engine.block import Block, lockstep
 from p2pqg.engine.routes import Routing
+from p2pqg.engine.rule import Rule, itinerary
 from p2pqg.testing import (
     UNIVERSAL,
     Quadratics,

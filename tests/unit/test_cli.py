@@ -41,7 +41,7 @@ def recipe(folder, text):
 
 def test_every_setting_has_a_flag():
     settings = {f.name for f in dataclasses.fields(RunConfig)}
-    assert set(FLAGS) == settings - {"lr_schedule", "profile"}
+    assert set(FLAGS) == settings - {"lr_schedule", "consensus", "profile"}
 
 
 def test_flags_override_the_recipe_and_set_overrides_flags(tmp_path, called):

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from p2pqg.engine.driver import Agenda, Driver
-from p2pqg.engine.host import Measurement, Report, Stop
 from p2pqg.engine.placement import Machine, place
+from p2pqg.engine.spec import Measurement, Report, Stop
 from p2pqg.errors import ConfigError, DivergedError
 
 
@@ -32,6 +32,7 @@ class FakeEngine:
                     stop.round,
                     time.time(),
                     100.0 * stop.round,
+                    stop.round,
                     np.array([4.0]),
                     *((np.array([3.0]), np.array([8.0]), (1.0, 2.0, 2)) if stop.evaluate else ()),
                 )

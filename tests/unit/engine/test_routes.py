@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from p2pqg.engine.routes import EdgeRoutes, Mixer, Routing, RowRoutes, even_bounds
+from p2pqg.engine.mixer import Mixer
+from p2pqg.engine.routes import EdgeRoutes, Routing, RowRoutes, even_bounds
 from p2pqg.topology import build
 
 NETWORKS = ["ring8", "social32", "exponential12", "star9", "erdos-renyi20:p=0.3"]

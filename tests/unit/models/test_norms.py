@@ -5,7 +5,7 @@ import torch
 from torch.testing import assert_close
 
 from p2pqg.models import build_model
-from p2pqg.models.norms import EvoNormS0
+from p2pqg.models._norms import EvoNormS0
 
 
 def images(batch, channels, side=4, seed=0):

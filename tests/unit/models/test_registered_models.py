@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from p2pqg.errors import ConfigError
-from p2pqg.models import MODELS, build_model, multiply_adds
+from p2pqg.models import MODELS, build_model, model_cost
+from p2pqg.models._cost import cost_of
 
 CIFAR = (3, 32, 32)
 
@@ -129,8 +130,17 @@ def test_wrong_input_is_one_clear_line(name, shape, params, message):
     assert "\n" not in str(error.value)
 
 
-def test_multiply_adds_of_dense_layers_are_their_weights():
-    assert multiply_adds(build_model("mlp", 10, (64,)), (64,)) == 64 * 64 + 64 * 10
+def test_a_dense_sample_is_multiplied_once_with_every_weight():
+    assert model_cost("mlp", 10, (64,)) == (4810, 64 * 64 + 64 * 10)
+    assert model_cost("logistic", 10, (1, 8, 8)) == (650, 640)
+
+
+@pytest.mark.parametrize(
+    ("name", "params"), [("logistic", {}), ("mlp", {"hidden": ()}), ("mlp", {"hidden": (5, 4)})]
+)
+def test_the_formula_of_a_dense_model_is_what_counting_gives(name, params):
+    built = build_model(name, 3, (2, 3), **params)
+    assert model_cost(name, 3, (2, 3), **params) == cost_of(built, (2, 3))
 
 
 @pytest.mark.parametrize("norm", ["bn", "gn", "evonorm", "evonorm-official"])
@@ -139,13 +149,13 @@ def test_multiply_adds_of_resnet20_do_not_depend_on_the_norm(norm):
     # for the first of a stage, which has half the inputs; two 1x1 shortcuts; the linear layer.
     full = 32 * 32 * 9 * 16 * 16
     expected = 32 * 32 * 9 * 3 * 16 + 16 * full + 2 * full // 2 + 2 * full // 9 // 2 + 640
-    assert multiply_adds(build_model(f"resnet20-{norm}", 10, CIFAR), CIFAR) == expected
+    assert model_cost(f"resnet20-{norm}", 10, CIFAR) == (272_474, expected)
 
 
-def test_counting_multiply_adds_leaves_the_model_as_it_is():
+def test_counting_leaves_the_model_as_it_is():
     model = build_model("cnn", 10, (1, 8, 8))
     before = model[0].weight.clone()
-    multiply_adds(model, (1, 8, 8))
+    cost_of(model, (1, 8, 8))
     assert torch.equal(model[0].weight, before)
     assert model.training
     assert not model[0]._forward_hooks

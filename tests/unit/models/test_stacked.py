@@ -9,7 +9,8 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 
 from p2pqg.errors import ConfigError
-from p2pqg.models import Stacked, build_model
+from p2pqg.models import build_model
+from p2pqg.models._stacked import Stacked
 
 DENSE = [("logistic", (2, 3), {}), ("mlp", (6,), {}), ("mlp", (6,), {"hidden": (5, 4)})]
 IMAGES = [

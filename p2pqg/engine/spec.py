@@ -1,0 +1,111 @@
+"""What a host is told and what it reports: plain data (arrays, names, numbers).
+
+So any process can build the same host, and the driver, which never sees a tensor, needs no torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from p2pqg.engine.clock import Span
+from p2pqg.engine.routes import Routing
+from p2pqg.engine.rule import Rule
+
+if TYPE_CHECKING:
+    from p2pqg.engine.host import Host
+
+
+@dataclass(frozen=True)
+class Task:
+    """What all clients do: the model, how batches become inputs, how gradients are regularised."""
+
+    model: str
+    model_params: dict[str, Any]
+    num_classes: int
+    input_shape: tuple[int, ...]
+    mean: tuple[float, ...] | None
+    std: tuple[float, ...] | None
+    augmentation: str | None
+    batch_size: int
+    weight_decay: float
+    precision: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Shards:
+    """The hosted clients' own samples, one client after the other.
+
+    Attributes:
+        x: [samples, ...]; y: [samples], int64.
+        sizes: [k], samples of each client.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    sizes: np.ndarray
+
+
+@dataclass(frozen=True)
+class HostSpec:
+    """All that one host is made of, except the test set (which all share)."""
+
+    index: int
+    rule: Rule
+    routing: Routing
+    task: Task
+    shards: Shards
+    device: str
+    num_threads: int
+    profile: bool = False
+
+    def build(self, test: tuple[np.ndarray, np.ndarray]) -> Host:
+        from p2pqg.engine.host import Host  # brings torch: where the clients live, not here
+
+        return Host(self, test)
+
+
+class Stop(NamedTuple):
+    """Run until `round` rounds are done; then perhaps measure, perhaps evaluate too."""
+
+    round: int
+    measure: bool = False
+    evaluate: bool = False
+
+
+class Measurement(NamedTuple):
+    """What one host saw at a stop; its clients' part of it.
+
+    Attributes:
+        exchanges: times that rows were mixed, since the start.
+        distances: [k], squared distance of each client's model to the mean of all.
+        correct, loss: [k], each client's model on the full test set: right answers, summed loss.
+        averaged: the averaged model on this host's share of the test set: right answers, summed
+            loss, samples.
+    """
+
+    round: int
+    time: float
+    bytes_sent: float
+    exchanges: int
+    distances: np.ndarray
+    correct: np.ndarray | None = None
+    loss: np.ndarray | None = None
+    averaged: tuple[float, float, int] | None = None
+
+
+class Report(NamedTuple):
+    """What one host did since the last report.
+
+    Attributes:
+        losses: [rounds, k].
+        spans: where the time went, if the run is profiled.
+    """
+
+    first_round: int
+    losses: np.ndarray
+    measurements: list[Measurement]
+    spans: list[Span]

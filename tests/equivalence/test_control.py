@@ -1,0 +1,134 @@
+"""Consensus control (Kong et al., ICML 2021), against what it must do by its definition."""
+
+import numpy as np
+import pytest
+import torch
+
+import p2pqg
+from p2pqg.engine.block import lockstep
+from p2pqg.engine.control import Consensus, Controller
+from p2pqg.errors import ConfigError
+from p2pqg.testing import Quadratics
+from p2pqg.trajectories import play
+
+PROBLEM = Quadratics.random(8, 5, seed=1)
+X0 = np.zeros(5)
+
+
+def path(algorithm="dsgd", topology="ring8", rounds=12, blocks=None, **consensus):
+    return p2pqg.trajectory(
+        algorithm,
+        PROBLEM.gradient,
+        X0,
+        topology=topology,
+        rounds=rounds,
+        lr=0.05,
+        blocks=blocks,
+        consensus=consensus or None,
+    )
+
+
+def counted(topology="ring8", rounds=12, **consensus):
+    """Exchanges and bytes of a controlled run."""
+    control = Controller.of(Consensus(**consensus), rounds)
+    start = torch.zeros(5).double()
+    blocks = play("dsgd", PROBLEM.gradient, start, topology, 0.05, as_torch=False, control=control)
+    lockstep(blocks, rounds)
+    return blocks[0].exchanges, blocks[0].bytes_sent
+
+
+def distance(x):
+    """mean_i ||x_i - mean x||^2 along a trajectory."""
+    return np.square(x - x.mean(1, keepdims=True)).sum(2).mean(1)
+
+
+@pytest.mark.parametrize("algorithm", ["dsgd", "dsgdm-n", "qg-dsgdm-n", "d2-plus", "decentlam"])
+def test_an_endless_target_is_the_algorithm_itself(algorithm):
+    lazy = {"topology": "ring8:mixing=lazy"}
+    plain = path(algorithm, **lazy)
+    assert (path(algorithm, **lazy, targets=(float("inf"),)) == plain).all()
+    assert (path(algorithm, **lazy, targets=("free",)) == plain).all()
+
+
+@pytest.mark.parametrize("algorithm", ["dsgd", "dsgdm-n", "qg-dsgdm-n"])
+def test_the_distance_after_every_round_is_below_the_target(algorithm):
+    target = 0.2 * distance(path(algorithm)).max()
+    controlled = distance(path(algorithm, targets=(target,), max_exchanges=1000))
+    assert controlled.max() <= target
+    assert distance(path(algorithm)).max() > target
+
+
+def test_a_small_target_comes_to_all_reduce():
+    exact = path(targets=("exact",))
+    assert distance(exact).max() < 1e-25
+    close = path(targets=(1e-16,), max_exchanges=1000)
+    np.testing.assert_allclose(close, exact, rtol=0, atol=1e-7)
+
+
+def test_exact_is_the_centralized_method():
+    np.testing.assert_allclose(path(targets=("exact",)), path("sgd"), rtol=0, atol=1e-13)
+
+
+def test_on_the_complete_graph_one_exchange_is_enough():
+    assert counted("complete8", targets=(1e-12,), max_exchanges=9)[0] == 12
+
+
+def test_each_phase_has_its_own_target():
+    x = path(phases=(0.5,), targets=("exact", "free"))
+    seen = distance(x)
+    assert seen[:7].max() < 1e-25
+    assert seen[7:].min() > 1e-6
+
+
+def test_targets_are_fractions_of_the_reference():
+    both = {"max_exchanges": 50}
+    halves = path(targets=(0.5,), reference=(0.02,), **both)
+    assert (halves == path(targets=(0.01,), **both)).all()
+
+
+def test_the_limit_on_exchanges_holds():
+    assert counted(targets=(1e-30,), max_exchanges=3)[0] == 3 * 12
+
+
+def test_bytes_are_those_of_the_exchanges_and_the_exact_distance_is_free():
+    exchanges, sent = counted(targets=(1e-30,), max_exchanges=3)
+    assert sent == exchanges * 8 * 2 * 5 * 8  # clients, neighbors, params, float64
+    _, with_numbers = counted(targets=(1e-30,), max_exchanges=3, measure="exchange")
+    decisions = 2 * 12  # none after the last exchange a round may have
+    assert with_numbers - sent == pytest.approx(decisions * 2 * (8 - 1) * 8)
+
+
+@pytest.mark.parametrize("measure", ["distance", "exchange"])
+@pytest.mark.parametrize("blocks", [[3, 5], [1] * 8])
+def test_hosting_does_not_change_controlled_numbers(measure, blocks):
+    settings = {"targets": (0.002,), "measure": measure}
+    np.testing.assert_allclose(
+        path(blocks=blocks, **settings), path(**settings), rtol=0, atol=1e-12
+    )
+
+
+def test_one_exchange_bounds_the_distance():
+    """Xi <= 2 / p Theta, with 1 - p the square of the second largest |eigenvalue|: appendix of
+    Kong et al.; what makes `measure: exchange` a fair stand-in.
+    """
+    W = p2pqg.mixing_matrix("ring8")
+    p = 1 - np.sort(np.abs(np.linalg.eigvalsh(W)))[-2] ** 2
+    for seed in range(20):
+        x = np.random.default_rng(seed).standard_normal((1, 8, 3))
+        theta = np.square(W @ x[0] - x[0]).sum(1).mean()
+        assert np.sqrt(distance(x)[0]) <= 2 / p * np.sqrt(theta)
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        ({"targets": (1.0, 2.0)}, "one for each phase"),
+        ({"targets": (-1.0,)}, "must be > 0, free or exact"),
+        ({"targets": (1.0,), "max_exchanges": 0}, "max_exchanges must be >= 1"),
+        ({"targets": (1.0, 1.0), "phases": (1.5,)}, "rising fractions"),
+        ({"target": 1}, "unknown key consensus.target; did you mean targets"),
+    ],
+)
+def test_wrong_settings_are_named(settings, complaint):
+    with pytest.raises(ConfigError, match=complaint):
+        path(**settings)
