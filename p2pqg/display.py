@@ -151,6 +151,7 @@ def about(simulation: Simulation) -> list[tuple[str, str]]:
             f"batches of {config.batch_size}, seed {config.seed}",
         ),
         ("actors", hosting),
+        *(("warning", warning) for warning in experiment.warnings),
     ]
 
 

@@ -23,6 +23,7 @@ from p2pqg.engine.routes import Routing
 from p2pqg.engine.rule import Rule
 from p2pqg.engine.spec import HostSpec, Shards, Task
 from p2pqg.errors import ConfigError
+from p2pqg.lazy import torch
 from p2pqg.lr import LrSchedule, learning_rate
 from p2pqg.models import MODELS, Cost, model_cost
 from p2pqg.registry import Entry
@@ -164,6 +165,18 @@ class Experiment:
         """Operations of one client's gradient: forward once, backward about twice."""
         return 3 * 2 * self.cost.multiply_adds * self.task.batch_size
 
+    @property
+    def is_dense(self) -> bool:
+        """The models are plain stacks of linear layers."""
+        return "cost" in MODELS[self.task.model].traits
+
+    def memory_bytes(self) -> int:
+        """About what all clients need: state, gradient, rows before and after mixing, samples."""
+        itemsize = 8 if self.config.precision == "float64" else 4
+        row = self.cost.num_params * itemsize
+        vectors = 4 + _vectors(self.rule, self.cost.num_params)
+        return self.num_clients * row * vectors + self.arrays.train_x.nbytes
+
     def hosts(self, placement: Placement, device: str) -> list[HostSpec]:
         """One spec per block of clients."""
         routing = Routing(self.schedule, placement.bounds)
@@ -189,6 +202,12 @@ class Experiment:
                 )
             )
         return specs
+
+
+def _vectors(rule: Rule, num_params: int) -> int:
+    """How many vectors of model size one client's state has."""
+    state = rule.start(torch.empty(0, num_params))
+    return sum(getattr(part, "shape", ())[-1:] == (num_params,) for part in state)
 
 
 def build(config: RunConfig) -> Experiment:

@@ -15,7 +15,7 @@ from p2pqg.engine.actors import RayEngine
 from p2pqg.engine.clock import Clock, Span, chrome_trace, totals
 from p2pqg.engine.cluster import Cluster, this_machine
 from p2pqg.engine.driver import Agenda, Driver
-from p2pqg.engine.placement import Machine, Placement, place
+from p2pqg.engine.placement import Machine, Placement, check_memory, place
 from p2pqg.errors import ConfigError, P2pqgError, StoppedError
 from p2pqg.experiment import Experiment, build, read_config
 from p2pqg.lazy import torch
@@ -109,8 +109,11 @@ class Simulation:
         packing: int | str = config.clients_per_actor
         if packing == "auto" and config.engine == "local":
             packing = n  # without actors there is nothing to spread
+        smallest = n * self.experiment.cost.num_params  # floats; counting on needs torch
+        if self.device == "cpu" and machine.memory and 400 * smallest > machine.memory:
+            check_memory(n, self.experiment.memory_bytes(), machine)
         flops = self.experiment.flops_per_client()
-        return place(n, packing, machine, flops, self.device)
+        return place(n, packing, machine, flops, self.device, self.experiment.is_dense)
 
     @property
     def round(self) -> int:

@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 
 import ray
 from ray._private.node import Node
@@ -21,11 +22,21 @@ WAITING_WORKERS = "RAY_prestart_worker_first_driver"
 
 
 def this_machine() -> Machine:
-    """Cores this process may use, and the GPUs torch sees."""
+    """Cores this process may use, the GPUs torch sees, and the memory that is free."""
     num_gpus = 0
     if any(map(os.path.exists, NVIDIA_DRIVER)):  # or else there is no need to wait for torch
         num_gpus = torch.cuda.device_count()
-    return Machine(len(os.sched_getaffinity(0)), num_gpus)
+    return Machine(len(os.sched_getaffinity(0)), num_gpus, available_memory())
+
+
+def available_memory() -> int | None:
+    """Bytes that new processes can have, as Linux tells it; None elsewhere."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    fields = dict(line.split(":", 1) for line in lines)
+    return int(fields["MemAvailable"].split()[0]) * 1024 if "MemAvailable" in fields else None
 
 
 class Cluster:
@@ -58,7 +69,8 @@ class Cluster:
     def machine(self) -> Machine:
         """What the whole cluster has."""
         total = ray.cluster_resources()
-        return Machine(int(total.get("CPU", 1)), int(total.get("GPU", 0)))
+        memory = int(total["memory"]) if "memory" in total else None
+        return Machine(int(total.get("CPU", 1)), int(total.get("GPU", 0)), memory)
 
     def close(self) -> None:
         if self.owned and ray.is_initialized():

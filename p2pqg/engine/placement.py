@@ -22,6 +22,8 @@ class Machine:
 
     num_cpus: int
     num_gpus: int = 0
+    memory: int | None = None
+    """Bytes of main memory, where known."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ def place(
     machine: Machine,
     flops_per_client: float,
     device: str,
+    dense: bool = False,
 ) -> Placement:
     """Pack clients into actors.
 
@@ -61,6 +64,8 @@ def place(
         machine: what there is.
         flops_per_client: operations of one gradient of one client.
         device: "cpu" or "cuda".
+        dense: the clients' models are one stack of matrix products, which a single process spreads
+            over all cores by itself, with no rows to carry.
 
     Raises:
         ConfigError: clients_per_actor is not in 1 .. num_clients.
@@ -70,8 +75,11 @@ def place(
     seconds = num_clients * flops_per_client / FLOPS_PER_CORE
     short = device == "cpu" and seconds < SHORT_ROUND
     if clients_per_actor == "auto":
-        num_actors = 1 if short else max(1, min(num_clients, slots))
-        if short:
+        alone = short or (dense and device == "cpu")
+        num_actors = 1 if alone else max(1, min(num_clients, slots))
+        if alone and not short:
+            why = "dense models are one stack, for all cores"
+        elif short:
             why = f"a round takes about {1e3 * seconds:.1f} ms of one core"
         elif num_actors == num_clients:
             why = f"every client has a {what} of its own"
@@ -97,3 +105,18 @@ def place(
         num_threads=1 if short else max(1, machine.num_cpus // num_actors),
         reason=f"{actors} {num_clients} clients: {why}{override}",
     )
+
+
+def check_memory(num_clients: int, bytes_needed: int, machine: Machine) -> None:
+    """Refuse a run whose states, gradients and samples do not fit, before it starts.
+
+    Raises:
+        ConfigError: the machine has less.
+    """
+    if machine.memory is not None and bytes_needed > machine.memory:
+        fewer = int(num_clients * 0.8 * machine.memory / bytes_needed)
+        raise ConfigError(
+            f"{num_clients:,} clients of this model need about {bytes_needed / 2**30:.0f} GiB; "
+            f"there are {machine.memory / 2**30:.0f}. Use --clients {max(fewer, 1)} or fewer, "
+            "or a smaller model."
+        )

@@ -108,9 +108,7 @@ def test_hosting_does_not_change_controlled_numbers(measure, blocks):
 
 
 def test_one_exchange_bounds_the_distance():
-    """Xi <= 2 / p Theta, with 1 - p the square of the second largest |eigenvalue|: appendix of
-    Kong et al.; what makes `measure: exchange` a fair stand-in.
-    """
+    """Xi <= 2 / p Theta with p = 1 - lambda_2^2, since ||z - W z|| >= p / 2 ||z||."""
     W = p2pqg.mixing_matrix("ring8")
     p = 1 - np.sort(np.abs(np.linalg.eigvalsh(W)))[-2] ** 2
     for seed in range(20):

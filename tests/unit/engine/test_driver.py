@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from p2pqg.engine.driver import Agenda, Driver
-from p2pqg.engine.placement import Machine, place
+from p2pqg.engine.placement import Machine, check_memory, place
 from p2pqg.engine.spec import Measurement, Report, Stop
 from p2pqg.errors import ConfigError, DivergedError
 
@@ -117,6 +117,18 @@ def test_short_rounds_stay_in_one_actor_and_long_ones_use_every_core():
     assert place(16, "auto", two_cores, 1e10, "cpu").num_actors == 2
     assert place(16, "auto", Machine(num_cpus=64), 1e10, "cpu").num_actors == 16
     assert place(16, "auto", Machine(num_cpus=8, num_gpus=2), 1e5, "cuda").num_actors == 2
+
+
+def test_dense_models_stay_in_one_actor_that_uses_all_cores():
+    placed = place(10_240, "auto", Machine(num_cpus=2), 1e6, "cpu", dense=True)
+    assert (placed.num_actors, placed.num_threads) == (1, 2)
+
+
+def test_memory_that_cannot_suffice_is_said_before_anything_starts():
+    machine = Machine(2, memory=24 * 2**30)
+    with pytest.raises(ConfigError, match="1,024 clients .* 31 GiB; there are 24.*634 or fewer"):
+        check_memory(1024, 31 * 2**30, machine)
+    check_memory(1024, 23 * 2**30, machine)
 
 
 def test_actors_never_ask_for_more_than_there_is():
