@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import yaml
 
 from p2pqg.errors import ConfigError
@@ -59,9 +60,19 @@ def write_parquet(path: Path, rows: list[dict[str, Any]], columns: dict[str, str
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    schema = pa.schema([(name, pa.type_for_alias(kind)) for name, kind in columns.items()])
+    def column(name: str, kind: str) -> pa.Array:
+        """Made of its buffers: pa.array would import pandas, to ask whether it got a Series."""
+        values = [row.get(name) for row in rows]
+        given = np.array([value is not None for value in values], dtype=bool)
+        numbers = np.array([0 if value is None else value for value in values], dtype=kind)
+        buffers = [np.packbits(given, bitorder="little"), numbers]
+        return pa.Array.from_buffers(
+            pa.type_for_alias(kind), len(rows), [pa.py_buffer(buffer) for buffer in buffers]
+        )
+
+    arrays = [column(name, kind) for name, kind in columns.items()]
     draft = path.with_suffix(".tmp")
-    pq.write_table(pa.Table.from_pylist(rows, schema=schema), draft)
+    pq.write_table(pa.Table.from_arrays(arrays, names=list(columns)), draft)
     os.replace(draft, path)
 
 

@@ -67,7 +67,7 @@ class Simulation:
             Cluster(config.address) if config.engine == "ray" and config.address else None
         )
         try:
-            machine = self._cluster.machine() if self._cluster else this_machine()
+            machine = self._cluster.machine() if self._cluster else this_machine(config.device)
             self.device = resolve_device(config.device, machine)
             self.placement = self._place(machine)
             if config.engine == "ray" and not self._cluster:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -21,10 +22,14 @@ NVIDIA_DRIVER = ("/dev/nvidiactl", "/dev/dxg")
 WAITING_WORKERS = "RAY_prestart_worker_first_driver"
 
 
-def this_machine() -> Machine:
-    """Cores this process may use, the GPUs torch sees, and the memory that is free."""
+def this_machine(device: str) -> Machine:
+    """Cores this process may use, the GPUs torch sees, and the memory that is free.
+
+    A run on device cpu counts no GPUs, and nor does one where there is no driver for them: neither
+    has to wait for torch.
+    """
     num_gpus = 0
-    if any(map(os.path.exists, NVIDIA_DRIVER)):  # or else there is no need to wait for torch
+    if device != "cpu" and any(map(os.path.exists, NVIDIA_DRIVER)):
         num_gpus = torch.cuda.device_count()
     return Machine(len(os.sched_getaffinity(0)), num_gpus, available_memory())
 
@@ -50,6 +55,7 @@ class Cluster:
         """
         self.owned = not ray.is_initialized()
         if self.owned:
+            _check_somebody_listens(address)
             own = {"num_cpus": len(os.sched_getaffinity(0)), "include_dashboard": False}
             try:
                 with nullcontext() if address else _only_what_a_run_needs():
@@ -61,10 +67,7 @@ class Cluster:
                     )
             except (ConnectionError, ValueError, RuntimeError) as error:
                 first = str(error).strip().splitlines()[0] if str(error).strip() else "no answer"
-                raise ConfigError(
-                    f"address {address!r}: no Ray cluster answers ({first}); "
-                    "start one with `ray start --head`, or leave --address out"
-                ) from None
+                raise _nobody(address, first) from None
 
     def machine(self) -> Machine:
         """What the whole cluster has."""
@@ -75,6 +78,24 @@ class Cluster:
     def close(self) -> None:
         if self.owned and ray.is_initialized():
             ray.shutdown()
+
+
+def _check_somebody_listens(address: str | None) -> None:
+    """Ray itself would knock for ten minutes and more at an address where nobody is."""
+    host, colon, port = (address or "").removeprefix("ray://").rpartition(":")
+    if not colon:
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except (OSError, ValueError, OverflowError) as error:
+        raise _nobody(address, str(error)) from None
+
+
+def _nobody(address: str | None, reason: str) -> ConfigError:
+    return ConfigError(
+        f"address {address!r}: no Ray cluster answers ({reason}); "
+        "start one with `ray start --head`, or leave --address out"
+    )
 
 
 @contextmanager

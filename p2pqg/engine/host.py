@@ -102,13 +102,10 @@ class Host:
 
     def _losses(self) -> np.ndarray:
         """[rounds, k]: the mean over a round's gradients, of which there is usually one."""
-        if not self.learner.losses:
-            return np.empty((0, len(self.clients)))
-        drawn = torch.stack(self.learner.losses).double().cpu().numpy()
+        drawn = self.learner.losses.take()
         rounds = np.array(self._loss_rounds) - self._reported
-        self.learner.losses.clear()
         self._loss_rounds.clear()
-        if len(drawn) == self.block.round - self._reported:
+        if len(drawn) in (0, self.block.round - self._reported):
             return drawn
         starts = np.flatnonzero(np.diff(rounds, prepend=-1))
         return np.add.reduceat(drawn, starts) / np.diff(starts, append=len(drawn))[:, None]

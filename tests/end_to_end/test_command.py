@@ -129,6 +129,7 @@ def test_json_prints_the_summary_and_only_it(tmp_path):
         (["--set", "algorithm.beta=2"], "algorithm.beta must be in [0, 1), got 2.0"),
         (["--device", "cuda"], "no GPU"),
         (["--clients-per-actor", "9"], "clients_per_actor must be auto or in 1 .. 4, got 9"),
+        (["--address", "127.0.0.1:9"], "no Ray cluster answers"),
         (["--out", "/proc/nowhere"], "out must be a folder that can be written"),
         (["no-such-recipe.yaml"], "no such recipe"),
     ],

@@ -5,7 +5,9 @@ import pytest
 import ray
 
 import p2pqg
+from p2pqg.algorithms import ALGORITHMS
 from p2pqg.errors import ClusterError, DivergedError
+from p2pqg.testing import suitable_topology
 
 SMALL = {
     "topology": "ring6",
@@ -96,3 +98,28 @@ def test_divergence_is_seen_through_actors(cluster):
         pytest.raises(DivergedError, match="try a smaller lr than 1e"),
     ):
         sim.advance(60)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("algorithm", sorted(ALGORITHMS))
+def test_every_algorithm_runs_on_actors_as_in_this_process(cluster, algorithm):
+    settings = {
+        "topology": suitable_topology(algorithm),
+        "algorithm": algorithm,
+        "lr": 0.01,
+        "rounds": 15,
+        "precision": "float64",
+    }
+    x, history, _ = simulate(engine="local", **settings)
+    y, history_ray, _ = simulate(clients_per_actor=4, **settings)
+    np.testing.assert_allclose(y, x, rtol=0, atol=1e-10)
+    assert history_ray["bytes_sent"].tolist() == history["bytes_sent"].tolist()
+
+
+def test_controlled_consensus_is_the_same_on_actors(cluster):
+    settings = {"consensus": {"targets": [1e-4]}, "rounds": 20, "precision": "float64"}
+    x, history, _ = simulate(engine="local", **settings)
+    y, history_ray, _ = simulate(clients_per_actor=3, **settings)
+    np.testing.assert_allclose(y, x, rtol=0, atol=1e-10)
+    assert history_ray["exchanges"].tolist() == history["exchanges"].tolist()
+    assert history["exchanges"].iloc[-1] > 20
