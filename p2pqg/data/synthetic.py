@@ -16,7 +16,8 @@ from p2pqg.seeding import rng
 @dataclass(frozen=True, kw_only=True)
 class Params:
     samples: int = 10_000
-    """Training samples; the test set has a fifth of that, and at least one per class."""
+    test_samples: int = 0
+    """0: a fifth of the training samples, and at least one per class."""
     features: int = 32
     """Of a flat sample; with image_side they follow from it."""
     image_side: int = 0
@@ -28,7 +29,14 @@ class Params:
     seed: int = 0
 
     def problems(self) -> Iterator[str]:
-        least_of = {"samples": 1, "features": 1, "image_side": 0, "classes": 1, "seed": 0}
+        least_of = {
+            "samples": 1,
+            "test_samples": 0,
+            "features": 1,
+            "image_side": 0,
+            "classes": 1,
+            "seed": 0,
+        }
         for name, least in least_of.items():
             if not whole_number(value := getattr(self, name), least):
                 yield f"data.{name} must be a whole number >= {least}, got {value!r}"
@@ -56,5 +64,5 @@ def synthetic(params: Params, data_dir: Path | None) -> Arrays:
         return x, y
 
     train = draw(params.samples, 0)
-    test = draw(max(params.samples // 5, params.classes), 1)
+    test = draw(params.test_samples or max(params.samples // 5, params.classes), 1)
     return Arrays(*train, *test, num_classes=params.classes)

@@ -41,7 +41,7 @@ def peak_memory(process: subprocess.Popen, peak: list[float]) -> None:
                 total += int(next(x for x in lines if x.startswith("Pss:")).split()[1])
         peak[0] = max(peak[0], total * 1024 / 1e9)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(0.3)
+            process.wait(1.0)
 
 
 def family(root: int) -> set[int]:
@@ -105,10 +105,10 @@ def contestants(job: str, seconds: float) -> dict[str, Any]:
             "p2pqg run": lambda: ours(*words, rounds=int(1000 * seconds)),
         }
     if job == "R":
-        images = ["--set", "dataset.image_side=32", "--set", "dataset.samples=2048"]
+        images = ["--set", "dataset.image_side=32", "--set", "dataset.samples=512"]
         words = ["--topology", "ring16", "--algorithm", "dsgd", "--dataset", "synthetic", *images]
         words += ["--model", "resnet20-gn"]
-        rounds = max(10, int(2 * seconds))
+        rounds = max(10, int(3 * seconds))
         return {
             "bare loop": lambda: bare("R", "loop", seconds, "float32", cores),
             "bare loop, bf16": lambda: bare("R", "loop", seconds, "bf16", cores),
@@ -117,8 +117,8 @@ def contestants(job: str, seconds: float) -> dict[str, Any]:
         }
 
     def scale(topology: str, clients: int) -> dict[str, float]:
-        blobs = [f"dataset.samples={40 * clients}", "dataset.features=64"]
-        sets = [word for blob in blobs for word in ("--set", blob)]
+        blobs = [f"samples={40 * clients}", "test_samples=100", "features=64"]
+        sets = [word for blob in blobs for word in ("--set", f"dataset.{blob}")]
         words = ["--topology", topology, "--algorithm", "dsgd", "--dataset", "synthetic", *sets]
         return ours(*words, rounds=max(20, int(200_000 * seconds / 8 / clients)))
 
