@@ -161,7 +161,8 @@ def merged(
 ) -> dict[str, Any]:
     """A recipe's settings, overridden by flags, overridden by --set.
 
-    A flag for the length of the run replaces the recipe's, be it in epochs or rounds.
+    A flag for the length of the run replaces the recipe's, be it in epochs or rounds; one for the
+    network replaces its number of clients too.
 
     Raises:
         ConfigError: the recipe alone is wrong already, or is that of a sweep.
@@ -179,6 +180,8 @@ def merged(
     given = {key: value for key, value in flags.items() if value is not None}
     if given.keys() & {"epochs", "rounds"}:
         settings = {k: v for k, v in settings.items() if k not in ("epochs", "rounds")}
+    if "topology" in given:  # the recipe's number of clients is that of its own network
+        settings.pop("clients", None)
     settings |= given
     for setting in sets:
         set_dotted(settings, setting)

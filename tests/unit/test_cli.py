@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from p2pqg import experiment
-from p2pqg.cli import FLAGS, KINDS, command_started, known, main
+from p2pqg.cli import FLAGS, KINDS, command_started, known, main, merged
 from p2pqg.errors import DivergedError
 from p2pqg.experiment import RunConfig
 
@@ -194,3 +194,9 @@ def test_help_loads_nothing_heavy():
     heavy = "{'torch', 'ray', 'pandas', 'rich', 'networkx'}"
     code = f"import sys, p2pqg.cli; assert not {heavy} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+
+
+def test_another_network_brings_its_own_number_of_clients(tmp_path):
+    path = recipe(tmp_path, "topology: social32\nclients: 32\n")
+    settings = merged(str(path), {"topology": "ring16", "clients": None}, ())
+    assert settings == {"topology": "ring16"}
