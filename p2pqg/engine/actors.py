@@ -27,9 +27,11 @@ class HostActor:
     """One host in a process of its own."""
 
     def __init__(self, spec: HostSpec, test: tuple[Any, Any]) -> None:
+        from p2pqg.engine.host import Host  # brings torch, which the driver does without
+
         # Objects in the store are read-only and stay so: we only ever copy from them.
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        self.host = spec.build(test)
+        self.host = Host(spec, test)
         self.device = self.host.learner.device
         self.running = None
         self.failure: Exception | None = None

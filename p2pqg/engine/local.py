@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from p2pqg.engine.block import lockstep
+from p2pqg.engine.host import Host
 from p2pqg.engine.spec import HostSpec, Report, Stop
 
 
@@ -14,7 +15,7 @@ class LocalEngine:
     max_in_flight = 1
 
     def __init__(self, specs: list[HostSpec], test: tuple[np.ndarray, np.ndarray]) -> None:
-        self.hosts = [spec.build(test) for spec in specs]
+        self.hosts = [Host(spec, test) for spec in specs]
 
     def submit(self, stops: list[Stop]) -> list[Report]:
         """Run through the stops."""

@@ -6,16 +6,13 @@ So any process can build the same host, and the driver, which never sees a tenso
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from p2pqg.engine.clock import Span
 from p2pqg.engine.routes import Routing
 from p2pqg.engine.rule import Rule
-
-if TYPE_CHECKING:
-    from p2pqg.engine.host import Host
 
 
 @dataclass(frozen=True)
@@ -61,11 +58,6 @@ class HostSpec:
     device: str
     num_threads: int
     profile: bool = False
-
-    def build(self, test: tuple[np.ndarray, np.ndarray]) -> Host:
-        from p2pqg.engine.host import Host  # brings torch: where the clients live, not here
-
-        return Host(self, test)
 
 
 class Stop(NamedTuple):
