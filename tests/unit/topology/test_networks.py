@@ -327,3 +327,12 @@ def test_the_social_tree_keeps_distances_to_its_root():
     assert nx.is_tree(tree)
     lengths = [nx.single_source_shortest_path_length(graph, 3) for graph in (whole, tree)]
     assert dict(lengths[0]) == dict(lengths[1])
+
+
+def test_base_graphs_average_exactly_for_every_number_of_clients():
+    for n in range(1, 65):
+        for k in range(1, min(4, max(n - 1, 1)) + 1):
+            for name in ("base", "simple-base"):
+                schedule = build(f"{name}{n}:k={k}")
+                off = abs(schedule.product(schedule.period) - 1 / n).max()
+                assert off <= 1e-12, (name, n, k)
