@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -107,8 +108,9 @@ class RunDirectory:
         self._written = 0.0
 
     def discard(self) -> None:
-        """Take the still empty directory away."""
-        self.path.rmdir()
+        """Take the directory away if nothing is in it."""
+        with suppress(OSError):
+            self.path.rmdir()
 
     def write_config(self, config: dict[str, Any]) -> None:
         write_text(self.path / "config.yaml", yaml.safe_dump(config, sort_keys=False))

@@ -95,7 +95,6 @@ class RayEngine:
         cpus_per_actor: float,
         gpus_per_actor: float,
     ) -> None:
-        self.specs = specs
         self.rule, self.routing = specs[0].rule, specs[0].routing
         carry(self.rule.algorithm)
         actor = ray.remote(HostActor).options(num_cpus=cpus_per_actor, num_gpus=gpus_per_actor)
@@ -148,7 +147,7 @@ class RayEngine:
 
     def _decide(self, shelves: list[list[ray.ObjectRef]]) -> float:
         """The number that the actors will come to: here the driver must wait."""
-        from p2pqg.engine.block import total
+        from p2pqg.engine.block import total  # brings torch, as does the scout
 
         sums = self._get([shelf[0] for shelf in shelves])
         (together,) = total([(torch.from_numpy(s.copy()),) for (s,) in sums])

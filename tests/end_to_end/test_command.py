@@ -144,6 +144,17 @@ def test_wrong_input_is_one_clear_line_and_exit_code_2(here, capsys, words, comp
     assert not list(here.rglob("*.yaml"))
 
 
+def test_a_failed_start_touches_nothing_of_the_users(here, capsys):
+    mine = here / "runs" / "out" / "mine" / "notes.txt"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("keep")
+    with pytest.raises(SystemExit) as ended:
+        main([*TOY, "--name", "mine", "--clients-per-actor", "9"])
+    assert ended.value.code == 2
+    assert "clients_per_actor must be" in capsys.readouterr().err
+    assert mine.read_text() == "keep"
+
+
 def test_all_problems_are_told_at_once(here, capsys):
     with pytest.raises(SystemExit):
         main([*TOY, "--topology", "rnig4", "--algorithm", "qg", "--model", "mpl"])
