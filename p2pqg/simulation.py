@@ -138,8 +138,6 @@ class Simulation(Views, WhatIf):
                 hosts,
                 experiment.test,
                 experiment.cost.num_params,
-                # On our own machine cores are shared: a second simulation need not wait for them.
-                0.0 if self._cluster.owned else place.cpus_per_actor,
                 place.gpus_per_actor,
                 moment.snapshot,
             )

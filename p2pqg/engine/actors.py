@@ -129,8 +129,12 @@ class Crew:
         branches: numbers of the simulations that they host.
     """
 
-    def __init__(self, specs: Sequence[HostSpec], test: tuple, cpus: float, gpus: float) -> None:
-        actor = ray.remote(HostActor).options(num_cpus=cpus, num_gpus=gpus)
+    def __init__(self, specs: Sequence[HostSpec], test: tuple, gpus_per_actor: float) -> None:
+        # Cores are shared, not reserved: a second simulation need not wait for the first one, nor
+        # an actor for ever, because no node has as much as its share left.
+        actor = ray.remote(HostActor).options(
+            num_cpus=0, num_gpus=gpus_per_actor, scheduling_strategy="SPREAD"
+        )
         shared = ray.put(test)
         self.actors = [actor.remote(spec, shared) for spec in specs]
         self.branches = {0}
@@ -165,13 +169,12 @@ class RayEngine:
         specs: Sequence[HostSpec],
         test: tuple[np.ndarray, np.ndarray],
         num_params: int,
-        cpus_per_actor: float,
         gpus_per_actor: float,
         snapshot: Snapshot | None = None,
     ) -> None:
         self.rule, self.routing = specs[0].rule, specs[0].routing
         carry(self.rule.algorithm)
-        self.crew = Crew(specs, test, cpus_per_actor, gpus_per_actor)
+        self.crew = Crew(specs, test, gpus_per_actor)
         self.branch = 0
         self.round = 0
         self.scout: Any = None

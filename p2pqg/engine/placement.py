@@ -32,13 +32,12 @@ class Placement:
 
     Attributes:
         bounds: actor b hosts clients bounds[b] .. bounds[b + 1] - 1.
-        cpus_per_actor, gpus_per_actor: Ray's (fractional) resources of each.
+        gpus_per_actor: of each, perhaps a fraction of one.
         num_threads: of torch in each.
         reason: one line for the log.
     """
 
     bounds: tuple[int, ...]
-    cpus_per_actor: float
     gpus_per_actor: float
     num_threads: int
     reason: str
@@ -96,7 +95,6 @@ def place(
     override = "; --clients-per-actor N sets it" if clients_per_actor == "auto" else ""
     return Placement(
         bounds=even_bounds(num_clients, num_actors),
-        cpus_per_actor=_share(machine.num_cpus, num_actors),
         gpus_per_actor=_share(machine.num_gpus, num_actors) if device == "cuda" else 0.0,
         # Threads that meet after every small product wait for each other more than they help.
         num_threads=1 if short else max(1, machine.num_cpus // num_actors),
@@ -113,11 +111,8 @@ def _share(slots: int, num_actors: int) -> float:
 def on_what_is_left(placement: Placement, machine: Machine) -> Placement:
     """The same blocks on a machine or cluster that has lost some of what it had."""
     n = placement.num_actors
-    return replace(
-        placement,
-        cpus_per_actor=_share(machine.num_cpus, n),
-        gpus_per_actor=_share(machine.num_gpus, n) if placement.gpus_per_actor else 0.0,
-    )
+    gpus = _share(machine.num_gpus, n) if placement.gpus_per_actor else 0.0
+    return replace(placement, gpus_per_actor=gpus)
 
 
 def check_memory(num_clients: int, bytes_needed: int, machine: Machine) -> None:

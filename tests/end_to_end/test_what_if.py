@@ -76,6 +76,13 @@ def test_actors_do_with_a_fork_what_this_process_does(cluster):
         np.testing.assert_allclose(x, here.parameters(), rtol=0, atol=1e-10)
 
 
+def test_simulations_side_by_side_do_not_wait_for_each_others_cores(cluster):
+    with p2pqg.Simulation(**TOY) as one, p2pqg.Simulation(**TOY | {"algorithm": "dsgd"}) as other:
+        for sim in (one, other, one):
+            sim.advance(3)
+        assert (one.round, other.round) == (6, 3)
+
+
 def test_clients_join_on_actors_of_their_own_and_a_scenario_crosses_it(cluster):
     scenario = [
         {"at": 3, "add_clients": {"count": 1, "links": ["6-0", "6-3"]}},
