@@ -8,22 +8,20 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
 
 import ray
 from ray._private import worker as ray_worker
-from ray._private.node import Node
 
+from p2pqg.engine import lean_ray
 from p2pqg.engine.placement import Machine
 from p2pqg.errors import ClusterError, ConfigError
 from p2pqg.lazy import torch
 
 NVIDIA_DRIVER = ("/dev/nvidiactl", "/dev/dxg")
 """What the driver of NVIDIA GPUs shows of itself, on Linux and inside Windows."""
-
-WAITING_WORKERS = "RAY_prestart_worker_first_driver"
 
 # When an actor dies, the others stumble; who asks for results is told, nobody else needs to be.
 os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")
@@ -79,23 +77,23 @@ class Cluster:
         self._start()
 
     def _start(self) -> None:
+        if not self.owned:
+            return
         address = self.address
-        if self.owned:
-            _check_somebody_listens(address)
-            own = {"num_cpus": len(os.sched_getaffinity(0)), "include_dashboard": False}
-            try:
-                with _signals_stay_ours(), nullcontext() if address else _only_what_a_run_needs():
-                    ray.init(
-                        address=address or "local",
-                        logging_level=logging.ERROR,
-                        log_to_driver=False,
-                        **({} if address else own),
-                    )
-                Cluster.running = self
-                _let_ray_print(False)
-            except (ConnectionError, ValueError, RuntimeError) as error:
-                first = str(error).strip().splitlines()[0] if str(error).strip() else "no answer"
-                raise _nobody(address, first) from None
+        _check_somebody_listens(address)
+        quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
+        try:
+            with _signals_stay_ours():
+                if address:
+                    ray.init(address=address, **quiet)
+                else:
+                    cores = len(os.sched_getaffinity(0))
+                    lean_ray.start(num_cpus=cores, include_dashboard=False, **quiet)
+            Cluster.running = self
+            _let_ray_print(False)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            first = str(error).strip().splitlines()[0] if str(error).strip() else "no answer"
+            raise _nobody(address, first) from None
 
     def machine(self) -> Machine:
         """What the whole cluster has."""
@@ -168,26 +166,3 @@ def _signals_stay_ours() -> Iterator[None]:
     yield
     if before not in (None, signal.SIG_DFL):
         signal.signal(signal.SIGTERM, before)
-
-
-@contextmanager
-def _only_what_a_run_needs() -> Iterator[None]:
-    """Start Ray without autoscaler, log monitor and web server: a second and 140 MB less.
-
-    Nor are there workers that wait for tasks, one per core and 50 MB each: actors bring their own.
-    Ray has no public switch for these; where a version does not know them by these names, it
-    starts them as usual.
-    """
-    unused = ("start_monitor", "start_log_monitor", "start_api_server")
-    kept = {name: getattr(Node, name) for name in unused if hasattr(Node, name)}
-    for name in kept:
-        setattr(Node, name, lambda self, **settings: None)
-    waiting_workers = os.environ.get(WAITING_WORKERS)
-    os.environ[WAITING_WORKERS] = waiting_workers or "0"
-    try:
-        yield
-    finally:
-        if waiting_workers is None:
-            del os.environ[WAITING_WORKERS]
-        for name, method in kept.items():
-            setattr(Node, name, method)

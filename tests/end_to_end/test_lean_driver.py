@@ -1,4 +1,4 @@
-"""What the process of `p2pqg run` does not need, it does not load."""
+"""What a run does not need, it neither loads nor starts."""
 
 import subprocess
 import sys
@@ -17,3 +17,28 @@ def test_with_one_actor_the_driver_needs_no_torch(tmp_path):
     ran = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert ran.stderr == ""
     assert ran.stdout == "[]\n"
+
+
+TASK_WITH_AN_ENVIRONMENT = """
+import os
+from pathlib import Path
+import ray
+from p2pqg.engine.cluster import Cluster
+cluster = Cluster()
+logs = Path(ray._private.worker._global_node.get_session_dir_path(), "logs")
+print(sorted(path.name for path in logs.glob("*agent*")))
+
+@ray.remote(num_cpus=0, runtime_env={"env_vars": {"COLOUR": "green"}})
+def colour():
+    return os.environ["COLOUR"]
+
+print(ray.get(colour.remote(), timeout=60))
+print([path.name for path in logs.glob("runtime_env_agent.log")])
+cluster.close()
+"""
+
+
+def test_the_agent_for_environments_sleeps_until_a_task_needs_one():
+    command = [sys.executable, "-c", TASK_WITH_AN_ENVIRONMENT]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert ran.stdout.splitlines() == ["[]", "green", "['runtime_env_agent.log']"], ran.stderr
