@@ -6,6 +6,7 @@ batch and the number of clients, linear warm-up over 5 epochs from 0.1, divided 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -29,9 +30,9 @@ class LrSchedule:
             yield f"lr_schedule.scaling must be none or linear, got {self.scaling!r}"
         if self.base_batch_size < 1:
             yield f"lr_schedule.base_batch_size must be >= 1, got {self.base_batch_size}"
-        if self.warmup_epochs < 0:
+        if not 0 <= self.warmup_epochs < math.inf:
             yield f"lr_schedule.warmup_epochs must be >= 0, got {self.warmup_epochs}"
-        if self.warmup_from <= 0:
+        if not 0 < self.warmup_from < math.inf:
             yield f"lr_schedule.warmup_from must be > 0, got {self.warmup_from}"
         if list(self.milestones) != sorted(set(self.milestones)) or not all(
             0 < m < 1 for m in self.milestones

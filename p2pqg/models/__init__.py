@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import numbers
 import pkgutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +48,10 @@ def build_model(
 
     entry = MODELS[name]
     chosen = _chosen(entry, params)
+    input_shape = tuple(input_shape) if isinstance(input_shape, Iterable) else (input_shape,)
+    _check(num_classes, input_shape, seed)
     with torch.random.fork_rng(devices=[]):  # the layers draw weights of their own: not ours
-        model = entry.build(num_classes, tuple(input_shape), chosen)
+        model = entry.build(num_classes, input_shape, chosen)
     seed_of_weights = int(rng(seed, "model").integers(2**63))
     generator = torch.Generator().manual_seed(seed_of_weights)
     if hasattr(model, "draw_weights"):  # most of its weights are given
@@ -92,14 +96,36 @@ def tokenizer_of(name: str, params: Any) -> str | None:
     return tokenizer(params) if tokenizer else None
 
 
+def _check(num_classes: int, input_shape: tuple[int, ...], seed: int) -> None:
+    """ConfigError for what no model can be built of."""
+    if not _whole(num_classes, 1):
+        raise ConfigError(f"num_classes must be a whole number >= 1, got {num_classes!r}")
+    if not input_shape or not all(_whole(side, 1) for side in input_shape):
+        raise ConfigError(
+            "input_shape must be the shape of one sample, whole numbers >= 1 such as (3, 32, 32), "
+            f"got {input_shape!r}"
+        )
+    if not _whole(seed, 0):
+        raise ConfigError(f"seed must be a whole number >= 0, got {seed!r}")
+
+
+def _whole(value: Any, least: int) -> bool:
+    return isinstance(value, numbers.Integral) and value >= least
+
+
 def _chosen(entry: Entry, params: dict[str, Any]) -> Any:
     """The model's params; ConfigError for unknown names and broken rules."""
-    known = [field.name for field in dataclasses.fields(entry.params)]
-    unknown = [
+    known = {field.name: field.default for field in dataclasses.fields(entry.params)}
+    problems = [
         f"unknown key model.{key}{did_you_mean(key, known)}" for key in params if key not in known
     ]
-    if unknown:
-        raise ConfigError.of(unknown)
+    problems += [
+        f"model.{name} must be an integer, got {params[name]!r}"
+        for name, default in known.items()
+        if isinstance(default, int) and not isinstance(params.get(name, 0), numbers.Integral)
+    ]
+    if problems:
+        raise ConfigError.of(problems)
     chosen = entry.params(**params)
     problems = list(chosen.problems()) if hasattr(chosen, "problems") else []
     if problems:

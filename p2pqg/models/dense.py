@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from numbers import Integral
 
 from p2pqg.lazy import torch
 from p2pqg.models._registry import MODELS, Cost
@@ -25,7 +26,8 @@ class MlpParams:
 
     def problems(self) -> Iterator[str]:
         """Every rule that is broken."""
-        if not isinstance(self.hidden, (tuple, list)) or any(width < 1 for width in self.hidden):
+        is_list = isinstance(self.hidden, (tuple, list))
+        if not is_list or not all(isinstance(w, Integral) and w >= 1 for w in self.hidden):
             yield f"model.hidden must be a list of widths >= 1, got {self.hidden}"
 
 

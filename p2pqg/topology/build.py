@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,7 +82,7 @@ def _schedule(topology: Any, clients: int | None, allowed: dict[str, bool]) -> S
     if isinstance(topology, (str, Path)):
         return _from_text(str(topology), clients)
     if callable(topology):
-        first = np.asarray(topology(0))
+        first = np.atleast_1d(topology(0))
         ask = Asked(topology, clients or len(first), allowed)
         return Schedule("given function", ask.num_clients, ask(0).graph().is_directed(), None, ask)
     try:
@@ -192,6 +193,8 @@ def mixing_matrix(topology: Any, round: int = 0, clients: int | None = None) -> 
         [clients, clients], float64, W[receiver, sender].
 
     Raises:
-        TopologyError: as of `build`.
+        TopologyError: as of `build`, or no such round.
     """
+    if not isinstance(round, numbers.Integral) or round < 0:
+        raise TopologyError(f"round must be an integer >= 0, got {round!r}")
     return build(topology, clients, allow_disconnected=True).mixing(round).dense()

@@ -44,7 +44,7 @@ def check(
         W = Mixing.from_dense(W)
     entry = first(~np.isfinite(W.weights))
     if entry is not None:
-        raise TopologyError(f"{name!r}: {_entry(W, entry)} is not a finite number")
+        raise TopologyError(f"{name!r}: {_entry(W, entry)}, must be a finite number")
     entry = None if allow_negative else first(W.weights < 0)
     if entry is not None:
         raise TopologyError(

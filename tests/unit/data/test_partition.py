@@ -132,6 +132,13 @@ def test_qg_dirichlet_draws_what_the_official_code_draws(num_clients, alpha):
     ]
 
 
+def test_alpha_may_be_of_any_kind_of_number():
+    labels = np.arange(100) % 5
+    parts = [partition("qg-dirichlet", labels, 4, alpha) for alpha in (1, 1.0, np.float32(1))]
+    for other in parts[1:]:
+        assert [p.tolist() for p in other] == [p.tolist() for p in parts[0]]
+
+
 def test_qg_dirichlet_gives_a_class_that_nobody_wants_to_the_last_client():
     # At alpha = 1e-4 most draws underflow to NaN; the official code then cuts at int(NaN).
     labels = np.repeat(np.arange(10), 20)

@@ -197,6 +197,11 @@ def test_vgg11_has_torchvisions_convolutions_and_one_linear_layer():
         ("patch-cnn", CIFAR, {"patch": 0}, "model.patch must be >= 1, got 0"),
         ("patch-cnn", (1, 8, 8), {"patch": 5}, "height >= 10"),
         ("resnet20-gn", CIFAR, {"width": 0}, "model.width must be >= 1, got 0"),
+        ("resnet20-gn", CIFAR, {"width": 1.5}, "model.width must be an integer, got 1.5"),
+        ("resnet20-gn", CIFAR, {"seed": -1}, "seed must be a whole number >= 0, got -1"),
+        ("resnet20-gn", (0, 32, 32), {}, r"input_shape must be .*, got \(0, 32, 32\)"),
+        ("logistic", "abc", {}, "input_shape must be the shape of one sample"),
+        ("mlp", (64,), {"hidden": ("a",)}, "model.hidden must be a list of widths >= 1"),
         ("resnet20-evonorm", CIFAR, {"width": 3}, "model.width must be 1 or even"),
         ("resnet21", CIFAR, {}, "unknown model 'resnet21'; did you mean"),
     ],
@@ -205,6 +210,12 @@ def test_wrong_input_is_one_clear_line(name, shape, params, message):
     with pytest.raises(ConfigError, match=message) as error:
         build_model(name, 10, shape, **params)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("num_classes", [0, -1, 2.5, "10", None])
+def test_the_number_of_classes_is_a_whole_number_from_one_on(num_classes):
+    with pytest.raises(ConfigError, match="num_classes must be a whole number >= 1, got"):
+        build_model("logistic", num_classes, (64,))
 
 
 def test_a_dense_sample_is_multiplied_once_with_every_weight():

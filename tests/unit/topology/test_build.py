@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import p2pqg.topology
 from p2pqg.errors import TopologyError
-from p2pqg.topology import build, shipped
+from p2pqg.topology import build, mixing_matrix, shipped
 
 RING4 = build("ring4").mixing(0).dense()
 PAIRS = np.array([[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 1], [0, 0, 1, 1]]) / 2
@@ -102,6 +102,18 @@ def test_a_function_is_asked_round_by_round_and_checked():
     assert_array_equal(schedule.mixing(1).dense(), ACROSS)
     with pytest.raises(TopologyError, match="'W of round 2': row 0 of W sums to 0.900"):
         schedule.mixing(2)
+
+
+def test_a_function_that_returns_no_matrix_is_refused():
+    with pytest.raises(TopologyError, match="W must be square"):
+        build(lambda round: round)
+
+
+@pytest.mark.parametrize("round", [-1, 1.5, "0", None])
+def test_a_round_is_a_whole_number_from_zero_on(round):
+    for name in ("ring4", "onepeer-exponential4", "random-matching4"):
+        with pytest.raises(TopologyError, match="round must be an integer >= 0, got"):
+            mixing_matrix(name, round=round)
 
 
 def test_a_graph_of_networkx_gets_metropolis_hastings():

@@ -183,7 +183,7 @@ def test_lanczos_finds_the_same_ends_as_the_dense_solver(monkeypatch):
     ("W", "message"),
     [
         ([[0.5, 0.5, 0]], "must be square"),
-        ([[np.nan, 1], [1, 0]], "not a finite number"),
+        ([[np.nan, 1], [1, 0]], "is nan, must be a finite number"),
         ([[1.5, -0.5], [-0.5, 1.5]], r"W\[0, 1\] is -0.5, must be >= 0"),
         ([[0.5, 0.5], [0.5, 0.43]], "row 1 of W sums to 0.930, must be 1 .tolerance 1e-9"),
         ([[0.5, 0.5], [1, 0]], "column 0 of W sums to 1.500"),

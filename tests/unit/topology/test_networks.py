@@ -329,6 +329,14 @@ def test_the_social_tree_keeps_distances_to_its_root():
     assert dict(lengths[0]) == dict(lengths[1])
 
 
+@pytest.mark.parametrize("root", [0, 1, 3, 31])
+def test_the_social_tree_takes_the_first_of_all_shortest_paths(root):
+    whole, tree = build("social").graph(), build(f"social-tree:root={root}").graph()
+    for client in tree:
+        first = min(nx.all_shortest_paths(whole, root, client))
+        assert nx.shortest_path(tree, root, client) == first
+
+
 def test_base_graphs_average_exactly_for_every_number_of_clients():
     for n in range(1, 65):
         for k in range(1, min(4, max(n - 1, 1)) + 1):
