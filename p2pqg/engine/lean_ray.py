@@ -28,6 +28,9 @@ from ray._private.node import Node
 SERVICES = ("start_monitor", "start_log_monitor", "start_api_server")
 """Methods of Ray's node."""
 
+SETTINGS = {"RAY_prestart_worker_first_driver": "0", "RAY_worker_niceness": "0"}
+"""Environment variables: no workers that wait; actors no more patient than any other program."""
+
 AGENTS = ("dashboard_agent_command", "runtime_env_agent_command")
 """Flags of the command that starts a node."""
 
@@ -56,9 +59,8 @@ def start(**settings: Any) -> None:
 
 @contextmanager
 def _only_what_a_run_needs() -> Iterator[None]:
-    waiting_workers = "RAY_prestart_worker_first_driver"
-    as_set = os.environ.get(waiting_workers)
-    os.environ.setdefault(waiting_workers, "0")
+    unset = [name for name in SETTINGS if name not in os.environ]
+    os.environ.update({name: SETTINGS[name] for name in unset})
     try:
         with (
             _instead(Node, **dict.fromkeys(SERVICES, _nothing)),
@@ -66,8 +68,8 @@ def _only_what_a_run_needs() -> Iterator[None]:
         ):
             yield
     finally:
-        if as_set is None:
-            del os.environ[waiting_workers]
+        for name in unset:
+            del os.environ[name]
 
 
 @contextmanager
