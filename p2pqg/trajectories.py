@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import numbers
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -46,7 +48,7 @@ def trajectory(
         topology: a name, a file, an array [n, n], an array [rounds, n, n] used in turn, or a
             function of the round.
         rounds: >= 0.
-        lr: step size, > 0, or a function of the round.
+        lr: step size, >= 0, or a function of the round. Methods that divide by it need > 0.
         weight_decay: added by us: g + weight_decay * x.
         seed: of what the algorithm draws itself (random compressors).
         blocks: how many clients each block hosts; the numbers do not depend on it.
@@ -59,6 +61,8 @@ def trajectory(
     Raises:
         ConfigError: unknown names, parameters out of range, wrong shapes; TopologyError for W.
     """
+    if not (isinstance(rounds, numbers.Integral) and rounds >= 0):
+        raise ConfigError(f"rounds must be an integer >= 0, got {rounds!r}")
     as_torch = isinstance(x0, Tensor)
     start = torch.as_tensor(np.array(x0) if not as_torch else x0.detach()).to(torch.float64)
     settings, problems = machinery.read(Consensus, consensus or {}, "consensus.")
@@ -101,7 +105,15 @@ def play(
 ) -> list[Block]:
     """The blocks of a trajectory at round 0, ready for `lockstep`; arguments as there."""
     entry = find_algorithm(algorithm)
-    step = lr if callable(lr) else lambda round: lr
+    if not (isinstance(weight_decay, numbers.Real) and 0 <= weight_decay < math.inf):
+        raise ConfigError(f"weight_decay must be >= 0, got {weight_decay!r}")
+
+    def step(round: int) -> float:
+        size = lr(round) if callable(lr) else lr
+        if not (isinstance(size, numbers.Real | Tensor) and 0 <= size < math.inf):
+            raise ConfigError(f"lr must be a number >= 0, got {size!r} in round {round}")
+        return float(size)
+
     made, problems = machinery.read(entry.params, {"lr": step(0), **(params or {})})
     if problems:
         raise ConfigError.of(problems, entry.name)
@@ -117,6 +129,8 @@ def play(
         check_needs(schedule, needs, entry.name)
     x0 = x0.expand(n, -1).clone()
     bounds = (0, *np.cumsum(blocks).tolist()) if blocks else (0, n)
+    if bounds[-1] != n or min(np.diff(bounds)) < 1:
+        raise ConfigError(f"blocks must be numbers >= 1 that add up to {n}, got {list(blocks)}")
     routing, rule = Routing(schedule, bounds), Rule(entry, made, step, seed, control)
 
     def host(index: int) -> Block:
@@ -126,7 +140,9 @@ def play(
             everyone = x0.clone()
             everyone[mine] = x
             g = gradient(everyone if as_torch else everyone.numpy(), block.round)
-            g = torch.as_tensor(g, dtype=torch.float64)
+            # np.array: a tensor cannot share memory that is read-only or runs backwards.
+            g = g.detach() if isinstance(g, Tensor) else torch.from_numpy(np.array(g, np.float64))
+            g = g.to(torch.float64)
             if g.shape != x0.shape:
                 raise ConfigError(
                     f"gradient must return {list(x0.shape)}, got shape {list(g.shape)}"

@@ -7,6 +7,7 @@ draws); delta = 1: nothing is lost.
 
 from __future__ import annotations
 
+import math
 from typing import Protocol
 
 from p2pqg.algorithms._effects import Draw
@@ -24,8 +25,9 @@ class Settings(Protocol):
 
 
 def kept(num_params: int, ratio: float) -> int:
-    """How many entries a sparse message holds: the share `ratio`, rounded, at least one."""
-    return max(1, round(ratio * num_params))
+    """How many entries a sparse message holds: the share `ratio`, rounded down, at least one."""
+    whole = math.floor(ratio * num_params + 1e-9)  # 0.29 of 100 is 29, not 28.999...
+    return max(1, whole)
 
 
 def identity(v: torch.Tensor, p: Settings, draw: Draw) -> tuple[torch.Tensor, float]:

@@ -8,7 +8,8 @@ this is DSGD in its combine-then-adapt form, W x - lr g.
     mixed_prev  [clients, params]  W x_prev            mu    the neighborhood's share of it
     t           rounds done
 
-W x of the last round is kept, so that W (x - x_prev) costs no message of its own.
+W x of the last round is kept, so that W (x - x_prev) costs no message of its own. On a network that
+changes it is kept as it was then: W_t x - W_(t-1) x_prev (the authors' network is fixed).
 """
 
 from __future__ import annotations

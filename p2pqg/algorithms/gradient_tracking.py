@@ -1,10 +1,11 @@
 """Gradient tracking: Di Lorenzo, Scutari 2016; Nedic, Olshevsky, Shi 2017.
 
 Besides the model every client carries an estimate y of everybody's mean gradient: mixed, then
-corrected by the change of its own gradient. The mean of y is the mean of the gradients, always, so
-the fixed point is the exact optimum. With momentum there are two forms: that of the code of Lin et
-al., ICML 2021 (`cta`), and that of Vogels et al., NeurIPS 2021 (`atc`). With one client, and with
-form = atc on the complete graph from a common start, this is SGD(m, m-N).
+corrected by the change of its own gradient. The mean of y is always the mean of what it tracks, the
+gradients (`cta`) or the local steps (`atc`), so the fixed point is the exact optimum. With momentum
+there are two forms: that of the code of Lin et al., ICML 2021 (`cta`), and that of Vogels et al.,
+NeurIPS 2021 (`atc`). With one client, and with form = atc on the complete graph from a common
+start, this is SGD(m, m-N).
 
     cta    y = W y_prev + g - g_prev             x <- W x - lr u(y)    momentum acts on y
     atc    y = W y_prev + lr u - (lr u)_prev     x <- W (x - y)        y holds momentum and lr

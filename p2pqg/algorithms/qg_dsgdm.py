@@ -2,7 +2,9 @@
 
 Momentum follows where the mixed model really went, not where one client wanted to go. Algorithm 1
 and Eq. (3) of the paper; the Nesterov form is the authors' code's. With beta = 0 this is DSGD; with
-one client it is quasi-hyperbolic momentum with beta_hat = mu + (1 - mu) beta.
+one client it is quasi-hyperbolic momentum with beta_hat = mu + (1 - mu) beta, in the Nesterov form
+mu + (1 - mu) beta^2. With tau > 1 the momentum is first refreshed after tau rounds (the released
+code does it after the first, and divides that one step by tau as well).
     x    [clients, params]  model          lr    step size (eta in the paper) of this round
     m    [clients, params]  momentum       beta  weight of m in the step;  mu  memory of m
     acc  [clients, params]  sum of the last steps the network took, refreshed every tau rounds

@@ -49,6 +49,21 @@ class Rule:
         self.lr = lr
         self.seed = seed
         self.control = control
+        if control is not None:
+            self._check_that_gossip_can_be_repeated()
+
+    def _check_that_gossip_can_be_repeated(self) -> None:
+        traits, name = self.algorithm.traits, self.algorithm.name
+        if traits["centralized"]:
+            reason = "does not gossip"
+        elif {"static", "tree"} & set(traits["needs"](self.params)):
+            reason = "sends what neighbors remember, which must not be sent twice"
+        else:
+            return
+        raise ConfigError(
+            f"consensus does not go with {name}, which {reason}; "
+            "leave consensus out or take an algorithm that gossips models, such as dsgdm-n"
+        )
 
     def with_changes(self, **changes: Any) -> Rule:
         """Another rule that differs in `params`, `lr`, ..."""

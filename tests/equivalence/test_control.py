@@ -130,3 +130,26 @@ def test_one_exchange_bounds_the_distance():
 def test_wrong_settings_are_named(settings, complaint):
     with pytest.raises(ConfigError, match=complaint):
         path(**settings)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "topology", "reason"),
+    [
+        ("choco-sgd", "ring8", "sends what neighbors remember"),
+        ("relay-sgd", "chain8", "sends what neighbors remember"),
+        ("sgdm", "ring8", "does not gossip"),
+    ],
+)
+def test_what_cannot_be_repeated_is_refused(algorithm, topology, reason):
+    with pytest.raises(
+        ConfigError, match=f"consensus does not go with {algorithm}, which {reason}"
+    ):
+        p2pqg.trajectory(
+            algorithm,
+            lambda x, round: x,
+            np.ones(2),
+            topology=topology,
+            rounds=1,
+            lr=0.1,
+            consensus={"targets": (1.0,)},
+        )

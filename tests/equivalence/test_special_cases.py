@@ -260,6 +260,15 @@ def test_dmsgd_of_one_client_is_heavy_ball():
     assert_same(run("dmsgd", **one), run("dsgdm", **one))
 
 
+def test_dmsgd_keeps_what_was_mixed_as_the_network_was_in_that_round():
+    problem, W = Quadratics.random(), np.stack([dense("ring8"), np.eye(8)])
+    path = run("dmsgd", problem, topology=W, lr=0.1, beta=0.5, mu=0.25)
+    mixed = [W[t % 2] @ x for t, x in enumerate(path)]
+    for t in range(1, len(path) - 1):
+        d = 0.25 * (mixed[t] - mixed[t - 1]) + 0.75 * (path[t] - path[t - 1])
+        assert_same(path[t + 1], mixed[t] - 0.1 * problem.gradient(path[t], t) + 0.5 * d)
+
+
 @pytest.mark.parametrize(
     ("name", "params", "told"),
     [
