@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from p2pqg.errors import ConfigError, did_you_mean
+from p2pqg.keys import SELF_EVIDENT
 from p2pqg.records import Run
 
 Point = dict[str, Any]
@@ -30,9 +31,6 @@ Point = dict[str, Any]
 
 Axes = Mapping[str, list[Any]]
 """One grid: key -> the values it takes."""
-
-SELF_EVIDENT = ("algorithm", "topology", "dataset", "model", "partition")
-"""Keys whose values speak for themselves in a run's name."""
 
 NOT_OF_A_RUN = ("source", "figure", "paper")
 """Keys of a recipe that say what it is for; its runs do not have them."""

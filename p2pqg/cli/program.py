@@ -68,7 +68,9 @@ clients_flag = click.option(
 )
 draw_flag = click.option("--draw", metavar="FILE", help="Draw to a .png, .svg or .pdf.")
 tier_flag = click.option(
-    "--tier", metavar="smoke|cpu|paper", help="The scale, of a recipe that comes in tiers."
+    "--tier",
+    metavar="smoke|cpu|paper",
+    help="The scale, of a recipe that comes in tiers; default: the shortest beyond smoke.",
 )
 quiet_flag = click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 
@@ -101,9 +103,10 @@ FLAGS = {
     "weight_decay": ("W", "Added to the gradient as W x."),
     "seed": ("N", "Of everything random in the run."),
     "device": ("auto|cpu|cuda", "Where clients compute."),
-    "precision": ("float32|bf16|float64", "Of the arithmetic."),
+    "precision": ("float32|bf16|fp16|float64", "Of products; 16 bits: states stay float32."),
     "engine": ("ray|local", "local: in this process, without Ray."),
     "clients_per_actor": ("auto|N", "Clients that share one Ray actor."),
+    "transport": ("object-store|direct", "Of rows; direct: Ray's alpha, for actors on one GPU."),
     "eval_every": ("N", "Rounds between evaluations."),
     "record_every": ("N", "Rounds between rows of rounds.parquet."),
     "checkpoint_every": ("SECONDS", "Between checkpoints; default: 60; 0: none."),

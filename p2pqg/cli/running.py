@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import click
@@ -21,6 +21,14 @@ from p2pqg.cli.program import (
     tier_flag,
 )
 from p2pqg.errors import ConfigError
+from p2pqg.keys import RESTART
+
+tensorboard_flag = click.option(
+    "--tensorboard", is_flag=True, help="Write TensorBoard events beside the results."
+)
+json_flag = click.option(
+    "--json", "as_json", is_flag=True, help="Print the summary, and only it, on stdout."
+)
 
 
 @main.command()
@@ -31,8 +39,8 @@ from p2pqg.errors import ConfigError
 @click.option(
     "--profile", is_flag=True, default=None, help="Say where the time of a round goes; a trace too."
 )
-@click.option("--tensorboard", is_flag=True, help="Write TensorBoard events beside the results.")
-@click.option("--json", "as_json", is_flag=True, help="Print the summary, and only it, on stdout.")
+@tensorboard_flag
+@json_flag
 @quiet_flag
 @debug_flag
 def run(
@@ -50,7 +58,7 @@ def run(
     """
     started = command_started()
     with watched(as_json or quiet, tensorboard) as observer:
-        settings = merged(recipe, flags, sets, tier)
+        settings = merged(recipe, flags, sets, tier, observer.noted if observer else None)
         from p2pqg.running import run as simulate
 
         done = simulate(observer=observer, started=started, **settings)
@@ -58,35 +66,23 @@ def run(
         click.echo(json.dumps(done.summary, indent=2))
 
 
-OF_A_RESTART = (
-    "rounds",
-    "epochs",
-    "engine",
-    "clients_per_actor",
-    "device",
-    "address",
-    "data_dir",
-    "checkpoint_every",
-    "out",
-    "name",
-)
-"""Flags of `resume`: where and how long a run goes on."""
-
-
 @main.command()
 @click.argument("run_dir", metavar="RUN_DIR")
-@setting_flags(OF_A_RESTART)
-@click.option("--json", "as_json", is_flag=True, help="Print the summary, and only it, on stdout.")
+@setting_flags([key for key in FLAGS if key in RESTART])
+@tensorboard_flag
+@json_flag
 @quiet_flag
 @debug_flag
-def resume(run_dir: str, as_json: bool, quiet: bool, **flags: str | None) -> None:
+def resume(
+    run_dir: str, tensorboard: bool, as_json: bool, quiet: bool, **flags: str | None
+) -> None:
     """Go on with a run that was stopped or killed.
 
     From its last checkpoint, with the same numbers as if nothing had happened; or from the end,
     with more --rounds. RUN_DIR may also be one of its checkpoints: then say --name.
     """
     started = command_started()
-    with watched(as_json or quiet) as observer:
+    with watched(as_json or quiet, tensorboard) as observer:
         from p2pqg.running import resume as go_on
 
         done = go_on(run_dir, observer=observer, started=started, **flags)
@@ -95,7 +91,7 @@ def resume(run_dir: str, as_json: bool, quiet: bool, **flags: str | None) -> Non
 
 
 @contextlib.contextmanager
-def watched(silent: bool, tensorboard: bool = False) -> Iterator[Any]:
+def watched(silent: bool, tensorboard: bool) -> Iterator[Any]:
     """Who watches a run: a screen, TensorBoard, or None; a polite kill is a Ctrl-C inside."""
     with contextlib.ExitStack() as stack:
         stack.enter_context(sigterm_is_ctrl_c())
@@ -116,11 +112,12 @@ def merged(
     flags: dict[str, str | None],
     sets: tuple[str, ...],
     tier: str | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """A recipe's settings at a tier, overridden by flags, overridden by --set.
 
     A flag for the length of the run replaces the recipe's, be it in epochs or rounds; one for the
-    network replaces its number of clients too.
+    network replaces its number of clients too. `tell` hears of a tier that nobody chose.
 
     Raises:
         ConfigError: the recipe alone is wrong already, or is that of a sweep.
@@ -128,18 +125,21 @@ def merged(
     from p2pqg.config import set_dotted
     from p2pqg.settings import read_config
     from p2pqg.settings import recipe as read_recipe
-    from p2pqg.tiers import at_tier
+    from p2pqg.tiers import at_tier, choice, usual_tier
 
     settings: dict[str, Any] = {}
     if recipe is None and tier is not None:
         raise ConfigError(f"--tier {tier} needs a recipe that comes in tiers")
     if recipe is not None:
-        settings = at_tier(read_recipe(recipe), tier, recipe)
+        tiers = read_recipe(recipe)
+        settings = at_tier(tiers, tier, recipe)
         for key in ("sweep", "figure"):
             if key in settings:
                 raise ConfigError(f"{recipe} is a {key}; use `p2pqg sweep {recipe}`")
         settings.pop("source", None)
         read_config(settings, where=recipe)  # for errors that name the file
+        if tier is None and tell and (tier := usual_tier(tiers)):
+            tell(choice(tiers, tier))
     given = {key: value for key, value in flags.items() if value is not None}
     if given.keys() & {"epochs", "rounds"}:
         settings = {k: v for k, v in settings.items() if k not in ("epochs", "rounds")}

@@ -49,9 +49,12 @@ def sweep(
     from p2pqg import grid
     from p2pqg.config import set_dotted
     from p2pqg.settings import recipe as read_recipe
-    from p2pqg.tiers import at_tier
+    from p2pqg.tiers import at_tier, choice, usual_tier
 
-    values = at_tier(read_recipe(recipe), tier, recipe)
+    given = read_recipe(recipe)
+    values = at_tier(given, tier, recipe)
+    if tier is None and (tier := usual_tier(given)) and not quiet:
+        click.echo(choice(given, tier))
     for setting in sets:
         set_dotted(values, setting)
     if data_dir is not None:

@@ -55,6 +55,7 @@ def test_every_tier_can_be_read_and_has_parts_that_exist(path, tier):
 def test_tiers_are_small_middle_and_full(path):
     tiers = list(load_yaml(path).get("tiers", []))
     assert tiers == [] or tiers[:3] == ["smoke", "cpu", "paper"]
+    assert all("takes" in changes for changes in load_yaml(path).get("tiers", {}).values())
 
 
 def test_all_tables_of_the_paper_have_a_recipe_that_names_them():

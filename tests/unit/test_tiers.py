@@ -3,14 +3,14 @@
 import pytest
 
 from p2pqg.errors import ConfigError
-from p2pqg.tiers import at_tier, merged
+from p2pqg.tiers import at_tier, choice, merged, usual_tier
 
 RECIPE = {
     "dataset": "cifar10",
     "tune": "lr",
     "sweep": {"algorithm": ["dsgd"], "seed": [1, 2, 3]},
     "tiers": {
-        "smoke": {"dataset": "digits", "tune": None, "sweep": {"seed": [1]}},
+        "smoke": {"takes": "seconds", "dataset": "digits", "tune": None, "sweep": {"seed": [1]}},
         "paper": {"epochs": 300},
     },
 }
@@ -28,6 +28,18 @@ def test_a_tier_leaves_the_others_as_they_are():
     assert at_tier(RECIPE, "paper", "grid")["sweep"] == RECIPE["sweep"]
 
 
+def test_who_names_no_tier_gets_the_shortest_that_is_more_than_a_smoke_test():
+    assert at_tier(RECIPE, None, "grid") == at_tier(RECIPE, "paper", "grid")
+    assert usual_tier({"tiers": {"smoke": {}}}) == "smoke"
+    assert usual_tier({"tiers": {"small": {}, "smoke": {}}}) == "small"
+    assert usual_tier({"lr": 0.1}) is None
+
+
+def test_a_tier_that_nobody_chose_is_told_with_its_length_and_the_others():
+    assert choice(RECIPE, "paper") == "tier paper; or --tier smoke (seconds)"
+    assert choice({"tiers": {"only": {"takes": "a day"}}}, "only") == "tier only (a day)"
+
+
 def test_without_changes_nothing_changes():
     common = {key: value for key, value in RECIPE.items() if key != "tiers"}
     assert merged(common, {}) == common
@@ -39,9 +51,9 @@ def test_without_changes_nothing_changes():
     [
         (RECIPE, "smok", "unknown tier 'smok'; did you mean smoke\\?; known: smoke, paper"),
         (RECIPE, "gpu", "unknown tier 'gpu'; known: smoke, paper"),
-        (RECIPE, None, "comes in tiers; choose one with --tier smoke|paper"),
         ({"lr": 0.1}, "smoke", "has no tiers, got --tier smoke"),
         ({"tiers": ["smoke"]}, "smoke", "tiers must be a mapping of names to mappings"),
+        ({"tiers": {}}, None, "tiers must be a mapping of names to mappings"),
         ({"tiers": {"smoke": None}}, "smoke", "tiers must be a mapping of names to mappings"),
     ],
 )
