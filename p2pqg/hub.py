@@ -1,5 +1,6 @@
 """What Hugging Face's transformers load: from a folder, the local cache, or the hub.
 
+Where there is no network their own retries take most of a minute; so the hub is asked once first.
 Needs the extra `text`: `pip install 'p2pqg[text]'`.
 """
 
@@ -7,10 +8,21 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
+import re
 from collections.abc import Iterator
+from pathlib import Path
+from ssl import SSLError
 from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
 
 from p2pqg.errors import ConfigError
+from p2pqg.offline import may_download
+
+NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+"""Of a model on the hub."""
+SECONDS_TO_ANSWER = 5
 
 
 def fetch(kind: str, path: str, **options: Any) -> Any:
@@ -36,13 +48,37 @@ def fetch(kind: str, path: str, **options: Any) -> Any:
             try:
                 return load(path, local_files_only=True, **options)
             except OSError:
+                if Path(path).is_dir() or not NAME.fullmatch(path):
+                    raise
+                check_reachable()
                 return load(path, **options)
     except Exception as error:  # no network, no such name, a broken folder: a bit of everything
         reason = str(error).strip().partition("\n")[0]
         raise ConfigError(
-            f"{path!r} holds no {kind} and has none on the Hugging Face hub ({reason}); "
+            f"{path!r} holds no {kind}, and the Hugging Face hub gave none ({reason}); "
             "set model.path to a local folder"
         ) from error
+
+
+def check_reachable() -> None:
+    """Ask the hub for a sign of life, once and shortly.
+
+    Raises:
+        ConnectionError: it gives none, or nobody may ask.
+    """
+    if not may_download():
+        raise ConnectionError("downloads are not allowed here")
+    endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+    try:
+        urlopen(Request(endpoint, method="HEAD"), timeout=SECONDS_TO_ANSWER).close()
+    except HTTPError as answer:  # whatever it says, it is there
+        answer.close()
+    except URLError as error:
+        if isinstance(error.reason, SSLError):  # their client may know other certificates
+            return
+        raise ConnectionError(f"{endpoint} cannot be reached: {error.reason}") from None
+    except TimeoutError:
+        raise ConnectionError(f"{endpoint} gave no answer in {SECONDS_TO_ANSWER} s") from None
 
 
 @contextlib.contextmanager

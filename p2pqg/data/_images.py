@@ -19,6 +19,7 @@ from p2pqg.data._arrays import Arrays
 from p2pqg.data._cache import cache_dir, remembered
 from p2pqg.data._pixels import Shape, pixels
 from p2pqg.errors import DataError
+from p2pqg.offline import may_download
 
 IMAGE_COLUMNS = ("img", "image")
 DECODER = "1"
@@ -186,10 +187,12 @@ def _torchvision(spec: ImageSet, folder: Path) -> tuple[Part, Part]:
 
 def _download(spec: ImageSet, folder: Path, looked_in: list[Path]) -> None:
     """Fetch both parts into `folder`: all of it or nothing."""
-    import torchvision
-
-    build = getattr(torchvision.datasets, spec.torchvision)
     try:
+        if not may_download():
+            raise ConnectionError("downloads are not allowed here")
+        import torchvision
+
+        build = getattr(torchvision.datasets, spec.torchvision)
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent) as unfinished:
             for keywords in spec.train_keyword.values():

@@ -22,6 +22,7 @@ from p2pqg.data._images import places
 from p2pqg.data._params import whole_number
 from p2pqg.data._tokens import fingerprint, tokenise
 from p2pqg.errors import DataError
+from p2pqg.hub import check_reachable
 
 TOKENISER = "1"
 """Part of the cache key; raise it when the same texts would become other numbers."""
@@ -124,6 +125,7 @@ def _read(spec: TextSet, file: Path) -> tuple[list[str], np.ndarray]:
 def _download(spec: TextSet, folder: Path, looked_in: list[Path]) -> None:
     """Fetch both parts into `folder`: all of it or nothing."""
     try:
+        check_reachable()
         from datasets import load_dataset
 
         folder.parent.mkdir(parents=True, exist_ok=True)

@@ -11,6 +11,8 @@ import numpy as np
 from p2pqg.data import label_counts
 from p2pqg.drawing import LARGEST_LAYOUT, places
 from p2pqg.errors import P2pqgError
+from p2pqg.offline import no_downloads
+from p2pqg.own_files import from_copies
 from p2pqg.page.runs import Shown
 from p2pqg.topology import Schedule
 from p2pqg.topology import build as build_topology
@@ -63,10 +65,12 @@ class Drawing:
 def shards_of(shown: Iterable[Shown]) -> list[tuple[np.ndarray | None, str]]:
     """Training samples by client and class of every run, worked out again from its recipe.
 
+    Of data that are here: a page is no reason to fetch them.
+
     Returns:
         For each run ([clients, classes], "") or (None, why not).
     """
-    from p2pqg.experiment import build
+    from p2pqg.learning import shards
     from p2pqg.settings import read_config
 
     known: dict[str, tuple[np.ndarray | None, str]] = {}
@@ -75,9 +79,9 @@ def shards_of(shown: Iterable[Shown]) -> list[tuple[np.ndarray | None, str]]:
         key = json.dumps([one.config.get(key) for key in SHARDS_DEPEND_ON], default=str)
         if key not in known:
             try:
-                experiment = build(read_config(one.config))
-                arrays = experiment.arrays
-                counts = label_counts(experiment.parts, arrays.train_y, arrays.num_classes)
+                with no_downloads():
+                    arrays, parts = shards(read_config(one.config))
+                counts = label_counts(parts, arrays.train_y, arrays.num_classes)
                 known[key] = counts, ""
             except P2pqgError as error:
                 known[key] = None, str(error).partition("\n")[0]
@@ -85,10 +89,11 @@ def shards_of(shown: Iterable[Shown]) -> list[tuple[np.ndarray | None, str]]:
     return found
 
 
-def network_of(topology: str, clients: int | None) -> Schedule | None:
-    """The network of a recipe; None if its file is gone or wrong."""
+def network_of(shown: Shown) -> Schedule | None:
+    """The network of a run, from its own copy of a file; None if that is gone or wrong."""
+    settings = shown.config | from_copies(shown.config, shown.run.path)
     try:
-        return build_topology(topology, clients=clients)
+        return build_topology(str(settings["topology"]), clients=settings["clients"])
     except P2pqgError:
         return None
 

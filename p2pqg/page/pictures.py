@@ -30,7 +30,7 @@ def pictures(
     span = network.accuracy_range(shown)
     found = []
     for run, (one, label, (counts, why)) in enumerate(zip(shown, labels, shards, strict=True)):
-        schedule = network.network_of(str(one.config["topology"]), one.config["clients"])
+        schedule = network.network_of(one)
         if schedule is None:
             lost = f"The network {one.config['topology']} cannot be built here."
             found.append(Picture(run, label, None, lost))

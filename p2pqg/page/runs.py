@@ -12,6 +12,8 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from p2pqg import report
+from p2pqg.comparison_text import setting
 from p2pqg.errors import ConfigError
 from p2pqg.records import CLIENT_COLUMNS, LOCK, ROUND_COLUMNS, TIMING_COLUMNS, Run
 from p2pqg.report import find_runs, settings_of
@@ -35,8 +37,6 @@ FILES = {
 """What `Run` calls them, and where they are."""
 LENGTHS = ("bytes_sent", "wall_seconds", "sim_seconds")
 """What a curve may run against, besides rounds; sim_seconds only where a clock was simulated."""
-NOT_OF_INTEREST = {"out", "address", "eval_every", "record_every", "profile", "clients"}
-"""Settings that make no difference worth a column (`clients` follows from the topology)."""
 
 
 @dataclass(frozen=True)
@@ -233,17 +233,9 @@ def _frame(run: Run, name: str, columns: list[str]) -> pd.DataFrame:
 
 
 def differing(shown: Sequence[Shown]) -> pd.DataFrame:
-    """The settings in which runs differ, as texts: a row per run, a column per setting.
-
-    Parameters of a part, such as algorithm.mu, count where the runs that have them differ.
-    """
+    """The settings in which runs differ, as texts: a row per run, a column per setting."""
     settings = settings_of(one.run for one in shown)
-    kept = []
-    for key in settings:
-        values = settings[key].dropna() if "." in key else settings[key]
-        if key not in NOT_OF_INTEREST and values.map(plain_text).nunique() > 1:
-            kept.append(key)
-    return settings[kept].map(plain_text)
+    return settings[report.differing(settings)].map(plain_text)
 
 
 def labels(shown: Sequence[Shown]) -> list[str]:
@@ -251,14 +243,9 @@ def labels(shown: Sequence[Shown]) -> list[str]:
     if len(shown) == 1:
         return [shown[0].part("algorithm")]
     settings = differing(shown)
-    alone = {"algorithm", "topology", "dataset", "model", "partition"}  # need no explanation
     names = []
     for one, row in zip(shown, settings.to_dict("records"), strict=True):
-        texts = [
-            value if key in alone else f"{key.rpartition('.')[2]} {value}"
-            for key, value in row.items()
-            if value != "-"
-        ]
+        texts = [setting(key, value) for key, value in row.items() if value != "-"]
         name = ", ".join(texts)
         names.append(name if texts and len(name) <= LONGEST_LABEL else one.run.path.name)
     return [

@@ -16,11 +16,6 @@ PIXELS = np.random.default_rng(0).integers(0, 256, size=(6, 8, 12, 3), dtype=np.
 CLASSES = ("cat", "dog", "emu")
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("P2PQG_CACHE", str(tmp_path / "cache"))
-
-
 @pytest.fixture
 def folder(tmp_path):
     """train/ and test/, two images of each class."""

@@ -14,15 +14,10 @@ from PIL import Image
 
 from p2pqg.data import _images, load
 from p2pqg.errors import DataError
+from p2pqg.offline import no_downloads
 
 PIXELS = np.random.default_rng(0).integers(0, 256, size=(6, 32, 32, 3), dtype=np.uint8)
 LABELS = [3, 1, 4, 1, 5, 9]
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("P2PQG_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
 
 
 @pytest.fixture
@@ -161,6 +156,18 @@ def test_without_network_nothing_is_left_behind(tmp_path, cache, monkeypatch):
     with pytest.raises(DataError, match="could not be downloaded .*no route to host.*data_dir"):
         load("cifar10", tmp_path)
     assert list(cache.iterdir()) == []
+
+
+def test_where_downloads_are_forbidden_none_is_tried(cache, monkeypatch):
+    import torchvision
+
+    monkeypatch.setattr(torchvision.datasets, "CIFAR10", None)
+    with (
+        no_downloads(),
+        pytest.raises(DataError, match=r"downloaded \(downloads are not allowed here\); point"),
+    ):
+        load("cifar10")
+    assert not cache.exists()
 
 
 def idx(array):

@@ -15,16 +15,11 @@ import pytest
 from p2pqg.data import _text, load
 from p2pqg.data._tokens import fingerprint, tokenise
 from p2pqg.errors import ConfigError, DataError
+from p2pqg.offline import no_downloads
 
 TEXTS = ["Oil falls.", "Cup final: 2-1!", "", "Über chips\nand chips"]
 LABELS = [2, 1, 0, 3]
 WORDS = "words:100"
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("P2PQG_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
 
 
 @pytest.fixture
@@ -131,6 +126,7 @@ def test_models_and_data_sets_must_agree_on_texts(folder):
 def fake_datasets(monkeypatch, load_dataset):
     module = types.ModuleType("datasets")
     module.load_dataset = load_dataset
+    monkeypatch.setattr("p2pqg.data._text.check_reachable", lambda: None)
     monkeypatch.setitem(sys.modules, "datasets", module)
 
 
@@ -159,8 +155,18 @@ def test_without_network_nothing_is_left_behind(tmp_path, cache, monkeypatch):
     assert list(cache.iterdir()) == []
 
 
+def test_where_downloads_are_forbidden_none_is_tried(tmp_path, monkeypatch):
+    monkeypatch.setattr("p2pqg.hub.urlopen", None)
+    with (
+        no_downloads(),
+        pytest.raises(DataError, match=r"downloaded \(downloads are not allowed here\); point"),
+    ):
+        load("ag-news", tmp_path, WORDS)
+
+
 def test_without_the_package_datasets_the_error_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
+    monkeypatch.setattr("p2pqg.data._text.check_reachable", lambda: None)
     with pytest.raises(DataError, match=r"point data_dir to .* pip install 'p2pqg\[text\]'"):
         load("ag-news", tmp_path, WORDS)
 
