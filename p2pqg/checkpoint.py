@@ -1,9 +1,10 @@
-"""Checkpoints on disk: a folder of JSON, safetensors and Parquet, and no code to be executed.
+"""Checkpoints on disk: a folder of JSON, safetensors and Parquet. Its only code is the user's own.
 
     round-000000300/
       checkpoint.json      format, counters and settings; checksums of the other files and its own
       state.safetensors    everything that is an array
       rounds.parquet, clients.parquet
+      files/               the user's own, as they were when the run began (see own_files.py)
 
 A checkpoint is written under another name and renamed when it is complete; a reader checks the sums
 before it believes a byte.
@@ -25,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from p2pqg.errors import ConfigError
+from p2pqg.own_files import FOLDER
 from p2pqg.records import read_rows, write_parquet
 
 FORMAT = 1
@@ -53,6 +55,7 @@ def write_checkpoint(
     header: Mapping[str, Any],
     arrays: Mapping[str, np.ndarray],
     tables: Mapping[str, tuple[Sequence[dict[str, Any]], Mapping[str, str]]],
+    own_files: Mapping[str, bytes] | None = None,
 ) -> None:
     """Write a checkpoint; one that is there already is replaced when the new one is complete.
 
@@ -61,6 +64,7 @@ def write_checkpoint(
         header: plain data.
         arrays: name -> array.
         tables: name -> rows, and the types of their columns.
+        own_files: name -> content.
 
     Raises:
         OSError: it cannot be written; what was there before is still there.
@@ -71,10 +75,13 @@ def write_checkpoint(
         _save_arrays(draft / ARRAYS, arrays)
         for name, (rows, columns) in tables.items():
             write_parquet(draft / f"{name}.parquet", rows, columns)
-        files = {file.name: _fingerprint(file) for file in sorted(draft.iterdir())}
+        for name, content in (own_files or {}).items():
+            (draft / FOLDER).mkdir(exist_ok=True)
+            (draft / FOLDER / name).write_bytes(content)
+        files = {str(file.relative_to(draft)): _fingerprint(file) for file in _files(draft)}
         content = {"format": FORMAT, **header, "files": files}
         (draft / HEADER).write_text(json.dumps({**content, "sum": _sum(content)}, indent=1) + "\n")
-        for file in draft.iterdir():
+        for file in _files(draft):
             _to_disk(file)
         replaced = path.with_name(f".{path.name}.replaced-{os.getpid()}")
         with suppress(FileNotFoundError):
@@ -132,6 +139,10 @@ def prune(latest: Path, kept: int = KEPT) -> None:
     until = [path for path in newest(latest.parent) if path.name <= latest.name]
     for old in [*until[kept:], *latest.parent.glob(".round-*")]:
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 def _save_arrays(file: Path, arrays: Mapping[str, np.ndarray]) -> None:

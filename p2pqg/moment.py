@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from p2pqg import config as machinery
+from p2pqg import keys, own_files
 from p2pqg.checkpoint import Checkpoint, newest, read_checkpoint, write_checkpoint
 from p2pqg.engine.bookkeeping import Logbook
 from p2pqg.engine.rule import Rule
@@ -30,22 +31,6 @@ from p2pqg.settings import RunConfig, read_config
 
 CHECKPOINTS = "checkpoints"
 """Folder of a run's directory."""
-
-OF_THE_RUN = (
-    "rounds",
-    "epochs",
-    "engine",
-    "clients_per_actor",
-    "device",
-    "address",
-    "data_dir",
-    "out",
-    "name",
-    "profile",
-    "checkpoint_every",
-    "max_restarts",
-)
-"""Settings that may differ after a restart: where and how long it runs, not what it computes."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +108,7 @@ class Moment:
             "rounds": (log.rounds, ALL_ROUND_COLUMNS),
             "clients": (log.clients, CLIENT_COLUMNS),
         }
-        write_checkpoint(path, header, arrays, tables)
+        write_checkpoint(path, header, arrays, tables, self.experiment.own_files)
 
     @classmethod
     def newest(
@@ -141,7 +126,8 @@ class Moment:
             path: a checkpoint's folder, or a run's.
             experiment: as of `read`.
             settings: as of `read`.
-            tell: called with a line for each newer one that is passed over.
+            tell: called with a line for each newer one that is passed over, and for each file of
+                the user's that is not what it was when the run began.
 
         Raises:
             ConfigError: there is none, or none that can be used.
@@ -149,9 +135,11 @@ class Moment:
         folder, recipe, end = (Path(path) / x for x in (CHECKPOINTS, "config.yaml", "summary.json"))
         if recipe.exists() and not end.exists() and not any(newest(folder)):
             tell(f"{path}: no checkpoint yet; from the start")
-            return cls.first(experiment or build(_config(machinery.load_yaml(recipe), settings)))
+            return cls.first(
+                experiment or _built(machinery.load_yaml(recipe), settings, Path(path), tell)
+            )
         if not folder.is_dir():
-            return cls.read(path, experiment, **settings)
+            return cls.read(path, experiment, tell, **settings)
         problems = []
         for candidate in newest(folder):
             try:
@@ -161,25 +149,30 @@ class Moment:
             else:
                 for problem in problems:
                     tell(f"{problem}; using {candidate.name}")
-                return cls._of(saved, candidate, experiment, settings)
+                return cls._of(saved, candidate, experiment, tell, settings)
         raise ConfigError.of(problems or [f"{folder}: no checkpoint in it"])
 
     @classmethod
     def read(
-        cls, path: str | Path, experiment: Experiment | None = None, **settings: Any
+        cls,
+        path: str | Path,
+        experiment: Experiment | None = None,
+        tell: Callable[[str], None] = lambda problem: None,
+        **settings: Any,
     ) -> Moment:
         """The moment that a checkpoint holds.
 
         Args:
             path: its folder.
             experiment: its parts, if they are at hand; otherwise they are built again.
-            settings: those of `OF_THE_RUN` that shall differ, and `topology` where it was a file
-                that is elsewhere now, or a function.
+            tell: as of `newest`.
+            settings: those of `keys.RESTART` that shall differ, and `topology` where it was a
+                function.
 
         Raises:
             ConfigError: it is damaged, or a setting cannot differ.
         """
-        return cls._of(read_checkpoint(path), path, experiment, settings)
+        return cls._of(read_checkpoint(path), path, experiment, tell, settings)
 
     @classmethod
     def _of(
@@ -187,11 +180,12 @@ class Moment:
         saved: Checkpoint,
         path: str | Path,
         experiment: Experiment | None,
+        tell: Callable[[str], None],
         settings: Mapping[str, Any],
     ) -> Moment:
         header, arrays = saved.header, saved.arrays
         if experiment is None:
-            experiment = build(_config(header["config"], settings))
+            experiment = _built(header["config"], settings, Path(path), tell)
         known = experiment.network
         if callable(topology := settings.get("topology")):
             known = known.with_topology(topology)
@@ -220,9 +214,24 @@ class Moment:
         )
 
 
+def _built(
+    saved: Mapping[str, Any], changes: Mapping[str, Any], folder: Path, tell: Callable[[str], None]
+) -> Experiment:
+    """The experiment of a recipe; the user's files are those that the folder has copies of."""
+    config = _config(saved, changes)
+    same = {key: value for key, value in saved.items() if changes.get(key) is None}
+    copied = own_files.from_copies(same, folder, tell)
+    experiment = build(dataclasses.replace(config, **copied))
+    return dataclasses.replace(
+        experiment,
+        config=dataclasses.replace(experiment.config, **{key: saved[key] for key in copied}),
+        own_files={**experiment.own_files, **own_files.kept(folder)},
+    )
+
+
 def _config(saved: Mapping[str, Any], changes: Mapping[str, Any]) -> RunConfig:
     given = {k: value for k, value in changes.items() if value is not None and not callable(value)}
-    fixed = [key for key in given if key not in (*OF_THE_RUN, "topology")]
+    fixed = [key for key in given if key not in (*keys.RESTART, "topology")]
     if fixed:
         raise ConfigError.of(
             [

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +20,7 @@ import numpy as np
 import yaml
 
 from p2pqg.errors import ConfigError
+from p2pqg.own_files import FOLDER
 
 try:
     import fcntl
@@ -106,13 +108,17 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 def write_text(path: Path, text: str) -> None:
     """The same for a text file."""
+    _write_bytes(path, text.encode())
+
+
+def _write_bytes(path: Path, content: bytes) -> None:
     draft = path.with_suffix(".tmp")
-    draft.write_text(text)
+    draft.write_bytes(content)
     os.replace(draft, path)
 
 
 class RunDirectory:
-    """runs/out/<run id>/: config.yaml, rounds.parquet, clients.parquet, summary.json, checkpoints.
+    """runs/out/<run id>/: config.yaml, *.parquet, summary.json, checkpoints, the user's own files.
 
     A context manager: what is inside has it to itself, see `reserve`.
     """
@@ -184,6 +190,12 @@ class RunDirectory:
         self.__exit__()
         with suppress(OSError):
             self.path.rmdir()
+
+    def write_own_files(self, files: Mapping[str, bytes]) -> None:
+        """The user's own files that the recipe names: name -> content, see `own_files.py`."""
+        for name, content in files.items():
+            (self.path / FOLDER).mkdir(exist_ok=True)
+            _write_bytes(self.path / FOLDER / name, content)
 
     def write_config(self, config: dict[str, Any]) -> None:
         """The recipe of what begins now; that it failed before is past."""

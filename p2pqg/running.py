@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -30,10 +30,17 @@ class Observer(Protocol):
     def end(self, run: Run) -> None: ...
 
 
-def run(*, observer: Observer | None = None, started: float | None = None, **settings: Any) -> Run:
+def run(
+    *,
+    quiet: bool = True,
+    observer: Observer | None = None,
+    started: float | None = None,
+    **settings: Any,
+) -> Run:
     """One simulation, recorded under `out`.
 
     Args:
+        quiet: False shows the run on stdout, as the command does.
         observer: told of the beginning, of new rows, and of the end.
         started: `time.time()` when the command began; default: now.
         settings: the keys of a recipe, see `p2pqg.settings.RunConfig`.
@@ -51,12 +58,14 @@ def run(*, observer: Observer | None = None, started: float | None = None, **set
     config = experiment.config
     stem = f"{config.topology}-{config.algorithm['name']}".replace("/", "_")
     directory = RunDirectory(config.out, config.name or fresh_name(config.out, stem))
-    return _lead(lambda: Simulation(experiment, started=started), directory, observer)
+    with _watching(quiet, observer) as observer:
+        return _lead(lambda: Simulation(experiment, started=started), directory, observer)
 
 
 def resume(
     path: str | Path,
     *,
+    quiet: bool = True,
     observer: Observer | None = None,
     started: float | None = None,
     **settings: Any,
@@ -65,9 +74,10 @@ def resume(
 
     Args:
         path: its directory; or a checkpoint, with `out` or `name` for a run of its own.
+        quiet: as of `run`.
         observer: as of `run`.
         started: as of `run`.
-        settings: what shall differ, see `p2pqg.moment.OF_THE_RUN`: rounds, engine, ...
+        settings: what shall differ, see `p2pqg.keys.RESTART`: rounds, engine, ...
 
     Raises:
         ConfigError: nothing to go on from, nothing left to do, newer rounds are there, or a
@@ -94,7 +104,20 @@ def resume(
                 "a --name of its own"
             )
         directory = RunDirectory.reopen(home)
-    return _lead(lambda: Simulation.at(moment, started), directory, observer, notes)
+    with _watching(quiet, observer) as observer:
+        return _lead(lambda: Simulation.at(moment, started), directory, observer, notes)
+
+
+@contextmanager
+def _watching(quiet: bool, observer: Observer | None) -> Iterator[Observer | None]:
+    """The observer given, or a screen, or nobody."""
+    if quiet or observer:
+        yield observer
+        return
+    from p2pqg.display import Screen
+
+    with Screen() as screen:
+        yield screen
 
 
 def _home(path: Path) -> Path | None:
@@ -125,6 +148,7 @@ def _lead(
         raise
     with directory, sim:
         log = _Log(sim, directory, observer)
+        directory.write_own_files(sim.experiment.own_files)
         directory.write_config(plain(sim.experiment.config))
         if observer:
             observer.begin(sim, directory.path)

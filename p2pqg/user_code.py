@@ -95,6 +95,28 @@ def load_file(path: Path) -> ModuleType:
     return module
 
 
+def beside(home: ModuleType) -> list[ModuleType]:
+    """Modules from the same folder, itself too, of those imported; none of an installed package."""
+    folder = Path(getattr(home, "__file__", None) or "").parent
+    if "site-packages" in folder.parts or not folder.name:
+        return []
+    return [
+        module
+        for module in list(sys.modules.values())
+        if (path := getattr(module, "__file__", None))
+        and Path(path).parent == folder
+        and module.__name__ != "__main__"
+    ]
+
+
+def neighbors(algorithm: Entry) -> list[Path]:
+    """The file of an algorithm that came from one, and the files beside it that are imported."""
+    home = sys.modules.get(algorithm.build.__module__)
+    if home is None or "__algorithms__" not in home.__dict__:
+        return []
+    return [Path(module.__file__) for module in beside(home)]
+
+
 @contextmanager
 def _folder_on_path(folder: Path) -> Iterator[None]:
     sys.path.insert(0, str(folder))

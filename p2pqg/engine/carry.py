@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
-from types import ModuleType
 
 from ray import cloudpickle
 
 from p2pqg.registry import Entry
+from p2pqg.user_code import beside
 
 
 def is_foreign(algorithm: Entry) -> bool:
@@ -24,19 +23,5 @@ def carry(algorithm: Entry) -> None:
     home = sys.modules.get(algorithm.build.__module__)
     if not is_foreign(algorithm) or home is None or home.__name__ == "__main__":
         return
-    for module in {home, *_beside(home)}:
+    for module in {home, *beside(home)}:
         cloudpickle.register_pickle_by_value(module)
-
-
-def _beside(home: ModuleType) -> list[ModuleType]:
-    """Modules from the same folder, of those imported; none of an installed package."""
-    folder = Path(getattr(home, "__file__", None) or "").parent
-    if "site-packages" in folder.parts or not folder.name:
-        return []
-    return [
-        module
-        for module in list(sys.modules.values())
-        if (path := getattr(module, "__file__", None))
-        and Path(path).parent == folder
-        and module.__name__ != "__main__"
-    ]

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from toys import DSGD
 
 import p2pqg
 from p2pqg.algorithms import ALGORITHMS
@@ -15,30 +16,6 @@ SMALL = {
     "precision": "float64",
     "record_every": 10,
 }
-
-DSGD = """
-from dataclasses import dataclass
-from typing import NamedTuple
-
-from torch import Tensor
-
-from p2pqg import algorithm, gossip
-
-
-@dataclass(frozen=True, kw_only=True)
-class Params:
-    lr: float
-
-
-class State(NamedTuple):
-    x: Tensor
-
-
-@algorithm("own-dsgd", params=Params, start=lambda x0: State(x0))
-def own_dsgd(s, grad, p):
-    x = yield gossip(s.x - p.lr * grad(s.x))
-    return State(x)
-"""
 
 
 @pytest.fixture(autouse=True)

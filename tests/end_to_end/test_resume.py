@@ -2,6 +2,7 @@
 
 import json
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,8 +13,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from toys import DSGD, TOY
 
 import p2pqg
+from p2pqg.algorithms import ALGORITHMS
 from p2pqg.checkpoint import ARRAYS, HEADER, newest, read_checkpoint
 from p2pqg.cli import main
 from p2pqg.engine import driver
@@ -23,19 +26,7 @@ from p2pqg.records import Run, RunDirectory
 from p2pqg.running import resume, run
 
 ROUNDS = 24
-TOY = {
-    "topology": "ring6",
-    "dataset": {"name": "synthetic", "samples": 120, "features": 8, "classes": 3},
-    "model": {"name": "mlp", "hidden": [4]},
-    "alpha": 0.5,
-    "batch_size": 4,
-    "lr": 0.05,
-    "rounds": ROUNDS,
-    "eval_every": 8,
-    "record_every": 1,
-    "seed": 3,
-    "engine": "local",
-}
+SETTINGS = TOY | {"rounds": ROUNDS, "eval_every": 8, "record_every": 1, "engine": "local"}
 LONG = 6000
 """Rounds that take some seconds: long enough to be hit in the middle."""
 
@@ -80,7 +71,7 @@ def ctrl_c(round):
 
 def stop(path, round, **settings):
     """Stop a run after so many rounds, or one that goes on."""
-    begin = partial(resume, path) if path.exists() else partial(run, **TOY | settings)
+    begin = partial(resume, path) if path.exists() else partial(run, **SETTINGS | settings)
     with pytest.raises(StoppedError):
         begin(observer=ctrl_c(round), name=None if path.exists() else path.name)
 
@@ -114,7 +105,7 @@ def here(tmp_path, monkeypatch):
 @pytest.fixture
 def whole(here):
     """The run in one piece."""
-    return run(**TOY, name="whole")
+    return run(**SETTINGS, name="whole")
 
 
 @pytest.fixture
@@ -141,13 +132,13 @@ def test_a_stopped_run_goes_on_by_the_command(stopped, whole, capsys):
 
 def test_ctrl_c_says_how_to_go_on(here):
     with pytest.raises(StoppedError, match=r"^stopped in round 5; `p2pqg resume runs/out/it` goes"):
-        run(**TOY, name="it", observer=ctrl_c(5))
+        run(**SETTINGS, name="it", observer=ctrl_c(5))
     with pytest.raises(StoppedError, match=r"^stopped in round 5; results so far: runs/out/none"):
-        run(**TOY, name="none", checkpoint_every=0, observer=ctrl_c(5))
+        run(**SETTINGS, name="none", checkpoint_every=0, observer=ctrl_c(5))
 
 
 def test_many_stops_neither_lose_nor_double_a_row(here):
-    one = run(**TOY | EVERYTHING, name="one")
+    one = run(**SETTINGS | EVERYTHING, name="one")
     path = Path("runs/out/often")
     for round in range(1, ROUNDS, 4):
         stop(path, round, **EVERYTHING)
@@ -166,7 +157,7 @@ def test_wall_time_goes_on_and_the_break_does_not_count(stopped):
 
 def test_a_killed_run_goes_on_from_its_last_checkpoint(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    settings, path = TOY | {"rounds": LONG, "record_every": 20}, Path("runs/out/killed")
+    settings, path = SETTINGS | {"rounds": LONG, "record_every": 20}, Path("runs/out/killed")
     Path("recipe.yaml").write_text(json.dumps(settings))
     program = [sys.executable, "-m", "p2pqg.cli", "run", "recipe.yaml", "--name", "killed"]
     with subprocess.Popen([*program, "--checkpoint-every", "0.1", "--quiet"]) as process:
@@ -184,7 +175,7 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(tmp_path, monkeypatch):
 
 def test_a_polite_kill_of_a_run_on_actors_is_a_ctrl_c(tmp_path):
     """Ray has a handler of its own for SIGTERM, which would end the process without a word."""
-    (tmp_path / "recipe.yaml").write_text(json.dumps(TOY | {"engine": "ray", "rounds": 10**6}))
+    (tmp_path / "recipe.yaml").write_text(json.dumps(SETTINGS | {"engine": "ray", "rounds": 10**6}))
     program = [sys.executable, "-m", "p2pqg.cli", "run", "recipe.yaml", "--name", "it", "--quiet"]
     with subprocess.Popen(program, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
         path = tmp_path / "runs" / "out" / "it"
@@ -208,7 +199,7 @@ def test_a_run_killed_before_its_first_checkpoint_starts_again(stopped, whole):
 
 
 def test_a_run_killed_at_its_very_end_gets_its_results(whole):
-    one = run(**TOY, name="one")
+    one = run(**SETTINGS, name="one")
     for name in ("summary.json", "rounds.parquet", "clients.parquet"):
         (one.path / name).unlink()
     assert command("resume", one.path, "--quiet") == 0
@@ -216,7 +207,7 @@ def test_a_run_killed_at_its_very_end_gets_its_results(whole):
 
 
 def test_more_rounds_go_on_from_the_end(whole):
-    longer = run(**TOY | {"rounds": 40}, name="longer")
+    longer = run(**SETTINGS | {"rounds": 40}, name="longer")
     assert command("resume", whole.path, "--quiet") == 2  # done already
     assert command("resume", whole.path, "--rounds", 40, "--quiet") == 0
     assert_same(Run(whole.path), longer)
@@ -228,6 +219,56 @@ def test_another_packing_gives_the_same_to_rounding(stopped, whole, packing):
     assert command("resume", stopped, "--quiet", *packing) == 0
     for a, b in zip(numbers(Run(stopped)), numbers(whole), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+# With the user's own files
+
+
+@pytest.fixture
+def own(here, monkeypatch):
+    """Settings that name files of the user's: an algorithm with a neighbor, and a network."""
+    Path("own.py").write_text("import near\n" + DSGD.replace("grad(s.x)", "near.twice(grad(s.x))"))
+    Path("near.py").write_text("def twice(x):\n    return 2 * x\n")
+    Path("net.csv").write_text("source,target\n0,1\n1,2\n2,3\n")
+    monkeypatch.delitem(sys.modules, "near", raising=False)
+    before = dict(ALGORITHMS)
+    yield {"algorithm": "own.py:own_dsgd", "topology": "net.csv"}
+    ALGORITHMS._entries.clear()
+    ALGORITHMS._entries.update(before)
+    sys.modules.pop("near", None)
+
+
+@pytest.mark.parametrize("checkpoints", [True, False])
+@pytest.mark.parametrize("change", ["changed", "gone"])
+def test_a_run_goes_on_with_its_own_copies_of_files_that_are_not_what_they_were(
+    own, checkpoints, change
+):
+    whole, path = run(**SETTINGS | own, name="whole"), Path("runs/out/it")
+    stop(path, 5, **own)
+    for name in ("own.py", "near.py", "net.csv"):
+        kept = (path / "files" / name).read_bytes()
+        assert kept == Path(name).read_bytes()
+        Path(name).write_text("nonsense") if change == "changed" else Path(name).unlink()
+    sys.modules.pop("near")
+    if not checkpoints:  # killed before its first one
+        shutil.rmtree(path / CHECKPOINTS)
+        (path / "summary.json").unlink()
+    watcher = Watcher()
+    assert_same(resume(path, observer=watcher), whole)
+    ends = f"has {change} since the run began; going on with the run's own copy"
+    told = [line for line in watcher.notes if line.endswith(ends)]
+    assert [line.partition(" ")[0] for line in told] == ["own.py", "net.csv"]
+    assert Run(path).config["algorithm"] == whole.config["algorithm"]
+    assert Run(path).config["topology"] == "net.csv"
+    last = next(newest(path / CHECKPOINTS)) / "files"
+    assert sorted(file.name for file in last.iterdir()) == ["near.py", "net.csv", "own.py"]
+
+
+def test_a_run_whose_files_are_what_they_were_has_nothing_to_say(own):
+    stop(Path("runs/out/it"), 5, **own)
+    watcher = Watcher()
+    resume(Path("runs/out/it"), observer=watcher)
+    assert watcher.notes == []
 
 
 # Damage
@@ -281,7 +322,7 @@ def limit_files(size):
 def test_a_disk_that_is_full_for_a_while_is_told_and_nothing_is_lost(whole):
     watcher = Watcher((8, lambda: limit_files(40)), (16, lambda: limit_files(-1)))
     try:
-        full = run(**TOY, name="full", checkpoint_every=1e-9, observer=watcher)
+        full = run(**SETTINGS, name="full", checkpoint_every=1e-9, observer=watcher)
     finally:
         limit_files(-1)
     assert_same(full, whole)
@@ -293,7 +334,7 @@ def test_a_run_that_ends_on_a_full_disk_can_be_resumed_from_before(whole):
     try:
         with pytest.raises(StorageError, match=r"cannot be written .*File too large.*p2pqg resume"):
             run(
-                **TOY,
+                **SETTINGS,
                 name="full",
                 checkpoint_every=1e-9,
                 observer=Watcher((8, lambda: limit_files(40))),
@@ -336,7 +377,7 @@ def test_the_newest_checkpoint_is_as_good_as_its_run(stopped, whole):
 
 
 def test_a_checkpoint_of_no_run_becomes_a_run_of_its_own(here, whole):
-    with p2pqg.Simulation(**TOY) as sim:
+    with p2pqg.Simulation(**SETTINGS) as sim:
         sim.advance(5)
         sim.checkpoint("saved/here")
     files = sorted(Path("saved").rglob("*"))
@@ -369,7 +410,7 @@ def test_where_there_is_no_run_it_says_so(here, capsys, path):
 
 def assert_restored_on_actors(path, **settings):
     """Bit for bit on as many actors, and to rounding in this process."""
-    settings = TOY | {"engine": "ray", "clients_per_actor": 3} | settings
+    settings = SETTINGS | {"engine": "ray", "clients_per_actor": 3} | settings
     with p2pqg.Simulation(**settings) as sim:
         sim.advance(11)
         sim.checkpoint(path)

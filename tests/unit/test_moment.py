@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose
+from toys import TOY, assert_same
 
 import p2pqg
 from p2pqg.algorithms import ALGORITHMS
@@ -15,18 +16,7 @@ from p2pqg.registry import NoParams
 from p2pqg.testing import suitable_topology
 
 ROUNDS, SAVED_AT = 24, 11
-TOY = {
-    "topology": "ring6",
-    "dataset": {"name": "synthetic", "samples": 120, "features": 8, "classes": 3},
-    "model": {"name": "mlp", "hidden": [4]},
-    "alpha": 0.5,
-    "batch_size": 4,
-    "lr": 0.05,
-    "rounds": ROUNDS,
-    "eval_every": 5,
-    "seed": 3,
-    "engine": "local",
-}
+SETTINGS = TOY | {"rounds": ROUNDS, "eval_every": 5, "engine": "local"}
 TROUBLE = {
     "losses": {"impairments": {"loss": 0.3, "burst": 3, "noise": 0.01}},
     "late messages": {"impairments": {"delay": [0, 3], "loss": 0.1}},
@@ -69,19 +59,7 @@ TROUBLE = {
 
 
 def simulation(**settings):
-    return p2pqg.Simulation(**TOY | settings)
-
-
-def assert_same(a, b):
-    """Bit for bit, apart from wall time."""
-    assert (a.parameters() == b.parameters()).all()
-    for one, other in (
-        (a.history.drop(columns="wall_seconds"), b.history.drop(columns="wall_seconds")),
-        (a.clients, b.clients),
-        (a.links, b.links),
-    ):
-        assert one.equals(other)
-    assert a.events == b.events
+    return p2pqg.Simulation(**SETTINGS | settings)
 
 
 def assert_restored_goes_on(path, **settings):

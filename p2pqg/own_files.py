@@ -1,0 +1,100 @@
+"""The user's own files that a recipe names: an algorithm's .py, a network's .yaml, its links' .csv.
+
+A run keeps them as they were when it was built, in the folder `files` of its directory and of its
+checkpoints; so it can go on when the originals have changed or are elsewhere.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+FOLDER = "files"
+KEYS = ("algorithm", "topology", "network", "scenario")
+"""Of a recipe: those whose values may name a file."""
+NAMED = re.compile(r"(.+\.(?:py|ya?ml|csv|graphml))(:.*)?", re.IGNORECASE | re.DOTALL)
+"""`my_file.py:my_method`, `net.csv:mixing=given`, `links.csv`: the path, and what follows it."""
+
+
+def paths_in(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Path as a recipe writes it -> what its copy is called, another name for each."""
+    found: dict[str, str] = {}
+
+    def note(path: str) -> str:
+        name = Path(path).name
+        while path not in found and name in found.values():
+            name = f"other-{name}"
+        found.setdefault(path, name)
+        return path
+
+    for key in KEYS:
+        _with_paths(settings.get(key), note)
+    return found
+
+
+def read(settings: Mapping[str, Any], neighbors: Iterable[Path] = ()) -> dict[str, bytes]:
+    """Name -> content of the files that a recipe names, and of modules beside its algorithm's."""
+    files = {file.name: file for file in neighbors}
+    files |= {name: Path(path).expanduser() for path, name in paths_in(settings).items()}
+    return {name: file.read_bytes() for name, file in files.items() if file.is_file()}
+
+
+def kept(folder: Path) -> dict[str, bytes]:
+    """Name -> content of the files that a run or checkpoint kept; its own folder may be missing."""
+    files = sorted((folder / FOLDER).glob("*.*"))
+    return {file.name: file.read_bytes() for file in files if file.is_file()}
+
+
+def from_copies(
+    settings: Mapping[str, Any], folder: Path, tell: Callable[[str], None] = lambda line: None
+) -> dict[str, Any]:
+    """Those settings that name a file which is not what it was: now they name its copy.
+
+    Args:
+        settings: of a recipe.
+        folder: of the run or checkpoint that kept copies.
+        tell: called with a line for each file.
+    """
+    copies = kept(folder)
+    swap = {}
+    for path, name in paths_in(settings).items():
+        originals = _originals(path, name, copies)
+        news = [text for copy, file in originals.items() if (text := _news(file, copies[copy]))]
+        if news:
+            swap[path] = str(folder / FOLDER / name)
+            tell(f"{news[0]} since the run began; going on with the run's own copy")
+    changed = {key: _with_paths(settings.get(key), partial(_swapped, swap)) for key in KEYS}
+    return {key: value for key, value in changed.items() if value != settings.get(key)}
+
+
+def _originals(path: str, name: str, copies: Mapping[str, bytes]) -> dict[str, Path]:
+    """Name of a copy -> its original, for a file and, of an algorithm's, the modules beside it."""
+    file = Path(path).expanduser()
+    modules = [copy for copy in copies if file.suffix == ".py" and copy.endswith(".py")]
+    beside = {copy: file.with_name(copy) for copy in modules if copy != name}
+    return {name: file} | beside if name in copies else {}
+
+
+def _news(file: Path, before: bytes) -> str:
+    """What has become of a file; "" if nothing."""
+    if not file.is_file():
+        return f"{file} has gone"
+    return "" if file.read_bytes() == before else f"{file} has changed"
+
+
+def _swapped(swap: Mapping[str, str], path: str) -> str:
+    return swap.get(path, path)
+
+
+def _with_paths(value: Any, change: Callable[[str], str]) -> Any:
+    """The same data, with every path in it changed."""
+    if isinstance(value, Mapping):
+        return {key: _with_paths(part, change) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_with_paths(part, change) for part in value)
+    if isinstance(value, str) and (named := NAMED.fullmatch(value)):
+        return change(named[1]) + (named[2] or "")
+    return value

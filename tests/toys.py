@@ -1,0 +1,49 @@
+"""A simulation so small that a round takes a millisecond, for tests of what happens to one."""
+
+TOY = {
+    "topology": "ring6",
+    "dataset": {"name": "synthetic", "samples": 120, "features": 8, "classes": 3},
+    "model": {"name": "mlp", "hidden": [4]},
+    "alpha": 0.5,
+    "batch_size": 4,
+    "lr": 0.05,
+    "seed": 3,
+}
+
+
+def assert_same(a, b):
+    """Two simulations are equal bit for bit, apart from wall time."""
+    assert (a.parameters() == b.parameters()).all()
+    for one, other in (
+        (a.history.drop(columns="wall_seconds"), b.history.drop(columns="wall_seconds")),
+        (a.clients, b.clients),
+        (a.links, b.links),
+    ):
+        assert one.equals(other)
+    assert a.events == b.events
+
+
+DSGD = """
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from torch import Tensor
+
+from p2pqg import algorithm, gossip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params:
+    lr: float
+
+
+class State(NamedTuple):
+    x: Tensor
+
+
+@algorithm("own-dsgd", params=Params, start=lambda x0: State(x0))
+def own_dsgd(s, grad, p):
+    x = yield gossip(s.x - p.lr * grad(s.x))
+    return State(x)
+"""
+"""A user's own file with an algorithm that p2pqg has too."""
