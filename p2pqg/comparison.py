@@ -9,26 +9,25 @@ their mean, and in `spread` how far they are apart. What a simulation does later
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from html import escape
+from itertools import starmap
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from p2pqg.comparison_text import html, result, setting, with_spread
 from p2pqg.errors import ConfigError, did_you_mean
 from p2pqg.report import differing, settings_of
 from p2pqg.standing import RESULTS, Standing
-from p2pqg.wording import aligned, duration, human_bytes, missing, percent, plain_text
+from p2pqg.wording import aligned, plain_text
 
 if TYPE_CHECKING:
     from p2pqg.plots.canvas import Picture
     from p2pqg.standing import One
 
 LONGEST_NAME = 32
-WIDEST = 120
-"""Characters of a table beyond which a notebook shows it with a column for each run."""
 
 
 def compare(
@@ -87,7 +86,7 @@ class Comparison:
         if self._on_disk:
             return [str(one.path) for (one,) in self.groups]
         names = [
-            ", ".join([*map(_setting, row.items()), *(what for _, what in self._own_events(group))])
+            ", ".join([*starmap(setting, row.items()), *(w for _, w in self._own_events(group))])
             for row, group in zip(self.settings.to_dict("records"), self.groups, strict=True)
         ]
         names = [n if len(n) <= LONGEST_NAME else f"{n[: LONGEST_NAME - 1]}…" for n in names]
@@ -198,9 +197,9 @@ class Comparison:
         if self._on_disk:  # paths are long, and say little: last
             columns = {key: [*map(plain_text, self.settings[key])] for key in self.settings}
         for key in self._results[0]:
-            title, say = RESULTS.get(key) or _asked_for(key)
+            title, say = result(key)
             spread = zip(self.table[key], self.spread[key], strict=True)
-            columns[title] = [_with_spread(say, mean, deviation) for mean, deviation in spread]
+            columns[title] = [with_spread(say, mean, deviation) for mean, deviation in spread]
         if self._on_disk:
             columns["run"] = self.names
         return list(columns), [list(row) for row in zip(*columns.values(), strict=True)]
@@ -209,12 +208,7 @@ class Comparison:
         return "\n".join(aligned(*self.texts()))
 
     def _repr_html_(self) -> str:
-        header, rows = self.texts()
-        lines = [header, *rows]
-        if sum(max(map(len, column)) + 2 for column in zip(*lines, strict=True)) > WIDEST:
-            lines = [list(line) for line in zip(*lines, strict=True)]  # a column for each run
-        top, *body = (_line(line, "td" if k else "th") for k, line in enumerate(lines))
-        return f"<table><thead>{top}</thead><tbody>{''.join(body)}</tbody></table>"
+        return html(*self.texts())
 
     def draw(self, y: str = "test_accuracy", x: str = "round", **options: Any) -> Picture:
         """A curve for each row, with a band over its seeds, and marks where something was done.
@@ -273,37 +267,3 @@ class Comparison:
             "limits": (values.min(axis=None), values.max(axis=None)),
         } | options
         return draw_network(network.base, **options)
-
-
-def _line(texts: Sequence[str], kind: str) -> str:
-    """A line of an HTML table."""
-    cell = f'<{kind} style="white-space:nowrap">{{}}</{kind}>'
-    return f"<tr>{''.join(cell.format(escape(text)) for text in texts)}</tr>"
-
-
-def _with_spread(say: Callable[[float], str], mean: float, deviation: float) -> str:
-    """`9.5 ± 0.4 s`; without what is not known, or nothing."""
-    text, more = say(mean), say(deviation)
-    if missing(deviation) or missing(mean) or not deviation:
-        return text
-    unit = more.partition(" ")[2]
-    if unit and text.count(" ") == 1 and text.endswith(f" {unit}"):
-        text = text.removesuffix(f" {unit}")
-    return f"{text} ± {more}"
-
-
-def _setting(item: tuple[str, Any]) -> str:
-    """A setting in a name: parts of a run say by themselves what they are."""
-    key, value = item
-    alone = key in ("algorithm", "topology", "dataset", "model", "partition")
-    return plain_text(value) if alone else f"{key.rpartition('.')[2]} {plain_text(value)}"
-
-
-def _asked_for(key: str) -> tuple[str, Callable[[float], str]]:
-    """Title and reader's form of `accuracy_after_100_rounds` and `bytes_to_0.9`."""
-    what, _, accuracy = key.partition("_to_")
-    if not accuracy:
-        return key.removeprefix("accuracy_").replace("_", " "), lambda share: percent(share, 2)
-    say = {"rounds": RESULTS["rounds"][1], "bytes": human_bytes}.get(what, duration)
-    words = {"sim_seconds": "simulated time", "wall_seconds": "time"}.get(what, what)
-    return f"{words} to {percent(float(accuracy), 0)}", lambda n: "-" if missing(n) else say(n)

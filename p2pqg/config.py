@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -87,6 +87,27 @@ def _words(hint: Any) -> str:
         type(None): "nothing",
     }
     return named.get(origin or hint, getattr(hint, "__name__", str(hint)))
+
+
+class Tries:
+    """Makes parts one after the other, and collects what is wrong with them."""
+
+    def __init__(self) -> None:
+        self.problems: list[str] = []
+
+    def make(self, build: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """What it builds, or None."""
+        try:
+            return build(*args, **kwargs)
+        except ConfigError as error:
+            self.problems += str(error).split("\n  ")
+            return None
+
+    def read(self, params: type, given: dict[str, Any], key: str) -> Any:
+        """The part's parameters, or None."""
+        made, found = read(params, given, f"{key}.")
+        self.problems += found
+        return made
 
 
 def load_yaml(path: Path) -> dict[str, Any]:

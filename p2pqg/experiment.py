@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from p2pqg import config as machinery
-from p2pqg.data import DATASETS, PARTITIONS, Arrays, load, partition
-from p2pqg.data import by_path as data_by_path
+from p2pqg import own_files
+from p2pqg.config import Tries
+from p2pqg.data import Arrays
 from p2pqg.engine.control import Controller
 from p2pqg.engine.placement import Placement
 from p2pqg.engine.routes import Routing
@@ -24,25 +25,17 @@ from p2pqg.engine.rule import Rule
 from p2pqg.engine.spec import HostSpec, Shards, Task
 from p2pqg.errors import ConfigError
 from p2pqg.lazy import torch
+from p2pqg.learning import learning
 from p2pqg.lr import learning_rate
-from p2pqg.models import MODELS, Cost, model_cost, tokenizer_of
-from p2pqg.models import by_path as model_by_path
+from p2pqg.models import MODELS, Cost
 from p2pqg.network import Network, NetworkParams, Timing
 from p2pqg.network.events import Event
 from p2pqg.network.scenario import Scenario, read_scenario
 from p2pqg.registry import Entry
-from p2pqg.settings import Part, RunConfig
+from p2pqg.settings import RunConfig, chosen
 from p2pqg.topology import Schedule
 from p2pqg.topology import build as build_topology
-from p2pqg.user_code import find_algorithm
-
-
-def _chosen(part: Part | None, default: str) -> tuple[str, dict[str, Any]]:
-    """A part's name and its parameters; parameters alone are those of the default."""
-    if part is None or isinstance(part, str):
-        return part or default, {}
-    settings = {str(k).replace("-", "_"): v for k, v in part.items()}
-    return str(settings.pop("name", default)), settings
+from p2pqg.user_code import find_algorithm, neighbors
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +50,7 @@ class Experiment:
         num_rounds, rounds_per_epoch: the run's length; rounds in one pass over a mean-sized shard.
         warnings: what is allowed but should be known, a line each.
         scenario: what happens when; clock: the settings of the simulated clock.
+        own_files: those of the user that the recipe names, as they are now: name -> content.
     """
 
     config: RunConfig
@@ -71,6 +65,7 @@ class Experiment:
     warnings: list[str]
     scenario: Scenario
     clock: NetworkParams | None = None
+    own_files: Mapping[str, bytes] = field(default_factory=dict)
 
     @property
     def schedule(self) -> Schedule:
@@ -104,11 +99,18 @@ class Experiment:
         return "cost" in MODELS[self.task.model].traits
 
     def memory_bytes(self) -> int:
-        """About what all clients need: state, gradient, rows before and after mixing, samples."""
+        """About what all clients need, by what runs were seen to take.
+
+        A round makes as much as five more vectors: the gradient, the step, rows before and after
+        mixing, and room between them. The states are there once more, with Ray three times more,
+        when a checkpoint is on its way; and so are the samples, which the driver keeps.
+        """
         itemsize = 8 if self.config.precision == "float64" else 4
         row = self.cost.num_params * itemsize
-        vectors = 4 + _vectors(self.rule, self.cost.num_params)
-        return self.num_clients * row * vectors + self.arrays.train_x.nbytes
+        copies = 3 if self.config.engine == "ray" else 1
+        states = (1 + copies) * _vectors(self.rule, self.cost.num_params)
+        samples = max(2, copies) * self.arrays.train_x.nbytes
+        return self.num_clients * row * (5 + states) + samples
 
     def hosts(
         self, placement: Placement, device: str, rule: Rule, schedule: Schedule
@@ -145,30 +147,9 @@ def _vectors(rule: Rule, num_params: int) -> int:
     return sum(getattr(part, "shape", ())[-1:] == (num_params,) for part in state)
 
 
-class _Tries:
-    """Makes parts one after the other, and collects what is wrong with them."""
-
-    def __init__(self) -> None:
-        self.problems: list[str] = []
-
-    def make(self, build: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """What it builds, or None."""
-        try:
-            return build(*args, **kwargs)
-        except ConfigError as error:
-            self.problems += str(error).split("\n  ")
-            return None
-
-    def read(self, params: type, given: dict[str, Any], key: str) -> Any:
-        """The part's parameters, or None."""
-        made, found = machinery.read(params, given, f"{key}.")
-        self.problems += found
-        return made
-
-
-def _algorithm(config: RunConfig, tries: _Tries) -> tuple[str, Entry | None, Any]:
+def _algorithm(config: RunConfig, tries: Tries) -> tuple[str, Entry | None, Any]:
     """Its name, its entry and its parameters."""
-    name, given = _chosen(config.algorithm, "qg-dsgdm-n")
+    name, given = chosen(config.algorithm, "qg-dsgdm-n")
     entry = tries.make(find_algorithm, name)
     if entry is None:
         return name, None, None
@@ -182,7 +163,7 @@ def _algorithm(config: RunConfig, tries: _Tries) -> tuple[str, Entry | None, Any
 
 
 def _network(
-    config: RunConfig, tries: _Tries, needs: tuple[str, ...]
+    config: RunConfig, tries: Tries, needs: tuple[str, ...]
 ) -> tuple[Network | None, NetworkParams | None]:
     """The network as it is at the start, and the settings of its clock."""
     network = clock = None
@@ -202,83 +183,24 @@ def _network(
     return network, clock
 
 
-@dataclass(frozen=True)
-class _Learning:
-    """What is learned from, and what learns: samples, their split, the model; None: not to be had.
-
-    Attributes:
-        resolved: the keys of the recipe, every default filled in.
-    """
-
-    resolved: dict[str, Any]
-    arrays: Arrays | None = None
-    parts: list[np.ndarray] | None = None
-    cost: Cost | None = None
-
-
-def _learning(config: RunConfig, tries: _Tries, num_clients: int | None) -> _Learning:
-    dataset, given = _chosen(config.dataset, "digits")
-    dataset, data_dir = data_by_path(dataset, config.data_dir)  # a folder is a data set
-    if not tries.make(DATASETS.__getitem__, dataset):
-        return _Learning({})
-    dataset_params = tries.read(DATASETS[dataset].params, given, "dataset")
-    model, given = model_by_path(*_chosen(config.model, DATASETS[dataset].traits["model"]))
-    entry = tries.make(MODELS.__getitem__, model)
-    model_params = tries.read(entry.params, given, "model") if entry else None
-    split, given = _chosen(config.partition, "iid" if config.alpha is None else "qg-dirichlet")
-    entry = tries.make(PARTITIONS.__getitem__, split)
-    split_params = tries.read(entry.params, given, "partition") if entry else None
-    if dataset_params is None or model_params is None:
-        return _Learning({})
-    reads = tokenizer_of(model, model_params)
-    arrays = tries.make(load, dataset, data_dir, reads, **dataclasses.asdict(dataset_params))
-    if arrays is None:
-        return _Learning({})
-    cost = tries.make(  # fails where the samples do not fit the model
-        model_cost,
-        model,
-        arrays.num_classes,
-        arrays.input_shape,
-        **machinery.plain(model_params),
-    )
-    parts = None
-    if num_clients and split_params is not None:
-        parts = tries.make(
-            partition,
-            split,
-            arrays.train_y,
-            num_clients,
-            alpha=config.alpha,
-            seed=config.seed,
-            **dataclasses.asdict(split_params),
-        )
-    resolved = {
-        "dataset": {"name": dataset, **machinery.plain(dataset_params)},
-        "data_dir": data_dir,
-        "model": {"name": model, **machinery.plain(model_params)},
-        "partition": {"name": split, **machinery.plain(split_params)} if split_params else None,
-    }
-    return _Learning(resolved, arrays, parts, cost)
-
-
 def build(config: RunConfig) -> Experiment:
     """Put the parts together.
 
     Raises:
         ConfigError: with every problem found, a line each.
     """
-    tries = _Tries()
+    tries = Tries()
     algorithm, entry, params = _algorithm(config, tries)
     needs = entry.traits["needs"](params) if params else ()
     network, clock = _network(config, tries, needs)
     warnings = []
     if network and params and not entry.traits["centralized"]:
         warnings = tries.make(network.check_needs, needs, algorithm) or []
-    learning = _learning(config, tries, network and network.num_clients)
+    found = learning(config, tries, network and network.num_clients)
     if tries.problems:
         raise ConfigError.of(tries.problems)
 
-    arrays, parts, n = learning.arrays, learning.parts, network.num_clients
+    arrays, parts, n = found.arrays, found.parts, network.num_clients
     rounds_per_epoch = sum(len(part) for part in parts) / n / config.batch_size
     num_rounds = config.rounds or 500
     if config.epochs is not None:
@@ -296,7 +218,7 @@ def build(config: RunConfig) -> Experiment:
         momentum=None,
         eval_every=config.eval_every or _evaluation_period(num_rounds, config, arrays),
         record_every=config.record_every or max(1, num_rounds // 100),
-        **learning.resolved,
+        **found.resolved,
     )
     model_params = dict(resolved.model)
     task = Task(
@@ -314,7 +236,7 @@ def build(config: RunConfig) -> Experiment:
     )
     control = Controller.of(config.consensus, num_rounds)
     rule = Rule(entry, dataclasses.replace(params, lr=lr(0)), lr, config.seed, control)
-    live = _with_clock(network, clock, rule, learning.cost, task)
+    live = _with_clock(network, clock, rule, found.cost, task)
     rule.check_network(live)  # a deadline draws W anew every round, which not all can do
     scenario = read_scenario(
         config.scenario,
@@ -335,12 +257,13 @@ def build(config: RunConfig) -> Experiment:
         parts=parts,
         rule=rule,
         task=task,
-        cost=learning.cost,
+        cost=found.cost,
         num_rounds=num_rounds,
         rounds_per_epoch=rounds_per_epoch,
         warnings=warnings,
         scenario=scenario,
         clock=clock,
+        own_files=own_files.read(vars(config), neighbors(entry)),
     )
 
 

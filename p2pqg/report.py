@@ -15,6 +15,7 @@ import pandas as pd
 import yaml
 
 from p2pqg.errors import ConfigError
+from p2pqg.keys import CARE, WHERE
 from p2pqg.records import Run, write_text
 from p2pqg.wording import plain_text
 
@@ -47,10 +48,9 @@ def _runs_below(path: Path) -> dict[Path, Run]:
     return {file.parent.resolve(): Run(file.parent) for file in files}
 
 
-SAME_RESULTS = {"out", "name", "address", "eval_every", "record_every", "checkpoint_every"}
-SAME_RESULTS |= {"max_restarts", "profile"}
+SAME_RESULTS = {"out", "name", "eval_every", "record_every", *CARE}
 """Settings that change nothing but what is on disk."""
-SAME_NUMBERS = SAME_RESULTS | {"device", "engine", "clients_per_actor", "data_dir", "clients"}
+SAME_NUMBERS = {*SAME_RESULTS, *WHERE, "clients"}
 """Settings that do not change what is learned (`clients` follows from the topology)."""
 
 
@@ -101,7 +101,7 @@ def differing(settings: pd.DataFrame) -> list[str]:
     return [
         key
         for key in settings
-        if key not in SAME_RESULTS
+        if key not in SAME_RESULTS | {"clients"}  # they are in the topology's name
         and _differs(settings, key, [key.partition(".")[0]] if "." in key else [])
     ]
 

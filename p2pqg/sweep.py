@@ -24,18 +24,8 @@ import yaml
 
 from p2pqg.errors import ClusterError, ConfigError, RunError, StoppedError
 from p2pqg.grid import NOT_OF_A_RUN, Point, Sweep
+from p2pqg.keys import HOW
 from p2pqg.records import Run, write_text
-
-HOW = (
-    "data_dir",
-    "device",
-    "address",
-    "engine",
-    "clients_per_actor",
-    "checkpoint_every",
-    "profile",
-)
-"""Settings that say where and how a run computes, and not what."""
 
 
 class Bar(Protocol):

@@ -1,6 +1,6 @@
 """A run's rows as TensorBoard events, for those who watch all their runs there.
 
-`p2pqg run --tensorboard`, then `tensorboard --logdir runs/out`.
+`p2pqg run --tensorboard` (or `resume`), then `tensorboard --logdir runs/out`.
 """
 
 from __future__ import annotations
@@ -55,20 +55,30 @@ class TensorBoard:
             self._writer.close()
 
     def begin(self, simulation: Simulation, path: Path) -> None:
-        """Open a file of events in the run's directory."""
+        """Open a file of events in the run's directory; of a run that goes on, in place of the old.
+
+        Its rows are all there, while what was told last before a kill may be in no file.
+        """
+        for old in (path / FOLDER).glob("events.*"):
+            old.unlink()
         self._writer = self._make(str(path / FOLDER))
+        self._write_new(simulation)
         if self._then:
             self._then.begin(simulation, path)
 
     def recorded(self, simulation: Simulation) -> None:
-        """Write the rows that are new; rounds that run again after a crash are known already."""
+        """Write the rows that are new."""
+        self._write_new(simulation)
+        if self._then:
+            self._then.recorded(simulation)
+
+    def _write_new(self, simulation: Simulation) -> None:
+        """Rounds that run again after a crash are known already."""
         rows = simulation.rows[0]
         started = time.time() - rows[-1]["wall_seconds"] if rows else 0.0
         for row in rows:
             if row["round"] > self._last:
                 self._write({key: row.get(key) for key in simulation.columns}, started)
-        if self._then:
-            self._then.recorded(simulation)
 
     def _write(self, row: dict[str, float | None], started: float) -> None:
         self._last = row["round"]

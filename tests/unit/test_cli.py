@@ -71,6 +71,24 @@ def test_json_prints_the_summary_and_nothing_else(called):
     assert result.stderr == ""
 
 
+@pytest.mark.parametrize("name", ["run", "resume"])
+def test_tensorboard_may_watch_silently_whatever_goes_on(monkeypatch, fake_run, name):
+    pytest.importorskip("tensorboard.summary")
+    watching = []
+
+    def simulate(*_, observer, **__):
+        watching.append(type(observer).__name__)
+        return done
+
+    done = fake_run("made-up")
+
+    monkeypatch.setattr(f"p2pqg.running.{name}", simulate)
+    words = [name, *(["somewhere"] if name == "resume" else [])]
+    assert command(*words, "--tensorboard", "--quiet").output == ""
+    assert command(*words, "--quiet").exit_code == 0
+    assert watching == ["TensorBoard", "NoneType"]
+
+
 def test_quiet_prints_nothing(called):
     assert command("run", "--quiet").output == ""
 
@@ -106,6 +124,20 @@ def test_a_recipe_is_run_at_the_tier_that_was_asked_for(tmp_path, called, tier):
     path = recipe(tmp_path, f"rounds: 3\nsource: somewhere\ntiers: {tiers}\n")
     assert command("run", path, "--tier", tier).exit_code == 0
     assert called == ({"rounds": 300, "seed": 2} if tier == "full" else {"rounds": 3})
+
+
+def test_without_a_tier_the_usual_one_is_run_and_said(tmp_path, called, monkeypatch):
+    path = recipe(tmp_path, "tiers: {smoke: {takes: seconds}, cpu: {takes: an hour, rounds: 7}}\n")
+    result = command("run", path)
+    assert called == {"rounds": 7}
+    assert result.stdout == "note: tier cpu (an hour); or --tier smoke (seconds)\n"
+    assert command("run", path, "--quiet").stdout == ""
+    done = []
+    monkeypatch.setattr("p2pqg.figures.run_figure", lambda values, folder: done.append(folder))
+    path.write_text("figure: two-agents\n" + path.read_text())
+    result = command("sweep", path, "--out", tmp_path)
+    assert result.stdout.startswith("tier cpu (an hour); or --tier smoke (seconds)\n")
+    assert done == [tmp_path / "recipe-cpu"]
 
 
 def test_a_tier_needs_a_recipe():

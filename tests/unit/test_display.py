@@ -5,6 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
+import p2pqg
 from p2pqg.display import Screen, SweepBar, seen
 from p2pqg.simulation import Simulation
 
@@ -99,3 +100,11 @@ def test_a_sweep_logs_a_line_per_run_with_the_time_left_of_those_not_done_before
         "2/3  dsgd-seed1  90.0 %  40.0 s left",
         "3/3  dsgd-seed2  failed",
     ]
+
+
+def test_a_run_from_python_is_silent_unless_asked(tmp_path, capsys):
+    settings = {"topology": "ring4", "rounds": 2, "engine": "local", "out": str(tmp_path)}
+    p2pqg.run(**settings)
+    assert capsys.readouterr().out == ""
+    run = p2pqg.run(**settings, quiet=False)
+    assert str(run.path) in capsys.readouterr().out.replace("\n", "")

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from p2pqg.cli import main
 from p2pqg.errors import ConfigError
 from p2pqg.experiment import build
+from p2pqg.own_files import FOLDER
 from p2pqg.page import charts, network, write_page
 from p2pqg.page.charts import Scale
 from p2pqg.page.runs import being_written, gather, labels
@@ -201,6 +202,37 @@ def test_the_shards_are_those_of_the_run(recorded):
     assert counts.sum(axis=1).tolist() == [len(part) for part in experiment.parts]
     labels_of_3 = experiment.arrays.train_y[experiment.parts[3]]
     assert counts[3].tolist() == np.bincount(labels_of_3, minlength=10).tolist()
+
+
+@pytest.mark.parametrize("dataset", ["cifar10", "ag-news"])
+def test_a_page_fetches_no_data_and_says_that_shards_are_missing(
+    recorded, monkeypatch, tmp_path, dataset
+):
+    monkeypatch.setenv("P2PQG_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("p2pqg.hub.urlopen", None)
+    model = {"cifar10": "resnet20-gn", "ag-news": "distilbert"}[dataset]
+    run = recorded("a", dataset={"name": dataset}, model={"name": model})
+    text = write_page([run.path]).read_text()
+    assert "Shards are not shown: " in text
+    assert "downloads are not allowed here" in text
+    assert not (tmp_path / "cache").exists()
+
+
+def test_parameters_of_different_methods_are_no_difference_of_their_own(recorded):
+    tau = {"slowmo": 12, "qg-dsgdm": 1}
+    paths = [recorded(n, algorithm={"name": n, "tau": t}).path for n, t in tau.items()]
+    assert labels(gather(paths)) == ["slowmo", "qg-dsgdm"]
+    paths.append(recorded("third", algorithm={"name": "slowmo", "tau": 6}).path)
+    assert labels(gather(paths)) == ["slowmo, tau 12", "qg-dsgdm, tau 1", "slowmo, tau 6"]
+
+
+def test_the_network_is_that_of_the_run_when_its_file_has_gone(recorded):
+    run = recorded("a", topology="gone.csv", clients=3)
+    (shown,) = gather([run.path])
+    assert network.network_of(shown) is None
+    (run.path / FOLDER).mkdir()
+    (run.path / FOLDER / "gone.csv").write_text("source,target\n0,1\n1,2\n")
+    assert sorted(network.network_of(shown).graph(0).edges) == [(0, 1), (1, 2)]
 
 
 def test_bars_have_heights_in_proportion_and_stand_in_the_place_of_their_class():

@@ -3,6 +3,9 @@
 import gc
 import weakref
 
+import numpy as np
+import pytest
+
 import p2pqg
 
 
@@ -35,3 +38,18 @@ def test_a_run_leaves_no_cycles_behind(tmp_path):
         gc.set_debug(0)
         gc.garbage.clear()
     assert left == set()
+
+
+@pytest.mark.parametrize(("precision", "digits"), [("bf16", 8), ("fp16", 11)])
+def test_16_bits_move_the_models_by_no_more_than_they_round(precision, digits):
+    def parameters(precision):
+        settings = {"topology": "ring4", "rounds": 10, "engine": "local", "precision": precision}
+        with p2pqg.Simulation(**settings) as sim:
+            before = sim.parameters()
+            sim.advance(10)
+            return sim.parameters(), sim.parameters() - before
+
+    exact, way = parameters("float32")
+    rough, _ = parameters(precision)
+    assert rough.dtype == np.float32
+    assert 0 < np.linalg.norm(rough - exact) < 16 * 2.0**-digits * np.linalg.norm(way)

@@ -101,3 +101,16 @@ def test_tensorboard_itself_reads_what_was_written(tmp_path):
         board.recorded(simulation(row(0, 2.0), row(3, 1.5)))
     found = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     assert [event.step for event in found.Tensors("train_loss")] == [0, 3]
+
+
+def test_a_run_that_goes_on_has_each_of_its_rows_once(tmp_path):
+    pytest.importorskip("tensorboard.summary")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    rows = [row(round, 1 / (1 + round)) for round in range(4)]
+    for done in (2, 3):  # killed, and resumed from a checkpoint one row before its last
+        with TensorBoard() as board:
+            board.begin(simulation(*rows[: done - 1]), tmp_path)
+            board.recorded(simulation(*rows[: done + 1]))
+    found = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert [event.step for event in found.Tensors("train_loss")] == [0, 1, 2, 3]

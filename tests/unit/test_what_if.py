@@ -10,23 +10,13 @@ from contextlib import suppress
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
+from toys import TOY, assert_same
 
 import p2pqg
 from p2pqg.engine.local import LocalEngine
 from p2pqg.errors import ConfigError
 
-TOY = {
-    "topology": "ring6",
-    "dataset": {"name": "synthetic", "samples": 120, "features": 8, "classes": 3},
-    "model": {"name": "mlp", "hidden": [4]},
-    "alpha": 0.5,
-    "batch_size": 4,
-    "lr": 0.05,
-    "rounds": 30,
-    "eval_every": 5,
-    "seed": 3,
-    "engine": "local",
-}
+SETTINGS = TOY | {"rounds": 30, "eval_every": 5, "engine": "local"}
 KINDS = {
     "plain": {},
     "two blocks": {"clients_per_actor": 3},
@@ -46,19 +36,7 @@ KINDS = {
 
 
 def simulation(**settings):
-    return p2pqg.Simulation(**TOY | settings)
-
-
-def assert_same(a, b):
-    """Bit for bit, apart from wall time."""
-    assert (a.parameters() == b.parameters()).all()
-    for one, other in (
-        (a.history.drop(columns="wall_seconds"), b.history.drop(columns="wall_seconds")),
-        (a.clients, b.clients),
-        (a.links, b.links),
-    ):
-        assert one.equals(other)
-    assert a.events == b.events
+    return p2pqg.Simulation(**SETTINGS | settings)
 
 
 # Interruptions
