@@ -55,9 +55,12 @@ class RunConfig:
     weight_decay: float = 1e-4
     seed: int = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    precision: Literal["float32", "bf16", "float64"] = "float32"
+    precision: Literal["float32", "bf16", "fp16", "float64"] = "float32"
+    """Of products; with bf16 and fp16 states and gradients are float32."""
     engine: Literal["ray", "local"] = "ray"
     clients_per_actor: int | Literal["auto"] = "auto"
+    transport: Literal["object-store", "direct"] = "object-store"
+    """Of rows between actors; direct: by Ray's direct transport, where it has one; alpha."""
     eval_every: int | None = None
     """Rounds between evaluations; default: about ten, fewer where they would cost over a tenth."""
     record_every: int | None = None
@@ -102,6 +105,14 @@ class RunConfig:
             yield f"max_restarts must be >= 0, got {self.max_restarts}"
         if self.name is not None and ("/" in self.name or self.name in ("", ".", "..")):
             yield f"name must be a plain folder name, got {self.name!r}"
+
+
+def chosen(part: Part | None, default: str) -> tuple[str, dict[str, Any]]:
+    """A part's name and its parameters; parameters alone are those of the default."""
+    if part is None or isinstance(part, str):
+        return part or default, {}
+    settings = {str(k).replace("-", "_"): v for k, v in part.items()}
+    return str(settings.pop("name", default)), settings
 
 
 NESTED = {"lr_schedule": LrSchedule, "consensus": Consensus, "impairments": Impairments}

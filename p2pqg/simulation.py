@@ -140,6 +140,7 @@ class Simulation(Views, WhatIf):
                 experiment.cost.num_params,
                 place.gpus_per_actor,
                 moment.snapshot,
+                place.transport,
             )
         else:
             from p2pqg.engine.local import LocalEngine  # brings torch
@@ -175,7 +176,8 @@ class Simulation(Views, WhatIf):
         if self.device == "cpu" and machine.memory and 400 * smallest > machine.memory:
             check_memory(n, experiment.memory_bytes(), machine)
         flops = experiment.flops_per_client()
-        return place(n, packing, machine, flops, self.device, experiment.is_dense)
+        direct = config.transport == "direct"
+        return place(n, packing, machine, flops, self.device, experiment.is_dense, direct)
 
     @property
     def round(self) -> int:

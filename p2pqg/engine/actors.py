@@ -22,6 +22,7 @@ from p2pqg.engine.routes import Routing
 from p2pqg.engine.rule import Rule, itinerary
 from p2pqg.engine.snapshot import Snapshot
 from p2pqg.engine.spec import HostSpec, Report, Stop
+from p2pqg.engine.transport import connect, disconnect
 from p2pqg.errors import ClusterError, P2pqgError
 from p2pqg.lazy import torch
 
@@ -29,14 +30,22 @@ if TYPE_CHECKING:
     from p2pqg.engine.host import Host
 
 Wire = tuple[np.ndarray, ...]
+"""A parcel as an object in the store."""
+Shelf = list
+"""All parcels of a block, tensors, as an object that travels directly."""
 
 
 @dataclass
 class Branch:
-    """One simulation's host in an actor, and how far it is in what the driver asked of it."""
+    """One simulation's host in an actor, and how far it is in what the driver asked of it.
+
+    Attributes:
+        picks: which parcel of each shelf that arrives next is for this host.
+    """
 
     host: Host
     running: Generator | None = None
+    picks: Sequence[int] = ()
     failure: Exception | None = None
 
 
@@ -62,21 +71,26 @@ class HostActor:
     def advance(self, branch: int, stops: list[Stop]) -> Report:
         return self.branches[branch].host.advance(stops)
 
-    def step(self, branch: int, until: int, *arrived: Wire) -> Any:
+    def step(self, branch: int, until: int, direct: bool, *arrived: Wire | Shelf) -> Any:
         """Go on to the next request of the network; returns the parcels for others."""
         me = self.branches[branch]
         try:
             if me.running is None:
                 me.running = me.host.block.rounds(until)
-                parcels, _ = next(me.running)
+                parcels, leg = next(me.running)
             else:
-                parcels, _ = me.running.send([_unpack(me.host, wire) for wire in arrived])
+                mine = zip(arrived, me.picks, strict=True)
+                wires = [a[pick] if isinstance(a, Shelf) else a for a, pick in mine]
+                parcels, leg = me.running.send([_unpack(me.host, wire) for wire in wires])
+            me.picks = [parcel for _, parcel in leg.addresses[me.host.block.index]]
         except StopIteration:
             me.running = None
             return None
         except Exception as error:
             me.failure = error  # this call may have no return value to carry it
             raise
+        if direct:
+            return parcels or None
         packed = [_pack(me.host, parcel) for parcel in parcels]
         return packed[0] if len(packed) == 1 else (packed or None)
 
@@ -116,9 +130,9 @@ def _pack(host: Host, tensors: tuple[torch.Tensor, ...]) -> Wire:
         return tuple(t.cpu().numpy() for t in tensors)
 
 
-def _unpack(host: Host, wire: Wire) -> tuple[torch.Tensor, ...]:
+def _unpack(host: Host, wire: tuple) -> tuple[torch.Tensor, ...]:
     with host.clock("exchange"):
-        return tuple(torch.from_numpy(a).to(host.learner.device) for a in wire)
+        return tuple(torch.as_tensor(a, device=host.learner.device) for a in wire)
 
 
 class Crew:
@@ -127,17 +141,26 @@ class Crew:
     Attributes:
         actors: one per block of clients.
         branches: numbers of the simulations that they host.
+        transport: what carries rows directly from actor to actor, if anything.
     """
 
-    def __init__(self, specs: Sequence[HostSpec], test: tuple, gpus_per_actor: float) -> None:
+    def __init__(
+        self,
+        specs: Sequence[HostSpec],
+        test: tuple,
+        gpus_per_actor: float,
+        transport: str | None = None,
+    ) -> None:
+        self.transport = transport
         # Cores are shared, not reserved: a second simulation need not wait for the first one, nor
         # an actor for ever, because no node has as much as its share left.
-        actor = ray.remote(HostActor).options(
+        actor = ray.remote(enable_tensor_transport=bool(transport))(HostActor).options(
             num_cpus=0, num_gpus=gpus_per_actor, scheduling_strategy="SPREAD"
         )
         shared = ray.put(test)
         self.actors = [actor.remote(spec, shared) for spec in specs]
         self.branches = {0}
+        self._group = connect(self.actors, transport) if transport else None
 
     def fork(self, branch: int) -> int:
         """A new branch, as that one is when the actors come to it; returns its number."""
@@ -150,6 +173,8 @@ class Crew:
     def release(self, branch: int) -> None:
         """A simulation needs them no longer."""
         self.branches.discard(branch)
+        if self._group and not self.branches:
+            disconnect(self._group)
         for actor in self.actors:
             if self.branches:
                 actor.forget.options(num_returns=0).remote(branch)
@@ -171,10 +196,11 @@ class RayEngine:
         num_params: int,
         gpus_per_actor: float,
         snapshot: Snapshot | None = None,
+        transport: str | None = None,
     ) -> None:
         self.rule, self.routing = specs[0].rule, specs[0].routing
         carry(self.rule.algorithm)
-        self.crew = Crew(specs, test, gpus_per_actor)
+        self.crew = Crew(specs, test, gpus_per_actor, transport)
         self.branch = 0
         self.round = 0
         self.scout: Any = None
@@ -212,7 +238,9 @@ class RayEngine:
                 decided = None
                 leg = self.routing.leg(effect, round)
                 if not leg.silent:
-                    shelves = self._step(until, arriving, leg.num_parcels)
+                    # What the driver has to read goes through the store.
+                    direct = self.crew.transport and not isinstance(effect, Decide)
+                    shelves = self._step(until, arriving, leg.num_parcels, bool(direct))
                     arriving = [[shelves[a][p] for a, p in wanted] for wanted in leg.addresses]
                     if isinstance(effect, Decide):
                         decided = self._decide(shelves)
@@ -222,14 +250,24 @@ class RayEngine:
         self.round = until
 
     def _step(
-        self, until: int, arriving: list[list[ray.ObjectRef]], num_parcels: tuple[int, ...]
+        self,
+        until: int,
+        arriving: list[list[ray.ObjectRef]],
+        num_parcels: tuple[int, ...],
+        direct: bool = False,
     ) -> list[list[ray.ObjectRef]]:
-        """Hand every actor what arrives for it; what each then hands out, as references."""
-        returned = [
-            actor.step.options(num_returns=num_parcels[b]).remote(self.branch, until, *arriving[b])
-            for b, actor in enumerate(self.crew.actors)
-        ]
-        return [r if isinstance(r, list) else [r] for r in returned]
+        """Hand every actor what arrives for it; references to each parcel that it then hands out.
+
+        Parcels that travel `direct`ly are one object, to which all their references point.
+        """
+        shelves = []
+        for actor, arrived, parcels in zip(self.crew.actors, arriving, num_parcels, strict=True):
+            how: dict[str, Any] = {"num_returns": parcels}
+            if direct and parcels:
+                how = {"tensor_transport": self.crew.transport}
+            returned = actor.step.options(**how).remote(self.branch, until, direct, *arrived)
+            shelves.append(returned if isinstance(returned, list) else [returned] * parcels)
+        return shelves
 
     def _decide(self, shelves: list[list[ray.ObjectRef]]) -> float:
         """The number that the actors will come to: here the driver must wait."""

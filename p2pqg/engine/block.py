@@ -173,7 +173,7 @@ class Block:
         columns = self._with_past(effect.tensors, routes.memory)
         if not routes.leg.silent:
             with self.clock("exchange"):
-                parcels = [tuple(t[r] for t in columns) for r in routes.parcels[self.index]]
+                parcels = [tuple(t[own] for t in columns) for own in mixer.parcels]
             arrived = yield parcels, routes.leg
             with self.clock("exchange"):
                 parts = zip(columns, *arrived, strict=True)

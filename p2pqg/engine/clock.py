@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -27,10 +27,14 @@ class Clock:
 
     Spans do not nest: what is started inside another ends the outer one for that long, so that
     the seconds of all kinds add up to the time that passed.
+
+    Args:
+        on: whether it notes anything.
+        settle: waits until a GPU has done what it was sent, which else would count as later work.
     """
 
-    def __init__(self, on: bool) -> None:
-        self.on = on
+    def __init__(self, on: bool, settle: Callable[[], None] | None = None) -> None:
+        self.on, self.settle = on, settle
         self.spans: list[Span] = []
         self._kind = "waiting"
         self._since = time.time()
@@ -48,6 +52,8 @@ class Clock:
             self._switch(outer)
 
     def _switch(self, kind: str) -> str:
+        if self.settle is not None:
+            self.settle()
         now, before = time.time(), self._kind
         self.spans.append(Span(before, self._since, now - self._since))
         self._kind, self._since = kind, now

@@ -29,7 +29,7 @@ class Host:
         self.clients = range(bounds[spec.index], bounds[spec.index + 1])
         device = torch.device(spec.device)
         self.learner = Learner(spec.task, self.clients, spec.shards, test, device)
-        self.clock = Clock(on=spec.profile)
+        self.clock = Clock(spec.profile, torch.cuda.synchronize if device.type == "cuda" else None)
         self.block = Block(
             spec.rule,
             spec.routing,
@@ -161,7 +161,7 @@ class Host:
         """The same clients once more. What never changes, the samples, both use."""
         twin = copy.copy(self)
         twin.learner = self.learner.fork()
-        twin.clock = Clock(on=self.clock.on)
+        twin.clock = Clock(self.clock.on, self.clock.settle)
         twin._loss_rounds, twin._measurements = [], []
         block = self.block
         start = block.x  # any rows of that shape: load() replaces them

@@ -15,6 +15,7 @@ class Mixer:
 
     Attributes:
         out_degrees: [own clients], messages that each sends.
+        parcels: the sets of own rows that others need, as indices on the device.
         noise: [own clients, 1], standard deviation of the sum of its messages' noise, or None.
     """
 
@@ -39,6 +40,7 @@ class Mixer:
             self.noise = torch.from_numpy(mixing.noise * np.sqrt(power)).to(like)
             self.noise = self.noise.view(-1, *[1] * (like.dim() - 1))
         self.out_degrees = mixing.out_degrees()[first:last]
+        self.parcels = [torch.from_numpy(own).to(like.device) for own in routes.parcels[block]]
         self.dense: Tensor | None = None
         shape = (last - first, len(routes.senders[block]))
         small = like.is_cuda and shape[1] <= self.DENSE_ON_GPU

@@ -15,6 +15,9 @@ SHORT_ROUND = 0.02
 """Seconds of one core. Below this, carrying rows between actors costs more than a second core
 gives."""
 
+GLOO, CUDA_IPC = "gloo", "cuda_ipc"
+"""What Ray's direct transport can carry rows with: between CPUs, and within one GPU."""
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -35,12 +38,14 @@ class Placement:
         gpus_per_actor: of each, perhaps a fraction of one.
         num_threads: of torch in each.
         reason: one line for the log.
+        transport: what carries rows directly from actor to actor; None: the object store does.
     """
 
     bounds: tuple[int, ...]
     gpus_per_actor: float
     num_threads: int
     reason: str
+    transport: str | None = None
 
     @property
     def num_actors(self) -> int:
@@ -54,6 +59,7 @@ def place(
     flops_per_client: float,
     device: str,
     dense: bool = False,
+    direct: bool = False,
 ) -> Placement:
     """Pack clients into actors.
 
@@ -65,6 +71,7 @@ def place(
         device: "cpu" or "cuda".
         dense: the clients' models are one stack of matrix products, which a single process spreads
             over all cores by itself, with no rows to carry.
+        direct: rows should not go through the object store, where Ray has another way.
 
     Raises:
         ConfigError: clients_per_actor is not in 1 .. num_clients.
@@ -93,13 +100,25 @@ def place(
         why = "as set"
     actors = "1 actor hosts" if num_actors == 1 else f"{num_actors} actors host"
     override = "; --clients-per-actor N sets it" if clients_per_actor == "auto" else ""
+    transport, way = _way(device, machine.num_gpus) if direct and num_actors > 1 else (None, "")
     return Placement(
         bounds=even_bounds(num_clients, num_actors),
         gpus_per_actor=_share(machine.num_gpus, num_actors) if device == "cuda" else 0.0,
         # Threads that meet after every small product wait for each other more than they help.
         num_threads=1 if short else max(1, machine.num_cpus // num_actors),
-        reason=f"{actors} {num_clients} clients: {why}{override}",
+        reason=f"{actors} {num_clients} clients: {why}{override}{way}",
+        transport=transport,
     )
+
+
+def _way(device: str, num_gpus: int) -> tuple[str | None, str]:
+    """What carries rows from actor to actor without the object store, if anything; a remark."""
+    if device == "cpu":
+        return GLOO, "; rows go by gloo"
+    if num_gpus == 1:
+        return CUDA_IPC, "; rows stay on the GPU"
+    # An actor cannot read the memory of a GPU that it was not given, and NCCL wants one actor each.
+    return None, f"; {num_gpus} GPUs: rows go through the object store, direct transport needs one"
 
 
 def _share(slots: int, num_actors: int) -> float:

@@ -61,19 +61,19 @@ def dense_layers(module: nn.Module) -> list[_Layer]:
 class Batched:
     """See the module; one of the strategies of `_stacked.Stacked`."""
 
-    def __init__(self, layers: list[_Layer], bf16: bool) -> None:
+    def __init__(self, layers: list[_Layer], half: torch.dtype | None) -> None:
         self.layers = layers
-        self.bf16 = bf16
+        self.half = half
 
     def gradients(
-        self, x: Tensor, buffers: Tensor, inputs: Tensor, targets: Tensor
+        self, x: Tensor, buffers: Tensor, inputs: Tensor, targets: Tensor, scale: float = 1.0
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """See `Stacked.gradients`."""
+        """See `Stacked.gradients`; those of scale * loss."""
         losses, g = x.new_empty(len(x)), torch.empty_like(x)
         at_once = len(x) if x.is_cuda else CLIENTS_PER_THREAD * torch.get_num_threads()
         for start in range(0, len(x), at_once):
             rows = slice(start, start + at_once)
-            self._backward(x[rows], inputs[rows], targets[rows], losses[rows], g[rows])
+            self._backward(x[rows], inputs[rows], targets[rows], scale, losses[rows], g[rows])
         return losses, g, buffers
 
     def logits(self, x: Tensor, buffers: Tensor, inputs: Tensor) -> Tensor:
@@ -83,7 +83,7 @@ class Batched:
         return self._forward(rows, h)[-1].to(x.dtype)
 
     def _compute(self, tensor: Tensor) -> Tensor:
-        return tensor.bfloat16() if self.bf16 else tensor
+        return tensor if self.half is None else tensor.to(self.half)
 
     def _forward(self, rows: Tensor, h: Tensor) -> list[Tensor]:
         """What every layer receives, and the logits at the end."""
@@ -98,7 +98,7 @@ class Batched:
         return activations
 
     def _backward(
-        self, x: Tensor, inputs: Tensor, targets: Tensor, losses: Tensor, g: Tensor
+        self, x: Tensor, inputs: Tensor, targets: Tensor, scale: float, losses: Tensor, g: Tensor
     ) -> None:
         """Fills losses [k] and g [k, params]."""
         rows = self._compute(x)
@@ -109,8 +109,8 @@ class Batched:
         log_softmax = torch.log_softmax(logits.to(x.dtype), 1)
         torch.mean(log_softmax.gather(1, target), (1, 2), out=losses).neg_()
         minus_one = x.new_full((), -1.0).expand_as(target)
-        d = log_softmax.exp_().scatter_add_(1, target, minus_one).div_(targets.shape[1])
-        d = self._compute(d)
+        d = log_softmax.exp_().scatter_add_(1, target, minus_one)
+        d = self._compute(d.div_(targets.shape[1] / scale))
 
         for position in reversed(range(len(self.layers))):
             layer, h = self.layers[position], received[position]

@@ -33,11 +33,16 @@ class Loop:
     """One of the strategies of `_stacked.Stacked`."""
 
     def __init__(
-        self, train: nn.Module, evaluate: nn.Module, params: Layout, buffers: Layout, bf16: bool
+        self,
+        train: nn.Module,
+        evaluate: nn.Module,
+        params: Layout,
+        buffers: Layout,
+        half: torch.dtype | None,
     ) -> None:
         self.train, self.evaluate = train, evaluate
         self.params, self.buffers = params, buffers
-        self.bf16 = bf16
+        self.half = half
 
     def gradients(
         self,
@@ -46,8 +51,9 @@ class Loop:
         inputs: Tensor,
         targets: Tensor,
         keys: Sequence[int] | None = None,
+        scale: float = 1.0,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """See `Stacked.gradients`."""
+        """See `Stacked.gradients`; those of scale * loss."""
         losses, g = x.new_empty(len(x)), torch.empty_like(x)
         new_buffers = buffers.clone()  # BatchNorm updates its views of these rows in place
         for client in range(len(x)):
@@ -59,7 +65,9 @@ class Loop:
                 logits = self._call(self.train, state, inputs[client]).to(x.dtype)
             loss = F.cross_entropy(logits, targets[client])
             # Parts that a pretrained network does not use have the gradient 0.
-            grads = torch.autograd.grad(loss, list(weights.values()), materialize_grads=True)
+            grads = torch.autograd.grad(
+                loss, list(weights.values()), torch.full_like(loss, scale), materialize_grads=True
+            )
             torch.cat([grad.reshape(-1) for grad in grads], out=g[client])
             losses[client] = loss.detach()
         return losses, g, new_buffers
@@ -76,5 +84,5 @@ class Loop:
         )
 
     def _call(self, module: nn.Module, state: dict[str, Tensor], inputs: Tensor) -> Tensor:
-        with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self.bf16):
+        with torch.autocast(inputs.device.type, self.half, enabled=self.half is not None):
             return functional_call(module, state, (channels_last(inputs),))

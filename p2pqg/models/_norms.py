@@ -30,16 +30,16 @@ from torch.nn import functional as F
 
 
 def _at_least_float32(x: Tensor) -> Tensor:
-    """Sums over an image in bfloat16 lose digits, and on a CPU they are slower than in float32."""
-    return x.float() if x.dtype == torch.bfloat16 else x
+    """Sums over an image in 16 bits lose digits, and on a CPU they are slower than in float32."""
+    return x.float() if x.itemsize < 4 else x
 
 
 class GroupNorm(nn.GroupNorm):
-    """nn.GroupNorm that computes in float32 where its input is bfloat16."""
+    """nn.GroupNorm that computes in float32 where its input has 16 bits."""
 
     def forward(self, x: Tensor) -> Tensor:
         """[batch, C, height, width] -> the same shape."""
-        # The kernel sums bfloat16 in float32 by itself; its derivative on a CPU is slow at it.
+        # The kernel sums 16 bits in float32 by itself; its derivative on a CPU is slow at it.
         wide = _at_least_float32(x) if torch.is_grad_enabled() else x
         y = F.group_norm(wide, self.num_groups, self.weight, self.bias, self.eps)
         return y.to(x.dtype)
@@ -57,6 +57,8 @@ class _InverseStd(torch.autograd.Function):
     def forward(x: Tensor, groups: int, unbiased: bool, eps: float) -> tuple[Tensor, Tensor]:
         batch, channels, height, width = x.shape
         n = channels // groups * height * width
+        if x.is_cuda:
+            x = x.contiguous()  # that kernel takes no other order, such as channels last
         # The kernel knows the population variance only: v n / (n - 1) + eps = (v + eps r) / r.
         r = (n - 1) / n if unbiased else 1.0
         _, mean, inverse = torch.native_group_norm(

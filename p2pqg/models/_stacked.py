@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -24,9 +25,16 @@ from p2pqg.models._layout import Layout
 from p2pqg.models._loop import Loop
 from p2pqg.models._memory import keep_freed_memory
 from p2pqg.models._reading import Reader
+from p2pqg.models._scaling import scaled
 from p2pqg.models._vmap import Vmap
 
-PRECISIONS = {"float32": torch.float32, "bf16": torch.float32, "float64": torch.float64}
+PRECISIONS = {
+    "float32": (torch.float32, None),
+    "bf16": (torch.float32, torch.bfloat16),
+    "fp16": (torch.float32, torch.float16),
+    "float64": (torch.float64, None),
+}
+"""Of the rows, and of the products where it is another."""
 STRATEGIES = ("batched", "loop", "vmap")
 EVALUATED_AT_ONCE = 16  # clients; with max_batch samples each, it bounds the memory
 
@@ -37,7 +45,8 @@ class Stacked:
     Args:
         module: the template; forward maps [batch, ...] to logits [batch, classes]. It is copied.
         device: where rows live, e.g. "cpu", "cuda".
-        precision: "float32"; "float64"; "bf16": products in bfloat16, rows and gradients float32.
+        precision: "float32"; "float64"; "bf16", "fp16": products in bfloat16 or float16, rows and
+            gradients float32.
         strategy: "batched", "loop" or "vmap"; None: the fastest for this network and device.
         samples_at_once: with "vmap", the most samples (over all clients) in one pass; it bounds
             the memory for activations.
@@ -68,7 +77,8 @@ class Stacked:
             )
         if strategy is not None and strategy not in STRATEGIES:
             raise ConfigError(f"unknown strategy {strategy!r}{did_you_mean(strategy, STRATEGIES)}")
-        self.device, self.dtype = torch.device(device), PRECISIONS[precision]
+        self.device = torch.device(device)
+        self.dtype, half = PRECISIONS[precision]
         if self.device.type == "cpu":
             keep_freed_memory()
         self._template = copy.deepcopy(module).to(self.device, self.dtype).train()
@@ -90,15 +100,17 @@ class Stacked:
         if strategy == "vmap" and one_by_one:
             raise ConfigError("strategy vmap cannot run texts or dropout; use loop")
         self.strategy = strategy
-        bf16 = precision == "bf16"
         train = _without_step_counters(self._template)
-        modules = (train, _twin(train).eval(), self._params, self._buffers, bf16)
+        modules = (train, _twin(train).eval(), self._params, self._buffers, half)
         if strategy == "batched":
-            self._run = Batched(layers, bf16)
+            self._run = Batched(layers, half)
         elif strategy == "loop":
             self._run = Loop(*modules)
         else:
             self._run = Vmap(*modules, samples_at_once)
+        self._gradients = self._run.gradients
+        if half is torch.float16:
+            self._gradients = partial(scaled, self._run.gradients)
 
     def initial_row(self) -> Tensor:
         """The template's parameters, [params]."""
@@ -151,9 +163,9 @@ class Stacked:
         """
         batch = self._inputs(inputs), self._targets(targets)
         if not self.random:
-            return self._run.gradients(x, buffers, *batch)
+            return self._gradients(x, buffers, *batch)
         assert keys is not None, "dropout needs keys, or packings would differ"
-        return self._run.gradients(x, buffers, *batch, keys)
+        return self._gradients(x, buffers, *batch, keys=keys)
 
     def evaluate(
         self, x: Tensor, buffers: Tensor, inputs: Tensor, targets: Tensor, max_batch: int = 512

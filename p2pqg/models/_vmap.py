@@ -5,6 +5,9 @@ Convolutions with weights of their own per client become grouped convolutions.
 
 from __future__ import annotations
 
+import weakref
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
@@ -22,24 +25,28 @@ class Vmap:
         evaluate: nn.Module,
         params: Layout,
         buffers: Layout,
-        bf16: bool,
+        half: torch.dtype | None,
         samples_at_once: int,
     ) -> None:
         self.train, self.evaluate = train, evaluate
         self.params, self.buffers = params, buffers
-        self.bf16 = bf16
+        self.half = half
+        if half is not None:
+            for part in (*train.modules(), *evaluate.modules()):
+                if isinstance(part, nn.modules.batchnorm._NormBase):
+                    _compute_in_float32(part)
         self.samples_at_once = samples_at_once
 
     def gradients(
-        self, x: Tensor, buffers: Tensor, inputs: Tensor, targets: Tensor
+        self, x: Tensor, buffers: Tensor, inputs: Tensor, targets: Tensor, scale: float = 1.0
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """See `Stacked.gradients`."""
+        """See `Stacked.gradients`; those of scale * loss."""
         step = vmap(
-            grad_and_value(self._loss, has_aux=True),
+            grad_and_value(partial(self._loss, scale), has_aux=True),
             randomness="different",
             chunk_size=max(1, self.samples_at_once // inputs.shape[1]),
         )
-        g, (losses, new_buffers) = step(x, buffers, inputs, targets)
+        g, (_, (losses, new_buffers)) = step(x, buffers, inputs, targets)
         return losses, g, new_buffers
 
     def logits(self, x: Tensor, buffers: Tensor, inputs: Tensor) -> Tensor:
@@ -53,14 +60,22 @@ class Vmap:
         return vmap(of_client, chunk_size=chunk)(x, buffers)
 
     def _loss(
-        self, row: Tensor, buffers: Tensor, inputs: Tensor, targets: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """One client's loss, and its buffers after the step."""
+        self, scale: float, row: Tensor, buffers: Tensor, inputs: Tensor, targets: Tensor
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """One client's loss, scaled; the loss itself, and its buffers after the step."""
         # BatchNorm updates its running statistics in place: on copies, to keep this function pure.
         own = {name: view.clone() for name, view in self.buffers.views(buffers).items()}
         logits = self._call(self.train, self.params.views(row) | own, inputs).to(row.dtype)
-        return F.cross_entropy(logits, targets), self.buffers.row(own) if own else buffers
+        loss = F.cross_entropy(logits, targets)
+        return scale * loss, (loss, self.buffers.row(own) if own else buffers)
 
     def _call(self, module: nn.Module, state: dict[str, Tensor], inputs: Tensor) -> Tensor:
-        with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self.bf16):
+        with torch.autocast(inputs.device.type, self.half, enabled=self.half is not None):
             return functional_call(module, state, (inputs,))
+
+
+def _compute_in_float32(norm: nn.Module) -> None:
+    """Under vmap, BatchNorm does not take inputs of another type than its statistics."""
+    # What knows itself outlives its run, until garbage is collected: hence the proxy.
+    itself, forward = weakref.proxy(norm), type(norm).forward
+    norm.forward = lambda x: forward(itself, x.float()).to(x.dtype)

@@ -22,7 +22,10 @@ def parameters(rounds=6, **settings):
         return sim.parameters(), sim.device
 
 
-@pytest.mark.parametrize("model", ["mlp", "cnn"])
+MODELS = ["mlp", "cnn", "resnet20-bn", "resnet20-gn", "resnet20-evonorm"]
+
+
+@pytest.mark.parametrize("model", MODELS)
 def test_stacked_models_on_the_gpu_are_those_of_the_cpu(model):
     dataset = "digits" if model == "mlp" else IMAGES
     here, _ = parameters(model=model, dataset=dataset, engine="local", device="cpu")
@@ -39,6 +42,12 @@ def test_actors_share_a_gpu_and_agree_with_the_cpu(clients_per_actor):
     np.testing.assert_allclose(there, here, rtol=0, atol=1e-8)
 
 
+def test_rows_that_stay_on_the_gpu_are_those_of_the_object_store():
+    store, _ = parameters(device="cuda", clients_per_actor=2)
+    direct, _ = parameters(device="cuda", clients_per_actor=2, transport="direct")
+    assert (store == direct).all()
+
+
 def test_a_checkpoint_from_the_gpu_goes_on_on_the_cpu(tmp_path):
     whole, _ = parameters(engine="local", device="cuda")
     with p2pqg.Simulation(
@@ -51,8 +60,14 @@ def test_a_checkpoint_from_the_gpu_goes_on_on_the_cpu(tmp_path):
         np.testing.assert_allclose(sim.parameters(), whole, rtol=0, atol=1e-8)
 
 
-def test_bf16_on_the_gpu_keeps_float32_rows():
-    bf16 = {"engine": "local", "device": "cuda", "precision": "bf16"}
-    rows, _ = parameters(model="cnn", dataset=IMAGES, **bf16)
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+@pytest.mark.parametrize("model", MODELS)
+def test_16_bits_on_the_gpu_stay_near_float32(model, precision):
+    settings = {"model": model, "dataset": IMAGES if model != "mlp" else "digits"}
+    settings |= {"engine": "local", "device": "cuda"}
+    start, _ = parameters(rounds=0, precision="float32", **settings)
+    exact, _ = parameters(precision="float32", **settings)
+    rows, _ = parameters(precision=precision, **settings)
     assert rows.dtype == np.float32
-    assert np.isfinite(rows).all()
+    # Six steps: the way they went differs by less than half of its length.
+    assert np.linalg.norm(rows - exact) < 0.5 * np.linalg.norm(exact - start)

@@ -8,23 +8,13 @@ from pathlib import Path
 
 import pytest
 import ray
+from toys import TOY
 
 import p2pqg
 from p2pqg import running
 from p2pqg.records import Run
 
-TOY = {
-    "topology": "ring6",
-    "dataset": {"name": "synthetic", "samples": 120, "features": 8, "classes": 3},
-    "model": {"name": "mlp", "hidden": [4]},
-    "alpha": 0.5,
-    "batch_size": 4,
-    "lr": 0.05,
-    "rounds": 400,
-    "eval_every": 50,
-    "seed": 3,
-    "clients_per_actor": 3,
-}
+SETTINGS = TOY | {"rounds": 400, "eval_every": 50, "clients_per_actor": 3}
 
 
 def kill(sim, actor):
@@ -58,7 +48,7 @@ class Killer:
 
 
 def test_a_run_whose_actor_is_killed_ends_as_if_nothing_had_been(cluster, tmp_path):
-    settings = TOY | {"out": str(tmp_path), "checkpoint_every": 0.2}
+    settings = SETTINGS | {"out": str(tmp_path), "checkpoint_every": 0.2}
     whole = p2pqg.run(**settings, name="whole")
     killer = Killer(actor=1, round=60)
     run = running.run(**settings, name="killed", observer=killer)
@@ -73,7 +63,7 @@ def test_a_run_whose_actor_is_killed_ends_as_if_nothing_had_been(cluster, tmp_pa
 
 
 def test_what_was_done_by_hand_is_done_again_and_a_paused_simulation_heals(cluster):
-    with p2pqg.Simulation(**TOY, impairments={"delay": [0, 2]}) as sim:
+    with p2pqg.Simulation(**SETTINGS, impairments={"delay": [0, 2]}) as sim:
         sim.advance(20)
         sim.drop_links(["0-1"])
         sim.advance(10)

@@ -2,20 +2,14 @@
 
 import numpy as np
 import pytest
+from toys import TOY
 
 import p2pqg
 from p2pqg.errors import ConfigError
 
-TOY = {
-    "topology": "ring6",
-    "dataset": {"name": "synthetic", "samples": 120, "features": 8, "classes": 3},
-    "model": {"name": "mlp", "hidden": [4]},
-    "alpha": 0.5,
-    "batch_size": 4,
-    "lr": 0.05,
+SETTINGS = TOY | {
     "rounds": 60,
     "eval_every": 5,
-    "seed": 3,
     "precision": "float64",
     "clients_per_actor": 3,
 }
@@ -52,7 +46,7 @@ def assert_close(a, b):
 
 def test_actors_do_with_a_fork_what_this_process_does(cluster):
     clock = {"network": {"links": "4g", "compute": {"seconds": 1, "varies": "uniform"}}}
-    with p2pqg.Simulation(**TOY, **clock) as sim:
+    with p2pqg.Simulation(**SETTINGS, **clock) as sim:
         sim.advance(7)
         left_alone = sim.fork()
         forked = what_if(sim)
@@ -69,7 +63,7 @@ def test_actors_do_with_a_fork_what_this_process_does(cluster):
     with pytest.raises(ConfigError, match="this simulation is closed"):
         left_alone.fork()
 
-    with p2pqg.Simulation(**TOY, **clock, engine="local") as here:
+    with p2pqg.Simulation(**SETTINGS, **clock, engine="local") as here:
         here.advance(7)
         assert_close(forked, what_if(here))
         here.advance(9)
@@ -77,7 +71,10 @@ def test_actors_do_with_a_fork_what_this_process_does(cluster):
 
 
 def test_simulations_side_by_side_do_not_wait_for_each_others_cores(cluster):
-    with p2pqg.Simulation(**TOY) as one, p2pqg.Simulation(**TOY | {"algorithm": "dsgd"}) as other:
+    with (
+        p2pqg.Simulation(**SETTINGS) as one,
+        p2pqg.Simulation(**SETTINGS | {"algorithm": "dsgd"}) as other,
+    ):
         for sim in (one, other, one):
             sim.advance(3)
         assert (one.round, other.round) == (6, 3)
@@ -92,7 +89,7 @@ def test_clients_join_on_actors_of_their_own_and_a_scenario_crosses_it(cluster):
     found = []
     for engine in ("ray", "local"):
         settings = {"engine": engine, "scenario": scenario, "clients_per_actor": 6}
-        with p2pqg.Simulation(**TOY | settings) as sim:
+        with p2pqg.Simulation(**SETTINGS | settings) as sim:
             sim.advance(12)
             found.append((sim.parameters(), sim.history, sim.events, sim.placement.bounds))
     (x, history, events, bounds), (y, history_here, events_here, bounds_here) = found

@@ -146,3 +146,22 @@ def test_actors_never_ask_for_more_than_there_is():
 def test_more_clients_per_actor_than_clients_is_an_error():
     with pytest.raises(ConfigError, match=r"auto or in 1 \.\. 4, got 9"):
         place(4, 9, Machine(2), 1e5, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("device", "num_gpus", "transport", "remark"),
+    [
+        ("cpu", 0, "gloo", "rows go by gloo"),
+        ("cuda", 1, "cuda_ipc", "rows stay on the GPU"),
+        ("cuda", 2, None, "2 GPUs: rows go through the object store"),
+    ],
+)
+def test_rows_travel_directly_where_ray_can_and_else_through_the_store(
+    device, num_gpus, transport, remark
+):
+    machine = Machine(num_cpus=2, num_gpus=num_gpus)
+    placed = place(4, 2, machine, 1e5, device, direct=True)
+    assert placed.transport == transport
+    assert remark in placed.reason
+    assert place(4, 4, machine, 1e5, device, direct=True).transport is None  # nowhere to go
+    assert place(4, 2, machine, 1e5, device).transport is None
