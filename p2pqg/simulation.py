@@ -17,7 +17,7 @@ import numpy as np
 from p2pqg.engine.actors import RayEngine
 from p2pqg.engine.bookkeeping import Bookkeeper
 from p2pqg.engine.clock import Clock
-from p2pqg.engine.cluster import Cluster, this_machine
+from p2pqg.engine.cluster import Cluster, memory_of_gpus, this_machine
 from p2pqg.engine.driver import Agenda, Driver
 from p2pqg.engine.placement import Machine, Placement, check_memory, on_what_is_left, place
 from p2pqg.errors import ClusterError, ConfigError, P2pqgError
@@ -118,7 +118,7 @@ class Simulation(Views, WhatIf):
             self.machine, self.device = on, resolve_device(config.device, on)
             self.placement = self._placement(moment.experiment)
             if config.engine == "ray" and not self._cluster:
-                self._cluster = Cluster.at()
+                self._cluster = Cluster.at(num_gpus=on.num_gpus or None)
             self._resume(moment)
         except BaseException:
             if self._cluster:
@@ -172,8 +172,11 @@ class Simulation(Views, WhatIf):
         packing: int | str = config.clients_per_actor
         if packing == "auto" and config.engine == "local":
             packing = n  # without actors there is nothing to spread
+        if self.device == "cuda":  # how large the GPUs of a cluster are, nobody tells
+            memory = None if config.address else memory_of_gpus(machine.num_gpus)
+            machine = dataclasses.replace(machine, memory=memory)
         smallest = n * experiment.cost.num_params  # floats; counting on needs torch
-        if self.device == "cpu" and machine.memory and 400 * smallest > machine.memory:
+        if machine.memory and 400 * smallest > machine.memory:
             check_memory(n, experiment.memory_bytes(), machine)
         flops = experiment.flops_per_client()
         direct = config.transport == "direct"

@@ -39,6 +39,11 @@ def this_machine(device: str) -> Machine:
     return Machine(len(os.sched_getaffinity(0)), num_gpus, available_memory())
 
 
+def memory_of_gpus(num_gpus: int) -> int:
+    """Bytes that the GPUs of this machine have together."""
+    return sum(torch.cuda.get_device_properties(i).total_memory for i in range(num_gpus))
+
+
 def available_memory() -> int | None:
     """Bytes that new processes can have, as Linux tells it; None elsewhere."""
     try:
@@ -59,19 +64,23 @@ class Cluster:
     running: ClassVar[Cluster | None] = None
 
     @classmethod
-    def at(cls, address: str | None = None) -> Cluster:
+    def at(cls, address: str | None = None, num_gpus: int | None = None) -> Cluster:
         """The one that runs here already if it will do, or a new one; arguments as of the class."""
         if cls.running and ray.is_initialized() and address in (None, cls.running.address):
             return cls.running.share()
-        return cls(address)
+        return cls(address, num_gpus)
 
-    def __init__(self, address: str | None = None) -> None:
-        """Start a local Ray, or join the one at `address` ("auto", "host:port", "ray://...").
+    def __init__(self, address: str | None = None, num_gpus: int | None = None) -> None:
+        """Start a local Ray, or join a running one.
+
+        Args:
+            address: "auto", "host:port" or "ray://..."; None: a Ray of our own on this machine.
+            num_gpus: of our own one; None: those that Ray finds by itself.
 
         Raises:
             ConfigError: nothing answers at the address.
         """
-        self.address = address
+        self.address, self.num_gpus = address, num_gpus
         self.users = 1
         self.owned = not ray.is_initialized()
         self._start()
@@ -88,7 +97,8 @@ class Cluster:
                     ray.init(address=address, **quiet)
                 else:
                     cores = len(os.sched_getaffinity(0))
-                    lean_ray.start(num_cpus=cores, include_dashboard=False, **quiet)
+                    own = {"num_cpus": cores, "num_gpus": self.num_gpus}
+                    lean_ray.start(include_dashboard=False, **own, **quiet)
             Cluster.running = self
             _let_ray_print(False)
         except (ConnectionError, ValueError, RuntimeError) as error:

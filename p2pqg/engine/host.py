@@ -28,6 +28,8 @@ class Host:
         bounds = spec.routing.bounds
         self.clients = range(bounds[spec.index], bounds[spec.index + 1])
         device = torch.device(spec.device)
+        if device.type == "cuda":
+            _keep_promises()
         self.learner = Learner(spec.task, self.clients, spec.shards, test, device)
         self.clock = Clock(spec.profile, torch.cuda.synchronize if device.type == "cuda" else None)
         self.block = Block(
@@ -170,3 +172,9 @@ class Host:
         )
         twin.load(self.snapshot())
         return twin
+
+
+def _keep_promises() -> None:
+    """On a GPU too: the same numbers when repeated, and float32 where float32 is asked for."""
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.allow_tf32 = False

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import p2pqg
+from p2pqg.errors import ConfigError
 
 
 def test_what_is_closed_is_gone_at_once(tmp_path):
@@ -53,3 +54,10 @@ def test_16_bits_move_the_models_by_no_more_than_they_round(precision, digits):
     rough, _ = parameters(precision)
     assert rough.dtype == np.float32
     assert 0 < np.linalg.norm(rough - exact) < 16 * 2.0**-digits * np.linalg.norm(way)
+
+
+def test_a_gpu_that_is_too_small_is_told_before_anything_is_on_it(monkeypatch):
+    monkeypatch.setattr("p2pqg.simulation.resolve_device", lambda device, machine: "cuda")
+    monkeypatch.setattr("p2pqg.simulation.memory_of_gpus", lambda num_gpus: 2**20)
+    with pytest.raises(ConfigError, match="64 clients of this model need about .* --clients"):
+        p2pqg.Simulation(topology="ring64", engine="local", rounds=1)
