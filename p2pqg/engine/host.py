@@ -19,6 +19,9 @@ from p2pqg.engine.rule import Rule
 from p2pqg.engine.snapshot import Snapshot
 from p2pqg.engine.spec import HostSpec, Measurement, Report, Stop
 
+CACHED = 2**22
+"""Bytes that a core's cache holds, about."""
+
 
 class Host:
     """A block of clients that learn."""
@@ -87,7 +90,7 @@ class Host:
         """Note how far the models are from the mean of all and, if asked, how well they do."""
         x, (mean_x, mean_buffers, drift) = self.block.x, mean
         with self.clock("recording"):
-            distances = (x - mean_x).square().sum(1).double().cpu().numpy()
+            distances = squared_distances(x, mean_x).double().cpu().numpy()
         seen = {}
         if evaluate:
             seen = self._evaluate(x, mean_x, mean_buffers)
@@ -172,6 +175,12 @@ class Host:
         )
         twin.load(self.snapshot())
         return twin
+
+
+def squared_distances(x: Tensor, to: Tensor) -> Tensor:
+    """||x_i - to||^2 of every row, [k]; a part of the rows at a time, which stays in the cache."""
+    at_once = max(1, CACHED // max(1, to.nbytes))
+    return torch.cat([(part - to).square_().sum(1) for part in x.split(at_once)])
 
 
 def _keep_promises() -> None:

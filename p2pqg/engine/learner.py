@@ -21,7 +21,8 @@ from p2pqg.models._stacked import Stacked
 from p2pqg.seeding import rng
 
 INPUT_BYTES = 2**26
-"""Inputs of so many clients are prepared at once."""
+CLIENTS_AT_ONCE = 256
+"""Inputs of so many bytes, and of so many clients, are prepared at once."""
 
 EVALUATION_SAMPLES = 512
 """Test samples per forward pass of one client."""
@@ -114,19 +115,17 @@ class Learner:
     def gradient(self, x: Tensor, step: int) -> Tensor:
         """Each client's gradient on its batch number `step`, weight decay included."""
         k, sample = len(x), math.prod(self.task.input_shape) * self.dtype.itemsize
-        at_once = max(1, INPUT_BYTES // (self.task.batch_size * sample))
+        at_once = min(CLIENTS_AT_ONCE, max(1, INPUT_BYTES // (self.task.batch_size * sample)))
         losses = self.losses.next_row()
         if at_once >= k:
-            g = self._gradient(x, slice(None), step, losses)
-        else:  # many clients with large inputs: a part at a time bounds the memory
-            parts = [slice(i, i + at_once) for i in range(0, k, at_once)]
-            g = torch.empty_like(x)
-            for part in parts:
-                g[part] = self._gradient(x[part], part, step, losses)
-        return g.add_(x, alpha=self.task.weight_decay) if self.task.weight_decay else g
+            return self._gradient(x, slice(None), step, losses)
+        g = torch.empty_like(x)  # a part at a time stays in the cache, and bounds the memory
+        for part in (slice(i, i + at_once) for i in range(0, k, at_once)):
+            g[part] = self._gradient(x[part], part, step, losses)
+        return g
 
     def _gradient(self, x: Tensor, part: slice, step: int, losses: Tensor) -> Tensor:
-        """Plain gradients of a part of the clients; notes their losses and statistics."""
+        """Gradients of a part of the clients; notes their losses and statistics."""
         inputs, targets = self.feed.batch(step, part)
         keys = self._keys(step, part)
         losses[part], g, buffers = self.stacked.gradients(
@@ -134,7 +133,7 @@ class Learner:
         )
         if self.stacked.num_buffers:
             self.buffers = buffers if part == slice(None) else self._with(part, buffers)
-        return g
+        return g.add_(x, alpha=self.task.weight_decay) if self.task.weight_decay else g
 
     def _keys(self, step: int, part: slice) -> list[int] | None:
         """What dropout depends on: the seed, the client and the step, and nothing else."""

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 # Clients in one pass on a CPU, per thread: few enough that what they need stays in the cache.
-CLIENTS_PER_THREAD = 64
+CLIENTS_PER_THREAD = 32
 
 
 class _Layer(NamedTuple):
