@@ -120,7 +120,7 @@ def contestants(job: str, seconds: float) -> dict[str, Any]:
         blobs = [f"samples={40 * clients}", "test_samples=100", "features=64"]
         sets = [word for blob in blobs for word in ("--set", f"dataset.{blob}")]
         words = ["--topology", topology, "--algorithm", "dsgd", "--dataset", "synthetic", *sets]
-        return ours(*words, rounds=max(20, int(200_000 * seconds / 8 / clients)))
+        return ours(*words, rounds=max(150, int(200_000 * seconds / 8 / clients)))
 
     names = ("ring10240", "random-regular10240:degree=8", "onepeer-exponential10240")
     small = {"ring32": lambda: scale("ring32", 32)}
