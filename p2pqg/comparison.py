@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from p2pqg.comparison_text import html, result, setting, with_spread
+from p2pqg.comparison_text import RESULTS, html, result, setting, with_spread
 from p2pqg.errors import ConfigError, did_you_mean
 from p2pqg.report import differing, settings_of
-from p2pqg.standing import RESULTS, Standing
+from p2pqg.standing import Standing
 from p2pqg.wording import aligned, plain_text
 
 if TYPE_CHECKING:

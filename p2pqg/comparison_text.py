@@ -7,8 +7,21 @@ from html import escape
 from typing import Any
 
 from p2pqg.keys import SELF_EVIDENT
-from p2pqg.standing import RESULTS
-from p2pqg.wording import duration, human_bytes, missing, percent, plain_text
+from p2pqg.wording import duration, human_bytes, missing, number, percent, plain_text
+
+RESULTS: dict[str, tuple[str, Callable[[float], str]]] = {
+    "rounds": ("rounds", lambda count: f"{count:,.0f}"),
+    "test_accuracy": ("accuracy", lambda share: percent(share, 2)),
+    "best_accuracy": ("best", lambda share: percent(share, 2)),
+    "test_accuracy_min": ("worst client", lambda share: percent(share, 2)),
+    "test_accuracy_std": ("± clients", lambda share: percent(share, 2)),
+    "averaged_model_accuracy": ("averaged model", lambda share: percent(share, 2)),
+    "consensus_distance": ("consensus", number),
+    "bytes_sent": ("sent", human_bytes),
+    "sim_seconds": ("simulated time", duration),
+    "wall_seconds": ("time", duration),
+}
+"""Column -> what a reader sees of it."""
 
 WIDEST = 120
 """Characters of a table beyond which a notebook shows it with a column for each run."""

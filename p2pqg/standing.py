@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,32 +11,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from p2pqg.comparison_text import RESULTS
 from p2pqg.config import plain
 from p2pqg.errors import ConfigError, P2pqgError
 from p2pqg.network import Network
 from p2pqg.network.events import ACTIONS
 from p2pqg.records import Run, load
 from p2pqg.topology import build as build_topology
-from p2pqg.wording import duration, human_bytes, number, percent
 
 if TYPE_CHECKING:
     from p2pqg.simulation import Simulation
 
     One = Simulation | Run | str | Path
-
-RESULTS: dict[str, tuple[str, Callable[[float], str]]] = {
-    "rounds": ("rounds", lambda count: f"{count:,.0f}"),
-    "test_accuracy": ("accuracy", lambda share: percent(share, 2)),
-    "best_accuracy": ("best", lambda share: percent(share, 2)),
-    "test_accuracy_min": ("worst client", lambda share: percent(share, 2)),
-    "test_accuracy_std": ("± clients", lambda share: percent(share, 2)),
-    "averaged_model_accuracy": ("averaged model", lambda share: percent(share, 2)),
-    "consensus_distance": ("consensus", number),
-    "bytes_sent": ("sent", human_bytes),
-    "sim_seconds": ("simulated time", duration),
-    "wall_seconds": ("time", duration),
-}
-"""Column -> what a reader sees of it."""
 
 
 @dataclass(frozen=True)
