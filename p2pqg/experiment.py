@@ -98,18 +98,18 @@ class Experiment:
         """The models are plain stacks of linear layers."""
         return "cost" in MODELS[self.task.model].traits
 
-    def memory_bytes(self) -> int:
-        """About what all clients need, by what runs were seen to take.
+    def memory_bytes(self, device: str) -> int:
+        """About what all clients need on the device, by what runs were seen to take.
 
         A round makes as much as five more vectors: the gradient, the step, rows before and after
-        mixing, and room between them. The states are there once more, with Ray three times more,
-        when a checkpoint is on its way; and so are the samples, which the driver keeps.
+        mixing, and room between them. In main memory the states are there once more, with Ray
+        three times more, when a checkpoint is on its way; and so are the samples.
         """
         itemsize = 8 if self.config.precision == "float64" else 4
         row = self.cost.num_params * itemsize
-        copies = 3 if self.config.engine == "ray" else 1
+        copies = 0 if device == "cuda" else 3 if self.config.engine == "ray" else 1
         states = (1 + copies) * _vectors(self.rule, self.cost.num_params)
-        samples = max(2, copies) * self.arrays.train_x.nbytes
+        samples = max(1, copies) * self.arrays.train_x.nbytes
         return self.num_clients * row * (5 + states) + samples
 
     def hosts(

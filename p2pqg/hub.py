@@ -66,7 +66,8 @@ def check_reachable() -> None:
     Raises:
         ConnectionError: it gives none, or nobody may ask.
     """
-    if not may_download():
+    forbidden = os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
+    if forbidden or not may_download():
         raise ConnectionError("downloads are not allowed here")
     endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
     try:

@@ -190,7 +190,11 @@ class Moment:
         if callable(topology := settings.get("topology")):
             known = known.with_topology(topology)
         network = Network.from_data(header["network"], _within(arrays, "network."), known)
-        network = experiment.with_clock(network)
+        if (network.num_clients, network.base.labels) == (known.num_clients, known.base.labels):
+            clock = {key: getattr(known, key) for key in ("timing", "deadline", "message_bytes")}
+            network = dataclasses.replace(network, **clock)  # its file may be another one by now
+        else:
+            network = experiment.with_clock(network)
         added = _within(arrays, "parts.")
         original = experiment.parts[: experiment.config.clients]
         parts = [*original, *(added[key] for key in sorted(added, key=int))]
@@ -219,6 +223,9 @@ def _built(
 ) -> Experiment:
     """The experiment of a recipe; the user's files are those that the folder has copies of."""
     config = _config(saved, changes)
+    home = folder.resolve().parents[1] if folder.resolve().parent.name == CHECKPOINTS else folder
+    if (home / own_files.FOLDER).is_dir():
+        folder = home  # checkpoints are pruned while the run goes on
     same = {key: value for key, value in saved.items() if changes.get(key) is None}
     copied = own_files.from_copies(same, folder, tell)
     experiment = build(dataclasses.replace(config, **copied))
@@ -231,7 +238,7 @@ def _built(
 
 def _config(saved: Mapping[str, Any], changes: Mapping[str, Any]) -> RunConfig:
     given = {k: value for k, value in changes.items() if value is not None and not callable(value)}
-    fixed = [key for key in given if key not in (*keys.RESTART, "topology")]
+    fixed = [key for key in given if key not in keys.RESTART]
     if fixed:
         raise ConfigError.of(
             [

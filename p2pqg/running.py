@@ -148,8 +148,13 @@ def _lead(
         raise
     with directory, sim:
         log = _Log(sim, directory, observer)
-        directory.write_own_files(sim.experiment.own_files)
-        directory.write_config(plain(sim.experiment.config))
+        try:
+            directory.write_own_files(sim.experiment.own_files)
+            directory.write_config(plain(sim.experiment.config))
+        except OSError as error:
+            raise StorageError(
+                f"{directory.path}: cannot be written ({error.strerror}); make room, start again"
+            ) from None
         if observer:
             observer.begin(sim, directory.path)
         for text in notes or []:

@@ -20,6 +20,7 @@ from p2pqg.engine.clock import Clock
 from p2pqg.engine.cluster import Cluster, memory_of_gpus, this_machine
 from p2pqg.engine.driver import Agenda, Driver
 from p2pqg.engine.placement import Machine, Placement, check_memory, on_what_is_left, place
+from p2pqg.engine.transport import check_available
 from p2pqg.errors import ClusterError, ConfigError, P2pqgError
 from p2pqg.experiment import Experiment, build
 from p2pqg.lazy import torch
@@ -173,13 +174,16 @@ class Simulation(Views, WhatIf):
         if packing == "auto" and config.engine == "local":
             packing = n  # without actors there is nothing to spread
         if self.device == "cuda":  # how large the GPUs of a cluster are, nobody tells
-            memory = None if config.address else memory_of_gpus(machine.num_gpus)
+            gpus = machine.num_gpus if config.engine == "ray" else 1
+            memory = None if config.address else memory_of_gpus(gpus)
             machine = dataclasses.replace(machine, memory=memory)
         smallest = n * experiment.cost.num_params  # floats; counting on needs torch
         if machine.memory and 400 * smallest > machine.memory:
-            check_memory(n, experiment.memory_bytes(), machine)
+            check_memory(n, experiment.memory_bytes(self.device), machine)
         flops = experiment.flops_per_client()
-        direct = config.transport == "direct"
+        direct = config.transport == "direct" and config.engine == "ray"
+        if direct:
+            check_available()
         return place(n, packing, machine, flops, self.device, experiment.is_dense, direct)
 
     @property

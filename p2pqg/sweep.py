@@ -165,7 +165,7 @@ def _resolved(settings: Mapping[str, Any]) -> dict[str, Any]:
 @contextlib.contextmanager
 def _processes(sweep: Sweep, jobs: int | None) -> Iterator[ProcessPoolExecutor | None]:
     """A pool of processes that share the machine evenly; None for one job: this process."""
-    cores, gpus = sorted(os.sched_getaffinity(0)), _gpus(sweep)
+    cores, gpus = _cores(), _gpus(sweep)
     if jobs is None:
         jobs = 1 if sweep.base["engine"] == "ray" else len(gpus) or len(cores)
     if jobs == 1:
@@ -194,6 +194,13 @@ def _processes(sweep: Sweep, jobs: int | None) -> Iterator[ProcessPoolExecutor |
     pool.shutdown()
 
 
+def _cores() -> list[int]:
+    """Numbers of the cores that this process may use, where the system lets it choose."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
 def _gpus(sweep: Sweep) -> list[str]:
     """The GPUs that the runs of a sweep may use, as CUDA_VISIBLE_DEVICES names them."""
     from p2pqg.engine.cluster import this_machine
@@ -207,7 +214,8 @@ def _take_share(shares: Any) -> None:
     """A process of the pool keeps to its cores and GPU; Ctrl-C is its parent's business."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     cores, gpu = shares.get()
-    os.sched_setaffinity(0, cores)
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, cores)
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
 

@@ -128,7 +128,7 @@ def play(
     if not entry.traits["centralized"]:
         check_needs(schedule, needs, entry.name)
     x0 = x0.expand(n, -1).clone()
-    bounds = (0, *np.cumsum(blocks).tolist()) if blocks else (0, n)
+    bounds = (0, n) if blocks is None else (0, *np.cumsum(blocks).tolist())
     if bounds[-1] != n or min(np.diff(bounds)) < 1:
         raise ConfigError(f"blocks must be numbers >= 1 that add up to {n}, got {list(blocks)}")
     routing, rule = Routing(schedule, bounds), Rule(entry, made, step, seed, control)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import importlib
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,9 @@ from types import ModuleType
 from p2pqg.algorithms import ALGORITHMS
 from p2pqg.errors import ConfigError, did_you_mean
 from p2pqg.registry import Entry
+
+_BESIDE: dict[str, tuple[Path, bytes]] = {}
+"""Modules that users' files imported from beside them: where each was, and its text then."""
 
 
 def find_algorithm(name: str | Entry) -> Entry:
@@ -75,12 +79,14 @@ def load_file(path: Path) -> ModuleType:
         ) from None
     name = f"{path.stem}_{hashlib.blake2b(str(file).encode(), digest_size=4).hexdigest()}"
     known = sys.modules.get(name)
-    if known is not None and known.__dict__.get("__text__") == text:
+    anew = _forget_other_neighbors(file.parent)
+    if known is not None and not anew and known.__dict__.get("__text__") == text:
         return known
     module = ModuleType(name)
     module.__file__ = str(file)
     module.__dict__["__text__"] = text
     sys.modules[name] = module  # data classes look their own module up
+    before = set(sys.modules)
     try:
         with _folder_on_path(file.parent):
             # Compiled here: a cached .pyc may be older than an edit of the same second.
@@ -88,11 +94,32 @@ def load_file(path: Path) -> ModuleType:
     except Exception as error:
         del sys.modules[name]
         raise ConfigError(_what_failed(error, path, file)) from error
+    for neighbor in beside(module):
+        if neighbor.__name__ not in before:
+            place = Path(neighbor.__file__)
+            _BESIDE[neighbor.__name__] = place, place.read_bytes()
     # Kept here, for another file may register the same name later.
     module.__dict__["__algorithms__"] = {
         e.build.__name__: e for e in ALGORITHMS.values() if e.build.__module__ == name
     }
     return module
+
+
+def _forget_other_neighbors(folder: Path) -> bool:
+    """Forget modules of files in this folder that were read elsewhere, or before they changed.
+
+    Returns:
+        Whether there were any: then whoever imported them has to be read again.
+    """
+    stale = [
+        name
+        for name, (file, text) in _BESIDE.items()
+        if (own := folder / file.name).is_file() and (own, own.read_bytes()) != (file, text)
+    ]
+    for name in stale:
+        del _BESIDE[name]
+        sys.modules.pop(name, None)
+    return bool(stale)
 
 
 def beside(home: ModuleType) -> list[ModuleType]:
@@ -120,10 +147,13 @@ def neighbors(algorithm: Entry) -> list[Path]:
 @contextmanager
 def _folder_on_path(folder: Path) -> Iterator[None]:
     sys.path.insert(0, str(folder))
+    importlib.invalidate_caches()
+    writes, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # it misses quick edits
     try:
         yield
     finally:
         sys.path.remove(str(folder))
+        sys.dont_write_bytecode = writes
 
 
 def _what_failed(error: Exception, path: Path, file: Path) -> str:

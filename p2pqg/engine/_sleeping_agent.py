@@ -13,7 +13,8 @@ import sys
 
 if __name__ == "__main__":
     host, port_file, port_flag, *agent = sys.argv[1:]
-    with socket.create_server((host, 0)) as listener:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host, 0), family=family) as listener:
         port = listener.getsockname()[1]
         with open(port_file + ".new", "w") as file:
             file.write(str(port))

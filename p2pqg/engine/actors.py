@@ -154,7 +154,8 @@ class Crew:
         self.transport = transport
         # Cores are shared, not reserved: a second simulation need not wait for the first one, nor
         # an actor for ever, because no node has as much as its share left.
-        actor = ray.remote(enable_tensor_transport=bool(transport))(HostActor).options(
+        remote = ray.remote(enable_tensor_transport=True) if transport else ray.remote
+        actor = remote(HostActor).options(
             num_cpus=0, num_gpus=gpus_per_actor, scheduling_strategy="SPREAD"
         )
         shared = ray.put(test)
@@ -173,15 +174,15 @@ class Crew:
     def release(self, branch: int) -> None:
         """A simulation needs them no longer."""
         self.branches.discard(branch)
-        if self._group and not self.branches:
-            disconnect(self._group)
-        for actor in self.actors:
-            if self.branches:
+        if self.branches:
+            for actor in self.actors:
                 actor.forget.options(num_returns=0).remote(branch)
-            else:
-                ray.kill(actor)
-        if not self.branches:
-            self.actors = []
+            return
+        for actor in self.actors:
+            ray.kill(actor)
+        if self._group:  # after them: one that waits for a dead peer would not answer
+            disconnect(self._group)
+        self.actors, self._group = [], None
 
 
 class RayEngine:

@@ -17,6 +17,7 @@ from ray._private import worker as ray_worker
 
 from p2pqg.engine import lean_ray
 from p2pqg.engine.placement import Machine
+from p2pqg.engine.transport import forget_transfers
 from p2pqg.errors import ClusterError, ConfigError
 from p2pqg.lazy import torch
 
@@ -25,6 +26,12 @@ NVIDIA_DRIVER = ("/dev/nvidiactl", "/dev/dxg")
 
 # When an actor dies, the others stumble; who asks for results is told, nobody else needs to be.
 os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")
+
+
+def num_cores() -> int:
+    """Cores that this process may use; all of them where the system does not tell."""
+    allowed = getattr(os, "sched_getaffinity", None)
+    return len(allowed(0)) if allowed else os.cpu_count() or 1
 
 
 def this_machine(device: str) -> Machine:
@@ -36,7 +43,7 @@ def this_machine(device: str) -> Machine:
     num_gpus = 0
     if device != "cpu" and any(map(os.path.exists, NVIDIA_DRIVER)):
         num_gpus = torch.cuda.device_count()
-    return Machine(len(os.sched_getaffinity(0)), num_gpus, available_memory())
+    return Machine(num_cores(), num_gpus, available_memory())
 
 
 def memory_of_gpus(num_gpus: int) -> int:
@@ -67,6 +74,12 @@ class Cluster:
     def at(cls, address: str | None = None, num_gpus: int | None = None) -> Cluster:
         """The one that runs here already if it will do, or a new one; arguments as of the class."""
         if cls.running and ray.is_initialized() and address in (None, cls.running.address):
+            there = cls.running.machine().num_gpus if num_gpus else 0
+            if num_gpus and there < num_gpus:
+                raise ConfigError(
+                    f"device cuda: the Ray that runs here was started with {there} of {num_gpus} "
+                    "GPUs; close the simulations on it first"
+                )
             return cls.running.share()
         return cls(address, num_gpus)
 
@@ -79,6 +92,7 @@ class Cluster:
 
         Raises:
             ConfigError: nothing answers at the address.
+            ClusterError: our own does not start.
         """
         self.address, self.num_gpus = address, num_gpus
         self.users = 1
@@ -96,14 +110,18 @@ class Cluster:
                 if address:
                     ray.init(address=address, **quiet)
                 else:
-                    cores = len(os.sched_getaffinity(0))
-                    own = {"num_cpus": cores, "num_gpus": self.num_gpus}
+                    own = {"num_cpus": num_cores(), "num_gpus": self.num_gpus}
                     lean_ray.start(include_dashboard=False, **own, **quiet)
-            Cluster.running = self
-            _let_ray_print(False)
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            first = str(error).strip().splitlines()[0] if str(error).strip() else "no answer"
-            raise _nobody(address, first) from None
+        except Exception as error:  # whatever kinds of it a version of Ray raises
+            first = (str(error).strip().splitlines() or ["no answer"])[0]
+            if address:
+                raise _nobody(address, first) from None
+            raise ClusterError(
+                f"Ray does not start on this machine ({first}); --engine local does without"
+            ) from error
+        Cluster.running = self
+        forget_transfers()
+        _let_ray_print(False)
 
     def machine(self) -> Machine:
         """What the whole cluster has."""
@@ -173,6 +191,8 @@ def _signals_stay_ours() -> Iterator[None]:
         yield  # only the main thread may set handlers, so Ray does not either
         return
     before = signal.getsignal(signal.SIGTERM)
-    yield
-    if before not in (None, signal.SIG_DFL):
-        signal.signal(signal.SIGTERM, before)
+    try:
+        yield
+    finally:
+        if before not in (None, signal.SIG_DFL):
+            signal.signal(signal.SIGTERM, before)

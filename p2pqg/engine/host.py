@@ -184,6 +184,9 @@ def squared_distances(x: Tensor, to: Tensor) -> Tensor:
 
 
 def _keep_promises() -> None:
-    """On a GPU too: the same numbers when repeated, and float32 where float32 is asked for."""
+    """On a GPU too: the same numbers when repeated, and float32 where float32 is asked for.
+
+    PyTorch knows these for a whole process only: with the local engine, the user's.
+    """
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.allow_tf32 = False

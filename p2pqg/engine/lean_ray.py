@@ -44,17 +44,17 @@ SLEEPING = Path(__file__).with_name("_sleeping_agent.py")
 
 
 def start(**settings: Any) -> None:
-    """`ray.init` on this machine, with its settings.
-
-    Raises:
-        ConnectionError, ValueError, RuntimeError: those of Ray, when it does not start.
-    """
+    """`ray.init` on this machine, with its settings; raises what that raises."""
     try:
         with _only_what_a_run_needs():
             ray.init(address="local", **settings)
     except Exception:  # perhaps this version needs more; if not, it says the same again
         ray.shutdown()
-        ray.init(address="local", **settings)
+        try:
+            ray.init(address="local", **settings)
+        except Exception:
+            ray.shutdown()
+            raise
 
 
 @contextmanager

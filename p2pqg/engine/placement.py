@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 
 from p2pqg.engine.routes import even_bounds
-from p2pqg.errors import ConfigError
+from p2pqg.errors import ClusterError, ConfigError
 
 FLOPS_PER_CORE = 2e10
 """Float32 operations a second that one core does in small layers; a rough figure is enough."""
@@ -26,7 +26,7 @@ class Machine:
     num_cpus: int
     num_gpus: int = 0
     memory: int | None = None
-    """Bytes of main memory, where known."""
+    """Bytes for models and samples, where known: of main memory, or of the GPUs."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def place(
         why = "as set"
     actors = "1 actor hosts" if num_actors == 1 else f"{num_actors} actors host"
     override = "; --clients-per-actor N sets it" if clients_per_actor == "auto" else ""
-    transport, way = _way(device, machine.num_gpus) if direct and num_actors > 1 else (None, "")
+    transport, way = _way(device, machine.num_gpus, num_actors) if direct else (None, "")
     return Placement(
         bounds=even_bounds(num_clients, num_actors),
         gpus_per_actor=_share(machine.num_gpus, num_actors) if device == "cuda" else 0.0,
@@ -111,8 +111,10 @@ def place(
     )
 
 
-def _way(device: str, num_gpus: int) -> tuple[str | None, str]:
+def _way(device: str, num_gpus: int, num_actors: int) -> tuple[str | None, str]:
     """What carries rows from actor to actor without the object store, if anything; a remark."""
+    if num_actors == 1:
+        return None, "; no rows travel, so transport direct does nothing"
     if device == "cpu":
         return GLOO, "; rows go by gloo"
     if num_gpus == 1:
@@ -122,14 +124,22 @@ def _way(device: str, num_gpus: int) -> tuple[str | None, str]:
 
 
 def _share(slots: int, num_actors: int) -> float:
-    """Of each actor, at most one whole slot."""
-    # Ray counts resources in ten-thousandths; rounding down keeps the sum within what there is.
-    return math.floor(1e4 * min(1.0, slots / num_actors)) / 1e4
+    """Of each actor: what lets as many share one slot as must, for none can lie on two."""
+    if not slots:
+        return 0.0
+    # Ray counts resources in ten-thousandths; rounded down, they fit.
+    return math.floor(1e4 / math.ceil(num_actors / slots)) / 1e4
 
 
 def on_what_is_left(placement: Placement, machine: Machine) -> Placement:
-    """The same blocks on a machine or cluster that has lost some of what it had."""
+    """The same blocks on a machine or cluster that has lost some of what it had.
+
+    Raises:
+        ClusterError: it has lost all its GPUs.
+    """
     n = placement.num_actors
+    if placement.gpus_per_actor and not machine.num_gpus:
+        raise ClusterError("no GPU is left; a run goes on with `p2pqg resume --device cpu`")
     gpus = _share(machine.num_gpus, n) if placement.gpus_per_actor else 0.0
     return replace(placement, gpus_per_actor=gpus)
 

@@ -17,7 +17,25 @@ import ray
 from ray._private import worker as ray_worker
 
 from p2pqg.engine.placement import GLOO
-from p2pqg.errors import ClusterError
+from p2pqg.errors import ClusterError, ConfigError
+
+try:
+    from ray._common import ray_option_utils
+except ImportError:  # an older version
+    ray_option_utils = None
+
+
+def check_available() -> None:
+    """Whether this Ray has a direct transport.
+
+    Raises:
+        ConfigError: it has none.
+    """
+    if "enable_tensor_transport" not in getattr(ray_option_utils, "actor_options", {}):
+        raise ConfigError(
+            f"transport direct needs a newer Ray than {ray.__version__}; leave transport out, or "
+            "pip install -U ray"
+        )
 
 
 def connect(actors: list[Any], transport: str) -> Any:
@@ -26,18 +44,23 @@ def connect(actors: list[Any], transport: str) -> Any:
     Raises:
         ClusterError: they do not.
     """
-    from ray.experimental.collective import create_collective_group  # brings torch
-
     # Of dead actors we tell ourselves, in a line.
     logging.getLogger("ray.experimental.rdt").setLevel(logging.CRITICAL)
-    # What was on its way in an earlier cluster would end the thread that watches transfers.
-    with contextlib.suppress(AttributeError):  # another version, which perhaps has no such thread
-        ray_worker.global_worker.rdt_manager._unmonitored_transfers.queue.clear()
+    if transport != GLOO:
+        return None
+    from ray.experimental.collective import create_collective_group  # brings torch
+
     try:
-        return create_collective_group(actors, GLOO) if transport == GLOO else None
+        return create_collective_group(actors, GLOO)
     except ray.exceptions.RayError as error:
         first = str(error).strip().splitlines()[0]
         raise ClusterError(f"the actors do not reach each other by {transport}: {first}") from None
+
+
+def forget_transfers() -> None:
+    """In a new cluster: what was on its way in an earlier one would end the thread that watches."""
+    with contextlib.suppress(AttributeError):  # nothing was, or a version without such a thread
+        ray_worker.global_worker._rdt_manager._unmonitored_transfers.queue.clear()
 
 
 def disconnect(group: Any) -> None:

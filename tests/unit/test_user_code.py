@@ -242,3 +242,18 @@ def test_on_the_command_line_a_mistake_is_one_line_and_exit_code_1(write, capsys
     assert ended.value.code == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"AlgorithmError: my_file.py line {ROUND_AT}, in mine: yielded an int;")
+
+
+def test_a_file_gets_the_modules_beside_it_and_as_they_are_now(write, tmp_path):
+    def factor(folder):
+        return find_algorithm(f"{tmp_path / folder}/mine.py:mine").build.__globals__["FACTOR"]
+
+    text = HEAD.replace("import torch\n", "import torch\nfrom beside_mine import FACTOR\n", 1)
+    for folder, number in (("one", 1), ("two", 2)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "mine.py").write_text(text + "    yield gossip(s.x)\n    return s\n")
+        (tmp_path / folder / "beside_mine.py").write_text(f"FACTOR = {number}\n")
+    assert [factor("one"), factor("two"), factor("one")] == [1, 2, 1]
+    (tmp_path / "one" / "beside_mine.py").write_text("FACTOR = 7\n")
+    assert factor("one") == 7
+    assert not list(tmp_path.rglob("*.pyc"))

@@ -136,11 +136,13 @@ def test_memory_that_cannot_suffice_is_said_before_anything_starts():
     check_memory(1024, 23 * 2**30, machine)
 
 
-def test_actors_never_ask_for_more_than_there_is():
-    for n in (3, 7, 32):
-        placed = place(n, 1, Machine(num_cpus=2, num_gpus=1), 1e5, "cuda")
+@pytest.mark.parametrize("num_gpus", [1, 2, 3, 4, 8])
+def test_actors_never_ask_for_more_than_there_is(num_gpus):
+    for n in range(1, 34):
+        placed = place(n, 1, Machine(num_cpus=2, num_gpus=num_gpus), 1e5, "cuda")
         assert placed.num_actors == n
-        assert placed.gpus_per_actor * n <= 1
+        on_each = int(1 / placed.gpus_per_actor + 1e-9)  # none can lie on two
+        assert on_each * num_gpus >= n
 
 
 def test_more_clients_per_actor_than_clients_is_an_error():
