@@ -271,6 +271,15 @@ def test_a_run_whose_files_are_what_they_were_has_nothing_to_say(own):
     assert watcher.notes == []
 
 
+def test_the_copies_outlast_the_checkpoint_that_a_run_goes_on_from(here):
+    Path("chain.csv").write_text("source,target\n0,1\n1,2\n2,3\n")
+    later = {"topology": "ring4", "scenario": [{"at": 15, "set_topology": "chain.csv"}]}
+    whole, path = run(**SETTINGS | later, name="whole"), Path("runs/out/it")
+    stop(path, 5, **later)
+    Path("chain.csv").unlink()
+    assert_same(resume(path, checkpoint_every=2), whole)
+
+
 # Damage
 
 
