@@ -17,7 +17,7 @@ import numpy as np
 
 from p2pqg import config as machinery
 from p2pqg import keys, own_files
-from p2pqg.checkpoint import Checkpoint, newest, read_checkpoint, write_checkpoint
+from p2pqg.checkpoint import HEADER, Checkpoint, newest, read_checkpoint, write_checkpoint
 from p2pqg.engine.bookkeeping import Logbook
 from p2pqg.engine.rule import Rule
 from p2pqg.engine.snapshot import Snapshot
@@ -218,13 +218,21 @@ class Moment:
         )
 
 
+def home_of(path: Path) -> Path | None:
+    """The directory of the run that a path is, or is a checkpoint of; None: of no run."""
+    if not (path / HEADER).exists():
+        return path
+    checkpoint = path.resolve()
+    return checkpoint.parents[1] if checkpoint.parent.name == CHECKPOINTS else None
+
+
 def _built(
     saved: Mapping[str, Any], changes: Mapping[str, Any], folder: Path, tell: Callable[[str], None]
 ) -> Experiment:
     """The experiment of a recipe; the user's files are those that the folder has copies of."""
     config = _config(saved, changes)
-    home = folder.resolve().parents[1] if folder.resolve().parent.name == CHECKPOINTS else folder
-    if (home / own_files.FOLDER).is_dir():
+    home = home_of(folder)
+    if home and (home / own_files.FOLDER).is_dir():
         folder = home  # checkpoints are pruned while the run goes on
     same = {key: value for key, value in saved.items() if changes.get(key) is None}
     copied = own_files.from_copies(same, folder, tell)

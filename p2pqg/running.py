@@ -8,11 +8,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
-from p2pqg.checkpoint import HEADER, newest, prune
+from p2pqg.checkpoint import newest, prune
 from p2pqg.config import plain
 from p2pqg.errors import ClusterError, ConfigError, P2pqgError, StoppedError, StorageError
 from p2pqg.experiment import build
-from p2pqg.moment import CHECKPOINTS, Moment
+from p2pqg.moment import CHECKPOINTS, Moment, home_of
 from p2pqg.records import LINK_COLUMNS, Run, RunDirectory, fresh_name, load
 from p2pqg.settings import read_config
 from p2pqg.simulation import Simulation
@@ -85,7 +85,7 @@ def resume(
         RunError: as of `run`.
     """
     path = Path(path)
-    home = _home(path)
+    home = home_of(path)
     elsewhere = {key: settings.pop(key) for key in ("out", "name") if settings.get(key)}
     notes: list[str] = []
     moment = Moment.newest(path, tell=notes.append, **settings)
@@ -118,14 +118,6 @@ def _watching(quiet: bool, observer: Observer | None) -> Iterator[Observer | Non
 
     with Screen() as screen:
         yield screen
-
-
-def _home(path: Path) -> Path | None:
-    """The directory of the run that a path is, or is a checkpoint of; None: of no run."""
-    if not (path / HEADER).exists():
-        return path
-    checkpoint = path.resolve()
-    return checkpoint.parents[1] if checkpoint.parent.name == CHECKPOINTS else None
 
 
 def _has_finished(home: Path) -> bool:

@@ -165,16 +165,18 @@ def _resolved(settings: Mapping[str, Any]) -> dict[str, Any]:
 @contextlib.contextmanager
 def _processes(sweep: Sweep, jobs: int | None) -> Iterator[ProcessPoolExecutor | None]:
     """A pool of processes that share the machine evenly; None for one job: this process."""
-    cores, gpus = _cores(), _gpus(sweep)
+    from p2pqg.engine.cluster import cores
+
+    ours, gpus = cores(), _gpus(sweep)
     if jobs is None:
-        jobs = 1 if sweep.base["engine"] == "ray" else len(gpus) or len(cores)
+        jobs = 1 if sweep.base["engine"] == "ray" else len(gpus) or len(ours)
     if jobs == 1:
         yield None
         return
     context = multiprocessing.get_context("spawn")
     shares = context.Queue()
     for job in range(jobs):
-        mine = set(cores[job::jobs]) or {cores[job % len(cores)]}
+        mine = set(ours[job::jobs]) or {ours[job % len(ours)]}
         shares.put((mine, gpus[job % len(gpus)] if gpus else None))
     pool = ProcessPoolExecutor(jobs, context, _take_share, (shares,))
     try:
@@ -192,13 +194,6 @@ def _processes(sweep: Sweep, jobs: int | None) -> Iterator[ProcessPoolExecutor |
             raise StoppedError("stopped; start it again to go on, finished runs are kept") from None
         raise
     pool.shutdown()
-
-
-def _cores() -> list[int]:
-    """Numbers of the cores that this process may use, where the system lets it choose."""
-    if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))
 
 
 def _gpus(sweep: Sweep) -> list[str]:

@@ -28,10 +28,11 @@ NVIDIA_DRIVER = ("/dev/nvidiactl", "/dev/dxg")
 os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")
 
 
-def num_cores() -> int:
-    """Cores that this process may use; all of them where the system does not tell."""
-    allowed = getattr(os, "sched_getaffinity", None)
-    return len(allowed(0)) if allowed else os.cpu_count() or 1
+def cores() -> list[int]:
+    """Numbers of the cores that this process may use; all, where the system does not tell."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
 
 
 def this_machine(device: str) -> Machine:
@@ -43,7 +44,7 @@ def this_machine(device: str) -> Machine:
     num_gpus = 0
     if device != "cpu" and any(map(os.path.exists, NVIDIA_DRIVER)):
         num_gpus = torch.cuda.device_count()
-    return Machine(num_cores(), num_gpus, available_memory())
+    return Machine(len(cores()), num_gpus, available_memory())
 
 
 def memory_of_gpus(num_gpus: int) -> int:
@@ -74,8 +75,7 @@ class Cluster:
     def at(cls, address: str | None = None, num_gpus: int | None = None) -> Cluster:
         """The one that runs here already if it will do, or a new one; arguments as of the class."""
         if cls.running and ray.is_initialized() and address in (None, cls.running.address):
-            there = cls.running.machine().num_gpus if num_gpus else 0
-            if num_gpus and there < num_gpus:
+            if num_gpus and (there := cls.running.machine().num_gpus) < num_gpus:
                 raise ConfigError(
                     f"device cuda: the Ray that runs here was started with {there} of {num_gpus} "
                     "GPUs; close the simulations on it first"
@@ -110,7 +110,7 @@ class Cluster:
                 if address:
                     ray.init(address=address, **quiet)
                 else:
-                    own = {"num_cpus": num_cores(), "num_gpus": self.num_gpus}
+                    own = {"num_cpus": len(cores()), "num_gpus": self.num_gpus}
                     lean_ray.start(include_dashboard=False, **own, **quiet)
         except Exception as error:  # whatever kinds of it a version of Ray raises
             first = (str(error).strip().splitlines() or ["no answer"])[0]

@@ -64,7 +64,7 @@ def forget_transfers() -> None:
 
 
 def disconnect(group: Any) -> None:
-    """The group's actors are about to end. When one has died, Ray has done it already."""
+    """Forget the group of actors that have ended. When one had died, Ray did it already."""
     from ray.experimental.collective import destroy_collective_group
 
     with contextlib.suppress(ValueError, ray.exceptions.RayError):
