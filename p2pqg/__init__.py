@@ -10,22 +10,22 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
-    "Comparison": "comparison",
-    "Run": "records",
-    "Simulation": "simulation",
+    "Comparison": "results.comparison",
+    "Run": "results.records",
+    "Simulation": "simulation.simulation",
     "algorithm": "algorithms",
     "allreduce": "algorithms",
-    "average_consensus": "consensus",
+    "average_consensus": "theory.consensus",
     "build_model": "models",
-    "compare": "comparison",
+    "compare": "results.comparison",
     "exchange": "algorithms",
     "gossip": "algorithms",
-    "load": "records",
+    "load": "results.records",
     "mixing_matrix": "topology",
     "partition": "data",
-    "resume": "running",
-    "run": "running",
-    "trajectory": "trajectories",
+    "resume": "running.single",
+    "run": "running.single",
+    "trajectory": "theory.trajectories",
 }
 
 __all__ = sorted(_HOMES)

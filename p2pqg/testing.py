@@ -23,13 +23,13 @@ import numpy as np
 import torch
 
 from p2pqg.algorithms import ALGORITHMS
-from p2pqg.config import read
+from p2pqg.base.config import read
+from p2pqg.base.registry import Entry
+from p2pqg.base.seeding import rng
 from p2pqg.engine.block import lockstep
-from p2pqg.quadratics import CLIENTS, DIM, Array, Quadratics, starts
-from p2pqg.registry import Entry
-from p2pqg.seeding import rng
+from p2pqg.theory.quadratics import CLIENTS, DIM, Array, Quadratics, starts
+from p2pqg.theory.trajectories import play, trajectory
 from p2pqg.topology import Schedule, build
-from p2pqg.trajectories import play, trajectory
 
 ROUNDS = 12
 

@@ -1,11 +1,18 @@
-"""One algorithm, one file. Importing this package registers all of them."""
+"""One algorithm, one file; importing this package registers all of them.
 
-import importlib
-import pkgutil
+What they are made of: `effects.py` (what a round may ask of the network), `lr.py` (the step size of
+a round), `compressors.py`. Around them: `control.py` (consensus control, which leads any of them),
+`user_code.py` (algorithms from a user's own file).
+"""
 
-from p2pqg.algorithms._effects import (
+from p2pqg.algorithms.effects import (
     ALGORITHMS,
+    AllReduce,
+    Decide,
     Draw,
+    Effect,
+    Exchange,
+    Gossip,
     Grad,
     Round,
     algorithm,
@@ -13,14 +20,18 @@ from p2pqg.algorithms._effects import (
     exchange,
     gossip,
 )
+from p2pqg.base.registry import import_parts
 
-for _module in pkgutil.iter_modules(__path__):
-    if not _module.name.startswith("_"):
-        importlib.import_module(f"{__name__}.{_module.name}")
+import_parts(__name__, __path__)
 
 __all__ = [
     "ALGORITHMS",
+    "AllReduce",
+    "Decide",
     "Draw",
+    "Effect",
+    "Exchange",
+    "Gossip",
     "Grad",
     "Round",
     "algorithm",

@@ -18,9 +18,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from p2pqg.algorithms._compressors import COMPRESSORS
-from p2pqg.algorithms._effects import Draw, Grad, Round, algorithm, gossip
-from p2pqg.lazy import torch
+from p2pqg.algorithms.compressors import COMPRESSORS
+from p2pqg.algorithms.effects import Draw, Grad, Round, algorithm, gossip
+from p2pqg.base.lazy import torch
 
 
 @dataclass(frozen=True, kw_only=True)

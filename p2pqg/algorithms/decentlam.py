@@ -14,8 +14,8 @@ paper's way with a changing lr is not known here.
 from __future__ import annotations
 
 from p2pqg.algorithms import dsgdm
-from p2pqg.algorithms._effects import Grad, Round, algorithm, gossip
 from p2pqg.algorithms.dsgdm import Params, State
+from p2pqg.algorithms.effects import Grad, Round, algorithm, gossip
 
 
 @algorithm(

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from p2pqg.algorithms._effects import Grad, Round, algorithm, gossip
-from p2pqg.lazy import torch
+from p2pqg.algorithms.effects import Grad, Round, algorithm, gossip
+from p2pqg.base.lazy import torch
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from p2pqg.algorithms import dsgdm
-from p2pqg.algorithms._effects import Grad, Round, algorithm, allreduce, gossip
 from p2pqg.algorithms.dsgdm import State
+from p2pqg.algorithms.effects import Grad, Round, algorithm, allreduce, gossip
 
 
 @dataclass(frozen=True, kw_only=True)

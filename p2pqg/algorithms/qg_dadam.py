@@ -25,9 +25,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from p2pqg.algorithms import adam
-from p2pqg.algorithms._effects import Grad, Round, algorithm, gossip
 from p2pqg.algorithms.adam import State
-from p2pqg.lazy import torch
+from p2pqg.algorithms.effects import Grad, Round, algorithm, gossip
+from p2pqg.base.lazy import torch
 
 TINY = 1e-8
 """Added to lengths by the released code."""

@@ -7,7 +7,7 @@ m    [clients, params]  momentum       beta  memory of m, no dampening (torch.op
 from __future__ import annotations
 
 from p2pqg.algorithms import dsgd, dsgdm
-from p2pqg.algorithms._effects import Grad, Round, algorithm, allreduce
+from p2pqg.algorithms.effects import Grad, Round, algorithm, allreduce
 
 
 @algorithm("sgd", params=dsgd.Params, start=dsgd.start, centralized=True, source="parallel SGD")

@@ -26,7 +26,7 @@ def list_(kind: str | None, markdown: bool) -> None:
     Algorithms, topologies, ...: a line each, with its source.
     """
     if markdown:
-        from p2pqg.catalogue import markdown as tables
+        from p2pqg.cli.catalogue import markdown as tables
 
         click.echo(tables(), nl=False)
         return
@@ -45,7 +45,7 @@ def list_(kind: str | None, markdown: bool) -> None:
 def known(kind: str) -> Iterator[tuple[str, str, str]]:
     """(name, summary, source) of every part of a kind; loads only what that kind needs."""
     if kind == "recipes":
-        from p2pqg.settings import shipped_folder
+        from p2pqg.base.shipped import shipped_folder
 
         yield from map(_about_file, sorted(shipped_folder("runs").glob("*.yaml")))
     elif kind == "topologies":
@@ -73,7 +73,7 @@ def known(kind: str) -> Iterator[tuple[str, str, str]]:
 
 def _about_file(path: Path) -> tuple[str, str, str]:
     """A YAML file's name, the first sentence of its leading comment, and its `source`."""
-    from p2pqg.config import load_yaml
+    from p2pqg.base.config import load_yaml
 
     comment = []
     for line in path.read_text().splitlines():

@@ -31,7 +31,7 @@ def compare(run_dirs: tuple[str, ...], to_accuracy: tuple[float, ...]) -> None:
 
     The settings in which they differ, accuracy, consensus distance, bytes sent and time.
     """
-    from p2pqg.comparison import compare as side_by_side
+    from p2pqg.results.comparison import compare as side_by_side
 
     print_lines(str(side_by_side(*run_dirs, to_accuracy=to_accuracy)).splitlines())
 
@@ -73,10 +73,10 @@ def topology(
     A drawing, degrees, spectrum, rounds to agree, bytes sent, and which algorithms can run. Several
     make a table. What nobody could train on is shown, too, and ends with exit code 2.
     """
-    from p2pqg import doctor, doctor_text
-    from p2pqg.config import plain
-    from p2pqg.drawing import picture
-    from p2pqg.errors import TopologyError
+    from p2pqg.base.config import plain
+    from p2pqg.base.errors import TopologyError
+    from p2pqg.theory import doctor, doctor_text
+    from p2pqg.topology.drawing import picture
 
     found = [doctor.examine(name, clients, num_params) for name in networks]
     if draw:
@@ -119,9 +119,9 @@ def consensus(
 
     How many rounds the consensus distance, mean_i |x_i - mean x|^2, takes to a share of its start.
     """
-    from p2pqg.consensus import average_consensus
-    from p2pqg.doctor import admit
-    from p2pqg.doctor_text import consensus_table
+    from p2pqg.theory.consensus import average_consensus
+    from p2pqg.theory.doctor import admit
+    from p2pqg.theory.doctor_text import consensus_table
 
     paths = {}
     for name in networks:

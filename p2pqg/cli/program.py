@@ -17,7 +17,7 @@ from typing import Any
 
 import click
 
-from p2pqg.errors import P2pqgError, StoppedError
+from p2pqg.base.errors import P2pqgError, StoppedError
 
 IMPORTED_AT = time.time()
 

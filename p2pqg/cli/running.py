@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from p2pqg.base.errors import ConfigError
 from p2pqg.cli.program import (
     FLAGS,
     command_started,
@@ -20,8 +21,7 @@ from p2pqg.cli.program import (
     sigterm_is_ctrl_c,
     tier_flag,
 )
-from p2pqg.errors import ConfigError
-from p2pqg.keys import RESTART
+from p2pqg.recipe.keys import RESTART
 
 tensorboard_flag = click.option(
     "--tensorboard", is_flag=True, help="Write TensorBoard events beside the results."
@@ -59,7 +59,7 @@ def run(
     started = command_started()
     with watched(as_json or quiet, tensorboard) as observer:
         settings = merged(recipe, flags, sets, tier, observer.noted if observer else None)
-        from p2pqg.running import run as simulate
+        from p2pqg.running.single import run as simulate
 
         done = simulate(observer=observer, started=started, **settings)
     if as_json:
@@ -83,7 +83,7 @@ def resume(
     """
     started = command_started()
     with watched(as_json or quiet, tensorboard) as observer:
-        from p2pqg.running import resume as go_on
+        from p2pqg.running.single import resume as go_on
 
         done = go_on(run_dir, observer=observer, started=started, **flags)
     if as_json:
@@ -97,11 +97,11 @@ def watched(silent: bool, tensorboard: bool) -> Iterator[Any]:
         stack.enter_context(sigterm_is_ctrl_c())
         observer = None
         if not silent:
-            from p2pqg.display import Screen
+            from p2pqg.running.screen import Screen
 
             observer = stack.enter_context(Screen())
         if tensorboard:
-            from p2pqg.tensorboard import TensorBoard
+            from p2pqg.running.tensorboard import TensorBoard
 
             observer = stack.enter_context(TensorBoard(observer))
         yield observer
@@ -122,10 +122,10 @@ def merged(
     Raises:
         ConfigError: the recipe alone is wrong already, or is that of a sweep.
     """
-    from p2pqg.config import set_dotted
-    from p2pqg.settings import read_config
-    from p2pqg.settings import recipe as read_recipe
-    from p2pqg.tiers import at_tier, choice, usual_tier
+    from p2pqg.base.config import set_dotted
+    from p2pqg.recipe.settings import read_config
+    from p2pqg.recipe.settings import recipe as read_recipe
+    from p2pqg.recipe.tiers import at_tier, choice, usual_tier
 
     settings: dict[str, Any] = {}
     if recipe is None and tier is not None:

@@ -46,10 +46,10 @@ def sweep(
     RECIPE has a mapping `sweep:` of keys to lists of values, or a `figure:`. Start it again to go
     on where it was stopped.
     """
-    from p2pqg import grid
-    from p2pqg.config import set_dotted
-    from p2pqg.settings import recipe as read_recipe
-    from p2pqg.tiers import at_tier, choice, usual_tier
+    from p2pqg.base.config import set_dotted
+    from p2pqg.recipe.settings import recipe as read_recipe
+    from p2pqg.recipe.tiers import at_tier, choice, usual_tier
+    from p2pqg.running import grid
 
     given = read_recipe(recipe)
     values = at_tier(given, tier, recipe)
@@ -62,7 +62,7 @@ def sweep(
     name = "-".join(filter(None, [Path(recipe).stem, tier]))
     folder = grid.folder_of(values, name, out)
     if "figure" in values:
-        from p2pqg.figures import read_figure, run_figure
+        from p2pqg.paper.figures import read_figure, run_figure
 
         read_figure(values)  # before hours go into its runs
     if "sweep" in values or "figure" not in values:
@@ -75,13 +75,13 @@ def sweep(
 
 def carry_out_sweep(plan: Any, jobs: int | None, retry: bool, quiet: bool) -> None:
     """Do what is left of a sweep, show its table, and say what did not go well."""
-    from p2pqg.sweep import run_sweep
+    from p2pqg.running.sweep import run_sweep
 
     with contextlib.ExitStack() as stack:
         stack.enter_context(sigterm_is_ctrl_c())
         bar = None
         if not quiet:
-            from p2pqg.display import SweepBar
+            from p2pqg.running.screen import SweepBar
 
             bar = stack.enter_context(SweepBar())
         failures = run_sweep(plan, jobs, bar, retry=retry)
@@ -126,7 +126,7 @@ def table(
     """
     print_table(directories, style, paper, show_lr=show_lr, show_costs=costs)
     if export:
-        from p2pqg import report
+        from p2pqg.results import report
 
         report.export(report.read_runs(directories), report.recipe_of(directories), export)
         click.echo(f"exported: {export}", err=True)
@@ -139,9 +139,10 @@ def print_table(
     **shown: bool,
 ) -> None:
     """The table of all runs below the directories; on stderr, how many did not count."""
-    from p2pqg import report, tables
-    from p2pqg.paper import published
-    from p2pqg.wording import counted
+    from p2pqg.base.wording import counted
+    from p2pqg.paper import tables
+    from p2pqg.paper.published import published
+    from p2pqg.results import report
 
     paper = paper or report.recipe_of(directories).get("paper")
     beside = published(paper) if paper not in (None, "none") else None

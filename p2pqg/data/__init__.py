@@ -1,50 +1,26 @@
-"""Data sets, their partition over clients, and each client's batches.
+"""One data set, one file; importing this package registers all of them, and the partitions.
 
-Importing this package registers every data set and partition, without torch; what needs torch is
-imported from its own file: `p2pqg.data.batches` and `p2pqg.data.augment`.
+Reading: `_arrays.py` (what a data set is), `_parquet.py`, `_folders.py`, `_images.py`, `_text.py`.
+Splitting: `partition.py`, `qg_dirichlet.py`, `skew.py`. What needs torch, and so is not imported
+here, is in `feeding/`: each client's batches.
 """
 
-from p2pqg.data import (
-    ag_news,
-    cifar10,
-    cifar100,
-    digits,
-    fashion_mnist,
-    imagenet,
-    imagenet32,
-    images,
-    mnist,
-    qg_dirichlet,
-    svhn,
-    synthetic,
-    texts,
-)
+from p2pqg.base.registry import import_parts
 from p2pqg.data._arrays import DATASETS, Arrays, dataset, load
 from p2pqg.data._paths import by_path
 from p2pqg.data.partition import PARTITIONS, partition
 from p2pqg.data.skew import label_counts, label_skew
 
+import_parts(__name__, __path__)
+
 __all__ = [
     "DATASETS",
     "PARTITIONS",
     "Arrays",
-    "ag_news",
     "by_path",
-    "cifar10",
-    "cifar100",
     "dataset",
-    "digits",
-    "fashion_mnist",
-    "imagenet",
-    "imagenet32",
-    "images",
     "label_counts",
     "label_skew",
     "load",
-    "mnist",
     "partition",
-    "qg_dirichlet",
-    "svhn",
-    "synthetic",
-    "texts",
 ]

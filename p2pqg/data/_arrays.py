@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from p2pqg.base.errors import ConfigError
+from p2pqg.base.registry import NoParams, Registry
 from p2pqg.data._params import params_of
-from p2pqg.errors import ConfigError
-from p2pqg.registry import NoParams, Registry
 
 DATASETS = Registry("dataset")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from p2pqg.errors import DataError
+from p2pqg.base.errors import DataError
 
 TEST = ("val", "test", "validation", "valid")
 SUFFIXES = (".jpg", ".jpeg", ".png")

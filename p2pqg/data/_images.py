@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
+from p2pqg.base.errors import DataError
+from p2pqg.base.hub import may_download
 from p2pqg.data import _parquet
 from p2pqg.data._arrays import Arrays
 from p2pqg.data._cache import cache_dir, remembered
 from p2pqg.data._pixels import Shape, pixels
-from p2pqg.errors import DataError
-from p2pqg.offline import may_download
 
 IMAGE_COLUMNS = ("img", "image")
 DECODER = "1"

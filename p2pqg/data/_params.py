@@ -7,8 +7,8 @@ import numbers
 from collections.abc import Mapping
 from typing import Any
 
-from p2pqg.errors import ConfigError, did_you_mean
-from p2pqg.registry import Entry
+from p2pqg.base.errors import ConfigError, did_you_mean
+from p2pqg.base.registry import Entry
 
 
 def params_of(entry: Entry, given: Mapping[str, Any]) -> Any:

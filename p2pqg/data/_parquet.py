@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from p2pqg.errors import DataError
+from p2pqg.base.errors import DataError
 
 if TYPE_CHECKING:
     import pyarrow as pa

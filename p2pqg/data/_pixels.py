@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from p2pqg.errors import DataError
+from p2pqg.base.errors import DataError
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -15,14 +15,14 @@ from pathlib import Path
 
 import numpy as np
 
+from p2pqg.base.errors import DataError
+from p2pqg.base.hub import check_reachable
 from p2pqg.data import _parquet
 from p2pqg.data._arrays import Arrays
 from p2pqg.data._cache import cache_dir, remembered
 from p2pqg.data._images import places
 from p2pqg.data._params import whole_number
 from p2pqg.data._tokens import fingerprint, tokenise
-from p2pqg.errors import DataError
-from p2pqg.hub import check_reachable
 
 TOKENISER = "1"
 """Part of the cache key; raise it when the same texts would become other numbers."""

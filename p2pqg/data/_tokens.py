@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from p2pqg.hub import fetch
+from p2pqg.base.hub import fetch
 
 WORD = re.compile(r"\w+|[^\w\s]")
 TOKENIZER_FILES = ("tokenizer*", "special_tokens*", "added_tokens*", "vocab*", "merges*", "*.model")

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from p2pqg.base.registry import NoParams
+from p2pqg.base.seeding import rng
 from p2pqg.data._arrays import Arrays, dataset
-from p2pqg.registry import NoParams
-from p2pqg.seeding import rng
 
 NUM_TRAIN = 1437
 FILE = Path(__file__).with_name("digits.npz")

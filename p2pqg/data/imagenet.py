@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from p2pqg.base.errors import DataError
 from p2pqg.data import _folders
 from p2pqg.data._arrays import Arrays, dataset
 from p2pqg.data._images import places
 from p2pqg.data._params import whole_number
-from p2pqg.errors import DataError
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from p2pqg.base.errors import DataError
+from p2pqg.base.registry import NoParams
 from p2pqg.data import _parquet
 from p2pqg.data._arrays import Arrays, dataset
 from p2pqg.data._cache import remembered
 from p2pqg.data._images import Part, places, read_images
-from p2pqg.errors import DataError
-from p2pqg.registry import NoParams
 
 SHAPE, NUM_CLASSES = (3, 32, 32), 1000
 HALF = (0.5, 0.5, 0.5)

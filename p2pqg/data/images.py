@@ -10,13 +10,13 @@ from typing import Literal
 
 import numpy as np
 
+from p2pqg.base.errors import DataError
 from p2pqg.data import _folders, _parquet
 from p2pqg.data._arrays import Arrays, dataset
 from p2pqg.data._cache import remembered
 from p2pqg.data._images import DECODER, IMAGE_COLUMNS, Part, encoded, read_images
 from p2pqg.data._params import whole_number
 from p2pqg.data._pixels import Shape, opened, pixels, shape_of
-from p2pqg.errors import DataError
 
 LABELS = ("label", "labels", "fine_label")
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from p2pqg.base.errors import ConfigError, DataError
+from p2pqg.base.registry import NoParams, Registry
+from p2pqg.base.seeding import rng
 from p2pqg.data._params import params_of, whole_number
-from p2pqg.errors import ConfigError, DataError
-from p2pqg.registry import NoParams, Registry
-from p2pqg.seeding import rng
 
 PARTITIONS = Registry("partition")
 """Entries are (labels, num_clients, alpha, seed, params) -> index arrays; trait `uses_alpha`."""

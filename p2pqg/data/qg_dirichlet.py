@@ -18,8 +18,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from p2pqg.base.errors import DataError
 from p2pqg.data.partition import PARTITIONS
-from p2pqg.errors import DataError
 
 GROUP = 10
 TRIES = 10_000

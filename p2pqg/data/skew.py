@@ -1,10 +1,14 @@
-"""How different the clients are: label counts, and the usual summaries of them."""
+"""How different the clients are: label counts, the usual summaries of them, and their picture."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
+
+DOTS = " ·•●"
+MOST_CLIENTS, MOST_CLASSES = 64, 20
+"""Larger label pictures would not fit 80 columns or a page; a summary stands in."""
 
 
 def label_counts(parts: Sequence[np.ndarray], labels: np.ndarray, num_classes: int) -> np.ndarray:
@@ -48,3 +52,35 @@ def label_skew(counts: np.ndarray) -> dict[str, float]:
         "effective_classes": float(np.exp(entropy).mean()),
         "size_variation": float(sizes.std() / sizes.mean()),
     }
+
+
+def describe_skew(counts: np.ndarray) -> str:
+    """How unlike the clients are, in one line; counts are [clients, classes]."""
+    found = label_skew(counts)
+    return (
+        f"{found['classes_above_1_percent']:.1f} of {counts.shape[1]} classes per client, "
+        f"the largest {100 * found['largest_class_share']:.0f} %; "
+        f"total variation {found['total_variation']:.2f}"
+    )
+
+
+def label_picture(counts: np.ndarray) -> list[str]:
+    """The paper's Figure 1: classes down, clients across, bigger dots for more samples.
+
+    Args:
+        counts: [clients, classes], training samples.
+
+    Returns:
+        Lines of at most 80 characters; none for more than 64 clients or 20 classes.
+    """
+    clients, classes = counts.shape
+    if clients > MOST_CLIENTS or classes > MOST_CLASSES:
+        return []
+    # Area, not width, is what the eye compares: a dot's width goes with the root of its count.
+    levels = np.ceil(np.sqrt(counts / counts.max()) * (len(DOTS) - 1)).astype(int)
+    gap = " " if clients <= MOST_CLIENTS // 2 else ""
+    lines = [
+        f"  class {label:<2} " + gap.join(DOTS[level] for level in row)
+        for label, row in enumerate(levels.T)
+    ]
+    return ["", *lines, f"           client 0 to {clients - 1}"]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from p2pqg.base.registry import NoParams
 from p2pqg.data._arrays import Arrays, dataset
 from p2pqg.data._images import ImageSet, load_images
-from p2pqg.registry import NoParams
 
 SVHN = ImageSet(
     name="svhn",

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from p2pqg.base.seeding import rng
 from p2pqg.data._arrays import Arrays, dataset
 from p2pqg.data._params import whole_number
-from p2pqg.seeding import rng
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from p2pqg.base.errors import DataError
 from p2pqg.data._arrays import Arrays, dataset
 from p2pqg.data._text import TextParams, TextSet, load_texts
-from p2pqg.errors import DataError
 
 TEXTS = TextSet(
     name="texts",

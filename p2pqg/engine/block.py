@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from p2pqg.algorithms._effects import AllReduce, Decide, Effect, Exchange, Gossip
+from p2pqg.algorithms.effects import AllReduce, Decide, Effect, Exchange, Gossip
+from p2pqg.base.seeding import rng
 from p2pqg.engine.clock import Clock
 from p2pqg.engine.mixer import Mixer
 from p2pqg.engine.routes import EdgeRoutes, Leg, Routing, everyone
 from p2pqg.engine.rule import Rule, Traffic, bare
 from p2pqg.engine.snapshot import Snapshot, leaves, with_leaves
-from p2pqg.seeding import rng
 from p2pqg.topology import Mixing
 
 Parcel = tuple[Tensor, ...]

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from p2pqg.base.errors import DivergedError
 from p2pqg.engine.rule import Traffic
 from p2pqg.engine.spec import Measurement, Report
-from p2pqg.errors import DivergedError
 from p2pqg.network import Ledger, Network, Timing
 
 

@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from p2pqg.data.feed import STEPS_AHEAD, Feed, Looks
-from p2pqg.data.file_feed import FileFeed
+from p2pqg.base.seeding import rng
+from p2pqg.data.feeding.feed import STEPS_AHEAD, Feed, Looks
+from p2pqg.data.feeding.file_feed import FileFeed
 from p2pqg.engine.spec import Shards, Task
 from p2pqg.models import build_model
-from p2pqg.models._stacked import Stacked
-from p2pqg.seeding import rng
+from p2pqg.models.stacked.stacked import Stacked
 
 INPUT_BYTES = 2**26
 CLIENTS_AT_ONCE = 256

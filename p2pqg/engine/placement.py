@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+from p2pqg.base.errors import ClusterError, ConfigError
 from p2pqg.engine.routes import even_bounds
-from p2pqg.errors import ClusterError, ConfigError
 
 FLOPS_PER_CORE = 2e10
 """Float32 operations a second that one core does in small layers; a rough figure is enough."""

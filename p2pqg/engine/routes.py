@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from p2pqg.algorithms._effects import AllReduce, Decide, Effect, Exchange, Gossip
+from p2pqg.algorithms.effects import AllReduce, Decide, Effect, Exchange, Gossip
 from p2pqg.topology import Mixing, Schedule
 
 Address = tuple[int, int]

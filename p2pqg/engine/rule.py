@@ -13,17 +13,17 @@ from typing import Any
 
 import numpy as np
 
-from p2pqg.algorithms._effects import Decide, Effect, Exchange, Gossip
-from p2pqg.config import plain, read
-from p2pqg.engine.control import Controller
+from p2pqg.algorithms.control import Controller
+from p2pqg.algorithms.effects import Decide, Effect, Exchange, Gossip
+from p2pqg.algorithms.lr import LearningRate
+from p2pqg.base.config import plain, read
+from p2pqg.base.errors import AlgorithmError, ConfigError
+from p2pqg.base.lazy import torch
+from p2pqg.base.registry import Entry
+from p2pqg.base.seeding import rng
 from p2pqg.engine.snapshot import with_leaves
 from p2pqg.engine.watch import guarded, watched
-from p2pqg.errors import AlgorithmError, ConfigError
-from p2pqg.lazy import torch
-from p2pqg.lr import LearningRate
 from p2pqg.network import Network
-from p2pqg.registry import Entry
-from p2pqg.seeding import rng
 
 Traffic = tuple[tuple[str, float], ...]
 """One round's exchanges in order: ("gossip", bytes of one client's message to one neighbor), or

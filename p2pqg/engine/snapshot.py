@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from p2pqg.errors import AlgorithmError
-from p2pqg.lazy import torch
+from p2pqg.base.errors import AlgorithmError
+from p2pqg.base.lazy import torch
 
 
 @dataclass(frozen=True)

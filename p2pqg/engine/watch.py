@@ -12,10 +12,10 @@ from traceback import walk_tb
 from types import CodeType, GeneratorType
 from typing import Any
 
-from p2pqg.algorithms._effects import AllReduce, Effect, Exchange, Gossip
-from p2pqg.errors import AlgorithmError, P2pqgError
-from p2pqg.lazy import torch
-from p2pqg.registry import Entry
+from p2pqg.algorithms.effects import AllReduce, Effect, Exchange, Gossip
+from p2pqg.base.errors import AlgorithmError, P2pqgError
+from p2pqg.base.lazy import torch
+from p2pqg.base.registry import Entry
 
 ENGINE = Path(__file__).parent
 REQUESTS = "gossip(...), exchange(...) or allreduce(...)"
@@ -72,7 +72,7 @@ def blame(error: Exception, algorithm: Entry) -> None:
     if isinstance(error, (P2pqgError, MemoryError)) or "OutOfMemory" in type(error).__name__:
         return
     frames = list(walk_tb(error.__traceback__))[1:]  # the first is our own call
-    if any(Path(frame.f_code.co_filename).parent == ENGINE for frame, _ in frames):
+    if any(ENGINE in Path(frame.f_code.co_filename).parents for frame, _ in frames):
         return
     code = _code(algorithm)
     theirs = [f for f in frames if code and f[0].f_code.co_filename == code.co_filename] or frames

@@ -1,27 +1,23 @@
-"""One model family, one file. Importing this package registers all of them; see `_registry.py`.
+"""One model family, one file; importing this package registers all of them (see `_registry.py`).
 
-The clients' models as rows, and their gradients, are in `p2pqg.models._stacked`.
+The clients' models as rows of a matrix, and their gradients, are in `stacked/`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import numbers
-import pkgutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from p2pqg.errors import ConfigError, did_you_mean
-from p2pqg.lazy import torch
+from p2pqg.base.errors import ConfigError, did_you_mean
+from p2pqg.base.lazy import torch
+from p2pqg.base.registry import Entry, import_parts
+from p2pqg.base.seeding import rng
 from p2pqg.models._registry import MODELS, Cost
-from p2pqg.registry import Entry
-from p2pqg.seeding import rng
 
-for _module in pkgutil.iter_modules(__path__):
-    if not _module.name.startswith("_"):
-        importlib.import_module(f"{__name__}.{_module.name}")
+import_parts(__name__, __path__)
 
 
 def build_model(

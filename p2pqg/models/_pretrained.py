@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from p2pqg.errors import ConfigError
-from p2pqg.hub import fetch
+from p2pqg.base.errors import ConfigError
+from p2pqg.base.hub import fetch
 from p2pqg.models._reading import Reader
 
 

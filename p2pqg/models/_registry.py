@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from p2pqg.errors import ConfigError
-from p2pqg.registry import Registry
+from p2pqg.base.errors import ConfigError
+from p2pqg.base.registry import Registry
 
 MODELS = Registry("model")
 """Trait `cost`, where a formula knows it: (num_classes, input_shape, params) -> Cost. Trait

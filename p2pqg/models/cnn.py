@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from p2pqg.lazy import torch
+from p2pqg.base.lazy import torch
 from p2pqg.models._registry import MODELS, image_channels
 
 

@@ -1,6 +1,6 @@
 """Models without convolutions: they take samples of any shape, flattened.
 
-Both are a Sequential of Flatten, Linear and ReLU, which `_stacked.py` runs for all clients at once.
+Both are a Sequential of Flatten, Linear and ReLU; `stacked/batched.py` runs all clients at once.
 What they cost is known without building them, so the driver of a dense run needs no torch.
 """
 
@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from numbers import Integral
 
-from p2pqg.lazy import torch
+from p2pqg.base.lazy import torch
+from p2pqg.base.registry import NoParams
 from p2pqg.models._registry import MODELS, Cost
-from p2pqg.registry import NoParams
 
 
 @dataclass(frozen=True, kw_only=True)

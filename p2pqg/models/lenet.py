@@ -5,9 +5,9 @@ In today's dress: ReLU and max pooling, no norm.
 
 from __future__ import annotations
 
-from p2pqg.lazy import torch
+from p2pqg.base.lazy import torch
+from p2pqg.base.registry import NoParams
 from p2pqg.models._registry import MODELS, image_channels
-from p2pqg.registry import NoParams
 
 
 @MODELS.register("lenet", source="LeCun et al., Proceedings of the IEEE 1998")

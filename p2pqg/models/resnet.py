@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from p2pqg.errors import ConfigError
-from p2pqg.lazy import torch
+from p2pqg.base.errors import ConfigError
+from p2pqg.base.lazy import torch
 from p2pqg.models._registry import MODELS, image_channels
 
 SOURCE = "He et al., CVPR 2016; Lin et al., ICML 2021"

@@ -6,10 +6,10 @@ The stem (7x7, stride 2, then a pooling of stride 2) is kept for small images to
 
 from __future__ import annotations
 
-from p2pqg.lazy import torch
+from p2pqg.base.lazy import torch
+from p2pqg.base.registry import NoParams
 from p2pqg.models._registry import MODELS, image_channels
 from p2pqg.models.resnet import SOURCE, SPELLED, OfEvoNorm, norm_name
-from p2pqg.registry import NoParams
 
 
 def _file(norm: str) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from p2pqg.lazy import torch
+from p2pqg.base.lazy import torch
 from p2pqg.models._registry import MODELS, text_length
 
 

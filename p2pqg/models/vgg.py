@@ -7,9 +7,9 @@ with 2,308,810 parameters at 10 classes.
 
 from __future__ import annotations
 
-from p2pqg.lazy import torch
+from p2pqg.base.lazy import torch
+from p2pqg.base.registry import NoParams
 from p2pqg.models._registry import MODELS, image_channels
-from p2pqg.registry import NoParams
 
 SOURCE = "Simonyan and Zisserman, ICLR 2015; Lin et al., ICML 2021"
 CHANNELS = (64, "pool", 128, "pool", 256, 256, "pool", 512, 512, "pool", 512, 512, "pool")

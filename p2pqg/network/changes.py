@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from p2pqg.config import plain, read
-from p2pqg.errors import ConfigError, TopologyError
+from p2pqg.base.config import plain, read
+from p2pqg.base.errors import ConfigError, TopologyError
 from p2pqg.network import stored
 from p2pqg.network.clients import Clients
 from p2pqg.network.effective import Arc
@@ -18,7 +18,7 @@ from p2pqg.network.named import clients_in, links_in, links_told, more_labels, r
 from p2pqg.topology import Mixing, Schedule, build
 
 if TYPE_CHECKING:
-    from p2pqg.network.live import Network
+    from typing_extensions import Self
 
 LOOKED_AT = 16
 """Rounds of a network without a period that are looked at to see who talks to whom."""
@@ -39,7 +39,7 @@ class Changes:
     since: int
     by_columns: bool
 
-    def with_topology(self, topology: Any) -> Network:
+    def with_topology(self, topology: Any) -> Self:
         """The same clients on another network, all of whose links are up.
 
         Args:
@@ -51,7 +51,7 @@ class Changes:
         base = self._built(topology, self.num_clients, "set_topology")
         return replace(self, base=base, cut=frozenset())
 
-    def drop_links(self, links: Iterable[Any]) -> Network:
+    def drop_links(self, links: Iterable[Any]) -> Self:
         """Cut links.
 
         Raises:
@@ -62,7 +62,7 @@ class Changes:
         refuse(f"drop_links: link {text} is down already; leave it out" for text in down)
         return replace(self, cut=self.cut | arcs)
 
-    def restore_links(self, links: Iterable[Any] | None = None) -> Network:
+    def restore_links(self, links: Iterable[Any] | None = None) -> Self:
         """Mend links; None: all that are down.
 
         Raises:
@@ -75,7 +75,7 @@ class Changes:
         refuse(f"restore_links: link {text} is not down; leave it out" for text in up)
         return replace(self, cut=self.cut - arcs)
 
-    def drop_clients(self, clients: Iterable[Any]) -> Network:
+    def drop_clients(self, clients: Iterable[Any]) -> Self:
         """Clients leave: they neither compute nor talk, nor count, until they are back.
 
         Raises:
@@ -88,7 +88,7 @@ class Changes:
             raise ConfigError("drop_clients: nobody would be left; keep at least one client")
         return replace(self, absent=self.absent | who)
 
-    def restore_clients(self, clients: Iterable[Any] | None = None) -> Network:
+    def restore_clients(self, clients: Iterable[Any] | None = None) -> Self:
         """Clients come back; None: all that left.
 
         Raises:
@@ -103,7 +103,7 @@ class Changes:
 
     def add_clients(
         self, count: int = 1, links: Iterable[Any] | None = None, topology: Any = None
-    ) -> Network:
+    ) -> Self:
         """New clients, numbered from n on. Links that are down stay down.
 
         Args:
@@ -133,7 +133,7 @@ class Changes:
             self, base=base, cut=frozenset(arc for arc in self.cut if has_link(base, *arc))
         )
 
-    def with_impairments(self, *, since: int = 0, **settings: Any) -> Network:
+    def with_impairments(self, *, since: int = 0, **settings: Any) -> Self:
         """What goes wrong from now on; what is not named stays as it is.
 
         Args:

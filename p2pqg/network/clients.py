@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from p2pqg.errors import ConfigError, did_you_mean
+from p2pqg.base.errors import ConfigError, did_you_mean
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from p2pqg import config
-from p2pqg.errors import ConfigError, did_you_mean
+from p2pqg.base import config
+from p2pqg.base.errors import ConfigError, did_you_mean
+from p2pqg.base.registry import NoParams, Registry
+from p2pqg.base.seeding import uniforms
 from p2pqg.network.clients import Clients
 from p2pqg.network.csv_file import rows
 from p2pqg.network.units import number, seconds
-from p2pqg.registry import NoParams, Registry
-from p2pqg.seeding import uniforms
 
 DISTRIBUTIONS = Registry("distribution")
 """Entries are (u, v, params) -> factors > 0 with mean 1; u and v are independent uniforms."""

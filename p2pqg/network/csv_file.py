@@ -6,7 +6,7 @@ import csv
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from p2pqg.errors import ConfigError, did_you_mean
+from p2pqg.base.errors import ConfigError, did_you_mean
 
 
 def rows(

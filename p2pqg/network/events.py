@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from p2pqg.config import plain
-from p2pqg.errors import ConfigError, did_you_mean
+from p2pqg.base.config import plain
+from p2pqg.base.errors import ConfigError, did_you_mean
 from p2pqg.network.impairments import Impairments
 from p2pqg.network.units import TIMES, seconds
 

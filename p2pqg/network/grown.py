@@ -6,7 +6,7 @@ from functools import partial
 
 import networkx as nx
 
-from p2pqg.errors import TopologyError
+from p2pqg.base.errors import TopologyError
 from p2pqg.network.effective import Arc
 from p2pqg.topology import RULES, TOPOLOGIES, Mixing, Schedule, build
 from p2pqg.topology.names import split_name

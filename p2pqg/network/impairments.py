@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from p2pqg.seeding import uniforms
+from p2pqg.base.seeding import uniforms
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import networkx as nx
 
-from p2pqg.errors import ConfigError, did_you_mean
+from p2pqg.base.errors import ConfigError, did_you_mean
 from p2pqg.network.clients import Clients
 from p2pqg.network.csv_file import rows
 from p2pqg.network.links import CLASSES, LINK_KEYS, Link, Links, link_class, read_link

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from p2pqg.errors import ConfigError, did_you_mean
+from p2pqg.base.errors import ConfigError, did_you_mean
 from p2pqg.network.units import bits_per_second, seconds
 
 

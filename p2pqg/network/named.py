@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from p2pqg.errors import ConfigError
+from p2pqg.base.errors import ConfigError
 from p2pqg.network.clients import Clients
 from p2pqg.network.effective import Arc
 from p2pqg.topology import Schedule

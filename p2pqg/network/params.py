@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
-from p2pqg.errors import ConfigError
+from p2pqg.base.errors import ConfigError
 from p2pqg.network.compute import read_compute
 from p2pqg.network.link_spec import read_line, read_links
 from p2pqg.network.units import seconds

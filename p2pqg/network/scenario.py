@@ -21,11 +21,11 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
-from p2pqg.errors import ConfigError, did_you_mean
+from p2pqg.base.errors import ConfigError, did_you_mean
 from p2pqg.network.csv_file import rows
 from p2pqg.network.events import SOURCES, Event, action_of, moments
-from p2pqg.network.live import Network
 from p2pqg.network.named import refuse, told
+from p2pqg.network.network import Network
 from p2pqg.network.units import number
 
 Cursor = tuple[int, int]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from p2pqg.errors import TopologyError
+from p2pqg.base.errors import TopologyError
 from p2pqg.topology import Mixing, Schedule, build
 from p2pqg.topology.files import is_file_name
 from p2pqg.topology.schedule import in_turn

@@ -28,12 +28,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from p2pqg.base.seeding import uniforms
 from p2pqg.network.clients import Clients
 from p2pqg.network.compute import Compute, read_compute
 from p2pqg.network.link_spec import Side, links_of, read_line, read_links
 from p2pqg.network.links import Links
 from p2pqg.network.params import NetworkParams, Quantity
-from p2pqg.seeding import uniforms
 from p2pqg.topology import Mixing
 
 

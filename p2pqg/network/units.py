@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from p2pqg.errors import ConfigError, did_you_mean
+from p2pqg.base.errors import ConfigError, did_you_mean
 
 TIMES = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "min": 60.0, "h": 3600.0}
 RATES = {

@@ -23,7 +23,7 @@ import jinja2
 import numpy as np
 from markupsafe import Markup, escape
 
-from p2pqg.errors import ConfigError
+from p2pqg.base.errors import ConfigError
 from p2pqg.page import charts, curves, network, pictures, tables, words
 from p2pqg.page.runs import Shown, gather, labels
 

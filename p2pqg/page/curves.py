@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from p2pqg.base.wording import percent
 from p2pqg.page import charts
 from p2pqg.page.charts import Mark, Plot, Scale, Tick
 from p2pqg.page.runs import LENGTHS, Shown
 from p2pqg.page.words import say
-from p2pqg.wording import percent
 
 MOST_DOTS = 200
 """Of a run, where every client is one."""

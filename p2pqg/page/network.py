@@ -8,15 +8,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from p2pqg.base.errors import P2pqgError
+from p2pqg.base.hub import no_downloads
+from p2pqg.base.wording import counted, percent
 from p2pqg.data import label_counts
-from p2pqg.drawing import LARGEST_LAYOUT, places
-from p2pqg.errors import P2pqgError
-from p2pqg.offline import no_downloads
-from p2pqg.own_files import from_copies
 from p2pqg.page.runs import Shown
+from p2pqg.recipe.own_files import from_copies
 from p2pqg.topology import Schedule
 from p2pqg.topology import build as build_topology
-from p2pqg.wording import counted, percent
+from p2pqg.topology.drawing import LARGEST_LAYOUT, places
 
 MOST_WITH_BARS = 40
 """Clients up to which bars fit into the drawing; beyond, they have a picture of their own."""
@@ -70,8 +70,8 @@ def shards_of(shown: Iterable[Shown]) -> list[tuple[np.ndarray | None, str]]:
     Returns:
         For each run ([clients, classes], "") or (None, why not).
     """
-    from p2pqg.learning import shards
-    from p2pqg.settings import read_config
+    from p2pqg.recipe.parts import shards
+    from p2pqg.recipe.settings import read_config
 
     known: dict[str, tuple[np.ndarray | None, str]] = {}
     found = []

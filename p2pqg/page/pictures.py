@@ -10,7 +10,7 @@ import numpy as np
 from p2pqg.algorithms import ALGORITHMS
 from p2pqg.page import network
 from p2pqg.page.runs import Shown
-from p2pqg.wording import network as network_text
+from p2pqg.topology.words import describe_network
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def pictures(
             found.append(Picture(run, label, None, lost))
             continue
         drawing = network.draw(one, schedule, counts, span)
-        texts = [f"{network_text(schedule)}."]
+        texts = [f"{describe_network(schedule)}."]
         entry = dict(ALGORITHMS).get(one.part("algorithm"))
         if entry and entry.traits["centralized"]:
             texts.append("It is not used: gradients are all-reduced.")

@@ -12,12 +12,12 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from p2pqg import report
-from p2pqg.comparison_text import setting
-from p2pqg.errors import ConfigError
-from p2pqg.records import CLIENT_COLUMNS, LOCK, ROUND_COLUMNS, TIMING_COLUMNS, Run
-from p2pqg.report import find_runs, settings_of
-from p2pqg.wording import counted, number, plain_text
+from p2pqg.base.errors import ConfigError
+from p2pqg.base.wording import counted, number, plain_text
+from p2pqg.results import report
+from p2pqg.results.comparison_text import setting
+from p2pqg.results.records import CLIENT_COLUMNS, LOCK, ROUND_COLUMNS, TIMING_COLUMNS, Run
+from p2pqg.results.report import find_runs, settings_of
 
 try:
     import fcntl

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import yaml
 
+from p2pqg.base.wording import counted
 from p2pqg.page.runs import Shown, differing
 from p2pqg.page.words import say
-from p2pqg.wording import counted
 
 
 @dataclass(frozen=True)

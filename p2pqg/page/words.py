@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from p2pqg.base.wording import counted, duration, human_bytes, number, percent
 from p2pqg.data import label_skew
 from p2pqg.page.runs import Shown, differing
-from p2pqg.wording import counted, duration, human_bytes, number, percent
 
 
 def say(key: str, value: float | None) -> str:

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from p2pqg.errors import ConfigError
+from p2pqg.base.errors import ConfigError
 
 FORMATS = (".png", ".svg", ".pdf")
 COLUMN, PAGE = 3.25, 6.75

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from p2pqg.errors import ConfigError
+from p2pqg.base.errors import ConfigError
 from p2pqg.plots.canvas import (
     COLUMN,
     FAINT,

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from p2pqg.consensus import rounds_to
-from p2pqg.errors import ConfigError, did_you_mean
+from p2pqg.base.errors import ConfigError, did_you_mean
+from p2pqg.base.wording import human_bytes
 from p2pqg.plots.canvas import (
     BLUE,
     COLORS,
@@ -29,7 +29,7 @@ from p2pqg.plots.canvas import (
     panels,
     styled,
 )
-from p2pqg.wording import human_bytes
+from p2pqg.topology.convergence import rounds_to
 
 WORDS = {
     "bytes_sent": "sent by all clients",

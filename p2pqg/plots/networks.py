@@ -11,10 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.patheffects import withStroke
 
-from p2pqg.drawing import places
-from p2pqg.errors import ConfigError
+from p2pqg.base.errors import ConfigError
 from p2pqg.plots.canvas import COLUMN, FAINT, VERMILLION, Picture, finished, panels, styled
 from p2pqg.topology import Schedule
+from p2pqg.topology.drawing import places
 
 MOST_PANELS = 8
 CUT = VERMILLION

@@ -9,7 +9,7 @@ from typing import Literal
 import pandas as pd
 from matplotlib.axes import Axes
 
-from p2pqg.errors import ConfigError, did_you_mean
+from p2pqg.base.errors import ConfigError, did_you_mean
 from p2pqg.plots.canvas import (
     COLUMN,
     Picture,

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from p2pqg.base.errors import ConfigError
 from p2pqg.data import label_counts
-from p2pqg.errors import ConfigError
 from p2pqg.plots.canvas import BLUE, GRAY, PAGE, Picture, finished, panels, styled
 
 Parts = Sequence[np.ndarray]

@@ -9,7 +9,7 @@ from typing import Any
 
 import networkx as nx
 
-from p2pqg.errors import TopologyError
+from p2pqg.base.errors import TopologyError
 from p2pqg.topology.schedule import Rounds, Schedule, schedule_of
 
 UNUSED_WEIGHTS = "edge weights are not used; :mixing=given mixes with them"

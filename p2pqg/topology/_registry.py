@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import networkx as nx
 import numpy as np
 
-from p2pqg.errors import TopologyError
-from p2pqg.registry import NoParams, Registry
-from p2pqg.seeding import rng
+from p2pqg.base.errors import TopologyError
+from p2pqg.base.registry import NoParams, Registry
+from p2pqg.base.seeding import rng
 
 TOPOLOGIES = Registry("topology")
 ATTEMPTS = 100

@@ -11,7 +11,8 @@ from typing import Any
 import networkx as nx
 import numpy as np
 
-from p2pqg.errors import TopologyError, did_you_mean
+from p2pqg.base.errors import TopologyError, did_you_mean
+from p2pqg.base.shipped import shipped_folder
 from p2pqg.topology._registry import TOPOLOGIES
 from p2pqg.topology.checks import check
 from p2pqg.topology.files import is_file_name, read
@@ -22,10 +23,7 @@ from p2pqg.topology.schedule import Schedule, schedule_of, schedule_of_arrays
 
 def shipped() -> dict[str, Path]:
     """Name -> file of the networks that come with p2pqg as YAML."""
-    package = Path(__file__).parents[1]
-    folder = package / "shipped" / "topologies"
-    folder = folder if folder.is_dir() else package.parent / "topologies"
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    return {path.stem: path for path in sorted(shipped_folder("topologies").glob("*.yaml"))}
 
 
 def build(

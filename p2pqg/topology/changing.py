@@ -12,9 +12,9 @@ from functools import partial
 import networkx as nx
 import numpy as np
 
-from p2pqg.errors import TopologyError
-from p2pqg.registry import NoParams
-from p2pqg.seeding import rng
+from p2pqg.base.errors import TopologyError
+from p2pqg.base.registry import NoParams
+from p2pqg.base.seeding import rng
 from p2pqg.topology._registry import Seeded, ahead, hops, network, topology
 from p2pqg.topology.graphs import binary_tree, dimensions, powers_of_two
 from p2pqg.topology.mixing import Arcs

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from p2pqg.errors import TopologyError
+from p2pqg.base.errors import TopologyError
 from p2pqg.topology.mixing import Mixing
 
 TOLERANCE = 1e-9

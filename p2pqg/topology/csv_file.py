@@ -13,7 +13,7 @@ from typing import Any
 
 import networkx as nx
 
-from p2pqg.errors import TopologyError
+from p2pqg.base.errors import TopologyError
 from p2pqg.topology._edges import (
     UNUSED_WEIGHTS,
     Edge,

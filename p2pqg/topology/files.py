@@ -6,7 +6,7 @@ from pathlib import Path
 
 import networkx as nx
 
-from p2pqg.errors import TopologyError, did_you_mean
+from p2pqg.base.errors import TopologyError, did_you_mean
 from p2pqg.topology._edges import UNUSED_WEIGHTS, Edge, file_schedule, graph_of
 from p2pqg.topology.csv_file import read_csv
 from p2pqg.topology.names import parse, rule_named, split_options

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import networkx as nx
 import numpy as np
 
-from p2pqg.errors import TopologyError
-from p2pqg.registry import NoParams
+from p2pqg.base.errors import TopologyError
+from p2pqg.base.registry import NoParams
 from p2pqg.topology._registry import hops, network, topology, two_factors
 
 

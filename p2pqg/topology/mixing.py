@@ -12,8 +12,8 @@ from itertools import chain
 import networkx as nx
 import numpy as np
 
-from p2pqg.errors import TopologyError
-from p2pqg.registry import Registry
+from p2pqg.base.errors import TopologyError
+from p2pqg.base.registry import Registry
 
 RULES = Registry("mixing rule")
 

@@ -9,8 +9,8 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import networkx as nx
 
-from p2pqg.errors import TopologyError, did_you_mean
-from p2pqg.registry import Entry
+from p2pqg.base.errors import TopologyError, did_you_mean
+from p2pqg.base.registry import Entry
 from p2pqg.topology._registry import TOPOLOGIES
 from p2pqg.topology.mixing import RULES
 from p2pqg.topology.schedule import Rounds, Schedule, schedule_of

@@ -9,7 +9,7 @@ from math import log
 import networkx as nx
 import numpy as np
 
-from p2pqg.errors import TopologyError
+from p2pqg.base.errors import TopologyError
 from p2pqg.topology._registry import Seeded, connected_draw, network, topology
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import networkx as nx
 import numpy as np
 
-from p2pqg.errors import TopologyError
+from p2pqg.base.errors import TopologyError
 from p2pqg.topology.mixing import RULES, Arcs, Mixing, default_rule
 
 KEPT = 16

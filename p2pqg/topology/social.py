@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import networkx as nx
 
-from p2pqg.registry import NoParams
+from p2pqg.base.registry import NoParams
 from p2pqg.topology._registry import topology
 
 ALIASES = {"davis": "social"}

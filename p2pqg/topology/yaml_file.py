@@ -19,7 +19,7 @@ from typing import Any
 import networkx as nx
 import numpy as np
 
-from p2pqg.errors import TopologyError, did_you_mean
+from p2pqg.base.errors import TopologyError, did_you_mean
 from p2pqg.topology._edges import Edge, file_schedule, finite, graph_of, number_clients
 from p2pqg.topology.names import network_named, rule_named
 from p2pqg.topology.schedule import Rounds, Schedule, in_turn, schedule_of_arrays

@@ -13,9 +13,9 @@ import pytest
 import ray
 import yaml
 
+from p2pqg.base.shipped import shipped_folder
 from p2pqg.cli import main
-from p2pqg.records import CLIENT_COLUMNS, ROUND_COLUMNS
-from p2pqg.settings import shipped_folder
+from p2pqg.results.records import CLIENT_COLUMNS, ROUND_COLUMNS
 from p2pqg.topology import build as build_topology
 
 TOY = ["run", "--topology", "ring4", "--alpha", "1", "--rounds", "20", "--set", "model.hidden=[8]"]

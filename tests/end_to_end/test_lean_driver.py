@@ -23,7 +23,7 @@ TASK_WITH_AN_ENVIRONMENT = """
 import os
 from pathlib import Path
 import ray
-from p2pqg.engine.cluster import Cluster
+from p2pqg.engine.on_ray.cluster import Cluster
 cluster = Cluster()
 logs = Path(ray._private.worker._global_node.get_session_dir_path(), "logs")
 print(sorted(path.name for path in logs.glob("*agent*")))

@@ -6,7 +6,7 @@ from toys import DSGD
 
 import p2pqg
 from p2pqg.algorithms import ALGORITHMS
-from p2pqg.errors import AlgorithmError
+from p2pqg.base.errors import AlgorithmError
 
 SMALL = {
     "topology": "ring6",

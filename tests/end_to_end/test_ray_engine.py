@@ -6,7 +6,7 @@ import ray
 
 import p2pqg
 from p2pqg.algorithms import ALGORITHMS
-from p2pqg.errors import ClusterError, DivergedError
+from p2pqg.base.errors import ClusterError, DivergedError
 from p2pqg.testing import suitable_topology
 
 SMALL = {

@@ -3,10 +3,10 @@
 import pytest
 from click.testing import CliRunner
 
+from p2pqg.base.config import load_yaml
+from p2pqg.base.shipped import shipped_folder
 from p2pqg.cli import main
-from p2pqg.config import load_yaml
-from p2pqg.report import cells, read_runs
-from p2pqg.settings import shipped_folder
+from p2pqg.results.report import cells, read_runs
 
 RECIPES = [path for path in shipped_folder("runs").glob("*.yaml") if "tiers" in load_yaml(path)]
 

@@ -17,13 +17,13 @@ from toys import DSGD, TOY
 
 import p2pqg
 from p2pqg.algorithms import ALGORITHMS
-from p2pqg.checkpoint import ARRAYS, HEADER, newest, read_checkpoint
+from p2pqg.base.errors import ConfigError, StoppedError, StorageError
 from p2pqg.cli import main
 from p2pqg.engine import driver
-from p2pqg.errors import ConfigError, StoppedError, StorageError
-from p2pqg.moment import CHECKPOINTS
-from p2pqg.records import Run, RunDirectory
-from p2pqg.running import resume, run
+from p2pqg.results.records import Run, RunDirectory
+from p2pqg.running.single import resume, run
+from p2pqg.simulation.checkpoint import ARRAYS, HEADER, newest, read_checkpoint
+from p2pqg.simulation.moment import CHECKPOINTS
 
 ROUNDS = 24
 SETTINGS = TOY | {"rounds": ROUNDS, "eval_every": 8, "record_every": 1, "engine": "local"}

@@ -5,7 +5,7 @@ import pytest
 from toys import TOY
 
 import p2pqg
-from p2pqg.errors import ConfigError
+from p2pqg.base.errors import ConfigError
 
 SETTINGS = TOY | {
     "rounds": 60,

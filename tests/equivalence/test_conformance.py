@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from p2pqg import config
 from p2pqg.algorithms import ALGORITHMS
+from p2pqg.base import config
 from p2pqg.engine.block import Block, lockstep
 from p2pqg.engine.routes import Routing
 from p2pqg.engine.rule import Rule, itinerary
@@ -19,8 +19,8 @@ from p2pqg.testing import (
     check_mean_finds_optimum,
     suitable_topology,
 )
+from p2pqg.theory.trajectories import play
 from p2pqg.topology import build
-from p2pqg.trajectories import play
 
 VARIANTS = [
     ("qg-dsgdm", {"tau": 3}),

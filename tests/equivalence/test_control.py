@@ -5,11 +5,11 @@ import pytest
 import torch
 
 import p2pqg
+from p2pqg.algorithms.control import Consensus, Controller
+from p2pqg.base.errors import ConfigError
 from p2pqg.engine.block import lockstep
-from p2pqg.engine.control import Consensus, Controller
-from p2pqg.errors import ConfigError
 from p2pqg.testing import Quadratics
-from p2pqg.trajectories import play
+from p2pqg.theory.trajectories import play
 
 PROBLEM = Quadratics.random(8, 5, seed=1)
 X0 = np.zeros(5)

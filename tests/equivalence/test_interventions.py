@@ -12,9 +12,9 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
 import p2pqg
-from p2pqg.experiment import build
-from p2pqg.moment import Moment
-from p2pqg.settings import read_config
+from p2pqg.recipe.settings import read_config
+from p2pqg.simulation.experiment import build
+from p2pqg.simulation.moment import Moment
 
 LR = 0.05
 TOY = {

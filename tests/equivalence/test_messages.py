@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from p2pqg.algorithms._compressors import COMPRESSORS
 from p2pqg.algorithms.choco_sgd import Params
-from p2pqg.errors import TopologyError
-from p2pqg.seeding import rng
+from p2pqg.algorithms.compressors import COMPRESSORS
+from p2pqg.base.errors import TopologyError
+from p2pqg.base.seeding import rng
 from p2pqg.testing import Quadratics, assert_same, bytes_sent, dense, run, starts
+from p2pqg.theory.trajectories import play, trajectory
 from p2pqg.topology import build
-from p2pqg.trajectories import play, trajectory
 
 # RelaySGD
 

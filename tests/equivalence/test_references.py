@@ -11,8 +11,8 @@ import pytest
 
 from p2pqg.algorithms import ALGORITHMS
 from p2pqg.testing import Quadratics, assert_same, dense, starts
+from p2pqg.theory.trajectories import trajectory
 from p2pqg.topology import build
-from p2pqg.trajectories import trajectory
 
 ROUNDS, DECAY = 14, 1e-2
 

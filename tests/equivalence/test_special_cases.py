@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from p2pqg.errors import ConfigError
+from p2pqg.base.errors import ConfigError
 from p2pqg.testing import Quadratics, assert_same, dense, run, starts
-from p2pqg.trajectories import play, trajectory
+from p2pqg.theory.trajectories import play, trajectory
 
 X0 = starts()[0]
 

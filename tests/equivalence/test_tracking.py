@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from p2pqg.errors import TopologyError
+from p2pqg.base.errors import TopologyError
 from p2pqg.testing import Quadratics, assert_same, check_finds_optimum, dense, run, starts
-from p2pqg.trajectories import play, trajectory
+from p2pqg.theory.trajectories import play, trajectory
 
 X0 = starts()[0]
 DIRECTED = 0.7 * np.eye(8) + 0.3 * np.roll(np.eye(8), 3, axis=0)

@@ -5,7 +5,7 @@ import json
 import pytest
 import yaml
 
-from p2pqg.records import CLIENT_COLUMNS, ROUND_COLUMNS, Run, write_parquet
+from p2pqg.results.records import CLIENT_COLUMNS, ROUND_COLUMNS, Run, write_parquet
 
 
 @pytest.fixture

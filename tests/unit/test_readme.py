@@ -9,8 +9,8 @@ import yaml
 
 import p2pqg
 from p2pqg.algorithms import ALGORITHMS
-from p2pqg.catalogue import markdown
 from p2pqg.cli import main
+from p2pqg.cli.catalogue import markdown
 from p2pqg.topology import TOPOLOGIES
 
 README = Path(__file__).parents[2] / "README.md"

@@ -3,13 +3,14 @@
 import pytest
 
 from p2pqg.algorithms import ALGORITHMS
-from p2pqg.config import load_yaml
+from p2pqg.base.config import load_yaml
+from p2pqg.base.shipped import shipped_folder
 from p2pqg.data import DATASETS, PARTITIONS
-from p2pqg.grid import read_sweep
 from p2pqg.models import MODELS
-from p2pqg.paper import published
-from p2pqg.settings import read_config, shipped_folder
-from p2pqg.tiers import at_tier
+from p2pqg.paper.published import published
+from p2pqg.recipe.settings import read_config
+from p2pqg.recipe.tiers import at_tier
+from p2pqg.running.grid import read_sweep
 from p2pqg.topology import build as build_topology
 
 RECIPES = sorted(shipped_folder("runs").rglob("*.yaml"))

@@ -7,9 +7,9 @@ import sys
 import numpy as np
 import pytest
 
+from p2pqg.base.errors import ConfigError
+from p2pqg.base.seeding import rng
 from p2pqg.data import DATASETS, load
-from p2pqg.errors import ConfigError
-from p2pqg.seeding import rng
 
 
 def test_digits_are_those_of_scikit_learn():

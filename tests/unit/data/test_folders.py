@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from p2pqg.base.errors import ConfigError, DataError
 from p2pqg.data import _pixels, by_path, images, load
-from p2pqg.errors import ConfigError, DataError
 
 PIXELS = np.random.default_rng(0).integers(0, 256, size=(6, 8, 12, 3), dtype=np.uint8)
 CLASSES = ("cat", "dog", "emu")

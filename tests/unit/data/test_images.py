@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from p2pqg.base.errors import DataError
+from p2pqg.base.hub import no_downloads
 from p2pqg.data import _images, load
-from p2pqg.errors import DataError
-from p2pqg.offline import no_downloads
 
 PIXELS = np.random.default_rng(0).integers(0, 256, size=(6, 32, 32, 3), dtype=np.uint8)
 LABELS = [3, 1, 4, 1, 5, 9]

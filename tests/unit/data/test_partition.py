@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from p2pqg.base.errors import ConfigError, DataError
 from p2pqg.data import PARTITIONS, label_counts, label_skew, partition
-from p2pqg.errors import ConfigError, DataError
 
 LABELS = np.random.default_rng(0).permutation(np.arange(2000) % 10)
 CIFAR_LIKE = np.repeat(np.arange(10), 5000)

@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from p2pqg.base.errors import ConfigError, DataError
+from p2pqg.base.hub import no_downloads
 from p2pqg.data import _text, load
 from p2pqg.data._tokens import fingerprint, tokenise
-from p2pqg.errors import ConfigError, DataError
-from p2pqg.offline import no_downloads
 
 TEXTS = ["Oil falls.", "Cup final: 2-1!", "", "Über chips\nand chips"]
 LABELS = [2, 1, 0, 3]
@@ -156,7 +156,7 @@ def test_without_network_nothing_is_left_behind(tmp_path, cache, monkeypatch):
 
 
 def test_where_downloads_are_forbidden_none_is_tried(tmp_path, monkeypatch):
-    monkeypatch.setattr("p2pqg.hub.urlopen", None)
+    monkeypatch.setattr("p2pqg.base.hub.urlopen", None)
     with (
         no_downloads(),
         pytest.raises(DataError, match=r"downloaded \(downloads are not allowed here\); point"),

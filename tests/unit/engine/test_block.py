@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from p2pqg.algorithms import allreduce, exchange, gossip
+from p2pqg.base.errors import AlgorithmError
+from p2pqg.base.registry import Entry
 from p2pqg.engine.block import Block, lockstep
 from p2pqg.engine.routes import Routing
 from p2pqg.engine.rule import Rule, itinerary
-from p2pqg.errors import AlgorithmError
-from p2pqg.registry import Entry
 from p2pqg.topology import build
 
 

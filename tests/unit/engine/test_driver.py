@@ -6,11 +6,11 @@ import time
 import numpy as np
 import pytest
 
+from p2pqg.base.errors import ConfigError, DivergedError
 from p2pqg.engine.bookkeeping import Bookkeeper
 from p2pqg.engine.driver import Agenda, Driver
 from p2pqg.engine.placement import Machine, check_memory, place
 from p2pqg.engine.spec import Measurement, Report, Stop
-from p2pqg.errors import ConfigError, DivergedError
 
 
 class FakeEngine:

@@ -9,14 +9,14 @@ import torch
 from numpy.testing import assert_array_equal
 
 from p2pqg.algorithms import ALGORITHMS
+from p2pqg.base.errors import AlgorithmError
 from p2pqg.engine.block import lockstep
 from p2pqg.engine.routes import Routing
 from p2pqg.engine.snapshot import Snapshot, leaves, with_leaves
-from p2pqg.errors import AlgorithmError
 from p2pqg.network import Network
 from p2pqg.testing import Quadratics, falling_lr, starts, suitable_topology
+from p2pqg.theory.trajectories import play
 from p2pqg.topology import build
-from p2pqg.trajectories import play
 
 
 @dataclass(frozen=True)

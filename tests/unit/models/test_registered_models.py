@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from p2pqg.errors import ConfigError
+from p2pqg.base.errors import ConfigError
 from p2pqg.models import MODELS, build_model, model_cost
 from p2pqg.models._cost import cost_of
 

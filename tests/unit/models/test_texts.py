@@ -9,10 +9,10 @@ from torch import nn
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from p2pqg.errors import ConfigError
+from p2pqg.base.errors import ConfigError
 from p2pqg.models import MODELS, build_model, by_path, model_cost, tokenizer_of
 from p2pqg.models._reading import Reader
-from p2pqg.models._stacked import Stacked
+from p2pqg.models.stacked.stacked import Stacked
 
 LENGTH, CLASSES = 7, 3
 SMALL = {"width": 8, "layers": 2, "heads": 2, "vocabulary": 30}

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from p2pqg.config import read
+from p2pqg.base.config import read
+from p2pqg.base.seeding import uniforms
 from p2pqg.network import impairments as module
 from p2pqg.network.impairments import Impairments
-from p2pqg.seeding import uniforms
 
 MANY = np.arange(20_000)
 

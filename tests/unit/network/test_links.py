@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from p2pqg.errors import ConfigError
+from p2pqg.base.errors import ConfigError
 from p2pqg.network.clients import Clients
 from p2pqg.network.link_spec import links_of, links_of_graph, read_line, read_links
 from p2pqg.network.links import CLASSES, Link, Links, read_link

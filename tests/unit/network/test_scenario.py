@@ -5,8 +5,8 @@ import pickle
 import pytest
 import yaml
 
-from p2pqg.errors import ConfigError
-from p2pqg.network.live import Network
+from p2pqg.base.errors import ConfigError
+from p2pqg.network.network import Network
 from p2pqg.network.scenario import Scenario, after_event, read_scenario
 from p2pqg.topology import build
 

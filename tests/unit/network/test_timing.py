@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from p2pqg.config import read
-from p2pqg.errors import ConfigError
+from p2pqg.base.config import read
+from p2pqg.base.errors import ConfigError
 from p2pqg.network.ledger import Ledger
 from p2pqg.network.params import NetworkParams
 from p2pqg.network.timing import Timing

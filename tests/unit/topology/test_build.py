@@ -10,7 +10,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import p2pqg.topology
-from p2pqg.errors import TopologyError
+from p2pqg.base.errors import TopologyError
 from p2pqg.topology import build, mixing_matrix, shipped
 
 RING4 = build("ring4").mixing(0).dense()

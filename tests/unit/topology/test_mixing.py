@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from p2pqg.errors import TopologyError
+from p2pqg.base.errors import TopologyError
 from p2pqg.topology import (
     RULES,
     Mixing,

@@ -1,0 +1,78 @@
+"""What CHOCO-SGD sends instead of a vector: q close to v, in fewer bytes.
+
+Every compressor takes v [clients, params] and returns (q, bytes): q [clients, params], and what one
+client's message costs. Each is a contraction, |v - q|^2 <= (1 - delta) |v|^2 (in the mean, where it
+draws); delta = 1: nothing is lost.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Protocol
+
+from p2pqg.algorithms.effects import Draw
+from p2pqg.base.lazy import torch
+
+INDEX_BYTES = 4
+SEED_BYTES = 8
+
+
+class Settings(Protocol):
+    """What a compressor may be told."""
+
+    ratio: float
+    bits: int
+
+
+def kept(num_params: int, ratio: float) -> int:
+    """How many entries a sparse message holds: the share `ratio`, rounded down, at least one."""
+    whole = math.floor(ratio * num_params + 1e-9)  # 0.29 of 100 is 29, not 28.999...
+    return max(1, whole)
+
+
+def identity(v: torch.Tensor, p: Settings, draw: Draw) -> tuple[torch.Tensor, float]:
+    """All of v."""
+    return v, v.shape[1] * v.element_size()
+
+
+def top_k(v: torch.Tensor, p: Settings, draw: Draw) -> tuple[torch.Tensor, float]:
+    """The largest entries, each with its index."""
+    k = kept(v.shape[1], p.ratio)
+    index = v.abs().topk(k, dim=1).indices
+    q = torch.zeros_like(v).scatter(1, index, v.gather(1, index))
+    return q, k * (v.element_size() + INDEX_BYTES)
+
+
+def random_k(v: torch.Tensor, p: Settings, draw: Draw) -> tuple[torch.Tensor, float]:
+    """Random entries; the seed says which."""
+    k = kept(v.shape[1], p.ratio)
+    index = draw("random-k", v.shape[1]).topk(k, dim=1).indices.to(v.device)
+    q = torch.zeros_like(v).scatter(1, index, v.gather(1, index))
+    return q, k * v.element_size() + SEED_BYTES
+
+
+def sign(v: torch.Tensor, p: Settings, draw: Draw) -> tuple[torch.Tensor, float]:
+    """The signs, a bit each, times the mean absolute entry."""
+    scale = v.abs().mean(1, keepdim=True)
+    return torch.where(v >= 0, scale, -scale), -(-v.shape[1] // 8) + v.element_size()
+
+
+def qsgd(v: torch.Tensor, p: Settings, draw: Draw) -> tuple[torch.Tensor, float]:
+    """Random rounding to 2^bits - 1 levels of |v| and a sign, shrunk to a contraction."""
+    size, levels = v.shape[1], 2**p.bits - 1
+    length = v.norm(dim=1, keepdim=True)
+    noise = draw("qsgd", size).to(v)
+    # A vector of zeros has length 0 and stays 0.
+    level = (v.abs() / length.where(length > 0, 1) * levels + noise).floor()
+    shrink = 1 + min(size / levels**2, size**0.5 / levels)
+    q = v.sign() * length * level / (levels * shrink)
+    return q, -(-size * (p.bits + 1) // 8) + v.element_size()
+
+
+COMPRESSORS = {
+    "identity": identity,
+    "top-k": top_k,
+    "random-k": random_k,
+    "sign": sign,
+    "qsgd": qsgd,
+}

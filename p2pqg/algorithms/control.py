@@ -1,0 +1,121 @@
+"""Consensus control: Kong, Lin, Koloskova, Jaggi, Stich, ICML 2021, arXiv:2102.04828.
+
+The consensus distance is what separates decentralized from centralized training: below a critical
+value there is no difference, and it matters most in the first phase. The controller leads any
+gossip algorithm: within a round it repeats the exchange, with the same W, until the distance of
+what is mixed falls below a target. target = infinity is the algorithm itself.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from p2pqg.algorithms.effects import AllReduce, Decide, Gossip
+
+Target = float | Literal["free", "exact"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Consensus:
+    """The keys of `consensus:` in a recipe."""
+
+    targets: tuple[Target, ...] = ()
+    """For each phase: a number (times the reference: the largest consensus distance), "free" (plain
+    gossip), or "exact" (all-reduce instead of gossip). Empty: no control."""
+    phases: tuple[float, ...] = ()
+    """Where one phase ends and the next begins, as rising fractions of the run in (0, 1)."""
+    reference: tuple[float, ...] = (1.0,)
+    """What the targets are fractions of, for each phase or one for all; 1: targets are absolute.
+    In the paper: the distance of the uncontrolled algorithm in that phase."""
+    measure: Literal["distance", "exchange"] = "distance"
+    """distance: the exact one, mean_i ||x_i - mean x||^2, which the simulation sees for free.
+    exchange: mean_i ||(W x)_i - x_i||^2, what clients can know: one number each is all-reduced."""
+    max_exchanges: int = 10
+    """In one round, >= 1."""
+
+    def problems(self) -> Iterator[str]:
+        num_phases = len(self.phases) + 1
+        if self.targets and len(self.targets) != num_phases:
+            yield (
+                f"consensus.targets must be one for each phase ({num_phases}), "
+                f"got {len(self.targets)}"
+            )
+        if any(not isinstance(t, str) and not t > 0 for t in self.targets):
+            yield f"consensus.targets must be > 0, free or exact, got {list(self.targets)}"
+        if list(self.phases) != sorted(set(self.phases)) or not all(0 < p < 1 for p in self.phases):
+            yield f"consensus.phases must be rising fractions in (0, 1), got {list(self.phases)}"
+        if len(self.reference) not in (1, num_phases) or not all(r > 0 for r in self.reference):
+            yield (
+                f"consensus.reference must be one number > 0, or one for each phase "
+                f"({num_phases}), got {list(self.reference)}"
+            )
+        if self.max_exchanges < 1:
+            yield f"consensus.max_exchanges must be >= 1, got {self.max_exchanges}"
+
+
+@dataclass(frozen=True)
+class Controller:
+    """Leads rounds.
+
+    Attributes:
+        borders: rounds at which the next phase begins.
+        targets: for each phase, the largest distance, "free" or "exact".
+    """
+
+    borders: tuple[int, ...]
+    targets: tuple[Target, ...]
+    measure: str
+    max_exchanges: int
+
+    @classmethod
+    def of(cls, settings: Consensus, num_rounds: int) -> Controller | None:
+        """The controller of a run, or None where nothing is controlled."""
+        if not settings.targets:
+            return None
+        scale = settings.reference * (len(settings.targets) if len(settings.reference) == 1 else 1)
+        return cls(
+            borders=tuple(round(share * num_rounds) for share in settings.phases),
+            targets=tuple(
+                target if isinstance(target, str) else target * unit
+                for target, unit in zip(settings.targets, scale, strict=True)
+            ),
+            measure=settings.measure,
+            max_exchanges=settings.max_exchanges,
+        )
+
+    def lead(self, call: Generator, round: int) -> Generator[Any, Any, Any]:
+        """One round of an algorithm, its gossip repeated or replaced as the phase wants it."""
+        target = self.targets[bisect(self.borders, round)]
+        reply = None
+        while True:
+            try:
+                effect = call.send(reply)
+            except StopIteration as end:
+                return end.value
+            if target == "free" or not isinstance(effect, Gossip):
+                reply = yield effect
+            elif target == "exact":
+                reply = yield AllReduce(effect.tensors)
+            else:
+                reply = yield from self._repeat(effect, target)
+
+    def _repeat(self, effect: Gossip, target: float) -> Generator[Any, Any, Any]:
+        for count in range(1, self.max_exchanges + 1):
+            before = effect.tensors[0]
+            reply = yield effect
+            mixed = reply if isinstance(reply, tuple) else (reply,)
+            if count == self.max_exchanges:
+                break
+            if (yield from self._distance(before, mixed[0])) <= target:
+                break
+            effect = Gossip(mixed, effect.message_bytes)
+        return reply
+
+    def _distance(self, before: Any, after: Any) -> Generator[Any, Any, float]:
+        if self.measure == "exchange":
+            return (yield Decide((after - before).square().sum(1)))
+        mean = yield AllReduce((after,), free=True)
+        return (yield Decide((after - mean).square().sum(1), free=True))

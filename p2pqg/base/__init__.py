@@ -1,0 +1,1 @@
+"""What every room stands on: errors, registries, reading of settings, keyed randomness, wording."""

@@ -1,0 +1,160 @@
+"""Machinery only: mappings -> frozen data classes, with every problem reported at once.
+
+Defaults, types and rules live with the data classes, next to the code that uses them: a field's
+type says what it may be, and `problems()` yields one line for each rule that is broken.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import types
+import typing
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from p2pqg.base.errors import ConfigError, did_you_mean
+
+T = TypeVar("T")
+
+
+def read(cls: type[T], values: Mapping[str, Any], prefix: str = "") -> tuple[T | None, list[str]]:
+    """Fill a frozen data class from a mapping.
+
+    Args:
+        cls: data class, perhaps with a method `problems()`.
+        values: key -> value as YAML or a flag gave it; "3" becomes 3 where an integer is wanted.
+        prefix: where the mapping stands, e.g. "algorithm.".
+
+    Returns:
+        (the object, []) or (None, problems), a line each: key, rule, value.
+    """
+    hints, checks = _types(cls)
+    known = {f.name: f for f in dataclasses.fields(cls)}
+    problems, taken = [], {}
+    for key, value in values.items():
+        name = str(key).replace("-", "_")
+        if name not in known:
+            problems.append(f"unknown key {prefix}{key}{did_you_mean(name, known)}")
+            continue
+        try:
+            taken[name] = checks[name].validate_python(value)
+        except ValidationError:
+            problems.append(f"{prefix}{name} must be {_words(hints[name])}, got {value!r}")
+    missing = [
+        name
+        for name, f in known.items()
+        if name not in taken
+        and f.default is dataclasses.MISSING
+        and f.default_factory is dataclasses.MISSING
+        and name not in {str(key).replace("-", "_") for key in values}
+    ]
+    problems += [f"{prefix}{name} is missing; set it" for name in missing]
+    if problems:
+        return None, problems
+    made = cls(**taken)
+    problems = list(made.problems()) if hasattr(made, "problems") else []
+    return (None, problems) if problems else (made, [])
+
+
+@functools.cache
+def _types(cls: type) -> tuple[dict[str, Any], dict[str, TypeAdapter]]:
+    """The types of a data class's fields, and what checks them; a sweep needs them often."""
+    hints = typing.get_type_hints(cls)
+    names = [f.name for f in dataclasses.fields(cls)]
+    return hints, {name: TypeAdapter(hints[name]) for name in names}
+
+
+def _words(hint: Any) -> str:
+    """A type in plain words: `int | None` -> "an integer or nothing"."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union):
+        return " or ".join(_words(a) for a in args)
+    if origin is typing.Literal:
+        return " or ".join(str(a) for a in args)
+    if origin in (tuple, list):
+        return f"a list of {_words(args[0]).removeprefix('an ').removeprefix('a ')}s"
+    named = {
+        int: "an integer",
+        float: "a number",
+        bool: "true or false",
+        str: "a text",
+        dict: "a mapping",
+        type(None): "nothing",
+    }
+    return named.get(origin or hint, getattr(hint, "__name__", str(hint)))
+
+
+class Tries:
+    """Makes parts one after the other, and collects what is wrong with them."""
+
+    def __init__(self) -> None:
+        self.problems: list[str] = []
+
+    def make(self, build: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """What it builds, or None."""
+        try:
+            return build(*args, **kwargs)
+        except ConfigError as error:
+            self.problems += str(error).split("\n  ")
+            return None
+
+    def read(self, params: type, given: dict[str, Any], key: str) -> Any:
+        """The part's parameters, or None."""
+        made, found = read(params, given, f"{key}.")
+        self.problems += found
+        return made
+
+
+def load_yaml(path: Path) -> dict[str, Any]:
+    """A recipe's mapping; ConfigError with the line where the file is not YAML."""
+    try:
+        content = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" at line {mark.line + 1}" if mark else ""
+        what = getattr(error, "problem", None) or "bad characters"
+        raise ConfigError(f"{path}: not valid YAML{where}: {what}") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: must be a mapping of keys to values, got {content!r:.60}")
+    return content
+
+
+def set_dotted(values: dict[str, Any], setting: str) -> None:
+    """Apply `--set KEY=VALUE`: `algorithm.lazy=true` sets values["algorithm"]["lazy"] = True.
+
+    A part that was given by its name alone becomes a mapping with that name.
+    """
+    key, equals, text = setting.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"--set must be KEY=VALUE, got {setting!r}")
+    *path, last = key.strip().replace("-", "_").split(".")
+    for part in path:
+        if isinstance(values.get(part), str):
+            values[part] = {"name": values[part]}
+        values = values.setdefault(part, {})
+        if not isinstance(values, dict):
+            raise ConfigError(f"--set {setting}: {part} has no keys below it")
+    try:
+        values[last] = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ConfigError(f"--set {setting}: the value is not valid YAML; quote it") from None
+
+
+def plain(value: Any) -> Any:
+    """Data classes, tuples and paths as mappings, lists and texts, ready for YAML or JSON."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    return str(value) if isinstance(value, Path) else value

@@ -1,0 +1,104 @@
+"""Name -> builder and its params class: algorithms, topologies, datasets, models, partitions.
+
+A part registers itself beside its code, so that adding or deleting it touches one file:
+
+    MODELS = Registry("model")
+
+    @MODELS.register("mlp", params=MlpParams, source="...")
+    def mlp(...): ...
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from p2pqg.base.errors import ConfigError, did_you_mean
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoParams:
+    """For parts that have nothing to set."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One registered part.
+
+    Attributes:
+        build: the decorated function.
+        params: frozen data class of what may be set, with its defaults.
+        summary: first line of the docstring.
+        source: where it comes from, for `p2pqg list`.
+        traits: whatever else the registering decorator said about it.
+    """
+
+    name: str
+    build: Callable[..., Any]
+    params: type = NoParams
+    summary: str = ""
+    source: str = ""
+    traits: Mapping[str, Any] = field(default_factory=dict)
+
+
+def import_parts(package: str, path: Iterable[str]) -> None:
+    """Import the files of a package, so that the parts in them register themselves.
+
+    Files whose names begin with an underscore, and folders, hold no parts.
+
+    Args:
+        package: its name, `__name__` in its `__init__.py`.
+        path: its `__path__`.
+    """
+    for module in pkgutil.iter_modules(path):
+        if not (module.name.startswith("_") or module.ispkg):
+            importlib.import_module(f"{package}.{module.name}")
+
+
+class Registry(Mapping[str, Entry]):
+    """The known parts of one kind ("algorithm", "model", ...)."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._entries: dict[str, Entry] = {}
+
+    def register(self, name: str, *, params: type = NoParams, source: str = "", **traits: Any):
+        """Decorator: file the function under `name`.
+
+        A user's part replaces a user's: a notebook's cell may run again.
+
+        Raises:
+            ConfigError: p2pqg has a part of that name.
+        """
+
+        def file(build: Callable[..., Any]) -> Callable[..., Any]:
+            before = self._entries.get(name)
+            if before and before.build.__module__.startswith("p2pqg."):
+                raise ConfigError(f"{self.kind} {name!r} is there already; choose another name")
+            summary = (inspect.getdoc(build) or "").partition("\n")[0]
+            self._entries[name] = Entry(name, build, params, summary, source, traits)
+            return build
+
+        return file
+
+    def __getitem__(self, name: str) -> Entry:
+        """The entry called `name`; a ConfigError that names the nearest known ones otherwise."""
+        try:
+            return self._entries[name]
+        except KeyError:
+            raise ConfigError(
+                f"unknown {self.kind} {name!r}{did_you_mean(str(name), self._entries)}"
+            ) from None
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)

@@ -1,0 +1,100 @@
+"""Numbers, and where a run stands, as a person reads them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+
+def pace(rounds_per_second: float | None) -> str:
+    """Rounds per second, or seconds per round where they are long."""
+    if not rounds_per_second:
+        return ""
+    if rounds_per_second >= 1:
+        return f"{rounds_per_second:5.3g}/s"
+    return f"{1 / rounds_per_second:.3g} s each"
+
+
+def aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Columns of text, numbers to the right; the first line is the header."""
+    columns = list(zip(header, *rows, strict=True))
+    widths = [max(map(len, column)) for column in columns]
+    right = [all(text[:1].isdigit() or text == "-" for text in column[1:]) for column in columns]
+    return [
+        "  ".join(
+            text.rjust(width) if to_the_right else text.ljust(width)
+            for text, width, to_the_right in zip(row, widths, right, strict=True)
+        ).rstrip()
+        for row in [header, *rows]
+    ]
+
+
+def missing(value: Any) -> bool:
+    """Whether there is no value: None or NaN."""
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def plain_text(value: Any) -> str:
+    """A setting's value as a recipe would have it."""
+    if missing(value):
+        return "-"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def counted(count: int, what: str) -> str:
+    """`1 round`, `2 rounds`, `1,200 rounds`."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+def number(value: float | None) -> str:
+    """Three digits, in scientific notation where it is long."""
+    return "-" if missing(value) else f"{value:.3g}"
+
+
+def percent(share: float | None, digits: int = 1) -> str:
+    """0.873 -> `87.3 %`."""
+    return "-" if missing(share) else f"{100 * share:.{digits}f} %"
+
+
+def human_bytes(count: float | None) -> str:
+    """Bytes with a decimal unit.
+
+    >>> human_bytes(18_470_400), human_bytes(999)
+    ('18.5 MB', '999 B')
+    """
+    if missing(count):
+        return "-"
+    power = min(5, int(math.log10(max(count, 1))) // 3)
+    if power and round(count / 1000**power, 1) >= 1000 and power < 5:
+        power += 1
+    return f"{count:.0f} B" if power == 0 else f"{count / 1000**power:.1f} {' kMGTP'[power]}B"
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds in the unit that suits them.
+
+    >>> duration(2.14), duration(75), duration(9000)
+    ('2.1 s', '1 min 15 s', '2 h 30 min')
+    """
+    if missing(seconds):
+        return "-"
+    if round(seconds, 1) < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def seen(rows: Sequence[dict[str, Any]]) -> str:
+    """The last loss, accuracy and consensus distance on record."""
+    if not rows:
+        return ""
+    tested = next((row for row in reversed(rows) if "test_accuracy" in row), None)
+    last = rows[-1]
+    return "  ".join(
+        [
+            f"loss {last['train_loss']:.3f}",
+            f"test {percent(tested['test_accuracy']) if tested else '  -'}",
+            f"consensus {last['consensus_distance']:.1e}",
+        ]
+    )

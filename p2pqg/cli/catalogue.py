@@ -1,0 +1,75 @@
+"""The methods and networks that are registered, as Markdown tables for the README."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from p2pqg.algorithms import ALGORITHMS
+from p2pqg.base.registry import Entry
+from p2pqg.topology import TOPOLOGIES
+
+NEEDS = {
+    "symmetric": "symmetric",
+    "doubly-stochastic": "doubly stochastic",
+    "column-stochastic": "columns sum to 1",
+    "tree": "a tree",
+    "static": "static",
+    "lambda-min": "eigenvalues > -1/3",
+}
+"""What W must be, in words."""
+
+
+def markdown() -> str:
+    """Two tables: algorithms and networks, with parameters, defaults and sources."""
+    algorithms = [
+        [f"`{name}`", _bare(e.summary), _parameters(e), _needs(e), _source(e)]
+        for name, e in sorted(ALGORITHMS.items())
+        if e.build.__module__.startswith("p2pqg.")
+    ]
+    networks = [
+        [f"`{name}{e.traits['size'] or '<n>'}`", _bare(e.summary), _parameters(e), _source(e)]
+        for name, e in sorted(TOPOLOGIES.items())
+    ]
+    return "\n".join(
+        [
+            *_table(["Algorithm", "What", "Parameters", "Needs of W", "Source"], algorithms),
+            "",
+            *_table(["Network", "What", "Parameters", "Source"], networks),
+            "",
+        ]
+    )
+
+
+def _table(header: list[str], rows: list[list[str]]) -> list[str]:
+    lines = [header, ["---"] * len(header), *rows]
+    return [
+        f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines
+    ]
+
+
+def _bare(summary: str) -> str:
+    return summary.removesuffix(".")
+
+
+def _parameters(entry: Entry) -> str:
+    fields = [f for f in dataclasses.fields(entry.params) if f.name != "lr"]
+    return ", ".join(f"`{f.name}={_value(f.default)}`" for f in fields)
+
+
+def _value(default: Any) -> str:
+    if default is None:
+        return "auto"
+    return str(default).lower() if isinstance(default, bool) else f"{default}"
+
+
+def _needs(entry: Entry) -> str:
+    if entry.traits["centralized"]:
+        return "none: all-reduce"
+    needs = entry.traits["needs"](entry.params(lr=1.0))
+    return ", ".join(NEEDS[need] for need in needs) or "rows sum to 1"
+
+
+def _source(entry: Entry) -> str:
+    note = "; a reconstruction" if entry.traits.get("reconstruction") else ""
+    return entry.source + ("" if "reconstruction" in entry.source else note)

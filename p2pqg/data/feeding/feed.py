@@ -1,0 +1,120 @@
+"""What one block's clients see: batches on the device, as a function of (seed, client, step)."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from p2pqg.data.feeding.augment import AugmentDraws, crop_flip, normalise
+from p2pqg.data.feeding.batches import Batches
+
+STEPS_AHEAD = 64
+"""Batch indices are drawn this many steps at a time: a cache, nothing depends on it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Looks:
+    """How samples become inputs.
+
+    Attributes:
+        shape: of one input.
+        mean, std, augmentation: see `Arrays`.
+        batch_size: samples per client and step.
+        seed: the run's.
+        device, dtype: of inputs; images arrive as bytes, and whole numbers stay what they are.
+    """
+
+    shape: tuple[int, ...]
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    augmentation: str | None = None
+    batch_size: int
+    seed: int
+    device: torch.device
+    dtype: torch.dtype
+
+
+class Feed:
+    """Samples that are arrays: they move to the device once.
+
+    Attributes:
+        y: [samples] of all clients, one client after the other; test_y: [samples].
+    """
+
+    def __init__(
+        self,
+        x: np.ndarray,
+        y: np.ndarray,
+        sizes: np.ndarray,
+        test: tuple[np.ndarray, np.ndarray],
+        clients: Sequence[int],
+        looks: Looks,
+    ) -> None:
+        """Say whose batches they are.
+
+        Args:
+            x: the clients' samples, one client after the other.
+            y: their labels.
+            sizes: [k], samples of each client.
+            test: samples and labels that all clients share.
+            clients: [k], their numbers in the whole network.
+            looks: how samples become inputs.
+        """
+        self.clients, self.looks = clients, looks
+        self.x, self.test_x = self._stored(x), self._stored(test[0])
+        self.y, self.test_y = (torch.from_numpy(labels).to(looks.device) for labels in (y, test[1]))
+        self._batches = Batches(sizes, clients, looks.batch_size, looks.seed)
+        self._offsets = torch.from_numpy(np.concatenate([[0], np.cumsum(sizes)[:-1]]))
+        self._draws = (
+            AugmentDraws(clients, looks.batch_size, looks.seed) if looks.augmentation else None
+        )
+        self._ahead: tuple[int, Tensor, Any] | None = None
+
+    def fork(self) -> Feed:
+        """Another feed of the same samples, which nobody changes."""
+        twin = copy.copy(self)
+        twin._batches, twin._draws = copy.copy(self._batches), copy.copy(self._draws)
+        return twin
+
+    def batch(self, step: int, part: slice = slice(None)) -> tuple[Tensor, Tensor]:
+        """Inputs [k, batch, ...] and targets [k, batch] of some clients' batch number `step`."""
+        at = self._indices(step)[part]
+        return self._prepare(self._inputs(step, part, at)), self.y[at]
+
+    def test(self, part: slice) -> tuple[Tensor, Tensor]:
+        """Inputs [samples, ...] and targets [samples] of a part of the test set."""
+        return self._prepare(self.test_x[part]), self.test_y[part]
+
+    def _stored(self, x: np.ndarray) -> Any:
+        """Features take the run's precision; the bytes of images, and tokens, stay as they are."""
+        tensor = torch.from_numpy(np.ascontiguousarray(x)).to(self.looks.device)
+        return tensor.to(self.looks.dtype) if tensor.is_floating_point() else tensor
+
+    def _inputs(self, step: int, part: slice, at: Tensor) -> Tensor:
+        inputs = self.x[at]
+        if self._draws:
+            first, _, (offsets, flips) = self._ahead
+            inputs = crop_flip(inputs, offsets[step - first][part], flips[step - first][part])
+        return inputs
+
+    def _indices(self, step: int) -> Tensor:
+        """[k, batch]: rows of self.x in every client's batch number `step`."""
+        first, index, _ = self._ahead or (0, (), None)
+        if not first <= step < first + len(index):
+            first = step - step % STEPS_AHEAD
+            index = self._batches.indices(first, STEPS_AHEAD)
+            index = (index + self._offsets[:, None]).to(self.looks.device)
+            draws = self._draws.draw(first, STEPS_AHEAD) if self._draws else ()
+            self._ahead = first, index, tuple(t.to(self.looks.device) for t in draws)
+        return index[step - first]
+
+    def _prepare(self, inputs: Tensor) -> Tensor:
+        if inputs.dtype != torch.uint8:
+            return inputs
+        return normalise(inputs, self.looks.mean, self.looks.std, self.looks.dtype)

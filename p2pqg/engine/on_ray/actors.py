@@ -1,0 +1,349 @@
+"""The Ray engine: a thin actor around every host; rows travel through the object store.
+
+The driver sends calls and object references only, never waits for a round, and never sees a row:
+it knows from its own block of no clients (`itinerary`) what the hosts will hand out, and names
+those objects as arguments of the next call. A Ray actor runs its calls in the order they came.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import ray
+
+from p2pqg.algorithms.effects import Decide
+from p2pqg.base.errors import ClusterError, P2pqgError
+from p2pqg.base.lazy import torch
+from p2pqg.engine.on_ray.carry import carry, is_foreign
+from p2pqg.engine.on_ray.transport import connect, disconnect
+from p2pqg.engine.routes import Routing
+from p2pqg.engine.rule import Rule, itinerary
+from p2pqg.engine.snapshot import Snapshot
+from p2pqg.engine.spec import HostSpec, Report, Stop
+
+if TYPE_CHECKING:
+    from p2pqg.engine.host import Host
+
+Wire = tuple[np.ndarray, ...]
+"""A parcel as an object in the store."""
+Shelf = list
+"""All parcels of a block, tensors, as an object that travels directly."""
+
+
+@dataclass
+class Branch:
+    """One simulation's host in an actor, and how far it is in what the driver asked of it.
+
+    Attributes:
+        picks: which parcel of each shelf that arrives next is for this host.
+    """
+
+    host: Host
+    running: Generator | None = None
+    picks: Sequence[int] = ()
+    failure: Exception | None = None
+
+
+class HostActor:
+    """One block of clients in a process of its own; once for every branch of a forked simulation.
+
+    Branches share the process, the samples and nothing else.
+    """
+
+    def __init__(self, spec: HostSpec, test: tuple[Any, Any]) -> None:
+        from p2pqg.engine.host import Host  # brings torch, which the driver does without
+
+        # Objects in the store are read-only and stay so: we only ever copy from them.
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        self.branches = {0: Branch(Host(spec, test))}
+
+    def fork(self, branch: int, twin: int) -> None:
+        self.branches[twin] = Branch(self.branches[branch].host.fork())
+
+    def forget(self, branch: int) -> None:
+        del self.branches[branch]
+
+    def advance(self, branch: int, stops: list[Stop]) -> Report:
+        return self.branches[branch].host.advance(stops)
+
+    def step(self, branch: int, until: int, direct: bool, *arrived: Wire | Shelf) -> Any:
+        """Go on to the next request of the network; returns the parcels for others."""
+        me = self.branches[branch]
+        try:
+            if me.running is None:
+                me.running = me.host.block.rounds(until)
+                parcels, leg = next(me.running)
+            else:
+                mine = zip(arrived, me.picks, strict=True)
+                wires = [a[pick] if isinstance(a, Shelf) else a for a, pick in mine]
+                parcels, leg = me.running.send([_unpack(me.host, wire) for wire in wires])
+            me.picks = [parcel for _, parcel in leg.addresses[me.host.block.index]]
+        except StopIteration:
+            me.running = None
+            return None
+        except Exception as error:
+            me.failure = error  # this call may have no return value to carry it
+            raise
+        if direct:
+            return parcels or None
+        packed = [_pack(me.host, parcel) for parcel in parcels]
+        return packed[0] if len(packed) == 1 else (packed or None)
+
+    def sums(self, branch: int) -> Wire:
+        host = self.branches[branch].host
+        return _pack(host, host.sums())
+
+    def mean(self, branch: int, *sums: Wire) -> Wire:
+        host = self.branches[branch].host
+        return _pack(host, host.mean([_unpack(host, wire) for wire in sums]))
+
+    def measure(self, branch: int, mean: Wire, evaluate: bool) -> None:
+        host = self.branches[branch].host
+        host.measure(_unpack(host, mean), evaluate)
+
+    def collect(self, branch: int) -> Report:
+        me = self.branches[branch]
+        if me.failure:
+            raise me.failure
+        return me.host.collect()
+
+    def rewire(self, branch: int, rule: Rule, routing: Routing) -> None:
+        self.branches[branch].host.rewire(rule, routing)
+
+    def snapshot(self, branch: int) -> Snapshot:
+        return self.branches[branch].host.snapshot()
+
+    def load(self, branch: int, snapshot: Snapshot) -> None:
+        self.branches[branch].host.load(snapshot)
+
+    def parameters(self, branch: int) -> np.ndarray:
+        return self.branches[branch].host.parameters()
+
+
+def _pack(host: Host, tensors: tuple[torch.Tensor, ...]) -> Wire:
+    with host.clock("exchange"):
+        return tuple(t.cpu().numpy() for t in tensors)
+
+
+def _unpack(host: Host, wire: tuple) -> tuple[torch.Tensor, ...]:
+    with host.clock("exchange"):
+        return tuple(torch.as_tensor(a, device=host.learner.device) for a in wire)
+
+
+class Crew:
+    """The actors of a simulation and of its forks; they end when the last of these closes.
+
+    Attributes:
+        actors: one per block of clients.
+        branches: numbers of the simulations that they host.
+        transport: what carries rows directly from actor to actor, if anything.
+    """
+
+    def __init__(
+        self,
+        specs: Sequence[HostSpec],
+        test: tuple,
+        gpus_per_actor: float,
+        transport: str | None = None,
+    ) -> None:
+        self.transport = transport
+        # Cores are shared, not reserved: a second simulation need not wait for the first one, nor
+        # an actor for ever, because no node has as much as its share left.
+        remote = ray.remote(enable_tensor_transport=True) if transport else ray.remote
+        actor = remote(HostActor).options(
+            num_cpus=0, num_gpus=gpus_per_actor, scheduling_strategy="SPREAD"
+        )
+        shared = ray.put(test)
+        self.actors = [actor.remote(spec, shared) for spec in specs]
+        self.branches = {0}
+        self._group = connect(self.actors, transport) if transport else None
+
+    def fork(self, branch: int) -> int:
+        """A new branch, as that one is when the actors come to it; returns its number."""
+        twin = max(self.branches) + 1
+        self.branches.add(twin)
+        for actor in self.actors:
+            actor.fork.options(num_returns=0).remote(branch, twin)
+        return twin
+
+    def release(self, branch: int) -> None:
+        """A simulation needs them no longer."""
+        self.branches.discard(branch)
+        if self.branches:
+            for actor in self.actors:
+                actor.forget.options(num_returns=0).remote(branch)
+            return
+        for actor in self.actors:
+            ray.kill(actor)
+        if self._group:  # after them: one that waits for a dead peer would not answer
+            disconnect(self._group)
+        self.actors, self._group = [], None
+
+
+class RayEngine:
+    """One actor per host. The cluster is there already (`cluster.py`)."""
+
+    max_in_flight = 2
+
+    def __init__(
+        self,
+        specs: Sequence[HostSpec],
+        test: tuple[np.ndarray, np.ndarray],
+        num_params: int,
+        gpus_per_actor: float,
+        snapshot: Snapshot | None = None,
+        transport: str | None = None,
+    ) -> None:
+        self.rule, self.routing = specs[0].rule, specs[0].routing
+        carry(self.rule.algorithm)
+        self.crew = Crew(specs, test, gpus_per_actor, transport)
+        self.branch = 0
+        self.round = 0
+        self.scout: Any = None
+        if len(specs) > 1 or is_foreign(self.rule.algorithm):  # a bad start should be told here
+            self.scout = self.rule.start(torch.empty(0, num_params))
+        if snapshot is not None:
+            self.load(snapshot)
+
+    def _all(self, method: str, *args: Any, silent: bool = False) -> list[ray.ObjectRef]:
+        """Call every actor; `silent`: nobody will ask for what comes back."""
+        calls = [getattr(actor, method) for actor in self.crew.actors]
+        if silent:
+            calls = [call.options(num_returns=0) for call in calls]
+        return [call.remote(self.branch, *args) for call in calls]
+
+    def submit(self, stops: list[Stop]) -> list[ray.ObjectRef]:
+        """Send all calls that lead through the stops; returns at once."""
+        if len(self.crew.actors) == 1:
+            self.round = stops[-1].round
+            return self._all("advance", stops)
+        for stop in stops:
+            self._send_rounds(stop.round)
+            if stop.measure:
+                mean = self.crew.actors[0].mean.remote(self.branch, *self._all("sums"))
+                self._all("measure", mean, stop.evaluate, silent=True)
+        return self._all("collect")
+
+    def _send_rounds(self, until: int) -> None:
+        trip = itinerary(self.rule, self.scout, self.round, until)
+        arriving: list[list[ray.ObjectRef]] = [[] for _ in self.crew.actors]
+        decided = None
+        try:
+            while True:
+                round, effect = trip.send(decided)
+                decided = None
+                leg = self.routing.leg(effect, round)
+                if not leg.silent:
+                    # What the driver has to read goes through the store.
+                    direct = self.crew.transport and not isinstance(effect, Decide)
+                    shelves = self._step(until, arriving, leg.num_parcels, bool(direct))
+                    arriving = [[shelves[a][p] for a, p in wanted] for wanted in leg.addresses]
+                    if isinstance(effect, Decide):
+                        decided = self._decide(shelves)
+        except StopIteration as end:
+            self.scout = end.value
+        self._step(until, arriving, (0,) * len(self.crew.actors))
+        self.round = until
+
+    def _step(
+        self,
+        until: int,
+        arriving: list[list[ray.ObjectRef]],
+        num_parcels: tuple[int, ...],
+        direct: bool = False,
+    ) -> list[list[ray.ObjectRef]]:
+        """Hand every actor what arrives for it; references to each parcel that it then hands out.
+
+        Parcels that travel `direct`ly are one object, to which all their references point.
+        """
+        shelves = []
+        for actor, arrived, parcels in zip(self.crew.actors, arriving, num_parcels, strict=True):
+            how: dict[str, Any] = {"num_returns": parcels}
+            if direct and parcels:
+                how = {"tensor_transport": self.crew.transport}
+            returned = actor.step.options(**how).remote(self.branch, until, direct, *arrived)
+            shelves.append(returned if isinstance(returned, list) else [returned] * parcels)
+        return shelves
+
+    def _decide(self, shelves: list[list[ray.ObjectRef]]) -> float:
+        """The number that the actors will come to: here the driver must wait."""
+        from p2pqg.engine.block import total  # brings torch, as does the scout
+
+        sums = self._get([shelf[0] for shelf in shelves])
+        (together,) = total([(torch.from_numpy(s.copy()),) for (s,) in sums])
+        active = self.routing.schedule.mixing(self.round).active
+        n = self.routing.num_clients if active is None else max(1, int(active.sum()))
+        return float(together[0] / n)
+
+    def fetch(self, ticket: list[ray.ObjectRef]) -> list[Report]:
+        """Wait for the reports of what was submitted, one per host."""
+        return self._get(ticket)
+
+    def rewire(self, rule: Rule, routing: Routing) -> None:
+        """From the next round on, another network with the same borders, or other parameters."""
+        self.rule, self.routing = rule, routing
+        self._all("rewire", rule, routing, silent=True)
+
+    def snapshot(self) -> Snapshot:
+        """All that the clients carry on, when everything submitted has been fetched."""
+        return Snapshot.join(self._get(self._all("snapshot")))
+
+    def load(self, snapshot: Snapshot) -> None:
+        """Go on from a snapshot."""
+        self.round = snapshot.round
+        if self.scout is not None:
+            nobody = {name: array[:0] for name, array in snapshot.rows.items()}
+            self.scout = self.rule.state_of(nobody, snapshot.numbers)
+        bounds = self.routing.bounds
+        for index, actor in enumerate(self.crew.actors):
+            part = snapshot.cut(bounds[index], bounds[index + 1])
+            actor.load.options(num_returns=0).remote(self.branch, part)
+
+    def fork(self) -> RayEngine:
+        """The same clients once more, in the same actors, which go their own way from here."""
+        twin = copy.copy(self)
+        twin.branch = self.crew.fork(self.branch)
+        return twin
+
+    def _get(self, references: list[ray.ObjectRef]) -> list[Any]:
+        """What the actors returned, or why they did not as an error of ours."""
+        try:
+            return ray.get(references)
+        except ray.exceptions.RayTaskError as error:
+            # When an actor dies, the others stumble over what it no longer sends.
+            if death := self._obituary():
+                raise ClusterError(death) from None
+            if isinstance(error.cause, P2pqgError):
+                raise error.cause from None
+            raise error.as_instanceof_cause() from None
+        except ray.exceptions.RayError as error:
+            first = str(error).strip().splitlines()[0]
+            raise ClusterError(self._obituary() or f"Ray failed: {first}") from None
+
+    def _obituary(self) -> str | None:
+        """Which actor died, as far as Ray can tell; None: none."""
+        bounds = self.routing.bounds
+        for index, actor in enumerate(self.crew.actors):
+            try:
+                ray.get(actor.__ray_ready__.remote(), timeout=2)
+            except ray.exceptions.GetTimeoutError:
+                continue  # it is busy
+            except ray.exceptions.RayError as gone:
+                first, last = bounds[index], bounds[index + 1] - 1
+                told = str(gone).strip().splitlines() or ["no reason"]
+                reason = told[-1].partition(" Worker exit detail")[0].strip()
+                return f"actor {index} (clients {first} to {last}) died: {reason}"
+        return None
+
+    def parameters(self) -> np.ndarray:
+        """[clients, params]."""
+        return np.concatenate(self._get(self._all("parameters")))
+
+    def close(self) -> None:
+        """Let go of the actors; the last simulation that does ends them."""
+        self.crew.release(self.branch)

@@ -1,0 +1,88 @@
+"""Any network, one client after the other: on a CPU the fastest way for convolutions."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional as F
+
+from p2pqg.models.stacked.layout import Layout
+
+
+def channels_last(images: Tensor) -> Tensor:
+    """The memory order that convolutions on a CPU are fastest in; other inputs as they are."""
+    return images.contiguous(memory_format=torch.channels_last) if images.dim() == 4 else images
+
+
+@contextlib.contextmanager
+def own_draws(key: int | None, device: torch.device) -> Iterator[None]:
+    """Let dropout draw what belongs to `key`, and leave torch's global state as it was."""
+    if key is None:
+        yield
+        return
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(key)  # noqa: TID251  dropout takes no generator; the state is forked
+        yield
+
+
+class Loop:
+    """One of the strategies of `stacked.Stacked`."""
+
+    def __init__(
+        self,
+        train: nn.Module,
+        evaluate: nn.Module,
+        params: Layout,
+        buffers: Layout,
+        half: torch.dtype | None,
+    ) -> None:
+        self.train, self.evaluate = train, evaluate
+        self.params, self.buffers = params, buffers
+        self.half = half
+
+    def gradients(
+        self,
+        x: Tensor,
+        buffers: Tensor,
+        inputs: Tensor,
+        targets: Tensor,
+        keys: Sequence[int] | None = None,
+        scale: float = 1.0,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """See `Stacked.gradients`; those of scale * loss."""
+        losses, g = x.new_empty(len(x)), torch.empty_like(x)
+        new_buffers = buffers.clone()  # BatchNorm updates its views of these rows in place
+        for client in range(len(x)):
+            weights = self.params.views(x[client].detach())
+            for weight in weights.values():
+                weight.requires_grad_()
+            state = weights | self.buffers.views(new_buffers[client])
+            with own_draws(keys[client] if keys else None, x.device):
+                logits = self._call(self.train, state, inputs[client]).to(x.dtype)
+            loss = F.cross_entropy(logits, targets[client])
+            # Parts that a pretrained network does not use have the gradient 0.
+            grads = torch.autograd.grad(
+                loss, list(weights.values()), torch.full_like(loss, scale), materialize_grads=True
+            )
+            torch.cat([grad.reshape(-1) for grad in grads], out=g[client])
+            losses[client] = loss.detach()
+        return losses, g, new_buffers
+
+    def logits(self, x: Tensor, buffers: Tensor, inputs: Tensor) -> Tensor:
+        """[k, params], [k, buffers], [samples, ...] -> [k, classes, samples]."""
+        return torch.stack(
+            [
+                self._call(self.evaluate, self.params.views(row) | self.buffers.views(own), inputs)
+                .to(x.dtype)
+                .T
+                for row, own in zip(x, buffers, strict=True)
+            ]
+        )
+
+    def _call(self, module: nn.Module, state: dict[str, Tensor], inputs: Tensor) -> Tensor:
+        with torch.autocast(inputs.device.type, self.half, enabled=self.half is not None):
+            return functional_call(module, state, (channels_last(inputs),))

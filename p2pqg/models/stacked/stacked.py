@@ -1,0 +1,228 @@
+"""nn.Module <-> rows [clients, params], and the gradients of all rows: where the time goes.
+
+A row is one client's model: its parameters flattened in the order of module.parameters(). What
+BatchNorm remembers is no parameter: it has a row of its own, [clients, buffers], and stays local.
+
+Three strategies give the same numbers (see `Stacked.strategy`):
+    batched   dense networks: products over all clients, gradient by hand      `_batched.py`
+    loop      one client after the other: convolutions on a CPU, texts         `_loop.py`
+    vmap      all clients in one vectorised call: convolutions on a GPU        `_vmap.py`
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from p2pqg.base.errors import ConfigError, did_you_mean
+from p2pqg.models._reading import Reader
+from p2pqg.models.stacked.batched import Batched, dense_layers
+from p2pqg.models.stacked.layout import Layout
+from p2pqg.models.stacked.loop import Loop
+from p2pqg.models.stacked.memory import keep_freed_memory
+from p2pqg.models.stacked.scaling import scaled
+from p2pqg.models.stacked.vmap import Vmap
+
+PRECISIONS = {
+    "float32": (torch.float32, None),
+    "bf16": (torch.float32, torch.bfloat16),
+    "fp16": (torch.float32, torch.float16),
+    "float64": (torch.float64, None),
+}
+"""Of the rows, and of the products where it is another."""
+STRATEGIES = ("batched", "loop", "vmap")
+EVALUATED_AT_ONCE = 16  # clients; with max_batch samples each, it bounds the memory
+
+
+class Stacked:
+    """The models of several clients as rows, made after one template.
+
+    Args:
+        module: the template; forward maps [batch, ...] to logits [batch, classes]. It is copied.
+        device: where rows live, e.g. "cpu", "cuda".
+        precision: "float32"; "float64"; "bf16", "fp16": products in bfloat16 or float16, rows and
+            gradients float32.
+        strategy: "batched", "loop" or "vmap"; None: the fastest for this network and device.
+        samples_at_once: with "vmap", the most samples (over all clients) in one pass; it bounds
+            the memory for activations.
+
+    Attributes:
+        num_params: floats in a row of parameters.
+        num_buffers: floats in a row of buffers; 0 without running statistics.
+        strategy: the one in use.
+        dtype: of the rows.
+        random: the network draws numbers in training: dropout.
+
+    Raises:
+        ConfigError: unknown precision or strategy, or one that cannot run this network.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        *,
+        device: str | torch.device = "cpu",
+        precision: str = "float32",
+        strategy: str | None = None,
+        samples_at_once: int = 4096,
+    ) -> None:
+        if precision not in PRECISIONS:
+            raise ConfigError(
+                f"unknown precision {precision!r}{did_you_mean(precision, PRECISIONS)}"
+            )
+        if strategy is not None and strategy not in STRATEGIES:
+            raise ConfigError(f"unknown strategy {strategy!r}{did_you_mean(strategy, STRATEGIES)}")
+        self.device = torch.device(device)
+        self.dtype, half = PRECISIONS[precision]
+        if self.device.type == "cpu":
+            keep_freed_memory()
+        self._template = copy.deepcopy(module).to(self.device, self.dtype).train()
+        floats = [(n, b) for n, b in self._template.named_buffers() if b.is_floating_point()]
+        self._params = Layout(self._template.named_parameters())
+        self._buffers = Layout(floats)
+        self.num_params, self.num_buffers = self._params.size, self._buffers.size
+        self.random = any(_draws(part) for part in self._template.modules())
+
+        layers = dense_layers(self._template)
+        one_by_one = self.random or isinstance(module, Reader)  # clients differ in more than rows
+        if strategy is None:
+            on_gpu = self.device.type == "cuda"
+            strategy = "batched" if layers else "vmap" if on_gpu and not one_by_one else "loop"
+        if strategy == "batched" and not layers:
+            raise ConfigError(
+                "strategy batched needs a Sequential of Flatten, Linear and ReLU; use loop or vmap"
+            )
+        if strategy == "vmap" and one_by_one:
+            raise ConfigError("strategy vmap cannot run texts or dropout; use loop")
+        self.strategy = strategy
+        train = _without_step_counters(self._template)
+        modules = (train, _twin(train).eval(), self._params, self._buffers, half)
+        if strategy == "batched":
+            self._run = Batched(layers, half)
+        elif strategy == "loop":
+            self._run = Loop(*modules)
+        else:
+            self._run = Vmap(*modules, samples_at_once)
+        self._gradients = self._run.gradients
+        if half is torch.float16:
+            self._gradients = partial(scaled, self._run.gradients)
+
+    def initial_row(self) -> Tensor:
+        """The template's parameters, [params]."""
+        return self._params.row(dict(self._template.named_parameters())).detach()
+
+    def initial_buffers(self) -> Tensor:
+        """The template's running statistics, [buffers]."""
+        if not self.num_buffers:
+            return torch.empty(0, dtype=self.dtype, device=self.device)
+        return self._buffers.row(dict(self._template.named_buffers()))
+
+    def state_dict(self, row: Tensor, buffers: Tensor | None = None) -> dict[str, Tensor]:
+        """One client's model, for `module.load_state_dict`.
+
+        Args:
+            row: [params].
+            buffers: [buffers]; may be left out if the model has none.
+        """
+        views = self._params.views(row)
+        names = {id(parameter): name for name, parameter in self._template.named_parameters()}
+        for name, parameter in self._template.named_parameters(remove_duplicate=False):
+            views[name] = views[names[id(parameter)]]  # layers may share their weights
+        state = dict(self._template.state_dict()) | views
+        if buffers is not None:
+            views = self._buffers.views(buffers)
+            state |= {name: view for name, view in views.items() if name in state}
+        return {name: tensor.detach().clone() for name, tensor in state.items()}
+
+    def gradients(
+        self,
+        x: Tensor,
+        buffers: Tensor,
+        inputs: Tensor,
+        targets: Tensor,
+        keys: Sequence[int] | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Each client's mean cross entropy on its own batch, and the gradient of it.
+
+        A pure function: nothing is written in place.
+
+        Args:
+            x: [k, params].
+            buffers: [k, buffers].
+            inputs: [k, batch, ...].
+            targets: [k, batch], class indices.
+            keys: [k], 0 .. 2**63 - 1: all that dropout depends on; needed if `random`.
+
+        Returns:
+            losses [k], gradients [k, params], buffers after the step [k, buffers].
+        """
+        batch = self._inputs(inputs), self._targets(targets)
+        if not self.random:
+            return self._gradients(x, buffers, *batch)
+        assert keys is not None, "dropout needs keys, or packings would differ"
+        return self._gradients(x, buffers, *batch, keys=keys)
+
+    def evaluate(
+        self, x: Tensor, buffers: Tensor, inputs: Tensor, targets: Tensor, max_batch: int = 512
+    ) -> tuple[Tensor, Tensor]:
+        """Every client's model on the same samples, in evaluation mode.
+
+        Args:
+            x: [k, params].
+            buffers: [k, buffers].
+            inputs: [samples, ...].
+            targets: [samples], class indices.
+            max_batch: samples in one pass; bounds the memory. It changes the numbers only of
+                models that use batch statistics in evaluation (resnet20-evonorm-official).
+
+        Returns:
+            number of correct answers [k], int64, and mean loss [k].
+        """
+        correct = torch.zeros(len(x), dtype=torch.int64, device=self.device)
+        loss = torch.zeros(len(x), dtype=torch.float64, device=self.device)
+        with torch.inference_mode():
+            for batch, target in zip(
+                inputs.split(max_batch), targets.split(max_batch), strict=True
+            ):
+                batch, target = self._inputs(batch), self._targets(target)
+                for start in range(0, len(x), EVALUATED_AT_ONCE):
+                    rows = slice(start, start + EVALUATED_AT_ONCE)
+                    logits = self._run.logits(x[rows], buffers[rows], batch)
+                    each = target.expand(len(logits), -1)  # [k, samples]
+                    guess = logits.max(1).indices  # a quarter of the time of argmax
+                    correct[rows] += (guess == each).sum(1)
+                    loss[rows] += F.cross_entropy(logits, each, reduction="none").sum(1)
+        return correct, (loss / len(targets)).to(self.dtype)
+
+    def _inputs(self, inputs: Tensor) -> Tensor:
+        dtype = self.dtype if inputs.is_floating_point() else inputs.dtype  # tokens stay integers
+        return inputs.to(self.device, dtype)
+
+    def _targets(self, targets: Tensor) -> Tensor:
+        return targets.to(self.device, torch.int64)
+
+
+def _draws(part: nn.Module) -> bool:
+    """Whether a layer draws numbers in training."""
+    is_dropout = isinstance(part, nn.modules.dropout._DropoutNd)
+    return part.p > 0 if is_dropout else getattr(part, "draws_in_training", False)
+
+
+def _twin(module: nn.Module) -> nn.Module:
+    """A copy of the modules that has the same tensors: they may be large."""
+    tensors = [*module.parameters(), *module.buffers()]
+    return copy.deepcopy(module, {id(tensor): tensor for tensor in tensors})
+
+
+def _without_step_counters(module: nn.Module) -> nn.Module:
+    """A twin whose BatchNorms do not count steps: they use the count only if momentum is None."""
+    module = _twin(module)
+    for part in module.modules():
+        if isinstance(part, nn.modules.batchnorm._NormBase):
+            part.num_batches_tracked = None
+    return module

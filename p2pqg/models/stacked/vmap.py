@@ -1,0 +1,81 @@
+"""Any network, all clients in one vectorised call: on a GPU the fastest way.
+
+Convolutions with weights of their own per client become grouped convolutions.
+"""
+
+from __future__ import annotations
+
+import weakref
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad_and_value, vmap
+from torch.nn import functional as F
+
+from p2pqg.models.stacked.layout import Layout
+
+
+class Vmap:
+    """One of the strategies of `stacked.Stacked`."""
+
+    def __init__(
+        self,
+        train: nn.Module,
+        evaluate: nn.Module,
+        params: Layout,
+        buffers: Layout,
+        half: torch.dtype | None,
+        samples_at_once: int,
+    ) -> None:
+        self.train, self.evaluate = train, evaluate
+        self.params, self.buffers = params, buffers
+        self.half = half
+        if half is not None:
+            for part in (*train.modules(), *evaluate.modules()):
+                if isinstance(part, nn.modules.batchnorm._NormBase):
+                    _compute_in_float32(part)
+        self.samples_at_once = samples_at_once
+
+    def gradients(
+        self, x: Tensor, buffers: Tensor, inputs: Tensor, targets: Tensor, scale: float = 1.0
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """See `Stacked.gradients`; those of scale * loss."""
+        step = vmap(
+            grad_and_value(partial(self._loss, scale), has_aux=True),
+            randomness="different",
+            chunk_size=max(1, self.samples_at_once // inputs.shape[1]),
+        )
+        g, (_, (losses, new_buffers)) = step(x, buffers, inputs, targets)
+        return losses, g, new_buffers
+
+    def logits(self, x: Tensor, buffers: Tensor, inputs: Tensor) -> Tensor:
+        """[k, params], [k, buffers], [samples, ...] -> [k, classes, samples]."""
+
+        def of_client(row: Tensor, own: Tensor) -> Tensor:
+            state = self.params.views(row) | self.buffers.views(own)
+            return self._call(self.evaluate, state, inputs).to(row.dtype).T
+
+        chunk = max(1, self.samples_at_once // len(inputs))
+        return vmap(of_client, chunk_size=chunk)(x, buffers)
+
+    def _loss(
+        self, scale: float, row: Tensor, buffers: Tensor, inputs: Tensor, targets: Tensor
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """One client's loss, scaled; the loss itself, and its buffers after the step."""
+        # BatchNorm updates its running statistics in place: on copies, to keep this function pure.
+        own = {name: view.clone() for name, view in self.buffers.views(buffers).items()}
+        logits = self._call(self.train, self.params.views(row) | own, inputs).to(row.dtype)
+        loss = F.cross_entropy(logits, targets)
+        return scale * loss, (loss, self.buffers.row(own) if own else buffers)
+
+    def _call(self, module: nn.Module, state: dict[str, Tensor], inputs: Tensor) -> Tensor:
+        with torch.autocast(inputs.device.type, self.half, enabled=self.half is not None):
+            return functional_call(module, state, (inputs,))
+
+
+def _compute_in_float32(norm: nn.Module) -> None:
+    """Under vmap, BatchNorm does not take inputs of another type than its statistics."""
+    # What knows itself outlives its run, until garbage is collected: hence the proxy.
+    itself, forward = weakref.proxy(norm), type(norm).forward
+    norm.forward = lambda x: forward(itself, x.float()).to(x.dtype)

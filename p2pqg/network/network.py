@@ -1,0 +1,253 @@
+"""Network: a topology and what became of it -> the schedule that clients really mix by.
+
+Links are cut, clients leave, messages get lost: all of it ends as the W of each round, see
+effective.py. What may be done to a network is in changes.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import KW_ONLY, dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import networkx as nx
+import numpy as np
+
+from p2pqg.base.config import plain, read
+from p2pqg.base.errors import ConfigError
+from p2pqg.network import stored
+from p2pqg.network.changes import LOOKED_AT, Changes, senders_to
+from p2pqg.network.effective import Arc, Impaired, Remaining, Timing
+from p2pqg.network.impairments import Impairments
+from p2pqg.network.named import links_told, refuse, told
+from p2pqg.topology import Schedule, check_needs
+from p2pqg.topology.checks import TOLERANCE
+
+
+@dataclass(frozen=True, eq=False)
+class Network(Changes):
+    """A live network, plain data.
+
+    Attributes:
+        base: the network while all is well.
+        seed: of what is drawn, >= 0.
+        cut: links that are down, as (sender, receiver).
+        absent: clients that left.
+        impairments: what goes wrong by itself.
+        since: the first round whose delayed messages can arrive.
+        by_columns: keep the columns of W at 1, not its rows: for push-sum. To be set where the
+            algorithm needs "column-stochastic"; so it is anyway where rows do not sum to 1.
+        timing: the simulated clock, if there is one.
+        deadline: what arrives later counts as lost, in seconds of a round; None: all is waited for.
+        message_bytes: size of a message, for the deadline.
+    """
+
+    base: Schedule
+    _: KW_ONLY
+    seed: int = 0
+    cut: frozenset[Arc] = frozenset()
+    absent: frozenset[int] = frozenset()
+    impairments: Impairments = Impairments()
+    since: int = 0
+    by_columns: bool = False
+    timing: Timing | None = None
+    deadline: float | None = None
+    message_bytes: float = 0.0
+
+    def __post_init__(self) -> None:
+        W, problems = self.base.mixing(0), []
+        if np.abs(W.row_sums() - 1).max() > TOLERANCE:
+            object.__setattr__(self, "by_columns", True)
+        if self.impairments.on_loss == "renormalise" and self.by_columns:
+            problems.append(
+                "impairments.on_loss must be keep with push-sum, got renormalise: a receiver does "
+                "not know what is missing from a column of W"
+            )
+        elif self.impairments.on_loss == "renormalise" and (W.weights < 0).any():
+            problems.append(
+                f"impairments.on_loss must be keep with {self.base.name!r}, whose W has negative "
+                "weights, got renormalise"
+            )
+        if {"delay", "deadline"} <= set(self.drawn):
+            problems.append(
+                "impairments.delay and network.deadline both say when messages arrive; set one"
+            )
+        refuse(problems)
+
+    # What the clients mix by.
+
+    @property
+    def num_clients(self) -> int:
+        """All clients, those that left too."""
+        return self.base.num_clients
+
+    @property
+    def drawn(self) -> tuple[str, ...]:
+        """What makes one round's W differ from the next one's: keys of impairments, deadline."""
+        late = self.timing is not None and self.deadline is not None
+        return (*self.impairments.drawn, *(["deadline"] if late else []))
+
+    @cached_property
+    def remaining(self) -> Schedule:
+        """W of the links and clients that are left, by round; `base` itself if all are."""
+        if not self.cut and not self.absent:
+            return self.base
+        left = Remaining(self.base, self.cut, self.absent, self.by_columns)
+        return replace(self.base, draw=left, notes=self._notes())
+
+    @cached_property
+    def schedule(self) -> Schedule:
+        """W as it really comes out, by round; `base` itself if nothing is wrong."""
+        if not self.drawn and not self.impairments.noise:
+            return self.remaining
+        impaired = Impaired(
+            self.remaining,
+            self.impairments,
+            self.seed,
+            self.since,
+            self.by_columns,
+            self.timing if "deadline" in self.drawn else None,
+            self.deadline,
+            self.message_bytes,
+        )
+        return replace(
+            self.base,
+            period=None if self.drawn else self.base.period,
+            draw=impaired,
+            notes=self._notes() if "participation" in self.drawn else self.remaining.notes,
+            memory=self.impairments.delays[1],
+        )
+
+    def _notes(self) -> tuple[str, ...]:
+        if self.base.rule != "best_constant":
+            return self.base.notes
+        note = (
+            f"{self.base.name!r}: there is no best_constant where what is left of the network is "
+            "in pieces; W is metropolis_hastings there"
+        )
+        return (*self.base.notes, note)
+
+    # What is to be said about it.
+
+    def neighbors(self, client: int) -> list[int]:
+        """Whom a client hears of in any round, by the links and clients that are left."""
+        return senders_to(self.remaining, client)
+
+    def components(self, round: int = 0) -> int:
+        """In how many pieces the clients that are here are, by the links that are not cut.
+
+        Over the rounds of a period, or 16 rounds from `round` on. Losses do not count. On a
+        directed network two clients are in one piece if each can reach the other.
+        """
+        if self.base.period is not None:
+            return self._components
+        return self._count_components(range(round, round + LOOKED_AT))
+
+    @cached_property
+    def _components(self) -> int:
+        return self._count_components(range(self.base.period))
+
+    def _count_components(self, rounds: range) -> int:
+        union = nx.DiGraph() if self.base.directed else nx.Graph()
+        union.add_nodes_from(set(range(self.num_clients)) - self.absent)
+        for round in rounds:
+            union.add_edges_from(self.remaining.graph(round).edges())
+        if self.base.directed:
+            return nx.number_strongly_connected_components(union)
+        return nx.number_connected_components(union)
+
+    def describe(self) -> str:
+        """What is wrong, on one line; nothing if all is well.
+
+        >>> from p2pqg.topology import build
+        >>> Network(build("ring8")).drop_links(["0-1"]).drop_clients([4]).describe()
+        '1 link down (0-1), 1 client absent (4)'
+        """
+        words = []
+        for some, what in (
+            (links_told(self.cut, self.base), "link{} down"),
+            ([told(client, self.base) for client in sorted(self.absent)], "client{} absent"),
+        ):
+            if some:
+                which = ", ".join(some[:4]) + (", ..." if len(some) > 4 else "")
+                words.append(f"{len(some)} {what.format('s' * (len(some) > 1))} ({which})")
+        if "deadline" in self.drawn:
+            words.append(f"deadline {self.deadline:g} s")
+        return ", ".join([*words, *self.impairments.describe()])
+
+    def check_needs(self, needs: tuple[str, ...], algorithm: str) -> list[str]:
+        """`p2pqg.topology.check_needs` of this network, whatever may still be drawn.
+
+        Returns:
+            Warnings, a line each.
+
+        Raises:
+            ConfigError: what happens here takes from W what the algorithm relies on.
+        """
+        if self.drawn and not {"static", "tree"}.isdisjoint(needs):
+            raise ConfigError(
+                f"{algorithm} needs the same network in every round, which {', '.join(self.drawn)} "
+                "would change. Leave that out, or use algorithm qg-dsgdm-n."
+            )
+        wrong = self.impairments
+        uneven = wrong.by == "message" or wrong.on_loss == "renormalise" or self.base.directed
+        some_missing = not {"loss", "delay", "deadline"}.isdisjoint(self.drawn)
+        if uneven and some_missing and not {"symmetric", "doubly-stochastic"}.isdisjoint(needs):
+            raise ConfigError(
+                f"{algorithm} needs a doubly stochastic W, messages that are lost or late spoil "
+                "it. Use impairments.by: link and on_loss: keep, on an undirected network."
+            )
+        warnings = check_needs(self.schedule, needs, algorithm)
+        if "delay" in self.drawn:
+            warnings.append(f"old models are mixed (delay): {algorithm} does not keep the mean")
+        return warnings
+
+    # As plain data.
+
+    def to_data(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """What `from_data` makes this network of: texts, numbers and lists; and arrays."""
+        topology, arrays = self._stored
+        about = {
+            "topology": topology,
+            "seed": self.seed,
+            "cut": sorted(map(list, self.cut)),
+            "absent": sorted(self.absent),
+            "impairments": plain(self.impairments),
+            "since": self.since,
+            "by_columns": self.by_columns,
+        }
+        return about, arrays
+
+    @cached_property
+    def _stored(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        return stored.to_data(self.base)
+
+    @classmethod
+    def from_data(
+        cls, data: dict[str, Any], arrays: dict[str, np.ndarray], start: Network | None = None
+    ) -> Network:
+        """The network that `to_data` stored.
+
+        Args:
+            data: from `to_data`.
+            arrays: the same.
+            start: where it all began, as the recipe says: its clock is taken, and its topology if
+                that is a Python function, which cannot be stored.
+
+        Raises:
+            ConfigError: the topology is not what it was.
+        """
+        base = stored.from_data(data["topology"], arrays, start.base if start else None)
+        wrong, problems = read(Impairments, data["impairments"], "impairments.")
+        refuse(problems)
+        clock = ("timing", "deadline", "message_bytes") if start else ()
+        return cls(
+            base,
+            seed=data["seed"],
+            cut=frozenset((int(a), int(b)) for a, b in data["cut"]),
+            absent=frozenset(map(int, data["absent"])),
+            impairments=wrong,
+            since=data["since"],
+            by_columns=data["by_columns"],
+            **{name: getattr(start, name) for name in clock},
+        )

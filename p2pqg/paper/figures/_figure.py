@@ -1,0 +1,127 @@
+"""What a figure is: numbers, and a drawing of them; and how the figure of a recipe is made.
+
+    figure: two-agents               # a key of FIGURES
+    rounds: 60                       # its parameters, and the keys of a run where it trains
+
+A figure's numbers are a frame that goes into figureN.csv, and its drawing is made of nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from p2pqg.base import config as machinery
+from p2pqg.base.errors import ConfigError, did_you_mean
+from p2pqg.base.registry import Entry, NoParams, Registry
+from p2pqg.running.grid import NOT_OF_A_RUN
+
+FIGURES = Registry("figure")
+"""Entries are (params, Recipe) -> frame; traits `number`, `draw` (frame -> figure), `trains`."""
+
+OF_THE_SWEEP = (*NOT_OF_A_RUN, "tiers", "sweep", "tune", "max_extensions", "name", "out")
+"""Keys of a recipe that are not the figure's."""
+FORMATS = ("svg", "pdf", "png")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a figure has besides its own parameters.
+
+    Attributes:
+        settings: the recipe's keys for runs.
+        folder: where the runs of its sweep are, and its files go.
+    """
+
+    settings: Mapping[str, Any]
+    folder: Path
+
+
+def figure(
+    name: str,
+    *,
+    number: int,
+    draw: Callable[[pd.DataFrame], Any],
+    params: type = NoParams,
+    source: str = "",
+    trains: bool = False,
+):
+    """File a function `(params, Recipe) -> frame` under its name.
+
+    Args:
+        name: what recipes say.
+        number: of the paper's figure; its files are called figureN.
+        draw: makes the figure of the frame as it is read from the file.
+        params: frozen data class of what may be set.
+        source: paper and section.
+        trains: its recipe may have the keys of a run, too.
+    """
+    return FIGURES.register(
+        name, params=params, source=source, number=number, draw=draw, trains=trains
+    )
+
+
+def read_figure(values: Mapping[str, Any]) -> tuple[Entry, Any, dict[str, Any]]:
+    """The figure of a recipe: its entry, its parameters, and the keys for its runs.
+
+    Args:
+        values: the recipe, with the tier it is made in merged in.
+
+    Raises:
+        ConfigError: with every problem; nothing was started.
+    """
+    from p2pqg.recipe.settings import read_config
+
+    entry = FIGURES[str(values.get("figure"))]
+    rest = {str(key).replace("-", "_"): value for key, value in values.items()}
+    rest = {key: value for key, value in rest.items() if key not in OF_THE_SWEEP}
+    own = entry.params.__dataclass_fields__
+    params, problems = machinery.read(
+        entry.params, {key: rest.pop(key) for key in list(rest) if key in own}
+    )
+    if not entry.traits["trains"]:
+        problems += [f"unknown key {key}{did_you_mean(key, own)}" for key in rest]
+    else:
+        try:
+            read_config(rest)
+        except ConfigError as error:
+            first, *more = str(error).split("\n  ")
+            problems += more or [first]
+    if problems:
+        raise ConfigError.of(problems, f"figure {entry.name}")
+    return entry, params, rest
+
+
+def run_figure(values: Mapping[str, Any], folder: str | Path) -> Path:
+    """Make the figure of a recipe: figureN.csv with its numbers, then .svg, .pdf and .png.
+
+    Args:
+        values: the recipe, with the tier it is made in merged in.
+        folder: where the files go; if the recipe has a sweep, its runs are there already.
+
+    Returns:
+        The path of figureN.svg; the other files lie beside it.
+
+    Raises:
+        ConfigError: the recipe is wrong, a sweep's runs are missing, or the folder cannot be
+            written.
+    """
+    from p2pqg.plots.canvas import write
+
+    entry, params, settings = read_figure(values)
+    folder = Path(folder)
+    stem = folder / f"figure{entry.traits['number']}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{folder} cannot be written: {error.strerror}") from None
+    frame = entry.build(params, Recipe(settings, folder))
+    frame.to_csv(stem.with_suffix(".csv"), index=False)
+    drawn = entry.traits["draw"](pd.read_csv(stem.with_suffix(".csv")))
+    for suffix in FORMATS:
+        write(drawn, stem.with_suffix(f".{suffix}"))
+    return stem.with_suffix(".svg")

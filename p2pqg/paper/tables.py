@@ -1,0 +1,153 @@
+"""Cells of `p2pqg.results.report` -> tables in the layout of the paper's: Markdown, LaTeX, CSV.
+
+What stands where is in `layout.py`; here it is written down. A number of the paper stands in square
+brackets behind ours.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import replace
+from itertools import groupby
+
+import pandas as pd
+
+from p2pqg.paper.layout import Cell, Table, layout, placed
+from p2pqg.paper.published import Published
+from p2pqg.results.report import BLOCK
+
+
+def table(
+    found: pd.DataFrame,
+    style: str = "markdown",
+    *,
+    paper: Published | None = None,
+    show_lr: bool = False,
+    show_costs: bool = False,
+    max_width: int | None = None,
+) -> str:
+    """Cells in the layout of the paper: methods down, topology x alpha across, unless it differs.
+
+    Args:
+        found: from `cells`.
+        style: "markdown" or "latex" (booktabs), one table per data set and model, the best of a
+            column in bold; "csv": a line per cell.
+        paper: the table that stands beside, and gives the order of methods.
+        show_lr: say which learning rate was the best, and what finding it cost.
+        show_costs: a run's mean wall time and bytes sent, two more columns per network.
+        max_width: characters; a wider Markdown table becomes one per topology.
+    """
+    if style == "csv":
+        return _csv(found, paper)
+    write = {"markdown": _markdown, "latex": _latex}[style]
+    texts = []
+    for _, block in found.groupby(BLOCK, sort=False):
+        made = layout(block, paper, show_lr=show_lr, show_costs=show_costs)
+        if paper and paper.table == 2:
+            made = made.transposed()
+        text = write(made)
+        if style == "markdown" and max_width and max(map(len, text.splitlines())) > max_width:
+            groups = groupby(made.columns, key=lambda column: column[0])
+            parts = [_markdown_rows(replace(made, columns=list(group))) for _, group in groups]
+            text = "\n\n".join([made.caption, *parts, *made.notes]) + "\n"
+        texts.append(text)
+    return "\n".join(texts)
+
+
+def _pair(mean: float, std: float) -> str:
+    if math.isnan(mean):
+        return "failed"
+    return f"{mean:.2f}" + ("" if math.isnan(std) else f" ± {std:.2f}")
+
+
+def _markdown(made: Table) -> str:
+    notes = "".join(f"\n{note}\n" for note in made.notes)
+    return f"{made.caption}\n\n{_markdown_rows(made)}\n{notes}"
+
+
+def _markdown_rows(made: Table) -> str:
+    rows = [["method", *(", ".join(filter(None, column)) for column in made.columns)]]
+    for row in made.rows:
+        rows.append([row, *(_in_markdown(made.cells.get((row, c), "")) for c in made.columns)])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    rows.insert(1, ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])])
+    lines = [
+        " | ".join(
+            text.ljust(width) if index == 0 else text.rjust(width)
+            for index, (text, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]
+    return "\n".join(f"| {line} |" for line in lines)
+
+
+def _in_markdown(cell: Cell | str) -> str:
+    if isinstance(cell, str):
+        return cell
+    text = _pair(cell.mean, cell.std)
+    text = f"**{text}**" if cell.best else text
+    return text + cell.marks.replace("*", r"\*") + _remarks(cell)
+
+
+def _remarks(cell: Cell) -> str:
+    lr = "" if cell.lr is None or math.isnan(cell.lr) else f" (lr {cell.lr:g})"
+    return lr + (f" [{_pair(*cell.beside)}]" if cell.beside else "")
+
+
+def _latex(made: Table) -> str:
+    heads, rules, first = [], [], 2
+    for network, same in groupby(made.columns, key=lambda column: column[0]):
+        count = len(list(same))
+        heads.append(rf"\multicolumn{{{count}}}{{c}}{{{_escaped(network)}}}")
+        rules.append(rf"\cmidrule(lr){{{first}-{first + count - 1}}}")
+        first += count
+    splits = [
+        re.sub(r"^alpha (.*)", r"$\\alpha = \1$", _escaped(split)) for _, split in made.columns
+    ]
+    lines = [
+        f"% {made.caption}",
+        rf"\begin{{tabular}}{{l{'c' * len(made.columns)}}}",
+        r"\toprule",
+        " & ".join(["", *heads]) + r" \\",
+        " ".join(rules),
+        " & ".join(["method", *splits]) + r" \\",
+        r"\midrule",
+    ]
+    for row in made.rows:
+        texts = [_in_latex(made.cells.get((row, column), "")) for column in made.columns]
+        lines.append(" & ".join([_escaped(row), *texts]) + r" \\")
+    notes = [f"% {note}" for note in made.notes]
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", *notes, ""])
+
+
+def _escaped(text: str) -> str:
+    return "".join(f"\\{c}" if c in "_%&#" else c for c in text)
+
+
+def _in_latex(cell: Cell | str) -> str:
+    if isinstance(cell, str):
+        return _escaped(cell)
+    text = _pair(cell.mean, cell.std)
+    if text != "failed":
+        text = text.replace("±", r"\pm")
+        text = rf"$\mathbf{{{text}}}$" if cell.best else f"${text}$"
+    marks = "".join({"†": r"\dagger", "*": r"\ast"}[mark] for mark in cell.marks)
+    return text + (f"$^{{{marks}}}$" if marks else "") + _remarks(cell).replace("±", r"$\pm$")
+
+
+def _csv(found: pd.DataFrame, paper: Published | None) -> str:
+    """A line per cell, fractions; with a paper, where it stands there, its numbers, our marks."""
+    plain = found.drop(columns="settings", errors="ignore")
+    if not paper:
+        return plain.to_csv(index=False)
+    lines = []
+    for _, block in found.groupby(BLOCK, sort=False):
+        shown = layout(block, paper).cells
+        for cell in placed(block, paper).to_dict("records"):
+            mine = shown[cell["row"], cell["column"]]
+            mean, std = mine.beside or (float("nan"), float("nan"))
+            place = {"paper_row": cell["row"], "paper_column": ", ".join(cell["column"])}
+            numbers = {"paper_mean": mean / 100, "paper_std": std / 100, "marks": mine.marks}
+            lines.append({key: cell[key] for key in plain} | place | numbers)
+    return pd.DataFrame(lines).to_csv(index=False)

@@ -1,0 +1,152 @@
+"""RunConfig: the settings of one simulation, and their defaults.
+
+A recipe, the flags of `p2pqg run` and the keywords of `p2pqg.run` are the same words.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from p2pqg.algorithms.control import Consensus
+from p2pqg.algorithms.lr import LrSchedule
+from p2pqg.base import config as machinery
+from p2pqg.base.errors import ConfigError
+from p2pqg.base.shipped import shipped_folder
+from p2pqg.network import Impairments
+
+Part = str | dict[str, Any]
+"""A part's name, or a mapping of its name (if not the default one) and its parameters."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """One simulation. The keys of a recipe, the flags of `run`, the keywords of `p2pqg.run`."""
+
+    topology: str = "ring16"
+    """NAME<clients>[:key=value,...], or a file."""
+    clients: int | None = None
+    """Number of clients, where the topology's name leaves it out."""
+    alpha: float | None = None
+    """Dirichlet concentration, > 0. 0.1: clients see few classes; 100: nearly alike."""
+    partition: Part | None = None
+    """How data is split; default: qg-dirichlet with alpha, iid without."""
+    algorithm: Part | None = None
+    """Default: qg-dsgdm-n. Also a file's own: my_file.py:my_method."""
+    dataset: Part | None = None
+    """Default: digits, which is embedded."""
+    data_dir: str | None = None
+    model: Part | None = None
+    """Default: the data set's."""
+    epochs: float | None = None
+    """Passes over the clients' own data; or say rounds."""
+    rounds: int | None = None
+    """Communication rounds; default 500."""
+    batch_size: int = 32
+    lr: float = 0.1
+    lr_schedule: LrSchedule = field(default_factory=LrSchedule)
+    momentum: float | None = None
+    """The algorithm's beta."""
+    consensus: Consensus = field(default_factory=Consensus)
+    """Consensus control: gossip repeated until the clients agree well enough."""
+    weight_decay: float = 1e-4
+    seed: int = 0
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["float32", "bf16", "fp16", "float64"] = "float32"
+    """Of products; with bf16 and fp16 states and gradients are float32."""
+    engine: Literal["ray", "local"] = "ray"
+    clients_per_actor: int | Literal["auto"] = "auto"
+    transport: Literal["object-store", "direct"] = "object-store"
+    """Of rows between actors; direct: by Ray's direct transport, where it has one; alpha."""
+    eval_every: int | None = None
+    """Rounds between evaluations; default: about ten, fewer where they would cost over a tenth."""
+    record_every: int | None = None
+    """Rounds between rows of rounds.parquet; default: about a hundred rows."""
+    out: str = "runs/out"
+    name: str | None = None
+    address: str | None = None
+    """A running Ray cluster."""
+    network: dict[str, Any] | None = None
+    """Speed of links and clients, see `p2pqg.network.NetworkParams`: there is a simulated clock."""
+    impairments: Impairments = field(default_factory=Impairments)
+    """What goes wrong in every round: messages lost or late, clients that sit out, noise."""
+    scenario: list[Any] = field(default_factory=list)
+    """What happens when, see `p2pqg.network.scenario`."""
+    checkpoint_every: float = 60.0
+    """Seconds between checkpoints, the last two of which are kept; 0: none, not even at the end."""
+    max_restarts: int = 3
+    """How often actors that died are replaced, >= 0."""
+    profile: bool = False
+    """Say where the time of a round goes, and write trace.json for chrome://tracing."""
+
+    def problems(self) -> Iterator[str]:
+        if self.alpha is not None and not (self.alpha > 0 and math.isfinite(self.alpha)):
+            yield f"alpha must be > 0, got {self.alpha}"
+        if self.epochs is not None and self.rounds is not None:
+            yield f"set epochs or rounds, not both; got {self.epochs} and {self.rounds}"
+        if not (self.lr > 0 and math.isfinite(self.lr)):
+            yield f"lr must be > 0, got {self.lr}"
+        if not (self.weight_decay >= 0 and math.isfinite(self.weight_decay)):
+            yield f"weight_decay must be >= 0, got {self.weight_decay}"
+        if self.seed < 0:
+            yield f"seed must be >= 0, got {self.seed}"
+        if self.epochs is not None and not 0 < self.epochs < math.inf:
+            yield f"epochs must be > 0, got {self.epochs}"
+        for key in ("clients", "rounds", "batch_size", "eval_every", "record_every"):
+            value = getattr(self, key)
+            if value is not None and value < 1:
+                yield f"{key} must be >= 1, got {value}"
+        if not 0 <= self.checkpoint_every < math.inf:
+            yield f"checkpoint_every must be seconds >= 0, got {self.checkpoint_every}"
+        if self.max_restarts < 0:
+            yield f"max_restarts must be >= 0, got {self.max_restarts}"
+        if self.name is not None and ("/" in self.name or self.name in ("", ".", "..")):
+            yield f"name must be a plain folder name, got {self.name!r}"
+
+
+def chosen(part: Part | None, default: str) -> tuple[str, dict[str, Any]]:
+    """A part's name and its parameters; parameters alone are those of the default."""
+    if part is None or isinstance(part, str):
+        return part or default, {}
+    settings = {str(k).replace("-", "_"): v for k, v in part.items()}
+    return str(settings.pop("name", default)), settings
+
+
+NESTED = {"lr_schedule": LrSchedule, "consensus": Consensus, "impairments": Impairments}
+"""Keys that have keys of their own."""
+
+
+def read_config(values: Mapping[str, Any], where: str = "") -> RunConfig:
+    """A RunConfig from a mapping; ConfigError with all its problems.
+
+    Args:
+        values: keys as in RunConfig; None means default.
+        where: the file it came from, for messages.
+    """
+    given = {key: value for key, value in values.items() if value is not None}
+    nested, problems = {}, []
+    for key, kind in NESTED.items():
+        nested[key], found = machinery.read(kind, given.pop(key, None) or {}, f"{key}.")
+        problems += found
+    config, found = machinery.read(RunConfig, given)
+    problems += found
+    if problems:
+        raise ConfigError.of(problems, where)
+    return dataclasses.replace(config, **nested)
+
+
+def recipe(path: str | Path) -> dict[str, Any]:
+    """A recipe's mapping, from a file or from those shipped in `runs/`."""
+    given = Path(path)
+    if not given.exists() and given.suffix == "" and given.parent == Path():
+        shipped = shipped_folder("runs") / f"{given.name}.yaml"
+        if shipped.exists():
+            given = shipped
+    if not given.exists():
+        known = ", ".join(sorted(f.stem for f in shipped_folder("runs").glob("*.yaml")))
+        raise ConfigError(f"{path}: no such recipe; shipped ones: {known}")
+    return machinery.load_yaml(given)

@@ -1,0 +1,269 @@
+"""Runs, live simulations and forks of them side by side: a table, their clients, figures.
+
+    both = p2pqg.compare(sim, branch, names=["left alone", "bridge cut"], to_accuracy=0.9)
+    both.table, both.clients, both.draw()
+
+`p2pqg compare` prints the same table. Several seeds of one setting are a list and make one row:
+their mean, and in `spread` how far they are apart. What a simulation does later changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import starmap
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from p2pqg.base.errors import ConfigError, did_you_mean
+from p2pqg.base.wording import aligned, plain_text
+from p2pqg.results.comparison_text import RESULTS, html, result, setting, with_spread
+from p2pqg.results.report import differing, settings_of
+from p2pqg.results.standing import Standing
+
+if TYPE_CHECKING:
+    from p2pqg.plots.canvas import Picture
+    from p2pqg.results.standing import One
+
+LONGEST_NAME = 32
+
+
+def compare(
+    *runs: One | Sequence[One],
+    names: Sequence[str] | None = None,
+    to_accuracy: float | Sequence[float] = (),
+) -> Comparison:
+    """Put runs side by side, as they are now.
+
+    Args:
+        runs: live simulations, runs, or their directories; a list of them is one setting with
+            several seeds.
+        names: what to call them, one for each; default: what sets them apart.
+        to_accuracy: test accuracies (shares) for which to say after how many rounds, bytes and
+            seconds an evaluation first found them, on the mean over the clients. Seconds are those
+            of the simulated clock where there is one, else those of the wall.
+
+    Raises:
+        ConfigError: nothing to compare, a directory without a finished run, names that are not as
+            many as runs or not unlike, or an accuracy that is not in (0, 1].
+    """
+    asked = [to_accuracy] if isinstance(to_accuracy, int | float) else list(to_accuracy)
+    for accuracy in asked:
+        if not 0 < accuracy <= 1:
+            raise ConfigError(f"to_accuracy must be a share in (0, 1], e.g. 0.9, got {accuracy}")
+    given = [list(one) if isinstance(one, list | tuple) else [one] for one in runs]
+    if not given or not all(given):
+        raise ConfigError("compare needs at least one run, got none")
+    if names is not None and len(set(names)) != len(given):
+        raise ConfigError(
+            f"names must be one for each of {len(given)} runs, all different, got {list(names)}"
+        )
+    groups = [[Standing.of(one) for one in group] for group in given]
+    return Comparison(groups, None if names is None else list(map(str, names)), asked)
+
+
+@dataclass(frozen=True, repr=False)
+class Comparison:
+    """Runs side by side.
+
+    Attributes:
+        groups: where they stand, a list per row of the table: one for each seed.
+        given_names: of the rows; None: see `names`.
+        to_accuracy: the test accuracies that were asked for.
+    """
+
+    groups: list[list[Standing]]
+    given_names: list[str] | None = None
+    to_accuracy: Sequence[float] = ()
+
+    @cached_property
+    def names(self) -> list[str]:
+        """What the rows are called: as asked, by directories, or by what sets them apart."""
+        if self.given_names is not None:
+            return self.given_names
+        if self._on_disk:
+            return [str(one.path) for (one,) in self.groups]
+        names = [
+            ", ".join([*starmap(setting, row.items()), *(w for _, w in self._own_events(group))])
+            for row, group in zip(self.settings.to_dict("records"), self.groups, strict=True)
+        ]
+        names = [n if len(n) <= LONGEST_NAME else f"{n[: LONGEST_NAME - 1]}…" for n in names]
+        names = [name or "left alone" for name in names]
+        return [
+            name if names.count(name) == 1 else f"{name} ({names[: k + 1].count(name)})"
+            for k, name in enumerate(names)
+        ]
+
+    @property
+    def _on_disk(self) -> bool:
+        """Each row is one directory, and nobody gave it another name."""
+        paths = [group[0].path if len(group) == 1 else None for group in self.groups]
+        return self.given_names is None and None not in paths
+
+    def _own_events(self, group: list[Standing]) -> list[tuple[int, str]]:
+        """What was done to a simulation and not to all of them."""
+        every = [set(other[0].events) for other in self.groups]
+        return [event for event in group[0].events if not all(event in e for e in every)]
+
+    @cached_property
+    def settings(self) -> pd.DataFrame:
+        """The settings in which the rows differ."""
+        settings = settings_of(group[0] for group in self.groups)
+        many = any(len(group) > 1 for group in self.groups)
+        left_out = {"rounds", *(["seed"] if many else [])}  # a result; and within a row
+        return settings[[key for key in differing(settings) if key not in left_out]]
+
+    @cached_property
+    def round(self) -> int | None:
+        """The last round in which all were evaluated."""
+        rounds = [set(one.evaluated.index) for group in self.groups for one in group]
+        return max(set.intersection(*rounds), default=None)
+
+    @cached_property
+    def _results(self) -> list[pd.DataFrame]:
+        """[seeds, results] of every row."""
+        every = [one for group in self.groups for one in group]
+        clock = any("sim_seconds" in one.summary for one in every)
+        live = any(one.path is None for one in every)
+        seconds = "sim_seconds" if clock else None if live else "wall_seconds"
+        ends = {one.evaluated.index.max() for one in every}
+        frames = []
+        for group in self.groups:
+            rows = [one.results for one in group]
+            for row, one in zip(rows, group, strict=True):
+                if self.round is not None and len(ends) > 1:
+                    at = one.evaluated.loc[self.round, "test_accuracy"]
+                    row[f"accuracy_after_{self.round + 1}_rounds"] = at
+                for accuracy in self.to_accuracy:
+                    row |= one.reached(accuracy, seconds)
+            frames.append(pd.DataFrame(rows, dtype=float))
+        known = pd.concat(frames).notna().any() | ~frames[0].columns.isin(list(RESULTS))
+        return [frame.loc[:, known] for frame in frames]
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """A row each: the settings in which they differ, then results, means over seeds.
+
+        Accuracies are shares: the last (`test_accuracy`), the `best_accuracy` on the way, and where
+        runs are not equally long, that after equally many rounds. A mean is NaN where a seed is.
+        """
+        means = pd.DataFrame([frame.mean(skipna=False) for frame in self._results])
+        return pd.concat([self.settings, means], axis=1).set_axis(self.names)
+
+    @cached_property
+    def spread(self) -> pd.DataFrame:
+        """The sample standard deviation (n - 1) over the seeds of every row; NaN for one seed."""
+        deviations = [frame.std(skipna=False) for frame in self._results]
+        return pd.DataFrame(deviations).set_axis(self.names)
+
+    @cached_property
+    def clients(self) -> pd.DataFrame:
+        """A row per client, in the last round in which all runs were evaluated; means over seeds.
+
+        Columns (what, name): `test_accuracy`, `difference` of it to that of the first run, and
+        `distance_to_mean`.
+        """
+        accuracy = self._by_client("test_accuracy")
+        found = {
+            "test_accuracy": accuracy,
+            "difference": accuracy.iloc[:, 1:].sub(accuracy.iloc[:, 0], axis=0),
+            "distance_to_mean": self._by_client("distance_to_mean"),
+        }
+        clients = pd.concat({k: v for k, v in found.items() if len(v.columns)}, axis=1)
+        labels = self._labels
+        if labels:
+            clients.index = clients.index.map(lambda k: labels[k] if k < len(labels) else str(k))
+        return clients.rename_axis("client")
+
+    def _by_client(self, what: str) -> pd.DataFrame:
+        """[clients, rows]: a column of clients.parquet."""
+        means = {}
+        for name, group in zip(self.names, self.groups, strict=True):
+            then = [one.clients[one.clients["round"] == self.round] for one in group]
+            seeds = [frame.set_index("client")[what] for frame in then]
+            means[name] = pd.concat(seeds, axis=1).mean(axis=1)
+        return pd.DataFrame(means)
+
+    @property
+    def _labels(self) -> tuple[str, ...]:
+        networks = (group[0].network for group in self.groups)
+        return max((network.base.labels for network in networks if network), key=len, default=())
+
+    def texts(self) -> tuple[list[str], list[list[str]]]:
+        """The table as a person reads it: a header, and a line for each row."""
+        columns = {"": self.names}
+        if self._on_disk:  # paths are long, and say little: last
+            columns = {key: [*map(plain_text, self.settings[key])] for key in self.settings}
+        for key in self._results[0]:
+            title, say = result(key)
+            spread = zip(self.table[key], self.spread[key], strict=True)
+            columns[title] = [with_spread(say, mean, deviation) for mean, deviation in spread]
+        if self._on_disk:
+            columns["run"] = self.names
+        return list(columns), [list(row) for row in zip(*columns.values(), strict=True)]
+
+    def __repr__(self) -> str:
+        return "\n".join(aligned(*self.texts()))
+
+    def _repr_html_(self) -> str:
+        return html(*self.texts())
+
+    def draw(self, y: str = "test_accuracy", x: str = "round", **options: Any) -> Picture:
+        """A curve for each row, with a band over its seeds, and marks where something was done.
+
+        Args:
+            y: a column of rounds.parquet, e.g. consensus_distance.
+            x: likewise, e.g. bytes_sent or sim_seconds.
+            options: as of `p2pqg.plots.draw_curves`.
+
+        Raises:
+            ConfigError: a column that is not there, or was not measured.
+        """
+        from p2pqg.plots import draw_curves  # brings matplotlib
+
+        histories = {
+            name: [one.rounds for one in group]
+            for name, group in zip(self.names, self.groups, strict=True)
+        }
+        marks = {done: what for group in self.groups for done, what in self._own_events(group)}
+        return draw_curves(histories, y, x, marks=marks if x == "round" else {}, **options)
+
+    def draw_clients(self, what: str = "test_accuracy", **options: Any) -> Picture:
+        """Every client in every run, those that differ most first; see `clients`."""
+        from p2pqg.plots import draw_clients
+
+        return draw_clients(self.clients[what], what, **options)
+
+    def draw_network(
+        self, name: str | None = None, what: str = "test_accuracy", **options: Any
+    ) -> Picture:
+        """The network of one row, its clients colored by their accuracy, on one scale for all rows.
+
+        Args:
+            name: of the row; default: the last.
+            what: a column of `clients`.
+            options: as of `p2pqg.plots.draw_network`.
+
+        Raises:
+            ConfigError: there is no such row, or its network cannot be built.
+        """
+        from p2pqg.plots import draw_network
+
+        name = self.names[-1] if name is None else name
+        if name not in self.names:
+            raise ConfigError(f"no row {name!r}{did_you_mean(name, self.names)}")
+        network = self.groups[self.names.index(name)][0].network
+        if network is None:
+            raise ConfigError(f"{name}: its network cannot be built here")
+        values = self.clients[what]
+        options = {
+            "values": values[name].to_numpy()[: network.num_clients],
+            "label": what.replace("_", " "),
+            "labels": self._labels or None,
+            "cut_links": network.cut,
+            "absent": network.absent,
+            "limits": (values.min(axis=None), values.max(axis=None)),
+        } | options
+        return draw_network(network.base, **options)

@@ -1,0 +1,74 @@
+"""A comparison as a person reads it: titles, numbers with their spread, an HTML table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from html import escape
+from typing import Any
+
+from p2pqg.base.wording import duration, human_bytes, missing, number, percent, plain_text
+from p2pqg.recipe.keys import SELF_EVIDENT
+
+RESULTS: dict[str, tuple[str, Callable[[float], str]]] = {
+    "rounds": ("rounds", lambda count: f"{count:,.0f}"),
+    "test_accuracy": ("accuracy", lambda share: percent(share, 2)),
+    "best_accuracy": ("best", lambda share: percent(share, 2)),
+    "test_accuracy_min": ("worst client", lambda share: percent(share, 2)),
+    "test_accuracy_std": ("± clients", lambda share: percent(share, 2)),
+    "averaged_model_accuracy": ("averaged model", lambda share: percent(share, 2)),
+    "consensus_distance": ("consensus", number),
+    "bytes_sent": ("sent", human_bytes),
+    "sim_seconds": ("simulated time", duration),
+    "wall_seconds": ("time", duration),
+}
+"""Column -> what a reader sees of it."""
+
+WIDEST = 120
+"""Characters of a table beyond which a notebook shows it with a column for each run."""
+
+
+def setting(key: str, value: Any) -> str:
+    """A setting in a name: `lr 0.1`, but parts of a run say by themselves what they are."""
+    text = plain_text(value)
+    return text if key in SELF_EVIDENT else f"{key.rpartition('.')[2]} {text}"
+
+
+def result(key: str) -> tuple[str, Callable[[float], str]]:
+    """Title and reader's form of a column of results, be it asked for or in every table."""
+    return RESULTS.get(key) or _asked_for(key)
+
+
+def _asked_for(key: str) -> tuple[str, Callable[[float], str]]:
+    """Title and reader's form of `accuracy_after_100_rounds` and `bytes_to_0.9`."""
+    what, _, accuracy = key.partition("_to_")
+    if not accuracy:
+        return key.removeprefix("accuracy_").replace("_", " "), lambda share: percent(share, 2)
+    say = {"rounds": RESULTS["rounds"][1], "bytes": human_bytes}.get(what, duration)
+    words = {"sim_seconds": "simulated time", "wall_seconds": "time"}.get(what, what)
+    return f"{words} to {percent(float(accuracy), 0)}", lambda n: "-" if missing(n) else say(n)
+
+
+def with_spread(say: Callable[[float], str], mean: float, deviation: float) -> str:
+    """`9.5 ± 0.4 s`; without what is not known, or nothing."""
+    text, more = say(mean), say(deviation)
+    if missing(deviation) or missing(mean) or not deviation:
+        return text
+    unit = more.partition(" ")[2]
+    if unit and text.count(" ") == 1 and text.endswith(f" {unit}"):
+        text = text.removesuffix(f" {unit}")
+    return f"{text} ± {more}"
+
+
+def html(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table for a notebook."""
+    lines = [header, *rows]
+    if sum(max(map(len, column)) + 2 for column in zip(*lines, strict=True)) > WIDEST:
+        lines = list(zip(*lines, strict=True))  # a column for each run
+    top, *body = (_line(line, "td" if k else "th") for k, line in enumerate(lines))
+    return f"<table><thead>{top}</thead><tbody>{''.join(body)}</tbody></table>"
+
+
+def _line(texts: Sequence[str], kind: str) -> str:
+    """A line of an HTML table."""
+    cell = f'<{kind} style="white-space:nowrap">{{}}</{kind}>'
+    return f"<tr>{''.join(cell.format(escape(text)) for text in texts)}</tr>"

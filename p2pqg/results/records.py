@@ -1,0 +1,311 @@
+"""Column schemas of a run's results; the directory that holds them; and reading it again.
+
+Files are rewritten whole under a temporary name and renamed, so that a killed run leaves
+readable ones.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+import yaml
+
+from p2pqg.base.errors import ConfigError
+from p2pqg.recipe.own_files import FOLDER
+
+try:
+    import fcntl
+except ImportError:  # Windows: no locks
+    fcntl = None
+
+if TYPE_CHECKING:  # reading needs pandas, writing does not: a run starts sooner without it
+    import pandas as pd
+
+ROUND_COLUMNS = {
+    "round": "int64",
+    "epoch": "float64",
+    "lr": "float64",
+    "train_loss": "float64",
+    "consensus_distance": "float64",
+    "bytes_sent": "int64",
+    "wall_seconds": "float64",
+    "test_accuracy": "float64",
+    "test_accuracy_std": "float64",
+    "test_accuracy_min": "float64",
+    "averaged_model_accuracy": "float64",
+    "test_loss": "float64",
+}
+"""rounds.parquet: one row per recorded round; null where not measured. train_loss is the mean over
+clients and over the rounds since the row before; bytes_sent counts all clients from the start."""
+
+CONTROL_COLUMNS = {"exchanges": "int64"}
+"""More of rounds.parquet where consensus control repeats exchanges: their number from the start."""
+
+NETWORK_COLUMNS = {"present": "int64", "components": "int64", "mean_drift": "float64"}
+"""More where things happen to the network: clients in it, parts it is in, and how far imperfect
+mixing has moved the mean model since the start (a distance)."""
+
+TIMING_COLUMNS = {"sim_seconds": "float64"}
+"""More where links have a speed: the simulated clock when the round was done."""
+
+ALL_ROUND_COLUMNS = ROUND_COLUMNS | CONTROL_COLUMNS | NETWORK_COLUMNS | TIMING_COLUMNS
+
+LINK_COLUMNS = {"sender": "int64", "receiver": "int64", "bytes": "float64", "messages": "int64"}
+"""links.parquet, where links have a speed: what went over each directed link."""
+
+CLIENT_COLUMNS = {
+    "round": "int64",
+    "client": "int64",
+    "test_accuracy": "float64",
+    "test_loss": "float64",
+    "num_samples": "int64",
+    "distance_to_mean": "float64",
+}
+"""clients.parquet: one row per evaluation and client. distance_to_mean is ||x_i - mean x||."""
+
+SECONDS_BETWEEN_WRITES = 2.0
+LOCK = ".lock"
+FAILED = "failed.json"
+
+
+def write_parquet(path: Path, rows: list[dict[str, Any]], columns: dict[str, str]) -> None:
+    """Write rows under a temporary name, then rename; missing keys become null, others drop."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    def column(name: str, kind: str) -> pa.Array:
+        """Made of its buffers: pa.array would import pandas, to ask whether it got a Series."""
+        values = [row.get(name) for row in rows]
+        given = np.array([value is not None for value in values], dtype=bool)
+        numbers = np.array([0 if value is None else value for value in values], dtype=kind)
+        buffers = [np.packbits(given, bitorder="little"), numbers]
+        return pa.Array.from_buffers(
+            pa.type_for_alias(kind), len(rows), [pa.py_buffer(buffer) for buffer in buffers]
+        )
+
+    arrays = [column(name, kind) for name, kind in columns.items()]
+    draft = path.with_suffix(".tmp")
+    pq.write_table(pa.Table.from_arrays(arrays, names=list(columns)), draft)
+    os.replace(draft, path)
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of such a file as they were written: nulls are missing keys."""
+    import pyarrow.parquet as pq
+
+    rows = pq.read_table(path).to_pylist()
+    return [{name: value for name, value in row.items() if value is not None} for row in rows]
+
+
+def write_text(path: Path, text: str) -> None:
+    """The same for a text file."""
+    _write_bytes(path, text.encode())
+
+
+def _write_bytes(path: Path, content: bytes) -> None:
+    draft = path.with_suffix(".tmp")
+    draft.write_bytes(content)
+    os.replace(draft, path)
+
+
+class RunDirectory:
+    """runs/out/<run id>/: config.yaml, *.parquet, summary.json, checkpoints, the user's own files.
+
+    A context manager: what is inside has it to itself, see `reserve`.
+    """
+
+    def __init__(self, out: str, name: str) -> None:
+        """Make the directory.
+
+        Raises:
+            ConfigError: it cannot be made or written, or already holds a run.
+        """
+        self.path = Path(out) / name
+        if (self.path / "config.yaml").exists():
+            raise ConfigError(f"{self.path} already holds a run; choose another --name or --out")
+        self._open()
+
+    @classmethod
+    def reopen(cls, path: Path) -> RunDirectory:
+        """The directory of a run that goes on."""
+        directory = cls.__new__(cls)
+        directory.path = path
+        directory._open()
+        return directory
+
+    def _open(self) -> None:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            (self.path / ".probe").touch()
+            (self.path / ".probe").unlink()
+        except OSError as error:
+            raise ConfigError(
+                f"out must be a folder that can be written, got {str(self.path.parent)!r} "
+                f"({error.strerror}); set --out"
+            ) from None
+        self._written = 0.0
+        self._lock: IO | None = None
+
+    def reserve(self) -> None:
+        """Nobody else may write here while this process lives.
+
+        Raises:
+            ConfigError: another process does.
+        """
+        if fcntl is None:
+            return
+        self._lock = (self.path / LOCK).open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._lock.close()
+            self._lock = None
+            raise ConfigError(
+                f"{self.path} is being written by another process; wait for it, or stop it"
+            ) from None
+        except OSError:  # a file system that knows no locks
+            pass
+
+    def __enter__(self) -> RunDirectory:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._lock is not None:
+            with suppress(OSError):
+                (self.path / LOCK).unlink()
+            self._lock.close()
+            self._lock = None
+
+    def discard(self) -> None:
+        """Take the directory away if nothing is in it."""
+        self.__exit__()
+        with suppress(OSError):
+            self.path.rmdir()
+
+    def write_own_files(self, files: Mapping[str, bytes]) -> None:
+        """The user's own files that the recipe names: name -> content, see `own_files.py`."""
+        for name, content in files.items():
+            (self.path / FOLDER).mkdir(exist_ok=True)
+            _write_bytes(self.path / FOLDER / name, content)
+
+    def write_config(self, config: dict[str, Any]) -> None:
+        """The recipe of what begins now; that it failed before is past."""
+        (self.path / FAILED).unlink(missing_ok=True)
+        write_text(self.path / "config.yaml", yaml.safe_dump(config, sort_keys=False))
+
+    def write_rows(
+        self,
+        rounds: list[dict],
+        clients: list[dict],
+        *,
+        now: bool = False,
+        columns: dict[str, str] = ROUND_COLUMNS,
+    ) -> None:
+        """Bring the Parquet files up to date, at most every few seconds unless `now`."""
+        if now or time.monotonic() - self._written > SECONDS_BETWEEN_WRITES:
+            write_parquet(self.path / "rounds.parquet", rounds, columns)
+            write_parquet(self.path / "clients.parquet", clients, CLIENT_COLUMNS)
+            self._written = time.monotonic()
+
+    def write_table(self, name: str, rows: list[dict], columns: dict[str, str]) -> None:
+        write_parquet(self.path / f"{name}.parquet", rows, columns)
+
+    def write_summary(self, summary: dict[str, Any]) -> None:
+        self.write_json("summary.json", summary)
+
+    def write_failure(self, message: str) -> None:
+        """Say why the run came to nothing."""
+        with suppress(OSError):
+            self.write_json(FAILED, {"message": message})
+
+    def write_json(self, name: str, content: dict[str, Any]) -> None:
+        write_text(self.path / name, json.dumps(content, indent=2) + "\n")
+
+
+def fresh_name(out: str, stem: str) -> str:
+    """A name for a new run directory that no other has: stem, date and time, a number if needed."""
+    base = f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}"
+    name, count = base, 1
+    while (Path(out) / name).exists():
+        count += 1
+        name = f"{base}-{count}"
+    return name
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run on disk.
+
+    Attributes:
+        path: its directory.
+    """
+
+    path: Path
+
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        """summary.json."""
+        return json.loads((self.path / "summary.json").read_text())
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """config.yaml: the resolved recipe."""
+        return yaml.safe_load((self.path / "config.yaml").read_text())
+
+    @cached_property
+    def rounds(self) -> pd.DataFrame:
+        """rounds.parquet: one row per recorded round."""
+        import pandas as pd
+
+        return pd.read_parquet(self.path / "rounds.parquet")
+
+    @cached_property
+    def clients(self) -> pd.DataFrame:
+        """clients.parquet: one row per evaluation and client."""
+        import pandas as pd
+
+        return pd.read_parquet(self.path / "clients.parquet")
+
+    @cached_property
+    def profile(self) -> dict[str, dict[str, float]]:
+        """profile.json: seconds of each kind of work, of each host and the driver; {} without."""
+        path = self.path / "profile.json"
+        return json.loads(path.read_text()) if path.exists() else {}
+
+    @cached_property
+    def failure(self) -> str | None:
+        """Why a run came to nothing (its failed.json), or None."""
+        path = self.path / FAILED
+        return json.loads(path.read_text())["message"] if path.exists() else None
+
+    @cached_property
+    def finished(self) -> bool:
+        """Whether the run reached its last round; stopped and diverged ones did not."""
+        if self.failure is not None or not (self.path / "summary.json").exists():
+            return False
+        if self.config["epochs"] is None:
+            return self.summary["rounds"] >= self.config["rounds"]
+        epochs = self.rounds["epoch"]
+        return bool((epochs >= self.config["epochs"] * (1 - 1e-9)).any())
+
+
+def load(path: str | Path) -> Run:
+    """The run in a directory.
+
+    Raises:
+        ConfigError: there is none, or it has no summary yet.
+    """
+    path = Path(path)
+    if not (path / "summary.json").exists():
+        more = f"; `p2pqg resume {path}` goes on with it" if (path / "checkpoints").exists() else ""
+        raise ConfigError(f"{path}: no finished run here (summary.json is missing){more}")
+    return Run(path)

@@ -1,0 +1,282 @@
+"""Finished runs: Parquet -> pandas, one run or many side by side. Never imports the engine.
+
+A frame of runs has a row per run: its settings under dotted keys (see `flat`), then its results. It
+is made of run directories, or read from the small Parquet file that `export` makes of them. How
+tables are set in Markdown and LaTeX is in `p2pqg.paper.tables`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from p2pqg.base.errors import ConfigError
+from p2pqg.base.wording import plain_text
+from p2pqg.recipe.keys import CARE, WHERE
+from p2pqg.results.records import Run, write_text
+
+
+def find_runs(paths: Iterable[str | Path]) -> list[Run]:
+    """Every run in or below the directories, in order of their paths.
+
+    Raises:
+        ConfigError: a directory has no run in it.
+    """
+    found: dict[Path, Run] = {}
+    for path in map(Path, paths):
+        runs = _runs_below(path)
+        if not runs:
+            raise ConfigError(f"{path}: no run in or below it (no summary.json)")
+        found |= runs
+    return [found[path] for path in sorted(found)]
+
+
+def num_unfinished(paths: Iterable[str | Path]) -> int:
+    """How many runs in or below the directories neither finished nor failed."""
+    found: dict[Path, Run] = {}
+    for path in map(Path, paths):
+        found |= _runs_below(path)
+    return sum(not run.finished and run.failure is None for run in found.values())
+
+
+def _runs_below(path: Path) -> dict[Path, Run]:
+    files = [*path.rglob("summary.json"), *path.rglob("failed.json")]
+    return {file.parent.resolve(): Run(file.parent) for file in files}
+
+
+SAME_RESULTS = {"out", "name", "eval_every", "record_every", *CARE}
+"""Settings that change nothing but what is on disk."""
+SAME_NUMBERS = {*SAME_RESULTS, *WHERE, "clients"}
+"""Settings that do not change what is learned (`clients` follows from the topology)."""
+
+
+def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings under dotted keys; `algorithm.name` is called `algorithm`."""
+    settings: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            settings |= flat(value, f"{prefix}{key}.")
+        elif key == "name" and prefix:
+            settings[prefix[:-1]] = value
+        else:
+            settings[f"{prefix}{key}"] = str(value) if isinstance(value, list) else value
+    return settings
+
+
+def settings_of(runs: Iterable[Run]) -> pd.DataFrame:
+    """One row per run, one column per setting; NaN where a run does not have that setting."""
+    rows = []
+    for run in runs:
+        row = flat(run.config)
+        row["topology"] = _network(row["topology"], row["clients"])
+        rows.append(row)
+    return with_defaults(pd.DataFrame(rows).drop(columns="name", errors="ignore"))
+
+
+def with_defaults(frame: pd.DataFrame) -> pd.DataFrame:
+    """The same runs: what a version of p2pqg did not know yet is at its default."""
+    from p2pqg.base.config import plain
+    from p2pqg.recipe.settings import RunConfig
+
+    defaults = {key: value for key, value in flat(plain(RunConfig())).items() if value is not None}
+    known = {key: frame[key].fillna(value) for key, value in defaults.items() if key in frame}
+    return frame.assign(**{**defaults, **known})
+
+
+def _network(topology: str, clients: int) -> str:
+    """The topology's name with its number of clients: `ring` and 16 -> `ring16`."""
+    bare = not any(character.isdigit() or character in ":/." for character in topology)
+    return f"{topology}{clients}" if bare else topology
+
+
+def differing(settings: pd.DataFrame) -> list[str]:
+    """The columns of `settings_of` in which runs differ in a way that a reader wants to know.
+
+    Parameters of a part, such as algorithm.mu, count where runs with the same part differ.
+    """
+    return [
+        key
+        for key in settings
+        if key not in SAME_RESULTS | {"clients"}  # they are in the topology's name
+        and _differs(settings, key, [key.partition(".")[0]] if "." in key else [])
+    ]
+
+
+def _differs(settings: pd.DataFrame, key: str, within: list[str]) -> bool:
+    """Whether rows that agree in the columns `within` differ in `key`."""
+    texts = settings[key].map(plain_text)
+    groups = [settings[name].map(plain_text) for name in within if name in settings]
+    if not groups:
+        return texts.nunique() > 1
+    return bool((texts.groupby(groups).nunique() > 1).any())
+
+
+EXPORTED, RECIPE = "runs.parquet", "recipe.yaml"
+"""What `export` writes."""
+
+OUTCOME = (
+    "test_accuracy",
+    "test_accuracy_std",
+    "averaged_model_accuracy",
+    "consensus_distance",
+    "bytes_sent",
+    "wall_seconds",
+)
+"""Results of a run in a frame of runs, numbers all of them; its `failure` is a text or None."""
+
+PRIVATE = ("out", "address", "data_dir", "profile")
+"""Settings that mean nothing on another machine."""
+
+
+def runs_of(runs: Iterable[Run]) -> pd.DataFrame:
+    """A row per run that finished or has a reason on record why it did not; others are left out."""
+    runs = [run for run in runs if run.finished or run.failure is not None]
+    runs = [run for run in runs if (run.path / "config.yaml").exists()]  # else: not even built
+    if not runs:
+        return pd.DataFrame()
+    frame = settings_of(runs)
+    for key in OUTCOME:
+        frame[key] = [run.summary[key] if run.finished else None for run in runs]
+    frame[list(OUTCOME)] = frame[list(OUTCOME)].astype(float)
+    frame["device"] = [run.summary.get("device") if run.finished else None for run in runs]
+    frame["versions"] = [_versions(run) for run in runs]
+    return frame.assign(failure=[run.failure for run in runs])
+
+
+def _versions(run: Run) -> str | None:
+    versions = run.summary.get("versions", {}) if run.finished else {}
+    return ", ".join(f"{name} {version}" for name, version in versions.items()) or None
+
+
+def read_runs(paths: Iterable[str | Path]) -> pd.DataFrame:
+    """The runs in or below the directories as one frame, run directories and exported ones alike.
+
+    Raises:
+        ConfigError: a directory has no run in it.
+    """
+    frames = []
+    for path in map(Path, paths):
+        files = sorted(path.rglob(EXPORTED))
+        frames += [with_defaults(pd.read_parquet(file)) for file in files]
+        if not files or _runs_below(path):
+            frames.append(runs_of(find_runs([path])))
+    frames = [frame for frame in frames if len(frame)]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
+
+def export(frame: pd.DataFrame, recipe: Mapping[str, Any], folder: str | Path) -> None:
+    """Write runs as one small Parquet file, and the recipe that repeats them.
+
+    Args:
+        frame: from `read_runs`.
+        recipe: its settings that mean nothing elsewhere are dropped.
+        folder: made if need be.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+    folder = Path(folder)
+    kept = frame.drop(columns=[key for key in PRIVATE if key in frame])
+    for key in kept:  # a column of Parquet has one type: auto or 4 becomes auto or "4"
+        kinds = {type(value) for value in kept[key].dropna()}
+        if len(kinds) > 1 and not kinds <= {int, float}:
+            kept[key] = kept[key].map(str, na_action="ignore")
+    plain = {key: value for key, value in recipe.items() if key not in PRIVATE}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        kept.dropna(axis="columns", how="all").to_parquet(folder / EXPORTED, index=False)
+        text = yaml.safe_dump(plain, sort_keys=False, default_flow_style=None)
+        write_text(folder / RECIPE, text)
+    except OSError as error:
+        raise ConfigError(f"{folder} cannot be written: {error.strerror}") from None
+
+
+def recipe_of(paths: Iterable[str | Path]) -> dict[str, Any]:
+    """The recipe of the sweep that the first of the directories belongs to; {} if of none."""
+    for path in map(Path, paths):
+        for name in ("sweep.yaml", RECIPE):
+            if (path / name).is_file():
+                return yaml.safe_load((path / name).read_text())
+    return {}
+
+
+BLOCK = ["dataset", "model"]
+COLUMN = ["topology", "partition", "alpha"]
+
+
+def cells(runs: Iterable[Run] | pd.DataFrame) -> pd.DataFrame:
+    """Mean and standard deviation of the test accuracy over seeds, at the best learning rate.
+
+    Settings that differ between runs of one cell become part of the method's name, so that nothing
+    unlike is averaged. A learning rate at which a seed failed, or with fewer seeds than another,
+    is not chosen. Runs that did not finish and have no reason on record are left out.
+
+    Args:
+        runs: in any order, or a frame of them; where a run is there twice, the last counts.
+
+    Returns:
+        A row per dataset, model, method, topology, partition and alpha:
+            lr, mean, std (sample, n - 1; NaN for one seed; fractions), seeds: at the best rate;
+                mean is NaN where every rate failed.
+            rates, runs, failed: how many learning rates were tried, in how many runs, and how many
+                of these failed.
+            seconds, bytes: mean wall seconds and bytes sent of a run at the best rate.
+            epochs: of the recipe, NaN if its length is in rounds.
+            settings: of one of its runs, flat.
+    """
+    frame = runs if isinstance(runs, pd.DataFrame) else runs_of(runs)
+    found = ["lr", "mean", "std", "seeds", "rates", "runs", "failed", "seconds", "bytes", "epochs"]
+    columns = [*BLOCK, "method", *COLUMN, *found, "settings"]
+    if frame.empty:
+        return pd.DataFrame(columns=columns)
+    cell = ["algorithm", *BLOCK, *COLUMN]
+    known = {*cell, *SAME_NUMBERS, *OUTCOME, "versions", "failure", "lr", "seed"}
+    frame = frame.reindex(columns=list(dict.fromkeys([*frame, *cell, "epochs", "failure"])))
+    method = _methods(frame, [key for key in frame if key not in known], cell)
+    frame = frame.assign(method=method, alpha=frame["alpha"].astype(float))
+    cell = [*BLOCK, "method", *COLUMN]
+    frame = frame.drop_duplicates([*cell, "lr", "seed"], keep="last")
+    rows = [
+        dict(zip(cell, key, strict=True)) | _best(group)
+        for key, group in frame.groupby(cell, dropna=False)
+    ]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _best(group: pd.DataFrame) -> dict[str, Any]:
+    """What `cells` says of the runs of one cell."""
+    accuracy = group.groupby("lr")["test_accuracy"]
+    found = pd.DataFrame({"std": accuracy.std(), "seeds": accuracy.size()})
+    found["mean"] = accuracy.mean().where(accuracy.count() == found["seeds"])
+    found = found[found["seeds"] == found["seeds"].max()]
+    lr = found["mean"].idxmax() if found["mean"].notna().any() else float("nan")
+    chosen = group[group["lr"] == lr]
+    return {
+        "lr": lr,
+        "mean": found["mean"].get(lr, float("nan")),
+        "std": found["std"].get(lr, float("nan")),
+        "seeds": int(found["seeds"].max()),
+        "rates": group["lr"].nunique(),
+        "runs": len(group),
+        "failed": int(group["test_accuracy"].isna().sum()),
+        "seconds": chosen["wall_seconds"].mean(),
+        "bytes": chosen["bytes_sent"].mean(),
+        "epochs": float(group["epochs"].iloc[0] or float("nan")),
+        "settings": group.iloc[0].dropna().to_dict(),
+    }
+
+
+def _methods(frame: pd.DataFrame, keys: list[str], cell: list[str]) -> list[str]:
+    """The algorithm, with those of the settings `keys` that differ within a cell."""
+    names = frame["algorithm"].tolist()
+    for key in keys:
+        for algorithm in frame["algorithm"].unique():
+            rows = (frame["algorithm"] == algorithm).to_numpy()
+            if _differs(frame[rows], key, cell):
+                for row in rows.nonzero()[0]:
+                    names[row] += f" {key.removeprefix('algorithm.')}={frame[key].iloc[row]}"
+    return names

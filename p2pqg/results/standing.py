@@ -1,0 +1,135 @@
+"""Where a run, or a live simulation, stands: what a comparison needs to know of it."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+
+from p2pqg.base.config import plain
+from p2pqg.base.errors import ConfigError, P2pqgError
+from p2pqg.network import Network
+from p2pqg.network.events import ACTIONS
+from p2pqg.results.comparison_text import RESULTS
+from p2pqg.results.records import Run, load
+from p2pqg.topology import build as build_topology
+
+
+class Live(Protocol):
+    """A live simulation as readers see it; `p2pqg.simulation.simulation.Simulation` is one.
+
+    Attributes:
+        experiment: its parts; experiment.config is the resolved recipe.
+        network: as it is now.
+        round: rounds done; closed: whether it has ended; sim_seconds: of the simulated clock.
+        history, clients: rows of rounds.parquet and clients.parquet.
+        rows: the same as lists, cheap to look at.
+        events: what was done to it: {"round", "sim_seconds", "what"} each.
+    """
+
+    experiment: Any
+    network: Network
+    closed: bool
+
+    @property
+    def round(self) -> int: ...
+
+    @property
+    def sim_seconds(self) -> float: ...
+
+    @property
+    def history(self) -> pd.DataFrame: ...
+
+    @property
+    def clients(self) -> pd.DataFrame: ...
+
+    @property
+    def rows(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]: ...
+
+    @property
+    def events(self) -> list[dict[str, Any]]: ...
+
+    def summary(self) -> dict[str, Any]: ...
+
+
+One = Live | Run | str | Path
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What is known of one run or simulation by now.
+
+    Attributes:
+        config: the resolved recipe; summary: what summary.json holds.
+        rounds, clients: rows of rounds.parquet and clients.parquet.
+        path: its directory; None: it is live.
+        live_network: of a simulation, as it is.
+    """
+
+    config: dict[str, Any]
+    summary: dict[str, Any]
+    rounds: pd.DataFrame
+    clients: pd.DataFrame
+    path: Path | None = None
+    live_network: Network | None = None
+
+    @classmethod
+    def of(cls, one: One) -> Standing:
+        """Of a live simulation, a run, or the directory of one."""
+        if hasattr(one, "experiment"):  # a Simulation, whose module would bring the engines
+            config = plain(one.experiment.config)
+            return cls(config, one.summary(), one.history, one.clients, None, one.network)
+        if not isinstance(one, Run | str | Path):
+            kind = type(one).__name__
+            raise ConfigError(f"compare takes simulations, runs and their directories, got {kind}")
+        run = one if isinstance(one, Run) else load(one)
+        return cls(run.config, run.summary, run.rounds, run.clients, run.path)
+
+    @cached_property
+    def network(self) -> Network | None:
+        """As it is; of a run on disk, as it was at the start; None: it cannot be built."""
+        if self.path is None:
+            return self.live_network
+        with suppress(P2pqgError):  # its file may be gone
+            config = self.config
+            return Network(build_topology(config["topology"], clients=config.get("clients")))
+        return None
+
+    @property
+    def events(self) -> list[tuple[int, str]]:
+        """What was done to it: (rounds done then, what). What came of it is left out."""
+        events = [(event["round"], event["what"]) for event in self.summary.get("events", [])]
+        return [(done, what) for done, what in events if what.split()[0].strip(":") in ACTIONS]
+
+    @cached_property
+    def evaluated(self) -> pd.DataFrame:
+        """The rows with a test accuracy, by round; `rounds` done then."""
+        rows = self.rounds.dropna(subset="test_accuracy")
+        return rows.assign(rounds=rows["round"] + 1).set_index("round")
+
+    @property
+    def results(self) -> dict[str, float]:
+        """Its columns of the table; NaN: not measured."""
+        found = {key: self.summary.get(key) for key in RESULTS}
+        found["test_accuracy_min"] = self.rounds["test_accuracy_min"].dropna().iloc[-1:].max()
+        every = pd.Series([*self.evaluated["test_accuracy"], found["test_accuracy"]], dtype=float)
+        found["best_accuracy"] = every.max()
+        if self.path is None:  # who thinks between two cells lets the clock run
+            found["wall_seconds"] = None
+        return {key: np.nan if value is None else value for key, value in found.items()}
+
+    def reached(self, accuracy: float, seconds: str | None) -> dict[str, float]:
+        """When it was first evaluated at that accuracy; NaN: never."""
+        rows = self.evaluated[self.evaluated["test_accuracy"] >= accuracy]
+        first = {} if rows.empty else rows.iloc[0]
+        columns = {"rounds": "rounds", "bytes": "bytes_sent", seconds: seconds}
+        return {
+            f"{what}_to_{accuracy:g}": first.get(key, np.nan)
+            for what, key in columns.items()
+            if what
+        }

@@ -1,0 +1,261 @@
+"""Grids of runs: their names, their settings, and the protocol that tunes one key.
+
+    sweep:                           # any keys of a recipe, dotted ones too
+      algorithm: [dsgd, qg-dsgdm-n]
+      lr: [0.05, 0.1, 0.2]
+      seed: [1, 2, 3]
+    tune: lr                         # extend the grid where the best value lies on its edge
+    max_extensions: 2
+
+`sweep` may also be a list of such grids, for methods that need other networks or other rates.
+The protocol is the paper's (Section 5.1): the best value of the tuned key, by the mean over seeds
+of the final test accuracy (there is no validation set), must lie inside the values tried, or more
+are tried. All cells begin with equally many values and may grow equally often.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from p2pqg.base.errors import ConfigError, did_you_mean
+from p2pqg.recipe.keys import SELF_EVIDENT
+from p2pqg.results.records import Run
+
+Point = dict[str, Any]
+"""One run of a grid: key -> value."""
+
+Axes = Mapping[str, list[Any]]
+"""One grid: key -> the values it takes."""
+
+NOT_OF_A_RUN = ("source", "figure", "paper")
+"""Keys of a recipe that say what it is for; its runs do not have them."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Grids, as their recipe says.
+
+    Attributes:
+        folder: holds one directory per run.
+        base: the settings that all runs share.
+        grids: of the keys in which they differ.
+        tune: the key whose values are tuned, or None.
+        max_extensions: of the tuned key, per cell of a grid, >= 0.
+        about: what the recipe is for: its source, the table of the paper beside it.
+        added: cell (as text) -> values added to the tuned key so far.
+    """
+
+    folder: Path
+    base: Mapping[str, Any]
+    grids: tuple[Axes, ...]
+    tune: str | None = None
+    max_extensions: int = 2
+    about: Mapping[str, Any] = field(default_factory=dict)
+    added: dict[str, list[float]] = field(default_factory=dict)
+
+    def points(self) -> list[Point]:
+        """The grids as the recipe has them; the last key of each varies fastest."""
+        return [point for axes in self.grids for point in _points(axes)]
+
+    def name(self, point: Point) -> str:
+        """A run's directory: `qg-dsgdm-n-ring16-alpha0.1-lr0.05-seed1`."""
+        words = "-".join(_word(key, value) for key, value in point.items())
+        return re.sub(r"[^\w.+=,-]", "_", words)
+
+    def settings(self, point: Point) -> dict[str, Any]:
+        """The keywords of `p2pqg.run` for a point."""
+        settings = dict(self.base)
+        for key in sorted(point, key=lambda key: key.count(".")):  # a part before its parameters
+            assign(settings, key, point[key])
+        return settings | {"out": str(self.folder), "name": self.name(point)}
+
+    def recipe(self) -> dict[str, Any]:
+        """The recipe that repeats this sweep."""
+        grids = [dict(axes) for axes in self.grids]
+        recipe = {**self.about, **self.base, "sweep": grids if len(grids) > 1 else grids[0]}
+        if self.tune:
+            recipe |= {"tune": self.tune, "max_extensions": self.max_extensions}
+        return recipe
+
+    def result(self, point: Point) -> Run | None:
+        """The run of a point, finished or failed; None if it has yet to be done."""
+        run = Run(self.folder / self.name(point))
+        return run if run.failure is not None or run.finished else None
+
+    def extensions(self) -> list[Point]:
+        """Points to add where the best value of the tuned key lies on the edge of its values.
+
+        All points so far must have results.
+        """
+        new: list[Point] = []
+        for cell, seeds, values in self._cells():
+            added = self.added.setdefault(cell, [])
+            value = beyond_the_edge(self._means(seeds, values))
+            if value is not None and len(added) < self.max_extensions:
+                added.append(value)
+                new += [point | {self.tune: value} for point in seeds]
+        return new
+
+    def open_cells(self) -> list[str]:
+        """Cells whose best value of the tuned key is still on the edge of what was tried."""
+        return [
+            cell
+            for cell, seeds, values in self._cells()
+            if beyond_the_edge(self._means(seeds, values)) is not None
+        ]
+
+    def _cells(self) -> Iterator[tuple[str, list[Point], list[float]]]:
+        """(cell, one point per seed, values so far); a cell is all that is compared to tune."""
+        for axes in self.grids if self.tune else ():
+            cells: dict[str, list[Point]] = {}
+            for point in _points({**axes, self.tune: axes[self.tune][:1]}):
+                rest = {k: v for k, v in point.items() if k not in (self.tune, "seed")}
+                cells.setdefault(self.name(rest), []).append(point)
+            for cell, seeds in cells.items():
+                yield cell, seeds, [*axes[self.tune], *self.added.get(cell, [])]
+
+    def _means(self, seeds: list[Point], values: list[float]) -> dict[float, float]:
+        """Value of the tuned key -> mean over the seeds of a cell."""
+        return {v: self._mean([point | {self.tune: v} for point in seeds]) for v in values}
+
+    def _mean(self, points: list[Point]) -> float:
+        """Mean test accuracy of finished runs; minus infinity if one of them failed."""
+        runs = [Run(self.folder / self.name(point)) for point in points]
+        if not all(run.finished for run in runs):
+            return float("-inf")
+        return sum(run.summary["test_accuracy"] for run in runs) / len(runs)
+
+
+def _points(axes: Axes) -> Iterator[Point]:
+    for values in itertools.product(*axes.values()):
+        yield dict(zip(axes, values, strict=True))
+
+
+def _word(key: str, value: Any) -> str:
+    if isinstance(value, Mapping):
+        rest = {k: v for k, v in value.items() if k != "name"}
+        return "-".join([str(value.get("name", "")), *(_word(k, v) for k, v in rest.items())])
+    if isinstance(value, list):
+        text = ",".join(_word("", each) for each in value)
+    else:
+        text = f"{value:g}" if isinstance(value, float) else str(value).lower()
+    return text if key in SELF_EVIDENT else key.rpartition(".")[2] + text
+
+
+def assign(settings: dict[str, Any], key: str, value: Any) -> None:
+    """settings["a"]["b"] = value for the key `a.b`; a part given by its name becomes a mapping."""
+    *path, last = key.split(".")
+    for part in path:
+        inner = settings.get(part) or {}
+        settings[part] = {"name": inner} if isinstance(inner, str) else dict(inner)
+        settings = settings[part]
+    settings[last] = value
+
+
+def beyond_the_edge(means: Mapping[float, float]) -> float | None:
+    """The next value of a geometric grid on the side where the best one is; None if it is inside.
+
+    >>> beyond_the_edge({0.1: 0.8, 0.2: 0.9, 0.4: 0.7})
+    >>> beyond_the_edge({0.1: 0.7, 0.2: 0.8, 0.4: 0.9})
+    0.8
+    """
+    values = sorted(means)
+    best = max(values, key=means.__getitem__)
+    if best == values[0]:
+        edge, neighbor = values[0], values[1]
+    elif best == values[-1]:
+        edge, neighbor = values[-1], values[-2]
+    else:
+        return None
+    return float(f"{edge * edge / neighbor:.6g}")  # the same digits, and so the same name, always
+
+
+def folder_of(values: Mapping[str, Any], name: str, out: str | None = None) -> Path:
+    """Where a recipe's results go: `out` or its own or runs/out, then its name or `name`."""
+    return Path(out or values.get("out") or "runs/out") / (values.get("name") or name)
+
+
+def read_sweep(values: Mapping[str, Any], name: str, out: str | None = None) -> Sweep:
+    """A sweep from the mapping of its recipe.
+
+    Args:
+        values: a recipe with `sweep`, perhaps with `tune`, `max_extensions`, `name` and `out`.
+        name: the sweep's folder, unless the recipe has a name.
+        out: where that folder goes; default: the recipe's, or runs/out.
+
+    Raises:
+        ConfigError: with every problem found in the recipe or in one of its runs.
+    """
+    from p2pqg.recipe.settings import read_config
+
+    base = {str(key).replace("-", "_"): value for key, value in values.items()}
+    given, tune = base.pop("sweep", None), base.pop("tune", None)
+    extensions = base.pop("max_extensions", 2)
+    about = {key: base.pop(key) for key in NOT_OF_A_RUN if base.get(key) is not None}
+    folder = folder_of(base, name, out)
+    for key in ("out", "name"):
+        base.pop(key, None)
+    base.setdefault("engine", "local")  # no start of Ray for every small run
+    base.setdefault("checkpoint_every", 0)  # nor two files more; recipes of long runs say otherwise
+    grids, problems = _read_grids(given)
+    if tune is not None and not problems:
+        problems += _make_tunable(grids, str(tune))
+    if not isinstance(extensions, int) or extensions < 0:
+        problems.append(f"max_extensions must be an integer >= 0, got {extensions!r}")
+    if problems:
+        raise ConfigError.of(problems, name)
+    sweep = Sweep(folder, base, tuple(grids), tune, extensions, about)
+    points = sweep.points()
+    seen: set[str] = set()
+    twice = next((n for n in map(sweep.name, points) if n in seen or seen.add(n)), None)
+    if twice is not None:
+        raise ConfigError(f"{name}: sweep has {twice} twice; take a value out of a list")
+    for point in points:
+        read_config(sweep.settings(point), where=f"{name}, {sweep.name(point)}")
+    return sweep
+
+
+def _read_grids(given: Any) -> tuple[list[dict[str, list[Any]]], list[str]]:
+    """(grids, problems) from what a recipe has under `sweep`."""
+    several = isinstance(given, list)
+    grids, problems = [], []
+    for index, axes in enumerate(given if several and given else [given]):
+        where = f"sweep[{index}]" if several else "sweep"
+        if not isinstance(axes, Mapping) or not axes:
+            problems.append(f"{where} must be a mapping of keys to lists, got {axes!r}")
+            continue
+        problems += [
+            f"{where}.{key} must be a list of values, got {found!r}"
+            for key, found in axes.items()
+            if not isinstance(found, list) or not found
+        ]
+        grids.append({str(key).replace("-", "_"): found for key, found in axes.items()})
+    return grids, problems
+
+
+def _make_tunable(grids: list[dict[str, list[Any]]], tune: str) -> list[str]:
+    """Sort the values of the tuned key, in place; problems if that cannot be done."""
+    problems = []
+    for axes in grids:
+        if tune not in axes:
+            problems.append(f"tune must be a key of sweep, got {tune!r}{did_you_mean(tune, axes)}")
+            continue
+        try:
+            axes[tune] = sorted({float(value) for value in axes[tune]})
+        except (TypeError, ValueError):
+            problems.append(f"sweep.{tune} must be numbers to be tuned, got {axes[tune]}")
+            continue
+        if len(axes[tune]) < 2 or axes[tune][0] <= 0:
+            problems.append(f"sweep.{tune} must be two numbers > 0 or more, got {axes[tune]}")
+    counts = [len(axes[tune]) for axes in grids if tune in axes]
+    if not problems and len(set(counts)) > 1:
+        problems.append(
+            f"sweep.{tune} must have equally many values in every grid, so that no method is "
+            f"tuned more than another, got {' and '.join(map(str, counts))}"
+        )
+    return problems

@@ -1,0 +1,278 @@
+"""What a run, a sweep and a comparison look like on a terminal, or in a plain log."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from p2pqg.base.wording import (
+    counted,
+    duration,
+    human_bytes,
+    number,
+    pace,
+    percent,
+    seen,
+)
+from p2pqg.data.skew import describe_skew, label_picture
+from p2pqg.topology.words import describe_network
+
+if TYPE_CHECKING:  # torch takes seconds to import; by then the screen should say something
+    from p2pqg.results.records import Run
+    from p2pqg.simulation.experiment import Experiment
+    from p2pqg.simulation.simulation import Simulation
+
+
+def console_for_stdout() -> Console:
+    """Stdout: live and in colour on a terminal, plain elsewhere."""
+    return Console(highlight=False)
+
+
+class Screen:
+    """Watches one run; a context manager, so that the bar ends with it (see Observer)."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        """Draw on `console`; default: stdout."""
+        self.console = console or console_for_stdout()
+        self._waiting = self.console.status("starting") if self.console.is_terminal else None
+        self._bar: Progress | None = None
+
+    def __enter__(self) -> Screen:
+        if self._waiting:
+            self._waiting.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for live in (self._waiting, self._bar):
+            if live:
+                live.stop()
+
+    def begin(self, simulation: Simulation, path: Path) -> None:
+        """Say what runs on what, and start the bar."""
+        if self._waiting:
+            self._waiting.stop()
+        experiment = simulation.experiment
+        self._say([*about(simulation), ("results", str(path))])
+        if not self.console.is_terminal:
+            return
+        picture = label_picture(counts_of(experiment))
+        self.console.print(*picture, "", sep="\n", style="dim")
+        self._bar = Progress(
+            BarColumn(bar_width=None, complete_style="cyan", finished_style="cyan"),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[seen]}"),
+            TextColumn("[dim]{task.fields[pace]}"),
+            TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+            console=self.console,
+            expand=True,
+            refresh_per_second=5,
+        )
+        self._bar.add_task("rounds", total=experiment.num_rounds, seen="", pace="")
+        self._bar.start()
+
+    def recorded(self, simulation: Simulation) -> None:
+        """Move the bar to the last row."""
+        if self._bar:
+            task = self._bar.tasks[0]
+            self._bar.update(
+                task.id,
+                completed=simulation.round,
+                seen=seen(simulation.rows[0]),
+                pace=pace(task.speed),
+            )
+
+    def noted(self, text: str) -> None:
+        """Something happened that a user should know."""
+        self.console.print(f"note: {text}", markup=False, soft_wrap=True)
+
+    def end(self, run: Run) -> None:
+        """Stop the bar; the closing table and where the results are."""
+        if self._bar:
+            self._bar.stop()
+        self.console.print()
+        self._say([*outcome(run), ("results", str(run.path))])
+
+    def _say(self, rows: list[tuple[str, str]]) -> None:
+        """Names and what there is to say about them, in two columns."""
+        width = max(len(name) for name, _ in rows)
+        if not self.console.is_terminal:
+            for name, text in rows:
+                self.console.print(f"{name:<{width}}  {text}", markup=False, soft_wrap=True)
+            return
+        grid = Table.grid(padding=(0, 2))
+        grid.add_column(style="cyan", no_wrap=True)
+        grid.add_column(overflow="fold")
+        for name, text in rows:
+            grid.add_row(name, escape(text))
+        self.console.print(grid)
+
+
+def about(simulation: Simulation) -> list[tuple[str, str]]:
+    """What runs on what, before the first round."""
+    experiment, config = simulation.experiment, simulation.experiment.config
+    task, lr = experiment.task, experiment.rule.lr
+    values = [f"{k} {v}" for k, v in config.algorithm.items() if k != "name"]
+    steps = [f"lr {lr.target:g}"]
+    if lr.warmup_rounds and lr.target > lr.warmup_from:
+        steps.append(f"from {lr.warmup_from:g} in {config.lr_schedule.warmup_epochs:g} epochs")
+    if lr.drops:
+        steps.append(f"x {lr.decay:g} after rounds {', '.join(map(str, lr.drops))}")
+    epochs = experiment.num_rounds / experiment.rounds_per_epoch
+    alpha = "" if config.alpha is None else f", alpha {config.alpha:g}"
+    sizes = [len(part) for part in experiment.parts]
+    low, high = min(sizes), max(sizes)
+    samples = f"{low:,}" if low == high else f"{low:,} to {high:,}"
+    uses_network = not experiment.rule.algorithm.traits["centralized"]
+    if config.engine == "ray":
+        hosting = simulation.placement.reason
+    else:
+        blocks = simulation.placement.num_actors
+        hosting = f"none: {counted(blocks, 'block')} in this process (engine local)"
+    return [
+        ("algorithm", ", ".join([config.algorithm["name"], *values, *steps])),
+        (
+            "network",
+            describe_network(experiment.schedule) if uses_network else "all-reduce over all",
+        ),
+        (
+            "data",
+            f"{config.dataset['name']}, {config.partition['name']}{alpha}: {samples} samples per "
+            f"client, {len(experiment.arrays.test_y):,} to test",
+        ),
+        ("skew", describe_skew(counts_of(experiment))),
+        (
+            "model",
+            f"{task.model}, {experiment.cost.num_params:,} parameters, {config.precision} on "
+            f"{simulation.device}",
+        ),
+        (
+            "length",
+            f"{counted(experiment.num_rounds, 'round')} = {epochs:.1f} epochs, "
+            f"batches of {config.batch_size}, seed {config.seed}",
+        ),
+        *events(experiment),
+        ("actors", hosting),
+        *(("warning", warning) for warning in experiment.warnings),
+    ]
+
+
+def events(experiment: Experiment) -> list[tuple[str, str]]:
+    """What will happen to the network, and what its clock counts."""
+    rows = []
+    if trouble := experiment.network.describe():
+        rows.append(("trouble", trouble))
+    if experiment.scenario:
+        rows.append(("scenario", counted(len(experiment.scenario), "event")))
+    if experiment.clock:
+        links = experiment.clock.links
+        kind = links if isinstance(links, str) else "of several kinds"
+        rows.append(("clock", f"links {kind}, {experiment.clock.synchrony} rounds"))
+    return rows
+
+
+def counts_of(experiment: Experiment) -> np.ndarray:
+    """[clients, classes]: training samples."""
+    from p2pqg.data import label_counts
+
+    arrays = experiment.arrays
+    return label_counts(experiment.parts, arrays.train_y, arrays.num_classes)
+
+
+def outcome(run: Run) -> list[tuple[str, str]]:
+    """What a run came to."""
+    summary = run.summary
+    lowest = run.rounds["test_accuracy_min"].dropna()
+    accuracy = "not measured"
+    if summary["test_accuracy"] is not None:
+        accuracy = (
+            f"{percent(summary['test_accuracy'], 2)} ± {100 * summary['test_accuracy_std']:.2f} "
+            f"over clients, lowest {percent(lowest.iloc[-1], 2)}"
+        )
+    speed, started = summary["client_steps_per_second"], duration(summary["startup_seconds"])
+    return [
+        ("test accuracy", accuracy),
+        ("averaged model", percent(summary["averaged_model_accuracy"], 2)),
+        ("consensus distance", number(summary["consensus_distance"])),
+        ("sent", human_bytes(summary["bytes_sent"])),
+        *(
+            [("simulated time", duration(summary["sim_seconds"]))]
+            if summary.get("sim_seconds") is not None
+            else []
+        ),
+        ("time", f"{duration(summary['wall_seconds'])}, of it {started} to the first round"),
+        ("speed", "-" if speed is None else f"{speed:,.0f} client-steps/s"),
+        *((f"time of {name}", shares(kinds)) for name, kinds in run.profile.items()),
+    ]
+
+
+def shares(kinds: dict[str, float]) -> str:
+    """Seconds of each kind of work as shares of their sum, largest first."""
+    total = sum(kinds.values()) or 1.0
+    largest_first = sorted(kinds.items(), key=lambda item: -item[1])
+    return ", ".join(f"{kind} {percent(seconds / total)}" for kind, seconds in largest_first)
+
+
+class SweepBar:
+    """Progress over all the runs of a sweep: a bar on a terminal, elsewhere a line per run.
+
+    Both say what time is left, if the runs to come take as long as those so far.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        """Draw on `console`; default: stdout."""
+        self.console = console or console_for_stdout()
+        self._total = self._done = self._failed = self._done_before = 0
+        self._began = time.monotonic()
+        self._bar = Progress(
+            BarColumn(bar_width=None, complete_style="cyan", finished_style="cyan"),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[last]}"),
+            TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+            console=self.console,
+            expand=True,
+            refresh_per_second=2,
+            speed_estimate_period=3600,  # runs differ in length; the time left is a mean over many
+            disable=not self.console.is_terminal,
+        )
+        self._task = self._bar.add_task("runs", total=None, last="")
+
+    def __enter__(self) -> SweepBar:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.stop()
+
+    def grow(self, num_runs: int) -> None:
+        """So many more runs are to come."""
+        self._total += num_runs
+        self._bar.update(self._task, total=self._total)
+
+    def skip(self, num_runs: int) -> None:
+        """So many of them had been finished before."""
+        self._done += num_runs
+        self._done_before += num_runs
+        self._bar.update(self._task, completed=self._done)
+
+    def done(self, name: str, accuracy: float | None) -> None:
+        """One more run ended; no accuracy: it failed."""
+        self._done += 1
+        self._failed += accuracy is None
+        last = f"{name}  {'failed' if accuracy is None else percent(accuracy)}"
+        failed = f"[red]{self._failed} failed[/red]  " if self._failed else ""
+        self._bar.update(self._task, completed=self._done, last=f"{failed}[dim]{last}")
+        if not self.console.is_terminal:
+            line = f"{self._done}/{self._total}  {last}{self._time_left()}"
+            self.console.print(line, markup=False, soft_wrap=True)
+
+    def _time_left(self) -> str:
+        each = (time.monotonic() - self._began) / (self._done - self._done_before)
+        left = self._total - self._done
+        return f"  {duration(left * each)} left" if left else ""

@@ -1,0 +1,253 @@
+"""run() and resume(): a simulation from start, or from where it stopped, to results on disk."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Protocol
+
+from p2pqg.base.config import plain
+from p2pqg.base.errors import ClusterError, ConfigError, P2pqgError, StoppedError, StorageError
+from p2pqg.recipe.settings import read_config
+from p2pqg.results.records import LINK_COLUMNS, Run, RunDirectory, fresh_name, load
+from p2pqg.simulation.checkpoint import newest, prune
+from p2pqg.simulation.experiment import build
+from p2pqg.simulation.moment import CHECKPOINTS, Moment, home_of
+from p2pqg.simulation.simulation import Simulation
+
+
+class Observer(Protocol):
+    """Somebody who watches a run: the screen, a notebook."""
+
+    def begin(self, simulation: Simulation, path: Path) -> None: ...
+
+    def recorded(self, simulation: Simulation) -> None: ...
+
+    def noted(self, text: str) -> None: ...
+
+    def end(self, run: Run) -> None: ...
+
+
+def run(
+    *,
+    quiet: bool = True,
+    observer: Observer | None = None,
+    started: float | None = None,
+    **settings: Any,
+) -> Run:
+    """One simulation, recorded under `out`.
+
+    Args:
+        quiet: False shows the run on stdout, as the command does.
+        observer: told of the beginning, of new rows, and of the end.
+        started: `time.time()` when the command began; default: now.
+        settings: the keys of a recipe, see `p2pqg.recipe.settings.RunConfig`.
+
+    Returns:
+        The run as `p2pqg.load` would give it.
+
+    Raises:
+        ConfigError: the settings are wrong; nothing was started.
+        RunError: diverged, lost its actors too often, or stopped; results so far are on disk, and
+            `resume` goes on from there.
+    """
+    started = time.time() if started is None else started
+    experiment = build(read_config(settings))
+    config = experiment.config
+    stem = f"{config.topology}-{config.algorithm['name']}".replace("/", "_")
+    directory = RunDirectory(config.out, config.name or fresh_name(config.out, stem))
+    with _watching(quiet, observer) as observer:
+        return _lead(lambda: Simulation(experiment, started=started), directory, observer)
+
+
+def resume(
+    path: str | Path,
+    *,
+    quiet: bool = True,
+    observer: Observer | None = None,
+    started: float | None = None,
+    **settings: Any,
+) -> Run:
+    """Go on with a run that was stopped or killed, or with a finished one for more rounds.
+
+    Args:
+        path: its directory; or a checkpoint, with `out` or `name` for a run of its own.
+        quiet: as of `run`.
+        observer: as of `run`.
+        started: as of `run`.
+        settings: what shall differ, see `p2pqg.recipe.keys.RESTART`: rounds, engine, ...
+
+    Raises:
+        ConfigError: nothing to go on from, nothing left to do, newer rounds are there, or a
+            setting that cannot change.
+        RunError: as of `run`.
+    """
+    path = Path(path)
+    home = home_of(path)
+    elsewhere = {key: settings.pop(key) for key in ("out", "name") if settings.get(key)}
+    notes: list[str] = []
+    moment = Moment.newest(path, tell=notes.append, **settings)
+    done = moment.log.round
+    if done >= moment.experiment.num_rounds and (home is None or _has_finished(home)):
+        raise ConfigError(f"{path} has done all its {done} rounds; ask for more with --rounds")
+    if elsewhere or home is None:
+        out = elsewhere.get("out") or (str(home.parent) if home else moment.experiment.config.out)
+        name = elsewhere.get("name") or fresh_name(out, (home or path).name)
+        directory = RunDirectory(out, name)
+    else:
+        later = next((c for c in newest(home / CHECKPOINTS) if c.name > path.name), None)
+        if home != path and later:
+            raise ConfigError(
+                f"{home} has a newer checkpoint, {later.name}; resume {home}, or give the branch "
+                "a --name of its own"
+            )
+        directory = RunDirectory.reopen(home)
+    with _watching(quiet, observer) as observer:
+        return _lead(lambda: Simulation.at(moment, started), directory, observer, notes)
+
+
+@contextmanager
+def _watching(quiet: bool, observer: Observer | None) -> Iterator[Observer | None]:
+    """The observer given, or a screen, or nobody."""
+    if quiet or observer:
+        yield observer
+        return
+    from p2pqg.running.screen import Screen
+
+    with Screen() as screen:
+        yield screen
+
+
+def _has_finished(home: Path) -> bool:
+    """Whether all is written; else it was killed at its very end."""
+    return (home / "summary.json").exists() and load(home).finished
+
+
+def _lead(
+    start: Callable[[], Simulation],
+    directory: RunDirectory,
+    observer: Observer | None,
+    notes: list[str] | None = None,
+) -> Run:
+    """Start the simulation and run it to its end, with its results in the directory."""
+    directory.reserve()
+    try:
+        sim = start()
+    except BaseException:
+        directory.discard()
+        raise
+    with directory, sim:
+        log = _Log(sim, directory, observer)
+        try:
+            directory.write_own_files(sim.experiment.own_files)
+            directory.write_config(plain(sim.experiment.config))
+        except OSError as error:
+            raise StorageError(
+                f"{directory.path}: cannot be written ({error.strerror}); make room, start again"
+            ) from None
+        if observer:
+            observer.begin(sim, directory.path)
+        for text in notes or []:
+            log.note(text)
+        try:
+            sim.advance(sim.experiment.num_rounds - sim.round, after=log.rows)
+            if sim.saver:
+                sim.save()
+        except KeyboardInterrupt:
+            log.last_words()
+            raise StoppedError(f"stopped in round {sim.round}; {log.what_next}") from None
+        except P2pqgError as error:
+            if not isinstance(error, ClusterError):  # with that it may go on
+                directory.write_failure(str(error))
+            raise type(error)(f"{error}; results so far: {directory.path}") from error
+        finally:
+            log.close()
+    done = load(directory.path)
+    if observer:
+        observer.end(done)
+    return done
+
+
+class _Log:
+    """Writes what a run leaves behind; a full disk is no reason to stop."""
+
+    def __init__(self, sim: Simulation, directory: RunDirectory, observer: Observer | None) -> None:
+        self.sim, self.directory, self.observer = sim, directory, observer
+        self.told: set[str] = set()
+        sim.on_note = self.note
+        if sim.experiment.config.checkpoint_every:
+            sim.saver = self.checkpoint
+
+    def note(self, text: str) -> None:
+        if self.observer and text not in self.told:
+            self.told.add(text)
+            self.observer.noted(text)
+
+    def rows(self, sim: Simulation) -> None:
+        with sim.clock("recording"), self._tolerant("rows"):
+            self.directory.write_rows(*sim.rows, columns=sim.columns)
+        if self.observer:
+            self.observer.recorded(sim)
+
+    def checkpoint(self, moment: Moment) -> Path | None:
+        """Save a moment; returns where to find it, or None if it could not be written."""
+        folder = self.directory.path / CHECKPOINTS
+        with self.sim.clock("recording"), self._tolerant("a checkpoint"):
+            path = folder / f"round-{moment.log.round:09d}"
+            moment.write(path)
+            prune(path)
+            return self.directory.path
+        return None
+
+    def last_words(self) -> None:
+        """Stopped from outside: keep what there is, if the actors are still there to tell."""
+        if self.sim.saver:
+            with suppress(P2pqgError):
+                self.sim.save()
+
+    @property
+    def what_next(self) -> str:
+        """What a user can do after a stop."""
+        path = self.directory.path
+        return f"`p2pqg resume {path}` goes on" if self.sim.saver else f"results so far: {path}"
+
+    def _tolerant(self, what: str) -> _Tolerant:
+        return _Tolerant(lambda reason: self.note(f"cannot write {what} ({reason}); going on"))
+
+    def close(self) -> None:
+        """All that there is, now.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        sim, directory = self.sim, self.directory
+        try:
+            directory.write_rows(*sim.rows, columns=sim.columns, now=True)
+            if sim.experiment.timing is not None:
+                directory.write_table("links", sim.links.to_dict("records"), LINK_COLUMNS)
+            directory.write_summary(sim.summary())
+            if sim.experiment.config.profile:
+                directory.write_json("trace.json", sim.trace())
+                directory.write_json("profile.json", sim.profile())
+        except OSError as error:
+            raise StorageError(
+                f"round {sim.round}: results cannot be written to {directory.path} "
+                f"({error.strerror}); make room, then `p2pqg resume` goes on from a checkpoint"
+            ) from None
+
+
+class _Tolerant:
+    """Context manager: an OSError inside is told and passed over."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self.tell = tell
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> bool:
+        if not isinstance(error, OSError):
+            return False
+        self.tell(error.strerror or str(error))
+        return True

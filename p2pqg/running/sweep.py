@@ -1,0 +1,230 @@
+"""Carrying out a sweep: what is left of its grids, over processes, so that nothing is lost.
+
+Each process runs one simulation after the other with the local engine, on its own share of the
+cores and GPUs. A run directory with a complete summary or a failed.json is done; whatever else is
+there goes on from its checkpoint, or is begun anew. So a sweep that was killed repeats nothing that
+had finished.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any, Protocol
+
+import yaml
+
+from p2pqg.base.errors import ClusterError, ConfigError, RunError, StoppedError
+from p2pqg.recipe.keys import HOW
+from p2pqg.results.records import Run, write_text
+from p2pqg.running.grid import NOT_OF_A_RUN, Point, Sweep
+
+
+class Bar(Protocol):
+    """Somebody who watches the sweep."""
+
+    def grow(self, num_runs: int) -> None: ...
+
+    def skip(self, num_runs: int) -> None: ...
+
+    def done(self, name: str, accuracy: float | None) -> None: ...
+
+
+def run_sweep(
+    sweep: Sweep, jobs: int | None = None, bar: Bar | None = None, *, retry: bool = False
+) -> dict[str, str]:
+    """Do what has not been done of a sweep.
+
+    Args:
+        sweep: from `read_sweep`.
+        jobs: processes, which share the cores and GPUs evenly; default: one per GPU, without GPUs
+            one per core, with Ray one.
+        bar: told of every run.
+        retry: do again what failed before.
+
+    Returns:
+        name -> reason of the runs that failed, now or before.
+
+    Raises:
+        ConfigError: a run cannot be built, or the folder belongs to other settings; nothing was
+            started.
+        RunError: a process or Ray was lost, or the user stopped it; what is done is kept.
+    """
+    if retry:
+        for record in sweep.folder.glob("*/failed.json"):
+            record.unlink()
+    failures: dict[str, str] = {}
+    points = sweep.points()
+    _check_parts(sweep, [point for point in points if sweep.result(point) is None])
+    _claim(sweep)
+    with _processes(sweep, jobs) as pool:
+        while points:
+            todo = {sweep.name(p): sweep.settings(p) for p in points if sweep.result(p) is None}
+            if bar:
+                bar.grow(len(points))
+                bar.skip(len(points) - len(todo))
+            for name in _carried_out(todo, pool):
+                if bar:
+                    run = Run(sweep.folder / name)
+                    bar.done(name, run.summary["test_accuracy"] if run.finished else None)
+            for point in points:
+                run = sweep.result(point)
+                if run is not None and run.failure is not None:
+                    failures[sweep.name(point)] = run.failure
+            points = sweep.extensions()
+    return failures
+
+
+def _check_parts(sweep: Sweep, points: list[Point]) -> None:
+    """Build one experiment per combination of parts, before hours go into the others."""
+    from p2pqg.recipe.settings import read_config
+    from p2pqg.simulation.experiment import build
+
+    seen = {sweep.name({k: v for k, v in p.items() if k not in ("lr", "seed")}): p for p in points}
+    for name, point in seen.items():
+        try:
+            build(read_config(sweep.settings(point)))
+        except ConfigError as error:
+            raise type(error)(f"{name}: {error}") from None
+
+
+def _claim(sweep: Sweep) -> None:
+    """Write the recipe into the folder; refuse a folder with runs of other settings."""
+    path = sweep.folder / "sweep.yaml"
+    recipe = json.loads(json.dumps(sweep.recipe()))  # plain lists and mappings
+
+    def shared(recipe: Mapping[str, Any]) -> dict[str, Any]:
+        others = {*HOW, *NOT_OF_A_RUN, "sweep", "tune", "max_extensions"}
+        return {key: value for key, value in recipe.items() if key not in others}
+
+    before = yaml.safe_load(path.read_text()) if path.exists() else recipe
+    old, new = shared(before), shared(recipe)
+    changed = [
+        f"{key} was {old.get(key)!r}, is {new.get(key)!r}"
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key)
+    ]
+    if changed:
+        raise ConfigError(
+            f"{sweep.folder} holds runs with other settings ({'; '.join(changed)}); "
+            "choose another --out"
+        )
+    sweep.folder.mkdir(parents=True, exist_ok=True)
+    write_text(path, yaml.safe_dump(recipe, sort_keys=False, default_flow_style=None))
+
+
+def carry_out(settings: dict[str, Any]) -> None:
+    """One run; if it fails, failed.json says why. Only the loss of Ray and Ctrl-C go further."""
+    from p2pqg.running.single import resume, run
+
+    directory = Path(settings["out"]) / settings["name"]
+    checkpoints = directory / "checkpoints"
+    try:
+        if checkpoints.exists():  # a long run of an interrupted sweep
+            with contextlib.suppress(ConfigError):  # nothing to go on from: anew
+                resume(directory)
+        if not Run(directory).finished:
+            if (directory / "config.yaml").exists():
+                shutil.rmtree(directory)
+            run(**settings)
+        shutil.rmtree(checkpoints, ignore_errors=True)
+    except (StoppedError, ClusterError):
+        raise
+    except Exception as error:  # on record, so that the other runs go on
+        directory.mkdir(parents=True, exist_ok=True)
+        if not (directory / "config.yaml").exists():
+            with contextlib.suppress(Exception):  # then the sweep names it, and tables cannot
+                write_text(directory / "config.yaml", yaml.safe_dump(_resolved(settings)))
+        message = str(error).partition("; results so far")[0]
+        reason = {"error": type(error).__name__, "message": message}
+        write_text(directory / "failed.json", json.dumps(reason, indent=2) + "\n")
+
+
+def _resolved(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a run that could not be built because its data could not be split so."""
+    from p2pqg.base.config import plain
+    from p2pqg.data import PARTITIONS
+    from p2pqg.recipe.settings import read_config
+    from p2pqg.simulation.experiment import build
+
+    split = settings.get("partition") or {}
+    split = {"name": split} if isinstance(split, str) else dict(split)
+    name = split.pop("name", "iid" if settings.get("alpha") is None else "qg-dirichlet")
+    config = build(read_config({**settings, "partition": "iid"})).config
+    return plain(config) | {"partition": {"name": name, **plain(PARTITIONS[name].params(**split))}}
+
+
+@contextlib.contextmanager
+def _processes(sweep: Sweep, jobs: int | None) -> Iterator[ProcessPoolExecutor | None]:
+    """A pool of processes that share the machine evenly; None for one job: this process."""
+    from p2pqg.engine.on_ray.cluster import cores
+
+    ours, gpus = cores(), _gpus(sweep)
+    if jobs is None:
+        jobs = 1 if sweep.base["engine"] == "ray" else len(gpus) or len(ours)
+    if jobs == 1:
+        yield None
+        return
+    context = multiprocessing.get_context("spawn")
+    shares = context.Queue()
+    for job in range(jobs):
+        mine = set(ours[job::jobs]) or {ours[job % len(ours)]}
+        shares.put((mine, gpus[job % len(gpus)] if gpus else None))
+    pool = ProcessPoolExecutor(jobs, context, _take_share, (shares,))
+    try:
+        yield pool
+    except BrokenProcessPool:
+        raise RunError(
+            "a process of the sweep died, perhaps for lack of memory; "
+            "start it again with fewer --jobs, finished runs are kept"
+        ) from None
+    except BaseException as error:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in multiprocessing.active_children():
+            process.terminate()
+        if isinstance(error, KeyboardInterrupt):
+            raise StoppedError("stopped; start it again to go on, finished runs are kept") from None
+        raise
+    pool.shutdown()
+
+
+def _gpus(sweep: Sweep) -> list[str]:
+    """The GPUs that the runs of a sweep may use, as CUDA_VISIBLE_DEVICES names them."""
+    from p2pqg.engine.on_ray.cluster import this_machine
+
+    count = this_machine(str(sweep.base.get("device", "auto"))).num_gpus
+    named = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    return named[:count] or [str(index) for index in range(count)]
+
+
+def _take_share(shares: Any) -> None:
+    """A process of the pool keeps to its cores and GPU; Ctrl-C is its parent's business."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    cores, gpu = shares.get()
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, cores)
+    if gpu is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+
+
+def _carried_out(
+    todo: Mapping[str, dict[str, Any]], pool: ProcessPoolExecutor | None
+) -> Iterator[str]:
+    """Names of the runs as they end."""
+    if pool is None:
+        for name, settings in todo.items():
+            carry_out(settings)
+            yield name
+        return
+    names = {pool.submit(carry_out, settings): name for name, settings in todo.items()}
+    for future in as_completed(names):
+        future.result()
+        yield names[future]

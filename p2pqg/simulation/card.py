@@ -1,0 +1,161 @@
+"""What a live simulation shows of itself in a notebook: its network, its shards, where it stands.
+
+Plain HTML and SVG, with styles of its own: it looks the same wherever a notebook is read.
+"""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from p2pqg.page.network import Drawing
+    from p2pqg.results.standing import Live
+
+MOST_EVENTS = 4
+INK, FAINT, LINE, BLUE, GREEN, RED = (
+    "#1f2933",
+    "#66727f",
+    "#c3ccd5",
+    "#0072b2",
+    "#009e73",
+    "#d55e00",
+)
+FONT = "font-family:system-ui,sans-serif;font-size:13px;line-height:1.45"
+
+
+def card(simulation: Live) -> str:
+    """The network with its clients, their shards as small bars, and where the simulation stands."""
+    from p2pqg.data import label_counts
+    from p2pqg.page import network as page
+    from p2pqg.page.runs import Shown
+
+    experiment, config = simulation.experiment, simulation.experiment.config
+    arrays = experiment.arrays
+    counts = label_counts(experiment.parts, arrays.train_y, arrays.num_classes)
+    shown = Shown(None, {}, {}, simulation.history, simulation.clients)
+    span = page.accuracy_range([shown])
+    drawing = page.draw(shown, simulation.network.base, counts, span)
+    picture = "" if drawing is None else _svg(drawing, simulation)
+    if picture and span:
+        picture += _scale(span, page.VIRIDIS)
+    if drawing is None or not drawing.nodes[0].bars:
+        picture += _tiles(counts)
+    rows = "".join(
+        f'<div style="color:{FAINT};white-space:nowrap">{escape(name)}</div>'
+        f'<div style="{style}">{escape(text)}</div>'
+        for name, text, style in _stands(simulation)
+    )
+    title = escape(f"{config.algorithm['name']} on {config.topology}")
+    return (
+        f'<div style="{FONT};color:{INK};background:#fff;border:1px solid {LINE};'
+        "border-radius:8px;padding:12px 16px;display:flex;flex-wrap:wrap;gap:8px 28px;"
+        f'align-items:center;max-width:980px"><div style="flex:1 1 400px">{picture}</div>'
+        '<div style="flex:1 1 300px"><div style="font-size:16px;font-weight:600;'
+        f'margin-bottom:6px">{title}</div><div style="display:grid;'
+        f'grid-template-columns:max-content auto;gap:2px 14px">{rows}</div></div></div>'
+    )
+
+
+def _svg(drawing: Drawing, simulation: Live) -> str:
+    """The drawing, with links that are cut dashed and clients that left hollow."""
+    from p2pqg.page.network import BAR_HEIGHT, BAR_WIDTH
+
+    network, radius, nodes = simulation.network, drawing.radius, drawing.nodes
+    cut = "".join(
+        f"M{nodes[a].x:g} {nodes[a].y:g}L{nodes[b].x:g} {nodes[b].y:g}"
+        for a, b in sorted(network.cut)
+        if a < b or (b, a) not in network.cut
+    )
+    parts = [
+        f'<path d="{drawing.links}" stroke="{LINE}" fill="none"/>',
+        f'<path d="{drawing.arrows}" fill="{LINE}"/>',
+        f'<path d="{cut}" stroke="#fff" stroke-width="3" fill="none"/>',
+        f'<path d="{cut}" stroke="{RED}" stroke-width="1.6" stroke-dasharray="5 4" fill="none"/>',
+    ]
+    for client, node in enumerate(nodes):
+        here = client not in network.absent
+        fill, ink, rim = (node.fill, node.ink, "#fff") if here else ("#fff", FAINT, RED)
+        shard = name = ""
+        if node.bars:
+            shard = (
+                f'<rect x="{-BAR_WIDTH / 2 - 4:g}" y="2" width="{BAR_WIDTH + 8}" '
+                f'height="{radius + BAR_HEIGHT + 5:g}" rx="5" fill="#fff" stroke="{LINE}"/>'
+                f'<path transform="translate({-BAR_WIDTH / 2:g} {radius + 2.5:g})" '
+                f'fill="{FAINT}" d="M0 {BAR_HEIGHT}h{BAR_WIDTH}v.6H0z{node.bars}"/>'
+            )
+        if node.name:
+            style = f'fill="{ink}" font-size="11" text-anchor="middle" dy="3.8"'
+            name = f"<text {style}>{node.name}</text>"
+        disk = f'<circle r="{radius:g}" fill="{fill}" stroke="{rim}" stroke-width="1.5"/>'
+        about, at = escape(node.about), f"translate({node.x:g} {node.y:g})"
+        parts.append(f'<g transform="{at}"><title>{about}</title>{shard}{disk}{name}</g>')
+    width, height = drawing.width, drawing.height
+    about = escape(f"{network.base.name}; {network.describe() or 'all is well'}")
+    return (
+        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{about}" '
+        f'style="display:block;width:100%;max-width:{min(width, 560)}px;height:auto">'
+        f"{''.join(parts)}</svg>"
+    )
+
+
+def _scale(span: tuple[float, float], colors: tuple[str, ...]) -> str:
+    """What the colors of the clients mean."""
+    low, high = (f"{100 * accuracy:.1f} %" for accuracy in span)
+    return (
+        f'<div style="color:{FAINT};font-size:11px;margin-top:4px">client\'s accuracy {low} '
+        '<span style="display:inline-block;width:90px;height:8px;border-radius:4px;'
+        f'background:linear-gradient(90deg,{",".join(colors)})"></span> {high}</div>'
+    )
+
+
+def _tiles(counts: np.ndarray, most: int = 100) -> str:
+    """The shards on their own, where the clients are too many to have them in the drawing."""
+    from p2pqg.page.network import BAR_HEIGHT, BAR_WIDTH, bars, grouped, shard_text
+
+    values = grouped(counts)
+    tiles = "".join(
+        f'<svg viewBox="0 0 {BAR_WIDTH} {BAR_HEIGHT}" width="{BAR_WIDTH}" height="{BAR_HEIGHT}">'
+        f"<title>client {client}: {escape(shard_text(counts[client]))}</title>"
+        f'<path fill="{FAINT}" d="{bars(values[client], values.max())}"/></svg>'
+        for client in range(min(len(counts), most))
+    )
+    which = "" if len(counts) <= most else f" of the first {most} of {len(counts):,} clients"
+    return (
+        f'<div style="color:{FAINT};font-size:11px;margin-top:6px">shards{which}, samples by class'
+        f'</div><div style="display:flex;flex-wrap:wrap;gap:3px 6px">{tiles}</div>'
+    )
+
+
+def _stands(simulation: Live) -> list[tuple[str, str, str]]:
+    """(name, text, style): where the simulation stands."""
+    from p2pqg.base.wording import counted, duration, human_bytes, number, percent
+
+    summary, experiment = simulation.summary(), simulation.experiment
+    done, planned = simulation.round, experiment.num_rounds
+    rows = [("round", f"{done:,} of {planned:,}" if done <= planned else f"{done:,}", "")]
+    if simulation.closed:
+        rows[0] = ("round", f"{rows[0][1]}, closed", "")
+    if summary["test_accuracy"] is not None:
+        tested = simulation.clients
+        last = tested[tested["round"] == tested["round"].max()]["test_accuracy"]
+        text = f"{percent(summary['test_accuracy'], 2)}, clients from {percent(last.min())}"
+        rows.append(("accuracy", f"{text} to {percent(last.max())}", "font-weight:600"))
+        rows.append(("averaged model", percent(summary["averaged_model_accuracy"], 2), ""))
+    if done:
+        rows.append(("consensus", number(summary["consensus_distance"]), ""))
+        rows.append(("sent", human_bytes(summary["bytes_sent"]), ""))
+    if experiment.timing is not None:
+        rows.append(("simulated time", duration(simulation.sim_seconds), ""))
+    network = simulation.network
+    pieces = network.components(done)
+    trouble = ", ".join(filter(None, [network.describe(), f"in {pieces} pieces" * (pieces > 1)]))
+    well = f"{counted(network.num_clients, 'client')}, all is well"
+    rows.append(("network", trouble or well, f"color:{RED};font-weight:600" * bool(trouble)))
+    events = simulation.events
+    if len(events) > MOST_EVENTS:
+        rows.append(("events", counted(len(events) - MOST_EVENTS, "earlier event"), ""))
+    rows += [(f"round {event['round']}", event["what"], "") for event in events[-MOST_EVENTS:]]
+    return rows

@@ -1,0 +1,179 @@
+"""Checkpoints on disk: a folder of JSON, safetensors and Parquet. Its only code is the user's own.
+
+    round-000000300/
+      checkpoint.json      format, counters and settings; checksums of the other files and its own
+      state.safetensors    everything that is an array
+      rounds.parquet, clients.parquet
+      files/               the user's own, as they were when the run began (see own_files.py)
+
+A checkpoint is written under another name and renamed when it is complete; a reader checks the sums
+before it believes a byte.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from p2pqg.base.errors import ConfigError
+from p2pqg.recipe.own_files import FOLDER
+from p2pqg.results.records import read_rows, write_parquet
+
+FORMAT = 1
+HEADER, ARRAYS = "checkpoint.json", "state.safetensors"
+KEPT = 2
+"""So many automatic checkpoints of a run stay."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a folder holds.
+
+    Attributes:
+        header: JSON.
+        arrays: name -> array.
+        tables: name -> rows, of which those that were not measured lack the key.
+    """
+
+    header: Mapping[str, Any]
+    arrays: Mapping[str, np.ndarray]
+    tables: Mapping[str, list[dict[str, Any]]]
+
+
+def write_checkpoint(
+    path: Path,
+    header: Mapping[str, Any],
+    arrays: Mapping[str, np.ndarray],
+    tables: Mapping[str, tuple[Sequence[dict[str, Any]], Mapping[str, str]]],
+    own_files: Mapping[str, bytes] | None = None,
+) -> None:
+    """Write a checkpoint; one that is there already is replaced when the new one is complete.
+
+    Args:
+        path: its folder.
+        header: plain data.
+        arrays: name -> array.
+        tables: name -> rows, and the types of their columns.
+        own_files: name -> content.
+
+    Raises:
+        OSError: it cannot be written; what was there before is still there.
+    """
+    draft = path.with_name(f".{path.name}.draft-{os.getpid()}")
+    try:
+        draft.mkdir(parents=True)
+        _save_arrays(draft / ARRAYS, arrays)
+        for name, (rows, columns) in tables.items():
+            write_parquet(draft / f"{name}.parquet", rows, columns)
+        for name, content in (own_files or {}).items():
+            (draft / FOLDER).mkdir(exist_ok=True)
+            (draft / FOLDER / name).write_bytes(content)
+        files = {str(file.relative_to(draft)): _fingerprint(file) for file in _files(draft)}
+        content = {"format": FORMAT, **header, "files": files}
+        (draft / HEADER).write_text(json.dumps({**content, "sum": _sum(content)}, indent=1) + "\n")
+        for file in _files(draft):
+            _to_disk(file)
+        replaced = path.with_name(f".{path.name}.replaced-{os.getpid()}")
+        with suppress(FileNotFoundError):
+            os.replace(path, replaced)
+        os.replace(draft, path)
+        shutil.rmtree(replaced, ignore_errors=True)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def read_checkpoint(path: str | Path) -> Checkpoint:
+    """Read a checkpoint.
+
+    Raises:
+        ConfigError: there is none, it is damaged, or another version's.
+    """
+    from safetensors.numpy import load_file
+
+    path = Path(path)
+    try:
+        header = json.loads((path / HEADER).read_text())
+        if header["format"] != FORMAT:
+            raise ConfigError(
+                f"{path}: a checkpoint of format {header['format']}, this p2pqg reads {FORMAT}; "
+                "use the version that wrote it"
+            )
+        if header.pop("sum") != _sum(header):
+            raise ConfigError(f"{path}: damaged checkpoint: {HEADER} is not what was written")
+        for name, expected in header["files"].items():
+            if _fingerprint(path / name) != expected:
+                raise ConfigError(f"{path}: damaged checkpoint: {name} is not what was written")
+        tables = [name for name in header["files"] if name.endswith(".parquet")]
+        return Checkpoint(
+            header,
+            load_file(path / ARRAYS),
+            {name.removesuffix(".parquet"): read_rows(path / name) for name in tables},
+        )
+    except FileNotFoundError as error:
+        missing = Path(error.filename).name if error.filename else HEADER
+        raise ConfigError(f"{path}: no checkpoint here ({missing} is missing)") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(f"{path}: not a checkpoint of p2pqg ({error})") from None
+
+
+def newest(folder: Path) -> Iterator[Path]:
+    """The checkpoints in a folder, the newest first; drafts are none."""
+    yield from sorted(folder.glob("round-*"), reverse=True)
+
+
+def prune(latest: Path, kept: int = KEPT) -> None:
+    """Remove the checkpoints before the latest, all but a few, and drafts that a dead process left.
+
+    What is newer than the latest could not be read: it may be another version's, and stays.
+    """
+    until = [path for path in newest(latest.parent) if path.name <= latest.name]
+    for old in [*until[kept:], *latest.parent.glob(".round-*")]:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _save_arrays(file: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    from safetensors import SafetensorError
+    from safetensors.numpy import save_file
+
+    try:
+        save_file({name: np.asarray(a, order="C") for name, a in arrays.items()}, file)
+    except SafetensorError as error:  # what the disk said is in its text only
+        if number := re.search(r"os error (\d+)", str(error)):
+            raise OSError(int(number[1]), os.strerror(int(number[1])), str(file)) from None
+        raise
+
+
+def _sum(content: Mapping[str, Any]) -> str:
+    """BLAKE2b of plain data: its text is the same again when it has been written and read."""
+    return hashlib.blake2b(json.dumps(content).encode(), digest_size=16).hexdigest()
+
+
+def _fingerprint(file: Path) -> list[Any]:
+    """Size in bytes, and BLAKE2b of the content."""
+    with file.open("rb") as stream:
+        digest = hashlib.blake2b(digest_size=16)
+        while chunk := stream.read(2**22):
+            digest.update(chunk)
+        return [stream.tell(), digest.hexdigest()]
+
+
+def _to_disk(file: Path) -> None:
+    descriptor = os.open(file, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,295 @@
+"""A moment of a simulation: all that it needs to go on from there, as plain data.
+
+What a run can be resumed from, forked at and recovered to is one and the same thing. In memory it
+is a Moment; on disk, a checkpoint (`checkpoint.py`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from p2pqg.algorithms.lr import LearningRate
+from p2pqg.base import config as machinery
+from p2pqg.base.errors import ConfigError
+from p2pqg.engine.bookkeeping import Logbook
+from p2pqg.engine.rule import Rule
+from p2pqg.engine.snapshot import Snapshot
+from p2pqg.network import Ledger, Network
+from p2pqg.network.scenario import Cursor
+from p2pqg.recipe import keys, own_files
+from p2pqg.recipe.settings import RunConfig, read_config
+from p2pqg.results.records import ALL_ROUND_COLUMNS, CLIENT_COLUMNS
+from p2pqg.simulation.checkpoint import (
+    HEADER,
+    Checkpoint,
+    newest,
+    read_checkpoint,
+    write_checkpoint,
+)
+from p2pqg.simulation.experiment import Experiment, build
+
+CHECKPOINTS = "checkpoints"
+"""Folder of a run's directory."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A simulation between two rounds.
+
+    Attributes:
+        experiment: its parts; rule, network: as they are now, after what was done to them.
+        snapshot: of the clients; None: they have yet to start.
+        log: rows, counters and the simulated clock.
+        cursor: where it stands in its scenario.
+        seconds: of wall time so far.
+        restarts: after actors that died, a line each.
+    """
+
+    experiment: Experiment
+    rule: Rule
+    network: Network
+    snapshot: Snapshot | None
+    log: Logbook
+    cursor: Cursor = (0, 0)
+    seconds: float = 0.0
+    restarts: tuple[str, ...] = ()
+
+    @classmethod
+    def first(cls, experiment: Experiment) -> Moment:
+        """Before the first round."""
+        n = experiment.num_clients
+        log = Logbook()
+        if experiment.timing is not None:
+            log = Logbook(ready=np.zeros(n), ledger=Ledger())
+        return cls(experiment, experiment.rule, experiment.network, None, log)
+
+    def write(self, path: Path) -> None:
+        """Save it as a checkpoint.
+
+        Raises:
+            OSError: it cannot be written; what was there before is still there.
+            ConfigError: the network is a Python function, which cannot be saved.
+        """
+        log, snapshot, config = self.log, self.snapshot, self.experiment.config
+        network, arrays = self.network.to_data()
+        arrays = {f"network.{name}": array for name, array in arrays.items()}
+        header = {
+            "p2pqg": version("p2pqg"),
+            "round": log.round,
+            "config": machinery.plain(config),
+            "algorithm": machinery.plain(self.rule.params),
+            "lr": dataclasses.asdict(self.rule.lr),
+            "network": network,
+            "cursor": list(self.cursor),
+            "seconds": self.seconds,
+            "restarts": list(self.restarts),
+            "log": {"losses": log.losses, "exchanges": log.exchanges, "events": log.events},
+        }
+        if snapshot is not None:
+            header["clients"] = {
+                "step": snapshot.step,
+                "exchanges": snapshot.exchanges,
+                "numbers": dict(snapshot.numbers),
+            }
+            arrays |= {f"rows.{name}": array for name, array in snapshot.rows.items()}
+            arrays |= {f"totals.{name}": array for name, array in snapshot.totals.items()}
+            arrays["firsts"] = snapshot.firsts
+        arrays |= {
+            f"parts.{client}": self.experiment.parts[client]
+            for client in range(config.clients, len(self.experiment.parts))
+        }
+        for name in ("last_finite", "ready"):
+            if (array := getattr(log, name)) is not None:
+                arrays[f"log.{name}"] = array
+        if log.ledger is not None:
+            arrays |= {f"ledger.{name}": array for name, array in log.ledger.arrays().items()}
+        tables = {
+            "rounds": (log.rounds, ALL_ROUND_COLUMNS),
+            "clients": (log.clients, CLIENT_COLUMNS),
+        }
+        write_checkpoint(path, header, arrays, tables, self.experiment.own_files)
+
+    @classmethod
+    def newest(
+        cls,
+        path: str | Path,
+        experiment: Experiment | None = None,
+        tell: Callable[[str], None] = lambda problem: None,
+        **settings: Any,
+    ) -> Moment:
+        """The moment of a checkpoint, or of the newest one of a run that is whole.
+
+        A run that was killed before its first one stands where it began.
+
+        Args:
+            path: a checkpoint's folder, or a run's.
+            experiment: as of `read`.
+            settings: as of `read`.
+            tell: called with a line for each newer one that is passed over, and for each file of
+                the user's that is not what it was when the run began.
+
+        Raises:
+            ConfigError: there is none, or none that can be used.
+        """
+        folder, recipe, end = (Path(path) / x for x in (CHECKPOINTS, "config.yaml", "summary.json"))
+        if recipe.exists() and not end.exists() and not any(newest(folder)):
+            tell(f"{path}: no checkpoint yet; from the start")
+            return cls.first(
+                experiment or _built(machinery.load_yaml(recipe), settings, Path(path), tell)
+            )
+        if not folder.is_dir():
+            return cls.read(path, experiment, tell, **settings)
+        problems = []
+        for candidate in newest(folder):
+            try:
+                saved = read_checkpoint(candidate)
+            except ConfigError as error:
+                problems.append(str(error))
+            else:
+                for problem in problems:
+                    tell(f"{problem}; using {candidate.name}")
+                return cls._of(saved, candidate, experiment, tell, settings)
+        raise ConfigError.of(problems or [f"{folder}: no checkpoint in it"])
+
+    @classmethod
+    def read(
+        cls,
+        path: str | Path,
+        experiment: Experiment | None = None,
+        tell: Callable[[str], None] = lambda problem: None,
+        **settings: Any,
+    ) -> Moment:
+        """The moment that a checkpoint holds.
+
+        Args:
+            path: its folder.
+            experiment: its parts, if they are at hand; otherwise they are built again.
+            tell: as of `newest`.
+            settings: those of `keys.RESTART` that shall differ, and `topology` where it was a
+                function.
+
+        Raises:
+            ConfigError: it is damaged, or a setting cannot differ.
+        """
+        return cls._of(read_checkpoint(path), path, experiment, tell, settings)
+
+    @classmethod
+    def _of(
+        cls,
+        saved: Checkpoint,
+        path: str | Path,
+        experiment: Experiment | None,
+        tell: Callable[[str], None],
+        settings: Mapping[str, Any],
+    ) -> Moment:
+        header, arrays = saved.header, saved.arrays
+        if experiment is None:
+            experiment = _built(header["config"], settings, Path(path), tell)
+        known = experiment.network
+        if callable(topology := settings.get("topology")):
+            known = known.with_topology(topology)
+        network = Network.from_data(header["network"], _within(arrays, "network."), known)
+        if (network.num_clients, network.base.labels) == (known.num_clients, known.base.labels):
+            clock = {key: getattr(known, key) for key in ("timing", "deadline", "message_bytes")}
+            network = dataclasses.replace(network, **clock)  # its file may be another one by now
+        else:
+            network = experiment.with_clock(network)
+        added = _within(arrays, "parts.")
+        original = experiment.parts[: experiment.config.clients]
+        parts = [*original, *(added[key] for key in sorted(added, key=int))]
+        experiment = dataclasses.replace(experiment, network=network, parts=parts)
+        params, problems = machinery.read(
+            experiment.rule.algorithm.params, header["algorithm"], "algorithm."
+        )
+        if problems:
+            raise ConfigError.of(problems, str(path))
+        lr = LearningRate(**{**header["lr"], "drops": tuple(header["lr"]["drops"])})
+        rule = experiment.rule.with_changes(params=params, lr=lr)
+        return cls(
+            experiment,
+            rule,
+            network,
+            _snapshot(saved),
+            _logbook(saved),
+            tuple(header["cursor"]),
+            header["seconds"],
+            tuple(header["restarts"]),
+        )
+
+
+def home_of(path: Path) -> Path | None:
+    """The directory of the run that a path is, or is a checkpoint of; None: of no run."""
+    if not (path / HEADER).exists():
+        return path
+    checkpoint = path.resolve()
+    return checkpoint.parents[1] if checkpoint.parent.name == CHECKPOINTS else None
+
+
+def _built(
+    saved: Mapping[str, Any], changes: Mapping[str, Any], folder: Path, tell: Callable[[str], None]
+) -> Experiment:
+    """The experiment of a recipe; the user's files are those that the folder has copies of."""
+    config = _config(saved, changes)
+    home = home_of(folder)
+    if home and (home / own_files.FOLDER).is_dir():
+        folder = home  # checkpoints are pruned while the run goes on
+    same = {key: value for key, value in saved.items() if changes.get(key) is None}
+    copied = own_files.from_copies(same, folder, tell)
+    experiment = build(dataclasses.replace(config, **copied))
+    return dataclasses.replace(
+        experiment,
+        config=dataclasses.replace(experiment.config, **{key: saved[key] for key in copied}),
+        own_files={**experiment.own_files, **own_files.kept(folder)},
+    )
+
+
+def _config(saved: Mapping[str, Any], changes: Mapping[str, Any]) -> RunConfig:
+    given = {k: value for k, value in changes.items() if value is not None and not callable(value)}
+    fixed = [key for key in given if key not in keys.RESTART]
+    if fixed:
+        raise ConfigError.of(
+            [
+                f"{key} cannot change in the middle of a run; fork it, or start another"
+                for key in fixed
+            ]
+        )
+    values = dict(saved)
+    if given.keys() & {"rounds", "epochs"}:
+        values |= {"rounds": None, "epochs": None}
+    return read_config(values | given)
+
+
+def _within(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    return {k.removeprefix(prefix): a for k, a in arrays.items() if k.startswith(prefix)}
+
+
+def _snapshot(saved: Checkpoint) -> Snapshot | None:
+    if "clients" not in saved.header:
+        return None
+    return Snapshot(
+        round=saved.header["round"],
+        **saved.header["clients"],
+        rows=_within(saved.arrays, "rows."),
+        totals=_within(saved.arrays, "totals."),
+        firsts=saved.arrays["firsts"],
+    )
+
+
+def _logbook(saved: Checkpoint) -> Logbook:
+    log, ledger = dict(saved.header["log"]), _within(saved.arrays, "ledger.")
+    log["exchanges"] = tuple((kind, size) for kind, size in log["exchanges"])
+    return Logbook(
+        round=saved.header["round"],
+        rounds=saved.tables["rounds"],
+        clients=saved.tables["clients"],
+        ledger=Ledger.of(ledger) if ledger else None,
+        **_within(saved.arrays, "log."),
+        **log,
+    )

@@ -1,0 +1,120 @@
+"""Average consensus alone: the network without learning (Section 4.1, Figure 3 and Eq. (4)).
+
+With no gradient and a step size of 1, DSGD is gossip and QG-DSGDm is the paper's Eq. (4):
+
+    x <- W (x - beta m)        m <- mu m + (1 - mu) (x_before - x)
+
+So nothing is implemented here: the same algorithms run, on the same networks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+
+from p2pqg.base.errors import ConfigError
+from p2pqg.base.seeding import rng
+from p2pqg.engine.block import lockstep
+from p2pqg.theory.trajectories import play
+from p2pqg.topology import Schedule, build
+
+DIM = 16
+"""Numbers of each client that are averaged at once, so that one draw tells little."""
+
+
+def average_consensus(
+    topology: Any,
+    rounds: int,
+    values: np.ndarray | None = None,
+    beta: float = 0.9,
+    mu: float = 0.9,
+    quasi_global: bool = True,
+    seed: int = 0,
+    dim: int = DIM,
+) -> np.ndarray:
+    """How fast the clients agree, without gradients.
+
+    Args:
+        topology: as of `p2pqg.mixing_matrix`.
+        rounds: >= 0.
+        values: what the clients start from, [clients] or [clients, dim]; default: drawn, standard
+            normal, keyed by `seed`.
+        beta: weight of the momentum, in [0, 1). 0: gossip.
+        mu: memory of the momentum, in [0, 1).
+        quasi_global: False: plain gossip, x <- W x; push-sum where only the columns of W sum to 1.
+        seed: of the values.
+        dim: how many numbers of each client are drawn.
+
+    Returns:
+        float64 [rounds + 1]: mean_i |x_i - mean x|^2 at the start and after every round.
+
+    Raises:
+        ConfigError: beta or mu out of range, or values of the wrong shape; TopologyError for W.
+    """
+    if rounds < 0:
+        raise ConfigError(f"rounds must be >= 0, got {rounds}")
+    momentum = {"beta": beta, "mu": mu} if quasi_global else None
+    path = distances(topology, values, momentum=momentum, seed=seed, dim=dim)
+    return np.fromiter(islice(path, rounds + 1), dtype=np.float64)
+
+
+def distances(
+    topology: Any,
+    values: np.ndarray | None = None,
+    *,
+    momentum: dict[str, float] | None = None,
+    seed: int = 0,
+    dim: int = DIM,
+) -> Iterator[float]:
+    """The consensus distance at the start and after every round, for ever.
+
+    `momentum` holds beta and mu of the quasi-global form; None is gossip. The rest is as of
+    `average_consensus`.
+    """
+    network = build(
+        topology, needs=("column-stochastic",), allow_disconnected=True, allow_row_stochastic=True
+    )
+    name, params = ("dsgd", {}) if averages_rows(network) else ("sgp", {"beta": 0.0})
+    if momentum is not None:
+        name, params = "qg-dsgdm", momentum
+    if values is None:
+        x0 = rng(seed, "consensus").standard_normal((network.num_clients, dim))
+    else:
+        x0 = np.asarray(values, dtype=np.float64)
+        x0 = x0[:, None] if x0.ndim == 1 else x0
+        if x0.ndim != 2 or len(x0) != network.num_clients:
+            raise ConfigError(
+                f"values must be [{network.num_clients}] or [{network.num_clients}, dim], got "
+                f"shape {list(np.shape(values))}"
+            )
+    start = torch.from_numpy(x0)
+    (block,) = play(name, lambda x, round: torch.zeros_like(x), start, network, 1.0, params=params)
+    while True:
+        x = block.x
+        yield (x - x.mean(0)).square().sum(1).mean().item()
+        lockstep([block], block.round + 1)
+
+
+def averages_rows(network: Schedule) -> bool:
+    """Whether gossip is an average over what is received: rows of W sum to 1."""
+    rounds = range(network.period or 4)
+    return all(np.allclose(network.mixing(t).row_sums(), 1, rtol=0, atol=1e-9) for t in rounds)
+
+
+def quasi_global_rate(eigenvalue: float, beta: float, mu: float) -> float:
+    """Factor per round by which Eq. (4) shrinks the error along an eigenvector of W in the end.
+
+    The larger root of r^2 - (l + mu + (1 - mu) l beta) r + l (mu + (1 - mu) beta) = 0.
+
+    Args:
+        eigenvalue: l, of W; real.
+        beta: weight of the momentum. 0: the larger of |l| and mu, which has no effect then.
+        mu: memory of the momentum.
+    """
+    memory = mu + (1 - mu) * beta
+    roots = np.roots([1, -(eigenvalue + mu + (1 - mu) * eigenvalue * beta), eigenvalue * memory])
+    return float(np.abs(roots).max())

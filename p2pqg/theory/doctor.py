@@ -1,0 +1,298 @@
+"""The topology doctor: what can be said of a network before anyone trains on it. Numbers only.
+
+How they are printed is in `doctor_text.py`, how networks are drawn in `p2pqg.topology.drawing` (as
+text) and `p2pqg.plots`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import islice
+from math import ceil, cos, isinf, log2, pi, sqrt
+from typing import Any
+
+import numpy as np
+
+from p2pqg.algorithms import ALGORITHMS
+from p2pqg.base.errors import TopologyError
+from p2pqg.theory.consensus import averages_rows, distances
+from p2pqg.topology import Schedule, build, check_needs, lambda_min, spectral_gap
+from p2pqg.topology.convergence import predicted_rounds, rounds_to
+from p2pqg.topology.names import split_name
+
+TARGETS = (1e-2, 1e-6)
+"""Shares of the starting consensus distance that the doctor waits for."""
+DENSE_LIMIT = 1024
+"""Clients up to which products of several rounds are formed."""
+DRAWS = 64
+"""Rounds of an aperiodic network that stand for all."""
+MOST_ROUNDS, MOST_WORK = 5_000, 2e8
+"""Where the simulated gossip ends: rounds, and rounds x entries of W x numbers."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether an algorithm may run on a network, with its default parameters.
+
+    Attributes:
+        remark: why not, or what to know; empty where all is well.
+    """
+
+    algorithm: str
+    runs: bool
+    remark: str
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What the doctor found.
+
+    Attributes:
+        problem: why nobody can train on it, or None.
+        period: rounds until it repeats; None: never.
+        links: per round; both directions of an undirected one count once.
+        degrees: smallest, mean and largest number of receivers of a client in a round.
+        diameter: rounds until everyone has heard of everyone; None: never, or not worked out.
+        rows, columns: of W sum to 1, in every round; symmetric: W is.
+        spectral_gap: of `gap_of`; None: not worked out.
+        lambda_min: smallest eigenvalue of a symmetric W that does not change.
+        closed_form: (formula, value) of the spectral gap, where known.
+        predicted, simulated: share of the starting consensus distance -> rounds of gossip; None:
+            never, or not within `simulated_rounds`.
+        bytes_per_round: all clients together, one model each message, 4 bytes a parameter.
+    """
+
+    topology: str
+    source: str
+    mixing: str
+    problem: str | None
+    clients: int
+    directed: bool
+    period: int | None
+    links: float
+    degrees: tuple[int, float, int]
+    diameter: int | None
+    rows: bool
+    columns: bool
+    symmetric: bool
+    spectral_gap: float | None
+    gap_of: str
+    lambda_min: float | None
+    closed_form: tuple[str, float] | None
+    predicted: dict[float, int | None]
+    simulated: dict[float, int | None]
+    simulated_rounds: int
+    num_params: int
+    bytes_per_round: float
+    verdicts: list[Verdict]
+
+
+def admit(topology: Any, clients: int | None = None) -> Schedule:
+    """The network, even one on which nobody could train: the doctor sees the sick, too.
+
+    Raises:
+        TopologyError: there is no such network, or it cannot be read.
+    """
+    return build(
+        topology,
+        clients,
+        needs=("column-stochastic",),
+        allow_disconnected=True,
+        allow_row_stochastic=True,
+    )
+
+
+def problem_of(topology: Any, clients: int | None = None) -> str | None:
+    """Why `p2pqg run` would refuse a network with any algorithm, or None."""
+    problems = []
+    for needs in ((), ("column-stochastic",)):
+        try:
+            build(topology, clients, needs=needs)
+        except TopologyError as error:
+            problems.append(str(error))
+    return problems[0] if len(problems) == 2 else None
+
+
+def examine(topology: Any, clients: int | None = None, num_params: int = 272_474) -> Diagnosis:
+    """Look a network over.
+
+    Args:
+        topology: as of `p2pqg.mixing_matrix`.
+        clients: their number, where the name leaves it out.
+        num_params: size of the model that is sent; the default is a ResNet-20's.
+
+    Raises:
+        TopologyError: there is no such network.
+    """
+    network = admit(topology, clients)
+    rounds = [network.mixing(t) for t in range(network.period or DRAWS)]
+    sent = np.stack([W.out_degrees() for W in rounds])  # [rounds, clients]
+    sums = {
+        "rows": averages_rows(network),
+        "columns": all(np.allclose(W.column_sums(), 1, rtol=0, atol=1e-9) for W in rounds),
+        "symmetric": all(W.is_symmetric() for W in rounds),
+    }
+    gap, gap_of = _gap(network) if sums["rows"] or sums["columns"] else (None, "W")
+    problem = problem_of(topology, clients)
+    path = _gossip(network) if sums["rows"] or sums["columns"] else np.array([1.0])
+    return Diagnosis(
+        topology=network.name,
+        source=network.source,
+        mixing=network.rule,
+        problem=problem,
+        clients=network.num_clients,
+        directed=network.directed,
+        period=network.period,
+        links=float(sent.sum(1).mean()) / (1 if network.directed else 2),
+        degrees=(int(sent.min()), float(sent.mean()), int(sent.max())),
+        diameter=diameter(network),
+        **sums,
+        spectral_gap=gap,
+        gap_of=gap_of,
+        lambda_min=lambda_min(rounds[0]) if network.period == 1 and sums["symmetric"] else None,
+        closed_form=closed_form(network),
+        predicted={t: None if gap is None else _predicted(network, gap, t) for t in TARGETS},
+        simulated={t: rounds_to(path, t) for t in TARGETS},
+        simulated_rounds=len(path) - 1,
+        num_params=num_params,
+        bytes_per_round=float(sent.sum(1).mean()) * num_params * 4,
+        verdicts=verdicts(network, problem),
+    )
+
+
+def _predicted(network: Schedule, gap: float, share: float) -> int | None:
+    """Rounds of gossip by the gap alone; of a network that repeats, whole periods."""
+    rounds = predicted_rounds(1 - gap, share)
+    return None if isinf(rounds) else int(rounds) * (network.period or 1)
+
+
+def _gossip(network: Schedule) -> np.ndarray:
+    """Consensus distance under gossip, until the last target is met or patience ends."""
+    entries = len(network.mixing(0).weights)
+    most = int(max(10, min(MOST_ROUNDS, MOST_WORK / (entries * 16))))
+    path: list[float] = []
+    for distance in islice(distances(network), most + 1):
+        path.append(distance)
+        if distance <= TARGETS[-1] * path[0]:
+            break
+    return np.array(path)
+
+
+def _gap(network: Schedule) -> tuple[float | None, str]:
+    """(spectral gap or None, of what)."""
+    n, period = network.num_clients, network.period
+    if period == 1:
+        gap = spectral_gap(network.mixing(0))
+        return (None if np.isnan(gap) else gap), "W"
+    if n > DENSE_LIMIT:
+        return None, "W"
+    if period is None:
+        draws = int(min(1000, max(DRAWS, 2e8 // n**3)))
+        return expected_gap(network, draws), f"W in the mean of {draws:,} rounds"
+    gap = spectral_gap(network.product(period))
+    return float(np.clip(gap, 0, 1)), f"the product of its {period} rounds"
+
+
+def expected_gap(network: Schedule, draws: int) -> float | None:
+    """1 - the root of the largest eigenvalue of mean (W - J)'(W - J) over so many rounds.
+
+    In the mean a round shrinks the consensus distance by at least the square of 1 - gap. None
+    where rows do not sum to 1.
+    """
+    if not averages_rows(network):
+        return None
+    n = network.num_clients
+    total = np.zeros((n, n))
+    for round in range(draws):
+        off = network.mixing(round).dense() - 1 / n
+        total += off.T @ off
+    return float(1 - sqrt(max(0.0, np.linalg.eigvalsh(total / draws)[-1])))
+
+
+def diameter(network: Schedule, most_work: float = 4e9) -> int | None:
+    """Rounds until everyone has heard of everyone; of a network that stays, its diameter.
+
+    None where that never happens, or would take more than `most_work` bytes of notes to find out.
+    """
+    n = network.num_clients
+    knows = np.packbits(np.eye(n, dtype=bool), axis=1)  # a bit for everybody heard of
+    everything = np.packbits(np.ones(n, dtype=bool))
+    work, idle, round = 0.0, 0, 0
+    while not (knows == everything).all():
+        W = network.mixing(round)
+        work += len(W.senders) * knows.shape[1]
+        if work > most_work or idle > (network.period or DRAWS):
+            return None
+        first = np.flatnonzero(np.diff(W.receivers, prepend=-1))
+        heard = np.bitwise_or.reduceat(knows[W.senders], first, axis=0)
+        after = knows.copy()  # nobody forgets, even with an own weight of 0
+        after[W.receivers[first]] |= heard
+        idle = idle + 1 if np.array_equal(after, knows) else 0
+        knows, round = after, round + 1
+    return round
+
+
+def verdicts(network: Schedule, problem: str | None = None) -> list[Verdict]:
+    """For every registered algorithm: may it run here, with its defaults, and if not, why.
+
+    `problem` is why none may.
+    """
+    if problem:
+        return [Verdict(name, False, problem) for name in sorted(ALGORITHMS)]
+    found = []
+    known: dict[tuple[str, ...], tuple[bool, str]] = {}  # spectra take time: once per need
+    for name, entry in sorted(ALGORITHMS.items()):
+        if entry.traits["centralized"]:
+            found.append(Verdict(name, True, "all-reduces; does not use the network"))
+            continue
+        needs = entry.traits["needs"](entry.params(lr=1.0))
+        if needs not in known:
+            known[needs] = _check(network, needs)
+        runs, remark = known[needs]
+        found.append(Verdict(name, runs, remark))
+    return found
+
+
+def _check(network: Schedule, needs: tuple[str, ...]) -> tuple[bool, str]:
+    try:
+        warnings = check_needs(network, needs, "it")
+    except TopologyError as error:
+        return False, str(error).removeprefix(f"{network.name!r}: ")
+    return True, "; ".join(w.removeprefix(f"{network.name!r}: ") for w in warnings)
+
+
+def closed_form(network: Schedule) -> tuple[str, float] | None:
+    """(formula, value) of the spectral gap of networks where theory has one; None elsewhere."""
+    try:
+        name, _, options = split_name(network.name)
+    except TopologyError:  # a file's name
+        return None
+    n, exact = network.num_clients, network.period not in (1, None)
+    if set(options) & {"mixing", "rows"} or n < 3:
+        return None
+    if exact and (name in ("base", "simple-base", "onepeer-hypercube") or _power(n, name)):
+        return f"1: the exact mean after {network.period} rounds", 1.0
+    if name in ("complete", "mix"):
+        gap = float(options.get("rho", 0.1)) if name == "mix" else 1.0
+        return ("rho" if name == "mix" else "1"), gap
+    if name == "ring":
+        return ("2/3 (1 - cos(2 pi/n))", 2 / 3 * (1 - cos(2 * pi / n))) if n > 3 else ("1", 1.0)
+    if name == "chain":
+        return "2/3 (1 - cos(pi/n))", 2 / 3 * (1 - cos(pi / n))
+    if name == "star":
+        return "1/n", 1 / n
+    if name == "hypercube":
+        return "2/(log2 n + 1)", 2 / (log2(n) + 1)
+    if name == "exponential" and n % 2 == 0:
+        return "2/(ceil(log2 n) + 1)", 2 / (ceil(log2(n)) + 1)
+    if name == "torus":
+        short = next(a for a in range(int(sqrt(n)), 0, -1) if n % a == 0)
+        if short >= 3:
+            return "2/5 (1 - cos(2 pi/longer side))", 2 / 5 * (1 - cos(2 * pi * short / n))
+    if name == "random-matching" and n % 2 == 0:
+        return "1 - sqrt(1/2 - 1/(2n - 2)), expected", 1 - sqrt(1 / 2 - 1 / (2 * n - 2))
+    return None
+
+
+def _power(n: int, name: str) -> bool:
+    return name == "onepeer-exponential" and n & (n - 1) == 0

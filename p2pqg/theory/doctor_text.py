@@ -1,0 +1,162 @@
+"""What the topology doctor and the consensus command found, as a person reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import log10
+
+import numpy as np
+
+from p2pqg.base.wording import aligned, counted, human_bytes, number
+from p2pqg.theory.doctor import TARGETS, Diagnosis
+from p2pqg.topology.convergence import rounds_to, rounds_to_stay
+
+Row = tuple[str, str]
+
+
+def sheet(found: Diagnosis) -> list[Row]:
+    """One network: (what, and what there is to say about it)."""
+    low, mean, high = found.degrees
+    spread = f"{low}" if low == high else f"{low} to {high} others, {mean:.1f} in the mean"
+    way = "directed" if found.directed else "undirected"
+    each = found.bytes_per_round / found.clients
+    rows = [
+        ("network", f"{found.topology}: {counted(found.clients, 'client')}, {way}, {_when(found)}"),
+        ("source", found.source),
+        ("links", f"{found.links:,.4g} a round; a client sends to {spread}"),
+        ("diameter", _diameter(found)),
+        ("W", f"{found.mixing}: {_sums(found)}"),
+        ("spectral gap", _gap(found)),
+        ("lambda_min", _eigenvalue(found.lambda_min)),
+        *((f"gossip to {_power(share)}", _rounds(found, share)) for share in TARGETS),
+        (
+            "sent a round",
+            f"{human_bytes(found.bytes_per_round)}, {human_bytes(each)} by a client, for "
+            f"{found.num_params:,} parameters in float32",
+        ),
+        *_verdicts(found),
+    ]
+    return [(what, text) for what, text in rows if text]
+
+
+def _power(share: float) -> str:
+    return f"1e{round(log10(share))}"
+
+
+def _eigenvalue(value: float | None) -> str:
+    return "" if value is None else f"{round(value, 4) + 0:.3g}"  # + 0: no minus before a zero
+
+
+def _when(found: Diagnosis) -> str:
+    if found.period == 1:
+        return "the same in every round"
+    return f"repeats every {found.period} rounds" if found.period else "drawn anew every round"
+
+
+def _diameter(found: Diagnosis) -> str:
+    if found.diameter is None:
+        return "-"
+    if found.period == 1:
+        return f"{found.diameter}"
+    return f"everyone has heard of everyone after {counted(found.diameter, 'round')}"
+
+
+def _sums(found: Diagnosis) -> str:
+    if found.rows and found.columns:
+        return f"{'symmetric, ' * found.symmetric}rows and columns sum to 1"
+    if found.rows:
+        return "rows sum to 1, columns do not: gossip drifts to a weighted mean"
+    return "columns sum to 1, rows do not: push-sum" if found.columns else "sums are not 1"
+
+
+def _gap(found: Diagnosis) -> str:
+    if found.spectral_gap is None:
+        return "not worked out"
+    of = "" if found.gap_of == "W" else f" of {found.gap_of}"
+    theory = ""
+    if found.closed_form:
+        formula, value = found.closed_form
+        theory = f"; in theory {formula}" + (f" = {value:.4g}" if formula[:2] != "1:" else "")
+    return f"{found.spectral_gap:.4g}{of}{theory}"
+
+
+def _rounds(found: Diagnosis, share: float) -> str:
+    seen, bound = found.simulated[share], found.predicted[share]
+    text = f"not within {found.simulated_rounds:,} rounds"
+    if not (found.rows or found.columns):
+        text = "never"
+    if seen is not None:
+        text = f"{counted(seen, 'round')} from a random start"
+    if found.spectral_gap is None:
+        return text
+    return f"{text}; by the gap {'never' if bound is None else f'{bound:,}'}"
+
+
+def _verdicts(found: Diagnosis) -> Iterator[Row]:
+    """Algorithms that share a verdict share a line."""
+    groups: dict[tuple[bool, str], list[str]] = {}
+    for verdict in found.verdicts:
+        groups.setdefault((verdict.runs, verdict.remark), []).append(verdict.algorithm)
+    if found.problem:
+        groups = {(False, found.problem): ["any algorithm"]}
+    for (runs, remark), names in sorted(groups.items(), key=lambda group: not group[0][0]):
+        yield ("can run" if runs else "cannot run"), ", ".join(names) + (remark and f": {remark}")
+
+
+def table(found: list[Diagnosis]) -> list[str]:
+    """Several networks side by side; the first line is the header."""
+    header = ["network", "clients", "degree", "diameter", "gap", "lambda_min"]
+    header += [f"to {_power(share)}" for share in TARGETS] + ["sent a round", "W", "cannot run"]
+    rows = []
+    for one in found:
+        low, _, high = one.degrees
+        cannot = [v.algorithm for v in one.verdicts if not v.runs]
+        sums = "symmetric" if one.symmetric else "doubly stochastic" if one.rows else "push-sum"
+        if one.rows and not one.columns:
+            sums = "rows only"
+        rows.append(
+            [
+                one.topology,
+                str(one.clients),
+                f"{low}" if low == high else f"{low} to {high}",
+                _or_dash(one.diameter),
+                number(one.spectral_gap),
+                _eigenvalue(one.lambda_min) or "-",
+                *(_or_more(one.simulated[share], one.simulated_rounds) for share in TARGETS),
+                human_bytes(one.bytes_per_round),
+                sums if one.rows or one.columns else "sums are not 1",
+                ", ".join(cannot) if len(cannot) < 8 else f"{len(cannot)} of {len(one.verdicts)}",
+            ]
+        )
+    return aligned(header, rows)
+
+
+def consensus_table(
+    paths: dict[str, tuple[np.ndarray, np.ndarray]], beta: float, mu: float
+) -> list[str]:
+    """Network -> (distances of gossip, of its quasi-global form); the first line is the header."""
+    header = ["network", *(f"gossip to {_power(share)}" for share in TARGETS)]
+    header += [f"QG({beta:g}, {mu:g}) to {_power(share)}" for share in TARGETS]
+    return aligned(
+        header,
+        [
+            [name, *(_reached(path, share) for path in both for share in TARGETS)]
+            for name, both in paths.items()
+        ],
+    )
+
+
+def _reached(path: np.ndarray, share: float) -> str:
+    """When first, and, if it rises again, from when on for good."""
+    first, stays = rounds_to(path, share), rounds_to_stay(path, share)
+    if first == stays or first is None:
+        return _or_more(first, len(path) - 1)
+    return f"{first}, stays from {_or_more(stays, len(path) - 1)}"
+
+
+def _or_dash(value: object) -> str:
+    return "-" if value is None else str(value)
+
+
+def _or_more(value: int | None, limit: int) -> str:
+    return f"> {limit}" if value is None else str(value)

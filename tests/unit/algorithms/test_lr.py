@@ -1,0 +1,42 @@
+"""The step size of every round, against the paper's recipe worked out by hand."""
+
+import math
+
+import pytest
+
+from p2pqg.algorithms.lr import LrSchedule, learning_rate
+
+PAPER = LrSchedule(scaling="linear", warmup_epochs=5, milestones=(0.5, 0.75))
+
+
+def paper_lr(num_clients, lr=0.1):
+    """300 epochs of 98 rounds: CIFAR-10 over 16 clients, batches of 32."""
+    return learning_rate(lr, PAPER, num_clients, 32, num_rounds=300 * 98, rounds_per_epoch=98)
+
+
+def test_sixteen_clients_warm_up_to_eight_tenths_and_drop_at_a_half_and_three_quarters():
+    lr = paper_lr(16)
+    assert lr(0) == 0.1
+    assert lr(245) == pytest.approx(0.45)  # half of the warm-up
+    assert lr(490) == lr(150 * 98 - 1) == pytest.approx(0.8)
+    assert lr(150 * 98) == lr(225 * 98 - 1) == pytest.approx(0.08)
+    assert lr(225 * 98) == lr(300 * 98 - 1) == pytest.approx(0.008)
+
+
+def test_a_rate_that_is_not_above_a_tenth_is_not_warmed_up():
+    lr = paper_lr(16, lr=0.0125)
+    assert lr(0) == lr(245) == pytest.approx(0.1)
+
+
+def test_imagenet_drops_at_thirty_sixty_and_eighty_epochs_of_ninety():
+    schedule = LrSchedule(milestones=(1 / 3, 2 / 3, 8 / 9))
+    lr = learning_rate(1.0, schedule, 16, 64, num_rounds=90 * 50, rounds_per_epoch=50)
+    drops = [t for t in range(1, 90 * 50) if lr(t) < lr(t - 1)]
+    assert drops == [30 * 50, 60 * 50, 80 * 50]
+
+
+@pytest.mark.parametrize("key", ["warmup_epochs", "warmup_from", "decay"])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -1.0])
+def test_what_is_no_number_in_range_is_refused(key, value):
+    (problem,) = LrSchedule(**{key: value}).problems()
+    assert problem.startswith(f"lr_schedule.{key} must be")

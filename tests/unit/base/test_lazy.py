@@ -1,0 +1,42 @@
+"""Torch is imported when it is used: the driver of an ordinary run does without."""
+
+import subprocess
+import sys
+
+import pytest
+
+from p2pqg.base.lazy import Lazy
+
+DENSE_RUN = """
+import sys
+import p2pqg.running.screen, p2pqg.running.single
+from p2pqg.simulation.experiment import build
+from p2pqg.recipe.settings import read_config
+experiment = build(read_config({"topology": "ring4", "model": {"name": "mlp", "hidden": [8]}}))
+assert experiment.cost.num_params == 64 * 8 + 8 + 8 * 10 + 10
+print("torch" in sys.modules)
+"""
+
+
+def test_a_dense_run_is_put_together_without_torch():
+    ran = subprocess.run([sys.executable, "-c", DENSE_RUN], capture_output=True, text=True)
+    assert ran.stderr == ""
+    assert ran.stdout == "False\n"
+
+
+def test_a_lazy_module_has_what_the_module_has():
+    lazy = Lazy("fractions")
+    import fractions
+
+    assert lazy.Fraction is fractions.Fraction
+    assert vars(lazy)["Fraction"] is fractions.Fraction  # and the next look costs nothing
+    with pytest.raises(AttributeError, match="'fractions' has no attribute 'Fracton'"):
+        _ = lazy.Fracton
+
+
+def test_who_only_looks_at_a_lazy_module_does_not_import_it():
+    lazy = Lazy("no_such_module")
+    assert not hasattr(lazy, "__wrapped__")
+    assert callable(lazy) is False
+    with pytest.raises(ModuleNotFoundError):
+        _ = lazy.anything

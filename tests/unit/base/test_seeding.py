@@ -1,0 +1,55 @@
+"""Random numbers by key: what they depend on, and that they look random."""
+
+import numpy as np
+from numpy.testing import assert_array_equal
+
+from p2pqg.base.seeding import rng, uniforms
+
+CLIENTS = np.arange(1000)
+
+
+def test_generators_differ_by_seed_purpose_and_keys():
+    draws = [rng(*key).random() for key in ((1, "a"), (2, "a"), (1, "b"), (1, "a", 0))]
+    assert len(set(draws)) == 4
+
+
+def test_a_uniform_depends_on_its_own_keys_only():
+    all_pairs = uniforms(7, "loss", CLIENTS[:, None], CLIENTS, 5)
+    assert all_pairs.shape == (1000, 1000)
+    assert_array_equal(all_pairs[3, ::-1], uniforms(7, "loss", 3, CLIENTS[::-1], 5))
+    assert all_pairs[8, 9] == uniforms(7, "loss", np.int32(8), 9, 5)
+
+
+def test_uniforms_differ_by_seed_purpose_number_and_order_of_keys():
+    keys = [(1, "a", 0), (2, "a", 0), (1, "b", 0), (1, "a"), (1, "a", 0, 0), (1, "a", 0, 1)]
+    keys.append((1, "a", 1, 0))
+    assert len({float(uniforms(*key)) for key in keys}) == len(keys)
+
+
+def test_uniforms_fill_the_unit_interval_evenly_and_do_not_collide():
+    for seed in range(3):
+        u = uniforms(seed, "loss", CLIENTS[:, None], CLIENTS, seed).ravel()
+        assert u.min() >= 0
+        assert u.max() < 1
+        assert len(np.unique(u)) == len(u)  # of 2**53 values: one collision in 20,000 tries
+        counts = np.histogram(u, bins=256, range=(0, 1))[0]
+        chi_square = ((counts - counts.mean()) ** 2 / counts.mean()).sum()
+        assert abs(chi_square - 255) < 5 * np.sqrt(2 * 255)
+        low_bits = (u * 2**53).astype(np.uint64) % 256
+        counts = np.bincount(low_bits.astype(int), minlength=256)
+        chi_square = ((counts - counts.mean()) ** 2 / counts.mean()).sum()
+        assert abs(chi_square - 255) < 5 * np.sqrt(2 * 255)
+
+
+def test_uniforms_of_neighboring_keys_are_uncorrelated():
+    u = uniforms(0, "loss", CLIENTS[:, None], CLIENTS, 0)
+    others = [u[1:, :], u[:, 1:], uniforms(0, "loss", CLIENTS[:, None], CLIENTS, 1)]
+    others += [u.T, uniforms(1, "loss", CLIENTS[:, None], CLIENTS, 0)]
+    for other in others:
+        here = u[: other.shape[0], : other.shape[1]]
+        apart = here != other  # the diagonal is its own transpose
+        assert abs(np.corrcoef(here[apart], other[apart])[0, 1]) < 5 / np.sqrt(apart.sum())
+
+
+def test_no_keys_is_one_draw():
+    assert uniforms(3, "anything").shape == ()

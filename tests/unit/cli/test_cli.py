@@ -1,0 +1,282 @@
+"""The words on the command line, what they become, and how the command ends."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from p2pqg.base.errors import DivergedError
+from p2pqg.cli import main
+from p2pqg.cli.listing import KINDS, known
+from p2pqg.cli.program import FLAGS, command_started
+from p2pqg.cli.running import merged
+from p2pqg.recipe.settings import RunConfig
+
+
+@pytest.fixture
+def called(monkeypatch, fake_run):
+    """What `run` hands to the simulation; the run itself is made up."""
+    settings = {}
+
+    def simulate(*, observer, started, **given):
+        settings.update(given)
+        return fake_run("made-up")
+
+    monkeypatch.setattr("p2pqg.running.single.run", simulate)
+    return settings
+
+
+def command(*words):
+    return CliRunner().invoke(main, [str(word) for word in words])
+
+
+def recipe(folder, text):
+    path = folder / "recipe.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_every_setting_has_a_flag():
+    settings = {f.name for f in dataclasses.fields(RunConfig)}
+    nested = {"lr_schedule", "consensus", "network", "impairments", "scenario"}
+    assert set(FLAGS) == settings - nested - {"profile", "max_restarts"}
+
+
+def test_flags_override_the_recipe_and_set_overrides_flags(tmp_path, called):
+    path = recipe(tmp_path, "lr: 0.1\nseed: 1\nbatch_size: 8\n")
+    assert command("run", path, "--seed", 2, "--lr", 0.2, "--set", "lr=0.4").exit_code == 0
+    assert called == {"lr": 0.4, "seed": "2", "batch_size": 8}
+
+
+def test_a_flag_for_the_length_replaces_the_recipes_length(tmp_path, called):
+    path = recipe(tmp_path, "epochs: 300\n")
+    assert command("run", path, "--rounds", 10).exit_code == 0
+    assert called == {"rounds": "10"}
+
+
+def test_set_reaches_into_a_part_given_by_its_name(tmp_path, called):
+    words = ["--algorithm", "dmsgd", "--set", "algorithm.mu=0.3"]
+    assert command("run", *words).exit_code == 0
+    assert called == {"algorithm": {"name": "dmsgd", "mu": 0.3}}
+
+
+def test_json_prints_the_summary_and_nothing_else(called):
+    result = command("run", "--json")
+    assert json.loads(result.stdout)["test_accuracy"] == 0.9
+    assert result.stderr == ""
+
+
+@pytest.mark.parametrize("name", ["run", "resume"])
+def test_tensorboard_may_watch_silently_whatever_goes_on(monkeypatch, fake_run, name):
+    pytest.importorskip("tensorboard.summary")
+    watching = []
+
+    def simulate(*_, observer, **__):
+        watching.append(type(observer).__name__)
+        return done
+
+    done = fake_run("made-up")
+
+    monkeypatch.setattr(f"p2pqg.running.single.{name}", simulate)
+    words = [name, *(["somewhere"] if name == "resume" else [])]
+    assert command(*words, "--tensorboard", "--quiet").output == ""
+    assert command(*words, "--quiet").exit_code == 0
+    assert watching == ["TensorBoard", "NoneType"]
+
+
+def test_quiet_prints_nothing(called):
+    assert command("run", "--quiet").output == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["--rounds", "x"], "ConfigError: rounds must be an integer or nothing, got 'x'\n"),
+        (["--epochs", 1, "--rounds", 1], "ConfigError: set epochs or rounds, not both"),
+        (["--topology", "rign16"], "did you mean ring?"),
+        (["--set", "lr"], "ConfigError: --set must be KEY=VALUE, got 'lr'"),
+        (["nowhere.yaml"], "ConfigError: nowhere.yaml: no such recipe"),
+        (["--rouns", 1], "No such option '--rouns'"),
+    ],
+)
+def test_wrong_input_is_one_line_and_exit_code_2(tmp_path, words, text):
+    result = command("run", "--out", tmp_path, *words)
+    assert result.exit_code == 2
+    assert text in result.stderr
+    assert "Traceback" not in result.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_errors_in_a_recipe_name_the_file(tmp_path):
+    path = recipe(tmp_path, "alpha: -1\nlr: 0\n")
+    result = command("run", path)
+    assert result.stderr.splitlines()[0] == f"ConfigError: {path}: 2 problems"
+
+
+@pytest.mark.parametrize("tier", ["full", "none"])
+def test_a_recipe_is_run_at_the_tier_that_was_asked_for(tmp_path, called, tier):
+    tiers = "{full: {rounds: 300, seed: 2}, none: {}}"
+    path = recipe(tmp_path, f"rounds: 3\nsource: somewhere\ntiers: {tiers}\n")
+    assert command("run", path, "--tier", tier).exit_code == 0
+    assert called == ({"rounds": 300, "seed": 2} if tier == "full" else {"rounds": 3})
+
+
+def test_without_a_tier_the_usual_one_is_run_and_said(tmp_path, called, monkeypatch):
+    path = recipe(tmp_path, "tiers: {smoke: {takes: seconds}, cpu: {takes: an hour, rounds: 7}}\n")
+    result = command("run", path)
+    assert called == {"rounds": 7}
+    assert result.stdout == "note: tier cpu (an hour); or --tier smoke (seconds)\n"
+    assert command("run", path, "--quiet").stdout == ""
+    done = []
+    monkeypatch.setattr(
+        "p2pqg.paper.figures.run_figure", lambda values, folder: done.append(folder)
+    )
+    path.write_text("figure: two-agents\n" + path.read_text())
+    result = command("sweep", path, "--out", tmp_path)
+    assert result.stdout.startswith("tier cpu (an hour); or --tier smoke (seconds)\n")
+    assert done == [tmp_path / "recipe-cpu"]
+
+
+def test_a_tier_needs_a_recipe():
+    result = command("run", "--tier", "smoke")
+    assert result.exit_code == 2
+    assert "--tier smoke needs a recipe that comes in tiers" in result.stderr
+
+
+def test_the_recipe_of_a_sweep_is_not_run(tmp_path):
+    result = command("run", recipe(tmp_path, "sweep: {seed: [1]}\n"))
+    assert result.exit_code == 2
+    assert "is a sweep; use `p2pqg sweep" in result.stderr
+
+
+def test_a_sweep_goes_where_its_recipe_and_tier_say_and_then_makes_its_figure(
+    tmp_path, monkeypatch
+):
+    done = []
+    monkeypatch.setattr(
+        "p2pqg.running.sweep.run_sweep", lambda plan, *_, **__: done.append(plan.folder)
+    )
+    monkeypatch.setattr(
+        "p2pqg.paper.figures.run_figure", lambda values, folder: done.append(folder)
+    )
+    only_figure = recipe(tmp_path, "figure: two-agents\ntiers: {smoke: {rounds: 3}}\n")
+    words = ["--tier", "smoke", "--out", tmp_path, "--quiet"]
+    assert command("sweep", only_figure, *words).exit_code == 0
+    assert done == [tmp_path / "recipe-smoke"]
+    both = recipe(tmp_path, "figure: network-size\nname: mine\nsweep: {seed: [1]}\n")
+    assert command("sweep", both, "--out", tmp_path, "--quiet").exit_code == 0
+    assert done[1:] == [tmp_path / "mine"] * 2
+
+
+def test_a_recipe_that_is_no_sweep_is_not_swept(tmp_path):
+    result = command("sweep", recipe(tmp_path, "lr: 0.1\n"))
+    assert result.exit_code == 2
+    assert "sweep must be a mapping of keys to lists" in result.stderr
+
+
+def test_exported_runs_make_the_same_table(tmp_path, fake_run):
+    for seed, accuracy in enumerate((0.7, 0.8, 0.9)):
+        fake_run(f"s{seed}", accuracy, folder=tmp_path / "grid", seed=seed)
+    (tmp_path / "grid" / "sweep.yaml").write_text("{paper: table1, data_dir: /mine, lr: 0.1}")
+    exported = tmp_path / "small"
+    before = command("table", tmp_path / "grid", "--export", exported)
+    assert f"exported: {exported}" in before.stderr
+    assert before.stdout == command("table", exported).stdout
+    assert "[74.55 ± 2.07]" in before.stdout
+    assert "/mine" not in (exported / "recipe.yaml").read_text()
+    plain = command("table", exported, "--paper", "none").stdout
+    assert "**80.00 ± 10.00**" in plain
+    assert "74.55" not in plain
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (DivergedError("round 4: ..."), "DivergedError: round 4: ..."),
+        (KeyboardInterrupt(), "StoppedError: stopped"),
+        (ZeroDivisionError("oh"), "ZeroDivisionError: oh (a bug in p2pqg"),
+    ],
+)
+def test_a_run_that_fails_is_one_line_and_exit_code_1(monkeypatch, error, line):
+    def simulate(**_):
+        raise error
+
+    monkeypatch.setattr("p2pqg.running.single.run", simulate)
+    result = command("run", "--quiet")
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert result.stderr.startswith(line)
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", [["--debug", "run"], ["run", "--debug"]])
+def test_debug_shows_the_traceback_and_keeps_the_exit_code(words):
+    result = command(*words, "--alpha", -1)
+    assert result.exit_code == 2
+    assert "Traceback" in result.stderr
+    assert "ConfigError: alpha must be > 0, got -1.0" in result.stderr
+
+
+def test_compare_says_how_runs_differ(fake_run):
+    a, b = fake_run("a", lr=0.1), fake_run("b", lr=0.2, accuracy=0.5)
+    header, first, second = command("compare", a.path, b.path).stdout.splitlines()
+    assert header.split()[:3] == ["lr", "rounds", "accuracy"]
+    assert first.split()[:4] == ["0.1", "10", "90.00", "%"]
+    assert second.split()[0] == "0.2"
+
+
+def test_table_tabulates_what_is_below_a_directory_and_counts_what_is_not_done(tmp_path, fake_run):
+    fake_run("a", 0.9)
+    fake_run("b", 0.1, seed=2, rounds_done=3)
+    result = command("table", tmp_path)
+    assert "**90.00**" in result.stdout
+    assert result.stderr == "left out, since they did not finish: 1 run\n"
+    assert command("table", tmp_path, "--format", "csv").stdout.startswith("dataset,model,method")
+
+
+def test_a_directory_without_runs_is_wrong_input(tmp_path):
+    assert command("table", tmp_path).exit_code == 2
+    assert command("compare", tmp_path).exit_code == 2
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_part_has_a_summary(kind):
+    parts = list(known(kind))
+    assert parts
+    assert all(summary.endswith((".", "?")) for _, summary, _ in parts)
+
+
+def test_reconstructions_are_said_to_be():
+    lines = command("list", "algorithms").stdout.splitlines()
+    (dmsgd,) = [line for line in lines if line.split()[0] == "dmsgd"]
+    assert "reconstruction" in dmsgd
+
+
+def test_networks_are_listed_as_they_are_typed():
+    names = {name for name, _, _ in known("topologies")}
+    assert {"ring<clients>", "social32", "hospitals12"} <= names
+
+
+def test_the_clock_starts_with_the_process():
+    before = time.time()
+    code = "from p2pqg.cli.program import command_started; print(command_started())"
+    started = float(subprocess.check_output([sys.executable, "-c", code], text=True))
+    assert before - 0.05 < started < time.time() - 0.02  # the kernel counts in 10 ms
+    assert command_started() < before
+
+
+def test_help_loads_nothing_heavy():
+    heavy = "{'torch', 'ray', 'pandas', 'rich', 'networkx'}"
+    code = f"import sys, p2pqg.cli; assert not {heavy} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+
+
+def test_another_network_brings_its_own_number_of_clients(tmp_path):
+    path = recipe(tmp_path, "topology: social32\nclients: 32\n")
+    settings = merged(str(path), {"topology": "ring16", "clients": None}, ())
+    assert settings == {"topology": "ring16"}

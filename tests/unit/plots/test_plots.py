@@ -1,0 +1,262 @@
+"""Drawings show the numbers they were given, and are files a printer takes."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import p2pqg
+from p2pqg.base.errors import ConfigError
+from p2pqg.data import label_counts
+from p2pqg.plots import (
+    draw_clients,
+    draw_consensus,
+    draw_curves,
+    draw_label_dots,
+    draw_network,
+    draw_networks,
+    draw_points,
+    draw_shards,
+    draw_spread,
+)
+from p2pqg.plots.canvas import BLUE, COLORS, GRAY, VERMILLION, apart, colors_of
+from p2pqg.theory.consensus import average_consensus
+from p2pqg.topology import build
+from p2pqg.topology.convergence import rounds_to
+
+LABELS = np.arange(400) % 10
+PARTS = p2pqg.partition("dirichlet", LABELS, 4, alpha=0.5, seed=1)
+
+
+def history(*accuracies):
+    rounds = np.arange(len(accuracies)) * 5
+    return pd.DataFrame(
+        {"round": rounds, "test_accuracy": accuracies, "bytes_sent": rounds * 2_000_000}
+    )
+
+
+def lines(figure):
+    return figure.axes[0].get_lines()
+
+
+def texts(figure):
+    return [text.get_text() for text in figure.axes[0].texts]
+
+
+@pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
+@pytest.mark.parametrize(
+    "names", [["star9"], ["onepeer-exponential8"], ["ring4", "exponential8", "random-peer8"]]
+)
+def test_drawings_are_written(tmp_path, names, suffix):
+    path = tmp_path / f"networks.{suffix}"
+    draw_networks(
+        [build(name, allow_row_stochastic=True, needs=("column-stochastic",)) for name in names],
+        path,
+    )
+    assert path.read_bytes()[:5] in (b"\x89PNG\r", b"<?xml", b"%PDF-")
+
+
+@pytest.mark.parametrize("suffix", ["svg", "pdf"])
+def test_the_same_drawing_is_the_same_file(tmp_path, suffix):
+    paths = [tmp_path / f"{n}.{suffix}" for n in (1, 2)]
+    for path in paths:
+        draw_curves({"dsgd": history(0.1, 0.5), "qg-dsgdm": history(0.2, 0.6)}, save=path)
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+def test_fonts_in_a_pdf_are_not_of_type_3(tmp_path):
+    draw_curves({"a": history(0.1, 0.5)}, save=tmp_path / "a.pdf")
+    assert b"/Type3" not in (tmp_path / "a.pdf").read_bytes()
+
+
+def test_other_suffixes_and_places_that_cannot_be_written_are_refused(tmp_path):
+    both = average_consensus("ring8", 20, quasi_global=False), average_consensus("ring8", 20)
+    with pytest.raises(ConfigError, match="must end in .png, .svg, .pdf, got 'curves.txt'"):
+        draw_consensus({"ring8": both}, "QG", tmp_path / "curves.txt")
+    with pytest.raises(ConfigError, match="cannot be written"):
+        draw_consensus({"ring8": both}, "QG", tmp_path / "nowhere" / "curves.png")
+
+
+def test_a_notebook_shows_a_figure():
+    assert draw_curves({"a": history(0.1, 0.5)})._repr_png_()[:4] == b"\x89PNG"
+
+
+def test_a_method_has_its_own_color_where_that_tells_methods_apart():
+    assert colors_of(["qg-dsgdm-n", "dsgdm-n", "dsgd"]) == [BLUE, VERMILLION, GRAY]
+    assert colors_of(["dsgd ring16", "dsgd social32"]) == list(COLORS[:2])
+    assert colors_of(["mine", "dsgd"]) == list(COLORS[:2])
+
+
+def test_labels_keep_their_places_where_there_is_room_and_are_pushed_apart_evenly_where_not():
+    np.testing.assert_allclose(apart([0.9, 0.1, 0.5], 0.1), [0.9, 0.1, 0.5])
+    np.testing.assert_allclose(apart([0.3, 0.3, 0.3, 0.9], 0.1), [0.2, 0.3, 0.4, 0.9])
+
+
+def test_a_curve_is_the_column_it_was_given():
+    figure = draw_curves({"dsgd": history(0.1, 0.5, 0.7)}, x="bytes_sent")
+    (line,) = lines(figure)
+    np.testing.assert_allclose(line.get_xdata(), [0, 10_000_000, 20_000_000])
+    np.testing.assert_allclose(line.get_ydata(), [0.1, 0.5, 0.7])
+    assert figure.axes[0].get_xlabel() == "sent by all clients (MB)"
+    assert figure.axes[0].get_ylabel() == "test accuracy (%)"
+
+
+def test_several_seeds_are_their_mean_and_a_band_from_the_lowest_to_the_highest():
+    figure = draw_curves({"dsgd": [history(0.1, 0.4), history(0.3, 0.8)]})
+    np.testing.assert_allclose(lines(figure)[0].get_ydata(), [0.2, 0.6])
+    (band,) = figure.axes[0].collections
+    heights = band.get_paths()[0].vertices[:, 1]
+    assert (heights.min(), heights.max()) == (0.1, 0.8)
+
+
+def test_rounds_that_were_not_measured_are_left_out():
+    (line,) = lines(draw_curves({"dsgd": history(0.1, np.nan, 0.7)}))
+    assert line.get_xdata().tolist() == [0, 10]
+
+
+def test_curves_are_named_at_their_ends_or_in_a_legend_where_they_are_many():
+    few = draw_curves({name: history(0.1, 0.5) for name in "abc"})
+    assert texts(few) == ["a", "b", "c"]
+    many = draw_curves({str(n): history(0.1, n / 20) for n in range(12)})
+    assert not texts(many)
+    assert len(many.axes[0].get_legend().get_texts()) == 12
+    assert len({(line.get_color(), line.get_linestyle()) for line in lines(many)}) == 12
+
+
+@pytest.mark.parametrize(
+    ("histories", "column", "complaint"),
+    [
+        ({}, "test_accuracy", "at least one history"),
+        ({"a": history(0.1)}, "test_acuracy", "a: no column 'test_acuracy'; did you mean test_acc"),
+        ({"a": history(np.nan)}, "test_accuracy", "a: test_accuracy was not measured"),
+    ],
+)
+def test_histories_that_cannot_be_drawn_are_refused(histories, column, complaint):
+    with pytest.raises(ConfigError, match=complaint):
+        draw_curves(histories, y=column)
+
+
+def test_the_spread_is_the_mean_the_middle_half_and_all_of_the_clients():
+    frame = pd.DataFrame(
+        {
+            "round": np.repeat([10, 20], 5),
+            "client": np.tile(np.arange(5), 2),
+            "test_accuracy": [0.0, 0.1, 0.2, 0.3, 0.9, 0.5, 0.5, 0.5, 0.5, 0.5],
+        }
+    )
+    figure = draw_spread({"dsgd": frame})
+    np.testing.assert_allclose(lines(figure)[0].get_ydata(), [0.3, 0.5])
+    everyone, half = (band.get_paths()[0].vertices[:, 1] for band in figure.axes[0].collections)
+    assert (everyone.min(), everyone.max()) == (0.0, 0.9)
+    assert (half.min(), half.max()) == pytest.approx((0.1, 0.5))
+    with pytest.raises(ConfigError, match="at least one run"):
+        draw_spread({})
+
+
+def test_clients_that_are_away_are_hollow_and_cut_links_dashed():
+    figure = draw_network(build("ring8"), np.arange(8.0), absent=[3], cut_links=[(5, 6)])
+    links, loose, cut, here, away = figure.axes[0].collections
+    assert [len(each.get_segments()) for each in (links, loose, cut)] == [5, 2, 1]
+    assert here.get_array().tolist() == [0, 1, 2, 4, 5, 6, 7]
+    assert len(away.get_offsets()) == 1
+    assert texts(figure) == [str(client) for client in range(8)]
+
+
+def test_clients_have_their_own_names_if_these_are_given():
+    assert texts(draw_network(build("ring3"), labels="abc")) == ["a", "b", "c"]
+    network = build("florentine15")
+    assert texts(draw_network(network, labels=network.labels)) == list(network.labels)
+
+
+def test_a_cut_link_is_shown_even_where_the_network_no_longer_has_it():
+    figure = draw_network(build("ring8"), cut_links=[(0, 4)])
+    assert len(figure.axes[0].collections[2].get_segments()) == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        ({"values": [1.0]}, "values must be one for each of 8 clients, got 1"),
+        ({"labels": ["a"]}, "labels must be one for each of 8 clients, got 1"),
+        ({"absent": [8]}, "client 8 is not in ring8, which has 0 to 7"),
+        ({"cut_links": [(0, -1)]}, "client -1 is not in ring8"),
+    ],
+)
+def test_what_does_not_fit_the_network_is_refused(settings, complaint):
+    with pytest.raises(ConfigError, match=complaint):
+        draw_network(build("ring8"), **settings)
+
+
+def test_the_area_of_a_dot_is_the_number_of_samples():
+    dots = draw_label_dots({"one": PARTS, "two": PARTS}, LABELS).axes[1].collections[0]
+    counts = label_counts(PARTS, LABELS, 10)
+    areas = dots.get_sizes().reshape(counts.shape)
+    np.testing.assert_allclose(areas / areas.max(), counts / counts.max())
+
+
+def test_shards_are_a_bar_for_each_class_of_each_client():
+    figure = draw_shards(PARTS, LABELS)
+    heights = [[bar.get_height() for bar in ax.patches] for ax in figure.axes]
+    assert heights == label_counts(PARTS, LABELS, 10).tolist()
+
+
+def test_of_very_many_clients_the_first_are_drawn_and_that_is_said():
+    parts = np.array_split(np.arange(400), 20)
+    figure = draw_shards(parts, LABELS, most=6)
+    assert figure.get_suptitle() == "the first 6 of 20 clients"
+    assert sum(bool(ax.patches) for ax in figure.axes) == 6
+
+
+def test_consensus_says_in_which_round_the_critical_distance_is_reached():
+    both = average_consensus("ring16", 60, quasi_global=False), average_consensus("ring16", 60)
+    figure = draw_consensus({"ring16": both}, "QG")
+    assert texts(figure) == [str(rounds_to(path, 1e-2)) for path in both]
+    assert figure.axes[0].get_title() == "ring16"
+    np.testing.assert_allclose(lines(figure)[1].get_ydata(), both[0] / both[0][0])
+    unreached = draw_consensus({"ring16": both}, "QG", critical=1e-30)
+    assert not texts(unreached)
+
+
+def test_marks_are_lines_with_words_and_only_lines_where_they_are_many():
+    few = draw_curves({"a": history(0.1, 0.5)}, marks={2: "cut", 3: "x" * 99})
+    assert [line.get_xdata()[0] for line in lines(few)[1:]] == [2, 3]
+    assert texts(few)[0] == "cut"
+    assert len(texts(few)[1]) < 50
+    many = draw_curves({"a": history(0.1, 0.5)}, marks={x: "cut" for x in range(9)})
+    assert len(lines(many)) == 1 + 9
+    assert texts(many) == []
+
+
+def test_clients_that_differ_most_between_runs_are_on_top():
+    values = pd.DataFrame({"a": [0.5, 0.5, 0.5, None], "b": [0.6, 0.1, 0.5, None]})
+    figure = draw_clients(values)
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["2", "0", "1"]
+    assert lines(figure)[1].get_xdata().tolist() == [0.5, 0.6, 0.1]
+    assert draw_clients(values, most=2).axes[0].get_title() == (
+        "2 of 3 clients, those that differ most"
+    )
+    with pytest.raises(ConfigError, match="at least one run with clients"):
+        draw_clients(values.iloc[3:])
+
+
+def test_points_are_where_the_numbers_say_and_named_where_asked():
+    frame = pd.DataFrame(
+        {"x": [1, 2, 3], "y": [4, 5, None], "of": list("aab"), "text": ["", "N", ""]}
+    )
+    figure = draw_points(frame, "x", "y", by="of", text="text")
+    (dots,) = lines(figure)
+    assert dots.get_xdata().tolist() == [1, 2]
+    assert dots.get_ydata().tolist() == [4, 5]
+    assert texts(figure) == ["N"]
+    with pytest.raises(ConfigError, match="no column 'z'"):
+        draw_points(frame, "x", "z", by="of")
+    with pytest.raises(ConfigError, match="needs rows with x and y, got none"):
+        draw_points(frame[2:], "x", "y", by="of")
+
+
+def test_a_line_through_points_goes_through_the_means_of_their_seeds():
+    frame = pd.DataFrame({"x": [1, 1, 2], "y": [2.0, 4.0, 8.0], "of": "a"})
+    figure = draw_points(frame, "x", "y", by="of", lines=True, log="xy")
+    assert lines(figure)[0].get_ydata().tolist() == [3.0, 8.0]
+    low, high = np.ptp(figure.axes[0].collections[0].get_paths()[0].vertices, axis=0)
+    assert (low, high) == (1.0, 6.0)  # from x = 1 to 2, from y = 2 to 8
+    assert figure.axes[0].get_xscale() == figure.axes[0].get_yscale() == "log"

@@ -1,0 +1,98 @@
+"""What a recipe names of the user's is found, kept, and taken from the copy once it is another."""
+
+from pathlib import Path
+
+import pytest
+
+from p2pqg.recipe.own_files import FOLDER, from_copies, kept, paths_in, read
+
+RECIPE = {
+    "algorithm": {"name": "mine/my_file.py:my_method", "share": 0.5},
+    "topology": "net.csv:mixing=given,directed=true",
+    "network": {"links": {"file": "far/net.csv", "0-1": "4g"}, "compute": {"trace": "trace.csv"}},
+    "scenario": [{"at": 3, "set_topology": "net.csv"}, {"at": 5, "drop_links": ["0-1"]}],
+    "dataset": {"name": "not-ours.csv"},
+    "out": "runs/out.csv",
+}
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """The current folder, with all that RECIPE names and a module beside the algorithm."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("mine/my_file.py", "mine/near.py", "net.csv", "far/net.csv", "trace.csv"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_text(f"I am {name}")
+    return tmp_path
+
+
+@pytest.fixture
+def run(here):
+    """A run's folder that kept them."""
+    (here / "run" / FOLDER).mkdir(parents=True)
+    for name, content in read(RECIPE, [Path("mine/near.py")]).items():
+        (here / "run" / FOLDER / name).write_bytes(content)
+    return Path("run")
+
+
+def test_every_file_has_one_copy_and_every_copy_its_own_name():
+    assert paths_in(RECIPE) == {
+        "mine/my_file.py": "my_file.py",
+        "net.csv": "net.csv",
+        "far/net.csv": "other-net.csv",
+        "trace.csv": "trace.csv",
+    }
+
+
+def test_names_of_parts_are_no_files():
+    recipe = {"algorithm": "qg-dsgdm-n", "topology": "base25:k=2", "network": None, "scenario": []}
+    assert paths_in(recipe) == {}
+    assert read(recipe) == {}
+
+
+def test_copies_are_whole(run):
+    (run / FOLDER / "__pycache__").mkdir()  # that of near.py, once it is imported from here
+    assert {name: content.decode() for name, content in kept(run).items()} == {
+        "my_file.py": "I am mine/my_file.py",
+        "near.py": "I am mine/near.py",
+        "net.csv": "I am net.csv",
+        "other-net.csv": "I am far/net.csv",
+        "trace.csv": "I am trace.csv",
+    }
+    assert kept(Path("nowhere")) == {}
+
+
+def test_while_nothing_has_changed_the_originals_are_taken(run):
+    told = []
+    assert from_copies(RECIPE, run, told.append) == {}
+    assert from_copies(RECIPE, Path("nowhere"), told.append) == {}  # an older p2pqg kept none
+    assert told == []
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "value"),
+    [
+        ("mine/my_file.py", "algorithm", {"name": "run/files/my_file.py:my_method", "share": 0.5}),
+        ("mine/near.py", "algorithm", {"name": "run/files/my_file.py:my_method", "share": 0.5}),
+        ("trace.csv", "network", RECIPE["network"] | {"compute": {"trace": "run/files/trace.csv"}}),
+        (
+            "far/net.csv",
+            "network",
+            RECIPE["network"] | {"links": {"file": "run/files/other-net.csv", "0-1": "4g"}},
+        ),
+    ],
+)
+@pytest.mark.parametrize("change", ["has changed", "has gone"])
+def test_the_copy_of_one_that_is_another_now_is_taken_and_said(run, name, key, value, change):
+    Path(name).unlink() if change == "has gone" else Path(name).write_text("else")
+    told = []
+    assert from_copies(RECIPE, run, told.append) == {key: value}
+    assert told == [f"{name} {change} since the run began; going on with the run's own copy"]
+
+
+def test_all_that_name_the_same_file_take_the_same_copy(run):
+    Path("net.csv").unlink()
+    assert from_copies(RECIPE, run, lambda line: None) == {
+        "topology": "run/files/net.csv:mixing=given,directed=true",
+        "scenario": [{"at": 3, "set_topology": "run/files/net.csv"}, RECIPE["scenario"][1]],
+    }

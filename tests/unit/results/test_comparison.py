@@ -1,0 +1,249 @@
+"""Runs side by side: what differs, what is better, and when."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+import p2pqg
+from p2pqg.base.errors import ConfigError
+from p2pqg.cli import main
+from p2pqg.results.comparison import Comparison
+from p2pqg.results.records import CLIENT_COLUMNS, ROUND_COLUMNS, TIMING_COLUMNS, Run, write_parquet
+from p2pqg.results.standing import Standing
+
+TINY = {"topology": "ring4", "engine": "local", "rounds": 20, "eval_every": 5, "alpha": 1.0}
+
+
+@pytest.fixture
+def fake(fake_run):
+    """Make a run with an evaluation every ten rounds: (name, accuracies, clock=seconds a round)."""
+
+    def make(name, accuracies, clock=None, **settings):
+        done = 10 * len(accuracies)
+        run = fake_run(name, accuracies[-1], rounds_done=done, **{"rounds": done} | settings)
+        rows = [
+            {
+                "round": 10 * k + 9,
+                "epoch": k + 1,
+                "test_accuracy": accuracy,
+                "test_accuracy_min": accuracy - 0.1,
+                "bytes_sent": 1000 * (k + 1),
+                "wall_seconds": 2.0 * (k + 1),
+                "sim_seconds": clock and clock * 10 * (k + 1),
+            }
+            for k, accuracy in enumerate(accuracies)
+        ]
+        columns = ROUND_COLUMNS | (TIMING_COLUMNS if clock else {})
+        write_parquet(run.path / "rounds.parquet", rows, columns)
+        clients = [
+            {"round": row["round"], "client": client, "test_accuracy": row["test_accuracy"] + off}
+            for row in rows
+            for client, off in enumerate([-0.01, 0.01])
+        ]
+        write_parquet(run.path / "clients.parquet", clients, CLIENT_COLUMNS)
+        if clock:
+            summary = json.loads((run.path / "summary.json").read_text())
+            summary["sim_seconds"] = clock * done
+            (run.path / "summary.json").write_text(json.dumps(summary))
+        return Run(run.path)
+
+    return make
+
+
+def test_the_settings_that_differ_come_first_and_no_others(fake):
+    table = p2pqg.compare(fake("a", [0.9], lr=0.1), fake("b", [0.7], lr=0.2)).table
+    assert list(table.columns[:2]) == ["lr", "rounds"]
+    assert table["lr"].tolist() == [0.1, 0.2]
+    assert table["test_accuracy"].tolist() == [0.9, 0.7]
+
+
+def test_accuracy_is_the_last_the_best_on_the_way_and_that_after_equally_many_rounds(fake):
+    table = p2pqg.compare(fake("a", [0.5, 0.8, 0.7]), fake("b", [0.4, 0.6])).table
+    assert table["test_accuracy"].tolist() == [0.7, 0.6]
+    assert table["best_accuracy"].tolist() == [0.8, 0.6]
+    assert table["accuracy_after_20_rounds"].tolist() == [0.8, 0.6]
+    assert table["test_accuracy_min"].tolist() == pytest.approx([0.6, 0.5])
+
+
+def test_runs_of_equal_length_need_no_column_for_equal_rounds(fake):
+    assert "accuracy_after_10_rounds" not in p2pqg.compare(fake("a", [0.5]), fake("b", [0.4])).table
+
+
+def test_the_first_evaluation_at_an_accuracy_counts_even_if_it_is_lost_again(fake):
+    table = p2pqg.compare(fake("a", [0.5, 0.8, 0.7]), to_accuracy=[0.5, 0.75, 0.9]).table
+    assert table["rounds_to_0.5"].tolist() == [10]  # reached, exactly
+    assert table["rounds_to_0.75"].tolist() == [20]
+    assert table["bytes_to_0.75"].tolist() == [2000]
+    assert table["wall_seconds_to_0.75"].tolist() == [4.0]
+    assert np.isnan(table["rounds_to_0.9"]).all()  # never
+
+
+def test_seconds_to_an_accuracy_are_those_of_the_simulated_clock_where_there_is_one(fake):
+    runs = p2pqg.compare(fake("a", [0.5, 0.8], 3.0), fake("b", [0.8, 0.9], 7.0), to_accuracy=0.8)
+    assert runs.table["sim_seconds_to_0.8"].tolist() == [60.0, 70.0]
+    assert runs.table["sim_seconds"].tolist() == [60.0, 140.0]
+    assert "wall_seconds_to_0.8" not in runs.table
+
+
+def test_a_list_is_one_row_its_mean_and_its_sample_deviation(fake):
+    seeds = [fake(f"s{k}", [0.2, accuracy], seed=k) for k, accuracy in enumerate([0.5, 0.7, 0.9])]
+    other = fake("other", [0.2, 0.6], lr=0.3, seed=1)
+    runs = p2pqg.compare(seeds, other, to_accuracy=0.7)
+    assert runs.table["test_accuracy"].tolist() == pytest.approx([0.7, 0.6])
+    assert runs.spread["test_accuracy"].tolist() == pytest.approx([0.2, np.nan], nan_ok=True)
+    assert np.isnan(runs.table["rounds_to_0.7"]).all()  # one of the seeds never got there
+    assert "seed" not in runs.settings
+    assert runs.names == ["lr 0.1", "lr 0.3"]
+
+
+def test_clients_are_compared_with_the_first_run_in_the_last_round_that_all_have(fake):
+    runs = p2pqg.compare(fake("a", [0.5, 0.8]), fake("b", [0.4]), names=["a", "b"])
+    assert runs.round == 9
+    assert runs.clients["test_accuracy"].to_numpy() == pytest.approx(
+        np.array([[0.49, 0.39], [0.51, 0.41]])
+    )
+    assert runs.clients["difference"]["b"].tolist() == pytest.approx([-0.1, -0.1])
+
+
+def test_a_fork_left_alone_does_not_differ_at_all():
+    with p2pqg.Simulation(**TINY) as sim:
+        sim.advance(5)
+        branch = sim.fork()
+        for one in (sim, branch):
+            one.advance(10)
+        runs = p2pqg.compare(sim, branch)
+    assert (runs.table.iloc[0] == runs.table.iloc[1]).all()
+    assert (runs.clients["difference"] == 0).all(axis=None)
+    assert runs.names == ["left alone (1)", "left alone (2)"]
+
+
+def test_forks_are_called_by_what_was_done_to_them_and_not_to_their_parent():
+    with p2pqg.Simulation(**TINY) as sim:
+        sim.set_lr(0.05)
+        branch, other = sim.fork(), sim.fork()
+        branch.drop_links(["0-1"])
+        other.drop_clients([2])
+        runs = p2pqg.compare(sim, branch, other)
+    assert runs.names == ["left alone", "drop_links 0-1", "drop_clients 2"]
+
+
+def test_what_a_simulation_does_later_changes_no_comparison():
+    with p2pqg.Simulation(**TINY) as sim:
+        sim.advance(5)
+        runs = p2pqg.compare(sim)
+        sim.advance(5)
+    assert runs.table["rounds"].tolist() == [5]
+    assert runs.round == 4
+
+
+def test_what_was_never_measured_is_no_column_and_nothing_to_fall_over():
+    with p2pqg.Simulation(**TINY) as sim:
+        runs = p2pqg.compare(sim, sim.fork(), to_accuracy=0.5)
+        assert "test_accuracy" not in runs.table
+        assert runs.table["rounds_to_0.5"].isna().all()
+        assert len(runs.clients) == 0
+        assert "left alone" in runs._repr_html_()
+
+
+def test_wall_seconds_of_live_simulations_are_left_out():
+    # Between two cells the clock on the wall goes on.
+    with p2pqg.Simulation(**TINY) as sim:
+        sim.advance(5)
+        assert not any("seconds" in key for key in p2pqg.compare(sim, to_accuracy=0.01).table)
+
+
+def test_names_of_the_clients_are_those_of_the_network():
+    with p2pqg.Simulation(**TINY | {"topology": "florentine15"}) as sim:
+        sim.advance(5)
+        runs = p2pqg.compare(sim)
+    assert runs.clients.index[10] == "Pazzi"
+
+
+@pytest.mark.parametrize(
+    ("mean", "deviation", "text"),
+    [
+        (0.955, 0.0123, "95.50 ± 1.23 %"),
+        (0.955, 0.0, "95.50 %"),
+        (0.955, np.nan, "95.50 %"),
+    ],
+)
+def test_a_spread_is_told_with_one_unit_or_not_at_all(fake, mean, deviation, text):
+    runs = Comparison([[Standing.of(fake("a", [0.9]))]], ["a"])
+    vars(runs)["table"] = runs.table.assign(test_accuracy=mean)
+    vars(runs)["spread"] = runs.spread.assign(test_accuracy=deviation)
+    header, (row,) = runs.texts()
+    assert row[header.index("accuracy")] == text
+
+
+def test_the_command_prints_the_same_table(fake):
+    a, b = fake("a", [0.5, 0.9], lr=0.1), fake("b", [0.95], lr=0.2)
+    told = CliRunner().invoke(main, ["compare", str(a.path), str(b.path), "--to-accuracy", "0.9"])
+    assert told.output.splitlines() == str(p2pqg.compare(a, b, to_accuracy=0.9)).splitlines()
+    assert "rounds to 90 %" in told.output
+    assert told.output.splitlines()[1].endswith(str(a.path))
+
+
+def test_html_is_escaped_and_turned_where_it_would_be_too_wide(fake):
+    run = fake("a", [0.9])
+    narrow = p2pqg.compare(run, names=["<b>"])._repr_html_()
+    assert "&lt;b&gt;" in narrow
+    assert narrow.count("<tr>") == 2
+    wide = p2pqg.compare(run, names=["x" * 100])._repr_html_()
+    assert wide.count("<tr>") == 1 + len(p2pqg.compare(run).table.columns)
+
+
+def test_curves_show_where_something_was_done():
+    with p2pqg.Simulation(**TINY) as sim:
+        sim.advance(5)
+        branch = sim.fork()
+        branch.drop_links(["0-1"])
+        branch.advance(10)
+        picture = p2pqg.compare(sim, branch).draw()
+    (ax,) = picture.axes
+    assert [line.get_xdata()[0] for line in ax.lines if line.get_linestyle() == ":"] == [5]
+    assert [text.get_text() for text in ax.texts][:1] == ["drop_links 0-1"]
+
+
+def test_the_network_is_drawn_as_it_is_with_its_clients_accuracies():
+    with p2pqg.Simulation(**TINY) as sim:
+        branch = sim.fork()
+        branch.drop_clients([3])
+        for one in (sim, branch):
+            one.advance(5)
+        runs = p2pqg.compare(sim, branch, names=["all", "without 3"])
+    colored = runs.draw_network("without 3").axes[0].collections[-2].get_array()
+    there = sim.clients["test_accuracy"], branch.clients["test_accuracy"]
+    assert colored.tolist() == there[1].tolist()
+    assert len(colored) == 3
+    with pytest.raises(ConfigError, match="no row 'without'; did you mean without 3"):
+        runs.draw_network("without")
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"names": ["a"]}, "names must be one for each of 2 runs, all different, got"),
+        ({"names": ["a", "a"]}, "all different"),
+        ({"to_accuracy": 90}, r"to_accuracy must be a share in \(0, 1\], e.g. 0.9, got 90"),
+        ({"to_accuracy": [0.5, 0]}, "to_accuracy must be"),
+    ],
+)
+def test_wrong_settings_are_said(fake, settings, problem):
+    with pytest.raises(ConfigError, match=problem):
+        p2pqg.compare(fake("a", [0.5]), fake("b", [0.6]), **settings)
+
+
+@pytest.mark.parametrize("nothing", [(), ([],)])
+def test_nothing_cannot_be_compared(nothing):
+    with pytest.raises(ConfigError, match="compare needs at least one run, got none"):
+        p2pqg.compare(*nothing)
+
+
+def test_only_runs_can_be_compared(tmp_path):
+    with pytest.raises(ConfigError, match="takes simulations, runs and their directories, got Da"):
+        p2pqg.compare(pd.DataFrame())
+    with pytest.raises(ConfigError, match="no finished run here"):
+        p2pqg.compare(tmp_path)

@@ -1,0 +1,224 @@
+"""Which runs count, and what is averaged with what."""
+
+import math
+
+import pandas as pd
+import pytest
+
+from p2pqg.base.errors import ConfigError
+from p2pqg.results.records import load
+from p2pqg.results.report import (
+    cells,
+    differing,
+    export,
+    find_runs,
+    flat,
+    num_unfinished,
+    read_runs,
+    recipe_of,
+    runs_of,
+    settings_of,
+)
+
+
+def test_a_directory_without_a_summary_is_not_a_run(tmp_path):
+    with pytest.raises(ConfigError, match="no finished run here"):
+        load(tmp_path)
+    with pytest.raises(ConfigError, match="no run in or below it"):
+        find_runs([tmp_path])
+
+
+def test_runs_are_found_once_however_deep_they_are_and_however_often_named(tmp_path, fake_run):
+    deep = fake_run("deep", folder=tmp_path / "a" / "b")
+    shallow = fake_run("shallow")
+    found = find_runs([tmp_path, tmp_path / "a", shallow.path])
+    assert [run.path for run in found] == [deep.path, shallow.path]
+
+
+@pytest.mark.parametrize(
+    ("length", "done", "finished"),
+    [
+        ({"rounds": 10}, 10, True),
+        ({"rounds": 10}, 9, False),
+        ({"rounds": None, "epochs": 2.5}, 10, True),  # four rounds are an epoch here
+        ({"rounds": None, "epochs": 2.6}, 10, False),
+    ],
+)
+def test_a_run_is_finished_when_it_reached_the_length_it_was_asked_for(
+    fake_run, length, done, finished
+):
+    assert fake_run("a", rounds_done=done, **length).finished is finished
+
+
+def test_a_failed_run_is_not_finished_and_says_why(fake_run):
+    run = fake_run("a", failure="round 3: client 1 has a non-finite loss")
+    assert not run.finished
+    assert run.failure == "round 3: client 1 has a non-finite loss"
+
+
+def test_nested_settings_get_dotted_keys_and_a_part_is_called_by_its_name():
+    config = {"lr": 1, "algorithm": {"name": "edm", "beta": 0.9}, "name": "x", "empty": {}}
+    assert flat(config) == {"lr": 1, "algorithm": "edm", "algorithm.beta": 0.9, "name": "x"}
+
+
+def test_runs_differ_in_the_settings_that_are_not_alike_and_in_no_others(fake_run):
+    frame = settings_of([fake_run("a", lr=0.1), fake_run("b", lr=0.2, accuracy=0.7)])
+    assert differing(frame) == ["lr"]
+
+
+def test_a_parameter_counts_only_between_runs_of_the_same_algorithm(fake_run):
+    dsgd = fake_run("a")
+    qg = [
+        fake_run(f"qg{mu}", algorithm={"name": "qg-dsgdm", "beta": 0.9, "mu": mu})
+        for mu in (0.5, 0.9)
+    ]
+    assert "algorithm.mu" not in differing(settings_of([dsgd, qg[0]]))
+    shown = differing(settings_of([dsgd, *qg]))
+    assert "algorithm.mu" in shown
+    assert "algorithm.beta" not in shown
+
+
+def test_a_cell_is_the_mean_and_sample_deviation_over_seeds(fake_run):
+    found = cells([fake_run(f"s{seed}", 0.8 + seed / 100, seed=seed) for seed in (1, 2, 3)])
+    row = found.iloc[0]
+    assert len(found) == 1
+    assert row["mean"] == pytest.approx(0.82)
+    assert row["std"] == pytest.approx(0.01)
+    assert row["seeds"] == 3
+
+
+def test_the_learning_rate_with_the_best_mean_over_seeds_wins(fake_run):
+    accuracies = {(0.1, 1): 0.80, (0.1, 2): 0.82, (0.2, 1): 0.95, (0.2, 2): 0.60}
+    found = cells(
+        [fake_run(f"{lr}-{seed}", a, lr=lr, seed=seed) for (lr, seed), a in accuracies.items()]
+    )
+    assert found.iloc[0]["lr"] == 0.1
+
+
+def test_a_learning_rate_at_which_a_seed_failed_is_not_chosen(fake_run):
+    found = cells(
+        [
+            fake_run("a1", 0.5, lr=0.1, seed=1),
+            fake_run("a2", 0.5, lr=0.1, seed=2),
+            fake_run("b1", 0.9, lr=0.2, seed=1),
+            fake_run("b2", lr=0.2, seed=2, failure="diverged"),
+        ]
+    )
+    assert found.iloc[0]["lr"] == 0.1
+
+
+def test_a_learning_rate_with_fewer_seeds_than_another_is_not_chosen(fake_run):
+    found = cells(
+        [
+            fake_run("a1", 0.5, lr=0.1, seed=1),
+            fake_run("a2", 0.5, lr=0.1, seed=2),
+            fake_run("b1", 0.9, lr=0.2, seed=1),
+        ]
+    )
+    assert found.iloc[0]["lr"] == 0.1
+
+
+def test_where_every_learning_rate_failed_there_is_a_cell_without_a_mean(fake_run):
+    found = cells([fake_run("a", failure="diverged")])
+    assert math.isnan(found.iloc[0]["mean"])
+    assert found.iloc[0]["seeds"] == 1
+
+
+def test_runs_that_were_stopped_do_not_count(fake_run):
+    found = cells([fake_run("a", 0.9, seed=1), fake_run("b", 0.1, seed=2, rounds_done=5)])
+    assert found.iloc[0][["mean", "seeds"]].tolist() == [0.9, 1]
+
+
+def test_the_same_run_twice_counts_once(fake_run):
+    found = cells([fake_run("a", 0.5, engine="ray"), fake_run("b", 0.7, engine="local")])
+    assert found[["mean", "seeds"]].to_numpy().tolist() == [[0.7, 1]]
+
+
+def test_what_differs_within_a_cell_becomes_part_of_the_methods_name(fake_run):
+    runs = [
+        fake_run(f"{mu}", mu, algorithm={"name": "qg-dsgdm", "mu": mu}) for mu in (0.5, 0.9)
+    ] + [fake_run("dsgd")]
+    assert set(cells(runs)["method"]) == {"qg-dsgdm mu=0.5", "qg-dsgdm mu=0.9", "dsgd"}
+
+
+def test_a_run_of_a_version_that_did_not_know_a_setting_had_its_default(fake_run, tmp_path):
+    old = fake_run("old", 0.5)
+    impairments = {"loss": 0.0, "by": "message", "on_loss": "keep", "delay": 0}
+    impairments |= {"participation": 1.0, "noise": 0.0}
+    new = fake_run("new", 0.7, seed=2, impairments=impairments, checkpoint_every=0.0)
+    lossy = fake_run("lossy", 0.3, impairments=impairments | {"loss": 0.1})
+    assert len(cells([old, new])) == 1
+    assert len(cells([old, new, lossy])) == 2
+    assert differing(settings_of([old, new])) == ["seed"]
+    export(runs_of([old]).drop(columns="impairments.loss"), {}, tmp_path / "small")
+    assert read_runs([tmp_path / "small"])["impairments.loss"].tolist() == [0.0]
+
+
+def test_what_differs_only_between_cells_stays_out_of_the_name(fake_run):
+    runs = [
+        fake_run("a", alpha=0.1, batch_size=32),
+        fake_run("b", alpha=10.0, batch_size=64),
+    ]
+    assert set(cells(runs)["method"]) == {"dsgd"}
+
+
+def test_a_topology_without_its_size_gets_it(fake_run):
+    found = cells([fake_run("a", topology="ring"), fake_run("b", topology="ring16", seed=2)])
+    assert found[["topology", "seeds"]].to_numpy().tolist() == [["ring16", 2]]
+
+
+def test_runs_without_alpha_are_cells_too(fake_run):
+    found = cells([fake_run("a", alpha=None, partition={"name": "iid"})])
+    assert found.iloc[0]["partition"] == "iid"
+    assert found.iloc[0]["mean"] == 0.9
+
+
+def test_no_runs_make_no_cells():
+    assert cells([]).empty
+
+
+def test_a_cell_says_what_it_cost(fake_run):
+    runs = [fake_run(f"{lr}-{s}", lr=lr, seed=s) for lr in (0.1, 0.2) for s in (1, 2)]
+    runs.append(fake_run("c", lr=0.4, seed=1, failure="diverged"))
+    (row,) = cells(runs).to_dict("records")
+    assert (row["rates"], row["runs"], row["failed"]) == (3, 5, 1)
+    assert (row["seconds"], row["bytes"]) == (75.0, 2e6)
+    assert row["settings"]["algorithm"] == "dsgd"
+    assert math.isnan(row["epochs"])
+
+
+def test_exported_runs_make_the_same_cells(tmp_path, fake_run):
+    runs = [
+        fake_run("a", 0.5, folder=tmp_path / "runs", alpha=None, clients_per_actor="auto"),
+        fake_run("b", 0.7, folder=tmp_path / "runs", alpha=None, seed=2, clients_per_actor=4),
+        fake_run("c", folder=tmp_path / "runs", lr=0.2, failure="diverged", epochs=2.5),
+    ]
+    export(read_runs([tmp_path / "runs"]), {"lr": 0.1, "data_dir": "/mine"}, tmp_path / "small")
+    pd.testing.assert_frame_equal(
+        cells(read_runs([tmp_path / "small"])).drop(columns="settings"),
+        cells(runs).drop(columns="settings"),
+    )
+    assert read_runs([tmp_path / "small"])["failure"].dropna().tolist() == ["diverged"]
+    assert recipe_of([tmp_path / "small"]) == {"lr": 0.1}
+
+
+def test_exported_runs_and_run_directories_may_be_read_together(tmp_path, fake_run):
+    fake_run("a", 0.5, folder=tmp_path / "here")
+    export(runs_of([fake_run("b", 0.7, seed=2)]), {}, tmp_path / "here" / "small")
+    found = cells(read_runs([tmp_path / "here"]))
+    assert found[["mean", "seeds"]].to_numpy().tolist() == [[0.6, 2]]
+
+
+def test_a_run_that_was_not_even_built_is_in_no_table(tmp_path, fake_run):
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "failed.json").write_text('{"message": "no such data"}')
+    assert len(runs_of(find_runs([tmp_path]))) == 0
+    fake_run("a")
+    assert len(read_runs([tmp_path])) == 1
+
+
+def test_runs_that_did_not_finish_are_counted(tmp_path, fake_run):
+    fake_run("a")
+    fake_run("b", rounds_done=3)
+    fake_run("c", rounds_done=3, failure="diverged")
+    assert num_unfinished([tmp_path]) == 1

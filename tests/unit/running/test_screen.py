@@ -1,0 +1,111 @@
+"""What a run shows, on a terminal and in a log."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+import p2pqg
+from p2pqg.base.wording import seen
+from p2pqg.running.screen import Screen, SweepBar
+from p2pqg.simulation.simulation import Simulation
+
+
+@pytest.fixture(scope="module")
+def simulation():
+    settings = {"topology": "ring4", "alpha": 0.1, "model": "logistic", "rounds": 6}
+    with Simulation(engine="local", eval_every=3, **settings) as made:
+        yield made
+
+
+def console(terminal):
+    return Console(file=io.StringIO(), force_terminal=terminal, width=80, highlight=False)
+
+
+def watched(simulation, run, terminal):
+    drawn = console(terminal)
+    with Screen(drawn) as screen:
+        screen.begin(simulation, run.path)
+        screen.recorded(simulation)
+        simulation.advance(1)
+        screen.recorded(simulation)
+        screen.end(run)
+    return drawn.file.getvalue()
+
+
+def test_a_log_gets_plain_lines_and_no_bar(simulation, fake_run):
+    run = fake_run("a")
+    text = watched(simulation, run, terminal=False)
+    assert "\x1b" not in text
+    assert "━" not in text
+    assert "●" not in text
+    assert not any(line.endswith(" ") for line in text.splitlines())
+
+
+def test_the_log_says_what_runs_on_what(simulation, fake_run):
+    lines = watched(simulation, fake_run("a"), terminal=False).splitlines()
+    said = dict(line.split(maxsplit=1) for line in lines[:8])
+    assert said["algorithm"].startswith("qg-dsgdm-n, beta 0.9, mu 0.9, tau 1, lr 0.1")
+    assert said["network"].startswith("ring4: 4 clients, degree 2, spectral gap 0.667")  # 2 / 3
+    assert said["data"].startswith("digits, qg-dirichlet, alpha 0.1: ")
+    assert said["model"] == "logistic, 650 parameters, float32 on cpu"  # 64 * 10 + 10
+    assert said["length"].startswith("6 rounds = ")
+    assert said["actors"] == "none: 1 block in this process (engine local)"
+
+
+def test_the_log_closes_with_the_results_and_where_they_are(simulation, fake_run):
+    run = fake_run("a", 0.9012)
+    text = watched(simulation, run, terminal=False)
+    assert "90.12 % ± 1.00 over clients, lowest 80.00 %" in text
+    assert "2.0 MB" in text
+    assert "1 min 15 s" in text
+    assert text.rstrip().endswith(str(run.path))
+
+
+def test_a_terminal_gets_the_label_picture_and_a_bar(simulation, fake_run):
+    text = watched(simulation, fake_run("a"), terminal=True)
+    assert "class 9" in text
+    assert "━" in text
+
+
+def test_the_reason_of_the_packing_is_told_with_ray(simulation, fake_run, monkeypatch):
+    monkeypatch.setitem(simulation.experiment.config.__dict__, "engine", "ray")
+    text = watched(simulation, fake_run("a"), terminal=False)
+    assert simulation.placement.reason in text
+
+
+def test_a_run_that_was_never_evaluated_can_be_shown(simulation, fake_run):
+    run = fake_run("a", None)
+    nothing = ["averaged_model_accuracy", "consensus_distance", "bytes_sent"]
+    run.summary.update(dict.fromkeys([*nothing, "client_steps_per_second", "startup_seconds"]))
+    assert "not measured" in watched(simulation, run, terminal=False)
+
+
+def test_the_last_accuracy_stays_in_sight_between_evaluations():
+    row = {"train_loss": 1.0, "consensus_distance": 0.5}
+    assert "test 87.3 %" in seen([row | {"test_accuracy": 0.873}, row])
+    assert "test" in seen([row])
+    assert seen([]) == ""
+
+
+def test_a_sweep_logs_a_line_per_run_with_the_time_left_of_those_not_done_before(monkeypatch):
+    clock = iter([0.0, 40.0])  # made; one run ended: the other takes as long
+    monkeypatch.setattr("p2pqg.running.screen.time.monotonic", lambda: next(clock, 80.0))
+    drawn = console(terminal=False)
+    with SweepBar(drawn) as bar:
+        bar.grow(3)
+        bar.skip(1)
+        bar.done("dsgd-seed1", 0.9)
+        bar.done("dsgd-seed2", None)
+    assert drawn.file.getvalue().splitlines() == [
+        "2/3  dsgd-seed1  90.0 %  40.0 s left",
+        "3/3  dsgd-seed2  failed",
+    ]
+
+
+def test_a_run_from_python_is_silent_unless_asked(tmp_path, capsys):
+    settings = {"topology": "ring4", "rounds": 2, "engine": "local", "out": str(tmp_path)}
+    p2pqg.run(**settings)
+    assert capsys.readouterr().out == ""
+    run = p2pqg.run(**settings, quiet=False)
+    assert str(run.path) in capsys.readouterr().out.replace("\n", "")

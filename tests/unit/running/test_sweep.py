@@ -1,0 +1,244 @@
+"""Resuming, failures, and the extension of a tuned learning rate."""
+
+import json
+import os
+import queue
+import shutil
+import signal
+
+import pytest
+import yaml
+
+from p2pqg.base.errors import AlgorithmError, ConfigError, DivergedError, StoppedError
+from p2pqg.engine.placement import Machine
+from p2pqg.results.records import Run
+from p2pqg.running import sweep as sweeps
+from p2pqg.running.grid import read_sweep
+from p2pqg.running.sweep import carry_out, run_sweep
+
+RECIPE = {
+    "rounds": 10,
+    "topology": "ring16",
+    "sweep": {"algorithm": ["dsgd", "dsgdm"], "lr": [0.1, 0.2, 0.4], "seed": [1, 2]},
+}
+
+
+@pytest.fixture
+def world(tmp_path, fake_run, monkeypatch):
+    """Runs that end at once; world.accuracy(settings) says with what, world.done lists them."""
+
+    class World:
+        out = str(tmp_path)
+        done: list = []
+
+        def accuracy(self, settings):
+            return 0.5
+
+        def run(self, **settings):
+            self.done.append(settings["name"])
+            accuracy = self.accuracy(settings)
+            rest = {k: v for k, v in settings.items() if k not in ("out", "name", "algorithm")}
+            algorithm = {"name": settings["algorithm"]}
+            folder = tmp_path / "grid"
+            assert settings["out"] == str(folder)
+            fake_run(settings["name"], accuracy, folder=folder, algorithm=algorithm, **rest)
+
+        def sweep(self, jobs=1, **changes):
+            self.last = read_sweep(RECIPE | changes, "grid", self.out)
+            return run_sweep(self.last, jobs)
+
+    made = World()
+    made.done = []
+    monkeypatch.setattr("p2pqg.running.single.run", made.run)
+    monkeypatch.setattr(sweeps, "_check_parts", lambda *_: None)
+    return made
+
+
+def test_parts_that_do_not_exist_are_found_before_anything_starts(tmp_path):
+    sweep = read_sweep(RECIPE | {"sweep": {"algorithm": ["dsgdd"]}}, "grid", str(tmp_path))
+    with pytest.raises(ConfigError, match="dsgdd: unknown algorithm 'dsgdd'"):
+        run_sweep(sweep, 1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sweep_that_is_started_again_does_only_what_is_left(world, tmp_path):
+    world.sweep()
+    assert len(world.done) == 12
+    world.done.clear()
+    (tmp_path / "grid" / "dsgd-lr0.1-seed2" / "summary.json").unlink()  # as if killed there
+    world.sweep()
+    assert world.done == ["dsgd-lr0.1-seed2"]
+
+
+def test_longer_lists_add_runs_and_other_settings_are_refused(world):
+    world.sweep()
+    world.done.clear()
+    world.sweep(sweep=RECIPE["sweep"] | {"seed": [1, 2, 3]})
+    assert len(world.done) == 6
+    with pytest.raises(ConfigError, match="other settings \\(rounds was 10, is 20\\)"):
+        world.sweep(rounds=20)
+
+
+def test_a_run_that_diverges_is_on_record_with_its_reason_and_stops_nobody(world, tmp_path):
+    def accuracy(settings):
+        if settings["lr"] == 0.4:
+            raise DivergedError("round 3: client 1 ...; results so far: somewhere")
+        return 0.5
+
+    world.accuracy = accuracy
+    failures = world.sweep()
+    assert len(world.done) == 12
+    assert set(failures.values()) == {"round 3: client 1 ..."}
+    reason = json.loads((tmp_path / "grid" / "dsgd-lr0.4-seed1" / "failed.json").read_text())
+    assert reason == {"error": "DivergedError", "message": "round 3: client 1 ..."}
+    world.done.clear()
+    assert world.sweep() == failures  # failed runs are not tried again, and still reported
+    assert world.done == []
+
+
+def test_an_error_of_any_kind_is_on_record_and_can_be_tried_again(world):
+    def accuracy(settings):
+        raise AlgorithmError("my_method.py, line 3: g is not defined")
+
+    world.accuracy = accuracy
+    assert set(world.sweep().values()) == {"my_method.py, line 3: g is not defined"}
+    world.accuracy = lambda settings: 0.5
+    world.done.clear()
+    assert len(world.sweep()) == 12
+    assert world.done == []
+    assert run_sweep(world.last, 1, retry=True) == {}
+    assert len(world.done) == 12
+
+
+def test_a_run_whose_data_cannot_be_split_is_a_row_of_its_cell(tmp_path, monkeypatch):
+    monkeypatch.setattr("p2pqg.data.qg_dirichlet.TRIES", 0)  # gives up, as it may with some seeds
+    settings = {"topology": "ring4", "alpha": 0.1, "rounds": 1, "model": "logistic"}
+    carry_out({**settings, "engine": "local", "out": str(tmp_path), "name": "x"})
+    run = Run(tmp_path / "x")
+    assert "in 0 draws" in run.failure
+    assert run.config["partition"] == {"name": "qg-dirichlet", "reslice": True}
+    assert run.config["algorithm"]["mu"] == 0.9
+
+
+def test_a_stopped_run_stops_the_sweep_and_is_not_called_failed(world, tmp_path):
+    def accuracy(settings):
+        raise StoppedError("stopped in round 3")
+
+    world.accuracy = accuracy
+    with pytest.raises(StoppedError):
+        world.sweep()
+    assert not list(tmp_path.rglob("failed.json"))
+
+
+def test_only_directories_that_hold_a_run_are_cleared(world, tmp_path):
+    directory = tmp_path / "grid" / "x"
+    directory.mkdir(parents=True)
+    (directory / "notes.txt").write_text("mine")
+    carry_out({"out": str(tmp_path / "grid"), "name": "x", "algorithm": "dsgd"})
+    assert (directory / "notes.txt").exists()
+    # The fake run wants to make the directory: an error nobody expects, on record like any other.
+    assert json.loads((directory / "failed.json").read_text())["error"] == "FileExistsError"
+
+
+def test_tuning_goes_on_until_the_best_value_is_inside(world):
+    world.accuracy = lambda settings: 0.9 - abs(settings["lr"] - 0.8)
+    world.sweep(tune="lr")
+    assert {name for name in world.done if "dsgd-" in name and "seed1" in name} == {
+        f"dsgd-lr{lr}-seed1" for lr in (0.1, 0.2, 0.4, 0.8, 1.6)
+    }
+    assert len(world.done) == 2 * 5 * 2  # the same protocol for both methods and seeds
+
+
+def test_tuning_ends_after_the_permitted_extensions(world):
+    world.accuracy = lambda settings: settings["lr"] / 100
+    world.sweep(tune="lr", max_extensions=1)
+    assert len(world.done) == 2 * 4 * 2
+    assert world.last.open_cells() == ["dsgd", "dsgdm"]
+    world.done.clear()
+    world.sweep(tune="lr", max_extensions=2)  # goes on from there
+    assert sorted(world.done) == sorted(
+        f"{name}-lr1.6-seed{seed}" for name in ("dsgd", "dsgdm") for seed in (1, 2)
+    )
+
+
+def test_only_the_cells_at_an_edge_are_extended(world):
+    def accuracy(settings):
+        best = {"dsgd": 0.8, "dsgdm": 0.2}[settings["algorithm"]]
+        return 0.9 - abs(settings["lr"] - best)
+
+    world.accuracy = accuracy
+    world.sweep(tune="lr")
+    assert sum(name.startswith("dsgd-") for name in world.done) == 2 * 5
+    assert sum(name.startswith("dsgdm-") for name in world.done) == 2 * 3
+    assert world.last.open_cells() == []
+
+
+def test_the_mean_over_seeds_decides_not_the_best_seed(world):
+    table = {(0.1, 1): 0.5, (0.1, 2): 0.5, (0.2, 1): 0.6, (0.2, 2): 0.6, (0.4, 1): 0.9, (0.4, 2): 0}
+    world.accuracy = lambda settings: table[settings["lr"], settings["seed"]]
+    world.sweep(tune="lr")
+    assert len(world.done) == 12
+
+
+def test_the_folder_holds_the_recipe_that_repeats_the_sweep(world, tmp_path):
+    world.sweep(tune="lr", paper="table1", data_dir=str(tmp_path))
+    world.done.clear()
+    recipe = yaml.safe_load((tmp_path / "grid" / "sweep.yaml").read_text())
+    assert recipe["paper"] == "table1"
+    again = read_sweep(recipe, "grid", str(tmp_path))
+    assert again.recipe() == world.last.recipe()
+    assert run_sweep(again, 1) == {}
+    assert world.done == []
+
+
+def test_data_that_moved_are_no_other_settings(world, tmp_path):
+    world.sweep(data_dir=str(tmp_path), checkpoint_every=60, paper="table1")
+    world.done.clear()
+    world.sweep()
+    assert world.done == []
+
+
+def test_a_setting_that_is_gone_is_another_setting(world):
+    world.sweep(batch_size=8)
+    with pytest.raises(ConfigError, match="other settings \\(batch_size was 8, is None\\)"):
+        world.sweep()
+
+
+def test_a_long_run_that_was_interrupted_goes_on_from_its_checkpoint(world, tmp_path, monkeypatch):
+    resumed = []
+
+    def resume(directory):
+        resumed.append(directory.name)
+        shutil.rmtree(directory)
+        world.run(**world.last.settings({"algorithm": "dsgd", "lr": 0.1, "seed": 2}))
+
+    monkeypatch.setattr("p2pqg.running.single.resume", resume)
+    world.sweep()
+    begun = tmp_path / "grid" / "dsgd-lr0.1-seed2"
+    (begun / "summary.json").unlink()
+    (begun / "checkpoints").mkdir()
+    world.done.clear()
+    world.sweep()
+    assert resumed == world.done == ["dsgd-lr0.1-seed2"]
+
+
+def test_every_process_gets_its_own_cores_and_gpu(monkeypatch):
+    gone = []
+    monkeypatch.setattr(os, "sched_setaffinity", lambda pid, cores: gone.append(cores))
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
+    shares = queue.Queue()
+    shares.put(({0, 2}, "3"))
+    sweeps._take_share(shares)
+    assert gone == [{0, 2}]
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "3"
+
+
+@pytest.mark.parametrize(
+    ("visible", "found"), [("", ["0", "1"]), ("2,3", ["2", "3"]), ("GPU-a", ["GPU-a"])]
+)
+def test_gpus_are_called_what_they_are_called_outside(monkeypatch, visible, found, tmp_path):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    machine = Machine(num_cpus=4, num_gpus=len(found))
+    monkeypatch.setattr("p2pqg.engine.on_ray.cluster.this_machine", lambda device: machine)
+    assert sweeps._gpus(read_sweep(RECIPE, "grid", str(tmp_path))) == found

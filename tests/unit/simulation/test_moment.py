@@ -1,0 +1,283 @@
+"""A simulation that is saved and restored goes on as if nothing had been in between."""
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+from toys import TOY, assert_same
+
+import p2pqg
+from p2pqg.algorithms import ALGORITHMS
+from p2pqg.base.errors import ConfigError
+from p2pqg.base.registry import NoParams
+from p2pqg.models import MODELS
+from p2pqg.simulation.checkpoint import HEADER
+from p2pqg.simulation.moment import CHECKPOINTS, Moment
+from p2pqg.testing import suitable_topology
+
+ROUNDS, SAVED_AT = 24, 11
+SETTINGS = TOY | {"rounds": ROUNDS, "eval_every": 5, "engine": "local"}
+TROUBLE = {
+    "losses": {"impairments": {"loss": 0.3, "burst": 3, "noise": 0.01}},
+    "late messages": {"impairments": {"delay": [0, 3], "loss": 0.1}},
+    "absences": {"impairments": {"participation": 0.6}},
+    "a drawn network": {"topology": "random-matching6"},
+    "a clock": {
+        "network": {
+            "links": {"class": "4g", "jitter": "50 ms"},
+            "compute": {"seconds": 1, "varies": "lognormal"},
+            "synchrony": "neighbors",
+        }
+    },
+    "a deadline": {
+        "network": {"links": "4g", "compute": {"seconds": 1, "varies": "uniform"}, "deadline": 1.2}
+    },
+    "consensus control": {"consensus": {"targets": [1e-3]}},
+    "a scenario": {
+        "scenario": [
+            {"at": 4, "drop_links": ["0-1"]},
+            {"at": 7, "drop_clients": [3]},
+            {"at": 9, "add_clients": {"count": 1, "links": ["6-0", "6-2"]}},
+            {"at": SAVED_AT, "set_lr": 0.02},
+            {"at": 14, "set_topology": "complete7"},
+            {"at": 15, "restore_clients": {"how": "average"}},
+            {"at": 17, "add_clients": 2},
+            {"at": 19, "set_algorithm_params": {"beta": 0.5}},
+            {"at": 20, "set_impairments": {"loss": 0.2}},
+        ]
+    },
+    "a scenario by the clock": {
+        "network": {"links": "4g", "compute": 0.1},
+        "impairments": {"delay": 1},
+        "scenario": [
+            {"at": "1 s", "drop_links": ["0-1"]},
+            {"at": "5 s", "restore_links": "all"},
+            {"at": 8, "set_lr": 0.02},
+        ],
+    },
+}
+
+
+def simulation(**settings):
+    return p2pqg.Simulation(**SETTINGS | settings)
+
+
+def assert_restored_goes_on(path, **settings):
+    with simulation(**settings) as whole, simulation(**settings) as first:
+        whole.advance(ROUNDS)
+        first.advance(SAVED_AT)
+        first.checkpoint(path)
+        first.advance(3)  # what is done after it does not count
+        with p2pqg.Simulation.restore(path) as second:
+            assert second.round == SAVED_AT
+            second.advance(ROUNDS - SAVED_AT)
+            assert_same(second, whole)
+            assert second.summary()["rounds"] == ROUNDS
+
+
+@pytest.mark.parametrize("algorithm", sorted(ALGORITHMS))
+def test_every_algorithm_goes_on_bit_for_bit(tmp_path, algorithm):
+    topology = suitable_topology(algorithm).replace("8", "6")
+    assert_restored_goes_on(tmp_path / "c", algorithm=algorithm, topology=topology)
+
+
+@pytest.mark.parametrize("what", TROUBLE)
+@pytest.mark.parametrize("blocks", ["auto", 4])
+def test_so_does_every_network_in_trouble(tmp_path, what, blocks):
+    assert_restored_goes_on(tmp_path / "c", clients_per_actor=blocks, **TROUBLE[what])
+
+
+@pytest.fixture
+def with_batch_norm():
+    """The name of a tiny model that has statistics."""
+
+    @MODELS.register("tiny-bn")
+    def build(num_classes, input_shape, params: NoParams):
+        """For this test."""
+        return torch.nn.Sequential(
+            torch.nn.Flatten(),
+            torch.nn.Linear(8, 5),
+            torch.nn.BatchNorm1d(5),
+            torch.nn.Linear(5, num_classes),
+        )
+
+    yield "tiny-bn"
+    del MODELS._entries["tiny-bn"]
+
+
+def test_batch_norm_statistics_are_saved(tmp_path, with_batch_norm):
+    assert_restored_goes_on(tmp_path / "c", model=with_batch_norm)
+
+
+def test_before_the_first_round_there_is_a_moment_too(tmp_path):
+    with simulation() as whole, simulation() as first:
+        first.checkpoint(tmp_path / "c")
+        with p2pqg.Simulation.restore(tmp_path / "c") as second:
+            whole.advance(6)
+            second.advance(6)
+            assert_same(second, whole)
+
+
+@pytest.mark.parametrize("algorithm", ["qg-dsgdm-n", "d2", "choco-sgd"])
+def test_another_packing_gives_the_same_to_rounding(tmp_path, algorithm):
+    settings = {"algorithm": algorithm, "precision": "float64", "impairments": {"noise": 0.01}}
+    with simulation(**settings) as whole, simulation(**settings, clients_per_actor=2) as first:
+        whole.advance(ROUNDS)
+        first.advance(SAVED_AT)
+        first.checkpoint(tmp_path / "c")
+        for packing in (1, 4, 6):
+            with p2pqg.Simulation.restore(tmp_path / "c", clients_per_actor=packing) as second:
+                second.advance(ROUNDS - SAVED_AT)
+                assert_allclose(second.parameters(), whole.parameters(), rtol=0, atol=1e-11)
+                for column in ("train_loss", "consensus_distance", "test_loss", "mean_drift"):
+                    assert_allclose(second.history[column], whole.history[column], atol=1e-11)
+
+
+def test_more_rounds_may_be_asked_for(tmp_path):
+    with simulation(rounds=40) as whole, simulation(rounds=20) as first:
+        whole.advance(40)
+        first.advance(20)
+        first.checkpoint(tmp_path / "c")
+        with p2pqg.Simulation.restore(tmp_path / "c", rounds=40) as second:
+            second.advance(20)
+            assert_same(second, whole)
+            assert second.history["round"].tolist() == list(range(40))
+            assert second.clients["round"].unique().tolist() == list(range(4, 40, 5))
+
+
+def test_a_restored_one_can_be_saved_again(tmp_path):
+    with simulation(**TROUBLE["a scenario"]) as whole:
+        whole.advance(ROUNDS)
+        sim = simulation(**TROUBLE["a scenario"])
+        for round in range(0, ROUNDS, 3):
+            sim.checkpoint(tmp_path / str(round))
+            sim.close()
+            sim = p2pqg.Simulation.restore(tmp_path / str(round))
+            sim.advance(3)
+        assert_same(sim, whole)
+
+
+def test_what_was_done_by_hand_is_saved(tmp_path):
+    def troubled():
+        sim = simulation()
+        sim.advance(4)
+        sim.drop_clients([2])
+        sim.set_impairments(loss=0.2)
+        sim.advance(3)
+        sim.add_clients(shards=[[0, 5, 9]])
+        sim.set_lr(0.01)
+        sim.set_algorithm_params(beta=0.7)
+        return sim
+
+    with troubled() as whole, troubled() as first:
+        first.checkpoint(tmp_path / "c")
+        with p2pqg.Simulation.restore(tmp_path / "c") as second:
+            assert second.network.describe() == first.network.describe()
+            for sim in (whole, second):
+                sim.restore_clients(how="neighbor")
+                sim.advance(8)
+            assert_same(second, whole)
+            assert second.summary()["clients"] == 7
+
+
+def test_experiments_at_hand_are_used_and_clients_that_joined_later_are_forgotten(tmp_path):
+    """As when actors die after clients were added: back to a moment when these were not there."""
+    with simulation() as sim:
+        sim.advance(3)
+        sim.checkpoint(tmp_path / "before")
+        sim.add_clients(2)
+        sim.advance(3)
+        sim.checkpoint(tmp_path / "after")
+        before = Moment.read(tmp_path / "before", sim.experiment)
+        after = Moment.read(tmp_path / "after", sim.experiment)
+    assert (before.experiment.num_clients, len(before.experiment.parts)) == (6, 6)
+    assert (after.experiment.num_clients, len(after.experiment.parts)) == (8, 8)
+    assert before.experiment.arrays is after.experiment.arrays
+
+
+# What cannot be
+
+
+@pytest.mark.parametrize("key", ["alpha", "seed", "batch_size", "algorithm", "model", "lr"])
+def test_what_would_make_it_another_run_cannot_change(tmp_path, key):
+    with simulation() as sim:
+        sim.checkpoint(tmp_path / "c")
+    with pytest.raises(ConfigError, match=f"^{key} cannot change in the middle of a run"):
+        p2pqg.Simulation.restore(tmp_path / "c", **{key: 1})
+
+
+def test_an_unknown_setting_is_told_as_always(tmp_path):
+    with simulation() as sim:
+        sim.checkpoint(tmp_path / "c")
+    with pytest.raises(ConfigError, match="clients_per_actor must be auto or in 1"):
+        p2pqg.Simulation.restore(tmp_path / "c", clients_per_actor=9)
+
+
+def test_a_network_that_is_a_function_has_to_be_given_again(tmp_path):
+    def hop(round):
+        return 0.5 * np.eye(6) + 0.5 * np.roll(np.eye(6), 1 + round % 3, axis=0)
+
+    with simulation() as whole:
+        whole.set_topology(hop)
+        whole.advance(4)
+        whole.checkpoint(tmp_path / "c")
+        with pytest.raises(ConfigError, match="was a Python function .*Pass topology again"):
+            p2pqg.Simulation.restore(tmp_path / "c")
+        with p2pqg.Simulation.restore(tmp_path / "c", topology=hop) as second:
+            for sim in (whole, second):
+                sim.advance(5)
+            assert_same(second, whole)
+
+
+def test_something_else_at_that_path_is_not_overwritten(tmp_path):
+    (tmp_path / "thesis").mkdir()
+    with simulation() as sim, pytest.raises(ConfigError, match="thesis: there is something else"):
+        sim.checkpoint(tmp_path / "thesis")
+    assert not list((tmp_path / "thesis").iterdir())
+
+
+def test_a_place_that_cannot_be_written_is_said_and_the_simulation_goes_on(tmp_path):
+    (tmp_path / "file").touch()
+    with simulation() as sim:
+        with pytest.raises(ConfigError, match="cannot be written .*choose another path"):
+            sim.checkpoint(tmp_path / "file" / "c")
+        sim.advance(2)
+        assert sim.round == 2
+
+
+# The newest of several
+
+
+@pytest.fixture
+def run_of_two(tmp_path):
+    """A folder with the checkpoints of rounds 3 and 6."""
+    with simulation() as sim:
+        for _ in range(2):
+            sim.advance(3)
+            sim.checkpoint(tmp_path / CHECKPOINTS / f"round-{sim.round:09d}")
+    return tmp_path
+
+
+def test_the_newest_counts(run_of_two):
+    assert Moment.newest(run_of_two).log.round == 6
+
+
+def test_a_damaged_one_is_passed_over_and_said(run_of_two):
+    damaged = run_of_two / CHECKPOINTS / "round-000000006" / "state.safetensors"
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"?")
+    told = []
+    assert Moment.newest(run_of_two, tell=told.append).log.round == 3
+    (line,) = told
+    assert "round-000000006: damaged checkpoint" in line
+    assert line.endswith("using round-000000003")
+    with pytest.warns(UserWarning, match="damaged checkpoint"):
+        p2pqg.Simulation.restore(run_of_two).close()
+
+
+def test_where_all_are_damaged_each_is_named(run_of_two):
+    for header in run_of_two.rglob(HEADER):
+        header.write_text("{}")
+    with pytest.raises(ConfigError, match="2 problems") as refused:
+        Moment.newest(run_of_two)
+    assert "round-000000006: not a checkpoint" in str(refused.value)
+    assert "round-000000003: not a checkpoint" in str(refused.value)

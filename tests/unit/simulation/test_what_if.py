@@ -1,0 +1,347 @@
+"""Forks and what is done to them: independent, repeatable, and refused as a whole or not at all."""
+
+import os
+import random
+import signal
+import threading
+import time
+from contextlib import suppress
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+from toys import TOY, assert_same
+
+import p2pqg
+from p2pqg.base.errors import ConfigError
+from p2pqg.engine.local import LocalEngine
+
+SETTINGS = TOY | {"rounds": 30, "eval_every": 5, "engine": "local"}
+KINDS = {
+    "plain": {},
+    "two blocks": {"clients_per_actor": 3},
+    "numbers in the state": {"algorithm": "slowmo"},
+    "a tree": {"algorithm": "relay-sgd", "topology": "chain6"},
+    "push-sum": {"algorithm": "sgp", "topology": "onepeer-exponential6"},
+    "late messages": {"impairments": {"delay": [0, 2], "loss": 0.2}},
+    "a clock": {"network": {"links": "4g", "compute": {"seconds": 1, "varies": "lognormal"}}},
+    "a scenario": {
+        "scenario": [
+            {"at": 9, "drop_links": ["0-1"]},
+            {"at": 12, "add_clients": 1},
+            {"at": 15, "set_lr": 0.01},
+        ]
+    },
+}
+
+
+def simulation(**settings):
+    return p2pqg.Simulation(**SETTINGS | settings)
+
+
+# Interruptions
+
+
+def test_interrupted_at_any_moment_it_goes_on():
+    scenario = [{"every": 3, "set_lr": 0.05}, {"at": 50, "add_clients": 1}]
+    settings = {"rounds": 300, "clients_per_actor": 4, "scenario": scenario}
+    with simulation(**settings) as whole, simulation(**settings) as sim:
+        whole.advance(300)
+        chance, interrupted = random.Random(0), 0
+        while sim.round < 300:
+            ctrl_c = threading.Timer(chance.uniform(0, 0.03), os.kill, (os.getpid(), signal.SIGINT))
+            with suppress(KeyboardInterrupt):
+                ctrl_c.start()
+                sim.advance(300 - sim.round)
+                time.sleep(60)  # Ctrl-C ends this
+            interrupted += 1
+            ctrl_c.join()
+        assert interrupted > 3
+        assert_same(sim, whole)
+
+
+def test_ctrl_c_in_the_middle_of_an_event_comes_after_it(monkeypatch):
+    settings = {"scenario": [{"at": 5, "drop_links": ["0-1"]}]}
+
+    def rewire(engine, rule, routing, really=LocalEngine.rewire):
+        signal.raise_signal(signal.SIGINT)
+        really(engine, rule, routing)
+
+    with simulation(**settings) as whole, simulation(**settings) as sim:
+        whole.advance(10)
+        monkeypatch.setattr(LocalEngine, "rewire", rewire)
+        with pytest.raises(KeyboardInterrupt):
+            sim.advance(10)
+        assert (sim.round, sim.network.describe()) == (5, "1 link down (0-1)")
+        sim.advance(5)
+        assert_same(sim, whole)
+
+
+# Forks
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_fork_left_alone_stays_the_same_as_its_parent(kind):
+    with simulation(**KINDS[kind]) as whole, simulation(**KINDS[kind]) as sim:
+        whole.advance(24)
+        sim.advance(10)
+        with sim.fork() as branch:
+            branch.advance(3)
+            with branch.fork() as twig:
+                twig.advance(11)
+                sim.advance(14)
+                branch.advance(11)
+                for one in (sim, branch, twig):
+                    assert_same(one, whole)
+
+
+def test_a_fork_starts_with_the_past_of_its_parent():
+    with simulation() as sim:
+        sim.advance(7)
+        with sim.fork() as branch:
+            assert branch.round == 7
+            assert_same(branch, sim)
+
+
+def test_whatever_is_done_to_a_fork_leaves_its_parent_alone():
+    with simulation() as whole, simulation() as sim:
+        whole.advance(20)
+        sim.advance(6)
+        with sim.fork() as branch:
+            branch.drop_clients([2])
+            branch.set_impairments(loss=0.5, noise=0.1, delay=1)
+            branch.set_lr(0.5)
+            branch.set_algorithm_params(beta=0.1)
+            branch.advance(4)
+            branch.restore_clients(how="average")
+            branch.add_clients(2)
+            branch.advance(4)
+            assert branch.parameters().shape[0] == 8
+            sim.advance(7)
+        sim.advance(7)
+        assert_same(sim, whole)
+
+
+def test_a_fork_outlives_its_parent():
+    with simulation() as whole:
+        whole.advance(15)
+        sim = simulation()
+        sim.advance(6)
+        branch = sim.fork()
+        sim.close()
+        branch.advance(9)
+        assert_same(branch, whole)
+        branch.close()
+
+
+def test_forks_of_one_simulation_draw_the_same_batches_and_losses_of_messages():
+    """Common random numbers: where models are still equal, losses are, whatever was changed."""
+    with simulation() as sim:
+        sim.advance(8)
+        with sim.fork() as a, sim.fork() as b:
+            a.set_topology("complete6")
+            b.set_lr(0.001)
+            for branch in (a, b):
+                branch.advance(1)
+            assert a.history["train_loss"].iloc[8] == b.history["train_loss"].iloc[8]
+        with sim.fork() as a, sim.fork() as b:
+            for branch in (a, b):
+                branch.set_impairments(loss=0.5)
+            b.set_lr(0.001)
+            for round in range(8, 14):
+                one, other = (x.network.schedule.mixing(round) for x in (a, b))
+                assert_array_equal(one.dense(), other.dense())
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda sim: sim.fork(),
+        lambda sim: sim.advance(1),
+        lambda sim: sim.parameters(),
+        lambda sim: sim.checkpoint("anywhere"),
+        lambda sim: sim.drop_links(["0-1"]),
+        lambda sim: sim.restore_clients(how="average"),
+        lambda sim: sim.add_clients(),
+        lambda sim: sim.set_lr(0.1),
+    ],
+)
+def test_a_closed_simulation_says_so(use):
+    with simulation() as sim:
+        sim.advance(2)
+    with pytest.raises(ConfigError, match="this simulation is closed"):
+        use(sim)
+    assert len(sim.history) == 2
+
+
+# What is done is on record
+
+
+def test_everything_done_is_on_record_with_its_round():
+    with simulation() as sim:
+        sim.advance(3)
+        sim.drop_links([(0, 1), "3-4"])
+        sim.advance(2)
+        sim.drop_clients([2])
+        sim.set_impairments(loss=0.25, by="link")
+        sim.restore_links()
+        sim.restore_clients(how="neighbor")
+        sim.add_clients(2)
+        sim.set_lr(0.1)
+        sim.set_algorithm_params(beta=0.5, mu=0.5)
+        sim.set_topology("torus8")
+        done = [(event["round"], event["what"]) for event in sim.events]
+        assert done == [
+            (3, "drop_links 0-1, 3-4"),
+            (3, "the network is in 2 pieces"),
+            (5, "drop_clients 2"),
+            (5, "the network is in 3 pieces"),
+            (5, "set_impairments: 0.25 of the links lost"),
+            (5, "restore_links all"),
+            (5, "restore_clients 2 (neighbor)"),
+            (5, "add_clients 2"),
+            (5, "set_lr 0.1"),
+            (5, "set_algorithm_params beta=0.5, mu=0.5"),
+            (5, "set_topology torus8"),
+        ]
+        assert sim.summary()["events"] == sim.events
+        sim.advance(1)
+        assert sim.history["present"].tolist() == [6] * 5 + [8]
+
+
+def test_a_scenario_does_the_same_as_the_hand():
+    scenario = [
+        {"at": 4, "drop_links": ["0-1", "2-3"]},
+        {"at": 4, "drop_clients": [5]},
+        {"at": 9, "restore_clients": {"clients": [5], "how": "average"}},
+        {"at": 9, "set_impairments": {"loss": 0.2}},
+        {"at": 12, "add_clients": {"count": 1, "links": ["6-0"]}},
+        {"at": 13, "set_algorithm_params": {"beta": 0.5}},
+        {"at": 13, "set_topology": "complete7"},
+    ]
+    with simulation(scenario=scenario) as planned, simulation() as sim:
+        planned.advance(20)
+        sim.advance(4)
+        sim.drop_links(["0-1", "2-3"])
+        sim.drop_clients([5])
+        sim.advance(5)
+        sim.restore_clients([5], how="average")
+        sim.set_impairments(loss=0.2)
+        sim.advance(3)
+        sim.add_clients(1, links=["6-0"])
+        sim.advance(1)
+        sim.set_algorithm_params(beta=0.5)
+        sim.set_topology("complete7")
+        sim.advance(7)
+        assert_same(sim, planned)
+
+
+# What cannot be done
+
+
+BAD = {
+    "an unknown link": (lambda s: s.drop_links(["0-3"]), "no link 0-3; client 0 talks to 1, 5"),
+    "an unknown end of a link": (lambda s: s.drop_links([(0, 9)]), "no client is called 9"),
+    "a link to itself": (lambda s: s.drop_links(["2-2"]), "links a client to itself"),
+    "no link at all": (lambda s: s.drop_links([(1, 2, 3)]), "a link is"),
+    "a link that is up": (lambda s: s.restore_links(["0-1"]), "link 0-1 is not down"),
+    "an unknown client": (lambda s: s.drop_clients([6]), "clients are numbered 0 to 5"),
+    "everyone": (lambda s: s.drop_clients(range(6)), "nobody would be left"),
+    "who is here": (lambda s: s.restore_clients([1]), "client 1 did not leave"),
+    "from whom?": (lambda s: s.restore_clients([1], how="mean"), "stale, neighbor or average"),
+    "an unknown network": (lambda s: s.set_topology("rnig6"), "did you mean ring"),
+    "another size": (lambda s: s.set_topology("ring7"), "'ring7' has 7 clients"),
+    "no network": (lambda s: s.set_topology(3), "topology"),
+    "nobody new": (lambda s: s.add_clients(0), "count must be an integer >= 1, got 0"),
+    "a new one that nobody knows": (lambda s: s.add_clients(1, links=["7-0"]), "called '7'"),
+    "too few shards": (lambda s: s.add_clients(2, shards=[[1]]), "one per new client, 2, got 1"),
+    "samples that are not": (lambda s: s.add_clients(shards=[[10**6]]), "indices of training"),
+    "no samples": (lambda s: s.add_clients(shards=[[]]), "indices of training samples"),
+    "an unknown parameter": (lambda s: s.set_algorithm_params(betta=1), "did you mean beta"),
+    "a parameter out of range": (lambda s: s.set_algorithm_params(beta=2), "beta must be in"),
+    "lr as a parameter": (lambda s: s.set_algorithm_params(lr=1), "use set_lr"),
+    "no step": (lambda s: s.set_lr(0), "lr must be > 0, got 0"),
+    "no number": (lambda s: s.set_lr("fast"), "lr must be > 0, got fast"),
+    "an unknown impairment": (lambda s: s.set_impairments(los=0.1), "did you mean loss"),
+    "no probability": (lambda s: s.set_impairments(loss=2), "must be a probability"),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_what_cannot_be_is_told_in_one_line_and_changes_nothing(what):
+    do, complaint = BAD[what]
+    with simulation() as whole, simulation() as sim:
+        whole.advance(8)
+        sim.advance(4)
+        with pytest.raises(ConfigError) as refused:
+            do(sim)
+        assert complaint in str(refused.value)
+        assert "\n" not in str(refused.value)
+        sim.advance(4)
+        assert_same(sim, whole)
+
+
+def test_what_is_down_already_is_told():
+    with simulation() as sim:
+        sim.drop_links(["0-1"])
+        sim.drop_clients([3])
+        with pytest.raises(ConfigError, match="link 0-1 is down already"):
+            sim.drop_links(["1-0"])
+        with pytest.raises(ConfigError, match="client 3 left already"):
+            sim.drop_clients([3])
+        with pytest.raises(ConfigError, match="nobody would be left"):
+            sim.drop_clients([0, 1, 2, 4, 5])
+        assert sim.network.describe() == "1 link down (0-1), 1 client absent (3)"
+
+
+def test_whoever_has_no_neighbor_can_only_come_back_stale():
+    with simulation(topology="star6") as sim:
+        sim.advance(2)
+        sim.drop_clients([0])
+        sim.drop_clients([1])
+        with pytest.raises(ConfigError, match="client 1 has no neighbor to take a model from"):
+            sim.restore_clients([1], how="neighbor")
+        sim.restore_clients([1])
+        assert sim.network.absent == {0}
+
+
+def test_algorithms_that_remember_their_neighbors_keep_them():
+    with simulation(topology="chain6", algorithm="relay-sgd") as sim:
+        sim.advance(2)
+        with pytest.raises(ConfigError, match="relay-sgd keeps a memory of every neighbor"):
+            sim.set_topology("star6")
+        with pytest.raises(ConfigError, match="relay-sgd"):
+            sim.set_impairments(loss=0.1)
+        sim.advance(2)
+        assert sim.events == []
+
+
+def test_a_network_of_one_size_cannot_guess_new_links():
+    with simulation(topology="florentine15") as sim:
+        with pytest.raises(ConfigError, match="does not say whom new clients talk to"):
+            sim.add_clients()
+        sim.add_clients(links=[("new-15", "Medici")])
+        sim.advance(2)
+        assert np.isfinite(sim.parameters()).all()
+
+
+@pytest.mark.parametrize(
+    ("item", "complaint"),
+    [
+        ({"at": 3, "drop_links": ["0-3"]}, "scenario[0].drop_links: there is no link 0-3"),
+        ({"at": 3, "drop_clients": [9]}, "scenario[0].drop_clients: no client is called 9"),
+        ({"at": -1, "set_lr": 0.1}, "scenario[0].at must be rounds or a time"),
+        ({"at": 30, "set_lr": 0.1}, "scenario[0] is in round 30, but the last round is 29"),
+        ({"at": 3, "drop_clients": [0, 1, 2, 3, 4, 5]}, "nobody would be left"),
+        ({"at": "3 s", "set_lr": 0.1}, "seconds are those of the simulated clock, and there is"),
+        ({"at": 3, "drop_link": ["0-1"]}, "did you mean drop_links"),
+        ({"set_lr": 0.1}, "must say when"),
+        ({"at": 3, "set_topology": "ring7"}, "set_topology: 'ring7' has 7 clients"),
+    ],
+    ids=str,
+)
+def test_a_wrong_scenario_is_one_clear_line_before_anything_starts(item, complaint):
+    with pytest.raises(ConfigError) as refused:
+        simulation(scenario=[item])
+    assert complaint in str(refused.value)
+    assert "\n" not in str(refused.value)

@@ -1,0 +1,76 @@
+"""The rooms of p2pqg stand on levels, and imports go downwards only (docs/design.md)."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import networkx as nx
+import pytest
+
+import p2pqg
+
+HOUSE = Path(p2pqg.__file__).parent
+LEVELS = """
+    base
+    algorithms topology data models
+    network plots
+    recipe engine
+    results theory
+    page testing
+    simulation
+    running
+    paper
+    cli
+"""
+LEVEL = {room: level for level, line in enumerate(LEVELS.split("\n")) for room in line.split()}
+FILES = {
+    ".".join(path.relative_to(HOUSE.parent).with_suffix("").parts): path
+    for path in HOUSE.rglob("*.py")
+}
+FACE = {"p2pqg.__init__", "p2pqg.errors"}
+"""What users import from; it knows where everything is."""
+
+
+def imports(file: str) -> Iterator[str]:
+    """Files that a file imports, also inside functions and for types only."""
+    for node in ast.walk(ast.parse(FILES[file].read_text("utf-8"))):
+        names = []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [f"{node.module}.{alias.name}" for alias in node.names] + [node.module]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        yield from {name for name in names if name in FILES}
+
+
+def room(file: str) -> str:
+    return file.split(".")[1]
+
+
+@pytest.mark.parametrize("file", sorted(set(FILES) - FACE))
+def test_a_file_imports_from_its_own_room_or_from_below(file):
+    upward = [
+        other
+        for other in imports(file)
+        if room(other) != room(file) and LEVEL[room(other)] >= LEVEL[room(file)]
+    ]
+    assert not upward
+
+
+def test_no_files_import_each_other_in_a_circle():
+    graph = nx.DiGraph((file, other) for file in FILES for other in imports(file))
+    assert list(nx.simple_cycles(graph)) == []
+
+
+def test_only_the_engine_on_ray_imports_ray():
+    for file, path in FILES.items():
+        words = path.read_text("utf-8")
+        if not file.startswith("p2pqg.engine.on_ray."):
+            assert "import ray" not in words, file
+            assert "from ray" not in words, file
+
+
+@pytest.mark.parametrize("reader", ["recipe", "plots", "results", "page"])
+def test_reading_never_reaches_the_engine(reader):
+    graph = nx.DiGraph((file, other) for file in FILES for other in imports(file))
+    below = set().union(*(nx.descendants(graph, f) for f in graph if room(f) == reader))
+    assert not [file for file in below if room(file) == "engine"]

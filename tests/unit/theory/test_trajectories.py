@@ -1,0 +1,49 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from p2pqg import trajectory
+from p2pqg.base.errors import ConfigError
+
+GOOD = {"topology": "ring4", "rounds": 3, "lr": 0.1}
+
+
+def run(gradient=lambda x, round: x, x0=(1.0, 2.0), **settings):
+    return trajectory("dsgd", gradient, np.array(x0), **GOOD | settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        ({"rounds": -1}, "rounds must be an integer >= 0, got -1"),
+        ({"rounds": 2.5}, "rounds must be an integer >= 0, got 2.5"),
+        ({"lr": -0.1}, "lr must be a number >= 0, got -0.1 in round 0"),
+        ({"lr": lambda round: math.nan if round == 2 else 0.1}, "got nan in round 2"),
+        ({"weight_decay": -1}, "weight_decay must be >= 0, got -1"),
+        ({"weight_decay": "much"}, "weight_decay must be >= 0, got 'much'"),
+        ({"blocks": [2, 3]}, "blocks must be numbers >= 1 that add up to 4"),
+        ({"blocks": [4, 0]}, "blocks must be numbers >= 1 that add up to 4"),
+        ({"x0": np.ones((3, 2))}, "4 clients, but clients is 3"),
+        ({"gradient": lambda x, round: x[:, :1]}, r"gradient must return \[4, 2\]"),
+    ],
+)
+def test_wrong_input_is_one_clear_line(settings, complaint):
+    with pytest.raises(ConfigError, match=complaint):
+        run(**settings)
+
+
+@pytest.mark.parametrize(
+    "gradient",
+    [
+        lambda x, round: np.broadcast_to(x[0], x.shape),  # read-only
+        lambda x, round: x[::-1],  # backwards in memory
+        lambda x, round: torch.from_numpy(x.copy()).requires_grad_(),
+        lambda x, round: x.astype(np.float32),
+        lambda x, round: x.tolist(),
+    ],
+)
+def test_a_gradient_may_be_any_array(gradient):
+    path = run(gradient)
+    np.testing.assert_allclose(path[-1], 0.9**3 * path[0], rtol=1e-6)  # all clients are equal
