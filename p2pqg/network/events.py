@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from p2pqg.base.config import plain
 from p2pqg.base.errors import ConfigError, did_you_mean
-from p2pqg.network.impairments import Impairments
 from p2pqg.network.units import TIMES, seconds
+from p2pqg.network.verbs import VERBS
 
 Kind = Literal["round", "seconds"]
-SOURCES = ("stale", "neighbor", "average")
 
 
 @dataclass(frozen=True)
@@ -24,7 +22,7 @@ class Event:
     Attributes:
         kind: what `at` counts, rounds done or seconds of the simulated clock.
         at: it happens before the next round once so much is over.
-        action: the method of `Simulation` that does it.
+        action: one of `verbs.VERBS`.
         arguments: its keywords; plain data.
         where: in the recipe, for messages.
     """
@@ -100,93 +98,10 @@ def action_of(item: Mapping[str, Any], where: str) -> tuple[str, dict[str, Any]]
     """
     names = [str(key) for key in item if key not in ("at", "every", "between")]
     for name in names:
-        if name not in ACTIONS:
-            known = did_you_mean(name, [*ACTIONS, "at", "every", "between", "churn"])
+        if name not in VERBS:
+            known = did_you_mean(name, [*VERBS, "at", "every", "between", "churn"])
             raise ConfigError(f"{where}: unknown key {name}{known}")
     if len(names) != 1:
         got = " and ".join(names) or "none"
         raise ConfigError(f"{where} must do exactly one thing, such as drop_links; got {got}")
-    return names[0], ACTIONS[names[0]](item[names[0]], f"{where}.{names[0]}")
-
-
-def _links(value: Any, key: str) -> dict[str, Any]:
-    return {"links": _list(value, key, "links, such as [[3, 4]] or 3-4")}
-
-
-def _clients(value: Any, key: str) -> dict[str, Any]:
-    return {"clients": _list(value, key, "clients, such as [3, 4]")}
-
-
-def _links_or_all(value: Any, key: str) -> dict[str, Any]:
-    return {} if value == "all" else _links(value, key)
-
-
-def _restored(value: Any, key: str) -> dict[str, Any]:
-    """A list of clients, `all`, or {clients, how}."""
-    found = dict(value) if isinstance(value, Mapping) else {"clients": value}
-    _only(found, ("clients", "how"), key)
-    clients, how = found.get("clients", "all"), found.get("how", "stale")
-    if how not in SOURCES:
-        raise ConfigError(f"{key}.how must be {', '.join(SOURCES)}, got {how!r}")
-    return ({} if clients == "all" else _clients(clients, key)) | {"how": how}
-
-
-def _added(value: Any, key: str) -> dict[str, Any]:
-    """A number of clients, or {count, links, shards}."""
-    found = dict(value) if isinstance(value, Mapping) else {"count": value}
-    _only(found, ("count", "links", "shards"), key)
-    count = found.setdefault("count", 1)
-    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        raise ConfigError(f"{key}: count must be an integer >= 1, got {count!r}")
-    return found
-
-
-def _topology(value: Any, key: str) -> dict[str, Any]:
-    if isinstance(value, (bool, int, float, type(None))):
-        raise ConfigError(f"{key} must be a network such as torus16, got {value!r}")
-    return {"topology": value}
-
-
-def _lr(value: Any, key: str) -> dict[str, Any]:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
-        raise ConfigError(f"{key} must be > 0, got {value!r}")
-    return {"lr": float(value)}
-
-
-def _settings(value: Any, key: str) -> dict[str, Any]:
-    if not isinstance(value, Mapping) or not value:
-        raise ConfigError(f"{key} must be keys and values, got {value!r}")
-    return {str(name).replace("-", "_"): setting for name, setting in value.items()}
-
-
-def _impairments(value: Any, key: str) -> dict[str, Any]:
-    """Some settings, the others stay; or `none`."""
-    return plain(Impairments()) if value in (None, "none") else _settings(value, key)
-
-
-ACTIONS: dict[str, Callable[[Any, str], dict[str, Any]]] = {
-    "set_topology": _topology,
-    "drop_links": _links,
-    "restore_links": _links_or_all,
-    "drop_clients": _clients,
-    "restore_clients": _restored,
-    "add_clients": _added,
-    "set_algorithm_params": _settings,
-    "set_lr": _lr,
-    "set_impairments": _impairments,
-}
-"""What a scenario can do -> reader of its value: the interventions of `Simulation`."""
-
-
-def _list(value: Any, key: str, what: str) -> list[Any]:
-    if isinstance(value, (str, int)) and not isinstance(value, bool):
-        return [value]
-    if not isinstance(value, (list, tuple)) or not value:
-        raise ConfigError(f"{key} must be a list of {what}, got {value!r}")
-    return list(value)
-
-
-def _only(found: Mapping[str, Any], known: tuple[str, ...], key: str) -> None:
-    for name in found:
-        if name not in known:
-            raise ConfigError(f"unknown key {key}.{name}{did_you_mean(str(name), known)}")
+    return names[0], VERBS[names[0]].read(item[names[0]], f"{where}.{names[0]}")

@@ -23,24 +23,14 @@ from typing import Any
 
 from p2pqg.base.errors import ConfigError, did_you_mean
 from p2pqg.network.csv_file import rows
-from p2pqg.network.events import SOURCES, Event, action_of, moments
+from p2pqg.network.events import Event, action_of, moments
 from p2pqg.network.named import refuse, told
 from p2pqg.network.network import Network
 from p2pqg.network.units import number
+from p2pqg.network.verbs import SOURCES, VERBS
 
 Cursor = tuple[int, int]
 """How many of the events by round, and of those by seconds, are over."""
-
-ON_NETWORK = {
-    "set_topology": "with_topology",
-    "set_impairments": "with_impairments",
-    "drop_links": "drop_links",
-    "restore_links": "restore_links",
-    "drop_clients": "drop_clients",
-    "restore_clients": "restore_clients",
-    "add_clients": "add_clients",
-}
-"""Action -> the method of `Network` behind it."""
 
 
 @dataclass(frozen=True)
@@ -185,14 +175,14 @@ def _trial(
     Which comes first, a round or a second, only the run will show. Where both change the network
     each event is tried by itself.
     """
-    alone = len({event.kind for event in events if event.action in ON_NETWORK}) > 1
+    alone = len({event.kind for event in events if VERBS[event.action].network}) > 1
     grows = any(event.action in ("set_topology", "add_clients") for event in events)
     now, problems = network, dict[str, list[str]]()
     for event in events:
         try:
             if alone:
                 now = network if grows else _by_itself(event, network)
-            elif event.action in ON_NETWORK:
+            elif VERBS[event.action].network:
                 before, now = now, after_event(now, event)
                 _check_donors(event, before, now)
             if check is not None:
@@ -215,23 +205,22 @@ def _check_donors(event: Event, before: Network, now: Network) -> None:
 
 
 def after_event(network: Network, event: Event) -> Network:
-    """The network after one of the actions of `ON_NETWORK`.
+    """The network after an event that changes it.
 
     Raises:
         ConfigError: it cannot be done.
     """
-    arguments = {k: v for k, v in event.arguments.items() if k not in ("how", "shards")}
-    return getattr(network, ON_NETWORK[event.action])(**arguments)
+    return VERBS[event.action].network(network, event.arguments, 0)
 
 
 def _by_itself(event: Event, network: Network) -> Network:
     """Whether clients and links of an event exist; nothing is down or away before it."""
-    what = event.arguments.get("links") or event.arguments.get("clients")
-    if event.action.startswith("restore"):
-        if what is not None:
-            getattr(network, event.action.replace("restore", "drop"))(what)
+    verb = VERBS[event.action]
+    if verb.undoes is not None:
+        if event.arguments.get("links") or event.arguments.get("clients"):
+            VERBS[verb.undoes].network(network, event.arguments, 0)
         return network
-    return after_event(network, event) if event.action in ON_NETWORK else network
+    return after_event(network, event) if verb.network else network
 
 
 def _lines(error: ConfigError) -> list[str]:

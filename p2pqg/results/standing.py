@@ -14,7 +14,7 @@ import pandas as pd
 from p2pqg.base.config import plain
 from p2pqg.base.errors import ConfigError, P2pqgError
 from p2pqg.network import Network
-from p2pqg.network.events import ACTIONS
+from p2pqg.network.verbs import VERBS
 from p2pqg.results.comparison_text import RESULTS
 from p2pqg.results.records import Run, load
 from p2pqg.topology import build as build_topology
@@ -104,7 +104,7 @@ class Standing:
     def events(self) -> list[tuple[int, str]]:
         """What was done to it: (rounds done then, what). What came of it is left out."""
         events = [(event["round"], event["what"]) for event in self.summary.get("events", [])]
-        return [(done, what) for done, what in events if what.split()[0].strip(":") in ACTIONS]
+        return [(done, what) for done, what in events if what.split()[0].strip(":") in VERBS]
 
     @cached_property
     def evaluated(self) -> pd.DataFrame:

@@ -1,5 +1,7 @@
 """A live network: `simulation.py` is its life, `experiment.py` builds it from settings.
 
-`what_if.py` is what can be done to it, `views.py`, `card.py` and `notebook.py` what it shows;
-`moment.py` is all that it needs to go on, `checkpoint.py` that on disk.
+`hosting.py` is where it computes; `what_if.py` has the rows of clients that come back or join, the
+verbs themselves are in `p2pqg.network.verbs`. `moment.py` is all that it needs to go on,
+`checkpoint.py` that on disk, `safe.py` the last one kept; `card.py` and `notebook.py` are what a
+notebook shows.
 """

@@ -31,6 +31,7 @@ from p2pqg.models import MODELS, Cost
 from p2pqg.network import Network, NetworkParams, Timing
 from p2pqg.network.events import Event
 from p2pqg.network.scenario import Scenario, read_scenario
+from p2pqg.network.verbs import VERBS
 from p2pqg.recipe import own_files
 from p2pqg.recipe.parts import learning
 from p2pqg.recipe.settings import RunConfig, chosen
@@ -269,10 +270,8 @@ def build(config: RunConfig) -> Experiment:
 
 def _check_event(rule: Rule, start: Schedule, event: Event, network: Network) -> None:
     """Whether an event of the scenario suits the algorithm; ConfigError if not."""
-    if event.action == "set_lr":
-        rule.with_lr(**event.arguments)
-    elif event.action == "set_algorithm_params":
-        rule.with_params(**event.arguments)
+    if VERBS[event.action].rule:
+        VERBS[event.action].rule(rule, event.arguments)
     else:
         rule.check_network(network, moved=event.at > 0 and network.schedule is not start)
 

@@ -4,34 +4,60 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import platform
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from p2pqg.base.errors import ClusterError, ConfigError, P2pqgError
-from p2pqg.base.lazy import torch
+from p2pqg.base.errors import ClusterError, ConfigError, P2pqgError, did_you_mean
 from p2pqg.engine.bookkeeping import Bookkeeper
-from p2pqg.engine.clock import Clock
+from p2pqg.engine.clock import Clock, Span, chrome_trace, totals
 from p2pqg.engine.driver import Agenda, Driver
-from p2pqg.engine.on_ray.actors import RayEngine
-from p2pqg.engine.on_ray.cluster import Cluster, memory_of_gpus, this_machine
-from p2pqg.engine.on_ray.transport import check_available
-from p2pqg.engine.placement import Machine, Placement, check_memory, on_what_is_left, place
+from p2pqg.engine.interrupts import uninterrupted
+from p2pqg.engine.placement import Placement
+from p2pqg.engine.routes import Routing
+from p2pqg.engine.rule import Rule
+from p2pqg.engine.snapshot import Snapshot
+from p2pqg.network import Network
+from p2pqg.network.verbs import SOURCES, VERBS
 from p2pqg.recipe.settings import read_config
+from p2pqg.results.records import (
+    CLIENT_COLUMNS,
+    CONTROL_COLUMNS,
+    NETWORK_COLUMNS,
+    ROUND_COLUMNS,
+    TIMING_COLUMNS,
+)
+from p2pqg.simulation.card import card
 from p2pqg.simulation.experiment import Experiment, build
+from p2pqg.simulation.hosting import Hosting
 from p2pqg.simulation.moment import Moment
 from p2pqg.simulation.notebook import watched
-from p2pqg.simulation.views import Views
-from p2pqg.simulation.what_if import WhatIf
+from p2pqg.simulation.safe import Safe
+from p2pqg.simulation.what_if import (
+    clients_given,
+    donors_of,
+    grown,
+    links_given,
+    shards_of_new,
+    with_models_of,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LOOK_AHEAD = 1000
+"""Rounds that the simulated clock is read ahead, to send as many rounds at once as possible."""
 
 
-class Simulation(Views, WhatIf):
+class Simulation:
     """A live network of learning clients; also a context manager.
 
     >>> with Simulation(topology="ring4", rounds=20, engine="local") as sim:
@@ -42,14 +68,15 @@ class Simulation(Views, WhatIf):
     ...     sim.round, branch.round, branch.parameters().shape
     (5, 10, (4, 4810))
 
-    What it shows of itself is in `views.py`, what can be done to it in `what_if.py`.
+    Clients are numbers, or names where the network has them; links are pairs (a, b), or "a-b" for
+    both directions and "a->b" for one. A single one needs no brackets. Whatever is done to it is
+    checked first: what is wrong is refused before anything changes.
 
     Attributes:
         experiment: its parts; experiment.config is the resolved recipe.
         rule, network: the algorithm with its parameters, and the network, as they are now.
-        placement: which clients live in which actor.
+        hosting: where it computes, and which clients live in which actor.
         restarts: after actors that died, a line each.
-        machine: what there was at the beginning, by which clients are packed.
         on_note: called with a line of text when something happens that a user should know.
     """
 
@@ -102,53 +129,26 @@ class Simulation(Views, WhatIf):
         return sim
 
     def _begin(self, moment: Moment, started: float) -> None:
-        config = moment.experiment.config
         self.on_note: Callable[[str], None] = _nobody
-        self.saver: Callable[[Moment], Any] | None = None
         self._by_hand = True
         self.closed = False
-        self._safe: Moment | Path = moment
+        self._safe = Safe(moment)
         self._started, self._seconds_before = started, moment.seconds
-        self._saved_at = time.monotonic()
-        # Only a cluster that is joined knows what it has; all else is checked before Ray starts.
-        self._cluster = (
-            Cluster.at(config.address) if config.engine == "ray" and config.address else None
-        )
+        self.hosting = Hosting.of(moment.experiment)
         try:
-            on = self._cluster.machine() if self._cluster else this_machine(config.device)
-            self.machine, self.device = on, resolve_device(config.device, on)
-            self.placement = self._placement(moment.experiment)
-            if config.engine == "ray" and not self._cluster:
-                self._cluster = Cluster.at(num_gpus=on.num_gpus or None)
             self._resume(moment)
         except BaseException:
-            if self._cluster:
-                self._cluster.close()
+            self.hosting.close()
             raise
 
     def _resume(self, moment: Moment) -> None:
         """Build hosts that stand where the moment stands."""
         self.experiment, self.rule, self.network = moment.experiment, moment.rule, moment.network
         self.cursor, self.restarts = moment.cursor, moment.restarts
-        self._saved_round = moment.log.round
-        experiment, config, place = self.experiment, self.experiment.config, self.placement
-        schedule = self.network.schedule
-        hosts = experiment.hosts(place, self.device, self.rule, schedule)
-        if self._cluster:
-            engine = RayEngine(
-                hosts,
-                experiment.test,
-                experiment.cost.num_params,
-                place.gpus_per_actor,
-                moment.snapshot,
-                place.transport,
-            )
-        else:
-            from p2pqg.engine.local import LocalEngine  # brings torch
-
-            engine = LocalEngine(hosts, experiment.test, moment.snapshot)
+        self._safe.round = moment.log.round
+        experiment, config = self.experiment, self.experiment.config
         self._driver = Driver(
-            engine=engine,
+            engine=self.hosting.engine(experiment, self.rule, self.network, moment.snapshot),
             agenda=Agenda(
                 num_rounds=experiment.num_rounds,
                 record_every=config.record_every,
@@ -166,25 +166,6 @@ class Simulation(Views, WhatIf):
             ),
             clock=Clock(on=config.profile),
         )
-
-    def _placement(self, experiment: Experiment) -> Placement:
-        """Of so many clients; always the same, whatever becomes of the machine."""
-        config, n, machine = experiment.config, experiment.num_clients, self.machine
-        packing: int | str = config.clients_per_actor
-        if packing == "auto" and config.engine == "local":
-            packing = n  # without actors there is nothing to spread
-        if self.device == "cuda":  # how large the GPUs of a cluster are, nobody tells
-            gpus = machine.num_gpus if config.engine == "ray" else 1
-            memory = None if config.address else memory_of_gpus(gpus)
-            machine = dataclasses.replace(machine, memory=memory)
-        smallest = n * experiment.cost.num_params  # floats; counting on needs torch
-        if machine.memory and 400 * smallest > machine.memory:
-            check_memory(n, experiment.memory_bytes(self.device), machine)
-        flops = experiment.flops_per_client()
-        direct = config.transport == "direct" and config.engine == "ray"
-        if direct:
-            check_available()
-        return place(n, packing, machine, flops, self.device, experiment.is_dense, direct)
 
     @property
     def round(self) -> int:
@@ -238,34 +219,35 @@ class Simulation(Views, WhatIf):
                     after(self)
 
     def _wants_saving(self) -> bool:
-        every = self.experiment.config.checkpoint_every
-        needed = self.saver is not None or self._cluster is not None
-        if not every or not needed or self.round == self._saved_round:
-            return False
-        return time.monotonic() - self._saved_at > every
+        if self._safe.saver is None and self.hosting.cluster is None:
+            return False  # nothing can be lost
+        return self._safe.is_stale(self.experiment.config.checkpoint_every, self.round)
+
+    @property
+    def saver(self) -> Callable[[Moment], Path | None] | None:
+        """Writes a moment to the directory of the run, if it has one; see `Safe`."""
+        return self._safe.saver
+
+    @saver.setter
+    def saver(self, saver: Callable[[Moment], Path | None] | None) -> None:
+        self._safe.saver = saver
 
     def save(self) -> None:
         """Keep a moment to go back to: on disk where a run has a directory, else in memory."""
-        moment = self.moment()
-        self._safe = (self.saver and self.saver(moment)) or moment
-        self._saved_round, self._saved_at = self.round, time.monotonic()
+        self._safe.keep(self.moment())
 
     def _recover(self, error: ClusterError) -> None:
         """New actors, which stand where the last moment that is safe does."""
         limit = self.experiment.config.max_restarts
-        if self._cluster is None or len(self.restarts) >= limit:
+        if self.hosting.cluster is None or len(self.restarts) >= limit:
             after = f" (after {len(self.restarts)} restarts)" if self.restarts else ""
             raise type(error)(f"{error}{after}") from error
-        safe = self._safe
-        if isinstance(safe, Path):
-            safe = Moment.newest(safe, self.experiment, self.on_note)
+        safe = self._safe.moment(self.experiment, self.on_note)
         line = f"round {self.round}: {error}; going on from round {safe.log.round}"
         self.on_note(line)
         with_line = (*self.restarts, line)
         self._driver.engine.close()
-        self._cluster.revive()
-        placement = self._placement(safe.experiment)
-        self.placement = on_what_is_left(placement, self._cluster.machine())
+        self.hosting.revive(safe.experiment)
         self._replace_hosts(dataclasses.replace(safe, restarts=with_line))
 
     def _replace_hosts(self, moment: Moment) -> None:
@@ -339,8 +321,8 @@ class Simulation(Views, WhatIf):
         self._driver.settle()
         twin = copy.copy(self)
         twin._driver = self._driver.fork()
-        twin._cluster = self._cluster and self._cluster.share()
-        twin.saver, twin._safe = None, twin.moment() if self._cluster else self._safe
+        twin.hosting = self.hosting.share()
+        twin._safe = Safe(twin.moment() if self.hosting.cluster else self._safe.last)
         return twin
 
     def parameters(self) -> np.ndarray:
@@ -363,8 +345,7 @@ class Simulation(Views, WhatIf):
         try:
             self._driver.engine.close()
         finally:
-            if self._cluster:
-                self._cluster.close()
+            self.hosting.close()
 
     def __enter__(self) -> Simulation:
         return self
@@ -372,18 +353,361 @@ class Simulation(Views, WhatIf):
     def __exit__(self, *error: object) -> None:
         self.close()
 
+    # What can be done to it between two rounds (`p2pqg.network.verbs`)
+
+    def do(self, verb: str, **given: Any) -> None:
+        """Carry out a verb of a scenario, for instance drop_links with links=["0-1"].
+
+        Args:
+            verb: one of `p2pqg.network.verbs.VERBS`.
+            given: its keywords.
+
+        Raises:
+            ConfigError: it cannot be done, or does not suit the algorithm.
+        """
+        if verb not in VERBS:
+            raise ConfigError(f"unknown action {verb!r}{did_you_mean(verb, VERBS)}")
+        if verb in ("restore_clients", "add_clients"):  # these change what clients hold, too
+            getattr(self, verb)(**given)
+            return
+        entry, network, rule = VERBS[verb], self.network, self.rule
+        if entry.network:
+            network = entry.network(network, given, self.round)
+        if entry.rule:
+            rule = entry.rule(rule, given)
+        self._rewire(f"{verb} {entry.words(given, network)}", network, rule)
+
+    def set_topology(self, topology: Any) -> None:
+        """Another network of the same clients; links that were cut are forgotten.
+
+        Args:
+            topology: as of `p2pqg.topology.build`.
+
+        Raises:
+            TopologyError: it cannot be, or does not suit the algorithm.
+        """
+        self.do("set_topology", topology=topology)
+
+    def drop_links(self, links: Iterable[Any]) -> None:
+        """Cut links; W is worked out by its rule on what remains, which may be in pieces."""
+        self.do("drop_links", links=links_given(links))
+
+    def restore_links(self, links: Iterable[Any] | None = None) -> None:
+        """Mend links that were cut; None: all of them."""
+        self.do("restore_links", links=None if links is None else links_given(links))
+
+    def drop_clients(self, clients: Iterable[Any]) -> None:
+        """Clients leave: they stand still, nobody hears of them, and they count in no mean."""
+        self.do("drop_clients", clients=clients_given(clients))
+
+    def restore_clients(
+        self,
+        clients: Iterable[Any] | None = None,
+        how: Literal["stale", "neighbor", "average"] = "stale",
+    ) -> None:
+        """Clients come back.
+
+        Args:
+            clients: who; None: all that are gone.
+            how: with the model they left with ("stale"), that of their first neighbor
+                ("neighbor"), or the mean of their neighbors' ("average"). With a new model, what
+                the algorithm keeps beside it begins anew.
+
+        Raises:
+            ConfigError: they are not gone, or have no neighbor to take a model from.
+        """
+        if how not in SOURCES:
+            raise ConfigError(f"how must be {' or '.join(SOURCES)}, got {how!r}")
+        clients = None if clients is None else clients_given(clients)
+        before, network = self.network, self.network.restore_clients(clients)
+        back = sorted(before.absent - network.absent)
+        snapshot = None
+        if how != "stale":
+            self._check_open()
+            snapshot = self.moment().snapshot
+            most = 1 if how == "neighbor" else None
+            donors = {one: donors_of(network, one, before.absent)[:most] for one in back}
+            snapshot = with_models_of(snapshot, donors, self.rule)
+        words = VERBS["restore_clients"].words({"clients": back, "how": how}, network)
+        self._rewire(f"restore_clients {words}", network, snapshot=snapshot)
+
+    def add_clients(
+        self,
+        count: int = 1,
+        links: Iterable[Any] | None = None,
+        topology: Any = None,
+        shards: Sequence[Sequence[int]] | None = None,
+    ) -> None:
+        """New clients join, numbered on from the last. Each starts from its neighbors' mean model.
+
+        Args:
+            count: how many.
+            links: to whom they are linked; without: the network of the same name with more clients
+                (ring16 becomes ring17).
+            topology: or a network of all clients, as of `p2pqg.topology.build`.
+            shards: for each new client, the indices of its training samples; default: as many as
+                the others have on average, drawn from all training samples, keyed by the seed.
+
+        Raises:
+            ConfigError: the network cannot grow like this, or a shard is wrong.
+        """
+        self._check_open()
+        links = None if links is None else links_given(links)
+        network = self.network.add_clients(count, links, topology)
+        old, n = self.network.num_clients, network.num_clients
+        parts = [*self.experiment.parts, *shards_of_new(self.experiment, count, shards)]
+        network = self.experiment.with_clock(network)
+        experiment = dataclasses.replace(self.experiment, network=network, parts=parts)
+        warnings = self._check(network, self.rule)
+        moment = self.moment()
+        donors = {client: donors_of(network, client, range(old, n)) for client in range(old, n)}
+        moment.log.grow(n)
+        moment.log.note(f"add_clients {count}", warnings)
+        moment = dataclasses.replace(
+            moment,
+            experiment=experiment,
+            network=network,
+            snapshot=with_models_of(grown(moment.snapshot, n), donors, self.rule),
+        )
+        self._rebuild(moment)
+
+    def set_algorithm_params(self, **params: Any) -> None:
+        """Other parameters of the algorithm from the next round on.
+
+        Raises:
+            ConfigError: unknown, or out of range. The step size has `set_lr`.
+        """
+        self.do("set_algorithm_params", **params)
+
+    def set_lr(self, lr: float) -> None:
+        """This step size from the next round on: no warm-up, no milestones.
+
+        Raises:
+            ConfigError: it is not > 0.
+        """
+        self.do("set_lr", lr=lr)
+
+    def set_impairments(self, **settings: Any) -> None:
+        """What goes wrong from the next round on; what is not named stays as it is.
+
+        Args:
+            settings: fields of `p2pqg.network.Impairments`, e.g. loss=0.05, burst=10.
+
+        Raises:
+            ConfigError: a setting is wrong, or does not suit the algorithm.
+        """
+        self.do("set_impairments", **settings)
+
+    def _rewire(
+        self,
+        what: str,
+        network: Network | None = None,
+        rule: Rule | None = None,
+        snapshot: Snapshot | None = None,
+    ) -> None:
+        """Another network, rule or clients' state from the next round on, or none of it."""
+        self._check_open()
+        network, rule = network or self.network, rule or self.rule
+        warnings = self._check(network, rule)
+        if (pieces := network.components(self.round)) > 1:
+            warnings = [*warnings, f"the network is in {pieces} pieces"]
+        kept = self.moment() if self._by_hand and self.hosting.cluster else None
+        self._driver.settle()
+        with uninterrupted():
+            driver = self._driver
+            driver.engine.rewire(rule, Routing(network.schedule, self.hosting.placement.bounds))
+            if snapshot is not None:
+                driver.engine.load(snapshot)
+            self.network, self.rule = network, rule
+            driver.book.lr, driver.book.network = rule.lr, network
+            driver.log.note(what, warnings)
+        if kept is not None:  # what a scenario does it does again, but nobody else
+            self._safe.last = dataclasses.replace(
+                kept,
+                network=network,
+                rule=rule,
+                snapshot=snapshot or kept.snapshot,
+                log=driver.log.copy(),
+            )
+
+    def _check(self, network: Network, rule: Rule) -> list[str]:
+        """Whether the algorithm can go on like this; what should be known."""
+        moved = self.round > 0 and network.schedule is not self.network.schedule
+        return rule.check_network(network, moved)
+
+    def _rebuild(self, moment: Moment) -> None:
+        """Go on from a moment that differs in the number of clients: with actors of its own."""
+        placement = self.hosting.placed(moment.experiment)
+        with uninterrupted():
+            self._driver.engine.close()
+            self.hosting.placement = placement
+            self._replace_hosts(moment)
+            if self._by_hand:
+                self._safe.last = moment
+
+    def _play_scenario(self) -> None:
+        """Do what is due before the next round."""
+        scenario = self.experiment.scenario
+        while event := scenario.due(self.round, self._driver.log.sim_seconds, self.cursor):
+            before = len(self._driver.log.events)
+            with uninterrupted():
+                self.cursor, self._by_hand = scenario.after(event, self.cursor), False
+                try:
+                    getattr(self, event.action, partial(self.do, event.action))(**event.arguments)
+                finally:
+                    self._by_hand = True
+            for news in self._driver.log.events[before:]:
+                self.on_note(f"round {news['round']}: {news['what']}")
+
+    def _next_event(self) -> float:
+        """The round before which something may be due; with events in seconds, looks ahead.
+
+        It may not look too far, or an event would come late: only as long as all rounds send alike.
+        """
+        scenario, log, book = self.experiment.scenario, self._driver.log, self._driver.book
+        last, seconds = scenario.next_round(self.cursor), scenario.next_seconds(self.cursor)
+        if seconds is None:
+            return last
+        ready, round = log.ready, self.round
+        known = log.exchanges and self.rule.is_steady
+        until = min(last, self.round + LOOK_AHEAD) if known else self.round
+        while round < until and ready.max() < seconds:
+            ready = book.after(round, log.exchanges, ready)
+            round += 1
+        return max(self.round + 1, round)
+
+    # What it shows of itself
+
+    def __repr__(self) -> str:
+        config, planned = self.experiment.config, self.experiment.num_rounds
+        what = f"{config.algorithm['name']} on {config.topology}"
+        return f"<Simulation: {what}, round {self.round} of {planned}>"
+
+    def _repr_html_(self) -> str:
+        return card(self)
+
+    @property
+    def sim_seconds(self) -> float:
+        """The simulated clock; 0 without one."""
+        return self._driver.log.sim_seconds
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """One row per recorded round, columns as of rounds.parquet."""
+        return self._frame(self._driver.log.rounds, self.columns)
+
+    @property
+    def clients(self) -> pd.DataFrame:
+        """One row per evaluation and client, columns as of clients.parquet."""
+        return self._frame(self._driver.log.clients, CLIENT_COLUMNS)
+
+    def _frame(self, rows: list[dict[str, Any]], columns: dict[str, str]) -> pd.DataFrame:
+        import pandas as pd
+
+        return pd.DataFrame(rows, columns=list(columns)).astype(columns)
+
+    @property
+    def links(self) -> pd.DataFrame:
+        """What went over each directed link; empty without a simulated clock."""
+        import pandas as pd
+
+        ledger = self._driver.log.ledger
+        return pd.DataFrame({} if ledger is None else ledger.arrays())
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """Name and type of the columns of rounds.parquet: those of what there is to be told."""
+        eventful = self.events or self.network.schedule is not self.network.base
+        return {
+            **ROUND_COLUMNS,
+            **(CONTROL_COLUMNS if self.experiment.rule.control is not None else {}),
+            **(TIMING_COLUMNS if self.experiment.timing is not None else {}),
+            **(NETWORK_COLUMNS if eventful or self.experiment.scenario else {}),
+        }
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """What was done to it: {"round", "sim_seconds", "what"} each."""
+        return list(self._driver.log.events)
+
+    @property
+    def rows(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """Rows of rounds.parquet and of clients.parquet so far."""
+        return self._driver.log.rounds, self._driver.log.clients
+
+    @property
+    def clock(self) -> Clock:
+        """Of the driver's own work."""
+        return self._driver.clock
+
+    def profile(self) -> dict[str, dict[str, float]]:
+        """Seconds of each kind of work (see `engine.clock.KINDS`), of each host and the driver."""
+        return {name: totals(spans) for name, spans in self._spans().items()}
+
+    def trace(self) -> dict[str, Any]:
+        """The same, span by span, for chrome://tracing."""
+        return chrome_trace(self._spans())
+
+    def _spans(self) -> dict[str, list[Span]]:
+        driver = self._driver
+        return {**driver.spans, "driver": driver.clock.spans} if driver.clock.on else {}
+
+    def summary(self) -> dict[str, Any]:
+        """What summary.json holds, as of now."""
+        driver, experiment = self._driver, self.experiment
+        config, rows = experiment.config, driver.log.rounds
+        last = rows[-1] if rows else {}
+        tested = next((row for row in reversed(rows) if "test_accuracy" in row), {})
+        first = driver.first_round_at
+        now = time.time()
+        steps = (self.round - driver.first_round) * experiment.num_clients
+        local = config.engine == "local"
+        sizes = np.diff(self.placement.bounds)
+        more = {}
+        if self.events:
+            more["events"] = self.events
+        if self.restarts:
+            more["restarts"] = list(self.restarts)
+        return {
+            "algorithm": config.algorithm["name"],
+            "topology": config.topology,
+            "clients": experiment.num_clients,
+            "alpha": config.alpha,
+            "dataset": config.dataset["name"],
+            "model": config.model["name"],
+            "seed": config.seed,
+            "rounds": self.round,
+            "test_accuracy": tested.get("test_accuracy"),
+            "test_accuracy_std": tested.get("test_accuracy_std"),
+            "averaged_model_accuracy": tested.get("averaged_model_accuracy"),
+            "consensus_distance": last.get("consensus_distance"),
+            "bytes_sent": last.get("bytes_sent"),
+            **{key: last.get(key) for key in ("sim_seconds", "mean_drift") if key in self.columns},
+            "wall_seconds": self.seconds,
+            "startup_seconds": first and first - self._started,
+            "client_steps_per_second": steps / (now - first) if first and steps > 0 else None,
+            "engine": config.engine,
+            "clients_per_actor": int(sizes.max()),
+            "actors": 0 if local else self.placement.num_actors,
+            "device": self.device,
+            "precision": config.precision,
+            **more,
+            "versions": {
+                "python": platform.python_version(),
+                **{name: version(name) for name in ("p2pqg", "torch", "ray", "numpy")},
+            },
+        }
+
+    @property
+    def placement(self) -> Placement:
+        """Which clients live in which actor."""
+        return self.hosting.placement
+
+    @property
+    def device(self) -> str:
+        """Cpu or cuda."""
+        return self.hosting.device
+
 
 def _nobody(text: str) -> None:
     """Listens to what nobody needs to hear."""
-
-
-def resolve_device(device: str, machine: Machine) -> str:
-    """The device of a run: auto is cuda where the machine or cluster has a GPU, else cpu.
-
-    Raises:
-        ConfigError: cuda was asked for and there is none.
-    """
-    has_gpu = machine.num_gpus > 0 and torch.version.cuda is not None
-    if device == "cuda" and not has_gpu:
-        raise ConfigError("device must be auto or cpu here, got cuda: no GPU is visible")
-    return "cuda" if has_gpu and device != "cpu" else "cpu"

@@ -57,9 +57,7 @@ def test_16_bits_move_the_models_by_no_more_than_they_round(precision, digits):
 
 
 def test_a_gpu_that_is_too_small_is_told_before_anything_is_on_it(monkeypatch):
-    monkeypatch.setattr(
-        "p2pqg.simulation.simulation.resolve_device", lambda device, machine: "cuda"
-    )
-    monkeypatch.setattr("p2pqg.simulation.simulation.memory_of_gpus", lambda num_gpus: 2**20)
+    monkeypatch.setattr("p2pqg.simulation.hosting.resolve_device", lambda device, machine: "cuda")
+    monkeypatch.setattr("p2pqg.simulation.hosting.memory_of_gpus", lambda num_gpus: 2**20)
     with pytest.raises(ConfigError, match="64 clients of this model need about .* --clients"):
         p2pqg.Simulation(topology="ring64", engine="local", rounds=1)

@@ -1,0 +1,177 @@
+"""What can be done to a running network: one table, verb -> how it is read and what it does.
+
+A recipe's scenario names the verbs, `Simulation.do` carries them out, and most are methods of
+`Simulation` as well. A new verb is one entry of `VERBS`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from p2pqg.base.config import plain
+from p2pqg.base.errors import ConfigError, did_you_mean
+from p2pqg.network.impairments import Impairments
+from p2pqg.network.network import Network
+
+SOURCES = ("stale", "neighbor", "average")
+"""Whose model clients have that come back: their own old one, or one of their neighbors'."""
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One thing that can be done between two rounds.
+
+    Attributes:
+        read: (value in a recipe, its key) -> keywords, plain data. Raises ConfigError.
+        network: (network, keywords, rounds done) -> the network afterwards; None: as it was.
+        rule: (algorithm with its parameters, keywords) -> the same afterwards; None: as it was.
+        words: (keywords, network afterwards) -> what was done, as results tell it behind the verb.
+        undoes: the verb that this one takes back.
+    """
+
+    read: Callable[[Any, str], dict[str, Any]]
+    network: Callable[[Network, Mapping[str, Any], int], Network] | None = None
+    rule: Callable[[Any, Mapping[str, Any]], Any] | None = None
+    words: Callable[[Mapping[str, Any], Network], str] = lambda given, network: ""
+    undoes: str | None = None
+
+
+def told(items: Any) -> str:
+    """Clients or links as the results tell them; None: all."""
+    if items is None:
+        return "all"
+    return ", ".join(
+        "-".join(map(str, item)) if isinstance(item, tuple | list) else str(item) for item in items
+    )
+
+
+# Readers: a recipe's value -> keywords
+
+
+def _links(value: Any, key: str) -> dict[str, Any]:
+    return {"links": _list(value, key, "links, such as [[3, 4]] or 3-4")}
+
+
+def _clients(value: Any, key: str) -> dict[str, Any]:
+    return {"clients": _list(value, key, "clients, such as [3, 4]")}
+
+
+def _links_or_all(value: Any, key: str) -> dict[str, Any]:
+    return {} if value == "all" else _links(value, key)
+
+
+def _restored(value: Any, key: str) -> dict[str, Any]:
+    """A list of clients, `all`, or {clients, how}."""
+    found = dict(value) if isinstance(value, Mapping) else {"clients": value}
+    _only(found, ("clients", "how"), key)
+    clients, how = found.get("clients", "all"), found.get("how", "stale")
+    if how not in SOURCES:
+        raise ConfigError(f"{key}.how must be {', '.join(SOURCES)}, got {how!r}")
+    return ({} if clients == "all" else _clients(clients, key)) | {"how": how}
+
+
+def _added(value: Any, key: str) -> dict[str, Any]:
+    """A number of clients, or {count, links, shards}."""
+    found = dict(value) if isinstance(value, Mapping) else {"count": value}
+    _only(found, ("count", "links", "shards"), key)
+    count = found.setdefault("count", 1)
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise ConfigError(f"{key}: count must be an integer >= 1, got {count!r}")
+    return found
+
+
+def _topology(value: Any, key: str) -> dict[str, Any]:
+    if isinstance(value, (bool, int, float, type(None))):
+        raise ConfigError(f"{key} must be a network such as torus16, got {value!r}")
+    return {"topology": value}
+
+
+def _lr(value: Any, key: str) -> dict[str, Any]:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
+        raise ConfigError(f"{key} must be > 0, got {value!r}")
+    return {"lr": float(value)}
+
+
+def _settings(value: Any, key: str) -> dict[str, Any]:
+    if not isinstance(value, Mapping) or not value:
+        raise ConfigError(f"{key} must be keys and values, got {value!r}")
+    return {str(name).replace("-", "_"): setting for name, setting in value.items()}
+
+
+def _impairments(value: Any, key: str) -> dict[str, Any]:
+    """Some settings, the others stay; or `none`."""
+    return plain(Impairments()) if value in (None, "none") else _settings(value, key)
+
+
+def _list(value: Any, key: str, what: str) -> list[Any]:
+    if isinstance(value, (str, int)) and not isinstance(value, bool):
+        return [value]
+    if not isinstance(value, (list, tuple)) or not value:
+        raise ConfigError(f"{key} must be a list of {what}, got {value!r}")
+    return list(value)
+
+
+def _only(found: Mapping[str, Any], known: tuple[str, ...], key: str) -> None:
+    for name in found:
+        if name not in known:
+            raise ConfigError(f"unknown key {key}.{name}{did_you_mean(str(name), known)}")
+
+
+# The table
+
+
+VERBS: dict[str, Verb] = {
+    "set_topology": Verb(
+        _topology,
+        network=lambda network, given, round: network.with_topology(given["topology"]),
+        words=lambda given, network: str(given["topology"]),
+    ),
+    "drop_links": Verb(
+        _links,
+        network=lambda network, given, round: network.drop_links(given["links"]),
+        words=lambda given, network: told(given["links"]),
+    ),
+    "restore_links": Verb(
+        _links_or_all,
+        network=lambda network, given, round: network.restore_links(given.get("links")),
+        words=lambda given, network: told(given.get("links")),
+        undoes="drop_links",
+    ),
+    "drop_clients": Verb(
+        _clients,
+        network=lambda network, given, round: network.drop_clients(given["clients"]),
+        words=lambda given, network: told(given["clients"]),
+    ),
+    "restore_clients": Verb(
+        _restored,
+        network=lambda network, given, round: network.restore_clients(given.get("clients")),
+        words=lambda given, network: f"{told(given.get('clients'))} ({given.get('how', 'stale')})",
+        undoes="drop_clients",
+    ),
+    "add_clients": Verb(
+        _added,
+        network=lambda network, given, round: network.add_clients(
+            given["count"], given.get("links"), given.get("topology")
+        ),
+        words=lambda given, network: str(given["count"]),
+    ),
+    "set_algorithm_params": Verb(
+        _settings,
+        rule=lambda rule, given: rule.with_params(**given),
+        words=lambda given, network: ", ".join(f"{key}={value}" for key, value in given.items()),
+    ),
+    "set_lr": Verb(
+        _lr,
+        rule=lambda rule, given: rule.with_lr(given["lr"]),
+        words=lambda given, network: str(given["lr"]),
+    ),
+    "set_impairments": Verb(
+        _impairments,
+        network=lambda network, given, round: network.with_impairments(since=round, **given),
+        words=lambda given, network: ", ".join(network.impairments.describe()) or "none",
+    ),
+}
+"""What a scenario can do, and what can be done by hand."""

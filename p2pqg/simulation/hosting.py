@@ -1,0 +1,135 @@
+"""Where a simulation computes: machine or cluster, device, and which actor has which clients."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from p2pqg.base.errors import ConfigError
+from p2pqg.base.lazy import torch
+from p2pqg.engine.on_ray.actors import RayEngine
+from p2pqg.engine.on_ray.cluster import Cluster, memory_of_gpus, this_machine
+from p2pqg.engine.on_ray.transport import check_available
+from p2pqg.engine.placement import Machine, Placement, check_memory, on_what_is_left, place
+from p2pqg.engine.rule import Rule
+from p2pqg.engine.snapshot import Snapshot
+from p2pqg.network import Network
+from p2pqg.simulation.experiment import Experiment
+
+if TYPE_CHECKING:  # brings torch
+    from p2pqg.engine.local import LocalEngine
+
+
+@dataclass
+class Hosting:
+    """Where a simulation computes.
+
+    Attributes:
+        machine: what there was at the beginning, by which clients are packed.
+        device: cpu or cuda.
+        placement: which clients live in which actor.
+        cluster: of Ray; None: everything is in this process.
+    """
+
+    machine: Machine
+    device: str
+    placement: Placement
+    cluster: Cluster | None = None
+
+    @classmethod
+    def of(cls, experiment: Experiment) -> Hosting:
+        """What the settings ask for; Ray is started, or joined, once all else has been checked.
+
+        Raises:
+            ConfigError: there is no such device, or less memory than the models need.
+        """
+        config = experiment.config
+        on_ray = config.engine == "ray"
+        # Only a cluster that is joined knows what it has; all else is checked before Ray starts.
+        cluster = Cluster.at(config.address) if on_ray and config.address else None
+        try:
+            machine = cluster.machine() if cluster else this_machine(config.device)
+            device = resolve_device(config.device, machine)
+            placement = placed(experiment, machine, device)
+            if on_ray and not cluster:
+                cluster = Cluster.at(num_gpus=machine.num_gpus or None)
+            return cls(machine, device, placement, cluster)
+        except BaseException:
+            if cluster:
+                cluster.close()
+            raise
+
+    def placed(self, experiment: Experiment) -> Placement:
+        """How the clients of an experiment that has more of them by now are packed."""
+        return placed(experiment, self.machine, self.device)
+
+    def engine(
+        self, experiment: Experiment, rule: Rule, network: Network, snapshot: Snapshot | None
+    ) -> RayEngine | LocalEngine:
+        """Hosts that stand where the snapshot stands; None: at the start."""
+        placement = self.placement
+        hosts = experiment.hosts(placement, self.device, rule, network.schedule)
+        if self.cluster is None:
+            from p2pqg.engine.local import LocalEngine
+
+            return LocalEngine(hosts, experiment.test, snapshot)
+        return RayEngine(
+            hosts,
+            experiment.test,
+            experiment.cost.num_params,
+            placement.gpus_per_actor,
+            snapshot,
+            placement.transport,
+        )
+
+    def revive(self, experiment: Experiment) -> None:
+        """Be ready for new actors, on what is left of the cluster."""
+        assert self.cluster is not None
+        self.cluster.revive()
+        self.placement = on_what_is_left(self.placed(experiment), self.cluster.machine())
+
+    def share(self) -> Hosting:
+        """The same for a fork; the cluster ends with the last who needs it."""
+        return dataclasses.replace(self, cluster=self.cluster and self.cluster.share())
+
+    def close(self) -> None:
+        """Leave the cluster, and end it if it was started here and nobody needs it any more."""
+        if self.cluster:
+            self.cluster.close()
+
+
+def placed(experiment: Experiment, machine: Machine, device: str) -> Placement:
+    """Which clients live in which actor; always the same, whatever becomes of the machine.
+
+    Raises:
+        ConfigError: the models need more memory than there is.
+    """
+    config, n = experiment.config, experiment.num_clients
+    packing: int | str = config.clients_per_actor
+    if packing == "auto" and config.engine == "local":
+        packing = n  # without actors there is nothing to spread
+    if device == "cuda":  # how large the GPUs of a cluster are, nobody tells
+        gpus = machine.num_gpus if config.engine == "ray" else 1
+        memory = None if config.address else memory_of_gpus(gpus)
+        machine = dataclasses.replace(machine, memory=memory)
+    smallest = n * experiment.cost.num_params  # floats; counting on needs torch
+    if machine.memory and 400 * smallest > machine.memory:
+        check_memory(n, experiment.memory_bytes(device), machine)
+    flops = experiment.flops_per_client()
+    direct = config.transport == "direct" and config.engine == "ray"
+    if direct:
+        check_available()
+    return place(n, packing, machine, flops, device, experiment.is_dense, direct)
+
+
+def resolve_device(device: str, machine: Machine) -> str:
+    """The device of a run: auto is cuda where the machine or cluster has a GPU, else cpu.
+
+    Raises:
+        ConfigError: cuda was asked for and there is none.
+    """
+    has_gpu = machine.num_gpus > 0 and torch.version.cuda is not None
+    if device == "cuda" and not has_gpu:
+        raise ConfigError("device must be auto or cpu here, got cuda: no GPU is visible")
+    return "cuda" if has_gpu and device != "cpu" else "cpu"
