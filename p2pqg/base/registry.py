@@ -15,7 +15,7 @@ import inspect
 import pkgutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from p2pqg.base.errors import ConfigError, did_you_mean
 
@@ -60,11 +60,18 @@ def import_parts(package: str, path: Iterable[str]) -> None:
 
 
 class Registry(Mapping[str, Entry]):
-    """The known parts of one kind ("algorithm", "model", ...)."""
+    """The known parts of one kind ("algorithm", "model", ...).
+
+    Attributes:
+        known: all registries there are.
+    """
+
+    known: ClassVar[list[Registry]] = []
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self._entries: dict[str, Entry] = {}
+        Registry.known.append(self)
 
     def register(self, name: str, *, params: type = NoParams, source: str = "", **traits: Any):
         """Decorator: file the function under `name`.

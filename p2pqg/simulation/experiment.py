@@ -16,12 +16,13 @@ import numpy as np
 
 from p2pqg.algorithms.control import Controller
 from p2pqg.algorithms.lr import learning_rate
-from p2pqg.algorithms.user_code import find_algorithm, neighbors
+from p2pqg.algorithms.user_code import find_algorithm
 from p2pqg.base import config as machinery
 from p2pqg.base.config import Tries
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.lazy import torch
 from p2pqg.base.registry import Entry
+from p2pqg.base.user_code import neighbors
 from p2pqg.data import Arrays
 from p2pqg.engine.placement import Placement
 from p2pqg.engine.routes import Routing

@@ -6,8 +6,8 @@ import sys
 
 from ray import cloudpickle
 
-from p2pqg.algorithms.user_code import beside
 from p2pqg.base.registry import Entry
+from p2pqg.base.user_code import beside
 
 
 def is_foreign(algorithm: Entry) -> bool:

@@ -165,6 +165,7 @@ def test_a_name_that_leads_nowhere_is_refused(write, name, complaint):
     [
         ("import torch", "import torhc", r"line 4: ModuleNotFoundError: No module named 'torhc'"),
         ("x: Tensor", "x Tensor", r"line 17: SyntaxError: "),
+        ("import torch", "raise SystemExit(3)", r"line 4: SystemExit: 3"),
         (", start=start", "", r"line 24: TypeError: .*'start'"),
         ("    lr: float\n", "", r"'mine': params must be a data class with a field lr"),
         ("params=Params, ", "", r"'mine': params must be a data class with a field lr.*NoParams"),

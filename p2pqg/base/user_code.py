@@ -1,0 +1,188 @@
+"""The user's own Python files, which recipes name: `my_file.py:my_part`."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from traceback import walk_tb
+from types import ModuleType
+from typing import Any
+
+from p2pqg.base.errors import ConfigError, did_you_mean
+from p2pqg.base.registry import Entry, Registry
+
+_BESIDE: dict[str, tuple[Path, bytes]] = {}
+"""Modules that users' files imported from beside them: where each was, and its text then."""
+
+
+def names_a_file(name: str) -> bool:
+    """Whether a name is FILE.py:PART, or a FILE.py that does not say which part."""
+    return name.endswith(".py") or name.rpartition(":")[0].endswith(".py")
+
+
+def find_in_file(
+    registry: Registry, name: str, wrap: Callable[[Any, str], Entry] | None = None
+) -> Entry:
+    """The part of a user's file that a recipe, flag or keyword names.
+
+    Args:
+        registry: of the kind of part that is wanted.
+        name: FILE.py:PART, where PART is a decorated function of that file, or the name it is
+            registered under.
+        wrap: makes a part of an undecorated function and `name`; None: it must be decorated.
+
+    Raises:
+        ConfigError: no such file or part; the file's own mistakes come with their line.
+    """
+    path, _, part = name.rpartition(":")
+    kind, file = registry.kind, Path(path or name)
+    module = load_file(file, kind)
+    entries: dict[str, Entry] = module.__dict__["__parts__"].get(kind, {})
+    if not path:
+        ask = " or ".join(f"{name}:{known}" for known in entries) or f"{name}:NAME"
+        raise ConfigError(f"{kind} {name} must say which: {ask}")
+    by_name = {e.name: e for e in entries.values()}
+    if part in entries or part in by_name:
+        return entries.get(part) or by_name[part]
+    found = getattr(module, part, None)
+    if callable(found):
+        if wrap:
+            return wrap(found, name)
+        raise ConfigError(
+            f"{path}: {part} is not {_a(kind)} yet; write @{kind}(...) of p2pqg above it"
+        )
+    known = entries if wrap is None else _functions(module)
+    raise ConfigError(f"{path} has no {kind} {part!r}{did_you_mean(part, known)}")
+
+
+def _a(noun: str) -> str:
+    """The noun with its article.
+
+    >>> _a("algorithm"), _a("dataset")
+    ('an algorithm', 'a dataset')
+    """
+    return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
+
+
+def _functions(module: ModuleType) -> list[str]:
+    own = vars(module).items()
+    return [n for n, f in own if callable(f) and getattr(f, "__module__", "") == module.__name__]
+
+
+def load_file(path: Path, kind: str) -> ModuleType:
+    """A Python file as a module under a name of its own; anew only where its text has changed.
+
+    Its folder is where it finds its neighbors, as if it were run by hand. What it registers is kept
+    in its `__parts__`: kind -> name of the function -> entry.
+
+    Args:
+        path: of the file.
+        kind: what is looked for in it, for messages.
+
+    Raises:
+        ConfigError: there is no such file, or running it failed; with the line.
+    """
+    file = path.expanduser().resolve()
+    try:
+        text = file.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{kind} {path}: {(error.strerror or 'no such file').lower()}") from None
+    name = f"{path.stem}_{hashlib.blake2b(str(file).encode(), digest_size=4).hexdigest()}"
+    known = sys.modules.get(name)
+    anew = _forget_other_neighbors(file.parent)
+    if known is not None and not anew and known.__dict__.get("__text__") == text:
+        return known
+    module = ModuleType(name)
+    module.__file__ = str(file)
+    module.__dict__["__text__"] = text
+    sys.modules[name] = module  # data classes look their own module up
+    before = set(sys.modules)
+    try:
+        with _folder_on_path(file.parent):
+            # Compiled here: a cached .pyc may be older than an edit of the same second.
+            exec(compile(text, str(file), "exec"), module.__dict__)
+    except (Exception, SystemExit) as error:  # a script may end itself
+        del sys.modules[name]
+        raise ConfigError(_what_failed(error, path, file)) from error
+    for neighbor in beside(module):
+        if neighbor.__name__ not in before:
+            place = Path(neighbor.__file__)
+            _BESIDE[neighbor.__name__] = place, place.read_bytes()
+    # Kept here, for another file may register the same name later.
+    module.__dict__["__parts__"] = {
+        registry.kind: {
+            e.build.__name__: e for e in registry.values() if e.build.__module__ == name
+        }
+        for registry in Registry.known
+    }
+    return module
+
+
+def _forget_other_neighbors(folder: Path) -> bool:
+    """Forget modules of files in this folder that were read elsewhere, or before they changed.
+
+    Returns:
+        Whether there were any: then whoever imported them has to be read again.
+    """
+    stale = [
+        name
+        for name, (file, text) in _BESIDE.items()
+        if (own := folder / file.name).is_file() and (own, own.read_bytes()) != (file, text)
+    ]
+    for name in stale:
+        del _BESIDE[name]
+        sys.modules.pop(name, None)
+    return bool(stale)
+
+
+def beside(home: ModuleType) -> list[ModuleType]:
+    """Modules from the same folder, itself too, of those imported; none of an installed package."""
+    folder = Path(getattr(home, "__file__", None) or "").parent
+    if "site-packages" in folder.parts or not folder.name:
+        return []
+    return [
+        module
+        for module in list(sys.modules.values())
+        if (path := getattr(module, "__file__", None))
+        and Path(path).parent == folder
+        and module.__name__ != "__main__"
+    ]
+
+
+def neighbors(part: Entry) -> list[Path]:
+    """The file of a part that came from one, and the files beside it that are imported."""
+    home = sys.modules.get(part.build.__module__)
+    if home is None or "__parts__" not in home.__dict__:
+        return []
+    return [Path(module.__file__) for module in beside(home)]
+
+
+@contextmanager
+def _folder_on_path(folder: Path) -> Iterator[None]:
+    sys.path.insert(0, str(folder))
+    importlib.invalidate_caches()
+    writes, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # it misses quick edits
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+        sys.dont_write_bytecode = writes
+
+
+def _what_failed(error: BaseException, path: Path, file: Path) -> str:
+    lines = [line for frame, line in walk_tb(error.__traceback__) if _is_of(frame, file)]
+    if isinstance(error, SyntaxError) and error.filename == str(file):
+        lines, said = [error.lineno], error.msg
+    else:
+        said = (str(error).strip().splitlines() or ["no message"])[0]
+    place = f"{path} line {lines[-1]}" if lines else str(path)
+    kind = "" if isinstance(error, ConfigError) else f"{type(error).__name__}: "
+    return f"{place}: {kind}{said}"
+
+
+def _is_of(frame, file: Path) -> bool:
+    return frame.f_code.co_filename == str(file)
