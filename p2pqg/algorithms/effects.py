@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from p2pqg.base.lazy import torch
-from p2pqg.base.registry import NoParams, Registry
+from p2pqg.base.registry import F, NoParams, Registry
 
 S = TypeVar("S")
 
@@ -122,7 +122,7 @@ def algorithm(
     centralized: bool = False,
     reconstruction: bool = False,
     draws: bool = False,
-):
+) -> Callable[[F], F]:
     """File a round under its name.
 
     Args:

@@ -15,9 +15,11 @@ import inspect
 import pkgutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from p2pqg.base.errors import ConfigError, did_you_mean
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +75,9 @@ class Registry(Mapping[str, Entry]):
         self._entries: dict[str, Entry] = {}
         Registry.known.append(self)
 
-    def register(self, name: str, *, params: type = NoParams, source: str = "", **traits: Any):
+    def register(
+        self, name: str, *, params: type = NoParams, source: str = "", **traits: Any
+    ) -> Callable[[F], F]:
         """Decorator: file the function under `name`.
 
         A user's part replaces a user's: a notebook's cell may run again.
@@ -82,7 +86,7 @@ class Registry(Mapping[str, Entry]):
             ConfigError: p2pqg has a part of that name.
         """
 
-        def file(build: Callable[..., Any]) -> Callable[..., Any]:
+        def file(build: F) -> F:
             before = self._entries.get(name)
             if before and before.build.__module__.startswith("p2pqg."):
                 raise ConfigError(f"{self.kind} {name!r} is there already; choose another name")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from p2pqg.base.errors import ConfigError
-from p2pqg.base.registry import NoParams, Registry
+from p2pqg.base.registry import F, NoParams, Registry
 from p2pqg.data._params import params_of
 
 DATASETS = Registry("dataset")
@@ -51,7 +52,7 @@ class Arrays:
 
 def dataset(
     name: str, *, model: str, params: type = NoParams, source: str = "", text: bool = False
-):
+) -> Callable[[F], F]:
     """File a function `(params, data_dir) -> Arrays` under its name.
 
     Args:

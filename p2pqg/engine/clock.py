@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NamedTuple
 
 KINDS = ("compute", "update", "mixing", "exchange", "waiting", "evaluation", "recording")
@@ -39,7 +39,7 @@ class Clock:
         self._kind = "waiting"
         self._since = time.time()
 
-    def __call__(self, kind: str):
+    def __call__(self, kind: str) -> AbstractContextManager[None]:
         """Context manager: what happens inside is of this kind."""
         return self._inside(kind) if self.on else _OFF
 

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -67,13 +67,13 @@ class _InverseStd(torch.autograd.Function):
         return inverse * r**0.5, mean
 
     @staticmethod
-    def setup_context(ctx, inputs, output) -> None:
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
         x, ctx.groups, ctx.unbiased, _eps = inputs
         ctx.mark_non_differentiable(output[1])
         ctx.save_for_backward(x, *output)
 
     @staticmethod
-    def backward(ctx, d: Tensor, _: Tensor):
+    def backward(ctx: Any, d: Tensor, _: Tensor) -> tuple[Tensor, None, None, None]:
         x, inverse, mean = ctx.saved_tensors
         size = x.shape[1] // ctx.groups
         n = size * x.shape[2] * x.shape[3]

@@ -72,7 +72,9 @@ class Ledger:
         ledger._add(link_codes(sender, receiver), np.array(sums, dtype=np.float64))
         return ledger
 
-    def _book(self, senders, receivers, sizes, messages: float) -> None:
+    def _book(
+        self, senders: np.ndarray, receivers: np.ndarray, sizes: np.ndarray, messages: float
+    ) -> None:
         self._add(link_codes(senders, receivers), np.stack([sizes, np.full(len(sizes), messages)]))
 
     def _add(self, codes: np.ndarray, sums: np.ndarray) -> None:

@@ -7,14 +7,15 @@ number of clients of a network that has only one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import networkx as nx
 import numpy as np
+from numpy.typing import ArrayLike
 
 from p2pqg.base.errors import TopologyError
-from p2pqg.base.registry import NoParams, Registry
+from p2pqg.base.registry import F, NoParams, Registry
 from p2pqg.base.seeding import rng
 
 TOPOLOGIES = Registry("topology")
@@ -28,7 +29,7 @@ def topology(
     params: type = NoParams,
     rule: str | None = None,
     size: int | None = None,
-):
+) -> Callable[[F], F]:
     """File a builder under the name that users type."""
     return TOPOLOGIES.register(name, params=params, source=source, rule=rule, size=size)
 
@@ -46,21 +47,21 @@ class Seeded:
             yield f"seed must be >= 0, got {self.seed}"
 
 
-def network(num_clients: int, edges, directed: bool = False) -> nx.Graph | nx.DiGraph:
+def network(num_clients: int, edges: ArrayLike, directed: bool = False) -> nx.Graph | nx.DiGraph:
     """A graph with nodes 0 .. n-1; `edges` is an array [edges, 2]; loops are left out."""
     graph = nx.DiGraph() if directed else nx.Graph()
     graph.add_nodes_from(range(num_clients))
-    edges = np.asarray(edges, dtype=np.int64).reshape(-1, 2)
-    graph.add_edges_from(edges[edges[:, 0] != edges[:, 1]].tolist())
+    pairs = np.asarray(edges, dtype=np.int64).reshape(-1, 2)
+    graph.add_edges_from(pairs[pairs[:, 0] != pairs[:, 1]].tolist())
     return graph
 
 
-def hops(num_clients: int, offsets, directed: bool = False) -> nx.Graph | nx.DiGraph:
+def hops(num_clients: int, offsets: Iterable[int], directed: bool = False) -> nx.Graph | nx.DiGraph:
     """A circulant graph: client i sends to i + offset (mod n), for every offset."""
     return network(num_clients, ahead(num_clients, offsets), directed)
 
 
-def ahead(num_clients: int, offsets) -> np.ndarray:
+def ahead(num_clients: int, offsets: Iterable[int]) -> np.ndarray:
     """[edges, 2]: from client i to i + offset (mod n), for every offset."""
     i = np.arange(num_clients)
     pairs = [np.stack([i, (i + hop) % num_clients], axis=1) for hop in offsets]
