@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from traceback import walk_tb
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Any
 
 from p2pqg.base.errors import ConfigError, did_you_mean
@@ -110,7 +110,7 @@ def load_file(path: Path, kind: str) -> ModuleType:
         raise ConfigError(_what_failed(error, path, file)) from error
     for neighbor in beside(module):
         if neighbor.__name__ not in before:
-            place = Path(neighbor.__file__)
+            place = Path(neighbor.__file__ or "")
             _BESIDE[neighbor.__name__] = place, place.read_bytes()
     # Kept here, for another file may register the same name later.
     module.__dict__["__parts__"] = {
@@ -158,7 +158,7 @@ def neighbors(part: Entry) -> list[Path]:
     home = sys.modules.get(part.build.__module__)
     if home is None or "__parts__" not in home.__dict__:
         return []
-    return [Path(module.__file__) for module in beside(home)]
+    return [Path(module.__file__ or "") for module in beside(home)]
 
 
 @contextmanager
@@ -176,7 +176,7 @@ def _folder_on_path(folder: Path) -> Iterator[None]:
 def _what_failed(error: BaseException, path: Path, file: Path) -> str:
     lines = [line for frame, line in walk_tb(error.__traceback__) if _is_of(frame, file)]
     if isinstance(error, SyntaxError) and error.filename == str(file):
-        lines, said = [error.lineno], error.msg
+        lines, said = [error.lineno or 1], error.msg
     else:
         said = (str(error).strip().splitlines() or ["no message"])[0]
     place = f"{path} line {lines[-1]}" if lines else str(path)
@@ -184,5 +184,5 @@ def _what_failed(error: BaseException, path: Path, file: Path) -> str:
     return f"{place}: {kind}{said}"
 
 
-def _is_of(frame, file: Path) -> bool:
+def _is_of(frame: FrameType, file: Path) -> bool:
     return frame.f_code.co_filename == str(file)
