@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -89,25 +89,51 @@ def _words(hint: Any) -> str:
     return named.get(origin or hint, getattr(hint, "__name__", str(hint)))
 
 
-class Tries:
-    """Makes parts one after the other, and collects what is wrong with them."""
+def made(cls: type[T], values: Mapping[str, Any], prefix: str = "") -> T:
+    """`read`, for where a problem is an error.
+
+    Raises:
+        ConfigError: with every problem.
+    """
+    made, problems = read(cls, values, prefix)
+    if made is None:
+        raise ConfigError.of(problems)
+    return made
+
+
+class Problems:
+    """Collects what is wrong with several things, so that all of it is told at once.
+
+    >>> problems = Problems()
+    >>> with problems:
+    ...     raise ConfigError("lr must be > 0, got 0")
+    >>> with problems:  # is tried all the same
+    ...     raise ConfigError("unknown key momentun")
+    >>> problems.lines
+    ['lr must be > 0, got 0', 'unknown key momentun']
+    """
 
     def __init__(self) -> None:
-        self.problems: list[str] = []
+        self.errors: list[ConfigError] = []
 
-    def make(self, build: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """What it builds, or None."""
-        try:
-            return build(*args, **kwargs)
-        except ConfigError as error:
-            self.problems += str(error).split("\n  ")
-            return None
+    def __enter__(self) -> None: ...
 
-    def read(self, params: type, given: dict[str, Any], key: str) -> Any:
-        """The part's parameters, or None."""
-        made, found = read(params, given, f"{key}.")
-        self.problems += found
-        return made
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        if not isinstance(error, ConfigError):
+            return False
+        self.errors.append(error)
+        return True
+
+    @property
+    def lines(self) -> list[str]:
+        return [line for error in self.errors for line in error.lines]
+
+    def refuse(self) -> None:
+        """Raise the one error that there is, or one for all of them."""
+        if len(self.errors) == 1:
+            raise self.errors[0]
+        if self.errors:
+            raise ConfigError.of(self.lines)
 
 
 def load_yaml(path: Path) -> dict[str, Any]:

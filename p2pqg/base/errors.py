@@ -37,6 +37,16 @@ class ConfigError(P2pqgError):
             return cls(f"{place}{problems[0]}")
         return cls("\n  ".join([f"{place}{len(problems)} problems", *problems]))
 
+    @property
+    def lines(self) -> list[str]:
+        """Its problems, a line each.
+
+        >>> ConfigError.of(["lr must be > 0", "unknown key x"]).lines
+        ['lr must be > 0', 'unknown key x']
+        """
+        head, *problems = str(self).split("\n  ")
+        return problems or [head]
+
 
 class TopologyError(ConfigError):
     """A graph or mixing matrix that cannot be used."""

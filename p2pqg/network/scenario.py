@@ -104,7 +104,7 @@ def read_scenario(
         try:
             events += _events(item, num_rounds, f"scenario[{i}]")
         except ConfigError as error:
-            problems += _lines(error)
+            problems += error.lines
     places = list(dict.fromkeys(event.where for event in events))
     events.sort(key=lambda event: event.at)  # stable: at one time, in the order of the list
     late = [event for event in events if event.kind == "seconds"]
@@ -188,7 +188,7 @@ def _trial(
             if check is not None:
                 check(event, now)
         except ConfigError as error:
-            problems.setdefault(event.where, [_placed(line, event) for line in _lines(error)])
+            problems.setdefault(event.where, [_placed(line, event) for line in error.lines])
     return problems
 
 
@@ -221,11 +221,6 @@ def _by_itself(event: Event, network: Network) -> Network:
             VERBS[verb.undoes].network(network, event.arguments, 0)
         return network
     return after_event(network, event) if verb.network else network
-
-
-def _lines(error: ConfigError) -> list[str]:
-    head, *problems = str(error).split("\n  ")
-    return problems or [head]
 
 
 def _placed(line: str, event: Event) -> str:

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from p2pqg.base.config import Tries, plain
-from p2pqg.base.errors import ConfigError
+from p2pqg.base import config as machinery
+from p2pqg.base.config import Problems, plain
+from p2pqg.base.registry import Registry
 from p2pqg.data import DATASETS, PARTITIONS, Arrays, load, partition
 from p2pqg.data import by_path as data_by_path
 from p2pqg.models import MODELS, Cost, model_cost, tokenizer_of
@@ -18,68 +19,48 @@ from p2pqg.recipe.settings import RunConfig, chosen
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """What a recipe asks for, with its parameters; nothing is loaded yet.
+class Part:
+    """A registered part and its parameters."""
 
-    Attributes:
-        split: name of the partition; its parameters are None where they are wrong.
-    """
-
-    dataset: str
-    dataset_params: Any
-    data_dir: str | None
-    model: str
-    model_params: Any
-    split: str
-    split_params: Any | None
+    name: str
+    params: Any
 
     @classmethod
-    def by(cls, config: RunConfig, tries: Tries) -> _Asked | None:
-        """None: it is wrong."""
-        dataset, given = chosen(config.dataset, "digits")
-        dataset, data_dir = data_by_path(dataset, config.data_dir)  # a folder is a data set
-        if not tries.make(DATASETS.__getitem__, dataset):
-            return None
-        dataset_params = tries.read(DATASETS[dataset].params, given, "dataset")
-        model, given = model_by_path(*chosen(config.model, DATASETS[dataset].traits["model"]))
-        entry = tries.make(MODELS.__getitem__, model)
-        model_params = tries.read(entry.params, given, "model") if entry else None
-        split, given = chosen(config.partition, "iid" if config.alpha is None else "qg-dirichlet")
-        entry = tries.make(PARTITIONS.__getitem__, split)
-        split_params = tries.read(entry.params, given, "partition") if entry else None
-        if dataset_params is None or model_params is None:
-            return None
-        return cls(dataset, dataset_params, data_dir, model, model_params, split, split_params)
+    def of(cls, registry: Registry, name: str, given: dict[str, Any], key: str) -> Part:
+        """What a recipe says under `key`.
 
-    def arrays(self) -> Arrays:
-        reads = tokenizer_of(self.model, self.model_params)
-        params = dataclasses.asdict(self.dataset_params)
-        return load(self.dataset, self.data_dir, reads, **params)
-
-    def parts(
-        self, arrays: Arrays, num_clients: int, alpha: float | None, seed: int
-    ) -> list[np.ndarray]:
-        params = dataclasses.asdict(self.split_params)
-        return partition(self.split, arrays.train_y, num_clients, alpha=alpha, seed=seed, **params)
-
-    def cost(self, arrays: Arrays) -> Cost:
-        """ConfigError where the samples do not fit the model."""
-        params = plain(self.model_params)
-        return model_cost(self.model, arrays.num_classes, arrays.input_shape, **params)
+        Raises:
+            ConfigError: unknown, or its parameters are wrong.
+        """
+        return cls(name, machinery.made(registry[name].params, given, f"{key}."))
 
     def resolved(self) -> dict[str, Any]:
-        split = self.split_params and {"name": self.split, **plain(self.split_params)}
-        return {
-            "dataset": {"name": self.dataset, **plain(self.dataset_params)},
-            "data_dir": self.data_dir,
-            "model": {"name": self.model, **plain(self.model_params)},
-            "partition": split,
-        }
+        """As a recipe has it, every default filled in."""
+        return {"name": self.name, **plain(self.params)}
+
+
+def dataset_of(config: RunConfig) -> tuple[Part, str | None]:
+    """The data set of a recipe, and the folder to look in first."""
+    name, given = chosen(config.dataset, "digits")
+    name, folder = data_by_path(name, config.data_dir)  # a folder is a data set
+    return Part.of(DATASETS, name, given, "dataset"), folder
+
+
+def model_of(config: RunConfig, dataset: str) -> Part:
+    """The model of a recipe; by default that of its data set."""
+    name, given = model_by_path(*chosen(config.model, DATASETS[dataset].traits["model"]))
+    return Part.of(MODELS, name, given, "model")
+
+
+def partition_of(config: RunConfig) -> Part:
+    """How a recipe splits its data."""
+    name, given = chosen(config.partition, "iid" if config.alpha is None else "qg-dirichlet")
+    return Part.of(PARTITIONS, name, given, "partition")
 
 
 @dataclass(frozen=True)
 class Learning:
-    """What is learned from, and what learns; None: not to be had.
+    """What is learned from, and what learns.
 
     Attributes:
         resolved: the keys of the recipe, every default filled in.
@@ -87,32 +68,61 @@ class Learning:
     """
 
     resolved: dict[str, Any]
-    arrays: Arrays | None = None
-    parts: list[np.ndarray] | None = None
-    cost: Cost | None = None
-
-
-def learning(config: RunConfig, tries: Tries, num_clients: int | None) -> Learning:
-    """All of it, for so many clients (None: nobody knows); what is wrong is left with `tries`."""
-    asked = _Asked.by(config, tries)
-    arrays = asked and tries.make(asked.arrays)
-    if arrays is None:
-        return Learning({})
-    cost, parts = tries.make(asked.cost, arrays), None
-    if num_clients and asked.split_params is not None:
-        parts = tries.make(asked.parts, arrays, num_clients, config.alpha, config.seed)
-    return Learning(asked.resolved(), arrays, parts, cost)
+    arrays: Arrays
+    parts: list[np.ndarray]
+    cost: Cost
 
 
 def shards(config: RunConfig) -> tuple[Arrays, list[np.ndarray]]:
-    """The samples of a resolved recipe, and the indices of every client's own.
+    """The samples of a resolved recipe, and for each client the indices of its own.
 
     Raises:
         ConfigError: the recipe is wrong, or its data are not to be had.
     """
-    tries = Tries()
-    asked = _Asked.by(config, tries)
-    if tries.problems:
-        raise ConfigError.of(tries.problems)
-    arrays = asked.arrays()
-    return arrays, asked.parts(arrays, config.clients, config.alpha, config.seed)
+    dataset, folder = dataset_of(config)
+    arrays = _loaded(dataset, folder, model_of(config, dataset.name))
+    return arrays, _split(config, partition_of(config), arrays, config.clients)
+
+
+def learning(config: RunConfig, num_clients: int | None) -> Learning:
+    """The samples of a recipe, their split over so many clients, and the size of its model.
+
+    Args:
+        config: perhaps not resolved yet.
+        num_clients: None: nobody knows, and nothing is split.
+
+    Raises:
+        ConfigError: with every problem of the three.
+    """
+    dataset, folder = dataset_of(config)
+    problems = Problems()
+    with problems:
+        model = model_of(config, dataset.name)
+    with problems:
+        split = partition_of(config)
+    problems.refuse()
+    arrays = _loaded(dataset, folder, model)
+    with problems:
+        params = plain(model.params)
+        cost = model_cost(model.name, arrays.num_classes, arrays.input_shape, **params)
+    with problems:
+        parts = _split(config, split, arrays, num_clients) if num_clients else []
+    problems.refuse()
+    resolved = {
+        "dataset": dataset.resolved(),
+        "data_dir": folder,
+        "model": model.resolved(),
+        "partition": split.resolved(),
+    }
+    return Learning(resolved, arrays, parts, cost)
+
+
+def _loaded(dataset: Part, folder: str | None, model: Part) -> Arrays:
+    reads = tokenizer_of(model.name, model.params)
+    return load(dataset.name, folder, reads, **dataclasses.asdict(dataset.params))
+
+
+def _split(config: RunConfig, split: Part, arrays: Arrays, num_clients: int) -> list[np.ndarray]:
+    params = dataclasses.asdict(split.params)
+    how = {"alpha": config.alpha, "seed": config.seed, **params}
+    return partition(split.name, arrays.train_y, num_clients, **how)

@@ -19,6 +19,8 @@ from p2pqg.base.errors import ConfigError
 from p2pqg.base.shipped import shipped_folder
 from p2pqg.network import Impairments
 
+DEFAULT_ROUNDS = 500
+
 Part = str | dict[str, Any]
 """A part's name, or a mapping of its name (if not the default one) and its parameters."""
 
@@ -45,7 +47,7 @@ class RunConfig:
     epochs: float | None = None
     """Passes over the clients' own data; or say rounds."""
     rounds: int | None = None
-    """Communication rounds; default 500."""
+    """Communication rounds; default 500, if epochs are not set."""
     batch_size: int = 32
     lr: float = 0.1
     lr_schedule: LrSchedule = field(default_factory=LrSchedule)

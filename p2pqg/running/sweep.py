@@ -151,15 +151,12 @@ def carry_out(settings: dict[str, Any]) -> None:
 def _resolved(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a run that could not be built because its data could not be split so."""
     from p2pqg.base.config import plain
-    from p2pqg.data import PARTITIONS
+    from p2pqg.recipe.parts import partition_of
     from p2pqg.recipe.settings import read_config
     from p2pqg.simulation.experiment import build
 
-    split = settings.get("partition") or {}
-    split = {"name": split} if isinstance(split, str) else dict(split)
-    name = split.pop("name", "iid" if settings.get("alpha") is None else "qg-dirichlet")
     config = build(read_config({**settings, "partition": "iid"})).config
-    return plain(config) | {"partition": {"name": name, **plain(PARTITIONS[name].params(**split))}}
+    return plain(config) | {"partition": partition_of(read_config(settings)).resolved()}
 
 
 @contextlib.contextmanager

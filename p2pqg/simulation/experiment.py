@@ -18,7 +18,7 @@ from p2pqg.algorithms.control import Controller
 from p2pqg.algorithms.lr import learning_rate
 from p2pqg.algorithms.user_code import find_algorithm
 from p2pqg.base import config as machinery
-from p2pqg.base.config import Tries
+from p2pqg.base.config import Problems
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.lazy import torch
 from p2pqg.base.registry import Entry
@@ -34,8 +34,8 @@ from p2pqg.network.events import Event
 from p2pqg.network.scenario import Scenario, read_scenario
 from p2pqg.network.verbs import VERBS
 from p2pqg.recipe import own_files
-from p2pqg.recipe.parts import learning
-from p2pqg.recipe.settings import RunConfig, chosen
+from p2pqg.recipe.parts import Learning, learning
+from p2pqg.recipe.settings import DEFAULT_ROUNDS, RunConfig, chosen
 from p2pqg.topology import Schedule
 from p2pqg.topology import build as build_topology
 
@@ -130,14 +130,14 @@ class Experiment:
             )
             specs.append(
                 HostSpec(
-                    index,
-                    rule,
-                    routing,
-                    self.task,
-                    shards,
-                    device,
-                    placement.num_threads,
-                    self.config.profile,
+                    index=index,
+                    rule=rule,
+                    routing=routing,
+                    task=self.task,
+                    shards=shards,
+                    device=device,
+                    num_threads=placement.num_threads,
+                    profile=self.config.profile,
                 )
             )
         return specs
@@ -149,40 +149,54 @@ def _vectors(rule: Rule, num_params: int) -> int:
     return sum(getattr(part, "shape", ())[-1:] == (num_params,) for part in state)
 
 
-def _algorithm(config: RunConfig, tries: Tries) -> tuple[str, Entry | None, Any]:
-    """Its name, its entry and its parameters."""
+@dataclass(frozen=True)
+class _Method:
+    """An algorithm with its parameters; lr is the one of the recipe, before any schedule."""
+
+    name: str
+    entry: Entry
+    params: Any
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Of W."""
+        return self.entry.traits["needs"](self.params)
+
+
+def _method(config: RunConfig) -> _Method:
+    """The algorithm that the settings ask for."""
     name, given = chosen(config.algorithm, "qg-dsgdm-n")
-    entry = tries.make(find_algorithm, name)
-    if entry is None:
-        return name, None, None
+    entry, problems = find_algorithm(name), Problems()
     given = {"lr": config.lr} | given
-    if config.momentum is not None:
-        if "beta" in entry.params.__dataclass_fields__:
+    with problems:
+        if config.momentum is not None:
+            if "beta" not in entry.params.__dataclass_fields__:
+                raise ConfigError(f"momentum cannot be set: {name} has none")
             given["beta"] = config.momentum
-        else:
-            tries.problems.append(f"momentum cannot be set: {name} has none")
-    return name, entry, tries.read(entry.params, given, "algorithm")
+    with problems:
+        params = machinery.made(entry.params, given, "algorithm.")
+    problems.refuse()
+    return _Method(name, entry, params)
 
 
-def _network(
-    config: RunConfig, tries: Tries, needs: tuple[str, ...]
-) -> tuple[Network | None, NetworkParams | None]:
-    """The network as it is at the start, and the settings of its clock."""
-    network = clock = None
-    schedule = tries.make(build_topology, config.topology, clients=config.clients, needs=needs)
-    if schedule:
-        network = tries.make(
-            Network,
-            schedule,
-            seed=config.seed,
-            impairments=config.impairments,
-            by_columns="column-stochastic" in needs,
-        )
-    if config.network is not None:
-        clock = tries.read(NetworkParams, config.network, "network")
-    if clock and network:
-        tries.make(Timing.of, clock, network.num_clients, schedule.labels, config.seed)
-    return network, clock
+def _network(config: RunConfig, needs: tuple[str, ...]) -> Network:
+    """The network at the start, still without its clock."""
+    return Network(
+        build_topology(config.topology, clients=config.clients, needs=needs),
+        seed=config.seed,
+        impairments=config.impairments,
+        by_columns="column-stochastic" in needs,
+    )
+
+
+def _clock(config: RunConfig, network: Network | None) -> NetworkParams | None:
+    """The settings of the simulated clock, tried on the network if there is one."""
+    if config.network is None:
+        return None
+    clock = machinery.made(NetworkParams, config.network, "network.")
+    if network:
+        Timing.of(clock, network.num_clients, network.base.labels, config.seed)
+    return clock
 
 
 def build(config: RunConfig) -> Experiment:
@@ -191,55 +205,34 @@ def build(config: RunConfig) -> Experiment:
     Raises:
         ConfigError: with every problem found, a line each.
     """
-    tries = Tries()
-    algorithm, entry, params = _algorithm(config, tries)
-    needs = entry.traits["needs"](params) if params else ()
-    network, clock = _network(config, tries, needs)
-    warnings = []
-    if network and params and not entry.traits["centralized"]:
-        warnings = tries.make(network.check_needs, needs, algorithm) or []
-    found = learning(config, tries, network and network.num_clients)
-    if tries.problems:
-        raise ConfigError.of(tries.problems)
+    problems, warnings = Problems(), list[str]()
+    method = network = clock = None
+    with problems:
+        method = _method(config)
+    with problems:
+        network = _network(config, method.needs if method else ())
+    with problems:
+        clock = _clock(config, network)
+    with problems:
+        if network and method and not method.entry.traits["centralized"]:
+            warnings = network.check_needs(method.needs, method.name)
+    with problems:
+        found = learning(config, network and network.num_clients)
+    problems.refuse()
+    assert method is not None
+    assert network is not None
 
-    arrays, parts, n = found.arrays, found.parts, network.num_clients
-    rounds_per_epoch = sum(len(part) for part in parts) / n / config.batch_size
-    num_rounds = config.rounds or 500
-    if config.epochs is not None:
-        num_rounds = math.ceil(config.epochs * rounds_per_epoch)
-    lr = learning_rate(
-        config.lr, config.lr_schedule, n, config.batch_size, num_rounds, rounds_per_epoch
-    )
-    resolved = dataclasses.replace(
-        config,
-        topology=str(config.topology),
-        clients=n,
-        algorithm={"name": algorithm}
-        | {k: v for k, v in machinery.plain(params).items() if k != "lr"},
-        rounds=None if config.epochs is not None else num_rounds,
-        momentum=None,
-        eval_every=config.eval_every or _evaluation_period(num_rounds, config, arrays),
-        record_every=config.record_every or max(1, num_rounds // 100),
-        **found.resolved,
-    )
-    model_params = dict(resolved.model)
-    task = Task(
-        model_params.pop("name"),
-        model_params,
-        arrays.num_classes,
-        arrays.input_shape,
-        arrays.mean,
-        arrays.std,
-        arrays.augmentation,
-        config.batch_size,
-        config.weight_decay,
-        config.precision,
-        config.seed,
-    )
-    control = Controller.of(config.consensus, num_rounds)
-    rule = Rule(entry, dataclasses.replace(params, lr=lr(0)), lr, config.seed, control)
+    rounds_per_epoch = _rounds_per_epoch(found, config)
+    num_rounds = _num_rounds(config, rounds_per_epoch)
+    task = _task(config, found)
+    rule = _rule(config, method, network.num_clients, num_rounds, rounds_per_epoch)
     live = _with_clock(network, clock, rule, found.cost, task)
     rule.check_network(live)  # a deadline draws W anew every round, which not all can do
+    if rule.control and "delay" in network.drawn:
+        raise ConfigError(
+            "impairments.delay does not go with consensus: exchanges repeated within a round have "
+            "no messages of the round before; set one of them"
+        )
     scenario = read_scenario(
         config.scenario,
         network,
@@ -247,16 +240,11 @@ def build(config: RunConfig) -> Experiment:
         timed=clock is not None,
         check=partial(_check_event, rule, network.base),
     )
-    if control and "delay" in network.drawn:
-        raise ConfigError(
-            "impairments.delay does not go with consensus: exchanges repeated within a round have "
-            "no messages of the round before; set one of them"
-        )
     return Experiment(
-        config=resolved,
+        config=_resolved(config, method, network.num_clients, num_rounds, found),
         network=live,
-        arrays=arrays,
-        parts=parts,
+        arrays=found.arrays,
+        parts=found.parts,
         rule=rule,
         task=task,
         cost=found.cost,
@@ -265,7 +253,76 @@ def build(config: RunConfig) -> Experiment:
         warnings=warnings,
         scenario=scenario,
         clock=clock,
-        own_files=own_files.read(vars(config), neighbors(entry)),
+        own_files=own_files.read(vars(config), neighbors(method.entry)),
+    )
+
+
+def _rounds_per_epoch(found: Learning, config: RunConfig) -> float:
+    """Rounds in one pass over a mean-sized shard."""
+    return sum(map(len, found.parts)) / len(found.parts) / config.batch_size
+
+
+def _num_rounds(config: RunConfig, rounds_per_epoch: float) -> int:
+    if config.epochs is not None:
+        return math.ceil(config.epochs * rounds_per_epoch)
+    return config.rounds or DEFAULT_ROUNDS
+
+
+def _task(config: RunConfig, found: Learning) -> Task:
+    arrays = found.arrays
+    model = dict(found.resolved["model"])
+    return Task(
+        model=model.pop("name"),
+        model_params=model,
+        num_classes=arrays.num_classes,
+        input_shape=arrays.input_shape,
+        mean=arrays.mean,
+        std=arrays.std,
+        augmentation=arrays.augmentation,
+        batch_size=config.batch_size,
+        weight_decay=config.weight_decay,
+        precision=config.precision,
+        seed=config.seed,
+    )
+
+
+def _rule(
+    config: RunConfig,
+    method: _Method,
+    num_clients: int,
+    num_rounds: int,
+    rounds_per_epoch: float,
+) -> Rule:
+    """The algorithm with its step sizes and, if there is any, consensus control."""
+    lr = learning_rate(
+        config.lr,
+        config.lr_schedule,
+        num_clients,
+        config.batch_size,
+        num_rounds,
+        rounds_per_epoch,
+    )
+    params = dataclasses.replace(method.params, lr=lr(0))
+    control = Controller.of(config.consensus, num_rounds)
+    return Rule(method.entry, params, lr, config.seed, control)
+
+
+def _resolved(
+    config: RunConfig, method: _Method, num_clients: int, num_rounds: int, found: Learning
+) -> RunConfig:
+    """The settings with every default filled in."""
+    params = {k: v for k, v in machinery.plain(method.params).items() if k != "lr"}
+    every = config.eval_every or _evaluation_period(num_rounds, config, found.arrays)
+    return dataclasses.replace(
+        config,
+        topology=str(config.topology),
+        clients=num_clients,
+        algorithm={"name": method.name} | params,
+        rounds=None if config.epochs is not None else num_rounds,
+        momentum=None,
+        eval_every=every,
+        record_every=config.record_every or max(1, num_rounds // 100),
+        **found.resolved,
     )
 
 
