@@ -21,7 +21,7 @@ from p2pqg.network.effective import Arc, Impaired, Remaining, Timing
 from p2pqg.network.impairments import Impairments
 from p2pqg.network.named import links_told, refuse, told
 from p2pqg.topology import Schedule, check_needs
-from p2pqg.topology.checks import TOLERANCE
+from p2pqg.topology.checks import TOLERANCE, Promise
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +93,13 @@ class Network(Changes):
         if not self.cut and not self.absent:
             return self.base
         left = Remaining(self.base, self.cut, self.absent, self.by_columns)
-        return replace(self.base, draw=left, notes=self._notes())
+        kept = self._promise if self.base.rule in ("given", "uniform") else self.base.promise
+        return replace(self.base, draw=left, notes=self._notes(), promise=kept)
+
+    @property
+    def _promise(self) -> Promise:
+        """What W keeps whatever goes wrong: rows that sum to 1, or columns."""
+        return replace(self.base.promise, rows=not self.by_columns, columns=self.by_columns)
 
     @cached_property
     def schedule(self) -> Schedule:
@@ -116,6 +122,7 @@ class Network(Changes):
             draw=impaired,
             notes=self._notes() if "participation" in self.drawn else self.remaining.notes,
             memory=self.impairments.delays[1],
+            promise=self._promise,
         )
 
     def _notes(self) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,9 @@ import numpy as np
 from p2pqg.base.errors import TopologyError, did_you_mean
 from p2pqg.base.shipped import shipped_folder
 from p2pqg.topology._registry import TOPOLOGIES
-from p2pqg.topology.checks import check
+from p2pqg.topology.checks import as_mixing
 from p2pqg.topology.files import is_file_name, read
+from p2pqg.topology.labels import numbered
 from p2pqg.topology.mixing import Mixing
 from p2pqg.topology.names import schedule_named, split_name
 from p2pqg.topology.schedule import Schedule, schedule_of, schedule_of_arrays
@@ -51,37 +52,40 @@ def build(
     Raises:
         TopologyError: with the repair.
     """
-    if clients is not None and (
-        isinstance(clients, bool) or int(clients) != clients or clients < 1
-    ):
+    if clients is not None and not (_is_count(clients) and clients >= 1):
         raise TopologyError(f"clients must be an integer >= 1, got {clients}. Use 16.")
-    allowed = {
-        "allow_row_stochastic": allow_row_stochastic,
-        "allow_column_stochastic": "column-stochastic" in needs,
-    }
-    schedule = _schedule(topology, clients, allowed)
+    schedule = _schedule(topology, clients)
     if clients is not None and schedule.num_clients != clients:
         raise TopologyError(
             f"{schedule.name!r} has {schedule.num_clients} clients, but clients is {clients}. "
             "Leave clients out."
         )
     if schedule is not topology:
-        _examine(schedule, allowed, allow_disconnected)
+        schedule.promise = replace(
+            schedule.promise,
+            rows=schedule.promise.rows and "column-stochastic" not in needs,
+            columns=schedule.promise.columns and not allow_row_stochastic,
+        )
+        _examine(schedule, allow_disconnected)
     return schedule
 
 
-def _schedule(topology: Any, clients: int | None, allowed: dict[str, bool]) -> Schedule:
+def _is_count(value: Any) -> bool:
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def _schedule(topology: Any, clients: int | None) -> Schedule:
     if isinstance(topology, Schedule):
         return topology
     if isinstance(topology, Mixing):
         return schedule_of_arrays(topology.dense(), "given W")
     if isinstance(topology, nx.Graph):
-        return schedule_of(topology, "given graph")
+        graph, labels = numbered(topology)
+        return schedule_of(graph, "given graph", labels=labels)
     if isinstance(topology, (str, Path)):
         return _from_text(str(topology), clients)
     if callable(topology):
-        first = np.atleast_1d(topology(0))
-        ask = Asked(topology, clients or len(first), allowed)
+        ask = Asked(topology, clients or len(np.atleast_1d(topology(0))))
         return Schedule("given function", ask.num_clients, ask(0).graph().is_directed(), None, ask)
     try:
         W = np.asarray(topology, dtype=np.float64)
@@ -109,36 +113,28 @@ def _from_text(text: str, clients: int | None) -> Schedule:
 
 @dataclass(frozen=True)
 class Asked:
-    """A user's function of the round; every W it returns is checked as it comes."""
+    """A user's function of the round."""
 
     function: Callable[[int], Any]
     num_clients: int
-    allowed: dict[str, bool]
 
     def __call__(self, round: int) -> Mixing:
         """W of a round."""
-        W, name = np.asarray(self.function(round)), f"W of round {round}"
-        check(W, name, **self.allowed)
-        if len(W) != self.num_clients:
-            raise TopologyError(f"{name!r}: must have {self.num_clients} clients, got {len(W)}")
-        return Mixing.from_dense(W)
+        name = f"given function, round {round}"
+        W = as_mixing(self.function(round), name)
+        if W.num_clients != self.num_clients:
+            raise TopologyError(
+                f"{name!r}: must have {self.num_clients} clients, got {W.num_clients}"
+            )
+        return W
 
 
-def _examine(schedule: Schedule, allowed: dict[str, bool], allow_disconnected: bool) -> None:
-    """Sums, signs and connectedness of every W of a period; of round 0 where there is none."""
+def _examine(schedule: Schedule, allow_disconnected: bool) -> None:
+    """Every W of a period, and connectedness; W of round 0 where there is no period."""
     n = schedule.num_clients
     links = []
     for round in range(schedule.period or 1):
         W = schedule.mixing(round)
-        name = schedule.name if schedule.period == 1 else f"{schedule.name}, round {round}"
-        check(
-            W,
-            name,
-            allow_row_stochastic=schedule.rule == "uniform" or allowed["allow_row_stochastic"],
-            allow_column_stochastic=schedule.rule == "columns"
-            or allowed["allow_column_stochastic"],
-            allow_negative=schedule.rule == "best_constant",
-        )
         others = W.receivers != W.senders
         links.append(np.unique(W.senders[others] * n + W.receivers[others]))
     if schedule.period is None or allow_disconnected:

@@ -16,6 +16,8 @@ from p2pqg.base.errors import TopologyError
 from p2pqg.base.registry import Registry
 
 RULES = Registry("mixing rule")
+"""Builders graph -> W. Their traits say what W does not keep, see `checks.Promise`: rows or columns
+that sum to 1, the sign."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,7 +181,7 @@ def arcs(graph: nx.Graph | nx.DiGraph | Arcs) -> tuple[np.ndarray, np.ndarray]:
     """
     if isinstance(graph, Arcs):
         return graph.senders, graph.receivers
-    n = graph.number_of_nodes()
+    graph, n = simple(graph), graph.number_of_nodes()
     if n == 0 or not all(i in graph for i in range(n)):
         raise TopologyError(
             f"nodes must be the integers 0 .. {max(n - 1, 0)}, got {list(graph)[:5]}. "
@@ -190,6 +192,27 @@ def arcs(graph: nx.Graph | nx.DiGraph | Arcs) -> tuple[np.ndarray, np.ndarray]:
     if graph.is_directed():
         return senders, receivers
     return np.concatenate([senders, receivers]), np.concatenate([receivers, senders])
+
+
+def simple(graph: nx.Graph, rule: str | None = None) -> nx.Graph | nx.DiGraph:
+    """The graph in which parallel edges, as of a MultiGraph, are one.
+
+    Raises:
+        TopologyError: the rule is `given`, and their weights differ.
+    """
+    if not graph.is_multigraph():
+        return graph
+    once = nx.DiGraph() if graph.is_directed() else nx.Graph()
+    once.add_nodes_from(graph.nodes(data=True))
+    for u, v, data in graph.edges(data=True):
+        before = once.get_edge_data(u, v, default=data)
+        if rule == "given" and before.get("weight") != data.get("weight"):
+            raise TopologyError(
+                f"edge {u}, {v} is there twice, with weights {before.get('weight')} and "
+                f"{data.get('weight')}. Keep one, or use mixing: metropolis_hastings."
+            )
+        once.add_edge(u, v, **data)
+    return once
 
 
 def _undirected_arcs(graph: nx.Graph, rule: str) -> tuple[np.ndarray, np.ndarray]:
@@ -239,7 +262,7 @@ def lazy(graph: nx.Graph) -> Mixing:
     return metropolis_hastings(graph).lazy()
 
 
-@RULES.register("uniform", source="plain averaging over the inbox")
+@RULES.register("uniform", source="plain averaging over the inbox", columns=False)
 def uniform(graph: nx.Graph | nx.DiGraph) -> Mixing:
     """1 / (in-degree + 1) for everything received; doubly stochastic on regular graphs only."""
     senders, receivers = arcs(graph)
@@ -248,7 +271,9 @@ def uniform(graph: nx.Graph | nx.DiGraph) -> Mixing:
     return _with_own(n, senders, receivers, weights)
 
 
-@RULES.register("columns", source="push-sum: Kempe et al., FOCS 2003; Assran et al., ICML 2019")
+@RULES.register(
+    "columns", source="push-sum: Kempe et al., FOCS 2003; Assran et al., ICML 2019", rows=False
+)
 def columns(graph: nx.Graph | nx.DiGraph) -> Mixing:
     """1 / (out-degree + 1) of each sender to each receiver: columns sum to 1, for push-sum."""
     senders, receivers = arcs(graph)
@@ -257,7 +282,7 @@ def columns(graph: nx.Graph | nx.DiGraph) -> Mixing:
     return _with_own(n, receivers, senders, weights).transposed()
 
 
-@RULES.register("best_constant", source="Xiao, Boyd, Systems & Control Letters 2004")
+@RULES.register("best_constant", source="Xiao, Boyd, Systems & Control Letters 2004", sign=False)
 def best_constant(graph: nx.Graph) -> Mixing:
     """I - a L with a = 2 / (mu_2 + mu_n): the fastest W with one weight for all edges.
 
@@ -295,6 +320,7 @@ def given(graph: nx.Graph | nx.DiGraph) -> Mixing:
             "its edges have no weights, mixing: given needs them. Use mixing: metropolis_hastings "
             "or, for directed networks, uniform."
         )
+    graph = simple(graph, "given")
     arcs(graph)  # checks the nodes
     n = graph.number_of_nodes()
     senders, receivers, weights = [], [], []
@@ -337,5 +363,5 @@ def default_rule(graph: nx.Graph | nx.DiGraph) -> str:
     """
     if not graph.is_directed():
         return "metropolis_hastings"
-    degrees = {d for _, d in graph.in_degree()} | {d for _, d in graph.out_degree()}
-    return "uniform" if len(degrees) == 1 else "columns"
+    degrees = [np.bincount(ends, minlength=graph.number_of_nodes()) for ends in arcs(graph)]
+    return "uniform" if np.ptp(degrees) == 0 else "columns"

@@ -11,6 +11,7 @@ import networkx as nx
 import numpy as np
 
 from p2pqg.base.errors import TopologyError
+from p2pqg.topology.checks import Promise, check
 from p2pqg.topology.mixing import RULES, Arcs, Mixing, default_rule
 
 KEPT = 16
@@ -32,6 +33,7 @@ class Schedule:
         source: where it comes from.
         notes: what a user should know before trusting it, one line each.
         memory: how many rounds old a message may be when it is mixed, >= 0.
+        promise: what every W is checked for as soon as it is drawn; None: what its rule keeps.
     """
 
     name: str
@@ -44,15 +46,26 @@ class Schedule:
     source: str = ""
     notes: tuple[str, ...] = ()
     memory: int = 0
+    promise: Promise | None = None
     _known: dict[int, Mixing] = field(default_factory=dict, init=False, repr=False)
 
+    def __post_init__(self) -> None:
+        if self.promise is None:
+            self.promise = Promise(**RULES[self.rule].traits)
+
     def mixing(self, round: int) -> Mixing:
-        """W of a round; the very same object whenever a periodic network repeats."""
+        """W of a round; the very same object whenever a periodic network repeats.
+
+        Raises:
+            TopologyError: it is not what it promises to be.
+        """
         key = round if self.period is None else round % self.period
         if key not in self._known:
             if self.period is None and len(self._known) >= KEPT:
                 del self._known[next(iter(self._known))]
-            self._known[key] = self.draw(key)
+            W = self.draw(key)
+            check(W, self.name if self.period == 1 else f"{self.name}, round {key}", self.promise)
+            self._known[key] = W
         return self._known[key]
 
     def graph(self, round: int = 0) -> nx.Graph | nx.DiGraph:

@@ -2,7 +2,10 @@
 
 import subprocess
 import sys
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from time import perf_counter
 
 import networkx as nx
 import numpy as np
@@ -11,7 +14,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import p2pqg.topology
 from p2pqg.base.errors import TopologyError
-from p2pqg.topology import build, mixing_matrix, shipped
+from p2pqg.theory.trajectories import trajectory
+from p2pqg.topology import RULES, Mixing, build, check, mixing_matrix, shipped
+from p2pqg.topology.checks import Promise
 
 RING4 = build("ring4").mixing(0).dense()
 PAIRS = np.array([[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 1], [0, 0, 1, 1]]) / 2
@@ -100,7 +105,7 @@ def test_a_function_is_asked_round_by_round_and_checked():
     schedule = build(lambda round: [PAIRS, ACROSS, RING4 * 0.9][round])
     assert schedule.period is None
     assert_array_equal(schedule.mixing(1).dense(), ACROSS)
-    with pytest.raises(TopologyError, match="'W of round 2': row 0 of W sums to 0.900"):
+    with pytest.raises(TopologyError, match="'given function, round 2': row 0 of W sums to 0.900"):
         schedule.mixing(2)
 
 
@@ -193,3 +198,139 @@ def test_importing_networks_is_light():
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "set()"
+
+
+# Graphs of networkx, as people have them
+
+
+def test_parallel_edges_count_once():
+    edges = [(0, 1), (0, 1), (1, 2), (2, 0), (2, 3)]
+    W = mixing_matrix(nx.MultiGraph(edges))
+    assert_array_equal(W, mixing_matrix(nx.Graph(edges)))
+    assert_allclose(W[0], [5 / 12, 1 / 3, 1 / 4, 0])
+    ways = [(0, 1), (0, 1), (1, 2), (2, 0)]
+    assert_array_equal(mixing_matrix(nx.MultiDiGraph(ways)), mixing_matrix(nx.DiGraph(ways)))
+
+
+def test_without_a_gradient_the_mean_stays_on_a_graph_with_parallel_edges():
+    graph = nx.MultiGraph([(0, 1), (0, 1), (1, 2), (2, 0), (2, 3)])
+    x0 = np.arange(8.0).reshape(4, 2)
+    path = trajectory("dsgd", lambda x, round: 0 * x, x0, topology=graph, rounds=30, lr=0.1)
+    assert_allclose(path.mean(axis=1), np.tile(x0.mean(axis=0), (31, 1)))
+
+
+def test_parallel_edges_of_a_pajek_file_count_once(tmp_path):
+    (tmp_path / "pj.net").write_text(
+        '*Vertices 3\n1 "a"\n2 "b"\n3 "c"\n*Edges\n1 2 1\n2 3 1\n2 3 1\n'
+    )
+    graph = nx.read_pajek(tmp_path / "pj.net")
+    path = np.array([[2, 1, 0], [1, 1, 1], [0, 1, 2]]) / 3
+    assert_allclose(mixing_matrix(graph), path)
+    assert build(graph).labels == ("a", "b", "c")
+
+
+@pytest.mark.parametrize("kind", [nx.MultiGraph, nx.MultiDiGraph])
+def test_parallel_edges_that_differ_are_refused_where_their_weights_count(kind):
+    graph = kind()
+    graph.add_weighted_edges_from(
+        [(0, 1, 0.5), (0, 1, 0.5), (1, 0, 0.5)][: 2 + graph.is_directed()]
+    )
+    assert_array_equal(RULES["given"].build(graph).dense(), [[0.5, 0.5], [0.5, 0.5]])
+    graph.add_edge(0, 1, weight=0.25)
+    with pytest.raises(TopologyError, match="edge 0, 1 is there twice, with weights 0.5 and 0.25"):
+        RULES["given"].build(graph)
+    assert mixing_matrix(graph).tolist() == [[0.5, 0.5], [0.5, 0.5]]
+
+
+def test_nodes_of_a_graph_may_have_names_or_other_numbers():
+    assert build(nx.path_graph(["Ada", "Bob", "Cy"])).labels == ("Ada", "Bob", "Cy")
+    from_one = build(nx.Graph([(3, 2), (2, 1)]))
+    assert from_one.labels == ("1", "2", "3")
+    assert sorted(from_one.graph().edges()) == [(0, 1), (1, 2)]
+    assert build(nx.grid_2d_graph(2, 2)).labels == ("(0, 0)", "(0, 1)", "(1, 0)", "(1, 1)")
+
+
+@pytest.mark.parametrize(
+    ("graph", "message"),
+    [
+        (nx.Graph(), "must have at least one node"),
+        (nx.path_graph(["7", 7]), "two nodes of the graph are called 7"),
+    ],
+)
+def test_a_graph_without_nodes_or_with_two_of_one_name_is_refused(graph, message):
+    with pytest.raises(TopologyError, match=message):
+        build(graph)
+
+
+# W is checked whatever built it
+
+
+@pytest.fixture
+def rule():
+    """A function of (name, build, traits): a mixing rule of the user's for one test."""
+    names = []
+
+    def register(name, build, **traits):
+        names.append(name)
+        RULES.register(name, **traits)(build)
+        return name
+
+    yield register
+    for name in names:
+        del RULES._entries[name]
+
+
+def test_W_of_a_users_rule_is_checked_as_soon_as_it_is_built(rule):
+    def shrinks(graph):
+        W = RULES["metropolis_hastings"].build(graph)
+        return replace(W, weights=0.9 * W.weights)
+
+    rule("shrinks", shrinks)
+    with pytest.raises(TopologyError, match="'ring4:mixing=shrinks': row 0 of W sums to 0.900"):
+        build("ring4:mixing=shrinks")
+    later = build("random-ring4:mixing=metropolis_hastings")
+    later.draw = partial(_worse_and_worse, later.draw)
+    later.mixing(1)
+    with pytest.raises(TopologyError, match="round 2': row 0 of W sums to 0.9"):
+        later.mixing(2)
+
+
+def _worse_and_worse(draw, round):
+    W = draw(round)
+    return replace(W, weights=0.9 * W.weights) if round > 1 else W
+
+
+def test_a_rule_says_what_its_W_does_not_keep(rule):
+    columns = RULES["columns"].build
+    rule("by_columns", columns, rows=False)
+    assert build("star4:mixing=by_columns").promise == Promise(rows=False)
+    rule("as_if_by_rows", columns)
+    with pytest.raises(TopologyError, match="row 0 of W sums to"):
+        build("star4:mixing=as_if_by_rows")
+
+
+def test_entries_of_W_that_are_there_twice_are_refused():
+    twice = Mixing(
+        2, np.array([0, 0, 0, 1]), np.array([0, 1, 1, 1]), np.array([0.5, 0.25, 0.25, 1])
+    )
+    with pytest.raises(TopologyError, match="entries of W must be in order, each once"):
+        check(twice, "mine")
+    with pytest.raises(TopologyError, match="of clients 0 to 1"):
+        check(Mixing(2, np.array([0, 1]), np.array([0, 2]), np.ones(2)), "mine")
+
+
+def test_checking_W_takes_little_beside_building_it():
+    """At 10,240 clients, on a network that is drawn anew every round."""
+    network = build("random-ring10240")
+
+    def best(work):
+        took = []
+        for round in range(5):
+            start = perf_counter()
+            work(round)
+            took.append(perf_counter() - start)
+        return min(took)
+
+    building = best(network.draw)
+    W = network.draw(0)
+    assert best(lambda round: check(W, "mine", network.promise)) < 0.2 * building
