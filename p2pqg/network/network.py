@@ -93,13 +93,13 @@ class Network(Changes):
         if not self.cut and not self.absent:
             return self.base
         left = Remaining(self.base, self.cut, self.absent, self.by_columns)
-        kept = self._promise if self.base.rule in ("given", "uniform") else self.base.promise
+        kept = self._promise if self.base.rule in ("given", "uniform") else self.base.keeps
         return replace(self.base, draw=left, notes=self._notes(), promise=kept)
 
     @property
     def _promise(self) -> Promise:
         """What W keeps whatever goes wrong: rows that sum to 1, or columns."""
-        return replace(self.base.promise, rows=not self.by_columns, columns=self.by_columns)
+        return replace(self.base.keeps, rows=not self.by_columns, columns=self.by_columns)
 
     @cached_property
     def schedule(self) -> Schedule:

@@ -9,13 +9,17 @@ from typing import Any
 
 import numpy as np
 
+from p2pqg.base.config import plain
 from p2pqg.base.errors import TopologyError
 from p2pqg.topology import Mixing, Schedule, build
+from p2pqg.topology.checks import Promise
 from p2pqg.topology.files import is_file_name
 from p2pqg.topology.schedule import in_turn
 
 LOOKED_AT = 16
 """Rounds that a fingerprint covers, at most."""
+UNKNOWN = {"rows": False, "columns": False, "sign": False}
+"""What W keeps where an older version stored it: it was checked then."""
 
 
 def fingerprint(schedule: Schedule) -> str:
@@ -54,6 +58,7 @@ def to_data(schedule: Schedule) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         "rule": schedule.rule,
         "source": schedule.source,
         "notes": list(schedule.notes),
+        "promise": plain(schedule.keeps),
         "entries": [len(W.weights) for W in rounds],
     }
     return about, {
@@ -92,6 +97,7 @@ def from_data(
         labels,
         about["source"],
         tuple(about["notes"]),
+        promise=Promise(**about.get("promise", UNKNOWN)),
     )
 
 

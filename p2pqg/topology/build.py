@@ -62,9 +62,9 @@ def build(
         )
     if schedule is not topology:
         schedule.promise = replace(
-            schedule.promise,
-            rows=schedule.promise.rows and "column-stochastic" not in needs,
-            columns=schedule.promise.columns and not allow_row_stochastic,
+            schedule.keeps,
+            rows=schedule.keeps.rows and "column-stochastic" not in needs,
+            columns=schedule.keeps.columns and not allow_row_stochastic,
         )
         _examine(schedule, allow_disconnected)
     return schedule

@@ -49,9 +49,10 @@ class Schedule:
     promise: Promise | None = None
     _known: dict[int, Mixing] = field(default_factory=dict, init=False, repr=False)
 
-    def __post_init__(self) -> None:
-        if self.promise is None:
-            self.promise = Promise(**RULES[self.rule].traits)
+    @property
+    def keeps(self) -> Promise:
+        """What is true of every W."""
+        return self.promise or Promise(**RULES[self.rule].traits)
 
     def mixing(self, round: int) -> Mixing:
         """W of a round; the very same object whenever a periodic network repeats.
@@ -64,7 +65,7 @@ class Schedule:
             if self.period is None and len(self._known) >= KEPT:
                 del self._known[next(iter(self._known))]
             W = self.draw(key)
-            check(W, self.name if self.period == 1 else f"{self.name}, round {key}", self.promise)
+            check(W, self.name if self.period == 1 else f"{self.name}, round {key}", self.keeps)
             self._known[key] = W
         return self._known[key]
 

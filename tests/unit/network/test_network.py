@@ -11,6 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from p2pqg.base.errors import ConfigError, TopologyError
 from p2pqg.network.network import Network
 from p2pqg.topology import RULES, Schedule, build, is_doubly_stochastic
+from p2pqg.topology.checks import Promise
 
 ROUNDS = range(6)
 
@@ -345,6 +346,19 @@ def test_what_is_stored_comes_back(topology):
     assert back.base.labels == start.base.labels
     assert back.describe() == start.describe()
     assert back.to_data()[0] == about
+
+
+def test_a_stored_W_still_promises_no_more_than_it_did():
+    """Columns that sum to 1 and rows that do not: for push-sum only."""
+    W = np.array([[0.5, 0.25, 0], [0.5, 0.5, 0.5], [0, 0.25, 0.5]])
+    start = Network(build(W, needs=("column-stochastic",)))
+    about, arrays = start.to_data()
+    back = Network.from_data(json.loads(json.dumps(about)), arrays)
+    assert_array_equal(back.schedule.mixing(0).dense(), W)
+    assert back.base.keeps == Promise(rows=False)
+    del about["topology"]["promise"]  # as an older version wrote it
+    older = Network.from_data(json.loads(json.dumps(about)), arrays)
+    assert_array_equal(older.schedule.mixing(0).dense(), W)
 
 
 def test_a_file_is_stored_as_its_w(tmp_path):

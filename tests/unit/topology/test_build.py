@@ -303,7 +303,7 @@ def _worse_and_worse(draw, round):
 def test_a_rule_says_what_its_W_does_not_keep(rule):
     columns = RULES["columns"].build
     rule("by_columns", columns, rows=False)
-    assert build("star4:mixing=by_columns").promise == Promise(rows=False)
+    assert build("star4:mixing=by_columns").keeps == Promise(rows=False)
     rule("as_if_by_rows", columns)
     with pytest.raises(TopologyError, match="row 0 of W sums to"):
         build("star4:mixing=as_if_by_rows")
@@ -333,4 +333,4 @@ def test_checking_W_takes_little_beside_building_it():
 
     building = best(network.draw)
     W = network.draw(0)
-    assert best(lambda round: check(W, "mine", network.promise)) < 0.2 * building
+    assert best(lambda round: check(W, "mine", network.keeps)) < 0.2 * building
