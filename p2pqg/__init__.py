@@ -7,21 +7,34 @@ Names are loaded when first used, so that `import p2pqg` costs nothing.
 """
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 _HOMES = {
+    "AlgorithmError": "base.errors",
+    "ClusterError": "base.errors",
     "Comparison": "results.comparison",
+    "ConfigError": "base.errors",
+    "DataError": "base.errors",
+    "DivergedError": "base.errors",
+    "P2pqgError": "base.errors",
     "Run": "results.records",
+    "RunError": "base.errors",
+    "Settings": "recipe.keywords",
     "Simulation": "simulation.simulation",
+    "StoppedError": "base.errors",
+    "StorageError": "base.errors",
+    "TopologyError": "base.errors",
     "algorithm": "algorithms",
     "allreduce": "algorithms",
     "average_consensus": "theory.consensus",
     "build_model": "models",
     "compare": "results.comparison",
+    "dataset": "data",
     "exchange": "algorithms",
     "gossip": "algorithms",
     "load": "results.records",
     "mixing_matrix": "topology",
+    "model": "models",
     "partition": "data",
     "resume": "running.single",
     "run": "running.single",
@@ -30,14 +43,51 @@ _HOMES = {
 
 __all__ = sorted(_HOMES)
 
+if TYPE_CHECKING:  # the same names, for editors and type checkers; a test keeps them together
+    from p2pqg.algorithms import algorithm as algorithm
+    from p2pqg.algorithms import allreduce as allreduce
+    from p2pqg.algorithms import exchange as exchange
+    from p2pqg.algorithms import gossip as gossip
+    from p2pqg.base.errors import AlgorithmError as AlgorithmError
+    from p2pqg.base.errors import ClusterError as ClusterError
+    from p2pqg.base.errors import ConfigError as ConfigError
+    from p2pqg.base.errors import DataError as DataError
+    from p2pqg.base.errors import DivergedError as DivergedError
+    from p2pqg.base.errors import P2pqgError as P2pqgError
+    from p2pqg.base.errors import RunError as RunError
+    from p2pqg.base.errors import StoppedError as StoppedError
+    from p2pqg.base.errors import StorageError as StorageError
+    from p2pqg.base.errors import TopologyError as TopologyError
+    from p2pqg.data import dataset as dataset
+    from p2pqg.data import partition as partition
+    from p2pqg.models import build_model as build_model
+    from p2pqg.models import model as model
+    from p2pqg.recipe.keywords import Settings as Settings
+    from p2pqg.results.comparison import Comparison as Comparison
+    from p2pqg.results.comparison import compare as compare
+    from p2pqg.results.records import Run as Run
+    from p2pqg.results.records import load as load
+    from p2pqg.running.single import resume as resume
+    from p2pqg.running.single import run as run
+    from p2pqg.simulation.simulation import Simulation as Simulation
+    from p2pqg.theory.consensus import average_consensus as average_consensus
+    from p2pqg.theory.trajectories import trajectory as trajectory
+    from p2pqg.topology import mixing_matrix as mixing_matrix
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'p2pqg' has no attribute {name!r}")
-    value = getattr(import_module(f"p2pqg.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+    __version__: str
+else:
+
+    def __getattr__(name: str) -> Any:
+        value: Any
+        if name == "__version__":
+            value = import_module("importlib.metadata").version("p2pqg")
+        elif name in _HOMES:
+            value = getattr(import_module(f"p2pqg.{_HOMES[name]}"), name)
+        else:
+            raise AttributeError(f"module 'p2pqg' has no attribute {name!r}")
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return [*__all__, "__version__"]

@@ -15,7 +15,7 @@ from p2pqg.base.errors import ConfigError, did_you_mean
 from p2pqg.base.lazy import torch
 from p2pqg.base.registry import Entry, import_parts
 from p2pqg.base.seeding import rng
-from p2pqg.models._registry import MODELS, Cost
+from p2pqg.models._registry import MODELS, Cost, model
 
 import_parts(__name__, __path__)
 
@@ -129,4 +129,4 @@ def _chosen(entry: Entry, params: dict[str, Any]) -> Any:
     return chosen
 
 
-__all__ = ["MODELS", "Cost", "build_model", "by_path", "model_cost", "tokenizer_of"]
+__all__ = ["MODELS", "Cost", "build_model", "by_path", "model", "model_cost", "tokenizer_of"]

@@ -8,14 +8,29 @@ underscore, which are imported when a model is built.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from p2pqg.base.errors import ConfigError
-from p2pqg.base.registry import Registry
+from p2pqg.base.registry import F, NoParams, Registry
 
 MODELS = Registry("model")
 """Trait `cost`, where a formula knows it: (num_classes, input_shape, params) -> Cost. Trait
 `tokenizer`, of models that read texts: params -> its name, see `p2pqg/data/_tokens.py`."""
+
+
+def model(
+    name: str, *, params: type = NoParams, source: str = "", **traits: Any
+) -> Callable[[F], F]:
+    """File a function `(num_classes, input_shape, params) -> nn.Module` under its name.
+
+    Args:
+        name: what users type.
+        params: frozen data class of what may be set.
+        source: paper or code, for `p2pqg list`.
+        traits: what else is known of it, see `MODELS`.
+    """
+    return MODELS.register(name, params=params, source=source, **traits)
 
 
 class Cost(NamedTuple):

@@ -38,30 +38,40 @@ class RunConfig:
     partition: Part | None = None
     """How data is split; default: qg-dirichlet with alpha, iid without."""
     algorithm: Part | None = None
-    """Default: qg-dsgdm-n. Also a file's own: my_file.py:my_method."""
+    """A method, or one of a file: my_file.py:my_method; default: qg-dsgdm-n."""
     dataset: Part | None = None
-    """Default: digits, which is embedded."""
+    """What is learned; default: digits, which is embedded."""
     data_dir: str | None = None
+    """Where to look for the data set before it is downloaded."""
     model: Part | None = None
-    """Default: the data set's."""
+    """What learns; default: the data set's."""
     epochs: float | None = None
     """Passes over the clients' own data; or say rounds."""
     rounds: int | None = None
     """Communication rounds; default 500, if epochs are not set."""
     batch_size: int = 32
+    """Samples per client and step."""
     lr: float = 0.1
+    """Learning rate, > 0."""
     lr_schedule: LrSchedule = field(default_factory=LrSchedule)
+    """How lr changes: warm-up, milestones, scaling; see `p2pqg.algorithms.lr.LrSchedule`."""
     momentum: float | None = None
     """The algorithm's beta."""
     consensus: Consensus = field(default_factory=Consensus)
-    """Consensus control: gossip repeated until the clients agree well enough."""
+    """Consensus control: gossip repeated until the clients agree well enough; see
+    `p2pqg.algorithms.control.Consensus`."""
     weight_decay: float = 1e-4
+    """Added to the gradient as weight_decay * x, >= 0."""
     seed: int = 0
+    """Of everything random in the run, >= 0."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where clients compute; auto: on GPUs where there are any."""
     precision: Literal["float32", "bf16", "fp16", "float64"] = "float32"
     """Of products; with bf16 and fp16 states and gradients are float32."""
     engine: Literal["ray", "local"] = "ray"
+    """Ray actors, or local: in this process, without Ray, with the same numbers."""
     clients_per_actor: int | Literal["auto"] = "auto"
+    """Clients that share one Ray actor; auto: what suits the machine."""
     transport: Literal["object-store", "direct"] = "object-store"
     """Of rows between actors; direct: by Ray's direct transport, where it has one; alpha."""
     eval_every: int | None = None
@@ -69,13 +79,17 @@ class RunConfig:
     record_every: int | None = None
     """Rounds between rows of rounds.parquet; default: about a hundred rows."""
     out: str = "runs/out"
+    """Folder of results; each run has a directory of its own in it."""
     name: str | None = None
+    """That directory's name; default: topology, algorithm and time."""
     address: str | None = None
     """A running Ray cluster."""
     network: dict[str, Any] | None = None
-    """Speed of links and clients, see `p2pqg.network.NetworkParams`: there is a simulated clock."""
+    """Speed of links and clients: then there is a simulated clock; see
+    `p2pqg.network.NetworkParams`."""
     impairments: Impairments = field(default_factory=Impairments)
-    """What goes wrong in every round: messages lost or late, clients that sit out, noise."""
+    """What goes wrong in every round: messages lost or late, clients that sit out, noise; see
+    `p2pqg.network.Impairments`."""
     scenario: list[Any] = field(default_factory=list)
     """What happens when, see `p2pqg.network.scenario`."""
     checkpoint_every: float = 60.0

@@ -8,8 +8,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
+from typing_extensions import Unpack
+
 from p2pqg.base.config import plain
 from p2pqg.base.errors import ClusterError, ConfigError, P2pqgError, StoppedError, StorageError
+from p2pqg.recipe.keywords import Restart, Settings, with_keywords
 from p2pqg.recipe.settings import read_config
 from p2pqg.results.records import LINK_COLUMNS, Run, RunDirectory, fresh_name, load
 from p2pqg.simulation.checkpoint import newest, prune
@@ -30,20 +33,63 @@ class Observer(Protocol):
     def end(self, run: Run) -> None: ...
 
 
+@with_keywords(Settings.__annotations__)
 def run(
     *,
     quiet: bool = True,
     observer: Observer | None = None,
     started: float | None = None,
-    **settings: Any,
+    **settings: Unpack[Settings],
 ) -> Run:
-    """One simulation, recorded under `out`.
+    """One simulation, recorded under `out`. Its keywords are the keys of a recipe, and three more.
+
+    Where a value is a part's name it may also be a mapping of that name and its parameters:
+    `algorithm={"name": "dmsgd", "mu": 0.3}`.
 
     Args:
         quiet: False shows the run on stdout, as the command does.
         observer: told of the beginning, of new rows, and of the end.
         started: `time.time()` when the command began; default: now.
-        settings: the keys of a recipe, see `p2pqg.recipe.settings.RunConfig`.
+        topology: NAME<clients>[:key=value,...], or a file.
+        clients: Number of clients, where the topology's name leaves it out.
+        alpha: Dirichlet concentration, > 0. 0.1: clients see few classes; 100: nearly alike.
+        partition: How data is split; default: qg-dirichlet with alpha, iid without.
+        algorithm: A method, or one of a file: my_file.py:my_method; default: qg-dsgdm-n.
+        dataset: What is learned; default: digits, which is embedded.
+        data_dir: Where to look for the data set before it is downloaded.
+        model: What learns; default: the data set's.
+        epochs: Passes over the clients' own data; or say rounds.
+        rounds: Communication rounds; default 500, if epochs are not set.
+        batch_size: Samples per client and step.
+        lr: Learning rate, > 0.
+        lr_schedule: How lr changes: warm-up, milestones, scaling; see
+            `p2pqg.algorithms.lr.LrSchedule`.
+        momentum: The algorithm's beta.
+        consensus: Consensus control: gossip repeated until the clients agree well enough; see
+            `p2pqg.algorithms.control.Consensus`.
+        weight_decay: Added to the gradient as weight_decay * x, >= 0.
+        seed: Of everything random in the run, >= 0.
+        device: Where clients compute; auto: on GPUs where there are any.
+        precision: Of products; with bf16 and fp16 states and gradients are float32.
+        engine: Ray actors, or local: in this process, without Ray, with the same numbers.
+        clients_per_actor: Clients that share one Ray actor; auto: what suits the machine.
+        transport: Of rows between actors; direct: by Ray's direct transport, where it has one;
+            alpha.
+        eval_every: Rounds between evaluations; default: about ten, fewer where they would cost over
+            a tenth.
+        record_every: Rounds between rows of rounds.parquet; default: about a hundred rows.
+        out: Folder of results; each run has a directory of its own in it.
+        name: That directory's name; default: topology, algorithm and time.
+        address: A running Ray cluster.
+        network: Speed of links and clients: then there is a simulated clock; see
+            `p2pqg.network.NetworkParams`.
+        impairments: What goes wrong in every round: messages lost or late, clients that sit out,
+            noise; see `p2pqg.network.Impairments`.
+        scenario: What happens when, see `p2pqg.network.scenario`.
+        checkpoint_every: Seconds between checkpoints, the last two of which are kept; 0: none, not
+            even at the end.
+        max_restarts: How often actors that died are replaced, >= 0.
+        profile: Say where the time of a round goes, and write trace.json for chrome://tracing.
 
     Returns:
         The run as `p2pqg.load` would give it.
@@ -62,13 +108,14 @@ def run(
         return _lead(lambda: Simulation(experiment, started=started), directory, observer)
 
 
+@with_keywords(Restart.__annotations__)
 def resume(
     path: str | Path,
     *,
     quiet: bool = True,
     observer: Observer | None = None,
     started: float | None = None,
-    **settings: Any,
+    **settings: Unpack[Restart],
 ) -> Run:
     """Go on with a run that was stopped or killed, or with a finished one for more rounds.
 
@@ -77,7 +124,7 @@ def resume(
         quiet: as of `run`.
         observer: as of `run`.
         started: as of `run`.
-        settings: what shall differ, see `p2pqg.recipe.keys.RESTART`: rounds, engine, ...
+        settings: what shall differ: how long it runs, where its results go, how it computes.
 
     Raises:
         ConfigError: nothing to go on from, nothing left to do, newer rounds are there, or a
@@ -86,9 +133,10 @@ def resume(
     """
     path = Path(path)
     home = home_of(path)
-    elsewhere = {key: settings.pop(key) for key in ("out", "name") if settings.get(key)}
+    changes: dict[str, Any] = {**settings}
+    elsewhere = {key: changes.pop(key) for key in ("out", "name") if changes.get(key)}
     notes: list[str] = []
-    moment = Moment.newest(path, tell=notes.append, **settings)
+    moment = Moment.newest(path, tell=notes.append, **changes)
     done = moment.log.round
     if done >= moment.experiment.num_rounds and (home is None or _has_finished(home)):
         raise ConfigError(f"{path} has done all its {done} rounds; ask for more with --rounds")

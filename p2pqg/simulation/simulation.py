@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from typing_extensions import Unpack
 
 from p2pqg.base.errors import ClusterError, ConfigError, P2pqgError, did_you_mean
 from p2pqg.engine.bookkeeping import Bookkeeper
@@ -27,6 +28,7 @@ from p2pqg.engine.rule import Rule
 from p2pqg.engine.snapshot import Snapshot
 from p2pqg.network import Network
 from p2pqg.network.verbs import SOURCES, VERBS
+from p2pqg.recipe.keywords import Restart, Settings, with_keywords
 from p2pqg.recipe.settings import read_config
 from p2pqg.results.records import (
     CLIENT_COLUMNS,
@@ -80,12 +82,13 @@ class Simulation:
         on_note: called with a line of text when something happens that a user should know.
     """
 
+    @with_keywords(Settings.__annotations__)
     def __init__(
         self,
         experiment: Experiment | None = None,
         *,
         started: float | None = None,
-        **settings: Any,
+        **settings: Unpack[Settings],
     ) -> None:
         """Start a network at round 0.
 
@@ -100,11 +103,12 @@ class Simulation:
         """
         started = time.time() if started is None else started
         if experiment is None:
-            experiment = build(read_config({"record_every": 1} | settings))
+            experiment = build(read_config({"record_every": 1, **settings}))
         self._begin(Moment.first(experiment), started)
 
     @classmethod
-    def restore(cls, path: str | Path, **settings: Any) -> Simulation:
+    @with_keywords(Restart.__annotations__)
+    def restore(cls, path: str | Path, **settings: Unpack[Restart]) -> Simulation:
         """Go on from a checkpoint, bit for bit, as if nothing had been in between.
 
         With other actors than before (`clients_per_actor`, `engine`) the numbers are the same to

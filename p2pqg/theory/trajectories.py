@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from p2pqg.engine.routes import Routing
 from p2pqg.engine.rule import Rule
 from p2pqg.topology import build, check_needs
 
-Array = np.ndarray | Tensor
+Array = TypeVar("Array", np.ndarray, Tensor)
 
 
 def trajectory(

@@ -1,0 +1,32 @@
+"""Every exception a user can meet; what they say and when is told in `p2pqg.base.errors`.
+
+from p2pqg.errors import ConfigError
+"""
+
+from p2pqg.base.errors import (
+    AlgorithmError,
+    ClusterError,
+    ConfigError,
+    DataError,
+    DivergedError,
+    P2pqgError,
+    RunError,
+    StoppedError,
+    StorageError,
+    TopologyError,
+    did_you_mean,
+)
+
+__all__ = [
+    "AlgorithmError",
+    "ClusterError",
+    "ConfigError",
+    "DataError",
+    "DivergedError",
+    "P2pqgError",
+    "RunError",
+    "StoppedError",
+    "StorageError",
+    "TopologyError",
+    "did_you_mean",
+]

@@ -1,0 +1,73 @@
+"""An editor and a notebook know every key of a recipe, its type and its sentence."""
+
+import ast
+import inspect
+import re
+from collections.abc import Mapping
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import pytest
+
+import p2pqg
+from p2pqg.recipe import settings
+from p2pqg.recipe.keys import RESTART
+from p2pqg.recipe.keywords import Restart, Settings
+from p2pqg.recipe.settings import NESTED, RunConfig
+
+KEYS = [field.name for field in fields(RunConfig)]
+
+
+def sentences():
+    """Key -> what stands below it in RunConfig."""
+    module = ast.parse(Path(settings.__file__).read_text("utf-8"))
+    (body,) = (n.body for n in module.body if getattr(n, "name", "") == "RunConfig")
+    return {
+        node.target.id: " ".join(below.value.value.split())
+        for node, below in zip(body, body[1:], strict=False)
+        if isinstance(node, ast.AnnAssign) and isinstance(below, ast.Expr)
+    }
+
+
+def arguments(function):
+    """Name -> what the docstring says of it."""
+    block = re.search(r"\nArgs:\n(.*?)\n\n", inspect.getdoc(function), re.S)[1]
+    entries = re.findall(r"^    (\w+): (.*(?:\n     .*)*)", block, re.M)
+    return {name: " ".join(text.split()) for name, text in entries}
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_key_has_one_type_for_recipes_and_for_editors(key):
+    given, kept = get_type_hints(Settings)[key], get_type_hints(RunConfig)[key]
+    assert given == (Mapping[str, Any] if key in NESTED else kept)
+
+
+def test_editors_know_no_other_keys():
+    assert set(get_type_hints(Settings)) == set(KEYS)
+    assert set(get_type_hints(Restart)) == set(RESTART)
+
+
+def test_run_says_of_every_key_what_the_recipe_says():
+    said = arguments(p2pqg.run)
+    assert list(said)[-len(KEYS) :] == KEYS
+    assert {key: said[key] for key in KEYS} == sentences()
+
+
+@pytest.mark.parametrize(
+    ("function", "keys"),
+    [
+        (p2pqg.run, KEYS),
+        (p2pqg.Simulation, KEYS),
+        (p2pqg.resume, RESTART),
+        (p2pqg.Simulation.restore, RESTART),
+    ],
+)
+def test_a_notebook_is_told_the_keys_and_their_defaults(function, keys):
+    told = inspect.signature(function).parameters
+    assert set(keys) <= set(told)
+    assert not any(p.kind == p.VAR_KEYWORD for p in told.values())
+    defaults = {field.name: field.default for field in fields(RunConfig)}
+    for key in keys:
+        expected = None if defaults[key] is MISSING else defaults[key]
+        assert told[key].default == expected, key
