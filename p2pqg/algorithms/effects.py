@@ -69,9 +69,15 @@ Round = Generator[Effect, Any, S]
 
 
 class Grad(Protocol):
-    """grad(x): each client's stochastic gradient at its row of x, on its own next batch."""
+    """grad(x): each client's stochastic gradient at its row of x, on its own next batch.
 
-    def __call__(self, x: torch.Tensor) -> torch.Tensor: ...
+    grad(x, again=True) is the gradient at other rows on the very batch of the last one; batch-norm
+    statistics and the loss on record are those of the first. x may also be an inbox [clients,
+    slots, params]: every model that a client was sent, on that client's own batch, one batch for
+    all slots. Each model is a gradient of its own to the clock and to the columns that count.
+    """
+
+    def __call__(self, x: torch.Tensor, *, again: bool = False) -> torch.Tensor: ...
 
 
 class Draw(Protocol):

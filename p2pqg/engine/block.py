@@ -14,18 +14,20 @@ import torch
 from torch import Tensor
 
 from p2pqg.algorithms.effects import AllReduce, Decide, Effect, Exchange, Gossip
+from p2pqg.base.errors import AlgorithmError
 from p2pqg.base.seeding import rng
 from p2pqg.engine.clock import Clock
 from p2pqg.engine.mixer import Mixer
 from p2pqg.engine.routes import EdgeRoutes, Leg, Routing, everyone
-from p2pqg.engine.rule import Rule, Traffic, bare
+from p2pqg.engine.rule import Rule, Traffic, bare, computed
 from p2pqg.engine.snapshot import Snapshot, leaves, with_leaves
 from p2pqg.topology import Mixing
 
 Parcel = tuple[Tensor, ...]
 
-Gradient = Callable[[Tensor, int], Tensor]
-"""gradient(x [clients, params], step) -> [clients, params], weight decay included."""
+Gradient = Callable[..., Tensor]
+"""gradient(x [clients, params], step) -> [clients, params], weight decay included. With again=True
+as well where a batch is used once more."""
 
 
 class Block:
@@ -34,14 +36,14 @@ class Block:
     Attributes:
         clients: the hosted clients, consecutive.
         state: the algorithm's state, tensors [k, ...].
-        round: the next round; step: gradients drawn so far, the cursor of the data.
+        round: the next round; step: batches drawn so far, the cursor of the data.
+        gradients: that each client has computed, those on a batch used again too.
         bytes_sent: by the hosted clients to others, since the start.
         exchanges: times that rows were mixed with W, since the start.
         drift: [params], how far mixing has moved the sum of the hosted models where it does not
             keep the mean; of no length as long as nothing went wrong in the network.
         past: for each gossip of a round, what was sent in the last rounds, newest first.
-        traffic: for each round not yet taken, its exchanges in order: ("gossip", bytes of a
-            message), or ("allreduce", bytes of the tensor).
+        traffic: for each round not yet taken, what it took; see `Traffic`.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Block:
         self.state = rule.start(x0)
         self.round = 0
         self.step = 0
+        self.gradients = 0
         self.bytes_sent = 0.0
         self.exchanges = 0
         self.drift = x0.new_zeros(0)
@@ -100,6 +103,7 @@ class Block:
         return Snapshot(
             round=self.round,
             step=self.step,
+            gradients=self.gradients,
             exchanges=self.exchanges,
             rows={n: to_numpy(v) for n, v in found.items() if isinstance(v, Tensor)},
             numbers={n: v for n, v in found.items() if not isinstance(v, Tensor)},
@@ -112,6 +116,7 @@ class Block:
         rows = {n: torch.tensor(a, device=self.x.device) for n, a in snapshot.rows.items()}
         self.state = with_leaves(self.state, {**rows, **snapshot.numbers})
         self.round, self.step = snapshot.round, snapshot.step
+        self.gradients = snapshot.gradients
         self.exchanges = snapshot.exchanges
         self.bytes_sent = float(snapshot.totals["bytes_sent"].sum())
         self.drift = torch.tensor(snapshot.totals["drift"].sum(0), device=self.x.device)
@@ -140,11 +145,22 @@ class Block:
             self.traffic.append(tuple(self._sent))
             self.round += 1
 
-    def _grad(self, x: Tensor) -> Tensor:
+    def _grad(self, x: Tensor, *, again: bool = False) -> Tensor:
+        if again and not self.step:
+            raise AlgorithmError("grad(x, again=True) comes before any grad(x): there is no batch")
+        models = x.unbind(1) if x.dim() == 3 else (x,)
         with self.clock("compute"):
-            g = self.gradient(x, self.step)
+            found = [self._gradient(model, again or k > 0) for k, model in enumerate(models)]
+        self.gradients += len(found)
+        computed(self._sent, len(found))
+        return torch.stack(found, 1) if x.dim() == 3 else found[0]
+
+    def _gradient(self, x: Tensor, again: bool) -> Tensor:
+        """At one model for each client, on the next batch or on the last one."""
+        if again:
+            return self.gradient(x, self.step - 1, again=True)
         self.step += 1
-        return g
+        return self.gradient(x, self.step - 1)
 
     def _answer(self, effect: Effect) -> Generator[Any, Any, tuple[Tensor, ...]]:
         match effect:

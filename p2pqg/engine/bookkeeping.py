@@ -28,7 +28,7 @@ class Logbook:
         last_finite: [clients], losses of the last round.
         ready: [clients], seconds on the simulated clock when each client can start its next round.
         ledger: bytes and messages of every link.
-        exchanges: those of the last round.
+        traffic: of the last round.
         events: what was done to the simulation: {"round", "sim_seconds", "what"}.
     """
 
@@ -39,7 +39,7 @@ class Logbook:
     last_finite: np.ndarray | None = None
     ready: np.ndarray | None = None
     ledger: Ledger | None = None
-    exchanges: Traffic = ()
+    traffic: Traffic = ()
     events: list[dict[str, Any]] = field(default_factory=list)
 
     def copy(self) -> Logbook:
@@ -80,7 +80,7 @@ class Bookkeeper:
     """Keeps the logbook.
 
     Attributes:
-        lr: round -> step size; rounds_per_epoch: of a mean-sized shard.
+        lr: round -> step size; steps_per_epoch: batches of a mean-sized shard.
         num_samples: [clients], sizes of the shards; num_test_samples: of the test set.
         network: as it is; None: always complete, and nobody asks.
         timing: the simulated clock, if there is one.
@@ -88,7 +88,7 @@ class Bookkeeper:
     """
 
     lr: Callable[[int], float]
-    rounds_per_epoch: float
+    steps_per_epoch: float
     num_samples: np.ndarray
     num_test_samples: int
     network: Network | None = None
@@ -133,28 +133,34 @@ class Bookkeeper:
         else:
             log.losses += losses[part].mean(1).tolist()
         if self.timing is not None:
-            for round, exchanges in zip(rounds, traffic[part], strict=True):
-                log.ready = self.after(round, exchanges, log.ready)
-                self._book(round, exchanges)
+            for round, taken in zip(rounds, traffic[part], strict=True):
+                log.ready = self.after(round, taken, log.ready)
+                self._book(round, taken)
         if rounds:
-            log.exchanges = traffic[until - 1 - first]
+            log.traffic = traffic[until - 1 - first]
         log.round = until
 
-    def after(self, round: int, exchanges: Traffic, ready: np.ndarray) -> np.ndarray:
+    def after(self, round: int, taken: Traffic, ready: np.ndarray) -> np.ndarray:
         """[clients]: when each is through a round that it begins when it is `ready`."""
-        W = self.network.schedule.mixing(round)
-        for phase, (kind, size) in enumerate(exchanges or [("gossip", 0.0)]):
+        W, gradients, phase = self.network.schedule.mixing(round), 0.0, 0
+        for kind, size in taken:
+            if kind == "gradient":
+                gradients += size
+                continue
             message, reduced = (size, 0.0) if kind == "gossip" else (0.0, size)
-            ready = self.timing.advance(ready, W, round, message, reduced, phase)
+            ready = self.timing.advance(ready, W, round, message, reduced, phase, gradients)
+            gradients, phase = 0.0, phase + 1
+        if gradients or not phase:
+            ready = self.timing.advance(ready, W, round, phase=phase, gradients=gradients)
         return ready
 
-    def _book(self, round: int, exchanges: Traffic) -> None:
+    def _book(self, round: int, taken: Traffic) -> None:
         active = self.network.schedule.mixing(round).active
         W = replace(self.network.remaining.mixing(round), active=active)  # what is lost costs, too
-        for kind, size in exchanges:
+        for kind, size in taken:
             if kind == "gossip":
                 self.log.ledger.gossip(W, size)
-            else:
+            elif kind == "allreduce":
                 everyone = np.arange(W.num_clients)
                 self.log.ledger.allreduce(size, everyone if active is None else everyone[active])
 
@@ -174,12 +180,13 @@ class Bookkeeper:
         everyone = np.ones(len(distances), dtype=bool) if present is None else present
         row = {
             "round": done - 1,
-            "epoch": done / self.rounds_per_epoch,
+            "epoch": seen[0].step / self.steps_per_epoch,
             "lr": self.lr(done - 1),
             "train_loss": float(np.mean(log.losses)) if log.losses else None,
             "consensus_distance": float(distances[everyone].mean()),
             "bytes_sent": round(sum(m.bytes_sent for m in seen)),
             "wall_seconds": seen[0].time - self.started,
+            "gradients": seen[0].gradients,
             "exchanges": seen[0].exchanges,
             "sim_seconds": log.sim_seconds,
             "present": int(everyone.sum()),

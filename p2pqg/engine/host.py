@@ -47,10 +47,11 @@ class Host:
         self._reported = 0
         self._measurements: list[Measurement] = []
 
-    def _gradient(self, x: Tensor, step: int) -> Tensor:
-        self._loss_rounds.append(self.block.round)
+    def _gradient(self, x: Tensor, step: int, again: bool = False) -> Tensor:
+        if not again:
+            self._loss_rounds.append(self.block.round)
         buffers = self.learner.buffers
-        g = self.learner.gradient(x, step)
+        g = self.learner.gradient(x, step, again)
         active = self.block.mine(self.block.W.active)
         if active is not None:  # who stands still learns nothing about its batches either
             (self.learner.buffers,) = chosen(active, (self.learner.buffers,), (buffers,))
@@ -102,6 +103,8 @@ class Host:
                 self.block.exchanges,
                 distances,
                 float(drift.norm()),
+                step=self.block.step,
+                gradients=self.block.gradients,
                 **seen,
             )
         )

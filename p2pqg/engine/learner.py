@@ -112,19 +112,33 @@ class Learner:
         """[k, params]: all clients start from the same model."""
         return self.stacked.initial_row().repeat(len(self.buffers), 1)
 
-    def gradient(self, x: Tensor, step: int) -> Tensor:
-        """Each client's gradient on its batch number `step`, weight decay included."""
-        k, sample = len(x), math.prod(self.task.input_shape) * self.dtype.itemsize
-        at_once = min(CLIENTS_AT_ONCE, max(1, INPUT_BYTES // (self.task.batch_size * sample)))
-        losses = self.losses.next_row()
-        if at_once >= k:
-            return self._gradient(x, slice(None), step, losses)
-        g = torch.empty_like(x)  # a part at a time stays in the cache, and bounds the memory
-        for part in (slice(i, i + at_once) for i in range(0, k, at_once)):
-            g[part] = self._gradient(x[part], part, step, losses)
+    def gradient(self, x: Tensor, step: int, again: bool = False) -> Tensor:
+        """Each client's gradient on its batch number `step`, weight decay included.
+
+        Of a batch that is used `again` neither losses nor statistics are kept.
+        """
+        buffers = self.buffers
+        g = self._gradient(x, step, self._scratch(len(x)) if again else self.losses.next_row())
+        if again:
+            self.buffers = buffers
         return g
 
-    def _gradient(self, x: Tensor, part: slice, step: int, losses: Tensor) -> Tensor:
+    def _scratch(self, k: int) -> Tensor:
+        """[k]: losses that nobody reads."""
+        return torch.empty(k, dtype=self.dtype, device=self.device)
+
+    def _gradient(self, x: Tensor, step: int, losses: Tensor) -> Tensor:
+        """A part of the clients after the other, if they are many; fills losses [k]."""
+        k, sample = len(x), math.prod(self.task.input_shape) * self.dtype.itemsize
+        at_once = min(CLIENTS_AT_ONCE, max(1, INPUT_BYTES // (self.task.batch_size * sample)))
+        if at_once >= k:
+            return self._of_part(x, slice(None), step, losses)
+        g = torch.empty_like(x)  # a part at a time stays in the cache, and bounds the memory
+        for part in (slice(i, i + at_once) for i in range(0, k, at_once)):
+            g[part] = self._of_part(x[part], part, step, losses)
+        return g
+
+    def _of_part(self, x: Tensor, part: slice, step: int, losses: Tensor) -> Tensor:
         """Gradients of a part of the clients; notes their losses and statistics."""
         inputs, targets = self.feed.batch(step, part)
         keys = self._keys(step, part)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import suppress
 from functools import cached_property
-from itertools import groupby
-from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -26,8 +24,8 @@ from p2pqg.engine.watch import guarded, watched
 from p2pqg.network import Network
 
 Traffic = tuple[tuple[str, float], ...]
-"""One round's exchanges in order: ("gossip", bytes of one client's message to one neighbor), or
-("allreduce", bytes of the tensor)."""
+"""What one round took, in order: ("gradient", how many each client computed), ("gossip", bytes of
+one client's message to one neighbor), ("allreduce", bytes of the tensor)."""
 
 ROUNDS_TRIED = 2000
 """Rounds that are looked at to see whether an algorithm asks the same in all of them."""
@@ -122,19 +120,27 @@ class Rule:
         """Every round but the first makes the same exchanges, as far as ROUNDS_TRIED tell."""
         if self.control is not None:
             return False
-        asked = itinerary(self, self.start(torch.empty(0, 1)), 0, ROUNDS_TRIED)
-        rounds = [
-            tuple(_weighed(effect) for _, effect in some)
-            for _, some in groupby(asked, key=itemgetter(0))
-        ]
-        return len(set(rounds[1:])) <= 1
+        rounds = self._scouted(torch.empty(0, 1), ROUNDS_TRIED)
+        next(rounds)
+        return len(set(rounds)) <= 1
 
     def traffic(self, num_params: int, dtype: torch.dtype) -> Traffic:
-        """The exchanges of the first round, worked out beforehand."""
-        empty = torch.empty(0, num_params, dtype=dtype)
+        """What the first round will take, worked out beforehand."""
         plain = self.with_changes(control=None)
-        asked = itinerary(plain, self.start(empty), 0, 1)
-        return tuple(_weighed(effect) for _, effect in asked)
+        return next(plain._scouted(torch.empty(0, num_params, dtype=dtype), 1))
+
+    def _scouted(self, nobody: torch.Tensor, rounds: int) -> Iterator[Traffic]:
+        """What each of the first rounds will take; `nobody` has rows [0, params]."""
+        state = self.start(nobody)
+        for round in range(rounds):
+            taken: list[tuple[str, float]] = []
+            trip = itinerary(self, state, round, round + 1, taken)
+            try:
+                while True:
+                    taken.append(_weighed(next(trip)[1]))
+            except StopIteration as end:
+                state = end.value
+            yield tuple(taken)
 
     def state_of(self, rows: Mapping[str, np.ndarray], numbers: Mapping[str, Any]) -> Any:
         """The state whose rows and numbers a snapshot has."""
@@ -177,17 +183,55 @@ class Rule:
         return watched(self.algorithm, call, len(clients))
 
 
+def batches_per_round(algorithm: Entry, params: Any) -> int:
+    """Batches that each client draws in a round: what `local_steps` says, else what it asks for."""
+    if hasattr(params, "local_steps"):
+        return params.local_steps
+    if algorithm.build.__module__.startswith("p2pqg."):
+        return 1
+    drawn = 0
+
+    def grad(x: torch.Tensor, *, again: bool = False) -> torch.Tensor:
+        nonlocal drawn
+        drawn += not again
+        return torch.zeros_like(x)
+
+    rule = Rule(algorithm, params, LearningRate(params.lr), seed=0)
+    with suppress(StopIteration, AlgorithmError):  # a mistake is told by the run itself
+        call = rule.play(rule.start(torch.empty(0, 1)), grad, 0, range(0))
+        effect = next(call)
+        while True:
+            effect = call.send(bare(effect.tensors))
+    return max(1, drawn)
+
+
+def computed(taken: list[tuple[str, float]], gradients: int) -> None:
+    """Put down so many gradients, behind those before them."""
+    before = taken.pop()[1] if taken and taken[-1][0] == "gradient" else 0
+    taken.append(("gradient", before + gradients))
+
+
 def itinerary(
-    rule: Rule, state: Any, first: int, until: int
+    rule: Rule,
+    state: Any,
+    first: int,
+    until: int,
+    taken: list[tuple[str, float]] | None = None,
 ) -> Generator[tuple[int, Effect], float | None, Any]:
     """What rounds first .. until - 1 will ask of the network, in order: (round, request).
 
     Runs the rule on a block of no clients: the same code on empty rows asks the same, for free.
     `state` has zero rows; the state after the last round is the generator's return value. After a
-    `Decide` it must be sent the number that the clients came to.
+    `Decide` it must be sent the number that the clients came to. Gradients are put down in `taken`.
     """
+
+    def grad(x: torch.Tensor, *, again: bool = False) -> torch.Tensor:
+        if taken is not None:
+            computed(taken, x.shape[1] if x.dim() == 3 else 1)
+        return torch.zeros_like(x)
+
     for round in range(first, until):
-        call = rule.play(state, torch.zeros_like, round, range(0))
+        call = rule.play(state, grad, round, range(0))
         try:
             effect = next(call)
             while True:

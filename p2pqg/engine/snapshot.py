@@ -23,8 +23,8 @@ class Snapshot:
     """The clients between two rounds.
 
     Attributes:
-        round: rounds done; step: gradients drawn, the cursor of the data; exchanges: times that
-            rows were mixed.
+        round: rounds done; step: batches drawn, the cursor of the data; exchanges: times that
+            rows were mixed; gradients: that each client has computed.
         rows: name -> [clients, ...]: the algorithm's state ("state.x"), batch-norm statistics
             ("buffers"), messages still on their way ("past.0.1.0").
         numbers: name -> what the algorithm's state counts, the same for every client.
@@ -40,6 +40,7 @@ class Snapshot:
     numbers: Mapping[str, Any]
     totals: Mapping[str, np.ndarray]
     firsts: np.ndarray
+    gradients: int = 0
 
     @property
     def num_clients(self) -> int:

@@ -78,6 +78,7 @@ class Measurement(NamedTuple):
         correct, loss: [k], each client's model on the full test set: right answers, summed loss.
         averaged: the averaged model on this host's share of the test set: right answers, summed
             loss, samples.
+        step: batches that each client has drawn; gradients: that each has computed.
     """
 
     round: int
@@ -89,6 +90,8 @@ class Measurement(NamedTuple):
     correct: np.ndarray | None = None
     loss: np.ndarray | None = None
     averaged: tuple[float, float, int] | None = None
+    step: int = 0
+    gradients: int = 0
 
 
 class Report(NamedTuple):

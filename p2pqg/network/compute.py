@@ -1,6 +1,8 @@
-"""Compute: how many seconds each client computes in a round, before it sends anything.
+"""Compute: how many seconds each client takes for a gradient, round by round.
 
     seconds / speed of the client x what varies x slowness of stragglers
+
+A round of several gradients takes as many times that.
 
 Every factor that is drawn is keyed by (client, round): it is the same in a fork or after a resume.
 """
@@ -238,7 +240,7 @@ class Compute:
         return cls(seed, fixed, spec.varies, stragglers, (codes, lines))
 
     def seconds(self, round: int) -> np.ndarray:
-        """float64 [clients]: seconds that each client computes in a round, >= 0."""
+        """float64 [clients]: seconds of each client's gradients in a round, >= 0."""
         everyone = np.arange(len(self.fixed))
         found = self.fixed
         if self.varies is not None:

@@ -22,7 +22,9 @@ Arc = tuple[int, int]
 class Timing(Protocol):
     """The simulated clock, as far as it says when messages arrive."""
 
-    def arrivals(self, W: Mixing, round: int, message_bytes: float) -> np.ndarray:
+    def arrivals(
+        self, W: Mixing, round: int, message_bytes: float, phase: int, gradients: float
+    ) -> np.ndarray:
         """Seconds since the start of the round, [entries] of W."""
 
 
@@ -68,7 +70,7 @@ class Impaired:
         timing: the clock, if there is one.
         deadline: messages that arrive later count as lost, in seconds since the start of the
             round; None: none is too late.
-        message_bytes: of each message.
+        message_bytes: of each message; gradients: that a client computes before it.
     """
 
     network: Schedule
@@ -79,6 +81,7 @@ class Impaired:
     timing: Timing | None
     deadline: float | None
     message_bytes: float
+    gradients: float = 1.0
 
     def __call__(self, round: int) -> Mixing:
         W, wrong = self.network.mixing(round), self.impairments
@@ -109,7 +112,8 @@ class Impaired:
         else:
             missing[apart] = wrong.lost(self.seed, round, *links)
         if self.timing is not None and self.deadline is not None:
-            late = apart & (self.timing.arrivals(W, round, self.message_bytes) > self.deadline)
+            at = self.timing.arrivals(W, round, self.message_bytes, 0, self.gradients)
+            late = apart & (at > self.deadline)
             missing |= late
             if wrong.by == "link":
                 missing |= other_way(W, late)

@@ -24,6 +24,10 @@ from p2pqg.topology import Schedule, check_needs
 from p2pqg.topology.checks import TOLERANCE, Promise
 
 
+CLOCK = ("timing", "deadline", "message_bytes", "gradients")
+"""Fields of a Network that a recipe sets and nothing changes."""
+
+
 @dataclass(frozen=True, eq=False)
 class Network(Changes):
     """A live network, plain data.
@@ -39,7 +43,7 @@ class Network(Changes):
             algorithm needs "column-stochastic"; so it is anyway where rows do not sum to 1.
         timing: the simulated clock, if there is one.
         deadline: what arrives later counts as lost, in seconds of a round; None: all is waited for.
-        message_bytes: size of a message, for the deadline.
+        message_bytes, gradients: size of a message, and what comes before it, for the deadline.
     """
 
     base: Schedule
@@ -53,6 +57,7 @@ class Network(Changes):
     timing: Timing | None = None
     deadline: float | None = None
     message_bytes: float = 0.0
+    gradients: float = 1.0
 
     def __post_init__(self) -> None:
         W, problems = self.base.mixing(0), []
@@ -115,6 +120,7 @@ class Network(Changes):
             self.timing if "deadline" in self.drawn else None,
             self.deadline,
             self.message_bytes,
+            self.gradients,
         )
         return replace(
             self.base,
@@ -247,7 +253,7 @@ class Network(Changes):
         base = stored.from_data(data["topology"], arrays, start.base if start else None)
         wrong, problems = read(Impairments, data["impairments"], "impairments.")
         refuse(problems)
-        clock = ("timing", "deadline", "message_bytes") if start else ()
+        clock = CLOCK if start else ()
         return cls(
             base,
             seed=data["seed"],

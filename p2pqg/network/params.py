@@ -31,8 +31,8 @@ class NetworkParams:
     downlink: Quantity | None = None
     """All that a client can receive, as uplink."""
     compute: Quantity = 0.0
-    """Seconds that a client computes in a round, or {seconds, varies, speeds, stragglers, trace}.
-    0: only communication takes time."""
+    """Seconds that a client takes for a gradient, or {seconds, varies, speeds, stragglers, trace}.
+    A round of local steps has several. 0: only communication takes time."""
     synchrony: Literal["global", "neighbors"] = "global"
     """global: nobody starts a round before all have finished the last one; neighbors: a client
     goes on as soon as the messages for itself are there."""

@@ -1,7 +1,7 @@
 """Timing: how long the rounds of a simulated network take.
 
-In a round a client computes, then sends all its messages at once, and is through when they have
-left and those meant for it are there. A message takes
+In a round a client computes its gradients, then sends all its messages at once, and is through when
+they have left and those meant for it are there. A message takes
 
     latency + jitter E + bits / min(bandwidth, uplink / messages sent, downlink / messages received)
 
@@ -94,6 +94,7 @@ class Timing:
         round: int,
         message_bytes: float | np.ndarray,
         phase: int = 0,
+        gradients: float | None = None,
     ) -> np.ndarray:
         """When the message of each entry of W is at its receiver.
 
@@ -103,13 +104,16 @@ class Timing:
                 sit out (not `active`) neither compute nor send nor wait.
             round: >= 0.
             message_bytes: of one message; a number, or [clients] by sender. 0: nothing is sent.
-            phase: the number of this exchange within the round. From 1 on, nothing is computed.
+            phase: the number of this exchange within the round.
+            gradients: that each client computes before it; None: one before the first exchange of
+                a round, none before the others.
 
         Returns:
             float64 [entries], seconds after the start of the round, which all start at once. Own
             entries: the client's own computing. What is not waited for: 0.
         """
-        return self._times(np.zeros(self.num_clients), W, round, message_bytes, phase)[0]
+        start = np.zeros(self.num_clients)
+        return self._times(start, W, round, message_bytes, phase, gradients)[0]
 
     def advance(
         self,
@@ -119,6 +123,7 @@ class Timing:
         message_bytes: float | np.ndarray = 0.0,
         allreduce_bytes: float = 0.0,
         phase: int = 0,
+        gradients: float | None = None,
     ) -> np.ndarray:
         """When each client is through the round.
 
@@ -132,6 +137,7 @@ class Timing:
             message_bytes: see `arrivals`.
             allreduce_bytes: of the tensor whose mean is taken at the end of the round; 0: none.
             phase: see `arrivals`.
+            gradients: the same.
 
         Returns:
             float64 [clients], never before `ready`.
@@ -141,7 +147,7 @@ class Timing:
             return ready
         barrier = self.synchrony == "global"
         start = np.full(self.num_clients, ready.max()) if barrier else ready
-        arrivals, waiting = self._times(start, W, round, message_bytes, phase)
+        arrivals, waiting = self._times(start, W, round, message_bytes, phase, gradients)
         np.maximum.at(waiting, W.receivers, arrivals)
         if barrier:
             late = self.deadline < math.inf and np.any(message_bytes) and _misses(W, active)
@@ -188,6 +194,7 @@ class Timing:
         round: int,
         message_bytes: float | np.ndarray,
         phase: int,
+        gradients: float | None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Seconds after each client's own start until what it gets is there, and until it has sent.
 
@@ -195,7 +202,8 @@ class Timing:
             float64 [entries], see `arrivals`; float64 [clients], 0 for those who sit out.
         """
         active = self._active(W)
-        computing = np.where(active & (phase == 0), self.compute.seconds(round), 0.0)
+        count = float(phase == 0) if gradients is None else gradients
+        computing = np.where(active, count * self.compute.seconds(round), 0.0)
         bits = np.where(active, 8.0 * np.asarray(message_bytes), 0.0)
         own = W.senders == W.receivers
         fresh = ~own & active[W.receivers] & (bits[W.senders] > 0)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:  # reading needs pandas, writing does not: a run starts sooner
 ROUND_COLUMNS = {
     "round": "int64",
     "epoch": "float64",
+    "gradients": "int64",
     "lr": "float64",
     "train_loss": "float64",
     "consensus_distance": "float64",
@@ -45,7 +46,8 @@ ROUND_COLUMNS = {
     "test_loss": "float64",
 }
 """rounds.parquet: one row per recorded round; null where not measured. train_loss is the mean over
-clients and over the rounds since the row before; bytes_sent counts all clients from the start."""
+clients and over the rounds since the row before; bytes_sent counts all clients from the start,
+gradients those of each client."""
 
 CONTROL_COLUMNS = {"exchanges": "int64"}
 """More of rounds.parquet where consensus control repeats exchanges: their number from the start."""

@@ -26,7 +26,7 @@ from p2pqg.base.user_code import neighbors
 from p2pqg.data import Arrays
 from p2pqg.engine.placement import Placement
 from p2pqg.engine.routes import Routing
-from p2pqg.engine.rule import Rule
+from p2pqg.engine.rule import Rule, batches_per_round
 from p2pqg.engine.spec import HostSpec, Shards, Task
 from p2pqg.models import MODELS, Cost
 from p2pqg.network import Network, NetworkParams, Timing
@@ -49,7 +49,8 @@ class Experiment:
         network: at the start; with its clock, if there is one.
         parts: for each client, the indices of its training samples.
         cost: of the model.
-        num_rounds, rounds_per_epoch: the run's length; rounds in one pass over a mean-sized shard.
+        num_rounds: the run's length; steps_per_epoch: batches in one pass over a mean-sized shard;
+            steps_per_round: batches that a client draws in a round.
         warnings: what is allowed but should be known, a line each.
         scenario: what happens when; clock: the settings of the simulated clock.
         own_files: those of the user that the recipe names, as they are now: name -> content.
@@ -63,11 +64,17 @@ class Experiment:
     task: Task
     cost: Cost
     num_rounds: int
-    rounds_per_epoch: float
+    steps_per_epoch: float
+    steps_per_round: int
     warnings: list[str]
     scenario: Scenario
     clock: NetworkParams | None = None
     own_files: Mapping[str, bytes] = field(default_factory=dict)
+
+    @property
+    def rounds_per_epoch(self) -> float:
+        """Rounds in one pass over a mean-sized shard."""
+        return self.steps_per_epoch / self.steps_per_round
 
     @property
     def schedule(self) -> Schedule:
@@ -222,10 +229,9 @@ def build(config: RunConfig) -> Experiment:
     assert method is not None
     assert network is not None
 
-    rounds_per_epoch = _rounds_per_epoch(found, config)
-    num_rounds = _num_rounds(config, rounds_per_epoch)
+    length = _length(config, method, found)
     task = _task(config, found)
-    rule = _rule(config, method, network.num_clients, num_rounds, rounds_per_epoch)
+    rule = _rule(config, method, network.num_clients, length)
     live = _with_clock(network, clock, rule, found.cost, task)
     rule.check_network(live)  # a deadline draws W anew every round, which not all can do
     if rule.control and "delay" in network.drawn:
@@ -236,20 +242,19 @@ def build(config: RunConfig) -> Experiment:
     scenario = read_scenario(
         config.scenario,
         network,
-        num_rounds,
+        length.num_rounds,
         timed=clock is not None,
         check=partial(_check_event, rule, network.base),
     )
     return Experiment(
-        config=_resolved(config, method, network.num_clients, num_rounds, found),
+        config=_resolved(config, method, network.num_clients, length, found),
         network=live,
         arrays=found.arrays,
         parts=found.parts,
         rule=rule,
         task=task,
         cost=found.cost,
-        num_rounds=num_rounds,
-        rounds_per_epoch=rounds_per_epoch,
+        **dataclasses.asdict(length),
         warnings=warnings,
         scenario=scenario,
         clock=clock,
@@ -257,15 +262,22 @@ def build(config: RunConfig) -> Experiment:
     )
 
 
-def _rounds_per_epoch(found: Learning, config: RunConfig) -> float:
-    """Rounds in one pass over a mean-sized shard."""
-    return sum(map(len, found.parts)) / len(found.parts) / config.batch_size
+@dataclass(frozen=True)
+class _Length:
+    """How long a run is; see `Experiment`."""
+
+    num_rounds: int
+    steps_per_epoch: float
+    steps_per_round: int
 
 
-def _num_rounds(config: RunConfig, rounds_per_epoch: float) -> int:
+def _length(config: RunConfig, method: _Method, found: Learning) -> _Length:
+    steps_per_epoch = sum(map(len, found.parts)) / len(found.parts) / config.batch_size
+    steps_per_round = batches_per_round(method.entry, method.params)
+    num_rounds = config.rounds or DEFAULT_ROUNDS
     if config.epochs is not None:
-        return math.ceil(config.epochs * rounds_per_epoch)
-    return config.rounds or DEFAULT_ROUNDS
+        num_rounds = math.ceil(config.epochs * steps_per_epoch / steps_per_round)
+    return _Length(num_rounds, steps_per_epoch, steps_per_round)
 
 
 def _task(config: RunConfig, found: Learning) -> Task:
@@ -286,42 +298,37 @@ def _task(config: RunConfig, found: Learning) -> Task:
     )
 
 
-def _rule(
-    config: RunConfig,
-    method: _Method,
-    num_clients: int,
-    num_rounds: int,
-    rounds_per_epoch: float,
-) -> Rule:
+def _rule(config: RunConfig, method: _Method, num_clients: int, length: _Length) -> Rule:
     """The algorithm with its step sizes and, if there is any, consensus control."""
     lr = learning_rate(
         config.lr,
         config.lr_schedule,
         num_clients,
         config.batch_size,
-        num_rounds,
-        rounds_per_epoch,
+        length.num_rounds,
+        length.steps_per_epoch / length.steps_per_round,
     )
     params = dataclasses.replace(method.params, lr=lr(0))
-    control = Controller.of(config.consensus, num_rounds)
+    control = Controller.of(config.consensus, length.num_rounds)
     return Rule(method.entry, params, lr, config.seed, control)
 
 
 def _resolved(
-    config: RunConfig, method: _Method, num_clients: int, num_rounds: int, found: Learning
+    config: RunConfig, method: _Method, num_clients: int, length: _Length, found: Learning
 ) -> RunConfig:
     """The settings with every default filled in."""
     params = {k: v for k, v in machinery.plain(method.params).items() if k != "lr"}
-    every = config.eval_every or _evaluation_period(num_rounds, config, found.arrays)
+    samples = config.batch_size * length.steps_per_round
+    every = config.eval_every or _evaluation_period(length.num_rounds, samples, found.arrays)
     return dataclasses.replace(
         config,
         topology=str(config.topology),
         clients=num_clients,
         algorithm={"name": method.name} | params,
-        rounds=None if config.epochs is not None else num_rounds,
+        rounds=None if config.epochs is not None else length.num_rounds,
         momentum=None,
         eval_every=every,
-        record_every=config.record_every or max(1, num_rounds // 100),
+        record_every=config.record_every or max(1, length.num_rounds // 100),
         **found.resolved,
     )
 
@@ -341,21 +348,31 @@ def _with_clock(
     if clock is None:
         return network
     timing = Timing.of(clock, network.num_clients, network.base.labels, network.seed)
-    message_bytes = 0.0
-    if timing.deadline < math.inf:
-        dtype = torch.float64 if task.precision == "float64" else torch.float32
-        exchanges = rule.traffic(cost.num_params, dtype)
-        message_bytes = sum(size for kind, size in exchanges if kind == "gossip")
-    deadline = None if math.isinf(timing.deadline) else timing.deadline
+    if math.isinf(timing.deadline):
+        return dataclasses.replace(network, timing=timing)
+    dtype = torch.float64 if task.precision == "float64" else torch.float32
+    taken = rule.traffic(cost.num_params, dtype)
+    sums = {kind: sum(size for other, size in taken if other == kind) for kind, _ in taken}
+    gradients = sums.get("gradient", 0.0)
+    computing = gradients * timing.compute.seconds(0).min()
+    if timing.deadline <= computing:
+        raise ConfigError(
+            f"network.deadline must be longer than the {computing:g} s in which the fastest client "
+            f"computes its {gradients:g} gradients of a round, got {timing.deadline:g} s"
+        )
     return dataclasses.replace(
-        network, timing=timing, deadline=deadline, message_bytes=message_bytes
+        network,
+        timing=timing,
+        deadline=timing.deadline,
+        message_bytes=sums.get("gossip", 0.0),
+        gradients=gradients,
     )
 
 
-def _evaluation_period(num_rounds: int, config: RunConfig, arrays: Arrays) -> int:
+def _evaluation_period(num_rounds: int, samples: int, arrays: Arrays) -> int:
     """Rounds between evaluations: ten a run, fewer where that would cost over a tenth of it.
 
-    A test sample costs one forward pass, a training sample about three.
+    A test sample costs one forward pass, a training sample (of a client, in a round) about three.
     """
-    affordable = 0.1 * 3 * num_rounds * config.batch_size / len(arrays.test_y)
+    affordable = 0.1 * 3 * num_rounds * samples / len(arrays.test_y)
     return math.ceil(num_rounds / max(1, min(10, int(affordable))))

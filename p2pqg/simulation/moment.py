@@ -22,6 +22,7 @@ from p2pqg.engine.bookkeeping import Logbook
 from p2pqg.engine.rule import Rule
 from p2pqg.engine.snapshot import Snapshot
 from p2pqg.network import Ledger, Network
+from p2pqg.network.network import CLOCK
 from p2pqg.network.scenario import Cursor
 from p2pqg.recipe import keys, own_files
 from p2pqg.recipe.settings import RunConfig, read_config
@@ -90,12 +91,13 @@ class Moment:
             "cursor": list(self.cursor),
             "seconds": self.seconds,
             "restarts": list(self.restarts),
-            "log": {"losses": log.losses, "exchanges": log.exchanges, "events": log.events},
+            "log": {"losses": log.losses, "traffic": log.traffic, "events": log.events},
         }
         if snapshot is not None:
             header["clients"] = {
                 "step": snapshot.step,
                 "exchanges": snapshot.exchanges,
+                "gradients": snapshot.gradients,
                 "numbers": dict(snapshot.numbers),
             }
             arrays |= {f"rows.{name}": array for name, array in snapshot.rows.items()}
@@ -197,7 +199,7 @@ class Moment:
             known = known.with_topology(topology)
         network = Network.from_data(header["network"], _within(arrays, "network."), known)
         if (network.num_clients, network.base.labels) == (known.num_clients, known.base.labels):
-            clock = {key: getattr(known, key) for key in ("timing", "deadline", "message_bytes")}
+            clock = {key: getattr(known, key) for key in CLOCK}
             network = dataclasses.replace(network, **clock)  # its file may be another one by now
         else:
             network = experiment.with_clock(network)
@@ -275,7 +277,7 @@ def _snapshot(saved: Checkpoint) -> Snapshot | None:
         return None
     return Snapshot(
         round=saved.header["round"],
-        **saved.header["clients"],
+        **{"gradients": saved.header["clients"]["step"], **saved.header["clients"]},
         rows=_within(saved.arrays, "rows."),
         totals=_within(saved.arrays, "totals."),
         firsts=saved.arrays["firsts"],
@@ -284,7 +286,12 @@ def _snapshot(saved: Checkpoint) -> Snapshot | None:
 
 def _logbook(saved: Checkpoint) -> Logbook:
     log, ledger = dict(saved.header["log"]), _within(saved.arrays, "ledger.")
-    log["exchanges"] = tuple((kind, size) for kind, size in log["exchanges"])
+    if "exchanges" in log:  # of a time when a round was one gradient, which went without saying
+        before = log.pop("exchanges")
+        log["traffic"] = [("gradient", 1), *before] if before else []
+        for row in saved.tables["rounds"]:
+            row["gradients"] = row["round"] + 1
+    log["traffic"] = tuple((kind, size) for kind, size in log["traffic"])
     return Logbook(
         round=saved.header["round"],
         rounds=saved.tables["rounds"],

@@ -160,7 +160,7 @@ class Simulation:
             ),
             book=Bookkeeper(
                 lr=self.rule.lr,
-                rounds_per_epoch=experiment.rounds_per_epoch,
+                steps_per_epoch=experiment.steps_per_epoch,
                 num_samples=np.array([len(part) for part in experiment.parts]),
                 num_test_samples=len(experiment.test[1]),
                 network=self.network,
@@ -573,10 +573,10 @@ class Simulation:
         if seconds is None:
             return last
         ready, round = log.ready, self.round
-        known = log.exchanges and self.rule.is_steady
+        known = log.traffic and self.rule.is_steady
         until = min(last, self.round + LOOK_AHEAD) if known else self.round
         while round < until and ready.max() < seconds:
-            ready = book.after(round, log.exchanges, ready)
+            ready = book.after(round, log.traffic, ready)
             round += 1
         return max(self.round + 1, round)
 
@@ -664,7 +664,8 @@ class Simulation:
         tested = next((row for row in reversed(rows) if "test_accuracy" in row), {})
         first = driver.first_round_at
         now = time.time()
-        steps = (self.round - driver.first_round) * experiment.num_clients
+        rounds = self.round - driver.first_round
+        steps = rounds * experiment.steps_per_round * experiment.num_clients
         local = config.engine == "local"
         sizes = np.diff(self.placement.bounds)
         more = {}
@@ -681,6 +682,7 @@ class Simulation:
             "model": config.model["name"],
             "seed": config.seed,
             "rounds": self.round,
+            "gradients": last.get("gradients"),
             "test_accuracy": tested.get("test_accuracy"),
             "test_accuracy_std": tested.get("test_accuracy_std"),
             "averaged_model_accuracy": tested.get("averaged_model_accuracy"),

@@ -37,6 +37,7 @@ class FakeEngine:
                     np.array([4.0]),
                     0.0,
                     *((np.array([3.0]), np.array([8.0]), (1.0, 2.0, 2)) if stop.evaluate else ()),
+                    step=stop.round,
                 )
                 for stop in stops
                 if stop.measure
@@ -55,7 +56,7 @@ def driver(engine, record_every=2, eval_every=5, num_rounds=10):
         agenda=Agenda(num_rounds=num_rounds, record_every=record_every, eval_every=eval_every),
         book=Bookkeeper(
             lr=lambda t: 0.5,
-            rounds_per_epoch=2.0,
+            steps_per_epoch=2.0,
             num_samples=np.array([7, 8]),
             num_test_samples=4,
         ),

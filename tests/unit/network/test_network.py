@@ -269,7 +269,7 @@ def test_noise_alone_changes_no_weight_and_keeps_the_period():
 class Slow:
     """A clock on which messages to client 3 take two seconds, all others none."""
 
-    def arrivals(self, W, round, message_bytes):
+    def arrivals(self, W, round, message_bytes, phase, gradients):
         return np.where(W.receivers == 3, 2.0, 0.0)
 
 
