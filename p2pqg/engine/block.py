@@ -37,6 +37,7 @@ class Block:
         clients: the hosted clients, consecutive.
         state: the algorithm's state, tensors [k, ...].
         round: the next round; step: batches drawn so far, the cursor of the data.
+        first_step: the first batch of the round.
         gradients: that each client has computed, those on a batch used again too.
         bytes_sent: by the hosted clients to others, since the start.
         exchanges: times that rows were mixed with W, since the start.
@@ -64,6 +65,7 @@ class Block:
         self.state = rule.start(x0)
         self.round = 0
         self.step = 0
+        self.first_step = 0
         self.gradients = 0
         self.bytes_sent = 0.0
         self.exchanges = 0
@@ -132,7 +134,7 @@ class Block:
         """Run up to round `until`; yields what other blocks need, takes what this one needs."""
         while self.round < until:
             call = self.rule.play(self.state, self._grad, self.round, self.clients)
-            self._slot, self._sent = 0, []
+            self._slot, self._sent, self.first_step = 0, [], self.step
             reply = None
             try:
                 while True:

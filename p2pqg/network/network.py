@@ -23,7 +23,6 @@ from p2pqg.network.named import links_told, refuse, told
 from p2pqg.topology import Schedule, check_needs
 from p2pqg.topology.checks import TOLERANCE, Promise
 
-
 CLOCK = ("timing", "deadline", "message_bytes", "gradients")
 """Fields of a Network that a recipe sets and nothing changes."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import numbers
 from collections.abc import Callable, Mapping, Sequence
@@ -43,7 +44,9 @@ def trajectory(
     Args:
         algorithm: a registered name, or one of a file: `my_file.py:my_method`.
         gradient: gradient(x, round), takes and returns [clients, params]; row i is client i's.
-            It is given arrays of the kind that x0 is (NumPy or torch) and may return either.
+            It is given arrays of the kind that x0 is (NumPy or torch) and may return either. With
+            a third argument, gradient(x, round, step), it is told which of the round's batches it
+            is, from 0 on; one that is used again has the number that it had before.
         x0: [params]: all clients start there; or [clients, params].
         topology: a name, a file, an array [n, n], an array [rounds, n, n] used in turn, or a
             function of the round.
@@ -132,14 +135,16 @@ def play(
     if bounds[-1] != n or min(np.diff(bounds)) < 1:
         raise ConfigError(f"blocks must be numbers >= 1 that add up to {n}, got {list(blocks)}")
     routing, rule = Routing(schedule, bounds), Rule(entry, made, step, seed, control)
+    told = _takes_step(gradient)
 
     def host(index: int) -> Block:
         mine = slice(bounds[index], bounds[index + 1])
 
-        def grad(x: Tensor, step: int) -> Tensor:
+        def grad(x: Tensor, step: int, again: bool = False) -> Tensor:
             everyone = x0.clone()
             everyone[mine] = x
-            g = gradient(everyone if as_torch else everyone.numpy(), block.round)
+            within = (max(0, step - block.first_step),) if told else ()
+            g = gradient(everyone if as_torch else everyone.numpy(), block.round, *within)
             # np.array: a tensor cannot share memory that is read-only or runs backwards.
             g = g.detach() if isinstance(g, Tensor) else torch.from_numpy(np.array(g, np.float64))
             g = g.to(torch.float64)
@@ -153,3 +158,14 @@ def play(
         return block
 
     return [host(index) for index in range(len(bounds) - 1)]
+
+
+def _takes_step(gradient: Callable[..., Any]) -> bool:
+    """Whether it wants a third argument; one with a default of its own is not meant for us."""
+    try:
+        known = inspect.signature(gradient).parameters
+    except (TypeError, ValueError):  # built in
+        return False
+    taken = [p for p in known.values() if p.kind <= p.POSITIONAL_OR_KEYWORD]
+    needed = [p for p in taken if p.default is p.empty]
+    return len(needed) > 2 or any(p.name == "step" for p in taken[2:3])

@@ -12,7 +12,7 @@ from p2pqg.base.errors import AlgorithmError
 from p2pqg.base.registry import Entry
 from p2pqg.engine.block import Block, lockstep
 from p2pqg.engine.routes import Routing
-from p2pqg.engine.rule import Rule, itinerary
+from p2pqg.engine.rule import Rule, batches_per_round, itinerary
 from p2pqg.topology import build
 
 
@@ -31,7 +31,7 @@ def blocks_of(play, topology, sizes, x0):
     bounds = (0, *torch.tensor(sizes).cumsum(0).tolist())
     routing = Routing(build(topology, allow_disconnected=True), bounds)
     return [
-        Block(rule, routing, b, x0[bounds[b] : bounds[b + 1]], lambda x, step: x)
+        Block(rule, routing, b, x0[bounds[b] : bounds[b + 1]], lambda x, step, again=False: x)
         for b in range(len(sizes))
     ]
 
@@ -141,3 +141,62 @@ def test_a_wrong_yield_is_named():
 
     with pytest.raises(AlgorithmError, match=r"line \d+, in wrong: yielded a Tensor; yield gossip"):
         lockstep(blocks_of(wrong, "ring6", [6], start(6)), 1)
+
+
+def twice(s, grad, p):
+    """Two batches, and the second one again at another model."""
+    grad(s.x)
+    g = grad(s.x)
+    again = grad(2 * s.x, again=True)
+    x = yield gossip(s.x + g + again)
+    return State(x)
+
+
+def test_a_gradient_asked_for_again_is_that_of_the_last_batch_and_no_batch_is_drawn():
+    (block,) = blocks_of(twice, "ring6", [6], start(6))
+    asked = []
+
+    def gradient(x, step, again=False):
+        asked.append((step, again))
+        return torch.zeros_like(x)
+
+    block.gradient = gradient
+    lockstep([block], 2)
+    assert asked == [(0, False), (1, False), (1, True), (2, False), (3, False), (3, True)]
+    assert (block.step, block.gradients) == (4, 6)
+    assert block.traffic == [(("gradient", 3), ("gossip", 24.0))] * 2
+
+
+def test_models_that_were_received_are_tried_on_ones_own_batch():
+    """NGC and CGA do so; there every slot is one more gradient."""
+
+    def cross(s, grad, p):
+        inbox = yield exchange(s.x[:, None])
+        both = grad(inbox)
+        return State(both.sum(1))
+
+    x0 = start(6)
+    blocks = blocks_of(cross, "ring6", [2, 4], x0)
+    for block in blocks:
+        client = torch.tensor(list(block.clients))[:, None]
+        block.gradient = lambda x, step, again=False, client=client: client * x
+    lockstep(blocks, 1)
+    neighbors = x0.roll(1, 0) + x0.roll(-1, 0)
+    torch.testing.assert_close(x_of(blocks), torch.arange(6)[:, None] * neighbors)
+    assert [(block.step, block.gradients) for block in blocks] == [(1, 2)] * 2
+
+
+def test_a_gradient_asked_for_again_before_any_is_a_mistake_of_the_algorithm():
+    def wrong(s, grad, p):
+        x = yield gossip(grad(s.x, again=True))
+        return State(x)
+
+    with pytest.raises(AlgorithmError, match="comes before any grad"):
+        lockstep(blocks_of(wrong, "ring6", [6], start(6)), 1)
+
+
+def test_the_scout_counts_gradients_as_the_blocks_do():
+    (block,) = blocks_of(twice, "ring6", [6], start(6))
+    lockstep([block], 1)
+    assert block.rule.traffic(3, torch.float64) == block.traffic[0]
+    assert batches_per_round(block.rule.algorithm, block.rule.params) == 2

@@ -108,3 +108,14 @@ def test_losses_come_back_in_order_and_once():
         taken = losses.take()
         np.testing.assert_array_equal(taken, np.repeat(np.arange(length), 2).reshape(length, 2))
         assert len(losses) == 0
+
+
+def test_a_batch_that_is_used_again_leaves_neither_loss_nor_statistics():
+    plain, twice = learner("resnet20-bn"), learner("resnet20-bn")
+    x = plain.initial()
+    g = plain.gradient(x, 0)
+    assert torch.equal(twice.gradient(x, 0), g)
+    assert torch.equal(twice.gradient(x, 0, again=True), g)  # in training they are not used
+    assert not torch.equal(twice.gradient(2 * x, 0, again=True), g)
+    assert torch.equal(twice.buffers, plain.buffers)
+    assert len(twice.losses) == 1

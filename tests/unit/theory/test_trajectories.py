@@ -47,3 +47,34 @@ def test_wrong_input_is_one_clear_line(settings, complaint):
 def test_a_gradient_may_be_any_array(gradient):
     path = run(gradient)
     np.testing.assert_allclose(path[-1], 0.9**3 * path[0], rtol=1e-6)  # all clients are equal
+
+
+def test_a_gradient_with_three_arguments_is_told_which_batch_of_the_round_it_is(tmp_path):
+    (tmp_path / "mine.py").write_text(TWICE)
+    asked = []
+
+    def gradient(x, round, step):
+        asked.append((round, step))
+        return x
+
+    trajectory(f"{tmp_path}/mine.py:twice", gradient, np.ones(2), **GOOD | {"rounds": 2})
+    assert asked == [(0, 0), (0, 1), (0, 1), (1, 0), (1, 1), (1, 1)]
+
+
+def test_a_third_argument_with_a_default_is_the_callers_own():
+    scales = [run(lambda x, round, scale=scale: scale * x)[-1, 0, 0] for scale in (1, 2)]
+    np.testing.assert_allclose(scales, [0.9**3, 0.8**3])
+
+
+TWICE = """
+from p2pqg import algorithm, gossip
+from p2pqg.algorithms import dsgd
+
+
+@algorithm("twice", params=dsgd.Params, start=dsgd.start)
+def twice(s, grad, p):
+    grad(s.x)
+    half = s.x - p.lr * grad(s.x)
+    x = yield gossip(half - p.lr * grad(half, again=True))
+    return dsgd.State(x)
+"""
