@@ -35,6 +35,7 @@ _HOMES = {
     "load": "results.records",
     "mixing_matrix": "topology",
     "model": "models",
+    "neighbors": "algorithms",
     "partition": "data",
     "resume": "running.single",
     "run": "running.single",
@@ -48,6 +49,7 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers; a test keeps
     from p2pqg.algorithms import allreduce as allreduce
     from p2pqg.algorithms import exchange as exchange
     from p2pqg.algorithms import gossip as gossip
+    from p2pqg.algorithms import neighbors as neighbors
     from p2pqg.base.errors import AlgorithmError as AlgorithmError
     from p2pqg.base.errors import ClusterError as ClusterError
     from p2pqg.base.errors import ConfigError as ConfigError

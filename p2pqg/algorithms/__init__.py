@@ -14,11 +14,15 @@ from p2pqg.algorithms.effects import (
     Exchange,
     Gossip,
     Grad,
+    Neighbors,
+    Parameter,
+    Peers,
     Round,
     algorithm,
     allreduce,
     exchange,
     gossip,
+    neighbors,
 )
 from p2pqg.base.registry import import_parts
 
@@ -33,9 +37,13 @@ __all__ = [
     "Exchange",
     "Gossip",
     "Grad",
+    "Neighbors",
+    "Parameter",
+    "Peers",
     "Round",
     "algorithm",
     "allreduce",
     "exchange",
     "gossip",
+    "neighbors",
 ]

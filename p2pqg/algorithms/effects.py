@@ -7,15 +7,17 @@ network, and nothing else mixes rows:
     x, y = yield gossip(half, y)        several tensors in one message
     inbox = yield exchange(messages)    a message of its own for every neighbor
     g = yield allreduce(g)              the exact mean, on every client
+    peers = yield neighbors()           who is in which slot of an exchange; nothing is sent
 
 The engine answers each request; the algorithm never knows how many actors there are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from math import prod
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from p2pqg.base.lazy import torch
 from p2pqg.base.registry import F, NoParams, Registry
@@ -63,7 +65,34 @@ class Decide:
         return (self.values,)
 
 
-Effect = Gossip | Exchange | AllReduce | Decide
+class Peers(NamedTuple):
+    """Who is in which slot of this round's exchange. Empty slots: client -1, weight 0.
+
+    On an undirected network slot k has the same neighbor both ways.
+
+    Attributes:
+        receivers: int64 [clients, slots], to whom slot k goes.
+        senders: int64 [clients, slots], from whom what comes back in slot k is.
+        weights: [clients, slots], W[client, sender].
+        clients: int64 [clients], their own numbers.
+    """
+
+    receivers: torch.Tensor
+    senders: torch.Tensor
+    weights: torch.Tensor
+    clients: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Neighbors:
+    """Who is in which slot. Nothing is sent."""
+
+    @property
+    def tensors(self) -> tuple[torch.Tensor, ...]:
+        return ()
+
+
+Effect = Gossip | Exchange | AllReduce | Decide | Neighbors
 Round = Generator[Effect, Any, S]
 """One round: yields effects, receives tensors, returns the next state."""
 
@@ -80,6 +109,34 @@ class Grad(Protocol):
     def __call__(self, x: torch.Tensor, *, again: bool = False) -> torch.Tensor: ...
 
 
+class Parameter(NamedTuple):
+    """One tensor of the model, and where it lies in a row.
+
+    Attributes:
+        name: as of `named_parameters()`.
+        columns: x[:, columns] is all clients' own, flattened.
+        shape: of the tensor.
+    """
+
+    name: str
+    columns: slice
+    shape: tuple[int, ...]
+
+    def of(self, x: torch.Tensor) -> torch.Tensor:
+        """Rows [clients, params] -> view [clients, *shape]."""
+        return x[:, self.columns].view(len(x), *self.shape)
+
+    @classmethod
+    def in_order(cls, shapes: Iterable[tuple[str, Sequence[int]]]) -> tuple[Parameter, ...]:
+        """Those of a row, from names and shapes."""
+        found, start = [], 0
+        for name, shape in shapes:
+            stop = start + prod(shape)
+            found.append(cls(name, slice(start, stop), tuple(shape)))
+            start = stop
+        return tuple(found)
+
+
 class Draw(Protocol):
     """draw(purpose, size): uniforms in [0, 1), [clients, size], keyed by client and round."""
 
@@ -94,17 +151,24 @@ def gossip(*tensors: torch.Tensor, message_bytes: torch.Tensor | None = None) ->
 def exchange(*tensors: torch.Tensor) -> Exchange:
     """Send a message of its own to every neighbor.
 
-    A client's slots are its neighbors in rising order; a graph with largest degree D has D slots,
-    of which a client with fewer neighbors leaves the last ones empty (zero when received).
+    A client's slots are its neighbors of this round in rising order; a graph with largest degree D
+    has D slots, of which a client with fewer neighbors leaves the last ones empty (zero when
+    received). On a directed graph it sends to those that hear it, and hears others: `neighbors`
+    says who they are.
 
     Args:
         tensors: [clients, D, ...]: slot k goes to the k-th neighbor; or [clients, 1, ...]: the
             same to every neighbor.
 
     Returns:
-        The reply is [clients, D, ...]: slot k came from the k-th neighbor. Graphs are undirected.
+        The reply is [clients, D, ...]: slot k came from the k-th neighbor, that is the k-th sender.
     """
     return Exchange(tensors)
+
+
+def neighbors() -> Neighbors:
+    """Ask who is in which slot of this round's exchanges; the reply is `Peers`."""
+    return Neighbors()
 
 
 def allreduce(*tensors: torch.Tensor) -> AllReduce:
@@ -128,6 +192,7 @@ def algorithm(
     centralized: bool = False,
     reconstruction: bool = False,
     draws: bool = False,
+    shapes: bool = False,
 ) -> Callable[[F], F]:
     """File a round under its name.
 
@@ -142,7 +207,9 @@ def algorithm(
         model: state -> the clients' models [clients, params], where that is not state.x.
         centralized: does not use the network (all-reduce only).
         reconstruction: written from secondary sources; said in docstring and `p2pqg list`.
-        draws: the round takes a fourth argument, `draw` (see `Draw`).
+        draws: the round takes one more argument, `draw` (see `Draw`).
+        shapes: the round takes one more argument, behind that: a tuple of `Parameter`, the tensors
+            that a row is made of.
     """
     return ALGORITHMS.register(
         name,
@@ -154,4 +221,5 @@ def algorithm(
         centralized=centralized,
         reconstruction=reconstruction,
         draws=draws,
+        shapes=shapes,
     )

@@ -13,7 +13,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from p2pqg.algorithms.effects import AllReduce, Decide, Effect, Exchange, Gossip
+from p2pqg.algorithms.effects import (
+    AllReduce,
+    Decide,
+    Effect,
+    Exchange,
+    Gossip,
+    Neighbors,
+    Peers,
+)
 from p2pqg.base.errors import AlgorithmError
 from p2pqg.base.seeding import rng
 from p2pqg.engine.clock import Clock
@@ -174,6 +182,8 @@ class Block:
                 return (yield from self._allreduce(effect))
             case Decide():
                 return (yield from self._decide(effect))
+            case Neighbors():
+                return (self._neighbors(),)
         raise AssertionError(effect)  # `watched` lets nothing else through
 
     def _gossip(self, effect: Gossip):
@@ -241,7 +251,8 @@ class Block:
     def _exchange(self, effect: Exchange):
         routes: EdgeRoutes = self.routing.edges(self.round)
         me = self.index
-        degrees = routes.out_degrees[self.clients.start : self.clients.stop]
+        _check_slots(effect, routes)
+        degrees = routes.mixing.out_degrees()[self.clients.start : self.clients.stop]
         message = _row_bytes(tuple(t[:, :1] for t in effect.tensors))
         self._sent.append(("gossip", message))
         self.bytes_sent += message * int(degrees.sum())
@@ -260,6 +271,16 @@ class Block:
             for box, message in zip(inbox, parcel, strict=True):
                 box[edges[:, 2], edges[:, 3]] = message
         return inbox
+
+    def _neighbors(self) -> Peers:
+        routes, mine = self.routing.edges(self.round), slice(self.clients.start, self.clients.stop)
+        like, device = self.x, self.x.device
+        return Peers(
+            torch.from_numpy(routes.receivers[mine]).to(device),
+            torch.from_numpy(routes.senders[mine]).to(device),
+            torch.from_numpy(routes.weights[mine]).to(like),
+            torch.arange(self.clients.start, self.clients.stop, device=device),
+        )
 
     def _allreduce(self, effect: AllReduce | Decide):
         active = self.W.active
@@ -281,6 +302,20 @@ class Block:
     def _decide(self, effect: Decide):
         (means,) = yield from self._allreduce(effect)
         return (float(means[0]),)
+
+
+def _check_slots(effect: Exchange, routes: EdgeRoutes) -> None:
+    """AlgorithmError where messages do not fit the slots, or may be old."""
+    if routes.mixing.ages is not None:
+        raise AlgorithmError(
+            "exchange(...) knows no messages of earlier rounds; leave impairments.delay out"
+        )
+    for t in effect.tensors:
+        if t.shape[1] not in (1, routes.num_slots) and len(t):
+            raise AlgorithmError(
+                f"exchange(...) was given a tensor of shape {list(t.shape)}; its slots must be the "
+                f"neighbors, [clients, {routes.num_slots}, ...], or one for all of them"
+            )
 
 
 def total(in_order: list[Parcel]) -> Parcel:

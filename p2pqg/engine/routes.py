@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from p2pqg.algorithms.effects import AllReduce, Decide, Effect, Exchange, Gossip
+from p2pqg.algorithms.effects import AllReduce, Decide, Effect, Exchange, Gossip, Neighbors
 from p2pqg.topology import Mixing, Schedule
 
 Address = tuple[int, int]
@@ -99,22 +99,32 @@ class EdgeRoutes:
     leg: Leg
     edges: dict[Address, np.ndarray]
     """(from block, to block) -> [edges, 4]: sender's row and slot, receiver's row and slot."""
-    num_slots: int
-    out_degrees: np.ndarray
+    mixing: Mixing
+    receivers: np.ndarray
+    """int64 [clients, slots], to whom each slot goes; -1: it is empty."""
+    senders: np.ndarray
+    """int64 [clients, slots], from whom what comes back in it is."""
+    weights: np.ndarray
+    """float64 [clients, slots], of those in W."""
+
+    @property
+    def num_slots(self) -> int:
+        return self.receivers.shape[1]
 
     @classmethod
     def cut(cls, mixing: Mixing, bounds: tuple[int, ...], memory: int = 0) -> EdgeRoutes:
         num_blocks = len(bounds) - 1
         apart = mixing.receivers != mixing.senders
         receivers, senders = mixing.receivers[apart], mixing.senders[apart]
+        sent_in, heard_in = _rank_within(senders, receivers), _rank_within(receivers, senders)
         owner = np.searchsorted(bounds, np.arange(mixing.num_clients), side="right") - 1
         first = np.asarray(bounds)[owner]
         table = np.stack(
             [
                 senders - first[senders],
-                _rank_within(senders, receivers),
+                sent_in,
                 receivers - first[receivers],
-                _rank_within(receivers, senders),
+                heard_in,
             ],
             axis=1,
         )
@@ -128,9 +138,14 @@ class EdgeRoutes:
             tuple((a, targets[a].index(block)) for a in range(num_blocks) if block in targets[a])
             for block in range(num_blocks)
         )
-        degrees = np.bincount(senders, minlength=mixing.num_clients)
-        num_slots = int(max(degrees.max(initial=0), np.bincount(receivers).max(initial=0)))
-        return cls(Leg(tuple(map(len, targets)), addresses), edges, num_slots, degrees)
+        num_slots = max(sent_in.max(initial=-1), heard_in.max(initial=-1)) + 1
+        nobody = np.full((mixing.num_clients, num_slots), -1)
+        to, by, weights = nobody, nobody.copy(), np.zeros(nobody.shape)
+        to[senders, sent_in] = receivers
+        by[receivers, heard_in] = senders
+        weights[receivers, heard_in] = mixing.weights[apart]
+        leg = Leg(tuple(map(len, targets)), addresses)
+        return cls(leg, edges, mixing, to, by, weights)
 
 
 def _rank_within(group: np.ndarray, item: np.ndarray) -> np.ndarray:
@@ -187,6 +202,8 @@ class Routing:
                 return self.edges(round).leg
             case AllReduce() | Decide():
                 return everyone(self.num_blocks)
+            case Neighbors():
+                return Leg((0,) * self.num_blocks, ((),) * self.num_blocks)
 
     def _cut(self, kind: type, round: int):
         period = self.schedule.period

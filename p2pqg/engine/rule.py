@@ -12,7 +12,15 @@ from typing import Any
 import numpy as np
 
 from p2pqg.algorithms.control import Controller
-from p2pqg.algorithms.effects import Decide, Effect, Exchange, Gossip
+from p2pqg.algorithms.effects import (
+    Decide,
+    Effect,
+    Exchange,
+    Gossip,
+    Neighbors,
+    Parameter,
+    Peers,
+)
 from p2pqg.algorithms.lr import LearningRate
 from p2pqg.base.config import plain, read
 from p2pqg.base.errors import AlgorithmError, ConfigError
@@ -26,6 +34,9 @@ from p2pqg.network import Network
 Traffic = tuple[tuple[str, float], ...]
 """What one round took, in order: ("gradient", how many each client computed), ("gossip", bytes of
 one client's message to one neighbor), ("allreduce", bytes of the tensor)."""
+
+Shapes = tuple[tuple[str, tuple[int, ...]], ...]
+"""Names and shapes of the tensors that a row is made of, in order."""
 
 ROUNDS_TRIED = 2000
 """Rounds that are looked at to see whether an algorithm asks the same in all of them."""
@@ -41,12 +52,14 @@ class Rule:
         lr: Callable[[int], float],
         seed: int,
         control: Controller | None = None,
+        shapes: Shapes = (),
     ) -> None:
         self.algorithm = algorithm
         self.params = params
         self.lr = lr
         self.seed = seed
         self.control = control
+        self.shapes = shapes
         if control is not None:
             self._check_that_gossip_can_be_repeated()
 
@@ -65,8 +78,8 @@ class Rule:
 
     def with_changes(self, **changes: Any) -> Rule:
         """Another rule that differs in `params`, `lr`, ..."""
-        mine = {name: getattr(self, name) for name in ("algorithm", "params", "lr", "seed")}
-        return Rule(**{**mine, "control": self.control, **changes})
+        mine = ("algorithm", "params", "lr", "seed", "control", "shapes")
+        return Rule(**{name: getattr(self, name) for name in mine} | changes)
 
     def with_lr(self, lr: float) -> Rule:
         """Another rule with this step size: no warm-up, no milestones.
@@ -120,7 +133,8 @@ class Rule:
         """Every round but the first makes the same exchanges, as far as ROUNDS_TRIED tell."""
         if self.control is not None:
             return False
-        rounds = self._scouted(torch.empty(0, 1), ROUNDS_TRIED)
+        width = sum(math.prod(shape) for _, shape in self.shapes) or 1
+        rounds = self._scouted(torch.empty(0, width), ROUNDS_TRIED)
         next(rounds)
         return len(set(rounds)) <= 1
 
@@ -137,7 +151,9 @@ class Rule:
             trip = itinerary(self, state, round, round + 1, taken)
             try:
                 while True:
-                    taken.append(_weighed(next(trip)[1]))
+                    _, effect = next(trip)
+                    if effect.tensors:
+                        taken.append(_weighed(effect))
             except StopIteration as end:
                 state = end.value
             yield tuple(taken)
@@ -171,15 +187,18 @@ class Rule:
         lr = self.lr(round)
         if lr != self.params.lr:
             self.params = dataclasses.replace(self.params, lr=lr)
-        if not self.algorithm.traits["draws"]:
-            call = guarded(self.algorithm, self.algorithm.build, state, grad, self.params)
-            return watched(self.algorithm, call, len(clients))
+        traits, more = self.algorithm.traits, list[Any]()
 
         def draw(purpose: str, size: int) -> torch.Tensor:
             rows = [rng(self.seed, purpose, client, round).random(size) for client in clients]
             return torch.from_numpy(np.stack(rows) if rows else np.empty((0, size)))
 
-        call = guarded(self.algorithm, self.algorithm.build, state, grad, self.params, draw)
+        if traits["draws"]:
+            more.append(draw)
+        if traits.get("shapes"):
+            row = [("x", (self.model(state).shape[1],))]  # nobody said what a row is made of
+            more.append(Parameter.in_order(self.shapes or row))
+        call = guarded(self.algorithm, self.algorithm.build, state, grad, self.params, *more)
         return watched(self.algorithm, call, len(clients))
 
 
@@ -201,7 +220,7 @@ def batches_per_round(algorithm: Entry, params: Any) -> int:
         call = rule.play(rule.start(torch.empty(0, 1)), grad, 0, range(0))
         effect = next(call)
         while True:
-            effect = call.send(bare(effect.tensors))
+            effect = call.send(_echo(effect))
     return max(1, drawn)
 
 
@@ -237,13 +256,21 @@ def itinerary(
             while True:
                 decided = yield round, effect
                 asked = isinstance(effect, Decide)
-                effect = call.send(decided if asked else bare(effect.tensors))
+                effect = call.send(decided if asked else _echo(effect))
         except StopIteration as end:
             state = end.value
         except AlgorithmError as error:
             why = "on zero rows, [0, params], as the driver runs it to learn what will be sent"
             raise AlgorithmError(f"{error} ({why})") from error
     return state
+
+
+def _echo(effect: Effect) -> Any:
+    """What a block of no clients is answered."""
+    if isinstance(effect, Neighbors):
+        nobody = torch.empty(0, 1, dtype=torch.int64)
+        return Peers(nobody, nobody, torch.empty(0, 1), torch.empty(0, dtype=torch.int64))
+    return bare(effect.tensors)
 
 
 def _weighed(effect: Effect) -> tuple[str, float]:

@@ -12,7 +12,7 @@ from traceback import walk_tb
 from types import CodeType, GeneratorType
 from typing import Any
 
-from p2pqg.algorithms.effects import AllReduce, Effect, Exchange, Gossip
+from p2pqg.algorithms.effects import AllReduce, Effect, Exchange, Gossip, Neighbors
 from p2pqg.base.errors import AlgorithmError, P2pqgError
 from p2pqg.base.lazy import torch
 from p2pqg.base.registry import Entry
@@ -83,6 +83,8 @@ def blame(error: Exception, algorithm: Entry) -> None:
 
 def _wrong(effect: Any, num_clients: int) -> str | None:
     """What is wrong with a request, if anything is."""
+    if isinstance(effect, Neighbors):
+        return None
     if not isinstance(effect, (Gossip, Exchange, AllReduce)):
         return f"yielded {_a(effect)}; yield {REQUESTS}"
     name = type(effect).__name__.lower()

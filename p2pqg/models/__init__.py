@@ -71,6 +71,17 @@ def model_cost(name: str, num_classes: int, input_shape: tuple[int, ...], **para
     return cost_of(build_model(name, num_classes, input_shape, **params), input_shape)
 
 
+def parameter_shapes(
+    name: str, num_classes: int, input_shape: tuple[int, ...], **params: Any
+) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    """Names and shapes of the tensors that a client's row is made of, in order.
+
+    Arguments and errors as of `build_model`.
+    """
+    model = build_model(name, num_classes, input_shape, **params)
+    return tuple((name, tuple(tensor.shape)) for name, tensor in model.named_parameters())
+
+
 def by_path(name: str, params: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """(name, params) of a model that may be given as a folder or a name on the Hugging Face hub.
 
@@ -129,4 +140,13 @@ def _chosen(entry: Entry, params: dict[str, Any]) -> Any:
     return chosen
 
 
-__all__ = ["MODELS", "Cost", "build_model", "by_path", "model", "model_cost", "tokenizer_of"]
+__all__ = [
+    "MODELS",
+    "Cost",
+    "build_model",
+    "by_path",
+    "model",
+    "model_cost",
+    "parameter_shapes",
+    "tokenizer_of",
+]

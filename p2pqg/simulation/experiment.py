@@ -26,9 +26,9 @@ from p2pqg.base.user_code import neighbors
 from p2pqg.data import Arrays
 from p2pqg.engine.placement import Placement
 from p2pqg.engine.routes import Routing
-from p2pqg.engine.rule import Rule, batches_per_round
+from p2pqg.engine.rule import Rule, Shapes, batches_per_round
 from p2pqg.engine.spec import HostSpec, Shards, Task
-from p2pqg.models import MODELS, Cost
+from p2pqg.models import MODELS, Cost, parameter_shapes
 from p2pqg.network import Network, NetworkParams, Timing
 from p2pqg.network.events import Event
 from p2pqg.network.scenario import Scenario, read_scenario
@@ -231,7 +231,7 @@ def build(config: RunConfig) -> Experiment:
 
     length = _length(config, method, found)
     task = _task(config, found)
-    rule = _rule(config, method, network.num_clients, length)
+    rule = _rule(config, method, network.num_clients, length, _shapes(method, task))
     live = _with_clock(network, clock, rule, found.cost, task)
     rule.check_network(live)  # a deadline draws W anew every round, which not all can do
     if rule.control and "delay" in network.drawn:
@@ -298,7 +298,16 @@ def _task(config: RunConfig, found: Learning) -> Task:
     )
 
 
-def _rule(config: RunConfig, method: _Method, num_clients: int, length: _Length) -> Rule:
+def _shapes(method: _Method, task: Task) -> Shapes:
+    """Of the model's tensors, for an algorithm that asks for them: that takes building a model."""
+    if not method.entry.traits.get("shapes"):
+        return ()
+    return parameter_shapes(task.model, task.num_classes, task.input_shape, **task.model_params)
+
+
+def _rule(
+    config: RunConfig, method: _Method, num_clients: int, length: _Length, shapes: Shapes
+) -> Rule:
     """The algorithm with its step sizes and, if there is any, consensus control."""
     lr = learning_rate(
         config.lr,
@@ -310,7 +319,7 @@ def _rule(config: RunConfig, method: _Method, num_clients: int, length: _Length)
     )
     params = dataclasses.replace(method.params, lr=lr(0))
     control = Controller.of(config.consensus, length.num_rounds)
-    return Rule(method.entry, params, lr, config.seed, control)
+    return Rule(method.entry, params, lr, config.seed, control, shapes)
 
 
 def _resolved(

@@ -37,6 +37,7 @@ def trajectory(
     seed: int = 0,
     blocks: Sequence[int] | None = None,
     consensus: Mapping[str, Any] | None = None,
+    shapes: Sequence[Sequence[int]] | None = None,
     **params: Any,
 ) -> Array:
     """The models of all clients after every round, by the very code that the actors run.
@@ -56,6 +57,8 @@ def trajectory(
         seed: of what the algorithm draws itself (random compressors).
         blocks: how many clients each block hosts; the numbers do not depend on it.
         consensus: the keys of consensus control, see `p2pqg.algorithms.control.Consensus`.
+        shapes: of the tensors that a row is made of, for methods that treat them one by one
+            (powergossip); None: one vector.
         params: the algorithm's parameters.
 
     Returns:
@@ -84,6 +87,7 @@ def trajectory(
         as_torch,
         params,
         control,
+        shapes or (),
     )
     path = [torch.cat([block.x for block in peers])]
     for done in range(1, rounds + 1):
@@ -105,6 +109,7 @@ def play(
     as_torch: bool = True,
     params: dict[str, Any] | None = None,
     control: Controller | None = None,
+    shapes: Sequence[Sequence[int]] = (),
 ) -> list[Block]:
     """The blocks of a trajectory at round 0, ready for `lockstep`; arguments as there."""
     entry = find_algorithm(algorithm)
@@ -134,7 +139,10 @@ def play(
     bounds = (0, n) if blocks is None else (0, *np.cumsum(blocks).tolist())
     if bounds[-1] != n or min(np.diff(bounds)) < 1:
         raise ConfigError(f"blocks must be numbers >= 1 that add up to {n}, got {list(blocks)}")
-    routing, rule = Routing(schedule, bounds), Rule(entry, made, step, seed, control)
+    named = tuple((f"tensor{i}", tuple(shape)) for i, shape in enumerate(shapes))
+    if named and sum(math.prod(shape) for _, shape in named) != x0.shape[-1]:
+        raise ConfigError(f"shapes must make up the {x0.shape[-1]} params, got {list(shapes)}")
+    routing, rule = Routing(schedule, bounds), Rule(entry, made, step, seed, control, named)
     told = _takes_step(gradient)
 
     def host(index: int) -> Block:

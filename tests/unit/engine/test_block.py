@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from p2pqg.algorithms import allreduce, exchange, gossip
+from p2pqg.algorithms import allreduce, exchange, gossip, neighbors
 from p2pqg.base.errors import AlgorithmError
 from p2pqg.base.registry import Entry
 from p2pqg.engine.block import Block, lockstep
@@ -200,3 +200,75 @@ def test_the_scout_counts_gradients_as_the_blocks_do():
     lockstep([block], 1)
     assert block.rule.traffic(3, torch.float64) == block.traffic[0]
     assert batches_per_round(block.rule.algorithm, block.rule.params) == 2
+
+
+def senders_of(name, round=0):
+    W = build(name).mixing(round).dense()
+    np.fill_diagonal(W, 0)
+    return [np.flatnonzero(row) for row in W], [np.flatnonzero(column) for column in W.T]
+
+
+@pytest.mark.parametrize("sizes", [[8], [3, 5], [1] * 8])
+@pytest.mark.parametrize("name", ["exponential8", "onepeer-exponential8", "random-matching8"])
+def test_exchange_on_directed_and_changing_networks_goes_to_the_receivers_of_the_round(name, sizes):
+    """A message says from whom it is, to whom, and when; what comes in is what was meant."""
+
+    def post(s, grad, p):
+        peers = yield neighbors()
+        sender = peers.clients[:, None].expand(-1, peers.receivers.shape[1])
+        message = torch.stack([sender, peers.receivers], 2).double()
+        inbox = yield exchange(message)
+        seen.append((peers, inbox))
+        return s
+
+    blocks = blocks_of(post, name, sizes, start(8))
+    for round in range(4):
+        seen = []
+        lockstep(blocks, round + 1)
+        hears, tells = senders_of(name, round)
+        for peers, inbox in seen:
+            for row, client in enumerate(peers.clients.tolist()):
+                assert peers.senders[row][peers.senders[row] >= 0].tolist() == list(hears[client])
+                assert peers.receivers[row][peers.receivers[row] >= 0].tolist() == list(
+                    tells[client]
+                )
+                W = build(name).mixing(round).dense()
+                for slot, sender in enumerate(hears[client]):
+                    assert inbox[row, slot].tolist() == [sender, client]
+                    assert peers.weights[row, slot] == W[client, sender]
+                assert not inbox[row, len(hears[client]) :].any()
+    messages = sum(len(some) for round in range(4) for some in senders_of(name, round)[1])
+    assert sum(block.bytes_sent for block in blocks) == messages * 2 * 8
+
+
+def test_messages_for_another_number_of_neighbors_are_a_mistake_of_the_algorithm():
+    def wrong(s, grad, p):
+        inbox = yield exchange(torch.stack([s.x] * 3, 1))
+        return State(inbox.sum(1))
+
+    with pytest.raises(AlgorithmError, match=r"\[6, 3, 3\].*must be the neighbors, \[clients, 2"):
+        lockstep(blocks_of(wrong, "ring6", [6], start(6)), 1)
+
+
+def test_an_algorithm_that_asks_for_shapes_is_told_what_a_row_is_made_of():
+    def norms(s, grad, p, parameters):
+        told.append(parameters)
+        x = yield gossip(torch.cat([t.of(s.x).flatten(1) for t in parameters], 1))
+        return State(x)
+
+    for shapes, expected in (
+        ((("weight", (2, 1)), ("bias", (1,))), [("weight", (2, 1), 0, 2), ("bias", (1,), 2, 3)]),
+        ((), [("x", (3,), 0, 3)]),
+    ):
+        told = []
+        (block,) = blocks_of(norms, "ring6", [6], start(6))
+        block.rule = Rule(
+            Entry("norms", norms, Params, traits={**block.rule.algorithm.traits, "shapes": True}),
+            Params(),
+            lambda round: 1.0,
+            seed=0,
+            shapes=shapes,
+        )
+        lockstep([block], 1)
+        ((*found,),) = told
+        assert [(t.name, t.shape, t.columns.start, t.columns.stop) for t in found] == expected
