@@ -80,6 +80,10 @@ class StoppedError(RunError):
     """The user stopped the run."""
 
 
+MOST_KNOWN = 100
+"""Names that a message lists; there may be ten thousand clients."""
+
+
 def did_you_mean(name: str, known: Iterable[str], *, show_known: bool = True) -> str:
     """The tail of an "unknown name" message: the nearest known names, or all of them.
 
@@ -90,7 +94,10 @@ def did_you_mean(name: str, known: Iterable[str], *, show_known: bool = True) ->
     """
     known = sorted(known)
     lower = {other.lower(): other for other in known}
-    close = difflib.get_close_matches(name.lower(), lower, n=3, cutoff=0.6)
+    close = difflib.get_close_matches(name[:MOST_KNOWN].lower(), lower, n=3, cutoff=0.6)
     if close:
         return f"; did you mean {' or '.join(lower[other] for other in close)}?"
-    return f"; known: {', '.join(known)}" if show_known and known else ""
+    if not (show_known and known):
+        return ""
+    more = len(known) - MOST_KNOWN
+    return f"; known: {', '.join(known[:MOST_KNOWN])}" + (f" and {more:,} more" if more > 0 else "")

@@ -71,7 +71,8 @@ def topology(
     """Examine networks before anyone trains on them.
 
     A drawing, degrees, spectrum, rounds to agree, bytes sent, and which algorithms can run. Several
-    make a table. What nobody could train on is shown, too, and ends with exit code 2.
+    make a table. What nobody could train on is described, too, and ends with exit code 2; --draw
+    draws even that.
     """
     from p2pqg.base.config import plain
     from p2pqg.base.errors import TopologyError
@@ -87,7 +88,8 @@ def topology(
         plainly = [plain(one) for one in found]
         click.echo(json.dumps(plainly if len(found) > 1 else plainly[0], indent=2))
     elif len(found) == 1:
-        for line in picture(doctor.admit(networks[0], clients)):
+        lines = [] if found[0].problem else picture(doctor.admit(networks[0], clients))
+        for line in lines:
             click.echo(line)
         print_rows(doctor_text.sheet(found[0]))
     else:

@@ -14,7 +14,7 @@ from p2pqg.network.clients import Clients
 from p2pqg.network.effective import Arc
 from p2pqg.network.grown import joined, longer
 from p2pqg.network.impairments import Impairments
-from p2pqg.network.named import clients_in, links_in, links_told, more_labels, refuse, told
+from p2pqg.network.named import clients_in, links_in, links_told, more_labels, refuse
 from p2pqg.topology import Mixing, Schedule, build
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ class Changes:
             new = labels[-count] if labels else n - count
             raise TopologyError(
                 f"add_clients: {self.base.name!r} does not say whom new clients talk to. Give "
-                f"links, such as [[{new}, {told(0, self.base)}]], or topology: a network of {n}."
+                f"links, such as [[{new}, {self.base.called(0)}]], or topology: a network of {n}."
             )
         return replace(
             self, base=base, cut=frozenset(arc for arc in self.cut if has_link(base, *arc))
@@ -155,7 +155,7 @@ class Changes:
         return Clients(self.num_clients, self.base.labels)
 
     def _names(self, clients: Iterable[int]) -> list[str]:
-        return [told(client, self.base) for client in sorted(clients)]
+        return [self.base.called(client) for client in sorted(clients)]
 
     def _links(self, links: Any, key: str) -> frozenset[Arc]:
         """The links that are meant, as far as the network has them; each must be there one way."""
@@ -164,7 +164,7 @@ class Changes:
         unknown = {arc for arc in arcs if not {arc, arc[::-1]} & there}
         refuse(
             f"{key}: there is no link {links_told([arc], self.base)[0]}; client "
-            f"{told(arc[0], self.base)} talks to "
+            f"{self.base.called(arc[0])} talks to "
             f"{', '.join(self._names(receivers_of(self.base, arc[0]))) or 'nobody'}"
             for arc in sorted(unknown)
             if self.base.directed or arc[0] < arc[1]

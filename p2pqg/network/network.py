@@ -19,7 +19,7 @@ from p2pqg.network import stored
 from p2pqg.network.changes import LOOKED_AT, Changes, senders_to
 from p2pqg.network.effective import Arc, Impaired, Remaining, Timing
 from p2pqg.network.impairments import Impairments
-from p2pqg.network.named import links_told, refuse, told
+from p2pqg.network.named import links_told, refuse
 from p2pqg.topology import Schedule, check_needs
 from p2pqg.topology.checks import TOLERANCE, Promise
 
@@ -178,7 +178,7 @@ class Network(Changes):
         words = []
         for some, what in (
             (links_told(self.cut, self.base), "link{} down"),
-            ([told(client, self.base) for client in sorted(self.absent)], "client{} absent"),
+            ([self.base.called(client) for client in sorted(self.absent)], "client{} absent"),
         ):
             if some:
                 which = ", ".join(some[:4]) + (", ..." if len(some) > 4 else "")

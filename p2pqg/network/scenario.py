@@ -24,7 +24,7 @@ from typing import Any
 from p2pqg.base.errors import ConfigError, did_you_mean
 from p2pqg.network.csv_file import rows
 from p2pqg.network.events import Event, action_of, moments
-from p2pqg.network.named import refuse, told
+from p2pqg.network.named import refuse
 from p2pqg.network.network import Network
 from p2pqg.network.units import number
 from p2pqg.network.verbs import SOURCES, VERBS
@@ -199,7 +199,7 @@ def _check_donors(event: Event, before: Network, now: Network) -> None:
     for client in sorted(before.absent - now.absent):
         if before.absent.issuperset(now.neighbors(client)):
             raise ConfigError(
-                f"{event.action}: client {told(client, now.base)} has no neighbor to take a model "
+                f"{event.action}: client {now.base.called(client)} has no neighbor to take a model "
                 "from; restore it stale"
             )
 

@@ -13,7 +13,9 @@ from typing import Any
 
 from p2pqg.base.config import plain
 from p2pqg.base.errors import ConfigError, did_you_mean
+from p2pqg.network.clients import Clients
 from p2pqg.network.impairments import Impairments
+from p2pqg.network.named import clients_in, links_in, links_told
 from p2pqg.network.network import Network
 
 SOURCES = ("stale", "neighbor", "average")
@@ -39,13 +41,20 @@ class Verb:
     undoes: str | None = None
 
 
-def told(items: Any) -> str:
-    """Clients or links as the results tell them; None: all."""
-    if items is None:
+def _which_links(given: Mapping[str, Any], network: Network) -> str:
+    """The links that are meant, by the clients' names."""
+    if given.get("links") is None:
         return "all"
-    return ", ".join(
-        "-".join(map(str, item)) if isinstance(item, tuple | list) else str(item) for item in items
-    )
+    links = links_in(given["links"], Clients.of(network.base), network.base.directed, "links")
+    return ", ".join(links_told(links, network.base))
+
+
+def _which_clients(given: Mapping[str, Any], network: Network) -> str:
+    """The clients that are meant, by their names."""
+    if given.get("clients") is None:
+        return "all"
+    who = clients_in(given["clients"], Clients.of(network.base), "clients")
+    return ", ".join(map(network.base.called, sorted(who)))
 
 
 # Readers: a recipe's value -> keywords
@@ -107,7 +116,7 @@ def _impairments(value: Any, key: str) -> dict[str, Any]:
 
 
 def _list(value: Any, key: str, what: str) -> list[Any]:
-    if isinstance(value, (str, int)) and not isinstance(value, bool):
+    if isinstance(value, (str, int, float)) and not isinstance(value, bool):
         return [value]
     if not isinstance(value, (list, tuple)) or not value:
         raise ConfigError(f"{key} must be a list of {what}, got {value!r}")
@@ -132,23 +141,25 @@ VERBS: dict[str, Verb] = {
     "drop_links": Verb(
         _links,
         network=lambda network, given, round: network.drop_links(given["links"]),
-        words=lambda given, network: told(given["links"]),
+        words=_which_links,
     ),
     "restore_links": Verb(
         _links_or_all,
         network=lambda network, given, round: network.restore_links(given.get("links")),
-        words=lambda given, network: told(given.get("links")),
+        words=_which_links,
         undoes="drop_links",
     ),
     "drop_clients": Verb(
         _clients,
         network=lambda network, given, round: network.drop_clients(given["clients"]),
-        words=lambda given, network: told(given["clients"]),
+        words=_which_clients,
     ),
     "restore_clients": Verb(
         _restored,
         network=lambda network, given, round: network.restore_clients(given.get("clients")),
-        words=lambda given, network: f"{told(given.get('clients'))} ({given.get('how', 'stale')})",
+        words=lambda given, network: (
+            f"{_which_clients(given, network)} ({given.get('how', 'stale')})"
+        ),
         undoes="drop_clients",
     ),
     "add_clients": Verb(

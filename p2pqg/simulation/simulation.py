@@ -27,6 +27,7 @@ from p2pqg.engine.routes import Routing
 from p2pqg.engine.rule import Rule
 from p2pqg.engine.snapshot import Snapshot
 from p2pqg.network import Network
+from p2pqg.network.named import listed
 from p2pqg.network.verbs import SOURCES, VERBS
 from p2pqg.recipe.keywords import Restart, Settings, with_keywords
 from p2pqg.recipe.settings import read_config
@@ -44,10 +45,8 @@ from p2pqg.simulation.moment import Moment
 from p2pqg.simulation.notebook import watched
 from p2pqg.simulation.safe import Safe
 from p2pqg.simulation.what_if import (
-    clients_given,
     donors_of,
     grown,
-    links_given,
     shards_of_new,
     with_models_of,
 )
@@ -394,15 +393,15 @@ class Simulation:
 
     def drop_links(self, links: Iterable[Any]) -> None:
         """Cut links; W is worked out by its rule on what remains, which may be in pieces."""
-        self.do("drop_links", links=links_given(links))
+        self.do("drop_links", links=listed(links))
 
     def restore_links(self, links: Iterable[Any] | None = None) -> None:
         """Mend links that were cut; None: all of them."""
-        self.do("restore_links", links=None if links is None else links_given(links))
+        self.do("restore_links", links=listed(links))
 
     def drop_clients(self, clients: Iterable[Any]) -> None:
         """Clients leave: they stand still, nobody hears of them, and they count in no mean."""
-        self.do("drop_clients", clients=clients_given(clients))
+        self.do("drop_clients", clients=listed(clients))
 
     def restore_clients(
         self,
@@ -422,7 +421,6 @@ class Simulation:
         """
         if how not in SOURCES:
             raise ConfigError(f"how must be {' or '.join(SOURCES)}, got {how!r}")
-        clients = None if clients is None else clients_given(clients)
         before, network = self.network, self.network.restore_clients(clients)
         back = sorted(before.absent - network.absent)
         snapshot = None
@@ -432,7 +430,8 @@ class Simulation:
             most = 1 if how == "neighbor" else None
             donors = {one: donors_of(network, one, before.absent)[:most] for one in back}
             snapshot = with_models_of(snapshot, donors, self.rule)
-        words = VERBS["restore_clients"].words({"clients": back, "how": how}, network)
+        given = {"clients": [network.base.called(client) for client in back], "how": how}
+        words = VERBS["restore_clients"].words(given, network)
         self._rewire(f"restore_clients {words}", network, snapshot=snapshot)
 
     def add_clients(
@@ -456,7 +455,6 @@ class Simulation:
             ConfigError: the network cannot grow like this, or a shard is wrong.
         """
         self._check_open()
-        links = None if links is None else links_given(links)
         network = self.network.add_clients(count, links, topology)
         old, n = self.network.num_clients, network.num_clients
         parts = [*self.experiment.parts, *shards_of_new(self.experiment, count, shards)]

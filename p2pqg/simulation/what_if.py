@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -15,19 +14,6 @@ from p2pqg.engine.rule import Rule
 from p2pqg.engine.snapshot import Snapshot, leaves
 from p2pqg.network import Network
 from p2pqg.simulation.experiment import Experiment
-
-
-def clients_given(who: Any) -> list[Any]:
-    """A list of clients; a single one is one."""
-    return [who] if isinstance(who, str | int | np.integer) else list(who)
-
-
-def links_given(links: Any) -> list[Any]:
-    """A list of links; a single one is one."""
-    if isinstance(links, str):
-        return [links]
-    links = list(links)
-    return [links] if len(links) == 2 and all(isinstance(end, int) for end in links) else links
 
 
 def shards_of_new(

@@ -51,6 +51,7 @@ class Diagnosis:
         problem: why nobody can train on it, or None.
         period: rounds until it repeats; None: never.
         links: per round; both directions of an undirected one count once.
+        labels: the clients' own names, or none.
         degrees: smallest, mean and largest number of receivers of a client in a round.
         diameter: rounds until everyone has heard of everyone; None: never, or not worked out.
         rows, columns: of W sum to 1, in every round; symmetric: W is.
@@ -67,6 +68,7 @@ class Diagnosis:
     mixing: str
     problem: str | None
     clients: int
+    labels: tuple[str, ...]
     directed: bool
     period: int | None
     links: float
@@ -141,6 +143,7 @@ def examine(topology: Any, clients: int | None = None, num_params: int = 272_474
         mixing=network.rule,
         problem=problem,
         clients=network.num_clients,
+        labels=network.labels,
         directed=network.directed,
         period=network.period,
         links=float(sent.sum(1).mean()) / (1 if network.directed else 2),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import log10
 
 import numpy as np
@@ -10,8 +10,10 @@ import numpy as np
 from p2pqg.base.wording import aligned, counted, human_bytes, number
 from p2pqg.theory.doctor import TARGETS, Diagnosis
 from p2pqg.topology.convergence import rounds_to, rounds_to_stay
+from p2pqg.topology.drawing import MOST_LETTERS
 
 Row = tuple[str, str]
+MOST_NAMES = 40
 
 
 def sheet(found: Diagnosis) -> list[Row]:
@@ -23,6 +25,7 @@ def sheet(found: Diagnosis) -> list[Row]:
     rows = [
         ("network", f"{found.topology}: {counted(found.clients, 'client')}, {way}, {_when(found)}"),
         ("source", found.source),
+        ("clients", _names(found.labels)),
         ("links", f"{found.links:,.4g} a round; a client sends to {spread}"),
         ("diameter", _diameter(found)),
         ("W", f"{found.mixing}: {_sums(found)}"),
@@ -41,6 +44,16 @@ def sheet(found: Diagnosis) -> list[Row]:
 
 def _power(share: float) -> str:
     return f"1e{round(log10(share))}"
+
+
+def _names(labels: Sequence[str]) -> str:
+    """`0 Albert, 1 Bob`: what the clients are called, with the numbers they are drawn by."""
+    by_number = any(len(name) > MOST_LETTERS for name in labels)
+    shown = ", ".join(
+        f"{client} {name}" if by_number else name for client, name in enumerate(labels[:MOST_NAMES])
+    )
+    more = len(labels) - MOST_NAMES
+    return shown + (f" and {more:,} more" if more > 0 else "")
 
 
 def _eigenvalue(value: float | None) -> str:
@@ -83,8 +96,8 @@ def _gap(found: Diagnosis) -> str:
 def _rounds(found: Diagnosis, share: float) -> str:
     seen, bound = found.simulated[share], found.predicted[share]
     text = f"not within {found.simulated_rounds:,} rounds"
-    if not (found.rows or found.columns):
-        text = "never"
+    if found.problem and seen is None:
+        return ""
     if seen is not None:
         text = f"{counted(seen, 'round')} from a random start"
     if found.spectral_gap is None:

@@ -10,6 +10,7 @@ from typing import Any
 import networkx as nx
 
 from p2pqg.base.errors import TopologyError
+from p2pqg.topology.labels import are_integers, in_order, key_of
 from p2pqg.topology.schedule import Rounds, Schedule, schedule_of
 
 UNUSED_WEIGHTS = "edge weights are not used; :mixing=given mixes with them"
@@ -28,32 +29,41 @@ class Edge:
 def number_clients(
     edges: list[Edge], clients: int | None, where: str, strict: bool = True
 ) -> tuple[dict[str, int], tuple[str, ...]]:
-    """Label -> client, and the labels: integers keep their order, names that of appearance.
+    """`key_of` a name -> client, and the labels.
+
+    Integers keep their order, names that of appearance.
 
     Strict, for files written by hand: integers must be 0 .. n-1 or 1 .. n. Otherwise, for observed
     networks, they may have gaps, as badges and accounts do.
+
+    Raises:
+        TopologyError: with `where`, what is wrong, and the repair.
     """
-    labels = list(dict.fromkeys(label for e in edges for label in (e.source, e.target)))
-    if not all(label.isdecimal() for label in labels):
-        return {label: i for i, label in enumerate(labels)}, tuple(labels)
-    known = sorted({int(label) for label in labels})  # a set: "01" and "1" are one client
-    if not strict and not (clients and len(known) < clients and known[-1] < clients):
-        rank = {label: i for i, label in enumerate(known)}
-        return {label: rank[int(label)] for label in labels}, tuple(map(str, known))
-    least = 0 if known[0] == 0 or (clients and known[-1] < clients) else 1
-    n = clients or known[-1] - least + 1
-    if known[-1] - least >= n:
+    try:
+        found = in_order(name for e in edges for name in (e.source, e.target))
+    except TopologyError as error:
+        raise TopologyError(f"{where}: {error}") from None
+    if not are_integers(found):
+        return {key: i for i, key in enumerate(found)}, tuple(found.values())
+    known = list(map(int, found))
+    lowest, highest = known[0], known[-1]
+    named_all = not (clients and len(known) < clients and 0 <= lowest <= highest < clients)
+    if not strict and named_all:
+        return {key: i for i, key in enumerate(found)}, tuple(found.values())
+    least = 0 if lowest == 0 or (clients and highest < clients) else 1
+    n = clients or highest - least + 1
+    if lowest < 0 or highest - least >= n:
         raise TopologyError(
-            f"{where}: clients must be numbered 0 to {n - 1} (or from 1), got {known[0]} to "
-            f"{known[-1]}. Renumber them, or use names."
+            f"{where}: clients must be numbered 0 to {max(n, 1) - 1} (or from 1), got {lowest} to "
+            f"{highest}. Renumber them, or use names."
         )
-    missing = set(range(least, n + least)) - set(known)
-    if missing and not clients:
+    if len(known) < n and not clients:
+        gap = next(i for i, number in enumerate(known, least) if number != i)
         raise TopologyError(
-            f"{where}: client {min(missing)} has no edge, but the numbers run from {least} to "
-            f"{known[-1]}. Add an edge, or renumber the clients."
+            f"{where}: client {gap} has no edge, but the numbers run from {least} to "
+            f"{highest}. Add an edge, or renumber the clients."
         )
-    return {label: int(label) - least for label in labels}, tuple(str(i + least) for i in range(n))
+    return {key: int(key) - least for key in found}, tuple(str(i + least) for i in range(n))
 
 
 def graph_of(
@@ -63,13 +73,18 @@ def graph_of(
     graph = nx.DiGraph() if directed else nx.Graph()
     graph.add_nodes_from(range(n))
     for e in edges:
-        u, v = number[e.source], number[e.target]
+        u, v = number[key_of(e.source)], number[key_of(e.target)]
         if u == v and rule != "given":
             raise TopologyError(
                 f"{e.where}: client {e.source} is joined to itself. "
                 "Leave that edge out: everyone hears itself anyway."
             )
         if rule == "given":
+            if e.weight is None:
+                raise TopologyError(
+                    f"{e.where}: edge {e.source}, {e.target} has no weight, mixing: given needs "
+                    "one. Add it, or use mixing: metropolis_hastings."
+                )
             before = graph.get_edge_data(u, v)
             if before and before["weight"] != e.weight:
                 raise TopologyError(

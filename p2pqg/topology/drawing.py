@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import zip_longest
 
 import networkx as nx
@@ -13,6 +14,8 @@ MOST_IN_LINES, MOST_IN_MATRIX = 40, 64
 """Clients up to which lines can be told apart in characters, or a matrix fits."""
 WIDTH, HEIGHT, PAGE = 56, 19, 78
 """Characters of a drawing, and of a line."""
+MOST_LETTERS = 4
+"""Letters of a name that a client is drawn by."""
 LARGEST_LAYOUT = 200
 """Clients up to which a layout is worth its time; beyond, a circle."""
 
@@ -61,14 +64,14 @@ def _least_stress(graph: nx.Graph, rounds: int = 300) -> np.ndarray:
 def picture(network: Schedule) -> list[str]:
     """A small network in characters, in lines of at most 78; none if it would not fit.
 
-    Few links: clients by number and lines between them. Many, directed or changing: the matrix of
+    Few links: clients by name or number and lines between them. Many, directed or changing: the matrix of
     who hears whom, of several rounds side by side.
     """
     n = network.num_clients
     links = network.graph(0).number_of_edges()
     plain = network.period == 1 and not network.directed
     if plain and n <= MOST_IN_LINES and links <= max(24, 1.6 * n):
-        return lines_between(places(network), network.mixing(0))
+        return lines_between(places(network), network.mixing(0), marks(network))
     if n > MOST_IN_MATRIX:
         return []
     shown = min(network.period or 4, max(1, (PAGE + 3) // (max(n, 8) + 3)))
@@ -89,8 +92,15 @@ def matrix(W: Mixing) -> list[str]:
     return ["".join(line) for line in blocks[hears[::2] + 2 * hears[1::2]]]
 
 
-def lines_between(spots: np.ndarray, W: Mixing) -> list[str]:
-    """Clients by number, links as lines of Braille dots (2 x 4 of them in a character)."""
+def marks(network: Schedule) -> list[str]:
+    """What stands for each client in a drawing: its name where all are short, else its number."""
+    n = network.num_clients
+    short = all(len(label) <= MOST_LETTERS for label in network.labels)
+    return [network.called(i) if short else str(i) for i in range(n)]
+
+
+def lines_between(spots: np.ndarray, W: Mixing, texts: Sequence[str]) -> list[str]:
+    """Clients as texts, links as lines of Braille dots (2 x 4 of them in a character)."""
     dots = np.zeros((HEIGHT * 4, WIDTH * 2), dtype=bool)
     last = np.array([WIDTH * 2 - 5, HEIGHT * 4 - 5])
     middle = (spots.max(axis=0) + spots.min(axis=0)) / 2
@@ -106,8 +116,7 @@ def lines_between(spots: np.ndarray, W: Mixing) -> list[str]:
     bits = np.array([0, 3, 1, 4, 2, 5, 6, 7])  # of the dots, left to right, then down
     codes = (cells << bits).sum(axis=-1)
     page = [[chr(0x2800 + code) if code else " " for code in row] for row in codes]
-    for client, (x, y) in enumerate(at):
-        text = str(client)
+    for text, (x, y) in zip(texts, at, strict=True):
         column = min(max(int(x) // 2 - len(text) // 2, 0), WIDTH - len(text))
         page[int(y) // 4][column : column + len(text)] = text
     return "\n".join("".join(row).rstrip() for row in page).strip("\n").split("\n")

@@ -9,6 +9,7 @@ import networkx as nx
 from p2pqg.base.errors import TopologyError, did_you_mean
 from p2pqg.topology._edges import UNUSED_WEIGHTS, Edge, file_schedule, graph_of
 from p2pqg.topology.csv_file import read_csv
+from p2pqg.topology.labels import in_order
 from p2pqg.topology.names import parse, rule_named, split_options
 from p2pqg.topology.schedule import Schedule
 from p2pqg.topology.yaml_file import read_yaml
@@ -75,19 +76,22 @@ def _read_graphml(path: Path, rule: str | None) -> Schedule:
             f"{path}: is not GraphML that networkx can read ({error}). "
             "Write it with networkx.write_graphml."
         ) from None
+    if not len(found):
+        raise TopologyError(f"{path}: has no node. Write it with networkx.write_graphml.")
+    try:
+        labels = in_order(found)
+    except TopologyError as error:
+        raise TopologyError(f"{path}: {error}") from None
     edges = [
         Edge(str(u), str(v), data.get("weight"), f"{path}: edge {u}, {v}")
         for u, v, data in found.edges(data=True)
     ]
-    labels = tuple(str(node) for node in found)
-    number = {label: i for i, label in enumerate(labels)}
-    if not labels:
-        raise TopologyError(f"{path}: has no node. Write it with networkx.write_graphml.")
+    number = {key: i for i, key in enumerate(labels)}
     unused = rule != "given" and any(e.weight is not None for e in edges)
     return file_schedule(
         graph_of(edges, number, len(labels), found.is_directed(), rule),
         path,
         rule,
-        labels=labels,
+        labels=tuple(labels.values()),
         notes=(f"{str(path)!r}: {UNUSED_WEIGHTS}",) if unused else (),
     )

@@ -19,6 +19,9 @@ INTEGER = re.compile(r"([+-]?)0*(\d+?)(?:\.0*)?", re.ASCII)
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
+MOST_LETTERS = 200
+
+
 def key_of(name: Any) -> str:
     """What two ways to write one client's name have in common.
 
@@ -50,10 +53,20 @@ def label_of(name: Any) -> str:
 
 
 def in_order(names: Iterable[Any]) -> dict[str, str]:
-    """Key -> label of some names, each client once: integers by value, others as they come."""
+    """Key -> label of some names, each client once: integers by value, others as they come.
+
+    Raises:
+        TopologyError: a name that nobody can read.
+    """
     found: dict[str, str] = {}
     for name in names:
         found.setdefault(key_of(name), label_of(name))
+    for label in found.values():
+        if len(label) > MOST_LETTERS:
+            raise TopologyError(
+                f"a client's name must have at most {MOST_LETTERS} letters, got one of "
+                f"{len(label):,} ({label[:20]}...). Shorten it."
+            )
     if are_integers(found):
         return {key: found[key] for key in sorted(found, key=Decimal)}
     return found

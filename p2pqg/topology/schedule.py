@@ -74,6 +74,10 @@ class Schedule:
         graph = self.mixing(round).graph()
         return graph.to_directed() if self.directed and not graph.is_directed() else graph
 
+    def called(self, client: int) -> str:
+        """What a client is called: its own name, or its number."""
+        return self.labels[client] if self.labels else str(client)
+
     def product(self, rounds: int, start: int = 0) -> np.ndarray:
         """What `rounds` rounds of gossip do together, [clients, clients]: W(last) ... W(start)."""
         product = np.eye(self.num_clients)

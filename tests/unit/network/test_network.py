@@ -421,7 +421,7 @@ RING = network().drop_links(["0-1"]).drop_clients([4])
         (lambda: RING.drop_links(["1-0"]), "drop_links: link 0-1 is down already"),
         (lambda: RING.drop_links([[2, 2]]), "links a client to itself"),
         (lambda: RING.drop_links([[2]]), r'a link is \[3, 4\] or "3-4", got \[2\]'),
-        (lambda: RING.drop_links("2-3"), "must be a list of links, got '2-3'"),
+        (lambda: RING.drop_links({"2-3": 1}), "must be a list of links, got {'2-3': 1}"),
         (lambda: RING.restore_links([[2, 3]]), "restore_links: link 2-3 is not down"),
         (lambda: RING.drop_clients([4]), "drop_clients: client 4 left already"),
         (lambda: RING.drop_clients([8]), "no client is called 8"),

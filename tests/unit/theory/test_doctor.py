@@ -121,7 +121,26 @@ def test_sums_that_are_not_1_are_told():
     found = examine(np.array([[0.5, 0.4], [0.25, 0.5]]))
     assert (found.rows, found.columns) == (False, False)
     assert "row 0 of W sums to 0.900" in found.problem
-    assert ("gossip to 1e-2", "never") in sheet(found)
+    assert ("W", "given: sums are not 1") in sheet(found)
+    assert not any("gossip" in what for what, _ in sheet(found))
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("matrix: [[0.5, 0.5], [0.5, 0.4]]\n", "row 1 of W sums to 0.900"),
+        ("edges: [[a, b], [c, d]]\n", "in 2 pieces: clients a and c"),
+    ],
+)
+def test_what_nobody_may_run_on_is_described_in_a_few_lines_and_not_drawn(
+    text, problem, tmp_path, capsys
+):
+    (tmp_path / "net.yaml").write_text(text)
+    code, said = command(capsys, "topology", str(tmp_path / "net.yaml"))
+    assert code == 2
+    assert problem in said.err
+    assert len((said.out + said.err).splitlines()) <= 12
+    assert "cannot run" in said.out.splitlines()[-1]
 
 
 def test_a_large_torus_is_half_as_wide_as_its_sides_are_long():
@@ -205,3 +224,19 @@ def test_the_table_tells_who_cannot_run():
     header, ring, peer = table([examine("ring8"), examine("random-peer8")])
     assert ring.endswith("relay-sgd")
     assert "push-sum" in peer
+
+
+def test_clients_are_shown_by_their_names():
+    short, long = nx.cycle_graph(["Ada", "Bob", "Cy"]), nx.cycle_graph(["Albert", "Bob", "Cy"])
+    assert dict(sheet(examine(short)))["clients"] == "Ada, Bob, Cy"
+    assert "".join(picture(admit(short))).count("Bob") == 1
+    assert dict(sheet(examine(long)))["clients"] == "0 Albert, 1 Bob, 2 Cy"
+    assert "Bob" not in "".join(picture(admit(long)))
+    assert "clients" not in dict(sheet(examine("ring8")))
+    crowd = examine(nx.cycle_graph([f"{k:04d}" for k in range(50)]))
+    assert dict(sheet(crowd))["clients"].endswith("0038, 0039 and 10 more")
+
+
+def test_pieces_of_a_network_are_told_by_names():
+    pairs = nx.Graph([("Ada", "Bob"), ("Cy", "Dan")])
+    assert "clients Ada and Cy cannot both reach each other" in examine(pairs).problem
