@@ -171,7 +171,8 @@ def _in_pieces(schedule: Schedule, senders: np.ndarray, receivers: np.ndarray) -
     ever = "" if schedule.period == 1 else " in any round"
     return (
         f"{schedule.name!r}: the network is in {len(pieces)} pieces: clients "
-        f"{schedule.called(min(piece))} and {schedule.called(other)} cannot both reach each other{ever}. Add an edge between the pieces."
+        f"{schedule.called(min(piece))} and {schedule.called(other)} cannot both reach each "
+        f"other{ever}. Add an edge between the pieces."
     )
 
 

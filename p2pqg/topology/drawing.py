@@ -64,8 +64,8 @@ def _least_stress(graph: nx.Graph, rounds: int = 300) -> np.ndarray:
 def picture(network: Schedule) -> list[str]:
     """A small network in characters, in lines of at most 78; none if it would not fit.
 
-    Few links: clients by name or number and lines between them. Many, directed or changing: the matrix of
-    who hears whom, of several rounds side by side.
+    Few links: clients by name or number and lines between them. Many, directed or changing: the
+    matrix of who hears whom, of several rounds side by side.
     """
     n = network.num_clients
     links = network.graph(0).number_of_edges()
