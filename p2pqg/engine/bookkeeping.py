@@ -110,7 +110,10 @@ class Bookkeeper:
         for seen in zip(*(report.measurements for report in reports), strict=True):
             if seen[0].round - first <= good:
                 self._pass(losses, traffic, first, seen[0].round)
-                self._write_row(seen)
+                row, clients = self.seen(seen)
+                log.losses.clear()
+                log.rounds.append(row)
+                log.clients += clients
         self._pass(losses, traffic, first, first + good)
         before = losses[good - 1] if good else log.last_finite
         if good < len(losses):
@@ -173,15 +176,20 @@ class Bookkeeper:
             f"try a smaller lr than {self.lr(round):.4g}"
         )
 
-    def _write_row(self, seen: tuple[Measurement, ...]) -> None:
+    def seen(self, seen: Sequence[Measurement]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        """What all hosts measured at one moment, as rows of rounds.parquet and clients.parquet.
+
+        Nothing is put on record. train_loss is the mean since the last row that is.
+        """
         done, log = seen[0].round, self.log
-        present = self.network.schedule.mixing(done - 1).present if self._is_troubled else None
+        last = max(done - 1, 0)
+        present = self.network.schedule.mixing(last).present if self._is_troubled else None
         distances = np.concatenate([m.distances for m in seen])
         everyone = np.ones(len(distances), dtype=bool) if present is None else present
         row = {
             "round": done - 1,
             "epoch": seen[0].step / self.steps_per_epoch,
-            "lr": self.lr(done - 1),
+            "lr": self.lr(last),
             "train_loss": float(np.mean(log.losses)) if log.losses else None,
             "consensus_distance": float(distances[everyone].mean()),
             "bytes_sent": round(sum(m.bytes_sent for m in seen)),
@@ -193,32 +201,34 @@ class Bookkeeper:
             "components": self.network.components(done) if self._is_troubled else 1,
             "mean_drift": seen[0].drift,
         }
-        log.losses.clear()
-        if seen[0].correct is not None:
-            row |= self._write_evaluation(seen, distances, np.flatnonzero(everyone))
-        log.rounds.append(row)
+        if seen[0].correct is None:
+            return row, []
+        evaluation, clients = self._evaluation(seen, distances, np.flatnonzero(everyone))
+        return row | evaluation, clients
 
-    def _write_evaluation(
-        self, seen: tuple[Measurement, ...], distances: np.ndarray, present: np.ndarray
-    ) -> dict[str, float]:
+    def _evaluation(
+        self, seen: Sequence[Measurement], distances: np.ndarray, present: np.ndarray
+    ) -> tuple[dict[str, float], list[dict[str, Any]]]:
+        """Columns of the row of a round, and rows of its clients."""
         accuracy = np.concatenate([m.correct for m in seen]) / self.num_test_samples
         loss = np.concatenate([m.loss for m in seen]) / self.num_test_samples
-        for client in present.tolist():
-            self.log.clients.append(
-                {
-                    "round": seen[0].round - 1,
-                    "client": client,
-                    "test_accuracy": float(accuracy[client]),
-                    "test_loss": float(loss[client]),
-                    "num_samples": int(self.num_samples[client]),
-                    "distance_to_mean": float(math.sqrt(distances[client])),
-                }
-            )
+        clients = [
+            {
+                "round": seen[0].round - 1,
+                "client": client,
+                "test_accuracy": float(accuracy[client]),
+                "test_loss": float(loss[client]),
+                "num_samples": int(self.num_samples[client]),
+                "distance_to_mean": float(math.sqrt(distances[client])),
+            }
+            for client in present.tolist()
+        ]
         accuracy, loss = accuracy[present], loss[present]
-        return {
+        row = {
             "test_accuracy": float(accuracy.mean()),
             "test_accuracy_std": float(accuracy.std()),
             "test_accuracy_min": float(accuracy.min()),
             "averaged_model_accuracy": sum(m.averaged[0] for m in seen) / self.num_test_samples,
             "test_loss": float(loss.mean()),
         }
+        return row, clients

@@ -21,7 +21,7 @@ from p2pqg.engine.interrupts import uninterrupted
 from p2pqg.engine.routes import Routing
 from p2pqg.engine.rule import Rule
 from p2pqg.engine.snapshot import Snapshot
-from p2pqg.engine.spec import Report, Stop
+from p2pqg.engine.spec import Measurement, Report, Stop
 
 SECONDS_PER_PORTION = 0.25
 """How often, about, the driver hears from the hosts."""
@@ -51,17 +51,28 @@ class Engine(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Agenda:
-    """When to record a row, and when to evaluate too; the last round of a run does both."""
+    """When to record a row, and when to evaluate too; the last round of a run does both.
+
+    Attributes:
+        num_rounds: of the run.
+        record_every, eval_every: rounds from one to the next.
+        eval_first: evaluate after the first round, too.
+    """
 
     num_rounds: int
     record_every: int
     eval_every: int
+    eval_first: bool = False
 
     def stops(self, first: int, until: int) -> list[Stop]:
         """The stops on the way from `first` rounds done to `until` rounds done."""
         stops = []
         for done in range(first + 1, until + 1):
-            evaluate = done % self.eval_every == 0 or done == self.num_rounds
+            evaluate = (
+                done % self.eval_every == 0
+                or done == self.num_rounds
+                or (done == 1 and self.eval_first)
+            )
             if evaluate or done % self.record_every == 0:
                 stops.append(Stop(done, measure=True, evaluate=evaluate))
         if not stops or stops[-1].round != until:
@@ -132,6 +143,12 @@ class Driver:
                 self._seconds_per_round = (now - heard) / max(1, self.round - before)
             heard = now
             yield self.round
+
+    def look(self) -> tuple[Measurement, ...]:
+        """Have every host measure and evaluate its clients as they are; nothing is recorded."""
+        self.settle()
+        reports = self.engine.fetch(self.engine.submit([Stop(self.round, True, True)]))
+        return tuple(report.measurements[-1] for report in reports)
 
     def settle(self) -> None:
         """Wait for what is on its way: the clients stand between two rounds, all is recorded."""

@@ -75,7 +75,9 @@ class RunConfig:
     transport: Literal["object-store", "direct"] = "object-store"
     """Of rows between actors; direct: by Ray's direct transport, where it has one; alpha."""
     eval_every: int | None = None
-    """Rounds between evaluations; default: about ten, fewer where they would cost over a tenth."""
+    """Rounds between evaluations; default: a hundred a run, fewer where they cost over a tenth."""
+    eval_first: bool | None = None
+    """Evaluate after the first round, too; default: if it is cheap and eval_every was not set."""
     record_every: int | None = None
     """Rounds between rows of rounds.parquet; default: about a hundred rows."""
     out: str = "runs/out"

@@ -15,6 +15,7 @@ from functools import cached_property
 from itertools import starmap
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from p2pqg.base.errors import ConfigError, did_you_mean
@@ -42,8 +43,8 @@ def compare(
             several seeds.
         names: what to call them, one for each; default: what sets them apart.
         to_accuracy: test accuracies (shares) for which to say after how many rounds, bytes and
-            seconds an evaluation first found them, on the mean over the clients. Seconds are those
-            of the simulated clock where there is one, else those of the wall.
+            seconds the mean over the clients came to them, on straight lines between evaluations.
+            Seconds are those of the simulated clock where there is one, else those of the wall.
 
     Raises:
         ConfigError: nothing to compare, a directory without a finished run, names that are not as
@@ -121,13 +122,18 @@ class Comparison:
         rounds = [set(one.evaluated.index) for group in self.groups for one in group]
         return max(set.intersection(*rounds), default=None)
 
+    @property
+    def _seconds(self) -> str | None:
+        """The column that tells the time: that of the simulated clock where there is one."""
+        every = [one for group in self.groups for one in group]
+        clock = any("sim_seconds" in one.summary for one in every)
+        live = any(one.path is None for one in every)
+        return "sim_seconds" if clock else None if live else "wall_seconds"
+
     @cached_property
     def _results(self) -> list[pd.DataFrame]:
         """[seeds, results] of every row."""
         every = [one for group in self.groups for one in group]
-        clock = any("sim_seconds" in one.summary for one in every)
-        live = any(one.path is None for one in every)
-        seconds = "sim_seconds" if clock else None if live else "wall_seconds"
         ends = {one.evaluated.index.max() for one in every}
         frames = []
         for group in self.groups:
@@ -137,7 +143,8 @@ class Comparison:
                     at = one.evaluated.loc[self.round, "test_accuracy"]
                     row[f"accuracy_after_{self.round + 1}_rounds"] = at
                 for accuracy in self.to_accuracy:
-                    row |= one.reached(accuracy, seconds)
+                    reached = one.reached(accuracy, self._seconds)
+                    row |= {key: value for key, (value, _) in reached.items()}
             frames.append(pd.DataFrame(rows, dtype=float))
         known = pd.concat(frames).notna().any() | ~frames[0].columns.isin(list(RESULTS))
         return [frame.loc[:, known] for frame in frames]
@@ -154,9 +161,19 @@ class Comparison:
 
     @cached_property
     def spread(self) -> pd.DataFrame:
-        """The sample standard deviation (n - 1) over the seeds of every row; NaN for one seed."""
-        deviations = [frame.std(skipna=False) for frame in self._results]
-        return pd.DataFrame(deviations).set_axis(self.names)
+        """How far the numbers of the table are to be trusted.
+
+        The sample standard deviation (n - 1) over the seeds of every row; NaN for one seed. When an
+        accuracy was reached is known as well as evaluations are apart: there the larger of the two.
+        """
+        deviations = pd.DataFrame([frame.std(skipna=False) for frame in self._results])
+        for row, group in enumerate(self.groups):
+            for accuracy in self.to_accuracy:
+                found = [one.reached(accuracy, self._seconds) for one in group]
+                for key in found[0]:
+                    gaps = [one[key][1] for one in found]
+                    deviations.loc[row, key] = np.fmax(deviations.loc[row, key], np.mean(gaps))
+        return deviations.set_axis(self.names)
 
     @cached_property
     def clients(self) -> pd.DataFrame:

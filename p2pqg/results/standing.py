@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from p2pqg.base.config import plain
-from p2pqg.base.errors import ConfigError, P2pqgError
+from p2pqg.base.errors import ConfigError, P2pqgError, RunError
 from p2pqg.network import Network
 from p2pqg.network.verbs import VERBS
 from p2pqg.results.comparison_text import RESULTS
@@ -54,10 +54,30 @@ class Live(Protocol):
     @property
     def events(self) -> list[dict[str, Any]]: ...
 
+    def present(self) -> tuple[dict[str, Any], list[dict[str, Any]]]: ...
+
     def summary(self) -> dict[str, Any]: ...
 
 
 One = Live | Run | str | Path
+
+
+def as_of_now(one: Live) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Rows of rounds.parquet and clients.parquet, the last ones being those of this moment."""
+    rounds, clients = one.history, one.clients
+    if one.closed:
+        return rounds, clients
+    try:
+        row, tested = one.present()
+    except RunError:  # diverged: what is on record is all there is
+        return rounds, clients
+
+    def followed_by(frame: pd.DataFrame, rows: list[dict[str, Any]]) -> pd.DataFrame:
+        before = frame[frame["round"] < row["round"]]
+        now = pd.DataFrame(rows, columns=list(frame)).astype(frame.dtypes)
+        return pd.concat([before, now], ignore_index=True) if len(before) else now
+
+    return followed_by(rounds, [row]), followed_by(clients, tested)
 
 
 @dataclass(frozen=True)
@@ -83,7 +103,7 @@ class Standing:
         """Of a live simulation, a run, or the directory of one."""
         if hasattr(one, "experiment"):  # a Simulation, whose module would bring the engines
             config = plain(one.experiment.config)
-            return cls(config, one.summary(), one.history, one.clients, None, one.network)
+            return cls(config, one.summary(), *as_of_now(one), None, one.network)
         if not isinstance(one, Run | str | Path):
             kind = type(one).__name__
             raise ConfigError(f"compare takes simulations, runs and their directories, got {kind}")
@@ -123,13 +143,34 @@ class Standing:
             found["wall_seconds"] = None
         return {key: np.nan if value is None else value for key, value in found.items()}
 
-    def reached(self, accuracy: float, seconds: str | None) -> dict[str, float]:
-        """When it was first evaluated at that accuracy; NaN: never."""
-        rows = self.evaluated[self.evaluated["test_accuracy"] >= accuracy]
-        first = {} if rows.empty else rows.iloc[0]
+    def reached(self, accuracy: float, seconds: str | None) -> dict[str, tuple[float, float]]:
+        """When it came to that accuracy, by `crossing`: rounds, bytes and seconds; NaN: never."""
         columns = {"rounds": "rounds", "bytes": "bytes_sent", seconds: seconds}
         return {
-            f"{what}_to_{accuracy:g}": first.get(key, np.nan)
+            f"{what}_to_{accuracy:g}": crossing(self.evaluated, accuracy, key)
             for what, key in columns.items()
-            if what
+            if what and key
         }
+
+
+def crossing(evaluated: pd.DataFrame, accuracy: float, column: str) -> tuple[float, float]:
+    """Where a curve first comes to an accuracy: on the line between two evaluations.
+
+    Args:
+        evaluated: a row per evaluation, in order.
+        accuracy: share of the test set.
+        column: what is asked for, such as `rounds` or `bytes_sent`; it rises.
+
+    Returns:
+        Its value there, and half the distance of the two evaluations, which is how far the value
+        is to be trusted. At the first evaluation already: its value, and half of it. NaN: never.
+    """
+    there = np.flatnonzero(evaluated["test_accuracy"].to_numpy() >= accuracy)
+    if column not in evaluated or not len(there):
+        return np.nan, np.nan
+    last = int(there[0])
+    high, at = evaluated["test_accuracy"].iloc[last], float(evaluated[column].iloc[last])
+    if last == 0:
+        return at, at / 2
+    low, before = evaluated["test_accuracy"].iloc[last - 1], float(evaluated[column].iloc[last - 1])
+    return before + (accuracy - low) / (high - low) * (at - before), (at - before) / 2

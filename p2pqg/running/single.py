@@ -275,7 +275,7 @@ class _Log:
             directory.write_rows(*sim.rows, columns=sim.columns, now=True)
             if sim.experiment.timing is not None:
                 directory.write_table("links", sim.links.to_dict("records"), LINK_COLUMNS)
-            directory.write_summary(sim.summary())
+            directory.write_summary(sim.summary(evaluate=False))
             if sim.experiment.config.profile:
                 directory.write_json("trace.json", sim.trace())
                 directory.write_json("profile.json", sim.profile())

@@ -31,11 +31,13 @@ def card(simulation: Live) -> str:
     from p2pqg.data import label_counts
     from p2pqg.page import network as page
     from p2pqg.page.runs import Shown
+    from p2pqg.results.standing import as_of_now
 
     experiment, config = simulation.experiment, simulation.experiment.config
     arrays = experiment.arrays
     counts = label_counts(experiment.parts, arrays.train_y, arrays.num_classes)
-    shown = Shown(None, {}, {}, simulation.history, simulation.clients)
+    rounds, clients = as_of_now(simulation)
+    shown = Shown(None, {}, {}, rounds, clients)
     span = page.accuracy_range([shown])
     drawing = page.draw(shown, simulation.network.base, counts, span)
     picture = "" if drawing is None else _svg(drawing, simulation)
@@ -132,6 +134,7 @@ def _tiles(counts: np.ndarray, most: int = 100) -> str:
 def _stands(simulation: Live) -> list[tuple[str, str, str]]:
     """(name, text, style): where the simulation stands."""
     from p2pqg.base.wording import counted, duration, human_bytes, number, percent
+    from p2pqg.results.standing import as_of_now
 
     summary, experiment = simulation.summary(), simulation.experiment
     done, planned = simulation.round, experiment.num_rounds
@@ -139,10 +142,13 @@ def _stands(simulation: Live) -> list[tuple[str, str, str]]:
     if simulation.closed:
         rows[0] = ("round", f"{rows[0][1]}, closed", "")
     if summary["test_accuracy"] is not None:
-        tested = simulation.clients
+        tested = as_of_now(simulation)[1]
         last = tested[tested["round"] == tested["round"].max()]["test_accuracy"]
         text = f"{percent(summary['test_accuracy'], 2)}, clients from {percent(last.min())}"
-        rows.append(("accuracy", f"{text} to {percent(last.max())}", "font-weight:600"))
+        text += f" to {percent(last.max())}"
+        if summary["evaluated_rounds"] < done:
+            text += f" (after {counted(summary['evaluated_rounds'], 'round')})"
+        rows.append(("accuracy", text, "font-weight:600"))
         rows.append(("averaged model", percent(summary["averaged_model_accuracy"], 2), ""))
     if done:
         rows.append(("consensus", number(summary["consensus_distance"]), ""))

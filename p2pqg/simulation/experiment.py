@@ -328,7 +328,7 @@ def _resolved(
     """The settings with every default filled in."""
     params = {k: v for k, v in machinery.plain(method.params).items() if k != "lr"}
     samples = config.batch_size * length.steps_per_round
-    every = config.eval_every or _evaluation_period(length.num_rounds, samples, found.arrays)
+    every, first = _evaluations(length.num_rounds, samples, config, found)
     return dataclasses.replace(
         config,
         topology=str(config.topology),
@@ -337,6 +337,7 @@ def _resolved(
         rounds=None if config.epochs is not None else length.num_rounds,
         momentum=None,
         eval_every=every,
+        eval_first=first,
         record_every=config.record_every or max(1, length.num_rounds // 100),
         **found.resolved,
     )
@@ -378,10 +379,21 @@ def _with_clock(
     )
 
 
-def _evaluation_period(num_rounds: int, samples: int, arrays: Arrays) -> int:
-    """Rounds between evaluations: ten a run, fewer where that would cost over a tenth of it.
+def _evaluations(
+    num_rounds: int, samples: int, config: RunConfig, found: Learning
+) -> tuple[int, bool]:
+    """Rounds between evaluations, and whether there is one after the first round.
 
-    A test sample costs one forward pass, a training sample (of a client, in a round) about three.
+    By default up to a hundred a run, fewer where they would cost over a tenth of it. A training
+    sample (of a client, in a round) costs three times a test sample; in a stack of linear layers
+    twelve times, as a small batch is mostly the cost of calling functions (measured on digits and
+    its MLP).
     """
-    affordable = 0.1 * 3 * num_rounds * samples / len(arrays.test_y)
-    return math.ceil(num_rounds / max(1, min(10, int(affordable))))
+    ratio = 12 if "cost" in MODELS[found.resolved["model"]["name"]].traits else 3
+    cost = len(found.arrays.test_y) / (ratio * samples)  # in rounds
+    affordable = max(1, min(100, int(0.1 * num_rounds / cost)))
+    every = config.eval_every or math.ceil(num_rounds / affordable)
+    first = config.eval_first
+    if first is None:
+        first = config.eval_every is None and affordable > 1
+    return every, first

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from typing_extensions import Unpack
 
-from p2pqg.base.errors import ClusterError, ConfigError, P2pqgError, did_you_mean
+from p2pqg.base.errors import ClusterError, ConfigError, DivergedError, P2pqgError, did_you_mean
 from p2pqg.engine.bookkeeping import Bookkeeper
 from p2pqg.engine.clock import Clock, Span, chrome_trace, totals
 from p2pqg.engine.driver import Agenda, Driver
@@ -53,6 +53,9 @@ from p2pqg.simulation.what_if import (
 
 if TYPE_CHECKING:
     import pandas as pd
+
+Rows = tuple[dict[str, Any], list[dict[str, Any]]]
+"""A row of rounds.parquet, and the rows of clients.parquet that go with it."""
 
 LOOK_AHEAD = 1000
 """Rounds that the simulated clock is read ahead, to send as many rounds at once as possible."""
@@ -136,6 +139,7 @@ class Simulation:
         self._by_hand = True
         self.closed = False
         self._safe = Safe(moment)
+        self._seen: tuple[tuple[int, int], Rows] | None = None
         self._started, self._seconds_before = started, moment.seconds
         self.hosting = Hosting.of(moment.experiment)
         try:
@@ -156,6 +160,7 @@ class Simulation:
                 num_rounds=experiment.num_rounds,
                 record_every=config.record_every,
                 eval_every=config.eval_every,
+                eval_first=bool(config.eval_first),
             ),
             book=Bookkeeper(
                 lr=self.rule.lr,
@@ -265,13 +270,13 @@ class Simulation:
             spans=before.spans,
         )
 
-    def _ask(self, what: str) -> Any:
-        """The "snapshot" or "parameters" of all clients; new actors come to this round first."""
+    def _ask(self, what: Callable[[Driver], Any]) -> Any:
+        """Something of all clients as they are; new actors come to this round first."""
         round = self.round
         while True:
             try:
                 self._driver.settle()
-                return getattr(self._driver.engine, what)()
+                return what(self._driver)
             except ClusterError as error:
                 if not self._by_hand:  # then it is tried again as a whole
                     raise
@@ -280,7 +285,7 @@ class Simulation:
 
     def moment(self) -> Moment:
         """All that it needs to go on from here, in memory."""
-        snapshot = self._ask("snapshot")
+        snapshot = self._ask(lambda driver: driver.engine.snapshot())
         return Moment(
             self.experiment,
             self.rule,
@@ -331,7 +336,7 @@ class Simulation:
     def parameters(self) -> np.ndarray:
         """[clients, params]: every client's model."""
         self._check_open()
-        return self._ask("parameters")
+        return self._ask(lambda driver: driver.engine.parameters())
 
     def _check_open(self) -> None:
         if self.closed:
@@ -654,12 +659,61 @@ class Simulation:
         driver = self._driver
         return {**driver.spans, "driver": driver.clock.spans} if driver.clock.on else {}
 
-    def summary(self) -> dict[str, Any]:
-        """What summary.json holds, as of now."""
+    def evaluate(self) -> dict[str, Any]:
+        """How the clients do now: a row of rounds.parquet, with every client evaluated.
+
+        Nothing is put on record, and asking twice costs once.
+
+        Returns:
+            test_accuracy and all other columns; `round` is that of the last round, -1 before the
+            first.
+
+        Raises:
+            ConfigError: this simulation is closed.
+            DivergedError: its clients went on beyond the last round that was finite.
+        """
+        return dict(self.present()[0])
+
+    def present(self) -> Rows:
+        """The row of rounds.parquet, and those of clients.parquet, that would be written now.
+
+        Raises:
+            As `evaluate`.
+        """
+        self._check_open()
+        self._driver.settle()
+        log = self._driver.log
+        key = self.round, len(log.events)
+        if self._seen is not None and self._seen[0] == key:
+            return self._seen[1]
+        row = log.rounds[-1] if log.rounds else {}
+        changed = log.events and log.events[-1]["round"] == self.round
+        if row.get("round") == self.round - 1 and "test_accuracy" in row and not changed:
+            clients = [one for one in log.clients if one["round"] == self.round - 1]
+        else:
+            seen = self._ask(lambda driver: driver.look())
+            if seen[0].round != self.round:
+                raise DivergedError(
+                    f"the clients diverged after round {self.round}; restore a checkpoint"
+                )
+            row, clients = self._driver.book.seen(seen)
+        self._seen = key, (row, clients)
+        return row, clients
+
+    def summary(self, *, evaluate: bool = True) -> dict[str, Any]:
+        """What summary.json holds, as of now.
+
+        Args:
+            evaluate: False: accuracies are those on record; `evaluated_rounds` and
+                `recorded_rounds` say after how many rounds what is told was measured.
+        """
         driver, experiment = self._driver, self.experiment
         config, rows = experiment.config, driver.log.rounds
         last = rows[-1] if rows else {}
         tested = next((row for row in reversed(rows) if "test_accuracy" in row), {})
+        if evaluate and not self.closed:
+            with suppress(DivergedError):
+                last = tested = self.present()[0]
         first = driver.first_round_at
         now = time.time()
         rounds = self.round - driver.first_round
@@ -686,6 +740,8 @@ class Simulation:
             "averaged_model_accuracy": tested.get("averaged_model_accuracy"),
             "consensus_distance": last.get("consensus_distance"),
             "bytes_sent": last.get("bytes_sent"),
+            "evaluated_rounds": tested["round"] + 1 if tested else None,
+            "recorded_rounds": last["round"] + 1 if last else 0,
             **{key: last.get(key) for key in ("sim_seconds", "mean_drift") if key in self.columns},
             "wall_seconds": self.seconds,
             "startup_seconds": first and first - self._started,

@@ -75,10 +75,20 @@ def test_runs_of_equal_length_need_no_column_for_equal_rounds(fake):
 def test_the_first_evaluation_at_an_accuracy_counts_even_if_it_is_lost_again(fake):
     table = p2pqg.compare(fake("a", [0.5, 0.8, 0.7]), to_accuracy=[0.5, 0.75, 0.9]).table
     assert table["rounds_to_0.5"].tolist() == [10]  # reached, exactly
-    assert table["rounds_to_0.75"].tolist() == [20]
-    assert table["bytes_to_0.75"].tolist() == [2000]
-    assert table["wall_seconds_to_0.75"].tolist() == [4.0]
+    assert table["rounds_to_0.75"].tolist() == pytest.approx([10 + 10 * 0.25 / 0.3])
+    assert table["bytes_to_0.75"].tolist() == pytest.approx([1000 + 1000 * 0.25 / 0.3])
+    assert table["wall_seconds_to_0.75"].tolist() == pytest.approx([2 + 2 * 0.25 / 0.3])
     assert np.isnan(table["rounds_to_0.9"]).all()  # never
+
+
+def test_when_an_accuracy_was_reached_says_how_far_it_is_to_be_trusted(fake):
+    runs = p2pqg.compare(fake("a", [0.4, 0.8]), to_accuracy=0.5)
+    assert runs.spread["rounds_to_0.5"].tolist() == [5.0]  # half of ten rounds between evaluations
+    assert "12 ± 5" in repr(runs)
+    seeds = [fake(f"s{k}", [0.0, one], seed=k) for k, one in enumerate([0.5, 1.0])]
+    runs = p2pqg.compare(seeds, to_accuracy=0.5)  # at 20 and at 15, which are 3.5 apart
+    assert runs.table["rounds_to_0.5"].tolist() == [17.5]
+    assert runs.spread["rounds_to_0.5"].tolist() == [5.0]
 
 
 def test_seconds_to_an_accuracy_are_those_of_the_simulated_clock_where_there_is_one(fake):
@@ -141,11 +151,13 @@ def test_what_a_simulation_does_later_changes_no_comparison():
 
 def test_what_was_never_measured_is_no_column_and_nothing_to_fall_over():
     with p2pqg.Simulation(**TINY) as sim:
-        runs = p2pqg.compare(sim, sim.fork(), to_accuracy=0.5)
-        assert "test_accuracy" not in runs.table
-        assert runs.table["rounds_to_0.5"].isna().all()
-        assert len(runs.clients) == 0
-        assert "left alone" in runs._repr_html_()
+        twin = sim.fork()
+    twin.close()
+    runs = p2pqg.compare(sim, twin, to_accuracy=0.5)  # closed: nobody can evaluate them now
+    assert "test_accuracy" not in runs.table
+    assert runs.table["rounds_to_0.5"].isna().all()
+    assert len(runs.clients) == 0
+    assert "left alone" in runs._repr_html_()
 
 
 def test_wall_seconds_of_live_simulations_are_left_out():

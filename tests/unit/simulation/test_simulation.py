@@ -4,10 +4,15 @@ import gc
 import weakref
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
+from torch.nn.utils import vector_to_parameters
 
 import p2pqg
 from p2pqg.base.errors import ConfigError
+from p2pqg.engine.driver import Driver
+from p2pqg.models import build_model
 
 
 def test_what_is_closed_is_gone_at_once(tmp_path):
@@ -61,3 +66,79 @@ def test_a_gpu_that_is_too_small_is_told_before_anything_is_on_it(monkeypatch):
     monkeypatch.setattr("p2pqg.simulation.hosting.memory_of_gpus", lambda num_gpus: 2**20)
     with pytest.raises(ConfigError, match="64 clients of this model need about .* --clients"):
         p2pqg.Simulation(topology="ring64", engine="local", rounds=1)
+
+
+def by_hand(sim):
+    """Mean accuracy of the clients' models on the test set, in plain torch."""
+    model = build_model("logistic", 10, (64,))
+    x, y = sim.experiment.test
+    found = []
+    for row in sim.parameters():
+        vector_to_parameters(torch.from_numpy(row), model.parameters())
+        outputs = model(torch.from_numpy(x).float().flatten(1))
+        found.append((outputs.argmax(1).numpy() == y).mean())
+    return np.mean(found)
+
+
+def test_a_fork_whose_links_are_cut_is_compared_as_it_is_now_and_not_as_it_was():
+    small = {"topology": "ring4", "alpha": 0.1, "model": "logistic", "engine": "local", "lr": 0.5}
+    with p2pqg.Simulation(**small, rounds=60, eval_every=30) as sim:
+        sim.advance(30)
+        with sim.fork() as cut:
+            cut.drop_links(["0-1", "1-2", "2-3", "3-0"])
+            for one in (sim, cut):
+                one.advance(14)
+            both = p2pqg.compare(sim, cut, names=["whole", "cut"]).table["test_accuracy"]
+            assert both.tolist() == [one.evaluate()["test_accuracy"] for one in (sim, cut)]
+            assert both["whole"] > both["cut"] + 0.1
+            assert both["whole"] == pytest.approx(by_hand(sim))
+            assert both["cut"] == pytest.approx(by_hand(cut))
+            assert f"{100 * both['cut']:.2f} %" in cut._repr_html_()
+
+
+def test_looking_puts_nothing_on_record_and_changes_nothing():
+    small = {"topology": "ring4", "model": "logistic", "engine": "local", "eval_every": 5}
+    with p2pqg.Simulation(**small, rounds=12) as sim, p2pqg.Simulation(**small, rounds=12) as unseen:
+        for _ in range(4):
+            sim.advance(3)
+            sim.evaluate()
+        unseen.advance(12)
+        mine, other = (one.history.drop(columns="wall_seconds") for one in (sim, unseen))
+        pd.testing.assert_frame_equal(mine, other)
+        assert np.array_equal(sim.parameters(), unseen.parameters())
+
+
+def test_a_look_is_taken_once_and_again_when_something_was_done(monkeypatch):
+    looks = []
+    look = Driver.look
+    monkeypatch.setattr(Driver, "look", lambda driver: looks.append(1) or look(driver))
+    with p2pqg.Simulation(
+        topology="ring4", model="logistic", engine="local", eval_every=100
+    ) as sim:
+        assert sim.evaluate()["round"] == -1  # at the common start
+        assert sim.evaluate()["test_accuracy_std"] == 0
+        assert len(looks) == 1
+        sim.advance(2)
+        sim.summary(), sim.evaluate(), sim._repr_html_()
+        assert len(looks) == 2
+        sim.drop_clients([0])
+        assert sim.evaluate()["test_accuracy"] != sim.history["test_accuracy"].iloc[-1]
+        assert len(looks) == 3
+
+
+def test_a_number_that_is_older_than_the_rounds_says_so():
+    with p2pqg.Simulation(topology="ring4", model="logistic", engine="local", eval_every=5) as sim:
+        sim.advance(8)
+        now, recorded = sim.summary(), sim.summary(evaluate=False)
+    assert (now["rounds"], now["evaluated_rounds"]) == (8, 8)
+    assert (recorded["rounds"], recorded["evaluated_rounds"]) == (8, 5)
+    assert recorded["test_accuracy"] == sim.history["test_accuracy"].dropna().iloc[-1]
+
+
+def test_by_default_evaluations_are_dense_where_they_are_cheap_and_begin_with_the_first_round():
+    with p2pqg.Simulation(topology="ring4", model="logistic", engine="local", rounds=100) as sim:
+        sim.advance(100)
+        tested = sim.history["test_accuracy"].dropna()
+    assert tested.index[0] == 0
+    assert tested.index[-1] == 99
+    assert len(tested) > 10
