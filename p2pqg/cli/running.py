@@ -69,12 +69,20 @@ def run(
 @main.command()
 @click.argument("run_dir", metavar="RUN_DIR")
 @setting_flags([key for key in FLAGS if key in RESTART])
+@click.option(
+    "--replan", is_flag=True, help="Milestones and phases are fractions of the new length."
+)
 @tensorboard_flag
 @json_flag
 @quiet_flag
 @debug_flag
 def resume(
-    run_dir: str, tensorboard: bool, as_json: bool, quiet: bool, **flags: str | None
+    run_dir: str,
+    replan: bool,
+    tensorboard: bool,
+    as_json: bool,
+    quiet: bool,
+    **flags: str | None,
 ) -> None:
     """Go on with a run that was stopped or killed.
 
@@ -85,7 +93,7 @@ def resume(
     with watched(as_json or quiet, tensorboard) as observer:
         from p2pqg.running.single import resume as go_on
 
-        done = go_on(run_dir, observer=observer, started=started, **flags)
+        done = go_on(run_dir, replan=replan, observer=observer, started=started, **flags)
     if as_json:
         click.echo(json.dumps(done.summary, indent=2))
 

@@ -49,6 +49,10 @@ class RunConfig:
     """Passes over the clients' own data; or say rounds."""
     rounds: int | None = None
     """Communication rounds; default 500, if epochs are not set."""
+    planned_rounds: int | None = None
+    """The length that milestones and phases are fractions of, where a run went on beyond it."""
+    planned_epochs: float | None = None
+    """The same in epochs."""
     batch_size: int = 32
     """Samples per client and step."""
     lr: float = 0.1
@@ -114,7 +118,16 @@ class RunConfig:
             yield f"seed must be >= 0, got {self.seed}"
         if self.epochs is not None and not 0 < self.epochs < math.inf:
             yield f"epochs must be > 0, got {self.epochs}"
-        for key in ("clients", "rounds", "batch_size", "eval_every", "record_every"):
+        if self.planned_epochs is not None and not 0 < self.planned_epochs < math.inf:
+            yield f"planned_epochs must be > 0, got {self.planned_epochs}"
+        for key in (
+            "clients",
+            "rounds",
+            "planned_rounds",
+            "batch_size",
+            "eval_every",
+            "record_every",
+        ):
             value = getattr(self, key)
             if value is not None and value < 1:
                 yield f"{key} must be >= 1, got {value}"

@@ -113,6 +113,7 @@ def resume(
     path: str | Path,
     *,
     quiet: bool = True,
+    replan: bool = False,
     observer: Observer | None = None,
     started: float | None = None,
     **settings: Unpack[Restart],
@@ -122,6 +123,9 @@ def resume(
     Args:
         path: its directory; or a checkpoint, with `out` or `name` for a run of its own.
         quiet: as of `run`.
+        replan: with other rounds or epochs: milestones and phases, which are fractions, are those
+            of the new length from here on; by default they stay where they were planned. Then
+            config.yaml does not repeat what happened before.
         observer: as of `run`.
         started: as of `run`.
         settings: what shall differ: how long it runs, where its results go, how it computes.
@@ -136,7 +140,7 @@ def resume(
     changes: dict[str, Any] = {**settings}
     elsewhere = {key: changes.pop(key) for key in ("out", "name") if changes.get(key)}
     notes: list[str] = []
-    moment = Moment.newest(path, tell=notes.append, **changes)
+    moment = Moment.newest(path, tell=notes.append, replan=replan, **changes)
     done = moment.log.round
     if done >= moment.experiment.num_rounds and (home is None or _has_finished(home)):
         raise ConfigError(f"{path} has done all its {done} rounds; ask for more with --rounds")

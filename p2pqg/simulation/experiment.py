@@ -264,9 +264,10 @@ def build(config: RunConfig) -> Experiment:
 
 @dataclass(frozen=True)
 class _Length:
-    """How long a run is; see `Experiment`."""
+    """How long a run is, see `Experiment`; planned_rounds: what fractions are of."""
 
     num_rounds: int
+    planned_rounds: int
     steps_per_epoch: float
     steps_per_round: int
 
@@ -274,10 +275,17 @@ class _Length:
 def _length(config: RunConfig, method: _Method, found: Learning) -> _Length:
     steps_per_epoch = sum(map(len, found.parts)) / len(found.parts) / config.batch_size
     steps_per_round = batches_per_round(method.entry, method.params)
-    num_rounds = config.rounds or DEFAULT_ROUNDS
-    if config.epochs is not None:
-        num_rounds = math.ceil(config.epochs * steps_per_epoch / steps_per_round)
-    return _Length(num_rounds, steps_per_epoch, steps_per_round)
+
+    def num_rounds(rounds: int | None, epochs: float | None) -> int | None:
+        return rounds if epochs is None else math.ceil(epochs * steps_per_epoch / steps_per_round)
+
+    length = num_rounds(config.rounds, config.epochs) or DEFAULT_ROUNDS
+    return _Length(
+        num_rounds=length,
+        planned_rounds=num_rounds(config.planned_rounds, config.planned_epochs) or length,
+        steps_per_epoch=steps_per_epoch,
+        steps_per_round=steps_per_round,
+    )
 
 
 def _task(config: RunConfig, found: Learning) -> Task:
@@ -308,17 +316,20 @@ def _shapes(method: _Method, task: Task) -> Shapes:
 def _rule(
     config: RunConfig, method: _Method, num_clients: int, length: _Length, shapes: Shapes
 ) -> Rule:
-    """The algorithm with its step sizes and, if there is any, consensus control."""
+    """The algorithm with its step sizes and, if there is any, consensus control.
+
+    Fractions of the run are of its length as first planned.
+    """
     lr = learning_rate(
         config.lr,
         config.lr_schedule,
         num_clients,
         config.batch_size,
-        length.num_rounds,
+        length.planned_rounds,
         length.steps_per_epoch / length.steps_per_round,
     )
     params = dataclasses.replace(method.params, lr=lr(0))
-    control = Controller.of(config.consensus, length.num_rounds)
+    control = Controller.of(config.consensus, length.planned_rounds)
     return Rule(method.entry, params, lr, config.seed, control, shapes)
 
 

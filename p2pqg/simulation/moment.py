@@ -124,6 +124,7 @@ class Moment:
         path: str | Path,
         experiment: Experiment | None = None,
         tell: Callable[[str], None] = lambda problem: None,
+        replan: bool = False,
         **settings: Any,
     ) -> Moment:
         """The moment of a checkpoint, or of the newest one of a run that is whole.
@@ -136,6 +137,7 @@ class Moment:
             settings: as of `read`.
             tell: called with a line for each newer one that is passed over, and for each file of
                 the user's that is not what it was when the run began.
+            replan: fractions (milestones, phases) are of the new length from here on.
 
         Raises:
             ConfigError: there is none, or none that can be used.
@@ -144,20 +146,21 @@ class Moment:
         if recipe.exists() and not end.exists() and not any(newest(folder)):
             tell(f"{path}: no checkpoint yet; from the start")
             return cls.first(
-                experiment or _built(machinery.load_yaml(recipe), settings, Path(path), tell)
+                experiment
+                or _built(machinery.load_yaml(recipe), settings, Path(path), tell, replan)
             )
         if not folder.is_dir():
-            return cls.read(path, experiment, tell, **settings)
+            return cls.read(path, experiment, tell, replan, **settings)
         problems = []
         for candidate in newest(folder):
             try:
-                saved = read_checkpoint(candidate)
+                checkpoint = read_checkpoint(candidate)
             except ConfigError as error:
                 problems.append(str(error))
             else:
                 for problem in problems:
                     tell(f"{problem}; using {candidate.name}")
-                return cls._of(saved, candidate, experiment, tell, settings)
+                return cls._of(checkpoint, candidate, experiment, tell, replan, settings)
         raise ConfigError.of(problems or [f"{folder}: no checkpoint in it"])
 
     @classmethod
@@ -166,6 +169,7 @@ class Moment:
         path: str | Path,
         experiment: Experiment | None = None,
         tell: Callable[[str], None] = lambda problem: None,
+        replan: bool = False,
         **settings: Any,
     ) -> Moment:
         """The moment that a checkpoint holds.
@@ -174,13 +178,14 @@ class Moment:
             path: its folder.
             experiment: its parts, if they are at hand; otherwise they are built again.
             tell: as of `newest`.
+            replan: as of `newest`.
             settings: those of `keys.RESTART` that shall differ, and `topology` where it was a
                 function.
 
         Raises:
             ConfigError: it is damaged, or a setting cannot differ.
         """
-        return cls._of(read_checkpoint(path), path, experiment, tell, settings)
+        return cls._of(read_checkpoint(path), path, experiment, tell, replan, settings)
 
     @classmethod
     def _of(
@@ -189,11 +194,12 @@ class Moment:
         path: str | Path,
         experiment: Experiment | None,
         tell: Callable[[str], None],
+        replan: bool,
         settings: Mapping[str, Any],
     ) -> Moment:
         header, arrays = saved.header, saved.arrays
         if experiment is None:
-            experiment = _built(header["config"], settings, Path(path), tell)
+            experiment = _built(header["config"], settings, Path(path), tell, replan)
         known = experiment.network
         if callable(topology := settings.get("topology")):
             known = known.with_topology(topology)
@@ -213,6 +219,8 @@ class Moment:
         if problems:
             raise ConfigError.of(problems, str(path))
         lr = LearningRate(**{**header["lr"], "drops": tuple(header["lr"]["drops"])})
+        if replan and not any(e["what"].startswith("set_lr") for e in header["log"]["events"]):
+            lr = experiment.rule.lr
         rule = experiment.rule.with_changes(params=params, lr=lr)
         return cls(
             experiment,
@@ -235,10 +243,14 @@ def home_of(path: Path) -> Path | None:
 
 
 def _built(
-    saved: Mapping[str, Any], changes: Mapping[str, Any], folder: Path, tell: Callable[[str], None]
+    saved: Mapping[str, Any],
+    changes: Mapping[str, Any],
+    folder: Path,
+    tell: Callable[[str], None],
+    replan: bool = False,
 ) -> Experiment:
     """The experiment of a recipe; the user's files are those that the folder has copies of."""
-    config = _config(saved, changes)
+    config = _config(saved, changes, replan)
     home = home_of(folder)
     if home and (home / own_files.FOLDER).is_dir():
         folder = home  # checkpoints are pruned while the run goes on
@@ -252,7 +264,7 @@ def _built(
     )
 
 
-def _config(saved: Mapping[str, Any], changes: Mapping[str, Any]) -> RunConfig:
+def _config(saved: Mapping[str, Any], changes: Mapping[str, Any], replan: bool) -> RunConfig:
     given = {k: value for k, value in changes.items() if value is not None and not callable(value)}
     fixed = [key for key in given if key not in keys.RESTART]
     if fixed:
@@ -265,6 +277,10 @@ def _config(saved: Mapping[str, Any], changes: Mapping[str, Any]) -> RunConfig:
     values = dict(saved)
     if given.keys() & {"rounds", "epochs"}:
         values |= {"rounds": None, "epochs": None}
+        if not any(values.get(f"planned_{unit}") for unit in ("rounds", "epochs")):
+            values |= {f"planned_{unit}": saved[unit] for unit in ("rounds", "epochs")}
+    if replan:
+        values |= {"planned_rounds": None, "planned_epochs": None}
     return read_config(values | given)
 
 

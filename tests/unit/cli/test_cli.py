@@ -44,7 +44,13 @@ def recipe(folder, text):
 def test_every_setting_has_a_flag():
     settings = {f.name for f in dataclasses.fields(RunConfig)}
     nested = {"lr_schedule", "consensus", "network", "impairments", "scenario"}
-    assert set(FLAGS) == settings - nested - {"profile", "max_restarts", "eval_first"}
+    assert set(FLAGS) == settings - nested - {
+        "profile",
+        "max_restarts",
+        "eval_first",
+        "planned_rounds",
+        "planned_epochs",
+    }
 
 
 def test_flags_override_the_recipe_and_set_overrides_flags(tmp_path, called):

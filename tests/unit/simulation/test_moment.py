@@ -1,6 +1,7 @@
 """A simulation that is saved and restored goes on as if nothing had been in between."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from numpy.testing import assert_allclose
@@ -143,6 +144,35 @@ def test_more_rounds_may_be_asked_for(tmp_path):
             assert_same(second, whole)
             assert second.history["round"].tolist() == list(range(40))
             assert second.clients["round"].unique().tolist() == list(range(4, 40, 5))
+
+
+@pytest.mark.parametrize("unit", [{"rounds": 40}, {"epochs": 10}])
+def test_a_longer_run_keeps_what_it_planned_unless_it_is_planned_anew(tmp_path, unit):
+    fractions = {
+        "lr_schedule": {"milestones": [0.5, 0.75]},
+        "consensus": {"targets": [1e-3, 1e-2], "phases": [0.6]},
+    }
+    settings = {"topology": "ring4", "model": "logistic", "engine": "local"} | fractions
+    first = p2pqg.run(**settings, **unit, out=str(tmp_path), name="a")
+    planned = first.summary["rounds"]
+    longer = {key: 2 * value for key, value in unit.items()}
+    gone_on = p2pqg.resume(first.path, **longer)
+    moment = Moment.newest(first.path)
+    for rule in (moment.rule, moment.experiment.rule):  # what is done, and what the header says
+        assert rule.lr.drops == (round(0.5 * planned), round(0.75 * planned))
+        assert rule.control.borders == (round(0.6 * planned),)
+    again = p2pqg.run(**gone_on.config | {"name": "b"})
+    same = ["round", "lr", "train_loss", "exchanges"]
+    both = [one.rounds[same].set_index("round") for one in (gone_on, again)]
+    shared = both[0].index.intersection(both[1].index)
+    pd.testing.assert_series_equal(*(one.loc[shared, "lr"] for one in both))
+    assert np.array_equal(
+        *(Moment.newest(r.path).snapshot.rows["state.x"] for r in (gone_on, again))
+    )
+
+    anew = Moment.newest(first.path, replan=True, rounds=4 * planned)
+    for rule in (anew.rule, anew.experiment.rule):
+        assert rule.lr.drops == (2 * planned, 3 * planned)
 
 
 def test_a_restored_one_can_be_saved_again(tmp_path):

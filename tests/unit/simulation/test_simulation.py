@@ -98,7 +98,10 @@ def test_a_fork_whose_links_are_cut_is_compared_as_it_is_now_and_not_as_it_was()
 
 def test_looking_puts_nothing_on_record_and_changes_nothing():
     small = {"topology": "ring4", "model": "logistic", "engine": "local", "eval_every": 5}
-    with p2pqg.Simulation(**small, rounds=12) as sim, p2pqg.Simulation(**small, rounds=12) as unseen:
+    with (
+        p2pqg.Simulation(**small, rounds=12) as sim,
+        p2pqg.Simulation(**small, rounds=12) as unseen,
+    ):
         for _ in range(4):
             sim.advance(3)
             sim.evaluate()
