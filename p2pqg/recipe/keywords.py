@@ -53,7 +53,10 @@ class Settings(Restart, total=False):
     weight_decay: float
     seed: int
     precision: Literal["float32", "bf16", "fp16", "float64"]
+    planned_rounds: int | None
+    planned_epochs: float | None
     eval_every: int | None
+    eval_first: bool | None
     record_every: int | None
     network: dict[str, Any] | None
     impairments: Mapping[str, Any]

@@ -60,6 +60,9 @@ def run(
         model: What learns; default: the data set's.
         epochs: Passes over the clients' own data; or say rounds.
         rounds: Communication rounds; default 500, if epochs are not set.
+        planned_rounds: The length that milestones and phases are fractions of, where a run went on
+            beyond it.
+        planned_epochs: The same in epochs.
         batch_size: Samples per client and step.
         lr: Learning rate, > 0.
         lr_schedule: How lr changes: warm-up, milestones, scaling; see
@@ -75,8 +78,10 @@ def run(
         clients_per_actor: Clients that share one Ray actor; auto: what suits the machine.
         transport: Of rows between actors; direct: by Ray's direct transport, where it has one;
             alpha.
-        eval_every: Rounds between evaluations; default: about ten, fewer where they would cost over
+        eval_every: Rounds between evaluations; default: a hundred a run, fewer where they cost over
             a tenth.
+        eval_first: Evaluate after the first round, too; default: if it is cheap and eval_every was
+            not set.
         record_every: Rounds between rows of rounds.parquet; default: about a hundred rows.
         out: Folder of results; each run has a directory of its own in it.
         name: That directory's name; default: topology, algorithm and time.

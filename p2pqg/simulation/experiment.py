@@ -49,8 +49,10 @@ class Experiment:
         network: at the start; with its clock, if there is one.
         parts: for each client, the indices of its training samples.
         cost: of the model.
-        num_rounds: the run's length; steps_per_epoch: batches in one pass over a mean-sized shard;
-            steps_per_round: batches that a client draws in a round.
+        num_rounds: the run's length; planned_rounds: that of which milestones and phases are
+            fractions, shorter where a run goes on.
+        steps_per_epoch: batches in one pass over a mean-sized shard.
+        steps_per_round: batches that a client draws in a round.
         warnings: what is allowed but should be known, a line each.
         scenario: what happens when; clock: the settings of the simulated clock.
         own_files: those of the user that the recipe names, as they are now: name -> content.
@@ -64,6 +66,7 @@ class Experiment:
     task: Task
     cost: Cost
     num_rounds: int
+    planned_rounds: int
     steps_per_epoch: float
     steps_per_round: int
     warnings: list[str]
