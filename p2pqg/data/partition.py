@@ -17,6 +17,9 @@ from p2pqg.base.registry import NoParams, Registry
 from p2pqg.base.seeding import rng
 from p2pqg.data._params import params_of, whole_number
 
+LEAST_ALPHA = 1e-100
+"""From here down all draws are those of the limit; numpy's own fail below 1e-290 or so."""
+
 PARTITIONS = Registry("partition")
 """Entries are (labels, num_clients, alpha, seed, params) -> index arrays; trait `uses_alpha`."""
 
@@ -67,6 +70,7 @@ def partition(
     alpha_is_good = isinstance(alpha, numbers.Real) and 0 < float(alpha) < 1e100
     if entry.traits["uses_alpha"] and not alpha_is_good:
         raise ConfigError(f"alpha must be a number > 0 for partition {name}, got {alpha!r}")
+    alpha = max(alpha, LEAST_ALPHA) if entry.traits["uses_alpha"] else alpha
     return entry.build(labels.astype(np.int64), int(clients), alpha, int(seed), settings)
 
 
@@ -172,9 +176,12 @@ def per_client_dirichlet(
         mix = random.dirichlet(concentration)
         before = left.copy()
         while missing := size - (before - left).sum():
-            open_mix = mix * (left > 0)
-            if not open_mix.sum() > 0:  # all that this client wanted is used up
-                open_mix = left.astype(float)
+            is_left = left > 0
+            open_mix = mix * is_left
+            if not open_mix.sum() > 0:
+                # All that this client wanted is used up, and its other shares have underflowed to 0.
+                # Given that some classes are gone, the shares of the rest are Dirichlet again.
+                open_mix[is_left] = mix[is_left] = random.dirichlet(concentration[is_left])
             # Draws beyond the end of a class are repeated among the classes that are left.
             left = left - np.minimum(random.multinomial(missing, open_mix / open_mix.sum()), left)
         taken = zip(pools, left, before, strict=True)
