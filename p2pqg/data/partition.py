@@ -179,7 +179,7 @@ def per_client_dirichlet(
             is_left = left > 0
             open_mix = mix * is_left
             if not open_mix.sum() > 0:
-                # All that this client wanted is used up, and its other shares have underflowed to 0.
+                # All that this client wanted is used up, and its other shares underflowed to 0.
                 # Given that some classes are gone, the shares of the rest are Dirichlet again.
                 open_mix[is_left] = mix[is_left] = random.dirichlet(concentration[is_left])
             # Draws beyond the end of a class are repeated among the classes that are left.
