@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from p2pqg.base.errors import ConfigError
+from p2pqg.base.errors import ConfigError, DataError
 from p2pqg.base.registry import F, NoParams, Registry
 from p2pqg.data._params import params_of
 
@@ -32,6 +34,8 @@ class Arrays:
         augmentation: None; "crop-flip": pad 4, random crop to the old size, random mirror; of paths
             "resized-crop": a random part, scaled, and random mirror.
         side: of images that stay on disk, as the model sees them.
+        classes: names of the classes, where the data say them; else empty.
+        notes: what a reader should know of how the data were read, a line each.
     """
 
     train_x: np.ndarray
@@ -43,6 +47,8 @@ class Arrays:
     std: tuple[float, ...] | None = None
     augmentation: str | None = None
     side: int = 0
+    classes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -51,7 +57,13 @@ class Arrays:
 
 
 def dataset(
-    name: str, *, model: str, params: type = NoParams, source: str = "", text: bool = False
+    name: str,
+    *,
+    model: str,
+    params: type = NoParams,
+    source: str = "",
+    text: bool = False,
+    files: bool = True,
 ) -> Callable[[F], F]:
     """File a function `(params, data_dir) -> Arrays` under its name.
 
@@ -61,8 +73,11 @@ def dataset(
         params: frozen data class of what may be set.
         source: where the data come from, for `p2pqg list`.
         text: samples are texts; the function takes the name of the model's tokenizer too.
+        files: it is read from files; else data_dir means nothing to it.
     """
-    return DATASETS.register(name, params=params, source=source, model=model, text=text)
+    return DATASETS.register(
+        name, params=params, source=source, model=model, text=text, files=files
+    )
 
 
 def load(
@@ -73,7 +88,7 @@ def load(
     Args:
         name: a key of DATASETS.
         data_dir: where to look first, itself or its folder `name`; None: only the cache and the
-            network. Data sets that need no files ignore it.
+            network. It must be there; data sets that need no files say that they ignore it.
         tokenizer: how the model reads texts, see `_tokens.py`; None: it takes numbers.
         params: what the data set lets one set.
 
@@ -82,14 +97,20 @@ def load(
         DataError: missing, broken, and not to be had from the network either.
     """
     entry = DATASETS[name]
-    folder = None if data_dir is None else Path(data_dir).expanduser()
+    folder = None if data_dir is None else Path(os.path.expanduser(data_dir))
+    if folder is not None and not os.path.isdir(folder):
+        raise DataError(f"data_dir must be an existing folder, got {str(data_dir)!r:.200}")
     chosen = params_of(entry, params)
     if not entry.traits.get("text"):
         if tokenizer:
             raise ConfigError(
                 f"dataset {name} holds no texts, and the model reads nothing else; use model cnn"
             )
-        return entry.build(chosen, folder)
+        arrays = entry.build(chosen, folder)
+        if folder is None or entry.traits.get("files", True):
+            return arrays
+        ignored = f"data_dir {data_dir} is ignored: {name} needs no files"
+        return dataclasses.replace(arrays, notes=(*arrays.notes, ignored))
     if not tokenizer:
         raise ConfigError(f"dataset {name} holds texts; use model transformer or distilbert")
     return entry.build(chosen, folder, tokenizer)

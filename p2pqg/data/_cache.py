@@ -7,11 +7,14 @@ time.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import tempfile
 import warnings
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
+from typing import IO, NamedTuple
 
 import numpy as np
 
@@ -21,29 +24,43 @@ def cache_dir() -> Path:
     return Path(os.environ.get("P2PQG_CACHE") or Path.home() / ".cache" / "p2pqg")
 
 
-def remembered(
-    name: str, key: Iterable[object], make: Callable[[], tuple[np.ndarray, np.ndarray]]
-) -> tuple[np.ndarray, np.ndarray]:
-    """What `make` returns: samples and labels, equally many; from the cache if it is there.
+class Part(NamedTuple):
+    """One part of a data set.
+
+    Attributes:
+        x, y: samples and their labels, equally many.
+        notes: what a reader should know of how they were read, a line each.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    notes: tuple[str, ...] = ()
+
+
+def remembered(name: str, key: Iterable[object], make: Callable[[], Part]) -> Part:
+    """What `make` returns; from the cache if it is there.
 
     Args:
         name: for whoever looks into the folder.
-        key: all that the arrays depend on, as text.
+        key: all that the part depends on, as text.
         make: called if there is nothing in the cache, or less than a whole.
     """
     digest = hashlib.blake2b("|".join(map(str, key)).encode(), digest_size=8).hexdigest()
-    stored = [cache_dir() / f"{name}-{digest}-{what}.npy" for what in ("samples", "labels")]
+    stem = f"{name}-{digest}"
+    stored = [cache_dir() / f"{stem}-{what}.npy" for what in ("samples", "labels")]
+    said = cache_dir() / f"{stem}-notes.json"
     try:
         # Copy on write: processes share the pages, and yet torch may have a writable array.
         samples, labels = (np.asarray(np.load(path, mmap_mode="c")) for path in stored)
         if len(samples) == len(labels):
-            return samples, labels
+            return Part(samples, labels, tuple(json.loads(said.read_text(encoding="utf-8"))))
     except (OSError, ValueError, EOFError):
         pass  # not there yet, or cut short: make it (again)
     made = make()
     try:
-        for path, array in zip(stored, made, strict=True):
-            _save(path, array)
+        _save(said, lambda file: file.write(json.dumps(made.notes).encode()))
+        for path, array in zip(stored, made[:2], strict=True):
+            _save(path, partial(np.save, arr=array))
     except OSError as error:
         warnings.warn(
             f"{name} was not cached in {cache_dir()} ({error}); set P2PQG_CACHE", stacklevel=2
@@ -51,12 +68,12 @@ def remembered(
     return made
 
 
-def _save(path: Path, array: np.ndarray) -> None:
+def _save(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Write all of the file or nothing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as unfinished:
         try:
-            np.save(unfinished, array)
+            write(unfinished)
             unfinished.close()
             os.replace(unfinished.name, path)
         except BaseException:

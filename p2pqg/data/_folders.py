@@ -3,17 +3,50 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from p2pqg.base.errors import DataError
+from p2pqg.base.wording import counted
 
 TEST = ("val", "test", "validation", "valid")
-SUFFIXES = (".jpg", ".jpeg", ".png")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+LEFTOVERS = {
+    "__MACOSX",
+    "__pycache__",
+    "@eaDir",
+    "$RECYCLE.BIN",
+    "System Volume Information",
+    "lost+found",
+    "Thumbs.db",
+    "desktop.ini",
+}
+"""What systems and programs leave in folders, beside what they hide by a dot."""
 
-Paths = tuple[np.ndarray, np.ndarray]
-"""Paths of images, as bytes [samples], and int64 labels [samples]."""
+
+class Found(NamedTuple):
+    """One part: paths of images, as bytes [samples], and int64 labels [samples]."""
+
+    paths: np.ndarray
+    labels: np.ndarray
+
+
+class Folders(NamedTuple):
+    """Both parts.
+
+    Attributes:
+        classes: their names, in the order of their numbers.
+        notes: what was left out, a line each.
+    """
+
+    train: Found
+    test: Found
+    classes: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 def find_both(folder: Path) -> tuple[Path, Path] | None:
@@ -22,35 +55,81 @@ def find_both(folder: Path) -> tuple[Path, Path] | None:
     return (folder / "train", test) if test and (folder / "train").is_dir() else None
 
 
-def read_both(train: Path, test: Path) -> tuple[Paths, Paths, int]:
-    """Both parts, and the number of classes; classes are numbered in the order of their names.
+def read_both(train: Path, test: Path) -> Folders:
+    """Both parts; classes are numbered in the order of their names.
+
+    Hidden files and folders are none of ours, and empty folders are no classes.
 
     Raises:
         DataError: no images, or a class in the test that training knows nothing of.
     """
-    names = _classes(train)
-    if extra := set(_classes(test)) - set(names):
-        raise DataError(f"{test}: class {min(extra)} is not in {train}; add it there")
-    return _read(train, names), _read(test, names), len(names)
+    notes: list[str] = []
+    known, asked = (_by_class(part, notes) for part in (train, test))
+    for part, found in ((train, known), (test, asked)):
+        if not any(found.values()):
+            raise DataError(
+                f"{part}: no images there; it needs a folder per class with "
+                f"{', '.join(SUFFIXES)} files"
+            )
+    names = [name for name, paths in known.items() if paths]
+    if extra := sorted(name for name, paths in asked.items() if paths and name not in names):
+        raise DataError(f"{test}: class {extra[0]} is not in {train}; add it there")
+    if untested := [name for name in names if not asked.get(name)]:
+        which = ", ".join(untested[:3]) + (", ..." if len(untested) > 3 else "")
+        notes.append(f"{test}: no images of {which}")
+    return Folders(_found(known, names), _found(asked, names), tuple(names), tuple(notes))
 
 
-def _classes(part: Path) -> list[str]:
-    return sorted(entry.name for entry in os.scandir(part) if entry.is_dir())
+def _found(by_class: dict[str, list[str]], names: list[str]) -> Found:
+    paths = [by_class.get(name, []) for name in names]
+    labels = np.repeat(np.arange(len(names)), [len(own) for own in paths])
+    return Found(np.array([os.fsencode(path) for own in paths for path in own]), labels)
 
 
-def _read(part: Path, names: list[str]) -> Paths:
-    paths, labels = [], []
-    for label, name in enumerate(names):
-        found = [
-            os.path.join(folder, file)
-            for folder, _, files in os.walk(part / name)
-            for file in files
-            if file.lower().endswith(SUFFIXES)
-        ]
-        paths += sorted(found)
-        labels += [label] * len(found)
-    if not paths:
-        raise DataError(
-            f"{part}: no images there; it needs a folder per class with {', '.join(SUFFIXES)} files"
-        )
-    return np.array([os.fsencode(path) for path in paths]), np.array(labels, dtype=np.int64)
+def _by_class(part: Path, notes: list[str]) -> dict[str, list[str]]:
+    """Class -> its images, in order; what is no image is noted."""
+    found: dict[str, list[str]] = {}
+    unread: Counter[str] = Counter()
+    for entry in _visible(part):
+        if os.path.isdir(entry.path):  # also of a link, and of one to itself
+            found[entry.name] = sorted(_images(entry.path, unread))
+        else:
+            unread["files beside the folders of the classes"] += 1
+    if empty := [name for name, paths in found.items() if not paths]:
+        which = ", ".join(empty[:3]) + (", ..." if len(empty) > 3 else "")
+        notes.append(f"{part}: {counted(len(empty), 'folder')} without images: {which}")
+    if unread:
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in unread.most_common(5))
+        notes.append(f"{part}: not read: {kinds}; what is read ends in {', '.join(SUFFIXES)}")
+    return found
+
+
+def _images(folder: str, unread: Counter[str]) -> Iterator[str]:
+    """The images in a folder and in those below; counts, by kind, what is left out."""
+    for entry in _visible(folder):
+        suffix = os.path.splitext(entry.name)[1].lower()
+        if entry.is_dir(follow_symlinks=False):
+            yield from _images(entry.path, unread)
+        elif os.path.isdir(entry.path):  # a link may lead back here
+            unread["links to folders"] += 1
+        elif suffix not in SUFFIXES:
+            unread[suffix or "files without an ending"] += 1
+        elif not _is_file(entry):  # a dangling link, or a pipe that would never end
+            unread["that are no files"] += 1
+        else:
+            yield entry.path
+
+
+def _visible(folder: str | Path) -> list[os.DirEntry[str]]:
+    """What is in a folder and not hidden, in order."""
+    try:
+        with os.scandir(folder) as entries:
+            shown = [e for e in entries if not e.name.startswith(".") and e.name not in LEFTOVERS]
+    except OSError as error:
+        raise DataError(f"{folder} cannot be read: {error.strerror}") from error
+    return sorted(shown, key=lambda entry: entry.name)
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    """Whether it is one, or a link to one; only links need a look at the disk."""
+    return os.path.isfile(entry.path) if entry.is_symlink() else entry.is_file()

@@ -9,6 +9,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,12 @@ from p2pqg.base.errors import DataError
 from p2pqg.base.hub import may_download
 from p2pqg.data import _parquet
 from p2pqg.data._arrays import Arrays
-from p2pqg.data._cache import cache_dir, remembered
+from p2pqg.data._cache import Part, cache_dir, remembered
 from p2pqg.data._pixels import Shape, pixels
 
 IMAGE_COLUMNS = ("img", "image")
-DECODER = "1"
+DECODER = "2"
 """Part of the cache key; raise it when the same file would be decoded to other arrays."""
-
-Part = tuple[np.ndarray, np.ndarray]
-"""uint8 [samples, channels, height, width] and int64 [samples]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,25 +61,22 @@ def load_images(spec: ImageSet, data_dir: Path | None) -> Arrays:
     """
     train, test = _find(spec, data_dir)
     return Arrays(
-        *train,
-        *test,
+        train.x,
+        train.y,
+        test.x,
+        test.y,
         num_classes=spec.num_classes,
         mean=spec.mean,
         std=spec.std,
         augmentation=spec.augmentation,
+        notes=(*train.notes, *test.notes),
     )
 
 
 def places(name: str, data_dir: Path | None) -> list[Path]:
-    """Where a data set may be: `data_dir`, and the folder in it that is called as the data set.
-
-    Raises:
-        DataError: data_dir is no folder.
-    """
+    """Where a data set may be: `data_dir`, and the folder in it that is called as the data set."""
     if data_dir is None:
         return []
-    if not data_dir.is_dir():
-        raise DataError(f"data_dir must be an existing folder, got {str(data_dir)!r}")
     names = dict.fromkeys([name, name.replace("-", "_")])
     return [data_dir, *(data_dir / name for name in names)]
 
@@ -91,9 +86,10 @@ def _find(spec: ImageSet, data_dir: Path | None) -> tuple[Part, Part]:
     downloads = cache_dir() / spec.name
     for folder in [*given, downloads]:
         if files := _parquet.find_both(folder):
-            labels, num_classes = spec.label_columns, spec.num_classes
+            labels, (channels, *size) = spec.label_columns, spec.shape
             train, test = (
-                read_images(spec.name, f, labels, spec.shape, num_classes) for f in files
+                read_images(spec.name, f, labels, spec.num_classes, channels, tuple(size))
+                for f in files
             )
             return train, test
         if (folder / spec.layout).exists():
@@ -109,8 +105,9 @@ def read_images(
     name: str,
     files: Sequence[Path],
     labels: Sequence[str],
-    shape: Shape,
     num_classes: int | None = None,
+    channels: int | None = None,
+    size: tuple[int, int] | None = None,
     fit: bool = False,
 ) -> Part:
     """One part of a data set, decoded once and remembered while its files stay the same.
@@ -119,24 +116,33 @@ def read_images(
         name: of the data set.
         files: Parquet files.
         labels: names that the column of labels may have.
-        shape: of all images.
-        num_classes: labels must be less; None: any.
-        fit: see `pixels`.
+        num_classes: labels must be less; None: any integers or texts.
+        channels: see `pixels`; so are the others.
+        size: (height, width).
+        fit: scale and cut.
+
+    Returns:
+        uint8 [samples, channels, height, width] and [samples].
 
     Raises:
         DataError: a broken file, a missing column, or other images.
     """
 
     def make() -> Part:
-        decoded = []
+        columns, all_labels = [], []
         for file in files:
             column, y = _parquet.read(file, IMAGE_COLUMNS, labels, num_classes)
-            decoded.append((pixels(encoded(file, column), shape, fit), y))
-        images, all_labels = zip(*decoded, strict=True)
-        return np.concatenate(images), np.concatenate(all_labels)
+            columns.append((file, column))
+            all_labels.append(y)
+        y = np.concatenate(all_labels)
+        contents = chain.from_iterable(encoded(*column) for column in columns)
+        what = f"{name} ({files[0].name})"
+        decoded = pixels(contents, len(y), what, channels=channels, size=size, fit=fit)
+        return Part(decoded.x, y, decoded.notes)
 
     stats = [(file.resolve(), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    return remembered(f"{name}-{files[0].stem}", (DECODER, name, shape, fit, *stats), make)
+    key = (DECODER, name, channels, size, fit, *stats)
+    return remembered(f"{name}-{files[0].stem}", key, make)
 
 
 def encoded(file: Path, column: Any) -> Iterator[tuple[str, bytes | None]]:
@@ -174,7 +180,7 @@ def _torchvision(spec: ImageSet, folder: Path) -> tuple[Part, Part]:
         if x.shape[1:] != spec.shape:
             x = x.transpose(0, 3, 1, 2)  # torchvision keeps CIFAR with the channels last
         y = stored.targets if hasattr(stored, "targets") else stored.labels
-        return np.ascontiguousarray(x), np.asarray(y, dtype=np.int64)
+        return Part(np.ascontiguousarray(x), np.asarray(y, dtype=np.int64))
 
     try:
         return part(True), part(False)

@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from p2pqg.base.errors import DataError
+from p2pqg.base.memory import check_room
 
 if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
 T = TypeVar("T")
+
+BATCH_ROWS = 4096
+"""Rows that are read at a time."""
 
 TEST = ("test", "validation", "valid", "val")
 """What the test part may be called; the first name that is present counts."""
@@ -61,18 +65,15 @@ def read(
         file: a Parquet file.
         samples: names of the column of samples; the first one present counts.
         labels: names of the column of labels, likewise.
-        num_classes: labels must be less; None: any.
+        num_classes: labels must be integers, 0 .. num_classes - 1; None: any integers or texts.
 
     Returns:
-        the column of samples as it is, and int64 [rows], >= 0.
+        the column of samples as it is; and int64 [rows], or texts [rows].
 
     Raises:
-        DataError: broken, a column is missing, or labels that are none.
+        DataError: broken, too large, a column is missing, or labels that are none.
     """
-    import pyarrow as pa
-
-    parquet = _opened(file)
-    columns = parquet.schema_arrow.names
+    columns = opened(file).schema_arrow.names
     sample = next((name for name in samples if name in columns), None)
     label = next((name for name in labels if name in columns), None)
     if sample is None or label is None:
@@ -80,33 +81,91 @@ def read(
             f"{file}: needs a column {' or '.join(samples)} and a column "
             f"{' or '.join(labels)}, has {', '.join(columns) or 'none'}"
         )
-    table = _reading(file, lambda: parquet.read(columns=[sample, label]))
-    column = table[label]
-    if not pa.types.is_integer(column.type) or column.null_count or len(column) == 0:
+    table = read_table(file, [sample, label])
+    y = _labels(file, label, table[label], "an integer" if num_classes else "an integer or a text")
+    if num_classes and (y.dtype.kind != "i" or y.min() < 0 or y.max() >= num_classes):
+        hidden = "; -1 hides labels: test with the validation part" if y.min() == -1 else ""
         raise DataError(
-            f"{file}: column {label} must hold an integer in every row, it holds {len(column)} "
+            f"{file}: labels must be 0 .. {num_classes - 1}, found {y.min()} .. {y.max()}{hidden}"
+        )
+    return table[sample], y
+
+
+def _labels(file: Path, label: str, column: pa.ChunkedArray, wanted: str) -> np.ndarray:
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    texts = is_text(column.type) and "text" in wanted
+    if not (pa.types.is_integer(column.type) or texts) or column.null_count or len(column) == 0:
+        raise DataError(
+            f"{file}: column {label} must hold {wanted} in every row, it holds {len(column)} "
             f"rows of {column.type}, {column.null_count} of them null"
         )
-    y = column.to_numpy().astype(np.int64)
-    if y.min() < 0 or (num_classes and y.max() >= num_classes):
-        most = num_classes - 1 if num_classes else "one less than the number of classes"
-        raise DataError(f"{file}: labels must be 0 .. {most}, found {y.min()} .. {y.max()}")
-    return table[sample], y
+    return np.array(column.to_pylist()) if texts else column.to_numpy().astype(np.int64)
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether a column of this type holds texts."""
+    import pyarrow as pa
+
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
+def read_table(file: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """Columns of a file; all of them by default.
+
+    A file of a few bytes may hold columns of any size, for it stores what is repeated only once;
+    so their size is looked at while they are read.
+
+    Raises:
+        DataError: broken, or too large.
+    """
+    import pyarrow as pa
+
+    parquet = opened(file)
+    schema = parquet.schema_arrow
+    columns = schema.names if columns is None else list(columns)
+    schema = pa.schema([schema.field(name) for name in columns], metadata=schema.metadata)
+
+    def read_all() -> pa.Table:
+        batches, size = [], 0
+        for batch in parquet.iter_batches(BATCH_ROWS, columns=columns):
+            size += batch.nbytes
+            check_room(batch.nbytes, f"{file}: {size:,} bytes and more", "use fewer rows")
+            batches.append(batch)
+        return pa.Table.from_batches(batches, schema)
+
+    return _reading(file, read_all)
 
 
 def columns(file: Path) -> list[str]:
     """The names of a file's columns; DataError if it is broken."""
-    return _opened(file).schema_arrow.names
+    return opened(file).schema_arrow.names
 
 
-def class_names(file: Path, labels: Sequence[str]) -> list[str]:
+def class_names(file: Path, labels: Sequence[str]) -> tuple[str, ...]:
     """The names of the classes, if the file says them as Hugging Face's do; empty otherwise."""
-    about = (_opened(file).schema_arrow.metadata or {}).get(b"huggingface")
-    features = json.loads(about)["info"]["features"] if about else {}
-    return next((features[name].get("names", []) for name in labels if name in features), [])
+    try:
+        about = json.loads((opened(file).schema_arrow.metadata or {}).get(b"huggingface", b"{}"))
+    except ValueError:
+        return ()
+    # Some writers leave `info` out, and null stands for "not known" on every level.
+    features = _entry(_entry(about, "info"), "features") or _entry(about, "features")
+    for name in labels:
+        names = _entry(_entry(features, name), "names")
+        if isinstance(names, list) and all(isinstance(text, str) for text in names):
+            return tuple(names)
+    return ()
 
 
-def _opened(file: Path) -> pq.ParquetFile:
+def _entry(value: Any, key: str) -> Any:
+    """value[key]; None if there is none."""
+    return value.get(key) if isinstance(value, dict) else None
+
+
+def opened(file: Path) -> pq.ParquetFile:
+    """The file, of which little is read yet; DataError if it is broken."""
     import pyarrow.parquet as pq
 
     return _reading(file, lambda: pq.ParquetFile(file))

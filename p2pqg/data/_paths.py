@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from p2pqg.data import _parquet
@@ -14,8 +15,8 @@ def by_path(name: str, data_dir: str | None = None) -> tuple[str, str | None]:
 
     A registered name stays what it is, and what is neither is left to be refused.
     """
-    folder = Path(name).expanduser()
-    if name in DATASETS or not folder.is_dir():
+    folder = Path(os.path.expanduser(name))
+    if name in DATASETS or not os.path.isdir(folder):  # which bears any text
         return name, data_dir
     files = _parquet.find(folder, ("train",))
     holds_texts = files and set(TEXTS.text_columns) & set(_parquet.columns(files[0]))

@@ -1,73 +1,209 @@
-"""PNG and JPEG files -> arrays of bytes."""
+"""Image files -> arrays of bytes, as a viewer shows them; what gets lost on the way is said."""
 
 from __future__ import annotations
 
+import functools
 import io
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+import warnings
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from p2pqg.base.errors import DataError
+from p2pqg.base.memory import check_room
+from p2pqg.base.wording import counted
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-FORMATS = ("PNG", "JPEG")
-MODES = {1: "L", 3: "RGB"}
-"""Channels -> Pillow's name: gray or color."""
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
+READ = "PNG, JPEG, WebP, BMP"
+MOST_PIXELS = 2**26
+"""Of one image; larger ones are no photos but an attack on the memory, or need to be scaled."""
+PNG_DEPTH = 24
+"""Position of the byte in a PNG file that says its bits per channel."""
+
+ALPHA = "is partly transparent: its alpha channel is dropped"
+COLOR = "is in color, and made gray"
+DEEP = "has 16 bits per channel: the upper 8 are kept"
+FRAMES = "has several frames: the first one is taken"
+INK = "holds amounts of ink (CMYK): its colors are approximate"
+TURN = "has EXIF data that cannot be read: it is not turned"
 
 Shape = tuple[int, int, int]
 """(channels, height, width)."""
 
 
+class Decoded(NamedTuple):
+    """Images of one part.
+
+    Attributes:
+        x: uint8 [images, channels, height, width]; 3 channels if any image has color.
+        notes: what was lost, a line for each kind of loss.
+    """
+
+    x: np.ndarray
+    notes: tuple[str, ...] = ()
+
+
+def content_of(path: str) -> bytes:
+    """What is in a file; DataError if it cannot be read."""
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+
+
 def opened(content: bytes | None, what: str) -> Image:
     """A decoded image; DataError if it is none. `what` says which, for the message."""
-    from PIL import Image
-
+    if not content:
+        raise DataError(f"{what} is empty; fetch it again")
+    Image = _pillow()
     try:
-        image = Image.open(io.BytesIO(content or b""), formats=FORMATS)
-        image.load()
+        image = Image.open(io.BytesIO(content), formats=FORMATS)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise DataError(_too_large(what)) from None
     except Exception as error:  # broken images make Pillow raise a bit of everything
-        raise DataError(f"{what} is not a PNG or JPEG image; fetch it again") from error
+        raise DataError(f"{what} is no image that is read ({READ}); fetch it again") from error
+    if image.width * image.height > MOST_PIXELS:
+        raise DataError(_too_large(what, f" has {image.width} x {image.height} pixels"))
+    try:
+        image.load()
+    except Exception as error:
+        raise DataError(f"{what} is cut short or broken; fetch it again") from error
     return image
 
 
+@functools.cache
+def _pillow() -> Any:
+    """Pillow's module Image, which need not warn of what is refused here anyway."""
+    from PIL import Image
+
+    warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+    return Image
+
+
+def _too_large(what: str, pixels: str = " is too large") -> str:
+    return f"{what}{pixels}; images of at most {MOST_PIXELS:,} pixels are read"
+
+
+def as_seen(image: Image, content: bytes) -> tuple[Image, list[str]]:
+    """A decoded image as a viewer shows it: gray (L) or color (RGB), turned as its EXIF data say.
+
+    Args:
+        image: as `opened` gives it.
+        content: of its file.
+
+    Returns:
+        the image, and what of it is lost, a phrase for each.
+    """
+    from PIL import Image, ImageOps
+
+    lost = []
+    if image.format == "PNG" and content[PNG_DEPTH] == 16:
+        lost.append(DEEP)
+    if image.format in ("PNG", "WEBP") and getattr(image, "n_frames", 1) > 1:
+        lost.append(FRAMES)
+    if any(kind in image.info for kind in ("exif", "xmp", "XML:com.adobe.xmp")):
+        try:
+            image = ImageOps.exif_transpose(image)
+        except Exception:  # whatever a camera, or a forger, wrote
+            lost.append(TURN)
+    if image.mode.startswith("I"):
+        # Pillow's own conversion would clip at 255.
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)), lost
+    if "transparency" in image.info or image.mode in ("LA", "La", "PA", "RGBA", "RGBa"):
+        gray = image.mode in ("1", "L", "LA", "La")
+        image = image.convert("LA" if gray else "RGBA")
+        if image.getchannel("A").getextrema()[0] < 255:
+            lost.append(ALPHA)
+    if image.mode == "CMYK":
+        lost.append(INK)
+    return image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"), lost
+
+
 def pixels(
-    images: Iterable[tuple[str, bytes | None]], shape: Shape, fit: bool = False
-) -> np.ndarray:
+    images: Iterable[tuple[str, bytes | None]],
+    count: int,
+    what: str,
+    *,
+    channels: int | None = None,
+    size: tuple[int, int] | None = None,
+    fit: bool = False,
+) -> Decoded:
     """Decode images of one size, one after the other.
 
     One thread: at 32 x 32 pixels most of the time is Python's, and more threads were slower.
 
     Args:
         images: what each is called in a message, and its content.
-        shape: (channels, height, width), of 1 (gray) or 3 (color) channels.
+        count: how many there are.
+        what: they are called together.
+        channels: 1: color is made gray; 3: gray becomes color, without loss; None: 3 if any image
+            has color, else 1.
+        size: (height, width) of all; None: of the first.
         fit: scale images of other sizes, and cut off what is too much.
 
-    Returns:
-        uint8 [images, channels, height, width].
-
     Raises:
-        DataError: one is no image, or of another size.
+        DataError: some are no images, or of another size, or do not fit into memory.
     """
     from PIL import Image, ImageOps
 
-    channels, height, width = shape
-    decoded = []
-    for what, content in images:
-        image = opened(content, what).convert(MODES[channels])
+    decoded: list[np.ndarray] = []
+    broken: list[str] = []
+    losses: dict[str, list[str]] = {}
+    for name, content in images:
+        try:
+            image, lost = as_seen(opened(content, name), content or b"")
+        except DataError as error:
+            broken.append(str(error))
+            continue
+        if channels == 1 and image.mode != "L":
+            image, lost = image.convert("L"), [*lost, COLOR]
+        size = size or (image.height, image.width)
         if fit:
-            image = ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)
-        elif image.size != (width, height):
+            image = ImageOps.fit(image, size[::-1], Image.Resampling.BILINEAR)
+        elif (image.height, image.width) != size:
             raise DataError(
-                f"{what} has {image.size[0]} x {image.size[1]} pixels, the others have "
-                f"{width} x {height}; set dataset.side to scale them, where it can be set"
+                f"{name} has {image.width} x {image.height} pixels, the others have "
+                f"{size[1]} x {size[0]}; set dataset.side to scale them, where it can be set"
             )
-        decoded.append(np.asarray(image).reshape(height, width, channels).transpose(2, 0, 1))
-    return np.stack(decoded)
+        if not decoded:
+            each = (channels or len(image.getbands())) * size[0] * size[1]
+            # Once as a list, and once as an array.
+            check_room(
+                2 * count * each,
+                f"{what}: {counted(count, 'image')}",
+                "set dataset.side, or use fewer",
+            )
+        decoded.append(np.asarray(image))
+        for loss in lost:
+            losses.setdefault(loss, []).append(name)
+    if broken:
+        more = f" ({len(broken) - 1} more are broken, too)" if len(broken) > 1 else ""
+        raise DataError(f"{broken[0]}{more}")
+    return Decoded(
+        _stacked(decoded, channels), tuple(_line(what, *loss, count) for loss in losses.items())
+    )
 
 
-def shape_of(image: Image) -> Shape:
-    """(channels, height, width) of an image; what is not gray becomes color."""
-    return 1 if image.mode in ("1", "L", "I;16") else 3, image.height, image.width
+def _stacked(images: list[np.ndarray], channels: int | None) -> np.ndarray:
+    """[height, width] or [height, width, 3] each -> [images, channels, height, width]."""
+    channels = channels or max(image.ndim for image in images) * 2 - 3
+    x = np.empty((len(images), channels, *images[0].shape[:2]), dtype=np.uint8)
+    for row, image in zip(x, images, strict=True):
+        row[:] = image if image.ndim == 2 else image.transpose(2, 0, 1)
+    return x
+
+
+def _line(what: str, loss: str, names: Sequence[str], count: int) -> str:
+    if len(names) == 1:
+        return f"{names[0]} {loss}"
+    return f"{what}: {len(names):,} of {count:,} images: each {loss} (the first is {names[0]})"
+
+
+def in_color(x: np.ndarray) -> np.ndarray:
+    """Images with three channels; gray ones are repeated, which loses nothing."""
+    return x if x.shape[1] == 3 else np.repeat(x, 3, axis=1)

@@ -19,8 +19,9 @@ from p2pqg.base.errors import DataError
 from p2pqg.base.hub import check_reachable
 from p2pqg.data import _parquet
 from p2pqg.data._arrays import Arrays
-from p2pqg.data._cache import cache_dir, remembered
+from p2pqg.data._cache import Part, cache_dir, remembered
 from p2pqg.data._images import places
+from p2pqg.data._labels import numbered
 from p2pqg.data._params import whole_number
 from p2pqg.data._tokens import fingerprint, tokenise
 
@@ -74,10 +75,21 @@ def load_texts(spec: TextSet, params: TextParams, data_dir: Path | None, tokeniz
         DataError: no such folder, a missing or broken file, wrong columns, or no network.
         ConfigError: no such tokenizer.
     """
-    parts = (_tokens(spec, params, files, tokenizer) for files in _find(spec, data_dir))
-    (train_x, train_y), (test_x, test_y) = parts
-    num_classes = spec.num_classes or int(max(train_y.max(), test_y.max())) + 1
-    return Arrays(train_x, train_y, test_x, test_y, num_classes=num_classes)
+    files = _find(spec, data_dir)
+    train, test = (_tokens(spec, params, part, tokenizer) for part in files)
+    if spec.num_classes:
+        return Arrays(train.x, train.y, test.x, test.y, num_classes=spec.num_classes)
+    names = _parquet.class_names(files[0][0], spec.label_columns)
+    labels = numbered(train.y, test.y, str(files[0][0].parent), names, test_what=str(files[1][0]))
+    return Arrays(
+        train.x,
+        labels.train,
+        test.x,
+        labels.test,
+        num_classes=labels.num_classes,
+        classes=labels.names,
+        notes=labels.notes,
+    )
 
 
 def _find(spec: TextSet, data_dir: Path | None) -> tuple[list[Path], list[Path]]:
@@ -92,29 +104,24 @@ def _find(spec: TextSet, data_dir: Path | None) -> tuple[list[Path], list[Path]]
     return [downloads / "train.parquet"], [downloads / "test.parquet"]
 
 
-def _tokens(
-    spec: TextSet, params: TextParams, files: list[Path], tokenizer: str
-) -> tuple[np.ndarray, np.ndarray]:
+def _tokens(spec: TextSet, params: TextParams, files: list[Path], tokenizer: str) -> Part:
     """Tokens and labels of one part; from the cache while its files' content stays the same."""
     contents = hashlib.blake2b()
     for file in files:
         contents.update(file.read_bytes())
     key = (TOKENISER, spec.name, contents.hexdigest(), fingerprint(tokenizer), params.length)
 
-    def make() -> tuple[np.ndarray, np.ndarray]:
+    def make() -> Part:
         texts, labels = zip(*(_read(spec, file) for file in files), strict=True)
         joined = [text for some in texts for text in some]
-        return tokenise(joined, tokenizer, params.length), np.concatenate(labels)
+        return Part(tokenise(joined, tokenizer, params.length), np.concatenate(labels))
 
     return remembered(f"{spec.name}-{files[0].stem}", key, make)
 
 
 def _read(spec: TextSet, file: Path) -> tuple[list[str], np.ndarray]:
-    import pyarrow as pa
-
     texts, labels = _parquet.read(file, spec.text_columns, spec.label_columns, spec.num_classes)
-    is_text = pa.types.is_string(texts.type) or pa.types.is_large_string(texts.type)
-    if not is_text or texts.null_count:
+    if not _parquet.is_text(texts.type) or texts.null_count:
         raise DataError(
             f"{file}: the column of texts must hold a text in every row, it holds {texts.type}, "
             f"{texts.null_count} of its rows null"

@@ -19,7 +19,12 @@ NUM_TRAIN = 1437
 FILE = Path(__file__).with_name("digits.npz")
 
 
-@dataset("digits", model="mlp", source="UCI optical digits (CC BY 4.0), via scikit-learn")
+@dataset(
+    "digits",
+    model="mlp",
+    source="UCI optical digits (CC BY 4.0), via scikit-learn",
+    files=False,
+)
 def digits(params: NoParams, data_dir: Path | None) -> Arrays:
     """8 x 8 handwritten digits, 64 features in [0, 1]; embedded, no download.
 

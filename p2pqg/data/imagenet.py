@@ -36,15 +36,17 @@ def imagenet(params: Params, data_dir: Path | None) -> Arrays:
     given = places("imagenet", data_dir)
     for folder in given:
         if parts := _folders.find_both(folder):
-            train, test, num_classes = _folders.read_both(*parts)
+            found = _folders.read_both(*parts)
             return Arrays(
-                *train,
-                *test,
-                num_classes=num_classes,
+                *found.train,
+                *found.test,
+                num_classes=len(found.classes),
                 mean=(0.485, 0.456, 0.406),
                 std=(0.229, 0.224, 0.225),
                 augmentation="resized-crop",
                 side=params.side,
+                classes=found.classes,
+                notes=found.notes,
             )
     where = " and ".join(str(place) for place in given)
     raise DataError(

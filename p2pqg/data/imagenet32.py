@@ -16,8 +16,9 @@ from p2pqg.base.errors import DataError
 from p2pqg.base.registry import NoParams
 from p2pqg.data import _parquet
 from p2pqg.data._arrays import Arrays, dataset
-from p2pqg.data._cache import remembered
-from p2pqg.data._images import Part, places, read_images
+from p2pqg.data._cache import Part, remembered
+from p2pqg.data._images import places, read_images
+from p2pqg.data._npz import read_npz
 
 SHAPE, NUM_CLASSES = (3, 32, 32), 1000
 HALF = (0.5, 0.5, 0.5)
@@ -30,7 +31,15 @@ def imagenet32(params: NoParams, data_dir: Path | None) -> Arrays:
     """ImageNet at 32 x 32 pixels: 1.3 million small photos in 1,000 classes."""
     train, test = _find(data_dir)
     return Arrays(
-        *train, *test, num_classes=NUM_CLASSES, mean=HALF, std=HALF, augmentation="crop-flip"
+        train.x,
+        train.y,
+        test.x,
+        test.y,
+        num_classes=NUM_CLASSES,
+        mean=HALF,
+        std=HALF,
+        augmentation="crop-flip",
+        notes=(*train.notes, *test.notes),
     )
 
 
@@ -40,7 +49,8 @@ def _find(data_dir: Path | None) -> tuple[Part, Part]:
         # What Parquet mirrors call "test" has no labels.
         if files := _parquet.find_both(folder, test=("validation", "val", "test")):
             train, test = (
-                read_images("imagenet32", f, ("label",), SHAPE, NUM_CLASSES) for f in files
+                read_images("imagenet32", f, ("label",), NUM_CLASSES, SHAPE[0], SHAPE[1:])
+                for f in files
             )
             return train, test
         train_files = sorted(folder.glob("**/train_data_batch_*"), key=_number)
@@ -65,19 +75,24 @@ def _batches(files: list[Path]) -> Part:
 
     def make() -> Part:
         images, labels = zip(*map(_batch, files), strict=True)
-        return np.concatenate(images), np.concatenate(labels)
+        return Part(np.concatenate(images), np.concatenate(labels))
 
     stats = [(file.resolve(), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     return remembered(f"imagenet32-{files[0].stem}", ("1", *stats), make)
 
 
-def _batch(file: Path) -> Part:
+def _batch(file: Path) -> tuple[np.ndarray, np.ndarray]:
     """One file: rows of 3,072 bytes, red before green before blue, and labels 1 .. 1000."""
     try:
-        with file.open("rb") as opened:
-            stored = np.load(opened) if file.suffix == ".npz" else _Arrays(opened).load()
-            images = np.asarray(stored["data"], dtype=np.uint8).reshape(-1, *SHAPE)
-            labels = np.asarray(stored["labels"], dtype=np.int64) - 1
+        if file.suffix == ".npz":
+            stored = read_npz(file)
+        else:
+            with file.open("rb") as opened:
+                stored = _Arrays(opened).load()
+        images = np.asarray(stored["data"], dtype=np.uint8).reshape(-1, *SHAPE)
+        labels = np.asarray(stored["labels"], dtype=np.int64) - 1
+    except DataError:
+        raise
     except Exception as error:  # a broken pickle may raise anything
         raise DataError(f"{file}: not a batch of imagenet32 ({error}); fetch it again") from error
     if len(labels) != len(images) or labels.min() < 0 or labels.max() >= NUM_CLASSES:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from p2pqg.base.errors import DataError
 from p2pqg.data import _folders, _parquet
 from p2pqg.data._arrays import Arrays, dataset
-from p2pqg.data._cache import remembered
-from p2pqg.data._images import DECODER, IMAGE_COLUMNS, Part, encoded, read_images
+from p2pqg.data._cache import Part, remembered
+from p2pqg.data._images import DECODER, read_images
+from p2pqg.data._labels import Labels, numbered
 from p2pqg.data._params import whole_number
-from p2pqg.data._pixels import Shape, opened, pixels, shape_of
+from p2pqg.data._pixels import content_of, in_color, pixels
 
 LABELS = ("label", "labels", "fine_label")
 
@@ -41,51 +43,90 @@ class Params:
 @dataset("images", model="resnet20-gn", params=Params, source="yours: data_dir")
 def images(params: Params, data_dir: Path | None) -> Arrays:
     """Your own: data_dir with train/ and test/ (a folder per class), or *.parquet."""
-    if data_dir is None or not data_dir.is_dir():
-        raise DataError(f"dataset images needs data_dir, an existing folder, got {data_dir}")
+    if data_dir is None:
+        raise DataError("dataset images needs data_dir, an existing folder")
     if files := _parquet.find_both(data_dir):
-        train, test, num_classes = _from_parquet(*files, params.side)
+        train, test, labels, notes = _from_parquet(*files, params.side)
     elif folders := _folders.find_both(data_dir):
-        train, test, num_classes = _from_folders(*folders, params.side)
+        train, test, labels, notes = _from_folders(*folders, params.side)
     else:
         raise DataError(
             f"{data_dir}: needs train/ and test/ with a folder per class, or train.parquet and "
             "test.parquet"
         )
-    half = (0.5,) * train[0].shape[1]
-    augmentation = None if params.augmentation == "none" else params.augmentation
+    if train.x.shape[1] != test.x.shape[1]:
+        train, test = (part._replace(x=in_color(part.x)) for part in (train, test))
+    half = (0.5,) * train.x.shape[1]
     return Arrays(
-        *train, *test, num_classes=num_classes, mean=half, std=half, augmentation=augmentation
+        train.x,
+        labels.train,
+        test.x,
+        labels.test,
+        num_classes=labels.num_classes,
+        mean=half,
+        std=half,
+        augmentation=None if params.augmentation == "none" else params.augmentation,
+        classes=labels.names,
+        notes=(*notes, *labels.notes, *train.notes, *test.notes),
     )
 
 
-def _shape(content: bytes | None, what: str, side: int) -> Shape:
-    """What all images shall look like, after the first one."""
-    channels, height, width = shape_of(opened(content, what))
-    return (channels, side, side) if side else (channels, height, width)
+class _Parts(NamedTuple):
+    """Both parts, with labels of their own and as they are numbered together."""
+
+    train: Part
+    test: Part
+    labels: Labels
+    notes: tuple[str, ...] = ()
 
 
-def _from_parquet(train: list[Path], test: list[Path], side: int) -> tuple[Part, Part, int]:
-    column, _ = _parquet.read(train[0], IMAGE_COLUMNS, LABELS)
-    what, content = next(encoded(train[0], column))
-    shape = _shape(content, what, side)
-    first, second = (
-        read_images("images", files, LABELS, shape, fit=side > 0) for files in (train, test)
+def _from_parquet(train: list[Path], test: list[Path], side: int) -> _Parts:
+    first = read_images("images", train, LABELS, size=(side, side) if side else None, fit=side > 0)
+    second = read_images("images", test, LABELS, size=first.x.shape[2:], fit=side > 0)
+    labels = numbered(
+        first.y,
+        second.y,
+        str(train[0].parent),
+        _parquet.class_names(train[0], LABELS),
+        test_what=str(test[0]),
     )
-    most = max(first[1].max(), second[1].max()) + 1
-    return first, second, max(int(most), len(_parquet.class_names(train[0], LABELS)))
+    return _Parts(first, second, labels)
 
 
-def _from_folders(train: Path, test: Path, side: int) -> tuple[Part, Part, int]:
-    *parts, num_classes = _folders.read_both(train, test)
-    first = os.fsdecode(parts[0][0][0])
-    shape = _shape(Path(first).read_bytes(), first, side)
+def _from_folders(train: Path, test: Path, side: int) -> _Parts:
+    found = _folders.read_both(train, test)
 
-    def part(paths: np.ndarray, labels: np.ndarray) -> Part:
-        names = [os.fsdecode(path) for path in paths]
+    def part(folder: Path, own: _folders.Found, size: tuple[int, int] | None) -> Part:
+        names = [os.fsdecode(path) for path in own.paths]
         stats = [(name, os.stat(name).st_size, os.stat(name).st_mtime_ns) for name in names]
-        contents = ((name, Path(name).read_bytes()) for name in names)
-        key = (DECODER, shape, side, *stats)
-        return remembered("images", key, lambda: (pixels(contents, shape, side > 0), labels))
+        key = (DECODER, size, side, *stats)
+        return remembered("images", key, lambda: _decoded(folder, names, own.labels, size, side))
 
-    return part(*parts[0]), part(*parts[1]), num_classes
+    first = part(train, found.train, (side, side) if side else None)
+    second = part(test, found.test, first.x.shape[2:])
+    labels = Labels(first.y, second.y, found.classes)
+    return _Parts(first, second, labels, found.notes)
+
+
+def _decoded(
+    folder: Path, names: list[str], labels: np.ndarray, size: tuple[int, int] | None, side: int
+) -> Part:
+    """The images of one part; those that are there twice in a class are noted."""
+    first_with: dict[tuple[int, bytes], str] = {}
+    copies: list[tuple[str, str]] = []
+
+    def contents() -> Iterator[tuple[str, bytes]]:
+        for name, label in zip(names, labels.tolist(), strict=True):
+            content = content_of(name)
+            key = label, hashlib.blake2b(content, digest_size=16).digest()
+            if (other := first_with.setdefault(key, name)) != name:
+                copies.append((name, other))
+            yield name, content
+
+    decoded = pixels(contents(), len(names), str(folder), size=size, fit=side > 0)
+    notes = decoded.notes
+    if copies:
+        copy, original = copies[0]
+        there = f"{len(copies):,} of {len(names):,} images are in their class twice"
+        notes = (*notes, f"{folder}: {there}, and count twice (the first is {copy}, as {original})")
+    return Part(decoded.x, labels, notes)

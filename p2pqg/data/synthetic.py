@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from p2pqg.base.memory import check_room
 from p2pqg.base.seeding import rng
 from p2pqg.data._arrays import Arrays, dataset
 from p2pqg.data._params import whole_number
@@ -40,19 +42,29 @@ class Params:
         for name, least in least_of.items():
             if not whole_number(value := getattr(self, name), least):
                 yield f"data.{name} must be a whole number >= {least}, got {value!r}"
-        if not self.separation >= 0:
+        if not 0 <= self.separation < math.inf:
             yield f"data.separation must be >= 0, got {self.separation}"
         if whole_number(self.samples, 1) and self.samples < self.classes:
             yield f"data.samples must be >= classes ({self.classes}), got {self.samples}"
 
 
-@dataset("synthetic", model="mlp", params=Params, source="Gaussian class blobs, drawn here")
+@dataset(
+    "synthetic",
+    model="mlp",
+    params=Params,
+    source="Gaussian class blobs, drawn here",
+    files=False,
+)
 def synthetic(params: Params, data_dir: Path | None) -> Arrays:
     """Gaussian class blobs with balanced labels, unit variance and random centers."""
-    # Two centers of independent N(0, s^2) entries lie about s sqrt(2 features) apart.
     side = params.image_side
     shape = (3, side, side) if side else (params.features,)
-    spread = params.separation / np.sqrt(2 * np.prod(shape))
+    num_test = params.test_samples or max(params.samples // 5, params.classes)
+    # The training samples twice: their centers are added to them.
+    numbers = (2 * params.samples + num_test + params.classes) * math.prod(shape)
+    check_room(4 * numbers, "dataset synthetic", "set fewer samples or features")
+    # Two centers of independent N(0, s^2) entries lie about s sqrt(2 features) apart.
+    spread = params.separation / math.sqrt(2 * math.prod(shape))
     centers = rng(params.seed, "synthetic-centers").standard_normal((params.classes, *shape))
     centers = (spread * centers).astype(np.float32)
 
@@ -64,5 +76,5 @@ def synthetic(params: Params, data_dir: Path | None) -> Arrays:
         return x, y
 
     train = draw(params.samples, 0)
-    test = draw(params.test_samples or max(params.samples // 5, params.classes), 1)
+    test = draw(num_test, 1)
     return Arrays(*train, *test, num_classes=params.classes)

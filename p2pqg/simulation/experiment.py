@@ -258,7 +258,7 @@ def build(config: RunConfig) -> Experiment:
         task=task,
         cost=found.cost,
         **dataclasses.asdict(length),
-        warnings=warnings,
+        warnings=[*warnings, *found.arrays.notes],
         scenario=scenario,
         clock=clock,
         own_files=own_files.read(vars(config), neighbors(method.entry)),

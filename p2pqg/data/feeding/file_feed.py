@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from p2pqg.base.errors import DataError
 from p2pqg.base.seeding import rng
+from p2pqg.data._pixels import as_seen, content_of, opened
 from p2pqg.data.feeding.feed import Feed
 
 AREA, RATIO, TRIES = (0.08, 1.0), (3 / 4, 4 / 3), 10
@@ -85,11 +85,9 @@ def decode(path: bytes, side: int, random: np.random.Generator | None = None) ->
     """
     from PIL import Image
 
-    try:
-        with Image.open(path) as file:
-            image = file.convert("RGB")
-    except Exception as error:  # broken images make Pillow raise a bit of everything
-        raise DataError(f"{os.fsdecode(path)}: not an image; fetch it again") from error
+    name = os.fsdecode(path)
+    content = content_of(name)
+    image = as_seen(opened(content, name), content)[0].convert("RGB")
     box = random_box(*image.size, random) if random else middle_box(*image.size)
     image = image.resize((side, side), Image.Resampling.BILINEAR, box=box)
     if random and random.random() < 0.5:

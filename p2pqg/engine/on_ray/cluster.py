@@ -9,7 +9,6 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import ClassVar
 
 import ray
@@ -17,6 +16,7 @@ from ray._private import worker as ray_worker
 
 from p2pqg.base.errors import ClusterError, ConfigError
 from p2pqg.base.lazy import torch
+from p2pqg.base.memory import available_memory
 from p2pqg.engine.on_ray import lean_ray
 from p2pqg.engine.on_ray.transport import forget_transfers
 from p2pqg.engine.placement import Machine
@@ -50,16 +50,6 @@ def this_machine(device: str) -> Machine:
 def memory_of_gpus(num_gpus: int) -> int:
     """Bytes that the GPUs of this machine have together."""
     return sum(torch.cuda.get_device_properties(i).total_memory for i in range(num_gpus))
-
-
-def available_memory() -> int | None:
-    """Bytes that new processes can have, as Linux tells it; None elsewhere."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return None
-    fields = dict(line.split(":", 1) for line in lines)
-    return int(fields["MemAvailable"].split()[0]) * 1024 if "MemAvailable" in fields else None
 
 
 class Cluster:

@@ -7,9 +7,11 @@ import sys
 import numpy as np
 import pytest
 
-from p2pqg.base.errors import ConfigError
+from p2pqg.base.errors import ConfigError, DataError
 from p2pqg.base.seeding import rng
 from p2pqg.data import DATASETS, load
+from p2pqg.recipe.settings import read_config
+from p2pqg.simulation.experiment import build
 
 
 def test_digits_are_those_of_scikit_learn():
@@ -92,3 +94,33 @@ def test_synthetic_images_have_three_channels():
     arrays = load("synthetic", samples=20, image_side=8)
     assert arrays.train_x.shape == (20, 3, 8, 8)
     assert arrays.input_shape == (3, 8, 8)
+
+
+@pytest.mark.parametrize("name", ["digits", "synthetic"])
+def test_a_folder_that_is_not_there_is_refused_also_where_none_is_needed(name, tmp_path):
+    with pytest.raises(DataError, match="data_dir must be an existing folder, got .*nowhere"):
+        load(name, tmp_path / "nowhere")
+    for odd in ("x" * 5000, "~nobody-of-that-name", "a\0b"):
+        with pytest.raises(DataError, match="data_dir must be an existing folder"):
+            load(name, odd)
+
+
+def test_a_folder_that_is_ignored_is_said_to_be(tmp_path):
+    assert load("digits").notes == ()
+    assert load("digits", tmp_path).notes == (
+        f"data_dir {tmp_path} is ignored: digits needs no files",
+    )
+
+
+def test_notes_on_the_data_are_warnings_of_the_run(tmp_path):
+    built = build(read_config({"topology": "ring4", "data_dir": str(tmp_path)}))
+    assert f"data_dir {tmp_path} is ignored: digits needs no files" in built.warnings
+
+
+@pytest.mark.parametrize(
+    "sizes", [{"samples": 10**13}, {"features": 10**13}, {"image_side": 10**7}, {"classes": 10**4}]
+)
+def test_synthetic_samples_that_cannot_fit_are_refused_before_any_is_drawn(sizes, monkeypatch):
+    monkeypatch.setattr("p2pqg.base.memory.available_memory", lambda: 2**20)
+    with pytest.raises(DataError, match="dataset synthetic would take .* set fewer samples"):
+        load("synthetic", **sizes)

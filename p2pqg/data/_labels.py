@@ -1,0 +1,117 @@
+"""Labels as they come, of any numbers or texts -> 0 .. classes - 1, with the classes' names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from p2pqg.base.errors import DataError
+
+HIDDEN = -1
+"""What data sets write where a label is withheld, such as GLUE in its test parts."""
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Of both parts.
+
+    Attributes:
+        train, test: int64 [samples], 0 .. num_classes - 1.
+        names: of the classes, in the order of their numbers.
+        notes: what a reader should know, a line each.
+    """
+
+    train: np.ndarray
+    test: np.ndarray
+    names: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.names)
+
+
+def numbered(
+    train: np.ndarray, test: np.ndarray, what: str, names: Sequence[str] = (), test_what: str = ""
+) -> Labels:
+    """Number the classes of both parts alike.
+
+    Labels 0, 1, 2, ... stay what they are, a few missing ones included. Others, such as 1 .. 4,
+    100000 .. 400000 or texts, are numbered in their order, and become the classes' names.
+
+    Args:
+        train: [samples], integers, truth values or texts.
+        test: likewise.
+        what: the data are called in a message.
+        names: of classes 0, 1, 2, ..., where the data say them.
+        test_what: the test part is called in a message; default: as `what`.
+
+    Raises:
+        DataError: labels of -1, more classes than names, or fewer than one sample.
+    """
+    if not (len(train) and len(test)):
+        raise DataError(f"{what}: no samples in the {'test' if len(train) else 'training'} part")
+    if train.dtype.kind in "OSU" or test.dtype.kind in "OSU":
+        train, test = train.astype(str), test.astype(str)
+    else:
+        names = names or (("False", "True") if train.dtype.kind == "b" else ())
+        train, test = train.astype(np.int64), test.astype(np.int64)
+        _check_hidden(train, test, what, test_what or what)
+    found = np.unique(np.concatenate([train, test]))
+    if found.dtype.kind == "i" and found[0] >= 0:
+        most = int(found[-1]) + 1
+        if names and most > len(names):
+            raise DataError(
+                f"{what}: label {most - 1}, but there are names of {len(names)} classes only"
+            )
+        if names or (found[0] == 0 and most <= 2 * len(found)):
+            names = tuple(names) or tuple(map(str, range(most)))
+            few = f"{what}: {len(found)} of {len(names)} classes occur"
+            notes = [few] if len(found) < len(names) else []
+            return Labels(train, test, names, (*notes, *_unknown(train, test, names, what)))
+    notes = []
+    if found.dtype.kind == "i":
+        notes = [
+            f"{what}: labels are {_listed(found)}: numbered 0 .. {len(found) - 1} in that order, "
+            f"{len(found)} classes"
+        ]
+    train, test = (np.searchsorted(found, part).astype(np.int64) for part in (train, test))
+    names = tuple(str(label) for label in found.tolist())
+    return Labels(train, test, names, (*notes, *_unknown(train, test, names, what)))
+
+
+def _check_hidden(train: np.ndarray, test: np.ndarray, what: str, test_what: str) -> None:
+    """Refuse labels below 0, apart from those of -1 and 1."""
+    if {*np.unique(train)[:3].tolist(), *np.unique(test)[:3].tolist()} <= {-1, 1}:
+        return
+    if test.min() == HIDDEN and train.min() >= 0:
+        raise DataError(
+            f"{test_what}: labels of {HIDDEN} are hidden ones, nothing can be tested with them; "
+            "take the validation part as the test part"
+        )
+    for part, called in ((train, what), (test, test_what)):
+        if part.min() < 0:
+            raise DataError(
+                f"{called}: labels must be >= 0, found {part.min()} .. {part.max()}; leave out the "
+                "samples without a label"
+            )
+
+
+def _unknown(
+    train: np.ndarray, test: np.ndarray, names: Sequence[str], what: str
+) -> tuple[str, ...]:
+    """A line on classes that only the test knows."""
+    only = np.setdiff1d(test, train)
+    if not len(only):
+        return ()
+    return (f"{what}: no training sample is of class {_listed([names[i] for i in only])}",)
+
+
+def _listed(values: Sequence[object]) -> str:
+    """At most five of them."""
+    texts = [str(value) for value in values]
+    if len(texts) <= 5:
+        return ", ".join(texts)
+    return f"{', '.join(texts[:3])}, ..., {texts[-1]}"
