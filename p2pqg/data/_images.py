@@ -86,9 +86,9 @@ def _find(spec: ImageSet, data_dir: Path | None) -> tuple[Part, Part]:
     downloads = cache_dir() / spec.name
     for folder in [*given, downloads]:
         if files := _parquet.find_both(folder):
-            labels, (channels, *size) = spec.label_columns, spec.shape
+            labels, (channels, height, width) = spec.label_columns, spec.shape
             train, test = (
-                read_images(spec.name, f, labels, spec.num_classes, channels, tuple(size))
+                read_images(spec.name, f, labels, spec.num_classes, channels, (height, width))
                 for f in files
             )
             return train, test

@@ -74,7 +74,7 @@ def numbered(
     notes = []
     if found.dtype.kind == "i":
         notes = [
-            f"{what}: labels are {_listed(found)}: numbered 0 .. {len(found) - 1} in that order, "
+            f"{what}: labels are {_listed(found.tolist())}: numbered 0 .. {len(found) - 1} in that order, "
             f"{len(found)} classes"
         ]
     train, test = (np.searchsorted(found, part).astype(np.int64) for part in (train, test))

@@ -47,13 +47,13 @@ def find_both(folder: Path, test: Sequence[str] = TEST) -> tuple[list[Path], lis
     Raises:
         DataError: one without the other.
     """
-    train, test = find(folder, ("train",)), find(folder, test)
-    if not train and not test:
+    first, second = find(folder, ("train",)), find(folder, test)
+    if not first and not second:
         return None
-    if not (train and test):
-        missing = folder / ("test.parquet" if train else "train.parquet")
+    if not (first and second):
+        missing = folder / ("test.parquet" if first else "train.parquet")
         raise DataError(f"{missing}: no such file; train.parquet and test.parquet belong together")
-    return train, test
+    return first, second
 
 
 def read(

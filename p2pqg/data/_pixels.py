@@ -117,7 +117,7 @@ def as_seen(image: Image, content: bytes) -> tuple[Image, list[str]]:
     if "transparency" in image.info or image.mode in ("LA", "La", "PA", "RGBA", "RGBa"):
         gray = image.mode in ("1", "L", "LA", "La")
         image = image.convert("LA" if gray else "RGBA")
-        if image.getchannel("A").getextrema()[0] < 255:
+        if np.asarray(image.getchannel("A")).min() < 255:
             lost.append(ALPHA)
     if image.mode == "CMYK":
         lost.append(INK)

@@ -66,11 +66,11 @@ def partition(
         raise DataError(
             f"{clients} clients cannot share {len(labels)} samples; use at most {len(labels)}"
         )
-    # A concentration near the largest float would overflow inside the Dirichlet draw.
-    alpha_is_good = isinstance(alpha, numbers.Real) and 0 < float(alpha) < 1e100
-    if entry.traits["uses_alpha"] and not alpha_is_good:
-        raise ConfigError(f"alpha must be a number > 0 for partition {name}, got {alpha!r}")
-    alpha = max(alpha, LEAST_ALPHA) if entry.traits["uses_alpha"] else alpha
+    if entry.traits["uses_alpha"]:
+        # A concentration near the largest float would overflow inside the Dirichlet draw.
+        if not (isinstance(alpha, numbers.Real) and 0 < float(alpha) < 1e100):
+            raise ConfigError(f"alpha must be a number > 0 for partition {name}, got {alpha!r}")
+        alpha = max(alpha, LEAST_ALPHA)
     return entry.build(labels.astype(np.int64), int(clients), alpha, int(seed), settings)
 
 
