@@ -74,8 +74,8 @@ def numbered(
     notes = []
     if found.dtype.kind == "i":
         notes = [
-            f"{what}: labels are {_listed(found.tolist())}: numbered 0 .. {len(found) - 1} in that order, "
-            f"{len(found)} classes"
+            f"{what}: labels are {_listed(found.tolist())}: numbered 0 .. {len(found) - 1} in that "
+            f"order, {len(found)} classes"
         ]
     train, test = (np.searchsorted(found, part).astype(np.int64) for part in (train, test))
     names = tuple(str(label) for label in found.tolist())
