@@ -20,8 +20,11 @@ SEED_BYTES = 8
 class Settings(Protocol):
     """What a compressor may be told."""
 
-    ratio: float
-    bits: int
+    @property
+    def ratio(self) -> float: ...
+
+    @property
+    def bits(self) -> int: ...
 
 
 def kept(num_params: int, ratio: float) -> int:

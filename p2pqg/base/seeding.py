@@ -51,6 +51,7 @@ def uniforms(seed: int, purpose: str, *keys: int | np.ndarray) -> np.ndarray:
     >>> bool(both[1] == uniforms(1, "loss", 4, 7))
     True
     """
+    bits: np.ndarray | np.uint64
     bits = np.uint64(int(rng(seed, purpose, len(keys)).integers(2**64, dtype=np.uint64)))
     with np.errstate(over="ignore"):  # arithmetic modulo 2**64 is what is meant
         for key in keys:
@@ -58,7 +59,7 @@ def uniforms(seed: int, purpose: str, *keys: int | np.ndarray) -> np.ndarray:
     return np.asarray((bits >> np.uint64(11)) * 2.0**-53)
 
 
-def _scramble(bits: np.ndarray) -> np.ndarray:
+def _scramble(bits: np.ndarray | np.uint64) -> np.ndarray | np.uint64:
     """A bijection of 64 bits in which every bit of the result depends on every bit."""
     bits = bits + np.uint64(0x9E3779B97F4A7C15)
     bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

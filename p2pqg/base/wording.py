@@ -49,12 +49,12 @@ def counted(count: int, what: str) -> str:
 
 def number(value: float | None) -> str:
     """Three digits, in scientific notation where it is long."""
-    return "-" if missing(value) else f"{value:.3g}"
+    return "-" if value is None or math.isnan(value) else f"{value:.3g}"
 
 
 def percent(share: float | None, digits: int = 1) -> str:
     """0.873 -> `87.3 %`."""
-    return "-" if missing(share) else f"{100 * share:.{digits}f} %"
+    return "-" if share is None or math.isnan(share) else f"{100 * share:.{digits}f} %"
 
 
 def human_bytes(count: float | None) -> str:
@@ -63,7 +63,7 @@ def human_bytes(count: float | None) -> str:
     >>> human_bytes(18_470_400), human_bytes(999)
     ('18.5 MB', '999 B')
     """
-    if missing(count):
+    if count is None or math.isnan(count):
         return "-"
     power = min(5, int(math.log10(max(count, 1))) // 3)
     if power and round(count / 1000**power, 1) >= 1000 and power < 5:
@@ -77,7 +77,7 @@ def duration(seconds: float | None) -> str:
     >>> duration(2.14), duration(75), duration(9000)
     ('2.1 s', '1 min 15 s', '2 h 30 min')
     """
-    if missing(seconds):
+    if seconds is None or math.isnan(seconds):
         return "-"
     if round(seconds, 1) < 60:
         return f"{seconds:.1f} s"

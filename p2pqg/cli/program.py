@@ -32,6 +32,7 @@ class Program(click.Group):
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except KeyboardInterrupt:
+            error: Exception
             error, code = StoppedError("stopped"), StoppedError.exit_code
         except P2pqgError as caught:
             error, code = caught, caught.exit_code

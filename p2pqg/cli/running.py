@@ -82,7 +82,7 @@ def resume(
     tensorboard: bool,
     as_json: bool,
     quiet: bool,
-    **flags: str | None,
+    **flags: Any,
 ) -> None:
     """Go on with a run that was stopped or killed.
 
@@ -103,7 +103,7 @@ def watched(silent: bool, tensorboard: bool) -> Iterator[Any]:
     """Who watches a run: a screen, TensorBoard, or None; a polite kill is a Ctrl-C inside."""
     with contextlib.ExitStack() as stack:
         stack.enter_context(sigterm_is_ctrl_c())
-        observer = None
+        observer: Any = None
         if not silent:
             from p2pqg.running.screen import Screen
 

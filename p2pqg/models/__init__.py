@@ -117,7 +117,7 @@ def _check(num_classes: int, input_shape: tuple[int, ...], seed: int) -> None:
 
 
 def _whole(value: Any, least: int) -> bool:
-    return isinstance(value, numbers.Integral) and value >= least
+    return isinstance(value, numbers.Integral) and int(value) >= least
 
 
 def _chosen(entry: Entry, params: dict[str, Any]) -> Any:

@@ -29,7 +29,7 @@ def cost_of(model: nn.Module, input_shape: tuple[int, ...]) -> Cost:
     def count(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         nonlocal total
         # Each output is a product with one filter, or one row of the weight.
-        total += output.numel() * layer.weight[0].numel()
+        total += output.numel() * layer.get_parameter("weight")[0].numel()
 
     for layer in model.modules():
         if isinstance(layer, (nn.Conv2d, nn.Linear)):

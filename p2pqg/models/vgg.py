@@ -12,7 +12,8 @@ from p2pqg.base.registry import NoParams
 from p2pqg.models._registry import MODELS, image_channels
 
 SOURCE = "Simonyan and Zisserman, ICLR 2015; Lin et al., ICML 2021"
-CHANNELS = (64, "pool", 128, "pool", 256, 256, "pool", 512, 512, "pool", 512, 512, "pool")
+POOL = 0
+CHANNELS = (64, POOL, 128, POOL, 256, 256, POOL, 512, 512, POOL, 512, 512, POOL)
 
 
 def _vgg11(
@@ -21,7 +22,7 @@ def _vgg11(
     channels = image_channels(name, input_shape, smallest=32)
     layers: list[torch.nn.Module] = []
     for width in CHANNELS:
-        if width == "pool":
+        if width == POOL:
             layers.append(torch.nn.MaxPool2d(2))
         else:
             layers += [

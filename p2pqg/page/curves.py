@@ -66,8 +66,8 @@ def chart(shown: Sequence[Shown], labels: Sequence[str], measure: Measure) -> Ch
     if alone:
         values += [shown[0].spread[key].to_numpy() for key in ("min", "max")]
         values.append(shown[0].rounds["averaged_model_accuracy"].dropna().to_numpy())
-    values = np.concatenate(values)
-    y = Scale.over(values, log=False) if measure is ACCURACY else Scale.over(values, zero=True)
+    every = np.concatenate(values)
+    y = Scale.over(every, log=False) if measure is ACCURACY else Scale.over(every, zero=True)
     plots = []
     for axis in axes_of(shown):
         x, title, ticks = _horizontal(axis, [frame[axis].to_numpy() for frame in frames])

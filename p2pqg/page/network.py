@@ -139,7 +139,7 @@ def draw(
     if n > LARGEST_LAYOUT:
         return None
     with_bars = counts is not None and n <= MOST_WITH_BARS and len(counts) == n
-    values = grouped(counts) if with_bars else np.zeros((n, 1))
+    values = grouped(counts) if counts is not None and with_bars else np.zeros((n, 1))
     radius = 11.0 if n <= MOST_WITH_BARS else max(4.0, 11 * (MOST_WITH_BARS / n) ** 0.5)
     box = np.array(
         [BAR_WIDTH + 14, 2 * radius + BAR_HEIGHT + 12] if with_bars else [2.6 * radius] * 2
@@ -152,18 +152,16 @@ def draw(
         spots[:, 1] -= (BAR_HEIGHT + 6) / 2
     size = np.ceil(spots.max(axis=0) + box / 2 + [0, (BAR_HEIGHT + 6) / 2 if with_bars else 0])
     links, arrows = _links(network, spots, radius)
-    accuracy = shown.last_clients.set_index("client")
+    accuracy = shown.last_clients.set_index("client")["test_accuracy"]
     nodes = []
     for client, (x, y) in enumerate(spots.round(1).tolist()):
-        row = accuracy.loc[client] if client in accuracy.index else None
-        known = row is not None and row["test_accuracy"] == row["test_accuracy"]
+        own = float(accuracy.get(client, np.nan))
+        known = not np.isnan(own)
         fill, ink = UNKNOWN, "#000"
         if known and span:
             low, high = span
-            fill, ink = color((row["test_accuracy"] - low) / (high - low))
-        about = f"client {client}: " + (
-            f"accuracy {percent(row['test_accuracy'], 2)}" if known else "not evaluated"
-        )
+            fill, ink = color((own - low) / (high - low))
+        about = f"client {client}: " + (f"accuracy {percent(own, 2)}" if known else "not evaluated")
         if counts is not None and len(counts) == n:
             about += f"; {shard_text(counts[client])}"
         path = bars(values[client], values.max()) if with_bars else ""

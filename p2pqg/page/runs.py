@@ -22,7 +22,7 @@ from p2pqg.results.report import find_runs, settings_of
 try:
     import fcntl
 except ImportError:  # Windows: no locks
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
 MOST_RUNS = 21
 """Seven colors in three kinds of line; more could not be told apart."""

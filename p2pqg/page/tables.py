@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import yaml
@@ -23,7 +23,7 @@ class Cell:
     best: bool = False
 
 
-RESULTS = {
+RESULTS: dict[str, tuple[str, Callable[[list[float]], float] | None]] = {
     "test_accuracy": ("accuracy", max),
     "test_accuracy_std": ("± clients", None),
     "test_accuracy_min": ("worst client", max),
@@ -60,7 +60,9 @@ def comparison(shown: Sequence[Shown]) -> list[list[Cell]]:
             continue
         can = [v for v, one in zip(values, shown, strict=True) if one.finished and v == v]
         comparable = choose is max or (choose is min and len(lengths) == 1)
-        best = say(key, choose(can)) if comparable and can and len(set(texts)) > 1 else None
+        best = None
+        if choose and comparable and can and len(set(texts)) > 1:
+            best = say(key, choose(can))
         for row, one, value, text in zip(rows, shown, values, texts, strict=True):
             row.append(Cell(name, text, value, one.finished and text == best))
     return rows

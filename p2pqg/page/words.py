@@ -47,7 +47,7 @@ def sentence(shown: Sequence[Shown], counts: Sequence[np.ndarray | None]) -> str
     text += f" learn {part('dataset')}" if part("dataset") else " learn"
     text += f" with the model {part('model')}" if part("model") else ""
     text += ", each from its own shard"
-    split = [part("partition")] if part("partition") else []
+    split = [name] if (name := part("partition")) else []
     split += [f"alpha {common('alpha'):g}"] if common("alpha") is not None else []
     if counts[0] is not None and all(one is counts[0] for one in counts):
         mean = label_skew(counts[0])["classes_above_1_percent"]

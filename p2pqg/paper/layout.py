@@ -90,7 +90,7 @@ def layout(
         published = {
             (t.row, (t.network, f"alpha {t.alpha:g}")): (t.mean, t.std) for t in theirs.itertuples()
         }
-    cells: dict[tuple[str, Column], Cell | str] = {}
+    cells: dict[tuple[str, Column], Cell] = {}
     for column, same in ours.groupby("column", sort=False):
         rivals = same.loc[same["row"] != CENTRALIZED, "mean"]  # that one is a bound, and no rival
         best = f"{100 * rivals.max():.2f}"  # what reads the same is equally good
@@ -113,9 +113,10 @@ def layout(
         doubts = {place: doubt for place, doubt in doubts.items() if place in cells}
         notes += [f"In doubt, and not compared: the paper's {d}." for d in doubts.values()]
         notes += _mark_disagreement(cells, rows, columns, scaled, set(doubts))
+    shown: dict[tuple[str, Column], Cell | str] = {**cells}
     if show_costs:
-        columns = _with_costs(cells, columns, ours)
-    return Table(_caption(block), columns, rows, cells, notes)
+        columns = _with_costs(shown, columns, ours)
+    return Table(_caption(block), columns, rows, shown, notes)
 
 
 def placed(block: pd.DataFrame, paper: Published | None) -> pd.DataFrame:
@@ -191,7 +192,7 @@ def _about_paper(paper: Published, theirs: pd.DataFrame, scaled: bool) -> list[s
 
 
 def _mark_disagreement(
-    cells: dict[tuple[str, Column], Cell | str],
+    cells: dict[tuple[str, Column], Cell],
     rows: list[str],
     columns: list[Column],
     scaled: bool,
@@ -215,7 +216,7 @@ def _mark_disagreement(
                 swapped.setdefault(higher, []).append(lower)
         involved = {*swapped, *(row for below in swapped.values() for row in below)}
         for row, cell in both.items():
-            far = not scaled and _apart((cell.mean, cell.std), cell.beside)
+            far = not scaled and cell.beside and _apart((cell.mean, cell.std), cell.beside)
             marks = ("†" if row in involved else "") + ("*" if far else "")
             cells[row, column] = replace(cell, marks=marks)
         if swapped:
@@ -236,6 +237,8 @@ def _apart(one: tuple[float, float], two: tuple[float, float]) -> bool:
 
 def _reversed(one: Cell, two: Cell) -> bool:
     """Whether ours are clearly apart, and the paper has them in the other order."""
+    assert one.beside is not None
+    assert two.beside is not None
     ours, theirs = one.mean - two.mean, one.beside[0] - two.beside[0]
     return ours * theirs < 0 and _apart((one.mean, one.std), (two.mean, two.std))
 

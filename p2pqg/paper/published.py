@@ -55,19 +55,20 @@ METHODS: dict[str, dict[str, Any]] = {
     "DMSGD (option I)": {"algorithm": "dmsgd", "algorithm.option": 1},
     "DAdam": {"algorithm": "dadam"},
     "QG-DAdam": {"algorithm": "qg-dadam"},
-} | {
-    f"{method} + {exchanged}": {
-        "algorithm": "dsgdm-sync",
-        "algorithm.nesterov": method == "DSGDm-N",
-        "algorithm.what": exchanged.split()[1].removesuffix("s").replace("buffer", "momentum"),
-        "algorithm.over": "allreduce" if "complete" in exchanged else "gossip",
-    }
-    for method in ("DSGDm", "DSGDm-N")
-    for exchanged in (
-        "momentum buffer (complete)",
-        "momentum buffer (ring)",
-        "local gradients (ring)",
-    )
+    **{
+        f"{method} + {exchanged}": {
+            "algorithm": "dsgdm-sync",
+            "algorithm.nesterov": method == "DSGDm-N",
+            "algorithm.what": exchanged.split()[1].removesuffix("s").replace("buffer", "momentum"),
+            "algorithm.over": "allreduce" if "complete" in exchanged else "gossip",
+        }
+        for method in ("DSGDm", "DSGDm-N")
+        for exchanged in (
+            "momentum buffer (complete)",
+            "momentum buffer (ring)",
+            "local gradients (ring)",
+        )
+    },
 }
 """The paper's methods -> settings of ours."""
 

@@ -146,6 +146,7 @@ def _csv(found: pd.DataFrame, paper: Published | None) -> str:
         shown = layout(block, paper).cells
         for cell in placed(block, paper).to_dict("records"):
             mine = shown[cell["row"], cell["column"]]
+            assert isinstance(mine, Cell)  # texts are only where costs are shown
             mean, std = mine.beside or (float("nan"), float("nan"))
             place = {"paper_row": cell["row"], "paper_column": ", ".join(cell["column"])}
             numbers = {"paper_mean": mean / 100, "paper_std": std / 100, "marks": mine.marks}

@@ -33,7 +33,7 @@ MOST_MARKS, LONGEST_MARK = 3, 40
 """More texts, or longer ones, would not fit above a figure."""
 METHODS = {"qg-": BLUE, "dsgdm": VERMILLION, "dsgd": GRAY}
 """How a method's name begins -> its color."""
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.size": 8,
     "axes.titlesize": 8,
     "axes.labelsize": 8,
@@ -128,8 +128,8 @@ def label_ends(ax: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
     to_share = ax.transScale + ax.transLimits
     heights = [float(to_share.transform((ax.get_xlim()[1], y))[1]) for y, _, _ in ends]
     size = STYLE["ytick.labelsize"]
-    inches = ax.figure.get_size_inches()[1] * 0.8 / ax.get_gridspec().nrows  # 0.8: less the labels
-    for (_, text, color), y in zip(ends, apart(heights, size * 1.2 / 72 / inches), strict=True):
+    gap = size * 1.2 / 72 / inches_high(ax)
+    for (_, text, color), y in zip(ends, apart(heights, gap), strict=True):
         ax.annotate(
             text,
             (1, y),
@@ -142,13 +142,20 @@ def label_ends(ax: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
         )
 
 
+def inches_high(ax: Axes) -> float:
+    """About the height of axes, without their labels."""
+    figure, grid = ax.figure, ax.get_gridspec()
+    assert isinstance(figure, Figure)  # ours have no figures within figures
+    return float(figure.get_size_inches()[1]) * 0.8 / (grid.nrows if grid else 1)
+
+
 def mark(ax: Axes, marks: Mapping[float, str]) -> None:
     """Dotted lines where something happened, and what, above the axes if there is room for it."""
     for x in marks:
         ax.axvline(x, color=FAINT, linewidth=0.8, linestyle=":", zorder=0)
     if len(marks) <= MOST_MARKS:
         for x, text in marks.items():
-            spot = {"xytext": (0, 2), "textcoords": "offset points", "ha": "center"}
+            spot: dict[str, Any] = {"xytext": (0, 2), "textcoords": "offset points", "ha": "center"}
             words = text if len(text) <= LONGEST_MARK else f"{text[: LONGEST_MARK - 1]}…"
             ax.annotate(
                 words, (x, 1), xycoords=("data", "axes fraction"), fontsize=6, color=FAINT, **spot

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from itertools import cycle
 from math import ceil
 from pathlib import Path
@@ -126,9 +127,13 @@ def name_axes(ax: Axes, x: str, y: str) -> None:
         elif column == "bytes_sent":
             unit = human_bytes(axis.get_view_interval()[1]).split()[1]
             scale = 1000 ** " kMGTP".index(unit[:-1] or " ")
-            axis.set_major_formatter(lambda value, _, scale=scale: f"{value / scale:g}")
+            axis.set_major_formatter(partial(_in_units_of, scale))
             words += f" ({unit})"
         axis.set_label_text(words)
+
+
+def _in_units_of(scale: float, value: float, _: object) -> str:
+    return f"{value / scale:g}"
 
 
 @styled

@@ -16,6 +16,7 @@ from p2pqg.plots.canvas import (
     apart,
     colors_of,
     finished,
+    inches_high,
     label_ends,
     panels,
     styled,
@@ -62,7 +63,8 @@ def draw_points(
     groups = dict(list(frame.groupby(by, sort=False)))
     figure, ((ax,),) = panels(width=width, height=0.65 * width)
     ax.set(xscale="log" if "x" in log else "linear", yscale="log" if "y" in log else "linear")
-    ends, spots = [], []
+    ends: list[tuple[float, str, str]] = []
+    spots: list[tuple[float, float, str, str]] = []
     for (name, group), color in zip(groups.items(), colors_of(list(map(str, groups))), strict=True):
         if lines:
             at = group.groupby(x)[y].agg(["mean", "min", "max"])
@@ -89,7 +91,7 @@ def _name_dots(ax: Axes, spots: Sequence[tuple[float, float, str, str]]) -> None
     ax.set_ylim(low, high)  # as it is: else the words would move it
     to_share = ax.transScale + ax.transLimits
     heights = [float(to_share.transform((x, y))[1]) for x, y, _, _ in spots]
-    gap = 7 * 1.2 / 72 / (0.8 * ax.figure.get_size_inches()[1])  # 7 points; 0.8: less the labels
+    gap = 7 * 1.2 / 72 / inches_high(ax)  # of 7 points
     for (x, _, words, color), height in zip(spots, apart(heights, gap), strict=True):
         ax.annotate(
             words,

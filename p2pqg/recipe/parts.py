@@ -81,6 +81,7 @@ def shards(config: RunConfig) -> tuple[Arrays, list[np.ndarray]]:
     """
     dataset, folder = dataset_of(config)
     arrays = _loaded(dataset, folder, model_of(config, dataset.name))
+    assert config.clients is not None  # the recipe is resolved
     return arrays, _split(config, partition_of(config), arrays, config.clients)
 
 

@@ -147,6 +147,12 @@ def chosen(part: Part | None, default: str) -> tuple[str, dict[str, Any]]:
     return str(settings.pop("name", default)), settings
 
 
+def resolved(part: Part | None) -> dict[str, Any]:
+    """A part of a resolved recipe: its name, and all its parameters."""
+    assert isinstance(part, dict), f"{part} is not resolved"
+    return part
+
+
 NESTED = {"lr_schedule": LrSchedule, "consensus": Consensus, "impairments": Impairments}
 """Keys that have keys of their own."""
 
@@ -159,13 +165,14 @@ def read_config(values: Mapping[str, Any], where: str = "") -> RunConfig:
         where: the file it came from, for messages.
     """
     given = {key: value for key, value in values.items() if value is not None}
-    nested, problems = {}, []
+    nested: dict[str, Any] = {}
+    problems: list[str] = []
     for key, kind in NESTED.items():
         nested[key], found = machinery.read(kind, given.pop(key, None) or {}, f"{key}.")
         problems += found
     config, found = machinery.read(RunConfig, given)
     problems += found
-    if problems:
+    if config is None or problems:
         raise ConfigError.of(problems, where)
     return dataclasses.replace(config, **nested)
 

@@ -71,7 +71,7 @@ def at_tier(values: Mapping[str, Any], tier: str | None, recipe: str) -> dict[st
         or not all(isinstance(changes, Mapping) for changes in tiers.values())
     ):
         raise ConfigError(f"{recipe}: tiers must be a mapping of names to mappings, got {tiers!r}")
-    tier = usual_tier(values) if tier is None else tier
+    tier = usual_tier(values) or "" if tier is None else tier
     if tier not in tiers:
         known = f"{did_you_mean(tier, tiers, show_known=False)}; known: {', '.join(tiers)}"
         raise ConfigError(f"{recipe}: unknown tier {tier!r}{known}")

@@ -25,7 +25,7 @@ from p2pqg.recipe.own_files import FOLDER
 try:
     import fcntl
 except ImportError:  # Windows: no locks
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:  # reading needs pandas, writing does not: a run starts sooner without it
     import pandas as pd

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -98,7 +99,7 @@ class Sweep:
             value = beyond_the_edge(self._means(seeds, values))
             if value is not None and len(added) < self.max_extensions:
                 added.append(value)
-                new += [point | {self.tune: value} for point in seeds]
+                new += [self._tuned(point, value) for point in seeds]
         return new
 
     def open_cells(self) -> list[str]:
@@ -111,7 +112,9 @@ class Sweep:
 
     def _cells(self) -> Iterator[tuple[str, list[Point], list[float]]]:
         """(cell, one point per seed, values so far); a cell is all that is compared to tune."""
-        for axes in self.grids if self.tune else ():
+        if self.tune is None:
+            return
+        for axes in self.grids:
             cells: dict[str, list[Point]] = {}
             for point in _points({**axes, self.tune: axes[self.tune][:1]}):
                 rest = {k: v for k, v in point.items() if k not in (self.tune, "seed")}
@@ -121,7 +124,12 @@ class Sweep:
 
     def _means(self, seeds: list[Point], values: list[float]) -> dict[float, float]:
         """Value of the tuned key -> mean over the seeds of a cell."""
-        return {v: self._mean([point | {self.tune: v} for point in seeds]) for v in values}
+        return {v: self._mean([self._tuned(point, v) for point in seeds]) for v in values}
+
+    def _tuned(self, point: Point, value: float) -> Point:
+        """The point with that value of the tuned key."""
+        assert self.tune is not None
+        return point | {self.tune: value}
 
     def _mean(self, points: list[Point]) -> float:
         """Mean test accuracy of finished runs; minus infinity if one of them failed."""
@@ -211,10 +219,9 @@ def read_sweep(values: Mapping[str, Any], name: str, out: str | None = None) -> 
         raise ConfigError.of(problems, name)
     sweep = Sweep(folder, base, tuple(grids), tune, extensions, about)
     points = sweep.points()
-    seen: set[str] = set()
-    twice = next((n for n in map(sweep.name, points) if n in seen or seen.add(n)), None)
-    if twice is not None:
-        raise ConfigError(f"{name}: sweep has {twice} twice; take a value out of a list")
+    for same, count in Counter(map(sweep.name, points)).items():
+        if count > 1:
+            raise ConfigError(f"{name}: sweep has {same} twice; take a value out of a list")
     for point in points:
         read_config(sweep.settings(point), where=f"{name}, {sweep.name(point)}")
     return sweep

@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from p2pqg.algorithms.lr import LearningRate
 from p2pqg.base.wording import (
     counted,
     duration,
@@ -22,6 +23,7 @@ from p2pqg.base.wording import (
     seen,
 )
 from p2pqg.data.skew import describe_skew, label_picture
+from p2pqg.recipe.settings import resolved
 from p2pqg.topology.words import describe_network
 
 if TYPE_CHECKING:  # torch takes seconds to import; by then the screen should say something
@@ -118,7 +120,9 @@ def about(simulation: Simulation) -> list[tuple[str, str]]:
     """What runs on what, before the first round."""
     experiment, config = simulation.experiment, simulation.experiment.config
     task, lr = experiment.task, experiment.rule.lr
-    values = [f"{k} {v}" for k, v in config.algorithm.items() if k != "name"]
+    assert isinstance(lr, LearningRate)  # that of the recipe; another comes later
+    algorithm = resolved(config.algorithm)
+    values = [f"{k} {v}" for k, v in algorithm.items() if k != "name"]
     steps = [f"lr {lr.target:g}"]
     if lr.warmup_rounds and lr.target > lr.warmup_from:
         steps.append(f"from {lr.warmup_from:g} in {config.lr_schedule.warmup_epochs:g} epochs")
@@ -136,15 +140,15 @@ def about(simulation: Simulation) -> list[tuple[str, str]]:
         blocks = simulation.placement.num_actors
         hosting = f"none: {counted(blocks, 'block')} in this process (engine local)"
     return [
-        ("algorithm", ", ".join([config.algorithm["name"], *values, *steps])),
+        ("algorithm", ", ".join([algorithm["name"], *values, *steps])),
         (
             "network",
             describe_network(experiment.schedule) if uses_network else "all-reduce over all",
         ),
         (
             "data",
-            f"{config.dataset['name']}, {config.partition['name']}{alpha}: {samples} samples per "
-            f"client, {len(experiment.arrays.test_y):,} to test",
+            f"{resolved(config.dataset)['name']}, {resolved(config.partition)['name']}{alpha}: "
+            f"{samples} samples per client, {len(experiment.arrays.test_y):,} to test",
         ),
         ("skew", describe_skew(counts_of(experiment))),
         (

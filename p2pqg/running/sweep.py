@@ -73,8 +73,8 @@ def run_sweep(
                 bar.skip(len(points) - len(todo))
             for name in _carried_out(todo, pool):
                 if bar:
-                    run = Run(sweep.folder / name)
-                    bar.done(name, run.summary["test_accuracy"] if run.finished else None)
+                    done = Run(sweep.folder / name)
+                    bar.done(name, done.summary["test_accuracy"] if done.finished else None)
             for point in points:
                 run = sweep.result(point)
                 if run is not None and run.failure is not None:

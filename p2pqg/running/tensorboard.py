@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from p2pqg.base.errors import ConfigError
 
@@ -44,7 +44,8 @@ class TensorBoard:
             raise ConfigError(
                 "--tensorboard needs the package tensorboard; pip install tensorboard, or leave it"
             ) from None
-        self._make, self._writer, self._then = Writer, None, then
+        self._make, self._then = Writer, then
+        self._writer: Any = None
         self._last = -1  # the last round written
 
     def __enter__(self) -> TensorBoard:
@@ -80,7 +81,7 @@ class TensorBoard:
             if row["round"] > self._last:
                 self._write({key: row.get(key) for key in simulation.columns}, started)
 
-    def _write(self, row: dict[str, float | None], started: float) -> None:
+    def _write(self, row: dict[str, Any], started: float) -> None:
         self._last = row["round"]
         at = started + row["wall_seconds"]
         for name, value in row.items():

@@ -67,9 +67,9 @@ class Quadratics:
         """[clients, dim]: the x with x = W (x - lr gradient(x)), where DSGD comes to rest."""
         n, dim = self.b.shape
         mix = np.kron(W, np.eye(dim))
-        A = np.zeros((n, dim, n, dim))
-        A[np.arange(n), :, np.arange(n), :] = self.A
-        A = A.reshape(n * dim, n * dim)
+        blocks = np.zeros((n, dim, n, dim))
+        blocks[np.arange(n), :, np.arange(n), :] = self.A
+        A = blocks.reshape(n * dim, n * dim)
         rest = np.eye(n * dim) - mix @ (np.eye(n * dim) - lr * A)
         return np.linalg.solve(rest, lr * mix @ A @ self.b.ravel()).reshape(n, dim)
 

@@ -115,7 +115,8 @@ def half_way(s: State, grad: Grad, p: Params) -> Round[State]:
     return State(x=half + p.share * (mixed - half))
 
 
-assert_type(half_way(State(torch.zeros(1, 1)), lambda x: x, Params(lr=0.1)), Round[State])
+def one_round(x: Tensor, grad: Grad) -> None:
+    assert_type(half_way(State(x), grad, Params(lr=0.1)), Round[State])
 
 
 @p2pqg.model("mine")

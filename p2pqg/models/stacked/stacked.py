@@ -25,7 +25,7 @@ from p2pqg.models.stacked.batched import Batched, dense_layers
 from p2pqg.models.stacked.layout import Layout
 from p2pqg.models.stacked.loop import Loop
 from p2pqg.models.stacked.memory import keep_freed_memory
-from p2pqg.models.stacked.scaling import scaled
+from p2pqg.models.stacked.scaling import Gradients, scaled
 from p2pqg.models.stacked.vmap import Vmap
 
 PRECISIONS = {
@@ -102,13 +102,14 @@ class Stacked:
         self.strategy = strategy
         train = _without_step_counters(self._template)
         modules = (train, _twin(train).eval(), self._params, self._buffers, half)
+        self._run: Batched | Loop | Vmap
         if strategy == "batched":
             self._run = Batched(layers, half)
         elif strategy == "loop":
             self._run = Loop(*modules)
         else:
             self._run = Vmap(*modules, samples_at_once)
-        self._gradients = self._run.gradients
+        self._gradients: Gradients = self._run.gradients
         if half is torch.float16:
             self._gradients = partial(scaled, self._run.gradients)
 
@@ -209,8 +210,9 @@ class Stacked:
 
 def _draws(part: nn.Module) -> bool:
     """Whether a layer draws numbers in training."""
-    is_dropout = isinstance(part, nn.modules.dropout._DropoutNd)
-    return part.p > 0 if is_dropout else getattr(part, "draws_in_training", False)
+    if isinstance(part, nn.modules.dropout._DropoutNd):
+        return part.p > 0
+    return bool(getattr(part, "draws_in_training", False))
 
 
 def _twin(module: nn.Module) -> nn.Module:

@@ -8,6 +8,7 @@ A figure's numbers are a frame that goes into figureN.csv, and its drawing is ma
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ import pandas as pd
 
 from p2pqg.base import config as machinery
 from p2pqg.base.errors import ConfigError, did_you_mean
-from p2pqg.base.registry import Entry, NoParams, Registry
+from p2pqg.base.registry import Entry, F, NoParams, Registry
 from p2pqg.running.grid import NOT_OF_A_RUN
 
 FIGURES = Registry("figure")
@@ -49,7 +50,7 @@ def figure(
     params: type = NoParams,
     source: str = "",
     trains: bool = False,
-):
+) -> Callable[[F], F]:
     """File a function `(params, Recipe) -> frame` under its name.
 
     Args:
@@ -79,7 +80,7 @@ def read_figure(values: Mapping[str, Any]) -> tuple[Entry, Any, dict[str, Any]]:
     entry = FIGURES[str(values.get("figure"))]
     rest = {str(key).replace("-", "_"): value for key, value in values.items()}
     rest = {key: value for key, value in rest.items() if key not in OF_THE_SWEEP}
-    own = entry.params.__dataclass_fields__
+    own = [field.name for field in dataclasses.fields(entry.params)]
     params, problems = machinery.read(
         entry.params, {key: rest.pop(key) for key in list(rest) if key in own}
     )

@@ -12,6 +12,7 @@ The average itself overshoots with either.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -131,7 +132,7 @@ def two_agents(p: Params, recipe: Recipe) -> pd.DataFrame:
     """
     rows = []
     for method in METHODS:
-        known = find_algorithm(method).params.__dataclass_fields__
+        known = {field.name for field in dataclasses.fields(find_algorithm(method).params)}
         momentum = {key: value for key, value in (("beta", p.beta), ("mu", p.mu)) if key in known}
         local, average = steps(method, p.rounds, p.lr, **momentum)
         rows += [(method, step, "average", *xy) for step, xy in enumerate(average)]

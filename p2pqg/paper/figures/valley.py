@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -60,7 +61,7 @@ def draw(frame: pd.DataFrame) -> Picture:
     heights = loss(xs[None, :], ys[:, None])
     levels = np.geomspace(0.05, heights.max(), 10)
     plane.contour(xs, ys, heights, levels=levels, colors=FAINT, linewidths=0.5, alpha=0.7)
-    ends = {swing: [], fall: []}
+    ends: dict[Any, list[tuple[float, str, str]]] = {swing: [], fall: []}
     for name, (_, color) in METHODS.items():
         path = frame[frame["method"] == name]
         plane.plot(path["x"], path["y"], "o-", color=color, markersize=1.2, linewidth=0.8)
@@ -93,7 +94,7 @@ def valley(p: Params, recipe: Recipe) -> pd.DataFrame:
     """
     frames = []
     for name, (algorithm, _) in METHODS.items():
-        memory = {"mu": p.mu} if algorithm == "qg-dsgdm" else {}
+        memory: dict[str, Any] = {"mu": p.mu} if algorithm == "qg-dsgdm" else {}
         (x, y) = trajectory(
             algorithm,
             gradient,
