@@ -7,7 +7,8 @@
     def test_my_algorithm(check):
         check("my-algorithm", beta=0.5)
 
-`UNIVERSAL` holds for every algorithm that keeps the rules of the house (rows mix only in `yield`).
+`UNIVERSAL` holds for every algorithm that keeps the rules of the house (rows mix only in `yield`,
+and what is yielded does not depend on values).
 `USUAL` holds for most; leave out what your algorithm has a reason not to fulfil. The other checks
 want to be told what to expect. Everything runs in this process, in float64, on quadratics whose
 optimum and fixed points are known; a broken promise is an AssertionError.
@@ -16,17 +17,20 @@ optimum and fixed points are known; a broken promise is an AssertionError.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Generator
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from p2pqg.algorithms import ALGORITHMS
+from p2pqg.algorithms.effects import Effect, Exchange
 from p2pqg.base.config import read
 from p2pqg.base.registry import Entry
 from p2pqg.base.seeding import rng
 from p2pqg.engine.block import lockstep
+from p2pqg.engine.call import CONTRACT, ON_NO_CLIENTS, Ask, Call, disagreement
+from p2pqg.engine.rule import Rule, itinerary
 from p2pqg.theory.quadratics import CLIENTS, DIM, Array, Quadratics, starts
 from p2pqg.theory.trajectories import play, trajectory
 from p2pqg.topology import Schedule, build
@@ -131,7 +135,88 @@ def check_resume(algorithm: str | Entry, **params: Any) -> None:
     assert torch.equal(second.x, whole.x)
 
 
-UNIVERSAL = (check_hosting, check_permutation, check_purity, check_resume)
+def check_requests(algorithm: str | Entry, **params: Any) -> None:
+    """What a round asks of the network does not depend on values: no clients ask the same.
+
+    On Ray a method that breaks this ends with an error. The message names file and line.
+    """
+    x0 = torch.from_numpy(starts())
+    problem, topology = Quadratics.random(), suitable_topology(algorithm, **params)
+    for scale in (0.0, 1e-3, 1.0, 1e3):
+
+        def gradient(x: Array, round: int, scale: float = scale) -> Array:
+            return scale * problem.gradient(x, round)
+
+        for blocks in ([8], [3, 5], [1] * CLIENTS):
+            hosts = play(
+                algorithm,
+                gradient,
+                scale * x0,
+                topology,
+                falling_lr,
+                blocks=blocks,
+                as_torch=False,
+                params=params,
+            )
+            listener = _Listener(hosts[0].rule, x0[:0])
+            for host in hosts:
+                host.rule = listener
+            lockstep(hosts, listener.rounds)
+
+
+class _Request(NamedTuple):
+    ask: Ask
+    sizes: list[tuple]
+    """Shape and type of each tensor, of one client (of one message, where there are several)."""
+
+    @classmethod
+    def of(cls, ask: Ask, effect: Effect) -> _Request:
+        shared = 2 if isinstance(effect, Exchange) else 1
+        return cls(ask, [(list(t.shape[shared:]), t.dtype) for t in effect.tensors])
+
+
+class _Listener(Rule):
+    """A rule that hears what is asked, and compares it with what a block of no clients asks."""
+
+    rounds = ROUNDS + 1
+    """SlowMo averages after 12."""
+
+    def __init__(self, rule: Rule, nobody: torch.Tensor) -> None:
+        super().__init__(rule.algorithm, rule.params, rule.lr, rule.seed)
+        self.expected: list[list[_Request]] = [[] for _ in range(self.rounds)]
+        for ask, effect in itinerary(rule, rule.start(nobody), 0, self.rounds):
+            self.expected[ask.round].append(_Request.of(ask, effect))
+
+    def play(self, state: Any, grad: Callable, round: int, clients: range) -> Call:
+        call = super().play(state, grad, round, clients)
+        call.requests = self._heard(call, call.requests, round, clients)
+        return call
+
+    def _heard(
+        self, call: Call, requests: Generator, round: int, clients: range
+    ) -> Generator[Effect, Any, Any]:
+        expected, reply = iter(self.expected[round]), None
+        while True:
+            try:
+                effect = requests.send(reply)
+            except StopIteration as end:
+                self._compare(None, next(expected, None), clients)
+                return end.value
+            heard = _Request.of(call.ask(round, effect), effect)
+            self._compare(heard, next(expected, None), clients)
+            reply = yield effect
+
+    def _compare(self, heard: _Request | None, expected: _Request | None, clients: range) -> None:
+        who = f"clients {clients.start} to {clients.stop - 1}"
+        wrong = disagreement(heard and heard.ask, expected and expected.ask, who, ON_NO_CLIENTS)
+        assert not wrong, wrong
+        assert heard is None or heard.sizes == expected.sizes, (
+            f"{heard.ask.place}: {who} send {heard.sizes} in round {heard.ask.round}, and "
+            f"{expected.sizes} is sent by {ON_NO_CLIENTS}; {CONTRACT}"
+        )
+
+
+UNIVERSAL = (check_hosting, check_permutation, check_purity, check_requests, check_resume)
 
 
 # USUAL: most algorithms

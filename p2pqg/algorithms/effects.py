@@ -10,6 +10,14 @@ network, and nothing else mixes rows:
     peers = yield neighbors()           who is in which slot of an exchange; nothing is sent
 
 The engine answers each request; the algorithm never knows how many actors there are.
+
+A round's requests may depend on the number of the round (kept in the state) and on the parameters,
+never on values: how many there are, of which kind and of which shapes must be the same whatever is
+in the tensors, and also where a block has no clients at all, [0, params]. For on Ray nobody looks
+at a row before it is sent on: the driver plays the algorithm on a block of no clients to learn what
+will travel. So `if g.norm() > 1: x = yield gossip(x)` is an error; what works is to ask always and
+to use the reply where it is wanted, row by row: `x = torch.where(large, (yield gossip(x)), x)`.
+`p2pqg.testing.check_requests` finds a round that breaks this, with its line.
 """
 
 from __future__ import annotations

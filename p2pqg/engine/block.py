@@ -24,6 +24,7 @@ from p2pqg.algorithms.effects import (
 )
 from p2pqg.base.errors import AlgorithmError
 from p2pqg.base.seeding import rng
+from p2pqg.engine.call import Ask, Call, disagreement
 from p2pqg.engine.clock import Clock
 from p2pqg.engine.mixer import Mixer
 from p2pqg.engine.routes import EdgeRoutes, Leg, Routing, everyone
@@ -81,6 +82,20 @@ class Block:
         self.past: list[list[Parcel]] = []
         self.traffic: list[Traffic] = []
         self._mixers: dict[int, tuple[Any, Mixer]] = {}
+        self._waiting: tuple[Call, Effect] | None = None
+
+    @property
+    def who(self) -> str:
+        """Its clients, in a message."""
+        return f"clients {self.clients.start} to {self.clients.stop - 1}"
+
+    @property
+    def ask(self) -> Ask | None:
+        """The request that it waits for; None: it is done with its rounds."""
+        if self._waiting is None:
+            return None
+        call, effect = self._waiting
+        return call.ask(self.round, effect)
 
     @property
     def x(self) -> Tensor:
@@ -148,8 +163,10 @@ class Block:
                 while True:
                     with self.clock("update"):
                         effect = call.send(reply)
+                    self._waiting = call, effect
                     reply = bare((yield from self._answer(effect)))
             except StopIteration as end:
+                self._waiting = None
                 active = self.mine(self.W.active)
                 self.state = end.value if active is None else chosen(active, end.value, self.state)
             self.traffic.append(tuple(self._sent))
@@ -184,7 +201,7 @@ class Block:
                 return (yield from self._decide(effect))
             case Neighbors():
                 return (self._neighbors(),)
-        raise AssertionError(effect)  # `watched` lets nothing else through
+        raise AssertionError(effect)  # a `Call` lets nothing else through
 
     def _gossip(self, effect: Gossip):
         routes = self.routing.rows(self.round)
@@ -351,15 +368,29 @@ def _row_bytes(tensors: tuple[Tensor, ...]) -> int:
 
 
 def lockstep(blocks: list[Block], until: int) -> None:
-    """Run all blocks of one process up to round `until`, carrying their parcels."""
+    """Run all blocks of one process up to round `until`, carrying their parcels.
+
+    Raises:
+        AlgorithmError: what they ask of the network depends on values, so that it is not the same.
+    """
     running = [block.rounds(until) for block in blocks]
     waiting = [next(rounds, None) for rounds in running]
-    while waiting[0] is not None:  # all wait at the same request, or all are done
+    while _all_wait(blocks):
         shelves = [parcels for parcels, _ in waiting]
         waiting = [
             _send(rounds, [shelves[a][p] for a, p in leg.addresses[block.index]])
             for rounds, block, (_, leg) in zip(running, blocks, waiting, strict=True)
         ]
+
+
+def _all_wait(blocks: list[Block]) -> bool:
+    """Whether all wait at the same request; False: all are done."""
+    first, *others = blocks
+    ask = first.ask
+    for block in others:
+        if wrong := disagreement(block.ask, ask, block.who, first.who):
+            raise AlgorithmError(wrong)
+    return ask is not None
 
 
 def _send(rounds: Generator, arrived: list[Parcel]):

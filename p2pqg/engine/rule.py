@@ -27,8 +27,8 @@ from p2pqg.base.errors import AlgorithmError, ConfigError
 from p2pqg.base.lazy import torch
 from p2pqg.base.registry import Entry
 from p2pqg.base.seeding import rng
+from p2pqg.engine.call import ON_NO_CLIENTS, Ask, Call, guarded
 from p2pqg.engine.snapshot import with_leaves
-from p2pqg.engine.watch import guarded, watched
 from p2pqg.network import Network
 
 Traffic = tuple[tuple[str, float], ...]
@@ -178,12 +178,15 @@ class Rule:
         """[clients, params]: the models, of which push-sum, say, keeps only a scaled form."""
         return self.algorithm.traits["model"](state)
 
-    def play(self, state: Any, grad: Callable, round: int, clients: range) -> Generator:
-        """The generator of one round, with this round's step size, led by the control."""
-        call = self._call(state, grad, round, clients)
-        return self.control.lead(call, round) if self.control else call
+    def play(self, state: Any, grad: Callable, round: int, clients: range) -> Call:
+        """One round, with this round's step size, led by the control."""
+        call = Call.of(self.algorithm, self._own(state, grad, round, clients), len(clients))
+        if self.control:
+            call.requests = self.control.lead(call.requests, round)
+        return call
 
-    def _call(self, state: Any, grad: Callable, round: int, clients: range) -> Generator:
+    def _own(self, state: Any, grad: Callable, round: int, clients: range) -> Any:
+        """What the algorithm's function returns: a generator, if it keeps the rules."""
         lr = self.lr(round)
         if lr != self.params.lr:
             self.params = dataclasses.replace(self.params, lr=lr)
@@ -198,8 +201,7 @@ class Rule:
         if traits.get("shapes"):
             row = [("x", (self.model(state).shape[1],))]  # nobody said what a row is made of
             more.append(Parameter.in_order(self.shapes or row))
-        call = guarded(self.algorithm, self.algorithm.build, state, grad, self.params, *more)
-        return watched(self.algorithm, call, len(clients))
+        return guarded(self.algorithm, self.algorithm.build, state, grad, self.params, *more)
 
 
 def batches_per_round(algorithm: Entry, params: Any) -> int:
@@ -218,7 +220,7 @@ def batches_per_round(algorithm: Entry, params: Any) -> int:
     rule = Rule(algorithm, params, LearningRate(params.lr), seed=0)
     with suppress(StopIteration, AlgorithmError):  # a mistake is told by the run itself
         call = rule.play(rule.start(torch.empty(0, 1)), grad, 0, range(0))
-        effect = next(call)
+        effect = call.send(None)
         while True:
             effect = call.send(_echo(effect))
     return max(1, drawn)
@@ -236,10 +238,11 @@ def itinerary(
     first: int,
     until: int,
     taken: list[tuple[str, float]] | None = None,
-) -> Generator[tuple[int, Effect], float | None, Any]:
-    """What rounds first .. until - 1 will ask of the network, in order: (round, request).
+) -> Generator[tuple[Ask, Effect], float | None, Any]:
+    """What rounds first .. until - 1 will ask of the network, in order.
 
-    Runs the rule on a block of no clients: the same code on empty rows asks the same, for free.
+    Runs the rule on a block of no clients: the same code on empty rows asks the same, for free,
+    since what an algorithm asks must not depend on values (see `p2pqg.algorithms.effects`).
     `state` has zero rows; the state after the last round is the generator's return value. After a
     `Decide` it must be sent the number that the clients came to. Gradients are put down in `taken`.
     """
@@ -252,16 +255,15 @@ def itinerary(
     for round in range(first, until):
         call = rule.play(state, grad, round, range(0))
         try:
-            effect = next(call)
+            effect = call.send(None)
             while True:
-                decided = yield round, effect
+                decided = yield call.ask(round, effect), effect
                 asked = isinstance(effect, Decide)
                 effect = call.send(decided if asked else _echo(effect))
         except StopIteration as end:
             state = end.value
         except AlgorithmError as error:
-            why = "on zero rows, [0, params], as the driver runs it to learn what will be sent"
-            raise AlgorithmError(f"{error} ({why})") from error
+            raise AlgorithmError(f"{error} (on zero rows, [0, params]: {ON_NO_CLIENTS})") from error
     return state
 
 

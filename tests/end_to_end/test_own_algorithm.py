@@ -56,3 +56,17 @@ def test_a_mistake_on_an_actor_is_told_with_its_line(cluster, tmp_path):
     line = wrong.splitlines().index("        x.nope") + 1
     with pytest.raises(AlgorithmError, match=rf"^wrong.py line {line}, in own_dsgd: Attribute"):
         simulate(f"{path}:own_dsgd", clients_per_actor=3)
+
+
+@pytest.mark.parametrize("sense", [">", "<="])
+def test_requests_that_depend_on_values_end_a_run_with_their_line(cluster, tmp_path, sense):
+    path = tmp_path / "moody.py"
+    moody = DSGD.replace(
+        "    return State(x)",
+        f"    if x.norm() {sense} 0:\n        x = yield gossip(x)\n    return State(x)",
+    )
+    path.write_text(moody)
+    line = moody.splitlines().index("        x = yield gossip(x)") + 1
+    told = rf"^moody.py line {line}, in own_dsgd: the gossip of round 0 is asked for by .* clients"
+    with pytest.raises(AlgorithmError, match=told):
+        simulate(f"{path}:own_dsgd", clients_per_actor=3)

@@ -7,10 +7,9 @@ from p2pqg.algorithms import ALGORITHMS
 from p2pqg.base import config
 from p2pqg.engine.block import Block, lockstep
 from p2pqg.engine.routes import Routing
-from p2pqg.engine.rule import Rule, itinerary
+from p2pqg.engine.rule import Rule
 from p2pqg.testing import (
     UNIVERSAL,
-    Quadratics,
     bytes_sent,
     check_alone,
     check_bytes,
@@ -19,7 +18,6 @@ from p2pqg.testing import (
     check_mean_finds_optimum,
     suitable_topology,
 )
-from p2pqg.theory.trajectories import play
 from p2pqg.topology import build
 
 VARIANTS = [
@@ -189,28 +187,6 @@ def test_on_the_complete_graph_it_is_a_centralized_method(name, params, centrali
 )
 def test_bytes_are_messages_times_their_size(name, params, vectors, scalars, allreduced):
     check_bytes(name, vectors, scalars, allreduced, **params)
-
-
-@every()
-def test_a_block_without_clients_asks_what_the_others_ask(name, params, monkeypatch):
-    """The driver's scout plays the rule on no rows to know what will travel."""
-    asked, answer = [], Block._answer
-
-    def listen(self, effect):
-        asked.append((self.round, type(effect), [t.shape[2:] for t in effect.tensors]))
-        return answer(self, effect)
-
-    monkeypatch.setattr(Block, "_answer", listen)
-    x0 = torch.zeros(8, 5, dtype=torch.float64)
-    topology = suitable_topology(name, **params)
-    (block,) = play(
-        name, Quadratics.random().gradient, x0, topology, 0.1, as_torch=False, params=params
-    )
-    lockstep([block], 13)  # SlowMo averages after 12
-    made, _ = config.read(ALGORITHMS[name].params, {"lr": 0.1, **params})
-    rule = Rule(ALGORITHMS[name], made, lambda round: 0.1, seed=0)
-    scouted = itinerary(rule, rule.start(x0[:0]), 0, 13)
-    assert [(t, type(e), [x.shape[2:] for x in e.tensors]) for t, e in scouted] == asked
 
 
 def test_bytes_grow_with_the_rounds():

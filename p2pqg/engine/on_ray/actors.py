@@ -11,14 +11,15 @@ import copy
 import warnings
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import ray
 
 from p2pqg.algorithms.effects import Decide
-from p2pqg.base.errors import ClusterError, P2pqgError
+from p2pqg.base.errors import AlgorithmError, ClusterError, P2pqgError
 from p2pqg.base.lazy import torch
+from p2pqg.engine.call import ON_NO_CLIENTS, Ask, disagreement
 from p2pqg.engine.on_ray.carry import carry, is_foreign
 from p2pqg.engine.on_ray.transport import connect, disconnect
 from p2pqg.engine.routes import Routing
@@ -35,18 +36,56 @@ Shelf = list
 """All parcels of a block, tensors, as an object that travels directly."""
 
 
+class Step(NamedTuple):
+    """What the driver wants of a host until it next waits for others.
+
+    Attributes:
+        number: of steps before, in this simulation.
+        until: rounds that are to be done, over several steps.
+        direct: the parcels travel without the object store.
+        ask: the request at which the driver expects it to wait; None: to be done with the rounds.
+    """
+
+    number: int
+    until: int
+    direct: bool
+    ask: Ask | None
+
+    def packed(self) -> tuple:
+        """Without classes, which would take five times as long to send."""
+        return (*self[:-1], self.ask and tuple(self.ask))
+
+    @classmethod
+    def unpacked(cls, packed: tuple) -> Step:
+        *others, ask = packed
+        return cls(*others, ask and Ask(*ask))
+
+
+class MissedStepError(ClusterError):
+    """A step never reached an actor, as what should have arrived with it never came."""
+
+
 @dataclass
 class Branch:
     """One simulation's host in an actor, and how far it is in what the driver asked of it.
 
     Attributes:
+        steps: taken so far.
         picks: which parcel of each shelf that arrives next is for this host.
+        failure: what ended it.
     """
 
     host: Host
+    steps: int = 0
     running: Generator | None = None
     picks: Sequence[int] = ()
     failure: Exception | None = None
+
+    def check(self, step: Step) -> None:
+        """Whether it waits where the driver expects it to."""
+        block = self.host.block
+        if wrong := disagreement(block.ask, step.ask, block.who, ON_NO_CLIENTS):
+            raise AlgorithmError(wrong)
 
 
 class HostActor:
@@ -63,7 +102,8 @@ class HostActor:
         self.branches = {0: Branch(Host(spec, test))}
 
     def fork(self, branch: int, twin: int) -> None:
-        self.branches[twin] = Branch(self.branches[branch].host.fork())
+        parent = self.branches[branch]
+        self.branches[twin] = Branch(parent.host.fork(), parent.steps)
 
     def forget(self, branch: int) -> None:
         del self.branches[branch]
@@ -71,12 +111,29 @@ class HostActor:
     def advance(self, branch: int, stops: list[Stop]) -> Report:
         return self.branches[branch].host.advance(stops)
 
-    def step(self, branch: int, until: int, direct: bool, *arrived: Wire | Shelf) -> Any:
+    def step(self, branch: int, packed: tuple, *arrived: Wire | Shelf) -> Any:
         """Go on to the next request of the network; returns the parcels for others."""
-        me = self.branches[branch]
+        me, step = self.branches[branch], Step.unpacked(packed)
+        try:
+            if me.failure:
+                raise me.failure
+            if me.steps != step.number:
+                raise MissedStepError("an actor waits for what another one did not send")
+            me.steps += 1
+            parcels = self._go_on(me, step, arrived)
+        except Exception as error:
+            me.failure = error  # this call may have no return value to carry it
+            raise
+        if step.direct:
+            return parcels or None
+        packed = [_pack(me.host, parcel) for parcel in parcels]
+        return packed[0] if len(packed) == 1 else (packed or None)
+
+    def _go_on(self, me: Branch, step: Step, arrived: Sequence[Wire | Shelf]) -> list:
+        """To the next request, and no other than the driver expects; its parcels."""
         try:
             if me.running is None:
-                me.running = me.host.block.rounds(until)
+                me.running = me.host.block.rounds(step.until)
                 parcels, leg = next(me.running)
             else:
                 mine = zip(arrived, me.picks, strict=True)
@@ -84,15 +141,9 @@ class HostActor:
                 parcels, leg = me.running.send([_unpack(me.host, wire) for wire in wires])
             me.picks = [parcel for _, parcel in leg.addresses[me.host.block.index]]
         except StopIteration:
-            me.running = None
-            return None
-        except Exception as error:
-            me.failure = error  # this call may have no return value to carry it
-            raise
-        if direct:
-            return parcels or None
-        packed = [_pack(me.host, parcel) for parcel in parcels]
-        return packed[0] if len(packed) == 1 else (packed or None)
+            me.running, parcels = None, []
+        me.check(step)
+        return parcels
 
     def sums(self, branch: int) -> Wire:
         host = self.branches[branch].host
@@ -133,6 +184,20 @@ def _pack(host: Host, tensors: tuple[torch.Tensor, ...]) -> Wire:
 def _unpack(host: Host, wire: tuple) -> tuple[torch.Tensor, ...]:
     with host.clock("exchange"):
         return tuple(torch.as_tensor(a, device=host.learner.device) for a in wire)
+
+
+def _first_to_fail(references: list[ray.ObjectRef]) -> ray.exceptions.RayTaskError | None:
+    """The error that is not the consequence of another one's, if any can be told by now."""
+    there, _ = ray.wait(references, num_returns=len(references), timeout=2, fetch_local=False)
+    for reference in there:
+        try:
+            ray.get(reference)
+        except ray.exceptions.RayTaskError as error:
+            if not isinstance(error.cause, MissedStepError):
+                return error
+        except ray.exceptions.RayError:
+            continue
+    return None
 
 
 class Crew:
@@ -204,6 +269,7 @@ class RayEngine:
         self.crew = Crew(specs, test, gpus_per_actor, transport)
         self.branch = 0
         self.round = 0
+        self.steps = 0
         self.scout: Any = None
         if len(specs) > 1 or is_foreign(self.rule.algorithm):  # a bad start should be told here
             self.scout = self.rule.start(torch.empty(0, num_params))
@@ -235,38 +301,39 @@ class RayEngine:
         decided = None
         try:
             while True:
-                round, effect = trip.send(decided)
+                ask, effect = trip.send(decided)
                 decided = None
-                leg = self.routing.leg(effect, round)
+                leg = self.routing.leg(effect, ask.round)
                 if not leg.silent:
                     # What the driver has to read goes through the store.
-                    direct = self.crew.transport and not isinstance(effect, Decide)
-                    shelves = self._step(until, arriving, leg.num_parcels, bool(direct))
+                    direct = bool(self.crew.transport) and not isinstance(effect, Decide)
+                    step = Step(self.steps, until, direct, ask)
+                    shelves = self._step(step, arriving, leg.num_parcels)
                     arriving = [[shelves[a][p] for a, p in wanted] for wanted in leg.addresses]
                     if isinstance(effect, Decide):
                         decided = self._decide(shelves)
         except StopIteration as end:
             self.scout = end.value
-        self._step(until, arriving, (0,) * len(self.crew.actors))
+        self._step(Step(self.steps, until, False, None), arriving, (0,) * len(self.crew.actors))
         self.round = until
 
     def _step(
         self,
-        until: int,
+        step: Step,
         arriving: list[list[ray.ObjectRef]],
         num_parcels: tuple[int, ...],
-        direct: bool = False,
     ) -> list[list[ray.ObjectRef]]:
         """Hand every actor what arrives for it; references to each parcel that it then hands out.
 
         Parcels that travel `direct`ly are one object, to which all their references point.
         """
-        shelves = []
+        shelves, packed = [], step.packed()
+        self.steps += 1
         for actor, arrived, parcels in zip(self.crew.actors, arriving, num_parcels, strict=True):
             how: dict[str, Any] = {"num_returns": parcels}
-            if direct and parcels:
+            if step.direct and parcels:
                 how = {"tensor_transport": self.crew.transport}
-            returned = actor.step.options(**how).remote(self.branch, until, direct, *arrived)
+            returned = actor.step.options(**how).remote(self.branch, packed, *arrived)
             shelves.append(returned if isinstance(returned, list) else [returned] * parcels)
         return shelves
 
@@ -318,6 +385,7 @@ class RayEngine:
             # When an actor dies, the others stumble over what it no longer sends.
             if death := self._obituary():
                 raise ClusterError(death) from None
+            error = _first_to_fail(references) or error
             if isinstance(error.cause, P2pqgError):
                 raise error.cause from None
             raise error.as_instanceof_cause() from None

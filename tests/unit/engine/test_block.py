@@ -130,9 +130,11 @@ def test_the_scout_asks_what_the_blocks_ask():
 
     traits = {"start": lambda x: Counting(x, 0), "model": lambda s: s.x, "draws": False}
     rule = Rule(Entry("test", sometimes, Params, traits=traits), Params(), lambda t: 1.0, seed=0)
-    asked = [(t, type(e).__name__) for t, e in itinerary(rule, rule.start(torch.empty(0, 3)), 0, 4)]
-    gossips = [(t, "Gossip") for t in range(4)]
-    assert asked == [*gossips[:3], (2, "AllReduce"), gossips[3]]
+    asked = [
+        (ask.round, ask.kind) for ask, _ in itinerary(rule, rule.start(torch.empty(0, 3)), 0, 4)
+    ]
+    gossips = [(t, "gossip") for t in range(4)]
+    assert asked == [*gossips[:3], (2, "allreduce"), gossips[3]]
 
 
 def test_a_wrong_yield_is_named():

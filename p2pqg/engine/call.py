@@ -1,4 +1,4 @@
-"""An algorithm's own code under watch: its mistakes are told with its file and line.
+"""One round of an algorithm under way: its requests are checked, its mistakes told with their line.
 
 Anybody may write an algorithm; a mistake in it should not look like one of ours.
 """
@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from traceback import walk_tb
 from types import CodeType, GeneratorType
-from typing import Any
+from typing import Any, NamedTuple
 
 from p2pqg.algorithms.effects import AllReduce, Effect, Exchange, Gossip, Neighbors
 from p2pqg.base.errors import AlgorithmError, P2pqgError
@@ -19,29 +21,70 @@ from p2pqg.base.registry import Entry
 
 ENGINE = Path(__file__).parent
 REQUESTS = "gossip(...), exchange(...) or allreduce(...)"
+ON_NO_CLIENTS = "the block of no clients that the driver plays to know what will travel"
 
 
-def watched(algorithm: Entry, call: Any, num_clients: int) -> Generator[Effect, Any, Any]:
-    """A round's requests as they come; the round itself must be a generator that makes them.
+CONTRACT = "what a round yields must not depend on values, only on its number and on the parameters"
 
-    Args:
-        algorithm: whose round it is.
-        call: the generator of one round.
-        num_clients: rows of every tensor that it may send.
 
-    Raises:
-        AlgorithmError: it raised something, sends something that cannot be sent, or returns
-            nothing. Errors of the gradient pass as they are.
+class Ask(NamedTuple):
+    """A request as every block must make it, and where in the algorithm's file it stands."""
+
+    round: int
+    kind: str
+    place: str
+
+
+@dataclass(eq=False)
+class Call:
+    """One round of an algorithm under way.
+
+    Attributes:
+        requests: what it asks of the network, checked; takes the replies, returns the next state.
+        own: the generator that the algorithm itself wrote.
     """
-    if not isinstance(call, GeneratorType):
-        raise AlgorithmError(
-            f"{_first_line(algorithm)}: has no yield; a round asks the network, as in "
-            "x = yield gossip(half)"
-        )
+
+    requests: Generator[Effect, Any, Any]
+    own: GeneratorType
+
+    @classmethod
+    def of(cls, algorithm: Entry, own: Any, num_clients: int) -> Call:
+        """A round that begins.
+
+        Args:
+            algorithm: whose round it is.
+            own: what its function returned; must be a generator.
+            num_clients: rows of every tensor that it may send.
+
+        Raises:
+            AlgorithmError: it is none. While it runs: it raised something, sends something that
+                cannot be sent, or returns nothing. Errors of the gradient pass as they are.
+        """
+        if not isinstance(own, GeneratorType):
+            raise AlgorithmError(
+                f"{_first_line(algorithm)}: has no yield; a round asks the network, as in "
+                "x = yield gossip(half)"
+            )
+        return cls(_checked(algorithm, own, num_clients), own)
+
+    def send(self, reply: Any) -> Effect:
+        """Answer a request (None at first); returns the next one.
+
+        Raises:
+            StopIteration: the round is over; its value is the next state.
+        """
+        return self.requests.send(reply)
+
+    def ask(self, round: int, effect: Effect) -> Ask:
+        """What it asks now, for comparing."""
+        return Ask(round, type(effect).__name__.lower(), _line_of(self.own))
+
+
+def _checked(algorithm: Entry, own: GeneratorType, num_clients: int) -> Generator:
     reply = None
     while True:
         try:
-            effect = call.send(reply)
+            effect = own.send(reply)
         except StopIteration as end:
             if end.value is None:
                 problem = "returned nothing; a round returns the next state"
@@ -51,8 +94,28 @@ def watched(algorithm: Entry, call: Any, num_clients: int) -> Generator[Effect, 
             blame(error, algorithm)
             raise
         if wrong := _wrong(effect, num_clients):
-            raise AlgorithmError(f"{_line_of(call)}: {wrong}")
+            raise AlgorithmError(f"{_line_of(own)}: {wrong}")
         reply = yield effect
+
+
+def disagreement(one: Ask | None, other: Ask | None, who: str, others: str) -> str | None:
+    """What is wrong where two blocks of one network wait for unlike things; None: nothing.
+
+    Args:
+        one: what the one block asks; None: it is done with its rounds.
+        other: what the other block asks.
+        who: the clients of the one block.
+        others: those of the other.
+    """
+    if (one and one[:2]) == (other and other[:2]):
+        return None
+    if one is None or (other is not None and other.round < one.round):
+        # Who is further on has left out what the other one asks.
+        one, who, others = other, others, who
+    return (
+        f"{one.place}: the {one.kind} of round {one.round} is asked for by {who} and not by "
+        f"{others}; {CONTRACT}"
+    )
 
 
 def guarded(algorithm: Entry, part: Callable[..., Any], *args: Any) -> Any:
@@ -117,13 +180,14 @@ def _first_line(algorithm: Entry) -> str:
     return _place(code, code.co_firstlineno) if code else algorithm.name
 
 
-def _line_of(call: GeneratorType) -> str:
+def _line_of(own: GeneratorType) -> str:
     """Where a generator waits, or that to which it has handed over with `yield from`."""
-    while isinstance(call.gi_yieldfrom, GeneratorType):
-        call = call.gi_yieldfrom
-    return _place(call.gi_code, call.gi_frame.f_lineno)
+    while isinstance(own.gi_yieldfrom, GeneratorType):
+        own = own.gi_yieldfrom
+    return _place(own.gi_code, own.gi_frame.f_lineno)
 
 
+@lru_cache(maxsize=256)
 def _place(code: CodeType, line: int) -> str:
     path = Path(code.co_filename)
     name = "notebook cell" if path.parent.name.startswith("ipykernel") else path.name

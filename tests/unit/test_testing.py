@@ -1,0 +1,124 @@
+"""The conformance kit finds methods that break the rules of the house."""
+
+import inspect
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+
+from p2pqg.algorithms import gossip
+from p2pqg.algorithms.dsgd import Params
+from p2pqg.base.errors import AlgorithmError
+from p2pqg.base.registry import Entry
+from p2pqg.testing import UNIVERSAL, check_requests, run
+
+
+class State(NamedTuple):
+    x: torch.Tensor
+    t: int
+
+
+def asks_more(s, grad, p):
+    g = grad(s.x)
+    x = yield gossip(s.x - p.lr * g)
+    if float(g.norm()) > 0:
+        x = yield gossip(x)  # wrong
+    return State(x, s.t + 1)
+
+
+def asks_less(s, grad, p):
+    g = grad(s.x)
+    x = yield gossip(s.x - p.lr * g)
+    if float(g.norm()) < 1:
+        x = yield gossip(x)  # wrong
+    return State(x, s.t + 1)
+
+
+def asks_something_else(s, grad, p):
+    g = grad(s.x)
+    both = s.x - p.lr * g, g
+    if float(g.norm()) < 1:
+        x, _ = yield gossip(*both)
+    else:
+        x = yield gossip(both[0])  # wrong
+    return State(x, s.t + 1)
+
+
+def asks_in_some_blocks(s, grad, p):
+    x = yield gossip(s.x - p.lr * grad(s.x))
+    if (s.x.sum(1) > 100).any():
+        x = yield gossip(x)  # wrong
+    return State(x, s.t + 1)
+
+
+def asks_until_it_agrees(s, grad, p):
+    x = s.x - p.lr * grad(s.x)
+    while (x - x[:1]).abs().sum() > 1e-3:
+        x = yield gossip(x)  # wrong
+    return State((yield gossip(x)), s.t + 1)
+
+
+def asks_by_its_helper(s, grad, p):
+    x = yield from repeated(s.x - p.lr * grad(s.x))
+    return State(x, s.t + 1)
+
+
+def repeated(x):
+    x = yield gossip(x)
+    return (yield gossip(x)) if bool((x > 0).any()) else x  # wrong
+
+
+def asks_every_third_round_again(s, grad, p):
+    """As it may: the round decides, and the reply is used where it is wanted, row by row."""
+    x = yield gossip(s.x - p.lr * grad(s.x))
+    if s.t % 3 == 2:
+        again = yield gossip(x)
+        x = torch.where(x.norm(dim=1, keepdim=True) > 1, again, x)
+    return State(x, s.t + 1)
+
+
+def entry(method):
+    traits = {
+        "start": lambda x0: State(x0, 0),
+        "model": lambda s: s.x,
+        "needs": lambda p: (),
+        "draws": False,
+        "centralized": False,
+    }
+    return Entry(method.__name__, method, Params, traits=traits)
+
+
+def wrong_line(method):
+    lines, first = inspect.getsourcelines(method)
+    return next(first + k for k, line in enumerate(lines) if line.endswith("# wrong\n"))
+
+
+@pytest.mark.parametrize(
+    ("method", "place"),
+    [
+        (asks_more, asks_more),
+        (asks_less, asks_less),
+        (asks_something_else, asks_something_else),
+        (asks_in_some_blocks, asks_in_some_blocks),
+        (asks_until_it_agrees, asks_until_it_agrees),
+        (asks_by_its_helper, repeated),
+    ],
+)
+def test_requests_that_depend_on_values_are_found_with_their_line(method, place):
+    told = rf"test_testing.py line {wrong_line(place)}, in {place.__name__}: .*round \d+.* values"
+    with pytest.raises(AssertionError, match=told):
+        check_requests(entry(method))
+
+
+@pytest.mark.parametrize("check", UNIVERSAL)
+def test_the_round_may_decide_what_is_asked(check):
+    check(entry(asks_every_third_round_again))
+
+
+def test_blocks_of_one_process_that_ask_unlike_things_are_told_the_line():
+    line, x0 = wrong_line(asks_in_some_blocks), np.zeros((8, 5))
+    x0[7] = 1000
+    told = rf"^test_testing.py line {line}, in .* by clients 3 to 7 and not by clients 0 to 2;"
+    with pytest.raises(AlgorithmError, match=told):
+        run(entry(asks_in_some_blocks), x0=x0, blocks=[3, 5])
