@@ -182,7 +182,7 @@ class _Listener(Rule):
     """SlowMo averages after 12."""
 
     def __init__(self, rule: Rule, nobody: torch.Tensor) -> None:
-        super().__init__(rule.algorithm, rule.params, rule.lr, rule.seed)
+        vars(self).update(vars(rule))
         self.expected: list[list[_Request]] = [[] for _ in range(self.rounds)]
         for ask, effect in itinerary(rule, rule.start(nobody), 0, self.rounds):
             self.expected[ask.round].append(_Request.of(ask, effect))
