@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import yaml
 from pydantic import TypeAdapter, ValidationError
 
+from p2pqg.base import yaml_text
 from p2pqg.base.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
@@ -142,14 +142,14 @@ class Problems:
 def load_yaml(path: Path) -> dict[str, Any]:
     """A recipe's mapping; ConfigError with the line where the file is not YAML."""
     try:
-        content = yaml.safe_load(path.read_text())
+        content = yaml_text.parse(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" at line {mark.line + 1}" if mark else ""
-        what = getattr(error, "problem", None) or "bad characters"
-        raise ConfigError(f"{path}: not valid YAML{where}: {what}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: not valid YAML: bad characters; save it as UTF-8") from None
+    except yaml_text.NotYaml as error:
+        where = f" at line {error.line}" if error.line else ""
+        raise ConfigError(f"{path}: not valid YAML{where}: {error}") from None
     if content is None:
         return {}
     if not isinstance(content, dict):
@@ -173,8 +173,8 @@ def set_dotted(values: dict[str, Any], setting: str) -> None:
         if not isinstance(values, dict):
             raise ConfigError(f"--set {setting}: {part} has no keys below it")
     try:
-        values[last] = yaml.safe_load(text)
-    except yaml.YAMLError:
+        values[last] = yaml_text.parse(text)
+    except yaml_text.NotYaml:
         raise ConfigError(f"--set {setting}: the value is not valid YAML; quote it") from None
 
 

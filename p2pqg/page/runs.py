@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.wording import counted, number, plain_text
@@ -206,7 +205,7 @@ def _content(run: Run, name: str) -> Any:
     file = run.path / FILES[name]
     try:
         return getattr(run, name) if file.exists() else None
-    except (OSError, ValueError, yaml.YAMLError) as error:  # pyarrow's errors are ValueErrors
+    except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors, and NotYaml
         reason = str(error).partition("\n")[0].rstrip(".")
         raise ConfigError(f"{file}: cannot be read ({reason})") from None
 

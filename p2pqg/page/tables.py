@@ -7,8 +7,7 @@ import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import yaml
-
+from p2pqg.base import yaml_text
 from p2pqg.base.wording import counted
 from p2pqg.page.runs import Shown, differing
 from p2pqg.page.words import say
@@ -109,7 +108,7 @@ def recipes(shown: Sequence[Shown], labels: Sequence[str]) -> list[Recipe]:
             hosted = counted(one.summary.get("actors") or 0, "actor")
             where.append(f"engine {one.summary['engine']}" + f", {hosted}" * (hosted[0] != "0"))
         texts = [", ".join(f"{name} {version}" for name, version in versions.items()), *where]
-        text = yaml.safe_dump(one.config, sort_keys=False)
+        text = yaml_text.dump(one.config)
         versions_text = "; ".join(filter(None, texts)) or "not on record"
         found.append(Recipe(run, label, str(one.run.path), text, command, versions_text))
     return found

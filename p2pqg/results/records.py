@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
-import yaml
 
+from p2pqg.base import yaml_text
 from p2pqg.base.errors import ConfigError
 from p2pqg.recipe.own_files import FOLDER
 
@@ -202,7 +202,7 @@ class RunDirectory:
     def write_config(self, config: dict[str, Any]) -> None:
         """The recipe of what begins now; that it failed before is past."""
         (self.path / FAILED).unlink(missing_ok=True)
-        write_text(self.path / "config.yaml", yaml.safe_dump(config, sort_keys=False))
+        write_text(self.path / "config.yaml", yaml_text.dump(config))
 
     def write_rows(
         self,
@@ -261,7 +261,7 @@ class Run:
     @cached_property
     def config(self) -> dict[str, Any]:
         """config.yaml: the resolved recipe."""
-        return yaml.safe_load((self.path / "config.yaml").read_text())
+        return yaml_text.parse((self.path / "config.yaml").read_text())
 
     @cached_property
     def rounds(self) -> pd.DataFrame:

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
+from p2pqg.base import yaml_text
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.wording import plain_text
 from p2pqg.recipe.keys import CARE, WHERE
@@ -189,7 +189,7 @@ def export(frame: pd.DataFrame, recipe: Mapping[str, Any], folder: str | Path) -
     try:
         folder.mkdir(parents=True, exist_ok=True)
         kept.dropna(axis="columns", how="all").to_parquet(folder / EXPORTED, index=False)
-        text = yaml.safe_dump(plain, sort_keys=False, default_flow_style=None)
+        text = yaml_text.dump(plain, default_flow_style=None)
         write_text(folder / RECIPE, text)
     except OSError as error:
         raise ConfigError(f"{folder} cannot be written: {error.strerror}") from None
@@ -200,7 +200,7 @@ def recipe_of(paths: Iterable[str | Path]) -> dict[str, Any]:
     for path in map(Path, paths):
         for name in ("sweep.yaml", RECIPE):
             if (path / name).is_file():
-                return yaml.safe_load((path / name).read_text())
+                return yaml_text.parse((path / name).read_text())
     return {}
 
 

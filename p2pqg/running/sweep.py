@@ -20,8 +20,7 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, Protocol
 
-import yaml
-
+from p2pqg.base import yaml_text
 from p2pqg.base.errors import ClusterError, ConfigError, RunError, StoppedError
 from p2pqg.recipe.keys import HOW
 from p2pqg.results.records import Run, write_text
@@ -105,7 +104,7 @@ def _claim(sweep: Sweep) -> None:
         others = {*HOW, *NOT_OF_A_RUN, "sweep", "tune", "max_extensions"}
         return {key: value for key, value in recipe.items() if key not in others}
 
-    before = yaml.safe_load(path.read_text()) if path.exists() else recipe
+    before = yaml_text.parse(path.read_text()) if path.exists() else recipe
     old, new = shared(before), shared(recipe)
     changed = [
         f"{key} was {old.get(key)!r}, is {new.get(key)!r}"
@@ -118,7 +117,7 @@ def _claim(sweep: Sweep) -> None:
             "choose another --out"
         )
     sweep.folder.mkdir(parents=True, exist_ok=True)
-    write_text(path, yaml.safe_dump(recipe, sort_keys=False, default_flow_style=None))
+    write_text(path, yaml_text.dump(recipe, default_flow_style=None))
 
 
 def carry_out(settings: dict[str, Any]) -> None:
@@ -142,7 +141,7 @@ def carry_out(settings: dict[str, Any]) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         if not (directory / "config.yaml").exists():
             with contextlib.suppress(Exception):  # then the sweep names it, and tables cannot
-                write_text(directory / "config.yaml", yaml.safe_dump(_resolved(settings)))
+                write_text(directory / "config.yaml", yaml_text.dump(_resolved(settings)))
         message = str(error).partition("; results so far")[0]
         reason = {"error": type(error).__name__, "message": message}
         write_text(directory / "failed.json", json.dumps(reason, indent=2) + "\n")
