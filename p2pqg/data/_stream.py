@@ -5,9 +5,10 @@ All it remembers is a cache: where a run starts reading, or which process does, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 CHUNK = 1024
 """Numbers per client and chunk, about: making a generator costs as much as drawing these."""
@@ -18,9 +19,9 @@ class Stream:
 
     def __init__(
         self,
-        clients: Sequence[int],
+        clients: Iterable[int],
         length: int,
-        dtype: np.dtype,
+        dtype: DTypeLike,
         draw: Callable[[int, int], np.ndarray],
     ) -> None:
         self._clients = [int(client) for client in clients]

@@ -101,7 +101,7 @@ def with_leaves(state: Any, values: Mapping[str, Any], prefix: str = "state") ->
         path = f"{prefix}.{name}"
         nested = not isinstance(value, (torch.Tensor, int, float, str, type(None)))
         new[name] = with_leaves(value, values, path) if nested else values.get(path, value)
-    if dataclasses.is_dataclass(state):
+    if dataclasses.is_dataclass(state) and not isinstance(state, type):
         return dataclasses.replace(state, **new)
     return state._replace(**new) if hasattr(state, "_replace") else tuple(new.values())
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from p2pqg.base.config import plain, read
+from p2pqg.base.config import made, plain
 from p2pqg.base.errors import ConfigError, TopologyError
 from p2pqg.network import stored
 from p2pqg.network.clients import Clients
@@ -31,7 +31,6 @@ class Changes:
     and "a->b"; on an undirected network both directions are meant, however it is written.
     """
 
-    num_clients: int
     base: Schedule
     cut: frozenset[Arc]
     absent: frozenset[int]
@@ -49,7 +48,7 @@ class Changes:
             TopologyError: unknown, unfit, or another number of clients.
         """
         base = self._built(topology, self.num_clients, "set_topology")
-        return replace(self, base=base, cut=frozenset())
+        return self._but(base=base, cut=frozenset())
 
     def drop_links(self, links: Iterable[Any]) -> Self:
         """Cut links.
@@ -60,7 +59,7 @@ class Changes:
         arcs = self._links(links, "drop_links")
         down = links_told(arcs & self.cut, self.base)
         refuse(f"drop_links: link {text} is down already; leave it out" for text in down)
-        return replace(self, cut=self.cut | arcs)
+        return self._but(cut=self.cut | arcs)
 
     def restore_links(self, links: Iterable[Any] | None = None) -> Self:
         """Mend links; None: all that are down.
@@ -69,11 +68,11 @@ class Changes:
             ConfigError: the network has no such link, or it is not down.
         """
         if links is None:
-            return replace(self, cut=frozenset())
+            return self._but(cut=frozenset())
         arcs = self._links(links, "restore_links")
         up = links_told(arcs - self.cut, self.base)
         refuse(f"restore_links: link {text} is not down; leave it out" for text in up)
-        return replace(self, cut=self.cut - arcs)
+        return self._but(cut=self.cut - arcs)
 
     def drop_clients(self, clients: Iterable[Any]) -> Self:
         """Clients leave: they neither compute nor talk, nor count, until they are back.
@@ -86,7 +85,7 @@ class Changes:
         refuse(f"drop_clients: client {name} left already; leave it out" for name in gone)
         if len(self.absent | who) == self.num_clients:
             raise ConfigError("drop_clients: nobody would be left; keep at least one client")
-        return replace(self, absent=self.absent | who)
+        return self._but(absent=self.absent | who)
 
     def restore_clients(self, clients: Iterable[Any] | None = None) -> Self:
         """Clients come back; None: all that left.
@@ -95,11 +94,11 @@ class Changes:
             ConfigError: there is no such client, or it is here.
         """
         if clients is None:
-            return replace(self, absent=frozenset())
+            return self._but(absent=frozenset())
         who = clients_in(clients, self._known, "restore_clients")
         here = self._names(who - self.absent)
         refuse(f"restore_clients: client {name} did not leave; leave it out" for name in here)
-        return replace(self, absent=self.absent - who)
+        return self._but(absent=self.absent - who)
 
     def add_clients(
         self, count: int = 1, links: Iterable[Any] | None = None, topology: Any = None
@@ -123,15 +122,15 @@ class Changes:
         elif links is not None:
             arcs = links_in(links, Clients(n, labels), self.base.directed, "add_clients")
             base = joined(self.base, labels, n, arcs)
-        elif (base := longer(stored.name_of(self.base), n)) is None:
+        elif grown := longer(stored.name_of(self.base), n):
+            base = grown
+        else:
             new = labels[-count] if labels else n - count
             raise TopologyError(
                 f"add_clients: {self.base.name!r} does not say whom new clients talk to. Give "
                 f"links, such as [[{new}, {self.base.called(0)}]], or topology: a network of {n}."
             )
-        return replace(
-            self, base=base, cut=frozenset(arc for arc in self.cut if has_link(base, *arc))
-        )
+        return self._but(base=base, cut=frozenset(arc for arc in self.cut if has_link(base, *arc)))
 
     def with_impairments(self, *, since: int = 0, **settings: Any) -> Self:
         """What goes wrong from now on; what is not named stays as it is.
@@ -143,12 +142,20 @@ class Changes:
         Raises:
             ConfigError: a key or a value is wrong.
         """
-        wrong, problems = read(Impairments, plain(self.impairments) | settings, "impairments.")
-        refuse(problems)
+        wrong = made(Impairments, plain(self.impairments) | settings, "impairments.")
         same = wrong.delays == self.impairments.delays
-        return replace(self, impairments=wrong, since=self.since if same else since)
+        return self._but(impairments=wrong, since=self.since if same else since)
+
+    def _but(self, **changes: Any) -> Self:
+        """Another network, which differs in these fields."""
+        return replace(self, **changes)  # type: ignore[type-var]  # a Network is a data class
 
     # Who and what is meant.
+
+    @property
+    def num_clients(self) -> int:
+        """All clients, those that left too."""
+        return self.base.num_clients
 
     @property
     def _known(self) -> Clients:

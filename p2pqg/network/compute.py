@@ -164,7 +164,7 @@ def read_compute(value: Any, key: str = "network.compute") -> ComputeSpec:
     for part in value:
         if part not in KEYS:
             raise ConfigError(f"unknown key {key}.{part}{did_you_mean(str(part), KEYS)}")
-    readers = {
+    readers: dict[str, Callable[[Any, str], Any]] = {
         "seconds": seconds,
         "varies": read_distribution,
         "speeds": _read_speeds,
@@ -191,7 +191,7 @@ def _read_stragglers(value: Any, key: str) -> Stragglers:
         example = "{share: 0.1, factor: 10}"
         raise ConfigError(f"{key} must be a mapping such as {example}, got {value!r}")
     stragglers, problems = config.read(Stragglers, value, f"{key}.")
-    if problems:
+    if stragglers is None:
         raise ConfigError("; ".join(problems))
     return stragglers
 

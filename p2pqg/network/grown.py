@@ -19,7 +19,8 @@ def longer(name: str | None, n: int) -> Schedule | None:
     Raises:
         TopologyError: there is, but not of that size.
     """
-    stem = split_name(name)[0] if name else ""
+    name = name or ""
+    stem = split_name(name)[0]
     if stem not in TOPOLOGIES or TOPOLOGIES[stem].traits["size"] is not None:
         return None
     tail = name.partition(":")[2]

@@ -72,7 +72,11 @@ class Impairments:
     @property
     def delays(self) -> tuple[int, int]:
         """Least and most rounds that a message travels."""
-        return (self.delay, self.delay) if isinstance(self.delay, int) else tuple(self.delay)
+        return (
+            (self.delay, self.delay)
+            if isinstance(self.delay, int)
+            else (self.delay[0], self.delay[1])
+        )
 
     @property
     def drawn(self) -> tuple[str, ...]:
@@ -119,6 +123,7 @@ class Impairments:
         is at least that of independent losses); in between the link stays as it was. So the last
         u that was not in between says it all; round 0 has the stationary law.
         """
+        assert self.burst is not None
         leave = 1 / self.burst
         enter = leave * self.loss / (1 - self.loss)
         bad = np.zeros(len(one), dtype=bool)

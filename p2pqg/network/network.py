@@ -13,13 +13,14 @@ from typing import Any
 import networkx as nx
 import numpy as np
 
-from p2pqg.base.config import plain, read
+from p2pqg.base.config import made, plain
 from p2pqg.base.errors import ConfigError
 from p2pqg.network import stored
 from p2pqg.network.changes import LOOKED_AT, Changes, senders_to
-from p2pqg.network.effective import Arc, Impaired, Remaining, Timing
+from p2pqg.network.effective import Arc, Impaired, Remaining
 from p2pqg.network.impairments import Impairments
 from p2pqg.network.named import links_told, refuse
+from p2pqg.network.timing import Timing
 from p2pqg.topology import Schedule, check_needs
 from p2pqg.topology.checks import TOLERANCE, Promise
 
@@ -79,11 +80,6 @@ class Network(Changes):
         refuse(problems)
 
     # What the clients mix by.
-
-    @property
-    def num_clients(self) -> int:
-        """All clients, those that left too."""
-        return self.base.num_clients
 
     @property
     def drawn(self) -> tuple[str, ...]:
@@ -157,7 +153,7 @@ class Network(Changes):
 
     @cached_property
     def _components(self) -> int:
-        return self._count_components(range(self.base.period))
+        return self._count_components(range(self.base.period or 1))
 
     def _count_components(self, rounds: range) -> int:
         union = nx.DiGraph() if self.base.directed else nx.Graph()
@@ -250,8 +246,7 @@ class Network(Changes):
             ConfigError: the topology is not what it was.
         """
         base = stored.from_data(data["topology"], arrays, start.base if start else None)
-        wrong, problems = read(Impairments, data["impairments"], "impairments.")
-        refuse(problems)
+        wrong = made(Impairments, data["impairments"], "impairments.")
         clock = CLOCK if start else ()
         return cls(
             base,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -41,7 +41,7 @@ class NetworkParams:
     With `synchrony: global` only. None: everything is waited for."""
 
     def problems(self) -> Iterator[str]:
-        readers = {
+        readers: dict[str, Callable[[Any], object]] = {
             "links": read_links,
             "uplink": partial(read_line, side="uplink"),
             "downlink": partial(read_line, side="downlink"),

@@ -99,7 +99,8 @@ def read_scenario(
     """
     if isinstance(items, (str, Mapping)) or not isinstance(items, Sequence):
         raise ConfigError(f"scenario must be a list of items, got {items!r:.60}")
-    events, problems = [], []
+    events: list[Event] = []
+    problems: list[str] = []
     for i, item in enumerate(items):
         try:
             events += _events(item, num_rounds, f"scenario[{i}]")
@@ -158,8 +159,8 @@ def _churn(item: Mapping[str, Any], num_rounds: int, where: str) -> Iterator[Eve
         if kind == "seconds" or at < num_rounds:
             found.append((kind, at, row["event"], row["client"], line))
     found.sort(key=lambda row: row[:2])
-    for (kind, at, event), some in groupby(found, key=lambda row: row[:3]):
-        some = list(some)
+    for (kind, at, event), same in groupby(found, key=lambda row: row[:3]):
+        some = list(same)
         arguments: dict[str, Any] = {"clients": [client for *_, client, _ in some]}
         action = "drop_clients" if event == "leave" else "restore_clients"
         if event == "join":
@@ -210,7 +211,14 @@ def after_event(network: Network, event: Event) -> Network:
     Raises:
         ConfigError: it cannot be done.
     """
-    return VERBS[event.action].network(network, event.arguments, 0)
+    return _done(event.action, network, event)
+
+
+def _done(verb: str, network: Network, event: Event) -> Network:
+    """The network after another verb with the arguments of an event."""
+    change = VERBS[verb].network
+    assert change is not None
+    return change(network, event.arguments, 0)
 
 
 def _by_itself(event: Event, network: Network) -> Network:
@@ -218,7 +226,7 @@ def _by_itself(event: Event, network: Network) -> Network:
     verb = VERBS[event.action]
     if verb.undoes is not None:
         if event.arguments.get("links") or event.arguments.get("clients"):
-            VERBS[verb.undoes].network(network, event.arguments, 0)
+            _done(verb.undoes, network, event)
         return network
     return after_event(network, event) if verb.network else network
 

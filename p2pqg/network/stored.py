@@ -48,7 +48,7 @@ def to_data(schedule: Schedule) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
     A network by name is its name; a Python function is only recognised; all else is W itself.
     """
-    about = {"name": schedule.name, "labels": list(schedule.labels)}
+    about: dict[str, Any] = {"name": schedule.name, "labels": list(schedule.labels)}
     if schedule.period is None or name_of(schedule) is not None:
         return about | {"fingerprint": fingerprint(schedule)}, {}
     rounds = [schedule.mixing(round) for round in range(schedule.period)]

@@ -7,7 +7,7 @@ is a list of rounds; a round is a list of edges (client, client, weight).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 
@@ -18,6 +18,7 @@ from p2pqg.topology.schedule import Rounds
 
 Edge = tuple[int, int, float]
 Phase = list[list[Edge]]
+Build = Callable[[Sequence[int], int], Phase]
 
 
 @lru_cache(maxsize=4096)
@@ -31,9 +32,10 @@ def _factors(n: int, k: int) -> tuple[int, ...] | None:
 
 def hyper_hypercube(clients: Sequence[int], factors: Sequence[int]) -> Phase:
     """Means over the digits of the clients' positions, one digit (of base f) per round."""
-    phase, stride = [], 1
+    phase: Phase = []
+    stride = 1
     for f in factors:
-        edges = []
+        edges: list[Edge] = []
         for i in range(len(clients)):
             later = range(i // stride % f + 1, f)
             digit = i // stride % f
@@ -41,6 +43,13 @@ def hyper_hypercube(clients: Sequence[int], factors: Sequence[int]) -> Phase:
         phase.append(edges)
         stride *= f
     return phase
+
+
+def exact(clients: Sequence[int], k: int) -> Phase:
+    """Their mean, of a number of clients that has no prime factor above k+1."""
+    factors = _factors(len(clients), k)
+    assert factors is not None
+    return hyper_hypercube(clients, factors)
 
 
 def simple_base(clients: Sequence[int], k: int) -> Phase:
@@ -51,9 +60,8 @@ def simple_base(clients: Sequence[int], k: int) -> Phase:
     one client in each subgroup, with weights that bring the mean of every subgroup, and of the
     later groups, to the mean of all; at last the subgroups average.
     """
-    factors = _factors(len(clients), k)
-    if factors is not None:
-        return hyper_hypercube(clients, factors)
+    if _factors(len(clients), k) is not None:
+        return exact(clients, k)
     groups = []  # (clients of the group, size of its subgroups)
     size, rest = 1, list(clients)
     while size * (k + 1) <= len(clients):
@@ -64,7 +72,7 @@ def simple_base(clients: Sequence[int], k: int) -> Phase:
             groups.append((rest[:count], size))
         rest, size = rest[count:], size // (k + 1)
 
-    within = [hyper_hypercube(group, _factors(len(group), k)) for group, _ in groups]
+    within = [exact(group, k) for group, _ in groups]
     first = len(within[0])
     phase: Phase = [[] for _ in range(first + len(groups) - 1)]
     for rounds in within:
@@ -75,7 +83,7 @@ def simple_base(clients: Sequence[int], k: int) -> Phase:
         _add(phase, first + j, [_meetings(group, size, later, weight)])
         for at in range(0, len(group), size):
             subgroup = group[at : at + size]
-            _add(phase, first + j + 1, hyper_hypercube(subgroup, _factors(size, k)))
+            _add(phase, first + j + 1, exact(subgroup, k))
     return phase
 
 
@@ -109,9 +117,9 @@ def base(clients: Sequence[int], k: int) -> Phase:
     phase: Phase = []
     for group in groups:
         _add(phase, 0, simple_base(group, k))
-    end, factors = len(phase), _factors(smooth, k)
+    end = len(phase)
     for across in zip(*groups, strict=True):
-        _add(phase, end, hyper_hypercube(across, factors))
+        _add(phase, end, exact(across, k))
     return phase if len(phase) < len(simple) else simple
 
 
@@ -126,18 +134,18 @@ class BaseParams:
 
 
 @lru_cache(maxsize=8)
-def _phase(build, num_clients: int, k: int) -> Phase:
+def _phase(build: Build, num_clients: int, k: int) -> Phase:
     return build(range(num_clients), k) or [[]]
 
 
-def _round_of(build, num_clients: int, k: int, round: int) -> nx.Graph:
+def _round_of(build: Build, num_clients: int, k: int, round: int) -> nx.Graph:
     graph = nx.Graph()
     graph.add_nodes_from(range(num_clients))
     graph.add_weighted_edges_from(_phase(build, num_clients, k)[round])
     return graph
 
 
-def _rounds(build, num_clients: int, k: int) -> Rounds:
+def _rounds(build: Build, num_clients: int, k: int) -> Rounds:
     period = len(_phase(build, num_clients, k))
     return Rounds(partial(_round_of, build, num_clients, k), period)
 

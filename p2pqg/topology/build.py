@@ -139,8 +139,7 @@ def _examine(schedule: Schedule, allow_disconnected: bool) -> None:
         links.append(np.unique(W.senders[others] * n + W.receivers[others]))
     if schedule.period is None or allow_disconnected:
         return  # networks without a period connect in the long run, or not at all: we cannot know
-    links = np.unique(np.concatenate(links))
-    senders, receivers = links // n, links % n
+    senders, receivers = np.divmod(np.unique(np.concatenate(links)), n)
     if not (_reaches_all(n, senders, receivers) and _reaches_all(n, receivers, senders)):
         raise TopologyError(_in_pieces(schedule, senders, receivers))
 

@@ -78,7 +78,7 @@ def picture(network: Schedule) -> list[str]:
     columns = [matrix(network.mixing(t)) for t in range(shown)]
     width = max(n, 8)
     titles = [f"round {t}" for t in range(shown)] if network.period != 1 else []
-    rows = [titles] if titles else []
+    rows = [tuple(titles)] if titles else []
     rows += zip_longest(*columns, fillvalue="")
     note = "row: receiver, column: sender, from client 0; dark: hears it"
     return ["   ".join(cell.ljust(width) for cell in row).rstrip() for row in rows] + [note]

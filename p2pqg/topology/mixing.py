@@ -11,6 +11,7 @@ from itertools import chain
 
 import networkx as nx
 import numpy as np
+from numpy.typing import ArrayLike
 
 from p2pqg.base.errors import TopologyError
 from p2pqg.base.registry import Registry
@@ -51,7 +52,14 @@ class Mixing:
     noise: float = 0.0
 
     @classmethod
-    def of(cls, num_clients: int, receivers, senders, weights, ages=None) -> Mixing:
+    def of(
+        cls,
+        num_clients: int,
+        receivers: ArrayLike,
+        senders: ArrayLike,
+        weights: ArrayLike,
+        ages: ArrayLike | None = None,
+    ) -> Mixing:
         """W from entries in any order, each (receiver, sender) once; zeros are left out."""
         receivers = np.asarray(receivers, dtype=np.int64)
         senders = np.asarray(senders, dtype=np.int64)
@@ -154,7 +162,7 @@ class Arcs:
     directed: bool = False
 
     @classmethod
-    def of(cls, num_clients: int, edges, directed: bool = False) -> Arcs:
+    def of(cls, num_clients: int, edges: ArrayLike, directed: bool = False) -> Arcs:
         """The arcs of edges [edges, 2], however often each is named; loops are left out."""
         edges = np.asarray(edges, dtype=np.int64).reshape(-1, 2)
         if not directed:
@@ -224,7 +232,7 @@ def _undirected_arcs(graph: nx.Graph, rule: str) -> tuple[np.ndarray, np.ndarray
     return arcs(graph)
 
 
-def _with_own(n: int, senders, receivers, weights) -> Mixing:
+def _with_own(n: int, senders: np.ndarray, receivers: np.ndarray, weights: np.ndarray) -> Mixing:
     """W from the weights of the arcs; a client keeps whatever its row leaves."""
     own = 1 - np.bincount(receivers, weights, n)
     own[np.abs(own) < 1e-12] = 0  # rounding is not a weight
@@ -340,7 +348,8 @@ def given(graph: nx.Graph | nx.DiGraph) -> Mixing:
             senders.append(sender)
             receivers.append(receiver)
             weights.append(weight)
-    W = _with_own(n, *(np.array(a, dtype=np.int64) for a in (senders, receivers)), weights)
+    ends = np.array([senders, receivers], dtype=np.int64)
+    W = _with_own(n, ends[0], ends[1], np.array(weights, dtype=np.float64))
     if not own:
         return W
     others = W.receivers != W.senders

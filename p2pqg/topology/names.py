@@ -49,7 +49,9 @@ def split_name(text: str) -> tuple[str, int | None, dict[str, str]]:
     ('ring', None, {})
     """
     head, _, tail = text.strip().partition(":")
-    stem, number = re.fullmatch(r"(.*?)(\d*)", head.strip(), flags=re.DOTALL).groups()
+    parts = re.fullmatch(r"(.*?)(\d*)", head.strip(), flags=re.DOTALL)
+    assert parts  # whatever it is, it ends in no digits or some
+    stem, number = parts.groups()
     stem = stem if stem in TOPOLOGIES or stem in ALIASES else stem.lower()
     return ALIASES.get(stem, stem), int(number) if number else None, split_options(tail, text)
 

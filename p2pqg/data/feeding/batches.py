@@ -29,7 +29,11 @@ class Batches:
     """The batches of the clients that one block hosts."""
 
     def __init__(
-        self, num_samples: Sequence[int], clients: Sequence[int], batch_size: int, seed: int
+        self,
+        num_samples: Sequence[int] | np.ndarray,
+        clients: Sequence[int],
+        batch_size: int,
+        seed: int,
     ) -> None:
         """Say whose batches they are.
 

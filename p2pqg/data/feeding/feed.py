@@ -98,7 +98,7 @@ class Feed:
 
     def _inputs(self, step: int, part: slice, at: Tensor) -> Tensor:
         inputs = self.x[at]
-        if self._draws:
+        if self._draws and self._ahead:
             first, _, (offsets, flips) = self._ahead
             inputs = crop_flip(inputs, offsets[step - first][part], flips[step - first][part])
         return inputs

@@ -39,6 +39,7 @@ class FileFeed(Feed):
     def fork(self) -> Feed:
         """Another feed of the same files."""
         twin = super().fork()
+        assert isinstance(twin, FileFeed)
         twin._decoding = {}
         return twin
 
@@ -106,10 +107,11 @@ def random_box(width: int, height: int, random: np.random.Generator) -> Box:
     """A box of random area and shape that fits, or the largest one of a fair shape."""
     for _ in range(TRIES):
         area = width * height * random.uniform(*AREA)
-        ratio = math.exp(random.uniform(*map(math.log, RATIO)))
+        ratio = math.exp(random.uniform(math.log(RATIO[0]), math.log(RATIO[1])))
         w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
         if 0 < w <= width and 0 < h <= height:
-            left, top = random.integers(width - w + 1), random.integers(height - h + 1)
+            left = int(random.integers(width - w + 1))
+            top = int(random.integers(height - h + 1))
             return left, top, left + w, top + h
     w, h = min(width, round(height * RATIO[1])), min(height, round(width / RATIO[0]))
     left, top = (width - w) // 2, (height - h) // 2
