@@ -32,7 +32,7 @@ from p2pqg.engine.block import lockstep
 from p2pqg.engine.call import CONTRACT, ON_NO_CLIENTS, Ask, Call, disagreement
 from p2pqg.engine.rule import Rule, itinerary
 from p2pqg.theory.quadratics import CLIENTS, DIM, Array, Quadratics, starts
-from p2pqg.theory.trajectories import play, trajectory
+from p2pqg.theory.trajectories import at_start, trajectory
 from p2pqg.topology import Schedule, build
 
 ROUNDS = 12
@@ -106,9 +106,8 @@ def check_permutation(algorithm: str | Entry, **params: Any) -> None:
 
 def check_purity(algorithm: str | Entry, **params: Any) -> None:
     """A round leaves the state it was given as it was, and can be played again from it."""
-    problem, x0 = Quadratics.random(), torch.from_numpy(starts())
-    topology = suitable_topology(algorithm, **params)
-    (block,) = play(algorithm, problem.gradient, x0, topology, 0.05, as_torch=False, params=params)
+    problem, topology = Quadratics.random(), suitable_topology(algorithm, **params)
+    (block,) = at_start(algorithm, problem.gradient, starts(), topology=topology, lr=0.05, **params)
     for done in (1, 2, 3):
         before = block.state
         copies = [torch.clone(v) if isinstance(v, torch.Tensor) else v for v in before]
@@ -119,15 +118,12 @@ def check_purity(algorithm: str | Entry, **params: Any) -> None:
 
 def check_resume(algorithm: str | Entry, **params: Any) -> None:
     """The state is all that survives a round: stored and taken up again, a run goes on."""
-    problem, x0 = Quadratics.random(), torch.from_numpy(starts())
-    topology = suitable_topology(algorithm, **params)
+    gradient, topology = Quadratics.random().gradient, suitable_topology(algorithm, **params)
 
-    def at_start():
-        return play(
-            algorithm, problem.gradient, x0, topology, falling_lr, as_torch=False, params=params
-        )
+    def begun():
+        return at_start(algorithm, gradient, starts(), topology=topology, lr=falling_lr, **params)
 
-    (whole,), (first,), (second,) = at_start(), at_start(), at_start()
+    (whole,), (first,), (second,) = begun(), begun(), begun()
     lockstep([whole], ROUNDS)
     lockstep([first], ROUNDS // 2 - 1)
     second.state, second.round = pickle.loads(pickle.dumps(first.state)), first.round
@@ -140,7 +136,6 @@ def check_requests(algorithm: str | Entry, **params: Any) -> None:
 
     On Ray a method that breaks this ends with an error. The message names file and line.
     """
-    x0 = torch.from_numpy(starts())
     problem, topology = Quadratics.random(), suitable_topology(algorithm, **params)
     for scale in (0.0, 1e-3, 1.0, 1e3):
 
@@ -148,17 +143,16 @@ def check_requests(algorithm: str | Entry, **params: Any) -> None:
             return scale * problem.gradient(x, round)
 
         for blocks in ([8], [3, 5], [1] * CLIENTS):
-            hosts = play(
+            hosts = at_start(
                 algorithm,
                 gradient,
-                scale * x0,
-                topology,
-                falling_lr,
+                scale * starts(),
+                topology=topology,
+                lr=falling_lr,
                 blocks=blocks,
-                as_torch=False,
-                params=params,
+                **params,
             )
-            listener = _Listener(hosts[0].rule, x0[:0])
+            listener = _Listener(hosts[0].rule, hosts[0].x[:0])
             for host in hosts:
                 host.rule = listener
             lockstep(hosts, listener.rounds)
@@ -339,8 +333,8 @@ def check_bytes(
 def bytes_sent(algorithm: str | Entry, topology: Any, rounds: int, **params: Any) -> float:
     """What all clients together sent in so many rounds, in float64."""
     x0 = starts(build(topology).num_clients)
-    problem, x0 = Quadratics.random(len(x0)), torch.from_numpy(x0)
-    blocks = play(algorithm, problem.gradient, x0, topology, 0.05, as_torch=False, params=params)
+    problem = Quadratics.random(len(x0))
+    blocks = at_start(algorithm, problem.gradient, x0, topology=topology, lr=0.05, **params)
     lockstep(blocks, rounds)
     return sum(block.bytes_sent for block in blocks)
 

@@ -14,12 +14,11 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
-import torch
 
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.seeding import rng
 from p2pqg.engine.block import lockstep
-from p2pqg.theory.trajectories import play
+from p2pqg.theory.trajectories import at_start
 from p2pqg.topology import Schedule, build
 
 DIM = 16
@@ -78,9 +77,11 @@ def distances(
     network = build(
         topology, needs=("column-stochastic",), allow_disconnected=True, allow_row_stochastic=True
     )
-    name, params = ("dsgd", {}) if averages_rows(network) else ("sgp", {"beta": 0.0})
+    name, params = "dsgd", dict[str, Any]()
     if momentum is not None:
         name, params = "qg-dsgdm", momentum
+    elif not averages_rows(network):
+        name, params = "sgp", {"beta": 0.0}
     if values is None:
         x0 = rng(seed, "consensus").standard_normal((network.num_clients, dim))
     else:
@@ -91,8 +92,7 @@ def distances(
                 f"values must be [{network.num_clients}] or [{network.num_clients}, dim], got "
                 f"shape {list(np.shape(values))}"
             )
-    start = torch.from_numpy(x0)
-    (block,) = play(name, lambda x, round: torch.zeros_like(x), start, network, 1.0, params=params)
+    (block,) = at_start(name, lambda x, round: 0 * x, x0, topology=network, lr=1.0, **params)
     while True:
         x = block.x
         yield (x - x.mean(0)).square().sum(1).mean().item()

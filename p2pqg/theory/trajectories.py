@@ -19,8 +19,8 @@ from p2pqg.base.errors import ConfigError
 from p2pqg.base.registry import Entry
 from p2pqg.engine.block import Block, lockstep
 from p2pqg.engine.routes import Routing
-from p2pqg.engine.rule import Rule
-from p2pqg.topology import build, check_needs
+from p2pqg.engine.rule import Rule, Shapes
+from p2pqg.topology import Schedule, build, check_needs
 
 Array = TypeVar("Array", np.ndarray, Tensor)
 
@@ -69,103 +69,145 @@ def trajectory(
     """
     if not (isinstance(rounds, numbers.Integral) and rounds >= 0):
         raise ConfigError(f"rounds must be an integer >= 0, got {rounds!r}")
-    as_torch = isinstance(x0, Tensor)
-    start = torch.as_tensor(np.array(x0) if not as_torch else x0.detach()).to(torch.float64)
     settings, problems = machinery.read(Consensus, consensus or {}, "consensus.")
     if problems:
         raise ConfigError.of(problems)
-    control = Controller.of(settings, rounds)
-    peers = play(
+    peers = at_start(
         algorithm,
         gradient,
-        start,
-        topology,
-        lr,
-        weight_decay,
-        seed,
-        blocks,
-        as_torch,
-        params,
-        control,
-        shapes or (),
+        x0,
+        topology=topology,
+        lr=lr,
+        weight_decay=weight_decay,
+        seed=seed,
+        blocks=blocks,
+        control=Controller.of(settings, rounds),
+        shapes=shapes,
+        **params,
     )
     path = [torch.cat([block.x for block in peers])]
     for done in range(1, rounds + 1):
         lockstep(peers, done)
         path.append(torch.cat([block.x for block in peers]))
     result = torch.stack(path)
-    return result if as_torch else result.numpy()
+    return result if isinstance(x0, Tensor) else result.numpy()
 
 
-def play(
+def at_start(
     algorithm: str | Entry,
-    gradient: Callable[[Any, int], Any],
-    x0: Tensor,
+    gradient: Callable[..., Any],
+    x0: np.ndarray | Tensor,
+    *,
     topology: Any,
     lr: float | Callable[[int], float],
     weight_decay: float = 0.0,
     seed: int = 0,
     blocks: Sequence[int] | None = None,
-    as_torch: bool = True,
-    params: dict[str, Any] | None = None,
     control: Controller | None = None,
-    shapes: Sequence[Sequence[int]] = (),
+    shapes: Sequence[Sequence[int]] | None = None,
+    **params: Any,
 ) -> list[Block]:
     """The blocks of a trajectory at round 0, ready for `lockstep`; arguments as there."""
     entry = find_algorithm(algorithm)
     if not (isinstance(weight_decay, numbers.Real) and 0 <= weight_decay < math.inf):
         raise ConfigError(f"weight_decay must be >= 0, got {weight_decay!r}")
+    step_size = _step_sizes(lr)
+    made, problems = machinery.read(entry.params, {"lr": step_size(0), **params})
+    if problems:
+        raise ConfigError.of(problems, entry.name)
+    start = torch.as_tensor(x0.detach() if isinstance(x0, Tensor) else np.array(x0))
+    start, schedule = _placed(start.to(torch.float64), topology, entry, made)
+    routing = Routing(schedule, _bounds(blocks, schedule.num_clients))
+    rule = Rule(entry, made, step_size, seed, control, _named(shapes or (), start.shape[1]))
+    oracle = _Oracle(gradient, start, isinstance(x0, Tensor), weight_decay)
+    return [oracle.block(rule, routing, index) for index in range(routing.num_blocks)]
 
-    def step(round: int) -> float:
+
+def _step_sizes(lr: float | Callable[[int], float]) -> Callable[[int], float]:
+    """Round -> step size, checked."""
+
+    def step_size(round: int) -> float:
         size = lr(round) if callable(lr) else lr
         if not (isinstance(size, numbers.Real | Tensor) and 0 <= size < math.inf):
             raise ConfigError(f"lr must be a number >= 0, got {size!r} in round {round}")
         return float(size)
 
-    made, problems = machinery.read(entry.params, {"lr": step(0), **(params or {})})
-    if problems:
-        raise ConfigError.of(problems, entry.name)
-    known = x0.shape[0] if x0.ndim == 2 else None
-    needs = entry.traits["needs"](made)
+    return step_size
+
+
+def _placed(start: Tensor, topology: Any, entry: Entry, params: Any) -> tuple[Tensor, Schedule]:
+    """[clients, params], where each begins; and a network on which the algorithm can work."""
+    known = len(start) if start.ndim == 2 else None
+    needs = entry.traits["needs"](params)
     schedule = build(
         topology, known, needs=needs, allow_disconnected=True, allow_row_stochastic=True
     )
     n = schedule.num_clients
-    if x0.ndim not in (1, 2) or (x0.ndim == 2 and len(x0) != n):
-        raise ConfigError(f"x0 must be [params] or [{n}, params], got shape {list(x0.shape)}")
+    if start.ndim not in (1, 2) or (start.ndim == 2 and len(start) != n):
+        raise ConfigError(f"x0 must be [params] or [{n}, params], got shape {list(start.shape)}")
     if not entry.traits["centralized"]:
         check_needs(schedule, needs, entry.name)
-    x0 = x0.expand(n, -1).clone()
-    bounds = (0, n) if blocks is None else (0, *np.cumsum(blocks).tolist())
+    return start.expand(n, -1).clone(), schedule
+
+
+def _bounds(blocks: Sequence[int] | None, n: int) -> tuple[int, ...]:
+    """Where the blocks begin, and n."""
+    if blocks is None:
+        return 0, n
+    bounds = (0, *np.cumsum(blocks).tolist())
     if bounds[-1] != n or min(np.diff(bounds)) < 1:
         raise ConfigError(f"blocks must be numbers >= 1 that add up to {n}, got {list(blocks)}")
-    named = tuple((f"tensor{i}", tuple(shape)) for i, shape in enumerate(shapes))
-    if named and sum(math.prod(shape) for _, shape in named) != x0.shape[-1]:
-        raise ConfigError(f"shapes must make up the {x0.shape[-1]} params, got {list(shapes)}")
-    routing, rule = Routing(schedule, bounds), Rule(entry, made, step, seed, control, named)
-    told = _takes_step(gradient)
+    return bounds
 
-    def host(index: int) -> Block:
-        mine = slice(bounds[index], bounds[index + 1])
+
+def _named(shapes: Sequence[Sequence[int]], width: int) -> Shapes:
+    """Names for the tensors of which rows of that width are made."""
+    named = tuple((f"tensor{i}", tuple(shape)) for i, shape in enumerate(shapes))
+    if named and sum(math.prod(shape) for _, shape in named) != width:
+        raise ConfigError(f"shapes must make up the {width} params, got {list(shapes)}")
+    return named
+
+
+class _Oracle:
+    """The caller's gradient, which wants all clients' rows, as blocks want it: of theirs alone.
+
+    Args:
+        gradient: the caller's.
+        start: [clients, params]; stands in for the rows of other blocks.
+        as_torch: whether it is given tensors.
+        weight_decay: added.
+    """
+
+    def __init__(
+        self, gradient: Callable[..., Any], start: Tensor, as_torch: bool, weight_decay: float
+    ) -> None:
+        self.gradient, self.start = gradient, start
+        self.as_torch, self.weight_decay = as_torch, weight_decay
+        self.takes_step = _takes_step(gradient)
+
+    def block(self, rule: Rule, routing: Routing, index: int) -> Block:
+        """One block at round 0."""
+        mine = slice(routing.bounds[index], routing.bounds[index + 1])
 
         def grad(x: Tensor, step: int, again: bool = False) -> Tensor:
-            everyone = x0.clone()
-            everyone[mine] = x
-            within = (max(0, step - block.first_step),) if told else ()
-            g = gradient(everyone if as_torch else everyone.numpy(), block.round, *within)
-            # np.array: a tensor cannot share memory that is read-only or runs backwards.
-            g = g.detach() if isinstance(g, Tensor) else torch.from_numpy(np.array(g, np.float64))
-            g = g.to(torch.float64)
-            if g.shape != x0.shape:
-                raise ConfigError(
-                    f"gradient must return {list(x0.shape)}, got shape {list(g.shape)}"
-                )
-            return g[mine] + weight_decay * x
+            within = max(0, step - block.first_step)
+            return self(x, mine, block.round, within)
 
-        block = Block(rule, routing, index, x0[mine], grad)
+        block = Block(rule, routing, index, self.start[mine], grad)
         return block
 
-    return [host(index) for index in range(len(bounds) - 1)]
+    def __call__(self, x: Tensor, mine: slice, round: int, step: int) -> Tensor:
+        everyone = self.start.clone()
+        everyone[mine] = x
+        told = (step,) if self.takes_step else ()
+        g = self.gradient(everyone if self.as_torch else everyone.numpy(), round, *told)
+        # np.array: a tensor cannot share memory that is read-only or runs backwards.
+        g = g.detach() if isinstance(g, Tensor) else torch.from_numpy(np.array(g, np.float64))
+        if g.shape != everyone.shape:
+            raise ConfigError(
+                f"gradient must return {list(everyone.shape)}, got shape {list(g.shape)}"
+            )
+        return g.to(torch.float64)[mine] + self.weight_decay * x
 
 
 def _takes_step(gradient: Callable[..., Any]) -> bool:

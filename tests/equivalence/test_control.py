@@ -2,14 +2,13 @@
 
 import numpy as np
 import pytest
-import torch
 
 import p2pqg
 from p2pqg.algorithms.control import Consensus, Controller
 from p2pqg.base.errors import ConfigError
 from p2pqg.engine.block import lockstep
 from p2pqg.testing import Quadratics
-from p2pqg.theory.trajectories import play
+from p2pqg.theory.trajectories import at_start
 
 PROBLEM = Quadratics.random(8, 5, seed=1)
 X0 = np.zeros(5)
@@ -31,8 +30,9 @@ def path(algorithm="dsgd", topology="ring8", rounds=12, blocks=None, **consensus
 def counted(topology="ring8", rounds=12, **consensus):
     """Exchanges and bytes of a controlled run."""
     control = Controller.of(Consensus(**consensus), rounds)
-    start = torch.zeros(5).double()
-    blocks = play("dsgd", PROBLEM.gradient, start, topology, 0.05, as_torch=False, control=control)
+    blocks = at_start(
+        "dsgd", PROBLEM.gradient, np.zeros(5), topology=topology, lr=0.05, control=control
+    )
     lockstep(blocks, rounds)
     return blocks[0].exchanges, blocks[0].bytes_sent
 

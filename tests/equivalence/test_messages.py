@@ -12,7 +12,7 @@ from p2pqg.algorithms.compressors import COMPRESSORS
 from p2pqg.base.errors import TopologyError
 from p2pqg.base.seeding import rng
 from p2pqg.testing import Quadratics, assert_same, bytes_sent, dense, run, starts
-from p2pqg.theory.trajectories import play, trajectory
+from p2pqg.theory.trajectories import at_start, trajectory
 from p2pqg.topology import build
 
 # RelaySGD
@@ -29,8 +29,8 @@ def forest(topology):
 def test_everybody_is_counted_once_after_as_many_rounds_as_the_tree_is_wide(topology, diameter):
     n, width = forest(topology)
     assert width == diameter
-    x0 = torch.from_numpy(starts(n))
-    (block,) = play("relay-sgd", Quadratics.random(n).gradient, x0, topology, 0.1, as_torch=False)
+    problem = Quadratics.random(n)
+    (block,) = at_start("relay-sgd", problem.gradient, starts(n), topology=topology, lr=0.1)
     for done in range(1, diameter + 3):
         assert list(block.rounds(done)) == []
         heard = block.state.counts.sum(1)[:, 0]
@@ -94,8 +94,8 @@ PUSH = build(SPLIT / SPLIT.sum(0), needs=("column-stochastic",))
 
 
 def test_push_sum_keeps_the_sum_of_weights_and_follows_the_mean_step():
-    problem, x0 = Quadratics.random(), torch.from_numpy(starts())
-    (block,) = play("sgp", problem.gradient, x0, PUSH, 0.1, as_torch=False, params={"beta": 0.0})
+    problem = Quadratics.random()
+    (block,) = at_start("sgp", problem.gradient, starts(), topology=PUSH, lr=0.1, beta=0.0)
     for done in range(1, 9):
         x, z = block.x.numpy(), block.state.z.numpy()
         assert list(block.rounds(done)) == []
@@ -231,15 +231,13 @@ def test_compressors_are_contractions(name):
     ],
 )
 def test_compressed_messages_are_counted_as_they_are_sent(compressor, message):
-    x0 = torch.from_numpy(starts(8, 20))
-    (block,) = play(
+    (block,) = at_start(
         "choco-sgd",
         Quadratics.random(8, 20).gradient,
-        x0,
-        "ring8",
-        0.1,
-        as_torch=False,
-        params={"compressor": compressor},
+        starts(8, 20),
+        topology="ring8",
+        lr=0.1,
+        compressor=compressor,
     )
     assert list(block.rounds(3)) == []
     assert block.bytes_sent == 3 * 16 * message

@@ -6,7 +6,7 @@ import torch
 
 from p2pqg.base.errors import ConfigError
 from p2pqg.testing import Quadratics, assert_same, dense, run, starts
-from p2pqg.theory.trajectories import play, trajectory
+from p2pqg.theory.trajectories import at_start, trajectory
 
 X0 = starts()[0]
 
@@ -179,8 +179,8 @@ def test_momentum_that_is_refreshed_every_tau_rounds_rests_until_then(name):
 
 def test_the_second_moment_of_quasi_global_adam_sums_to_what_its_memory_holds():
     """Directions have length 1, so the entries of v sum to 1 - beta2^t in every client."""
-    problem, x0 = Quadratics.random(), torch.from_numpy(starts())
-    (block,) = play("qg-dadam", problem.gradient, x0, "ring8", 0.05, as_torch=False)
+    gradient = Quadratics.random().gradient
+    (block,) = at_start("qg-dadam", gradient, starts(), topology="ring8", lr=0.05)
     for t, _ in enumerate(block.rounds(4)):
         raise AssertionError(f"one block waits for nobody, round {t}")
     assert_same(block.state.v.sum(1).numpy(), np.full(8, 1 - 0.99**4))
@@ -208,15 +208,9 @@ def test_mixing_momenta_leaves_the_mean_alone():
 
 
 def test_all_reduced_momenta_are_equal():
-    problem, x0 = Quadratics.random(), torch.from_numpy(starts())
-    (block,) = play(
-        "dsgdm-sync",
-        problem.gradient,
-        x0,
-        "ring8",
-        0.1,
-        as_torch=False,
-        params={"over": "allreduce"},
+    gradient = Quadratics.random().gradient
+    (block,) = at_start(
+        "dsgdm-sync", gradient, starts(), topology="ring8", lr=0.1, over="allreduce"
     )
     assert list(block.rounds(3)) == []
     assert torch.equal(block.state.m, block.state.m[:1].expand(8, -1))

@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
-import torch
 
 from p2pqg.base.errors import TopologyError
 from p2pqg.testing import Quadratics, assert_same, check_finds_optimum, dense, run, starts
-from p2pqg.theory.trajectories import play, trajectory
+from p2pqg.theory.trajectories import at_start, trajectory
 
 X0 = starts()[0]
 DIRECTED = 0.7 * np.eye(8) + 0.3 * np.roll(np.eye(8), 3, axis=0)
@@ -14,8 +13,8 @@ DIRECTED = 0.7 * np.eye(8) + 0.3 * np.roll(np.eye(8), 3, axis=0)
 
 def states(name, rounds=8, topology="ring8", **params):
     """The state of all clients after every round, from the first on."""
-    problem, x0 = Quadratics.random(), torch.from_numpy(starts())
-    (block,) = play(name, problem.gradient, x0, topology, 0.05, as_torch=False, params=params)
+    gradient = Quadratics.random().gradient
+    (block,) = at_start(name, gradient, starts(), topology=topology, lr=0.05, **params)
     for done in range(1, rounds + 1):
         assert list(block.rounds(done)) == []
         yield block.state

@@ -15,7 +15,7 @@ from p2pqg.engine.routes import Routing
 from p2pqg.engine.snapshot import Snapshot, leaves, with_leaves
 from p2pqg.network import Network
 from p2pqg.testing import Quadratics, falling_lr, starts, suitable_topology
-from p2pqg.theory.trajectories import play
+from p2pqg.theory.trajectories import at_start
 from p2pqg.topology import build
 
 
@@ -38,15 +38,13 @@ STATE = State(torch.ones(2, 3), Inner(torch.zeros(2), 0.5), (torch.full((2,), 7.
 
 def peers(algorithm, blocks=(8,), network=None):
     """Blocks of 8 clients on quadratics, perhaps on a network where things go wrong."""
-    start = torch.from_numpy(starts())
-    hosts = play(
+    hosts = at_start(
         algorithm,
         Quadratics.random().gradient,
-        start,
-        suitable_topology(algorithm),
-        falling_lr,
+        starts(),
+        topology=suitable_topology(algorithm),
+        lr=falling_lr,
         blocks=blocks,
-        as_torch=False,
     )
     if network is not None:
         for block in hosts:
