@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class P2pqgError(Exception):
@@ -57,7 +58,13 @@ class DataError(ConfigError):
 
 
 class RunError(P2pqgError):
-    """A run that had started cannot go on; what it recorded so far is on disk."""
+    """A run that had started cannot go on; what it recorded so far is on disk.
+
+    Attributes:
+        results: the run's directory, where it has one.
+    """
+
+    results: Path | None = None
 
 
 class DivergedError(RunError):

@@ -76,7 +76,7 @@ def _about_file(path: Path) -> tuple[str, str, str]:
     from p2pqg.base.config import load_yaml
 
     comment = []
-    for line in path.read_text().splitlines():
+    for line in path.read_text(encoding="utf-8").splitlines():
         if not line.startswith("#"):
             break
         comment.append(line.lstrip("# "))

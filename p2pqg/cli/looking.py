@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 from p2pqg.cli.program import (
@@ -76,6 +74,7 @@ def topology(
     """
     from p2pqg.base.config import plain
     from p2pqg.base.errors import TopologyError
+    from p2pqg.base.text import json_text
     from p2pqg.theory import doctor, doctor_text
     from p2pqg.topology.drawing import picture
 
@@ -86,7 +85,7 @@ def topology(
         draw_networks([doctor.admit(name, clients) for name in networks], draw)
     if as_json:
         plainly = [plain(one) for one in found]
-        click.echo(json.dumps(plainly if len(found) > 1 else plainly[0], indent=2))
+        click.echo(json_text(plainly if len(found) > 1 else plainly[0]))
     elif len(found) == 1:
         lines = [] if found[0].problem else picture(doctor.admit(networks[0], clients))
         for line in lines:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import click
 
-from p2pqg.base.errors import ConfigError
+from p2pqg.base.errors import ConfigError, RunError
+from p2pqg.base.text import json_text
 from p2pqg.cli.program import (
     FLAGS,
     command_started,
@@ -22,6 +22,7 @@ from p2pqg.cli.program import (
     tier_flag,
 )
 from p2pqg.recipe.keys import RESTART
+from p2pqg.results.records import Run, load
 
 tensorboard_flag = click.option(
     "--tensorboard", is_flag=True, help="Write TensorBoard events beside the results."
@@ -61,9 +62,8 @@ def run(
         settings = merged(recipe, flags, sets, tier, observer.noted if observer else None)
         from p2pqg.running.single import run as simulate
 
-        done = simulate(observer=observer, started=started, **settings)
-    if as_json:
-        click.echo(json.dumps(done.summary, indent=2))
+        with telling(as_json) as tell:
+            tell(simulate(observer=observer, started=started, **settings))
 
 
 @main.command()
@@ -93,9 +93,25 @@ def resume(
     with watched(as_json or quiet, tensorboard) as observer:
         from p2pqg.running.single import resume as go_on
 
-        done = go_on(run_dir, replan=replan, observer=observer, started=started, **flags)
-    if as_json:
-        click.echo(json.dumps(done.summary, indent=2))
+        with telling(as_json) as tell:
+            tell(go_on(run_dir, replan=replan, observer=observer, started=started, **flags))
+
+
+@contextlib.contextmanager
+def telling(as_json: bool) -> Iterator[Callable[[Run], None]]:
+    """Prints the summary of the run that it is given, if asked; of one that failed inside, too."""
+
+    def tell(run: Run) -> None:
+        if as_json:
+            click.echo(json_text(run.summary))
+
+    try:
+        yield tell
+    except RunError as error:
+        with contextlib.suppress(ConfigError):  # it did not come so far
+            if error.results is not None:
+                tell(load(error.results))
+        raise
 
 
 @contextlib.contextmanager

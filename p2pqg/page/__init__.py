@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import os
 import re
 import time
@@ -24,6 +23,7 @@ import numpy as np
 from markupsafe import Markup, escape
 
 from p2pqg.base.errors import ConfigError
+from p2pqg.base.text import json_text
 from p2pqg.page import charts, curves, network, pictures, tables, words
 from p2pqg.page.runs import Shown, gather, labels
 
@@ -67,7 +67,9 @@ def render(shown: list[Shown]) -> str:
     names = labels(shown)
     shards = network.shards_of(shown)
     counts = [found for found, _ in shards]
-    style, script = (HERE / "style.css").read_text(), (HERE / "script.js").read_text()
+    style, script = (
+        (HERE / name).read_text(encoding="utf-8") for name in ("style.css", "script.js")
+    )
     made = (curves.chart(shown, names, measure) for measure in curves.MEASURES)
     text = _template().render(
         title=words.heading(shown, names),
@@ -88,7 +90,7 @@ def render(shown: list[Shown]) -> str:
         viridis=network.VIRIDIS,
         tiles=pictures.tiles(counts),
         recipes=tables.recipes(shown, names),
-        points=json.dumps(points(shown), separators=(",", ":")).replace("<", "\\u003c"),
+        points=json_text(points(shown), indent=None).replace("<", "\\u003c"),
         size=charts.SIZE,
         written=time.strftime("%d %B %Y, %H:%M"),
         version=version("p2pqg"),
@@ -102,7 +104,7 @@ def render(shown: list[Shown]) -> str:
 @lru_cache(maxsize=1)
 def _template() -> jinja2.Template:
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(HERE),
+        loader=jinja2.FileSystemLoader(HERE, encoding="utf-8"),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -6,7 +6,6 @@ readable ones.
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Mapping
@@ -20,6 +19,7 @@ import numpy as np
 
 from p2pqg.base import yaml_text
 from p2pqg.base.errors import ConfigError
+from p2pqg.base.text import json_text, read_json, write_bytes, write_text
 from p2pqg.recipe.own_files import FOLDER
 
 try:
@@ -108,17 +108,6 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     return [{name: value for name, value in row.items() if value is not None} for row in rows]
 
 
-def write_text(path: Path, text: str) -> None:
-    """The same for a text file."""
-    _write_bytes(path, text.encode())
-
-
-def _write_bytes(path: Path, content: bytes) -> None:
-    draft = path.with_suffix(".tmp")
-    draft.write_bytes(content)
-    os.replace(draft, path)
-
-
 class RunDirectory:
     """runs/out/<run id>/: config.yaml, *.parquet, summary.json, checkpoints, the user's own files.
 
@@ -197,7 +186,7 @@ class RunDirectory:
         """The user's own files that the recipe names: name -> content, see `own_files.py`."""
         for name, content in files.items():
             (self.path / FOLDER).mkdir(exist_ok=True)
-            _write_bytes(self.path / FOLDER / name, content)
+            write_bytes(self.path / FOLDER / name, content)
 
     def write_config(self, config: dict[str, Any]) -> None:
         """The recipe of what begins now; that it failed before is past."""
@@ -230,7 +219,7 @@ class RunDirectory:
             self.write_json(FAILED, {"message": message})
 
     def write_json(self, name: str, content: dict[str, Any]) -> None:
-        write_text(self.path / name, json.dumps(content, indent=2) + "\n")
+        write_text(self.path / name, json_text(content) + "\n")
 
 
 def fresh_name(out: str, stem: str) -> str:
@@ -256,12 +245,12 @@ class Run:
     @cached_property
     def summary(self) -> dict[str, Any]:
         """summary.json."""
-        return json.loads((self.path / "summary.json").read_text())
+        return read_json(self.path / "summary.json")
 
     @cached_property
     def config(self) -> dict[str, Any]:
         """config.yaml: the resolved recipe."""
-        return yaml_text.parse((self.path / "config.yaml").read_text())
+        return yaml_text.parse((self.path / "config.yaml").read_text(encoding="utf-8"))
 
     @cached_property
     def rounds(self) -> pd.DataFrame:
@@ -281,13 +270,13 @@ class Run:
     def profile(self) -> dict[str, dict[str, float]]:
         """profile.json: seconds of each kind of work, of each host and the driver; {} without."""
         path = self.path / "profile.json"
-        return json.loads(path.read_text()) if path.exists() else {}
+        return read_json(path) if path.exists() else {}
 
     @cached_property
     def failure(self) -> str | None:
         """Why a run came to nothing (its failed.json), or None."""
         path = self.path / FAILED
-        return json.loads(path.read_text())["message"] if path.exists() else None
+        return read_json(path)["message"] if path.exists() else None
 
     @cached_property
     def finished(self) -> bool:

@@ -15,9 +15,10 @@ import pandas as pd
 
 from p2pqg.base import yaml_text
 from p2pqg.base.errors import ConfigError
+from p2pqg.base.text import write_text
 from p2pqg.base.wording import plain_text
 from p2pqg.recipe.keys import CARE, WHERE
-from p2pqg.results.records import Run, write_text
+from p2pqg.results.records import Run
 
 
 def find_runs(paths: Iterable[str | Path]) -> list[Run]:
@@ -48,7 +49,7 @@ def _runs_below(path: Path) -> dict[Path, Run]:
     return {file.parent.resolve(): Run(file.parent) for file in files}
 
 
-SAME_RESULTS = {"out", "name", "eval_every", "record_every", *CARE}
+SAME_RESULTS = {"out", "name", "eval_every", "eval_first", "record_every", *CARE}
 """Settings that change nothing but what is on disk."""
 SAME_NUMBERS = {*SAME_RESULTS, *WHERE, "clients"}
 """Settings that do not change what is learned (`clients` follows from the topology)."""
@@ -200,7 +201,7 @@ def recipe_of(paths: Iterable[str | Path]) -> dict[str, Any]:
     for path in map(Path, paths):
         for name in ("sweep.yaml", RECIPE):
             if (path / name).is_file():
-                return yaml_text.parse((path / name).read_text())
+                return yaml_text.parse((path / name).read_text(encoding="utf-8"))
     return {}
 
 

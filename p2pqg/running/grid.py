@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from p2pqg.base.errors import ConfigError, did_you_mean
+from p2pqg.base.text import folder_name
 from p2pqg.recipe.keys import SELF_EVIDENT
 from p2pqg.results.records import Run
 
@@ -66,7 +67,8 @@ class Sweep:
     def name(self, point: Point) -> str:
         """A run's directory: `qg-dsgdm-n-ring16-alpha0.1-lr0.05-seed1`."""
         words = "-".join(_word(key, value) for key, value in point.items())
-        return re.sub(r"[^\w.+=,-]", "_", words)
+        before = re.sub(r"[^\w.+=,-]", "_", words)  # version 0.1.0; such sweeps go on, too
+        return before if (self.folder / before).exists() else folder_name(words)
 
     def settings(self, point: Point) -> dict[str, Any]:
         """The keywords of `p2pqg.run` for a point."""

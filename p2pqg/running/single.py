@@ -11,7 +11,15 @@ from typing import Any, Protocol
 from typing_extensions import Unpack
 
 from p2pqg.base.config import plain
-from p2pqg.base.errors import ClusterError, ConfigError, P2pqgError, StoppedError, StorageError
+from p2pqg.base.errors import (
+    ClusterError,
+    ConfigError,
+    P2pqgError,
+    RunError,
+    StoppedError,
+    StorageError,
+)
+from p2pqg.base.text import folder_name
 from p2pqg.recipe.keywords import Restart, Settings, with_keywords
 from p2pqg.recipe.settings import read_config
 from p2pqg.results.records import LINK_COLUMNS, Run, RunDirectory, fresh_name, load
@@ -107,7 +115,7 @@ def run(
     started = time.time() if started is None else started
     experiment = build(read_config(settings))
     config = experiment.config
-    stem = f"{config.topology}-{config.algorithm['name']}".replace("/", "_")
+    stem = folder_name(f"{config.topology}-{config.algorithm['name']}")
     directory = RunDirectory(config.out, config.name or fresh_name(config.out, stem))
     with _watching(quiet, observer) as observer:
         return _lead(lambda: Simulation(experiment, started=started), directory, observer)
@@ -214,11 +222,16 @@ def _lead(
                 sim.save()
         except KeyboardInterrupt:
             log.last_words()
-            raise StoppedError(f"stopped in round {sim.round}; {log.what_next}") from None
+            stopped = StoppedError(f"stopped in round {sim.round}; {log.what_next}")
+            stopped.results = directory.path
+            raise stopped from None
         except P2pqgError as error:
             if not isinstance(error, ClusterError):  # with that it may go on
                 directory.write_failure(str(error))
-            raise type(error)(f"{error}; results so far: {directory.path}") from error
+            failed = type(error)(f"{error}; results so far: {directory.path}")
+            if isinstance(failed, RunError):
+                failed.results = directory.path
+            raise failed from error
         finally:
             log.close()
     done = load(directory.path)

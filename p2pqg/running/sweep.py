@@ -22,8 +22,9 @@ from typing import Any, Protocol
 
 from p2pqg.base import yaml_text
 from p2pqg.base.errors import ClusterError, ConfigError, RunError, StoppedError
+from p2pqg.base.text import json_text, write_text
 from p2pqg.recipe.keys import HOW
-from p2pqg.results.records import Run, write_text
+from p2pqg.results.records import Run
 from p2pqg.running.grid import NOT_OF_A_RUN, Point, Sweep
 
 
@@ -104,7 +105,7 @@ def _claim(sweep: Sweep) -> None:
         others = {*HOW, *NOT_OF_A_RUN, "sweep", "tune", "max_extensions"}
         return {key: value for key, value in recipe.items() if key not in others}
 
-    before = yaml_text.parse(path.read_text()) if path.exists() else recipe
+    before = yaml_text.parse(path.read_text(encoding="utf-8")) if path.exists() else recipe
     old, new = shared(before), shared(recipe)
     changed = [
         f"{key} was {old.get(key)!r}, is {new.get(key)!r}"
@@ -144,7 +145,7 @@ def carry_out(settings: dict[str, Any]) -> None:
                 write_text(directory / "config.yaml", yaml_text.dump(_resolved(settings)))
         message = str(error).partition("; results so far")[0]
         reason = {"error": type(error).__name__, "message": message}
-        write_text(directory / "failed.json", json.dumps(reason, indent=2) + "\n")
+        write_text(directory / "failed.json", json_text(reason) + "\n")
 
 
 def _resolved(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
@@ -26,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from p2pqg.base.errors import ConfigError
+from p2pqg.base.text import read_json
 from p2pqg.recipe.own_files import FOLDER
 from p2pqg.results.records import read_rows, write_parquet
 
@@ -79,8 +81,9 @@ def write_checkpoint(
             (draft / FOLDER).mkdir(exist_ok=True)
             (draft / FOLDER / name).write_bytes(content)
         files = {str(file.relative_to(draft)): _fingerprint(file) for file in _files(draft)}
-        content = {"format": FORMAT, **header, "files": files}
-        (draft / HEADER).write_text(json.dumps({**content, "sum": _sum(content)}, indent=1) + "\n")
+        content = _spelled({"format": FORMAT, **header, "files": files})
+        text = json.dumps({**content, "sum": _sum(content)}, indent=1, allow_nan=False)
+        (draft / HEADER).write_text(text + "\n", encoding="utf-8")
         for file in _files(draft):
             _to_disk(file)
         replaced = path.with_name(f".{path.name}.replaced-{os.getpid()}")
@@ -102,7 +105,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
 
     path = Path(path)
     try:
-        header = json.loads((path / HEADER).read_text())
+        header = read_json(path / HEADER)
         if header["format"] != FORMAT:
             raise ConfigError(
                 f"{path}: a checkpoint of format {header['format']}, this p2pqg reads {FORMAT}; "
@@ -155,6 +158,15 @@ def _save_arrays(file: Path, arrays: Mapping[str, np.ndarray]) -> None:
         if number := re.search(r"os error (\d+)", str(error)):
             raise OSError(int(number[1]), os.strerror(int(number[1])), str(file)) from None
         raise
+
+
+def _spelled(value: Any) -> Any:
+    """Plain data as strict JSON can hold it: infinity is a text, which reads as a number again."""
+    if isinstance(value, Mapping):
+        return {key: _spelled(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_spelled(part) for part in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _sum(content: Mapping[str, Any]) -> str:

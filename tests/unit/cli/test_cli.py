@@ -286,3 +286,18 @@ def test_another_network_brings_its_own_number_of_clients(tmp_path):
     path = recipe(tmp_path, "topology: social32\nclients: 32\n")
     settings = merged(str(path), {"topology": "ring16", "clients": None}, ())
     assert settings == {"topology": "ring16"}
+
+
+def test_json_tells_the_summary_of_a_diverged_run_too_and_strictly(tmp_path):
+    words = ["run", "--topology", "ring4", "--model", "logistic", "--lr", "1e30", "--rounds", "30"]
+    result = command(*words, "--engine", "local", "--json", "--out", tmp_path)
+    assert result.exit_code == 1
+    assert "DivergedError" in result.stderr
+
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    summary = json.loads(result.stdout, parse_constant=refuse)
+    assert summary["rounds"] < 30
+    for file in tmp_path.rglob("*.json"):
+        json.loads(file.read_text(), parse_constant=refuse)

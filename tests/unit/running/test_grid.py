@@ -45,9 +45,17 @@ def test_names_are_plain_folder_names(tmp_path):
     assert [sweep.name(point) for point in sweep.points()] == [
         "nets_a_b.yaml-alphanone",
         "nets_a_b.yaml-alpha0.1",
-        "erdos-renyi8_p=0.5-alphanone",
-        "erdos-renyi8_p=0.5-alpha0.1",
+        "erdos-renyi8_p_0.5-alphanone",
+        "erdos-renyi8_p_0.5-alpha0.1",
     ]
+
+
+def test_a_sweep_of_version_0_1_0_goes_on_in_its_own_directories(tmp_path):
+    sweep = read_sweep({"sweep": {"topology": ["base25:k=2"]}}, "grid", str(tmp_path))
+    (point,) = sweep.points()
+    assert sweep.name(point) == "base25_k_2"
+    (sweep.folder / "base25_k=2").mkdir(parents=True)
+    assert sweep.name(point) == "base25_k=2"
 
 
 def test_parameters_and_lists_are_in_the_name_too():
@@ -55,7 +63,7 @@ def test_parameters_and_lists_are_in_the_name_too():
     axes = {"algorithm": algorithm, "consensus.targets": [["free", 0.25]], "lr": [5e-6]}
     sweep = read_sweep({"sweep": axes, "consensus": {"phases": [0.5]}}, "grid")
     (point,) = sweep.points()
-    assert sweep.name(point) == "dsgdm-sync-overgossip-targetsfree,0.25-lr5e-06"
+    assert sweep.name(point) == "dsgdm-sync-overgossip-targetsfree_0.25-lr5e-06"
 
 
 def test_several_grids_follow_each_other_and_each_is_tuned_alone(tmp_path):

@@ -1,0 +1,54 @@
+"""Text as our files have it: UTF-8 whatever the locale, strict JSON; YAML is in `yaml_text.py`."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+def folder_name(words: str) -> str:
+    """A name for a file or folder that every system can bear.
+
+    >>> folder_name("base25:k=2-qg-dsgdm-n")
+    'base25_k_2-qg-dsgdm-n'
+    """
+    return re.sub(r"[^\w.+-]", "_", words)
+
+
+def json_text(content: Any, indent: int | None = 2) -> str:
+    """Strict JSON, which knows no infinity: what is not finite becomes null.
+
+    >>> json_text({"loss": float("inf"), "rounds": 3}, indent=None)
+    '{"loss": null, "rounds": 3}'
+    """
+    return json.dumps(_finite(content), indent=indent, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file says."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write under a temporary name, then rename: a killed process leaves no half of a file."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """The same for bytes."""
+    draft = path.with_suffix(".tmp")
+    draft.write_bytes(content)
+    os.replace(draft, path)
