@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from math import ceil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection
+from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.patheffects import withStroke
 
 from p2pqg.base.errors import ConfigError
@@ -18,6 +19,12 @@ from p2pqg.topology.drawing import places
 
 MOST_PANELS = 8
 CUT = VERMILLION
+LONGEST_INSIDE = 3
+"""Letters that fit into a client; longer names stand below it."""
+SMALLEST_WITH_TEXT = 60
+"""Points squared: a smaller client has no text."""
+BRIGHTNESS = (0.299, 0.587, 0.114)
+"""Of red, green and blue, to the eye."""
 
 
 @styled
@@ -62,10 +69,12 @@ def draw_network(
     low, high = places(network).min(axis=0), places(network).max(axis=0)
     tall = (high[1] - low[1] + 0.7) / 2.5  # of the width; titles included
     figure, ((ax,),) = panels(width=width, height=tall * width)
-    colored = _draw(ax, network, round, width, values, labels, cut, away, limits)
+    sketch = _Sketch(ax, network, round, width, cut, away)
+    sketch.draw_links()
+    colored = sketch.draw_clients(values, labels, limits)
     ax.set_title(network.name if network.period == 1 else f"{network.name}, round {round}")
     if values is None:
-        ax.set_xlabel(_degrees(network, round))
+        ax.set_xlabel(_about(sketch.degrees))
     else:
         bar = figure.colorbar(colored, ax=ax, shrink=0.6, aspect=18, pad=0.02, label=label)
         bar.outline.set_visible(False)
@@ -102,98 +111,134 @@ def draw_networks(networks: Sequence[Schedule], save: str | Path | None = None) 
     for ax in axes.flat[len(shown) :]:
         ax.remove()
     for ax, (network, round, title) in zip(axes.flat, shown, strict=False):
-        _draw(ax, network, round, size)
-        ax.set(title=title, xlabel=_degrees(network, round))
+        sketch = _Sketch(ax, network, round, size)
+        sketch.draw_links()
+        sketch.draw_clients()
+        ax.set(title=title, xlabel=_about(sketch.degrees))
     return finished(figure, save)
 
 
-def _degrees(network: Schedule, round: int) -> str:
-    degrees = network.mixing(round).out_degrees()
+def _about(degrees: np.ndarray) -> str:
     low, high = degrees.min(), degrees.max()
     return f"degree {low}" if low == high else f"degree {low} to {high}"
 
 
-def _draw(
-    ax: Axes,
-    network: Schedule,
-    round: int,
-    size: float,
-    values: Sequence[float] | np.ndarray | None = None,
-    labels: Sequence[str] | None = None,
-    cut: Sequence[tuple[int, int]] = (),
-    away: Sequence[int] = (),
-    limits: tuple[float, float] | None = None,
-) -> object:
-    """One round of a network on axes that are `size` inches wide; what a color bar needs."""
-    spots, n = places(network), network.num_clients
-    W = network.mixing(round)
-    apart = W.receivers != W.senders
-    pairs = np.stack([W.senders[apart], W.receivers[apart]], axis=1)
-    links = set(map(tuple, pairs.tolist()))
-    broken = {pair for a, b in cut for pair in ((a, b), (b, a))}
-    faint = float(np.clip(3 * n / max(len(pairs), 1), 0.15, 0.8))
-    dot = size**2 * float(np.clip(300 / n, 0.2, 14))  # area in points
-    loose = [pair for pair in links if set(pair) & set(away)]
-    mutual = [(a, b) for a, b in links if a < b and (b, a) in links]
-    for lines, style in (
-        ([p for p in mutual if p not in broken and p not in loose], {"alpha": faint}),
-        ([p for p in mutual if p not in broken and p in loose], {"alpha": 0.6 * faint, "ls": ":"}),
-        (sorted({tuple(sorted(pair)) for pair in broken}), {"color": CUT, "ls": (0, (3, 2))}),
-    ):
+class _Sketch:
+    """One round of a network on axes that are `size` inches wide.
+
+    Attributes:
+        spots: [clients, 2].
+        degrees: [clients], links that lead away from each.
+        links: (sender, receiver) of each link; broken: those that are cut, both ways.
+        away: clients that are not there.
+        faint: opacity of a link, the less the more there are.
+        dot: area of a client, in points.
+    """
+
+    def __init__(
+        self,
+        ax: Axes,
+        network: Schedule,
+        round: int,
+        size: float,
+        cut: Sequence[tuple[int, int]] = (),
+        away: Sequence[int] = (),
+    ) -> None:
+        W, n = network.mixing(round), network.num_clients
+        apart = W.receivers != W.senders
+        self.links = set(zip(W.senders[apart].tolist(), W.receivers[apart].tolist(), strict=True))
+        self.broken = {pair for a, b in cut for pair in ((a, b), (b, a))}
+        self.away = list(away)
+        self.degrees = W.out_degrees()
+        self.faint = float(np.clip(3 * n / max(len(self.links), 1), 0.15, 0.8))
+        self.dot = size**2 * float(np.clip(300 / n, 0.2, 14))
+        self.spots, self.ax = places(network), ax
+        reach = np.abs(self.spots).max(axis=0) + 0.12
+        ax.set(xlim=(-reach[0], reach[0]), ylim=(-reach[1], reach[1]))
+        ax.set(aspect="equal", xticks=[], yticks=[])
+        ax.xaxis.label.set(size=7, color="#555555")
+        ax.spines[:].set_visible(False)
+
+    def draw_links(self) -> None:
+        """Lines for links both ways, arrows for links one way, and what is cut."""
+        whole = self.links - self.broken
+        mutual = [(a, b) for a, b in self.links if a < b and (b, a) in whole]
+        loose = [pair for pair in mutual if self._leads_away(pair)]
+        self._draw_lines([pair for pair in mutual if pair not in loose], alpha=self.faint)
+        self._draw_lines(loose, alpha=0.6 * self.faint, linestyle=":")
+        once = sorted({(min(pair), max(pair)) for pair in self.broken})
+        self._draw_lines(once, color=CUT, linestyle=(0, (3, 2)))
+        for sender, receiver in sorted(whole):
+            if (receiver, sender) not in self.links:
+                self._draw_arrow(sender, receiver)
+
+    def _leads_away(self, pair: tuple[int, int]) -> bool:
+        """Whether one end of a link is a client that is not there."""
+        return not set(pair).isdisjoint(self.away)
+
+    def _draw_lines(self, pairs: Sequence[tuple[int, int]], **style: Any) -> None:
         style = {"color": FAINT, "linewidths": 1} | style
-        ax.add_collection(LineCollection([spots[list(pair)] for pair in lines], **style))
-    for sender, receiver in sorted(links - broken):
-        if (receiver, sender) not in links:
-            ax.annotate(
-                "",
-                xy=spots[receiver],
-                xytext=spots[sender],
-                arrowprops={
-                    "arrowstyle": "-|>",
-                    "color": FAINT,
-                    "alpha": 0.6 * faint if (sender, receiver) in loose else faint,
-                    "linewidth": 1,
-                    "linestyle": ":" if (sender, receiver) in loose else "-",
-                    "shrinkA": dot**0.5 / 2,
-                    "shrinkB": dot**0.5 / 2,
-                    "connectionstyle": "arc3,rad=0.08",
-                },
+        self.ax.add_collection(LineCollection([self.spots[list(pair)] for pair in pairs], **style))
+
+    def _draw_arrow(self, sender: int, receiver: int) -> None:
+        loose = self._leads_away((sender, receiver))
+        arrow = {
+            "arrowstyle": "-|>",
+            "color": FAINT,
+            "alpha": 0.6 * self.faint if loose else self.faint,
+            "linewidth": 1,
+            "linestyle": ":" if loose else "-",
+            "shrinkA": self.dot**0.5 / 2,
+            "shrinkB": self.dot**0.5 / 2,
+            "connectionstyle": "arc3,rad=0.08",
+        }
+        self.ax.annotate("", self.spots[receiver], self.spots[sender], arrowprops=arrow)
+
+    def draw_clients(
+        self,
+        values: Sequence[float] | np.ndarray | None = None,
+        labels: Sequence[str] | None = None,
+        limits: tuple[float, float] | None = None,
+    ) -> PathCollection:
+        """Disks in the colors of the values (None: degrees), with texts; what a color bar needs."""
+        shade = np.asarray(self.degrees if values is None else values, dtype=float)
+        if values is None:
+            cmap, usual = "viridis_r", (0, max(self.degrees.max(), 1) * 1.15)
+        else:  # as on the page: bright is good
+            cmap, usual = "viridis", (np.nanmin(shade), np.nanmax(shade))
+        low, high = limits or usual
+        here = np.setdiff1d(np.arange(len(shade)), self.away)
+        colored = self.ax.scatter(
+            *self.spots[here].T,
+            s=self.dot,
+            edgecolors="white",
+            zorder=3,
+            c=shade[here],
+            cmap=cmap,
+            vmin=low,
+            vmax=high,
+        )
+        hollow = {"facecolors": "white", "edgecolors": FAINT, "linewidths": 1}
+        self.ax.scatter(*self.spots[self.away].T, s=self.dot, zorder=3, **hollow)
+        texts = [str(client) for client in range(len(shade))] if labels is None else list(labels)
+        if max(map(len, texts)) > LONGEST_INSIDE:
+            self._write_below(texts)
+        elif self.dot >= SMALLEST_WITH_TEXT:
+            dark = colored.cmap(colored.norm(shade))[:, :3] @ BRIGHTNESS < 0.5
+            dark[self.away] = False
+            self._write_inside(texts, np.where(dark, "white", "black"))
+        return colored
+
+    def _write_below(self, names: Sequence[str]) -> None:
+        offset = {"xytext": (0, -(self.dot**0.5) / 2 - 1), "textcoords": "offset points"}
+        for name, spot in zip(names, self.spots, strict=True):
+            text = self.ax.annotate(
+                name, spot, **offset, ha="center", va="top", fontsize=5.5, zorder=4
             )
-    degrees = W.out_degrees()
-    shade = np.asarray(degrees if values is None else values, dtype=float)
-    low, high = limits or (
-        (0, max(degrees.max(), 1) * 1.15)
-        if values is None
-        else (np.nanmin(shade), np.nanmax(shade))
-    )
-    here = np.setdiff1d(np.arange(n), away)
-    cmap = "viridis_r" if values is None else "viridis"  # as on the page: bright is good
-    colors = {"c": shade[here], "cmap": cmap, "vmin": low, "vmax": high}
-    colored = ax.scatter(*spots[here].T, s=dot, edgecolors="white", zorder=3, **colors)
-    hollow = {"facecolors": "white", "edgecolors": FAINT, "linewidths": 1}
-    ax.scatter(*spots[list(away)].T, s=dot, zorder=3, **hollow)
-    texts = [str(client) for client in range(n)] if labels is None else list(labels)
-    if max(map(len, texts)) > 3:  # names: below the clients
-        for text, spot in zip(texts, spots, strict=True):
-            below = {"xytext": (0, -(dot**0.5) / 2 - 1), "textcoords": "offset points"}
-            name = ax.annotate(text, spot, **below, ha="center", va="top", fontsize=5.5, zorder=4)
-            name.set_path_effects([withStroke(linewidth=1.5, foreground="white")])
-    elif dot >= 60:
-        inks = colored.cmap(colored.norm(shade))[:, :3] @ (0.299, 0.587, 0.114) < 0.5
-        for client, (x, y) in enumerate(spots):
-            ax.text(
-                x,
-                y,
-                texts[client],
-                ha="center",
-                va="center_baseline",
-                color="white" if inks[client] and client not in away else "black",
-                fontsize=min(9, dot**0.5 / 2.2),
-                zorder=4,
-            )
-    reach = np.abs(spots).max(axis=0) + 0.12
-    ax.set(xlim=(-reach[0], reach[0]), ylim=(-reach[1], reach[1]))
-    ax.set(aspect="equal", xticks=[], yticks=[])
-    ax.xaxis.label.set(size=7, color="#555555")
-    ax.spines[:].set_visible(False)
-    return colored
+            text.set_path_effects([withStroke(linewidth=1.5, foreground="white")])
+
+    def _write_inside(self, texts: Sequence[str], inks: np.ndarray) -> None:
+        look = {"ha": "center", "va": "center_baseline", "zorder": 4}
+        look["fontsize"] = min(9, self.dot**0.5 / 2.2)
+        for text, (x, y), ink in zip(texts, self.spots, inks.tolist(), strict=True):
+            self.ax.text(x, y, text, color=ink, **look)

@@ -197,26 +197,38 @@ def edm(x, g, W, lr, beta=0.9, lazy=False):
 
 
 def relay(x, g, W, lr, beta=0.9, nesterov=True, relay="model", fill="initial"):
-    n, x0, m = len(x), x, 0
-    neighbors = [[j for j in range(n) if j != i and W(0)[i, j] > 0] for i in range(n)]
-    heard = {(k, i): (0, 0) for i in range(n) for k in neighbors[i]}  # sender, receiver
+    models, m = relay == "model", 0
+    mean_of = relay_sum(W(0), first=x if models else 0 * x, fill=fill)
     for t in range(ROUNDS):
         m = beta * m + g(x, t)
         step = -lr(t) * (g(x, t) + beta * m if nesterov else m)
-        own = x + step if relay == "model" else step
-        first = x0 if relay == "model" else 0 * x0
-        sent = {}
-        for i, j in heard:
-            others = [heard[k, i] for k in neighbors[i] if k != j]
-            sent[i, j] = own[i] + sum(M for M, _ in others), 1 + sum(C for _, C in others)
-        heard, means = sent, []
-        for i in range(n):
-            total = own[i] + sum(heard[j, i][0] for j in neighbors[i])
-            count = 1 + sum(heard[j, i][1] for j in neighbors[i])
-            instead = own[i] if fill == "own" else first[i]
-            means.append(total / count if fill == "count" else (total + (n - count) * instead) / n)
-        x = np.stack(means) if relay == "model" else x + np.stack(means)
+        x = mean_of(x + step) if models else x + mean_of(step)
         yield x
+
+
+def relay_sum(W, first, fill):
+    """What clients have -> each one's mean of what it knows by now: a function that remembers."""
+    n = len(W)
+    neighbors = [[j for j in range(n) if j != i and W[i, j] > 0] for i in range(n)]
+    heard = {(k, i): (0, 0) for i in range(n) for k in neighbors[i]}  # sender, receiver
+
+    def known(own, i, but=None):
+        """Sum and count of client i's own and of all that it heard, but from one neighbor."""
+        words = [heard[k, i] for k in neighbors[i] if k != but]
+        return own[i] + sum(M for M, _ in words), 1 + sum(C for _, C in words)
+
+    def mean(own, i):
+        total, count = known(own, i)
+        if fill == "count":
+            return total / count
+        return (total + (n - count) * (own if fill == "own" else first)[i]) / n
+
+    def next_round(own):
+        nonlocal heard
+        heard = {(i, j): known(own, i, but=j) for i, j in heard}
+        return np.stack([mean(own, i) for i in range(n)])
+
+    return next_round
 
 
 def sgp(x, g, W, lr, beta=0.9, nesterov=True):
