@@ -139,18 +139,28 @@ class RunConfig:
             yield f"name must be a plain folder name, got {self.name!r}"
 
 
+@dataclass(frozen=True, kw_only=True)
+class ResolvedConfig(RunConfig):
+    """The settings of a simulation with every default filled in; parts with all their parameters.
+
+    Of epochs and rounds one is set, as the recipe has it.
+    """
+
+    clients: int
+    algorithm: dict[str, Any]
+    dataset: dict[str, Any]
+    model: dict[str, Any]
+    partition: dict[str, Any]
+    eval_every: int
+    record_every: int
+
+
 def chosen(part: Part | None, default: str) -> tuple[str, dict[str, Any]]:
     """A part's name and its parameters; parameters alone are those of the default."""
     if part is None or isinstance(part, str):
         return part or default, {}
     settings = {str(k).replace("-", "_"): v for k, v in part.items()}
     return str(settings.pop("name", default)), settings
-
-
-def resolved(part: Part | None) -> dict[str, Any]:
-    """A part of a resolved recipe: its name, and all its parameters."""
-    assert isinstance(part, dict), f"{part} is not resolved"
-    return part
 
 
 NESTED = {"lr_schedule": LrSchedule, "consensus": Consensus, "impairments": Impairments}

@@ -54,7 +54,10 @@ def compare(
     for accuracy in asked:
         if not 0 < accuracy <= 1:
             raise ConfigError(f"to_accuracy must be a share in (0, 1], e.g. 0.9, got {accuracy}")
-    given = [list(one) if isinstance(one, list | tuple) else [one] for one in runs]
+    given: list[list[One]]
+    given = [
+        [one] if isinstance(one, str) or not isinstance(one, Sequence) else [*one] for one in runs
+    ]
     if not given or not all(given):
         raise ConfigError("compare needs at least one run, got none")
     if names is not None and len(set(names)) != len(given):
@@ -244,6 +247,7 @@ class Comparison:
             name: [one.rounds for one in group]
             for name, group in zip(self.names, self.groups, strict=True)
         }
+        marks: dict[float, str]
         marks = {done: what for group in self.groups for done, what in self._own_events(group)}
         return draw_curves(histories, y, x, marks=marks if x == "round" else {}, **options)
 

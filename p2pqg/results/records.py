@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -79,7 +79,7 @@ LOCK = ".lock"
 FAILED = "failed.json"
 
 
-def write_parquet(path: Path, rows: list[dict[str, Any]], columns: dict[str, str]) -> None:
+def write_parquet(path: Path, rows: Sequence[dict[str, Any]], columns: Mapping[str, str]) -> None:
     """Write rows under a temporary name, then rename; missing keys become null, others drop."""
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pandas as pd
 
@@ -68,7 +68,14 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return settings
 
 
-def settings_of(runs: Iterable[Run]) -> pd.DataFrame:
+class Configured(Protocol):
+    """A run, or where one stands: whatever has a resolved recipe."""
+
+    @property
+    def config(self) -> dict[str, Any]: ...
+
+
+def settings_of(runs: Iterable[Configured]) -> pd.DataFrame:
     """One row per run, one column per setting; NaN where a run does not have that setting."""
     rows = []
     for run in runs:

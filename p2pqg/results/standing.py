@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
+from typing_extensions import TypeIs
 
 from p2pqg.base.config import plain
 from p2pqg.base.errors import ConfigError, P2pqgError, RunError
@@ -62,6 +63,11 @@ class Live(Protocol):
 One = Live | Run | str | Path
 
 
+def is_live(one: One) -> TypeIs[Live]:
+    """Whether it is a Simulation, whose module would bring the engines."""
+    return hasattr(one, "experiment")
+
+
 def as_of_now(one: Live) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Rows of rounds.parquet and clients.parquet, the last ones being those of this moment."""
     rounds, clients = one.history, one.clients
@@ -101,7 +107,7 @@ class Standing:
     @classmethod
     def of(cls, one: One) -> Standing:
         """Of a live simulation, a run, or the directory of one."""
-        if hasattr(one, "experiment"):  # a Simulation, whose module would bring the engines
+        if is_live(one):
             config = plain(one.experiment.config)
             return cls(config, one.summary(), *as_of_now(one), None, one.network)
         if not isinstance(one, Run | str | Path):

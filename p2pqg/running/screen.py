@@ -23,7 +23,6 @@ from p2pqg.base.wording import (
     seen,
 )
 from p2pqg.data.skew import describe_skew, label_picture
-from p2pqg.recipe.settings import resolved
 from p2pqg.topology.words import describe_network
 
 if TYPE_CHECKING:  # torch takes seconds to import; by then the screen should say something
@@ -121,8 +120,7 @@ def about(simulation: Simulation) -> list[tuple[str, str]]:
     experiment, config = simulation.experiment, simulation.experiment.config
     task, lr = experiment.task, experiment.rule.lr
     assert isinstance(lr, LearningRate)  # that of the recipe; another comes later
-    algorithm = resolved(config.algorithm)
-    values = [f"{k} {v}" for k, v in algorithm.items() if k != "name"]
+    values = [f"{k} {v}" for k, v in config.algorithm.items() if k != "name"]
     steps = [f"lr {lr.target:g}"]
     if lr.warmup_rounds and lr.target > lr.warmup_from:
         steps.append(f"from {lr.warmup_from:g} in {config.lr_schedule.warmup_epochs:g} epochs")
@@ -140,15 +138,15 @@ def about(simulation: Simulation) -> list[tuple[str, str]]:
         blocks = simulation.placement.num_actors
         hosting = f"none: {counted(blocks, 'block')} in this process (engine local)"
     return [
-        ("algorithm", ", ".join([algorithm["name"], *values, *steps])),
+        ("algorithm", ", ".join([config.algorithm["name"], *values, *steps])),
         (
             "network",
             describe_network(experiment.schedule) if uses_network else "all-reduce over all",
         ),
         (
             "data",
-            f"{resolved(config.dataset)['name']}, {resolved(config.partition)['name']}{alpha}: "
-            f"{samples} samples per client, {len(experiment.arrays.test_y):,} to test",
+            f"{config.dataset['name']}, {config.partition['name']}{alpha}: {samples} samples per "
+            f"client, {len(experiment.arrays.test_y):,} to test",
         ),
         ("skew", describe_skew(counts_of(experiment))),
         (

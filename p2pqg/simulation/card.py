@@ -37,7 +37,7 @@ def card(simulation: Live) -> str:
     arrays = experiment.arrays
     counts = label_counts(experiment.parts, arrays.train_y, arrays.num_classes)
     rounds, clients = as_of_now(simulation)
-    shown = Shown(None, {}, {}, rounds, clients)
+    shown = Shown(None, {}, {}, rounds, clients)  # type: ignore[arg-type]  # it is nowhere on disk
     span = page.accuracy_range([shown])
     drawing = page.draw(shown, simulation.network.base, counts, span)
     picture = "" if drawing is None else _svg(drawing, simulation)

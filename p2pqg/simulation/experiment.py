@@ -35,7 +35,7 @@ from p2pqg.network.scenario import Scenario, read_scenario
 from p2pqg.network.verbs import VERBS
 from p2pqg.recipe import own_files
 from p2pqg.recipe.parts import Learning, learning
-from p2pqg.recipe.settings import DEFAULT_ROUNDS, RunConfig, chosen
+from p2pqg.recipe.settings import DEFAULT_ROUNDS, ResolvedConfig, RunConfig, chosen
 from p2pqg.topology import Schedule
 from p2pqg.topology import build as build_topology
 
@@ -58,7 +58,7 @@ class Experiment:
         own_files: those of the user that the recipe names, as they are now: name -> content.
     """
 
-    config: RunConfig
+    config: ResolvedConfig
     network: Network
     arrays: Arrays
     parts: list[np.ndarray]
@@ -177,10 +177,11 @@ def _method(config: RunConfig) -> _Method:
     """The algorithm that the settings ask for."""
     name, given = chosen(config.algorithm, "qg-dsgdm-n")
     entry, problems = find_algorithm(name), Problems()
+    params: Any = None
     given = {"lr": config.lr} | given
     with problems:
         if config.momentum is not None:
-            if "beta" not in entry.params.__dataclass_fields__:
+            if "beta" not in {field.name for field in dataclasses.fields(entry.params)}:
                 raise ConfigError(f"momentum cannot be set: {name} has none")
             given["beta"] = config.momentum
     with problems:
@@ -227,7 +228,7 @@ def build(config: RunConfig) -> Experiment:
         if network and method and not method.entry.traits["centralized"]:
             warnings = network.check_needs(method.needs, method.name)
     with problems:
-        found = learning(config, network and network.num_clients)
+        found = learning(config, network.num_clients if network else None)
     problems.refuse()
     assert method is not None
     assert network is not None
@@ -338,29 +339,30 @@ def _rule(
 
 def _resolved(
     config: RunConfig, method: _Method, num_clients: int, length: _Length, found: Learning
-) -> RunConfig:
+) -> ResolvedConfig:
     """The settings with every default filled in."""
     params = {k: v for k, v in machinery.plain(method.params).items() if k != "lr"}
     samples = config.batch_size * length.steps_per_round
     every, first = _evaluations(length.num_rounds, samples, config, found)
-    return dataclasses.replace(
-        config,
-        topology=str(config.topology),
-        clients=num_clients,
-        algorithm={"name": method.name} | params,
-        rounds=None if config.epochs is not None else length.num_rounds,
-        momentum=None,
-        eval_every=every,
-        eval_first=first,
-        record_every=config.record_every or max(1, length.num_rounds // 100),
+    filled_in = {
+        "topology": str(config.topology),
+        "clients": num_clients,
+        "algorithm": {"name": method.name} | params,
+        "rounds": None if config.epochs is not None else length.num_rounds,
+        "momentum": None,
+        "eval_every": every,
+        "eval_first": first,
+        "record_every": config.record_every or max(1, length.num_rounds // 100),
         **found.resolved,
-    )
+    }
+    return ResolvedConfig(**{**vars(config), **filled_in})
 
 
 def _check_event(rule: Rule, start: Schedule, event: Event, network: Network) -> None:
     """Whether an event of the scenario suits the algorithm; ConfigError if not."""
-    if VERBS[event.action].rule:
-        VERBS[event.action].rule(rule, event.arguments)
+    change = VERBS[event.action].rule
+    if change:
+        change(rule, event.arguments)
     else:
         rule.check_network(network, moved=event.at > 0 and network.schedule is not start)
 

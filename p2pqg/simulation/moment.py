@@ -79,6 +79,8 @@ class Moment:
             ConfigError: the network is a Python function, which cannot be saved.
         """
         log, snapshot, config = self.log, self.snapshot, self.experiment.config
+        lr = self.rule.lr
+        assert isinstance(lr, LearningRate)
         network, arrays = self.network.to_data()
         arrays = {f"network.{name}": array for name, array in arrays.items()}
         header = {
@@ -86,7 +88,7 @@ class Moment:
             "round": log.round,
             "config": machinery.plain(config),
             "algorithm": machinery.plain(self.rule.params),
-            "lr": dataclasses.asdict(self.rule.lr),
+            "lr": dataclasses.asdict(lr),
             "network": network,
             "cursor": list(self.cursor),
             "seconds": self.seconds,
@@ -218,7 +220,9 @@ class Moment:
         )
         if problems:
             raise ConfigError.of(problems, str(path))
-        lr = LearningRate(**{**header["lr"], "drops": tuple(header["lr"]["drops"])})
+        lr: Callable[[int], float] = LearningRate(
+            **{**header["lr"], "drops": tuple(header["lr"]["drops"])}
+        )
         if replan and not any(e["what"].startswith("set_lr") for e in header["log"]["events"]):
             lr = experiment.rule.lr
         rule = experiment.rule.with_changes(params=params, lr=lr)
@@ -302,6 +306,7 @@ def _snapshot(saved: Checkpoint) -> Snapshot | None:
 
 def _logbook(saved: Checkpoint) -> Logbook:
     log, ledger = dict(saved.header["log"]), _within(saved.arrays, "ledger.")
+    arrays = _within(saved.arrays, "log.")
     if "exchanges" in log:  # of a time when a round was one gradient, which went without saying
         before = log.pop("exchanges")
         log["traffic"] = [("gradient", 1), *before] if before else []
@@ -313,6 +318,7 @@ def _logbook(saved: Checkpoint) -> Logbook:
         rounds=saved.tables["rounds"],
         clients=saved.tables["clients"],
         ledger=Ledger.of(ledger) if ledger else None,
-        **_within(saved.arrays, "log."),
+        last_finite=arrays.get("last_finite"),
+        ready=arrays.get("ready"),
         **log,
     )

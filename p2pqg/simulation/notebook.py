@@ -12,19 +12,21 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from p2pqg.simulation.card import BLUE, FAINT, FONT, GREEN, LINE
 
 if TYPE_CHECKING:
     from p2pqg.results.standing import Live
 
+Sim = TypeVar("Sim", bound="Live")
+
 SECONDS_BETWEEN_LOOKS = 0.25
 
 
 def watched(
-    after: Callable[[Live], None] | None, simulation: Live, until: int
-) -> Callable[[Live], None] | None:
+    after: Callable[[Sim], None] | None, simulation: Sim, until: int
+) -> Callable[[Sim], None] | None:
     """`after`, and in a notebook a bar that follows the simulation.
 
     Args:
@@ -37,7 +39,7 @@ def watched(
         return after
     spot, way = Spot.of_cell(shell), Way(simulation.round, until)
 
-    def both(sim: Live) -> None:
+    def both(sim: Sim) -> None:
         way.pass_by(sim.round)
         spot.show(lambda: bar(sim, way))
         if after:

@@ -215,7 +215,7 @@ class Simulation:
                 if self.round >= until:
                     return
                 self._play_scenario()
-                stop = min(until, self._next_event())
+                stop = int(min(until, self._next_event()))
                 for _ in self._driver.advance(stop, self._wants_saving):
                     if after:
                         after(self)
@@ -432,6 +432,7 @@ class Simulation:
         if how != "stale":
             self._check_open()
             snapshot = self.moment().snapshot
+            assert snapshot is not None  # it is live
             most = 1 if how == "neighbor" else None
             donors = {one: donors_of(network, one, before.absent)[:most] for one in back}
             snapshot = with_models_of(snapshot, donors, self.rule)
@@ -467,6 +468,7 @@ class Simulation:
         experiment = dataclasses.replace(self.experiment, network=network, parts=parts)
         warnings = self._check(network, self.rule)
         moment = self.moment()
+        assert moment.snapshot is not None  # it is live
         donors = {client: donors_of(network, client, range(old, n)) for client in range(old, n)}
         moment.log.grow(n)
         moment.log.note(f"add_clients {count}", warnings)
@@ -576,6 +578,7 @@ class Simulation:
         if seconds is None:
             return last
         ready, round = log.ready, self.round
+        assert ready is not None  # there is a simulated clock
         known = log.traffic and self.rule.is_steady
         until = min(last, self.round + LOOK_AHEAD) if known else self.round
         while round < until and ready.max() < seconds:
@@ -710,7 +713,7 @@ class Simulation:
         driver, experiment = self._driver, self.experiment
         config, rows = experiment.config, driver.log.rounds
         last = rows[-1] if rows else {}
-        tested = next((row for row in reversed(rows) if "test_accuracy" in row), {})
+        tested: dict[str, Any] = next((row for row in reversed(rows) if "test_accuracy" in row), {})
         if evaluate and not self.closed:
             with suppress(DivergedError):
                 last = tested = self.present()[0]
@@ -720,7 +723,7 @@ class Simulation:
         steps = rounds * experiment.steps_per_round * experiment.num_clients
         local = config.engine == "local"
         sizes = np.diff(self.placement.bounds)
-        more = {}
+        more: dict[str, Any] = {}
         if self.events:
             more["events"] = self.events
         if self.restarts:
