@@ -11,6 +11,7 @@ from p2pqg.cli.program import (
     main,
     print_lines,
     print_rows,
+    tell_on_stderr,
 )
 
 
@@ -25,13 +26,19 @@ from p2pqg.cli.program import (
 )
 @debug_flag
 def compare(run_dirs: tuple[str, ...], to_accuracy: tuple[float, ...]) -> None:
-    """Show runs side by side.
+    """Show runs side by side: run directories, or folders with runs below them, such as sweeps.
 
     The settings in which they differ, accuracy, consensus distance, bytes sent and time.
     """
     from p2pqg.results.comparison import compare as side_by_side
+    from p2pqg.results.report import find_runs, with_runs
 
-    print_lines(str(side_by_side(*run_dirs, to_accuracy=to_accuracy)).splitlines())
+    runs = find_runs(with_runs(run_dirs, tell=tell_on_stderr))
+    for run in runs:
+        if not run.has_summary:
+            tell_on_stderr(f"skipped {run.path}: {run.failure or 'it has no summary yet'}")
+    runs = [run for run in runs if run.has_summary]
+    print_lines(str(side_by_side(*runs, to_accuracy=to_accuracy)).splitlines())
 
 
 @main.command("report")
@@ -45,8 +52,10 @@ def report_(run_dirs: tuple[str, ...], out: str | None) -> None:
     runs side by side. All is inside the file: it can be sent, and opened without a network.
     """
     from p2pqg.page import write_page
+    from p2pqg.results.report import with_runs
 
-    click.echo(f"report: {write_page(run_dirs, out)}")
+    found = with_runs(run_dirs, tell=tell_on_stderr)
+    click.echo(f"report: {write_page(found, out)}")
 
 
 @main.command()

@@ -131,6 +131,11 @@ def setting_flags(keys: Sequence[str]) -> Callable:
     return add
 
 
+def tell_on_stderr(line: str) -> None:
+    """Say something beside what was asked for."""
+    click.echo(line, err=True)
+
+
 def print_lines(lines: Sequence[str]) -> None:
     """A table whose first line is its header."""
     click.echo(click.style(lines[0], bold=True))

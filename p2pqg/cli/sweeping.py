@@ -18,6 +18,7 @@ from p2pqg.cli.program import (
     set_flag,
     setting_flags,
     sigterm_is_ctrl_c,
+    tell_on_stderr,
     tier_flag,
 )
 
@@ -108,7 +109,7 @@ def carry_out_sweep(plan: Any, jobs: int | None, retry: bool, quiet: bool) -> No
     help="table1 ... table6 of the paper beside ours, or none; default: the recipe's.",
 )
 @click.option("--show-lr", is_flag=True, help="Say which learning rate was the best of a cell.")
-@click.option("--costs", is_flag=True, help="Say what a run took: wall time and bytes sent.")
+@click.option("--costs", is_flag=True, help="Say what a run took: gradients, bytes sent.")
 @click.option("--export", metavar="FOLDER", help="Write the runs there, in one small Parquet file.")
 @debug_flag
 def table(
@@ -124,6 +125,9 @@ def table(
     Mean and standard deviation (n - 1) over seeds, in the layout of the paper's tables, and beside
     its numbers. Where a cell has several learning rates, the one with the best mean counts.
     """
+    from p2pqg.results.report import with_runs
+
+    directories = tuple(map(str, with_runs(directories, tell=tell_on_stderr)))
     print_table(directories, style, paper, show_lr=show_lr, show_costs=costs)
     if export:
         from p2pqg.results import report

@@ -15,7 +15,7 @@ from itertools import combinations, groupby
 
 import pandas as pd
 
-from p2pqg.base.wording import counted, duration, human_bytes
+from p2pqg.base.wording import counted, human_bytes, missing
 from p2pqg.paper.published import CENTRALIZED, SOURCE, Published, method_of, same_scale
 from p2pqg.results.report import BLOCK
 
@@ -246,12 +246,13 @@ def _reversed(one: Cell, two: Cell) -> bool:
 def _with_costs(
     cells: dict[tuple[str, Column], Cell | str], columns: list[Column], ours: pd.DataFrame
 ) -> list[Column]:
-    """Add time and bytes of each network to the cells; the columns with theirs."""
+    """Add each client's gradients and the bytes sent to the cells; the columns with theirs."""
     wider = []
     for network, same in groupby(columns, key=lambda column: column[0]):
-        wider += [*same, (network, "time"), (network, "sent")]
+        wider += [*same, (network, "gradients"), (network, "sent")]
         here = ours[[column[0] == network for column in ours["column"]]]
-        for row, costs in here.groupby("row")[["seconds", "bytes"]].mean().iterrows():
-            cells[row, (network, "time")] = duration(costs["seconds"])
+        for row, costs in here.groupby("row")[["gradients", "bytes"]].mean().iterrows():
+            count = costs["gradients"]
+            cells[row, (network, "gradients")] = "-" if missing(count) else f"{count:,.0f}"
             cells[row, (network, "sent")] = human_bytes(costs["bytes"])
     return wider

@@ -35,7 +35,7 @@ def table(
             column in bold; "csv": a line per cell.
         paper: the table that stands beside, and gives the order of methods.
         show_lr: say which learning rate was the best, and what finding it cost.
-        show_costs: a run's mean wall time and bytes sent, two more columns per network.
+        show_costs: gradients of a client and bytes sent by all, two more columns per network.
         max_width: characters; a wider Markdown table becomes one per topology.
     """
     if style == "csv":

@@ -272,6 +272,11 @@ class Run:
         path = self.path / "profile.json"
         return read_json(path) if path.exists() else {}
 
+    @property
+    def has_summary(self) -> bool:
+        """Whether there are results to be shown, be it finished, stopped or diverged."""
+        return (self.path / "summary.json").exists()
+
     @cached_property
     def failure(self) -> str | None:
         """Why a run came to nothing (its failed.json), or None."""

@@ -7,7 +7,7 @@ tables are set in Markdown and LaTeX is in `p2pqg.paper.tables`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -34,6 +34,30 @@ def find_runs(paths: Iterable[str | Path]) -> list[Run]:
             raise ConfigError(f"{path}: no run in or below it (no summary.json)")
         found |= runs
     return [found[path] for path in sorted(found)]
+
+
+def with_runs(paths: Iterable[str | Path], tell: Callable[[str], None]) -> list[Path]:
+    """Those of the paths that are runs, or have runs below them: sweeps, exported tables.
+
+    Args:
+        paths: as `runs/out/*` may give them: reports, notes and empty folders too.
+        tell: called with a line for each that is left out.
+
+    Raises:
+        ConfigError: a path is not there, or there is no run at all.
+    """
+    given = list(map(Path, paths))
+    for path in given:
+        if not path.exists():
+            raise ConfigError(f"{path}: no such run directory")
+    found = [path for path in given if _runs_below(path) or (path / EXPORTED).is_file()]
+    if not found:
+        told = ", ".join(map(str, given))
+        raise ConfigError(f"{told}: no run in or below it (no summary.json)")
+    for path in given:
+        if path not in found:
+            tell(f"skipped {path}: no run in it")
+    return found
 
 
 def num_unfinished(paths: Iterable[str | Path]) -> int:
@@ -132,6 +156,7 @@ OUTCOME = (
     "averaged_model_accuracy",
     "consensus_distance",
     "bytes_sent",
+    "gradients",
     "wall_seconds",
 )
 """Results of a run in a frame of runs, numbers all of them; its `failure` is a text or None."""
@@ -148,7 +173,7 @@ def runs_of(runs: Iterable[Run]) -> pd.DataFrame:
         return pd.DataFrame()
     frame = settings_of(runs)
     for key in OUTCOME:
-        frame[key] = [run.summary[key] if run.finished else None for run in runs]
+        frame[key] = [run.summary.get(key) if run.finished else None for run in runs]
     frame[list(OUTCOME)] = frame[list(OUTCOME)].astype(float)
     frame["device"] = [run.summary.get("device") if run.finished else None for run in runs]
     frame["versions"] = [_versions(run) for run in runs]
@@ -232,13 +257,14 @@ def cells(runs: Iterable[Run] | pd.DataFrame) -> pd.DataFrame:
                 mean is NaN where every rate failed.
             rates, runs, failed: how many learning rates were tried, in how many runs, and how many
                 of these failed.
-            seconds, bytes: mean wall seconds and bytes sent of a run at the best rate.
+            gradients, bytes: of a run at the best rate, each client's and sent by all; counted, so
+                that no busy machine distorts them (NaN: not on record).
             epochs: of the recipe, NaN if its length is in rounds.
             settings: of one of its runs, flat.
     """
     frame = runs if isinstance(runs, pd.DataFrame) else runs_of(runs)
-    found = ["lr", "mean", "std", "seeds", "rates", "runs", "failed", "seconds", "bytes", "epochs"]
-    columns = [*BLOCK, "method", *COLUMN, *found, "settings"]
+    found = ["lr", "mean", "std", "seeds", "rates", "runs", "failed"]
+    columns = [*BLOCK, "method", *COLUMN, *found, "gradients", "bytes", "epochs", "settings"]
     if frame.empty:
         return pd.DataFrame(columns=columns)
     cell = ["algorithm", *BLOCK, *COLUMN]
@@ -271,7 +297,7 @@ def _best(group: pd.DataFrame) -> dict[str, Any]:
         "rates": group["lr"].nunique(),
         "runs": len(group),
         "failed": int(group["test_accuracy"].isna().sum()),
-        "seconds": chosen["wall_seconds"].mean(),
+        "gradients": chosen["gradients"].mean() if "gradients" in chosen else float("nan"),
         "bytes": chosen["bytes_sent"].mean(),
         "epochs": float(group["epochs"].iloc[0] or float("nan")),
         "settings": group.iloc[0].dropna().to_dict(),

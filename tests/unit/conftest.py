@@ -39,6 +39,7 @@ def fake_run(tmp_path):
             "averaged_model_accuracy": 0.95,
             "consensus_distance": 0.0123,
             "bytes_sent": 2_000_000,
+            "gradients": rounds_done,
             "wall_seconds": 75.0,
             "startup_seconds": 2.0,
             "client_steps_per_second": 1234.0,

@@ -301,3 +301,14 @@ def test_json_tells_the_summary_of_a_diverged_run_too_and_strictly(tmp_path):
     assert summary["rounds"] < 30
     for file in tmp_path.rglob("*.json"):
         json.loads(file.read_text(), parse_constant=refuse)
+
+
+def test_compare_report_and_table_take_whatever_lies_in_a_folder_of_results(tmp_path, fake_run):
+    fake_run("a"), fake_run("b", lr=0.2), fake_run("c", folder=tmp_path / "sweep", seed=3)
+    (tmp_path / "report.html").write_text("<p>")
+    everything = sorted(tmp_path.iterdir())
+    for words in (["compare"], ["table"], ["report", "--out", tmp_path / "page.html"]):
+        result = command(*words, *everything)
+        assert result.exit_code == 0, result.output
+        assert result.stderr.splitlines() == [f"skipped {tmp_path / 'report.html'}: no run in it"]
+    assert "sweep/c" in command("compare", *everything).stdout

@@ -18,6 +18,7 @@ from p2pqg.results.report import (
     recipe_of,
     runs_of,
     settings_of,
+    with_runs,
 )
 
 
@@ -173,6 +174,20 @@ def test_runs_without_alpha_are_cells_too(fake_run):
     assert found.iloc[0]["mean"] == 0.9
 
 
+def test_paths_without_a_run_are_skipped_and_said(tmp_path, fake_run):
+    run, swept = fake_run("a"), fake_run("b", folder=tmp_path / "sweep")
+    (tmp_path / "report.html").write_text("<p>")
+    (tmp_path / "empty").mkdir()
+    told = []
+    found = with_runs(sorted(tmp_path.iterdir()), told.append)
+    assert found == [run.path, swept.path.parent]
+    assert told == [f"skipped {tmp_path / name}: no run in it" for name in ("empty", "report.html")]
+    with pytest.raises(ConfigError, match="no such run directory"):
+        with_runs([run.path, tmp_path / "typo"], told.append)
+    with pytest.raises(ConfigError, match="no run in or below it"):
+        with_runs([tmp_path / "empty"], told.append)
+
+
 def test_no_runs_make_no_cells():
     assert cells([]).empty
 
@@ -182,7 +197,7 @@ def test_a_cell_says_what_it_cost(fake_run):
     runs.append(fake_run("c", lr=0.4, seed=1, failure="diverged"))
     (row,) = cells(runs).to_dict("records")
     assert (row["rates"], row["runs"], row["failed"]) == (3, 5, 1)
-    assert (row["seconds"], row["bytes"]) == (75.0, 2e6)
+    assert (row["gradients"], row["bytes"]) == (10, 2e6)
     assert row["settings"]["algorithm"] == "dsgd"
     assert math.isnan(row["epochs"])
 
