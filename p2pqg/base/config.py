@@ -54,13 +54,13 @@ def read(cls: type[T], values: Mapping[str, Any], prefix: str = "") -> tuple[T |
         if name not in taken
         and f.default is dataclasses.MISSING
         and f.default_factory is dataclasses.MISSING
-        and name not in {str(key).replace("-", "_") for key in values}
     ]
-    problems += [f"{prefix}{name} is missing; set it" for name in missing]
-    if problems:
+    given = {str(key).replace("-", "_") for key in values}
+    problems += [f"{prefix}{name} is missing; set it" for name in missing if name not in given]
+    if missing:
         return None, problems
-    made = cls(**taken)
-    problems = list(made.problems()) if hasattr(made, "problems") else []
+    made = cls(**taken)  # where a value was refused, the default stands in, to try the others
+    problems += made.problems() if hasattr(made, "problems") else []
     return (None, problems) if problems else (made, [])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import click
@@ -21,6 +22,7 @@ from p2pqg.cli.program import (
     sigterm_is_ctrl_c,
     tier_flag,
 )
+from p2pqg.recipe import own_files
 from p2pqg.recipe.keys import RESTART
 from p2pqg.results.records import Run, load
 
@@ -161,6 +163,10 @@ def merged(
             if key in settings:
                 raise ConfigError(f"{recipe} is a {key}; use `p2pqg sweep {recipe}`")
         settings.pop("source", None)
+        # In a run's directory copies of the user's own files lie beside the recipe.
+        settings |= own_files.from_copies(
+            settings, Path(recipe).parent, tell or (lambda line: None)
+        )
         read_config(settings, where=recipe)  # for errors that name the file
         if tier is None and tell and (tier := usual_tier(tiers)):
             tell(choice(tiers, tier))

@@ -65,7 +65,7 @@ def from_copies(
         news = [text for copy, file in originals.items() if (text := _news(file, copies[copy]))]
         if news:
             swap[path] = str(folder / FOLDER / name)
-            tell(f"{news[0]} since the run began; going on with the run's own copy")
+            tell(f"{news[0]} since the run began; its own copy is used")
     changed = {key: _with_paths(settings.get(key), partial(_swapped, swap)) for key in KEYS}
     return {key: value for key, value in changed.items() if value != settings.get(key)}
 

@@ -178,7 +178,11 @@ def read_config(values: Mapping[str, Any], where: str = "") -> RunConfig:
     nested: dict[str, Any] = {}
     problems: list[str] = []
     for key, kind in NESTED.items():
-        nested[key], found = machinery.read(kind, given.pop(key, None) or {}, f"{key}.")
+        below = given.pop(key, None)
+        if not isinstance(below, Mapping | None):
+            problems.append(f"{key} must be keys and values, got {below!r:.60}")
+            continue
+        nested[key], found = machinery.read(kind, below or {}, f"{key}.")
         problems += found
     config, found = machinery.read(RunConfig, given)
     problems += found

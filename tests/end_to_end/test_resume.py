@@ -255,7 +255,7 @@ def test_a_run_goes_on_with_its_own_copies_of_files_that_are_not_what_they_were(
         (path / "summary.json").unlink()
     watcher = Watcher()
     assert_same(resume(path, observer=watcher), whole)
-    ends = f"has {change} since the run began; going on with the run's own copy"
+    ends = f"has {change} since the run began; its own copy is used"
     told = [line for line in watcher.notes if line.endswith(ends)]
     assert [line.partition(" ")[0] for line in told] == ["own.py", "net.csv"]
     assert Run(path).config["algorithm"] == whole.config["algorithm"]

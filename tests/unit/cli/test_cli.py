@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+import p2pqg
 from p2pqg.base.errors import DivergedError
 from p2pqg.cli import main
 from p2pqg.cli.listing import KINDS, known
@@ -312,3 +313,35 @@ def test_compare_report_and_table_take_whatever_lies_in_a_folder_of_results(tmp_
         assert result.exit_code == 0, result.output
         assert result.stderr.splitlines() == [f"skipped {tmp_path / 'report.html'}: no run in it"]
     assert "sweep/c" in command("compare", *everything).stdout
+
+
+def test_several_problems_are_told_at_once():
+    result = command("run", "--alpha", "-1", "--lr", "x", "--rounds", "0", "--quiet")
+    assert result.exit_code == 2
+    assert "3 problems" in result.stderr
+    for said in ("lr must be a number, got 'x'", "alpha must be > 0", "rounds must be >= 1"):
+        assert said in result.stderr
+
+
+@pytest.mark.parametrize("key", ["consensus", "lr_schedule", "impairments"])
+@pytest.mark.parametrize("value", ["5", "[1]", "x"])
+def test_a_key_with_keys_below_it_takes_nothing_else(key, value):
+    result = command("run", "--set", f"{key}={value}")
+    assert result.exit_code == 2
+    assert f"{key} must be keys and values, got" in result.stderr
+
+
+def test_the_recipe_in_a_run_directory_works_from_anywhere(tmp_path, monkeypatch):
+    here, elsewhere = tmp_path / "here", tmp_path / "elsewhere"
+    here.mkdir(), elsewhere.mkdir()
+    monkeypatch.chdir(here)
+    (here / "net.csv").write_text("source,target\n0,1\n1,2\n2,3\n")
+    words = ["--topology", "net.csv", "--model", "logistic", "--rounds", 3, "--engine", "local"]
+    assert command("run", *words, "--out", tmp_path, "--name", "a", "--quiet").exit_code == 0
+    (here / "net.csv").unlink()
+    monkeypatch.chdir(elsewhere)
+    again = ["run", tmp_path / "a" / "config.yaml", "--name", "b", "--quiet"]
+    result = command(*again)
+    assert result.exit_code == 0, result.stderr
+    one, other = (p2pqg.load(tmp_path / name).rounds["train_loss"] for name in "ab")
+    assert one.tolist() == other.tolist()

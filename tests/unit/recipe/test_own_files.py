@@ -87,7 +87,7 @@ def test_the_copy_of_one_that_is_another_now_is_taken_and_said(run, name, key, v
     Path(name).unlink() if change == "has gone" else Path(name).write_text("else")
     told = []
     assert from_copies(RECIPE, run, told.append) == {key: value}
-    assert told == [f"{name} {change} since the run began; going on with the run's own copy"]
+    assert told == [f"{name} {change} since the run began; its own copy is used"]
 
 
 def test_all_that_name_the_same_file_take_the_same_copy(run):
