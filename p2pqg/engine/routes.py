@@ -4,6 +4,35 @@ Blocks host consecutive clients. For every request of an algorithm a block hands
 (rows that other blocks need) and names the `addresses` (block, parcel) of what it needs itself;
 an engine carries them, knowing nothing of their content. A block that hosts all clients needs
 no one.
+
+An example: a ring of four clients in two blocks. Block 0 hosts clients 0 and 1, block 1 hosts 2
+and 3; the ring has the links 0-1, 1-2, 2-3 and 3-0, of which 1-2 and 3-0 cross the border.
+
+>>> from p2pqg.topology import build
+>>> routing = Routing(build("ring4"), bounds=(0, 2, 4))
+>>> gossip = routing.rows(round=0)
+
+Client 0 wants the model of client 3, and client 1 that of client 2: block 0 needs both rows of
+block 1, which hands them out as one parcel, its number 0. Block 1 needs the like of block 0.
+
+>>> [[rows.tolist() for rows in parcels] for parcels in gossip.parcels]
+[[[0, 1]], [[0, 1]]]
+>>> gossip.leg.addresses  # block 0 takes parcel 0 of block 1; block 1 takes parcel 0 of block 0
+(((1, 0),), ((0, 0),))
+
+A block stacks its own rows and below them what came in. Its part of W has a row for each client it
+hosts, and a column for each of these stacked rows, whose senders are:
+
+>>> [senders.tolist() for senders in gossip.senders]
+[[0, 1, 2, 3], [2, 3, 0, 1]]
+
+In an exchange every message is another one: it leaves from a slot, one for each neighbor in rising
+order, and arrives in a slot. Client 1 has the neighbors 0 and 2, so that what it sends to client 2
+leaves its row 1 of block 0 from slot 1; client 2 has the neighbors 1 and 3, so that it arrives in
+row 0 of block 1 in slot 0. Client 0 has the neighbors 1 and 3, client 3 has 0 and 2.
+
+>>> routing.edges(round=0).edges[0, 1].tolist()  # sender's row and slot, receiver's row and slot
+[[1, 1, 0, 0], [0, 1, 1, 0]]
 """
 
 from __future__ import annotations

@@ -54,10 +54,6 @@ class Ledger:
             following = np.roll(clients, -1)
             self._book(clients, following, np.full(n, 2 * (n - 1) / n * num_bytes), 2.0 * (n - 1))
 
-    def merge(self, other: Ledger) -> None:
-        """Add what another ledger booked."""
-        self._add(other.codes, other.sums)
-
     def arrays(self) -> dict[str, np.ndarray]:
         """sender, receiver, bytes, messages; [links] each, by receiver, then by sender."""
         sent, messages = self.sums
