@@ -60,7 +60,7 @@ def run(
     RECIPE is a file or the name of a shipped one; flags override its keys.
     """
     started = command_started()
-    with watched(as_json or quiet, tensorboard) as observer:
+    with observed(as_json or quiet, tensorboard) as observer:
         settings = merged(recipe, flags, sets, tier, observer.noted if observer else None)
         from p2pqg.running.single import run as simulate
 
@@ -92,7 +92,7 @@ def resume(
     with more --rounds. RUN_DIR may also be one of its checkpoints: then say --name.
     """
     started = command_started()
-    with watched(as_json or quiet, tensorboard) as observer:
+    with observed(as_json or quiet, tensorboard) as observer:
         from p2pqg.running.single import resume as go_on
 
         with telling(as_json) as tell:
@@ -117,7 +117,7 @@ def telling(as_json: bool) -> Iterator[Callable[[Run], None]]:
 
 
 @contextlib.contextmanager
-def watched(silent: bool, tensorboard: bool) -> Iterator[Any]:
+def observed(silent: bool, tensorboard: bool) -> Iterator[Any]:
     """Who watches a run: a screen, TensorBoard, or None; a polite kill is a Ctrl-C inside."""
     with contextlib.ExitStack() as stack:
         stack.enter_context(sigterm_is_ctrl_c())

@@ -3,16 +3,16 @@
 from p2pqg.network.impairments import Impairments
 from p2pqg.network.ledger import Ledger
 from p2pqg.network.network import Network
-from p2pqg.network.params import NetworkParams
+from p2pqg.network.params import ClockParams
 from p2pqg.network.scenario import Event, Scenario, read_scenario
 from p2pqg.network.timing import Timing
 
 __all__ = [
+    "ClockParams",
     "Event",
     "Impairments",
     "Ledger",
     "Network",
-    "NetworkParams",
     "Scenario",
     "Timing",
     "read_scenario",

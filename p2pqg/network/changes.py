@@ -20,7 +20,7 @@ from p2pqg.topology import Mixing, Schedule, build
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-LOOKED_AT = 16
+ROUNDS_SEEN = 16
 """Rounds of a network without a period that are looked at to see who talks to whom."""
 
 
@@ -197,7 +197,7 @@ class Changes:
 
 def rounds_of(schedule: Schedule) -> Iterator[Mixing]:
     """W of all rounds that differ; of the first 16 where there is no period."""
-    return (schedule.mixing(round) for round in range(schedule.period or LOOKED_AT))
+    return (schedule.mixing(round) for round in range(schedule.period or ROUNDS_SEEN))
 
 
 def has_link(schedule: Schedule, sender: int, receiver: int) -> bool:

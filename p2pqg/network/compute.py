@@ -86,11 +86,11 @@ def exponential(u: np.ndarray, v: np.ndarray, params: ExponentialParams) -> np.n
     return 1 - params.tail - params.tail * np.log1p(-u)
 
 
-Draw = Callable[[np.ndarray, np.ndarray], np.ndarray]
+Factors = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """Two independent uniforms -> factors."""
 
 
-def read_distribution(text: Any, key: str) -> Draw:
+def read_distribution(text: Any, key: str) -> Factors:
     """`lognormal:sigma=0.5` -> its draws.
 
     Raises:
@@ -133,8 +133,8 @@ class ComputeSpec:
     """What a recipe says of computing, before anybody has asked who the clients are."""
 
     seconds: float = 0.0
-    varies: Draw | None = None
-    speeds: Draw | Mapping[str, float] | None = None
+    varies: Factors | None = None
+    speeds: Factors | Mapping[str, float] | None = None
     stragglers: Stragglers | None = None
     trace: Path | None = None
 
@@ -176,7 +176,7 @@ def read_compute(value: Any, key: str = "network.compute") -> ComputeSpec:
     )
 
 
-def _read_speeds(value: Any, key: str) -> Draw | dict[str, float]:
+def _read_speeds(value: Any, key: str) -> Factors | dict[str, float]:
     if not isinstance(value, Mapping):
         return read_distribution(value, key)
     speeds = {str(name): number(speed, f"{key}.{name}") for name, speed in value.items()}
@@ -210,7 +210,7 @@ class Compute:
 
     seed: int
     fixed: np.ndarray
-    varies: Draw | None
+    varies: Factors | None
     stragglers: Stragglers | None
     trace: tuple[np.ndarray, np.ndarray]
 

@@ -6,26 +6,17 @@ Both steps are plain data that can be called: every process works out the same W
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 
 from p2pqg.network.impairments import Impairments
 from p2pqg.network.remains import rebuilt, without
+from p2pqg.network.timing import Timing
 from p2pqg.topology.mixing import Mixing
 from p2pqg.topology.schedule import Schedule
 
 Arc = tuple[int, int]
 """(sender, receiver)"""
-
-
-class Timing(Protocol):
-    """The simulated clock, as far as it says when messages arrive."""
-
-    def arrivals(
-        self, W: Mixing, round: int, message_bytes: float, phase: int, gradients: float
-    ) -> np.ndarray:
-        """Seconds since the start of the round, [entries] of W."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,18 +53,18 @@ class Impaired:
     """W of the messages that arrive, among those who take part.
 
     Attributes:
-        network: what is left of it, see `Remaining`.
+        remaining: the network that is left, see `Remaining`.
         impairments: what goes wrong.
         seed: of what is drawn.
         since: the first round whose delayed messages can arrive.
         by_columns: as of `Remaining`.
-        timing: the clock, if there is one.
+        timing: the simulated clock, if there is one.
         deadline: messages that arrive later count as lost, in seconds since the start of the
             round; None: none is too late.
         message_bytes: of each message; gradients: that a client computes before it.
     """
 
-    network: Schedule
+    remaining: Schedule
     impairments: Impairments
     seed: int
     since: int
@@ -84,13 +75,13 @@ class Impaired:
     gradients: float = 1.0
 
     def __call__(self, round: int) -> Mixing:
-        W, wrong = self.network.mixing(round), self.impairments
+        W, wrong = self.remaining.mixing(round), self.impairments
         active, present = W.active, W.present
         if wrong.participation < 1:
             active = wrong.takes_part(self.seed, round, np.arange(W.num_clients))
             active = active if present is None else active & present
             gone = ~(active[W.senders] & active[W.receivers])
-            W = rebuilt(W, self.network.rule, gone, self.by_columns)
+            W = rebuilt(W, self.remaining.rule, gone, self.by_columns)
         W = replace(W, active=active, present=present)
         missing, ages = self._arrivals(W, round)
         sent = W.out_degrees() if missing.any() else None

@@ -16,7 +16,7 @@ import numpy as np
 from p2pqg.base.config import made, plain
 from p2pqg.base.errors import ConfigError
 from p2pqg.network import stored
-from p2pqg.network.changes import LOOKED_AT, Changes, senders_to
+from p2pqg.network.changes import ROUNDS_SEEN, Changes, senders_to
 from p2pqg.network.effective import Arc, Impaired, Remaining
 from p2pqg.network.impairments import Impairments
 from p2pqg.network.named import links_told, refuse
@@ -149,7 +149,7 @@ class Network(Changes):
         """
         if self.base.period is not None:
             return self._components
-        return self._count_components(range(round, round + LOOKED_AT))
+        return self._count_components(range(round, round + ROUNDS_SEEN))
 
     @cached_property
     def _components(self) -> int:

@@ -1,4 +1,4 @@
-"""The keys of `network:` in a recipe."""
+"""The simulated clock of a recipe: the keys of `network:`."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ Quantity = float | str | dict[Any, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
-class NetworkParams:
-    """The simulated network of a recipe, `network:`; its clock. Default: all is instantaneous."""
+class ClockParams:
+    """What the simulated clock is told, `network:` in a recipe. Default: all is instantaneous."""
 
     links: str | dict[Any, Any] = "perfect"
     """A class (lan, wan, fiber, cable, dsl, 3g, 4g, lte, satellite, perfect), or {class, latency,

@@ -16,7 +16,7 @@ from p2pqg.topology.checks import Promise
 from p2pqg.topology.files import is_file_name
 from p2pqg.topology.schedule import in_turn
 
-LOOKED_AT = 16
+ROUNDS_PRINTED = 16
 """Rounds that a fingerprint covers, at most."""
 UNKNOWN = {"rows": False, "columns": False, "sign": False}
 """What W keeps where an older version stored it: it was checked then."""
@@ -25,7 +25,7 @@ UNKNOWN = {"rows": False, "columns": False, "sign": False}
 def fingerprint(schedule: Schedule) -> str:
     """16 hexadecimal digits of W over its period, or its first 16 rounds; weights to 9 digits."""
     digest = hashlib.blake2b(digest_size=8)
-    for round in range(min(schedule.period or LOOKED_AT, LOOKED_AT)):
+    for round in range(min(schedule.period or ROUNDS_PRINTED, ROUNDS_PRINTED)):
         W = schedule.mixing(round)
         for part in (W.receivers, W.senders, np.round(W.weights * 1e9).astype(np.int64)):
             digest.update(part.astype("<i8").tobytes())

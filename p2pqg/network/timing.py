@@ -33,7 +33,7 @@ from p2pqg.network.clients import Clients
 from p2pqg.network.compute import Compute, read_compute
 from p2pqg.network.link_spec import Side, links_of, read_line, read_links
 from p2pqg.network.links import Links
-from p2pqg.network.params import NetworkParams, Quantity
+from p2pqg.network.params import ClockParams, Quantity
 from p2pqg.topology import Mixing
 
 
@@ -48,7 +48,7 @@ class Timing:
         uplink: float64 [clients], bits per second, perhaps inf.
         downlink: the same.
         compute: seconds of computing.
-        synchrony: "global" or "neighbors", see `NetworkParams`.
+        synchrony: "global" or "neighbors", see `ClockParams`.
         deadline: seconds, perhaps inf.
     """
 
@@ -63,7 +63,7 @@ class Timing:
 
     @classmethod
     def of(
-        cls, params: NetworkParams, num_clients: int, labels: tuple[str, ...] = (), seed: int = 0
+        cls, params: ClockParams, num_clients: int, labels: tuple[str, ...] = (), seed: int = 0
     ) -> Timing:
         """The clock that a recipe describes; reads the files that it names.
 

@@ -24,7 +24,7 @@ from markupsafe import Markup, escape
 
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.text import json_text
-from p2pqg.page import charts, curves, network, pictures, tables, words
+from p2pqg.page import charts, curves, maps, pictures, tables, words
 from p2pqg.page.runs import Shown, gather, labels
 
 HERE = Path(__file__).parent
@@ -65,7 +65,7 @@ def write_page(run_dirs: Iterable[str | Path], out: str | Path | None = None) ->
 def render(shown: list[Shown]) -> str:
     """The page as text."""
     names = labels(shown)
-    shards = network.shards_of(shown)
+    shards = maps.shards_of(shown)
     counts = [found for found, _ in shards]
     style, script = (
         (HERE / name).read_text(encoding="utf-8") for name in ("style.css", "script.js")
@@ -86,8 +86,8 @@ def render(shown: list[Shown]) -> str:
         spreads=curves.spreads(shown, names) if len(shown) > 1 else [],
         ranking=curves.ranking(shown, names),
         pictures=pictures.pictures(shown, names, shards),
-        span=network.accuracy_range(shown),
-        viridis=network.VIRIDIS,
+        span=maps.accuracy_range(shown),
+        viridis=maps.VIRIDIS,
         tiles=pictures.tiles(counts),
         recipes=tables.recipes(shown, names),
         points=json_text(points(shown), indent=None).replace("<", "\\u003c"),

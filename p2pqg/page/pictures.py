@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from p2pqg.algorithms import ALGORITHMS
-from p2pqg.page import network
+from p2pqg.page import maps
 from p2pqg.page.runs import Shown
 from p2pqg.topology.words import describe_network
 
@@ -17,7 +17,7 @@ from p2pqg.topology.words import describe_network
 class Picture:
     run: int
     label: str
-    drawing: network.Drawing | None
+    drawing: maps.Drawing | None
     caption: str
 
 
@@ -27,15 +27,15 @@ def pictures(
     shards: Sequence[tuple[np.ndarray | None, str]],
 ) -> list[Picture]:
     """Every run's network, on one scale of colors."""
-    span = network.accuracy_range(shown)
+    span = maps.accuracy_range(shown)
     found = []
     for run, (one, label, (counts, why)) in enumerate(zip(shown, labels, shards, strict=True)):
-        schedule = network.network_of(one)
+        schedule = maps.network_of(one)
         if schedule is None:
             lost = f"The network {one.config['topology']} cannot be built here."
             found.append(Picture(run, label, None, lost))
             continue
-        drawing = network.draw(one, schedule, counts, span)
+        drawing = maps.draw(one, schedule, counts, span)
         texts = [f"{describe_network(schedule)}."]
         entry = dict(ALGORITHMS).get(one.part("algorithm"))
         if entry and entry.traits["centralized"]:
@@ -43,7 +43,7 @@ def pictures(
         if drawing is None:
             texts.append("Too many clients to draw.")
         elif schedule.period != 1:
-            drawn = network.rounds_drawn(schedule)
+            drawn = maps.rounds_drawn(schedule)
             texts.append(f"It changes; drawn are the links of {_first(drawn)}.")
         if drawing and one.events:
             texts.append("Drawn as it was at the start.")
@@ -69,14 +69,14 @@ def tiles(all_counts: Sequence[np.ndarray | None]) -> list[Tile]:
     counts = all_counts[0]
     if counts is None or any(other is not counts for other in all_counts):
         return []
-    if len(counts) > network.LARGEST_LAYOUT:
+    if len(counts) > maps.LARGEST_LAYOUT:
         return []
-    values = network.grouped(counts)
+    values = maps.grouped(counts)
     return [
         Tile(
             str(client),
-            f"client {client}: {network.shard_text(counts[client])}",
-            network.bars(values[client], values.max()),
+            f"client {client}: {maps.shard_text(counts[client])}",
+            maps.bars(values[client], values.max()),
         )
         for client in range(len(counts))
     ]

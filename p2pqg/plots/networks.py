@@ -29,7 +29,7 @@ BRIGHTNESS = (0.299, 0.587, 0.114)
 
 @styled
 def draw_network(
-    network: Schedule,
+    schedule: Schedule,
     values: Sequence[float] | np.ndarray | None = None,
     *,
     label: str = "",
@@ -44,7 +44,7 @@ def draw_network(
     """One network, its clients colored by a number each, with links that are cut and clients away.
 
     Args:
-        network: a schedule, as of `p2pqg.topology.build`.
+        schedule: the network, as of `p2pqg.topology.build`.
         values: [clients], e.g. test accuracies; default: degrees.
         label: what the values are, for the color bar.
         labels: [clients], texts in the clients, or names below them; default: their numbers.
@@ -58,21 +58,21 @@ def draw_network(
     Raises:
         ConfigError: values or labels of another number of clients, or a client that is not there.
     """
-    n = network.num_clients
+    n = schedule.num_clients
     cut, away = [tuple(pair) for pair in cut_links], sorted(set(absent))
     for name, given in (("values", values), ("labels", labels)):
         if given is not None and len(given) != n:
             raise ConfigError(f"{name} must be one for each of {n} clients, got {len(given)}")
     for client in [*away, *(client for pair in cut for client in pair)]:
         if not 0 <= client < n:
-            raise ConfigError(f"client {client} is not in {network.name}, which has 0 to {n - 1}")
-    low, high = places(network).min(axis=0), places(network).max(axis=0)
+            raise ConfigError(f"client {client} is not in {schedule.name}, which has 0 to {n - 1}")
+    low, high = places(schedule).min(axis=0), places(schedule).max(axis=0)
     tall = (high[1] - low[1] + 0.7) / 2.5  # of the width; titles included
     figure, ((ax,),) = panels(width=width, height=tall * width)
-    sketch = _Sketch(ax, network, round, width, cut, away)
+    sketch = _Sketch(ax, schedule, round, width, cut, away)
     sketch.draw_links()
     colored = sketch.draw_clients(values, labels, limits)
-    ax.set_title(network.name if network.period == 1 else f"{network.name}, round {round}")
+    ax.set_title(schedule.name if schedule.period == 1 else f"{schedule.name}, round {round}")
     if values is None:
         ax.set_xlabel(_about(sketch.degrees))
     else:
@@ -99,7 +99,7 @@ def draw_networks(networks: Sequence[Schedule], save: str | Path | None = None) 
     """
     if not networks:
         raise ConfigError("draw_networks needs at least one network, got none")
-    shown = [(network, 0, network.name) for network in networks[:MOST_PANELS]]
+    shown = [(schedule, 0, schedule.name) for schedule in networks[:MOST_PANELS]]
     if len(networks) == 1 and networks[0].period != 1:
         (only,) = networks
         rounds = min(only.period or 4, MOST_PANELS)
@@ -110,8 +110,8 @@ def draw_networks(networks: Sequence[Schedule], save: str | Path | None = None) 
     figure, axes = panels(columns, rows, width=size * columns, height=size * rows)
     for ax in axes.flat[len(shown) :]:
         ax.remove()
-    for ax, (network, round, title) in zip(axes.flat, shown, strict=False):
-        sketch = _Sketch(ax, network, round, size)
+    for ax, (schedule, round, title) in zip(axes.flat, shown, strict=False):
+        sketch = _Sketch(ax, schedule, round, size)
         sketch.draw_links()
         sketch.draw_clients()
         ax.set(title=title, xlabel=_about(sketch.degrees))
@@ -138,13 +138,13 @@ class _Sketch:
     def __init__(
         self,
         ax: Axes,
-        network: Schedule,
+        schedule: Schedule,
         round: int,
         size: float,
         cut: Sequence[tuple[int, int]] = (),
         away: Sequence[int] = (),
     ) -> None:
-        W, n = network.mixing(round), network.num_clients
+        W, n = schedule.mixing(round), schedule.num_clients
         apart = W.receivers != W.senders
         self.links = set(zip(W.senders[apart].tolist(), W.receivers[apart].tolist(), strict=True))
         self.broken = {pair for a, b in cut for pair in ((a, b), (b, a))}
@@ -152,7 +152,7 @@ class _Sketch:
         self.degrees = W.out_degrees()
         self.faint = float(np.clip(3 * n / max(len(self.links), 1), 0.15, 0.8))
         self.dot = size**2 * float(np.clip(300 / n, 0.2, 14))
-        self.spots, self.ax = places(network), ax
+        self.spots, self.ax = places(schedule), ax
         reach = np.abs(self.spots).max(axis=0) + 0.12
         ax.set(xlim=(-reach[0], reach[0]), ylim=(-reach[1], reach[1]))
         ax.set(aspect="equal", xticks=[], yticks=[])

@@ -92,7 +92,7 @@ class RunConfig:
     """A running Ray cluster."""
     network: dict[str, Any] | None = None
     """Speed of links and clients: then there is a simulated clock; see
-    `p2pqg.network.NetworkParams`."""
+    `p2pqg.network.ClockParams`."""
     impairments: Impairments = field(default_factory=Impairments)
     """What goes wrong in every round: messages lost or late, clients that sit out, noise; see
     `p2pqg.network.Impairments`."""

@@ -95,7 +95,7 @@ def run(
         name: That directory's name; default: topology, algorithm and time.
         address: A running Ray cluster.
         network: Speed of links and clients: then there is a simulated clock; see
-            `p2pqg.network.NetworkParams`.
+            `p2pqg.network.ClockParams`.
         impairments: What goes wrong in every round: messages lost or late, clients that sit out,
             noise; see `p2pqg.network.Impairments`.
         scenario: What happens when, see `p2pqg.network.scenario`.

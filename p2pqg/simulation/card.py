@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import numpy as np
 
-    from p2pqg.page.network import Drawing
+    from p2pqg.page.maps import Drawing
     from p2pqg.results.standing import Live
 
 MOST_EVENTS = 4
@@ -29,7 +29,7 @@ FONT = "font-family:system-ui,sans-serif;font-size:13px;line-height:1.45"
 def card(simulation: Live) -> str:
     """The network with its clients, their shards as small bars, and where the simulation stands."""
     from p2pqg.data import label_counts
-    from p2pqg.page import network as page
+    from p2pqg.page import maps as page
     from p2pqg.page.runs import Shown
     from p2pqg.results.standing import as_of_now
 
@@ -63,7 +63,7 @@ def card(simulation: Live) -> str:
 
 def _svg(drawing: Drawing, simulation: Live) -> str:
     """The drawing, with links that are cut dashed and clients that left hollow."""
-    from p2pqg.page.network import BAR_HEIGHT, BAR_WIDTH
+    from p2pqg.page.maps import BAR_HEIGHT, BAR_WIDTH
 
     network, radius, nodes = simulation.network, drawing.radius, drawing.nodes
     cut = "".join(
@@ -115,7 +115,7 @@ def _scale(span: tuple[float, float], colors: tuple[str, ...]) -> str:
 
 def _tiles(counts: np.ndarray, most: int = 100) -> str:
     """The shards on their own, where the clients are too many to have them in the drawing."""
-    from p2pqg.page.network import BAR_HEIGHT, BAR_WIDTH, bars, grouped, shard_text
+    from p2pqg.page.maps import BAR_HEIGHT, BAR_WIDTH, bars, grouped, shard_text
 
     values = grouped(counts)
     tiles = "".join(

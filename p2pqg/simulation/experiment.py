@@ -29,7 +29,7 @@ from p2pqg.engine.routes import Routing
 from p2pqg.engine.rule import Rule, Shapes, batches_per_round
 from p2pqg.engine.spec import HostSpec, Shards, Task
 from p2pqg.models import MODELS, Cost, parameter_shapes
-from p2pqg.network import Network, NetworkParams, Timing
+from p2pqg.network import ClockParams, Network, Timing
 from p2pqg.network.events import Event
 from p2pqg.network.scenario import Scenario, read_scenario
 from p2pqg.network.verbs import VERBS
@@ -71,7 +71,7 @@ class Experiment:
     steps_per_round: int
     warnings: list[str]
     scenario: Scenario
-    clock: NetworkParams | None = None
+    clock: ClockParams | None = None
     own_files: Mapping[str, bytes] = field(default_factory=dict)
 
     @property
@@ -200,11 +200,11 @@ def _network(config: RunConfig, needs: tuple[str, ...]) -> Network:
     )
 
 
-def _clock(config: RunConfig, network: Network | None) -> NetworkParams | None:
+def _clock(config: RunConfig, network: Network | None) -> ClockParams | None:
     """The settings of the simulated clock, tried on the network if there is one."""
     if config.network is None:
         return None
-    clock = machinery.made(NetworkParams, config.network, "network.")
+    clock = machinery.made(ClockParams, config.network, "network.")
     if network:
         Timing.of(clock, network.num_clients, network.base.labels, config.seed)
     return clock
@@ -368,7 +368,7 @@ def _check_event(rule: Rule, start: Schedule, event: Event, network: Network) ->
 
 
 def _with_clock(
-    network: Network, clock: NetworkParams | None, rule: Rule, cost: Cost, task: Task
+    network: Network, clock: ClockParams | None, rule: Rule, cost: Cost, task: Task
 ) -> Network:
     """The network with its simulated clock, which knows what messages weigh if some may be late."""
     if clock is None:

@@ -74,35 +74,35 @@ def distances(
     `momentum` holds beta and mu of the quasi-global form; None is gossip. The rest is as of
     `average_consensus`.
     """
-    network = build(
+    schedule = build(
         topology, needs=("column-stochastic",), allow_disconnected=True, allow_row_stochastic=True
     )
     name, params = "dsgd", dict[str, Any]()
     if momentum is not None:
         name, params = "qg-dsgdm", momentum
-    elif not averages_rows(network):
+    elif not averages_rows(schedule):
         name, params = "sgp", {"beta": 0.0}
     if values is None:
-        x0 = rng(seed, "consensus").standard_normal((network.num_clients, dim))
+        x0 = rng(seed, "consensus").standard_normal((schedule.num_clients, dim))
     else:
         x0 = np.asarray(values, dtype=np.float64)
         x0 = x0[:, None] if x0.ndim == 1 else x0
-        if x0.ndim != 2 or len(x0) != network.num_clients:
+        if x0.ndim != 2 or len(x0) != schedule.num_clients:
             raise ConfigError(
-                f"values must be [{network.num_clients}] or [{network.num_clients}, dim], got "
+                f"values must be [{schedule.num_clients}] or [{schedule.num_clients}, dim], got "
                 f"shape {list(np.shape(values))}"
             )
-    (block,) = at_start(name, lambda x, round: 0 * x, x0, topology=network, lr=1.0, **params)
+    (block,) = at_start(name, lambda x, round: 0 * x, x0, topology=schedule, lr=1.0, **params)
     while True:
         x = block.x
         yield (x - x.mean(0)).square().sum(1).mean().item()
         lockstep([block], block.round + 1)
 
 
-def averages_rows(network: Schedule) -> bool:
+def averages_rows(schedule: Schedule) -> bool:
     """Whether gossip is an average over what is received: rows of W sum to 1."""
-    rounds = range(network.period or 4)
-    return all(np.allclose(network.mixing(t).row_sums(), 1, rtol=0, atol=1e-9) for t in rounds)
+    rounds = range(schedule.period or 4)
+    return all(np.allclose(schedule.mixing(t).row_sums(), 1, rtol=0, atol=1e-9) for t in rounds)
 
 
 def quasi_global_rate(eigenvalue: float, beta: float, mu: float) -> float:

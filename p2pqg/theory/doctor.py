@@ -126,105 +126,105 @@ def examine(topology: Any, clients: int | None = None, num_params: int = 272_474
     Raises:
         TopologyError: there is no such network.
     """
-    network = admit(topology, clients)
-    rounds = [network.mixing(t) for t in range(network.period or DRAWS)]
+    schedule = admit(topology, clients)
+    rounds = [schedule.mixing(t) for t in range(schedule.period or DRAWS)]
     sent = np.stack([W.out_degrees() for W in rounds])  # [rounds, clients]
     sums = {
-        "rows": averages_rows(network),
+        "rows": averages_rows(schedule),
         "columns": all(np.allclose(W.column_sums(), 1, rtol=0, atol=1e-9) for W in rounds),
         "symmetric": all(W.is_symmetric() for W in rounds),
     }
-    gap, gap_of = _gap(network) if sums["rows"] or sums["columns"] else (None, "W")
+    gap, gap_of = _gap(schedule) if sums["rows"] or sums["columns"] else (None, "W")
     problem = problem_of(topology, clients)
-    path = _gossip(network) if sums["rows"] or sums["columns"] else np.array([1.0])
+    path = _gossip(schedule) if sums["rows"] or sums["columns"] else np.array([1.0])
     return Diagnosis(
-        topology=network.name,
-        source=network.source,
-        mixing=network.rule,
+        topology=schedule.name,
+        source=schedule.source,
+        mixing=schedule.rule,
         problem=problem,
-        clients=network.num_clients,
-        labels=network.labels,
-        directed=network.directed,
-        period=network.period,
-        links=float(sent.sum(1).mean()) / (1 if network.directed else 2),
+        clients=schedule.num_clients,
+        labels=schedule.labels,
+        directed=schedule.directed,
+        period=schedule.period,
+        links=float(sent.sum(1).mean()) / (1 if schedule.directed else 2),
         degrees=(int(sent.min()), float(sent.mean()), int(sent.max())),
-        diameter=diameter(network),
+        diameter=diameter(schedule),
         **sums,
         spectral_gap=gap,
         gap_of=gap_of,
-        lambda_min=lambda_min(rounds[0]) if network.period == 1 and sums["symmetric"] else None,
-        closed_form=closed_form(network),
-        predicted={t: None if gap is None else _predicted(network, gap, t) for t in TARGETS},
+        lambda_min=lambda_min(rounds[0]) if schedule.period == 1 and sums["symmetric"] else None,
+        closed_form=closed_form(schedule),
+        predicted={t: None if gap is None else _predicted(schedule, gap, t) for t in TARGETS},
         simulated={t: rounds_to(path, t) for t in TARGETS},
         simulated_rounds=len(path) - 1,
         num_params=num_params,
         bytes_per_round=float(sent.sum(1).mean()) * num_params * 4,
-        verdicts=verdicts(network, problem),
+        verdicts=verdicts(schedule, problem),
     )
 
 
-def _predicted(network: Schedule, gap: float, share: float) -> int | None:
+def _predicted(schedule: Schedule, gap: float, share: float) -> int | None:
     """Rounds of gossip by the gap alone; of a network that repeats, whole periods."""
     rounds = predicted_rounds(1 - gap, share)
-    return None if isinf(rounds) else int(rounds) * (network.period or 1)
+    return None if isinf(rounds) else int(rounds) * (schedule.period or 1)
 
 
-def _gossip(network: Schedule) -> np.ndarray:
+def _gossip(schedule: Schedule) -> np.ndarray:
     """Consensus distance under gossip, until the last target is met or patience ends."""
-    entries = len(network.mixing(0).weights)
+    entries = len(schedule.mixing(0).weights)
     most = int(max(10, min(MOST_ROUNDS, MOST_WORK / (entries * 16))))
     path: list[float] = []
-    for distance in islice(distances(network), most + 1):
+    for distance in islice(distances(schedule), most + 1):
         path.append(distance)
         if distance <= TARGETS[-1] * path[0]:
             break
     return np.array(path)
 
 
-def _gap(network: Schedule) -> tuple[float | None, str]:
+def _gap(schedule: Schedule) -> tuple[float | None, str]:
     """(spectral gap or None, of what)."""
-    n, period = network.num_clients, network.period
+    n, period = schedule.num_clients, schedule.period
     if period == 1:
-        gap = spectral_gap(network.mixing(0))
+        gap = spectral_gap(schedule.mixing(0))
         return (None if np.isnan(gap) else gap), "W"
     if n > DENSE_LIMIT:
         return None, "W"
     if period is None:
         draws = int(min(1000, max(DRAWS, 2e8 // n**3)))
-        return expected_gap(network, draws), f"W in the mean of {draws:,} rounds"
-    gap = spectral_gap(network.product(period))
+        return expected_gap(schedule, draws), f"W in the mean of {draws:,} rounds"
+    gap = spectral_gap(schedule.product(period))
     return float(np.clip(gap, 0, 1)), f"the product of its {period} rounds"
 
 
-def expected_gap(network: Schedule, draws: int) -> float | None:
+def expected_gap(schedule: Schedule, draws: int) -> float | None:
     """1 - the root of the largest eigenvalue of mean (W - J)'(W - J) over so many rounds.
 
     In the mean a round shrinks the consensus distance by at least the square of 1 - gap. None
     where rows do not sum to 1.
     """
-    if not averages_rows(network):
+    if not averages_rows(schedule):
         return None
-    n = network.num_clients
+    n = schedule.num_clients
     total = np.zeros((n, n))
     for round in range(draws):
-        off = network.mixing(round).dense() - 1 / n
+        off = schedule.mixing(round).dense() - 1 / n
         total += off.T @ off
     return float(1 - sqrt(max(0.0, np.linalg.eigvalsh(total / draws)[-1])))
 
 
-def diameter(network: Schedule, most_work: float = 4e9) -> int | None:
+def diameter(schedule: Schedule, most_work: float = 4e9) -> int | None:
     """Rounds until everyone has heard of everyone; of a network that stays, its diameter.
 
     None where that never happens, or would take more than `most_work` bytes of notes to find out.
     """
-    n = network.num_clients
+    n = schedule.num_clients
     knows = np.packbits(np.eye(n, dtype=bool), axis=1)  # a bit for everybody heard of
     everything = np.packbits(np.ones(n, dtype=bool))
     work, idle, round = 0.0, 0, 0
     while not (knows == everything).all():
-        W = network.mixing(round)
+        W = schedule.mixing(round)
         work += len(W.senders) * knows.shape[1]
-        if work > most_work or idle > (network.period or DRAWS):
+        if work > most_work or idle > (schedule.period or DRAWS):
             return None
         first = np.flatnonzero(np.diff(W.receivers, prepend=-1))
         heard = np.bitwise_or.reduceat(knows[W.senders], first, axis=0)
@@ -235,7 +235,7 @@ def diameter(network: Schedule, most_work: float = 4e9) -> int | None:
     return round
 
 
-def verdicts(network: Schedule, problem: str | None = None) -> list[Verdict]:
+def verdicts(schedule: Schedule, problem: str | None = None) -> list[Verdict]:
     """For every registered algorithm: may it run here, with its defaults, and if not, why.
 
     `problem` is why none may.
@@ -250,31 +250,31 @@ def verdicts(network: Schedule, problem: str | None = None) -> list[Verdict]:
             continue
         needs = entry.traits["needs"](entry.params(lr=1.0))
         if needs not in known:
-            known[needs] = _check(network, needs)
+            known[needs] = _check(schedule, needs)
         runs, remark = known[needs]
         found.append(Verdict(name, runs, remark))
     return found
 
 
-def _check(network: Schedule, needs: tuple[str, ...]) -> tuple[bool, str]:
+def _check(schedule: Schedule, needs: tuple[str, ...]) -> tuple[bool, str]:
     try:
-        warnings = check_needs(network, needs, "it")
+        warnings = check_needs(schedule, needs, "it")
     except TopologyError as error:
-        return False, str(error).removeprefix(f"{network.name!r}: ")
-    return True, "; ".join(w.removeprefix(f"{network.name!r}: ") for w in warnings)
+        return False, str(error).removeprefix(f"{schedule.name!r}: ")
+    return True, "; ".join(w.removeprefix(f"{schedule.name!r}: ") for w in warnings)
 
 
-def closed_form(network: Schedule) -> tuple[str, float] | None:
+def closed_form(schedule: Schedule) -> tuple[str, float] | None:
     """(formula, value) of the spectral gap of networks where theory has one; None elsewhere."""
     try:
-        name, _, options = split_name(network.name)
+        name, _, options = split_name(schedule.name)
     except TopologyError:  # a file's name
         return None
-    n, exact = network.num_clients, network.period not in (1, None)
+    n, exact = schedule.num_clients, schedule.period not in (1, None)
     if set(options) & {"mixing", "rows"} or n < 3:
         return None
     if exact and (name in ("base", "simple-base", "onepeer-hypercube") or _power(n, name)):
-        return f"1: the exact mean after {network.period} rounds", 1.0
+        return f"1: the exact mean after {schedule.period} rounds", 1.0
     if name in ("complete", "mix"):
         gap = float(options.get("rho", 0.1)) if name == "mix" else 1.0
         return ("rho" if name == "mix" else "1"), gap

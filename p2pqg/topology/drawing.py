@@ -20,17 +20,17 @@ LARGEST_LAYOUT = 200
 """Clients up to which a layout is worth its time; beyond, a circle."""
 
 
-def places(network: Schedule) -> np.ndarray:
+def places(schedule: Schedule) -> np.ndarray:
     """Where to draw the clients: [clients, 2], centered, the longer side from -1 to 1.
 
     A circle for what is regular or changes; else distances on the page like those in the network.
     """
-    n = network.num_clients
+    n = schedule.num_clients
     angle = 2 * np.pi * np.arange(n) / n
     circle = np.stack([np.sin(angle), np.cos(angle)], axis=1)
-    graph = network.graph(0).to_undirected()
+    graph = schedule.graph(0).to_undirected()
     regular = len({degree for _, degree in graph.degree()}) == 1
-    if network.period != 1 or regular or not 2 < n <= LARGEST_LAYOUT:
+    if schedule.period != 1 or regular or not 2 < n <= LARGEST_LAYOUT:
         return circle
     spots = _least_stress(graph)
     spots = spots - spots.mean(axis=0)
@@ -61,23 +61,23 @@ def _least_stress(graph: nx.Graph, rounds: int = 300) -> np.ndarray:
     return spots
 
 
-def picture(network: Schedule) -> list[str]:
+def picture(schedule: Schedule) -> list[str]:
     """A small network in characters, in lines of at most 78; none if it would not fit.
 
     Few links: clients by name or number and lines between them. Many, directed or changing: the
     matrix of who hears whom, of several rounds side by side.
     """
-    n = network.num_clients
-    links = network.graph(0).number_of_edges()
-    plain = network.period == 1 and not network.directed
+    n = schedule.num_clients
+    links = schedule.graph(0).number_of_edges()
+    plain = schedule.period == 1 and not schedule.directed
     if plain and n <= MOST_IN_LINES and links <= max(24, 1.6 * n):
-        return lines_between(places(network), network.mixing(0), marks(network))
+        return lines_between(places(schedule), schedule.mixing(0), marks(schedule))
     if n > MOST_IN_MATRIX:
         return []
-    shown = min(network.period or 4, max(1, (PAGE + 3) // (max(n, 8) + 3)))
-    columns = [matrix(network.mixing(t)) for t in range(shown)]
+    shown = min(schedule.period or 4, max(1, (PAGE + 3) // (max(n, 8) + 3)))
+    columns = [matrix(schedule.mixing(t)) for t in range(shown)]
     width = max(n, 8)
-    titles = [f"round {t}" for t in range(shown)] if network.period != 1 else []
+    titles = [f"round {t}" for t in range(shown)] if schedule.period != 1 else []
     rows = [tuple(titles)] if titles else []
     rows += zip_longest(*columns, fillvalue="")
     note = "row: receiver, column: sender, from client 0; dark: hears it"
@@ -92,11 +92,11 @@ def matrix(W: Mixing) -> list[str]:
     return ["".join(line) for line in blocks[hears[::2] + 2 * hears[1::2]]]
 
 
-def marks(network: Schedule) -> list[str]:
+def marks(schedule: Schedule) -> list[str]:
     """What stands for each client in a drawing: its name where all are short, else its number."""
-    n = network.num_clients
-    short = all(len(label) <= MOST_LETTERS for label in network.labels)
-    return [network.called(i) if short else str(i) for i in range(n)]
+    n = schedule.num_clients
+    short = all(len(label) <= MOST_LETTERS for label in schedule.labels)
+    return [schedule.called(i) if short else str(i) for i in range(n)]
 
 
 def lines_between(spots: np.ndarray, W: Mixing, texts: Sequence[str]) -> list[str]:

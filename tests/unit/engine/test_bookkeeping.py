@@ -8,14 +8,14 @@ from toys import TOY
 
 import p2pqg
 from p2pqg.engine.bookkeeping import Bookkeeper
-from p2pqg.network import Network, NetworkParams, Timing
+from p2pqg.network import ClockParams, Network, Timing
 from p2pqg.topology import build
 
 LATENCY, COMPUTE = 0.25, 2.0
 
 
 def book():
-    clock = NetworkParams(links={"latency": LATENCY}, compute=COMPUTE)
+    clock = ClockParams(links={"latency": LATENCY}, compute=COMPUTE)
     timing = Timing.of(clock, 4)
     network = Network(build("ring4"), timing=timing)
     return Bookkeeper(lambda t: 0.1, 1.0, np.ones(4), 1, network=network, timing=timing)

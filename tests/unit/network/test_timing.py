@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from p2pqg.base.config import read
 from p2pqg.base.errors import ConfigError
 from p2pqg.network.ledger import Ledger
-from p2pqg.network.params import NetworkParams
+from p2pqg.network.params import ClockParams
 from p2pqg.network.timing import Timing
 from p2pqg.topology import RULES, Mixing, build
 
@@ -23,7 +23,7 @@ ALONE = Mixing.from_dense(np.eye(4))
 
 
 def timing(n: int, **said) -> Timing:
-    params, problems = read(NetworkParams, said, "network.")
+    params, problems = read(ClockParams, said, "network.")
     assert not problems
     return Timing.of(params, n)
 
@@ -132,7 +132,7 @@ def test_jitter_is_exponential_with_the_mean_it_says_and_never_early():
 
 def test_jitter_depends_on_seed_link_and_round_only():
     said = {"links": {"jitter": 1}}
-    params, _ = read(NetworkParams, said)
+    params, _ = read(ClockParams, said)
     clocks = [Timing.of(params, 8, seed=seed) for seed in (0, 0, 1)]
     one, same, other = (of_edges(RING, clock.arrivals(RING, 0, MB)) for clock in clocks)
     assert one == same
@@ -321,7 +321,7 @@ def test_the_clock_can_be_pickled():
 
 
 def test_labels_name_clients():
-    params, _ = read(NetworkParams, {"uplink": {"Eve": "1 Mbit/s"}, "links": {"Eve-Ann": "wan"}})
+    params, _ = read(ClockParams, {"uplink": {"Eve": "1 Mbit/s"}, "links": {"Eve-Ann": "wan"}})
     clock = Timing.of(params, 2, ("Ann", "Eve"))
     assert_array_equal(clock.uplink, [np.inf, 1e6])
     assert clock.allreduce_seconds(0) == 2 * 75e-3
@@ -344,7 +344,7 @@ def test_labels_name_clients():
     ],
 )
 def test_bad_settings_are_one_line_each(said, problem):
-    params, problems = read(NetworkParams, said, "network.")
+    params, problems = read(ClockParams, said, "network.")
     assert params is None
     assert len(problems) == 1
     with pytest.raises(ConfigError, match=problem):
@@ -353,11 +353,11 @@ def test_bad_settings_are_one_line_each(said, problem):
 
 def test_all_problems_are_reported_at_once():
     said = {"links": "wam", "uplink": 0, "downlink": -1, "compute": "x", "deadline": "y"}
-    assert len(read(NetworkParams, said)[1]) == 5
+    assert len(read(ClockParams, said)[1]) == 5
 
 
 def test_unknown_clients_are_refused_when_the_clock_is_made():
-    params, problems = read(NetworkParams, {"uplink": {"Eva": "1 Mbit/s"}})
+    params, problems = read(ClockParams, {"uplink": {"Eva": "1 Mbit/s"}})
     assert not problems
     with pytest.raises(ConfigError, match="network.uplink: no client is called 'Eva'; did you"):
         Timing.of(params, 2, ("Ann", "Eve"))

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from p2pqg.base.errors import ConfigError
 from p2pqg.cli import main
-from p2pqg.page import charts, network, write_page
+from p2pqg.page import charts, maps, write_page
 from p2pqg.page.charts import Scale
 from p2pqg.page.runs import being_written, gather, labels
 from p2pqg.recipe.own_files import FOLDER
@@ -196,7 +196,7 @@ def test_a_curve_ends_where_its_last_value_is(recorded):
 
 def test_the_shards_are_those_of_the_run(recorded):
     (shown,) = gather([recorded("a").path])
-    ((counts, why),) = network.shards_of([shown])
+    ((counts, why),) = maps.shards_of([shown])
     experiment = build(read_config(shown.config))
     assert why == ""
     assert counts.sum(axis=1).tolist() == [len(part) for part in experiment.parts]
@@ -229,20 +229,20 @@ def test_parameters_of_different_methods_are_no_difference_of_their_own(recorded
 def test_the_network_is_that_of_the_run_when_its_file_has_gone(recorded):
     run = recorded("a", topology="gone.csv", clients=3)
     (shown,) = gather([run.path])
-    assert network.network_of(shown) is None
+    assert maps.network_of(shown) is None
     (run.path / FOLDER).mkdir()
     (run.path / FOLDER / "gone.csv").write_text("source,target\n0,1\n1,2\n")
-    assert sorted(network.network_of(shown).graph(0).edges) == [(0, 1), (1, 2)]
+    assert sorted(maps.network_of(shown).graph(0).edges) == [(0, 1), (1, 2)]
 
 
 def test_bars_have_heights_in_proportion_and_stand_in_the_place_of_their_class():
-    path = network.bars(np.array([0, 6, 0, 3]), most=6)
+    path = maps.bars(np.array([0, 6, 0, 3]), most=6)
     assert path == "M8 18v-18h7.2v18zM24 18v-9h7.2v9z"
 
 
 def test_neighboring_classes_share_a_bar_where_there_are_many():
     counts = np.arange(200).reshape(2, 100)
-    assert network.grouped(counts).tolist() == counts.reshape(2, 20, 5).sum(axis=2).tolist()
+    assert maps.grouped(counts).tolist() == counts.reshape(2, 20, 5).sum(axis=2).tolist()
 
 
 def test_without_its_data_a_run_is_shown_without_bars_and_says_so(recorded, page_of):
@@ -268,25 +268,25 @@ def test_too_many_clients_are_not_drawn(recorded, page_of):
 def test_boxes_that_overlap_are_pushed_apart_and_others_left_alone():
     box = np.array([10.0, 6.0])
     far = np.array([[0.0, 0.0], [50.0, 0.0]])
-    np.testing.assert_array_equal(network.apart(far, box), far)
+    np.testing.assert_array_equal(maps.apart(far, box), far)
     crowd = np.random.default_rng(0).uniform(0, 40, (30, 2))
     crowd[1] = crowd[0]
-    placed = network.apart(crowd, box)
+    placed = maps.apart(crowd, box)
     gap = np.abs(placed[:, None] - placed[None])
     overlap = ((gap < box - 1e-9).all(axis=-1)) & ~np.eye(30, dtype=bool)
     assert not overlap.any()
 
 
 def test_colors_go_from_end_to_end_and_are_written_on_readably():
-    assert network.color(0.0) == ("#440154", "#fff")
-    assert network.color(1.0) == ("#fde725", "#000")
-    assert network.color(1 / 7)[0] == "#46327e"
+    assert maps.color(0.0) == ("#440154", "#fff")
+    assert maps.color(1.0) == ("#fde725", "#000")
+    assert maps.color(1 / 7)[0] == "#46327e"
 
 
 def test_what_is_nearly_alike_does_not_look_unlike(recorded):
     (shown,) = gather([recorded("a", clients=1).path])
-    low, high = network.accuracy_range([shown])
-    assert high - low == pytest.approx(network.SMALLEST_RANGE)
+    low, high = maps.accuracy_range([shown])
+    assert high - low == pytest.approx(maps.SMALLEST_RANGE)
 
 
 # ---- nothing from elsewhere, nothing of a user's as HTML

@@ -1,4 +1,4 @@
-"""The network of a run as a drawing: clients colored by accuracy, their shards as small bars."""
+"""A map of a run's network: clients colored by accuracy, their shards as small bars."""
 
 from __future__ import annotations
 
@@ -125,17 +125,17 @@ def accuracy_range(shown: Iterable[Shown]) -> tuple[float, float] | None:
 
 
 def draw(
-    shown: Shown, network: Schedule, counts: np.ndarray | None, span: tuple[float, float] | None
+    shown: Shown, schedule: Schedule, counts: np.ndarray | None, span: tuple[float, float] | None
 ) -> Drawing | None:
     """One run's network; None beyond 200 clients.
 
     Args:
         shown: the run.
-        network: its own.
+        schedule: its own network.
         counts: [clients, classes], or None to leave the bars out.
         span: accuracies of the two ends of the color scale.
     """
-    n = network.num_clients
+    n = schedule.num_clients
     if n > LARGEST_LAYOUT:
         return None
     with_bars = counts is not None and n <= MOST_WITH_BARS and len(counts) == n
@@ -144,14 +144,14 @@ def draw(
     box = np.array(
         [BAR_WIDTH + 14, 2 * radius + BAR_HEIGHT + 12] if with_bars else [2.6 * radius] * 2
     )
-    spots = places(network) * [1, -1]  # up is up
+    spots = places(schedule) * [1, -1]  # up is up
     width = min(760.0, 200 + 95 * n**0.5)
     spots = apart((width - box[0]) / 2 * spots, box)
     spots = spots - spots.min(axis=0) + box / 2
     if with_bars:  # the client's disk is in the upper half of its box
         spots[:, 1] -= (BAR_HEIGHT + 6) / 2
     size = np.ceil(spots.max(axis=0) + box / 2 + [0, (BAR_HEIGHT + 6) / 2 if with_bars else 0])
-    links, arrows = _links(network, spots, radius)
+    links, arrows = _links(schedule, spots, radius)
     accuracy = shown.last_clients.set_index("client")["test_accuracy"]
     nodes = []
     for client, (x, y) in enumerate(spots.round(1).tolist()):
@@ -165,17 +165,17 @@ def draw(
         if counts is not None and len(counts) == n:
             about += f"; {shard_text(counts[client])}"
         path = bars(values[client], values.max()) if with_bars else ""
-        name = str(network.labels[client]) if network.labels else ""
+        name = str(schedule.labels[client]) if schedule.labels else ""
         about += f" ({name})" if name and name != str(client) else ""
         nodes.append(Node(x, y, fill, ink, str(client) if radius >= 8 else "", about, path))
     return Drawing(int(size[0]), int(size[1]), round(radius, 1), links, arrows, nodes)
 
 
-def _links(network: Schedule, spots: np.ndarray, radius: float) -> tuple[str, str]:
+def _links(schedule: Schedule, spots: np.ndarray, radius: float) -> tuple[str, str]:
     """Paths of all links of the rounds that are drawn, and of the heads of one-way links."""
     pairs: set[tuple[int, int]] = set()
-    for t in range(rounds_drawn(network)):
-        W = network.mixing(t)
+    for t in range(rounds_drawn(schedule)):
+        W = schedule.mixing(t)
         pairs |= set(zip(W.senders.tolist(), W.receivers.tolist(), strict=True))
     whole = spots.round().astype(int).tolist()
     lines, heads = [], []
@@ -192,9 +192,9 @@ def _links(network: Schedule, spots: np.ndarray, radius: float) -> tuple[str, st
     return "".join(lines), "".join(heads)
 
 
-def rounds_drawn(network: Schedule) -> int:
+def rounds_drawn(schedule: Schedule) -> int:
     """Rounds whose links are drawn: all of a period that is not too long, else the first."""
-    return network.period if network.period and network.period <= MOST_ROUNDS else 1
+    return schedule.period if schedule.period and schedule.period <= MOST_ROUNDS else 1
 
 
 def apart(spots: np.ndarray, box: np.ndarray, steps: int = 400) -> np.ndarray:
