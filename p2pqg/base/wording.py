@@ -86,15 +86,18 @@ def duration(seconds: float | None) -> str:
 
 
 def seen(rows: Sequence[dict[str, Any]]) -> str:
-    """The last loss, accuracy and consensus distance on record."""
+    """The last loss, accuracy (with its round, if older) and consensus distance on record."""
     if not rows:
         return ""
     tested = next((row for row in reversed(rows) if "test_accuracy" in row), None)
     last = rows[-1]
+    accuracy = percent(tested["test_accuracy"]) if tested else "  -"
+    if tested and tested["round"] < last["round"]:
+        accuracy += f" (round {tested['round'] + 1:,})"
     return "  ".join(
         [
             f"loss {last['train_loss']:.3f}",
-            f"test {percent(tested['test_accuracy']) if tested else '  -'}",
+            f"test {accuracy}",
             f"consensus {last['consensus_distance']:.1e}",
         ]
     )

@@ -197,6 +197,8 @@ def outcome(run: Run) -> list[tuple[str, str]]:
             f"{percent(summary['test_accuracy'], 2)} ± {100 * summary['test_accuracy_std']:.2f} "
             f"over clients, lowest {percent(lowest.iloc[-1], 2)}"
         )
+        if summary.get("evaluated_rounds", summary["rounds"]) < summary["rounds"]:
+            accuracy += f", after round {summary['evaluated_rounds']:,} of {summary['rounds']:,}"
     speed, started = summary["client_steps_per_second"], duration(summary["startup_seconds"])
     return [
         ("test accuracy", accuracy),

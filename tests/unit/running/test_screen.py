@@ -82,8 +82,10 @@ def test_a_run_that_was_never_evaluated_can_be_shown(simulation, fake_run):
 
 
 def test_the_last_accuracy_stays_in_sight_between_evaluations():
-    row = {"train_loss": 1.0, "consensus_distance": 0.5}
-    assert "test 87.3 %" in seen([row | {"test_accuracy": 0.873}, row])
+    row = {"round": 8, "train_loss": 1.0, "consensus_distance": 0.5}
+    tested = row | {"test_accuracy": 0.873}
+    assert "test 87.3 %  " in seen([tested])
+    assert "test 87.3 % (round 9)" in seen([tested, row | {"round": 9}])
     assert "test" in seen([row])
     assert seen([]) == ""
 
