@@ -8,6 +8,8 @@ import yaml
 from p2pqg.base.errors import ConfigError
 from p2pqg.network.network import Network
 from p2pqg.network.scenario import Scenario, after_event, read_scenario
+from p2pqg.network.verbs import VERBS, Verb
+from p2pqg.simulation.simulation import Simulation
 from p2pqg.topology import build
 
 RING = Network(build("ring16"))
@@ -249,3 +251,21 @@ def test_the_caller_can_check_every_event_too():
 def test_a_scenario_must_be_a_list():
     with pytest.raises(ConfigError, match="scenario must be a list of items"):
         scenario("at: 3")
+
+
+def test_a_new_verb_is_one_entry_and_recipes_and_simulations_have_it(monkeypatch):
+    def swapped(network, given, round):
+        return network.with_topology(given["to"])
+
+    swap = Verb(
+        lambda value, key: {"to": value},
+        network=swapped,
+        words=lambda given, network: f"to {network.base.name}",
+    )
+    monkeypatch.setitem(VERBS, "swap", swap)
+    small = {"topology": "ring6", "model": "logistic", "engine": "local", "rounds": 9}
+    with Simulation(**small, scenario=[{"at": "round 3", "swap": "star6"}]) as sim:
+        sim.advance(5)
+        assert sim.network.base.name == "star6"
+        sim.do("swap", to="complete6")
+        assert [event["what"] for event in sim.events] == ["swap to star6", "swap to complete6"]

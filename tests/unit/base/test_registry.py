@@ -1,0 +1,81 @@
+"""A part in a file of its own is found: adding one touches one file."""
+
+import subprocess
+import sys
+
+import pytest
+
+from p2pqg.base.registry import import_parts
+
+PARTS = {
+    "algorithms": """
+        from dataclasses import dataclass
+        from p2pqg.algorithms.dsgd import Params, State
+        from p2pqg.algorithms.effects import algorithm
+        @algorithm("new", params=Params, start=State)
+        def new(s, grad, p):
+            yield
+        """,
+    "topology": """
+        import networkx as nx
+        from p2pqg.topology._registry import topology
+        @topology("new", source="ours")
+        def new(n):
+            return nx.path_graph(n)
+        """,
+    "data": """
+        from p2pqg.data._arrays import dataset
+        @dataset("new", model="mlp", source="ours")
+        def new(data_dir):
+            ...
+        """,
+    "models": """
+        from p2pqg.models._registry import MODELS
+        @MODELS.register("new", source="ours")
+        def new(num_classes, input_shape, params):
+            ...
+        """,
+    "paper.figures": """
+        from p2pqg.base.registry import NoParams
+        from p2pqg.paper.figures._figure import FIGURES
+        FIGURES.register("new", params=NoParams, source="ours")(lambda: None)
+        """,
+}
+REGISTRY = {
+    "algorithms": "ALGORITHMS",
+    "topology": "TOPOLOGIES",
+    "data": "DATASETS",
+    "models": "MODELS",
+    "paper.figures": "FIGURES",
+}
+
+
+def test_files_are_imported_but_helpers_and_folders_are_not(tmp_path, monkeypatch):
+    package = tmp_path / "rooms"
+    for name in ("__init__", "part", "_helper", "folder/__init__"):
+        file = package / f"{name}.py"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import_parts("rooms", [str(package)])
+    assert {name for name in sys.modules if name.startswith("rooms.")} == {"rooms.part"}
+
+
+@pytest.mark.parametrize("room", PARTS)
+def test_a_new_part_is_one_new_file(room, tmp_path):
+    lines = PARTS[room].strip("\n").splitlines()
+    indent = len(lines[0]) - len(lines[0].lstrip())
+    (tmp_path / "new_part.py").write_text("\n".join(line[indent:] for line in lines))
+    # As if the file lay in the room's own folder: the folder is one more of its package.
+    code = f"""
+import importlib.util, sys
+room = "p2pqg.{room}"
+spec = importlib.util.find_spec(room)
+spec.submodule_search_locations.append({str(tmp_path)!r})
+module = importlib.util.module_from_spec(spec)
+sys.modules[room] = module
+spec.loader.exec_module(module)
+assert "new" in module.{REGISTRY[room]}, sorted(module.{REGISTRY[room]})
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
