@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from p2pqg.algorithms.effects import Grad, Round, algorithm, allreduce, gossip
 from p2pqg.base.lazy import torch
+from p2pqg.base.ranges import out_of_range
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,12 +30,7 @@ class Params:
     """Added to the root of the second moment, >= 0."""
 
     def problems(self) -> Iterator[str]:
-        if not 0 <= self.beta1 < 1:
-            yield f"algorithm.beta1 must be in [0, 1), got {self.beta1}"
-        if not 0 <= self.beta2 < 1:
-            yield f"algorithm.beta2 must be in [0, 1), got {self.beta2}"
-        if self.eps < 0:
-            yield f"algorithm.eps must be >= 0, got {self.eps}"
+        yield from out_of_range(self, "algorithm.", beta1="[0, 1)", beta2="[0, 1)", eps=">= 0")
 
 
 class State(NamedTuple):

@@ -21,6 +21,7 @@ from typing import Literal, NamedTuple
 from p2pqg.algorithms.compressors import COMPRESSORS
 from p2pqg.algorithms.effects import Draw, Grad, Round, algorithm, gossip
 from p2pqg.base.lazy import torch
+from p2pqg.base.ranges import out_of_range
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,12 +41,7 @@ class Params:
     """code: move towards the copies of the last round, then send; paper: send first."""
 
     def problems(self) -> Iterator[str]:
-        if not 0 <= self.beta < 1:
-            yield f"algorithm.beta must be in [0, 1), got {self.beta}"
-        if not 0 < self.gamma <= 1:
-            yield f"algorithm.gamma must be in (0, 1], got {self.gamma}"
-        if not 0 < self.ratio <= 1:
-            yield f"algorithm.ratio must be in (0, 1], got {self.ratio}"
+        yield from out_of_range(self, "algorithm.", beta="[0, 1)", gamma="(0, 1]", ratio="(0, 1]")
         if not 1 <= self.bits <= 16:
             yield f"algorithm.bits must be in 1 .. 16, got {self.bits}"
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from p2pqg.algorithms.effects import AllReduce, Decide, Gossip
+from p2pqg.base.ranges import out_of_range
 
 Target = float | Literal["free", "exact"]
 
@@ -52,8 +53,7 @@ class Consensus:
                 f"consensus.reference must be one number > 0, or one for each phase "
                 f"({num_phases}), got {list(self.reference)}"
             )
-        if self.max_exchanges < 1:
-            yield f"consensus.max_exchanges must be >= 1, got {self.max_exchanges}"
+        yield from out_of_range(self, "consensus.", max_exchanges=">= 1")
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from p2pqg.algorithms.effects import Grad, Round, algorithm, gossip
 from p2pqg.base.lazy import torch
+from p2pqg.base.ranges import out_of_range
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,10 +34,7 @@ class Params:
     """1: option I of the paper, the one compared in Lin et al., ICML 2021."""
 
     def problems(self) -> Iterator[str]:
-        if not 0 <= self.beta < 1:
-            yield f"algorithm.beta must be in [0, 1), got {self.beta}"
-        if not 0 <= self.mu <= 1:
-            yield f"algorithm.mu must be in [0, 1], got {self.mu}"
+        yield from out_of_range(self, "algorithm.", beta="[0, 1)", mu="[0, 1]")
         if self.option != 1:
             yield f"algorithm.option must be 1 (option I of the paper), got {self.option}"
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from p2pqg.algorithms.effects import Grad, Round, algorithm, gossip
 from p2pqg.base.lazy import torch
+from p2pqg.base.ranges import out_of_range
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +24,7 @@ class Params:
     """Memory of the momentum, in [0, 1). 0: DSGD."""
 
     def problems(self) -> Iterator[str]:
-        if not 0 <= self.beta < 1:
-            yield f"algorithm.beta must be in [0, 1), got {self.beta}"
+        yield from out_of_range(self, "algorithm.", beta="[0, 1)")
 
 
 class State(NamedTuple):

@@ -25,6 +25,7 @@ from typing import Literal, NamedTuple
 
 from p2pqg.algorithms.effects import Grad, Round, algorithm, gossip
 from p2pqg.base.lazy import torch
+from p2pqg.base.ranges import out_of_range
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +41,7 @@ class MomentumParams(Params):
     """Memory of the momentum, in [0, 1). 0: without momentum."""
 
     def problems(self) -> Iterator[str]:
-        if not 0 <= self.beta < 1:
-            yield f"algorithm.beta must be in [0, 1), got {self.beta}"
+        yield from out_of_range(self, "algorithm.", beta="[0, 1)")
 
 
 class State(NamedTuple):

@@ -6,9 +6,10 @@ batch and the number of clients, linear warm-up over 5 epochs from 0.1, divided 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+
+from p2pqg.base.ranges import out_of_range
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,20 +29,16 @@ class LrSchedule:
     def problems(self) -> Iterator[str]:
         if self.scaling not in ("none", "linear"):
             yield f"lr_schedule.scaling must be none or linear, got {self.scaling!r}"
-        if self.base_batch_size < 1:
-            yield f"lr_schedule.base_batch_size must be >= 1, got {self.base_batch_size}"
-        if not 0 <= self.warmup_epochs < math.inf:
-            yield f"lr_schedule.warmup_epochs must be >= 0, got {self.warmup_epochs}"
-        if not 0 < self.warmup_from < math.inf:
-            yield f"lr_schedule.warmup_from must be > 0, got {self.warmup_from}"
+        yield from out_of_range(
+            self, "lr_schedule.", base_batch_size=">= 1", warmup_epochs=">= 0", warmup_from="> 0"
+        )
         if list(self.milestones) != sorted(set(self.milestones)) or not all(
             0 < m < 1 for m in self.milestones
         ):
             yield (
                 f"lr_schedule.milestones must be rising fractions in (0, 1), got {self.milestones}"
             )
-        if not 0 < self.decay <= 1:
-            yield f"lr_schedule.decay must be in (0, 1], got {self.decay}"
+        yield from out_of_range(self, "lr_schedule.", decay="(0, 1]")
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from typing import Literal, NamedTuple
 
 from p2pqg.algorithms.effects import Grad, Round, algorithm, allreduce, gossip
 from p2pqg.base.lazy import torch
+from p2pqg.base.ranges import out_of_range
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +30,7 @@ class Params:
     """zero: u = c = 0; allreduce: (g - mean g) / (1 - beta), one all-reduce, the authors' code."""
 
     def problems(self) -> Iterator[str]:
-        if not 0 <= self.beta < 1:
-            yield f"algorithm.beta must be in [0, 1), got {self.beta}"
+        yield from out_of_range(self, "algorithm.", beta="[0, 1)")
 
 
 class State(NamedTuple):

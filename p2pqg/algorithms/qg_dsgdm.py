@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from p2pqg.algorithms.effects import Grad, Round, algorithm, gossip
 from p2pqg.base.lazy import torch
+from p2pqg.base.ranges import out_of_range
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,12 +32,7 @@ class Params:
     """The momentum is refreshed after every tau-th round (Appendix D.8), >= 1."""
 
     def problems(self) -> Iterator[str]:
-        if not 0 <= self.beta < 1:
-            yield f"algorithm.beta must be in [0, 1), got {self.beta}"
-        if not 0 <= self.mu < 1:
-            yield f"algorithm.mu must be in [0, 1), got {self.mu}"
-        if self.tau < 1:
-            yield f"algorithm.tau must be >= 1, got {self.tau}"
+        yield from out_of_range(self, "algorithm.", beta="[0, 1)", mu="[0, 1)", tau=">= 1")
 
 
 class State(NamedTuple):

@@ -23,6 +23,7 @@ from typing import Literal, NamedTuple
 
 from p2pqg.algorithms.effects import Grad, Round, algorithm, allreduce, exchange
 from p2pqg.base.lazy import torch
+from p2pqg.base.ranges import out_of_range
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +40,7 @@ class Params:
     ran it; the client's own, as they explain it; or divide by the number of those heard."""
 
     def problems(self) -> Iterator[str]:
-        if not 0 <= self.beta < 1:
-            yield f"algorithm.beta must be in [0, 1), got {self.beta}"
+        yield from out_of_range(self, "algorithm.", beta="[0, 1)")
 
 
 class State(NamedTuple):

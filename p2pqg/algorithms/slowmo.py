@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 from p2pqg.algorithms.effects import Grad, Round, algorithm, allreduce, gossip
 from p2pqg.base.lazy import torch
+from p2pqg.base.ranges import out_of_range
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,14 +41,9 @@ class Params:
     """Average exactly before the slow step; False: every client for itself, at no cost."""
 
     def problems(self) -> Iterator[str]:
-        if not 0 <= self.beta < 1:
-            yield f"algorithm.beta must be in [0, 1), got {self.beta}"
-        if self.tau < 1:
-            yield f"algorithm.tau must be >= 1, got {self.tau}"
-        if not 0 <= self.slow_beta < 1:
-            yield f"algorithm.slow_beta must be in [0, 1), got {self.slow_beta}"
-        if self.slow_alpha <= 0:
-            yield f"algorithm.slow_alpha must be > 0, got {self.slow_alpha}"
+        yield from out_of_range(
+            self, "algorithm.", beta="[0, 1)", tau=">= 1", slow_beta="[0, 1)", slow_alpha="> 0"
+        )
 
 
 class State(NamedTuple):

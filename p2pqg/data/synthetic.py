@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from p2pqg.base.memory import check_room
+from p2pqg.base.ranges import out_of_range
 from p2pqg.base.seeding import rng
 from p2pqg.data._arrays import Arrays, dataset
 from p2pqg.data._params import whole_number
@@ -42,8 +43,7 @@ class Params:
         for name, least in least_of.items():
             if not whole_number(value := getattr(self, name), least):
                 yield f"data.{name} must be a whole number >= {least}, got {value!r}"
-        if not 0 <= self.separation < math.inf:
-            yield f"data.separation must be >= 0, got {self.separation}"
+        yield from out_of_range(self, "data.", separation=">= 0")
         if whole_number(self.samples, 1) and self.samples < self.classes:
             yield f"data.samples must be >= classes ({self.classes}), got {self.samples}"
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from p2pqg.base.lazy import torch
+from p2pqg.base.ranges import out_of_range
 from p2pqg.models._registry import MODELS, image_channels
 
 
@@ -26,8 +27,7 @@ class Params:
         """Every rule that is broken."""
         if self.width < 2 or self.width % 2:
             yield f"model.width must be even and >= 2, got {self.width}"
-        if self.patch < 1:
-            yield f"model.patch must be >= 1, got {self.patch}"
+        yield from out_of_range(self, "model.", patch=">= 1")
 
 
 @MODELS.register("patch-cnn", params=Params, source="patches, a convolution, GroupNorm")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.lazy import torch
+from p2pqg.base.ranges import out_of_range
 from p2pqg.models._registry import MODELS, image_channels
 
 SOURCE = "He et al., CVPR 2016; Lin et al., ICML 2021"
@@ -34,8 +35,7 @@ class Params:
 
     def problems(self) -> Iterator[str]:
         """Every rule that is broken."""
-        if self.width < 1:
-            yield f"model.width must be >= 1, got {self.width}"
+        yield from out_of_range(self, "model.", width=">= 1")
 
 
 @dataclass(frozen=True, kw_only=True)

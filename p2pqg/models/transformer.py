@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from p2pqg.base.lazy import torch
+from p2pqg.base.ranges import out_of_range
 from p2pqg.models._registry import MODELS, text_length
 
 
@@ -24,13 +25,12 @@ class Params:
 
     def problems(self) -> Iterator[str]:
         """Every rule that is broken."""
-        for key, least in (("width", 1), ("layers", 1), ("heads", 1), ("vocabulary", 2)):
-            if getattr(self, key) < least:
-                yield f"model.{key} must be >= {least}, got {getattr(self, key)}"
+        yield from out_of_range(
+            self, "model.", width=">= 1", layers=">= 1", heads=">= 1", vocabulary=">= 2"
+        )
         if self.heads >= 1 and self.width % self.heads:
             yield f"model.width must be a multiple of heads ({self.heads}), got {self.width}"
-        if not 0 <= self.dropout < 1:
-            yield f"model.dropout must be in [0, 1), got {self.dropout}"
+        yield from out_of_range(self, "model.", dropout="[0, 1)")
 
 
 @MODELS.register(

@@ -19,6 +19,7 @@ import numpy as np
 
 from p2pqg.base import config
 from p2pqg.base.errors import ConfigError, did_you_mean
+from p2pqg.base.ranges import out_of_range
 from p2pqg.base.registry import NoParams, Registry
 from p2pqg.base.seeding import uniforms
 from p2pqg.network.clients import Clients
@@ -41,8 +42,7 @@ class UniformParams:
     """From 1 - spread to 1 + spread, in [0, 1)."""
 
     def problems(self) -> Iterator[str]:
-        if not 0 <= self.spread < 1:
-            yield f"spread must be in [0, 1), got {self.spread}"
+        yield from out_of_range(self, spread="[0, 1)")
 
 
 @DISTRIBUTIONS.register("uniform", params=UniformParams)
@@ -57,8 +57,7 @@ class LognormalParams:
     """Standard deviation of the logarithm, >= 0. 0: constant."""
 
     def problems(self) -> Iterator[str]:
-        if not 0 <= self.sigma <= 10:
-            yield f"sigma must be in [0, 10], got {self.sigma}"
+        yield from out_of_range(self, sigma="[0, 10]")
 
 
 @DISTRIBUTIONS.register("lognormal", params=LognormalParams)
@@ -74,8 +73,7 @@ class ExponentialParams:
     """Share of the mean that is exponential, in [0, 1]; the rest is constant. 0: constant."""
 
     def problems(self) -> Iterator[str]:
-        if not 0 <= self.tail <= 1:
-            yield f"tail must be in [0, 1], got {self.tail}"
+        yield from out_of_range(self, tail="[0, 1]")
 
 
 @DISTRIBUTIONS.register(
@@ -122,10 +120,7 @@ class Stragglers:
     round: everyone with that probability, drawn anew in every round."""
 
     def problems(self) -> Iterator[str]:
-        if not 0 <= self.share <= 1:
-            yield f"network.compute.stragglers.share must be in [0, 1], got {self.share}"
-        if not 1 <= self.factor < np.inf:
-            yield f"network.compute.stragglers.factor must be >= 1, got {self.factor}"
+        yield from out_of_range(self, "network.compute.stragglers.", share="[0, 1]", factor=">= 1")
 
 
 @dataclass(frozen=True, kw_only=True)

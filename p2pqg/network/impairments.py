@@ -14,6 +14,7 @@ from typing import Literal
 
 import numpy as np
 
+from p2pqg.base.ranges import out_of_range
 from p2pqg.base.seeding import uniforms
 
 
@@ -64,10 +65,7 @@ class Impairments:
                 "impairments.delay must be rounds >= 0, a number or [least, most], "
                 f"got {self.delay}"
             )
-        if not 0 < self.participation <= 1:
-            yield f"impairments.participation must be in (0, 1], got {self.participation}"
-        if not 0 <= self.noise < math.inf:
-            yield f"impairments.noise must be >= 0, got {self.noise}"
+        yield from out_of_range(self, "impairments.", participation="(0, 1]", noise=">= 0")
 
     @property
     def delays(self) -> tuple[int, int]:

@@ -16,6 +16,7 @@ from p2pqg.algorithms.control import Consensus
 from p2pqg.algorithms.lr import LrSchedule
 from p2pqg.base import config as machinery
 from p2pqg.base.errors import ConfigError
+from p2pqg.base.ranges import out_of_range
 from p2pqg.base.shipped import shipped_folder
 from p2pqg.network import Impairments
 
@@ -23,6 +24,23 @@ DEFAULT_ROUNDS = 500
 
 Part = str | dict[str, Any]
 """A part's name, or a mapping of its name (if not the default one) and its parameters."""
+
+
+RANGES = {
+    "clients": ">= 1",
+    "alpha": "> 0",
+    "epochs": "> 0",
+    "rounds": ">= 1",
+    "planned_rounds": ">= 1",
+    "planned_epochs": "> 0",
+    "batch_size": ">= 1",
+    "lr": "> 0",
+    "weight_decay": ">= 0",
+    "seed": ">= 0",
+    "eval_every": ">= 1",
+    "record_every": ">= 1",
+    "max_restarts": ">= 0",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,35 +124,11 @@ class RunConfig:
     """Say where the time of a round goes, and write trace.json for chrome://tracing."""
 
     def problems(self) -> Iterator[str]:
-        if self.alpha is not None and not (self.alpha > 0 and math.isfinite(self.alpha)):
-            yield f"alpha must be > 0, got {self.alpha}"
         if self.epochs is not None and self.rounds is not None:
             yield f"set epochs or rounds, not both; got {self.epochs} and {self.rounds}"
-        if not (self.lr > 0 and math.isfinite(self.lr)):
-            yield f"lr must be > 0, got {self.lr}"
-        if not (self.weight_decay >= 0 and math.isfinite(self.weight_decay)):
-            yield f"weight_decay must be >= 0, got {self.weight_decay}"
-        if self.seed < 0:
-            yield f"seed must be >= 0, got {self.seed}"
-        if self.epochs is not None and not 0 < self.epochs < math.inf:
-            yield f"epochs must be > 0, got {self.epochs}"
-        if self.planned_epochs is not None and not 0 < self.planned_epochs < math.inf:
-            yield f"planned_epochs must be > 0, got {self.planned_epochs}"
-        for key in (
-            "clients",
-            "rounds",
-            "planned_rounds",
-            "batch_size",
-            "eval_every",
-            "record_every",
-        ):
-            value = getattr(self, key)
-            if value is not None and value < 1:
-                yield f"{key} must be >= 1, got {value}"
+        yield from out_of_range(self, **RANGES)
         if not 0 <= self.checkpoint_every < math.inf:
             yield f"checkpoint_every must be seconds >= 0, got {self.checkpoint_every}"
-        if self.max_restarts < 0:
-            yield f"max_restarts must be >= 0, got {self.max_restarts}"
         if self.name is not None and ("/" in self.name or self.name in ("", ".", "..")):
             yield f"name must be a plain folder name, got {self.name!r}"
 

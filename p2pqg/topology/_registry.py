@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from p2pqg.base.errors import TopologyError
+from p2pqg.base.ranges import out_of_range
 from p2pqg.base.registry import F, NoParams, Registry
 from p2pqg.base.seeding import rng
 
@@ -43,8 +44,7 @@ class Seeded:
 
     def problems(self) -> Iterator[str]:
         """What is wrong with the values."""
-        if self.seed < 0:
-            yield f"seed must be >= 0, got {self.seed}"
+        yield from out_of_range(self, seed=">= 0")
 
 
 def network(num_clients: int, edges: ArrayLike, directed: bool = False) -> nx.Graph | nx.DiGraph:

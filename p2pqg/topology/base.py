@@ -13,6 +13,7 @@ from functools import lru_cache, partial
 
 import networkx as nx
 
+from p2pqg.base.ranges import out_of_range
 from p2pqg.topology._registry import topology
 from p2pqg.topology.schedule import Rounds
 
@@ -129,8 +130,7 @@ class BaseParams:
     """Most neighbors in a round, >= 1. 1: pairs; n - 1: complete."""
 
     def problems(self) -> Iterator[str]:
-        if self.k < 1:
-            yield f"k must be >= 1, got {self.k}"
+        yield from out_of_range(self, k=">= 1")
 
 
 @lru_cache(maxsize=8)

@@ -13,6 +13,7 @@ import networkx as nx
 import numpy as np
 
 from p2pqg.base.errors import TopologyError
+from p2pqg.base.ranges import out_of_range
 from p2pqg.base.registry import NoParams
 from p2pqg.base.seeding import rng
 from p2pqg.topology._registry import Seeded, ahead, hops, network, topology
@@ -27,8 +28,7 @@ class OnepeerParams:
     """Round 0 uses hop 2^start, >= 0. 1: as the paper's own code, which begins with hop 2."""
 
     def problems(self) -> Iterator[str]:
-        if self.start < 0:
-            yield f"start must be >= 0, got {self.start}"
+        yield from out_of_range(self, start=">= 0")
 
 
 @topology(
@@ -105,8 +105,7 @@ class RandomPeerParams(Seeded):
 
     def problems(self) -> Iterator[str]:
         yield from super().problems()
-        if self.k < 1:
-            yield f"k must be >= 1, got {self.k}"
+        yield from out_of_range(self, k=">= 1")
 
 
 @topology("random-peer", params=RandomPeerParams, rule="columns", source="Kempe et al., FOCS 2003")
@@ -153,8 +152,7 @@ class EquiDynParams(Seeded):
 
     def problems(self) -> Iterator[str]:
         yield from super().problems()
-        if not 0 < self.eta <= 1:
-            yield f"eta must be in (0, 1], got {self.eta}"
+        yield from out_of_range(self, eta="(0, 1]")
 
 
 @topology(

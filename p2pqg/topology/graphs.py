@@ -9,6 +9,7 @@ import networkx as nx
 import numpy as np
 
 from p2pqg.base.errors import TopologyError
+from p2pqg.base.ranges import out_of_range
 from p2pqg.base.registry import NoParams
 from p2pqg.topology._registry import hops, network, topology, two_factors
 
@@ -45,8 +46,7 @@ class MixParams:
     """Spectral gap, in (0, 1]. 1: complete."""
 
     def problems(self) -> Iterator[str]:
-        if not 0 < self.rho <= 1:
-            yield f"rho must be in (0, 1], got {self.rho}"
+        yield from out_of_range(self, rho="(0, 1]")
 
 
 @topology("mix", params=MixParams, rule="given", source="Vogels et al., NeurIPS 2022 (null model)")

@@ -10,6 +10,7 @@ import networkx as nx
 import numpy as np
 
 from p2pqg.base.errors import TopologyError
+from p2pqg.base.ranges import out_of_range
 from p2pqg.topology._registry import Seeded, connected_draw, network, topology
 
 
@@ -25,8 +26,7 @@ class ErdosRenyiParams(Seeded):
 
     def problems(self) -> Iterator[str]:
         yield from super().problems()
-        if self.p is not None and not 0 < self.p <= 1:
-            yield f"p must be in (0, 1], got {self.p}"
+        yield from out_of_range(self, p="(0, 1]")
 
 
 @topology("erdos-renyi", params=ErdosRenyiParams, source="Erdos, Renyi 1959; Gilbert 1959")
@@ -52,8 +52,7 @@ class RandomRegularParams(Seeded):
 
     def problems(self) -> Iterator[str]:
         yield from super().problems()
-        if self.degree < 1:
-            yield f"degree must be >= 1, got {self.degree}"
+        yield from out_of_range(self, degree=">= 1")
 
 
 @topology("random-regular", params=RandomRegularParams, source="Kim, Vu, STOC 2003")
@@ -81,8 +80,7 @@ class GeometricParams(Seeded):
 
     def problems(self) -> Iterator[str]:
         yield from super().problems()
-        if self.radius is not None and self.radius <= 0:
-            yield f"radius must be > 0, got {self.radius}"
+        yield from out_of_range(self, radius="> 0")
 
 
 @topology("geometric", params=GeometricParams, source="Penrose 2003")
@@ -113,10 +111,7 @@ class SmallWorldParams(Seeded):
 
     def problems(self) -> Iterator[str]:
         yield from super().problems()
-        if self.k < 2:
-            yield f"k must be >= 2, got {self.k}"
-        if not 0 <= self.p <= 1:
-            yield f"p must be in [0, 1], got {self.p}"
+        yield from out_of_range(self, k=">= 2", p="[0, 1]")
 
 
 @topology("small-world", params=SmallWorldParams, source="Watts, Strogatz, Nature 1998")

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from p2pqg.base.ranges import out_of_range
 from p2pqg.paper.figures._figure import Recipe, figure
 from p2pqg.plots import draw_consensus
 from p2pqg.plots.canvas import Picture
@@ -32,10 +33,7 @@ class Params:
     def problems(self) -> Iterator[str]:
         if not self.topologies:
             yield "topologies must be at least one, got none"
-        if self.rounds < 1:
-            yield f"rounds must be >= 1, got {self.rounds}"
-        if self.seed < 0:
-            yield f"seed must be >= 0, got {self.seed}"
+        yield from out_of_range(self, rounds=">= 1", seed=">= 0")
 
 
 def draw(frame: pd.DataFrame) -> Picture:

@@ -22,6 +22,7 @@ import pandas as pd
 import torch
 
 from p2pqg.algorithms.user_code import find_algorithm
+from p2pqg.base.ranges import out_of_range
 from p2pqg.paper.figures._figure import Recipe, figure
 from p2pqg.plots.canvas import (
     BLUE,
@@ -49,13 +50,7 @@ class Params:
     mu: float = 0.9
 
     def problems(self) -> Iterator[str]:
-        if not self.lr > 0:
-            yield f"lr must be > 0, got {self.lr}"
-        if self.rounds < 1:
-            yield f"rounds must be >= 1, got {self.rounds}"
-        for key in ("beta", "mu"):
-            if not 0 <= getattr(self, key) < 1:
-                yield f"{key} must be in [0, 1), got {getattr(self, key)}"
+        yield from out_of_range(self, lr="> 0", rounds=">= 1", beta="[0, 1)", mu="[0, 1)")
 
 
 def gradient(x: torch.Tensor) -> torch.Tensor:

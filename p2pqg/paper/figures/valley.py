@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from p2pqg.base.ranges import out_of_range
 from p2pqg.paper.figures._figure import Recipe, figure
 from p2pqg.plots.canvas import BLUE, FAINT, PAGE, VERMILLION, Picture, label_ends, panels, styled
 from p2pqg.theory.trajectories import trajectory
@@ -34,10 +35,7 @@ class Params:
     start: tuple[float, float] = (0.0, 0.0)
 
     def problems(self) -> Iterator[str]:
-        if not self.lr > 0:
-            yield f"lr must be > 0, got {self.lr}"
-        if self.rounds < 1:
-            yield f"rounds must be >= 1, got {self.rounds}"
+        yield from out_of_range(self, lr="> 0", rounds=">= 1")
 
 
 def loss(x: np.ndarray, y: np.ndarray) -> np.ndarray:
