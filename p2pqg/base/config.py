@@ -157,27 +157,6 @@ def load_yaml(path: Path) -> dict[str, Any]:
     return content
 
 
-def set_dotted(values: dict[str, Any], setting: str) -> None:
-    """Apply `--set KEY=VALUE`: `algorithm.lazy=true` sets values["algorithm"]["lazy"] = True.
-
-    A part that was given by its name alone becomes a mapping with that name.
-    """
-    key, equals, text = setting.partition("=")
-    if not equals or not key:
-        raise ConfigError(f"--set must be KEY=VALUE, got {setting!r}")
-    *path, last = key.strip().replace("-", "_").split(".")
-    for part in path:
-        if isinstance(values.get(part), str):
-            values[part] = {"name": values[part]}
-        values = values.setdefault(part, {})
-        if not isinstance(values, dict):
-            raise ConfigError(f"--set {setting}: {part} has no keys below it")
-    try:
-        values[last] = yaml_text.parse(text)
-    except yaml_text.NotYaml:
-        raise ConfigError(f"--set {setting}: the value is not valid YAML; quote it") from None
-
-
 def plain(value: Any) -> Any:
     """Data classes, tuples and paths as mappings, lists and texts, ready for YAML or JSON."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):

@@ -148,7 +148,7 @@ def merged(
     Raises:
         ConfigError: the recipe alone is wrong already, or is that of a sweep.
     """
-    from p2pqg.base.config import set_dotted
+    from p2pqg.base.dotted import set_dotted
     from p2pqg.recipe.settings import read_config
     from p2pqg.recipe.settings import recipe as read_recipe
     from p2pqg.recipe.tiers import at_tier, choice, usual_tier

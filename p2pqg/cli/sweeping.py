@@ -47,7 +47,7 @@ def sweep(
     RECIPE has a mapping `sweep:` of keys to lists of values, or a `figure:`. Start it again to go
     on where it was stopped.
     """
-    from p2pqg.base.config import set_dotted
+    from p2pqg.base.dotted import set_dotted
     from p2pqg.recipe.settings import recipe as read_recipe
     from p2pqg.recipe.tiers import at_tier, choice, usual_tier
     from p2pqg.running import grid

@@ -1,6 +1,6 @@
 """Finished runs: Parquet -> pandas, one run or many side by side. Never imports the engine.
 
-A frame of runs has a row per run: its settings under dotted keys (see `flat`), then its results. It
+A frame of runs has a row per run: its settings under dotted keys (see `p2pqg.base.dotted`), then its results. It
 is made of run directories, or read from the small Parquet file that `export` makes of them. How
 tables are set in Markdown and LaTeX is in `p2pqg.paper.tables`.
 """
@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import pandas as pd
 
 from p2pqg.base import yaml_text
+from p2pqg.base.dotted import flat
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.text import write_text
 from p2pqg.base.wording import plain_text
@@ -77,19 +78,6 @@ SAME_RESULTS = {"out", "name", "eval_every", "eval_first", "record_every", *CARE
 """Settings that change nothing but what is on disk."""
 SAME_NUMBERS = {*SAME_RESULTS, *WHERE, "clients"}
 """Settings that do not change what is learned (`clients` follows from the topology)."""
-
-
-def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings under dotted keys; `algorithm.name` is called `algorithm`."""
-    settings: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            settings |= flat(value, f"{prefix}{key}.")
-        elif key == "name" and prefix:
-            settings[prefix[:-1]] = value
-        else:
-            settings[f"{prefix}{key}"] = str(value) if isinstance(value, list) else value
-    return settings
 
 
 class Configured(Protocol):

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from p2pqg.base.dotted import assign
 from p2pqg.base.errors import ConfigError, did_you_mean
 from p2pqg.base.text import folder_name
 from p2pqg.recipe.keys import SELF_EVIDENT
@@ -155,16 +156,6 @@ def _word(key: str, value: Any) -> str:
     else:
         text = f"{value:g}" if isinstance(value, float) else str(value).lower()
     return text if key in SELF_EVIDENT else key.rpartition(".")[2] + text
-
-
-def assign(settings: dict[str, Any], key: str, value: Any) -> None:
-    """settings["a"]["b"] = value for the key `a.b`; a part given by its name becomes a mapping."""
-    *path, last = key.split(".")
-    for part in path:
-        inner = settings.get(part) or {}
-        settings[part] = {"name": inner} if isinstance(inner, str) else dict(inner)
-        settings = settings[part]
-    settings[last] = value
 
 
 def beyond_the_edge(means: Mapping[float, float]) -> float | None:

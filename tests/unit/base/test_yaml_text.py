@@ -5,7 +5,8 @@ from time import perf_counter
 
 import pytest
 
-from p2pqg.base.config import load_yaml, set_dotted
+from p2pqg.base.config import load_yaml
+from p2pqg.base.dotted import set_dotted
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.yaml_text import NotYaml, dump, parse
 

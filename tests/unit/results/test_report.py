@@ -12,7 +12,6 @@ from p2pqg.results.report import (
     differing,
     export,
     find_runs,
-    flat,
     num_unfinished,
     read_runs,
     recipe_of,
@@ -55,11 +54,6 @@ def test_a_failed_run_is_not_finished_and_says_why(fake_run):
     run = fake_run("a", failure="round 3: client 1 has a non-finite loss")
     assert not run.finished
     assert run.failure == "round 3: client 1 has a non-finite loss"
-
-
-def test_nested_settings_get_dotted_keys_and_a_part_is_called_by_its_name():
-    config = {"lr": 1, "algorithm": {"name": "edm", "beta": 0.9}, "name": "x", "empty": {}}
-    assert flat(config) == {"lr": 1, "algorithm": "edm", "algorithm.beta": 0.9, "name": "x"}
 
 
 def test_runs_differ_in_the_settings_that_are_not_alike_and_in_no_others(fake_run):

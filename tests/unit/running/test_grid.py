@@ -3,7 +3,7 @@
 import pytest
 
 from p2pqg.base.errors import ConfigError
-from p2pqg.running.grid import assign, beyond_the_edge, read_sweep
+from p2pqg.running.grid import beyond_the_edge, read_sweep
 
 RECIPE = {
     "rounds": 10,
@@ -30,13 +30,6 @@ def test_dotted_keys_reach_into_a_part_whichever_comes_first(tmp_path):
     (point,) = sweep.points()
     assert sweep.settings(point)["algorithm"] == {"name": "qg-dsgdm", "mu": 0.5}
     assert sweep.name(point) == "mu0.5-qg-dsgdm"
-
-
-def test_assigning_does_not_change_what_runs_share():
-    base = {"algorithm": {"name": "dmsgd"}}
-    settings = dict(base)
-    assign(settings, "algorithm.mu", 0.1)
-    assert base == {"algorithm": {"name": "dmsgd"}}
 
 
 def test_names_are_plain_folder_names(tmp_path):
