@@ -1,8 +1,8 @@
 """Finished runs: Parquet -> pandas, one run or many side by side. Never imports the engine.
 
-A frame of runs has a row per run: its settings under dotted keys (see `p2pqg.base.dotted`), then its results. It
-is made of run directories, or read from the small Parquet file that `export` makes of them. How
-tables are set in Markdown and LaTeX is in `p2pqg.paper.tables`.
+A frame of runs has a row per run: its settings under dotted keys (see `p2pqg.base.dotted`), then
+its results. It is made of run directories, or read from the small Parquet file that `export` makes
+of them. How tables are set in Markdown and LaTeX is in `p2pqg.paper.tables`.
 """
 
 from __future__ import annotations
