@@ -34,6 +34,12 @@ from p2pqg.topology import Mixing
 
 Parcel = tuple[Tensor, ...]
 
+Wait = tuple[list[Parcel], Leg]
+"""What other blocks need of this one, and where the like of it comes from."""
+
+Answer = Generator[Wait, list[Parcel], tuple[Any, ...]]
+"""Gives what others need, takes what came in, and returns the reply to a request."""
+
 Gradient = Callable[..., Tensor]
 """gradient(x [clients, params], step) -> [clients, params], weight decay included. With again=True
 as well where a batch is used once more."""
@@ -83,6 +89,8 @@ class Block:
         self.traffic: list[Traffic] = []
         self._mixers: dict[int, tuple[Any, Mixer]] = {}
         self._waiting: tuple[Call, Effect] | None = None
+        self._sent: list[tuple[str, float]] = []
+        self._slot = 0
 
     @property
     def who(self) -> str:
@@ -153,7 +161,7 @@ class Block:
             rounds += [()] * (age >= len(rounds))
             rounds[age] += (rows[name],)
 
-    def rounds(self, until: int) -> Generator[tuple[list[Parcel], Leg], list[Parcel], None]:
+    def rounds(self, until: int) -> Generator[Wait, list[Parcel], None]:
         """Run up to round `until`; yields what other blocks need, takes what this one needs."""
         while self.round < until:
             call = self.rule.play(self.state, self._grad, self.round, self.clients)
@@ -189,7 +197,7 @@ class Block:
         self.step += 1
         return self.gradient(x, self.step - 1)
 
-    def _answer(self, effect: Effect) -> Generator[Any, Any, tuple[Tensor, ...]]:
+    def _answer(self, effect: Effect) -> Answer:
         match effect:
             case Gossip():
                 return (yield from self._gossip(effect))
@@ -203,12 +211,12 @@ class Block:
                 return (self._neighbors(),)
         raise AssertionError(effect)  # a `Call` lets nothing else through
 
-    def _gossip(self, effect: Gossip):
+    def _gossip(self, effect: Gossip) -> Answer:
         routes = self.routing.rows(self.round)
         mixer = self._mixer(routes, effect.tensors[0])
         self.exchanges += 1
         if effect.message_bytes is None:
-            message = _row_bytes(effect.tensors)
+            message: float = _row_bytes(effect.tensors)
             self.bytes_sent += message * int(mixer.out_degrees.sum())
         else:
             each = effect.message_bytes.cpu().numpy()
@@ -222,7 +230,7 @@ class Block:
             arrived = yield parcels, routes.leg
             with self.clock("exchange"):
                 parts = zip(columns, *arrived, strict=True)
-                columns = [torch.cat(part) for part in parts]
+                columns = tuple(torch.cat(part) for part in parts)
         with self.clock("mixing"):
             mixed = tuple(mixer(t) for t in columns)
         if routes.mixing.is_perfect:
@@ -259,13 +267,12 @@ class Block:
 
     def _mixer(self, routes: Any, like: Tensor) -> Mixer:
         slot = self.round % (self.routing.schedule.period or 1)
-        made_from, mixer = self._mixers.get(slot, (None, None))
-        if made_from is not routes:
-            mixer = Mixer(routes, self.index, like)
-            self._mixers[slot] = routes, mixer
-        return mixer
+        known = self._mixers.get(slot)
+        if known is None or known[0] is not routes:
+            known = self._mixers[slot] = routes, Mixer(routes, self.index, like)
+        return known[1]
 
-    def _exchange(self, effect: Exchange):
+    def _exchange(self, effect: Exchange) -> Answer:
         routes: EdgeRoutes = self.routing.edges(self.round)
         me = self.index
         _check_slots(effect, routes)
@@ -285,8 +292,8 @@ class Block:
         inbox = tuple(t.new_zeros(len(t), routes.num_slots, *t.shape[2:]) for t in effect.tensors)
         for a, parcel in sources.items():
             edges = routes.edges[a, me]
-            for box, message in zip(inbox, parcel, strict=True):
-                box[edges[:, 2], edges[:, 3]] = message
+            for box, received in zip(inbox, parcel, strict=True):
+                box[edges[:, 2], edges[:, 3]] = received
         return inbox
 
     def _neighbors(self) -> Peers:
@@ -299,7 +306,7 @@ class Block:
             torch.arange(self.clients.start, self.clients.stop, device=device),
         )
 
-    def _allreduce(self, effect: AllReduce | Decide):
+    def _allreduce(self, effect: AllReduce | Decide) -> Answer:
         active = self.W.active
         n = self.routing.num_clients if active is None else max(1, int(active.sum()))
         mine = self.mine(active)
@@ -316,7 +323,7 @@ class Block:
             sums = total([*arrived[: self.index], sums, *arrived[self.index :]])
         return tuple((s / n).expand_as(t) for s, t in zip(sums, effect.tensors, strict=True))
 
-    def _decide(self, effect: Decide):
+    def _decide(self, effect: Decide) -> Answer:
         (means,) = yield from self._allreduce(effect)
         return (float(means[0]),)
 
@@ -376,10 +383,11 @@ def lockstep(blocks: list[Block], until: int) -> None:
     running = [block.rounds(until) for block in blocks]
     waiting = [next(rounds, None) for rounds in running]
     while _all_wait(blocks):
-        shelves = [parcels for parcels, _ in waiting]
+        told = [wait for wait in waiting if wait is not None]  # all of them
+        shelves = [parcels for parcels, _ in told]
         waiting = [
             _send(rounds, [shelves[a][p] for a, p in leg.addresses[block.index]])
-            for rounds, block, (_, leg) in zip(running, blocks, waiting, strict=True)
+            for rounds, block, (_, leg) in zip(running, blocks, told, strict=True)
         ]
 
 
@@ -393,7 +401,7 @@ def _all_wait(blocks: list[Block]) -> bool:
     return ask is not None
 
 
-def _send(rounds: Generator, arrived: list[Parcel]):
+def _send(rounds: Generator[Wait, list[Parcel], None], arrived: list[Parcel]) -> Wait | None:
     try:
         return rounds.send(arrived)
     except StopIteration:

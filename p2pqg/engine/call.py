@@ -112,6 +112,7 @@ def disagreement(one: Ask | None, other: Ask | None, who: str, others: str) -> s
     if one is None or (other is not None and other.round < one.round):
         # Who is further on has left out what the other one asks.
         one, who, others = other, others, who
+    assert one is not None  # or both would be done
     return (
         f"{one.place}: the {one.kind} of round {one.round} is asked for by {who} and not by "
         f"{others}; {CONTRACT}"
@@ -184,6 +185,7 @@ def _line_of(own: GeneratorType) -> str:
     """Where a generator waits, or that to which it has handed over with `yield from`."""
     while isinstance(own.gi_yieldfrom, GeneratorType):
         own = own.gi_yieldfrom
+    assert own.gi_frame  # it waits
     return _place(own.gi_code, own.gi_frame.f_lineno)
 
 

@@ -80,7 +80,7 @@ def place(
     what = "GPU" if device == "cuda" else "core"
     seconds = num_clients * flops_per_client / FLOPS_PER_CORE
     short = device == "cpu" and seconds < SHORT_ROUND
-    if clients_per_actor == "auto":
+    if isinstance(clients_per_actor, str):  # auto
         alone = short or (dense and device == "cpu")
         num_actors = 1 if alone else max(1, min(num_clients, slots))
         if alone and not short:

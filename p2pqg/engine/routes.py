@@ -38,6 +38,7 @@ row 0 of block 1 in slot 0. Client 0 has the neighbors 1 and 3, client 3 has 0 a
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -195,6 +196,9 @@ def everyone(num_blocks: int) -> Leg:
     return Leg((1 if num_blocks > 1 else 0,) * num_blocks, addresses)
 
 
+Routes = TypeVar("Routes", RowRoutes, EdgeRoutes)
+
+
 @dataclass(frozen=True, eq=False)
 class Routing:
     """The network as blocks see it: a schedule of mixing matrices, cut at `bounds`.
@@ -206,7 +210,7 @@ class Routing:
 
     schedule: Schedule
     bounds: tuple[int, ...]
-    _cache: dict = field(default_factory=dict, repr=False)
+    _cache: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     @property
     def num_clients(self) -> int:
@@ -234,7 +238,7 @@ class Routing:
             case Neighbors():
                 return Leg((0,) * self.num_blocks, ((),) * self.num_blocks)
 
-    def _cut(self, kind: type, round: int):
+    def _cut(self, kind: type[Routes], round: int) -> Routes:
         period = self.schedule.period
         if period is None:  # never comes back: keep only the latest
             if self._cache.get((kind, "round")) != round:
@@ -246,13 +250,13 @@ class Routing:
             self._cache[key] = self._made(kind, round)
         return self._cache[key]
 
-    def _made(self, kind: type, round: int):
+    def _made(self, kind: type[Routes], round: int) -> Routes:
         return kind.cut(self.schedule.mixing(round), self.bounds, self.schedule.memory)
 
-    def __getstate__(self):
+    def __getstate__(self) -> tuple[Schedule, tuple[int, ...]]:
         return self.schedule, self.bounds  # the cache stays at home
 
-    def __setstate__(self, state) -> None:
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
         for name, value in zip(("schedule", "bounds", "_cache"), (*state, {}), strict=True):
             object.__setattr__(self, name, value)
 
