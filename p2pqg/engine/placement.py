@@ -144,8 +144,8 @@ def on_what_is_left(placement: Placement, machine: Machine) -> Placement:
     return replace(placement, gpus_per_actor=gpus)
 
 
-def check_memory(num_clients: int, bytes_needed: int, machine: Machine) -> None:
-    """Refuse a run whose states, gradients and samples do not fit, before it starts.
+def check_memory(num_clients: int, batch_size: int, bytes_needed: int, machine: Machine) -> None:
+    """Refuse a run whose states, gradients, batches and samples do not fit, before it starts.
 
     Raises:
         ConfigError: the machine has less.
@@ -153,7 +153,7 @@ def check_memory(num_clients: int, bytes_needed: int, machine: Machine) -> None:
     if machine.memory is not None and bytes_needed > machine.memory:
         fewer = int(num_clients * 0.8 * machine.memory / bytes_needed)
         raise ConfigError(
-            f"{num_clients:,} clients of this model need about {bytes_needed / 2**30:.0f} GiB; "
-            f"there are {machine.memory / 2**30:.0f}. Use --clients {max(fewer, 1)} or fewer, "
-            "or a smaller model."
+            f"{num_clients:,} clients of this model need about {bytes_needed / 2**30:,.0f} GiB; "
+            f"there are {machine.memory / 2**30:.0f}. Use --clients {max(fewer, 1)} or fewer, a "
+            f"smaller --batch-size than {batch_size:,}, or a smaller model."
         )

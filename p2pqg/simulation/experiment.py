@@ -24,6 +24,7 @@ from p2pqg.base.lazy import torch
 from p2pqg.base.registry import Entry
 from p2pqg.base.user_code import neighbors
 from p2pqg.data import Arrays
+from p2pqg.data.feeding import STEPS_AHEAD
 from p2pqg.engine.placement import Placement
 from p2pqg.engine.routes import Routing
 from p2pqg.engine.rule import Rule, Shapes, batches_per_round
@@ -110,6 +111,12 @@ class Experiment:
         """The models are plain stacks of linear layers."""
         return "cost" in MODELS[self.task.model].traits
 
+    @property
+    def batch_bytes(self) -> int:
+        """What a batch of every client takes, and the indices of the next ones."""
+        sample = 4 * math.prod(self.task.input_shape)
+        return self.num_clients * self.task.batch_size * (sample + 8 * STEPS_AHEAD)
+
     def memory_bytes(self, device: str) -> int:
         """About what all clients need on the device, by what runs were seen to take.
 
@@ -122,7 +129,7 @@ class Experiment:
         copies = 0 if device == "cuda" else 3 if self.config.engine == "ray" else 1
         states = (1 + copies) * _vectors(self.rule, self.cost.num_params)
         samples = max(1, copies) * self.arrays.train_x.nbytes
-        return self.num_clients * row * (5 + states) + samples
+        return self.num_clients * row * (5 + states) + samples + self.batch_bytes
 
     def hosts(
         self, placement: Placement, device: str, rule: Rule, schedule: Schedule

@@ -114,8 +114,8 @@ def placed(experiment: Experiment, machine: Machine, device: str) -> Placement:
         memory = None if config.address else memory_of_gpus(gpus)
         machine = dataclasses.replace(machine, memory=memory)
     smallest = n * experiment.cost.num_params  # floats; counting on needs torch
-    if machine.memory and 400 * smallest > machine.memory:
-        check_memory(n, experiment.memory_bytes(device), machine)
+    if machine.memory and 400 * smallest + 4 * experiment.batch_bytes > machine.memory:
+        check_memory(n, config.batch_size, experiment.memory_bytes(device), machine)
     flops = experiment.flops_per_client()
     direct = config.transport == "direct" and config.engine == "ray"
     if direct:

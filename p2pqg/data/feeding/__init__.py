@@ -2,3 +2,6 @@
 
 `augment.py` crops and flips. Needs torch.
 """
+
+STEPS_AHEAD = 64
+"""Batch indices are drawn this many steps at a time: a cache, nothing depends on it."""

@@ -11,11 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from p2pqg.data.feeding import STEPS_AHEAD
 from p2pqg.data.feeding.augment import AugmentDraws, crop_flip, normalise
 from p2pqg.data.feeding.batches import Batches
-
-STEPS_AHEAD = 64
-"""Batch indices are drawn this many steps at a time: a cache, nothing depends on it."""
 
 
 @dataclass(frozen=True, kw_only=True)

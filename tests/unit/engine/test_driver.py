@@ -133,8 +133,8 @@ def test_dense_models_stay_in_one_actor_that_uses_all_cores():
 def test_memory_that_cannot_suffice_is_said_before_anything_starts():
     machine = Machine(2, memory=24 * 2**30)
     with pytest.raises(ConfigError, match="1,024 clients .* 31 GiB; there are 24.*634 or fewer"):
-        check_memory(1024, 31 * 2**30, machine)
-    check_memory(1024, 23 * 2**30, machine)
+        check_memory(1024, 32, 31 * 2**30, machine)
+    check_memory(1024, 32, 23 * 2**30, machine)
 
 
 @pytest.mark.parametrize("num_gpus", [1, 2, 3, 4, 8])

@@ -145,3 +145,9 @@ def test_by_default_evaluations_are_dense_where_they_are_cheap_and_begin_with_th
     assert tested.index[0] == 0
     assert tested.index[-1] == 99
     assert len(tested) > 10
+
+
+@pytest.mark.parametrize("batch_size", [10**8, 10**11])
+def test_batches_that_cannot_fit_are_told_before_anything_is_made_of_them(batch_size):
+    with pytest.raises(ConfigError, match=f"a smaller --batch-size than {batch_size:,}"):
+        p2pqg.Simulation(topology="ring4", model="mlp", engine="local", batch_size=batch_size)
