@@ -121,21 +121,23 @@ class Bookkeeper:
         log.last_finite = before
 
     @property
-    def _is_troubled(self) -> bool:
-        """Not everyone may take part: who does must be looked up."""
-        return self.network is not None and self.network.schedule is not self.network.base
+    def _troubled(self) -> Network | None:
+        """The network, where not everyone may take part: who does must be looked up."""
+        network = self.network
+        return network if network is not None and network.schedule is not network.base else None
 
     def _pass(self, losses: np.ndarray, traffic: list[Traffic], first: int, until: int) -> None:
         """Rounds up to `until` are over: their mean losses, and what the simulated clock says."""
         log = self.log
         rounds, part = range(log.round, until), slice(log.round - first, until - first)
-        if self._is_troubled:
-            masks = [self.network.schedule.mixing(round).active for round in rounds]
+        if network := self._troubled:
+            masks = [network.schedule.mixing(round).active for round in rounds]
             rows = (r if m is None else r[m] for r, m in zip(losses[part], masks, strict=True))
             log.losses += [float(row.mean()) for row in rows if len(row)]
         else:
             log.losses += losses[part].mean(1).tolist()
         if self.timing is not None:
+            assert log.ready is not None
             for round, taken in zip(rounds, traffic[part], strict=True):
                 log.ready = self.after(round, taken, log.ready)
                 self._book(round, taken)
@@ -145,6 +147,8 @@ class Bookkeeper:
 
     def after(self, round: int, taken: Traffic, ready: np.ndarray) -> np.ndarray:
         """[clients]: when each is through a round that it begins when it is `ready`."""
+        assert self.network is not None
+        assert self.timing is not None
         W, gradients, phase = self.network.schedule.mixing(round), 0.0, 0
         for kind, size in taken:
             if kind == "gradient":
@@ -158,14 +162,17 @@ class Bookkeeper:
         return ready
 
     def _book(self, round: int, taken: Traffic) -> None:
-        active = self.network.schedule.mixing(round).active
-        W = replace(self.network.remaining.mixing(round), active=active)  # what is lost costs, too
+        ledger, network = self.log.ledger, self.network
+        assert ledger is not None
+        assert network is not None
+        active = network.schedule.mixing(round).active
+        W = replace(network.remaining.mixing(round), active=active)  # what is lost costs, too
         for kind, size in taken:
             if kind == "gossip":
-                self.log.ledger.gossip(W, size)
+                ledger.gossip(W, size)
             elif kind == "allreduce":
                 everyone = np.arange(W.num_clients)
-                self.log.ledger.allreduce(size, everyone if active is None else everyone[active])
+                ledger.allreduce(size, everyone if active is None else everyone[active])
 
     def _diverged(self, losses: np.ndarray, before: np.ndarray | None) -> str:
         round = self.log.round
@@ -183,7 +190,8 @@ class Bookkeeper:
         """
         done, log = seen[0].round, self.log
         last = max(done - 1, 0)
-        present = self.network.schedule.mixing(last).present if self._is_troubled else None
+        network = self._troubled
+        present = network.schedule.mixing(last).present if network else None
         distances = np.concatenate([m.distances for m in seen])
         everyone = np.ones(len(distances), dtype=bool) if present is None else present
         row = {
@@ -198,7 +206,7 @@ class Bookkeeper:
             "exchanges": seen[0].exchanges,
             "sim_seconds": log.sim_seconds,
             "present": int(everyone.sum()),
-            "components": self.network.components(done) if self._is_troubled else 1,
+            "components": network.components(done) if network else 1,
             "mean_drift": seen[0].drift,
         }
         if seen[0].correct is None:
@@ -228,7 +236,8 @@ class Bookkeeper:
             "test_accuracy": float(accuracy.mean()),
             "test_accuracy_std": float(accuracy.std()),
             "test_accuracy_min": float(accuracy.min()),
-            "averaged_model_accuracy": sum(m.averaged[0] for m in seen) / self.num_test_samples,
+            "averaged_model_accuracy": sum(m.averaged[0] for m in seen if m.averaged)
+            / self.num_test_samples,
             "test_loss": float(loss.mean()),
         }
         return row, clients

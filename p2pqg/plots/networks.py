@@ -59,7 +59,7 @@ def draw_network(
         ConfigError: values or labels of another number of clients, or a client that is not there.
     """
     n = schedule.num_clients
-    cut, away = [tuple(pair) for pair in cut_links], sorted(set(absent))
+    cut, away = [(a, b) for a, b in cut_links], sorted(set(absent))
     for name, given in (("values", values), ("labels", labels)):
         if given is not None and len(given) != n:
             raise ConfigError(f"{name} must be one for each of {n} clients, got {len(given)}")
@@ -176,8 +176,8 @@ class _Sketch:
         """Whether one end of a link is a client that is not there."""
         return not set(pair).isdisjoint(self.away)
 
-    def _draw_lines(self, pairs: Sequence[tuple[int, int]], **style: Any) -> None:
-        style = {"color": FAINT, "linewidths": 1} | style
+    def _draw_lines(self, pairs: Sequence[tuple[int, int]], **own: Any) -> None:
+        style: dict[str, Any] = {"color": FAINT, "linewidths": 1} | own
         self.ax.add_collection(LineCollection([self.spots[list(pair)] for pair in pairs], **style))
 
     def _draw_arrow(self, sender: int, receiver: int) -> None:
@@ -208,8 +208,10 @@ class _Sketch:
             cmap, usual = "viridis", (np.nanmin(shade), np.nanmax(shade))
         low, high = limits or usual
         here = np.setdiff1d(np.arange(len(shade)), self.away)
+        x, y = self.spots.T
         colored = self.ax.scatter(
-            *self.spots[here].T,
+            x[here],
+            y[here],
             s=self.dot,
             edgecolors="white",
             zorder=3,
@@ -218,19 +220,22 @@ class _Sketch:
             vmin=low,
             vmax=high,
         )
-        hollow = {"facecolors": "white", "edgecolors": FAINT, "linewidths": 1}
-        self.ax.scatter(*self.spots[self.away].T, s=self.dot, zorder=3, **hollow)
+        hollow: dict[str, Any] = {"facecolors": "white", "edgecolors": FAINT, "linewidths": 1}
+        self.ax.scatter(x[self.away], y[self.away], s=self.dot, zorder=3, **hollow)
         texts = [str(client) for client in range(len(shade))] if labels is None else list(labels)
         if max(map(len, texts)) > LONGEST_INSIDE:
             self._write_below(texts)
         elif self.dot >= SMALLEST_WITH_TEXT:
-            dark = colored.cmap(colored.norm(shade))[:, :3] @ BRIGHTNESS < 0.5
+            dark = np.asarray(colored.to_rgba(shade))[:, :3] @ BRIGHTNESS < 0.5
             dark[self.away] = False
             self._write_inside(texts, np.where(dark, "white", "black"))
         return colored
 
     def _write_below(self, names: Sequence[str]) -> None:
-        offset = {"xytext": (0, -(self.dot**0.5) / 2 - 1), "textcoords": "offset points"}
+        offset: dict[str, Any] = {
+            "xytext": (0, -(self.dot**0.5) / 2 - 1),
+            "textcoords": "offset points",
+        }
         for name, spot in zip(names, self.spots, strict=True):
             text = self.ax.annotate(
                 name, spot, **offset, ha="center", va="top", fontsize=5.5, zorder=4
@@ -238,7 +243,7 @@ class _Sketch:
             text.set_path_effects([withStroke(linewidth=1.5, foreground="white")])
 
     def _write_inside(self, texts: Sequence[str], inks: np.ndarray) -> None:
-        look = {"ha": "center", "va": "center_baseline", "zorder": 4}
+        look: dict[str, Any] = {"ha": "center", "va": "center_baseline", "zorder": 4}
         look["fontsize"] = min(9, self.dot**0.5 / 2.2)
         for text, (x, y), ink in zip(texts, self.spots, inks.tolist(), strict=True):
             self.ax.text(x, y, text, color=ink, **look)
