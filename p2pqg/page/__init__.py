@@ -25,7 +25,8 @@ from markupsafe import Markup, escape
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.text import json_text
 from p2pqg.page import charts, curves, maps, pictures, tables, words
-from p2pqg.page.runs import Shown, gather, labels
+from p2pqg.page.runs import gather, labels
+from p2pqg.results.standing import Standing
 
 HERE = Path(__file__).parent
 
@@ -45,9 +46,9 @@ def write_page(run_dirs: Iterable[str | Path], out: str | Path | None = None) ->
             was written then.
     """
     shown = gather(run_dirs)
-    home = shown[0].run.path
+    home = shown[0].path
     if len(shown) > 1:
-        home = Path(os.path.commonpath([one.run.path.absolute() for one in shown]))
+        home = Path(os.path.commonpath([one.path.absolute() for one in shown]))
     path = home / "report.html" if out is None else Path(out)
     if path.is_dir():
         raise ConfigError(f"--out must be a file, got a folder; try {path / 'report.html'}")
@@ -62,7 +63,7 @@ def write_page(run_dirs: Iterable[str | Path], out: str | Path | None = None) ->
     return path
 
 
-def render(shown: list[Shown]) -> str:
+def render(shown: list[Standing]) -> str:
     """The page as text."""
     names = labels(shown)
     shards = maps.shards_of(shown)
@@ -121,7 +122,7 @@ def unbroken(text: str) -> Markup:
     )
 
 
-def points(shown: list[Shown]) -> dict[str, list[dict[str, list[Any]]]]:
+def points(shown: list[Standing]) -> dict[str, list[dict[str, list[Any]]]]:
     """What is told under the pointer: measure -> for each run, its columns, thinned as drawn."""
     found: dict[str, list[dict[str, list[Any]]]] = {}
     axes = curves.axes_of(shown)

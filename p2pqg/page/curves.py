@@ -11,8 +11,9 @@ import pandas as pd
 from p2pqg.base.wording import percent
 from p2pqg.page import charts
 from p2pqg.page.charts import Mark, Plot, Scale, Tick
-from p2pqg.page.runs import LENGTHS, Shown
+from p2pqg.page.runs import LENGTHS
 from p2pqg.page.words import say
+from p2pqg.results.standing import Standing
 
 MOST_DOTS = 200
 """Of a run, where every client is one."""
@@ -51,12 +52,12 @@ class Chart:
         return self.plots[0].y.log
 
 
-def axes_of(shown: Sequence[Shown]) -> list[str]:
+def axes_of(shown: Sequence[Standing]) -> list[str]:
     """What there is to plot against: rounds, and what was recorded of bytes and seconds."""
     return ["round", *(key for key in LENGTHS if any(o.rounds[key].notna().any() for o in shown))]
 
 
-def chart(shown: Sequence[Shown], labels: Sequence[str], measure: Measure) -> Chart | None:
+def chart(shown: Sequence[Standing], labels: Sequence[str], measure: Measure) -> Chart | None:
     """One measure of all runs against everything; None where it was never measured."""
     frames = [_measured(one, measure.key) for one in shown]
     if all(frame.empty for frame in frames):
@@ -106,7 +107,7 @@ def chart(shown: Sequence[Shown], labels: Sequence[str], measure: Measure) -> Ch
     return Chart(measure, plots)
 
 
-def _measured(one: Shown, key: str) -> pd.DataFrame:
+def _measured(one: Standing, key: str) -> pd.DataFrame:
     return one.rounds.dropna(subset=key).sort_values("round")
 
 
@@ -133,7 +134,7 @@ def _horizontal(
     return scale, title, charts.ticks_of(scale, factor)
 
 
-def _event_marks(shown: Sequence[Shown], axis: str, x: Scale) -> list[Mark]:
+def _event_marks(shown: Sequence[Standing], axis: str, x: Scale) -> list[Mark]:
     """A vertical line where something was done to a run."""
     marks = []
     for run, one in enumerate(shown):
@@ -147,7 +148,7 @@ def _event_marks(shown: Sequence[Shown], axis: str, x: Scale) -> list[Mark]:
     return marks
 
 
-def _spread_marks(one: Shown, run: int, axis: str, x: Scale, y: Scale) -> list[Mark]:
+def _spread_marks(one: Standing, run: int, axis: str, x: Scale, y: Scale) -> list[Mark]:
     """The clients from worst to best, and the model that is the mean of all."""
     at = one.rounds.drop_duplicates("round", keep="last").set_index("round")
     spread = one.spread.join(at[[] if axis == "round" else [axis]], how="inner").reset_index()
@@ -164,7 +165,7 @@ def _spread_marks(one: Shown, run: int, axis: str, x: Scale, y: Scale) -> list[M
     return marks + charts.curve(run, x.shares(averaged[axis])[kept], heights[kept], "dashed")
 
 
-def spreads(shown: Sequence[Shown], labels: Sequence[str]) -> list[tuple[int, str, Plot]]:
+def spreads(shown: Sequence[Standing], labels: Sequence[str]) -> list[tuple[int, str, Plot]]:
     """(run, label, plot): the clients' range by round, a box per run, accuracies on one scale."""
     evaluated = [one for one in shown if not one.spread.empty]
     if not evaluated:
@@ -208,7 +209,7 @@ class Ranking:
     about: str
 
 
-def ranking(shown: Sequence[Shown], labels: Sequence[str]) -> Ranking | None:
+def ranking(shown: Sequence[Standing], labels: Sequence[str]) -> Ranking | None:
     """A dot per client and run, of many clients MOST_DOTS; None where nobody was evaluated."""
     frames = [
         one.last_clients.dropna(subset="test_accuracy").sort_values("test_accuracy")

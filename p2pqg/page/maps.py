@@ -12,8 +12,8 @@ from p2pqg.base.errors import P2pqgError
 from p2pqg.base.hub import no_downloads
 from p2pqg.base.wording import counted, percent
 from p2pqg.data import label_counts
-from p2pqg.page.runs import Shown
 from p2pqg.recipe.own_files import from_copies
+from p2pqg.results.standing import Standing
 from p2pqg.topology import Schedule
 from p2pqg.topology import build as build_topology
 from p2pqg.topology.drawing import LARGEST_LAYOUT, places
@@ -62,7 +62,7 @@ class Drawing:
     nodes: list[Node]
 
 
-def shards_of(shown: Iterable[Shown]) -> list[tuple[np.ndarray | None, str]]:
+def shards_of(shown: Iterable[Standing]) -> list[tuple[np.ndarray | None, str]]:
     """Training samples by client and class of every run, worked out again from its recipe.
 
     Of data that are here: a page is no reason to fetch them.
@@ -89,9 +89,9 @@ def shards_of(shown: Iterable[Shown]) -> list[tuple[np.ndarray | None, str]]:
     return found
 
 
-def network_of(shown: Shown) -> Schedule | None:
+def network_of(shown: Standing) -> Schedule | None:
     """The network of a run, from its own copy of a file; None if that is gone or wrong."""
-    settings = shown.config | from_copies(shown.config, shown.run.path)
+    settings = shown.config | from_copies(shown.config, shown.path)
     try:
         return build_topology(str(settings["topology"]), clients=settings["clients"])
     except P2pqgError:
@@ -111,7 +111,7 @@ def color(share: float) -> tuple[str, str]:
     return "#" + "".join(f"{round(c):02x}" for c in mixed.tolist()), "#000" if bright else "#fff"
 
 
-def accuracy_range(shown: Iterable[Shown]) -> tuple[float, float] | None:
+def accuracy_range(shown: Iterable[Standing]) -> tuple[float, float] | None:
     """The ends of the color scale: lowest and highest accuracy of a client at the last evaluation.
 
     At least SMALLEST_RANGE apart, lest what is nearly alike look unlike.
@@ -125,7 +125,7 @@ def accuracy_range(shown: Iterable[Shown]) -> tuple[float, float] | None:
 
 
 def draw(
-    shown: Shown, schedule: Schedule, counts: np.ndarray | None, span: tuple[float, float] | None
+    shown: Standing, schedule: Schedule, counts: np.ndarray | None, span: tuple[float, float] | None
 ) -> Drawing | None:
     """One run's network; None beyond 200 clients.
 

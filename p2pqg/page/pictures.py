@@ -9,7 +9,7 @@ import numpy as np
 
 from p2pqg.algorithms import ALGORITHMS
 from p2pqg.page import maps
-from p2pqg.page.runs import Shown
+from p2pqg.results.standing import Standing
 from p2pqg.topology.words import describe_network
 
 
@@ -22,7 +22,7 @@ class Picture:
 
 
 def pictures(
-    shown: Sequence[Shown],
+    shown: Sequence[Standing],
     labels: Sequence[str],
     shards: Sequence[tuple[np.ndarray | None, str]],
 ) -> list[Picture]:

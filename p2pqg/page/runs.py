@@ -1,27 +1,20 @@
-"""Runs on disk -> what a page needs of them: rows, final numbers, how they ended, their names."""
+"""Runs on disk -> where they stand, be they finished or not, and what a page calls them."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from p2pqg.base.errors import ConfigError
-from p2pqg.base.wording import counted, number, plain_text
+from p2pqg.base.wording import plain_text
 from p2pqg.results import report
 from p2pqg.results.comparison_text import setting
-from p2pqg.results.records import CLIENT_COLUMNS, LOCK, ROUND_COLUMNS, TIMING_COLUMNS, Run
+from p2pqg.results.records import CLIENT_COLUMNS, ROUND_COLUMNS, TIMING_COLUMNS, Run
 from p2pqg.results.report import find_runs, settings_of
-
-try:
-    import fcntl
-except ImportError:  # Windows: no locks
-    fcntl = None  # type: ignore[assignment]
+from p2pqg.results.standing import Standing
 
 MOST_RUNS = 21
 """Seven colors in three kinds of line; more could not be told apart."""
@@ -38,118 +31,7 @@ LENGTHS = ("bytes_sent", "wall_seconds", "sim_seconds")
 """What a curve may run against, besides rounds; sim_seconds only where a clock was simulated."""
 
 
-@dataclass(frozen=True)
-class Shown:
-    """One run on the page.
-
-    Attributes:
-        run: on disk.
-        config: its config.yaml.
-        summary: its summary.json; {} while it is still going.
-        rounds: rows of rounds.parquet, NaN where a column is missing; maybe none.
-        clients: rows of clients.parquet, likewise.
-    """
-
-    run: Run
-    config: dict[str, Any]
-    summary: dict[str, Any]
-    rounds: pd.DataFrame
-    clients: pd.DataFrame
-
-    def part(self, key: str) -> str:
-        """The name of its algorithm, dataset, model or partition."""
-        part = self.config.get(key)
-        return str(part.get("name")) if isinstance(part, dict) else str(part)
-
-    @cached_property
-    def recorded(self) -> int:
-        """Rounds done at the last row."""
-        return 0 if self.rounds.empty else int(self.rounds["round"].max()) + 1
-
-    @property
-    def rounds_done(self) -> int:
-        return max(self.recorded, self.summary.get("rounds") or 0)
-
-    @cached_property
-    def final(self) -> dict[str, float]:
-        """The last value on record of every column; NaN without one."""
-        known = {key: self.rounds[key].dropna() for key in self.rounds}
-        values = {key: found.iloc[-1] for key, found in known.items() if len(found)}
-        if (self.summary.get("rounds") or 0) >= self.recorded:  # else it is of before a resume
-            values |= {k: self.summary[k] for k in known if self.summary.get(k) is not None}
-        return {key: float(values.get(key, "nan")) for key in known}
-
-    @cached_property
-    def last_clients(self) -> pd.DataFrame:
-        """The clients at the last evaluation."""
-        return self.clients[self.clients["round"] == self.clients["round"].max()]
-
-    @cached_property
-    def spread(self) -> pd.DataFrame:
-        """Lowest, mean and highest test accuracy of the clients, a row per evaluated round."""
-        by_round = self.clients.dropna(subset="test_accuracy").groupby("round")["test_accuracy"]
-        return by_round.agg(["min", "mean", "max"])
-
-    @cached_property
-    def finished(self) -> bool:
-        return bool(self.summary) and self.run.finished
-
-    @property
-    def ending(self) -> str:
-        """How it ended, where that is not simply at its last round; else ""."""
-        planned = self.config.get("rounds")
-        length = counted(self.rounds_done, "round")
-        of = f"{length} of {planned:,}" if planned else length
-        if self.run.failure is not None:
-            diverged = "non-finite" in self.run.failure
-            return f"{'diverged' if diverged else 'failed'}: {self.run.failure}"
-        if being_written(self.run.path):
-            return f"still going: {of} so far"
-        if self.finished:
-            return ""
-        resumable = (self.run.path / "checkpoints").is_dir()
-        more = f"; `p2pqg resume {self.run.path}` goes on" if resumable else ""
-        ended = (
-            f"stopped after {of}" if self.summary else f"broken off after {of}, no end on record"
-        )
-        return ended + more
-
-    @cached_property
-    def events(self) -> list[tuple[int, str]]:
-        """What was done to it, and actors that died: (rounds done then, what happened)."""
-        events = [
-            (int(event["round"]), str(event["what"])) for event in self.summary.get("events") or []
-        ]
-        for line in self.summary.get("restarts") or []:
-            told = re.fullmatch(r"round (\d+): (.*)", str(line), re.S)
-            events.append((int(told[1]), told[2]) if told else (0, str(line)))
-        return sorted(events)
-
-    @property
-    def warning(self) -> str:
-        """That its training loss grew instead of falling, or ""."""
-        losses = self.rounds["train_loss"].dropna()
-        if len(losses) < 2 or not losses.iloc[-1] > 10 * max(losses.iloc[0], 1e-3):
-            return ""
-        first, last = number(losses.iloc[0]), number(losses.iloc[-1])
-        return f"diverging: its training loss grew from {first} to {last}"
-
-
-def being_written(path: Path) -> bool:
-    """Whether a living process has the run directory to itself."""
-    if fcntl is None or not (path / LOCK).exists():
-        return False
-    try:
-        with (path / LOCK).open() as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:  # gone by now, or a file system that knows no locks
-        pass
-    return False
-
-
-def gather(paths: Iterable[str | Path]) -> list[Shown]:
+def gather(paths: Iterable[str | Path]) -> list[Standing]:
     """Every run in or below the directories, in the order in which they are named.
 
     Raises:
@@ -179,24 +61,24 @@ def gather(paths: Iterable[str | Path]) -> list[Shown]:
         )
     shown = [_read(run) for run in found.values()]
     if all(one.rounds.empty for one in shown):
-        where = ", ".join(str(one.run.path) for one in shown)
-        reason = next((f" ({one.run.failure})" for one in shown if one.run.failure), "")
+        where = ", ".join(str(one.path) for one in shown)
+        reason = next((f" ({one.failure})" for one in shown if one.failure), "")
         raise ConfigError(f"{where}: nothing was recorded{reason}")
     return shown
 
 
-def _read(run: Run) -> Shown:
+def _read(run: Run) -> Standing:
     _content(run, "failure")
     config = _mapping(run, "config")
     lacking = [key for key in ("topology", "clients", "algorithm") if not config.get(key)]
     if lacking:
         raise ConfigError(f"{run.path}/config.yaml is not that of a run: {lacking[0]} is missing")
-    return Shown(
-        run,
+    return Standing(
         config,
         _mapping(run, "summary"),
         _frame(run, "rounds", [*ROUND_COLUMNS, *TIMING_COLUMNS]),
         _frame(run, "clients", list(CLIENT_COLUMNS)),
+        run,
     )
 
 
@@ -231,13 +113,13 @@ def _frame(run: Run, name: str, columns: list[str]) -> pd.DataFrame:
     return frame.where(frame.abs() != float("inf"))
 
 
-def differing(shown: Sequence[Shown]) -> pd.DataFrame:
+def differing(shown: Sequence[Standing]) -> pd.DataFrame:
     """The settings in which runs differ, as texts: a row per run, a column per setting."""
-    settings = settings_of(one.run for one in shown)
+    settings = settings_of(shown)
     return settings[report.differing(settings)].map(plain_text)
 
 
-def labels(shown: Sequence[Shown]) -> list[str]:
+def labels(shown: Sequence[Standing]) -> list[str]:
     """A short name for every run: what sets it apart; its directory's name where nothing does."""
     if len(shown) == 1:
         return [shown[0].part("algorithm")]
@@ -246,8 +128,8 @@ def labels(shown: Sequence[Shown]) -> list[str]:
     for one, row in zip(shown, settings.to_dict("records"), strict=True):
         texts = [setting(key, value) for key, value in row.items() if value != "-"]
         name = ", ".join(texts)
-        names.append(name if texts and len(name) <= LONGEST_LABEL else one.run.path.name)
+        names.append(name if texts and len(name) <= LONGEST_LABEL else one.path.name)
     return [
-        name if names.count(name) == 1 else f"{name} ({one.run.path.name})"
+        name if names.count(name) == 1 else f"{name} ({one.path.name})"
         for one, name in zip(shown, names, strict=True)
     ]

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 from p2pqg.base import yaml_text
 from p2pqg.base.wording import counted
-from p2pqg.page.runs import Shown, differing
+from p2pqg.page.runs import differing
 from p2pqg.page.words import say
+from p2pqg.results.standing import Standing
 
 
 @dataclass(frozen=True)
@@ -37,14 +38,14 @@ RESULTS: dict[str, tuple[str, Callable[[list[float]], float] | None]] = {
 of its own, and wall time is the machine's as much as the run's."""
 
 
-def headline(one: Shown) -> list[Cell]:
+def headline(one: Standing) -> list[Cell]:
     """The final numbers of a single run, as far as there are any."""
     values = {key: one.final.get(key) for key in RESULTS}
     cells = [Cell(name, say(key, values[key]), values[key]) for key, (name, _) in RESULTS.items()]
     return [cell for cell in cells if cell.text != "-"]
 
 
-def comparison(shown: Sequence[Shown]) -> list[list[Cell]]:
+def comparison(shown: Sequence[Standing]) -> list[list[Cell]]:
     """The final numbers, a row per run.
 
     Only runs that finished can be best, and cheapest only after equally many rounds. What reads
@@ -67,7 +68,7 @@ def comparison(shown: Sequence[Shown]) -> list[list[Cell]]:
     return rows
 
 
-def settings(shown: Sequence[Shown], labels: Sequence[str]) -> list[list[Cell]]:
+def settings(shown: Sequence[Standing], labels: Sequence[str]) -> list[list[Cell]]:
     """The settings in which the runs differ, a row per run; [] where their names say it all."""
     table = differing(shown)
     if all(list(table[key]) == list(labels) for key in table):
@@ -96,10 +97,10 @@ class Recipe:
         return "data:text/yaml;base64," + base64.b64encode(self.text.encode()).decode()
 
 
-def recipes(shown: Sequence[Shown], labels: Sequence[str]) -> list[Recipe]:
+def recipes(shown: Sequence[Standing], labels: Sequence[str]) -> list[Recipe]:
     found = []
     for run, (one, label) in enumerate(zip(shown, labels, strict=True)):
-        command = f"p2pqg run {shlex.quote(str(one.run.path / 'config.yaml'))}"
+        command = f"p2pqg run {shlex.quote(str(one.path / 'config.yaml'))}"
         if one.config.get("name"):  # a directory that holds a run is not written to
             command += f" --name {shlex.quote(str(one.config['name']) + '-again')}"
         versions = dict(one.summary.get("versions") or {})
@@ -110,5 +111,5 @@ def recipes(shown: Sequence[Shown], labels: Sequence[str]) -> list[Recipe]:
         texts = [", ".join(f"{name} {version}" for name, version in versions.items()), *where]
         text = yaml_text.dump(one.config)
         versions_text = "; ".join(filter(None, texts)) or "not on record"
-        found.append(Recipe(run, label, str(one.run.path), text, command, versions_text))
+        found.append(Recipe(run, label, str(one.path), text, command, versions_text))
     return found

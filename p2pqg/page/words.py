@@ -10,7 +10,8 @@ import numpy as np
 
 from p2pqg.base.wording import counted, duration, human_bytes, number, percent
 from p2pqg.data import label_skew
-from p2pqg.page.runs import Shown, differing
+from p2pqg.page.runs import differing
+from p2pqg.results.standing import Standing
 
 
 def say(key: str, value: float | None) -> str:
@@ -22,7 +23,7 @@ def say(key: str, value: float | None) -> str:
     return duration(value) if key.endswith("seconds") else number(value)
 
 
-def heading(shown: Sequence[Shown], labels: Sequence[str]) -> str:
+def heading(shown: Sequence[Standing], labels: Sequence[str]) -> str:
     first = shown[0]
     if len(shown) == 1:
         return f"{first.part('algorithm')} on {first.config['topology']}"
@@ -33,7 +34,7 @@ def heading(shown: Sequence[Shown], labels: Sequence[str]) -> str:
     return f"{len(shown)} runs compared{tail}"
 
 
-def sentence(shown: Sequence[Shown], counts: Sequence[np.ndarray | None]) -> str:
+def sentence(shown: Sequence[Standing], counts: Sequence[np.ndarray | None]) -> str:
     """The setting, as far as it is common to all runs."""
 
     def common(key: str) -> Any:
@@ -78,7 +79,7 @@ def _and(words: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
 
 
-def notes(shown: Sequence[Shown], labels: Sequence[str]) -> list[tuple[int, str, str]]:
+def notes(shown: Sequence[Standing], labels: Sequence[str]) -> list[tuple[int, str, str]]:
     """(run, its label or "", what is the matter with it) of every run that did not end well."""
     found = []
     for index, (one, label) in enumerate(zip(shown, labels, strict=True)):
@@ -95,7 +96,7 @@ class Event:
     what: str
 
 
-def events(shown: Sequence[Shown]) -> list[Event]:
+def events(shown: Sequence[Standing]) -> list[Event]:
     """What was done to the runs while they went, by round; what was done to several, once."""
     runs: dict[tuple[int, str], list[int]] = {}
     for run, one in enumerate(shown):

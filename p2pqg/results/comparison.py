@@ -103,13 +103,13 @@ class Comparison:
     @property
     def _on_disk(self) -> bool:
         """Each row is one directory, and nobody gave it another name."""
-        paths = [group[0].path if len(group) == 1 else None for group in self.groups]
-        return self.given_names is None and None not in paths
+        alone = all(len(group) == 1 and not group[0].is_live for group in self.groups)
+        return alone and self.given_names is None
 
     def _own_events(self, group: list[Standing]) -> list[tuple[int, str]]:
         """What was done to a simulation and not to all of them."""
-        every = [set(other[0].events) for other in self.groups]
-        return [event for event in group[0].events if not all(event in e for e in every)]
+        every = [set(other[0].interventions) for other in self.groups]
+        return [event for event in group[0].interventions if not all(event in e for e in every)]
 
     @cached_property
     def settings(self) -> pd.DataFrame:
@@ -130,7 +130,7 @@ class Comparison:
         """The column that tells the time: that of the simulated clock where there is one."""
         every = [one for group in self.groups for one in group]
         clock = any("sim_seconds" in one.summary for one in every)
-        live = any(one.path is None for one in every)
+        live = any(one.is_live for one in every)
         return "sim_seconds" if clock else None if live else "wall_seconds"
 
     @cached_property

@@ -222,6 +222,20 @@ class RunDirectory:
         write_text(self.path / name, json_text(content) + "\n")
 
 
+def being_written(path: Path) -> bool:
+    """Whether a living process has the run directory to itself."""
+    if fcntl is None or not (path / LOCK).exists():
+        return False
+    try:
+        with (path / LOCK).open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # gone by now, or a file system that knows no locks
+        pass
+    return False
+
+
 def fresh_name(out: str, stem: str) -> str:
     """A name for a new run directory that no other has: stem, date and time, a number if needed."""
     base = f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}"

@@ -1,7 +1,8 @@
-"""Where a run, or a live simulation, stands: what a comparison needs to know of it."""
+"""Where a run, or a live simulation, stands: what comparisons and pages need to know of it."""
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,10 +15,11 @@ from typing_extensions import TypeIs
 
 from p2pqg.base.config import plain
 from p2pqg.base.errors import ConfigError, P2pqgError, RunError
+from p2pqg.base.wording import counted, number
 from p2pqg.network import Network
 from p2pqg.network.verbs import VERBS
 from p2pqg.results.comparison_text import RESULTS
-from p2pqg.results.records import Run, load
+from p2pqg.results.records import Run, being_written, load
 from p2pqg.topology import build as build_topology
 
 
@@ -91,9 +93,9 @@ class Standing:
     """What is known of one run or simulation by now.
 
     Attributes:
-        config: the resolved recipe; summary: what summary.json holds.
+        config: the resolved recipe; summary: what summary.json holds, {} before there is one.
         rounds, clients: rows of rounds.parquet and clients.parquet.
-        path: its directory; None: it is live.
+        run: where it is on disk; None: it is live.
         live_network: of a simulation, as it is.
     """
 
@@ -101,7 +103,7 @@ class Standing:
     summary: dict[str, Any]
     rounds: pd.DataFrame
     clients: pd.DataFrame
-    path: Path | None = None
+    run: Run | None = None
     live_network: Network | None = None
 
     @classmethod
@@ -114,12 +116,28 @@ class Standing:
             kind = type(one).__name__
             raise ConfigError(f"compare takes simulations, runs and their directories, got {kind}")
         run = one if isinstance(one, Run) else load(one)
-        return cls(run.config, run.summary, run.rounds, run.clients, run.path)
+        return cls(run.config, run.summary, run.rounds, run.clients, run)
+
+    @property
+    def is_live(self) -> bool:
+        """A simulation that can go on, rather than a run on disk."""
+        return self.run is None
+
+    @property
+    def path(self) -> Path:
+        """The directory of a run on disk."""
+        assert self.run is not None
+        return self.run.path
+
+    @property
+    def failure(self) -> str | None:
+        """Why a run came to nothing."""
+        return None if self.run is None else self.run.failure
 
     @cached_property
     def network(self) -> Network | None:
         """As it is; of a run on disk, as it was at the start; None: it cannot be built."""
-        if self.path is None:
+        if self.is_live:
             return self.live_network
         with suppress(P2pqgError):  # its file may be gone
             config = self.config
@@ -127,10 +145,9 @@ class Standing:
         return None
 
     @property
-    def events(self) -> list[tuple[int, str]]:
+    def interventions(self) -> list[tuple[int, str]]:
         """What was done to it: (rounds done then, what). What came of it is left out."""
-        events = [(event["round"], event["what"]) for event in self.summary.get("events", [])]
-        return [(done, what) for done, what in events if what.split()[0].strip(":") in VERBS]
+        return [(done, what) for done, what in self.events if what.split()[0].strip(":") in VERBS]
 
     @cached_property
     def evaluated(self) -> pd.DataFrame:
@@ -145,7 +162,7 @@ class Standing:
         found["test_accuracy_min"] = self.rounds["test_accuracy_min"].dropna().iloc[-1:].max()
         every = pd.Series([*self.evaluated["test_accuracy"], found["test_accuracy"]], dtype=float)
         found["best_accuracy"] = every.max()
-        if self.path is None:  # who thinks between two cells lets the clock run
+        if self.is_live:  # who thinks between two cells lets the clock run
             found["wall_seconds"] = None
         return {key: np.nan if value is None else value for key, value in found.items()}
 
@@ -157,6 +174,88 @@ class Standing:
             for what, key in columns.items()
             if what and key
         }
+
+    def part(self, key: str) -> str:
+        """The name of its algorithm, dataset, model or partition."""
+        part = self.config.get(key)
+        return str(part.get("name")) if isinstance(part, dict) else str(part)
+
+    @cached_property
+    def recorded(self) -> int:
+        """Rounds done at the last row."""
+        return 0 if self.rounds.empty else int(self.rounds["round"].max()) + 1
+
+    @property
+    def rounds_done(self) -> int:
+        """Rounds done by now."""
+        return max(self.recorded, self.summary.get("rounds") or 0)
+
+    @cached_property
+    def final(self) -> dict[str, float]:
+        """The last value on record of every column; NaN without one."""
+        known = {key: self.rounds[key].dropna() for key in self.rounds}
+        values = {key: found.iloc[-1] for key, found in known.items() if len(found)}
+        if (self.summary.get("rounds") or 0) >= self.recorded:  # else it is of before a resume
+            values |= {k: self.summary[k] for k in known if self.summary.get(k) is not None}
+        return {key: float(values.get(key, "nan")) for key in known}
+
+    @cached_property
+    def last_clients(self) -> pd.DataFrame:
+        """The clients at the last evaluation."""
+        return self.clients[self.clients["round"] == self.clients["round"].max()]
+
+    @cached_property
+    def spread(self) -> pd.DataFrame:
+        """Lowest, mean and highest test accuracy of the clients, a row per evaluated round."""
+        by_round = self.clients.dropna(subset="test_accuracy").groupby("round")["test_accuracy"]
+        return by_round.agg(["min", "mean", "max"])
+
+    @cached_property
+    def finished(self) -> bool:
+        """Whether a run on disk reached its last round."""
+        return self.run is not None and bool(self.summary) and self.run.finished
+
+    @property
+    def ending(self) -> str:
+        """How it ended, where that is not simply at its last round; else ""."""
+        if self.is_live:
+            return ""
+        planned = self.config.get("rounds")
+        length = counted(self.rounds_done, "round")
+        of = f"{length} of {planned:,}" if planned else length
+        if self.failure is not None:
+            diverged = "non-finite" in self.failure
+            return f"{'diverged' if diverged else 'failed'}: {self.failure}"
+        if being_written(self.path):
+            return f"still going: {of} so far"
+        if self.finished:
+            return ""
+        resumable = (self.path / "checkpoints").is_dir()
+        more = f"; `p2pqg resume {self.path}` goes on" if resumable else ""
+        ended = (
+            f"stopped after {of}" if self.summary else f"broken off after {of}, no end on record"
+        )
+        return ended + more
+
+    @cached_property
+    def events(self) -> list[tuple[int, str]]:
+        """What was done to it, and actors that died: (rounds done then, what happened)."""
+        events = [
+            (int(event["round"]), str(event["what"])) for event in self.summary.get("events") or []
+        ]
+        for line in self.summary.get("restarts") or []:
+            told = re.fullmatch(r"round (\d+): (.*)", str(line), re.S)
+            events.append((int(told[1]), told[2]) if told else (0, str(line)))
+        return sorted(events)
+
+    @property
+    def warning(self) -> str:
+        """That its training loss grew instead of falling, or ""."""
+        losses = self.rounds["train_loss"].dropna()
+        if len(losses) < 2 or not losses.iloc[-1] > 10 * max(losses.iloc[0], 1e-3):
+            return ""
+        first, last = number(losses.iloc[0]), number(losses.iloc[-1])
+        return f"diverging: its training loss grew from {first} to {last}"
 
 
 def crossing(evaluated: pd.DataFrame, accuracy: float, column: str) -> tuple[float, float]:

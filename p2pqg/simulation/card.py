@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from p2pqg.page.maps import Drawing
-    from p2pqg.results.standing import Live
+    from p2pqg.results.standing import Live, Standing
 
 MOST_EVENTS = 4
 INK, FAINT, LINE, BLUE, GREEN, RED = (
@@ -30,16 +30,14 @@ def card(simulation: Live) -> str:
     """The network with its clients, their shards as small bars, and where the simulation stands."""
     from p2pqg.data import label_counts
     from p2pqg.page import maps as page
-    from p2pqg.page.runs import Shown
-    from p2pqg.results.standing import as_of_now
+    from p2pqg.results.standing import Standing
 
     experiment, config = simulation.experiment, simulation.experiment.config
     arrays = experiment.arrays
     counts = label_counts(experiment.parts, arrays.train_y, arrays.num_classes)
-    rounds, clients = as_of_now(simulation)
-    shown = Shown(None, {}, {}, rounds, clients)  # type: ignore[arg-type]  # it is nowhere on disk
-    span = page.accuracy_range([shown])
-    drawing = page.draw(shown, simulation.network.base, counts, span)
+    now = Standing.of(simulation)
+    span = page.accuracy_range([now])
+    drawing = page.draw(now, simulation.network.base, counts, span)
     picture = "" if drawing is None else _svg(drawing, simulation)
     if picture and span:
         picture += _scale(span, page.VIRIDIS)
@@ -48,7 +46,7 @@ def card(simulation: Live) -> str:
     rows = "".join(
         f'<div style="color:{FAINT};white-space:nowrap">{escape(name)}</div>'
         f'<div style="{style}">{escape(text)}</div>'
-        for name, text, style in _stands(simulation)
+        for name, text, style in _stands(simulation, now)
     )
     title = escape(f"{config.algorithm['name']} on {config.topology}")
     return (
@@ -131,19 +129,17 @@ def _tiles(counts: np.ndarray, most: int = 100) -> str:
     )
 
 
-def _stands(simulation: Live) -> list[tuple[str, str, str]]:
+def _stands(simulation: Live, now: Standing) -> list[tuple[str, str, str]]:
     """(name, text, style): where the simulation stands."""
     from p2pqg.base.wording import counted, duration, human_bytes, number, percent
-    from p2pqg.results.standing import as_of_now
 
-    summary, experiment = simulation.summary(), simulation.experiment
+    summary, experiment = now.summary, simulation.experiment
     done, planned = simulation.round, experiment.num_rounds
     rows = [("round", f"{done:,} of {planned:,}" if done <= planned else f"{done:,}", "")]
     if simulation.closed:
         rows[0] = ("round", f"{rows[0][1]}, closed", "")
     if summary["test_accuracy"] is not None:
-        tested = as_of_now(simulation)[1]
-        last = tested[tested["round"] == tested["round"].max()]["test_accuracy"]
+        last = now.last_clients["test_accuracy"]
         text = f"{percent(summary['test_accuracy'], 2)}, clients from {percent(last.min())}"
         text += f" to {percent(last.max())}"
         if summary["evaluated_rounds"] < done:

@@ -13,7 +13,7 @@ from p2pqg.base.errors import ConfigError
 from p2pqg.cli import main
 from p2pqg.page import charts, maps, write_page
 from p2pqg.page.charts import Scale
-from p2pqg.page.runs import being_written, gather, labels
+from p2pqg.page.runs import gather, labels
 from p2pqg.recipe.own_files import FOLDER
 from p2pqg.recipe.settings import read_config
 from p2pqg.results.records import (
@@ -23,6 +23,7 @@ from p2pqg.results.records import (
     TIMING_COLUMNS,
     Run,
     RunDirectory,
+    being_written,
     write_parquet,
 )
 from p2pqg.simulation.experiment import build
