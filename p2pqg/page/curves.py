@@ -12,7 +12,7 @@ from p2pqg.base.wording import percent
 from p2pqg.page import charts
 from p2pqg.page.charts import Mark, Plot, Scale, Tick
 from p2pqg.page.runs import LENGTHS
-from p2pqg.page.words import say
+from p2pqg.results.columns import say
 from p2pqg.results.standing import Standing
 
 MOST_DOTS = 200

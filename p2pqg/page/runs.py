@@ -11,7 +11,7 @@ import pandas as pd
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.wording import plain_text
 from p2pqg.results import report
-from p2pqg.results.comparison_text import setting
+from p2pqg.results.comparison_text import set_apart
 from p2pqg.results.records import CLIENT_COLUMNS, ROUND_COLUMNS, TIMING_COLUMNS, Run
 from p2pqg.results.report import find_runs, settings_of
 from p2pqg.results.standing import Standing
@@ -126,9 +126,8 @@ def labels(shown: Sequence[Standing]) -> list[str]:
     settings = differing(shown)
     names = []
     for one, row in zip(shown, settings.to_dict("records"), strict=True):
-        texts = [setting(key, value) for key, value in row.items() if value != "-"]
-        name = ", ".join(texts)
-        names.append(name if texts and len(name) <= LONGEST_LABEL else one.path.name)
+        name = ", ".join(set_apart(row))
+        names.append(name if name and len(name) <= LONGEST_LABEL else one.path.name)
     return [
         name if names.count(name) == 1 else f"{name} ({one.path.name})"
         for one, name in zip(shown, names, strict=True)

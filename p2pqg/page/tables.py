@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from p2pqg.base import yaml_text
 from p2pqg.base.wording import counted
 from p2pqg.page.runs import differing
-from p2pqg.page.words import say
+from p2pqg.results.columns import COLUMNS, say
 from p2pqg.results.standing import Standing
 
 
@@ -23,25 +23,23 @@ class Cell:
     best: bool = False
 
 
-RESULTS: dict[str, tuple[str, Callable[[list[float]], float] | None]] = {
-    "test_accuracy": ("accuracy", max),
-    "test_accuracy_std": ("± clients", None),
-    "test_accuracy_min": ("worst client", max),
-    "averaged_model_accuracy": ("averaged model", max),
-    "train_loss": ("training loss", None),
-    "consensus_distance": ("consensus", None),
-    "bytes_sent": ("sent", min),
-    "wall_seconds": ("time", None),
-    "sim_seconds": ("simulated time", min),
-}
-"""Column -> what the table calls it, and what is best of it, if anything is. Consensus is no merit
-of its own, and wall time is the machine's as much as the run's."""
+RESULTS = (
+    "test_accuracy",
+    "test_accuracy_std",
+    "test_accuracy_min",
+    "averaged_model_accuracy",
+    "train_loss",
+    "consensus_distance",
+    "bytes_sent",
+    "wall_seconds",
+    "sim_seconds",
+)
 
 
 def headline(one: Standing) -> list[Cell]:
     """The final numbers of a single run, as far as there are any."""
     values = {key: one.final.get(key) for key in RESULTS}
-    cells = [Cell(name, say(key, values[key]), values[key]) for key, (name, _) in RESULTS.items()]
+    cells = [Cell(COLUMNS[key].title, say(key, found), found) for key, found in values.items()]
     return [cell for cell in cells if cell.text != "-"]
 
 
@@ -53,7 +51,8 @@ def comparison(shown: Sequence[Standing]) -> list[list[Cell]]:
     """
     lengths = {one.rounds_done for one in shown if one.finished}
     rows = [[Cell("rounds", f"{one.rounds_done:,}", one.rounds_done)] for one in shown]
-    for key, (name, choose) in RESULTS.items():
+    for key in RESULTS:
+        choose = COLUMNS[key].best
         values = [one.final.get(key, float("nan")) for one in shown]
         texts = [say(key, value) for value in values]
         if set(texts) == {"-"}:
@@ -64,7 +63,7 @@ def comparison(shown: Sequence[Standing]) -> list[list[Cell]]:
         if choose and comparable and can and len(set(texts)) > 1:
             best = say(key, choose(can))
         for row, one, value, text in zip(rows, shown, values, texts, strict=True):
-            row.append(Cell(name, text, value, one.finished and text == best))
+            row.append(Cell(COLUMNS[key].title, text, value, one.finished and text == best))
     return rows
 
 

@@ -8,19 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from p2pqg.base.wording import counted, duration, human_bytes, number, percent
+from p2pqg.base.wording import counted
 from p2pqg.data import label_skew
 from p2pqg.page.runs import differing
 from p2pqg.results.standing import Standing
-
-
-def say(key: str, value: float | None) -> str:
-    """A result as a person reads it."""
-    if "accuracy" in key:
-        return percent(value, 2)
-    if key == "bytes_sent":
-        return human_bytes(value)
-    return duration(value) if key.endswith("seconds") else number(value)
 
 
 def heading(shown: Sequence[Standing], labels: Sequence[str]) -> str:

@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import starmap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +19,7 @@ import pandas as pd
 
 from p2pqg.base.errors import ConfigError, did_you_mean
 from p2pqg.base.wording import aligned, plain_text
-from p2pqg.results.comparison_text import RESULTS, html, result, setting, with_spread
+from p2pqg.results.comparison_text import COMPARED, html, result, set_apart, with_spread
 from p2pqg.results.report import differing, settings_of
 from p2pqg.results.standing import Standing
 
@@ -90,7 +89,7 @@ class Comparison:
         if self._on_disk:
             return [str(one.path) for (one,) in self.groups]
         names = [
-            ", ".join([*starmap(setting, row.items()), *(w for _, w in self._own_events(group))])
+            ", ".join([*set_apart(row), *(what for _, what in self._own_events(group))])
             for row, group in zip(self.settings.to_dict("records"), self.groups, strict=True)
         ]
         names = [n if len(n) <= LONGEST_NAME else f"{n[: LONGEST_NAME - 1]}…" for n in names]
@@ -149,7 +148,7 @@ class Comparison:
                     reached = one.reached(accuracy, self._seconds)
                     row |= {key: value for key, (value, _) in reached.items()}
             frames.append(pd.DataFrame(rows, dtype=float))
-        known = pd.concat(frames).notna().any() | ~frames[0].columns.isin(list(RESULTS))
+        known = pd.concat(frames).notna().any() | ~frames[0].columns.isin(list(COMPARED))
         return [frame.loc[:, known] for frame in frames]
 
     @cached_property

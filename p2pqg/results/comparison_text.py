@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
+from itertools import starmap
 from typing import Any
 
-from p2pqg.base.wording import duration, human_bytes, missing, number, percent, plain_text
+from p2pqg.base.wording import missing, percent, plain_text
 from p2pqg.recipe.keys import SELF_EVIDENT
+from p2pqg.results.columns import COLUMNS, share
 
-RESULTS: dict[str, tuple[str, Callable[[float], str]]] = {
-    "rounds": ("rounds", lambda count: f"{count:,.0f}"),
-    "test_accuracy": ("accuracy", lambda share: percent(share, 2)),
-    "best_accuracy": ("best", lambda share: percent(share, 2)),
-    "test_accuracy_min": ("worst client", lambda share: percent(share, 2)),
-    "test_accuracy_std": ("± clients", lambda share: percent(share, 2)),
-    "averaged_model_accuracy": ("averaged model", lambda share: percent(share, 2)),
-    "consensus_distance": ("consensus", number),
-    "bytes_sent": ("sent", human_bytes),
-    "sim_seconds": ("simulated time", duration),
-    "wall_seconds": ("time", duration),
-}
-"""Column -> what a reader sees of it."""
+COMPARED = tuple(key for key in COLUMNS if key != "train_loss")
+"""Columns of the table of a comparison."""
 
 WIDEST = 120
 """Characters of a table beyond which a notebook shows it with a column for each run."""
@@ -33,19 +24,29 @@ def setting(key: str, value: Any) -> str:
     return text if key in SELF_EVIDENT else f"{key.rpartition('.')[2]} {text}"
 
 
+def set_apart(settings: Mapping[str, Any]) -> list[str]:
+    """What sets a run apart from others: the settings in which they differ, as far as it has them.
+
+    Args:
+        settings: key -> value, or a text of it; None, NaN and "-" where it has none.
+    """
+    known = {key: value for key, value in settings.items() if plain_text(value) != "-"}
+    return list(starmap(setting, (known or settings).items()))
+
+
 def result(key: str) -> tuple[str, Callable[[float], str]]:
     """Title and reader's form of a column of results, be it asked for or in every table."""
-    return RESULTS.get(key) or _asked_for(key)
+    return COLUMNS[key][:2] if key in COLUMNS else _asked_for(key)
 
 
 def _asked_for(key: str) -> tuple[str, Callable[[float], str]]:
     """Title and reader's form of `accuracy_after_100_rounds` and `bytes_to_0.9`."""
     what, _, accuracy = key.partition("_to_")
     if not accuracy:
-        return key.removeprefix("accuracy_").replace("_", " "), lambda share: percent(share, 2)
-    say = {"rounds": RESULTS["rounds"][1], "bytes": human_bytes}.get(what, duration)
-    words = {"sim_seconds": "simulated time", "wall_seconds": "time"}.get(what, what)
-    return f"{words} to {percent(float(accuracy), 0)}", lambda n: "-" if missing(n) else say(n)
+        return key.removeprefix("accuracy_").replace("_", " "), share
+    title, say, _ = COLUMNS["bytes_sent" if what == "bytes" else what]
+    title = "bytes" if what == "bytes" else title
+    return f"{title} to {percent(float(accuracy), 0)}", lambda n: "-" if missing(n) else say(n)
 
 
 def with_spread(say: Callable[[float], str], mean: float, deviation: float) -> str:

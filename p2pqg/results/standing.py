@@ -18,7 +18,7 @@ from p2pqg.base.errors import ConfigError, P2pqgError, RunError
 from p2pqg.base.wording import counted, number
 from p2pqg.network import Network
 from p2pqg.network.verbs import VERBS
-from p2pqg.results.comparison_text import RESULTS
+from p2pqg.results.comparison_text import COMPARED
 from p2pqg.results.records import Run, being_written, load
 from p2pqg.topology import build as build_topology
 
@@ -158,7 +158,7 @@ class Standing:
     @property
     def results(self) -> dict[str, float]:
         """Its columns of the table; NaN: not measured."""
-        found = {key: self.summary.get(key) for key in RESULTS}
+        found = {key: self.summary.get(key) for key in COMPARED}
         found["test_accuracy_min"] = self.rounds["test_accuracy_min"].dropna().iloc[-1:].max()
         every = pd.Series([*self.evaluated["test_accuracy"], found["test_accuracy"]], dtype=float)
         found["best_accuracy"] = every.max()
