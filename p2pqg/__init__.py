@@ -24,6 +24,7 @@ _HOMES = {
     "StoppedError": "base.errors",
     "StorageError": "base.errors",
     "TopologyError": "base.errors",
+    "UserCodeError": "base.errors",
     "algorithm": "algorithms",
     "allreduce": "algorithms",
     "average_consensus": "theory.consensus",
@@ -60,6 +61,7 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers; a test keeps
     from p2pqg.base.errors import StoppedError as StoppedError
     from p2pqg.base.errors import StorageError as StorageError
     from p2pqg.base.errors import TopologyError as TopologyError
+    from p2pqg.base.errors import UserCodeError as UserCodeError
     from p2pqg.data import dataset as dataset
     from p2pqg.data import partition as partition
     from p2pqg.models import build_model as build_model

@@ -14,6 +14,7 @@ from p2pqg.base.errors import (
     StoppedError,
     StorageError,
     TopologyError,
+    UserCodeError,
     did_you_mean,
 )
 
@@ -28,5 +29,6 @@ __all__ = [
     "StoppedError",
     "StorageError",
     "TopologyError",
+    "UserCodeError",
     "did_you_mean",
 ]

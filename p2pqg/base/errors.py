@@ -6,7 +6,8 @@ P2pqgError
 │   └── DataError        a data set is missing, broken or too small  exit code 2
 └── RunError         a run that had started cannot go on             exit code 1
     ├── DivergedError    a client's loss is not finite               exit code 1
-    ├── AlgorithmError   a round's own code is wrong                 exit code 1
+    ├── UserCodeError    a user's own loss, metric or callback fails exit code 1
+    │   └── AlgorithmError   a round's own code is wrong             exit code 1
     ├── ClusterError     an actor or the Ray cluster is gone         exit code 1
     ├── StorageError     results cannot be written                   exit code 1
     └── StoppedError     the user stopped it (Ctrl-C, SIGTERM)     exit code 1
@@ -71,7 +72,11 @@ class DivergedError(RunError):
     """A client's loss is not finite."""
 
 
-class AlgorithmError(RunError):
+class UserCodeError(RunError):
+    """A user's own code is wrong; the text names its file and line."""
+
+
+class AlgorithmError(UserCodeError):
     """An algorithm's own code is wrong; the text names its file and line."""
 
 

@@ -9,7 +9,7 @@ from p2pqg.base.registry import import_parts
 from p2pqg.data._arrays import DATASETS, Arrays, dataset, load
 from p2pqg.data._paths import by_path
 from p2pqg.data.partition import PARTITIONS, partition
-from p2pqg.data.skew import label_counts, label_skew
+from p2pqg.data.skew import kind_of, label_counts, label_skew, labels_of
 
 import_parts(__name__, __path__)
 
@@ -19,8 +19,10 @@ __all__ = [
     "Arrays",
     "by_path",
     "dataset",
+    "kind_of",
     "label_counts",
     "label_skew",
+    "labels_of",
     "load",
     "partition",
 ]

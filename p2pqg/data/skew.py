@@ -11,18 +11,61 @@ MOST_CLIENTS, MOST_CLASSES = 64, 20
 """Larger label pictures would not fit 80 columns or a page; a summary stands in."""
 
 
+BINS = 10
+"""Numbers are told apart by as many equally large bins."""
+
+
+def kind_of(targets: np.ndarray) -> str:
+    """What targets are: "classes", "labels" or "numbers".
+
+    >>> kind_of(np.array([0, 2])), kind_of(np.array([[0, 1]])), kind_of(np.array([0.5]))
+    ('classes', 'labels', 'numbers')
+    """
+    if targets.dtype.kind == "f":
+        return "numbers"
+    return "labels" if targets.ndim > 1 else "classes"
+
+
+def labels_of(targets: np.ndarray) -> np.ndarray:
+    """What a partition goes by.
+
+    Classes stay as they are; each combination of several labels is one; and of numbers (the first
+    of several) the values count where they are few, else ten equally large bins of them.
+
+    >>> labels_of(np.array([0.5, 2.5, 0.5])).tolist()
+    [0, 1, 0]
+    >>> labels_of(np.arange(20.0)).tolist()[:5]
+    [0, 0, 1, 1, 2]
+    """
+    kind = kind_of(targets)
+    if kind == "classes":
+        return targets
+    if kind == "labels":
+        return np.unique(targets, axis=0, return_inverse=True)[1].reshape(-1)
+    first = targets.reshape(len(targets), -1)[:, 0]
+    values, place = np.unique(first, return_inverse=True)
+    if len(values) <= BINS:
+        return place.reshape(-1)
+    ranks = np.argsort(np.argsort(first, kind="stable"), kind="stable")
+    return ranks * BINS // len(first)
+
+
 def label_counts(parts: Sequence[np.ndarray], labels: np.ndarray, num_classes: int) -> np.ndarray:
     """Samples per client and class.
 
     Args:
         parts: one array of indices into `labels` per client.
-        labels: [samples], 0 .. num_classes - 1.
-        num_classes: the number of columns.
+        labels: [samples], 0 .. num_classes - 1; or numbers, or several labels each: see
+            `labels_of`.
+        num_classes: the number of columns, of classes.
 
     Returns:
         [clients, classes], int64.
     """
     labels = np.asarray(labels)
+    if kind_of(labels) != "classes":
+        labels = labels_of(labels)
+        num_classes = int(labels.max()) + 1
     return np.stack([np.bincount(labels[part], minlength=num_classes) for part in parts])
 
 

@@ -220,18 +220,21 @@ class Bookkeeper:
         """Columns of the row of a round, and rows of its clients."""
         accuracy = np.concatenate([m.correct for m in seen]) / self.num_test_samples
         loss = np.concatenate([m.loss for m in seen]) / self.num_test_samples
+        more = {name: np.concatenate([m.more[name] for m in seen]) for name in seen[0].more or {}}
         clients = [
             {
                 "round": seen[0].round - 1,
                 "client": client,
-                "test_accuracy": float(accuracy[client]),
+                "test_accuracy": known(accuracy[client]),
                 "test_loss": float(loss[client]),
                 "num_samples": int(self.num_samples[client]),
                 "distance_to_mean": float(math.sqrt(distances[client])),
+                **{name: known(values[client]) for name, values in more.items()},
             }
             for client in present.tolist()
         ]
         accuracy, loss = accuracy[present], loss[present]
+        averaged = seen[0].averaged_more or {}
         row = {
             "test_accuracy": float(accuracy.mean()),
             "test_accuracy_std": float(accuracy.std()),
@@ -239,5 +242,16 @@ class Bookkeeper:
             "averaged_model_accuracy": sum(m.averaged[0] for m in seen if m.averaged)
             / self.num_test_samples,
             "test_loss": float(loss.mean()),
+            **{name: float(values[present].mean()) for name, values in more.items()},
+            **{f"averaged_{name}": value for name, value in averaged.items()},
         }
-        return row, clients
+        told = {name: value for name, value in row.items() if not math.isnan(value)}
+        return told, clients
+
+
+def known(value: float) -> float | None:
+    """None where there is nothing to tell: regression has no accuracy, a metric may be undefined.
+
+    An infinite loss is told as it is.
+    """
+    return None if math.isnan(value) else float(value)

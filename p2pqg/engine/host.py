@@ -111,14 +111,18 @@ class Host:
 
     def _evaluate(self, x: Tensor, mean_x: Tensor, mean_buffers: Tensor) -> dict[str, Any]:
         with self.clock("evaluation"):
-            correct, loss = self.learner.evaluate(x, self.learner.buffers)
-            n, samples = self.block.routing.num_clients, len(self.learner.test_y)
+            correct, loss, more = self.learner.examine(x, self.learner.buffers)
+            n, samples = self.block.routing.num_clients, self.learner.num_test
             share = slice(samples * self.clients.start // n, samples * self.clients.stop // n)
             averaged = self.learner.evaluate(mean_x[None], mean_buffers[None], share)
             return {
                 "correct": correct.cpu().numpy(),
                 "loss": loss.cpu().numpy(),
                 "averaged": (*(t.item() for t in averaged), share.stop - share.start),
+                "more": more,
+                "averaged_more": self.learner.metrics_of(mean_x[None], mean_buffers[None])
+                if self.clients.start == 0
+                else {},
             }
 
     def collect(self) -> Report:

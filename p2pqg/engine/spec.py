@@ -6,21 +6,31 @@ So any process can build the same host, and the driver, which never sees a tenso
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from p2pqg.base.registry import Entry
 from p2pqg.engine.clock import Span
 from p2pqg.engine.routes import Routing
 from p2pqg.engine.rule import Rule, Traffic
+from p2pqg.models._blueprint import Blueprint
+from p2pqg.models.judging.losses import Objective
+from p2pqg.models.judging.metrics import Metric
 
 
 @dataclass(frozen=True)
 class Task:
-    """What all clients do: the model, how batches become inputs, how gradients are regularised."""
+    """What all clients do: the model, how batches become inputs, how gradients are regularised.
 
-    model: str
-    model_params: dict[str, Any]
+    Attributes:
+        num_classes: numbers that the model returns for a sample.
+        metrics: what is measured beside accuracy and loss.
+        num_validation: so many samples at the end of the test set are the validation set.
+        own_test: each model is also judged on the mix of labels that its client has.
+    """
+
+    model: Blueprint
     num_classes: int
     input_shape: tuple[int, ...]
     mean: tuple[float, ...] | None
@@ -30,6 +40,24 @@ class Task:
     weight_decay: float
     precision: str
     seed: int
+    objective: Objective
+    metrics: tuple[Metric, ...] = ()
+    num_validation: int = 0
+    own_test: bool = False
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """Whatever may be a user's own code."""
+        return (self.model.entry, self.objective.entry, *(m.entry for m in self.metrics))
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """Columns of clients.parquet beside accuracy and loss, means of which are in the rows."""
+        accuracies = self.objective.kind != "numbers"
+        found = ["validation_accuracy"] if self.num_validation and accuracies else []
+        found += ["validation_loss"] if self.num_validation else []
+        found += ["personal_accuracy"] if self.own_test else []
+        return (*found, *(metric.name for metric in self.metrics))
 
 
 @dataclass(frozen=True)
@@ -37,7 +65,7 @@ class Shards:
     """The hosted clients' own samples, one client after the other.
 
     Attributes:
-        x: [samples, ...]; y: [samples], int64.
+        x: [samples, ...]; y: [samples], int64, or numbers or labels [samples, ...].
         sizes: [k], samples of each client.
     """
 
@@ -79,6 +107,8 @@ class Measurement(NamedTuple):
         averaged: the averaged model on this host's share of the test set: right answers, summed
             loss, samples.
         step: batches that each client has drawn; gradients: that each has computed.
+        more: [k] each, by name: see `Task.measures`; averaged_more: metrics of the averaged model,
+            which the first host tells.
     """
 
     round: int
@@ -92,6 +122,8 @@ class Measurement(NamedTuple):
     averaged: tuple[float, float, int] | None = None
     step: int = 0
     gradients: int = 0
+    more: dict[str, np.ndarray] | None = None
+    averaged_more: dict[str, float] | None = None
 
 
 class Report(NamedTuple):

@@ -14,7 +14,7 @@ from typing import Any
 from p2pqg.base.errors import ConfigError, did_you_mean
 from p2pqg.base.lazy import torch
 from p2pqg.base.registry import Entry, import_parts
-from p2pqg.base.seeding import rng
+from p2pqg.models._blueprint import Blueprint
 from p2pqg.models._registry import MODELS, Cost, model
 
 import_parts(__name__, __path__)
@@ -40,21 +40,14 @@ def build_model(
     Raises:
         ConfigError: unknown name or parameter, broken rule, or samples that do not fit the model.
     """
-    from p2pqg.models._weights import initialise
-
-    entry = MODELS[name]
-    chosen = _chosen(entry, params)
     input_shape = tuple(input_shape) if isinstance(input_shape, Iterable) else (input_shape,)
-    _check(num_classes, input_shape, seed)
-    with torch.random.fork_rng(devices=[]):  # the layers draw weights of their own: not ours
-        model = entry.build(num_classes, input_shape, chosen)
-    seed_of_weights = int(rng(seed, "model").integers(2**63))
-    generator = torch.Generator().manual_seed(seed_of_weights)
-    if hasattr(model, "draw_weights"):  # most of its weights are given
-        model.draw_weights(generator)
-    else:
-        initialise(model, generator)
-    return model
+    return blueprint(name, **params).build(num_classes, input_shape, seed)
+
+
+def blueprint(name: str, **params: Any) -> Blueprint:
+    """A registered model with its parameters, to be built wherever it is needed."""
+    entry = MODELS[name]
+    return Blueprint(entry, _chosen(entry, params))
 
 
 def model_cost(name: str, num_classes: int, input_shape: tuple[int, ...], **params: Any) -> Cost:
@@ -62,13 +55,7 @@ def model_cost(name: str, num_classes: int, input_shape: tuple[int, ...], **para
 
     Only a model that has no formula for it is built and run.
     """
-    entry = MODELS[name]
-    chosen = _chosen(entry, params)
-    if formula := entry.traits.get("cost"):
-        return formula(num_classes, tuple(input_shape), chosen)
-    from p2pqg.models._cost import cost_of
-
-    return cost_of(build_model(name, num_classes, input_shape, **params), input_shape)
+    return blueprint(name, **params).cost(num_classes, tuple(input_shape))
 
 
 def parameter_shapes(
@@ -78,8 +65,7 @@ def parameter_shapes(
 
     Arguments and errors as of `build_model`.
     """
-    model = build_model(name, num_classes, input_shape, **params)
-    return tuple((name, tuple(tensor.shape)) for name, tensor in model.named_parameters())
+    return blueprint(name, **params).shapes(num_classes, tuple(input_shape))
 
 
 def by_path(name: str, params: dict[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -101,23 +87,6 @@ def tokenizer_of(name: str, params: Any) -> str | None:
     """
     tokenizer = MODELS[name].traits.get("tokenizer")
     return tokenizer(params) if tokenizer else None
-
-
-def _check(num_classes: int, input_shape: tuple[int, ...], seed: int) -> None:
-    """ConfigError for what no model can be built of."""
-    if not _whole(num_classes, 1):
-        raise ConfigError(f"num_classes must be a whole number >= 1, got {num_classes!r}")
-    if not input_shape or not all(_whole(side, 1) for side in input_shape):
-        raise ConfigError(
-            "input_shape must be the shape of one sample, whole numbers >= 1 such as (3, 32, 32), "
-            f"got {input_shape!r}"
-        )
-    if not _whole(seed, 0):
-        raise ConfigError(f"seed must be a whole number >= 0, got {seed!r}")
-
-
-def _whole(value: Any, least: int) -> bool:
-    return isinstance(value, numbers.Integral) and int(value) >= least
 
 
 def _chosen(entry: Entry, params: dict[str, Any]) -> Any:
@@ -142,7 +111,9 @@ def _chosen(entry: Entry, params: dict[str, Any]) -> Any:
 
 __all__ = [
     "MODELS",
+    "Blueprint",
     "Cost",
+    "blueprint",
     "build_model",
     "by_path",
     "model",

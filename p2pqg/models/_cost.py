@@ -11,7 +11,7 @@ from p2pqg.models._reading import Reader
 from p2pqg.models._registry import Cost
 
 
-def cost_of(model: nn.Module, input_shape: tuple[int, ...]) -> Cost:
+def cost_of(model: nn.Module, input_shape: tuple[int, ...], inputs: Tensor | None = None) -> Cost:
     """Parameters, and multiply-adds in convolutions and linear layers.
 
     A copy of the model runs on two samples: the meta device, which computes nothing, takes a
@@ -20,8 +20,9 @@ def cost_of(model: nn.Module, input_shape: tuple[int, ...]) -> Cost:
     Args:
         model: left as it is.
         input_shape: of one sample.
+        inputs: [samples, ...] that it can take; None: zeros.
     """
-    num_params = sum(p.numel() for p in model.parameters())
+    num_params = sum(p.numel() for p in model.parameters() if p.requires_grad)
     model = copy.deepcopy(model).eval()
     samples = 2  # batch statistics are not defined for one
     total = 0
@@ -34,7 +35,9 @@ def cost_of(model: nn.Module, input_shape: tuple[int, ...]) -> Cost:
     for layer in model.modules():
         if isinstance(layer, (nn.Conv2d, nn.Linear)):
             layer.register_forward_hook(count)
-    inputs = torch.zeros(samples, *input_shape)
+    if inputs is None:
+        inputs = torch.zeros(samples, *input_shape)
+    samples = len(inputs)
     if isinstance(model, Reader):  # tokens, none of which is left out
         inputs = torch.full_like(inputs, int(model.pad == 0), dtype=torch.int32)
     with torch.no_grad():

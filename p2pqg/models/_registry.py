@@ -12,25 +12,40 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from p2pqg.base.errors import ConfigError
-from p2pqg.base.registry import F, NoParams, Registry
+from p2pqg.base.registry import F, Registry
+from p2pqg.models._own import builder_of, settable_of
 
 MODELS = Registry("model")
 """Trait `cost`, where a formula knows it: (num_classes, input_shape, params) -> Cost. Trait
-`tokenizer`, of models that read texts: params -> its name, see `p2pqg/data/_tokens.py`."""
+`tokenizer`, of models that read texts: params -> its name, see `p2pqg/data/_tokens.py`. Trait
+`own`: a user's, whose layers draw their own weights."""
 
 
 def model(
-    name: str, *, params: type = NoParams, source: str = "", **traits: Any
+    name: str, *, params: type | None = None, source: str = "", **traits: Any
 ) -> Callable[[F], F]:
-    """File a function `(num_classes, input_shape, params) -> nn.Module` under its name.
+    """File a function `(num_classes, input_shape) -> nn.Module` under its name.
+
+    What else it takes, `width=32` say, are the model's parameters. Its layers draw their own
+    weights, keyed by the seed of the run.
 
     Args:
         name: what users type.
-        params: frozen data class of what may be set.
+        params: frozen data class of what may be set; then the function is called with an object of
+            it as its third argument.
         source: paper or code, for `p2pqg list`.
         traits: what else is known of it, see `MODELS`.
     """
-    return MODELS.register(name, params=params, source=source, **traits)
+
+    def file(function: F) -> F:
+        build: Callable[..., Any] = function
+        if params is None:
+            build = builder_of(function)
+        settable = settable_of(function, name) if params is None else params
+        MODELS.register(name, params=settable, source=source, own=True, **traits)(build)
+        return function
+
+    return file
 
 
 class Cost(NamedTuple):

@@ -16,6 +16,9 @@ from p2pqg.recipe.settings import Part, RunConfig
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+Own = Callable[..., Any]
+"""A user's own function, class or module, where a recipe has a name; see `p2pqg.recipe.own`."""
+
 
 class Restart(TypedDict, total=False):
     """What may differ when a run goes on, see `p2pqg.recipe.keys.RESTART`."""
@@ -44,7 +47,12 @@ class Settings(Restart, total=False):
     partition: Part | None
     algorithm: Part | None
     dataset: Part | None
-    model: Part | None
+    model: Part | Own | None
+    loss: Part | Own | None
+    metrics: list[str] | dict[str, str] | list[str | Own] | dict[str, str | Own] | Own
+    test: Literal["common", "own"]
+    validation: float
+    personal: list[str]
     batch_size: int
     lr: float
     lr_schedule: Mapping[str, Any]

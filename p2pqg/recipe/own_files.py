@@ -6,6 +6,7 @@ checkpoints; so it can go on when the originals have changed or are elsewhere.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
@@ -13,9 +14,12 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = "files"
-KEYS = ("algorithm", "topology", "network", "scenario")
+KEYS = (
+    *("algorithm", "topology", "network", "scenario"),
+    *("model", "loss", "metrics", "callbacks", "partition", "lr_schedule", "dataset"),
+)
 """Of a recipe: those whose values may name a file."""
-NAMED = re.compile(r"(.+\.(?:py|ya?ml|csv|graphml))(:.*)?", re.IGNORECASE | re.DOTALL)
+NAMED = re.compile(r"(.+\.(?:py|ya?ml|csv|graphml|safetensors))(:.*)?", re.IGNORECASE | re.DOTALL)
 """`my_file.py:my_method`, `net.csv:mixing=given`, `links.csv`: the path, and what follows it."""
 
 
@@ -31,8 +35,28 @@ def paths_in(settings: Mapping[str, Any]) -> dict[str, str]:
         return path
 
     for key in KEYS:
-        _with_paths(settings.get(key), note)
+        _with_paths(_plain(settings.get(key)), partial(_kept_of, key, note))
     return found
+
+
+def _kept_of(key: str, note: Callable[[str], str], path: str) -> str:
+    """Data may be large, and stay where they are; what was given as an object is here alone."""
+    is_data = key == "dataset" and not path.endswith(".py") and not is_copy(path)
+    return path if is_data else note(path)
+
+
+def is_copy(path: str) -> bool:
+    """Whether a recipe names what its run keeps, and nothing else of that name.
+
+    >>> is_copy("files/own_model.py"), is_copy("my_model.py")
+    (True, False)
+    """
+    return Path(path).parent == Path(FOLDER)
+
+
+def _plain(value: Any) -> Any:
+    """A nested part of the settings as a mapping."""
+    return vars(value) if dataclasses.is_dataclass(value) else value
 
 
 def read(settings: Mapping[str, Any], neighbors: Iterable[Path] = ()) -> dict[str, bytes]:
@@ -61,13 +85,17 @@ def from_copies(
     copies = kept(folder)
     swap = {}
     for path, name in paths_in(settings).items():
+        if is_copy(path):
+            swap[path] = str(folder / FOLDER / name)
+            continue
         originals = _originals(path, name, copies)
         news = [text for copy, file in originals.items() if (text := _news(file, copies[copy]))]
         if news:
             swap[path] = str(folder / FOLDER / name)
             tell(f"{news[0]} since the run began; its own copy is used")
-    changed = {key: _with_paths(settings.get(key), partial(_swapped, swap)) for key in KEYS}
-    return {key: value for key, value in changed.items() if value != settings.get(key)}
+    before = {key: _plain(settings.get(key)) for key in KEYS}
+    changed = {key: _with_paths(value, partial(_swapped, swap)) for key, value in before.items()}
+    return {key: value for key, value in changed.items() if value != before[key]}
 
 
 def _originals(path: str, name: str, copies: Mapping[str, bytes]) -> dict[str, Path]:

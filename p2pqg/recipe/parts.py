@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from p2pqg.base import config as machinery
 from p2pqg.base.config import Problems, plain
-from p2pqg.base.registry import Registry
-from p2pqg.data import DATASETS, PARTITIONS, Arrays, load, partition
+from p2pqg.base.errors import ConfigError
+from p2pqg.base.registry import Entry, Registry
+from p2pqg.base.seeding import rng
+from p2pqg.base.user_code import find_in_file, names_a_file
+from p2pqg.data import DATASETS, PARTITIONS, Arrays, kind_of, labels_of, load, partition
 from p2pqg.data import by_path as data_by_path
-from p2pqg.models import MODELS, Cost, model_cost, tokenizer_of
+from p2pqg.models import MODELS, Blueprint, Cost, tokenizer_of
 from p2pqg.models import by_path as model_by_path
+from p2pqg.models.judging import USUAL, Metric, Objective, find_loss, metrics_of
+from p2pqg.models.judging import objective_of as objective_for
+from p2pqg.recipe.own import NOTHING, Own, check_given
 from p2pqg.recipe.settings import RunConfig, chosen
 
 
 @dataclass(frozen=True)
 class Part:
-    """A registered part and its parameters."""
+    """A registered part, or a user's own, and its parameters."""
 
     name: str
     params: Any
+    entry: Entry | None = None
 
     @classmethod
     def of(cls, registry: Registry, name: str, given: dict[str, Any], key: str) -> Part:
@@ -32,11 +41,19 @@ class Part:
         Raises:
             ConfigError: unknown, or its parameters are wrong.
         """
-        return cls(name, machinery.made(registry[name].params, given, f"{key}."))
+        return cls.made(registry[name], name, given, key)
+
+    @classmethod
+    def made(cls, entry: Entry, name: str, given: dict[str, Any], key: str) -> Part:
+        """The same of an entry."""
+        return cls(name, machinery.made(entry.params, given, f"{key}."), entry)
 
     def resolved(self) -> dict[str, Any]:
         """As a recipe has it, every default filled in."""
-        return {"name": self.name, **plain(self.params)}
+        return {"name": self.name, **plain(self._values())}
+
+    def _values(self) -> dict[str, Any]:
+        return {f.name: getattr(self.params, f.name) for f in dataclasses.fields(self.params)}
 
 
 def dataset_of(config: RunConfig) -> tuple[Part, str | None]:
@@ -46,10 +63,59 @@ def dataset_of(config: RunConfig) -> tuple[Part, str | None]:
     return Part.of(DATASETS, name, given, "dataset"), folder
 
 
-def model_of(config: RunConfig, dataset: str) -> Part:
+@dataclass(frozen=True)
+class OwnStart(Part):
+    """A model that starts with weights of a file."""
+
+    start: str | None = None
+
+    def _values(self) -> dict[str, Any]:
+        return {**super()._values(), "start": self.start}
+
+
+def model_of(config: RunConfig, dataset: str, own: Own = NOTHING) -> Part:
     """The model of a recipe; by default that of its data set."""
-    name, given = model_by_path(*chosen(config.model, DATASETS[dataset].traits["model"]))
-    return Part.of(MODELS, name, given, "model")
+    name, given = chosen(config.model, DATASETS[dataset].traits["model"])
+    start = given.pop("start", None)
+    if (thing := own.get("model")) is not None:
+        from p2pqg.models._own import entry_of
+
+        part = Part.made(entry_of(thing, name), name, given, "model")
+    elif names_a_file(name):
+        from p2pqg.models._own import entry_of
+
+        part = Part.made(find_in_file(MODELS, name, entry_of), name, given, "model")
+    else:
+        check_given(name, "model")
+        name, given = model_by_path(name, given)
+        part = Part.of(MODELS, name, given, "model")
+    if start is None:
+        return part
+    return OwnStart(part.name, part.params, part.entry, str(start))
+
+
+def blueprint_of(part: Part, own: Own = NOTHING) -> Blueprint:
+    """How the model is built; with the weights of its file, if it has one.
+
+    Raises:
+        ConfigError: that file cannot be read.
+    """
+    assert part.entry is not None
+    # An object that is here has its weights itself.
+    start = getattr(part, "start", None) if own.get("model") is None else None
+    return Blueprint(part.entry, part.params, None if start is None else _weights(Path(start)))
+
+
+def _weights(file: Path) -> Mapping[str, np.ndarray]:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        return load_file(file.expanduser())
+    except FileNotFoundError:
+        raise ConfigError(f"model.start: {file}: no such file") from None
+    except (OSError, SafetensorError, KeyError) as error:
+        raise ConfigError(f"model.start: {file}: not safetensors of floats ({error})") from None
 
 
 def partition_of(config: RunConfig) -> Part:
@@ -58,19 +124,39 @@ def partition_of(config: RunConfig) -> Part:
     return Part.of(PARTITIONS, name, given, "partition")
 
 
+def objective_of(config: RunConfig, arrays: Arrays, own: Own = NOTHING) -> tuple[Objective, Part]:
+    """What models are trained for; by default what suits the targets."""
+    kind = kind_of(arrays.train_y)
+    name, given = chosen(config.loss, USUAL[kind])
+    if own.get("loss") is None:
+        check_given(name, "loss")
+    entry = find_loss(own.get("loss"), name)
+    objective = objective_for(entry, given, kind, arrays.train_y, arrays.num_classes)
+    return objective, Part(name, objective.params, entry)
+
+
 @dataclass(frozen=True)
 class Learning:
     """What is learned from, and what learns.
 
     Attributes:
         resolved: the keys of the recipe, every default filled in.
+        arrays: samples; with targets as the task has them, and the validation samples, which are
+            among the training samples, also at the end of the test set.
         parts: for each client, the indices of its training samples.
+        held_out: the indices of the validation samples.
+        notes: what a user should know, a line each.
     """
 
     resolved: dict[str, Any]
     arrays: Arrays
     parts: list[np.ndarray]
     cost: Cost
+    blueprint: Blueprint
+    objective: Objective
+    metrics: tuple[Metric, ...]
+    held_out: np.ndarray
+    notes: tuple[str, ...] = ()
 
 
 def shards(config: RunConfig) -> tuple[Arrays, list[np.ndarray]]:
@@ -82,15 +168,17 @@ def shards(config: RunConfig) -> tuple[Arrays, list[np.ndarray]]:
     dataset, folder = dataset_of(config)
     arrays = _loaded(dataset, folder, model_of(config, dataset.name))
     assert config.clients is not None  # the recipe is resolved
-    return arrays, _split(config, partition_of(config), arrays, config.clients)
+    out = held_out(config, arrays)
+    return arrays, _split(config, partition_of(config), arrays, config.clients, out)
 
 
-def learning(config: RunConfig, num_clients: int | None) -> Learning:
+def learning(config: RunConfig, num_clients: int | None, own: Own = NOTHING) -> Learning:
     """The samples of a recipe, their split over so many clients, and the size of its model.
 
     Args:
         config: perhaps not resolved yet.
         num_clients: None: nobody knows, and nothing is split.
+        own: the user's objects.
 
     Raises:
         ConfigError: with every problem of the three.
@@ -98,32 +186,99 @@ def learning(config: RunConfig, num_clients: int | None) -> Learning:
     dataset, folder = dataset_of(config)
     problems = Problems()
     with problems:
-        model = model_of(config, dataset.name)
+        model = model_of(config, dataset.name, own)
     with problems:
         split = partition_of(config)
     problems.refuse()
     arrays = _loaded(dataset, folder, model)
+    out = held_out(config, arrays)
     with problems:
-        params = plain(model.params)
-        cost = model_cost(model.name, arrays.num_classes, arrays.input_shape, **params)
+        objective, loss = objective_of(config, arrays, own)
+        metrics = _metrics(config, objective, own)
     with problems:
-        parts = _split(config, split, arrays, num_clients) if num_clients else []
+        blueprint = blueprint_of(model, own)
+    with problems:
+        parts = _split(config, split, arrays, num_clients, out) if num_clients else []
     problems.refuse()
+    arrays = _as_judged(arrays, objective, out)
+    notes: tuple[str, ...] = ()
+    if blueprint.is_own or objective.is_own or metrics:
+        from p2pqg.recipe.trial import tried  # brings torch
+
+        rows = parts or [np.arange(len(arrays.train_y))]
+        blueprint, cost, notes = tried(blueprint, objective, metrics, arrays, rows, config)
+    else:
+        cost = blueprint.cost(objective.outputs, arrays.input_shape)
     resolved = {
         "dataset": dataset.resolved(),
         "data_dir": folder,
         "model": model.resolved(),
+        "loss": loss.resolved(),
         "partition": split.resolved(),
     }
-    return Learning(resolved, arrays, parts, cost)
+    return Learning(
+        resolved, arrays, parts, cost, blueprint, objective, metrics, out, (*own.notes, *notes)
+    )
+
+
+def _metrics(config: RunConfig, objective: Objective, own: Own) -> tuple[Metric, ...]:
+    given = config.metrics
+    named = given if isinstance(given, dict) else {_column(name): name for name in given}
+    objects = own.get("metrics") or {}
+    for column, name in named.items():
+        if column not in objects:
+            check_given(name, f"metrics.{column}")
+    return metrics_of(named, objects, objective)
+
+
+def _column(name: str) -> str:
+    """`my_metrics.py:auc` is the column auc.
+
+    >>> _column("my_metrics.py:auc"), _column("top5")
+    ('auc', 'top5')
+    """
+    return name.rpartition(":")[2].replace("-", "_")
 
 
 def _loaded(dataset: Part, folder: str | None, model: Part) -> Arrays:
-    reads = tokenizer_of(model.name, model.params)
+    assert model.entry is not None
+    reads = None if "own" in model.entry.traits else tokenizer_of(model.name, model.params)
     return load(dataset.name, folder, reads, **dataclasses.asdict(dataset.params))
 
 
-def _split(config: RunConfig, split: Part, arrays: Arrays, num_clients: int) -> list[np.ndarray]:
+def held_out(config: RunConfig, arrays: Arrays) -> np.ndarray:
+    """Indices of the validation samples, in order; keyed by the seed.
+
+    Raises:
+        ConfigError: they would be none, or all.
+    """
+    total = len(arrays.train_y)
+    count = round(config.validation * total)
+    if config.validation and not 0 < count < total:
+        raise ConfigError(
+            f"validation {config.validation:g} of {total} samples is {count} of them; "
+            "it must leave some on both sides"
+        )
+    return np.sort(rng(config.seed, "validation").permutation(total)[:count])
+
+
+def _as_judged(arrays: Arrays, objective: Objective, out: np.ndarray) -> Arrays:
+    """Targets as the task has them; the validation samples at the end of the test set."""
+    train_y, test_y = objective.targets(arrays.train_y), objective.targets(arrays.test_y)
+    test_x = arrays.test_x
+    if len(out):
+        test_x = np.concatenate([test_x, arrays.train_x[out]])
+        test_y = np.concatenate([test_y, train_y[out]])
+    return dataclasses.replace(
+        arrays, train_y=train_y, test_x=test_x, test_y=test_y, num_classes=objective.outputs
+    )
+
+
+def _split(
+    config: RunConfig, split: Part, arrays: Arrays, num_clients: int, out: np.ndarray
+) -> list[np.ndarray]:
     params = dataclasses.asdict(split.params)
     how = {"alpha": config.alpha, "seed": config.seed, **params}
-    return partition(split.name, arrays.train_y, num_clients, **how)
+    left = np.setdiff1d(np.arange(len(arrays.train_y)), out)
+    parts = partition(split.name, labels_of(arrays.train_y)[left], num_clients, **how)
+    return [left[part] for part in parts] if len(out) else parts

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from p2pqg.algorithms.control import Consensus
 from p2pqg.algorithms.lr import LrSchedule
@@ -19,6 +19,7 @@ from p2pqg.base.errors import ConfigError
 from p2pqg.base.ranges import out_of_range
 from p2pqg.base.shipped import shipped_folder
 from p2pqg.network import Impairments
+from p2pqg.recipe.own import Own, taken
 
 DEFAULT_ROUNDS = 500
 
@@ -63,6 +64,16 @@ class RunConfig:
     """Where to look for the data set before it is downloaded."""
     model: Part | None = None
     """What learns; default: the data set's."""
+    loss: Part | None = None
+    """What is minimised; default: cross-entropy; of numbers mse."""
+    metrics: list[str] | dict[str, str] = field(default_factory=list)
+    """What is measured beside accuracy and loss: f1, top5, my_metrics.py:auc."""
+    test: Literal["common", "own"] = "common"
+    """Own: each model is judged on its client's own mix of labels, too."""
+    validation: float = 0.0
+    """Share of the training samples that is held out before they are split, in [0, 1)."""
+    personal: list[str] = field(default_factory=list)
+    """Names of parameters that never leave their client: head.*"""
     epochs: float | None = None
     """Passes over the clients' own data; or say rounds."""
     rounds: int | None = None
@@ -127,6 +138,8 @@ class RunConfig:
         if self.epochs is not None and self.rounds is not None:
             yield f"set epochs or rounds, not both; got {self.epochs} and {self.rounds}"
         yield from out_of_range(self, **RANGES)
+        if not 0 <= self.validation < 1:
+            yield f"validation must be a share in [0, 1), got {self.validation}"
         if not 0 <= self.checkpoint_every < math.inf:
             yield f"checkpoint_every must be seconds >= 0, got {self.checkpoint_every}"
         if self.name is not None and ("/" in self.name or self.name in ("", ".", "..")):
@@ -183,6 +196,28 @@ def read_config(values: Mapping[str, Any], where: str = "") -> RunConfig:
     if config is None or problems:
         raise ConfigError.of(problems, where)
     return dataclasses.replace(config, **nested)
+
+
+C = TypeVar("C", bound=RunConfig)
+
+
+def with_changes(config: C, changes: Mapping[str, Any]) -> C:
+    """The same with other values, also of keys that have keys of their own."""
+    made = {
+        key: machinery.made(NESTED[key], value, f"{key}.") if key in NESTED else value
+        for key, value in changes.items()
+    }
+    return dataclasses.replace(config, **made)
+
+
+def read_settings(values: Mapping[str, Any]) -> tuple[RunConfig, Own]:
+    """Keywords, of which some may be objects -> what a recipe says of them, and the objects.
+
+    Raises:
+        ConfigError: with all problems of the settings.
+    """
+    plain, own = taken(values)
+    return read_config(plain), own
 
 
 def recipe(path: str | Path) -> dict[str, Any]:

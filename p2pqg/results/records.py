@@ -200,11 +200,12 @@ class RunDirectory:
         *,
         now: bool = False,
         columns: dict[str, str] = ROUND_COLUMNS,
+        of_clients: dict[str, str] = CLIENT_COLUMNS,
     ) -> None:
         """Bring the Parquet files up to date, at most every few seconds unless `now`."""
         if now or time.monotonic() - self._written > SECONDS_BETWEEN_WRITES:
             write_parquet(self.path / "rounds.parquet", rounds, columns)
-            write_parquet(self.path / "clients.parquet", clients, CLIENT_COLUMNS)
+            write_parquet(self.path / "clients.parquet", clients, of_clients)
             self._written = time.monotonic()
 
     def write_table(self, name: str, rows: list[dict], columns: dict[str, str]) -> None:

@@ -151,7 +151,7 @@ def about(simulation: Simulation) -> list[tuple[str, str]]:
         ("skew", describe_skew(counts_of(experiment))),
         (
             "model",
-            f"{task.model}, {experiment.cost.num_params:,} parameters, {config.precision} on "
+            f"{task.model.name}, {experiment.cost.num_params:,} parameters, {config.precision} on "
             f"{simulation.device}",
         ),
         (

@@ -21,7 +21,7 @@ from p2pqg.base.errors import (
 )
 from p2pqg.base.text import folder_name
 from p2pqg.recipe.keywords import Restart, Settings, with_keywords
-from p2pqg.recipe.settings import read_config
+from p2pqg.recipe.settings import read_settings
 from p2pqg.results.records import LINK_COLUMNS, Run, RunDirectory, fresh_name, load
 from p2pqg.simulation.checkpoint import newest, prune
 from p2pqg.simulation.experiment import build
@@ -66,6 +66,11 @@ def run(
         dataset: What is learned; default: digits, which is embedded.
         data_dir: Where to look for the data set before it is downloaded.
         model: What learns; default: the data set's.
+        loss: What is minimised; default: cross-entropy; of numbers mse.
+        metrics: What is measured beside accuracy and loss: f1, top5, my_metrics.py:auc.
+        test: Own: each model is judged on its client's own mix of labels, too.
+        validation: Share of the training samples that is held out before they are split, in [0, 1).
+        personal: Names of parameters that never leave their client: head.*
         epochs: Passes over the clients' own data; or say rounds.
         rounds: Communication rounds; default 500, if epochs are not set.
         planned_rounds: The length that milestones and phases are fractions of, where a run went on
@@ -113,7 +118,7 @@ def run(
             `resume` goes on from there.
     """
     started = time.time() if started is None else started
-    experiment = build(read_config(settings))
+    experiment = build(*read_settings(settings))
     config = experiment.config
     stem = folder_name(f"{config.topology}-{config.algorithm['name']}")
     directory = RunDirectory(config.out, config.name or fresh_name(config.out, stem))
@@ -257,7 +262,7 @@ class _Log:
 
     def rows(self, sim: Simulation) -> None:
         with sim.clock("recording"), self._tolerant("rows"):
-            self.directory.write_rows(*sim.rows, columns=sim.columns)
+            self.directory.write_rows(*sim.rows, columns=sim.columns, of_clients=sim.client_columns)
         if self.observer:
             self.observer.recorded(sim)
 
@@ -294,7 +299,9 @@ class _Log:
         """
         sim, directory = self.sim, self.directory
         try:
-            directory.write_rows(*sim.rows, columns=sim.columns, now=True)
+            directory.write_rows(
+                *sim.rows, columns=sim.columns, of_clients=sim.client_columns, now=True
+            )
             if sim.experiment.timing is not None:
                 directory.write_table("links", sim.links.to_dict("records"), LINK_COLUMNS)
             directory.write_summary(sim.summary(evaluate=False))

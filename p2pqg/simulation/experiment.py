@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,14 +30,16 @@ from p2pqg.engine.placement import Placement
 from p2pqg.engine.routes import Routing
 from p2pqg.engine.rule import Rule, Shapes, batches_per_round
 from p2pqg.engine.spec import HostSpec, Shards, Task
-from p2pqg.models import MODELS, Cost, parameter_shapes
+from p2pqg.models import Cost
 from p2pqg.network import ClockParams, Network, Timing
 from p2pqg.network.events import Event
 from p2pqg.network.scenario import Scenario, read_scenario
 from p2pqg.network.verbs import VERBS
 from p2pqg.recipe import own_files
+from p2pqg.recipe.own import NOTHING, Own
 from p2pqg.recipe.parts import Learning, learning
 from p2pqg.recipe.settings import DEFAULT_ROUNDS, ResolvedConfig, RunConfig, chosen
+from p2pqg.results.records import CLIENT_COLUMNS
 from p2pqg.topology import Schedule
 from p2pqg.topology import build as build_topology
 
@@ -56,7 +59,9 @@ class Experiment:
         steps_per_round: batches that a client draws in a round.
         warnings: what is allowed but should be known, a line each.
         scenario: what happens when; clock: the settings of the simulated clock.
+        own: objects that the user gave where a recipe has names.
         own_files: those of the user that the recipe names, as they are now: name -> content.
+        held_out: the indices of the validation samples.
     """
 
     config: ResolvedConfig
@@ -73,7 +78,9 @@ class Experiment:
     warnings: list[str]
     scenario: Scenario
     clock: ClockParams | None = None
+    own: Own = NOTHING
     own_files: Mapping[str, bytes] = field(default_factory=dict)
+    held_out: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
     @property
     def rounds_per_epoch(self) -> float:
@@ -99,6 +106,22 @@ class Experiment:
         return _with_clock(network, self.clock, self.rule, self.cost, self.task)
 
     @property
+    def num_test_samples(self) -> int:
+        """Without those of the validation set, which are behind them."""
+        return len(self.arrays.test_y) - len(self.held_out)
+
+    @property
+    def client_columns(self) -> dict[str, str]:
+        """Name and type of the columns of clients.parquet."""
+        return {**CLIENT_COLUMNS, **dict.fromkeys(self.task.measures, "float64")}
+
+    @property
+    def measured_columns(self) -> dict[str, str]:
+        """More of rounds.parquet: means over the clients, and metrics of the averaged model."""
+        averaged = [f"averaged_{metric.name}" for metric in self.task.metrics]
+        return dict.fromkeys([*self.task.measures, *averaged], "float64")
+
+    @property
     def test(self) -> tuple[np.ndarray, np.ndarray]:
         return self.arrays.test_x, self.arrays.test_y
 
@@ -109,7 +132,7 @@ class Experiment:
     @property
     def is_dense(self) -> bool:
         """The models are plain stacks of linear layers."""
-        return "cost" in MODELS[self.task.model].traits
+        return "cost" in self.task.model.entry.traits
 
     @property
     def batch_bytes(self) -> int:
@@ -217,8 +240,12 @@ def _clock(config: RunConfig, network: Network | None) -> ClockParams | None:
     return clock
 
 
-def build(config: RunConfig) -> Experiment:
+def build(config: RunConfig, own: Own = NOTHING) -> Experiment:
     """Put the parts together.
+
+    Args:
+        config: perhaps not resolved yet.
+        own: objects that the user gave where the recipe has names.
 
     Raises:
         ConfigError: with every problem found, a line each.
@@ -235,7 +262,7 @@ def build(config: RunConfig) -> Experiment:
         if network and method and not method.entry.traits["centralized"]:
             warnings = network.check_needs(method.needs, method.name)
     with problems:
-        found = learning(config, network.num_clients if network else None)
+        found = learning(config, network.num_clients if network else None, own)
     problems.refuse()
     assert method is not None
     assert network is not None
@@ -266,11 +293,20 @@ def build(config: RunConfig) -> Experiment:
         task=task,
         cost=found.cost,
         **dataclasses.asdict(length),
-        warnings=[*warnings, *found.arrays.notes],
+        warnings=[*warnings, *found.arrays.notes, *found.notes],
         scenario=scenario,
         clock=clock,
-        own_files=own_files.read(vars(config), neighbors(method.entry)),
+        own=own,
+        own_files={**own_files.read(vars(config), _neighbors(method, found)), **own.files},
+        held_out=found.held_out,
     )
+
+
+def _neighbors(method: _Method, found: Learning) -> list[Path]:
+    """Files of the user's beside those that the recipe names."""
+    entries = [method.entry, found.blueprint.entry, found.objective.entry]
+    entries += [metric.entry for metric in found.metrics]
+    return [file for entry in entries for file in neighbors(entry)]
 
 
 @dataclass(frozen=True)
@@ -301,10 +337,13 @@ def _length(config: RunConfig, method: _Method, found: Learning) -> _Length:
 
 def _task(config: RunConfig, found: Learning) -> Task:
     arrays = found.arrays
-    model = dict(found.resolved["model"])
+    if config.test == "own" and found.objective.kind != "classes":
+        raise ConfigError(
+            f"test own needs classes, whose mix a client has, and targets are "
+            f"{found.objective.kind}; leave it out"
+        )
     return Task(
-        model=model.pop("name"),
-        model_params=model,
+        model=found.blueprint,
         num_classes=arrays.num_classes,
         input_shape=arrays.input_shape,
         mean=arrays.mean,
@@ -314,6 +353,10 @@ def _task(config: RunConfig, found: Learning) -> Task:
         weight_decay=config.weight_decay,
         precision=config.precision,
         seed=config.seed,
+        objective=found.objective,
+        metrics=found.metrics,
+        num_validation=len(found.held_out),
+        own_test=config.test == "own",
     )
 
 
@@ -321,7 +364,7 @@ def _shapes(method: _Method, task: Task) -> Shapes:
     """Of the model's tensors, for an algorithm that asks for them: that takes building a model."""
     if not method.entry.traits.get("shapes"):
         return ()
-    return parameter_shapes(task.model, task.num_classes, task.input_shape, **task.model_params)
+    return task.model.shapes(task.num_classes, task.input_shape)
 
 
 def _rule(
@@ -412,7 +455,7 @@ def _evaluations(
     twelve times, as a small batch is mostly the cost of calling functions (measured on digits and
     its MLP).
     """
-    ratio = 12 if "cost" in MODELS[found.resolved["model"]["name"]].traits else 3
+    ratio = 12 if "cost" in found.blueprint.entry.traits else 3
     cost = len(found.arrays.test_y) / (ratio * samples)  # in rounds
     affordable = max(1, min(100, int(0.1 * num_rounds / cost)))
     every = config.eval_every or math.ceil(num_rounds / affordable)

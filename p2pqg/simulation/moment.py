@@ -25,8 +25,9 @@ from p2pqg.network import Ledger, Network
 from p2pqg.network.network import CLOCK
 from p2pqg.network.scenario import Cursor
 from p2pqg.recipe import keys, own_files
-from p2pqg.recipe.settings import RunConfig, read_config
-from p2pqg.results.records import ALL_ROUND_COLUMNS, CLIENT_COLUMNS
+from p2pqg.recipe.own import GIVEN, TAKERS, Own, taken
+from p2pqg.recipe.settings import RunConfig, read_config, with_changes
+from p2pqg.results.records import ALL_ROUND_COLUMNS
 from p2pqg.simulation.checkpoint import (
     HEADER,
     Checkpoint,
@@ -115,8 +116,8 @@ class Moment:
         if log.ledger is not None:
             arrays |= {f"ledger.{name}": array for name, array in log.ledger.arrays().items()}
         tables = {
-            "rounds": (log.rounds, ALL_ROUND_COLUMNS),
-            "clients": (log.clients, CLIENT_COLUMNS),
+            "rounds": (log.rounds, ALL_ROUND_COLUMNS | self.experiment.measured_columns),
+            "clients": (log.clients, self.experiment.client_columns),
         }
         write_checkpoint(path, header, arrays, tables, self.experiment.own_files)
 
@@ -260,16 +261,31 @@ def _built(
         folder = home  # checkpoints are pruned while the run goes on
     same = {key: value for key, value in saved.items() if changes.get(key) is None}
     copied = own_files.from_copies(same, folder, tell)
-    experiment = build(dataclasses.replace(config, **copied))
+    own = _given_again(saved, changes)
+    experiment = build(with_changes(config, copied), own)
     return dataclasses.replace(
         experiment,
-        config=dataclasses.replace(experiment.config, **{key: saved[key] for key in copied}),
+        config=with_changes(experiment.config, {key: saved[key] for key in copied}),
         own_files={**experiment.own_files, **own_files.kept(folder)},
     )
 
 
+def _is_given_again(key: str, saved: Mapping[str, Any], value: Any) -> bool:
+    """Whether a setting is an object that the run could not keep."""
+    if key == "topology" and callable(value):
+        return True
+    return key in TAKERS and GIVEN in str(saved.get("lr_schedule" if key == "lr" else key))
+
+
+def _given_again(saved: Mapping[str, Any], changes: Mapping[str, Any]) -> Own:
+    """The objects that a run could not keep, as they are given anew."""
+    again = {k: v for k, v in changes.items() if v is not None and _is_given_again(k, saved, v)}
+    return taken(again)[1]
+
+
 def _config(saved: Mapping[str, Any], changes: Mapping[str, Any], replan: bool) -> RunConfig:
-    given = {k: value for k, value in changes.items() if value is not None and not callable(value)}
+    given = {k: value for k, value in changes.items() if value is not None}
+    given = {k: value for k, value in given.items() if not _is_given_again(k, saved, value)}
     fixed = [key for key in given if key not in keys.RESTART]
     if fixed:
         raise ConfigError.of(

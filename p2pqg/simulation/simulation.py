@@ -30,9 +30,8 @@ from p2pqg.network import Network
 from p2pqg.network.named import listed
 from p2pqg.network.verbs import SOURCES, VERBS
 from p2pqg.recipe.keywords import Restart, Settings, with_keywords
-from p2pqg.recipe.settings import read_config
+from p2pqg.recipe.settings import read_settings
 from p2pqg.results.records import (
-    CLIENT_COLUMNS,
     CONTROL_COLUMNS,
     NETWORK_COLUMNS,
     ROUND_COLUMNS,
@@ -105,7 +104,7 @@ class Simulation:
         """
         started = time.time() if started is None else started
         if experiment is None:
-            experiment = build(read_config({"record_every": 1, **settings}))
+            experiment = build(*read_settings({"record_every": 1, **settings}))
         self._begin(Moment.first(experiment), started)
 
     @classmethod
@@ -166,7 +165,7 @@ class Simulation:
                 lr=self.rule.lr,
                 steps_per_epoch=experiment.steps_per_epoch,
                 num_samples=np.array([len(part) for part in experiment.parts]),
-                num_test_samples=len(experiment.test[1]),
+                num_test_samples=experiment.num_test_samples,
                 network=self.network,
                 timing=experiment.timing,
                 started=self._started - self._seconds_before,
@@ -609,7 +608,7 @@ class Simulation:
     @property
     def clients(self) -> pd.DataFrame:
         """One row per evaluation and client, columns as of clients.parquet."""
-        return self._frame(self._driver.log.clients, CLIENT_COLUMNS)
+        return self._frame(self._driver.log.clients, self.client_columns)
 
     def _frame(self, rows: list[dict[str, Any]], columns: dict[str, str]) -> pd.DataFrame:
         import pandas as pd
@@ -625,11 +624,17 @@ class Simulation:
         return pd.DataFrame({} if ledger is None else ledger.arrays())
 
     @property
+    def client_columns(self) -> dict[str, str]:
+        """Name and type of the columns of clients.parquet."""
+        return self.experiment.client_columns
+
+    @property
     def columns(self) -> dict[str, str]:
         """Name and type of the columns of rounds.parquet: those of what there is to be told."""
         eventful = self.events or self.network.schedule is not self.network.base
         return {
             **ROUND_COLUMNS,
+            **self.experiment.measured_columns,
             **(CONTROL_COLUMNS if self.experiment.rule.control is not None else {}),
             **(TIMING_COLUMNS if self.experiment.timing is not None else {}),
             **(NETWORK_COLUMNS if eventful or self.experiment.scenario else {}),

@@ -265,7 +265,8 @@ class RayEngine:
         transport: str | None = None,
     ) -> None:
         self.rule, self.routing = specs[0].rule, specs[0].routing
-        carry(self.rule.algorithm)
+        for part in (self.rule.algorithm, *specs[0].task.entries):
+            carry(part)
         self.crew = Crew(specs, test, gpus_per_actor, transport)
         self.branch = 0
         self.round = 0

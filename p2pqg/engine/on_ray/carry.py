@@ -3,25 +3,38 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 
 from ray import cloudpickle
 
 from p2pqg.base.registry import Entry
+from p2pqg.base.source import is_library
 from p2pqg.base.user_code import beside
 
 
-def is_foreign(algorithm: Entry) -> bool:
-    """Whether the algorithm is a user's, so that an actor elsewhere may be unable to import it."""
-    return not algorithm.build.__module__.startswith("p2pqg.")
+def is_foreign(part: Entry) -> bool:
+    """Whether an algorithm is a user's, so that an actor elsewhere may be unable to import it."""
+    return not part.build.__module__.startswith("p2pqg.")
 
 
-def carry(algorithm: Entry) -> None:
-    """Have Ray send a user's algorithm by value, and the modules that lie beside its file.
+def carry(part: Entry) -> None:
+    """Have Ray send a user's own part by value, and the modules that lie beside its file.
 
-    What was written in a notebook travels by value anyway.
+    What was written in a notebook travels by value anyway, and what is installed by its name.
     """
-    home = sys.modules.get(algorithm.build.__module__)
-    if not is_foreign(algorithm) or home is None or home.__name__ == "__main__":
+    if not is_foreign(part):
         return
-    for module in {home, *beside(home)}:
-        cloudpickle.register_pickle_by_value(module)
+    for name in set(_modules_of(part)):
+        home = sys.modules.get(name)
+        if home is None or name == "__main__" or is_library(home):
+            continue
+        for module in {home, *beside(home)}:
+            cloudpickle.register_pickle_by_value(module)
+
+
+def _modules_of(part: Entry) -> Iterator[str]:
+    """Names of the modules that its code is in; of a module of torch, those of all its layers."""
+    yield part.build.__module__
+    layers = getattr(getattr(part.build, "module", None), "modules", None)
+    if layers is not None:
+        yield from (type(layer).__module__ for layer in layers())

@@ -2,7 +2,7 @@
 
 Layer l of client c computes h_l = relu(W_l h_{l-1} + b_l), and the loss is the mean over the batch
 of -log softmax(h_L)[target]. With d_l the derivative of the loss by what relu is applied to,
-    d_L   = (softmax - onehot) / batch
+    d_L   = (softmax - onehot) / batch     (of another loss: what autograd makes of it)
     d_l   = (W_{l+1}^T d_{l+1}) where h_l > 0
     dW_l  = d_l h_{l-1}^T,  db_l = sum of d_l over the batch.
 Activations are [clients, features, batch]: with the batch innermost, the few classes of the softmax
@@ -15,6 +15,8 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+from p2pqg.models.judging.losses import Objective
 
 # Clients in one pass on a CPU, per thread: few enough that what they need stays in the cache.
 CLIENTS_PER_THREAD = 32
@@ -61,9 +63,12 @@ def dense_layers(module: nn.Module) -> list[_Layer]:
 class Batched:
     """See the module; one of the strategies of `stacked.Stacked`."""
 
-    def __init__(self, layers: list[_Layer], half: torch.dtype | None) -> None:
+    def __init__(
+        self, layers: list[_Layer], half: torch.dtype | None, objective: Objective
+    ) -> None:
         self.layers = layers
         self.half = half
+        self.objective = objective
 
     def gradients(
         self, x: Tensor, buffers: Tensor, inputs: Tensor, targets: Tensor, scale: float = 1.0
@@ -105,11 +110,14 @@ class Batched:
         h = self._compute(inputs).flatten(2).transpose(1, 2)
         *received, logits = self._forward(rows, h)
 
-        target = targets.unsqueeze(1)  # [k, 1, batch]
-        log_softmax = torch.log_softmax(logits.to(x.dtype), 1)
-        torch.mean(log_softmax.gather(1, target), (1, 2), out=losses).neg_()
-        minus_one = x.new_full((), -1.0).expand_as(target)
-        d = log_softmax.exp_().scatter_add_(1, target, minus_one)
+        if self.objective.is_cross_entropy:
+            target = targets.unsqueeze(1)  # [k, 1, batch]
+            log_softmax = torch.log_softmax(logits.to(x.dtype), 1)
+            torch.mean(log_softmax.gather(1, target), (1, 2), out=losses).neg_()
+            minus_one = x.new_full((), -1.0).expand_as(target)
+            d = log_softmax.exp_().scatter_add_(1, target, minus_one)
+        else:
+            d = self._derivative(logits.to(x.dtype), targets, losses)
         d = self._compute(d.div_(targets.shape[1] / scale))
 
         for position in reversed(range(len(self.layers))):
@@ -122,3 +130,15 @@ class Batched:
                 d = torch.bmm(layer.weight(rows).transpose(1, 2), d)
                 if self.layers[position - 1].relu:
                     d = torch.ops.aten.threshold_backward(d, h, 0)
+
+    def _derivative(self, logits: Tensor, targets: Tensor, losses: Tensor) -> Tensor:
+        """Of the sum over the batch by the logits, [k, outputs, batch]; fills losses [k].
+
+        Samples of all clients are judged at once, so the loss of one may not depend on another.
+        """
+        outputs = logits.transpose(1, 2).detach().requires_grad_()
+        with torch.enable_grad():
+            each = self.objective.each(outputs.flatten(0, 1), targets.flatten(0, 1))
+        losses.copy_(each.detach().view(len(logits), -1).mean(1))
+        (d,) = torch.autograd.grad(each.sum(), outputs)
+        return d.transpose(1, 2).contiguous()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
 
 import torch
 from torch import Tensor
+
+from p2pqg.base.errors import ConfigError, did_you_mean
 
 
 class Layout:
@@ -22,6 +25,22 @@ class Layout:
         self._sizes = [shape.numel() for shape in self._shapes.values()]
         self.size = sum(self._sizes)
 
+    def columns(self, patterns: Sequence[str]) -> Tensor:
+        """[size], bool: the columns of tensors whose names fit one of the patterns.
+
+        Raises:
+            ConfigError: a pattern that fits no name.
+        """
+        fits = {name: any(fnmatchcase(name, p) for p in patterns) for name in self.names}
+        for pattern in patterns:
+            if not any(fnmatchcase(name, pattern) for name in self.names):
+                raise ConfigError(
+                    f"personal: no parameter is called {pattern!r}"
+                    f"{did_you_mean(pattern, self.names)}"
+                )
+        sizes = zip(self.names, self._sizes, strict=True)
+        return torch.cat([torch.full((size,), fits[name]) for name, size in sizes])
+
     def views(self, rows: Tensor) -> dict[str, Tensor]:
         """[..., size] -> name -> view of [..., *shape]; nothing is copied."""
         if not self.names:
@@ -36,3 +55,8 @@ class Layout:
         """Name -> tensor of its shape, to a new row [size]."""
         assert self.names, "an empty row has no dtype; the caller knows it"
         return torch.cat([named[name].reshape(-1) for name in self.names])
+
+
+def in_columns(outputs: Tensor) -> Tensor:
+    """[samples, outputs]; a model of one output may leave out its column."""
+    return outputs.unsqueeze(1) if outputs.dim() == 1 else outputs

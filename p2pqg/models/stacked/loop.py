@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn import functional as F
 
-from p2pqg.models.stacked.layout import Layout
+from p2pqg.models.judging.losses import Objective
+from p2pqg.models.stacked.layout import Layout, in_columns
 
 
 def channels_last(images: Tensor) -> Tensor:
@@ -39,9 +39,11 @@ class Loop:
         params: Layout,
         buffers: Layout,
         half: torch.dtype | None,
+        objective: Objective,
     ) -> None:
         self.train, self.evaluate = train, evaluate
         self.params, self.buffers = params, buffers
+        self.objective = objective
         self.half = half
 
     def gradients(
@@ -63,7 +65,7 @@ class Loop:
             state = weights | self.buffers.views(new_buffers[client])
             with own_draws(keys[client] if keys else None, x.device):
                 logits = self._call(self.train, state, inputs[client]).to(x.dtype)
-            loss = F.cross_entropy(logits, targets[client])
+            loss = self.objective.mean(logits, targets[client])
             # Parts that a pretrained network does not use have the gradient 0.
             grads = torch.autograd.grad(
                 loss, list(weights.values()), torch.full_like(loss, scale), materialize_grads=True
@@ -85,4 +87,4 @@ class Loop:
 
     def _call(self, module: nn.Module, state: dict[str, Tensor], inputs: Tensor) -> Tensor:
         with torch.autocast(inputs.device.type, self.half, enabled=self.half is not None):
-            return functional_call(module, state, (channels_last(inputs),))
+            return in_columns(functional_call(module, state, (channels_last(inputs),)))

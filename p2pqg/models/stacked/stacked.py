@@ -1,7 +1,8 @@
 """nn.Module <-> rows [clients, params], and the gradients of all rows: where the time goes.
 
-A row is one client's model: its parameters flattened in the order of module.parameters(). What
-BatchNorm remembers is no parameter: it has a row of its own, [clients, buffers], and stays local.
+A row is one client's model: its parameters flattened in the order of module.parameters(). Those
+that need no gradient are in no row: all clients have the template's. What BatchNorm remembers is no
+parameter: it has a row of its own, [clients, buffers], and stays local.
 
 Three strategies give the same numbers (see `Stacked.strategy`):
     batched   dense networks: products over all clients, gradient by hand      `_batched.py`
@@ -14,6 +15,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +23,7 @@ from torch.nn import functional as F
 
 from p2pqg.base.errors import ConfigError, did_you_mean
 from p2pqg.models._reading import Reader
+from p2pqg.models.judging.losses import LOSSES, Objective
 from p2pqg.models.stacked.batched import Batched, dense_layers
 from p2pqg.models.stacked.layout import Layout
 from p2pqg.models.stacked.loop import Loop
@@ -39,6 +42,19 @@ STRATEGIES = ("batched", "loop", "vmap")
 EVALUATED_AT_ONCE = 16  # clients; with max_batch samples each, it bounds the memory
 
 
+class Judged(NamedTuple):
+    """What several models make of the same samples.
+
+    Attributes:
+        right: [k, samples], shares of right answers, float64; None where there are none.
+        losses: [k, samples]; outputs: [k, outputs, samples].
+    """
+
+    right: Tensor | None
+    losses: Tensor
+    outputs: Tensor
+
+
 class Stacked:
     """The models of several clients as rows, made after one template.
 
@@ -48,6 +64,7 @@ class Stacked:
         precision: "float32"; "float64"; "bf16", "fp16": products in bfloat16 or float16, rows and
             gradients float32.
         strategy: "batched", "loop" or "vmap"; None: the fastest for this network and device.
+        objective: what is minimised; default: cross entropy.
         samples_at_once: with "vmap", the most samples (over all clients) in one pass; it bounds
             the memory for activations.
 
@@ -69,6 +86,7 @@ class Stacked:
         device: str | torch.device = "cpu",
         precision: str = "float32",
         strategy: str | None = None,
+        objective: Objective | None = None,
         samples_at_once: int = 4096,
     ) -> None:
         if precision not in PRECISIONS:
@@ -83,12 +101,14 @@ class Stacked:
             keep_freed_memory()
         self._template = copy.deepcopy(module).to(self.device, self.dtype).train()
         floats = [(n, b) for n, b in self._template.named_buffers() if b.is_floating_point()]
-        self._params = Layout(self._template.named_parameters())
+        self.objective = objective or Objective(LOSSES["cross-entropy"])
+        trained = [(n, p) for n, p in self._template.named_parameters() if p.requires_grad]
+        self._params = Layout(trained)
         self._buffers = Layout(floats)
         self.num_params, self.num_buffers = self._params.size, self._buffers.size
         self.random = any(_draws(part) for part in self._template.modules())
 
-        layers = dense_layers(self._template)
+        layers = [] if self._has_frozen else dense_layers(self._template)
         one_by_one = self.random or isinstance(module, Reader)  # clients differ in more than rows
         if strategy is None:
             on_gpu = self.device.type == "cuda"
@@ -104,14 +124,26 @@ class Stacked:
         modules = (train, _twin(train).eval(), self._params, self._buffers, half)
         self._run: Batched | Loop | Vmap
         if strategy == "batched":
-            self._run = Batched(layers, half)
+            self._run = Batched(layers, half, self.objective)
         elif strategy == "loop":
-            self._run = Loop(*modules)
+            self._run = Loop(*modules, self.objective)
         else:
-            self._run = Vmap(*modules, samples_at_once)
+            self._run = Vmap(*modules, samples_at_once, self.objective)
         self._gradients: Gradients = self._run.gradients
         if half is torch.float16:
             self._gradients = partial(scaled, self._run.gradients)
+
+    @property
+    def _has_frozen(self) -> bool:
+        return any(not p.requires_grad for p in self._template.parameters())
+
+    def columns(self, patterns: Sequence[str]) -> Tensor:
+        """[params], bool: which columns hold parameters whose names fit one of the patterns.
+
+        Raises:
+            ConfigError: a pattern that fits none.
+        """
+        return self._params.columns(patterns)
 
     def initial_row(self) -> Tensor:
         """The template's parameters, [params]."""
@@ -133,7 +165,8 @@ class Stacked:
         views = self._params.views(row)
         names = {id(parameter): name for name, parameter in self._template.named_parameters()}
         for name, parameter in self._template.named_parameters(remove_duplicate=False):
-            views[name] = views[names[id(parameter)]]  # layers may share their weights
+            if parameter.requires_grad:
+                views[name] = views[names[id(parameter)]]  # layers may share their weights
         state = dict(self._template.state_dict()) | views
         if buffers is not None:
             views = self._buffers.views(buffers)
@@ -148,7 +181,7 @@ class Stacked:
         targets: Tensor,
         keys: Sequence[int] | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Each client's mean cross entropy on its own batch, and the gradient of it.
+        """Each client's mean loss on its own batch, and the gradient of it.
 
         A pure function: nothing is written in place.
 
@@ -156,7 +189,7 @@ class Stacked:
             x: [k, params].
             buffers: [k, buffers].
             inputs: [k, batch, ...].
-            targets: [k, batch], class indices.
+            targets: [k, batch], class indices; or numbers or labels [k, batch, ...].
             keys: [k], 0 .. 2**63 - 1: all that dropout depends on; needed if `random`.
 
         Returns:
@@ -177,35 +210,50 @@ class Stacked:
             x: [k, params].
             buffers: [k, buffers].
             inputs: [samples, ...].
-            targets: [samples], class indices.
+            targets: [samples], class indices; or numbers or labels [samples, ...].
             max_batch: samples in one pass; bounds the memory. It changes the numbers only of
                 models that use batch statistics in evaluation (resnet20-evonorm-official).
 
         Returns:
-            number of correct answers [k], int64, and mean loss [k].
+            number of correct answers [k], float64 (NaN where there are none), and mean loss [k].
         """
-        correct = torch.zeros(len(x), dtype=torch.int64, device=self.device)
+        correct = torch.zeros(len(x), dtype=torch.float64, device=self.device)
         loss = torch.zeros(len(x), dtype=torch.float64, device=self.device)
-        with torch.inference_mode():
-            for batch, target in zip(
-                inputs.split(max_batch), targets.split(max_batch), strict=True
-            ):
-                batch, target = self._inputs(batch), self._targets(target)
-                for start in range(0, len(x), EVALUATED_AT_ONCE):
-                    rows = slice(start, start + EVALUATED_AT_ONCE)
-                    logits = self._run.logits(x[rows], buffers[rows], batch)
-                    each = target.expand(len(logits), -1)  # [k, samples]
-                    guess = logits.max(1).indices  # a quarter of the time of argmax
-                    correct[rows] += (guess == each).sum(1)
-                    loss[rows] += F.cross_entropy(logits, each, reduction="none").sum(1)
+        for batch, target in zip(inputs.split(max_batch), targets.split(max_batch), strict=True):
+            for start in range(0, len(x), EVALUATED_AT_ONCE):
+                rows = slice(start, start + EVALUATED_AT_ONCE)
+                judged = self.judge(x[rows], buffers[rows], batch, target)
+                correct[rows] += torch.nan if judged.right is None else judged.right.sum(1)
+                loss[rows] += judged.losses.sum(1)
         return correct, (loss / len(targets)).to(self.dtype)
+
+    def judge(self, x: Tensor, buffers: Tensor, inputs: Tensor, targets: Tensor) -> Judged:
+        """Every row's model on the same few samples, in evaluation mode; arguments as `evaluate`.
+
+        Raises:
+            UserCodeError: a user's loss failed.
+        """
+        with torch.inference_mode():
+            batch, target = self._inputs(inputs), self._targets(targets)
+            logits = self._run.logits(x, buffers, batch)  # [k, outputs, samples]
+            if self.objective.is_cross_entropy:
+                each = target.expand(len(logits), -1)  # [k, samples]
+                guess = logits.max(1).indices  # a quarter of the time of argmax
+                losses = F.cross_entropy(logits, each, reduction="none")
+                return Judged((guess == each).double(), losses, logits)
+            outputs = logits.transpose(1, 2)
+            losses = torch.stack([self.objective.each(own, target) for own in outputs])
+            right = [self.objective.right(own, target) for own in outputs]
+            hits = None if right[0] is None else torch.stack(right).double()
+            return Judged(hits, losses, logits)
 
     def _inputs(self, inputs: Tensor) -> Tensor:
         dtype = self.dtype if inputs.is_floating_point() else inputs.dtype  # tokens stay integers
         return inputs.to(self.device, dtype)
 
     def _targets(self, targets: Tensor) -> Tensor:
-        return targets.to(self.device, torch.int64)
+        dtype = torch.int64 if self.objective.kind == "classes" else self.dtype
+        return targets.to(self.device, dtype)
 
 
 def _draws(part: nn.Module) -> bool:

@@ -11,9 +11,9 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
-from torch.nn import functional as F
 
-from p2pqg.models.stacked.layout import Layout
+from p2pqg.models.judging.losses import Objective
+from p2pqg.models.stacked.layout import Layout, in_columns
 
 
 class Vmap:
@@ -27,8 +27,10 @@ class Vmap:
         buffers: Layout,
         half: torch.dtype | None,
         samples_at_once: int,
+        objective: Objective,
     ) -> None:
         self.train, self.evaluate = train, evaluate
+        self.objective = objective
         self.params, self.buffers = params, buffers
         self.half = half
         if half is not None:
@@ -66,12 +68,12 @@ class Vmap:
         # BatchNorm updates its running statistics in place: on copies, to keep this function pure.
         own = {name: view.clone() for name, view in self.buffers.views(buffers).items()}
         logits = self._call(self.train, self.params.views(row) | own, inputs).to(row.dtype)
-        loss = F.cross_entropy(logits, targets)
+        loss = self.objective.mean(logits, targets)
         return scale * loss, (loss, self.buffers.row(own) if own else buffers)
 
     def _call(self, module: nn.Module, state: dict[str, Tensor], inputs: Tensor) -> Tensor:
         with torch.autocast(inputs.device.type, self.half, enabled=self.half is not None):
-            return functional_call(module, state, (inputs,))
+            return in_columns(functional_call(module, state, (inputs,)))
 
 
 def _compute_in_float32(norm: nn.Module) -> None:

@@ -6,6 +6,8 @@ import torch
 
 from p2pqg.engine import learner as module
 from p2pqg.engine.learner import Learner, Losses, Shards, Task
+from p2pqg.models import blueprint
+from p2pqg.models.judging.losses import LOSSES, Objective
 
 
 def learner(model="mlp", augmentation=None, shape=(3, 8, 8), clients=5):
@@ -14,8 +16,7 @@ def learner(model="mlp", augmentation=None, shape=(3, 8, 8), clients=5):
     x = generator.integers(0, 256, (samples, *shape)).astype(np.uint8)
     y = generator.integers(0, 3, samples)
     task = Task(
-        model=model,
-        model_params={},
+        model=blueprint(model),
         num_classes=3,
         input_shape=shape,
         mean=(0.5, 0.4, 0.3),
@@ -25,6 +26,7 @@ def learner(model="mlp", augmentation=None, shape=(3, 8, 8), clients=5):
         weight_decay=0.1,
         precision="float64",
         seed=1,
+        objective=Objective(LOSSES["cross-entropy"], outputs=3),
     )
     shards = Shards(x, y, np.full(clients, 7))
     return Learner(task, range(clients), shards, (x[:6], y[:6]), torch.device("cpu"))
@@ -65,7 +67,9 @@ def reader(clients):
     x = generator.integers(0, 30, (60, 7)).astype(np.int32)
     y = generator.integers(0, 3, 60)
     params = {"width": 8, "layers": 1, "heads": 2, "vocabulary": 30, "dropout": 0.5}
-    task = Task("transformer", params, 3, (7,), None, None, None, 4, 0.0, "float32", 1)
+    objective = Objective(LOSSES["cross-entropy"], outputs=3)
+    model = blueprint("transformer", **params)
+    task = Task(model, 3, (7,), None, None, None, 4, 0.0, "float32", 1, objective)
     rows = slice(10 * clients.start, 10 * clients.stop)
     shards = Shards(x[rows], y[rows], np.full(len(clients), 10))
     return Learner(task, clients, shards, (x[:6], y[:6]), torch.device("cpu"))

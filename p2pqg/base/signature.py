@@ -1,0 +1,80 @@
+"""What a user's own function can be given: its signature as a params class of a recipe."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from p2pqg.base.errors import ConfigError
+
+PLAIN = (str, int, float, bool, type(None))
+_KINDS = {"int": int, "float": float, "str": str, "bool": bool}
+
+
+def params_of(function: Callable[..., Any], given: Iterable[str]) -> type:
+    """A frozen data class with a field for each parameter that a recipe may set.
+
+    Args:
+        function: or a class.
+        given: parameters that are filled in by us, and cannot be set.
+    """
+    fields: list[Any] = []
+    for name, parameter in _parameters(function).items():
+        if name in given or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        kind = _kind(parameter.annotation)
+        if parameter.default is parameter.empty:
+            fields.append((name, kind))
+        elif _is_plain(parameter.default):
+            default: Any = parameter.default
+            if isinstance(default, list):
+                default = tuple(default)
+            fields.append((name, kind, dataclasses.field(default=default)))
+    return dataclasses.make_dataclass(
+        "Params", fields, frozen=True, kw_only=True, namespace={"__doc__": "What may be set."}
+    )
+
+
+def positional(function: Callable[..., Any], names: tuple[str, ...], what: str) -> dict[str, str]:
+    """Which of a function's parameters stand for those of ours: ours -> its own name.
+
+    Its parameters of our names are ours; where none is, the first that have no default, in order.
+
+    Raises:
+        ConfigError: it leaves no room for them.
+    """
+    parameters = _parameters(function)
+    if any(name in parameters for name in names):
+        return {name: name for name in names if name in parameters}
+    bare = [
+        name
+        for name, p in parameters.items()
+        if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+    ]
+    if len(bare) not in (0, len(names)):
+        raise ConfigError(
+            f"{what} must take ({', '.join(names)}) or nothing that has no default, got "
+            f"({', '.join(parameters)})"
+        )
+    return dict(zip(names, bare, strict=False))
+
+
+def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    try:
+        return dict(inspect.signature(function).parameters)
+    except (TypeError, ValueError):  # written in C
+        return {}
+
+
+def _kind(annotation: Any) -> Any:
+    if isinstance(annotation, str):
+        return _KINDS.get(annotation, Any)
+    return annotation if annotation in _KINDS.values() else Any
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    return isinstance(value, PLAIN)

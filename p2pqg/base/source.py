@@ -1,0 +1,228 @@
+"""The code of a user's function or class as a file of its own, so that a run can keep it.
+
+Of a module, all of its file is kept. Of a script or notebook, which would start its own work again,
+only what the object needs: its definition, and the imports, definitions and assignments it names.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from traceback import walk_tb
+from types import ModuleType
+from typing import Any
+
+from p2pqg.base.user_code import beside
+
+LIBRARIES = ("site-packages", "dist-packages")
+
+
+class UnkeptError(Exception):
+    """Why an object cannot be written down as code; a part of a sentence."""
+
+
+def named_in_code(thing: Any) -> str:
+    """The name that a function or class is defined under.
+
+    Raises:
+        UnkeptError: it is a lambda, is made inside another function, or is neither.
+    """
+    name = getattr(thing, "__qualname__", None)
+    if not isinstance(name, str) or not (inspect.isfunction(thing) or inspect.isclass(thing)):
+        if inspect.isbuiltin(thing) and "." not in thing.__qualname__:
+            return thing.__qualname__
+        raise UnkeptError(f"is an object of class {type(thing).__name__}, not a named function")
+    if "<lambda>" in name:
+        raise UnkeptError("is a lambda, which has no name")
+    if "." in name:
+        raise UnkeptError(f"is made inside {name.split('.')[0]}, not at the top of a file")
+    return name
+
+
+def code_of(*things: Any) -> tuple[str, list[Path]]:
+    """The text of a Python file that defines functions or classes under their own names.
+
+    Returns:
+        The text, and the files of the user's that it imports from beside it.
+
+    Raises:
+        UnkeptError: one of them cannot be written down.
+    """
+    texts: dict[str, list[str]] = {}
+    for thing in things:
+        name = named_in_code(thing)
+        texts.setdefault(thing.__module__, []).append(name)
+    parts, files = [], []
+    for module, names in texts.items():
+        text, near = _of_module(module, list(dict.fromkeys(names)))
+        parts.append(text.strip())
+        files += near
+    parts.sort(key=lambda text: "from __future__" not in text)  # must come first in a file
+    return "\n\n\n".join(parts) + "\n", files
+
+
+def _of_module(name: str, names: list[str]) -> tuple[str, list[Path]]:
+    home = sys.modules.get(name)
+    if home is None:
+        raise UnkeptError(f"comes from {name}, which is no module")
+    if name == "__main__":
+        text = _text_of_main(home)
+        near = [Path(m.__file__ or "") for m in beside(home) if m is not home]
+        return sliced(text, names), near if getattr(home, "__file__", None) else []
+    if is_library(home):
+        return f"from {name} import {', '.join(names)}", []
+    text = _own_text(home)
+    near = [Path(m.__file__ or "") for m in beside(home) if m is not home]
+    if name.startswith(tuple(f"{m.__name__}." for m in sys.modules.values() if _is_package(m))):
+        return f"from {name} import {', '.join(names)}", []  # of a package of the user's
+    return text, near
+
+
+def _is_package(module: Any) -> bool:
+    return isinstance(module, ModuleType) and hasattr(module, "__path__")
+
+
+def is_library(module: ModuleType) -> bool:
+    """Whether a module is installed, so that its name is enough to find it again."""
+    file = getattr(module, "__file__", None)
+    if file is None or module.__name__.partition(".")[0] in sys.stdlib_module_names:
+        return True
+    return any(part in Path(file).parts for part in LIBRARIES) or module.__name__.startswith(
+        "p2pqg."
+    )
+
+
+def _own_text(module: ModuleType) -> str:
+    kept = module.__dict__.get("__text__")  # of a file that a recipe named, as it was read
+    if isinstance(kept, bytes):
+        return kept.decode()
+    try:
+        return Path(module.__file__ or "").read_text("utf-8")
+    except (OSError, UnicodeDecodeError):
+        raise UnkeptError(f"comes from {module.__name__}, whose file cannot be read") from None
+
+
+def _text_of_main(main: ModuleType) -> str:
+    """The script, or the cells of a notebook so far."""
+    cells = main.__dict__.get("In")
+    if isinstance(cells, list):
+        return "\n\n".join(cell for cell in cells if _parses(cell))
+    if getattr(main, "__file__", None) is None:
+        raise UnkeptError("was typed at a prompt, which leaves no file")
+    return _own_text(main)
+
+
+def _parses(text: str) -> bool:
+    try:
+        ast.parse(text)
+    except SyntaxError:  # magic commands
+        return False
+    return True
+
+
+def sliced(text: str, names: list[str]) -> str:
+    """Those statements of a script that definitions need, in their order.
+
+    >>> print(sliced("import os, re\\nn = 3\\ndef f(): return n\\nprint(f())", ["f"]))
+    n = 3
+    def f(): return n
+
+    Raises:
+        UnkeptError: a name is not defined at its top, or what it needs would run everything again.
+    """
+    tree, lines = ast.parse(text), text.splitlines()
+    binds: dict[str, list[ast.stmt]] = {}
+    for statement in tree.body:
+        if not _is_main_guard(statement):
+            for name in _bound_by(statement):
+                binds.setdefault(name, []).append(statement)
+    wanted, kept, waiting = set[str](), set[int](), list(names)
+    for name in names:
+        if name not in binds:
+            raise UnkeptError(f"{name} is not defined at the top of its file")
+    while waiting:
+        name = waiting.pop()
+        if name in wanted or name not in binds:
+            continue
+        wanted.add(name)
+        statements = binds[name]
+        if isinstance(statements[-1], _DEFINITIONS):
+            statements = statements[-1:]  # a cell that ran again
+        for statement in statements:
+            kept.add(id(statement))
+            waiting += _used_by(statement)
+    pieces = []
+    for statement in tree.body:
+        future = isinstance(statement, ast.ImportFrom) and statement.module == "__future__"
+        star = isinstance(statement, ast.ImportFrom) and statement.names[0].name == "*"
+        if id(statement) in kept or future or star:
+            if _starts_a_run(statement):
+                raise UnkeptError(f"needs line {statement.lineno} of its file, which starts a run")
+            first = min(
+                [statement.lineno, *(d.lineno for d in getattr(statement, "decorator_list", []))]
+            )
+            pieces.append("\n".join(lines[first - 1 : statement.end_lineno]))
+    return "\n".join(pieces)
+
+
+_DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+
+
+def _is_main_guard(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.If) and any(
+        isinstance(node, ast.Name) and node.id == "__name__" for node in ast.walk(statement.test)
+    )
+
+
+def _bound_by(statement: ast.stmt) -> Iterator[str]:
+    """Names that a statement at the top of a file gives a value."""
+    if isinstance(statement, _DEFINITIONS):
+        yield statement.name
+        return
+    for node in ast.walk(statement):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield from ((alias.asname or alias.name).partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+        elif isinstance(node, _DEFINITIONS):
+            yield node.name
+
+
+def _used_by(statement: ast.stmt) -> list[str]:
+    return [node.id for node in ast.walk(statement) if isinstance(node, ast.Name)]
+
+
+def _starts_a_run(statement: ast.stmt) -> bool:
+    if isinstance(statement, _DEFINITIONS):
+        return False
+    calls = (node.func for node in ast.walk(statement) if isinstance(node, ast.Call))
+    return any(getattr(f, "attr", getattr(f, "id", "")) in ("run", "Simulation") for f in calls)
+
+
+def place_of(thing: Any) -> str:
+    """Where the user wrote it, for messages: "my_net.py line 12, Net"; its name if nobody knows."""
+    target = thing if inspect.isfunction(thing) or inspect.isclass(thing) else type(thing)
+    name = getattr(target, "__name__", type(thing).__name__)
+    try:
+        file = inspect.getsourcefile(target) or ""
+        line = inspect.getsourcelines(target)[1]
+    except (OSError, TypeError):
+        code = getattr(target, "__code__", None)
+        if code is None:
+            return name
+        file, line = code.co_filename, code.co_firstlineno
+    return f"{Path(file).name} line {max(line, 1)}, {name}"
+
+
+def blamed(error: BaseException, what: str) -> str:
+    """One line on a mistake in a user's own code: what failed, where, and what Python said."""
+    house, line = Path(__file__).parents[1], ""
+    for frame, number in walk_tb(error.__traceback__):
+        file = Path(frame.f_code.co_filename)
+        if house not in file.parents and not any(part in LIBRARIES for part in file.parts):
+            line = f" ({file.name} line {number})"
+    said = (str(error).strip().splitlines() or ["no message"])[0]
+    return f"{what}{line}: {type(error).__name__}: {said}"

@@ -1,0 +1,140 @@
+"""A model that can be built anywhere: its entry, its parameters, and the weights to start with."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import numbers
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from p2pqg.base.errors import ConfigError, P2pqgError
+from p2pqg.base.lazy import torch
+from p2pqg.base.registry import Entry
+from p2pqg.base.seeding import rng
+from p2pqg.base.source import blamed, place_of
+from p2pqg.models._registry import Cost
+
+
+@dataclass(frozen=True, eq=False)
+class Blueprint:
+    """How every host builds the same model.
+
+    Attributes:
+        entry: of a registered model, or of a user's own.
+        params: an object of its params class.
+        start: the weights and buffers that everyone starts with; None: drawn, keyed by the seed.
+        draws: a user's own model draws numbers in training, as dropout does.
+        strategy: how the gradients of several clients are computed; None: what is fastest.
+    """
+
+    entry: Entry
+    params: Any
+    start: Mapping[str, np.ndarray] | None = None
+    draws: bool = False
+    strategy: str | None = None
+
+    @property
+    def name(self) -> str:
+        return self.entry.name
+
+    @property
+    def is_own(self) -> bool:
+        """A user's own: nobody knows what is in it."""
+        return "own" in self.entry.traits
+
+    def build(self, num_classes: int, input_shape: tuple[int, ...], seed: int) -> torch.nn.Module:
+        """The module, float32, on the CPU, in training mode; torch's own random state stays.
+
+        Raises:
+            ConfigError: what `build_model` says, or the user's own code failed.
+        """
+        check(num_classes, input_shape, seed)
+        seed_of_weights = int(rng(seed, "model").integers(2**63))
+        if self.is_own:
+            model = self._built_by_user(num_classes, input_shape, seed_of_weights)
+        else:
+            model = self._built_by_us(num_classes, input_shape, seed_of_weights)
+        if self.start is not None:
+            self._load(model)
+        if self.draws:
+            model.draws_in_training = True
+        return model
+
+    def _built_by_us(self, outputs: int, input_shape: tuple[int, ...], seed: int) -> Any:
+        from p2pqg.models._weights import initialise
+
+        with torch.random.fork_rng(devices=[]):  # the layers draw weights of their own: not ours
+            model = self.entry.build(outputs, input_shape, self.params)
+        generator = torch.Generator().manual_seed(seed)
+        if hasattr(model, "draw_weights"):  # most of its weights are given
+            model.draw_weights(generator)
+        else:
+            initialise(model, generator)
+        return model
+
+    def _built_by_user(self, outputs: int, input_shape: tuple[int, ...], seed: int) -> Any:
+        """Its own code draws its weights, from a state of torch that the seed decides."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)  # noqa: TID251  a user's layers know no generator; forked
+            try:
+                model = self.entry.build(outputs, input_shape, self.params)
+            except P2pqgError:
+                raise
+            except Exception as error:
+                raise ConfigError(f"model {blamed(error, self.name)}") from error
+        return copy.deepcopy(model).float().train()
+
+    def _load(self, model: torch.nn.Module) -> None:
+        assert self.start is not None
+        found = {name: torch.from_numpy(array.copy()) for name, array in self.start.items()}
+        try:
+            model.load_state_dict(found)
+        except RuntimeError as error:
+            why = str(error).splitlines()[-1].strip()
+            raise ConfigError(f"model.start does not fit {self.name}: {why}") from None
+
+    def cost(self, num_classes: int, input_shape: tuple[int, ...]) -> Cost:
+        """What it asks for; only a model that has no formula for it is built and run."""
+        if formula := self.entry.traits.get("cost"):
+            return formula(num_classes, tuple(input_shape), self.params)
+        from p2pqg.models._cost import cost_of
+
+        return cost_of(self.build(num_classes, input_shape, 0), input_shape)
+
+    def shapes(
+        self, num_classes: int, input_shape: tuple[int, ...]
+    ) -> tuple[tuple[str, tuple[int, ...]], ...]:
+        """Names and shapes of the tensors that a client's row is made of, in order."""
+        named = self.build(num_classes, input_shape, 0).named_parameters()
+        return tuple((name, tuple(t.shape)) for name, t in named if t.requires_grad)
+
+    def with_(self, **changes: Any) -> Blueprint:
+        return dataclasses.replace(self, **changes)
+
+    @property
+    def place(self) -> str:
+        """Where its code is, for messages."""
+        own = getattr(self.entry.build, "__wrapped__", None)
+        module = getattr(self.entry.build, "module", None)
+        return place_of(own if own is not None else module if module is not None else self)
+
+
+def check(num_classes: int, input_shape: tuple[int, ...], seed: int) -> None:
+    """ConfigError for what no model can be built of."""
+    if not _whole(num_classes, 1):
+        raise ConfigError(f"num_classes must be a whole number >= 1, got {num_classes!r}")
+    if not input_shape or not all(_whole(side, 1) for side in input_shape):
+        raise ConfigError(
+            "input_shape must be the shape of one sample, whole numbers >= 1 such as (3, 32, 32), "
+            f"got {input_shape!r}"
+        )
+    if not _whole(seed, 0):
+        raise ConfigError(f"seed must be a whole number >= 0, got {seed!r}")
+
+
+def _whole(value: Any, least: int) -> bool:
+    return isinstance(value, numbers.Integral) and int(value) >= least

@@ -1,0 +1,235 @@
+"""Objects of the user's where a recipe has names: a module, arrays, a graph, a function.
+
+A recipe is plain data; what is none stands beside it, under the same keys. A run keeps what can be
+kept in its folder `files`: code as Python, arrays and weights as safetensors; never a pickle. The
+recipe names the copy then, `files/own_model.py:Net`. What cannot be kept, a lambda say, is called
+`given:NAME`, and has to be given again to whoever wants to go on.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from p2pqg.base.errors import ConfigError
+from p2pqg.base.source import UnkeptError, code_of, named_in_code
+from p2pqg.recipe.own_files import FOLDER
+
+GIVEN = "given:"
+"""What a recipe calls an object that a run cannot keep."""
+
+
+@dataclass(frozen=True)
+class Own:
+    """The objects of one simulation.
+
+    Attributes:
+        objects: key of the recipe -> the object; of `metrics`, a mapping of columns to functions.
+        files: name -> content, what a run keeps of them.
+        lost: key -> why its object cannot be kept, a line each.
+    """
+
+    objects: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    lost: Mapping[str, str] = field(default_factory=dict)
+
+    def get(self, key: str) -> Any:
+        """The object under a key of the recipe; None: it has a name there."""
+        return self.objects.get(key)
+
+    @property
+    def notes(self) -> list[str]:
+        """What a user should know, a line each."""
+        return [
+            f"{key}: {why}; a run cannot keep it: give it again to resume"
+            for key, why in self.lost.items()
+        ]
+
+
+NOTHING = Own()
+
+
+@dataclass
+class _Kept:
+    """What becomes of the settings while objects are taken out of them."""
+
+    settings: dict[str, Any]
+    objects: dict[str, Any] = field(default_factory=dict)
+    files: dict[str, bytes] = field(default_factory=dict)
+    lost: dict[str, str] = field(default_factory=dict)
+
+    def code(self, key: str, thing: Any, called: str = "") -> str:
+        """What the recipe calls a function or class; its code goes into a file of its own."""
+        try:
+            name = named_in_code(thing)
+            text, beside = code_of(thing)
+        except UnkeptError as reason:
+            return self.lose(key, thing, str(reason))
+        file = f"own_{called or key}.py"
+        self.files[file] = text.encode()
+        self.files |= {path.name: path.read_bytes() for path in beside if path.is_file()}
+        return f"{FOLDER}/{file}:{name}"
+
+    def lose(self, key: str, thing: Any, why: str) -> str:
+        """What the recipe calls an object that cannot be kept."""
+        name = getattr(thing, "__name__", type(thing).__name__)
+        self.lost[key] = f"{name} {why}"
+        return f"{GIVEN}{name}"
+
+
+def taken(settings: Mapping[str, Any]) -> tuple[dict[str, Any], Own]:
+    """Take the objects out of keywords.
+
+    Returns:
+        The settings with a name in place of each object, and the objects.
+    """
+    kept = _Kept(dict(settings))
+    for key, take in TAKERS.items():
+        if kept.settings.get(key) is not None:
+            take(kept, kept.settings[key])
+    return kept.settings, Own(kept.objects, kept.files, kept.lost)
+
+
+def check_given(name: str, key: str) -> None:
+    """Refuse the name of an object that is not there any more.
+
+    Raises:
+        ConfigError: it is one.
+    """
+    if name.startswith(GIVEN):
+        what = name.removeprefix(GIVEN)
+        raise ConfigError(
+            f"{key} was an object of Python ({what}), which a run cannot keep; give it again: "
+            f"p2pqg.resume(path, {key}=...), or the same keyword of run"
+        )
+
+
+def _take_model(kept: _Kept, value: Any) -> None:
+    if isinstance(value, str):
+        return
+    given = dict(value) if isinstance(value, Mapping) else {"name": value}
+    model = given.get("name")
+    if model is None or isinstance(model, str):
+        return
+    kept.objects["model"] = model
+    if inspect.isclass(model) or (callable(model) and not hasattr(model, "state_dict")):
+        given["name"] = kept.code("model", model)
+    elif hasattr(model, "state_dict"):
+        from p2pqg.models._keeping import code_of_module, weights_of  # brings torch
+
+        try:
+            text, beside = code_of_module(model)
+        except UnkeptError as reason:
+            given["name"] = kept.lose("model", model, str(reason))
+        else:
+            kept.files["own_model.py"] = text.encode()
+            kept.files |= {path.name: path.read_bytes() for path in beside if path.is_file()}
+            kept.files["own_model.safetensors"] = weights_of(model)
+            given["name"] = f"{FOLDER}/own_model.py:given"
+            given["start"] = f"{FOLDER}/own_model.safetensors"
+    else:
+        given["name"] = f"{GIVEN}{type(model).__name__}"  # refused when the model is looked for
+    kept.settings["model"] = given
+
+
+def _take_function(key: str) -> Callable[[_Kept, Any], None]:
+    """Of a key whose value is a name, or a mapping with one."""
+
+    def take(kept: _Kept, value: Any) -> None:
+        given = dict(value) if isinstance(value, Mapping) else {"name": value}
+        function = given.get("name")
+        if callable(function):
+            kept.objects[key] = function
+            given["name"] = kept.code(key, function)
+            kept.settings[key] = given if len(given) > 1 else given["name"]
+
+    return take
+
+
+def _take_metrics(kept: _Kept, value: Any) -> None:
+    if callable(value) or isinstance(value, str):
+        value = [value]
+    if isinstance(value, Mapping):
+        named = dict(value)
+    elif isinstance(value, list | tuple):
+        named = {_column_of(one): one for one in value}
+        if len(named) < len(value):
+            raise ConfigError("metrics: two have the same name; give them names: {name: metric}")
+    else:
+        return
+    own = {str(column): one for column, one in named.items() if callable(one)}
+    if own:
+        kept.objects["metrics"] = own
+    names = {}
+    for column, one in named.items():
+        if callable(one):
+            names[str(column)] = kept.code(f"metrics.{column}", one, f"metric_{column}")
+        else:
+            names[str(column)] = one
+    kept.settings["metrics"] = names
+
+
+def _column_of(metric: Any) -> str:
+    """`my_metrics.py:auc` is the column auc."""
+    if isinstance(metric, str):
+        return metric.rpartition(":")[2].replace("-", "_")
+    return getattr(metric, "__name__", type(metric).__name__)
+
+
+def _take_callbacks(kept: _Kept, value: Any) -> None:
+    given = list(value) if isinstance(value, list | tuple) else [value]
+    own = {number: one for number, one in enumerate(given) if not isinstance(one, str)}
+    if not own:
+        return
+    kept.objects["callbacks"] = own
+    names: list[str] = []
+    for number, one in enumerate(given):
+        key = f"callbacks[{number}]"
+        if isinstance(one, str):
+            names.append(one)
+        elif inspect.isfunction(one) or inspect.isclass(one) or not _is_made_of_nothing(one):
+            names.append(
+                kept.code(key, one, f"callback_{number}")
+                if inspect.isfunction(one) or inspect.isclass(one)
+                else kept.lose(key, one, "is an object that knows more than its class")
+            )
+        else:
+            names.append(kept.code(key, type(one), f"callback_{number}"))
+    kept.settings["callbacks"] = names
+
+
+def _is_made_of_nothing(one: Any) -> bool:
+    """Whether `Class()` gives the same object again."""
+    try:
+        return vars(type(one)()) == vars(one)
+    except Exception:  # a constructor that wants more, or values that cannot be compared
+        return False
+
+
+def _take_lr(kept: _Kept, value: Any) -> None:
+    if callable(value):
+        kept.settings.pop("lr")
+        schedule = dict(kept.settings.get("lr_schedule") or {})
+        kept.objects["lr"] = value
+        kept.settings["lr_schedule"] = schedule | {"function": kept.code("lr", value)}
+
+
+def _take_path(key: str) -> Callable[[_Kept, Any], None]:
+    def take(kept: _Kept, value: Any) -> None:
+        if isinstance(value, Path):
+            kept.settings[key] = str(value)
+
+    return take
+
+
+TAKERS: dict[str, Callable[[_Kept, Any], None]] = {
+    "model": _take_model,
+    "loss": _take_function("loss"),
+    "metrics": _take_metrics,
+    "callbacks": _take_callbacks,
+    "lr": _take_lr,
+}
+"""Key -> what takes its object out of the settings."""

@@ -1,0 +1,87 @@
+"""A user's code becomes a file that defines the same, without running the rest of the script."""
+
+import sys
+import types
+
+import pytest
+import torch
+
+from p2pqg.base.source import UnkeptError, code_of, named_in_code, place_of, sliced
+
+SCRIPT = """
+from __future__ import annotations
+import os
+import numpy as np, torch
+
+SMOOTH = 0.1
+OTHER = 2
+
+def helper(x):
+    return x * SMOOTH
+
+@staticmethod
+def loss(outputs, targets):
+    return helper(outputs)
+
+run = p2pqg.run(loss=loss)
+worst = run.summary
+
+def reads_a_run(sim, row):
+    return worst
+
+if __name__ == "__main__":
+    loss = None
+"""
+
+
+def test_a_definition_comes_with_all_that_it_names_and_nothing_else():
+    assert sliced(SCRIPT, ["loss"]).splitlines() == [
+        "from __future__ import annotations",
+        "SMOOTH = 0.1",
+        "def helper(x):",
+        "    return x * SMOOTH",
+        "@staticmethod",
+        "def loss(outputs, targets):",
+        "    return helper(outputs)",
+    ]
+
+
+def test_what_would_start_the_run_again_is_not_kept():
+    with pytest.raises(UnkeptError, match="line 16 of its file, which starts a run"):
+        sliced(SCRIPT, ["reads_a_run"])
+
+
+def test_of_a_cell_that_ran_twice_the_last_definition_counts():
+    assert sliced("def f(): return 1\n\ndef f(): return 2", ["f"]) == "def f(): return 2"
+
+
+def test_what_has_no_name_at_the_top_of_a_file_is_refused_with_the_reason():
+    with pytest.raises(UnkeptError, match="is a lambda"):
+        named_in_code(lambda: 0)
+
+    def inner():
+        pass
+
+    with pytest.raises(UnkeptError, match="is made inside test_what_has_no_name"):
+        named_in_code(inner)
+    with pytest.raises(UnkeptError, match="is an object of class list"):
+        named_in_code([])
+
+
+def test_what_is_installed_is_kept_by_its_name():
+    text, beside = code_of(torch.nn.functional.l1_loss)
+    assert (text, beside) == ("from torch.nn.functional import l1_loss\n", [])
+
+
+def test_the_file_of_a_module_is_kept_whole(tmp_path):
+    file = tmp_path / "my_net.py"
+    file.write_text("WIDTH = 3\ndef net():\n    return WIDTH\n")
+    module = types.ModuleType("my_net")
+    module.__file__ = str(file)
+    exec(compile(file.read_text(), file, "exec"), module.__dict__)
+    sys.modules["my_net"] = module
+    try:
+        assert code_of(module.net)[0] == file.read_text()
+        assert place_of(module.net) == "my_net.py line 2, net"
+    finally:
+        del sys.modules["my_net"]

@@ -1,0 +1,252 @@
+"""A user's own model, loss and metrics: objects and names, tried first, kept and resumed."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+from toys import TOY, assert_same
+
+import p2pqg
+from p2pqg.base.errors import ConfigError
+from p2pqg.models.stacked.stacked import Stacked
+
+OWN = TOY | {"engine": "local", "precision": "float64", "rounds": 6, "eval_every": 2}
+
+
+class Net(nn.Module):
+    """Takes the toy's eight features."""
+
+    def __init__(self, width=5, classes=3):
+        super().__init__()
+        self.width, self.classes = width, classes
+        self.body = nn.Linear(8, width)
+        self.bn = nn.BatchNorm1d(width)
+        self.head = nn.Linear(width, classes)
+
+    def forward(self, x):
+        return self.head(torch.relu(self.bn(self.body(x))))
+
+
+def net(num_classes, input_shape, width=4):
+    return nn.Sequential(nn.Linear(input_shape[0], width), nn.Tanh(), nn.Linear(width, num_classes))
+
+
+def smooth(outputs, targets, amount=0.1):
+    return F.cross_entropy(outputs, targets, reduction="none", label_smoothing=amount)
+
+
+def share_of_zero(outputs, targets):
+    return (outputs.argmax(1) == 0).double().mean()
+
+
+def simulate(rounds=6, **settings):
+    sim = p2pqg.Simulation(**OWN | settings)
+    sim.advance(rounds)
+    return sim
+
+
+def seeded(make=Net, **arguments):
+    with torch.random.fork_rng():
+        torch.manual_seed(1)  # noqa: TID251  of the fork
+        return make(**arguments)
+
+
+def test_the_weights_of_a_module_are_everyones_start():
+    model = seeded()
+    with p2pqg.Simulation(**OWN | {"model": model}) as sim:
+        expected = torch.nn.utils.parameters_to_vector(model.parameters()).detach().double()
+        np.testing.assert_array_equal(sim.parameters(), expected.numpy()[None].repeat(6, 0))
+        other = p2pqg.Simulation(**OWN | {"model": model, "seed": 9})
+        np.testing.assert_array_equal(other.parameters(), sim.parameters())
+
+
+def test_a_function_draws_weights_that_the_seed_decides():
+    one, same, other = (simulate(0, model=net, seed=seed).parameters() for seed in (1, 1, 2))
+    assert (one == same).all()
+    assert (one != other).any()
+    wide = simulate(0, model={"name": net, "width": 6})
+    assert wide.parameters().shape[1] == 8 * 6 + 6 + 6 * 3 + 3
+
+
+def test_own_parts_do_what_the_registered_ones_do(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from torch import nn\n"
+        "from torch.nn import functional as F\n"
+        "def ce(outputs, targets):\n"
+        "    return F.cross_entropy(outputs, targets, reduction='none')\n"
+        "def acc(outputs, targets):\n"
+        "    return (outputs.argmax(1) == targets).double().mean()\n"
+        "def mlp(num_classes, input_shape, width):\n"
+        "    return nn.Sequential(nn.Linear(8, width), nn.ReLU(), nn.Linear(width, num_classes))\n"
+    )
+    start = simulate(0)
+    with torch.no_grad():
+        model = nn.Sequential(nn.Flatten(), nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 3))
+        nn.utils.vector_to_parameters(
+            torch.from_numpy(start.parameters()[0]).float(), model.parameters()
+        )
+    known = simulate(model=model)
+    own = simulate(model=model, loss=f"{file}:ce", metrics=[f"{file}:acc"])
+    np.testing.assert_allclose(own.parameters(), known.parameters(), rtol=0, atol=1e-12)
+    rows = own.history.dropna(subset="test_accuracy")
+    np.testing.assert_allclose(rows["acc"], rows["test_accuracy"], rtol=0, atol=1e-12)
+    np.testing.assert_allclose(
+        rows["averaged_acc"], rows["averaged_model_accuracy"], rtol=0, atol=1e-12
+    )
+    named = p2pqg.Simulation(**OWN | {"model": {"name": f"{file}:mlp", "width": 4}})
+    assert named.experiment.cost == known.experiment.cost
+    assert named.experiment.config.model == {"name": f"{file}:mlp", "width": 4}
+
+
+@pytest.mark.parametrize("packing", [6, 2])
+def test_own_parts_do_not_depend_on_the_packing(packing):
+    settings = {"model": seeded(), "loss": smooth, "metrics": {"zero": share_of_zero}}
+    settings |= {"validation": 0.2, "test": "own"}
+    whole = simulate(**settings)
+    parts = simulate(clients_per_actor=packing, **settings)
+    np.testing.assert_allclose(parts.parameters(), whole.parameters(), rtol=0, atol=1e-12)
+    for name in ("zero", "averaged_zero", "validation_accuracy", "personal_accuracy"):
+        np.testing.assert_allclose(parts.history[name], whole.history[name], rtol=0, atol=1e-12)
+    assert "validation_loss" in parts.clients
+
+
+def test_a_run_keeps_what_it_was_given_and_goes_on_alike(tmp_path):
+    settings = {
+        "model": seeded(width=6),
+        "loss": {"name": smooth, "amount": 0.2},
+        "metrics": {"zero": share_of_zero},
+    }
+    with simulate(4, **settings) as sim:
+        path = sim.checkpoint(tmp_path / "saved")
+        sim.advance(2)
+        with p2pqg.Simulation.restore(path) as restored:
+            restored.advance(2)
+            assert_same(restored, sim)
+            assert not list(path.rglob("*.pkl"))
+            names = {file.name for file in (path / "files").iterdir()}
+            assert {"own_model.py", "own_model.safetensors", "own_loss.py"} <= names
+
+
+def test_what_cannot_be_kept_is_said_and_asked_for_again(tmp_path):
+    def loss(outputs, targets):
+        return smooth(outputs, targets)
+
+    with simulate(4, loss=loss) as sim:
+        assert sim.experiment.warnings[-1] == (
+            "loss: loss is made inside test_what_cannot_be_kept_is_said_and_asked_for_again, not "
+            "at the top of a file; a run cannot keep it: give it again to resume"
+        )
+        path = sim.checkpoint(tmp_path / "saved")
+        sim.advance(2)
+        with pytest.raises(
+            ConfigError, match=r"loss was an object of Python \(loss\), which a run"
+        ):
+            p2pqg.Simulation.restore(path)
+        with p2pqg.Simulation.restore(path, loss=loss) as restored:
+            restored.advance(2)
+            assert_same(restored, sim)
+        with pytest.raises(ConfigError, match="model cannot change in the middle of a run"):
+            p2pqg.Simulation.restore(path, loss=loss, model=net)
+
+
+def test_frozen_parameters_are_neither_trained_nor_sent():
+    model = seeded()
+    model.body.requires_grad_(False)
+    with simulate(3, model=model) as sim:
+        trained = 2 * 5 + 5 * 3 + 3
+        assert sim.parameters().shape[1] == sim.experiment.cost.num_params == trained
+        assert sim.history["bytes_sent"].iloc[-1] == 3 * 12 * trained * 8
+
+
+class Wide(Net):
+    def forward(self, x):
+        return super().forward(x)[:, :2]
+
+
+class Counts(Net):
+    """Remembers how often it was called."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = 0
+
+    def forward(self, x):
+        self.calls += 1
+        return super().forward(x) * self.calls
+
+
+class Breaks(Net):
+    def forward(self, x):
+        return self.head(x)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"model": Wide()}, r"line \d+, Wide\): outputs must be \[batch, 3\] for 3 classes, got"),
+        ({"model": Counts()}, r"Counts\): its losses are others when the same batch comes again"),
+        ({"model": Breaks()}, r"\(test_own_parts.py line \d+\): RuntimeError: .* \(on inputs"),
+        ({"model": 3}, "model must be a name, a module or a function .* got int"),
+        ({"model": {"name": net, "widht": 3}}, "unknown key model.widht; did you mean width"),
+        ({"model": lambda a: Net()}, "must take .num_classes, input_shape. or nothing"),
+        ({"loss": lambda o, t: o.mean()}, r"must return one number per sample, a tensor \[4\]"),
+        ({"metrics": {"m": lambda o, t: o.mean(0)}}, r"must return one number, got a Tensor \[3\]"),
+        ({"metrics": ["no_file.py:f"]}, "metric no_file.py: no such file"),
+        ({"validation": 0.001}, "validation 0.001 of 120 samples is 0 of them"),
+        ({"loss": "mse", "test": "own"}, "test own needs classes"),
+    ],
+)
+def test_what_is_wrong_with_own_parts_is_told_before_anything_starts(settings, told):
+    with pytest.raises(ConfigError, match=told):
+        p2pqg.Simulation(**OWN | settings)
+
+
+def test_dropout_of_a_users_own_is_seen_wherever_it_is():
+    class Drops(Net):
+        def forward(self, x):
+            return self.head(F.dropout(torch.relu(self.body(x)), 0.5, self.training))
+
+    sims = [simulate(2, model=seeded(Drops), clients_per_actor=k) for k in (6, 2)]
+    assert sims[0].experiment.task.model.draws
+    np.testing.assert_allclose(*(sim.parameters() for sim in sims), rtol=0, atol=1e-12)
+
+
+def test_a_loss_that_looks_at_its_whole_batch_is_computed_client_by_client():
+    def centred(outputs, targets):
+        each = F.cross_entropy(outputs, targets, reduction="none")
+        return each + 0.1 * (outputs.mean() ** 2).expand(len(outputs))
+
+    dense = nn.Sequential(nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 3))
+    with p2pqg.Simulation(**OWN | {"model": dense, "loss": centred}) as sim:
+        assert sim.experiment.task.model.strategy == "loop"
+        assert "strategy batched does not fit" in sim.experiment.warnings[-1]
+    with p2pqg.Simulation(**OWN | {"model": dense, "loss": smooth}) as sim:
+        assert sim.experiment.task.model.strategy is None
+        assert Stacked(dense).strategy == "batched"
+
+
+def test_personal_accuracy_is_that_on_the_clients_own_mix():
+    with simulate(4, test="own", alpha=0.1) as sim:
+        arrays, parts = sim.experiment.arrays, sim.experiment.parts
+        y = arrays.test_y
+        model = nn.Sequential(nn.Flatten(), nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 3)).double()
+        last = sim.clients[sim.clients["round"] == 3].set_index("client")
+        for client, row in enumerate(torch.from_numpy(sim.parameters())):
+            nn.utils.vector_to_parameters(row, model.parameters())
+            with torch.no_grad():
+                right = model(torch.from_numpy(arrays.test_x).double()).argmax(1).numpy() == y
+            mix = np.bincount(arrays.train_y[parts[client]], minlength=3) / len(parts[client])
+            of_class = [right[y == c].mean() for c in range(3)]
+            assert last.loc[client, "personal_accuracy"] == pytest.approx(mix @ of_class)
+
+
+def test_validation_samples_are_nobodys_and_the_test_set_stays_as_it_was():
+    with simulate(2, validation=0.25) as sim, simulate(2) as whole:
+        experiment = sim.experiment
+        assert len(experiment.held_out) == 30
+        taken = np.concatenate([*experiment.parts, experiment.held_out])
+        assert len(np.unique(taken)) == len(taken) == 120
+        assert experiment.num_test_samples == whole.experiment.num_test_samples
+        assert sim.history["validation_accuracy"].notna().sum() == 1
