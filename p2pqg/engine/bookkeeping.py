@@ -220,7 +220,8 @@ class Bookkeeper:
         """Columns of the row of a round, and rows of its clients."""
         accuracy = np.concatenate([m.correct for m in seen]) / self.num_test_samples
         loss = np.concatenate([m.loss for m in seen]) / self.num_test_samples
-        more = {name: np.concatenate([m.more[name] for m in seen]) for name in seen[0].more or {}}
+        told = [m.more or {} for m in seen]
+        more = {name: np.concatenate([one[name] for one in told]) for name in told[0]}
         clients = [
             {
                 "round": seen[0].round - 1,
@@ -245,8 +246,7 @@ class Bookkeeper:
             **{name: float(values[present].mean()) for name, values in more.items()},
             **{f"averaged_{name}": value for name, value in averaged.items()},
         }
-        told = {name: value for name, value in row.items() if not math.isnan(value)}
-        return told, clients
+        return {name: value for name, value in row.items() if not math.isnan(value)}, clients
 
 
 def known(value: float) -> float | None:
