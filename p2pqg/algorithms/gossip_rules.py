@@ -1,0 +1,297 @@
+"""Rules of gossip: what a receiver makes of its inbox where it need not trust everybody.
+
+Without a rule it is the weighted sum, x_i <- sum_j W[i, j] x_j. There are three kinds of rules:
+
+    weights   other weights, from how far the messages are from the receiver's own row and from
+              each other: x_i <- x_i + sum_j c[i, j] (x_j - x_i)                  (`weighing`)
+    trimmed   in every entry the largest and smallest values are left out, the mean of the others
+              is taken; all weights are equal, the own value is one of them       (`trimming`)
+    own       a user's function (own [params], inbox [slots, params], weights [slots]) -> [params],
+              for one client; it is vectorised
+
+What is not finite counts as not there, or as the largest value. Where f is the number of liars that
+a receiver reckons with among its neighbors, networks with too few neighbors are refused.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+from p2pqg.base.config import plain, read
+from p2pqg.base.errors import ConfigError
+from p2pqg.base.lazy import torch
+from p2pqg.base.registry import Entry, F, NoParams, Registry
+
+GOSSIP_RULES = Registry("rule")
+"""Traits: `kind`, see above; `least`, params -> messages that it takes, at least; `timed`, it wants
+to know how much of the run is over; `lengths`, it wants the length of the own row."""
+
+
+class Inbox(NamedTuple):
+    """What k clients received, as far as a rule that weighs it wants to know.
+
+    Attributes:
+        dots: [k, slots, slots], inner products of the differences x_j - x_i.
+        weights: [k, slots], of W; 0 where the slot is empty.
+        there: bool [k, slots], there is a message, and it is finite.
+        length: [k], of the own row; not a number unless asked for.
+        over: share of the run that is over, in [0, 1].
+    """
+
+    dots: torch.Tensor
+    weights: torch.Tensor
+    there: torch.Tensor
+    length: torch.Tensor
+    over: float
+
+    @property
+    def distances(self) -> torch.Tensor:
+        """[k, slots]: |x_j - x_i|; inf where nothing is."""
+        squares = self.dots.diagonal(dim1=1, dim2=2).clamp(min=0)
+        return squares.sqrt().masked_fill(~self.there, math.inf)
+
+    @property
+    def own_weight(self) -> torch.Tensor:
+        """[k]: what W leaves to the own row."""
+        return 1 - self.weights.sum(1)
+
+
+@dataclass(frozen=True)
+class GossipRule:
+    """A rule with its parameters.
+
+    Attributes:
+        entry: registered, or made of a user's function.
+        params: of the rule.
+    """
+
+    entry: Entry
+    params: Any
+
+    @property
+    def kind(self) -> str:
+        return self.entry.traits["kind"]
+
+    @property
+    def least(self) -> int:
+        """Messages that a receiver must get, if it gets any."""
+        return self.entry.traits["least"](self.params)
+
+    def to_data(self) -> dict[str, Any]:
+        """What `find_rule` makes this rule of."""
+        return {"name": self.entry.name, **plain(self.params)}
+
+
+def weighing(name: str, *, params: type, source: str, **traits: Any) -> Callable[[F], F]:
+    """File `(inbox, params) -> [k, slots]`, the coefficients of the differences, as a rule."""
+    return GOSSIP_RULES.register(name, params=params, source=source, kind="weights", **traits)
+
+
+def trimming(name: str, *, params: type, source: str, **traits: Any) -> Callable[[F], F]:
+    """File `(num_values, params) -> values to leave out at either end` as a rule."""
+    return GOSSIP_RULES.register(name, params=params, source=source, kind="trimmed", **traits)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Liars:
+    """Params of a rule that reckons with a number of liars."""
+
+    f: int = 1
+    """Liars among a receiver's neighbors that it reckons with, >= 0."""
+
+    def problems(self) -> Iterator[str]:
+        if self.f < 0:
+            yield f"rule.f must be >= 0, got {self.f}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClippedParams(Liars):
+    tau: float | Literal["adaptive", "second"] = "adaptive"
+    """Largest length of a difference. adaptive: where the error by clipping good messages equals
+    what the f farthest can do, see `clipped`; second: the second-largest distance, the default of
+    the authors' code; a number > 0: itself, inf is plain gossip."""
+
+    def problems(self) -> Iterator[str]:
+        yield from super().problems()
+        if not isinstance(self.tau, str) and not self.tau > 0:
+            yield f"rule.tau must be > 0, adaptive or second, got {self.tau}"
+
+
+@weighing(
+    "clipped",
+    params=ClippedParams,
+    source="He, Karimireddy, Jaggi 2022, arXiv:2202.01545, and its code",
+    least=lambda p: p.f + 1 if p.tau == "adaptive" else 0,
+)
+def clipped(inbox: Inbox, p: ClippedParams) -> torch.Tensor:
+    """ClippedGossip: differences to the own model are cut to a length.
+
+    With d_j = |x_j - x_i| and S all but the f largest of them, the adaptive length is
+    tau_i^2 = sum_{j in S} W[i, j] d_j^2 / sum_{j not in S} W[i, j].
+    """
+    d = inbox.distances
+    if p.tau == "adaptive":
+        near = d.argsort(1).argsort(1) < (inbox.there.sum(1, keepdim=True) - p.f)
+        spread = torch.where(near, inbox.weights * d.square(), 0).sum(1, keepdim=True)
+        doubtful = torch.where(near, 0, inbox.weights).sum(1, keepdim=True)
+        tau = (spread / doubtful).sqrt()  # without liars nothing is doubtful: inf
+    elif p.tau == "second":
+        least = d.masked_fill(~inbox.there, -math.inf).sort(1, descending=True).values
+        second = least[:, 1:2] if d.shape[1] > 1 else least
+        tau = torch.where(second >= 0, second, least[:, :1])
+    else:
+        tau = torch.full_like(d[:, :1], p.tau)
+    kept = torch.where(d > tau, tau / d, 1)
+    return torch.where(inbox.there, inbox.weights * kept, 0)
+
+
+@trimming(
+    "trimmed-mean",
+    params=Liars,
+    source="Yin et al., ICML 2018; with the own model as in code of He et al. 2022",
+    least=lambda p: 2 * p.f,
+)
+def trimmed_mean(num_values: int, p: Liars) -> int:
+    """Coordinate-wise trimmed mean: the f largest and f smallest values are left out."""
+    return min(p.f, (num_values - 1) // 2)  # where messages are lost, as many as there can be
+
+
+@trimming(
+    "median",
+    params=NoParams,
+    source="Yin et al., ICML 2018; with the own model as in code of He et al. 2022",
+    least=lambda p: 0,
+)
+def median(num_values: int, p: NoParams) -> int:
+    """Coordinate-wise median; the mean of the two in the middle where their number is even."""
+    return (num_values - 1) // 2
+
+
+@weighing(
+    "krum",
+    params=Liars,
+    source="Blanchard et al., NeurIPS 2017; with the own model as in code of He et al. 2022",
+    least=lambda p: 2 * p.f + 2,
+)
+def krum(inbox: Inbox, p: Liars) -> torch.Tensor:
+    """Krum: the one model, perhaps the own, that is nearest to its n - f - 2 nearest ones.
+
+    Of n models, the own one among them; near is the sum of squared distances.
+    """
+    k, slots = inbox.weights.shape
+    squares = inbox.dots.new_zeros(k, slots + 1, slots + 1)  # between all; the own row is the last
+    own = inbox.dots.diagonal(dim1=1, dim2=2)
+    squares[:, :slots, :slots] = own[:, :, None] + own[:, None, :] - 2 * inbox.dots
+    squares[:, slots, :slots] = squares[:, :slots, slots] = own
+    there = torch.cat([inbox.there, inbox.there.new_ones(k, 1)], 1)
+    same = torch.eye(slots + 1, dtype=torch.bool, device=own.device)
+    away = same | ~(there[:, :, None] & there[:, None, :])
+    nearest = squares.clamp(min=0).masked_fill(away, math.inf).sort(2).values.cumsum(2)
+    count = (there.sum(1) - p.f - 2).clamp(min=1)  # >= 1 where messages are lost, too
+    scores = nearest.gather(2, (count - 1)[:, None, None].expand(-1, slots + 1, 1))[..., 0]
+    chosen = scores.masked_fill(~there, math.inf).argmin(1)
+    # Nobody else is there: the own row, though its distance to itself does not count.
+    chosen = torch.where(inbox.there.any(1), chosen, slots)
+    return torch.nn.functional.one_hot(chosen, slots + 1)[:, :slots].to(inbox.dots)
+
+
+@weighing(
+    "ios",
+    params=Liars,
+    source="Wu, Chen, Ling, IEEE TSP 2023, and its code",
+    least=lambda p: 2 * p.f + 1,
+)
+def ios(inbox: Inbox, p: Liars) -> torch.Tensor:
+    """Iterative outlier scissor: f times the message farthest from the weighted mean is cut off.
+
+    The mean is that of what is left, with the own model, by the weights of W.
+    """
+    left, most = inbox.there, inbox.weights.shape[1]
+    for _ in range(min(p.f, most)):
+        c = _shares(inbox, left)
+        # |x_j - mean|^2 but for |mean - x_i|^2, which all have in common.
+        squares = inbox.dots.diagonal(dim1=1, dim2=2) - 2 * (inbox.dots @ c[:, :, None])[..., 0]
+        farthest = squares.masked_fill(~left, -math.inf).argmax(1, keepdim=True)
+        left = left.scatter(1, farthest, False)
+    return _shares(inbox, left)
+
+
+def _shares(inbox: Inbox, left: torch.Tensor) -> torch.Tensor:
+    """[k, slots]: weights of what is left, so that with the own one they sum to 1."""
+    weights = torch.where(left, inbox.weights, 0)
+    return weights / (inbox.own_weight + weights.sum(1))[:, None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BalanceParams:
+    gamma: float = 0.3
+    """Largest distance of a model that is accepted, in lengths of the own one, at first; > 0."""
+    kappa: float = 1.0
+    """How much smaller it gets: by exp(-kappa) until the end of the run, >= 0."""
+    alpha: float = 0.5
+    """Weight of the own model, in [0, 1]."""
+
+    def problems(self) -> Iterator[str]:
+        if not self.gamma > 0:
+            yield f"rule.gamma must be > 0, got {self.gamma}"
+        if not self.kappa >= 0:
+            yield f"rule.kappa must be >= 0, got {self.kappa}"
+        if not 0 <= self.alpha <= 1:
+            yield f"rule.alpha must be in [0, 1], got {self.alpha}"
+
+
+@weighing(
+    "balance",
+    params=BalanceParams,
+    source="Fang et al., CCS 2024",
+    least=lambda p: 0,
+    timed=True,
+    lengths=True,
+)
+def balance(inbox: Inbox, p: BalanceParams) -> torch.Tensor:
+    """BALANCE: the mean of the models near enough to the own one, and less near as time goes on.
+
+    |x_j - x_i| <= gamma exp(-kappa t / T) |x_i|; nobody is near enough: the own model stays.
+    """
+    limit = p.gamma * math.exp(-p.kappa * inbox.over) * inbox.length
+    near = inbox.there & (inbox.distances <= limit[:, None])
+    return (1 - p.alpha) * near / near.sum(1, keepdim=True).clamp(min=1)
+
+
+def find_rule(given: str | Mapping[str, Any] | Callable[..., Any] | GossipRule) -> GossipRule:
+    """The rule that a recipe, keyword or algorithm names.
+
+    Args:
+        given: a registered name; a mapping of `name` and parameters; FILE.py:NAME, a function of
+            that file; or a function itself.
+
+    Raises:
+        ConfigError: no such rule, file or parameter.
+    """
+    if isinstance(given, GossipRule):
+        return given
+    if callable(given):
+        return _of_function(getattr(given, "__name__", "rule"), given)
+    settings = {"name": given} if isinstance(given, str) else dict(given)
+    name = settings.pop("name", None)
+    if not isinstance(name, str):
+        raise ConfigError(f"rule must have a name, such as clipped, got {given!r}")
+    if ".py" in name:
+        from p2pqg.algorithms.user_code import find_function
+
+        rule = _of_function(name, find_function(name, "rule"))
+    else:
+        rule = GossipRule(GOSSIP_RULES[name], None)
+    params, problems = read(rule.entry.params, settings, "rule.")
+    if problems:
+        raise ConfigError.of(problems)
+    return GossipRule(rule.entry, params)
+
+
+def _of_function(name: str, function: Callable[..., Any]) -> GossipRule:
+    """A rule that applies a user's function to each client."""
+    traits = {"kind": "own", "least": lambda p: 0}
+    return GossipRule(Entry(name, function, traits=traits), NoParams())
