@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from p2pqg.algorithms.effects import AllReduce, Decide, Gossip
@@ -111,7 +111,7 @@ class Controller:
                 break
             if (yield from self._distance(before, mixed[0])) <= target:
                 break
-            effect = Gossip(mixed, effect.message_bytes)
+            effect = replace(effect, tensors=mixed)
         return reply
 
     def _distance(self, before: Any, after: Any) -> Generator[Any, Any, float]:

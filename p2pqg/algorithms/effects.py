@@ -5,6 +5,7 @@ network, and nothing else mixes rows:
 
     x = yield gossip(half)              x_i <- sum_j W[i, j] half_j        (this round's W)
     x, y = yield gossip(half, y)        several tensors in one message
+    x = yield gossip(half, rule="median")   another use of the inbox, see `gossip_rules.py`
     inbox = yield exchange(messages)    a message of its own for every neighbor
     g = yield allreduce(g)              the exact mean, on every client
     peers = yield neighbors()           who is in which slot of an exchange; nothing is sent
@@ -27,6 +28,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+from p2pqg.algorithms.gossip_rules import GossipRule, find_rule
 from p2pqg.base.lazy import torch
 from p2pqg.base.registry import F, NoParams, Registry
 
@@ -40,6 +42,8 @@ class Gossip:
     tensors: tuple[torch.Tensor, ...]
     message_bytes: torch.Tensor | None = None
     """[clients]: what one message of each client really costs, where it is sent compressed."""
+    rule: GossipRule | None = None
+    """What a receiver makes of its inbox; None: what the run says, usually the weighted sum."""
 
 
 @dataclass(frozen=True)
@@ -151,9 +155,21 @@ class Draw(Protocol):
     def __call__(self, purpose: str, size: int) -> torch.Tensor: ...
 
 
-def gossip(*tensors: torch.Tensor, message_bytes: torch.Tensor | None = None) -> Gossip:
-    """Ask for sum_j W[i, j] t_j for each tensor t; the reply is a tensor, or a tuple of them."""
-    return Gossip(tensors, message_bytes)
+def gossip(
+    *tensors: torch.Tensor,
+    message_bytes: torch.Tensor | None = None,
+    rule: Any = None,
+) -> Gossip:
+    """Ask for sum_j W[i, j] t_j for each tensor t; the reply is a tensor, or a tuple of them.
+
+    Args:
+        tensors: [clients, ...].
+        message_bytes: [clients], what one message costs, where it is sent compressed.
+        rule: what a receiver makes of its inbox instead of the sum, of each tensor by itself: a
+            name, {name, parameters}, or a function (own [params], inbox [slots, params], weights
+            [slots]) -> [params]; see `gossip_rules.py`. None: what the recipe says.
+    """
+    return Gossip(tensors, message_bytes, None if rule is None else find_rule(rule))
 
 
 def exchange(*tensors: torch.Tensor) -> Exchange:

@@ -24,6 +24,7 @@ from p2pqg.base.config import plain, read
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.lazy import torch
 from p2pqg.base.registry import Entry, F, NoParams, Registry
+from p2pqg.base.user_code import find_in_file, names_a_file
 
 GOSSIP_RULES = Registry("rule")
 """Traits: `kind`, see above; `least`, params -> messages that it takes, at least; `timed`, it wants
@@ -79,6 +80,11 @@ class GossipRule:
     def least(self) -> int:
         """Messages that a receiver must get, if it gets any."""
         return self.entry.traits["least"](self.params)
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """What tells it from other rules."""
+        return self.entry.build, self.params
 
     def to_data(self) -> dict[str, Any]:
         """What `find_rule` makes this rule of."""
@@ -182,27 +188,26 @@ def krum(inbox: Inbox, p: Liars) -> torch.Tensor:
     Of n models, the own one among them; near is the sum of squared distances.
     """
     k, slots = inbox.weights.shape
-    squares = inbox.dots.new_zeros(k, slots + 1, slots + 1)  # between all; the own row is the last
-    own = inbox.dots.diagonal(dim1=1, dim2=2)
-    squares[:, :slots, :slots] = own[:, :, None] + own[:, None, :] - 2 * inbox.dots
-    squares[:, slots, :slots] = squares[:, :slots, slots] = own
-    there = torch.cat([inbox.there, inbox.there.new_ones(k, 1)], 1)
-    same = torch.eye(slots + 1, dtype=torch.bool, device=own.device)
+    squares = inbox.dots.new_zeros(k, slots + 1, slots + 1)  # between all; the own row is the first
+    lengths = inbox.dots.diagonal(dim1=1, dim2=2)
+    both = lengths[:, :, None] + lengths[:, None, :]
+    squares[:, 1:, 1:] = both - (inbox.dots + inbox.dots.transpose(1, 2))  # a to b is as b to a
+    squares[:, 0, 1:] = squares[:, 1:, 0] = lengths
+    there = torch.cat([inbox.there.new_ones(k, 1), inbox.there], 1)
+    same = torch.eye(slots + 1, dtype=torch.bool, device=squares.device)
     away = same | ~(there[:, :, None] & there[:, None, :])
     nearest = squares.clamp(min=0).masked_fill(away, math.inf).sort(2).values.cumsum(2)
     count = (there.sum(1) - p.f - 2).clamp(min=1)  # >= 1 where messages are lost, too
     scores = nearest.gather(2, (count - 1)[:, None, None].expand(-1, slots + 1, 1))[..., 0]
-    chosen = scores.masked_fill(~there, math.inf).argmin(1)
-    # Nobody else is there: the own row, though its distance to itself does not count.
-    chosen = torch.where(inbox.there.any(1), chosen, slots)
-    return torch.nn.functional.one_hot(chosen, slots + 1)[:, :slots].to(inbox.dots)
+    chosen = scores.masked_fill(~there, math.inf).argmin(1)  # of equals the first
+    return torch.nn.functional.one_hot(chosen, slots + 1)[:, 1:].to(inbox.dots)
 
 
 @weighing(
     "ios",
     params=Liars,
     source="Wu, Chen, Ling, IEEE TSP 2023, and its code",
-    least=lambda p: 2 * p.f + 1,
+    least=lambda p: 2 * p.f,
 )
 def ios(inbox: Inbox, p: Liars) -> torch.Tensor:
     """Iterative outlier scissor: f times the message farthest from the weighted mean is cut off.
@@ -257,7 +262,7 @@ def balance(inbox: Inbox, p: BalanceParams) -> torch.Tensor:
     |x_j - x_i| <= gamma exp(-kappa t / T) |x_i|; nobody is near enough: the own model stays.
     """
     limit = p.gamma * math.exp(-p.kappa * inbox.over) * inbox.length
-    near = inbox.there & (inbox.distances <= limit[:, None])
+    near = (inbox.there & (inbox.distances <= limit[:, None])).to(inbox.dots)
     return (1 - p.alpha) * near / near.sum(1, keepdim=True).clamp(min=1)
 
 
@@ -274,24 +279,19 @@ def find_rule(given: str | Mapping[str, Any] | Callable[..., Any] | GossipRule) 
     if isinstance(given, GossipRule):
         return given
     if callable(given):
-        return _of_function(getattr(given, "__name__", "rule"), given)
+        return GossipRule(_entry_of(given, getattr(given, "__name__", "rule")), NoParams())
     settings = {"name": given} if isinstance(given, str) else dict(given)
     name = settings.pop("name", None)
     if not isinstance(name, str):
         raise ConfigError(f"rule must have a name, such as clipped, got {given!r}")
-    if ".py" in name:
-        from p2pqg.algorithms.user_code import find_function
-
-        rule = _of_function(name, find_function(name, "rule"))
-    else:
-        rule = GossipRule(GOSSIP_RULES[name], None)
-    params, problems = read(rule.entry.params, settings, "rule.")
+    of_file = names_a_file(name)
+    entry = find_in_file(GOSSIP_RULES, name, _entry_of) if of_file else GOSSIP_RULES[name]
+    params, problems = read(entry.params, settings, "rule.")
     if problems:
         raise ConfigError.of(problems)
-    return GossipRule(rule.entry, params)
+    return GossipRule(entry, params)
 
 
-def _of_function(name: str, function: Callable[..., Any]) -> GossipRule:
+def _entry_of(function: Callable[..., Any], name: str) -> Entry:
     """A rule that applies a user's function to each client."""
-    traits = {"kind": "own", "least": lambda p: 0}
-    return GossipRule(Entry(name, function, traits=traits), NoParams())
+    return Entry(name, function, traits={"kind": "own", "least": lambda params: 0})

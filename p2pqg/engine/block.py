@@ -7,6 +7,7 @@ hosts all that is needed, otherwise by handing parcels to the engine and waiting
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,12 +23,14 @@ from p2pqg.algorithms.effects import (
     Neighbors,
     Peers,
 )
+from p2pqg.algorithms.gossip_rules import GossipRule
 from p2pqg.base.errors import AlgorithmError
 from p2pqg.base.seeding import rng
 from p2pqg.engine.call import Ask, Call, disagreement
 from p2pqg.engine.clock import Clock
-from p2pqg.engine.mixer import Mixer
-from p2pqg.engine.routes import EdgeRoutes, Leg, Routing, everyone
+from p2pqg.engine.mixer import Arrivals, Mixer
+from p2pqg.engine.robust import RuleMixer
+from p2pqg.engine.routes import EdgeRoutes, Leg, Routing, RowRoutes, everyone
 from p2pqg.engine.rule import Rule, Traffic, bare, computed
 from p2pqg.engine.snapshot import Snapshot, leaves, with_leaves
 from p2pqg.topology import Mixing
@@ -87,7 +90,7 @@ class Block:
         self.drift = x0.new_zeros(0)
         self.past: list[list[Parcel]] = []
         self.traffic: list[Traffic] = []
-        self._mixers: dict[int, tuple[Any, Mixer]] = {}
+        self._mixers: dict[Any, tuple[RowRoutes, Any]] = {}
         self._waiting: tuple[Call, Effect] | None = None
         self._sent: list[tuple[str, float]] = []
         self._slot = 0
@@ -231,9 +234,14 @@ class Block:
             with self.clock("exchange"):
                 parts = zip(columns, *arrived, strict=True)
                 columns = tuple(torch.cat(part) for part in parts)
+        rule = effect.rule or self.rule.gossip_rule
         with self.clock("mixing"):
-            mixed = tuple(mixer(t) for t in columns)
-        if routes.mixing.is_perfect:
+            if rule is None:
+                mixed = tuple(mixer(t) for t in columns)
+            else:
+                robust = self._robust(routes, rule, columns[0])
+                mixed = tuple(robust(t, self.rule.over(self.round)) for t in columns)
+        if routes.mixing.is_perfect and rule is None:
             return mixed
         return self._disturbed(effect.tensors, mixed, mixer)
 
@@ -265,12 +273,21 @@ class Block:
             like
         )
 
-    def _mixer(self, routes: Any, like: Tensor) -> Mixer:
-        slot = self.round % (self.routing.schedule.period or 1)
-        known = self._mixers.get(slot)
-        if known is None or known[0] is not routes:
-            known = self._mixers[slot] = routes, Mixer(routes, self.index, like)
-        return known[1]
+    def _mixer(self, routes: RowRoutes, like: Tensor) -> Mixer:
+        return self._kept("sum", routes, lambda: Mixer(routes, self.index, like))
+
+    def _robust(self, routes: RowRoutes, rule: GossipRule, like: Tensor) -> RuleMixer:
+        arrivals = partial(Arrivals.of, routes, self.index)
+        return self._kept(rule.key, routes, lambda: RuleMixer(arrivals(), rule, like))
+
+    def _kept(self, what: Any, routes: RowRoutes, make: Callable[[], Any]) -> Any:
+        """What was made of these routes before, or is made now."""
+        key = what, self.round % (self.routing.schedule.period or 1)
+        made_from, made = self._mixers.get(key, (None, None))
+        if made_from is not routes:
+            made = make()
+            self._mixers[key] = routes, made
+        return made
 
     def _exchange(self, effect: Exchange) -> Answer:
         routes: EdgeRoutes = self.routing.edges(self.round)

@@ -2,12 +2,56 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
 from p2pqg.engine.routes import RowRoutes, sources
+
+
+@dataclass(frozen=True)
+class Arrivals:
+    """Where one block finds what its clients received in a round, among all rows that it has.
+
+    Attributes:
+        num_clients: of the block.
+        own: int64 [own clients], the column of each one's own row.
+        rows, columns: int64 [messages], who received it, rising; where it is.
+        weights: float64 [messages], of W.
+    """
+
+    num_clients: int
+    own: np.ndarray
+    rows: np.ndarray
+    columns: np.ndarray
+    weights: np.ndarray
+
+    @classmethod
+    def of(cls, routes: RowRoutes, block: int) -> Arrivals:
+        """What arrives by these routes."""
+        rows, columns, weights, apart = _entries(routes, block)
+        k = routes.bounds[block + 1] - routes.bounds[block]
+        return cls(k, np.arange(k), rows[apart], columns[apart], weights[apart])
+
+
+def _entries(
+    routes: RowRoutes, block: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The block's entries of W: own row, column, weight; and whether it is somebody else's row."""
+    mixing, first, last = routes.mixing, routes.bounds[block], routes.bounds[block + 1]
+    mine = slice(*np.searchsorted(mixing.receivers, (first, last)))
+    column = np.empty(mixing.num_clients * (routes.memory + 1), dtype=np.int64)
+    column[routes.senders[block]] = np.arange(len(routes.senders[block]))
+    apart = mixing.senders[mine] != mixing.receivers[mine]
+    return (
+        mixing.receivers[mine] - first,
+        column[sources(mixing)[mine]],
+        mixing.weights[mine],
+        apart,
+    )
 
 
 class Mixer:
@@ -27,15 +71,9 @@ class Mixer:
 
     def __init__(self, routes: RowRoutes, block: int, like: Tensor) -> None:
         mixing, first, last = routes.mixing, routes.bounds[block], routes.bounds[block + 1]
-        mine = slice(*np.searchsorted(mixing.receivers, (first, last)))
-        column = np.empty(mixing.num_clients * (routes.memory + 1), dtype=np.int64)
-        column[routes.senders[block]] = np.arange(len(routes.senders[block]))
-        rows = mixing.receivers[mine] - first
-        columns = column[sources(mixing)[mine]]
-        weights = mixing.weights[mine]
+        rows, columns, weights, others = _entries(routes, block)
         self.noise: Tensor | None = None
         if mixing.noise:
-            others = mixing.senders[mine] != mixing.receivers[mine]
             power = np.bincount(rows[others], weights[others] ** 2, last - first)
             self.noise = torch.from_numpy(mixing.noise * np.sqrt(power)).to(like)
             self.noise = self.noise.view(-1, *[1] * (like.dim() - 1))

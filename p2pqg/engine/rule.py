@@ -21,6 +21,7 @@ from p2pqg.algorithms.effects import (
     Parameter,
     Peers,
 )
+from p2pqg.algorithms.gossip_rules import GossipRule, find_rule
 from p2pqg.algorithms.lr import LearningRate
 from p2pqg.base.config import plain, read
 from p2pqg.base.errors import AlgorithmError, ConfigError
@@ -30,6 +31,7 @@ from p2pqg.base.seeding import rng
 from p2pqg.engine.call import ON_NO_CLIENTS, Ask, Call, guarded
 from p2pqg.engine.snapshot import with_leaves
 from p2pqg.network import Network
+from p2pqg.network.changes import rounds_of
 
 Traffic = tuple[tuple[str, float], ...]
 """What one round took, in order: ("gradient", how many each client computed), ("gossip", bytes of
@@ -53,33 +55,71 @@ class Rule:
         seed: int,
         control: Controller | None = None,
         shapes: Shapes = (),
+        gossip_rule: GossipRule | None = None,
+        num_rounds: int = 0,
     ) -> None:
+        """Say what is run.
+
+        Args:
+            algorithm: registered.
+            params: of its class; lr is that of the round before.
+            lr: round -> step size.
+            seed: of what the algorithm draws.
+            control: consensus control.
+            shapes: what a row is made of.
+            gossip_rule: what a receiver makes of its inbox; None: the weighted sum.
+            num_rounds: of the run, for what changes as it goes on; 0: nobody knows.
+
+        Raises:
+            ConfigError: they do not go together.
+        """
         self.algorithm = algorithm
         self.params = params
         self.lr = lr
         self.seed = seed
         self.control = control
         self.shapes = shapes
+        self.gossip_rule = gossip_rule
+        self.num_rounds = num_rounds
         if control is not None:
-            self._check_that_gossip_can_be_repeated()
+            self._check_that_it_gossips_models("consensus")
+        if gossip_rule is not None:
+            self._check_that_it_gossips_models("rule")
 
-    def _check_that_gossip_can_be_repeated(self) -> None:
-        traits, name = self.algorithm.traits, self.algorithm.name
-        if traits["centralized"]:
+    def _check_that_it_gossips_models(self, what: str) -> None:
+        needs, name = self.algorithm.traits["needs"](self.params), self.algorithm.name
+        if self.algorithm.traits["centralized"]:
             reason = "does not gossip"
-        elif {"static", "tree"} & set(traits["needs"](self.params)):
+        elif {"static", "tree"} & set(needs):
             reason = "sends what neighbors remember, which must not be sent twice"
+            if what == "rule":
+                reason = "sends what neighbors remember: all or nothing of it must arrive"
+        elif what == "rule" and "column-stochastic" in needs:
+            reason = "is push-sum: only sums keep the weights that travel with the models"
         else:
             return
         raise ConfigError(
-            f"consensus does not go with {name}, which {reason}; "
-            "leave consensus out or take an algorithm that gossips models, such as dsgdm-n"
+            f"{what} does not go with {name}, which {reason}; "
+            f"leave {what} out or take an algorithm that gossips models, such as dsgdm-n"
         )
+
+    def over(self, round: int) -> float:
+        """Share of the run that is over when a round begins, in [0, 1]; 0: nobody knows."""
+        return min(1.0, round / self.num_rounds) if self.num_rounds else 0.0
 
     def with_changes(self, **changes: Any) -> Rule:
         """Another rule that differs in `params`, `lr`, ..."""
-        mine = ("algorithm", "params", "lr", "seed", "control", "shapes")
-        return Rule(**{name: getattr(self, name) for name in mine} | changes)
+        mine = ("algorithm", "params", "lr", "seed", "control", "shapes", "gossip_rule")
+        kept = {name: getattr(self, name) for name in (*mine, "num_rounds")}
+        return Rule(**kept | changes)
+
+    def with_gossip_rule(self, rule: Any) -> Rule:
+        """Another rule with this rule of gossip, see `find_rule`; None: the weighted sum.
+
+        Raises:
+            ConfigError: unknown, or it does not go with the algorithm.
+        """
+        return self.with_changes(gossip_rule=None if rule is None else find_rule(rule))
 
     def with_lr(self, lr: float) -> Rule:
         """Another rule with this step size: no warm-up, no milestones.
@@ -126,6 +166,8 @@ class Rule:
                 f"{self.algorithm.name} keeps a memory of every neighbor: its network cannot "
                 "change after the first round; take another algorithm"
             )
+        if self.gossip_rule is not None:
+            check_inboxes(self.gossip_rule, network)
         return network.check_needs(needs, self.algorithm.name)
 
     @cached_property
@@ -202,6 +244,31 @@ class Rule:
             row = [("x", (self.model(state).shape[1],))]  # nobody said what a row is made of
             more.append(Parameter.in_order(self.shapes or row))
         return guarded(self.algorithm, self.algorithm.build, state, grad, self.params, *more)
+
+
+def check_inboxes(rule: GossipRule, network: Network) -> None:
+    """Whether a rule finds enough messages wherever there are any, while none is lost.
+
+    Raises:
+        ConfigError: somebody has too few neighbors, or the network does what the rule cannot take.
+    """
+    name = rule.entry.name
+    if network.impairments.noise:
+        raise ConfigError(
+            f"impairments.noise does not go with rule {name}, which weighs each message; "
+            "take attacks: noise, or leave one of them out"
+        )
+    for W in rounds_of(network.remaining):
+        apart = W.receivers != W.senders
+        inbox = np.bincount(W.receivers[apart], minlength=W.num_clients)
+        few = np.flatnonzero((inbox > 0) & (inbox < rule.least))
+        if len(few):
+            client = few[inbox[few].argmin()]
+            raise ConfigError(
+                f"rule {name} reckons with more liars than {network.base.name!r} can bear: it "
+                f"needs {rule.least} neighbors, client {network.base.called(int(client))} has "
+                f"{inbox[client]}; take a smaller rule.f, clipped or median, or a denser network"
+            )
 
 
 def batches_per_round(algorithm: Entry, params: Any) -> int:

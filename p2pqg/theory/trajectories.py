@@ -13,13 +13,15 @@ import torch
 from torch import Tensor
 
 from p2pqg.algorithms.control import Consensus, Controller
+from p2pqg.algorithms.gossip_rules import find_rule
 from p2pqg.algorithms.user_code import find_algorithm
 from p2pqg.base import config as machinery
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.registry import Entry
 from p2pqg.engine.block import Block, lockstep
 from p2pqg.engine.routes import Routing
-from p2pqg.engine.rule import Rule, Shapes
+from p2pqg.engine.rule import Rule, Shapes, check_inboxes
+from p2pqg.network import Network
 from p2pqg.topology import Schedule, build, check_needs
 
 Array = TypeVar("Array", np.ndarray, Tensor)
@@ -38,6 +40,7 @@ def trajectory(
     blocks: Sequence[int] | None = None,
     consensus: Mapping[str, Any] | None = None,
     shapes: Sequence[Sequence[int]] | None = None,
+    rule: Any = None,
     **params: Any,
 ) -> Array:
     """The models of all clients after every round, by the very code that the actors run.
@@ -59,6 +62,8 @@ def trajectory(
         consensus: the keys of consensus control, see `p2pqg.algorithms.control.Consensus`.
         shapes: of the tensors that a row is made of, for methods that treat them one by one
             (powergossip); None: one vector.
+        rule: of gossip: a name, {name, parameters}, `my_file.py:my_rule`, or a function (own
+            [params], inbox [slots, params], weights [slots]) -> [params]; None: the weighted sum.
         params: the algorithm's parameters.
 
     Returns:
@@ -83,6 +88,8 @@ def trajectory(
         blocks=blocks,
         control=Controller.of(settings, rounds),
         shapes=shapes,
+        rule=rule,
+        rounds=rounds,
         **params,
     )
     path = [torch.cat([block.x for block in peers])]
@@ -105,6 +112,8 @@ def at_start(
     blocks: Sequence[int] | None = None,
     control: Controller | None = None,
     shapes: Sequence[Sequence[int]] | None = None,
+    rule: Any = None,
+    rounds: int = 0,
     **params: Any,
 ) -> list[Block]:
     """The blocks of a trajectory at round 0, ready for `lockstep`; arguments as there."""
@@ -118,9 +127,20 @@ def at_start(
     start = torch.as_tensor(x0.detach() if isinstance(x0, Tensor) else np.array(x0))
     start, schedule = _placed(start.to(torch.float64), topology, entry, made)
     routing = Routing(schedule, _bounds(blocks, schedule.num_clients))
-    rule = Rule(entry, made, step_size, seed, control, _named(shapes or (), start.shape[1]))
+    method = Rule(
+        entry,
+        made,
+        step_size,
+        seed,
+        control,
+        _named(shapes or (), start.shape[1]),
+        None if rule is None else find_rule(rule),
+        rounds,
+    )
+    if method.gossip_rule is not None:
+        check_inboxes(method.gossip_rule, Network(schedule))
     oracle = _Oracle(gradient, start, isinstance(x0, Tensor), weight_decay)
-    return [oracle.block(rule, routing, index) for index in range(routing.num_blocks)]
+    return [oracle.block(method, routing, index) for index in range(routing.num_blocks)]
 
 
 def _step_sizes(lr: float | Callable[[int], float]) -> Callable[[int], float]:
