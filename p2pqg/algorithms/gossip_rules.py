@@ -87,8 +87,18 @@ class GossipRule:
         return self.entry.build, self.params
 
     def to_data(self) -> dict[str, Any]:
-        """What `find_rule` makes this rule of."""
-        return {"name": self.entry.name, **plain(self.params)}
+        """What `find_rule` makes this rule of.
+
+        Raises:
+            ConfigError: it is a Python function, which cannot be saved.
+        """
+        name = self.entry.name
+        if name not in GOSSIP_RULES and not names_a_file(name):
+            raise ConfigError(
+                f"rule {name} is a Python function, which cannot be saved; write it to a file and "
+                f"set rule: my_file.py:{name}"
+            )
+        return {"name": name, **plain(self.params)}
 
 
 def weighing(name: str, *, params: type, source: str, **traits: Any) -> Callable[[F], F]:

@@ -13,7 +13,7 @@ from p2pqg.cli.program import (
     main,
 )
 
-KINDS = ("algorithms", "topologies", "datasets", "models", "partitions", "recipes")
+KINDS = ("algorithms", "rules", "topologies", "datasets", "models", "partitions", "recipes")
 
 
 @main.command("list")
@@ -60,6 +60,7 @@ def known(kind: str) -> Iterator[tuple[str, str, str]]:
 
         home, registry = {
             "algorithms": ("algorithms", "ALGORITHMS"),
+            "rules": ("algorithms.gossip_rules", "GOSSIP_RULES"),
             "models": ("models", "MODELS"),
             "datasets": ("data", "DATASETS"),
             "partitions": ("data", "PARTITIONS"),

@@ -101,6 +101,7 @@ FLAGS = {
     "batch_size": ("N", "Samples per client and round."),
     "lr": ("ETA", "Learning rate."),
     "momentum": ("BETA", "The algorithm's beta."),
+    "rule": ("RULE", "What receivers make of their inboxes, e.g. clipped; see p2pqg list rules."),
     "weight_decay": ("W", "Added to the gradient as W x."),
     "seed": ("N", "Of everything random in the run."),
     "device": ("auto|cpu|cuda", "Where clients compute."),

@@ -7,7 +7,6 @@ hosts all that is needed, otherwise by handing parcels to the engine and waiting
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -277,8 +276,10 @@ class Block:
         return self._kept("sum", routes, lambda: Mixer(routes, self.index, like))
 
     def _robust(self, routes: RowRoutes, rule: GossipRule, like: Tensor) -> RuleMixer:
-        arrivals = partial(Arrivals.of, routes, self.index)
-        return self._kept(rule.key, routes, lambda: RuleMixer(arrivals(), rule, like))
+        def make() -> RuleMixer:
+            return RuleMixer(Arrivals.of(routes, self.index), rule, like)
+
+        return self._kept(rule.key, routes, make)
 
     def _kept(self, what: Any, routes: RowRoutes, make: Callable[[], Any]) -> Any:
         """What was made of these routes before, or is made now."""

@@ -103,6 +103,11 @@ class Rule:
             f"leave {what} out or take an algorithm that gossips models, such as dsgdm-n"
         )
 
+    @property
+    def parts(self) -> tuple[Entry, ...]:
+        """What it is made of: where that is a user's code, it must travel with it."""
+        return (self.algorithm, *([self.gossip_rule.entry] if self.gossip_rule else []))
+
     def over(self, round: int) -> float:
         """Share of the run that is over when a round begins, in [0, 1]; 0: nobody knows."""
         return min(1.0, round / self.num_rounds) if self.num_rounds else 0.0

@@ -115,6 +115,15 @@ def _impairments(value: Any, key: str) -> dict[str, Any]:
     return plain(Impairments()) if value in (None, "none") else _settings(value, key)
 
 
+def _rule(value: Any, key: str) -> dict[str, Any]:
+    """A name, or {name, parameters}; `none`: the weighted sum."""
+    if value in (None, "none"):
+        return {"rule": None}
+    if not isinstance(value, str | Mapping):
+        raise ConfigError(f"{key} must be a rule such as clipped, or none, got {value!r}")
+    return {"rule": value}
+
+
 def _list(value: Any, key: str, what: str) -> list[Any]:
     if isinstance(value, (str, int, float)) and not isinstance(value, bool):
         return [value]
@@ -127,6 +136,14 @@ def _only(found: Mapping[str, Any], known: tuple[str, ...], key: str) -> None:
     for name in found:
         if name not in known:
             raise ConfigError(f"unknown key {key}.{name}{did_you_mean(str(name), known)}")
+
+
+def _named(part: Any) -> str:
+    """What a part that may have parameters is called in results."""
+    if isinstance(part, Mapping):
+        given = ", ".join(f"{key} {value}" for key, value in part.items() if key != "name")
+        return f"{part.get('name')} ({given})" if given else f"{part.get('name')}"
+    return "none" if part is None else str(getattr(part, "__name__", part))
 
 
 # The table
@@ -178,6 +195,11 @@ VERBS: dict[str, Verb] = {
         _lr,
         rule=lambda rule, given: rule.with_lr(given["lr"]),
         words=lambda given, network: str(given["lr"]),
+    ),
+    "set_rule": Verb(
+        _rule,
+        rule=lambda rule, given: rule.with_gossip_rule(given["rule"]),
+        words=lambda given, network: _named(given["rule"]),
     ),
     "set_impairments": Verb(
         _impairments,

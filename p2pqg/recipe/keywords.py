@@ -58,6 +58,7 @@ class Settings(Restart, total=False):
     lr_schedule: Mapping[str, Any]
     momentum: float | None
     consensus: Mapping[str, Any]
+    rule: Part | None
     weight_decay: float
     seed: int
     precision: Literal["float32", "bf16", "fp16", "float64"]

@@ -15,7 +15,7 @@ from typing import Any
 
 FOLDER = "files"
 KEYS = (
-    *("algorithm", "topology", "network", "scenario"),
+    *("algorithm", "rule", "topology", "network", "scenario"),
     *("model", "loss", "metrics", "callbacks", "partition", "lr_schedule", "dataset"),
 )
 """Of a recipe: those whose values may name a file."""

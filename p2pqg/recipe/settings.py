@@ -93,6 +93,9 @@ class RunConfig:
     consensus: Consensus = field(default_factory=Consensus)
     """Consensus control: gossip repeated until the clients agree well enough; see
     `p2pqg.algorithms.control.Consensus`."""
+    rule: Part | None = None
+    """What a receiver makes of its inbox, see `p2pqg list rules`, or one of a file,
+    my_file.py:my_rule; default: the sum weighted by W."""
     weight_decay: float = 1e-4
     """Added to the gradient as weight_decay * x, >= 0."""
     seed: int = 0

@@ -56,6 +56,9 @@ NETWORK_COLUMNS = {"present": "int64", "components": "int64", "mean_drift": "flo
 """More where things happen to the network: clients in it, parts it is in, and how far imperfect
 mixing has moved the mean model since the start (a distance)."""
 
+RULE_COLUMNS = {"mean_drift": "float64"}
+"""The one of these that also tells of rules of gossip, which do not keep the mean."""
+
 TIMING_COLUMNS = {"sim_seconds": "float64"}
 """More where links have a speed: the simulated clock when the round was done."""
 

@@ -83,6 +83,8 @@ def run(
         momentum: The algorithm's beta.
         consensus: Consensus control: gossip repeated until the clients agree well enough; see
             `p2pqg.algorithms.control.Consensus`.
+        rule: What a receiver makes of its inbox, see `p2pqg list rules`, or one of a file,
+            my_file.py:my_rule; default: the sum weighted by W.
         weight_decay: Added to the gradient as weight_decay * x, >= 0.
         seed: Of everything random in the run, >= 0.
         device: Where clients compute; auto: on GPUs where there are any.

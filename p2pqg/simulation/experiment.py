@@ -9,13 +9,13 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from p2pqg.algorithms.control import Controller
+from p2pqg.algorithms.gossip_rules import GossipRule, find_rule
 from p2pqg.algorithms.lr import learning_rate
 from p2pqg.algorithms.user_code import find_algorithm
 from p2pqg.base import config as machinery
@@ -251,9 +251,12 @@ def build(config: RunConfig, own: Own = NOTHING) -> Experiment:
         ConfigError: with every problem found, a line each.
     """
     problems, warnings = Problems(), list[str]()
-    method = network = clock = None
+    method = network = clock = gossip_rule = None
     with problems:
         method = _method(config)
+    with problems:
+        if config.rule is not None:
+            gossip_rule = find_rule(config.rule)
     with problems:
         network = _network(config, method.needs if method else ())
     with problems:
@@ -269,7 +272,7 @@ def build(config: RunConfig, own: Own = NOTHING) -> Experiment:
 
     length = _length(config, method, found)
     task = _task(config, found)
-    rule = _rule(config, method, network.num_clients, length, _shapes(method, task))
+    rule = _rule(config, method, network.num_clients, length, _shapes(method, task), gossip_rule)
     live = _with_clock(network, clock, rule, found.cost, task)
     rule.check_network(live)  # a deadline draws W anew every round, which not all can do
     if rule.control and "delay" in network.drawn:
@@ -282,10 +285,10 @@ def build(config: RunConfig, own: Own = NOTHING) -> Experiment:
         network,
         length.num_rounds,
         timed=clock is not None,
-        check=partial(_check_event, rule, network.base),
+        check=_Rehearsal(rule, network.base),
     )
     return Experiment(
-        config=_resolved(config, method, network.num_clients, length, found),
+        config=_resolved(config, method, network.num_clients, length, found, gossip_rule),
         network=live,
         arrays=found.arrays,
         parts=found.parts,
@@ -297,14 +300,14 @@ def build(config: RunConfig, own: Own = NOTHING) -> Experiment:
         scenario=scenario,
         clock=clock,
         own=own,
-        own_files={**own_files.read(vars(config), _neighbors(method, found)), **own.files},
+        own_files={**own_files.read(vars(config), _neighbors(rule, found)), **own.files},
         held_out=found.held_out,
     )
 
 
-def _neighbors(method: _Method, found: Learning) -> list[Path]:
+def _neighbors(rule: Rule, found: Learning) -> list[Path]:
     """Files of the user's beside those that the recipe names."""
-    entries = [method.entry, found.blueprint.entry, found.objective.entry]
+    entries = [*rule.parts, found.blueprint.entry, found.objective.entry]
     entries += [metric.entry for metric in found.metrics]
     return [file for entry in entries for file in neighbors(entry)]
 
@@ -368,9 +371,14 @@ def _shapes(method: _Method, task: Task) -> Shapes:
 
 
 def _rule(
-    config: RunConfig, method: _Method, num_clients: int, length: _Length, shapes: Shapes
+    config: RunConfig,
+    method: _Method,
+    num_clients: int,
+    length: _Length,
+    shapes: Shapes,
+    gossip_rule: GossipRule | None,
 ) -> Rule:
-    """The algorithm with its step sizes and, if there is any, consensus control.
+    """The algorithm with its step sizes, consensus control and rule of gossip, if there are any.
 
     Fractions of the run are of its length as first planned.
     """
@@ -384,11 +392,25 @@ def _rule(
     )
     params = dataclasses.replace(method.params, lr=lr(0))
     control = Controller.of(config.consensus, length.planned_rounds)
-    return Rule(method.entry, params, lr, config.seed, control, shapes)
+    return Rule(
+        method.entry,
+        params,
+        lr,
+        config.seed,
+        control,
+        shapes,
+        gossip_rule,
+        length.planned_rounds,
+    )
 
 
 def _resolved(
-    config: RunConfig, method: _Method, num_clients: int, length: _Length, found: Learning
+    config: RunConfig,
+    method: _Method,
+    num_clients: int,
+    length: _Length,
+    found: Learning,
+    gossip_rule: GossipRule | None,
 ) -> ResolvedConfig:
     """The settings with every default filled in."""
     params = {k: v for k, v in machinery.plain(method.params).items() if k != "lr"}
@@ -398,6 +420,7 @@ def _resolved(
         "topology": str(config.topology),
         "clients": num_clients,
         "algorithm": {"name": method.name} | params,
+        "rule": gossip_rule and gossip_rule.to_data(),
         "rounds": None if config.epochs is not None else length.num_rounds,
         "momentum": None,
         "eval_every": every,
@@ -408,13 +431,20 @@ def _resolved(
     return ResolvedConfig(**{**vars(config), **filled_in})
 
 
-def _check_event(rule: Rule, start: Schedule, event: Event, network: Network) -> None:
-    """Whether an event of the scenario suits the algorithm; ConfigError if not."""
-    change = VERBS[event.action].rule
-    if change:
-        change(rule, event.arguments)
-    else:
-        rule.check_network(network, moved=event.at > 0 and network.schedule is not start)
+class _Rehearsal:
+    """Told of the events of a scenario one after the other: ConfigError for one that cannot be."""
+
+    def __init__(self, rule: Rule, start: Schedule) -> None:
+        self.rule, self.start = rule, start
+
+    def __call__(self, event: Event, network: Network) -> None:
+        before, change = self.rule, VERBS[event.action].rule
+        if change:
+            self.rule = change(before, event.arguments)
+            if self.rule.gossip_rule is before.gossip_rule:
+                return
+        moved = event.at > 0 and network.schedule is not self.start
+        self.rule.check_network(network, moved)
 
 
 def _with_clock(

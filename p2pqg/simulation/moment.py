@@ -90,6 +90,7 @@ class Moment:
             "config": machinery.plain(config),
             "algorithm": machinery.plain(self.rule.params),
             "lr": dataclasses.asdict(lr),
+            "rule": self.rule.gossip_rule and self.rule.gossip_rule.to_data(),
             "network": network,
             "cursor": list(self.cursor),
             "seconds": self.seconds,
@@ -227,6 +228,8 @@ class Moment:
         if replan and not any(e["what"].startswith("set_lr") for e in header["log"]["events"]):
             lr = experiment.rule.lr
         rule = experiment.rule.with_changes(params=params, lr=lr)
+        if header.get("rule") != header["config"].get("rule"):  # it was changed on the way
+            rule = rule.with_gossip_rule(header.get("rule"))
         return cls(
             experiment,
             rule,

@@ -35,6 +35,7 @@ from p2pqg.results.records import (
     CONTROL_COLUMNS,
     NETWORK_COLUMNS,
     ROUND_COLUMNS,
+    RULE_COLUMNS,
     TIMING_COLUMNS,
 )
 from p2pqg.simulation.card import card
@@ -495,6 +496,18 @@ class Simulation:
         """
         self.do("set_lr", lr=lr)
 
+    def set_rule(self, rule: Any) -> None:
+        """What receivers make of their inboxes from the next round on; None: the weighted sum.
+
+        Args:
+            rule: a name, {name, parameters}, my_file.py:my_rule, or a function; see
+                `p2pqg.algorithms.gossip_rules`.
+
+        Raises:
+            ConfigError: it is unknown, or does not suit the algorithm or the network.
+        """
+        self.do("set_rule", rule=rule)
+
     def set_impairments(self, **settings: Any) -> None:
         """What goes wrong from the next round on; what is not named stays as it is.
 
@@ -637,6 +650,7 @@ class Simulation:
             **self.experiment.measured_columns,
             **(CONTROL_COLUMNS if self.experiment.rule.control is not None else {}),
             **(TIMING_COLUMNS if self.experiment.timing is not None else {}),
+            **(RULE_COLUMNS if self.experiment.rule.gossip_rule is not None else {}),
             **(NETWORK_COLUMNS if eventful or self.experiment.scenario else {}),
         }
 

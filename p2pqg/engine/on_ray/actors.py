@@ -265,7 +265,7 @@ class RayEngine:
         transport: str | None = None,
     ) -> None:
         self.rule, self.routing = specs[0].rule, specs[0].routing
-        for part in (self.rule.algorithm, *specs[0].task.entries):
+        for part in (*self.rule.parts, *specs[0].task.entries):
             carry(part)
         self.crew = Crew(specs, test, gpus_per_actor, transport)
         self.branch = 0
@@ -355,6 +355,8 @@ class RayEngine:
     def rewire(self, rule: Rule, routing: Routing) -> None:
         """From the next round on, another network with the same borders, or other parameters."""
         self.rule, self.routing = rule, routing
+        for part in rule.parts:
+            carry(part)
         self._all("rewire", rule, routing, silent=True)
 
     def snapshot(self) -> Snapshot:

@@ -13,7 +13,7 @@ from p2pqg.base.user_code import beside
 
 
 def is_foreign(part: Entry) -> bool:
-    """Whether an algorithm is a user's, so that an actor elsewhere may be unable to import it."""
+    """Whether the part is a user's, so that an actor elsewhere may be unable to import it."""
     return not part.build.__module__.startswith("p2pqg.")
 
 

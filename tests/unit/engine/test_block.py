@@ -274,3 +274,18 @@ def test_an_algorithm_that_asks_for_shapes_is_told_what_a_row_is_made_of():
         lockstep([block], 1)
         ((*found,),) = told
         assert [(t.name, t.shape, t.columns.start, t.columns.stop) for t in found] == expected
+
+
+@pytest.mark.parametrize("sizes", HOSTING)
+def test_a_round_may_ask_for_a_rule_of_its_own(sizes):
+    def middle(s, grad, p):
+        x, y = yield gossip(s.x, s.x, rule="median")
+        plain = yield gossip(s.x)
+        return State(x + y + plain)
+
+    x0 = start(6)
+    blocks = blocks_of(middle, "ring6", sizes, x0)
+    lockstep(blocks, 1)
+    three = torch.stack([x0.roll(1, 0), x0, x0.roll(-1, 0)])
+    torch.testing.assert_close(x_of(blocks), 2 * three.median(0).values + three.mean(0))
+    assert sum(block.bytes_sent for block in blocks) == 6 * 2 * 3 * 8 * 3

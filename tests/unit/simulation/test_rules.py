@@ -1,0 +1,83 @@
+"""A rule of gossip as a key of a recipe, as something that can be done, and in a checkpoint."""
+
+import pytest
+from toys import TOY, assert_same
+
+import p2pqg
+from p2pqg.base.errors import ConfigError
+
+LOCAL = {**TOY, "engine": "local"}
+MINE = "def plain(own, inbox, weights):\n    return own + weights @ (inbox - own)\n"
+
+
+def test_a_recipe_names_a_rule_and_its_parameters_are_filled_in(tmp_path):
+    run = p2pqg.run(**LOCAL, rule="clipped", rounds=4, out=str(tmp_path))
+    assert run.config["rule"] == {"name": "clipped", "f": 1, "tau": "adaptive"}
+    plain = p2pqg.run(**LOCAL, rounds=4, out=str(tmp_path))
+    assert run.summary["consensus_distance"] > plain.summary["consensus_distance"]
+    assert run.rounds["mean_drift"].iloc[-1] > 0
+
+
+def test_a_rule_can_be_changed_on_the_way_and_forks_tell_what_it_does():
+    with p2pqg.Simulation(**LOCAL, rounds=8, rule="median") as sim:
+        sim.advance(rounds=3)
+        with sim.fork() as branch:
+            branch.set_rule({"name": "clipped", "tau": float("inf")})
+            branch.advance(rounds=3)
+            sim.do("set_rule", rule=None)
+            sim.advance(rounds=3)
+            gap = abs(branch.parameters() - sim.parameters()).max()
+            assert 0 < gap < 1e-5  # the same sum, in another order
+        assert [event["what"] for event in sim.events] == ["set_rule none"]
+        assert [event["what"] for event in branch.events] == ["set_rule clipped (tau inf)"]
+
+
+def test_a_scenario_sets_a_rule():
+    scenario = [{"at": 2, "set_rule": "median"}, {"at": 4, "set_rule": "none"}]
+    with (
+        p2pqg.Simulation(**LOCAL, rounds=6, scenario=scenario) as planned,
+        p2pqg.Simulation(**LOCAL, rounds=6) as by_hand,
+    ):
+        planned.advance(rounds=6)
+        by_hand.advance(rounds=2)
+        by_hand.set_rule("median")
+        by_hand.advance(rounds=2)
+        by_hand.set_rule(None)
+        by_hand.advance(rounds=2)
+        assert (planned.parameters() == by_hand.parameters()).all()
+
+
+def test_a_checkpoint_knows_the_rule_that_was_set(tmp_path):
+    (tmp_path / "mine.py").write_text(MINE)
+    with p2pqg.Simulation(**LOCAL, rounds=8, rule="median") as sim:
+        sim.set_rule(f"{tmp_path}/mine.py:plain")
+        sim.advance(rounds=3)
+        sim.checkpoint(tmp_path / "there")
+        sim.advance(rounds=3)
+        with p2pqg.Simulation.restore(tmp_path / "there") as again:
+            again.advance(rounds=3)
+            assert_same(sim, again)
+
+
+def test_a_function_as_a_rule_works_but_cannot_be_saved(tmp_path):
+    with p2pqg.Simulation(**LOCAL, rounds=8) as sim:
+        sim.set_rule(lambda own, inbox, weights: own)
+        sim.advance(rounds=1)
+        with pytest.raises(ConfigError, match="which cannot be saved; write it to a file"):
+            sim.checkpoint(tmp_path / "there")
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"rule": "cliped"}, "unknown rule 'cliped'; did you mean clipped"),
+        ({"rule": {"name": "krum", "f": 1}}, "reckons with more liars than 'ring6' can bear"),
+        ({"rule": "median", "algorithm": "sgp"}, "rule does not go with sgp"),
+        ({"rule": "median", "impairments": {"noise": 0.1}}, "noise does not go with rule median"),
+        ({"scenario": [{"at": 1, "set_rule": "krum"}], "rounds": 3}, r"scenario\[0\].*krum"),
+        ({"scenario": [{"at": 1, "set_rule": 3}], "rounds": 3}, r"set_rule must be a rule such as"),
+    ],
+)
+def test_a_rule_that_cannot_be_is_refused_before_anything_starts(settings, told):
+    with pytest.raises(ConfigError, match=told):
+        p2pqg.Simulation(**LOCAL | settings)
