@@ -160,7 +160,7 @@ def check_requests(algorithm: str | Entry, **params: Any) -> None:
 
 class _Request(NamedTuple):
     ask: Ask
-    sizes: list[tuple]
+    sizes: list[tuple[Any, ...]]
     """Shape and type of each tensor, of one client (of one message, where there are several)."""
 
     @classmethod
@@ -181,13 +181,13 @@ class _Listener(Rule):
         for ask, effect in itinerary(rule, rule.start(nobody), 0, self.rounds):
             self.expected[ask.round].append(_Request.of(ask, effect))
 
-    def play(self, state: Any, grad: Callable, round: int, clients: range) -> Call:
+    def play(self, state: Any, grad: Callable[..., Any], round: int, clients: range) -> Call:
         call = super().play(state, grad, round, clients)
         call.requests = self._heard(call, call.requests, round, clients)
         return call
 
     def _heard(
-        self, call: Call, requests: Generator, round: int, clients: range
+        self, call: Call, requests: Generator[Effect, Any, Any], round: int, clients: range
     ) -> Generator[Effect, Any, Any]:
         expected, reply = iter(self.expected[round]), None
         while True:

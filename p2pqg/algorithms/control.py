@@ -86,7 +86,7 @@ class Controller:
             max_exchanges=settings.max_exchanges,
         )
 
-    def lead(self, call: Generator, round: int) -> Generator[Any, Any, Any]:
+    def lead(self, call: Generator[Any, Any, Any], round: int) -> Generator[Any, Any, Any]:
         """One round of an algorithm, its gossip repeated or replaced as the phase wants it."""
         target = self.targets[bisect(self.borders, round)]
         reply = None

@@ -65,7 +65,7 @@ def read(cls: type[T], values: Mapping[str, Any], prefix: str = "") -> tuple[T |
 
 
 @functools.cache
-def _types(cls: type) -> tuple[dict[str, Any], dict[str, TypeAdapter]]:
+def _types(cls: type) -> tuple[dict[str, Any], dict[str, TypeAdapter[Any]]]:
     """The types of a data class's fields, and what checks them; a sweep needs them often."""
     hints = typing.get_type_hints(cls)
     names = [f.name for f in dataclasses.fields(cls)]

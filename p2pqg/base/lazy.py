@@ -26,6 +26,6 @@ class Lazy:
 
 
 if TYPE_CHECKING:
-    import torch
+    import torch as torch  # for who imports it from here
 else:
     torch = Lazy("torch")

@@ -18,6 +18,7 @@ from typing import Any
 import click
 
 from p2pqg.base.errors import P2pqgError, StoppedError
+from p2pqg.base.registry import F
 
 IMPORTED_AT = time.time()
 
@@ -119,10 +120,10 @@ FLAGS = {
 """Flags of `run`: the keys of a recipe. Values pass as they are; read_config judges them."""
 
 
-def setting_flags(keys: Sequence[str]) -> Callable:
+def setting_flags(keys: Sequence[str]) -> Callable[[F], F]:
     """Decorator: one option per key of FLAGS, with the recipe's own default."""
 
-    def add(command: Callable) -> Callable:
+    def add(command: F) -> F:
         for key in reversed(keys):
             metavar, text = FLAGS[key]
             flag = f"--{key.replace('_', '-')}"

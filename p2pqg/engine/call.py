@@ -45,7 +45,7 @@ class Call:
     """
 
     requests: Generator[Effect, Any, Any]
-    own: GeneratorType
+    own: GeneratorType[Any, Any, Any]
 
     @classmethod
     def of(cls, algorithm: Entry, own: Any, num_clients: int) -> Call:
@@ -80,7 +80,9 @@ class Call:
         return Ask(round, type(effect).__name__.lower(), _line_of(self.own))
 
 
-def _checked(algorithm: Entry, own: GeneratorType, num_clients: int) -> Generator:
+def _checked(
+    algorithm: Entry, own: GeneratorType[Any, Any, Any], num_clients: int
+) -> Generator[Effect, Any, Any]:
     reply = None
     while True:
         try:
@@ -181,7 +183,7 @@ def _first_line(algorithm: Entry) -> str:
     return _place(code, code.co_firstlineno) if code else algorithm.name
 
 
-def _line_of(own: GeneratorType) -> str:
+def _line_of(own: GeneratorType[Any, Any, Any]) -> str:
     """Where a generator waits, or that to which it has handed over with `yield from`."""
     while isinstance(own.gi_yieldfrom, GeneratorType):
         own = own.gi_yieldfrom

@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 POLITE = (signal.SIGINT, signal.SIGTERM)
 
@@ -18,7 +19,7 @@ def uninterrupted() -> Iterator[None]:
         return
     handlers = {number: signal.getsignal(number) for number in POLITE}
     ours = {number: handler for number, handler in handlers.items() if callable(handler)}
-    noted: list[tuple] = []
+    noted: list[tuple[Any, ...]] = []
     for number in ours:
         signal.signal(number, lambda *signal_and_frame: noted.append(signal_and_frame))
     try:

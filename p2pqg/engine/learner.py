@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from p2pqg.base.seeding import rng
-from p2pqg.data.feeding.feed import STEPS_AHEAD, Feed, Looks
+from p2pqg.data.feeding import STEPS_AHEAD
+from p2pqg.data.feeding.feed import Feed, Looks
 from p2pqg.data.feeding.file_feed import FileFeed
 from p2pqg.engine.spec import Shards, Task
 from p2pqg.models.stacked.stacked import EVALUATED_AT_ONCE, Stacked

@@ -225,14 +225,14 @@ class Rule:
         """[clients, params]: the models, of which push-sum, say, keeps only a scaled form."""
         return self.algorithm.traits["model"](state)
 
-    def play(self, state: Any, grad: Callable, round: int, clients: range) -> Call:
+    def play(self, state: Any, grad: Callable[..., Any], round: int, clients: range) -> Call:
         """One round, with this round's step size, led by the control."""
         call = Call.of(self.algorithm, self._own(state, grad, round, clients), len(clients))
         if self.control:
             call.requests = self.control.lead(call.requests, round)
         return call
 
-    def _own(self, state: Any, grad: Callable, round: int, clients: range) -> Any:
+    def _own(self, state: Any, grad: Callable[..., Any], round: int, clients: range) -> Any:
         """What the algorithm's function returns: a generator, if it keeps the rules."""
         lr = self.lr(round)
         if lr != self.params.lr:

@@ -10,6 +10,7 @@ import numpy as np
 from p2pqg.algorithms import ALGORITHMS
 from p2pqg.page import maps
 from p2pqg.results.standing import Standing
+from p2pqg.topology.drawing import LARGEST_LAYOUT
 from p2pqg.topology.words import describe_network
 
 
@@ -69,7 +70,7 @@ def tiles(all_counts: Sequence[np.ndarray | None]) -> list[Tile]:
     counts = all_counts[0]
     if counts is None or any(other is not counts for other in all_counts):
         return []
-    if len(counts) > maps.LARGEST_LAYOUT:
+    if len(counts) > LARGEST_LAYOUT:
         return []
     values = maps.grouped(counts)
     return [

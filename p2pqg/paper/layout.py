@@ -12,6 +12,7 @@ import math
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from itertools import combinations, groupby
+from typing import Any
 
 import pandas as pd
 
@@ -146,7 +147,7 @@ def _names(block: pd.DataFrame) -> dict[str, str]:
     return {own: name if name and counts[name] == 1 else own for own, name in theirs.items()}
 
 
-def _spread_centralized(found: list[dict]) -> list[dict]:
+def _spread_centralized(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The centralized method in every column of its network: it does not depend on alpha."""
     others = [cell for cell in found if cell["row"] != CENTRALIZED]
     columns = dict.fromkeys(cell["column"] for cell in others)

@@ -147,7 +147,7 @@ class RunDirectory:
                 f"({error.strerror}); set --out"
             ) from None
         self._written = 0.0
-        self._lock: IO | None = None
+        self._lock: IO[str] | None = None
 
     def reserve(self) -> None:
         """Nobody else may write here while this process lives.
@@ -198,8 +198,8 @@ class RunDirectory:
 
     def write_rows(
         self,
-        rounds: list[dict],
-        clients: list[dict],
+        rounds: list[dict[str, Any]],
+        clients: list[dict[str, Any]],
         *,
         now: bool = False,
         columns: dict[str, str] = ROUND_COLUMNS,
@@ -211,7 +211,7 @@ class RunDirectory:
             write_parquet(self.path / "clients.parquet", clients, of_clients)
             self._written = time.monotonic()
 
-    def write_table(self, name: str, rows: list[dict], columns: dict[str, str]) -> None:
+    def write_table(self, name: str, rows: list[dict[str, Any]], columns: dict[str, str]) -> None:
         write_parquet(self.path / f"{name}.parquet", rows, columns)
 
     def write_summary(self, summary: dict[str, Any]) -> None:

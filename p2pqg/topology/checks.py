@@ -159,7 +159,9 @@ def _ends(W: Mixing) -> tuple[float, float]:
     return float(values[0]), float(values[-2])
 
 
-def _lanczos(apply: Callable, n: int, steps: int = 300) -> tuple[float, float]:
+def _lanczos(
+    apply: Callable[[np.ndarray], np.ndarray], n: int, steps: int = 300
+) -> tuple[float, float]:
     """Smallest and largest Ritz value on the complement of the constant vector."""
     steps = min(steps, n - 1)
     basis = np.zeros((steps + 1, n))

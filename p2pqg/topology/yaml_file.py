@@ -90,7 +90,7 @@ def read_yaml(path: Path, rule: str | None, clients: int | None) -> Schedule:
     return file_schedule(graph, path, rule, labels=labels, **about)
 
 
-def _typed(found: dict, key: str, kind: type, default: Any, path: Path) -> Any:
+def _typed(found: dict[str, Any], key: str, kind: type, default: Any, path: Path) -> Any:
     value = found.get(key)
     if value is None:
         return default
@@ -100,7 +100,7 @@ def _typed(found: dict, key: str, kind: type, default: Any, path: Path) -> Any:
     return value
 
 
-def _named(text: str, key: str, path: Path, clients: int | None) -> tuple:
+def _named(text: str, key: str, path: Path, clients: int | None) -> tuple[Any, str, str, str]:
     try:
         return network_named(text, clients)
     except TopologyError as error:

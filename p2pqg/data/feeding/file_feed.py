@@ -34,7 +34,7 @@ class FileFeed(Feed):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self._threads = ThreadPoolExecutor(torch.get_num_threads(), "decode")
-        self._decoding: dict[int, list[list[Future]]] = {}
+        self._decoding: dict[int, list[list[Future[np.ndarray]]]] = {}
 
     def fork(self) -> Feed:
         """Another feed of the same files."""
@@ -56,7 +56,7 @@ class FileFeed(Feed):
         self._decoding = {s: known.get(s) or self._begin(s) for s in (step, step + 1)}
         return self._tensor([[i.result() for i in own] for own in self._decoding[step][part]])
 
-    def _begin(self, step: int) -> list[list[Future]]:
+    def _begin(self, step: int) -> list[list[Future[np.ndarray]]]:
         """Images [k][batch], as soon as a thread has time."""
         first = step * self.looks.batch_size
         rows = (self._batches.indices(step, 1)[0] + self._offsets[:, None]).tolist()
