@@ -47,7 +47,7 @@ def read(cls: type[T], values: Mapping[str, Any], prefix: str = "") -> tuple[T |
         try:
             taken[name] = checks[name].validate_python(value)
         except ValidationError:
-            problems.append(f"{prefix}{name} must be {_words(hints[name])}, got {value!r}")
+            problems.append(f"{prefix}{name} must be {describe_type(hints[name])}, got {value!r}")
     missing = [
         name
         for name, f in known.items()
@@ -72,15 +72,15 @@ def _types(cls: type) -> tuple[dict[str, Any], dict[str, TypeAdapter[Any]]]:
     return hints, {name: TypeAdapter(hints[name]) for name in names}
 
 
-def _words(hint: Any) -> str:
+def describe_type(hint: Any) -> str:
     """A type in plain words: `int | None` -> "an integer or nothing"."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, typing.Union):
-        return " or ".join(_words(a) for a in args)
+        return " or ".join(describe_type(a) for a in args)
     if origin is typing.Literal:
         return " or ".join(str(a) for a in args)
     if origin in (tuple, list):
-        return f"a list of {_words(args[0]).removeprefix('an ').removeprefix('a ')}s"
+        return f"a list of {describe_type(args[0]).removeprefix('an ').removeprefix('a ')}s"
     named = {
         int: "an integer",
         float: "a number",

@@ -23,7 +23,7 @@ NEEDS = {
 def markdown() -> str:
     """Two tables: algorithms and networks, with parameters, defaults and sources."""
     algorithms = [
-        [f"`{name}`", _bare(e.summary), _parameters(e), _needs(e), _source(e)]
+        [f"`{name}`", _bare(e.summary), _parameters(e), needs_of(e), _source(e)]
         for name, e in sorted(ALGORITHMS.items())
         if e.build.__module__.startswith("p2pqg.")
     ]
@@ -63,7 +63,8 @@ def _value(default: Any) -> str:
     return str(default).lower() if isinstance(default, bool) else f"{default}"
 
 
-def _needs(entry: Entry) -> str:
+def needs_of(entry: Entry) -> str:
+    """What W must be for an algorithm, in words."""
     if entry.traits["centralized"]:
         return "none: all-reduce"
     needs = entry.traits["needs"](entry.params(lr=1.0))

@@ -77,6 +77,49 @@ CLIENT_COLUMNS = {
 }
 """clients.parquet: one row per evaluation and client. distance_to_mean is ||x_i - mean x||."""
 
+MEANING = {
+    "round": "communication rounds count from 0; the row is of the end of that round",
+    "epoch": "passes over a mean-sized shard so far",
+    "gradients": "that each client has computed so far",
+    "lr": "step size of the round",
+    "train_loss": "mean over the clients and over the rounds since the row before",
+    "consensus_distance": "mean_i ||x_i - mean x||^2",
+    "bytes_sent": "by all clients together since the start",
+    "wall_seconds": "since the command began",
+    "test_accuracy": "share of the full test set that a client's own model has right; in rounds: "
+    "the mean over the clients",
+    "test_accuracy_std": "its standard deviation over the clients",
+    "test_accuracy_min": "the worst client's",
+    "averaged_model_accuracy": "that of the mean of all models",
+    "test_loss": "mean cross entropy on the test set; in rounds: the mean over the clients",
+    "exchanges": "times that rows were mixed since the start (consensus control repeats exchanges)",
+    "present": "clients in the network",
+    "components": "parts that the network is in",
+    "mean_drift": "how far imperfect mixing has moved the mean model since the start, a distance",
+    "sim_seconds": "the simulated clock when the round was done",
+    "client": "its number, from 0",
+    "num_samples": "training samples of the client",
+    "distance_to_mean": "||x_i - mean x||",
+    "sender": "number of the client that sent",
+    "receiver": "number of the client that received",
+    "bytes": "that went over the link since the start",
+    "messages": "likewise",
+}
+"""What is in the columns of our files."""
+
+FILES = {
+    "config.yaml": "the recipe, every default filled in; `p2pqg run config.yaml` repeats the run",
+    "rounds.parquet": "one row per recorded round",
+    "clients.parquet": "one row per evaluation and client",
+    "links.parquet": "where links have a speed: what went over each",
+    "summary.json": "what the run came to; `evaluated_rounds` and `recorded_rounds` say of when",
+    "failed.json": "only of a run that came to nothing: why",
+    "checkpoints/": "the last two; `p2pqg resume` goes on from there",
+    "files/": "the user's own files that the recipe names, as they were",
+    "profile.json, trace.json": "with --profile: where the time went",
+}
+"""What is in a run's directory."""
+
 SECONDS_BETWEEN_WRITES = 2.0
 LOCK = ".lock"
 FAILED = "failed.json"

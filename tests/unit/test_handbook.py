@@ -1,4 +1,4 @@
-"""What the README shows is what there is, and its examples run."""
+"""The examples of the handbook mean what they say; `p2pqg list --markdown` is the registry."""
 
 import re
 from pathlib import Path
@@ -13,17 +13,14 @@ from p2pqg.cli import main
 from p2pqg.cli.catalogue import markdown
 from p2pqg.topology import TOPOLOGIES
 
-README = Path(__file__).parents[2] / "README.md"
+DOCS = Path(__file__).parents[2] / "docs"
 
 
-def shown(name, language="python"):
+def shown(page, name, language="python"):
     """The code under `<!-- name -->`."""
-    return re.search(rf"<!-- {name} -->\n```{language}\n(.*?)```", README.read_text(), re.S)[1]
-
-
-def test_the_tables_are_those_of_the_registry():
-    tables = re.search(r"<!-- methods -->\n(.*?)<!-- /methods -->", README.read_text(), re.S)[1]
-    assert tables.strip() == markdown().strip()  # else: p2pqg list --markdown
+    return re.search(rf"<!-- {name} -->\n```{language}\n(.*?)```", (DOCS / page).read_text(), re.S)[
+        1
+    ]
 
 
 def test_every_method_and_network_has_one_row_with_all_its_columns():
@@ -42,9 +39,9 @@ def test_list_prints_the_tables(capsys):
     assert capsys.readouterr().out == markdown()
 
 
-def test_the_method_of_the_readme_is_dsgd_with_a_lazy_w(tmp_path):
+def test_the_method_of_the_handbook_is_dsgd_with_a_lazy_w(tmp_path):
     # Half of the way to the mean of the neighbors: W and the identity, half each.
-    (tmp_path / "my_method.py").write_text(shown("my_method.py"))
+    (tmp_path / "my_method.py").write_text(shown("own.md", "my_method.py"))
     x0 = np.random.default_rng(0).standard_normal((8, 5))
     settings = {"gradient": lambda x, t: x - x0[::-1], "x0": x0, "rounds": 9, "lr": 0.1}
     path = f"{tmp_path}/my_method.py:half_way"
@@ -53,9 +50,9 @@ def test_the_method_of_the_readme_is_dsgd_with_a_lazy_w(tmp_path):
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
 
 
-def test_the_scenario_of_the_readme_happens_as_it_says(tmp_path):
-    recipe = yaml.safe_load(shown("outage.yaml", "yaml"))
-    (run,) = [p2pqg.run(**recipe, rounds=500, engine="local", out=str(tmp_path), eval_every=500)]
+def test_the_scenario_of_the_handbook_happens_as_it_says(tmp_path):
+    recipe = yaml.safe_load(shown("scenarios.md", "outage.yaml", "yaml"))
+    (run,) = [p2pqg.run(**recipe, engine="local", out=str(tmp_path), eval_every=500)]
     done = [(event["round"], event["what"].partition(" ")[0]) for event in run.summary["events"]]
     assert [round for round, what in done if what == "set_lr"] == [300, 350, 400, 450]
     assert (150, "drop_clients") in done

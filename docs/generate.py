@@ -1,0 +1,267 @@
+"""Pages of the handbook that are made of the code: run by mkdocs (gen-files), never by hand.
+
+recipes.md, results.md, algorithms.md, networks.md and the tables of scenarios.md: what they say is
+what the code says, so they cannot be out of date.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import importlib
+import inspect
+import io
+import sys
+from collections.abc import Iterable, Iterator
+from html import escape
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import mkdocs_gen_files
+
+from p2pqg.algorithms import ALGORITHMS
+from p2pqg.algorithms.control import Consensus
+from p2pqg.algorithms.lr import LrSchedule
+from p2pqg.base.config import describe_type
+from p2pqg.base.registry import Entry
+from p2pqg.cli.catalogue import needs_of
+from p2pqg.network.compute import DISTRIBUTIONS
+from p2pqg.network.impairments import Impairments
+from p2pqg.network.links import CLASSES
+from p2pqg.network.params import ClockParams
+from p2pqg.network.verbs import VERBS
+from p2pqg.plots import draw_network
+from p2pqg.recipe.settings import RunConfig
+from p2pqg.results import records
+from p2pqg.simulation.simulation import Simulation
+from p2pqg.theory.doctor import examine
+from p2pqg.theory.doctor_text import sheet
+from p2pqg.topology import TOPOLOGIES, build
+
+
+def table(header: list[str], rows: Iterable[list[str]]) -> str:
+    """A Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(
+        f"| {' | '.join(c.replace('|', chr(92) + '|') for c in line)} |" for line in lines
+    )
+
+
+def sentences(cls: type) -> dict[str, str]:
+    """Field of a data class -> what stands below it."""
+    (body,) = (
+        node.body
+        for node in ast.parse(inspect.getsource(sys.modules[cls.__module__])).body
+        if isinstance(node, ast.ClassDef) and node.name == cls.__name__
+    )
+    return {
+        node.target.id: " ".join(below.value.value.split())
+        for node, below in zip(body, body[1:], strict=False)
+        if isinstance(node, ast.AnnAssign)
+        and isinstance(node.target, ast.Name)
+        and isinstance(below, ast.Expr)
+        and isinstance(below.value, ast.Constant)
+    }
+
+
+def fields(cls: type, prefix: str = "", without: tuple[str, ...] = ()) -> str:
+    """A table of what may be set: key, type, default, sentence."""
+    said, hints = sentences(cls), get_type_hints(cls)
+
+    def rows() -> Iterator[list[str]]:
+        for field in dataclasses.fields(cls):
+            if field.name not in without:
+                kind = describe_type(hints[field.name])
+                what = said.get(field.name, "")
+                yield [f"`{prefix}{field.name}`", escape(kind), default_of(field), escape(what)]
+
+    return table(["Key", "Type", "Default", "What"], rows())
+
+
+def default_of(field: dataclasses.Field[Any]) -> str:
+    if field.default is not dataclasses.MISSING:
+        value = field.default
+    elif field.default_factory is not dataclasses.MISSING:
+        value = field.default_factory()
+        if dataclasses.is_dataclass(value):
+            return "see below"
+    else:
+        return "must be given"
+    if value is None:
+        return ""
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+def recipes() -> str:
+    return "\n\n".join(
+        [
+            "# Recipes",
+            "A recipe is a YAML file; its keys are the flags of `p2pqg run` (`--batch-size` is "
+            "`batch_size`), the keywords of `p2pqg.run`, and what `--set KEY=VALUE` sets. A part "
+            "(algorithm, dataset, model, partition) is a name, or a mapping of its name and its "
+            "parameters: `algorithm: {name: qg-dsgdm-n, mu: 0.95}`.",
+            fields(RunConfig),
+            "## Learning rate: `lr_schedule`",
+            fields(LrSchedule, "lr_schedule."),
+            "## Consensus control: `consensus`",
+            fields(Consensus, "consensus."),
+            "## The simulated clock: `network`",
+            fields(ClockParams, "network."),
+            "## What goes wrong: `impairments`",
+            fields(Impairments, "impairments."),
+        ]
+    )
+
+
+def results() -> str:
+    def columns(known: dict[str, str]) -> str:
+        return table(
+            ["Column", "Type", "What"],
+            ([f"`{name}`", kind, escape(records.MEANING[name])] for name, kind in known.items()),
+        )
+
+    return "\n\n".join(
+        [
+            "# Results",
+            "One directory per run, below `runs/out`. Files are written under another name and "
+            "renamed, so a killed run leaves whole ones. `p2pqg.load(path)` reads them.",
+            table(["File", "What"], ([f"`{k}`", escape(v)] for k, v in records.FILES.items())),
+            "## rounds.parquet",
+            "One row per recorded round; null where not measured.",
+            columns(records.ALL_ROUND_COLUMNS),
+            "## clients.parquet",
+            "One row per evaluation and client.",
+            columns(records.CLIENT_COLUMNS),
+            "## links.parquet",
+            "Where links have a speed: what went over each directed link.",
+            columns(records.LINK_COLUMNS),
+        ]
+    )
+
+
+def algorithms() -> Iterator[tuple[str, str]]:
+    """(path, text) of the overview and of a page each."""
+    rows = []
+    for name, entry in sorted(ALGORITHMS.items()):
+        page = f"algorithms/{name}.md"
+        rows.append([f"[`{name}`]({page})", entry.summary, needs_of(entry), entry.source])
+        yield page, algorithm(name, entry)
+    yield (
+        "algorithms.md",
+        "# Algorithms\n\nEach is a generator of one screen; a page shows its formulas, its code "
+        "and what may be set.\n\n"
+        + table(["Algorithm", "What", "Needs of W", "Source"], rows)
+        + "\n",
+    )
+
+
+def algorithm(name: str, entry: Entry) -> str:
+    module = importlib.import_module(entry.build.__module__)
+    said = (module.__doc__ or "").strip()
+    notes = []
+    if entry.traits.get("reconstruction"):
+        notes.append("!!! note\n    Written from secondary sources: a reconstruction.")
+    return "\n\n".join(
+        [
+            f"# {name}",
+            entry.summary,
+            f"Source: {entry.source}. Needs of W: {needs_of(entry)}.",
+            *notes,
+            f"```text\n{said}\n```",
+            "## One round",
+            f"```python\n{inspect.getsource(inspect.unwrap(entry.build))}```",
+            "## Parameters",
+            fields(entry.params, "algorithm.", without=("lr",)),
+        ]
+    )
+
+
+def networks() -> Iterator[tuple[str, str | bytes]]:
+    """(path, content) of the page and of its drawings."""
+    parts = [
+        "# Networks",
+        "A network is written `NAME<clients>[:key=value,...]`, or is a file. Each is drawn as it "
+        "is in its first round; `p2pqg topology NAME` examines any.",
+    ]
+    for name, entry in sorted(TOPOLOGIES.items()):
+        call = example(name, entry)
+        network = build(call)
+        picture = io.BytesIO()
+        draw_network(network).figure.savefig(picture, format="svg", bbox_inches="tight")
+        yield f"networks/{call}.svg", picture.getvalue()
+        rows = [[what, escape(text)] for what, text in sheet(examine(call)) if what not in WIDE]
+        parts += [
+            f"## {name}",
+            f"{entry.summary} Source: {entry.source}.",
+            f"![{call}](networks/{call}.svg){{ width=320 }}",
+            table([f"`{call}`", ""], rows),
+        ]
+    yield "networks.md", "\n\n".join(parts)
+
+
+WIDE = ("names",)
+SIZES = (16, 8, 9, 12, 4, 17, 25)
+
+
+def example(name: str, entry: Entry) -> str:
+    """A network of that name with few clients."""
+    if entry.traits["size"]:
+        return f"{name}{entry.traits['size']}"
+    for size in SIZES:
+        try:
+            build(f"{name}{size}")
+        except Exception:  # it needs another number
+            continue
+        return f"{name}{size}"
+    raise ValueError(f"no size in {SIZES} suits {name}")
+
+
+def scenarios() -> str:
+    text = Path("docs/scenarios.md").read_text(encoding="utf-8")
+    verbs = table(
+        ["Verb", "What"],
+        (
+            [
+                f"`{verb}`",
+                (inspect.getdoc(getattr(Simulation, verb, None)) or "").partition("\n")[0],
+            ]
+            for verb in VERBS
+        ),
+    )
+    classes = table(
+        ["Class", "Latency", "Up", "Down", "Source"],
+        (
+            [
+                f"`{k}`",
+                f"{1e3 * c.latency:g} ms",
+                rate(c.uplink),
+                rate(c.downlink),
+                escape(c.source),
+            ]
+            for k, c in CLASSES.items()
+        ),
+    )
+    spread = table(
+        ["`varies`", "What"], ([f"`{k}`", escape(e.summary)] for k, e in DISTRIBUTIONS.items())
+    )
+    for mark, made in (("verbs", verbs), ("classes", classes), ("distributions", spread)):
+        text = text.replace(f"<!-- {mark} -->", made)
+    return text
+
+
+def rate(bits: float) -> str:
+    return "no limit" if bits == float("inf") else f"{bits / 1e6:g} Mbit/s"
+
+
+def pages() -> Iterator[tuple[str, str | bytes]]:
+    yield "recipes.md", recipes()
+    yield "results.md", results()
+    yield "scenarios.md", scenarios()
+    yield from algorithms()
+    yield from networks()
+
+
+for path, content in pages():
+    mode = "wb" if isinstance(content, bytes) else "w"
+    with mkdocs_gen_files.open(path, mode) as file:
+        file.write(content)

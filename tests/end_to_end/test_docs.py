@@ -1,0 +1,56 @@
+"""Every block of README and handbook runs as printed: page by page, in order, in one directory.
+
+A block under `<!-- name.ext -->` is a file of that name, one under `<!-- not run: why -->` is left
+out.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"(?:<!-- (?P<mark>[^\n]*?) -->\n)?```(?P<language>\w+)\n(?P<code>.*?)```", re.S)
+FILE = re.compile(r"[\w./-]+\.\w+")
+
+
+def blocks(page):
+    """(mark, language, code) of what is run."""
+    for found in BLOCK.finditer(page.read_text(encoding="utf-8")):
+        mark, language, code = found["mark"] or "", found["language"], found["code"]
+        if not mark.startswith("not run: "):
+            yield mark, language, code
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if any(blocks(page))], ids=lambda p: p.stem
+)
+def test_the_blocks_of_a_page_run_as_printed(page, tmp_path, monkeypatch):
+    matplotlib.use("agg")
+    monkeypatch.chdir(tmp_path)
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    env = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT)}
+    names: dict = {}
+    for mark, language, code in blocks(page):
+        if FILE.fullmatch(mark):
+            Path(mark).write_text(code, encoding="utf-8")
+        elif language == "python":
+            exec(compile(code, str(page), "exec"), names)
+        else:
+            assert language == "sh", f"{page.name}: nobody runs {language}; name the file"
+            command = ["bash", "-euo", "pipefail", "-c", code]
+            done = subprocess.run(command, env=env, capture_output=True, text=True)
+            assert done.returncode == 0, f"{code}\n{done.stdout}\n{done.stderr}"
+    if page.stem == "index":
+        the_plot_shows_a_line(names["tested"])
+
+
+def the_plot_shows_a_line(frame):
+    (line,) = frame.plot("round", "test_accuracy").get_lines()
+    y = line.get_ydata()
+    assert sum(a == a and b == b for a, b in zip(y, y[1:], strict=False)) > 1
