@@ -283,7 +283,7 @@ class Block:
 
     def _kept(self, what: Any, routes: RowRoutes, make: Callable[[], Any]) -> Any:
         """What was made of these routes before, or is made now."""
-        key = what, self.round % (self.routing.schedule.period or 1)
+        key = what, self.routing.schedule.turn(self.round) or 0
         made_from, made = self._mixers.get(key, (None, None))
         if made_from is not routes:
             made = make()

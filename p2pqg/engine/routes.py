@@ -239,13 +239,13 @@ class Routing:
                 return Leg((0,) * self.num_blocks, ((),) * self.num_blocks)
 
     def _cut(self, kind: type[Routes], round: int) -> Routes:
-        period = self.schedule.period
-        if period is None:  # never comes back: keep only the latest
+        turn = self.schedule.turn(round)
+        if turn is None:  # never comes back, or not soon: keep only the latest
             if self._cache.get((kind, "round")) != round:
                 self._cache[kind, "round"] = round
                 self._cache[kind] = self._made(kind, round)
             return self._cache[kind]
-        key = (kind, round % period)
+        key = (kind, turn)
         if key not in self._cache:
             self._cache[key] = self._made(kind, round)
         return self._cache[key]

@@ -197,7 +197,7 @@ class Changes:
 
 def rounds_of(schedule: Schedule) -> Iterator[Mixing]:
     """W of all rounds that differ; of the first 16 where there is no period."""
-    return (schedule.mixing(round) for round in range(schedule.period or ROUNDS_SEEN))
+    return (schedule.mixing(round) for round in schedule.rounds(ROUNDS_SEEN))
 
 
 def has_link(schedule: Schedule, sender: int, receiver: int) -> bool:

@@ -18,12 +18,12 @@ from typing import Any, Literal
 import numpy as np
 
 from p2pqg.base import config
+from p2pqg.base.csv_file import rows
 from p2pqg.base.errors import ConfigError, did_you_mean
 from p2pqg.base.ranges import out_of_range
 from p2pqg.base.registry import NoParams, Registry
 from p2pqg.base.seeding import uniforms
 from p2pqg.network.clients import Clients
-from p2pqg.network.csv_file import rows
 from p2pqg.network.units import number, seconds
 
 DISTRIBUTIONS = Registry("distribution")

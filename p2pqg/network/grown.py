@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from dataclasses import dataclass, replace
 
 import networkx as nx
 
@@ -10,7 +10,6 @@ from p2pqg.base.errors import TopologyError
 from p2pqg.network.effective import Arc
 from p2pqg.topology import RULES, TOPOLOGIES, Mixing, Schedule, build
 from p2pqg.topology.names import split_name
-from p2pqg.topology.schedule import in_turn
 
 
 def longer(name: str | None, n: int) -> Schedule | None:
@@ -39,24 +38,33 @@ def joined(base: Schedule, labels: tuple[str, ...], n: int, arcs: frozenset[Arc]
             f"{base.name!r} cannot take new links, {why}. Give topology instead: a network of all "
             f"{n} clients."
         )
-    rounds = tuple(_with(base.mixing(round), base.rule, n, arcs) for round in range(base.period))
-    return Schedule(
-        f"{base.name}+{n - base.num_clients}",
-        n,
-        base.directed,
-        base.period,
-        partial(in_turn, rounds),
-        base.rule,
-        labels,
-        base.source,
-        base.notes,
+    return replace(
+        base,
+        name=f"{base.name}+{n - base.num_clients}",
+        num_clients=n,
+        draw=Joined(base, n, arcs),
+        labels=labels,
     )
 
 
-def _with(W: Mixing, rule: str, n: int, arcs: frozenset[Arc]) -> Mixing:
-    graph = W.graph()
-    if not {arc[::-1] for arc in arcs} <= arcs:
-        graph = nx.DiGraph(graph)
-    graph.add_nodes_from(range(n))
-    graph.add_edges_from(arcs)
-    return RULES[rule].build(graph)
+@dataclass(frozen=True, eq=False)
+class Joined:
+    """W of a round with more links, by the rule of the network that they join.
+
+    Attributes:
+        base: the network before.
+        num_clients: n, afterwards.
+        arcs: the new links, each direction by itself.
+    """
+
+    base: Schedule
+    num_clients: int
+    arcs: frozenset[Arc]
+
+    def __call__(self, round: int) -> Mixing:
+        graph = self.base.mixing(round).graph()
+        if not {arc[::-1] for arc in self.arcs} <= self.arcs:
+            graph = nx.DiGraph(graph)
+        graph.add_nodes_from(range(self.num_clients))
+        graph.add_edges_from(self.arcs)
+        return RULES[self.base.rule].build(graph)

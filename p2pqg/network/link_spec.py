@@ -10,11 +10,12 @@ from typing import Any, Literal
 
 import networkx as nx
 
+from p2pqg.base.csv_file import rows
 from p2pqg.base.errors import ConfigError, did_you_mean
 from p2pqg.network.clients import Clients
-from p2pqg.network.csv_file import rows
 from p2pqg.network.links import CLASSES, LINK_KEYS, Link, Links, link_class, read_link
 from p2pqg.network.units import bits_per_second
+from p2pqg.topology.graph_files import graph_in
 
 
 @dataclass(frozen=True)
@@ -106,12 +107,7 @@ def _read_file(path: Path, clients: Clients) -> dict[tuple[int, int], Link]:
     A CSV that gives no line for the way back means it for both ways.
     """
     if path.suffix == ".graphml":
-        try:
-            graph = nx.read_graphml(path)
-        except OSError as error:
-            raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
-        except Exception as error:  # networkx lets whatever its XML parser raises through
-            raise ConfigError(f"{path}: is not GraphML that networkx can read ({error})") from None
+        graph = graph_in(path)
         try:
             return links_of_graph(graph, clients)
         except ConfigError as error:

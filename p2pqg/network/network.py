@@ -6,6 +6,7 @@ effective.py. What may be done to a network is in changes.py.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -153,16 +154,22 @@ class Network(Changes):
 
     @cached_property
     def _components(self) -> int:
-        return self._count_components(range(self.base.period or 1))
+        return self._count_components(self.base.rounds())
 
-    def _count_components(self, rounds: range) -> int:
+    def _count_components(self, rounds: Sequence[int]) -> int:
+        links = np.unique(np.concatenate([self._links_of(round) for round in rounds]))
         union = nx.DiGraph() if self.base.directed else nx.Graph()
         union.add_nodes_from(set(range(self.num_clients)) - self.absent)
-        for round in rounds:
-            union.add_edges_from(self.remaining.graph(round).edges())
+        union.add_edges_from(zip(*np.divmod(links, self.num_clients), strict=True))
         if self.base.directed:
             return nx.number_strongly_connected_components(union)
         return nx.number_connected_components(union)
+
+    def _links_of(self, round: int) -> np.ndarray:
+        """A number for each directed link of a round that is left."""
+        W = self.remaining.mixing(round)
+        apart = W.senders != W.receivers
+        return W.senders[apart] * self.num_clients + W.receivers[apart]
 
     def describe(self) -> str:
         """What is wrong, on one line; nothing if all is well.

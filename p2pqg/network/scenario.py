@@ -21,8 +21,8 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
+from p2pqg.base.csv_file import rows
 from p2pqg.base.errors import ConfigError, did_you_mean
-from p2pqg.network.csv_file import rows
 from p2pqg.network.events import Event, action_of, moments
 from p2pqg.network.named import refuse
 from p2pqg.network.network import Network

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -51,7 +52,10 @@ def to_data(schedule: Schedule) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     about: dict[str, Any] = {"name": schedule.name, "labels": list(schedule.labels)}
     if schedule.period is None or name_of(schedule) is not None:
         return about | {"fingerprint": fingerprint(schedule)}, {}
-    rounds = [schedule.mixing(round) for round in range(schedule.period)]
+    numbers = list(schedule.rounds())
+    rounds = [schedule.mixing(round) for round in numbers]
+    if schedule.listed is not None and len(numbers) < schedule.period:
+        about |= {"period": schedule.period, "rounds": numbers, "listed": sorted(schedule.listed)}
     about |= {
         "num_clients": schedule.num_clients,
         "directed": schedule.directed,
@@ -87,18 +91,28 @@ def from_data(
     n, ends = about["num_clients"], np.cumsum(about["entries"])[:-1]
     parts = (np.split(arrays[part], ends) for part in ("receivers", "senders", "weights"))
     rounds = tuple(Mixing(n, *entries) for entries in zip(*parts, strict=True))
+    draw: Callable[[int], Mixing] = partial(in_turn, rounds)
+    if "listed" in about:  # one of the others was stored, too
+        known = dict(zip(about["rounds"], rounds, strict=True))
+        (other,) = set(known) - set(about["listed"])
+        draw = partial(_listed, known, known[other])
     return Schedule(
         about["name"],
         n,
         about["directed"],
-        len(rounds),
-        partial(in_turn, rounds),
+        about.get("period", len(rounds)),
+        draw,
         about["rule"],
         labels,
         about["source"],
         tuple(about["notes"]),
+        listed=frozenset(about["listed"]) if "listed" in about else None,
         promise=Promise(**about.get("promise", UNKNOWN)),
     )
+
+
+def _listed(known: dict[int, Mixing], other: Mixing, round: int) -> Mixing:
+    return known.get(round, other)
 
 
 def _recognised(name: str, mark: str, given: Schedule | None) -> Schedule:

@@ -13,13 +13,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from p2pqg.topology.files import SUFFIXES as NETWORKS
+
 FOLDER = "files"
 KEYS = (
     *("algorithm", "rule", "topology", "network", "scenario"),
     *("model", "loss", "metrics", "callbacks", "partition", "lr_schedule", "dataset"),
 )
 """Of a recipe: those whose values may name a file."""
-NAMED = re.compile(r"(.+\.(?:py|ya?ml|csv|graphml|safetensors))(:.*)?", re.IGNORECASE | re.DOTALL)
+SUFFIXES = ("py", "safetensors", *(suffix[1:] for suffix in NETWORKS))
+NAMED = re.compile(rf"(.+\.(?:{'|'.join(SUFFIXES)}))(:.*)?", re.IGNORECASE | re.DOTALL)
 """`my_file.py:my_method`, `net.csv:mixing=given`, `links.csv`: the path, and what follows it."""
 
 

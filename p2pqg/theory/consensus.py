@@ -101,7 +101,7 @@ def distances(
 
 def averages_rows(schedule: Schedule) -> bool:
     """Whether gossip is an average over what is received: rows of W sum to 1."""
-    rounds = range(schedule.period or 4)
+    rounds = schedule.rounds(4)
     return all(np.allclose(schedule.mixing(t).row_sums(), 1, rtol=0, atol=1e-9) for t in rounds)
 
 

@@ -17,7 +17,8 @@ from p2pqg.algorithms import ALGORITHMS
 from p2pqg.base.errors import TopologyError
 from p2pqg.theory.consensus import averages_rows, distances
 from p2pqg.topology import Schedule, build, check_needs, lambda_min, spectral_gap
-from p2pqg.topology.convergence import predicted_rounds, rounds_to
+from p2pqg.topology.build import problem_of
+from p2pqg.topology.convergence import gap_of_period, predicted_rounds, rounds_to
 from p2pqg.topology.names import split_name
 
 TARGETS = (1e-2, 1e-6)
@@ -104,15 +105,10 @@ def admit(topology: Any, clients: int | None = None) -> Schedule:
     )
 
 
-def problem_of(topology: Any, clients: int | None = None) -> str | None:
+def untrainable(schedule: Schedule) -> str | None:
     """Why `p2pqg run` would refuse a network with any algorithm, or None."""
-    problems = []
-    for needs in ((), ("column-stochastic",)):
-        try:
-            build(topology, clients, needs=needs)
-        except TopologyError as error:
-            problems.append(str(error))
-    return problems[0] if len(problems) == 2 else None
+    problems = [problem_of(schedule, needs) for needs in ((), ("column-stochastic",))]
+    return problems[0] if all(problems) else None
 
 
 def examine(topology: Any, clients: int | None = None, num_params: int = 272_474) -> Diagnosis:
@@ -127,15 +123,17 @@ def examine(topology: Any, clients: int | None = None, num_params: int = 272_474
         TopologyError: there is no such network.
     """
     schedule = admit(topology, clients)
-    rounds = [schedule.mixing(t) for t in range(schedule.period or DRAWS)]
-    sent = np.stack([W.out_degrees() for W in rounds])  # [rounds, clients]
+    messages, degrees = _traffic(schedule)
+    rounds = schedule.rounds(DRAWS)
     sums = {
         "rows": averages_rows(schedule),
-        "columns": all(np.allclose(W.column_sums(), 1, rtol=0, atol=1e-9) for W in rounds),
-        "symmetric": all(W.is_symmetric() for W in rounds),
+        "columns": all(
+            np.allclose(schedule.mixing(t).column_sums(), 1, rtol=0, atol=1e-9) for t in rounds
+        ),
+        "symmetric": all(schedule.mixing(t).is_symmetric() for t in rounds),
     }
     gap, gap_of = _gap(schedule) if sums["rows"] or sums["columns"] else (None, "W")
-    problem = problem_of(topology, clients)
+    problem = untrainable(schedule)
     path = _gossip(schedule) if sums["rows"] or sums["columns"] else np.array([1.0])
     return Diagnosis(
         topology=schedule.name,
@@ -146,21 +144,36 @@ def examine(topology: Any, clients: int | None = None, num_params: int = 272_474
         labels=schedule.labels,
         directed=schedule.directed,
         period=schedule.period,
-        links=float(sent.sum(1).mean()) / (1 if schedule.directed else 2),
-        degrees=(int(sent.min()), float(sent.mean()), int(sent.max())),
+        links=messages / (1 if schedule.directed else 2),
+        degrees=degrees,
         diameter=diameter(schedule),
         **sums,
         spectral_gap=gap,
         gap_of=gap_of,
-        lambda_min=lambda_min(rounds[0]) if schedule.period == 1 and sums["symmetric"] else None,
+        lambda_min=_lambda_min(schedule) if sums["symmetric"] else None,
         closed_form=closed_form(schedule),
         predicted={t: None if gap is None else _predicted(schedule, gap, t) for t in TARGETS},
         simulated={t: rounds_to(path, t) for t in TARGETS},
         simulated_rounds=len(path) - 1,
         num_params=num_params,
-        bytes_per_round=float(sent.sum(1).mean()) * num_params * 4,
+        bytes_per_round=messages * num_params * 4,
         verdicts=verdicts(schedule, problem),
     )
+
+
+def _lambda_min(schedule: Schedule) -> float | None:
+    return lambda_min(schedule.mixing(0)) if schedule.period == 1 else None
+
+
+def _traffic(schedule: Schedule) -> tuple[float, tuple[int, float, int]]:
+    """Messages a round in the mean, and the least, mean and most that one client sends."""
+    total, rounds, least, most = 0, 0, schedule.num_clients, 0
+    for round in schedule.rounds(DRAWS):
+        sent, times = schedule.mixing(round).out_degrees(), schedule.times(round)
+        total, rounds = total + times * int(sent.sum()), rounds + times
+        least, most = min(least, int(sent.min())), max(most, int(sent.max()))
+    messages = total / rounds
+    return messages, (least, messages / schedule.num_clients, most)
 
 
 def _predicted(schedule: Schedule, gap: float, share: float) -> int | None:
@@ -185,15 +198,16 @@ def _gap(schedule: Schedule) -> tuple[float | None, str]:
     """(spectral gap or None, of what)."""
     n, period = schedule.num_clients, schedule.period
     if period == 1:
-        gap = spectral_gap(schedule.mixing(0))
-        return (None if np.isnan(gap) else gap), "W"
+        found = spectral_gap(schedule.mixing(0))
+        return (None if np.isnan(found) else found), "W"
     if n > DENSE_LIMIT:
         return None, "W"
     if period is None:
         draws = int(min(1000, max(DRAWS, 2e8 // n**3)))
         return expected_gap(schedule, draws), f"W in the mean of {draws:,} rounds"
-    gap = spectral_gap(schedule.product(period))
-    return float(np.clip(gap, 0, 1)), f"the product of its {period} rounds"
+    whole = gap_of_period(schedule)
+    gap = None if whole is None else float(np.clip(whole, 0, 1))
+    return gap, f"the product of its {period} rounds"
 
 
 def expected_gap(schedule: Schedule, draws: int) -> float | None:
@@ -220,19 +234,22 @@ def diameter(schedule: Schedule, most_work: float = 4e9) -> int | None:
     n = schedule.num_clients
     knows = np.packbits(np.eye(n, dtype=bool), axis=1)  # a bit for everybody heard of
     everything = np.packbits(np.ones(n, dtype=bool))
-    work, idle, round = 0.0, 0, 0
+    work, idle, done = 0.0, 0, 0
+    patience = len(schedule.rounds(DRAWS))
+    busy = schedule.busy()
     while not (knows == everything).all():
+        round = next(busy)
         W = schedule.mixing(round)
         work += len(W.senders) * knows.shape[1]
-        if work > most_work or idle > (schedule.period or DRAWS):
+        if work > most_work or idle > patience:
             return None
         first = np.flatnonzero(np.diff(W.receivers, prepend=-1))
         heard = np.bitwise_or.reduceat(knows[W.senders], first, axis=0)
         after = knows.copy()  # nobody forgets, even with an own weight of 0
         after[W.receivers[first]] |= heard
         idle = idle + 1 if np.array_equal(after, knows) else 0
-        knows, round = after, round + 1
-    return round
+        knows, done = after, round + 1
+    return done
 
 
 def verdicts(schedule: Schedule, problem: str | None = None) -> list[Verdict]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import networkx as nx
 
+from p2pqg.base.csv_file import NUMBER
 from p2pqg.base.errors import TopologyError
 from p2pqg.topology.labels import are_integers, in_order, key_of
 from p2pqg.topology.schedule import Rounds, Schedule, schedule_of
@@ -16,14 +17,28 @@ from p2pqg.topology.schedule import Rounds, Schedule, schedule_of
 UNUSED_WEIGHTS = "edge weights are not used; :mixing=given mixes with them"
 
 
-@dataclass(frozen=True)
-class Edge:
+class Edge(NamedTuple):
     """One line of an edge list; `where` is for messages."""
 
     source: str
     target: str
     weight: float | None
     where: str
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a user says beside a file's name, `net.csv:mixing=given`; None: what the file says.
+
+    Attributes:
+        rule: mixing rule.
+        directed: edges run from sender to receiver.
+        clients: their number.
+    """
+
+    rule: str | None = None
+    directed: bool | None = None
+    clients: int | None = None
 
 
 def number_clients(
@@ -74,27 +89,37 @@ def graph_of(
     graph.add_nodes_from(range(n))
     for e in edges:
         u, v = number[key_of(e.source)], number[key_of(e.target)]
-        if u == v and rule != "given":
-            raise TopologyError(
-                f"{e.where}: client {e.source} is joined to itself. "
-                "Leave that edge out: everyone hears itself anyway."
-            )
+        if u == v:
+            check_loop(e, rule)
         if rule == "given":
-            if e.weight is None:
-                raise TopologyError(
-                    f"{e.where}: edge {e.source}, {e.target} has no weight, mixing: given needs "
-                    "one. Add it, or use mixing: metropolis_hastings."
-                )
-            before = graph.get_edge_data(u, v)
-            if before and before["weight"] != e.weight:
-                raise TopologyError(
-                    f"{e.where}: edge {e.source}, {e.target} has weight {e.weight}, but "
-                    f"{before['weight']} before. Keep one, or say directed."
-                )
+            check_weight(e, graph.get_edge_data(u, v, {"weight": e.weight})["weight"])
             graph.add_edge(u, v, weight=e.weight)
         else:
             graph.add_edge(u, v)
     return graph
+
+
+def check_loop(edge: Edge, rule: str | None) -> None:
+    """Refuse an edge of a client to itself, unless it says the client's own weight."""
+    if rule != "given":
+        raise TopologyError(
+            f"{edge.where}: client {edge.source} is joined to itself. "
+            "Leave that edge out: everyone hears itself anyway."
+        )
+
+
+def check_weight(edge: Edge, before: float | None) -> None:
+    """Refuse an edge without a weight, or with another one than it had where it was named first."""
+    if edge.weight is None:
+        raise TopologyError(
+            f"{edge.where}: edge {edge.source}, {edge.target} has no weight, mixing: given needs "
+            "one. Add it, or use mixing: metropolis_hastings."
+        )
+    if edge.weight != before:
+        raise TopologyError(
+            f"{edge.where}: edge {edge.source}, {edge.target} has weight {edge.weight}, but "
+            f"{before} before. Keep one, or say directed."
+        )
 
 
 def file_schedule(
@@ -109,10 +134,7 @@ def file_schedule(
 
 def finite(cell: str, what: str, where: str) -> float:
     """The number in a cell; a TopologyError if there is none, or it is infinite."""
-    try:
-        value = float(cell)
-    except ValueError:
-        value = float("nan")
+    value = float(cell) if NUMBER.fullmatch(cell) else float("nan")
     if not isfinite(value):
-        raise TopologyError(f"{where}: {what} must be a number, got {cell!r}. Correct it.")
+        raise TopologyError(f"{where}: {what} must be a number, got {cell!r:.60}. Correct it.")
     return value

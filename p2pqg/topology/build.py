@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numbers
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from p2pqg.base.errors import TopologyError, did_you_mean
 from p2pqg.base.shipped import shipped_folder
 from p2pqg.topology._registry import TOPOLOGIES
 from p2pqg.topology.checks import as_mixing
-from p2pqg.topology.files import is_file_name, read
+from p2pqg.topology.files import is_file_name, not_read, read
 from p2pqg.topology.labels import numbered
 from p2pqg.topology.mixing import Mixing
 from p2pqg.topology.names import schedule_named, split_name
@@ -39,7 +40,7 @@ def build(
 
     Args:
         topology: a name (`ring16`, `base25:k=2`, `erdos-renyi32:p=0.2,seed=1`, any with
-            `mixing=lazy`), a file (.yaml, .yml, .graphml, .csv), the name of a YAML file shipped
+            `mixing=lazy`), a file (see `p2pqg.topology.files`), the name of a YAML file that comes
             with p2pqg, an array [clients, clients] or [rounds, clients, clients] (used in turn), a
             function of the round that returns W, a graph of networkx, or a Schedule.
         clients: their number, where the name leaves it out.
@@ -61,13 +62,33 @@ def build(
             "Leave clients out."
         )
     if schedule is not topology:
-        schedule.promise = replace(
-            schedule.keeps,
-            rows=schedule.keeps.rows and "column-stochastic" not in needs,
-            columns=schedule.keeps.columns and not allow_row_stochastic,
-        )
-        _examine(schedule, allow_disconnected)
+        _admit(schedule, needs, allow_disconnected, allow_row_stochastic)
     return schedule
+
+
+def problem_of(schedule: Schedule, needs: tuple[str, ...] = ()) -> str | None:
+    """What `build` would refuse of a network that it was allowed to let through; None: nothing."""
+    try:
+        _admit(replace(schedule, promise=None), needs)
+    except TopologyError as error:
+        return str(error)
+    return None
+
+
+def _admit(
+    schedule: Schedule,
+    needs: tuple[str, ...],
+    allow_disconnected: bool = False,
+    allow_row_stochastic: bool = False,
+) -> None:
+    """Look at every W of a network, and from now on at every one that is drawn."""
+    kept = schedule.keeps
+    schedule.promise = replace(
+        kept,
+        rows=kept.rows and "column-stochastic" not in needs,
+        columns=kept.columns and not allow_row_stochastic,
+    )
+    _examine(schedule, allow_disconnected)
 
 
 def _is_count(value: Any) -> bool:
@@ -107,6 +128,8 @@ def _from_text(text: str, clients: int | None) -> Schedule:
         schedule = read(f"{files[head]}{colon}{tail}", clients)
         schedule.name = text
         return schedule
+    if os.path.isfile(text):
+        raise TopologyError(not_read(Path(text)))
     known = [*TOPOLOGIES, *files]
     raise TopologyError(f"unknown topology {text!r}{did_you_mean(split_name(text)[0], known)}")
 
@@ -133,10 +156,10 @@ def _examine(schedule: Schedule, allow_disconnected: bool) -> None:
     """Every W of a period, and connectedness; W of round 0 where there is no period."""
     n = schedule.num_clients
     links = []
-    for round in range(schedule.period or 1):
+    for round in schedule.rounds(1):
         W = schedule.mixing(round)
         others = W.receivers != W.senders
-        links.append(np.unique(W.senders[others] * n + W.receivers[others]))
+        links.append(W.senders[others] * n + W.receivers[others])
     if schedule.period is None or allow_disconnected:
         return  # networks without a period connect in the long run, or not at all: we cannot know
     senders, receivers = np.divmod(np.unique(np.concatenate(links)), n)

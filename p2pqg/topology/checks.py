@@ -148,7 +148,31 @@ def spectral_gap(W: np.ndarray | Mixing) -> float:
 def lambda_min(W: np.ndarray | Mixing) -> float:
     """Smallest eigenvalue of a symmetric W (Lanczos, an upper bound, beyond 2,048 clients)."""
     W = W if isinstance(W, Mixing) else Mixing.from_dense(W)
-    return 1.0 if W.num_clients == 1 else _ends(W)[0]
+    if W.num_clients == 1:
+        return 1.0
+    if W.num_clients > DENSE_LIMIT:
+        return _ends(W)[0]
+    whole, piece = W.dense(), pieces(W)
+    names, sizes = np.unique(piece, return_counts=True)
+    alone = np.isin(piece, names[sizes == 1])
+    low = whole.diagonal()[alone].min(initial=1.0)
+    for name in names[sizes > 1]:  # of a trace most are small, and much sooner done than all
+        some = np.flatnonzero(piece == name)
+        low = min(low, np.linalg.eigvalsh(whole[np.ix_(some, some)])[0])
+    return float(low)
+
+
+def pieces(W: Mixing) -> np.ndarray:
+    """int64 [clients]: the first client that each has a path to, whichever way messages go."""
+    first = np.arange(W.num_clients)
+    while True:
+        nearer = first.copy()
+        np.minimum.at(nearer, W.receivers, first[W.senders])
+        np.minimum.at(nearer, W.senders, first[W.receivers])
+        nearer = nearer[nearer]  # and who that one has found: long paths take few turns
+        if np.array_equal(nearer, first):
+            return first
+        first = nearer
 
 
 def _ends(W: Mixing) -> tuple[float, float]:

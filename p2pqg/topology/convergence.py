@@ -6,6 +6,20 @@ import math
 
 import numpy as np
 
+from p2pqg.topology.checks import spectral_gap
+from p2pqg.topology.schedule import Schedule
+
+MOST_WORK = 3e10
+"""Multiplications that a gap over a period is worth: some seconds."""
+
+
+def gap_of_period(network: Schedule) -> float | None:
+    """Spectral gap of what a whole period of gossip does; None: too much work, or no period."""
+    n = network.num_clients
+    if network.period is None or len(network.rounds()) * n**3 > MOST_WORK:
+        return None
+    return spectral_gap(network.product(network.period))
+
 
 def rounds_to(path: np.ndarray, share: float) -> int | None:
     """The first round after which the distance is at most `share` of its start; None: not yet.

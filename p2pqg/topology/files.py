@@ -1,20 +1,58 @@
-"""Networks in files -> Schedule: .yaml (yaml_file.py), .csv (csv_file.py), .graphml (here)."""
+"""Networks in files -> Schedule, by their suffix: which one is read by which reader."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
-import networkx as nx
-
-from p2pqg.base.errors import TopologyError, did_you_mean
-from p2pqg.topology._edges import UNUSED_WEIGHTS, Edge, file_schedule, graph_of
+from p2pqg.base.errors import ConfigError, TopologyError, did_you_mean
+from p2pqg.topology._edges import Wanted
 from p2pqg.topology.csv_file import read_csv
-from p2pqg.topology.labels import in_order
+from p2pqg.topology.graph_files import EDGE_LISTS, FORMATS, read_edge_list, read_graph
+from p2pqg.topology.matrix_file import read_npy
 from p2pqg.topology.names import parse, rule_named, split_options
 from p2pqg.topology.schedule import Schedule
 from p2pqg.topology.yaml_file import read_yaml
 
-SUFFIXES = (".yaml", ".yml", ".graphml", ".csv")
+READERS: dict[str, Callable[[Path, Wanted], Schedule]] = {
+    ".yaml": read_yaml,
+    ".yml": read_yaml,
+    ".csv": read_csv,
+    ".npy": read_npy,
+    **dict.fromkeys(FORMATS, read_graph),
+    **dict.fromkeys(EDGE_LISTS, read_edge_list),
+}
+SUFFIXES = tuple(READERS)
+MAY_BE_DIRECTED = (".csv", ".npy", *EDGE_LISTS)
+"""Those that do not say themselves whether their edges go one way."""
+CONVERT = {
+    ".json": (
+        "import json, pathlib as p, networkx as nx; text = p.Path({name!r}).read_text()",
+        "nx.write_graphml(nx.node_link_graph(json.loads(text)), {stem!r} + '.graphml')",
+    ),
+    ".mtx": (
+        "import numpy, scipy.io",
+        "numpy.save({stem!r} + '.npy', scipy.io.mmread({name!r}).toarray())",
+    ),
+    ".npz": (
+        "import numpy, scipy.sparse",
+        "numpy.save({stem!r} + '.npy', scipy.sparse.load_npz({name!r}).toarray())",
+    ),
+    ".tsv": (
+        "import pandas as pd",
+        "pd.read_csv({name!r}, sep='\\t').to_csv({stem!r} + '.csv', index=False)",
+    ),
+    ".xlsx": (
+        "import pandas as pd",
+        "pd.read_excel({name!r}).to_csv({stem!r} + '.csv', index=False)",
+    ),
+    "": (
+        "import networkx as nx",
+        "nx.write_graphml(nx.read_edgelist({name!r}), {stem!r} + '.graphml')  # or what it holds",
+    ),
+}
+"""Suffix that is not read -> the two lines of Python that make a file which is."""
 
 
 def read(text: str, clients: int | None = None) -> Schedule:
@@ -27,33 +65,45 @@ def read(text: str, clients: int | None = None) -> Schedule:
     rule = options.pop("mixing", None)
     rule = rule_named(rule, text) if rule else None
     kind = path.suffix.lower()
-    allowed = ["directed"] if kind == ".csv" else []
+    allowed = ["directed"] if kind in MAY_BE_DIRECTED else []
     for key in options:
         if key not in allowed:
             raise TopologyError(
-                f"{text!r}: unknown key {key}{did_you_mean(key, ['mixing', *allowed])}"
+                f"{text!r:.80}: unknown key {key}{did_you_mean(key, ['mixing', *allowed])}"
             )
-    if kind not in SUFFIXES:
-        raise TopologyError(f"{path}: a file must end in {', '.join(SUFFIXES)}. Rename it.")
-    if not path.is_file():
-        near = did_you_mean(path.name, [p.name for p in path.parent.glob("*.*")], show_known=False)
-        raise TopologyError(f"{path}: no such file{near}")
-    if kind == ".csv":
-        try:
-            directed = parse(options.get("directed", "false"), bool)
-        except ValueError as error:
-            raise TopologyError(f"{text!r}: directed must be {error}") from None
-        schedule = read_csv(path, rule, directed, clients)
-    elif kind == ".graphml":
-        schedule = _read_graphml(path, rule)
-    else:
-        schedule = read_yaml(path, rule, clients)
+    if not os.path.isfile(path):
+        near = did_you_mean(path.name, _beside(path), show_known=False)
+        raise TopologyError(f"{str(path)[:200]}: no such file{near}")
+    if kind not in READERS:
+        raise TopologyError(not_read(path))
+    try:
+        directed = parse(options["directed"], bool) if "directed" in options else None
+    except ValueError as error:
+        raise TopologyError(f"{text!r:.80}: directed must be {error}") from None
+    try:
+        schedule = READERS[kind](path, Wanted(rule, directed, clients))
+    except TopologyError:
+        raise
+    except ConfigError as error:
+        raise TopologyError(str(error)) from None
     if clients is not None and schedule.num_clients != clients:
         raise TopologyError(
             f"{path}: has {schedule.num_clients} clients, but clients is {clients}. "
             "Leave clients out, or correct the file."
         )
     return schedule
+
+
+def not_read(path: Path) -> str:
+    """The message that a file is of no format that is read, with what converts it."""
+    lines = CONVERT.get(path.suffix.lower(), CONVERT[""])
+    about = {"name": path.name, "stem": path.stem}
+    return "\n".join(
+        [
+            f"{path}: is not in a format that is read ({', '.join(SUFFIXES)}). Convert it:",
+            *(line.format(**about) for line in lines),
+        ]
+    )
 
 
 def is_file_name(text: str) -> bool:
@@ -68,30 +118,9 @@ def _split_path(text: str) -> tuple[Path, dict[str, str]]:
     return Path(text), {}
 
 
-def _read_graphml(path: Path, rule: str | None) -> Schedule:
+def _beside(path: Path) -> list[str]:
+    """What lies in a file's folder; nothing where there is no such folder."""
     try:
-        found = nx.read_graphml(path)
-    except Exception as error:  # networkx lets whatever its XML parser raises through
-        raise TopologyError(
-            f"{path}: is not GraphML that networkx can read ({error}). "
-            "Write it with networkx.write_graphml."
-        ) from None
-    if not len(found):
-        raise TopologyError(f"{path}: has no node. Write it with networkx.write_graphml.")
-    try:
-        labels = in_order(found)
-    except TopologyError as error:
-        raise TopologyError(f"{path}: {error}") from None
-    edges = [
-        Edge(str(u), str(v), data.get("weight"), f"{path}: edge {u}, {v}")
-        for u, v, data in found.edges(data=True)
-    ]
-    number = {key: i for i, key in enumerate(labels)}
-    unused = rule != "given" and any(e.weight is not None for e in edges)
-    return file_schedule(
-        graph_of(edges, number, len(labels), found.is_directed(), rule),
-        path,
-        rule,
-        labels=tuple(labels.values()),
-        notes=(f"{str(path)!r}: {UNUSED_WEIGHTS}",) if unused else (),
-    )
+        return [file.name for file in path.parent.glob("*.*")]
+    except (OSError, ValueError):
+        return []

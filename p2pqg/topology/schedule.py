@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import count, takewhile
 from typing import Any
 
 import networkx as nx
@@ -14,8 +15,8 @@ from p2pqg.base.errors import TopologyError
 from p2pqg.topology.checks import Promise, check
 from p2pqg.topology.mixing import RULES, Arcs, Mixing, default_rule
 
-KEPT = 16
-"""So many rounds of an aperiodic network stay in memory; of a periodic one, all."""
+KEPT, MOST_KEPT = 16, 2_000_000
+"""So many rounds stay in memory; of a network that repeats all, up to so many rounds x clients."""
 
 
 @dataclass(eq=False)
@@ -33,6 +34,8 @@ class Schedule:
         source: where it comes from.
         notes: what a user should know before trusting it, one line each.
         memory: how many rounds old a message may be when it is mixed, >= 0.
+        listed: rounds of the period that are unlike the others, which are all alike; None: each
+            may differ from each.
         promise: what every W is checked for as soon as it is drawn; None: what its rule keeps.
     """
 
@@ -46,6 +49,7 @@ class Schedule:
     source: str = ""
     notes: tuple[str, ...] = ()
     memory: int = 0
+    listed: frozenset[int] | None = None
     promise: Promise | None = None
     _known: dict[int, Mixing] = field(default_factory=dict, init=False, repr=False)
 
@@ -62,12 +66,54 @@ class Schedule:
         """
         key = round if self.period is None else round % self.period
         if key not in self._known:
-            if self.period is None and len(self._known) >= KEPT:
+            if self.turn(round) is None and len(self._known) >= KEPT:
                 del self._known[next(iter(self._known))]
             W = self.draw(key)
             check(W, self.name if self.period == 1 else f"{self.name}, round {key}", self.keeps)
             self._known[key] = W
         return self._known[key]
+
+    def turn(self, round: int) -> int | None:
+        """The round within the period; None where what is made for it is not worth keeping."""
+        if self.period is None or self.period * self.num_clients > MOST_KEPT:
+            return None
+        return round % self.period
+
+    def rounds(self, most: int = KEPT) -> Sequence[int]:
+        """Rounds among which is every network there is: one period, of those alike only the first.
+
+        Args:
+            most: of a network that is drawn anew, so many.
+        """
+        if self.period is None:
+            return range(most)
+        if self.listed is None:
+            return range(self.period)
+        unlisted = next((t for t in range(self.period) if t not in self.listed), None)
+        return sorted(self.listed if unlisted is None else {*self.listed, unlisted})
+
+    def times(self, round: int) -> int:
+        """How often in a period there is what one of `rounds` stands for."""
+        if self.listed is None or self.period is None or round in self.listed:
+            return 1
+        return self.period - len(self.listed)
+
+    def busy(self, start: int = 0) -> Iterator[int]:
+        """The rounds from `start` on in which somebody hears of somebody, perhaps for ever."""
+        if self.listed is None or self.period is None:
+            yield from count(start)
+            return
+        if any(round not in self.listed and not self._is_idle(round) for round in self.rounds()):
+            yield from count(start)
+            return
+        turns, rounds = count(start // self.period), sorted(self.listed)
+        yield from (
+            round for turn in turns for t in rounds if (round := turn * self.period + t) >= start
+        )
+
+    def _is_idle(self, round: int) -> bool:
+        W = self.mixing(round)
+        return bool((W.receivers == W.senders).all())
 
     def graph(self, round: int = 0) -> nx.Graph | nx.DiGraph:
         """Who talks to whom in a round, without loops; directed edges run sender -> receiver."""
@@ -81,13 +127,13 @@ class Schedule:
     def product(self, rounds: int, start: int = 0) -> np.ndarray:
         """What `rounds` rounds of gossip do together, [clients, clients]: W(last) ... W(start)."""
         product = np.eye(self.num_clients)
-        for round in range(start, start + rounds):
+        for round in takewhile(lambda round: round < start + rounds, self.busy(start)):
             product = self.mixing(round).dense() @ product
         return product
 
     def __getstate__(self) -> dict[str, Any]:
         """Everything; the rounds worked out so far only if they come back."""
-        return self.__dict__ if self.period else {**self.__dict__, "_known": {}}
+        return self.__dict__ if self.turn(0) == 0 else {**self.__dict__, "_known": {}}
 
 
 @dataclass(frozen=True)
@@ -98,10 +144,12 @@ class Rounds:
         graph: the round (within the period) -> its graph, of networkx or as `Arcs`; a partial of
             a module's function.
         period: rounds until it repeats; None: never.
+        listed: see `Schedule`.
     """
 
     graph: Callable[[int], nx.Graph | nx.DiGraph | Arcs]
     period: int | None
+    listed: frozenset[int] | None = None
 
 
 def in_turn(items: Sequence[Any], round: int) -> Any:
@@ -115,7 +163,7 @@ def weighted(graph: Callable[[int], nx.Graph | Arcs], rule: str, round: int) -> 
 
 
 def schedule_of(
-    network: nx.Graph | Rounds, name: str, rule: str | None = None, **about: Any
+    network: nx.Graph | Arcs | Rounds, name: str, rule: str | None = None, **about: Any
 ) -> Schedule:
     """The schedule of a graph, or of one graph per round.
 
@@ -129,6 +177,7 @@ def schedule_of(
         first, period = network.graph(0), network.period
         rule = rule or ("columns" if first.is_directed() else "metropolis_hastings")
         draw = partial(weighted, network.graph, rule)
+        about["listed"] = network.listed
     else:
         first, period = network, 1
         rule = rule or default_rule(network)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from p2pqg.base.wording import counted
 from p2pqg.topology.checks import spectral_gap
+from p2pqg.topology.convergence import gap_of_period
 from p2pqg.topology.schedule import Schedule
 
 LARGEST_SPECTRUM = 1024
@@ -26,5 +27,7 @@ def describe_network(schedule: Schedule) -> str:
         return text
     if schedule.period == 1:
         return f"{text}, spectral gap {spectral_gap(schedule.mixing(0)):.3g}"
-    gap = spectral_gap(schedule.product(schedule.period))
-    return f"{text}, spectral gap {gap:.3g} over its {schedule.period} rounds"
+    gap = gap_of_period(schedule)
+    if gap is None:
+        return f"{text}, repeats every {schedule.period:,} rounds"
+    return f"{text}, spectral gap {gap:.3g} over its {schedule.period:,} rounds"

@@ -161,11 +161,11 @@ def test_a_csv_gives_links_both_ways_unless_it_has_the_way_back(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "line 1 must name a column source"),
-        ("source,latency\n", "line 1 must name a column target"),
+        ("", "is empty. Its first line must name the columns source,target"),
+        ("source,latency\n", "line 1 must name the columns source,target"),
         ("source,target,latenzy\n", "line 1: unknown column 'latenzy'; did you mean latency"),
         ("source,target,class,class\n", "names the column class twice"),
-        ("source,target,class\n0,1\n", "line 2 must have 3 cells, got 2"),
+        ("source,target,class\n0,1\n", r"line 2 must have 3 cells .source,target,class., got 2"),
         ("source,target,class\n0,,lan\n", "line 2: target must not be empty"),
         ("source,target,class\n0,7,lan\n", "line 2: no client is called '7'"),
         ("source,target,class\n0,1,lam\n", "line 2.class: unknown link class 'lam'"),

@@ -64,7 +64,7 @@ def test_names_may_leave_the_number_to_clients(name, clients, full):
         ("exponential8:mixing=lazy", None, "'exponential8:mixing=lazy': mixing rule"),
         ("random-matching8:mixing=best_constant", None, "needs a connected network"),
         ("nets/none.yaml", None, "no such file"),
-        ("nets/none.txt", None, "a file must end in .yaml"),
+        ("nets/none.doc", None, "no such file"),
         (object(), None, "a topology is a name, a file, an array or a function, got object"),
         ("ring", 0, "clients must be an integer >= 1"),
     ],
