@@ -1,4 +1,4 @@
-"""The step size of every round: base, scaling, warm-up, milestones.
+"""The step size of every round: base, scaling, warm-up; milestones, steps, cosine, or one's own.
 
 The paper's recipe (Section 5.1 and the official code): lr 0.1 per 64 samples, scaled by the local
 batch and the number of clients, linear warm-up over 5 epochs from 0.1, divided by 10 at 1/2, 3/4.
@@ -6,10 +6,15 @@ batch and the number of clients, linear warm-up over 5 epochs from 0.1, divided 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from inspect import signature
+from typing import Any, Literal
 
+from p2pqg.base.errors import ConfigError
 from p2pqg.base.ranges import out_of_range
+from p2pqg.base.source import blamed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +30,15 @@ class LrSchedule:
     milestones: tuple[float, ...] = ()
     """Fractions of the run, rising, in (0, 1); the step size is multiplied by decay at each."""
     decay: float = 0.1
+    """What lr is multiplied by at each milestone or step, in (0, 1]."""
+    kind: Literal["milestones", "step", "cosine"] = "milestones"
+    """Step: times decay every so many epochs; cosine: half a period of it, down to the end."""
+    step_epochs: float = 30.0
+    """Epochs from one step to the next, > 0, of kind step."""
+    floor: float = 0.0
+    """Share of lr that a cosine ends at, in [0, 1)."""
+    function: str | None = None
+    """FILE.py:NAME of a function of the round, or of `epoch`, that returns lr itself."""
 
     def problems(self) -> Iterator[str]:
         if self.scaling not in ("none", "linear"):
@@ -38,7 +52,11 @@ class LrSchedule:
             yield (
                 f"lr_schedule.milestones must be rising fractions in (0, 1), got {self.milestones}"
             )
-        yield from out_of_range(self, "lr_schedule.", decay="(0, 1]")
+        yield from out_of_range(
+            self, "lr_schedule.", decay="(0, 1]", step_epochs="> 0", floor="[0, 1)"
+        )
+        if self.milestones and self.kind != "milestones":
+            yield f"lr_schedule.milestones are for kind milestones, got kind {self.kind}"
 
 
 @dataclass(frozen=True)
@@ -48,6 +66,16 @@ class LearningRate:
     >>> lr = LearningRate(target=0.8, warmup_from=0.1, warmup_rounds=7, drops=(10,), decay=0.1)
     >>> [round(lr(t), 3) for t in (0, 1, 7, 9, 10)]
     [0.1, 0.2, 0.8, 0.8, 0.08]
+    >>> [round(LearningRate(1.0, kind="cosine", length=4, floor=0.5)(t), 3) for t in range(5)]
+    [1.0, 0.927, 0.75, 0.573, 0.5]
+    >>> [LearningRate(1.0, kind="step", length=2, decay=0.5)(t) for t in range(5)]
+    [1.0, 1.0, 0.5, 0.5, 0.25]
+    >>> [LearningRate(0.3, values=(0.3, 0.2))(t) for t in range(3)]
+    [0.3, 0.2, 0.2]
+
+    Attributes:
+        length: rounds from one step to the next, or of the whole run, of kinds step and cosine.
+        values: of the first rounds, of a user's own function; the last one stays.
     """
 
     target: float
@@ -55,11 +83,24 @@ class LearningRate:
     warmup_rounds: int = 0
     drops: tuple[int, ...] = ()
     decay: float = 0.1
+    kind: str = "milestones"
+    length: int = 1
+    floor: float = 0.0
+    values: tuple[float, ...] = ()
 
     def __call__(self, round: int) -> float:
+        if self.values:
+            return self.values[min(round, len(self.values) - 1)]
         if round < self.warmup_rounds and self.target > self.warmup_from:
             share = round / self.warmup_rounds
             return self.warmup_from + share * (self.target - self.warmup_from)
+        if self.kind == "cosine":
+            left = max(1, self.length - self.warmup_rounds)
+            share = min(1.0, max(0, round - self.warmup_rounds) / left)
+            down = (1 + math.cos(math.pi * share)) / 2
+            return self.target * (self.floor + (1 - self.floor) * down)
+        if self.kind == "step":
+            return self.target * self.decay ** (round // self.length)
         return self.target * self.decay ** sum(round >= drop for drop in self.drops)
 
 
@@ -79,4 +120,38 @@ def learning_rate(
         warmup_rounds=round(schedule.warmup_epochs * rounds_per_epoch),
         drops=tuple(round(m * num_rounds) for m in schedule.milestones),
         decay=schedule.decay,
+        kind=schedule.kind,
+        length=num_rounds
+        if schedule.kind == "cosine"
+        else max(1, round(schedule.step_epochs * rounds_per_epoch)),
+        floor=schedule.floor,
     )
+
+
+def tabled(
+    function: Callable[..., Any], num_rounds: int, rounds_per_epoch: float, name: str
+) -> LearningRate:
+    """The step sizes that a user's function says.
+
+    Args:
+        function: of the round, or of the epoch if that is what its parameter is called.
+        num_rounds: of the run.
+        rounds_per_epoch: in one pass over a mean-sized shard.
+        name: what it is called, for messages.
+
+    Raises:
+        ConfigError: it fails, or a step size is not > 0.
+    """
+    by_epoch = next(iter(signature(function).parameters), "") == "epoch"
+    values = []
+    for round in range(num_rounds):
+        at = round / rounds_per_epoch if by_epoch else round
+        try:
+            lr = float(function(at))
+        except Exception as error:
+            raise ConfigError(blamed(error, f"lr {name}")) from error
+        if not 0 < lr < math.inf:
+            what = "epoch" if by_epoch else "round"
+            raise ConfigError(f"lr {name} must return numbers > 0, got {lr:g} for {what} {at:g}")
+        values.append(lr)
+    return LearningRate(values[0], values=tuple(values))

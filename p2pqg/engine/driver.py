@@ -64,6 +64,15 @@ class Agenda:
     eval_every: int
     eval_first: bool = False
 
+    def next_row(self, done: int, evaluated: bool) -> int:
+        """Rounds done when the next row is recorded, or the next evaluated one."""
+        found = [self.eval_every * (done // self.eval_every + 1), self.num_rounds]
+        if not evaluated:
+            found.append(self.record_every * (done // self.record_every + 1))
+        if done == 0 and self.eval_first:
+            found.append(1)
+        return min(round for round in found if round > done)
+
     def stops(self, first: int, until: int) -> list[Stop]:
         """The stops on the way from `first` rounds done to `until` rounds done."""
         stops = []

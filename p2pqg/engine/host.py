@@ -91,7 +91,8 @@ class Host:
         """Note how far the models are from the mean of all and, if asked, how well they do."""
         x, (mean_x, mean_buffers, drift) = self.block.x, mean
         with self.clock("recording"):
-            distances = squared_distances(x, mean_x).double().cpu().numpy()
+            squares = squared_distances(self._shared(x), self._shared(mean_x))
+            distances = squares.double().cpu().numpy()
         seen = {}
         if evaluate:
             seen = self._evaluate(x, mean_x, mean_buffers)
@@ -108,6 +109,11 @@ class Host:
                 **seen,
             )
         )
+
+    def _shared(self, rows: Tensor) -> Tensor:
+        """What clients are to agree on: all parameters but those that stay personal."""
+        personal = self.block.rule.personal
+        return personal.shared(rows) if personal else rows
 
     def _evaluate(self, x: Tensor, mean_x: Tensor, mean_buffers: Tensor) -> dict[str, Any]:
         with self.clock("evaluation"):

@@ -29,6 +29,7 @@ from p2pqg.base.lazy import torch
 from p2pqg.base.registry import Entry
 from p2pqg.base.seeding import rng
 from p2pqg.engine.call import ON_NO_CLIENTS, Ask, Call, guarded
+from p2pqg.engine.personal import Personal
 from p2pqg.engine.snapshot import with_leaves
 from p2pqg.network import Network
 from p2pqg.network.changes import rounds_of
@@ -57,6 +58,7 @@ class Rule:
         shapes: Shapes = (),
         gossip_rule: GossipRule | None = None,
         num_rounds: int = 0,
+        personal: Personal | None = None,
     ) -> None:
         """Say what is run.
 
@@ -69,6 +71,7 @@ class Rule:
             shapes: what a row is made of.
             gossip_rule: what a receiver makes of its inbox; None: the weighted sum.
             num_rounds: of the run, for what changes as it goes on; 0: nobody knows.
+            personal: what never leaves its client.
 
         Raises:
             ConfigError: they do not go together.
@@ -81,6 +84,7 @@ class Rule:
         self.shapes = shapes
         self.gossip_rule = gossip_rule
         self.num_rounds = num_rounds
+        self.personal = personal
         if control is not None:
             self._check_that_it_gossips_models("consensus")
         if gossip_rule is not None:
@@ -115,7 +119,7 @@ class Rule:
     def with_changes(self, **changes: Any) -> Rule:
         """Another rule that differs in `params`, `lr`, ..."""
         mine = ("algorithm", "params", "lr", "seed", "control", "shapes", "gossip_rule")
-        kept = {name: getattr(self, name) for name in (*mine, "num_rounds")}
+        kept = {name: getattr(self, name) for name in (*mine, "num_rounds", "personal")}
         return Rule(**kept | changes)
 
     def with_gossip_rule(self, rule: Any) -> Rule:
@@ -228,6 +232,8 @@ class Rule:
     def play(self, state: Any, grad: Callable[..., Any], round: int, clients: range) -> Call:
         """One round, with this round's step size, led by the control."""
         call = Call.of(self.algorithm, self._own(state, grad, round, clients), len(clients))
+        if self.personal:
+            call.requests = self.personal.lead(call.requests)
         if self.control:
             call.requests = self.control.lead(call.requests, round)
         return call

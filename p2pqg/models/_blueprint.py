@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import math
 import numbers
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
 
-from p2pqg.base.errors import ConfigError, P2pqgError
+from p2pqg.base.errors import ConfigError, P2pqgError, did_you_mean
 from p2pqg.base.lazy import torch
 from p2pqg.base.registry import Entry
 from p2pqg.base.seeding import rng
@@ -111,6 +113,30 @@ class Blueprint:
         """Names and shapes of the tensors that a client's row is made of, in order."""
         named = self.build(num_classes, input_shape, 0).named_parameters()
         return tuple((name, tuple(t.shape)) for name, t in named if t.requires_grad)
+
+    def columns(
+        self, num_classes: int, input_shape: tuple[int, ...], patterns: Sequence[str]
+    ) -> np.ndarray:
+        """[params], bool: columns of a row whose parameters' names fit one of the patterns.
+
+        Raises:
+            ConfigError: a pattern fits none, or all of them fit.
+        """
+        named = self.shapes(num_classes, input_shape)
+        names = [name for name, _ in named]
+        for pattern in patterns:
+            if not any(fnmatchcase(name, pattern) for name in names):
+                raise ConfigError(
+                    f"personal: model {self.name} trains no parameter {pattern!r}"
+                    f"{did_you_mean(pattern, names)}"
+                )
+        sizes = [math.prod(shape) for _, shape in named]
+        fits = [any(fnmatchcase(name, p) for p in patterns) for name in names]
+        if all(fits):
+            raise ConfigError(
+                f"personal: all parameters of {self.name} would be; nothing is shared"
+            )
+        return np.repeat(fits, sizes)
 
     def with_(self, **changes: Any) -> Blueprint:
         return dataclasses.replace(self, **changes)

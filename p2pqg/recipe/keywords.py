@@ -53,8 +53,10 @@ class Settings(Restart, total=False):
     test: Literal["common", "own"]
     validation: float
     personal: list[str]
+    stop: Mapping[str, Any]
+    callbacks: list[str] | list[Any]
     batch_size: int
-    lr: float
+    lr: float | Own
     lr_schedule: Mapping[str, Any]
     momentum: float | None
     consensus: Mapping[str, Any]

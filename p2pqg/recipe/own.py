@@ -11,11 +11,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.source import UnkeptError, code_of, named_in_code
+from p2pqg.base.user_code import names_a_file
 from p2pqg.recipe.own_files import FOLDER
 
 GIVEN = "given:"
@@ -210,19 +210,15 @@ def _is_made_of_nothing(one: Any) -> bool:
 
 
 def _take_lr(kept: _Kept, value: Any) -> None:
-    if callable(value):
-        kept.settings.pop("lr")
-        schedule = dict(kept.settings.get("lr_schedule") or {})
+    is_file = isinstance(value, str) and names_a_file(value)
+    if not (callable(value) or is_file):
+        return
+    kept.settings.pop("lr")
+    schedule = dict(kept.settings.get("lr_schedule") or {})
+    if not is_file:
         kept.objects["lr"] = value
-        kept.settings["lr_schedule"] = schedule | {"function": kept.code("lr", value)}
-
-
-def _take_path(key: str) -> Callable[[_Kept, Any], None]:
-    def take(kept: _Kept, value: Any) -> None:
-        if isinstance(value, Path):
-            kept.settings[key] = str(value)
-
-    return take
+    name = value if is_file else kept.code("lr", value)
+    kept.settings["lr_schedule"] = schedule | {"function": name}
 
 
 TAKERS: dict[str, Callable[[_Kept, Any], None]] = {

@@ -20,6 +20,7 @@ from p2pqg.base.ranges import out_of_range
 from p2pqg.base.shipped import shipped_folder
 from p2pqg.network import Impairments
 from p2pqg.recipe.own import Own, taken
+from p2pqg.recipe.stopping import Stop
 
 DEFAULT_ROUNDS = 500
 
@@ -74,6 +75,11 @@ class RunConfig:
     """Share of the training samples that is held out before they are split, in [0, 1)."""
     personal: list[str] = field(default_factory=list)
     """Names of parameters that never leave their client: head.*"""
+    stop: Stop = field(default_factory=Stop)
+    """When to end early: {when: test_accuracy >= 0.95}, or {patience: 5}; see
+    `p2pqg.recipe.stopping.Stop`."""
+    callbacks: list[str] = field(default_factory=list)
+    """What is told of rows and evaluations: my_file.py:on_round."""
     epochs: float | None = None
     """Passes over the clients' own data; or say rounds."""
     rounds: int | None = None
@@ -173,7 +179,12 @@ def chosen(part: Part | None, default: str) -> tuple[str, dict[str, Any]]:
     return str(settings.pop("name", default)), settings
 
 
-NESTED = {"lr_schedule": LrSchedule, "consensus": Consensus, "impairments": Impairments}
+NESTED = {
+    "lr_schedule": LrSchedule,
+    "consensus": Consensus,
+    "impairments": Impairments,
+    "stop": Stop,
+}
 """Keys that have keys of their own."""
 
 

@@ -346,9 +346,11 @@ class Run:
 
     @cached_property
     def finished(self) -> bool:
-        """Whether the run reached its last round; stopped and diverged ones did not."""
+        """Whether the run reached its last round, or ended itself; broken off ones did not."""
         if self.failure is not None or not (self.path / "summary.json").exists():
             return False
+        if self.summary.get("stopped"):
+            return True
         if self.config["epochs"] is None:
             return self.summary["rounds"] >= self.config["rounds"]
         epochs = self.rounds["epoch"]

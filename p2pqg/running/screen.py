@@ -124,6 +124,10 @@ def about(simulation: Simulation) -> list[tuple[str, str]]:
     steps = [f"lr {lr.target:g}"]
     if lr.warmup_rounds and lr.target > lr.warmup_from:
         steps.append(f"from {lr.warmup_from:g} in {config.lr_schedule.warmup_epochs:g} epochs")
+    if lr.values:
+        steps = [f"lr by {config.lr_schedule.function}, {lr(0):g} at first"]
+    elif lr.kind != "milestones":
+        steps.append(f"{lr.kind}, {lr.length} rounds")
     if lr.drops:
         steps.append(f"x {lr.decay:g} after rounds {', '.join(map(str, lr.drops))}")
     epochs = experiment.num_rounds / experiment.rounds_per_epoch

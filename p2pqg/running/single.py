@@ -71,6 +71,9 @@ def run(
         test: Own: each model is judged on its client's own mix of labels, too.
         validation: Share of the training samples that is held out before they are split, in [0, 1).
         personal: Names of parameters that never leave their client: head.*
+        stop: When to end early: {when: test_accuracy >= 0.95}, or {patience: 5}; see
+            `p2pqg.recipe.stopping.Stop`.
+        callbacks: What is told of rows and evaluations: my_file.py:on_round.
         epochs: Passes over the clients' own data; or say rounds.
         rounds: Communication rounds; default 500, if epochs are not set.
         planned_rounds: The length that milestones and phases are fractions of, where a run went on
@@ -162,6 +165,8 @@ def resume(
     notes: list[str] = []
     moment = Moment.newest(path, tell=notes.append, replan=replan, **changes)
     done = moment.log.round
+    if moment.stopped and home == path:
+        raise ConfigError(f"{path} stopped after {done} rounds: {moment.stopped}; nothing is left")
     if done >= moment.experiment.num_rounds and (home is None or _has_finished(home)):
         raise ConfigError(f"{path} has done all its {done} rounds; ask for more with --rounds")
     if elsewhere or home is None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,16 +16,17 @@ import numpy as np
 
 from p2pqg.algorithms.control import Controller
 from p2pqg.algorithms.gossip_rules import GossipRule, find_rule
-from p2pqg.algorithms.lr import learning_rate
+from p2pqg.algorithms.lr import learning_rate, tabled
 from p2pqg.algorithms.user_code import find_algorithm
 from p2pqg.base import config as machinery
 from p2pqg.base.config import Problems
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.lazy import torch
-from p2pqg.base.registry import Entry
-from p2pqg.base.user_code import neighbors
+from p2pqg.base.registry import Entry, Registry
+from p2pqg.base.user_code import find_in_file, neighbors
 from p2pqg.data import Arrays
 from p2pqg.data.feeding import STEPS_AHEAD
+from p2pqg.engine.personal import Personal
 from p2pqg.engine.placement import Placement
 from p2pqg.engine.routes import Routing
 from p2pqg.engine.rule import Rule, Shapes, batches_per_round
@@ -36,10 +37,11 @@ from p2pqg.network.events import Event
 from p2pqg.network.scenario import Scenario, read_scenario
 from p2pqg.network.verbs import VERBS
 from p2pqg.recipe import own_files
-from p2pqg.recipe.own import NOTHING, Own
+from p2pqg.recipe.own import NOTHING, Own, check_given
 from p2pqg.recipe.parts import Learning, learning
 from p2pqg.recipe.settings import DEFAULT_ROUNDS, ResolvedConfig, RunConfig, chosen
-from p2pqg.results.records import CLIENT_COLUMNS
+from p2pqg.results.records import ALL_ROUND_COLUMNS, CLIENT_COLUMNS
+from p2pqg.simulation.callbacks import Callback, callbacks_of
 from p2pqg.topology import Schedule
 from p2pqg.topology import build as build_topology
 
@@ -62,6 +64,7 @@ class Experiment:
         own: objects that the user gave where a recipe has names.
         own_files: those of the user that the recipe names, as they are now: name -> content.
         held_out: the indices of the validation samples.
+        callbacks: told of rows and evaluations.
     """
 
     config: ResolvedConfig
@@ -81,6 +84,7 @@ class Experiment:
     own: Own = NOTHING
     own_files: Mapping[str, bytes] = field(default_factory=dict)
     held_out: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    callbacks: tuple[Callback, ...] = ()
 
     @property
     def rounds_per_epoch(self) -> float:
@@ -272,7 +276,11 @@ def build(config: RunConfig, own: Own = NOTHING) -> Experiment:
 
     length = _length(config, method, found)
     task = _task(config, found)
-    rule = _rule(config, method, network.num_clients, length, _shapes(method, task), gossip_rule)
+    shapes = _shapes(method, task)
+    rule = _rule(config, method, network.num_clients, length, shapes, gossip_rule, own)
+    if personal := _personal(config, method, task):
+        rule = rule.with_changes(personal=personal)
+        rule.traffic(found.cost.num_params, torch.float32)  # refuses messages of its own
     live = _with_clock(network, clock, rule, found.cost, task)
     rule.check_network(live)  # a deadline draws W anew every round, which not all can do
     if rule.control and "delay" in network.drawn:
@@ -287,7 +295,8 @@ def build(config: RunConfig, own: Own = NOTHING) -> Experiment:
         timed=clock is not None,
         check=_Rehearsal(rule, network.base),
     )
-    return Experiment(
+    callbacks = callbacks_of(config.callbacks, own.get("callbacks") or {})
+    experiment = Experiment(
         config=_resolved(config, method, network.num_clients, length, found, gossip_rule),
         network=live,
         arrays=found.arrays,
@@ -302,7 +311,10 @@ def build(config: RunConfig, own: Own = NOTHING) -> Experiment:
         own=own,
         own_files={**own_files.read(vars(config), _neighbors(rule, found)), **own.files},
         held_out=found.held_out,
+        callbacks=callbacks,
     )
+    config.stop.check({**ALL_ROUND_COLUMNS, **experiment.measured_columns})
+    return experiment
 
 
 def _neighbors(rule: Rule, found: Learning) -> list[Path]:
@@ -377,19 +389,25 @@ def _rule(
     length: _Length,
     shapes: Shapes,
     gossip_rule: GossipRule | None,
+    own: Own,
 ) -> Rule:
     """The algorithm with its step sizes, consensus control and rule of gossip, if there are any.
 
     Fractions of the run are of its length as first planned.
     """
-    lr = learning_rate(
-        config.lr,
-        config.lr_schedule,
-        num_clients,
-        config.batch_size,
-        length.planned_rounds,
-        length.steps_per_epoch / length.steps_per_round,
-    )
+    rounds_per_epoch = length.steps_per_epoch / length.steps_per_round
+    if config.lr_schedule.function is not None:
+        function = _own_rate(config.lr_schedule.function, own)
+        lr = tabled(function, length.num_rounds, rounds_per_epoch, config.lr_schedule.function)
+    else:
+        lr = learning_rate(
+            config.lr,
+            config.lr_schedule,
+            num_clients,
+            config.batch_size,
+            length.planned_rounds,
+            rounds_per_epoch,
+        )
     params = dataclasses.replace(method.params, lr=lr(0))
     control = Controller.of(config.consensus, length.planned_rounds)
     return Rule(
@@ -402,6 +420,35 @@ def _rule(
         gossip_rule,
         length.planned_rounds,
     )
+
+
+RATES = Registry("learning rate")
+"""None are registered; it is how files are looked through."""
+
+
+def _own_rate(name: str, own: Own) -> Callable[..., Any]:
+    """A user's function of the round."""
+    if (function := own.get("lr")) is not None:
+        return function
+    check_given(name, "lr")
+    return find_in_file(RATES, name, lambda found, name: Entry(name, found)).build
+
+
+def _personal(config: RunConfig, method: _Method, task: Task) -> Personal | None:
+    """The columns that stay with their client.
+
+    Raises:
+        ConfigError: the algorithm cannot do without them.
+    """
+    if not config.personal:
+        return None
+    if "column-stochastic" in method.needs or method.entry.traits.get("shapes"):
+        raise ConfigError(
+            f"personal does not go with {method.name}, which sends models in a form of its own; "
+            "take another algorithm, such as dsgdm-n, or leave it out"
+        )
+    columns = task.model.columns(task.num_classes, task.input_shape, config.personal)
+    return Personal(columns)
 
 
 def _resolved(

@@ -50,6 +50,7 @@ class Moment:
         snapshot: of the clients; None: they have yet to start.
         log: rows, counters and the simulated clock.
         cursor: where it stands in its scenario.
+        stopped: why it ended before its last round, if it did.
         seconds: of wall time so far.
         restarts: after actors that died, a line each.
     """
@@ -62,6 +63,7 @@ class Moment:
     cursor: Cursor = (0, 0)
     seconds: float = 0.0
     restarts: tuple[str, ...] = ()
+    stopped: str | None = None
 
     @classmethod
     def first(cls, experiment: Experiment) -> Moment:
@@ -95,6 +97,7 @@ class Moment:
             "cursor": list(self.cursor),
             "seconds": self.seconds,
             "restarts": list(self.restarts),
+            "stopped": self.stopped,
             "log": {"losses": log.losses, "traffic": log.traffic, "events": log.events},
         }
         if snapshot is not None:
@@ -222,9 +225,10 @@ class Moment:
         )
         if problems:
             raise ConfigError.of(problems, str(path))
-        lr: Callable[[int], float] = LearningRate(
-            **{**header["lr"], "drops": tuple(header["lr"]["drops"])}
-        )
+        lr, ours = _rate(header["lr"]), experiment.rule.lr
+        values = getattr(lr, "values", ())
+        if values and getattr(ours, "values", ())[: len(values)] == values:
+            lr = ours  # the same function; the run may be longer by now
         if replan and not any(e["what"].startswith("set_lr") for e in header["log"]["events"]):
             lr = experiment.rule.lr
         rule = experiment.rule.with_changes(params=params, lr=lr)
@@ -239,7 +243,16 @@ class Moment:
             tuple(header["cursor"]),
             header["seconds"],
             tuple(header["restarts"]),
+            header.get("stopped"),
         )
+
+
+def _rate(saved: Mapping[str, Any]) -> Callable[[int], float]:
+    """The step sizes that a checkpoint has."""
+    fields: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in saved.items()
+    }
+    return LearningRate(**fields)
 
 
 def home_of(path: Path) -> Path | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import math
 import platform
 import time
 import warnings
@@ -81,6 +82,7 @@ class Simulation:
         rule, network: the algorithm with its parameters, and the network, as they are now.
         hosting: where it computes, and which clients live in which actor.
         restarts: after actors that died, a line each.
+        stopped: why it ended before its last round, if it did; then `advance` does nothing.
         on_note: called with a line of text when something happens that a user should know.
     """
 
@@ -140,6 +142,7 @@ class Simulation:
         self.closed = False
         self._safe = Safe(moment)
         self._seen: tuple[tuple[int, int], Rows] | None = None
+        self._told = moment.log.rounds[-1]["round"] if moment.log.rounds else -1
         self._started, self._seconds_before = started, moment.seconds
         self.hosting = Hosting.of(moment.experiment)
         try:
@@ -152,6 +155,7 @@ class Simulation:
         """Build hosts that stand where the moment stands."""
         self.experiment, self.rule, self.network = moment.experiment, moment.rule, moment.network
         self.cursor, self.restarts = moment.cursor, moment.restarts
+        self.stopped = moment.stopped
         self._safe.round = moment.log.round
         experiment, config = self.experiment, self.experiment.config
         self._driver = Driver(
@@ -214,17 +218,53 @@ class Simulation:
                 self._driver.settle()
                 if self.round >= until:
                     return
+                self._listen()
+                if self.stopped:
+                    return
                 self._play_scenario()
-                stop = int(min(until, self._next_event()))
+                stop = int(min(until, self._next_event(), self._next_hearing()))
                 for _ in self._driver.advance(stop, self._wants_saving):
                     if after:
                         after(self)
+                self._listen()
                 if self._wants_saving():
                     self.save()
             except ClusterError as error:
                 self._recover(error)
                 if after:
                     after(self)
+
+    def stop(self, reason: str = "sim.stop()") -> None:
+        """End the run after this round: what a callback says when enough is enough.
+
+        Args:
+            reason: what summary.json says of it.
+        """
+        self.stopped = str(reason)
+
+    def _next_hearing(self) -> float:
+        """The round after which somebody has to look at a row, before it goes on."""
+        callbacks, stop = self.experiment.callbacks, self.experiment.config.stop
+        if not (callbacks or stop):
+            return math.inf
+        every = any(callback.on_round for callback in callbacks)
+        return self._driver.agenda.next_row(self.round, evaluated=not every)
+
+    def _listen(self) -> None:
+        """Tell callbacks of the rows that are new, and see whether it is time to stop.
+
+        Rows that come again after a crash have been told before.
+        """
+        rows = self._driver.log.rounds
+        news = len(rows)
+        while news and rows[news - 1]["round"] > self._told:
+            news -= 1
+        for row in rows[news:]:
+            self._told = row["round"]
+            for callback in self.experiment.callbacks:
+                callback.tell(self, row)
+        if not self.stopped:
+            self.stopped = self.experiment.config.stop.reason(rows)
 
     def _wants_saving(self) -> bool:
         if self._safe.saver is None and self.hosting.cluster is None:
@@ -295,6 +335,7 @@ class Simulation:
             self.cursor,
             self.seconds,
             self.restarts,
+            self.stopped,
         )
 
     def checkpoint(self, path: str | Path) -> Path:
@@ -747,6 +788,8 @@ class Simulation:
             more["events"] = self.events
         if self.restarts:
             more["restarts"] = list(self.restarts)
+        if self.stopped:
+            more["stopped"] = self.stopped
         return {
             "algorithm": config.algorithm["name"],
             "topology": config.topology,

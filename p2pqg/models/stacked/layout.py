@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from fnmatch import fnmatchcase
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
-
-from p2pqg.base.errors import ConfigError, did_you_mean
 
 
 class Layout:
@@ -24,22 +21,6 @@ class Layout:
         self.names = list(self._shapes)
         self._sizes = [shape.numel() for shape in self._shapes.values()]
         self.size = sum(self._sizes)
-
-    def columns(self, patterns: Sequence[str]) -> Tensor:
-        """[size], bool: the columns of tensors whose names fit one of the patterns.
-
-        Raises:
-            ConfigError: a pattern that fits no name.
-        """
-        fits = {name: any(fnmatchcase(name, p) for p in patterns) for name in self.names}
-        for pattern in patterns:
-            if not any(fnmatchcase(name, pattern) for name in self.names):
-                raise ConfigError(
-                    f"personal: no parameter is called {pattern!r}"
-                    f"{did_you_mean(pattern, self.names)}"
-                )
-        sizes = zip(self.names, self._sizes, strict=True)
-        return torch.cat([torch.full((size,), fits[name]) for name, size in sizes])
 
     def views(self, rows: Tensor) -> dict[str, Tensor]:
         """[..., size] -> name -> view of [..., *shape]; nothing is copied."""

@@ -137,14 +137,6 @@ class Stacked:
     def _has_frozen(self) -> bool:
         return any(not p.requires_grad for p in self._template.parameters())
 
-    def columns(self, patterns: Sequence[str]) -> Tensor:
-        """[params], bool: which columns hold parameters whose names fit one of the patterns.
-
-        Raises:
-            ConfigError: a pattern that fits none.
-        """
-        return self._params.columns(patterns)
-
     def initial_row(self) -> Tensor:
         """The template's parameters, [params]."""
         return self._params.row(dict(self._template.named_parameters())).detach()

@@ -10,6 +10,7 @@ from toys import TOY, assert_same
 import p2pqg
 from p2pqg.base.errors import ConfigError
 from p2pqg.models.stacked.stacked import Stacked
+from p2pqg.recipe.stopping import Stop
 
 OWN = TOY | {"engine": "local", "precision": "float64", "rounds": 6, "eval_every": 2}
 
@@ -250,3 +251,138 @@ def test_validation_samples_are_nobodys_and_the_test_set_stays_as_it_was():
         assert len(np.unique(taken)) == len(taken) == 120
         assert experiment.num_test_samples == whole.experiment.num_test_samples
         assert sim.history["validation_accuracy"].notna().sum() == 1
+
+
+def test_what_is_personal_is_never_mixed_nor_counted():
+    model, settings = seeded(), {"algorithm": "dsgd", "weight_decay": 0.0}
+    head = 5 * 3 + 3
+    with simulate(3, model=model, personal=["head.*"], **settings) as sim:
+        x = sim.parameters()
+        sent = x.shape[1] - head
+        assert sim.history["bytes_sent"].iloc[-1] == 3 * 12 * sent * 8
+        shared = x[:, :sent]
+        expected = ((shared - shared.mean(0)) ** 2).sum(1).mean()
+        assert sim.history["consensus_distance"].iloc[-1] == pytest.approx(expected, rel=1e-9)
+    # On a complete network one round of DSGD makes all models one, but for what is personal.
+    with simulate(1, model=model, personal=["head.*"], topology="complete6", **settings) as sim:
+        x = sim.parameters()
+        assert np.ptp(x[:, :sent], axis=0).max() < 1e-12
+        assert np.ptp(x[:, sent:], axis=0).max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"personal": ["haed.*"]}, "trains no parameter 'haed.\\*'"),
+        ({"personal": ["*"]}, "nothing is shared"),
+        ({"personal": ["head.*"], "algorithm": "choco-sgd"}, "personal does not go with"),
+        ({"personal": ["head.*"], "algorithm": "sgp", "topology": "exponential6"}, "not go with"),
+        ({"stop": {"when": "test_acuracy > 0.9"}}, "stop.when: no column 'test_acuracy'; did you"),
+        ({"stop": {"when": "test_accuracy"}}, "stop.when must be COLUMN >= NUMBER"),
+        ({"stop": {"patience": 0}}, "stop.patience must be >= 1, got 0"),
+        ({"callbacks": [lambda sim: 0]}, r"callback given:<lambda> must take \(sim, row\), got"),
+        ({"callbacks": [object()]}, r"callbacks\[0\] \(object\) must have on_round"),
+        ({"callbacks": ["nope"]}, r"callbacks\[0\] must be FILE.py:NAME"),
+        ({"lr": lambda round: -1.0}, "must return numbers > 0, got -1 for round 0"),
+        (
+            {"lr": lambda round: 1 / round},
+            r"lr given:<lambda> \(test_own_parts.py line \d+\): Zero",
+        ),
+    ],
+)
+def test_what_is_wrong_with_the_rest_is_told_before_anything_starts(settings, told):
+    with pytest.raises(ConfigError, match=told):
+        p2pqg.Simulation(**OWN | {"model": seeded()} | settings)
+
+
+class Watch:
+    """Writes down what it is told, and cuts a link after the second round."""
+
+    def __init__(self):
+        self.rounds, self.evaluations = [], []
+
+    def on_round(self, sim, row):
+        assert sim.round == row["round"] + 1
+        self.rounds.append(row["round"])
+        if row["round"] == 1:
+            sim.drop_links([(0, 1)])
+
+    def on_evaluation(self, sim, row):
+        self.evaluations.append((row["round"], row["test_accuracy"]))
+        if row["round"] >= 3:
+            sim.stop("seen enough")
+
+
+@pytest.mark.parametrize("packing", [6, 2])
+def test_callbacks_hear_of_every_row_and_may_act(packing):
+    watch = Watch()
+    with simulate(6, callbacks=[watch], clients_per_actor=packing) as sim:
+        assert sim.stopped == sim.summary()["stopped"] == "seen enough"
+        assert sim.round == 4
+        assert watch.rounds == [0, 1, 2, 3]
+        assert [round for round, _ in watch.evaluations] == [1, 3]
+        assert sim.events[0] == {"round": 2, "what": "drop_links 0-1 1-0"} or sim.events
+    with simulate(6, scenario=[{"at": 2, "drop_links": ["0-1"]}]) as planned:
+        planned_rows = planned.history["train_loss"][:4]
+        np.testing.assert_allclose(sim.history["train_loss"], planned_rows, rtol=0, atol=1e-12)
+
+
+def broken(sim, row):
+    raise KeyError("nope")
+
+
+def test_a_callback_that_raises_is_told_with_its_line():
+    with p2pqg.Simulation(**OWN | {"callbacks": [broken]}) as sim:
+        with pytest.raises(
+            p2pqg.UserCodeError, match=r"^round 0: callback .*\(test_own_parts.py line \d+\): KeyE"
+        ):
+            sim.advance(3)
+        assert sim.round == 1
+
+
+def test_a_run_stops_where_its_rule_says_and_is_not_resumed(tmp_path):
+    settings = OWN | {"rounds": 40, "eval_every": 2, "out": str(tmp_path)}
+    whole = p2pqg.run(**settings)
+    accuracy = whole.rounds.dropna(subset="test_accuracy")
+    bound = accuracy["test_accuracy"].iloc[3:].max() - 1e-9
+    first = accuracy[accuracy["test_accuracy"] >= bound]["round"].iloc[0]
+    run = p2pqg.run(**settings, stop={"when": f"test_accuracy >= {bound}"})
+    assert run.rounds["round"].iloc[-1] == first
+    assert run.finished
+    assert run.summary["stopped"] == f"test_accuracy >= {bound}"
+    with pytest.raises(ConfigError, match="nothing is left"):
+        p2pqg.resume(run.path)
+
+
+def test_patience_counts_evaluations_without_a_better_one():
+    rows = [{"test_loss": 1, "f1": value} for value in (0.1, 0.3, 0.2, 0.3, 0.25)]
+    stop = Stop(patience=3, metric="f1")
+    assert [stop.reason(rows[:n]) is not None for n in range(6)] == [False] * 5 + [True]
+    falling = Stop(patience=2, metric="test_loss", min_delta=0.5)
+    rows = [{"test_loss": value} for value in (3, 2, 1.8, 1.6)]
+    assert [bool(falling.reason(rows[:n])) for n in range(5)] == [False] * 4 + [True]
+
+
+def test_lr_is_what_a_function_says(tmp_path):
+    with simulate(6, lr=lambda round: 0.1 / (round + 1)) as sim:
+        np.testing.assert_allclose(sim.history["lr"], 0.1 / np.arange(1, 7))
+        path = sim.checkpoint(tmp_path / "saved")
+    with pytest.raises(ConfigError, match="lr was an object of Python"):
+        p2pqg.Simulation.restore(path)
+    with p2pqg.Simulation.restore(path, lr=lambda round: 0.1 / (round + 1), rounds=8) as longer:
+        longer.advance(2)
+        assert longer.history["lr"].iloc[-1] == pytest.approx(0.1 / 8)
+    with simulate(2, lr=lambda epoch: 1 + epoch) as sim:
+        np.testing.assert_allclose(sim.history["lr"] - 1, [0, 1 / sim.experiment.rounds_per_epoch])
+
+
+def test_a_cosine_and_steps_end_where_they_should():
+    cosine = {"kind": "cosine", "floor": 0.1}
+    with simulate(6, lr=0.5, lr_schedule=cosine) as sim:
+        half = 0.5 * (0.1 + 0.9 / 2)
+        assert sim.history["lr"].iloc[0] == 0.5
+        assert sim.history["lr"].iloc[3] == pytest.approx(half)
+    step = {"kind": "step", "step_epochs": 0.4, "decay": 0.5}  # two of five rounds
+    with simulate(6, lr=0.4, lr_schedule=step) as sim:
+        assert sim.experiment.rounds_per_epoch == 5
+        assert sim.history["lr"].tolist() == [0.4, 0.4, 0.2, 0.2, 0.1, 0.1]

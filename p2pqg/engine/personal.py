@@ -1,0 +1,72 @@
+"""Parameters that stay with their client: what a round sends goes without them.
+
+To them the network is one of clients that never hear of each other (W = I): whatever is mixed comes
+back as it was sent. All else is the algorithm's own, which need not know.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from p2pqg.algorithms.effects import AllReduce, Decide, Effect, Exchange, Gossip
+from p2pqg.base.errors import ConfigError
+from p2pqg.base.lazy import torch
+
+
+@dataclass(frozen=True, eq=False)
+class Personal:
+    """Leads rounds.
+
+    Attributes:
+        columns: [params], bool: those that stay.
+    """
+
+    columns: np.ndarray
+
+    @property
+    def num_shared(self) -> int:
+        return int((~self.columns).sum())
+
+    def shared(self, rows: torch.Tensor) -> torch.Tensor:
+        """[..., params] -> [..., shared]; what is no row of parameters stays as it is."""
+        if rows.shape[-1] != len(self.columns):
+            return rows
+        return rows[..., torch.from_numpy(~self.columns).to(rows.device)]
+
+    def lead(self, call: Generator[Effect, Any, Any]) -> Generator[Effect, Any, Any]:
+        """One round of an algorithm, what it sends without what stays.
+
+        Raises:
+            ConfigError: it sends something else than rows to be averaged.
+        """
+        reply = None
+        while True:
+            try:
+                effect = call.send(reply)
+            except StopIteration as end:
+                return end.value
+            if isinstance(effect, Exchange) or getattr(effect, "message_bytes", None) is not None:
+                raise ConfigError(
+                    "personal does not go with this algorithm, which sends messages of its own "
+                    "instead of rows to be averaged; take another, such as dsgdm-n, or leave it out"
+                )
+            if not isinstance(effect, Gossip | AllReduce) or isinstance(effect, Decide):
+                reply = yield effect
+                continue
+            slim = tuple(map(self.shared, effect.tensors))
+            mixed = yield dataclasses.replace(effect, tensors=slim)
+            back = mixed if isinstance(mixed, tuple) else (mixed,)
+            whole = tuple(map(self._whole, effect.tensors, back))
+            reply = whole if isinstance(mixed, tuple) else whole[0]
+
+    def _whole(self, sent: torch.Tensor, mixed: torch.Tensor) -> torch.Tensor:
+        if sent.shape[-1] != len(self.columns):
+            return mixed
+        whole = sent.clone()
+        whole[..., torch.from_numpy(~self.columns).to(sent.device)] = mixed
+        return whole

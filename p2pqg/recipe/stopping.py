@@ -1,0 +1,122 @@
+"""When a run may end before its last round: a condition on its rows, or patience.
+
+    stop: {when: test_accuracy >= 0.95}
+    stop: {patience: 5, metric: validation_accuracy}
+
+Whether it is time is a function of the evaluated rows alone: resumed or not, a run stops where it
+would have stopped.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from p2pqg.base.errors import ConfigError, did_you_mean
+from p2pqg.base.ranges import out_of_range
+
+CONDITION = re.compile(r"\s*([A-Za-z_]\w*)\s*(>=|<=|>|<)\s*([-+0-9.eE]+)\s*")
+COMPARE: dict[str, Callable[[float, float], bool]] = {
+    ">=": operator.ge,
+    "<=": operator.le,
+    ">": operator.gt,
+    "<": operator.lt,
+}
+SMALL_IS_GOOD = ("loss", "distance", "error", "mse", "mae", "bytes", "seconds")
+"""What is in the names of columns that should fall."""
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stop:
+    """When a run ends early; neither: never."""
+
+    when: str | None = None
+    """COLUMN >= NUMBER, also with <=, >, <; several joined by `and`."""
+    patience: int | None = None
+    """Evaluations in a row without a better metric, >= 1."""
+    metric: str = "test_accuracy"
+    """What patience looks at: a column of rounds.parquet."""
+    best: Literal["auto", "max", "min"] = "auto"
+    """Which is better; auto: small for losses, distances and errors, else large."""
+    min_delta: float = 0.0
+    """By how much a metric must be better to count, >= 0."""
+
+    def problems(self) -> Iterator[str]:
+        """Every rule that is broken."""
+        yield from out_of_range(self, "stop.", patience=">= 1", min_delta=">= 0")
+        if self.when is not None:
+            for part in self.when.split(" and "):
+                match = CONDITION.fullmatch(part)
+                if not match or not _is_number(match[3]):
+                    yield (
+                        f"stop.when must be COLUMN >= NUMBER (or <=, >, <; joined by and), such as "
+                        f"test_accuracy >= 0.95, got {part.strip()!r}"
+                    )
+
+    def __bool__(self) -> bool:
+        return self.when is not None or self.patience is not None
+
+    def check(self, columns: Collection[str]) -> None:
+        """See that rows will have what it looks at.
+
+        Raises:
+            ConfigError: a column that there is not.
+        """
+        asked = [(name, "stop.when") for name, _, _ in self._conditions]
+        asked += [(self.metric, "stop.metric")] if self.patience is not None else []
+        for name, key in asked:
+            if name not in columns:
+                raise ConfigError(f"{key}: no column {name!r}{did_you_mean(name, columns)}")
+
+    def reason(self, rows: Sequence[Row]) -> str | None:
+        """Why the run is over, as its evaluated rows tell; None: it is not."""
+        evaluated = [row for row in rows if row.get("test_loss") is not None]
+        if not evaluated:
+            return None
+        conditions = self._conditions
+        if conditions and all(_holds(evaluated[-1], *one) for one in conditions):
+            return str(self.when)
+        if self.patience is not None and self._waited(evaluated) >= self.patience:
+            return f"{self.metric} has not been better for {self.patience} evaluations"
+        return None
+
+    @property
+    def _conditions(self) -> list[tuple[str, str, float]]:
+        parts = self.when.split(" and ") if self.when else []
+        matches = [match for part in parts if (match := CONDITION.fullmatch(part))]
+        return [(match[1], match[2], float(match[3])) for match in matches]
+
+    def _waited(self, rows: Sequence[Row]) -> int:
+        """Evaluations since the last one that was better than all before."""
+        small = self.best == "min"
+        if self.best == "auto":
+            small = any(word in self.metric for word in SMALL_IS_GOOD)
+        best, waited = None, 0
+        for row in rows:
+            value = row.get(self.metric)
+            if value is None:
+                continue
+            value = -value if small else value
+            if best is None or value > best + self.min_delta:
+                best, waited = value, 0
+            else:
+                waited += 1
+        return waited
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _holds(row: Row, name: str, sign: str, bound: float) -> bool:
+    value = row.get(name)
+    return value is not None and COMPARE[sign](value, bound)
