@@ -49,7 +49,15 @@ class Settings(Restart, total=False):
     dataset: Part | None
     model: Part | Own | None
     loss: Part | Own | None
-    metrics: list[str] | dict[str, str] | list[str | Own] | dict[str, str | Own] | Own
+    metrics: (
+        list[str]
+        | dict[str, str]
+        | list[Own]
+        | list[str | Own]
+        | dict[str, Own]
+        | dict[str, str | Own]
+        | Own
+    )
     test: Literal["common", "own"]
     validation: float
     personal: list[str]
