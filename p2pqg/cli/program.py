@@ -89,35 +89,48 @@ def main() -> None:
 
 
 FLAGS = {
-    "topology": ("NAME", "Network: ring16, social32, base25:k=2, ..., or a file."),
-    "clients": ("N", "Number of clients, where the topology's name leaves it out."),
-    "alpha": ("A", "Dirichlet concentration; 0.1: few classes per client, 100: nearly alike."),
-    "partition": ("NAME", "How data is split; default: qg-dirichlet with --alpha, iid without."),
-    "algorithm": ("NAME", "qg-dsgdm-n, dsgd, dsgdm-n, ...; see `p2pqg list algorithms`."),
-    "dataset": ("NAME", "digits, cifar10, ...; see `p2pqg list datasets`."),
-    "data_dir": ("DIR", "Where to look for the data set first."),
-    "model": ("NAME", "mlp, resnet20-evonorm, ...; default: the data set's."),
-    "epochs": ("N", "Passes over the clients' own data; or say --rounds."),
-    "rounds": ("N", "Communication rounds."),
-    "batch_size": ("N", "Samples per client and round."),
-    "lr": ("ETA", "Learning rate."),
-    "momentum": ("BETA", "The algorithm's beta."),
-    "rule": ("RULE", "What receivers make of their inboxes, e.g. clipped; see p2pqg list rules."),
-    "weight_decay": ("W", "Added to the gradient as W x."),
-    "seed": ("N", "Of everything random in the run."),
-    "device": ("auto|cpu|cuda", "Where clients compute."),
-    "precision": ("float32|bf16|fp16|float64", "Of products; 16 bits: states stay float32."),
-    "engine": ("ray|local", "local: in this process, without Ray."),
-    "clients_per_actor": ("auto|N", "Clients that share one Ray actor."),
-    "transport": ("object-store|direct", "Of rows; direct: Ray's alpha, for actors on one GPU."),
-    "eval_every": ("N", "Rounds between evaluations."),
-    "record_every": ("N", "Rounds between rows of rounds.parquet."),
-    "checkpoint_every": ("SECONDS", "Between checkpoints; default: 60; 0: none."),
-    "out": ("DIR", "Where results go, in a directory of their own; default: runs/out."),
-    "name": ("NAME", "That directory's name; default: topology, algorithm and time."),
-    "address": ("HOST:PORT", "A running Ray cluster."),
+    "topology": "NAME",
+    "clients": "N",
+    "alpha": "A",
+    "partition": "NAME",
+    "algorithm": "NAME",
+    "dataset": "NAME",
+    "data_dir": "DIR",
+    "model": "NAME",
+    "epochs": "N",
+    "rounds": "N",
+    "batch_size": "N",
+    "lr": "ETA",
+    "momentum": "BETA",
+    "rule": "RULE",
+    "weight_decay": "W",
+    "seed": "N",
+    "device": "auto|cpu|cuda",
+    "precision": "float32|bf16|fp16|float64",
+    "engine": "ray|local",
+    "clients_per_actor": "auto|N",
+    "transport": "object-store|direct",
+    "eval_every": "N",
+    "record_every": "N",
+    "checkpoint_every": "SECONDS",
+    "out": "DIR",
+    "name": "NAME",
+    "address": "HOST:PORT",
 }
-"""Flags of `run`: the keys of a recipe. Values pass as they are; read_config judges them."""
+"""Flags of `run`, which are keys of a recipe, and what stands for their values in the help.
+
+Values pass as they are; read_config judges them.
+"""
+
+
+class SettingOption(click.Option):
+    """A key of a recipe; its help is the key's own sentence, looked up when somebody asks."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        from p2pqg.recipe.settings import sentences
+
+        self.help = sentences()[self.name or ""]
+        return super().get_help_record(ctx)
 
 
 def setting_flags(keys: Sequence[str]) -> Callable[[F], F]:
@@ -125,9 +138,9 @@ def setting_flags(keys: Sequence[str]) -> Callable[[F], F]:
 
     def add(command: F) -> F:
         for key in reversed(keys):
-            metavar, text = FLAGS[key]
             flag = f"--{key.replace('_', '-')}"
-            command = click.option(flag, key, metavar=metavar, help=text)(command)
+            option = click.option(flag, key, metavar=FLAGS[key], cls=SettingOption)
+            command = option(command)
         return command
 
     return add

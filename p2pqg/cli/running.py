@@ -57,7 +57,8 @@ def run(
 ) -> None:
     """Run one simulation.
 
-    RECIPE is a file or the name of a shipped one; flags override its keys.
+    RECIPE is a file or the name of a shipped one; flags override its keys. `p2pqg list` has the
+    names of networks, algorithms, data sets and models.
     """
     started = command_started()
     with observed(as_json or quiet, tensorboard) as observer:

@@ -1,34 +1,20 @@
 """An editor and a notebook know every key of a recipe, its type and its sentence."""
 
-import ast
 import inspect
 import re
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
-from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 import pytest
 
 import p2pqg
-from p2pqg.recipe import settings
 from p2pqg.recipe.keys import RESTART
 from p2pqg.recipe.keywords import Restart, Settings
 from p2pqg.recipe.own import TAKERS
-from p2pqg.recipe.settings import NESTED, RunConfig
+from p2pqg.recipe.settings import NESTED, RunConfig, sentences
 
 KEYS = [field.name for field in fields(RunConfig)]
-
-
-def sentences():
-    """Key -> what stands below it in RunConfig."""
-    module = ast.parse(Path(settings.__file__).read_text("utf-8"))
-    (body,) = (n.body for n in module.body if getattr(n, "name", "") == "RunConfig")
-    return {
-        node.target.id: " ".join(below.value.value.split())
-        for node, below in zip(body, body[1:], strict=False)
-        if isinstance(node, ast.AnnAssign) and isinstance(below, ast.Expr)
-    }
 
 
 def arguments(function):
@@ -50,6 +36,11 @@ def test_a_key_has_one_type_for_recipes_and_for_editors(key):
 def test_editors_know_no_other_keys():
     assert set(get_type_hints(Settings)) == set(KEYS)
     assert set(get_type_hints(Restart)) == set(RESTART)
+
+
+def test_every_key_has_a_sentence():
+    assert list(sentences()) == KEYS
+    assert sentences()["lr"] == "Learning rate, > 0."
 
 
 def test_run_says_of_every_key_what_the_recipe_says():
