@@ -7,10 +7,8 @@ from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
-from p2pqg.models.judging.losses import Objective
-from p2pqg.models.stacked.layout import Layout, in_columns
+from p2pqg.models.stacked.strategy import Strategy
 
 
 def channels_last(images: Tensor) -> Tensor:
@@ -29,22 +27,8 @@ def own_draws(key: int | None, device: torch.device) -> Iterator[None]:
         yield
 
 
-class Loop:
-    """One of the strategies of `stacked.Stacked`."""
-
-    def __init__(
-        self,
-        train: nn.Module,
-        evaluate: nn.Module,
-        params: Layout,
-        buffers: Layout,
-        half: torch.dtype | None,
-        objective: Objective,
-    ) -> None:
-        self.train, self.evaluate = train, evaluate
-        self.params, self.buffers = params, buffers
-        self.objective = objective
-        self.half = half
+class Loop(Strategy):
+    """Client by client."""
 
     def gradients(
         self,
@@ -64,7 +48,7 @@ class Loop:
                 weight.requires_grad_()
             state = weights | self.buffers.views(new_buffers[client])
             with own_draws(keys[client] if keys else None, x.device):
-                logits = self._call(self.train, state, inputs[client]).to(x.dtype)
+                logits = self.call(self.train, state, inputs[client]).to(x.dtype)
             loss = self.objective.mean(logits, targets[client])
             # Parts that a pretrained network does not use have the gradient 0.
             grads = torch.autograd.grad(
@@ -78,13 +62,13 @@ class Loop:
         """[k, params], [k, buffers], [samples, ...] -> [k, classes, samples]."""
         return torch.stack(
             [
-                self._call(self.evaluate, self.params.views(row) | self.buffers.views(own), inputs)
+                self.call(self.evaluate, self.params.views(row) | self.buffers.views(own), inputs)
                 .to(x.dtype)
                 .T
                 for row, own in zip(x, buffers, strict=True)
             ]
         )
 
-    def _call(self, module: nn.Module, state: dict[str, Tensor], inputs: Tensor) -> Tensor:
-        with torch.autocast(inputs.device.type, self.half, enabled=self.half is not None):
-            return in_columns(functional_call(module, state, (channels_last(inputs),)))
+    def call(self, module: nn.Module, state: dict[str, Tensor], inputs: Tensor) -> Tensor:
+        """What a network gives with these parameters and statistics."""
+        return super().call(module, state, channels_last(inputs))

@@ -121,14 +121,15 @@ class Stacked:
             raise ConfigError("strategy vmap cannot run texts or dropout; use loop")
         self.strategy = strategy
         train = _without_step_counters(self._template)
-        modules = (train, _twin(train).eval(), self._params, self._buffers, half)
+        evaluate, objective = _twin(train).eval(), self.objective
+        parts = (train, evaluate, self._params, self._buffers, half, objective)
         self._run: Batched | Loop | Vmap
         if strategy == "batched":
             self._run = Batched(layers, half, self.objective)
         elif strategy == "loop":
-            self._run = Loop(*modules, self.objective)
+            self._run = Loop(*parts)
         else:
-            self._run = Vmap(*modules, samples_at_once, self.objective)
+            self._run = Vmap(*parts, samples_at_once)
         self._gradients: Gradients = self._run.gradients
         if half is torch.float16:
             self._gradients = partial(scaled, self._run.gradients)

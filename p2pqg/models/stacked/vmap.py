@@ -6,38 +6,27 @@ Convolutions with weights of their own per client become grouped convolutions.
 from __future__ import annotations
 
 import weakref
+from dataclasses import dataclass
 from functools import partial
 
-import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad_and_value, vmap
+from torch.func import grad_and_value, vmap
 
-from p2pqg.models.judging.losses import Objective
-from p2pqg.models.stacked.layout import Layout, in_columns
+from p2pqg.models.stacked.strategy import Strategy
 
 
-class Vmap:
-    """One of the strategies of `stacked.Stacked`."""
+@dataclass(eq=False)
+class Vmap(Strategy):
+    """All clients at once, or so many of them that no more samples go in at once."""
 
-    def __init__(
-        self,
-        train: nn.Module,
-        evaluate: nn.Module,
-        params: Layout,
-        buffers: Layout,
-        half: torch.dtype | None,
-        samples_at_once: int,
-        objective: Objective,
-    ) -> None:
-        self.train, self.evaluate = train, evaluate
-        self.objective = objective
-        self.params, self.buffers = params, buffers
-        self.half = half
-        if half is not None:
-            for part in (*train.modules(), *evaluate.modules()):
-                if isinstance(part, nn.modules.batchnorm._NormBase):
-                    _compute_in_float32(part)
-        self.samples_at_once = samples_at_once
+    samples_at_once: int
+
+    def __post_init__(self) -> None:
+        if self.half is None:
+            return
+        for part in (*self.train.modules(), *self.evaluate.modules()):
+            if isinstance(part, nn.modules.batchnorm._NormBase):
+                _compute_in_float32(part)
 
     def gradients(
         self, x: Tensor, buffers: Tensor, inputs: Tensor, targets: Tensor, scale: float = 1.0
@@ -56,7 +45,7 @@ class Vmap:
 
         def of_client(row: Tensor, own: Tensor) -> Tensor:
             state = self.params.views(row) | self.buffers.views(own)
-            return self._call(self.evaluate, state, inputs).to(row.dtype).T
+            return self.call(self.evaluate, state, inputs).to(row.dtype).T
 
         chunk = max(1, self.samples_at_once // len(inputs))
         return vmap(of_client, chunk_size=chunk)(x, buffers)
@@ -67,13 +56,9 @@ class Vmap:
         """One client's loss, scaled; the loss itself, and its buffers after the step."""
         # BatchNorm updates its running statistics in place: on copies, to keep this function pure.
         own = {name: view.clone() for name, view in self.buffers.views(buffers).items()}
-        logits = self._call(self.train, self.params.views(row) | own, inputs).to(row.dtype)
+        logits = self.call(self.train, self.params.views(row) | own, inputs).to(row.dtype)
         loss = self.objective.mean(logits, targets)
         return scale * loss, (loss, self.buffers.row(own) if own else buffers)
-
-    def _call(self, module: nn.Module, state: dict[str, Tensor], inputs: Tensor) -> Tensor:
-        with torch.autocast(inputs.device.type, self.half, enabled=self.half is not None):
-            return in_columns(functional_call(module, state, (inputs,)))
 
 
 def _compute_in_float32(norm: nn.Module) -> None:
