@@ -45,7 +45,8 @@ def remembered(name: str, key: Iterable[object], make: Callable[[], Part]) -> Pa
         key: all that the part depends on, as text.
         make: called if there is nothing in the cache, or less than a whole.
     """
-    digest = hashlib.blake2b("|".join(map(str, key)).encode(), digest_size=8).hexdigest()
+    text = "|".join(map(str, key)).encode("utf-8", "surrogateescape")  # of paths in any encoding
+    digest = hashlib.blake2b(text, digest_size=8).hexdigest()
     stem = f"{name}-{digest}"
     stored = [cache_dir() / f"{stem}-{what}.npy" for what in ("samples", "labels")]
     said = cache_dir() / f"{stem}-notes.json"

@@ -77,7 +77,9 @@ def read_both(train: Path, test: Path) -> Folders:
     if untested := [name for name in names if not asked.get(name)]:
         which = ", ".join(untested[:3]) + (", ..." if len(untested) > 3 else "")
         notes.append(f"{test}: no images of {which}")
-    return Folders(_found(known, names), _found(asked, names), tuple(names), tuple(notes))
+    # Where the locale is not UTF-8, Python gives names that nobody can print.
+    classes = tuple(os.fsencode(name).decode("utf-8", "replace") for name in names)
+    return Folders(_found(known, names), _found(asked, names), classes, tuple(notes))
 
 
 def _found(by_class: dict[str, list[str]], names: list[str]) -> Found:

@@ -1,7 +1,10 @@
 """Images by path, ImageNet's official batches, and what a folder is taken for."""
 
 import io
+import os
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pyarrow as pa
@@ -211,3 +214,16 @@ def test_a_folder_is_taken_for_what_is_in_it(folder, tmp_path, monkeypatch):
     news.mkdir()
     pq.write_table(pa.table({"sentence": ["a"], "label": [0]}), news / "train.parquet")
     assert by_path(str(news)) == ("texts", str(news))
+
+
+def test_names_beyond_ascii_are_read_in_any_locale(folder):
+    (folder / "train" / "cat").rename(folder / "train" / "Zürich ☂")
+    (folder / "test" / "cat").rename(folder / "test" / "Zürich ☂")
+    code = f"import p2pqg.data as d; print(ascii(d.load('images', {str(folder)!r}).classes))"
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    found = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | plain, capture_output=True, text=True
+    )
+    assert found.stderr == ""
+    assert found.stdout.strip() == ascii(load("images", folder).classes)
+    assert load("images", folder).classes == ("Zürich ☂", "dog", "emu")
