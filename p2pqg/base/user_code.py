@@ -59,6 +59,29 @@ def find_in_file(
     raise ConfigError(f"{path} has no {kind} {part!r}{did_you_mean(part, known)}")
 
 
+class FileRegistry(Registry):
+    """A registry that finds parts in users' files, too: `my_file.py:my_part`.
+
+    Attributes:
+        wrap: makes a part of an undecorated function and its name; None: it must be decorated.
+        unlisted: parts that are found by name and not counted among the others.
+    """
+
+    wrap: Callable[[Any, str], Entry] | None = None
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(kind)
+        self.unlisted: dict[str, Entry] = {}
+
+    def __getitem__(self, name: str) -> Entry:
+        """The entry of that name; ConfigError if there is none."""
+        if isinstance(name, str) and names_a_file(name):
+            return find_in_file(self, name, self.wrap)
+        if name in self.unlisted:
+            return self.unlisted[name]
+        return super().__getitem__(name)
+
+
 def _a(noun: str) -> str:
     """The noun with its article.
 
@@ -107,7 +130,7 @@ def load_file(path: Path, kind: str) -> ModuleType:
             exec(compile(text, str(file), "exec"), module.__dict__)
     except (Exception, SystemExit) as error:  # a script may end itself
         del sys.modules[name]
-        raise ConfigError(_what_failed(error, path, file)) from error
+        raise ConfigError(what_failed(error, path, file)) from error
     for neighbor in beside(module):
         if neighbor.__name__ not in before:
             place = Path(neighbor.__file__ or "")
@@ -173,7 +196,14 @@ def _folder_on_path(folder: Path) -> Iterator[None]:
         sys.dont_write_bytecode = writes
 
 
-def _what_failed(error: BaseException, path: Path, file: Path) -> str:
+def what_failed(error: BaseException, path: Path, file: Path) -> str:
+    """The line of a user's file that raised, and what it said.
+
+    Args:
+        error: as caught.
+        path: the file as the user calls it.
+        file: the file as Python calls it.
+    """
     lines = [line for frame, line in walk_tb(error.__traceback__) if _is_of(frame, file)]
     if isinstance(error, SyntaxError) and error.filename == str(file):
         lines, said = [error.lineno or 1], error.msg

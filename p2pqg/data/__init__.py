@@ -1,15 +1,24 @@
 """One data set, one file; importing this package registers all of them, and the partitions.
 
-Reading: `_arrays.py` (what a data set is), `_parquet.py`, `_folders.py`, `_images.py`, `_text.py`.
-Splitting: `partition.py`, `qg_dirichlet.py`, `skew.py`. What needs torch, and so is not imported
-here, is in `feeding/`: each client's batches.
+What a data set is: `_arrays.py`. Reading those that are known: `_images.py`, `_text.py`, and below
+them `_parquet.py`, `_folders.py`, `_pixels.py`, `_labels.py`, `_tokens.py`, `_npz.py`. Reading a
+user's own: `given.py` (objects), `table.py`, `npz.py`, `hub.py`, `user_code.py` (functions); below
+them `_reading.py`, the one way from samples as they come to arrays, with `_inputs.py`,
+`_targets.py`, `_columns.py`, `_tables.py`, `_csv.py`, `_objects.py`, `_map_style.py`. Kept by a
+run: `_stored.py`. Splitting: `partition.py`, `qg_dirichlet.py`, `skew.py`, and a user's own:
+`own_split.py`. What needs torch, and so is not imported here, is in `feeding/`: each client's
+batches.
 """
 
 from p2pqg.base.registry import import_parts
-from p2pqg.data._arrays import DATASETS, Arrays, dataset, load
-from p2pqg.data._paths import by_path
-from p2pqg.data.partition import PARTITIONS, partition
+from p2pqg.data._arrays import DATASETS, Arrays, load
+from p2pqg.data._paths import by_path, named
+from p2pqg.data._stored import keep, keep_parts
+from p2pqg.data.given import is_object, read, usual_model
+from p2pqg.data.own_split import parts_of
+from p2pqg.data.partition import PARTITIONS, columns_of, partition, split
 from p2pqg.data.skew import kind_of, label_counts, label_skew, labels_of
+from p2pqg.data.user_code import dataset
 
 import_parts(__name__, __path__)
 
@@ -18,11 +27,20 @@ __all__ = [
     "PARTITIONS",
     "Arrays",
     "by_path",
+    "columns_of",
     "dataset",
+    "is_object",
+    "keep",
+    "keep_parts",
     "kind_of",
     "label_counts",
     "label_skew",
     "labels_of",
     "load",
+    "named",
     "partition",
+    "parts_of",
+    "read",
+    "split",
+    "usual_model",
 ]

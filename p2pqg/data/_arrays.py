@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from p2pqg.base.errors import ConfigError, DataError
-from p2pqg.base.registry import F, NoParams, Registry
+from p2pqg.base.registry import F, NoParams
+from p2pqg.base.user_code import FileRegistry
+from p2pqg.data._columns import Column
 from p2pqg.data._params import params_of
 
-DATASETS = Registry("dataset")
+TENTHS = 10
+
+DATASETS = FileRegistry("dataset")
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,16 +29,21 @@ class Arrays:
     Attributes:
         train_x: uint8 images [samples, channels, height, width], float32 features
             [samples, features], int32 tokens [samples, length], or paths of images that stay on
-            disk, as bytes [samples].
-        train_y: int64 [samples], 0 .. num_classes - 1.
+            disk, as bytes [samples]. A user's own features may be float64.
+        train_y: of task "classes" int64 [samples], 0 .. num_classes - 1; of "regression" floats
+            [samples, outputs]; of "multilabel" uint8 [samples, outputs], 0 or 1.
         test_x: as train_x.
         test_y: as train_y.
+        num_classes: outputs of a model: classes, targets or labels.
         mean: per channel, of images / 255; None: used as they are.
         std: per channel, of images / 255.
         augmentation: None; "crop-flip": pad 4, random crop to the old size, random mirror; of paths
             "resized-crop": a random part, scaled, and random mirror.
         side: of images that stay on disk, as the model sees them.
-        classes: names of the classes, where the data say them; else empty.
+        task: "classes", "regression" or "multilabel": what is to be learned.
+        classes: names of the classes or outputs, where the data say them; else empty.
+        tokenizer: how texts were cut into tokens, see `_tokens.py`; empty: they are no texts.
+        columns: name -> what each training sample belongs to, such as its hospital.
         notes: what a reader should know of how the data were read, a line each.
     """
 
@@ -47,7 +56,10 @@ class Arrays:
     std: tuple[float, ...] | None = None
     augmentation: str | None = None
     side: int = 0
+    task: str = "classes"
     classes: tuple[str, ...] = ()
+    tokenizer: str = ""
+    columns: Mapping[str, Column] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     @property
@@ -55,33 +67,60 @@ class Arrays:
         """The shape of one sample: (channels, height, width), (features,) or (length,)."""
         return (3, self.side, self.side) if self.side else self.train_x.shape[1:]
 
+    def strata(self) -> tuple[np.ndarray, int]:
+        """A label for each training sample, for partitions and pictures, and how many there are.
+
+        Of classes, the class. Of regression, the tenth of the samples that its first target is in,
+        0 .. 9 from small to large. Of multilabel, the rarest label that it has, and one more for
+        those that have none.
+
+        Returns:
+            int64 [samples], and the number of labels.
+        """
+        if self.task == "regression":
+            rank = np.argsort(np.argsort(self.train_y[:, 0], kind="stable"))
+            return rank * TENTHS // len(rank), TENTHS
+        if self.task == "multilabel":
+            rarest_first = np.argsort(self.train_y.sum(axis=0), kind="stable")
+            has = self.train_y[:, rarest_first] > 0
+            label = rarest_first[has.argmax(axis=1)]
+            return np.where(has.any(axis=1), label, self.num_classes), self.num_classes + 1
+        return self.train_y, self.num_classes
+
 
 def dataset(
     name: str,
     *,
-    model: str,
+    model: str | None = None,
     params: type = NoParams,
     source: str = "",
     text: bool = False,
     files: bool = True,
+    own: bool = False,
 ) -> Callable[[F], F]:
     """File a function `(params, data_dir) -> Arrays` under its name.
 
     Args:
         name: what users type.
-        model: the name of the model that is trained on it by default.
+        model: the name of the model that is trained on it by default; None: what suits a sample,
+            see `usual_model`.
         params: frozen data class of what may be set.
         source: where the data come from, for `p2pqg list`.
         text: samples are texts; the function takes the name of the model's tokenizer too.
         files: it is read from files; else data_dir means nothing to it.
+        own: a user's own data, of any kind: the function takes the name of the model's tokenizer
+            (or None) and names of columns, `(params, data_dir, tokenizer, columns)`.
     """
-    return DATASETS.register(
-        name, params=params, source=source, model=model, text=text, files=files
-    )
+    traits = {"text": text, "files": files, "own": own, "looks": model is None}
+    return DATASETS.register(name, params=params, source=source, model=model or "mlp", **traits)
 
 
 def load(
-    name: str, data_dir: str | Path | None = None, tokenizer: str | None = None, **params: Any
+    name: str,
+    data_dir: str | Path | None = None,
+    tokenizer: str | None = None,
+    columns: Sequence[str] = (),
+    **params: Any,
 ) -> Arrays:
     """The data set called `name`, in memory.
 
@@ -90,6 +129,7 @@ def load(
         data_dir: where to look first, itself or its folder `name`; None: only the cache and the
             network. It must be there; data sets that need no files say that they ignore it.
         tokenizer: how the model reads texts, see `_tokens.py`; None: it takes numbers.
+        columns: names of columns of a user's own data that go along, for `partition: column:NAME`.
         params: what the data set lets one set.
 
     Raises:
@@ -101,6 +141,10 @@ def load(
     if folder is not None and not os.path.isdir(folder):
         raise DataError(f"data_dir must be an existing folder, got {str(data_dir)!r:.200}")
     chosen = params_of(entry, params)
+    if entry.traits.get("own"):
+        return entry.build(chosen, folder, tokenizer, tuple(columns))
+    if columns:
+        raise ConfigError(f"dataset {name} has no columns, so there is no {columns[0]!r}")
     if not entry.traits.get("text"):
         if tokenizer:
             raise ConfigError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -146,8 +146,13 @@ def columns(file: Path) -> list[str]:
 
 def class_names(file: Path, labels: Sequence[str]) -> tuple[str, ...]:
     """The names of the classes, if the file says them as Hugging Face's do; empty otherwise."""
+    return names_in(opened(file).schema_arrow.metadata, labels)
+
+
+def names_in(metadata: Mapping[bytes, bytes] | None, labels: Sequence[str]) -> tuple[str, ...]:
+    """The same, from the metadata of a table."""
     try:
-        about = json.loads((opened(file).schema_arrow.metadata or {}).get(b"huggingface", b"{}"))
+        about = json.loads((metadata or {}).get(b"huggingface", b"{}"))
     except ValueError:
         return ()
     # Some writers leave `info` out, and null stands for "not known" on every level.

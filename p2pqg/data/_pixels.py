@@ -94,7 +94,7 @@ def as_seen(image: Image, content: bytes) -> tuple[Image, list[str]]:
 
     Args:
         image: as `opened` gives it.
-        content: of its file.
+        content: of its file; empty: not known.
 
     Returns:
         the image, and what of it is lost, a phrase for each.
@@ -102,7 +102,7 @@ def as_seen(image: Image, content: bytes) -> tuple[Image, list[str]]:
     from PIL import Image, ImageOps
 
     lost = []
-    if image.format == "PNG" and content[PNG_DEPTH] == 16:
+    if image.format == "PNG" and content[PNG_DEPTH : PNG_DEPTH + 1] == b"\x10":
         lost.append(DEEP)
     if image.format in ("PNG", "WEBP") and getattr(image, "n_frames", 1) > 1:
         lost.append(FRAMES)
@@ -185,11 +185,11 @@ def pixels(
         more = f" ({len(broken) - 1} more are broken, too)" if len(broken) > 1 else ""
         raise DataError(f"{broken[0]}{more}")
     return Decoded(
-        _stacked(decoded, channels), tuple(_line(what, *loss, count) for loss in losses.items())
+        stacked(decoded, channels), tuple(_line(what, *loss, count) for loss in losses.items())
     )
 
 
-def _stacked(images: list[np.ndarray], channels: int | None) -> np.ndarray:
+def stacked(images: Sequence[np.ndarray], channels: int | None = None) -> np.ndarray:
     """[height, width] or [height, width, 3] each -> [images, channels, height, width]."""
     channels = channels or max(image.ndim for image in images) * 2 - 3
     x = np.empty((len(images), channels, *images[0].shape[:2]), dtype=np.uint8)

@@ -12,16 +12,35 @@ from typing import Any
 
 import numpy as np
 
-from p2pqg.base.errors import ConfigError, DataError
-from p2pqg.base.registry import NoParams, Registry
+from p2pqg.base.errors import ConfigError, DataError, did_you_mean
+from p2pqg.base.registry import Entry, NoParams
 from p2pqg.base.seeding import rng
+from p2pqg.base.user_code import FileRegistry
+from p2pqg.base.wording import counted
+from p2pqg.data._arrays import Arrays
 from p2pqg.data._params import params_of, whole_number
 
 LEAST_ALPHA = 1e-100
 """From here down all draws are those of the limit; numpy's own fail below 1e-290 or so."""
 
-PARTITIONS = Registry("partition")
-"""Entries are (labels, num_clients, alpha, seed, params) -> index arrays; trait `uses_alpha`."""
+COLUMN = "column:"
+
+
+class Partitions(FileRegistry):
+    """The partitions, those of a user's file, and `column:NAME`, one client for each of its values.
+
+    Entries are (labels, num_clients, alpha, seed, params) -> index arrays; trait `uses_alpha`.
+    """
+
+    def __getitem__(self, name: str) -> Entry:
+        """The entry of that name; ConfigError if there is none."""
+        if isinstance(name, str) and name.startswith(COLUMN):
+            column = name.removeprefix(COLUMN)
+            return Entry(name, _needs_arrays, traits={"uses_alpha": False, "column": column})
+        return super().__getitem__(name)
+
+
+PARTITIONS = Partitions("partition")
 
 
 def partition(
@@ -53,7 +72,8 @@ def partition(
     entry = PARTITIONS[name]
     settings = params_of(entry, params)
     labels = np.asarray(labels)
-    if labels.ndim != 1 or labels.dtype.kind not in "iu" or (labels < 0).any():
+    own = entry.traits.get("own", False)  # may look at targets of any kind
+    if not own and (labels.ndim != 1 or labels.dtype.kind not in "iu" or (labels < 0).any()):
         raise DataError(
             "labels must be a one-dimensional array of integers >= 0, "
             f"got shape {labels.shape} of {labels.dtype}"
@@ -71,7 +91,63 @@ def partition(
         if not (isinstance(alpha, numbers.Real) and 0 < float(alpha) < 1e100):
             raise ConfigError(f"alpha must be a number > 0 for partition {name}, got {alpha!r}")
         alpha = max(alpha, LEAST_ALPHA)
-    return entry.build(labels.astype(np.int64), int(clients), alpha, int(seed), settings)
+    labels = labels if own else labels.astype(np.int64)
+    return entry.build(labels, int(clients), alpha, int(seed), settings)
+
+
+def split(
+    name: str,
+    arrays: Arrays,
+    clients: int,
+    alpha: float | None = None,
+    seed: int = 0,
+    **params: Any,
+) -> list[np.ndarray]:
+    """Divide the training samples of a data set over clients.
+
+    Args:
+        name: as in `partition`; or `column:NAME`: those of one hospital, user, ... make a client,
+            in the order of their names.
+        arrays: the data set.
+        clients: how many.
+        alpha: see `partition`.
+        seed: see `partition`.
+        params: what the partition lets one set.
+
+    Returns:
+        One int64 array of positions per client.
+
+    Raises:
+        ConfigError: see `partition`.
+        DataError: see `partition`; or there is no such column, or of other than so many values.
+    """
+    traits = PARTITIONS[name].traits
+    if "column" in traits:
+        return _by_column(arrays, traits["column"], clients)
+    labels = arrays.train_y if traits.get("own") else arrays.strata()[0]
+    return partition(name, labels, clients, alpha, seed, **params)
+
+
+def columns_of(name: str) -> tuple[str, ...]:
+    """The columns that a partition needs, for `load`."""
+    return (name.removeprefix(COLUMN),) if name.startswith(COLUMN) else ()
+
+
+def _by_column(arrays: Arrays, name: str, clients: int) -> list[np.ndarray]:
+    if name not in arrays.columns:
+        known = did_you_mean(name, arrays.columns) or "; it has none"
+        raise DataError(f"partition {COLUMN}{name}: the data have no such column{known}")
+    column = arrays.columns[name]
+    if len(column.names) != clients:
+        raise DataError(
+            f"partition {COLUMN}{name}: the column has {counted(len(column.names), 'value')}, and "
+            f"the network {counted(clients, 'client')}; use a network of {len(column.names)}"
+        )
+    return column.groups()
+
+
+def _needs_arrays(*_: Any) -> list[np.ndarray]:
+    raise ConfigError(f"partition {COLUMN}NAME needs a table with that column, not labels alone")
 
 
 @dataclass(frozen=True, kw_only=True)

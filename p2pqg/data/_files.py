@@ -1,0 +1,50 @@
+"""Where a user's own file is, and what is in it, told in 16 digits."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from p2pqg.base.errors import ConfigError, DataError
+
+BLOCK = 2**20
+
+
+def located(path: str, data_dir: Path | None, kind: str) -> Path:
+    """A file that a recipe names: in `data_dir` if it is there, else from the current folder.
+
+    Raises:
+        ConfigError: it names none.
+        DataError: there is none.
+    """
+    if not path:
+        raise ConfigError(f"dataset {kind} needs dataset.path, a file")
+    given = Path(os.path.expanduser(path))
+    for place in ([data_dir / given] if data_dir else []) + [given]:
+        if os.path.isfile(place):
+            return place
+    raise DataError(f"{path:.200}: no such file")
+
+
+def file_digest(*paths: Path) -> str:
+    """16 hexadecimal digits for the content of files."""
+    found = hashlib.blake2b(digest_size=8)
+    for path in paths:
+        with path.open("rb") as file:
+            while block := file.read(BLOCK):
+                found.update(block)
+    return found.hexdigest()
+
+
+def check_content(expected: str, *paths: Path) -> None:
+    """Refuse files that are not what they were; `expected` may be empty.
+
+    Raises:
+        DataError: their content is another one.
+    """
+    if expected and file_digest(*paths) != expected:
+        raise DataError(
+            f"{' and '.join(map(str, paths))}: the content has changed since the run began; put "
+            "the old file back, or set dataset.content to nothing, to go on with the new one"
+        )

@@ -1,0 +1,130 @@
+"""Map-style data sets of torch: `len(data)` and `data[i]`, which is a pair (sample, target)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from p2pqg.base.errors import DataError
+from p2pqg.base.memory import check_room
+from p2pqg.base.wording import counted
+from p2pqg.data._inputs import array_of
+from p2pqg.data._pixels import as_seen, stacked
+
+ARRAYS = ("builtins", "numpy", "pandas", "polars", "scipy", "torch")
+"""Whose own classes have a length and an index, and are no data sets."""
+
+
+def is_map_style(value: Any) -> bool:
+    """Whether it is a `torch.utils.data.Dataset`, or behaves like one."""
+    kind = type(value)
+    own = kind.__module__.partition(".")[0] not in (
+        "numpy",
+        "torch",
+        "pandas",
+        "polars",
+        "builtins",
+    )
+    ours = any(base.__module__.startswith("torch.utils.data") for base in kind.__mro__)
+    return ours or (own and hasattr(value, "__getitem__") and hasattr(value, "__len__"))
+
+
+def read_map_style(data: Any, what: str) -> tuple[np.ndarray, np.ndarray]:
+    """All samples and targets, read once and one after the other.
+
+    Args:
+        data: a map-style data set.
+        what: it is called in a message.
+
+    Returns:
+        [samples, ...] and [samples, ...]; Pillow's images as bytes, channels first.
+
+    Raises:
+        DataError: it has no length, items that are no pairs, samples of different shapes or which
+            are others at each look, or an error of its own.
+    """
+    if not (hasattr(data, "__getitem__") and hasattr(data, "__len__")):
+        raise DataError(
+            f"{what} is a data set without length or index (IterableDataset); give a map-style "
+            "one, or arrays (X, y)"
+        )
+    tensors = getattr(data, "tensors", None)
+    if isinstance(tensors, tuple) and len(tensors) == 2:  # TensorDataset
+        return array_of(tensors[0], f"{what}: X"), array_of(tensors[1], f"{what}: y")
+    count = len(data)
+    if not count:
+        raise DataError(f"{what} has no samples")
+    first, again = _item(data, 0, what), _item(data, 0, what)
+    x, y = _value(first[0], f"{what}: sample 0"), _value(first[1], f"{what}: target 0")
+    if not np.array_equal(x, _value(again[0], f"{what}: sample 0")):
+        raise DataError(
+            f"{what}: sample 0 is another at each look; leave random transforms out, and set "
+            "dataset.augmentation instead"
+        )
+    if _is_image(first[0]):
+        return _images(data, count, what)
+    check_room(count * (x.nbytes + y.nbytes), f"{what}: {counted(count, 'sample')}", "use fewer")
+    all_x, all_y = _room_for(x, count), _room_for(y, count)
+    for i in range(count):
+        sample, target = _item(data, i, what)
+        for rows, value, name in ((all_x, sample, "sample"), (all_y, target, "target")):
+            item = _value(value, f"{what}: {name} {i}")
+            if item.shape != rows.shape[1:]:
+                raise DataError(
+                    f"{what}: {name} {i} has shape {item.shape}, {name} 0 has {rows.shape[1:]}; "
+                    "they must be alike"
+                )
+            if not np.can_cast(item.dtype, rows.dtype, "same_kind"):
+                raise DataError(
+                    f"{what}: {name} {i} is of {item.dtype}, {name} 0 of {rows.dtype}; "
+                    "they must be alike"
+                )
+            rows[i] = item
+    return all_x, all_y
+
+
+def _room_for(item: np.ndarray, count: int) -> np.ndarray:
+    """Rows for so many items like this one; texts may be longer."""
+    return np.empty((count, *item.shape), object if item.dtype.kind in "UT" else item.dtype)
+
+
+def _item(data: Any, i: int, what: str) -> tuple[Any, Any]:
+    try:
+        item = data[i]
+    except Exception as error:  # of the user's own code
+        said = (str(error).strip().splitlines() or ["no message"])[0]
+        raise DataError(f"{what}: sample {i}: {type(error).__name__}: {said}") from error
+    if not isinstance(item, (tuple, list)) or len(item) != 2:
+        raise DataError(
+            f"{what}: sample {i} must be a pair (x, y), it is a {type(item).__name__}; "
+            "give such pairs, or arrays (X, y)"
+        )
+    return item[0], item[1]
+
+
+def _value(value: Any, what: str) -> np.ndarray:
+    return np.asarray(value) if _is_image(value) else array_of(value, what, dimensions=0)
+
+
+def _is_image(value: Any) -> bool:
+    return type(value).__module__.startswith("PIL.")
+
+
+def _images(data: Any, count: int, what: str) -> tuple[np.ndarray, np.ndarray]:
+    """Pillow's images, as a viewer shows them."""
+    images: list[np.ndarray] = []
+    labels = []
+    for i in range(count):
+        image, label = _item(data, i, what)
+        seen = np.asarray(as_seen(image, b"")[0])
+        if images and seen.shape[:2] != images[0].shape[:2]:
+            raise DataError(
+                f"{what}: image {i} has {seen.shape[1]} x {seen.shape[0]} pixels, image 0 has "
+                f"{images[0].shape[1]} x {images[0].shape[0]}; resize them alike"
+            )
+        if not images:
+            check_room(2 * count * seen.nbytes, f"{what}: {counted(count, 'image')}", "use fewer")
+        images.append(seen)
+        labels.append(_value(label, f"{what}: target {i}"))
+    return stacked(images), array_of(labels, f"{what}: y")

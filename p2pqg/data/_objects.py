@@ -1,0 +1,187 @@
+"""What a user may give as `dataset=`: arrays, data sets of torch and Hugging Face, frames."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from p2pqg.base.errors import DataError
+from p2pqg.data import _tables
+from p2pqg.data._columns import of_clients
+from p2pqg.data._inputs import array_of, checked_lengths
+from p2pqg.data._map_style import is_map_style, read_map_style
+from p2pqg.data._reading import CLIENT, Raw, Samples
+from p2pqg.data._tables import Columns
+
+TAKEN = (
+    "(X, y) or (X, y, X_test, y_test); a pair of map-style Datasets; a DatasetDict; a frame with "
+    "label=; a list of (X, y), one for each client, with test=(X, y)"
+)
+TEST_SPLITS = ("test", "validation", "valid", "val")
+
+
+def raw_of(value: Any, test: Any, chosen: Columns, beside: Sequence[str], what: str) -> Raw:
+    """Samples of both parts, as they came.
+
+    Args:
+        value: one of TAKEN.
+        test: the test part, where `value` holds none: (X, y), a Dataset or a frame.
+        chosen: which columns of a table are what.
+        beside: names of columns of a table that go along, such as the client's.
+        what: the data are called in a message.
+
+    Raises:
+        DataError: something else, or what was given does not go together.
+    """
+    if isinstance(value, list) and value and all(map(_is_one_part, value)):
+        return _clients(value, test, what)
+    if _is_dict_of_tables(value):
+        return _splits(value, test, chosen, beside, what)
+    if isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], str):
+        value, chosen = value[0], dataclasses.replace(chosen, label=value[1])
+    if isinstance(value, tuple):
+        value, test = _both(value, test, what)
+    if _is_table(value):
+        train = _table_of(value, what)
+        return raw_of_tables(train, test, chosen, beside, what)
+    if beside:
+        raise DataError(f"{what} has no column {beside[0]!r}; only tables have named columns")
+    if not _is_one_part(value):
+        raise DataError(f"{what} is a {type(value).__name__}; what is taken: {TAKEN}")
+    return Raw(
+        what, _samples(value, what), None if test is None else _samples(test, what, " of the test")
+    )
+
+
+def raw_of_tables(train: Any, test: Any, chosen: Columns, beside: Sequence[str], what: str) -> Raw:
+    """The same of tables (of pyarrow) or of what can become one; test may be None."""
+    first, notes = _tables.samples_of(train, chosen, beside, what)
+    second = None
+    if test is not None:
+        if not _is_table(test):
+            raise DataError(f"{what}: the test part must be a table, as the training part is")
+        table = _table_of(test, f"{what} (test)")
+        second, more = _tables.samples_of(table, chosen, (), f"{what} (test)")
+        notes = (*notes, *more)
+    names = _tables.class_names(train, chosen, what)
+    return Raw(what, first, second, names, scale=(0.5, 0.5), notes=notes)
+
+
+def _both(value: tuple[Any, ...], test: Any, what: str) -> tuple[Any, Any]:
+    """The training part of a tuple, and its test part if it has one."""
+    if len(value) == 4:
+        first, second = value[:2], value[2:]
+    elif len(value) == 2 and all(map(_is_part_by_itself, value)) and not _is_x_and_y(*value):
+        first, second = value
+    elif len(value) == 2:
+        return value, test
+    else:
+        raise DataError(f"{what} is a tuple of {len(value)}; what is taken: {TAKEN}")
+    if test is not None:
+        raise DataError(f"{what} has a test part, and test= is given, too; leave one out")
+    return first, second
+
+
+def _is_part_by_itself(value: Any) -> bool:
+    return isinstance(value, tuple) or _is_table(value) or is_map_style(value)
+
+
+def _is_x_and_y(first: Any, second: Any) -> bool:
+    """Whether two tables are features and labels, not two parts."""
+    tables = _is_table(first) and _is_table(second)
+    return tables and list(_names(first)) != list(_names(second))
+
+
+def _names(table: Any) -> Sequence[str]:
+    """The names of a table's columns."""
+    return table.column_names if hasattr(table, "column_names") else table.columns
+
+
+def _is_one_part(value: Any) -> bool:
+    """Whether it is (X, y) or a map-style data set."""
+    return (isinstance(value, tuple) and len(value) == 2) or is_map_style(value)
+
+
+def _samples(part: Any, what: str, of: str = "") -> Samples:
+    if isinstance(part, tuple) and len(part) == 2:
+        x, y = part
+        if _is_table(x) and not is_map_style(x):
+            table = _table_of(x, f"{what}: X{of}")
+            x = _tables.features_of(table, f"{what}: X{of}")
+        return Samples(x, y, x_name=f"X{of}", y_name=f"y{of}")
+    if is_map_style(part) or hasattr(part, "__iter__"):
+        x, y = read_map_style(part, f"{what}{of}")
+        return Samples(x, y, x_name=f"samples{of}", y_name=f"targets{of}")
+    raise DataError(f"{what}: the test part is a {type(part).__name__}; give (X, y) or a Dataset")
+
+
+def _clients(shards: Sequence[Any], test: Any, what: str) -> Raw:
+    """Data that are split already, one part for each client."""
+    parts = []
+    for client, shard in enumerate(shards):
+        own = _samples(shard, f"{what}: client {client}")
+        x = array_of(own.x, f"{what}: X of client {client}")
+        y = array_of(own.y, f"{what}: y of client {client}")
+        checked_lengths(x, y, f"{what}: X of client {client}", "y")
+        parts.append((x, y))
+    x = _joined([own for own, _ in parts], what, "X")
+    y = _joined([own for _, own in parts], what, "y")
+    column = of_clients([len(own) for own, _ in parts])
+    train = Samples(x, y, {CLIENT: column.codes})
+    return Raw(what, train, None if test is None else _samples(test, what, " of the test"))
+
+
+def _joined(rows: Sequence[np.ndarray], what: str, name: str) -> np.ndarray:
+    """The clients' rows, one client after the other."""
+    for client, own in enumerate(rows):
+        if own.shape[1:] != rows[0].shape[1:]:
+            raise DataError(
+                f"{what}: {name} of client {client} has rows of shape {own.shape[1:]}, that of "
+                f"client 0 {rows[0].shape[1:]}; they must be alike"
+            )
+    if len({own.dtype.kind in "UT" for own in rows}) > 1:
+        raise DataError(f"{what}: {name} holds numbers of some clients and texts of others")
+    return np.concatenate(rows)
+
+
+# ---- tables
+
+
+def _is_dict_of_tables(value: Any) -> bool:
+    """Whether it is a DatasetDict of Hugging Face."""
+    return isinstance(value, Mapping) and bool(value) and all(map(_is_table, value.values()))
+
+
+def _is_table(value: Any) -> bool:
+    home = type(value).__module__.partition(".")[0]
+    if home in ("pandas", "polars"):
+        return hasattr(value, "columns")
+    return home == "pyarrow" or (home == "datasets" and hasattr(value, "column_names"))
+
+
+def _table_of(value: Any, what: str) -> Any:
+    """A frame, or a split of Hugging Face, as a table of pyarrow."""
+    home = type(value).__module__.partition(".")[0]
+    if home == "pyarrow":
+        return value
+    if home != "datasets":
+        return _tables.from_frame(value, what)
+    if not hasattr(value, "__getitem__"):
+        raise DataError(f"{what} is a stream (IterableDataset); load it without streaming=True")
+    table = value.with_format("arrow")[:]
+    return _tables.with_files(table)
+
+
+def _splits(
+    splits: Mapping[str, Any], test: Any, chosen: Columns, beside: Sequence[str], what: str
+) -> Raw:
+    train = splits.get("train")
+    if train is None:
+        raise DataError(f"{what} has no split train, only {', '.join(splits)}")
+    if test is None:
+        name = next((name for name in TEST_SPLITS if name in splits), None)
+        test = splits[name] if name else None
+    return raw_of_tables(_table_of(train, what), test, chosen, beside, what)

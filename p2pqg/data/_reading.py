@@ -1,0 +1,213 @@
+"""From samples as they come, out of memory or a file, to `Arrays`: one way for all of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from p2pqg.base.errors import ConfigError, DataError
+from p2pqg.base.seeding import rng
+from p2pqg.base.wording import counted
+from p2pqg.data._arrays import Arrays
+from p2pqg.data._columns import Column
+from p2pqg.data._inputs import array_of, checked_lengths, inputs
+from p2pqg.data._params import whole_number
+from p2pqg.data._pixels import in_color
+from p2pqg.data._targets import TASKS, Targets, targets
+from p2pqg.data._tokens import tokenise
+
+CLIENT = "client"
+"""The column of data that come client by client."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """What may be set of all data of a user's own."""
+
+    task: Literal["auto", "classes", "regression", "multilabel"] = "auto"
+    """auto: whole numbers and texts are classes, floats are regression, a matrix of 0 and 1 is
+    multilabel."""
+    test_share: float = 0.2
+    """Where no test part is given: of the samples, the share that is held out; in (0, 1)."""
+    augmentation: Literal["none", "crop-flip"] = "none"
+    """Of images. crop-flip: pad 4, random crop, random mirror."""
+    length: int = 64
+    """Tokens kept of a text, >= 1."""
+
+    def problems(self) -> Iterator[str]:
+        """Every rule that is broken."""
+        if self.task not in ("auto", *TASKS):
+            yield f"dataset.task must be auto, {', '.join(TASKS)}, got {self.task!r}"
+        if not 0 < self.test_share < 1:
+            yield f"dataset.test_share must be > 0 and < 1, got {self.test_share}"
+        if self.augmentation not in ("none", "crop-flip"):
+            yield f"dataset.augmentation must be none or crop-flip, got {self.augmentation!r}"
+        if not whole_number(self.length, 1):
+            yield f"dataset.length must be a whole number >= 1, got {self.length!r}"
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Of one part, as they came.
+
+    Attributes:
+        x: [samples, ...] numbers, or [samples] texts: anything that `array_of` takes.
+        y: [samples] or [samples, outputs].
+        columns: name -> [samples], what belongs to each sample beside it.
+        x_name, y_name: what they are called in a message.
+    """
+
+    x: Any
+    y: Any
+    columns: Mapping[str, Any] = field(default_factory=dict)
+    x_name: str = "X"
+    y_name: str = "y"
+
+
+@dataclass(frozen=True)
+class Raw:
+    """Samples of both parts, as they came.
+
+    Attributes:
+        what: the data are called in a message.
+        test: None: a share of the training samples is held out, of each client's where they are
+            split already.
+        names: of the classes or outputs, where the data say them.
+        scale: (mean, std) of images, see `Arrays`; None: bytes become 0 .. 1.
+        notes: what should be known of them, a line each.
+    """
+
+    what: str
+    train: Samples
+    test: Samples | None = None
+    names: Sequence[str] = ()
+    scale: tuple[float, float] | None = None
+    notes: tuple[str, ...] = ()
+
+
+def arrays_from(
+    raw: Raw, reading: Reading, tokenizer: str | None = None, tokens: bool = False
+) -> Arrays:
+    """Check samples, number their classes, hold a test part out if there is none.
+
+    Args:
+        raw: the samples.
+        reading: what the user set.
+        tokenizer: how the model reads texts; None: it takes numbers.
+        tokens: the model takes whole numbers as tokens.
+
+    Raises:
+        DataError: X and y of unequal length, NaN or infinity, targets of the wrong kind, and so on.
+        ConfigError: texts for a model that reads none.
+    """
+    what, notes = raw.what, list(raw.notes)
+    train = _checked(raw.train, what)
+    columns = {name: Column.of(v, f"{what}: {name}") for name, v in raw.train.columns.items()}
+    for name, column in columns.items():
+        checked_lengths(train.x, column, train.x_name, f"column {name}")
+    if raw.test is None:
+        rest, held_out = _held_out(len(train.y), reading.test_share, columns.get(CLIENT), what)
+        test = dataclasses.replace(train, x=train.x[held_out], y=train.y[held_out])
+        train = dataclasses.replace(train, x=train.x[rest], y=train.y[rest])
+        columns = {name: column.at(rest) for name, column in columns.items()}
+        notes.append(
+            f"{what}: no test part is given; {counted(len(held_out), 'sample')} of "
+            f"{len(rest) + len(held_out):,}, drawn once for all seeds, are held out for it"
+        )
+    else:
+        test = _checked(raw.test, what)
+    train_x, said = _seen(train, reading, tokenizer, tokens)
+    test_x, _ = _seen(test, reading, tokenizer, tokens)
+    if {train_x.shape[1:2], test_x.shape[1:2]} == {(1,), (3,)} and _are_images(train_x, test_x):
+        train_x, test_x = in_color(train_x), in_color(test_x)
+    if train_x.shape[1:] != test_x.shape[1:]:
+        raise DataError(
+            f"{what}: a training sample has shape {train_x.shape[1:]}, a test sample "
+            f"{test_x.shape[1:]}; they must be alike"
+        )
+    if tokenizer is not None and train_x.dtype != np.int32:
+        raise ConfigError(f"{what} holds no texts, and the model reads nothing else; use model mlp")
+    found = targets(train.y, test.y, train.y_name, reading.task, raw.names)
+    arrays = _finished(train_x, test_x, found, raw, reading, columns, (*notes, *said))
+    return dataclasses.replace(arrays, tokenizer=tokenizer or "")
+
+
+def _finished(
+    train_x: np.ndarray,
+    test_x: np.ndarray,
+    found: Targets,
+    raw: Raw,
+    reading: Reading,
+    columns: dict[str, Column],
+    notes: tuple[str, ...],
+) -> Arrays:
+    if reading.augmentation != "none" and train_x.ndim != 4:
+        raise ConfigError(
+            f"dataset.augmentation {reading.augmentation} is for images; a sample of {raw.what} "
+            f"has shape {train_x.shape[1:]}"
+        )
+    scale = raw.scale if train_x.dtype == np.uint8 else None
+    mean, std = ((value,) * train_x.shape[1] for value in scale) if scale else (None, None)
+    return Arrays(
+        train_x,
+        found.train,
+        test_x,
+        found.test,
+        num_classes=found.outputs,
+        mean=mean,
+        std=std,
+        augmentation=None if reading.augmentation == "none" else reading.augmentation,
+        task=found.task,
+        classes=found.names,
+        columns=columns,
+        notes=(*notes, *found.notes),
+    )
+
+
+def _checked(part: Samples, what: str) -> Samples:
+    """The part with arrays of equal length; their names tell whose they are."""
+    x_name, y_name = f"{what}: {part.x_name}", f"{what}: {part.y_name}"
+    x, y = array_of(part.x, x_name), array_of(part.y, y_name)
+    checked_lengths(x, y, x_name, y_name)
+    return dataclasses.replace(part, x=x, y=y, x_name=x_name, y_name=y_name)
+
+
+def _seen(
+    part: Samples, reading: Reading, tokenizer: str | None, tokens: bool
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The inputs of a part, and what should be known of them."""
+    if part.x.dtype.kind not in "UT":
+        return inputs(part.x, part.x_name, tokens or tokenizer is not None)
+    if part.x.ndim != 1:
+        raise DataError(f"{part.x_name} must hold one text for each sample, found {part.x.shape}")
+    if tokenizer is None:
+        raise ConfigError(f"{part.x_name} holds texts; use model transformer or distilbert")
+    return tokenise(part.x.tolist(), tokenizer, reading.length), ()
+
+
+def _are_images(*parts: np.ndarray) -> bool:
+    return all(part.ndim == 4 and part.dtype == np.uint8 for part in parts)
+
+
+def _held_out(
+    num_samples: int, share: float, clients: Column | None, what: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of the rest and of what is held out, in order; of each client's samples alike."""
+    random = rng(0, "held-out")
+    groups = clients.groups() if clients else [np.arange(num_samples)]
+    # A client keeps at least one sample to learn from.
+    drawn = [
+        random.permutation(own)[: min(round(share * len(own)), len(own) - 1)] for own in groups
+    ]
+    held_out = np.sort(np.concatenate(drawn))
+    rest = np.setdiff1d(np.arange(num_samples), held_out)
+    if not len(held_out):
+        raise DataError(
+            f"{what}: {counted(num_samples, 'sample')} are too few to hold {share:g} of them out "
+            "for a test; give a test part"
+        )
+    return rest, held_out

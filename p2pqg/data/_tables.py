@@ -1,0 +1,260 @@
+"""Tables, a row per sample -> samples and labels: from pandas, CSV, Parquet or Hugging Face."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from p2pqg.base.errors import DataError, did_you_mean
+from p2pqg.base.memory import check_room
+from p2pqg.data import _parquet
+from p2pqg.data._pixels import content_of, pixels
+from p2pqg.data._reading import Reading, Samples
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+LABELS = ("label", "labels", "target", "targets", "class", "fine_label", "y")
+"""Names that a column of labels may have where nobody says which it is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Columns(Reading):
+    """Which columns of a table are what."""
+
+    label: str | list[str] = ""
+    """Name of the column of labels, or of several (multilabel, or regression of several numbers).
+    Default: label, target, class or y."""
+    features: list[str] = field(default_factory=list)
+    """Names of the columns of features. Default: all that are left."""
+    leave_out: list[str] = field(default_factory=list)
+    """Names of columns that are no features."""
+    text: str = ""
+    """Name of the column of texts, if it is texts that are read."""
+    image: str = ""
+    """Name of the column of images, as files have them, if there is one."""
+    side: int = 0
+    """Pixels that images are scaled to, the rest cut off; 0: all have one size, and keep it."""
+
+    def problems(self) -> Iterator[str]:
+        """Every rule that is broken."""
+        yield from super().problems()
+        if self.side < 0:
+            yield f"dataset.side must be >= 0, got {self.side}"
+        if bool(self.text) + bool(self.image) + bool(self.features) > 1:
+            yield "dataset.text, dataset.image and dataset.features exclude each other; set one"
+
+
+def samples_of(
+    table: pa.Table, chosen: Columns, beside: Sequence[str], what: str
+) -> tuple[Samples, tuple[str, ...]]:
+    """Samples and labels of one part.
+
+    Args:
+        table: a row per sample.
+        chosen: which columns are what.
+        beside: names of columns that go along as they are, such as the client's.
+        what: the table is called in a message.
+
+    Returns:
+        the samples, and what should be known of them.
+
+    Raises:
+        DataError: a column is missing or holds something else, or has empty cells.
+    """
+    names = table.column_names
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DataError(f"{what} has two columns called {twice!r}; rename one")
+    labels = _labels(names, chosen, what)
+    for name in (*labels, *beside, *chosen.features, *chosen.leave_out, chosen.text, chosen.image):
+        if name and name not in names:
+            raise DataError(f"{what} has no column {name!r}{did_you_mean(name, names)}")
+    columns = {name: _values(table[name], f"{what}: column {name}") for name in beside}
+    y = _targets(table, labels, what)
+    called = {"x_name": "features", "y_name": f"column {', '.join(labels)}"}
+    image = chosen.image or ("" if chosen.features else _only_images(table, labels))
+    if chosen.text:
+        _check_full(table[chosen.text], f"{what}: column {chosen.text}")
+        texts = table[chosen.text].to_pylist()
+        called["x_name"] = f"column {chosen.text}"
+        return Samples(np.array(texts), y, columns, **called), ()
+    if image:
+        x, notes = _images(table[image], chosen.side, f"{what}: column {image}")
+        return Samples(x, y, columns, **called), notes
+    other = {*labels, *beside, *chosen.leave_out}
+    features = chosen.features or [name for name in names if name not in other]
+    return Samples(_features(table, features, what), y, columns, **called), ()
+
+
+def class_names(table: pa.Table, chosen: Columns, what: str) -> tuple[str, ...]:
+    """Names of the classes, where the table says them as Hugging Face's do; else of the outputs."""
+    labels = _labels(table.column_names, chosen, what)
+    if len(labels) > 1:
+        return tuple(labels)
+    return _parquet.names_in(table.schema.metadata, labels)
+
+
+def _labels(names: Sequence[str], chosen: Columns, what: str) -> list[str]:
+    """The columns of labels."""
+    if chosen.label:
+        return [chosen.label] if isinstance(chosen.label, str) else list(chosen.label)
+    found = [name for name in names if name in LABELS]
+    if len(found) != 1:
+        which = (
+            f"{' and '.join(found)} may be" if found else f"none of {', '.join(names)} is called"
+        )
+        raise DataError(f"{what}: which column is the label? ({which} it); set dataset.label")
+    return found
+
+
+def _targets(table: pa.Table, labels: Sequence[str], what: str) -> Any:
+    if len(labels) > 1:
+        each = [_values(table[name], f"{what}: column {name}") for name in labels]
+        return np.stack(each, axis=1)
+    return _values(table[labels[0]], f"{what}: column {labels[0]}")
+
+
+def _values(column: pa.ChunkedArray, what: str) -> np.ndarray:
+    """Numbers, texts, or rows of numbers where the cells are lists.
+
+    Raises:
+        DataError: empty cells, or something else.
+    """
+    import pyarrow as pa
+
+    _check_full(column, what)
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        column, kind = column.cast(kind.value_type), kind.value_type
+    if _parquet.is_text(kind):
+        return np.array(column.to_pylist(), dtype=str)
+    if pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        return column.to_numpy()
+    if pa.types.is_decimal(kind):
+        return column.cast(pa.float64()).to_numpy()
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        return _lists(column, what)
+    raise DataError(f"{what} holds {kind}; numbers or texts are read")
+
+
+def _check_full(column: pa.ChunkedArray, what: str) -> None:
+    if column.null_count:
+        empty = next(i for i, cell in enumerate(column) if not cell.is_valid)
+        raise DataError(
+            f"{what} has {column.null_count:,} empty cells (the first in row {empty}, counted from "
+            "0); fill them, or leave the rows out"
+        )
+
+
+def _lists(column: pa.ChunkedArray, what: str) -> np.ndarray:
+    """[rows, length, ...] of lists that are equally long, also of lists in lists."""
+    try:
+        found = np.array(column.to_pylist())
+    except ValueError:
+        raise DataError(f"{what} holds lists of different lengths") from None
+    if found.dtype.kind not in "biuf":
+        raise DataError(f"{what} holds lists of {column.type}; lists of numbers are read")
+    return found
+
+
+def _features(table: pa.Table, names: Sequence[str], what: str) -> np.ndarray:
+    """[rows, numbers]; columns of lists bring several. Of a column of nested lists [rows, ...]."""
+    import pyarrow as pa
+
+    if not names:
+        raise DataError(f"{what} has no columns but that of the label; there are no features")
+    check_room(8 * len(names) * table.num_rows, f"{what}: {len(names)} features", "use fewer rows")
+    parts = []
+    for name in names:
+        kind = table.schema.field(name).type
+        if _parquet.is_text(kind) or pa.types.is_dictionary(kind):
+            raise DataError(
+                f"{what}: column {name} holds texts, which are no features; set dataset.text: "
+                f"{name} to learn from it, or dataset.leave_out: [{name}], or turn it into numbers"
+            )
+        parts.append(_values(table[name], f"{what}: column {name}"))
+    if len(parts) == 1:
+        return parts[0]
+    return np.concatenate([part.reshape(table.num_rows, -1) for part in parts], axis=1)
+
+
+# ---- images in a column: files as bytes, perhaps with a path beside them
+
+
+def _holds_images(kind: pa.DataType) -> bool:
+    import pyarrow as pa
+
+    if pa.types.is_struct(kind):
+        return kind.get_field_index("bytes") >= 0
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+
+
+def _only_images(table: pa.Table, labels: Sequence[str]) -> str:
+    """The one column that holds images, if there is just one; else ""."""
+    found = [
+        field.name
+        for field in table.schema
+        if field.name not in labels and _holds_images(field.type)
+    ]
+    return found[0] if len(found) == 1 else ""
+
+
+def _images(column: pa.ChunkedArray, side: int, what: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    if not _holds_images(column.type):
+        raise DataError(f"{what} must hold images as PNG or JPEG bytes, it holds {column.type}")
+    found = pixels(
+        _contents(column, what),
+        len(column),
+        what,
+        size=(side, side) if side else None,
+        fit=side > 0,
+    )
+    return found.x, found.notes
+
+
+def _contents(column: pa.ChunkedArray, what: str) -> Iterator[tuple[str, bytes | None]]:
+    for row, cell in enumerate(column):
+        content = cell.as_py()
+        yield f"{what}, row {row}", content.get("bytes") if isinstance(content, dict) else content
+
+
+def with_files(table: pa.Table) -> pa.Table:
+    """A table whose images are all bytes: those that are paths only are read.
+
+    For tables that this process made; a stranger's must not choose what is read here.
+    """
+    import pyarrow as pa
+
+    for position, column in enumerate(table.schema):
+        if pa.types.is_struct(column.type) and column.type.get_field_index("bytes") >= 0:
+            cells = table[column.name].to_pylist()
+            whole = [cell["bytes"] or content_of(cell["path"]) for cell in cells]
+            table = table.set_column(position, column.name, pa.array(whole, pa.binary()))
+    return table
+
+
+def from_frame(frame: Any, what: str) -> pa.Table:
+    """A frame of pandas or polars as a table.
+
+    Raises:
+        DataError: a column holds a mixture.
+    """
+    import pyarrow as pa
+
+    if hasattr(frame, "to_arrow"):
+        return frame.to_arrow()
+    frame = frame.rename(columns=str)
+    try:
+        return pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        reason = str(error.args[0]).partition("\n")[0] if error.args else type(error).__name__
+        raise DataError(f"{what} has a column of mixed content ({reason})") from error
+
+
+def features_of(table: pa.Table, what: str) -> np.ndarray:
+    """All columns of a table as features."""
+    return _features(table, table.column_names, what)

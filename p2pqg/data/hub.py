@@ -1,0 +1,105 @@
+"""A data set of the Hugging Face hub, with its columns named: `hf:owner/name`.
+
+Read through the package `datasets`, the extra `data`. Its cache is asked where there is no network.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from p2pqg.base.errors import ConfigError, DataError
+from p2pqg.base.hub import NAME, check_reachable
+from p2pqg.data._arrays import Arrays, dataset
+from p2pqg.data._objects import raw_of
+from p2pqg.data._reading import arrays_from
+from p2pqg.data._tables import Columns
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params(Columns):
+    """What may be set."""
+
+    path: str = ""
+    """Its name on the hub: owner/name."""
+    config: str = ""
+    """One of its configurations, where it has several."""
+    train: str = "train"
+    """The split to learn from."""
+    test: str = ""
+    """The split to test with. Default: test, validation, valid or val; else a share is held out."""
+    revision: str = ""
+    """A commit or tag, so that it stays what it is."""
+
+
+@dataset("hub", params=Params, source="the Hugging Face hub: hf:OWNER/NAME", own=True)
+def hub(
+    params: Params, data_dir: Path | None, tokenizer: str | None, columns: tuple[str, ...]
+) -> Arrays:
+    """A data set of the hub; name its columns."""
+    if not NAME.fullmatch(params.path):
+        raise ConfigError(f"dataset hf:{params.path:.100}: a name on the hub is owner/name")
+    what = f"hf:{params.path}"
+    splits = _fetched(params, what)
+    if params.train not in splits:
+        raise DataError(f"{what} has no split {params.train}, only {', '.join(splits)}")
+    chosen = {"train": splits[params.train]}
+    if params.test:
+        if params.test not in splits:
+            raise DataError(f"{what} has no split {params.test}, only {', '.join(splits)}")
+        chosen["test"] = splits[params.test]
+    else:
+        chosen |= {name: rows for name, rows in splits.items() if name != params.train}
+    return arrays_from(raw_of(chosen, None, params, columns, what), params, tokenizer)
+
+
+def _fetched(params: Params, what: str) -> Any:
+    """All splits; from the cache where the hub cannot be reached.
+
+    Raises:
+        DataError: `datasets` is not installed, or there is no such thing.
+    """
+    try:
+        import datasets
+    except ImportError:
+        raise DataError(f"{what} needs the package datasets: pip install 'p2pqg[data]'") from None
+    try:
+        with _quiet(datasets):
+            options = {"name": params.config or None, "revision": params.revision or None}
+            try:
+                check_reachable()
+            except ConnectionError as unreachable:
+                return _from_cache(datasets, params.path, options, unreachable)
+            return datasets.load_dataset(params.path, **options)
+    except Exception as error:  # no such name, a script that must not run, no space: a bit of all
+        reason = str(error).strip().partition("\n")[0]
+        raise DataError(f"{what} is not to be had ({reason:.300})") from error
+
+
+def _from_cache(datasets: Any, path: str, options: dict[str, Any], why: ConnectionError) -> Any:
+    """What an earlier run downloaded."""
+    before, datasets.config.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE, True
+    try:
+        return datasets.load_dataset(path, **options)
+    except Exception:  # as above; that it is not in the cache is no news
+        raise why from None
+    finally:
+        datasets.config.HF_HUB_OFFLINE = before
+
+
+@contextlib.contextmanager
+def _quiet(datasets: Any) -> Iterator[None]:
+    """No progress bars, no remarks."""
+    settings = datasets.utils.logging
+    level, bars = settings.get_verbosity(), datasets.is_progress_bar_enabled()
+    settings.set_verbosity_error()
+    datasets.disable_progress_bar()
+    try:
+        yield
+    finally:
+        settings.set_verbosity(level)
+        if bars:
+            datasets.enable_progress_bar()

@@ -1,0 +1,139 @@
+"""A user's own partition: index arrays, or a function `(labels, clients, rng) -> list`."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from p2pqg.base.errors import ConfigError, DataError
+from p2pqg.base.registry import Entry, NoParams
+from p2pqg.base.seeding import rng
+from p2pqg.base.user_code import what_failed
+from p2pqg.data._arrays import Arrays
+from p2pqg.data._files import located
+from p2pqg.data._stored import fetch_parts
+from p2pqg.data.partition import PARTITIONS
+from p2pqg.data.user_code import settings_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params:
+    """What may be set."""
+
+    path: str = ""
+    """The file that the run kept."""
+    content: str = ""
+    """Digest of what was given; another partition is refused."""
+
+
+def kept(
+    labels: np.ndarray, num_clients: int, alpha: None, seed: int, params: Params
+) -> list[np.ndarray]:
+    """Your own index arrays, as a run kept them that was given them as objects."""
+    path = located(params.path, None, "given")
+    return checked_parts(fetch_parts(path, params.content), len(labels), num_clients, str(path))
+
+
+def parts_of(value: Any, arrays: Arrays, clients: int, seed: int = 0) -> list[np.ndarray]:
+    """Index arrays from what a user gives as `partition=`.
+
+    Args:
+        value: a list of index arrays, one for each client; or a function
+            `(labels, clients, rng) -> list` of such.
+        arrays: the data set; the function gets its training labels, or targets.
+        clients: how many.
+        seed: the run's; the function's generator is rng(seed, "partition").
+
+    Raises:
+        DataError: not one array for each client, indices outside, twice or none; or the function
+            failed.
+    """
+    what = "partition"
+    if callable(value):
+        what = f"partition {getattr(value, '__name__', 'function')}"
+        value = _called(value, (arrays.train_y, clients, rng(seed, "partition")), {})
+    return checked_parts(value, len(arrays.train_y), clients, what)
+
+
+def checked_parts(value: Any, num_samples: int, clients: int, what: str) -> list[np.ndarray]:
+    """Index arrays that can be used: one for each client, none empty, no index twice in one.
+
+    A sample may belong to several clients.
+
+    Raises:
+        DataError: they cannot.
+    """
+    if not isinstance(value, Sequence | np.ndarray) or isinstance(value, str):
+        raise DataError(
+            f"{what} must be a list of index arrays, one for each client, got a "
+            f"{type(value).__name__}"
+        )
+    if len(value) != clients:
+        raise DataError(
+            f"{what} has parts for {len(value)} clients, the network has {clients}; make them agree"
+        )
+    return [_indices(own, num_samples, f"{what}: client {i}") for i, own in enumerate(value)]
+
+
+def _indices(value: Any, num_samples: int, what: str) -> np.ndarray:
+    own = np.asarray(value.tolist() if hasattr(value, "detach") else value)
+    if own.dtype == bool and own.shape == (num_samples,):
+        own = np.flatnonzero(own)
+    if own.ndim == 1 and not len(own):
+        raise DataError(f"{what} has no samples; give it some, or use fewer clients")
+    if own.ndim != 1 or own.dtype.kind not in "iu":
+        raise DataError(
+            f"{what} must have a row of whole numbers, got {own.dtype} of shape {own.shape}"
+        )
+    if own.min() < 0 or own.max() >= num_samples:
+        raise DataError(
+            f"{what}: indices must be 0 .. {num_samples - 1}, found {own.min()} .. {own.max()}"
+        )
+    if len(np.unique(own)) < len(own):
+        values, counts = np.unique(own, return_counts=True)
+        raise DataError(f"{what} has sample {values[counts > 1][0]} twice; leave it out once")
+    return own.astype(np.int64)
+
+
+def _called(function: Callable[..., Any], given: Sequence[Any], settings: dict[str, Any]) -> Any:
+    try:
+        return function(*given, **settings)
+    except ConfigError:
+        raise
+    except Exception as error:  # of the user's own code
+        code = getattr(function, "__code__", None)
+        file = Path(code.co_filename if code else "")
+        raise DataError(f"partition {what_failed(error, file, file)}") from error
+
+
+def _from_file(function: Callable[..., Any], name: str) -> Entry:
+    """A partition made of a function of a user's file."""
+    asked = inspect.signature(function).parameters
+    with_alpha = "alpha" in asked
+    first_three = tuple(asked)[:3]  # labels, clients, rng, whatever their names
+
+    @functools.wraps(function)
+    def build(
+        labels: np.ndarray, num_clients: int, alpha: float | None, seed: int, params: Any
+    ) -> list[np.ndarray]:
+        settings = {f.name: getattr(params, f.name) for f in dataclasses.fields(params)}
+        settings |= {"alpha": alpha} if with_alpha else {}
+        made = _called(function, (labels, num_clients, rng(seed, "partition")), settings)
+        return checked_parts(made, len(labels), num_clients, f"partition {name}")
+
+    params = settings_of(function, NoParams, (*first_three, "alpha"))
+    summary = (inspect.getdoc(function) or "").partition("\n")[0]
+    return Entry(name, build, params, summary, "yours", {"uses_alpha": with_alpha, "own": True})
+
+
+PARTITIONS.wrap = _from_file
+PARTITIONS.unlisted["given"] = Entry(
+    "given", kept, Params, source="yours: kept by a run", traits={"uses_alpha": False, "own": True}
+)

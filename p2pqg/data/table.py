@@ -1,0 +1,69 @@
+"""Anybody's table: a .csv, .tsv or .parquet file, a row per sample."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from p2pqg.data import _parquet
+from p2pqg.data._arrays import Arrays, dataset
+from p2pqg.data._csv import read_csv
+from p2pqg.data._files import check_content, file_digest, located
+from p2pqg.data._objects import raw_of_tables
+from p2pqg.data._reading import arrays_from
+from p2pqg.data._tables import Columns
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params(Columns):
+    """What may be set."""
+
+    path: str = ""
+    """The file of the training samples; in data_dir, or from the current folder."""
+    test: str = ""
+    """The file of the test samples. Default: a share of the others is held out."""
+    delimiter: str = ""
+    """Between two cells of CSV. Default: the most frequent one of , ; tab | in the first line."""
+    content: str = ""
+    """Digest of the files when the run began: others are refused. A run fills it in."""
+
+    def problems(self) -> Iterator[str]:
+        """Every rule that is broken."""
+        yield from super().problems()
+        if len(self.delimiter) > 1:
+            yield f"dataset.delimiter must be a single letter, got {self.delimiter!r}"
+
+    def files(self, data_dir: Path | None) -> list[Path]:
+        """The files that are read."""
+        return [
+            located(p, data_dir, "table") for p in (self.path, self.test) if p or p is self.path
+        ]
+
+    def fixed(self, data_dir: Path | None) -> Params:
+        """The same, for these files as they are now."""
+        return dataclasses.replace(self, content=file_digest(*self.files(data_dir)))
+
+
+@dataset("table", params=Params, source="yours: FILE.csv or FILE.parquet", own=True)
+def table(
+    params: Params, data_dir: Path | None, tokenizer: str | None, columns: tuple[str, ...]
+) -> Arrays:
+    """Your own rows of a .csv, .tsv or .parquet file; name the column of the label."""
+    files = params.files(data_dir)
+    check_content(params.content, *files)
+    train, *test = (_read(file, params.delimiter) for file in files)
+    what = files[0].name
+    raw = raw_of_tables(train, test[0] if test else None, params, columns, what)
+    return arrays_from(raw, params, tokenizer)
+
+
+def _read(file: Path, delimiter: str) -> pa.Table:
+    if file.suffix.lower() == ".parquet":
+        return _parquet.read_table(file)
+    return read_csv(file, delimiter or ("\t" if file.suffix.lower() == ".tsv" else ""))
