@@ -11,6 +11,9 @@ import numpy as np
 from p2pqg.base.errors import DataError
 from p2pqg.data._inputs import array_of
 
+CLIENT = "client"
+"""The column of data that come client by client."""
+
 
 @dataclass(frozen=True, eq=False)
 class Column:

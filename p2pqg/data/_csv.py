@@ -35,17 +35,18 @@ def read_csv(path: Path, delimiter: str = "") -> pa.Table:
     between = _delimiter(path, delimiter)
     try:
         with path.open("rb") as file:
-            return csv.read_csv(
+            table = csv.read_csv(
                 file,
                 csv.ReadOptions(block_size=2**24),
                 csv.ParseOptions(delimiter=between, newlines_in_values=True),
                 csv.ConvertOptions(strings_can_be_null=False),
             )
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+    except (pa.ArrowException, OSError) as error:
         reason = str(error).partition("\n")[0].removeprefix("CSV parse error: ")
-        if "UTF8" in reason or isinstance(error, UnicodeDecodeError):
-            reason = "it is not UTF-8; save it as UTF-8"
         raise DataError(f"{path}: not a readable CSV file ({reason:.200})") from error
+    if any(pa.types.is_binary(kind) for kind in table.schema.types) or not _is_utf8(table):
+        raise DataError(f"{path}: not a readable CSV file (it is not UTF-8); save it as UTF-8")
+    return table
 
 
 def _delimiter(path: Path, delimiter: str) -> str:
@@ -62,6 +63,14 @@ def _delimiter(path: Path, delimiter: str) -> str:
     if all(map(_is_number, names)):
         raise DataError(f"{path}: the first line must name the columns, it holds {line:.60}")
     return chosen
+
+
+def _is_utf8(table: pa.Table) -> bool:
+    """Whether the names of the columns are; those of the cells are known by their type."""
+    try:
+        return all(table.column_names)
+    except UnicodeDecodeError:
+        return False
 
 
 def _is_number(text: str) -> bool:

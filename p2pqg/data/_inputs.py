@@ -70,7 +70,7 @@ def inputs(x: np.ndarray, what: str, tokens: bool = False) -> tuple[np.ndarray, 
     in that precision. Whole numbers that are tokens become int32.
 
     Args:
-        x: [samples, ...], numbers.
+        x: [samples, ...], finite numbers.
         what: it is called in a message.
         tokens: whole numbers are tokens, for a model that embeds them.
 
@@ -78,7 +78,7 @@ def inputs(x: np.ndarray, what: str, tokens: bool = False) -> tuple[np.ndarray, 
         the inputs, and what should be known of them, a line each.
 
     Raises:
-        DataError: NaN or infinity, or no numbers in a row.
+        DataError: no numbers in a row, or tokens below 0.
     """
     if x.dtype.kind not in "biuf":
         raise DataError(f"{what} must hold numbers, it holds {x.dtype}")
@@ -98,7 +98,6 @@ def inputs(x: np.ndarray, what: str, tokens: bool = False) -> tuple[np.ndarray, 
             raise DataError(f"{what}: tokens must be >= 0, found {x.min()}")
         return np.ascontiguousarray(x, dtype=np.int32), notes
     if x.dtype.kind == "f":
-        check_finite(x, what)
         wide = x.dtype.itemsize >= 8
     else:
         wide = x.dtype.kind != "b" and max(-int(x.min()), int(x.max())) > EXACT_IN_FLOAT32

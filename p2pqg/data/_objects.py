@@ -10,10 +10,10 @@ import numpy as np
 
 from p2pqg.base.errors import DataError
 from p2pqg.data import _tables
-from p2pqg.data._columns import of_clients
+from p2pqg.data._columns import CLIENT, of_clients
 from p2pqg.data._inputs import array_of, checked_lengths
 from p2pqg.data._map_style import is_map_style, read_map_style
-from p2pqg.data._reading import CLIENT, Raw, Samples
+from p2pqg.data._reading import Raw, Samples
 from p2pqg.data._tables import Columns
 
 TAKEN = (
@@ -50,7 +50,7 @@ def raw_of(value: Any, test: Any, chosen: Columns, beside: Sequence[str], what: 
     if beside:
         raise DataError(f"{what} has no column {beside[0]!r}; only tables have named columns")
     if not _is_one_part(value):
-        raise DataError(f"{what} is a {type(value).__name__}; what is taken: {TAKEN}")
+        raise DataError(f"{what} is of type {type(value).__name__}; what is taken: {TAKEN}")
     return Raw(
         what, _samples(value, what), None if test is None else _samples(test, what, " of the test")
     )
@@ -64,6 +64,7 @@ def raw_of_tables(train: Any, test: Any, chosen: Columns, beside: Sequence[str],
         if not _is_table(test):
             raise DataError(f"{what}: the test part must be a table, as the training part is")
         table = _table_of(test, f"{what} (test)")
+        table = table.drop_columns([name for name in beside if name in table.column_names])
         second, more = _tables.samples_of(table, chosen, (), f"{what} (test)")
         notes = (*notes, *more)
     names = _tables.class_names(train, chosen, what)
@@ -115,7 +116,9 @@ def _samples(part: Any, what: str, of: str = "") -> Samples:
     if is_map_style(part) or hasattr(part, "__iter__"):
         x, y = read_map_style(part, f"{what}{of}")
         return Samples(x, y, x_name=f"samples{of}", y_name=f"targets{of}")
-    raise DataError(f"{what}: the test part is a {type(part).__name__}; give (X, y) or a Dataset")
+    raise DataError(
+        f"{what}: the test part is of type {type(part).__name__}; give (X, y) or a Dataset"
+    )
 
 
 def _clients(shards: Sequence[Any], test: Any, what: str) -> Raw:
@@ -169,7 +172,7 @@ def _table_of(value: Any, what: str) -> Any:
         return value
     if home != "datasets":
         return _tables.from_frame(value, what)
-    if not hasattr(value, "__getitem__"):
+    if not hasattr(value, "num_rows"):
         raise DataError(f"{what} is a stream (IterableDataset); load it without streaming=True")
     table = value.with_format("arrow")[:]
     return _tables.with_files(table)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -14,14 +14,11 @@ from p2pqg.base.seeding import rng
 from p2pqg.base.wording import counted
 from p2pqg.data._arrays import Arrays
 from p2pqg.data._columns import Column
-from p2pqg.data._inputs import array_of, checked_lengths, inputs
+from p2pqg.data._inputs import array_of, check_finite, checked_lengths, inputs
 from p2pqg.data._params import whole_number
 from p2pqg.data._pixels import in_color
 from p2pqg.data._targets import TASKS, Targets, targets
 from p2pqg.data._tokens import tokenise
-
-CLIENT = "client"
-"""The column of data that come client by client."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,8 +71,7 @@ class Raw:
 
     Attributes:
         what: the data are called in a message.
-        test: None: a share of the training samples is held out, of each client's where they are
-            split already.
+        test: None: a share of the training samples is held out.
         names: of the classes or outputs, where the data say them.
         scale: (mean, std) of images, see `Arrays`; None: bytes become 0 .. 1.
         notes: what should be known of them, a line each.
@@ -110,7 +106,7 @@ def arrays_from(
     for name, column in columns.items():
         checked_lengths(train.x, column, train.x_name, f"column {name}")
     if raw.test is None:
-        rest, held_out = _held_out(len(train.y), reading.test_share, columns.get(CLIENT), what)
+        rest, held_out = _held_out(len(train.y), reading.test_share, columns.values(), what)
         test = dataclasses.replace(train, x=train.x[held_out], y=train.y[held_out])
         train = dataclasses.replace(train, x=train.x[rest], y=train.y[rest])
         columns = {name: column.at(rest) for name, column in columns.items()}
@@ -173,6 +169,9 @@ def _checked(part: Samples, what: str) -> Samples:
     x_name, y_name = f"{what}: {part.x_name}", f"{what}: {part.y_name}"
     x, y = array_of(part.x, x_name), array_of(part.y, y_name)
     checked_lengths(x, y, x_name, y_name)
+    for values, name in ((x, x_name), (y, y_name)):
+        if values.dtype.kind == "f":
+            check_finite(values, name)
     return dataclasses.replace(part, x=x, y=y, x_name=x_name, y_name=y_name)
 
 
@@ -194,20 +193,19 @@ def _are_images(*parts: np.ndarray) -> bool:
 
 
 def _held_out(
-    num_samples: int, share: float, clients: Column | None, what: str
+    num_samples: int, share: float, columns: Iterable[Column], what: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Positions of the rest and of what is held out, in order; of each client's samples alike."""
-    random = rng(0, "held-out")
-    groups = clients.groups() if clients else [np.arange(num_samples)]
-    # A client keeps at least one sample to learn from.
-    drawn = [
-        random.permutation(own)[: min(round(share * len(own)), len(own) - 1)] for own in groups
-    ]
-    held_out = np.sort(np.concatenate(drawn))
-    rest = np.setdiff1d(np.arange(num_samples), held_out)
-    if not len(held_out):
+    """Positions of the rest and of what is held out, in order."""
+    order = rng(0, "held-out").permutation(num_samples)
+    count = round(share * num_samples)
+    held_out, rest = order[:count], order[count:]
+    for column in columns:  # whoever it belongs to keeps something to learn from
+        emptied = np.setdiff1d(column.codes[held_out], column.codes[rest])
+        back = [held_out[column.codes[held_out] == code][0] for code in emptied]
+        held_out, rest = np.setdiff1d(held_out, back), np.union1d(rest, back).astype(np.int64)
+    if not (len(held_out) and len(rest)):
         raise DataError(
             f"{what}: {counted(num_samples, 'sample')} are too few to hold {share:g} of them out "
             "for a test; give a test part"
         )
-    return rest, held_out
+    return np.sort(rest), np.sort(held_out)

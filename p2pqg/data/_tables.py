@@ -66,6 +66,8 @@ def samples_of(
         DataError: a column is missing or holds something else, or has empty cells.
     """
     names = table.column_names
+    if not table.num_rows:
+        raise DataError(f"{what} has no rows")
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise DataError(f"{what} has two columns called {twice!r}; rename one")
@@ -104,10 +106,8 @@ def _labels(names: Sequence[str], chosen: Columns, what: str) -> list[str]:
         return [chosen.label] if isinstance(chosen.label, str) else list(chosen.label)
     found = [name for name in names if name in LABELS]
     if len(found) != 1:
-        which = (
-            f"{' and '.join(found)} may be" if found else f"none of {', '.join(names)} is called"
-        )
-        raise DataError(f"{what}: which column is the label? ({which} it); set dataset.label")
+        which = ", ".join(found or names)
+        raise DataError(f"{what}: which column is the label, of {which}? Set dataset.label")
     return found
 
 

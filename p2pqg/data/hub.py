@@ -6,17 +6,21 @@ Read through the package `datasets`, the extra `data`. Its cache is asked where 
 from __future__ import annotations
 
 import contextlib
+import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from p2pqg.base.errors import ConfigError, DataError
-from p2pqg.base.hub import NAME, check_reachable
+from p2pqg.base.hub import check_reachable
 from p2pqg.data._arrays import Arrays, dataset
 from p2pqg.data._objects import raw_of
 from p2pqg.data._reading import arrays_from
 from p2pqg.data._tables import Columns
+
+NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,9 +44,11 @@ def hub(
     params: Params, data_dir: Path | None, tokenizer: str | None, columns: tuple[str, ...]
 ) -> Arrays:
     """A data set of the hub; name its columns."""
+    what = f"hf:{params.path:.100}"
     if not NAME.fullmatch(params.path):
-        raise ConfigError(f"dataset hf:{params.path:.100}: a name on the hub is owner/name")
-    what = f"hf:{params.path}"
+        raise ConfigError(f"dataset {what}: a name on the hub is owner/name")
+    if os.path.exists(params.path):  # `datasets` would read that
+        raise ConfigError(f"dataset {what}: there is a folder of that name here; start elsewhere")
     splits = _fetched(params, what)
     if params.train not in splits:
         raise DataError(f"{what} has no split {params.train}, only {', '.join(splits)}")

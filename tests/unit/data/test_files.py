@@ -1,0 +1,228 @@
+"""A user's own files: tables and arrays, bound to their content; and columns that go along."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from p2pqg.base.errors import ConfigError, DataError
+from p2pqg.data import load, named, partition, read, split, usual_model
+from p2pqg.data.table import Params
+
+CSV = """\
+age,dose,hospital,ill
+30,0.5,Nord,1
+41,1.5,Süd,0
+52,2.5,Nord,0
+63,3.5,West,1
+74,4.5,Süd,1
+"""
+ROWS = [[30, 0.5], [41, 1.5], [52, 2.5], [63, 3.5], [74, 4.5]]
+OWN = {"label": "ill", "leave_out": ["hospital"]}
+
+
+@pytest.fixture
+def csv(tmp_path):
+    """The path of a file, written with this text."""
+
+    def write(text=CSV, name="patients.csv", encoding="utf-8"):
+        (tmp_path / name).write_bytes(text.encode(encoding))
+        return str(tmp_path / name)
+
+    return write
+
+
+def of(path, **settings):
+    return load("table", path=path, test=path, **OWN | settings)
+
+
+def test_a_csv_file_is_read_by_the_names_of_its_columns(csv):
+    arrays = of(csv())
+    assert arrays.train_x.tolist() == ROWS
+    assert arrays.train_y.tolist() == [1, 0, 0, 1, 1]
+    np.testing.assert_array_equal(arrays.test_x, arrays.train_x)
+    assert arrays.num_classes == 2
+    assert of(csv(), features=["dose"]).train_x.tolist() == [[row[1]] for row in ROWS]
+    assert of(csv(), label="dose", leave_out=["hospital", "ill"]).task == "regression"
+    several = of(csv(), label=["age", "dose"])
+    assert (several.num_classes, several.classes) == (2, ("age", "dose"))
+
+
+@pytest.mark.parametrize("between", [";", "\t", "|"])
+def test_other_delimiters_and_byte_order_marks_are_seen(csv, between):
+    arrays = of(csv("\ufeff" + CSV.replace(",", between)))
+    assert arrays.train_x.tolist() == ROWS
+    assert of(csv(CSV.replace(",", "/")), delimiter="/").train_x.tolist() == ROWS
+
+
+def test_a_parquet_file_and_a_frame_of_pandas_are_tables_alike(csv, tmp_path):
+    pd.read_csv(csv()).to_parquet(tmp_path / "patients.parquet")
+    assert of(str(tmp_path / "patients.parquet")).train_x.tolist() == ROWS
+
+
+def test_whole_numbers_first_and_fractions_later_are_one_column(csv):
+    rows = "".join(f"{i},{i % 2}\n" for i in range(5000)) + "0.5,1\n"
+    arrays = load("table", path=csv("a,label\n" + rows))
+    assert 0.5 in np.concatenate([arrays.train_x, arrays.test_x])
+
+
+def test_a_column_says_which_client_a_sample_belongs_to(csv):
+    arrays = load("table", path=csv(), test=csv(), columns=("hospital",), label="ill")
+    assert arrays.train_x.tolist() == ROWS
+    assert arrays.columns["hospital"].names == ("Nord", "Süd", "West")
+    parts = split("column:hospital", arrays, 3)
+    assert [part.tolist() for part in parts] == [[0, 2], [1, 4], [3]]
+    with pytest.raises(DataError, match="has 3 values, and the network 4 clients; use a"):
+        split("column:hospital", arrays, 4)
+    with pytest.raises(DataError, match="no such column; did you mean hospital"):
+        split("column:hospitals", arrays, 3)
+    with pytest.raises(ConfigError, match="digits has no columns, so there is no 'hospital'"):
+        load("digits", columns=("hospital",))
+    with pytest.raises(ConfigError, match="needs a table with that column, not labels alone"):
+        partition("column:hospital", arrays.train_y, 3)
+
+
+def test_numbers_of_clients_are_ordered_by_size_and_floats_of_pandas_are_whole():
+    frame = pd.DataFrame({"x": np.arange(4) / 3, "user": [10.0, 2.0, 10.0, 1.0], "y": [0, 1, 0, 1]})
+    arrays = read({"data": (frame, frame), "label": "y"}, columns=("user",))
+    assert arrays.columns["user"].names == ("1", "2", "10")
+    frame.loc[0, "user"] = np.nan
+    with pytest.raises(DataError, match="column user has 1 empty cells .the first in row 0"):
+        read({"data": (frame, frame), "label": "y"}, columns=("user",))
+
+
+def test_texts_in_a_table_are_learned_from_when_they_are_named(csv):
+    text = csv("review,stars,label\ngood,5,1\nbad,1,0\n")
+    arrays = load("table", path=text, test=text, text="review", tokenizer="words:50", length=3)
+    assert arrays.input_shape == (3,)
+    with pytest.raises(DataError, match="column review holds texts, .* set dataset.text: review"):
+        load("table", path=text, test=text)
+
+
+def test_images_in_a_table_are_read_as_files_are(tmp_path):
+    Image.fromarray(np.full((2, 3), 7, np.uint8)).save(tmp_path / "a.png")
+    content = (tmp_path / "a.png").read_bytes()
+    table = pa.table({"picture": [{"bytes": content, "path": None}] * 4, "target": [0, 1, 1, 0]})
+    pq.write_table(table, tmp_path / "a.parquet")
+    arrays = load("table", path=str(tmp_path / "a.parquet"))
+    assert arrays.input_shape == (1, 2, 3)
+    assert (arrays.train_x == 7).all()
+    assert usual_model(arrays) == "cnn"
+
+
+@pytest.mark.parametrize(
+    ("text", "settings", "complaint"),
+    [
+        (CSV.replace("age", "ag"), {"features": ["age"]}, r"no column 'age'; did you mean ag\?"),
+        (CSV.replace("30,", ","), {}, r"column age has 1 empty cells \(the first in row 0"),
+        (CSV.replace("30,", "old,"), {}, "column age holds texts, which are no features"),
+        ("1,2\n3,4\n", {}, "the first line must name the columns, it holds 1,2"),
+        ("", {}, "the first line must name the columns, it is empty"),
+        (CSV + "1,2\n", {}, "not a readable CSV file .Expected 4 columns, got 2"),
+        (CSV.replace("dose", "age"), {}, "has two columns called 'age'; rename one"),
+        ("ill\n1\n", {"leave_out": []}, "has no columns but that of the label"),
+        ("age,ill\n", {"leave_out": []}, "has no rows"),
+    ],
+)
+def test_a_table_that_cannot_be_learned_from_is_refused_in_one_clear_line(
+    csv, text, settings, complaint
+):
+    with pytest.raises(DataError, match=complaint) as error:
+        of(csv(text), **settings)
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_in_another_encoding_is_refused(csv):
+    with pytest.raises(DataError, match=r"\(it is not UTF-8\); save it as UTF-8"):
+        of(csv(encoding="latin-1"))
+
+
+def test_a_file_larger_than_the_memory_is_refused_before_it_is_read(csv, monkeypatch):
+    monkeypatch.setattr("p2pqg.base.memory.available_memory", lambda: 100)
+    with pytest.raises(DataError, match="patients.csv would take .* of memory, 100 B are free"):
+        of(csv())
+
+
+def test_a_file_that_has_changed_since_the_run_began_is_refused(csv):
+    params = Params(path=csv(), **OWN).fixed(None)
+    assert len(params.content) == 16
+    arrays = load("table", **dataclasses.asdict(params))
+    assert len(arrays.train_x) == 4
+    csv(CSV + "80,5.5,Nord,0\n")
+    with pytest.raises(DataError, match="patients.csv: the content has changed since"):
+        load("table", **dataclasses.asdict(params))
+    assert params.content != Params(path=csv(CSV + "x"), **OWN).fixed(None).content
+
+
+# ---- npz
+
+
+X = np.arange(20.0).reshape(10, 2)
+Y = np.arange(10) % 2
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"X": X, "y": Y, "X_test": X, "y_test": Y},
+        {"x_train": X, "y_train": Y, "x_test": X, "y_test": Y},
+        {"train_x": X, "train_y": Y, "test_x": X, "test_y": Y},
+    ],
+)
+def test_arrays_of_an_npz_file_are_found_by_their_usual_names(tmp_path, names):
+    np.savez(tmp_path / "a.npz", **names)
+    arrays = load("npz", path=str(tmp_path / "a.npz"))
+    np.testing.assert_array_equal(arrays.train_x, X)
+    np.testing.assert_array_equal(arrays.test_y, Y)
+
+
+def test_arrays_of_other_names_are_named_and_columns_go_along(tmp_path):
+    np.savez(tmp_path / "a.npz", signal=X, kind=Y, user=np.repeat(["a", "b"], 5))
+    path = str(tmp_path / "a.npz")
+    arrays = load("npz", path=path, x="signal", y="kind", columns=("user",))
+    assert arrays.columns["user"].names == ("a", "b")
+    assert len(arrays.columns["user"]) == len(arrays.train_x) == 8
+    for settings, complaint in (
+        ({}, "which array is x, of signal, kind, user. Set dataset.x"),
+        ({"x": "signals", "y": "kind"}, "no array 'signals'; did you mean signal"),
+        ({"x": "signal", "y": "kind", "columns": ("users",)}, "no array 'users'"),
+        ({"x": "signal", "y": "kind", "x_test": "signal"}, "which array is y_test, of"),
+    ):
+        with pytest.raises(DataError, match=complaint):
+            load("npz", path=path, **settings)
+
+
+# ---- by name
+
+
+def test_the_name_of_a_file_says_how_it_is_read(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "a.npz").touch()
+    assert named("a.CSV", None, {"label": "y"}) == (
+        "table",
+        None,
+        {"path": str(tmp_path / "a.CSV"), "label": "y"},
+    )
+    assert named("a.npz", "here", {}) == ("npz", "here", {"path": "a.npz"})
+    assert named("hf:owner/name", None, {"label": "y"}) == (
+        "hub",
+        None,
+        {"path": "owner/name", "label": "y"},
+    )
+    assert named("digits", "here", {}) == ("digits", "here", {})
+    assert named("my_data.py:load", None, {"n": 3}) == ("my_data.py:load", None, {"n": 3})
+    (tmp_path / "folder.csv").mkdir()
+    assert named("folder.csv", None, {})[:2] == ("images", str(tmp_path / "folder.csv"))
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    for name in ("table", "npz"):
+        with pytest.raises(DataError, match=f"nowhere.{name}: no such file"):
+            load(name, path=f"nowhere.{name}")
+        with pytest.raises(ConfigError, match=f"dataset {name} needs dataset.path, a file"):
+            load(name)

@@ -1,0 +1,280 @@
+"""Data that are given as objects: arrays, data sets of torch, frames, shards of clients."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import ConcatDataset, Dataset, IterableDataset, Subset, TensorDataset
+
+from p2pqg.base.errors import ConfigError, DataError
+from p2pqg.data import Arrays, is_object, load, read, split, usual_model
+
+X = np.random.default_rng(0).standard_normal((10, 3))
+Y = np.arange(10) % 2
+TEST = X[:4] + 1, Y[:4]
+
+
+class Pairs(Dataset):
+    """Any map-style data set."""
+
+    def __init__(self, x, y):
+        self.x, self.y = x, y
+
+    def __len__(self):
+        return len(self.x)
+
+    def __getitem__(self, i):
+        return self.x[i], self.y[i]
+
+
+def same(arrays, x=X, y=Y, test=TEST):
+    np.testing.assert_array_equal(arrays.train_x, x)
+    np.testing.assert_array_equal(arrays.train_y, y)
+    np.testing.assert_array_equal(arrays.test_x, test[0])
+    np.testing.assert_array_equal(arrays.test_y, test[1])
+    assert arrays.task == "classes"
+    assert arrays.num_classes == 2
+
+
+TORCH = torch.from_numpy(X), torch.from_numpy(Y)
+TORCH_TEST = torch.from_numpy(TEST[0]), torch.from_numpy(TEST[1])
+FRAME = pd.DataFrame({"a": X[:, 0], "b": X[:, 1], "c": X[:, 2], "label": Y})
+TEST_FRAME = pd.DataFrame({"a": TEST[0][:, 0], "b": TEST[0][:, 1], "c": TEST[0][:, 2]})
+TEST_FRAME["label"] = TEST[1]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        (X, Y, *TEST),
+        ((X, Y), TEST),
+        (X.tolist(), Y.tolist(), TEST[0].tolist(), TEST[1].tolist()),
+        (*TORCH, *TORCH_TEST),
+        (TensorDataset(*TORCH), TensorDataset(*TORCH_TEST)),
+        (Pairs(*TORCH), Pairs(*TORCH_TEST)),
+        (Pairs(X, Y), Pairs(*TEST)),
+        (Subset(Pairs(X, Y), range(10)), ConcatDataset([Pairs(*TEST)])),
+        (FRAME, TEST_FRAME),
+        {"data": FRAME, "label": "label", "test": TEST_FRAME},
+        {"data": (X, Y), "test": TEST},
+        {"data": (FRAME, "label"), "test": TEST_FRAME},
+        (FRAME[["a", "b", "c"]], FRAME["label"], TEST_FRAME[["a", "b", "c"]], TEST_FRAME["label"]),
+        {"data": (FRAME[["a", "b", "c"]], FRAME[["label"]]), "test": TEST},
+    ],
+)
+def test_what_holds_the_same_samples_gives_the_same_arrays(given):
+    assert is_object(given)
+    same(read(given))
+
+
+def test_a_test_part_may_be_given_beside():
+    same(read((X, Y), test=TEST))
+    same(read(Pairs(X, Y), test=Pairs(*TEST)))
+    same(read((FRAME, "label"), test=TEST_FRAME))
+
+
+def test_without_a_test_part_a_share_is_held_out_always_the_same_and_that_is_said():
+    first = read((X, Y))
+    again = read((X, Y))
+    np.testing.assert_array_equal(first.test_x, again.test_x)
+    assert len(first.test_x) == 2
+    together = np.concatenate([first.train_x, first.test_x])
+    assert sorted(together[:, 0]) == sorted(X[:, 0])
+    assert first.notes == (
+        "dataset: no test part is given; 2 samples of 10, drawn once for all seeds, are held out "
+        "for it",
+    )
+    assert len(read({"data": (X, Y), "test_share": 0.5}).test_x) == 5
+    with pytest.raises(DataError, match="2 samples are too few to hold 0.2 of them out"):
+        read((X[:2], Y[:2]))
+
+
+# ---- already split
+
+
+def test_a_list_is_one_part_for_each_client():
+    arrays = read([(X[:2], Y[:2]), (X[2:7], Y[2:7]), (X[7:], Y[7:])], test=TEST)
+    same(arrays)
+    parts = split("column:client", arrays, 3)
+    assert [part.tolist() for part in parts] == [[0, 1], [2, 3, 4, 5, 6], [7, 8, 9]]
+
+
+def test_clients_may_be_data_sets_of_torch():
+    arrays = read([Pairs(X[:5], Y[:5]), Pairs(X[5:], Y[5:])], test=Pairs(*TEST))
+    same(arrays)
+    assert arrays.columns["client"].names == ("0", "1")
+
+
+def test_every_client_keeps_a_sample_when_some_are_held_out():
+    shards = [(X[i : i + 1], Y[i : i + 1]) for i in range(4)] + [(X[4:], Y[4:])]
+    arrays = read({"data": shards, "test_share": 0.6})
+    assert len(arrays.columns["client"].names) == 5
+    assert len(arrays.train_x) + len(arrays.test_x) == 10
+    parts = split("column:client", arrays, 5)
+    assert [len(part) for part in parts][:4] == [1, 1, 1, 1]
+
+
+# ---- samples
+
+
+def test_numbers_keep_their_precision_and_whole_numbers_become_floats():
+    for dtype, kept in (
+        (np.float64, np.float64),
+        (np.float32, np.float32),
+        (np.float16, np.float32),
+        (np.int64, np.float32),
+        (bool, np.float32),
+    ):
+        assert (
+            read((np.ones((10, 2), dtype), Y, np.ones((3, 2), dtype), Y[:3])).train_x.dtype == kept
+        )
+    large = np.full((10, 1), 2**24 + 1)
+    assert read((large, Y, large, Y)).train_x[0, 0] == 2**24 + 1
+    bf16 = torch.ones(10, 2, dtype=torch.bfloat16)
+    assert read((bf16, Y, bf16, Y)).train_x.dtype == np.float32
+
+
+def test_whole_numbers_are_tokens_for_a_model_that_embeds_them():
+    tokens = np.arange(20).reshape(10, 2)
+    arrays = read((tokens, Y, tokens, Y), tokens=True)
+    assert arrays.train_x.dtype == np.int32
+    with pytest.raises(DataError, match="tokens must be >= 0, found -1"):
+        read((tokens - 1, Y, tokens, Y), tokens=True)
+
+
+def test_bytes_are_images_wherever_their_channels_are():
+    image = np.random.default_rng(1).integers(0, 256, (10, 6, 5, 3), dtype=np.uint8)
+    last = read((image, Y, image, Y))
+    first = read((image.transpose(0, 3, 1, 2), Y, image, Y))
+    np.testing.assert_array_equal(last.train_x, first.train_x)
+    assert last.input_shape == (3, 6, 5)
+    assert last.mean is None  # bytes become 0 .. 1
+    assert any("last of its dimensions is taken for the channels" in note for note in last.notes)
+    assert read((image[..., 0], Y, image[..., 0], Y)).input_shape == (1, 6, 5)
+    assert usual_model(last) == "resnet20-gn"
+    crops = read({"data": (image, Y, image, Y), "augmentation": "crop-flip"})
+    assert crops.augmentation == "crop-flip"
+    with pytest.raises(ConfigError, match="augmentation crop-flip is for images"):
+        read({"data": (X, Y), "augmentation": "crop-flip"})
+
+
+def test_images_of_pillow_are_seen_as_files_are():
+    gray = [Image.fromarray(np.full((4, 5), i, np.uint8)) for i in range(10)]
+    arrays = read((Pairs(gray, Y), Pairs([Image.new("RGB", (5, 4), (1, 2, 3))] * 4, Y[:4])))
+    assert arrays.input_shape == (3, 4, 5)
+    assert arrays.train_x[7, 2, 0, 0] == 7
+    assert arrays.test_x[0, :, 0, 0].tolist() == [1, 2, 3]
+
+
+def test_sparse_arrays_are_filled():
+    sparse = pytest.importorskip("scipy.sparse")
+    same(read((sparse.csr_matrix(X), Y, sparse.csr_matrix(TEST[0]), TEST[1])))
+
+
+def test_texts_are_cut_into_tokens():
+    texts = ["good", "bad"] * 5
+    arrays = read((texts, Y, texts[:2], Y[:2]), tokenizer="words:50")
+    assert arrays.train_x.dtype == np.int32
+    assert arrays.tokenizer == "words:50"
+    with pytest.raises(ConfigError, match="X holds texts; use model transformer"):
+        read((texts, Y))
+    with pytest.raises(ConfigError, match="holds no texts, and the model reads nothing else"):
+        read((X, Y), tokenizer="words:50")
+
+
+def test_regression_and_several_labels_at_once_are_kinds_of_their_own():
+    arrays = read((X, X[:, 0] / 3, *TEST[:1], TEST[0][:, 0]))
+    assert (arrays.task, arrays.num_classes, arrays.train_y.shape) == ("regression", 1, (10, 1))
+    several = np.stack([Y, 1 - Y, np.ones(10, int)], axis=1)
+    arrays = read((X, several))
+    assert (arrays.task, arrays.num_classes) == ("multilabel", 3)
+
+
+def test_arrays_of_ours_are_taken_and_checked():
+    arrays = load("synthetic", samples=20)
+    assert read(arrays) is arrays
+    for wrong, complaint in (
+        ({"train_y": arrays.train_y[:-1]}, "train_x has 20 rows and train_y 19"),
+        ({"num_classes": 2}, r"train_y must be 0 .. 1, found 0 .. 9"),
+        ({"train_x": arrays.train_x * np.nan}, "train_x has NaN in row 0, column 0"),
+        ({"task": "regression"}, "train_y does not go with task 'regression'"),
+    ):
+        parts = {name: getattr(arrays, name) for name in ("train_x", "train_y", "test_x", "test_y")}
+        with pytest.raises(DataError, match=complaint):
+            read(Arrays(**{**parts, "num_classes": 10} | wrong))
+
+
+# ---- what is refused
+
+
+class Broken(Pairs):
+    def __getitem__(self, i):
+        if i == 3:
+            raise KeyError("no such file")
+        return super().__getitem__(i)
+
+
+class Noisy(Pairs):
+    def __getitem__(self, i):
+        return np.random.default_rng().standard_normal(3), self.y[i]
+
+
+class Stream(IterableDataset):
+    def __iter__(self):
+        return iter([(X[0], 0)])
+
+
+@pytest.mark.parametrize(
+    ("given", "complaint"),
+    [
+        ((X, Y[:-1]), "dataset: X has 10 rows and dataset: y 9; they must be equally many"),
+        ((X, Y, X, Y[:-1]), "X of the test has 10 rows and .*y of the test 9"),
+        ((X, Y, X[:, :2], Y), r"a training sample has shape \(3,\), a test sample \(2,\)"),
+        ((X * [1, np.nan, 1], Y), r"X has NaN in row 0, column 1 \(counted from 0\)"),
+        ((X, [{}] * 10), "y must hold numbers or texts, row by row; it holds dict"),
+        (([[1, 2], [3]], Y), "X is no array: its rows are of different shapes"),
+        ((X[:0], Y[:0]), "X has no rows"),
+        ((X[:, :0], Y), "X has no numbers in a row"),
+        ((X, Y, X), "is a tuple of 3; what is taken:"),
+        ([X, Y], "is of type list; what is taken:"),
+        (7, "is of type int; what is taken:"),
+        ({"data": (X, Y, *TEST), "test": TEST}, "has a test part, and test= is given, too"),
+        ({"data": (X, Y), "test": 7}, "the test part is of type int; give"),
+        ([(X, Y), (X[:0], Y[:0])], "X of client 1 has no rows"),
+        (
+            [(X, Y), (X[:, :2], Y)],
+            r"X of client 1 has rows of shape \(2,\), that of client 0 \(3,\)",
+        ),
+        (Broken(X, Y), "sample 3: KeyError: 'no such file'"),
+        (Noisy(X, Y), "sample 0 is another at each look; leave random transforms out"),
+        (Stream(), "without length or index .IterableDataset.; give a map-style one"),
+        (Pairs([X[0], X[1][:2]], Y[:2]), r"sample 1 has shape \(2,\), sample 0 has \(3,\)"),
+        (Pairs(X[:0], Y), "dataset has no samples"),
+        ((FRAME, "lable"), r"has no column 'lable'; did you mean label\?"),
+        (FRAME.rename(columns={"label": "z"}), "which column is the label, of a, b, c, z. Set"),
+    ],
+)
+def test_data_that_cannot_be_learned_from_are_refused_in_one_clear_line(given, complaint):
+    with pytest.raises(DataError, match=complaint) as error:
+        read(given)
+    assert "\n" not in str(error.value)
+
+
+def test_wrong_settings_are_refused_all_at_once():
+    wrong = {"data": (X, Y), "task": "guess", "test_share": 2, "lengt": 3}
+    with pytest.raises(ConfigError) as error:
+        read(wrong)
+    assert "task must be auto or classes or regression or multilabel" in str(error.value)
+    assert "unknown key dataset.lengt; did you mean length?" in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["digits", None, {"name": "digits"}, {}])
+def test_names_and_mappings_of_recipes_are_no_objects(name):
+    assert not is_object(name)
+
+
+def test_more_than_the_memory_is_refused_before_it_is_filled(monkeypatch):
+    monkeypatch.setattr("p2pqg.base.memory.available_memory", lambda: 100)
+    with pytest.raises(DataError, match="10 samples would take 320 B of memory, 100 B are free"):
+        read(Pairs(X, Y))

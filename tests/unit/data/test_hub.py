@@ -1,0 +1,181 @@
+"""Data sets of Hugging Face: splits with named columns, from memory and, by name, from the hub."""
+
+import io
+import sys
+import types
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from p2pqg.base.errors import ConfigError, DataError
+from p2pqg.data import hub, load, read
+
+
+@pytest.fixture
+def datasets():
+    return pytest.importorskip("datasets")
+
+
+def splits(datasets, **columns):
+    """The same columns in train and validation, and hidden labels in another part."""
+    rows = {"label": [0, 1, 1, 0], **columns}
+    kind = datasets.Features(
+        {
+            name: datasets.ClassLabel(names=["no", "yes", "perhaps"])
+            if name == "label"
+            else datasets.Dataset.from_dict({name: values}).features[name]
+            for name, values in rows.items()
+        }
+    )
+    part = datasets.Dataset.from_dict(rows, features=kind)
+    return datasets.DatasetDict({"train": part, "validation": part.select([3, 0])})
+
+
+def test_numbers_of_a_dict_of_splits_are_features(datasets):
+    arrays = read(splits(datasets, a=[1.0, 2.0, 3.0, 4.0], b=[[5, 6]] * 4))
+    assert arrays.train_x.tolist() == [[i, 5, 6] for i in (1, 2, 3, 4)]
+    assert arrays.test_x[:, 0].tolist() == [4, 1]
+    assert arrays.test_y.tolist() == [0, 0]
+    assert arrays.classes == ("no", "yes", "perhaps")
+    assert arrays.notes == ("dataset: column label: 2 of 3 classes occur",)
+
+
+def test_texts_of_a_split_are_cut_into_tokens(datasets):
+    given = {"data": splits(datasets, sentence=["a", "b c", "d", "e"]), "text": "sentence"}
+    arrays = read({**given, "length": 2}, tokenizer="words:50")
+    assert arrays.input_shape == (2,)
+    with pytest.raises(ConfigError, match="column sentence holds texts; use model transformer"):
+        read(given)
+
+
+def test_images_of_a_split_are_seen_as_files_are(datasets, tmp_path):
+    content = io.BytesIO()
+    Image.fromarray(np.full((4, 5), 9, np.uint8)).save(content, "PNG")
+    (tmp_path / "a.png").write_bytes(content.getvalue())
+    images = [{"bytes": content.getvalue(), "path": None}, {"bytes": None, "path": None}]
+    images[1]["path"] = str(tmp_path / "a.png")
+    rows = {"image": images, "label": [0, 1]}
+    kind = datasets.Features({"image": datasets.Image(), "label": datasets.Value("int64")})
+    part = datasets.Dataset.from_dict(rows, features=kind)
+    arrays = read(datasets.DatasetDict({"train": part, "test": part}))
+    assert arrays.input_shape == (1, 4, 5)
+    assert (arrays.train_x == 9).all()
+
+
+def test_a_split_by_itself_gets_a_test_part_and_a_stream_is_refused(datasets):
+    part = splits(datasets, a=[1.0, 2.0, 3.0, 4.0])["train"]
+    assert len(read(part).test_x) == 1
+    with pytest.raises(DataError, match="stream .IterableDataset.; load it without streaming"):
+        read(part.to_iterable_dataset())
+    with pytest.raises(DataError, match="has no split train, only validation"):
+        read(datasets.DatasetDict({"validation": part}))
+
+
+# ---- by name; the hub is played
+
+
+class Split:
+    """What `datasets` gives, as far as it is used."""
+
+    def __init__(self, **columns):
+        import pyarrow as pa
+
+        self.table = pa.table(columns)
+
+    column_names = property(lambda self: self.table.column_names)
+
+    def with_format(self, kind):
+        assert kind == "arrow"
+        return self
+
+    def __getitem__(self, rows):
+        return self.table
+
+    num_rows = property(lambda self: self.table.num_rows)
+
+
+Split.__module__ = "datasets.arrow_dataset"
+
+
+@pytest.fixture
+def played(monkeypatch):
+    """A module `datasets` with one data set, and whether the hub is reachable."""
+    asked = []
+
+    def load_dataset(path, name=None, revision=None):
+        asked.append((path, name, revision, module.config.HF_HUB_OFFLINE))
+        if path != "owner/blobs":
+            raise FileNotFoundError(f"Dataset '{path}' doesn't exist on the Hub\nor is gated")
+        part = Split(a=[1.0, 2.0, 3.0, 4.0], kind=[0, 1, 1, 0], user=["u", "v", "u", "v"])
+        return {"train": part, "validation": part, "extra": part}
+
+    module = types.ModuleType("datasets")
+    module.load_dataset = load_dataset
+    module.config = types.SimpleNamespace(HF_HUB_OFFLINE=False)
+    module.utils = types.SimpleNamespace(
+        logging=types.SimpleNamespace(
+            get_verbosity=lambda: 30, set_verbosity=lambda level: None, set_verbosity_error=list
+        )
+    )
+    module.is_progress_bar_enabled = lambda: True
+    module.disable_progress_bar = module.enable_progress_bar = lambda: None
+    monkeypatch.setitem(sys.modules, "datasets", module)
+    monkeypatch.setattr(hub, "check_reachable", lambda: None)
+    return asked
+
+
+def test_a_data_set_of_the_hub_is_read_with_its_columns_named(played):
+    arrays = load("hub", path="owner/blobs", label="kind", leave_out=["user"], revision="abc")
+    assert arrays.train_x.tolist() == [[1], [2], [3], [4]]
+    assert played == [("owner/blobs", None, "abc", False)]
+    arrays = load("hub", path="owner/blobs", label="kind", columns=("user",), test="extra")
+    assert arrays.columns["user"].names == ("u", "v")
+
+
+def test_where_the_hub_cannot_be_reached_its_cache_is_asked(played, monkeypatch):
+    def unreachable():
+        raise ConnectionError("https://huggingface.co cannot be reached: no route")
+
+    monkeypatch.setattr(hub, "check_reachable", unreachable)
+    assert len(load("hub", path="owner/blobs", label="kind", leave_out=["user"]).train_x) == 4
+    assert played[-1][-1] is True
+    assert sys.modules["datasets"].config.HF_HUB_OFFLINE is False
+    with pytest.raises(DataError, match="hf:owner/nothing is not to be had .* cannot be reached"):
+        load("hub", path="owner/nothing")
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind", "complaint"),
+    [
+        (
+            {"path": "owner/nothing"},
+            DataError,
+            "hf:owner/nothing is not to be had .Dataset 'owner/n",
+        ),
+        ({"path": "../etc"}, ConfigError, "dataset hf:../etc: a name on the hub is owner/name"),
+        ({"path": ""}, ConfigError, "a name on the hub is owner/name"),
+        ({"path": "owner/blobs", "train": "all"}, DataError, "no split all, only train, valid"),
+        ({"path": "owner/blobs", "test": "all"}, DataError, "no split all, only train, validat"),
+        ({"path": "owner/blobs"}, DataError, "which column is the label, of a, kind, user. Set"),
+        ({"path": "owner/blobs", "label": "knd"}, DataError, r"no column 'knd'; did you mean kind"),
+    ],
+)
+def test_what_is_not_there_is_told_in_one_clear_line(played, settings, kind, complaint):
+    with pytest.raises(kind, match=complaint) as error:
+        load("hub", **settings)
+    assert "\n" not in str(error.value)
+
+
+def test_a_folder_of_that_name_is_not_taken_for_what_is_on_the_hub(played, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "owner" / "blobs").mkdir(parents=True)
+    with pytest.raises(ConfigError, match="there is a folder of that name here; start elsewhere"):
+        load("hub", path="owner/blobs", label="kind")
+    assert played == []
+
+
+def test_without_the_package_the_error_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(DataError, match=r"needs the package datasets: pip install 'p2pqg\[data\]'"):
+        load("hub", path="owner/name")
