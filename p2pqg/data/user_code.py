@@ -15,7 +15,7 @@ from p2pqg.base.user_code import what_failed
 from p2pqg.data import _arrays
 from p2pqg.data._arrays import DATASETS, Arrays
 from p2pqg.data._tables import Columns
-from p2pqg.data.given import read
+from p2pqg.data.given import DATA, read
 
 F = TypeVar("F", bound=Callable[..., Any])
 PASSED = ("data_dir",)
@@ -51,10 +51,11 @@ def dataset(
         def my_data(size=100):
             return X, y
 
-    It returns anything that `dataset=` takes: arrays, data sets of torch, a frame, and so on. Its
-    keywords are settings: `dataset={"name": "my-data", "size": 50}`, and so are those of `Columns`
-    that are not among them. One called `data_dir` gets the recipe's. When it is filed again, as by
-    a notebook's cell that runs twice, it replaces the first one.
+    It returns anything that `dataset=` takes: arrays, data sets of torch, a frame, and so on; or a
+    mapping with that under `data`, and perhaps `test` and settings beside it. Its keywords are
+    settings: `dataset={"name": "my-data", "size": 50}`, and so are those of `Columns` that are not
+    among them. One called `data_dir` gets the recipe's. When it is filed again, as by a notebook's
+    cell that runs twice, it replaces the first one.
 
     Args:
         name: what users type; default: the function's name, with dashes.
@@ -150,8 +151,10 @@ def _builder(function: Callable[..., Any]) -> Callable[..., Arrays]:
         if made is None:
             raise DataError(f"dataset {function.__name__} returned nothing; return (X, y)")
         ours = {field.name for field in dataclasses.fields(Columns)} - set(asked)
+        settings = {name: given[name] for name in ours}
+        own = made if type(made) is dict and DATA in made else {DATA: made}
         return read(
-            {"data": made} | {name: given[name] for name in ours},
+            settings | own,
             tokenizer=tokenizer,
             columns=columns,
             what=f"dataset {function.__name__}",

@@ -1,0 +1,103 @@
+"""Data of a user's own that a recipe names: files, columns and functions reach the run."""
+
+import numpy as np
+import pytest
+
+import p2pqg
+from p2pqg.base.errors import ConfigError
+from p2pqg.recipe.parts import shards
+from p2pqg.recipe.settings import read_config
+from p2pqg.simulation.experiment import build
+
+CSV = "age,dose,hospital,ill\n" + "".join(
+    f"{30 + i},{i / 2},{'NSW'[i % 3]},{i % 2}\n" for i in range(30)
+)
+CODE = """
+import numpy as np
+
+def load(size=20):
+    x = np.arange(2.0 * size).reshape(size, 2)
+    return x, np.arange(size) % 2, x, np.arange(size) % 2
+
+def clients():
+    x, y, *test = load(30)
+    return {"data": [(x[:4], y[:4]), (x[4:], y[4:])], "test": tuple(test)}
+
+def first_come(labels, clients, rng):
+    return np.array_split(np.arange(len(labels)), clients)
+"""
+SMALL = {"topology": "ring3", "rounds": 2, "engine": "local", "batch_size": 4}
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "patients.csv").write_text(CSV)
+    (tmp_path / "mine.py").write_text(CODE)
+    np.savez(tmp_path / "mine.npz", X=np.ones((20, 3, 8, 8), np.uint8), y=np.arange(20) % 2)
+
+
+def built(**settings):
+    return build(read_config(SMALL | settings))
+
+
+def test_a_file_is_a_data_set_and_its_column_a_partition(tmp_path):
+    dataset = {"name": "patients.csv", "label": "ill"}
+    experiment = built(dataset=dataset, partition="column:hospital")
+    arrays = experiment.arrays
+    assert arrays.input_shape == (2,)
+    hospital = arrays.columns["hospital"]
+    for name, part in zip("NSW", experiment.parts, strict=True):
+        assert {hospital.names[code] for code in hospital.codes[part]} == {name}
+    resolved = experiment.config
+    assert resolved.dataset["name"] == "table"
+    assert resolved.dataset["path"] == str(tmp_path / "patients.csv")
+    assert resolved.model["name"] == "mlp"
+    assert resolved.partition == {"name": "column:hospital"}
+    assert any("no test part is given; 6 samples of 30" in line for line in experiment.warnings)
+    again, parts = shards(resolved)
+    np.testing.assert_array_equal(again.train_x, arrays.train_x)
+    assert [part.tolist() for part in parts] == [part.tolist() for part in experiment.parts]
+    (tmp_path / "patients.csv").write_text(CSV.replace("30,0.0", "31,0.0"))
+    with pytest.raises(ConfigError, match="the content has changed since the run began"):
+        shards(resolved)
+
+
+def test_what_a_sample_looks_like_decides_on_the_model():
+    assert built(dataset="mine.npz").config.model["name"] == "resnet20-gn"
+    assert built(dataset="mine.py:load").config.model["name"] == "mlp"
+    assert built(dataset="mine.npz", model="logistic").config.model["name"] == "logistic"
+
+
+def test_functions_of_a_file_make_data_and_parts_and_their_code_is_kept():
+    dataset = {"name": "mine.py:load", "size": 30}
+    experiment = built(dataset=dataset, partition="mine.py:first_come")
+    assert [part.tolist() for part in experiment.parts] == np.arange(30).reshape(3, 10).tolist()
+    assert experiment.own_files == {"mine.py": CODE.encode()}
+    assert experiment.config.dataset["size"] == 30
+
+
+def test_data_that_come_client_by_client_are_split_already():
+    experiment = built(dataset="mine.py:clients", topology="complete2")
+    assert [len(part) for part in experiment.parts] == [4, 26]
+    assert experiment.config.partition == {"name": "column:client"}
+    mixed = built(dataset="mine.py:clients", topology="complete2", alpha=1.0)
+    assert mixed.config.partition["name"] == "qg-dirichlet"
+    with pytest.raises(ConfigError, match="the column has 2 values, and the network 3 clients"):
+        built(dataset="mine.py:clients")
+
+
+def test_a_run_from_a_file_is_repeated_from_its_recipe():
+    one = p2pqg.run(
+        **SMALL, dataset={"name": "patients.csv", "label": "ill"}, partition="column:hospital"
+    )
+    again = p2pqg.run(**one.config | {"name": "again"})
+    for key in ("test_accuracy", "consensus_distance"):
+        assert one.summary[key] == again.summary[key]
+
+
+def test_several_problems_are_told_at_once():
+    with pytest.raises(ConfigError) as error:
+        built(dataset="patients.csv", model="mpl", partition="iidd")
+    assert "did you mean mlp" in str(error.value)
+    assert "did you mean iid" in str(error.value)
