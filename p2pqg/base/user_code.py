@@ -130,7 +130,7 @@ def load_file(path: Path, kind: str) -> ModuleType:
             exec(compile(text, str(file), "exec"), module.__dict__)
     except (Exception, SystemExit) as error:  # a script may end itself
         del sys.modules[name]
-        raise ConfigError(what_failed(error, path, file)) from error
+        raise ConfigError(_what_failed(error, path, file)) from error
     for neighbor in beside(module):
         if neighbor.__name__ not in before:
             place = Path(neighbor.__file__ or "")
@@ -196,14 +196,7 @@ def _folder_on_path(folder: Path) -> Iterator[None]:
         sys.dont_write_bytecode = writes
 
 
-def what_failed(error: BaseException, path: Path, file: Path) -> str:
-    """The line of a user's file that raised, and what it said.
-
-    Args:
-        error: as caught.
-        path: the file as the user calls it.
-        file: the file as Python calls it.
-    """
+def _what_failed(error: BaseException, path: Path, file: Path) -> str:
     lines = [line for frame, line in walk_tb(error.__traceback__) if _is_of(frame, file)]
     if isinstance(error, SyntaxError) and error.filename == str(file):
         lines, said = [error.lineno or 1], error.msg

@@ -17,8 +17,6 @@ from p2pqg.base.user_code import FileRegistry
 from p2pqg.data._columns import Column
 from p2pqg.data._params import params_of
 
-TENTHS = 10
-
 DATASETS = FileRegistry("dataset")
 
 
@@ -67,26 +65,6 @@ class Arrays:
         """The shape of one sample: (channels, height, width), (features,) or (length,)."""
         return (3, self.side, self.side) if self.side else self.train_x.shape[1:]
 
-    def strata(self) -> tuple[np.ndarray, int]:
-        """A label for each training sample, for partitions and pictures, and how many there are.
-
-        Of classes, the class. Of regression, the tenth of the samples that its first target is in,
-        0 .. 9 from small to large. Of multilabel, the rarest label that it has, and one more for
-        those that have none.
-
-        Returns:
-            int64 [samples], and the number of labels.
-        """
-        if self.task == "regression":
-            rank = np.argsort(np.argsort(self.train_y[:, 0], kind="stable"))
-            return rank * TENTHS // len(rank), TENTHS
-        if self.task == "multilabel":
-            rarest_first = np.argsort(self.train_y.sum(axis=0), kind="stable")
-            has = self.train_y[:, rarest_first] > 0
-            label = rarest_first[has.argmax(axis=1)]
-            return np.where(has.any(axis=1), label, self.num_classes), self.num_classes + 1
-        return self.train_y, self.num_classes
-
 
 def dataset(
     name: str,
@@ -109,7 +87,7 @@ def dataset(
         text: samples are texts; the function takes the name of the model's tokenizer too.
         files: it is read from files; else data_dir means nothing to it.
         own: a user's own data, of any kind: the function takes the name of the model's tokenizer
-            (or None) and names of columns, `(params, data_dir, tokenizer, columns)`.
+            (or None, see `load`) and names of columns, `(params, data_dir, tokenizer, columns)`.
     """
     traits = {"text": text, "files": files, "own": own, "looks": model is None}
     return DATASETS.register(name, params=params, source=source, model=model or "mlp", **traits)
@@ -128,7 +106,8 @@ def load(
         name: a key of DATASETS.
         data_dir: where to look first, itself or its folder `name`; None: only the cache and the
             network. It must be there; data sets that need no files say that they ignore it.
-        tokenizer: how the model reads texts, see `_tokens.py`; None: it takes numbers.
+        tokenizer: how the model reads texts, see `_tokens.py`; None: it takes numbers; "": of a
+            user's own data, it takes whole numbers as they are, for it embeds them.
         columns: names of columns of a user's own data that go along, for `partition: column:NAME`.
         params: what the data set lets one set.
 

@@ -23,7 +23,14 @@ def params_of(entry: Entry, given: Mapping[str, Any]) -> Any:
         for key in given
         if key not in known
     ]
-    params = entry.params(**{key: value for key, value in given.items() if key in known})
+    problems += [
+        f"{field.name} is missing; set it"
+        for field in dataclasses.fields(entry.params)
+        if field.default is field.default_factory is dataclasses.MISSING and field.name not in given
+    ]
+    if problems:
+        raise ConfigError.of(problems, where=entry.name)
+    params = entry.params(**given)
     problems += getattr(params, "problems", list)()
     if problems:
         raise ConfigError.of(problems, where=entry.name)

@@ -85,16 +85,13 @@ class Raw:
     notes: tuple[str, ...] = ()
 
 
-def arrays_from(
-    raw: Raw, reading: Reading, tokenizer: str | None = None, tokens: bool = False
-) -> Arrays:
+def arrays_from(raw: Raw, reading: Reading, tokenizer: str | None = None) -> Arrays:
     """Check samples, number their classes, hold a test part out if there is none.
 
     Args:
         raw: the samples.
         reading: what the user set.
-        tokenizer: how the model reads texts; None: it takes numbers.
-        tokens: the model takes whole numbers as tokens.
+        tokenizer: how the model reads texts; None: it takes numbers; "": whole numbers are tokens.
 
     Raises:
         DataError: X and y of unequal length, NaN or infinity, targets of the wrong kind, and so on.
@@ -116,8 +113,8 @@ def arrays_from(
         )
     else:
         test = _checked(raw.test, what)
-    train_x, said = _seen(train, reading, tokenizer, tokens)
-    test_x, _ = _seen(test, reading, tokenizer, tokens)
+    train_x, said = _seen(train, reading, tokenizer)
+    test_x, _ = _seen(test, reading, tokenizer)
     if {train_x.shape[1:2], test_x.shape[1:2]} == {(1,), (3,)} and _are_images(train_x, test_x):
         train_x, test_x = in_color(train_x), in_color(test_x)
     if train_x.shape[1:] != test_x.shape[1:]:
@@ -125,7 +122,7 @@ def arrays_from(
             f"{what}: a training sample has shape {train_x.shape[1:]}, a test sample "
             f"{test_x.shape[1:]}; they must be alike"
         )
-    if tokenizer is not None and train_x.dtype != np.int32:
+    if tokenizer and train_x.dtype != np.int32:
         raise ConfigError(f"{what} holds no texts, and the model reads nothing else; use model mlp")
     found = targets(train.y, test.y, train.y_name, reading.task, raw.names)
     arrays = _finished(train_x, test_x, found, raw, reading, columns, (*notes, *said))
@@ -176,14 +173,14 @@ def _checked(part: Samples, what: str) -> Samples:
 
 
 def _seen(
-    part: Samples, reading: Reading, tokenizer: str | None, tokens: bool
+    part: Samples, reading: Reading, tokenizer: str | None
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """The inputs of a part, and what should be known of them."""
     if part.x.dtype.kind not in "UT":
-        return inputs(part.x, part.x_name, tokens or tokenizer is not None)
+        return inputs(part.x, part.x_name, tokens=tokenizer is not None)
     if part.x.ndim != 1:
         raise DataError(f"{part.x_name} must hold one text for each sample, found {part.x.shape}")
-    if tokenizer is None:
+    if not tokenizer:
         raise ConfigError(f"{part.x_name} holds texts; use model transformer or distilbert")
     return tokenise(part.x.tolist(), tokenizer, reading.length), ()
 

@@ -36,21 +36,24 @@ def keep(arrays: Arrays, folder: Path) -> dict[str, Any]:
     Raises:
         DataError: they are paths of images, which stay where they are.
     """
-    if arrays.train_x.dtype.kind == "S":
-        raise DataError("images that stay on disk are not copied; name their folder instead")
-    tensors = {name: getattr(arrays, name) for name in PARTS}
-    tensors |= {f"{COLUMN}{name}": column.codes for name, column in arrays.columns.items()}
-    content = digest(arrays)
-    path = folder / f"data-{content}.safetensors"
-    _write(path, tensors, _about(arrays))
-    return {"name": "given", "path": str(path), "content": content}
+    tensors, about = _tensors_of(arrays), _about(arrays)
+    name = f"data-{_digest(tensors, about)}.safetensors"
+    _write(folder / name, tensors, about)
+    return _recipe(folder, name)
+
+
+def copy_of(arrays: Arrays, folder: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """The same for whoever writes files: the recipe, and name -> content of its file."""
+    from safetensors.numpy import save
+
+    tensors, about = _tensors_of(arrays), _about(arrays)
+    name = f"data-{_digest(tensors, about)}.safetensors"
+    return _recipe(folder, name), {name: save(tensors, _header(about))}
 
 
 def digest(arrays: Arrays) -> str:
     """A name for the content: equal for equal data, whoever holds them."""
-    tensors = {name: getattr(arrays, name) for name in PARTS}
-    tensors |= {f"{COLUMN}{name}": column.codes for name, column in arrays.columns.items()}
-    return _digest(tensors, _about(arrays))
+    return _digest(_tensors_of(arrays), _about(arrays))
 
 
 def fetch(path: Path, content: str = "") -> Arrays:
@@ -92,10 +95,20 @@ def fetch(path: Path, content: str = "") -> Arrays:
 def keep_parts(parts: Sequence[np.ndarray], folder: Path) -> dict[str, Any]:
     """The same for a partition: the recipe is what `partition:` shall say."""
     tensors = _of_parts(parts)
-    content = _digest(tensors, {})
-    path = folder / f"partition-{content}.safetensors"
-    _write(path, tensors, {})
-    return {"name": "given", "path": str(path), "content": content}
+    name = f"partition-{_digest(tensors, {})}.safetensors"
+    _write(folder / name, tensors, {})
+    return _recipe(folder, name)
+
+
+def copy_of_parts(
+    parts: Sequence[np.ndarray], folder: Path
+) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """The same for whoever writes files, see `copy_of`."""
+    from safetensors.numpy import save
+
+    tensors = _of_parts(parts)
+    name = f"partition-{_digest(tensors, {})}.safetensors"
+    return _recipe(folder, name), {name: save(tensors, _header({}))}
 
 
 def fetch_parts(path: Path, content: str = "") -> list[np.ndarray]:
@@ -111,6 +124,24 @@ def fetch_parts(path: Path, content: str = "") -> list[np.ndarray]:
         raise DataError(f"{path}: not a file of a kept partition ({error!r})") from error
     _check_content(path, content, lambda: _digest(_of_parts(parts), {}))
     return parts
+
+
+def _recipe(folder: Path, name: str) -> dict[str, Any]:
+    """What reads a file that is named after its content."""
+    content = name.partition("-")[2].removesuffix(".safetensors")
+    return {"name": "given", "path": str(folder / name), "content": content}
+
+
+def _header(about: Mapping[str, Any]) -> dict[str, str]:
+    return {ABOUT: json.dumps({"version": VERSION, **about})}
+
+
+def _tensors_of(arrays: Arrays) -> dict[str, np.ndarray]:
+    if arrays.train_x.dtype.kind == "S":
+        raise DataError("images that stay on disk are not copied; name their folder instead")
+    tensors = {name: np.ascontiguousarray(getattr(arrays, name)) for name in PARTS}
+    columns = {f"{COLUMN}{name}": column.codes for name, column in arrays.columns.items()}
+    return tensors | columns
 
 
 def _of_parts(parts: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
@@ -151,8 +182,7 @@ def _write(path: Path, tensors: Mapping[str, np.ndarray], about: Mapping[str, An
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(f".{os.getpid()}.draft")
-    whole = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
-    save_file(whole, draft, {ABOUT: json.dumps({"version": VERSION, **about})})
+    save_file(dict(tensors), draft, _header(about))
     draft.replace(path)
 
 

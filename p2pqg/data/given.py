@@ -59,7 +59,6 @@ def read(
     *,
     test: Any = None,
     tokenizer: str | None = None,
-    tokens: bool = False,
     columns: Sequence[str] = (),
     what: str = "dataset",
 ) -> Arrays:
@@ -71,8 +70,8 @@ def read(
             `(frame, "label")`; a list of `(X, y)`, one for each client; `Arrays`. Or a mapping with
             it under `data`, and with settings: those of `Columns`, and `test`.
         test: the test part, where `value` has none.
-        tokenizer: how the model reads texts; None: it takes numbers.
-        tokens: the model takes whole numbers as tokens, as one with an embedding does.
+        tokenizer: how the model reads texts; None: it takes numbers; "": it takes whole numbers as
+            they are, for it embeds them.
         columns: names of columns of a table that go along, for `partition: column:NAME`.
         what: the data are called in a message.
 
@@ -95,7 +94,7 @@ def read(
         check(value, what)
         return value
     raw = raw_of(value, test, chosen, tuple(columns), what)
-    return arrays_from(raw, chosen, tokenizer, tokens)
+    return arrays_from(raw, chosen, tokenizer)
 
 
 def usual_model(arrays: Arrays) -> str:

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from p2pqg.base.errors import ConfigError, DataError
-from p2pqg.base.registry import Entry, NoParams
+from p2pqg.base.registry import Entry
 from p2pqg.base.seeding import rng
-from p2pqg.base.user_code import what_failed
+from p2pqg.base.signature import params_of
+from p2pqg.base.source import blamed
 from p2pqg.data._arrays import Arrays
 from p2pqg.data._files import located
 from p2pqg.data._stored import fetch_parts
-from p2pqg.data.partition import PARTITIONS
-from p2pqg.data.user_code import settings_of
+from p2pqg.data.partition import PARTITIONS, only
+
+GIVEN, ALPHA = ("labels", "clients", "rng"), "alpha"
+"""What a function is told, in this order and under any names; and what it may ask for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +42,9 @@ def kept(
     return checked_parts(fetch_parts(path, params.content), len(labels), num_clients, str(path))
 
 
-def parts_of(value: Any, arrays: Arrays, clients: int, seed: int = 0) -> list[np.ndarray]:
+def parts_of(
+    value: Any, arrays: Arrays, clients: int, seed: int = 0, rows: np.ndarray | None = None
+) -> list[np.ndarray]:
     """Index arrays from what a user gives as `partition=`.
 
     Args:
@@ -50,16 +53,20 @@ def parts_of(value: Any, arrays: Arrays, clients: int, seed: int = 0) -> list[np
         arrays: the data set; the function gets its training labels, or targets.
         clients: how many.
         seed: the run's; the function's generator is rng(seed, "partition").
+        rows: the samples to divide, in order; None: all. A function sees no others; of a list,
+            others are left out.
 
     Raises:
         DataError: not one array for each client, indices outside, twice or none; or the function
             failed.
     """
-    what = "partition"
-    if callable(value):
-        what = f"partition {getattr(value, '__name__', 'function')}"
-        value = _called(value, (arrays.train_y, clients, rng(seed, "partition")), {})
-    return checked_parts(value, len(arrays.train_y), clients, what)
+    if not callable(value):
+        return only(checked_parts(value, len(arrays.train_y), clients, "partition"), rows, "it")
+    what = f"partition {getattr(value, '__name__', 'function')}"
+    targets = arrays.train_y if rows is None else arrays.train_y[rows]
+    made = _called(value, (targets, clients, rng(seed, "partition")), {}, what)
+    parts = checked_parts(made, len(targets), clients, what)
+    return parts if rows is None else [rows[part] for part in parts]
 
 
 def checked_parts(value: Any, num_samples: int, clients: int, what: str) -> list[np.ndarray]:
@@ -102,38 +109,44 @@ def _indices(value: Any, num_samples: int, what: str) -> np.ndarray:
     return own.astype(np.int64)
 
 
-def _called(function: Callable[..., Any], given: Sequence[Any], settings: dict[str, Any]) -> Any:
+def _called(
+    function: Callable[..., Any], given: Sequence[Any], settings: dict[str, Any], what: str
+) -> Any:
     try:
         return function(*given, **settings)
     except ConfigError:
         raise
     except Exception as error:  # of the user's own code
-        code = getattr(function, "__code__", None)
-        file = Path(code.co_filename if code else "")
-        raise DataError(f"partition {what_failed(error, file, file)}") from error
+        raise DataError(blamed(error, what)) from error
 
 
 def _from_file(function: Callable[..., Any], name: str) -> Entry:
     """A partition made of a function of a user's file."""
-    asked = inspect.signature(function).parameters
-    with_alpha = "alpha" in asked
-    first_three = tuple(asked)[:3]  # labels, clients, rng, whatever their names
+    what = f"partition {name}"
+    asked = list(inspect.signature(function).parameters)
+    if len(asked) < len(GIVEN):
+        raise ConfigError(f"{what} must take ({', '.join(GIVEN)}), got ({', '.join(asked)})")
+    with_alpha = ALPHA in asked[len(GIVEN) :]
 
     @functools.wraps(function)
     def build(
         labels: np.ndarray, num_clients: int, alpha: float | None, seed: int, params: Any
     ) -> list[np.ndarray]:
-        settings = {f.name: getattr(params, f.name) for f in dataclasses.fields(params)}
-        settings |= {"alpha": alpha} if with_alpha else {}
-        made = _called(function, (labels, num_clients, rng(seed, "partition")), settings)
-        return checked_parts(made, len(labels), num_clients, f"partition {name}")
+        ours = labels, num_clients, rng(seed, "partition")
+        settings = vars(params) | ({ALPHA: alpha} if with_alpha else {})
+        made = _called(function, ours, settings, what)
+        return checked_parts(made, len(labels), num_clients, what)
 
-    params = settings_of(function, NoParams, (*first_three, "alpha"))
+    params = params_of(function, [*asked[: len(GIVEN)], ALPHA])
     summary = (inspect.getdoc(function) or "").partition("\n")[0]
     return Entry(name, build, params, summary, "yours", {"uses_alpha": with_alpha, "own": True})
 
 
 PARTITIONS.wrap = _from_file
 PARTITIONS.unlisted["given"] = Entry(
-    "given", kept, Params, source="yours: kept by a run", traits={"uses_alpha": False, "own": True}
+    "given",
+    kept,
+    Params,
+    source="yours: kept by a run",
+    traits={"uses_alpha": False, "own": True, "whole": True},
 )

@@ -19,6 +19,7 @@ from p2pqg.base.user_code import FileRegistry
 from p2pqg.base.wording import counted
 from p2pqg.data._arrays import Arrays
 from p2pqg.data._params import params_of, whole_number
+from p2pqg.data.skew import labels_of
 
 LEAST_ALPHA = 1e-100
 """From here down all draws are those of the limit; numpy's own fail below 1e-290 or so."""
@@ -101,6 +102,7 @@ def split(
     clients: int,
     alpha: float | None = None,
     seed: int = 0,
+    rows: np.ndarray | None = None,
     **params: Any,
 ) -> list[np.ndarray]:
     """Divide the training samples of a data set over clients.
@@ -112,10 +114,11 @@ def split(
         clients: how many.
         alpha: see `partition`.
         seed: see `partition`.
+        rows: the samples to divide, in order; None: all. Others are left out.
         params: what the partition lets one set.
 
     Returns:
-        One int64 array of positions per client.
+        One int64 array of positions in the training samples per client.
 
     Raises:
         ConfigError: see `partition`.
@@ -123,9 +126,31 @@ def split(
     """
     traits = PARTITIONS[name].traits
     if "column" in traits:
-        return _by_column(arrays, traits["column"], clients)
-    labels = arrays.train_y if traits.get("own") else arrays.strata()[0]
-    return partition(name, labels, clients, alpha, seed, **params)
+        return only(_by_column(arrays, traits["column"], clients), rows, f"partition {name}")
+    targets = arrays.train_y if traits.get("own") else labels_of(arrays.train_y)
+    if traits.get("whole"):  # positions that were found before anybody held some out
+        return only(partition(name, targets, clients, alpha, seed, **params), rows, "partition")
+    if rows is None:
+        return partition(name, targets, clients, alpha, seed, **params)
+    return [rows[own] for own in partition(name, targets[rows], clients, alpha, seed, **params)]
+
+
+def only(parts: Sequence[np.ndarray], rows: np.ndarray | None, what: str) -> list[np.ndarray]:
+    """Those positions of every client that are among `rows`; None: all.
+
+    Raises:
+        DataError: a client has none.
+    """
+    if rows is None:
+        return list(parts)
+    kept = [part[np.isin(part, rows)] for part in parts]
+    for client, part in enumerate(kept):
+        if not len(part):
+            raise DataError(
+                f"{what}: client {client} has no samples but those that are held out for "
+                "validation; hold fewer out"
+            )
+    return kept
 
 
 def columns_of(name: str) -> tuple[str, ...]:

@@ -11,14 +11,15 @@ from typing import Any, TypeVar, overload
 
 from p2pqg.base.errors import ConfigError, DataError
 from p2pqg.base.registry import Entry
-from p2pqg.base.user_code import what_failed
+from p2pqg.base.signature import params_of
+from p2pqg.base.source import blamed
 from p2pqg.data import _arrays
 from p2pqg.data._arrays import DATASETS, Arrays
 from p2pqg.data._tables import Columns
 from p2pqg.data.given import DATA, read
 
 F = TypeVar("F", bound=Callable[..., Any])
-PASSED = ("data_dir",)
+DATA_DIR = "data_dir"
 """What a function may ask for beside its own settings."""
 
 
@@ -90,37 +91,13 @@ def from_file(function: Callable[..., Any], name: str) -> Entry:
     return Entry(name, build, settings_of(function), summary, "yours", _traits(None))
 
 
-def settings_of(
-    function: Callable[..., Any], base: type = Columns, passed: tuple[str, ...] = PASSED
-) -> type:
-    """A data class of the keywords of a function, and of those of `base`.
-
-    Raises:
-        ConfigError: it takes an argument that has no default, or no names for them.
-    """
-    own = []
-    inherited = {field.name for field in dataclasses.fields(base)}
-    for argument in inspect.signature(function).parameters.values():
-        if argument.name in passed or argument.kind is argument.VAR_KEYWORD:
-            continue
-        if argument.default is argument.empty or argument.kind is argument.VAR_POSITIONAL:
-            raise ConfigError(
-                f"{function.__name__}: argument {argument.name} must have a default, or nobody "
-                "knows what it is"
-            )
-        if argument.name in inherited:
-            continue  # it is passed on, of the type that it has there
-        default = argument.default
-        kind = Any if default is None else type(default)
-        made = dataclasses.field(default_factory=functools.partial(_copy, default))
-        own.append((argument.name, kind, made))
+def settings_of(function: Callable[..., Any]) -> type:
+    """A data class of the keywords of a function, and of those of `Columns`."""
+    ours = [field.name for field in dataclasses.fields(Columns)]
+    own = params_of(function, [*ours, DATA_DIR])
     return dataclasses.make_dataclass(
-        f"Settings of {function.__name__}", own, bases=(base,), frozen=True, kw_only=True
+        f"Settings of {function.__name__}", (), bases=(own, Columns), frozen=True, kw_only=True
     )
-
-
-def _copy(value: Any) -> Any:
-    return value.copy() if isinstance(value, (list, dict, set)) else value
 
 
 def _traits(model: str | None) -> dict[str, Any]:
@@ -139,15 +116,14 @@ def _builder(function: Callable[..., Any]) -> Callable[..., Arrays]:
         }
         asked = inspect.signature(function).parameters
         keywords = {key: value for key, value in given.items() if key in asked}
-        if "data_dir" in asked:
-            keywords["data_dir"] = data_dir
+        if DATA_DIR in asked:
+            keywords[DATA_DIR] = data_dir
         try:
             made = function(**keywords)
         except ConfigError:
             raise
         except Exception as error:  # of the user's own code
-            file = Path(function.__code__.co_filename)
-            raise DataError(f"dataset {what_failed(error, file, file)}") from error
+            raise DataError(blamed(error, f"dataset {function.__name__}")) from error
         if made is None:
             raise DataError(f"dataset {function.__name__} returned nothing; return (X, y)")
         ours = {field.name for field in dataclasses.fields(Columns)} - set(asked)

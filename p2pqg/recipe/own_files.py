@@ -87,11 +87,12 @@ def from_copies(
     """
     copies = kept(folder)
     swap = {}
-    for path, name in paths_in(settings).items():
+    named = paths_in(settings)
+    for path, name in named.items():
         if is_copy(path):
             swap[path] = str(folder / FOLDER / name)
             continue
-        originals = _originals(path, name, copies)
+        originals = _originals(path, named, copies)
         news = [text for copy, file in originals.items() if (text := _news(file, copies[copy]))]
         if news:
             swap[path] = str(folder / FOLDER / name)
@@ -101,12 +102,20 @@ def from_copies(
     return {key: value for key, value in changed.items() if value != before[key]}
 
 
-def _originals(path: str, name: str, copies: Mapping[str, bytes]) -> dict[str, Path]:
-    """Name of a copy -> its original, for a file and, of an algorithm's, the modules beside it."""
-    file = Path(path).expanduser()
-    modules = [copy for copy in copies if file.suffix == ".py" and copy.endswith(".py")]
-    beside = {copy: file.with_name(copy) for copy in modules if copy != name}
-    return {name: file} | beside if name in copies else {}
+def _originals(path: str, named: Mapping[str, str], copies: Mapping[str, bytes]) -> dict[str, Path]:
+    """Name of a copy -> its original, for a file and, of one of code, the modules beside it."""
+    name, file = named[path], Path(path).expanduser()
+    if name not in copies:
+        return {}
+    found = {name: file}
+    if file.suffix == ".py":
+        others = [Path(p).expanduser() for p in named if p != path and p.endswith(".py")]
+        for copy in set(copies) - set(named.values()):
+            beside = file.with_name(copy)
+            elsewhere = any(other.with_name(copy).is_file() for other in others)
+            if copy.endswith(".py") and (beside.is_file() or not elsewhere):
+                found[copy] = beside
+    return found
 
 
 def _news(file: Path, before: bytes) -> str:

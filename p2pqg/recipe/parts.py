@@ -16,8 +16,19 @@ from p2pqg.base.errors import ConfigError
 from p2pqg.base.registry import Entry, Registry
 from p2pqg.base.seeding import rng
 from p2pqg.base.user_code import find_in_file, names_a_file
-from p2pqg.data import DATASETS, PARTITIONS, Arrays, kind_of, labels_of, load, partition
-from p2pqg.data import by_path as data_by_path
+from p2pqg.data import (
+    DATASETS,
+    PARTITIONS,
+    Arrays,
+    columns_of,
+    kind_of,
+    load,
+    named,
+    split,
+    usual_model,
+)
+from p2pqg.data._columns import CLIENT
+from p2pqg.data.partition import COLUMN
 from p2pqg.models import MODELS, Blueprint, Cost, tokenizer_of
 from p2pqg.models import by_path as model_by_path
 from p2pqg.models.judging import USUAL, Metric, Objective, find_loss, metrics_of
@@ -48,6 +59,13 @@ class Part:
         """The same of an entry."""
         return cls(name, machinery.made(entry.params, given, f"{key}."), entry)
 
+    def as_it_is(self, folder: str | None) -> Part:
+        """The same, bound to the content that its files have now, where it is read from some."""
+        if not hasattr(self.params, "fixed"):
+            return self
+        fixed = self.params.fixed(Path(folder).expanduser() if folder else None)
+        return dataclasses.replace(self, params=fixed)
+
     def resolved(self) -> dict[str, Any]:
         """As a recipe has it, every default filled in."""
         return {"name": self.name, **plain(self._values())}
@@ -59,7 +77,7 @@ class Part:
 def dataset_of(config: RunConfig) -> tuple[Part, str | None]:
     """The data set of a recipe, and the folder to look in first."""
     name, given = chosen(config.dataset, "digits")
-    name, folder = data_by_path(name, config.data_dir)  # a folder is a data set
+    name, folder, given = named(name, config.data_dir, given)  # perhaps a file or a folder
     return Part.of(DATASETS, name, given, "dataset"), folder
 
 
@@ -73,9 +91,23 @@ class OwnStart(Part):
         return {**super()._values(), "start": self.start}
 
 
-def model_of(config: RunConfig, dataset: str, own: Own = NOTHING) -> Part:
-    """The model of a recipe; by default that of its data set."""
-    name, given = chosen(config.model, DATASETS[dataset].traits["model"])
+def model_of(
+    config: RunConfig, dataset: Part, own: Own = NOTHING, arrays: Arrays | None = None
+) -> Part | None:
+    """The model of a recipe; by default that of its data set.
+
+    Args:
+        config: the recipe.
+        dataset: its data set.
+        own: the user's objects.
+        arrays: what is in the data set; None: nobody knows yet.
+
+    Returns:
+        None where what is in the data set decides, and nobody knows yet.
+    """
+    name, given = chosen(config.model, _usual_model(dataset, arrays) or "")
+    if not name:
+        return None
     start = given.pop("start", None)
     if (thing := own.get("model")) is not None:
         from p2pqg.models._own import entry_of
@@ -92,6 +124,15 @@ def model_of(config: RunConfig, dataset: str, own: Own = NOTHING) -> Part:
     if start is None:
         return part
     return OwnStart(part.name, part.params, part.entry, str(start))
+
+
+def _usual_model(dataset: Part, arrays: Arrays | None) -> str | None:
+    assert dataset.entry is not None
+    if not dataset.entry.traits.get("looks"):  # at its samples
+        return str(dataset.entry.traits["model"])
+    if arrays is not None:
+        return usual_model(arrays)
+    return "transformer" if getattr(dataset.params, "text", "") else None
 
 
 def blueprint_of(part: Part, own: Own = NOTHING) -> Blueprint:
@@ -118,9 +159,12 @@ def _weights(file: Path) -> Mapping[str, np.ndarray]:
         raise ConfigError(f"model.start: {file}: not safetensors of floats ({error})") from None
 
 
-def partition_of(config: RunConfig) -> Part:
-    """How a recipe splits its data."""
-    name, given = chosen(config.partition, "iid" if config.alpha is None else "qg-dirichlet")
+def partition_of(config: RunConfig, arrays: Arrays | None = None) -> Part:
+    """How a recipe splits its data; those that come client by client are split already."""
+    usual = "iid" if config.alpha is None else "qg-dirichlet"
+    if arrays is not None and CLIENT in arrays.columns and config.alpha is None:
+        usual = f"{COLUMN}{CLIENT}"
+    name, given = chosen(config.partition, usual)
     return Part.of(PARTITIONS, name, given, "partition")
 
 
@@ -146,6 +190,7 @@ class Learning:
         parts: for each client, the indices of its training samples.
         held_out: the indices of the validation samples.
         notes: what a user should know, a line each.
+        entries: of the data set and the partition, which may come from a user's file.
     """
 
     resolved: dict[str, Any]
@@ -157,6 +202,7 @@ class Learning:
     metrics: tuple[Metric, ...]
     held_out: np.ndarray
     notes: tuple[str, ...] = ()
+    entries: tuple[Entry, ...] = ()
 
 
 def shards(config: RunConfig) -> tuple[Arrays, list[np.ndarray]]:
@@ -166,10 +212,10 @@ def shards(config: RunConfig) -> tuple[Arrays, list[np.ndarray]]:
         ConfigError: the recipe is wrong, or its data are not to be had.
     """
     dataset, folder = dataset_of(config)
-    arrays = _loaded(dataset, folder, model_of(config, dataset.name))
+    arrays = _loaded(dataset, folder, model_of(config, dataset), partition_of(config))
     assert config.clients is not None  # the recipe is resolved
     out = held_out(config, arrays)
-    return arrays, _split(config, partition_of(config), arrays, config.clients, out)
+    return arrays, _split(config, partition_of(config, arrays), arrays, config.clients, out)
 
 
 def learning(config: RunConfig, num_clients: int | None, own: Own = NOTHING) -> Learning:
@@ -184,13 +230,16 @@ def learning(config: RunConfig, num_clients: int | None, own: Own = NOTHING) -> 
         ConfigError: with every problem of the three.
     """
     dataset, folder = dataset_of(config)
-    problems = Problems()
+    problems, model = Problems(), None
     with problems:
-        model = model_of(config, dataset.name, own)
+        model = model_of(config, dataset, own)
     with problems:
-        split = partition_of(config)
+        how = partition_of(config)
     problems.refuse()
-    arrays = _loaded(dataset, folder, model)
+    arrays = _loaded(dataset, folder, model, how)
+    dataset, how = dataset.as_it_is(folder), partition_of(config, arrays)
+    model = model or model_of(config, dataset, own, arrays)
+    assert model is not None  # the samples told
     out = held_out(config, arrays)
     with problems:
         objective, loss = objective_of(config, arrays, own)
@@ -198,7 +247,7 @@ def learning(config: RunConfig, num_clients: int | None, own: Own = NOTHING) -> 
     with problems:
         blueprint = blueprint_of(model, own)
     with problems:
-        parts = _split(config, split, arrays, num_clients, out) if num_clients else []
+        parts = _split(config, how, arrays, num_clients, out) if num_clients else []
     problems.refuse()
     arrays = _as_judged(arrays, objective, out)
     notes: tuple[str, ...] = ()
@@ -214,10 +263,19 @@ def learning(config: RunConfig, num_clients: int | None, own: Own = NOTHING) -> 
         "data_dir": folder,
         "model": model.resolved(),
         "loss": loss.resolved(),
-        "partition": split.resolved(),
+        "partition": how.resolved(),
     }
     return Learning(
-        resolved, arrays, parts, cost, blueprint, objective, metrics, out, (*own.notes, *notes)
+        resolved,
+        arrays,
+        parts,
+        cost,
+        blueprint,
+        objective,
+        metrics,
+        out,
+        (*own.notes, *notes),
+        tuple(part.entry for part in (dataset, how) if part.entry),
     )
 
 
@@ -240,10 +298,14 @@ def _column(name: str) -> str:
     return name.rpartition(":")[2].replace("-", "_")
 
 
-def _loaded(dataset: Part, folder: str | None, model: Part) -> Arrays:
-    assert model.entry is not None
-    reads = None if "own" in model.entry.traits else tokenizer_of(model.name, model.params)
-    return load(dataset.name, folder, reads, **dataclasses.asdict(dataset.params))
+def _loaded(dataset: Part, folder: str | None, model: Part | None, how: Part) -> Arrays:
+    reads = None
+    if model is not None:
+        assert model.entry is not None
+        if "own" not in model.entry.traits:
+            reads = tokenizer_of(model.name, model.params)
+    beside = columns_of(how.name)
+    return load(dataset.name, folder, reads, beside, **dataclasses.asdict(dataset.params))
 
 
 def held_out(config: RunConfig, arrays: Arrays) -> np.ndarray:
@@ -275,10 +337,8 @@ def _as_judged(arrays: Arrays, objective: Objective, out: np.ndarray) -> Arrays:
 
 
 def _split(
-    config: RunConfig, split: Part, arrays: Arrays, num_clients: int, out: np.ndarray
+    config: RunConfig, how: Part, arrays: Arrays, num_clients: int, out: np.ndarray
 ) -> list[np.ndarray]:
-    params = dataclasses.asdict(split.params)
-    how = {"alpha": config.alpha, "seed": config.seed, **params}
-    left = np.setdiff1d(np.arange(len(arrays.train_y)), out)
-    parts = partition(split.name, labels_of(arrays.train_y)[left], num_clients, **how)
-    return [left[part] for part in parts] if len(out) else parts
+    params = dataclasses.asdict(how.params)
+    rows = np.setdiff1d(np.arange(len(arrays.train_y)), out) if len(out) else None
+    return split(how.name, arrays, num_clients, config.alpha, config.seed, rows, **params)

@@ -319,7 +319,7 @@ def build(config: RunConfig, own: Own = NOTHING) -> Experiment:
 
 def _neighbors(rule: Rule, found: Learning) -> list[Path]:
     """Files of the user's beside those that the recipe names."""
-    entries = [*rule.parts, found.blueprint.entry, found.objective.entry]
+    entries = [*rule.parts, found.blueprint.entry, found.objective.entry, *found.entries]
     entries += [metric.entry for metric in found.metrics]
     return [file for entry in entries for file in neighbors(entry)]
 

@@ -137,10 +137,10 @@ def test_numbers_keep_their_precision_and_whole_numbers_become_floats():
 
 def test_whole_numbers_are_tokens_for_a_model_that_embeds_them():
     tokens = np.arange(20).reshape(10, 2)
-    arrays = read((tokens, Y, tokens, Y), tokens=True)
+    arrays = read((tokens, Y, tokens, Y), tokenizer="")
     assert arrays.train_x.dtype == np.int32
     with pytest.raises(DataError, match="tokens must be >= 0, found -1"):
-        read((tokens - 1, Y, tokens, Y), tokens=True)
+        read((tokens - 1, Y, tokens, Y), tokenizer="")
 
 
 def test_bytes_are_images_wherever_their_channels_are():

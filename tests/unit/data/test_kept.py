@@ -9,7 +9,7 @@ from safetensors.numpy import load_file, save_file
 
 from p2pqg.base.errors import ConfigError, DataError
 from p2pqg.data import keep, keep_parts, load, partition, read
-from p2pqg.data._stored import digest
+from p2pqg.data._stored import copy_of, copy_of_parts, digest
 
 X = np.random.default_rng(0).standard_normal((10, 3))
 Y = np.arange(10) % 2
@@ -47,6 +47,13 @@ def test_what_is_kept_is_read_bit_for_bit(tmp_path, kind):
     assert [path.name for path in (tmp_path / "files").iterdir()] == [
         f"data-{recipe['content']}.safetensors"
     ]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_copy_for_whoever_writes_files_is_the_file(tmp_path, kind):
+    recipe, files = copy_of(KINDS[kind], tmp_path)
+    assert recipe == keep(KINDS[kind], tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == files
 
 
 def test_equal_data_have_one_name_and_others_another(tmp_path):
@@ -127,6 +134,9 @@ def test_a_partition_is_kept_too(tmp_path):
     parts = [np.array([3, 1]), np.array([0]), np.array([2, 4, 5])]
     recipe = keep_parts(parts, tmp_path / "files")
     assert recipe == keep_parts([part.copy() for part in parts], tmp_path / "files")
+    copied, files = copy_of_parts(parts, tmp_path / "files")
+    assert copied == recipe
+    assert files == {path.name: path.read_bytes() for path in (tmp_path / "files").iterdir()}
     kept = partition(recipe.pop("name"), np.zeros(6, int), clients=3, **recipe)
     assert [part.tolist() for part in kept] == [[3, 1], [0], [2, 4, 5]]
     for labels, clients, complaint in (

@@ -5,7 +5,7 @@ import pytest
 
 from p2pqg.base.errors import ConfigError, DataError
 from p2pqg.base.seeding import rng
-from p2pqg.data import load, partition, parts_of, read, split
+from p2pqg.data import keep_parts, load, partition, parts_of, read, split
 
 ARRAYS = load("synthetic", samples=20, classes=2)
 
@@ -47,7 +47,7 @@ def test_a_function_gets_the_labels_the_clients_and_a_generator_of_the_seed():
         ([[0], [1, 2, 1]], "client 1 has sample 1 twice; leave it out once"),
         ([[0], [0.5]], "client 1 must have a row of whole numbers, got float64"),
         ([[0], [[1]]], r"client 1 must have a row of whole numbers, got int64 of shape \(1, 1\)"),
-        (lambda labels, clients, rng: 1 / 0, r"partition .*line \d+: ZeroDivisionError"),
+        (lambda labels, clients, rng: 1 / 0, r"partition <lambda> \(.* line \d+\): Zero"),
         (lambda labels: [], r"partition .*TypeError"),
         (lambda labels, clients, rng: None, "partition <lambda> must be a list of index arrays"),
     ],
@@ -68,6 +68,9 @@ def skewed(labels, clients, rng, alpha):
     return np.array_split(np.arange(len(labels))[: int(100 * alpha)], clients)
 
 def odd(labels, clients, rng, share):
+    return []
+
+def few(labels):
     return []
 """
 
@@ -100,12 +103,42 @@ def test_a_function_that_asks_for_alpha_gets_it(file):
         ("my_split.py:by_sing", r"my_split.py has no partition 'by_sing'; did you mean by_sign"),
         ("nowhere.py:f", "partition nowhere.py: no such file"),
         ("my_split.py", "partition my_split.py must say which: my_split.py:NAME"),
-        ("my_split.py:odd", "odd: argument share must have a default"),
+        ("my_split.py:odd", "my_split.py:odd: share is missing; set it"),
+        ("my_split.py:few", r"my_split.py:few must take \(labels, clients, rng\), got \(labels\)"),
     ],
 )
 def test_a_name_that_leads_nowhere_is_refused(file, name, complaint):
     with pytest.raises(ConfigError, match=complaint):
         split(name, ARRAYS, 2)
+
+
+# ---- what is held out for validation belongs to nobody
+
+
+def test_samples_that_are_held_out_are_in_no_part(tmp_path):
+    rows = np.setdiff1d(np.arange(20), [3, 7, 11])
+    seen = []
+
+    def watching(labels, clients, rng):
+        seen.append(labels)
+        return halves(labels, clients, rng)
+
+    shards = [(np.ones((7, 2)), [0] * 7), (np.ones((13, 2)), [1] * 13)]
+    clients = read(shards, test=(np.ones((2, 2)), [0, 1]))
+    kept = keep_parts([np.arange(10), np.arange(10, 20)], tmp_path)
+    for parts in (
+        split("iid", ARRAYS, 2, rows=rows),
+        split("shards", ARRAYS, 2, rows=rows),
+        split("column:client", clients, 2, rows=rows),
+        split(**kept, arrays=ARRAYS, clients=2, rows=rows),
+        parts_of([range(10), range(10, 20)], ARRAYS, 2, rows=rows),
+        parts_of(watching, ARRAYS, 2, rows=rows),
+    ):
+        assert not {3, 7, 11} & set(np.concatenate(parts).tolist())
+        assert len(np.concatenate(parts)) >= 16
+    np.testing.assert_array_equal(seen[0], ARRAYS.train_y[rows])
+    with pytest.raises(DataError, match="client 1 has no samples but those that are held out"):
+        parts_of([[0], [3, 7]], ARRAYS, 2, rows=rows)
 
 
 # ---- partitions of what has no classes
@@ -115,18 +148,14 @@ def test_targets_of_regression_are_split_by_their_tenths():
     x = np.arange(100.0)[:, None]
     y = np.random.default_rng(0).permutation(100) / 7
     arrays = read((x, y, x, y))
-    labels, count = arrays.strata()
-    assert count == 10
-    assert np.bincount(labels).tolist() == [10] * 10
-    assert y[labels == 0].max() < y[labels == 1].min()
     parts = split("shards", arrays, 10, shards_per_client=1)
-    assert sorted(labels[part].tolist() for part in parts) == [[i] * 10 for i in range(10)]
+    tenths = sorted(sorted(arrays.train_y[part, 0]) for part in parts)
+    assert [value for part in tenths for value in part] == sorted(y)
     assert len(split("dirichlet", arrays, 2, alpha=1.0)) == 2
 
 
-def test_several_labels_at_once_are_split_by_the_rarest():
-    y = np.array([[1, 1, 0], [1, 0, 0], [1, 0, 1], [1, 1, 0], [0, 0, 0], [1, 1, 1]])
-    arrays = read((np.ones((6, 2)), y, np.ones((6, 2)), y))
-    labels, count = arrays.strata()  # label 2 occurs twice, 1 three times, 0 five times
-    assert labels.tolist() == [1, 0, 2, 1, 3, 2]
-    assert count == 4
+def test_several_labels_at_once_are_split_by_their_combination():
+    y = np.tile([[1, 1, 0], [0, 1, 1]], (10, 1))
+    arrays = read((np.ones((20, 2)), y, np.ones((20, 2)), y))
+    parts = split("shards", arrays, 2, shards_per_client=1)
+    assert [len(np.unique(arrays.train_y[part], axis=0)) for part in parts] == [1, 1]

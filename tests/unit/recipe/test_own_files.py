@@ -90,6 +90,22 @@ def test_the_copy_of_one_that_is_another_now_is_taken_and_said(run, name, key, v
     assert told == [f"{name} {change} since the run began; its own copy is used"]
 
 
+def test_what_lies_beside_one_file_of_code_is_not_missed_beside_another(here):
+    """Functions of files in two folders, and a module beside one of them."""
+    recipe = {"algorithm": "mine/my_file.py:my_method", "dataset": "data.py:load"}
+    Path("data.py").write_text("I am data.py")
+    Path("run/files").mkdir(parents=True)
+    for name, content in read(recipe, [Path("mine/near.py")]).items():
+        (Path("run/files") / name).write_bytes(content)
+    told = []
+    assert from_copies(recipe, Path("run"), told.append) == {}
+    assert told == []
+    Path("mine/near.py").write_text("else")
+    assert from_copies(recipe, Path("run"), told.append) == {
+        "algorithm": "run/files/my_file.py:my_method"
+    }
+
+
 def test_all_that_name_the_same_file_take_the_same_copy(run):
     Path("net.csv").unlink()
     assert from_copies(RECIPE, run, lambda line: None) == {
