@@ -6,12 +6,10 @@ what the code says, so they cannot be out of date.
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import importlib
 import inspect
 import io
-import sys
 from collections.abc import Iterable, Iterator
 from html import escape
 from pathlib import Path
@@ -22,8 +20,9 @@ import mkdocs_gen_files
 from p2pqg.algorithms import ALGORITHMS
 from p2pqg.algorithms.control import Consensus
 from p2pqg.algorithms.lr import LrSchedule
-from p2pqg.base.config import describe_type
+from p2pqg.base.config import describe_type, sentences
 from p2pqg.base.registry import Entry
+from p2pqg.base.wording import markdown_table
 from p2pqg.cli.catalogue import needs_of
 from p2pqg.network.compute import DISTRIBUTIONS
 from p2pqg.network.impairments import Impairments
@@ -41,27 +40,7 @@ from p2pqg.topology import TOPOLOGIES, build
 
 def table(header: list[str], rows: Iterable[list[str]]) -> str:
     """A Markdown table."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(
-        f"| {' | '.join(c.replace('|', chr(92) + '|') for c in line)} |" for line in lines
-    )
-
-
-def sentences(cls: type) -> dict[str, str]:
-    """Field of a data class -> what stands below it."""
-    (body,) = (
-        node.body
-        for node in ast.parse(inspect.getsource(sys.modules[cls.__module__])).body
-        if isinstance(node, ast.ClassDef) and node.name == cls.__name__
-    )
-    return {
-        node.target.id: " ".join(below.value.value.split())
-        for node, below in zip(body, body[1:], strict=False)
-        if isinstance(node, ast.AnnAssign)
-        and isinstance(node.target, ast.Name)
-        and isinstance(below, ast.Expr)
-        and isinstance(below.value, ast.Constant)
-    }
+    return "\n".join(markdown_table(header, rows))
 
 
 def fields(cls: type, prefix: str = "", without: tuple[str, ...] = ()) -> str:

@@ -6,8 +6,12 @@ type says what it may be, and `problems()` yields one line for each rule that is
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import functools
+import inspect
+import itertools
+import textwrap
 import types
 import typing
 from collections.abc import Mapping
@@ -90,6 +94,20 @@ def describe_type(hint: Any) -> str:
         type(None): "nothing",
     }
     return named.get(origin or hint, getattr(hint, "__name__", str(hint)))
+
+
+@functools.cache
+def sentences(cls: type) -> dict[str, str]:
+    """Field of a data class -> what stands below it in the source."""
+    (body,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
+    assert isinstance(body, ast.ClassDef)
+    return {
+        field.target.id: " ".join(ast.literal_eval(below.value).split())
+        for field, below in itertools.pairwise(body.body)
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(field.target, ast.Name)
+        and isinstance(below, ast.Expr)
+    }
 
 
 def made(cls: type[T], values: Mapping[str, Any], prefix: str = "") -> T:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 
@@ -27,6 +27,14 @@ def aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
             for text, width, to_the_right in zip(row, widths, right, strict=True)
         ).rstrip()
         for row in [header, *rows]
+    ]
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """A table in Markdown, a line each; bars in a cell are escaped."""
+    lines = [header, ["---"] * len(header), *rows]
+    return [
+        f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines
     ]
 
 

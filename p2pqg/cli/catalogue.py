@@ -7,6 +7,7 @@ from typing import Any
 
 from p2pqg.algorithms import ALGORITHMS
 from p2pqg.base.registry import Entry
+from p2pqg.base.wording import markdown_table
 from p2pqg.topology import TOPOLOGIES
 
 NEEDS = {
@@ -33,19 +34,14 @@ def markdown() -> str:
     ]
     return "\n".join(
         [
-            *_table(["Algorithm", "What", "Parameters", "Needs of W", "Source"], algorithms),
+            *markdown_table(
+                ["Algorithm", "What", "Parameters", "Needs of W", "Source"], algorithms
+            ),
             "",
-            *_table(["Network", "What", "Parameters", "Source"], networks),
+            *markdown_table(["Network", "What", "Parameters", "Source"], networks),
             "",
         ]
     )
-
-
-def _table(header: list[str], rows: list[list[str]]) -> list[str]:
-    lines = [header, ["---"] * len(header), *rows]
-    return [
-        f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines
-    ]
 
 
 def _bare(summary: str) -> str:

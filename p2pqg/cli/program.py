@@ -127,9 +127,10 @@ class SettingOption(click.Option):
     """A key of a recipe; its help is the key's own sentence, looked up when somebody asks."""
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
-        from p2pqg.recipe.settings import sentences
+        from p2pqg.base.config import sentences
+        from p2pqg.recipe.settings import RunConfig
 
-        self.help = sentences()[self.name or ""]
+        self.help = sentences(RunConfig)[self.name or ""]
         return super().get_help_record(ctx)
 
 

@@ -5,11 +5,7 @@ A recipe, the flags of `p2pqg run` and the keywords of `p2pqg.run` are the same 
 
 from __future__ import annotations
 
-import ast
 import dataclasses
-import functools
-import inspect
-import itertools
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -173,20 +169,6 @@ class ResolvedConfig(RunConfig):
     partition: dict[str, Any]
     eval_every: int
     record_every: int
-
-
-@functools.cache
-def sentences() -> dict[str, str]:
-    """Key -> the sentence below it in RunConfig, as read in its source."""
-    (config,) = ast.parse(inspect.getsource(RunConfig)).body
-    assert isinstance(config, ast.ClassDef)
-    return {
-        node.target.id: " ".join(ast.literal_eval(below.value).split())
-        for node, below in itertools.pairwise(config.body)
-        if isinstance(node, ast.AnnAssign)
-        and isinstance(node.target, ast.Name)
-        and isinstance(below, ast.Expr)
-    }
 
 
 def chosen(part: Part | None, default: str) -> tuple[str, dict[str, Any]]:

@@ -9,10 +9,11 @@ from typing import Any, get_args, get_type_hints
 import pytest
 
 import p2pqg
+from p2pqg.base.config import sentences
 from p2pqg.recipe.keys import RESTART
 from p2pqg.recipe.keywords import Restart, Settings
 from p2pqg.recipe.own import TAKERS
-from p2pqg.recipe.settings import NESTED, RunConfig, sentences
+from p2pqg.recipe.settings import NESTED, RunConfig
 
 KEYS = [field.name for field in fields(RunConfig)]
 
@@ -39,14 +40,14 @@ def test_editors_know_no_other_keys():
 
 
 def test_every_key_has_a_sentence():
-    assert list(sentences()) == KEYS
-    assert sentences()["lr"] == "Learning rate, > 0."
+    assert list(sentences(RunConfig)) == KEYS
+    assert sentences(RunConfig)["lr"] == "Learning rate, > 0."
 
 
 def test_run_says_of_every_key_what_the_recipe_says():
     said = arguments(p2pqg.run)
     assert list(said)[-len(KEYS) :] == KEYS
-    assert {key: said[key] for key in KEYS} == sentences()
+    assert {key: said[key] for key in KEYS} == sentences(RunConfig)
 
 
 @pytest.mark.parametrize(
