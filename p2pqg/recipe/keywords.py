@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar
 
 from typing_extensions import TypedDict
 
+from p2pqg.algorithms.control import Target
 from p2pqg.recipe.settings import Part, RunConfig
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -38,6 +39,53 @@ class Restart(TypedDict, total=False):
     profile: bool
 
 
+class LrScheduleKeys(TypedDict, total=False):
+    """`lr_schedule:`, see `p2pqg.algorithms.lr.LrSchedule`."""
+
+    scaling: str
+    base_batch_size: int
+    warmup_epochs: float
+    warmup_from: float
+    milestones: tuple[float, ...]
+    decay: float
+    kind: Literal["milestones", "step", "cosine"]
+    step_epochs: float
+    floor: float
+    function: str | None
+
+
+class ConsensusKeys(TypedDict, total=False):
+    """`consensus:`, see `p2pqg.algorithms.control.Consensus`."""
+
+    targets: tuple[Target, ...]
+    phases: tuple[float, ...]
+    reference: tuple[float, ...]
+    measure: Literal["distance", "exchange"]
+    max_exchanges: int
+
+
+class ImpairmentKeys(TypedDict, total=False):
+    """`impairments:`, see `p2pqg.network.Impairments`."""
+
+    loss: float
+    burst: float | None
+    by: Literal["message", "link"]
+    on_loss: Literal["keep", "renormalise"]
+    delay: int | tuple[int, int]
+    participation: float
+    noise: float
+
+
+class StopKeys(TypedDict, total=False):
+    """`stop:`, see `p2pqg.recipe.stopping.Stop`."""
+
+    when: str | None
+    patience: int | None
+    metric: str
+    best: Literal["auto", "max", "min"]
+    min_delta: float
+
+
 class Settings(Restart, total=False):
     """The keys of a recipe. `p2pqg.run` says what they mean; their defaults are in `RunConfig`."""
 
@@ -61,13 +109,13 @@ class Settings(Restart, total=False):
     test: Literal["common", "own"]
     validation: float
     personal: list[str]
-    stop: Mapping[str, Any]
+    stop: StopKeys | Mapping[str, Any]
     callbacks: list[str] | list[Any]
     batch_size: int
     lr: float | Own
-    lr_schedule: Mapping[str, Any]
+    lr_schedule: LrScheduleKeys | Mapping[str, Any]
     momentum: float | None
-    consensus: Mapping[str, Any]
+    consensus: ConsensusKeys | Mapping[str, Any]
     rule: Part | None
     weight_decay: float
     seed: int
@@ -78,15 +126,19 @@ class Settings(Restart, total=False):
     eval_first: bool | None
     record_every: int | None
     network: dict[str, Any] | None
-    impairments: Mapping[str, Any]
+    impairments: ImpairmentKeys | Mapping[str, Any]
     scenario: list[Any]
 
 
-def with_keywords(keys: Collection[str]) -> Callable[[F], F]:
+def with_keywords(keys: Collection[str], of: type = RunConfig) -> Callable[[F], F]:
     """Decorator of a function that takes `**settings`: it names them to who asks for its signature.
 
     A notebook completes them then, and `help` shows them with their defaults; an editor knows them
     by their TypedDict.
+
+    Args:
+        keys: those that it takes.
+        of: the data class that has them, with types and defaults.
     """
 
     def told(function: F) -> F:
@@ -94,7 +146,7 @@ def with_keywords(keys: Collection[str]) -> Callable[[F], F]:
         known = {p.name for p in own}
         more = [
             Parameter(f.name, Parameter.KEYWORD_ONLY, default=_default(f), annotation=f.type)
-            for f in dataclasses.fields(RunConfig)
+            for f in dataclasses.fields(of)
             if f.name in keys and f.name not in known
         ]
         seen = signature(function).replace(parameters=[*own, *more])

@@ -27,10 +27,10 @@ from p2pqg.engine.placement import Placement
 from p2pqg.engine.routes import Routing
 from p2pqg.engine.rule import Rule
 from p2pqg.engine.snapshot import Snapshot
-from p2pqg.network import Network
+from p2pqg.network import Impairments, Network
 from p2pqg.network.named import listed
 from p2pqg.network.verbs import SOURCES, VERBS
-from p2pqg.recipe.keywords import Restart, Settings, with_keywords
+from p2pqg.recipe.keywords import ImpairmentKeys, Restart, Settings, with_keywords
 from p2pqg.recipe.settings import read_settings
 from p2pqg.results.records import (
     CONTROL_COLUMNS,
@@ -549,7 +549,8 @@ class Simulation:
         """
         self.do("set_rule", rule=rule)
 
-    def set_impairments(self, **settings: Any) -> None:
+    @with_keywords(ImpairmentKeys.__annotations__, of=Impairments)
+    def set_impairments(self, **settings: Unpack[ImpairmentKeys]) -> None:
         """What goes wrong from the next round on; what is not named stays as it is.
 
         Args:

@@ -7,6 +7,7 @@ from dataclasses import MISSING, fields
 from typing import Any, get_args, get_type_hints
 
 import pytest
+from typing_extensions import is_typeddict
 
 import p2pqg
 from p2pqg.base.config import sentences
@@ -30,13 +31,23 @@ def test_a_key_has_one_type_for_recipes_and_for_editors(key):
     given, kept = get_type_hints(Settings)[key], get_type_hints(RunConfig)[key]
     if key in TAKERS:  # and whatever else an object may be
         assert kept in get_args(given) or set(get_args(kept)) <= set(get_args(given))
+    elif key in NESTED:
+        keys = next(each for each in get_args(given) if is_typeddict(each))
+        assert get_type_hints(keys) == get_type_hints(NESTED[key])
+        assert Mapping[str, Any] in get_args(given)
     else:
-        assert given == (Mapping[str, Any] if key in NESTED else kept)
+        assert given == kept
 
 
 def test_editors_know_no_other_keys():
     assert set(get_type_hints(Settings)) == set(KEYS)
     assert set(get_type_hints(Restart)) == set(RESTART)
+
+
+def test_a_notebook_is_told_what_can_go_wrong():
+    told = inspect.signature(p2pqg.Simulation.set_impairments).parameters
+    assert list(told) == ["self", *get_type_hints(NESTED["impairments"])]
+    assert told["on_loss"].default == "keep"
 
 
 def test_every_key_has_a_sentence():
