@@ -39,6 +39,17 @@ class Restart(TypedDict, total=False):
     profile: bool
 
 
+class Resumed(Restart, total=False):
+    """And objects of Python that a run could not keep, when they are given again."""
+
+    topology: Own
+    model: Own
+    loss: Own
+    metrics: list[Own] | dict[str, Own] | Own
+    callbacks: list[Any]
+    lr: Own
+
+
 class LrScheduleKeys(TypedDict, total=False):
     """`lr_schedule:`, see `p2pqg.algorithms.lr.LrSchedule`."""
 

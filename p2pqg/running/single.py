@@ -20,7 +20,7 @@ from p2pqg.base.errors import (
     StorageError,
 )
 from p2pqg.base.text import folder_name
-from p2pqg.recipe.keywords import Restart, Settings, with_keywords
+from p2pqg.recipe.keywords import Restart, Resumed, Settings, with_keywords
 from p2pqg.recipe.settings import read_settings
 from p2pqg.results.records import LINK_COLUMNS, Run, RunDirectory, fresh_name, load
 from p2pqg.simulation.checkpoint import newest, prune
@@ -139,7 +139,7 @@ def resume(
     replan: bool = False,
     observer: Observer | None = None,
     started: float | None = None,
-    **settings: Unpack[Restart],
+    **settings: Unpack[Resumed],
 ) -> Run:
     """Go on with a run that was stopped or killed, or with a finished one for more rounds.
 
@@ -151,7 +151,8 @@ def resume(
             config.yaml does not repeat what happened before.
         observer: as of `run`.
         started: as of `run`.
-        settings: what shall differ: how long it runs, where its results go, how it computes.
+        settings: what shall differ: how long it runs, where its results go, how it computes; and
+            objects of Python that it could not keep.
 
     Raises:
         ConfigError: nothing to go on from, nothing left to do, newer rounds are there, or a

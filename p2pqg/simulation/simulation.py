@@ -30,7 +30,7 @@ from p2pqg.engine.snapshot import Snapshot
 from p2pqg.network import Impairments, Network
 from p2pqg.network.named import listed
 from p2pqg.network.verbs import SOURCES, VERBS
-from p2pqg.recipe.keywords import ImpairmentKeys, Restart, Settings, with_keywords
+from p2pqg.recipe.keywords import ImpairmentKeys, Restart, Resumed, Settings, with_keywords
 from p2pqg.recipe.settings import read_settings
 from p2pqg.results.records import (
     CONTROL_COLUMNS,
@@ -112,7 +112,7 @@ class Simulation:
 
     @classmethod
     @with_keywords(Restart.__annotations__)
-    def restore(cls, path: str | Path, **settings: Unpack[Restart]) -> Simulation:
+    def restore(cls, path: str | Path, **settings: Unpack[Resumed]) -> Simulation:
         """Go on from a checkpoint, bit for bit, as if nothing had been in between.
 
         With other actors than before (`clients_per_actor`, `engine`) the numbers are the same to

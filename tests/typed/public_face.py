@@ -26,13 +26,14 @@ def runs(x0: np.ndarray) -> None:
     assert_type(p2pqg.load(run.path), p2pqg.Run)
     assert_type(p2pqg.load("runs/out/one").finished, bool)
     assert_type(p2pqg.resume(run.path, rounds=400, quiet=False), p2pqg.Run)
+    p2pqg.resume(run.path, topology=lambda round: np.eye(4), metrics={"share": share})
     p2pqg.run(algorithm={"name": "dmsgd", "mu": 0.3}, impairments={"loss": 0.1}, engine="local")
     p2pqg.run(model=nn.Linear(64, 10), metrics={"share": share}, personal=["bias"], seed=1)
     p2pqg.run(model={"name": "mlp", "hidden": [32]}, metrics=["f1"], validation=0.1, loss="mse")
     p2pqg.run(topolgy="ring16")  # type: ignore[call-arg]
     p2pqg.run(rounds="many")  # type: ignore[arg-type]
     p2pqg.run(engine="spark")  # type: ignore[arg-type]
-    p2pqg.resume(run.path, topology="ring16")  # type: ignore[call-arg]
+    p2pqg.resume(run.path, alpha=0.1)  # type: ignore[call-arg]
 
 
 def share(logits: Tensor, targets: Tensor) -> float:

@@ -12,7 +12,7 @@ from typing_extensions import is_typeddict
 import p2pqg
 from p2pqg.base.config import sentences
 from p2pqg.recipe.keys import RESTART
-from p2pqg.recipe.keywords import Restart, Settings
+from p2pqg.recipe.keywords import Restart, Resumed, Settings
 from p2pqg.recipe.own import TAKERS
 from p2pqg.recipe.settings import NESTED, RunConfig
 
@@ -42,6 +42,7 @@ def test_a_key_has_one_type_for_recipes_and_for_editors(key):
 def test_editors_know_no_other_keys():
     assert set(get_type_hints(Settings)) == set(KEYS)
     assert set(get_type_hints(Restart)) == set(RESTART)
+    assert set(get_type_hints(Resumed)) == {*RESTART, *TAKERS, "topology"}
 
 
 def test_a_notebook_is_told_what_can_go_wrong():
