@@ -59,7 +59,7 @@ class Block:
         bytes_sent: by the hosted clients to others, since the start.
         exchanges: times that rows were mixed with W, since the start.
         drift: [params], how far mixing has moved the sum of the hosted models where it does not
-            keep the mean; of no length as long as nothing went wrong in the network.
+            keep the mean; empty as long as nothing went wrong in the network.
         past: for each gossip of a round, what was sent in the last rounds, newest first.
         traffic: for each round not yet taken, what it took; see `Traffic`.
     """
@@ -245,7 +245,7 @@ class Block:
         return self._disturbed(effect.tensors, mixed, mixer)
 
     def _with_past(self, tensors: Parcel, memory: int) -> Parcel:
-        """The rows, and below them those of the same gossip `memory` rounds back, if need be."""
+        """The rows, and where messages may be late, below them those of `memory` rounds before."""
         if memory == 0:
             self.past.clear()
             return tensors
@@ -253,11 +253,11 @@ class Block:
         self.past += [[]] * (slot >= len(self.past))
         sent = [tensors, *self.past[slot]][: memory + 1]
         self.past[slot] = sent
-        sent = sent + [sent[-1]] * (memory + 1 - len(sent))  # what is older is as old as can be
+        sent = sent + [sent[-1]] * (memory + 1 - len(sent))  # at first, the oldest message there is
         return tuple(torch.cat(ages) for ages in zip(*sent, strict=True))
 
     def _disturbed(self, sent: Parcel, mixed: Parcel, mixer: Mixer) -> Parcel:
-        """What came out of a network where things go wrong: with noise, its drift on record."""
+        """What gossip gives where things go wrong: noise is added, the drift is put on record."""
         if mixer.noise is not None:
             mixed = tuple(t + mixer.noise * self._noise(t, i) for i, t in enumerate(mixed))
         drift = (mixed[0] - sent[0]).flatten(1).sum(0)
@@ -377,7 +377,7 @@ def chosen(active: Tensor, new: Any, old: Any) -> Any:
 
 
 def to_numpy(t: Tensor) -> np.ndarray:
-    """A copy of its own."""
+    """A copy in main memory, which shares nothing with the tensor."""
     return t.detach().cpu().numpy().copy()
 
 

@@ -43,7 +43,7 @@ class Logbook:
     events: list[dict[str, Any]] = field(default_factory=list)
 
     def copy(self) -> Logbook:
-        """One that goes on on its own; rows are never changed once they are written."""
+        """A logbook for a fork; the rows are shared, since none is changed once it is written."""
         return replace(
             self,
             rounds=list(self.rounds),
@@ -82,7 +82,7 @@ class Bookkeeper:
     Attributes:
         lr: round -> step size; steps_per_epoch: batches of a mean-sized shard.
         num_samples: [clients], sizes of the shards; num_test_samples: of the test set.
-        network: as it is; None: always complete, and nobody asks.
+        network: as it is; None: the algorithm uses none, and everyone takes part.
         timing: the simulated clock, if there is one.
         started: `time.time()` when the command began, less what came before a restart.
     """
@@ -104,7 +104,7 @@ class Bookkeeper:
         """
         log, first = self.log, reports[0].first_round
         losses = np.concatenate([report.losses for report in reports], axis=1)  # [rounds, clients]
-        traffic = reports[0].traffic  # all hosts tell the same
+        traffic = reports[0].traffic  # the same on every host
         finite = np.isfinite(losses).all(axis=1)
         good = len(finite) if finite.all() else int(finite.argmin())
         for seen in zip(*(report.measurements for report in reports), strict=True):
@@ -166,7 +166,7 @@ class Bookkeeper:
         assert ledger is not None
         assert network is not None
         active = network.schedule.mixing(round).active
-        W = replace(network.remaining.mixing(round), active=active)  # what is lost costs, too
+        W = replace(network.remaining.mixing(round), active=active)  # lost messages were sent
         for kind, size in taken:
             if kind == "gossip":
                 ledger.gossip(W, size)

@@ -112,7 +112,7 @@ def disagreement(one: Ask | None, other: Ask | None, who: str, others: str) -> s
     if (one and one[:2]) == (other and other[:2]):
         return None
     if one is None or (other is not None and other.round < one.round):
-        # Who is further on has left out what the other one asks.
+        # The block that is further on has left out what the other one asks.
         one, who, others = other, others, who
     assert one is not None  # or both would be done
     return (
@@ -133,11 +133,11 @@ def guarded(algorithm: Entry, part: Callable[..., Any], *args: Any) -> Any:
 def blame(error: Exception, algorithm: Entry) -> None:
     """Raise the error as an AlgorithmError with file and line, if the algorithm is to blame.
 
-    It is not where the error came up in what the algorithm calls of ours, as the gradient.
+    It is not to blame for errors in our own code that it calls, such as the gradient.
     """
     if isinstance(error, (P2pqgError, MemoryError)) or "OutOfMemory" in type(error).__name__:
         return
-    frames = list(walk_tb(error.__traceback__))[1:]  # the first is our own call
+    frames = list(walk_tb(error.__traceback__))[1:]  # the first frame is ours
     if any(ENGINE in Path(frame.f_code.co_filename).parents for frame, _ in frames):
         return
     code = _code(algorithm)

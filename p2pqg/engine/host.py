@@ -53,7 +53,7 @@ class Host:
         buffers = self.learner.buffers
         g = self.learner.gradient(x, step, again)
         active = self.block.mine(self.block.W.active)
-        if active is not None:  # who stands still learns nothing about its batches either
+        if active is not None:  # clients that stand still keep their statistics, too
             (self.learner.buffers,) = chosen(active, (self.learner.buffers,), (buffers,))
         return g
 
@@ -172,7 +172,7 @@ class Host:
         self._reported = snapshot.round
 
     def close(self) -> None:
-        """Host and block know each other: they would stay until the garbage is collected."""
+        """Let go of the block, which holds the host: else both stay until garbage is collected."""
         del self.block, self.learner
 
     def fork(self) -> Host:
@@ -199,7 +199,7 @@ def squared_distances(x: Tensor, to: Tensor) -> Tensor:
 def _keep_promises() -> None:
     """On a GPU too: the same numbers when repeated, and float32 where float32 is asked for.
 
-    PyTorch knows these for a whole process only: with the local engine, the user's.
+    These are switches of a whole process: with the local engine, of the user's own.
     """
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.allow_tf32 = False

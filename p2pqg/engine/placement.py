@@ -104,7 +104,7 @@ def place(
     return Placement(
         bounds=even_bounds(num_clients, num_actors),
         gpus_per_actor=_share(machine.num_gpus, num_actors) if device == "cuda" else 0.0,
-        # Threads that meet after every small product wait for each other more than they help.
+        # In small products threads spend more time waiting for each other than they save.
         num_threads=1 if short else max(1, machine.num_cpus // num_actors),
         reason=f"{actors} {num_clients} clients: {why}{override}{way}",
         transport=transport,
@@ -124,10 +124,13 @@ def _way(device: str, num_gpus: int, num_actors: int) -> tuple[str | None, str]:
 
 
 def _share(slots: int, num_actors: int) -> float:
-    """Of each actor: what lets as many share one slot as must, for none can lie on two."""
+    """GPUs of each actor, mostly a fraction: an actor has parts of one GPU, never of two.
+
+    So as many actors share each GPU as there must be on the fullest one.
+    """
     if not slots:
         return 0.0
-    # Ray counts resources in ten-thousandths; rounded down, they fit.
+    # Ray counts in ten-thousandths of a GPU; rounded up, the last actor would not fit.
     return math.floor(1e4 / math.ceil(num_actors / slots)) / 1e4
 
 

@@ -254,7 +254,7 @@ class Routing:
         return kind.cut(self.schedule.mixing(round), self.bounds, self.schedule.memory)
 
     def __getstate__(self) -> tuple[Schedule, tuple[int, ...]]:
-        return self.schedule, self.bounds  # the cache stays at home
+        return self.schedule, self.bounds  # routes are cut anew where this arrives
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         for name, value in zip(("schedule", "bounds", "_cache"), (*state, {}), strict=True):

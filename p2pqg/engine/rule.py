@@ -252,7 +252,9 @@ class Rule:
         if traits["draws"]:
             more.append(draw)
         if traits.get("shapes"):
-            row = [("x", (self.model(state).shape[1],))]  # nobody said what a row is made of
+            row = [
+                ("x", (self.model(state).shape[1],))
+            ]  # unless somebody says more, a row is one vector
             more.append(Parameter.in_order(self.shapes or row))
         return guarded(self.algorithm, self.algorithm.build, state, grad, self.params, *more)
 
@@ -305,7 +307,7 @@ def batches_per_round(algorithm: Entry, params: Any) -> int:
 
 
 def computed(taken: list[tuple[str, float]], gradients: int) -> None:
-    """Put down so many gradients, behind those before them."""
+    """Add so many gradients to the traffic; those one after the other are one entry."""
     before = taken.pop()[1] if taken and taken[-1][0] == "gradient" else 0
     taken.append(("gradient", before + gradients))
 
@@ -362,5 +364,5 @@ def _weighed(effect: Effect) -> tuple[str, float]:
 
 
 def bare(tensors: tuple[torch.Tensor, ...]) -> torch.Tensor | tuple[torch.Tensor, ...]:
-    """One tensor was sent: one comes back."""
+    """The reply to a request: a tensor where one was sent, else a tuple of them."""
     return tensors[0] if len(tensors) == 1 else tensors

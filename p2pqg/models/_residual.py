@@ -26,7 +26,7 @@ class BasicBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[batch, channels_in, height, width] -> [batch, channels, height, width] / stride."""
         y = self.norm2(self.conv2(self.norm1(self.conv1(x))))
-        y += self.shortcut(x)  # no derivative needs what a norm returned: no new memory
+        y += self.shortcut(x)  # in place: no derivative needs what the norm returned
         return F.relu(y, inplace=True)
 
 

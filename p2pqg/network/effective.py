@@ -113,6 +113,6 @@ class Impaired:
 
 def other_way(W: Mixing, entries: np.ndarray) -> np.ndarray:
     """The opposite directions of some entries, bool [entries]; those that W has."""
-    codes = W.receivers * W.num_clients + W.senders  # rising
+    codes = W.receivers * W.num_clients + W.senders  # they rise: the order of the entries
     opposite = W.senders * W.num_clients + W.receivers
     return np.isin(codes, opposite[entries])

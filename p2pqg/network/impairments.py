@@ -178,7 +178,7 @@ class Impairments:
         return uniforms(seed, "participation", clients, round) < self.participation
 
     def _keys(self, senders: np.ndarray, receivers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """By whom a message's fate is drawn: both directions of a link share it, or do not."""
+        """What the fate of a message is drawn by: its direction, or its link, both ways alike."""
         if self.by == "message":
             return senders, receivers
         return np.minimum(senders, receivers), np.maximum(senders, receivers)

@@ -40,8 +40,9 @@ class Network(Changes):
         absent: clients that left.
         impairments: what goes wrong by itself.
         since: the first round whose delayed messages can arrive.
-        by_columns: keep the columns of W at 1, not its rows: for push-sum. To be set where the
-            algorithm needs "column-stochastic"; so it is anyway where rows do not sum to 1.
+        by_columns: keep the sums of the columns of W at 1, not those of its rows: for push-sum. To
+            be set where the algorithm needs "column-stochastic"; where the rows of W do not sum
+            to 1 it is set by itself.
         timing: the simulated clock, if there is one.
         deadline: what arrives later counts as lost, in seconds of a round; None: all is waited for.
         message_bytes, gradients: size of a message, and what comes before it, for the deadline.

@@ -69,7 +69,7 @@ class ClockParams:
             )
         computing = 0.0
         if not isinstance(self.compute, dict):
-            with suppress(ConfigError):  # it has been said already
+            with suppress(ConfigError):  # that problem has been told already
                 computing = read_compute(self.compute).seconds
         if self.deadline_seconds <= computing:
             raise ConfigError(

@@ -30,7 +30,7 @@ def rebuilt(W: Mixing, rule: str, gone: np.ndarray, by_columns: bool = False) ->
     if rule == "given":
         return without(W, gone & apart, "sender" if by_columns else "receiver")
     if rule == "uniform" and by_columns:
-        rule = "columns"  # uniform has both sums right on a regular network only
+        rule = "columns"  # on an irregular network uniform keeps the rows only
     left = Arcs(W.num_clients, W.senders[apart & ~gone], W.receivers[apart & ~gone])
     return _best_constant(left) if rule == "best_constant" else RULES[rule].build(left)
 
@@ -81,7 +81,7 @@ def without(W: Mixing, gone: np.ndarray, keeper: str) -> Mixing:
     else:
         holders = W.receivers if keeper == "receiver" else W.senders
         own += np.bincount(holders[gone], W.weights[gone], n)
-        own[np.abs(own) < 1e-12] = 0  # rounding is not a weight
+        own[np.abs(own) < 1e-12] = 0  # an own weight that only rounding left over
     everyone = np.arange(n)
     ages = None
     if W.ages is not None:

@@ -20,7 +20,7 @@ from p2pqg.topology.schedule import in_turn
 ROUNDS_PRINTED = 16
 """Rounds that a fingerprint covers, at most."""
 UNKNOWN = {"rows": False, "columns": False, "sign": False}
-"""What W keeps where an older version stored it: it was checked then."""
+"""What an older version promised of a W that it stored: nothing, as it had checked it."""
 
 
 def fingerprint(schedule: Schedule) -> str:

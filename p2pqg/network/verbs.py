@@ -19,7 +19,7 @@ from p2pqg.network.named import clients_in, links_in, links_told
 from p2pqg.network.network import Network
 
 SOURCES = ("stale", "neighbor", "average")
-"""Whose model clients have that come back: their own old one, or one of their neighbors'."""
+"""Which model a client has when it is back: its own old one, or its neighbors' (one, mean)."""
 
 
 @dataclass(frozen=True)

@@ -144,7 +144,7 @@ def draw(
     box = np.array(
         [BAR_WIDTH + 14, 2 * radius + BAR_HEIGHT + 12] if with_bars else [2.6 * radius] * 2
     )
-    spots = places(schedule) * [1, -1]  # up is up
+    spots = places(schedule) * [1, -1]  # the page counts downwards
     width = min(760.0, 200 + 95 * n**0.5)
     spots = apart((width - box[0]) / 2 * spots, box)
     spots = spots - spots.min(axis=0) + box / 2

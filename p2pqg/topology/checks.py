@@ -156,7 +156,7 @@ def lambda_min(W: np.ndarray | Mixing) -> float:
     names, sizes = np.unique(piece, return_counts=True)
     alone = np.isin(piece, names[sizes == 1])
     low = whole.diagonal()[alone].min(initial=1.0)
-    for name in names[sizes > 1]:  # of a trace most are small, and much sooner done than all
+    for name in names[sizes > 1]:  # one at a time: in a trace most pieces are small
         some = np.flatnonzero(piece == name)
         low = min(low, np.linalg.eigvalsh(whole[np.ix_(some, some)])[0])
     return float(low)

@@ -45,7 +45,7 @@ def _least_stress(graph: nx.Graph, rounds: int = 300) -> np.ndarray:
     far = np.zeros((n, n))
     for i, lengths in nx.all_pairs_shortest_path_length(graph):
         far[i, list(lengths)] = list(lengths.values())
-    far[(far == 0) & ~np.eye(n, dtype=bool)] = 1.5 * far.max() + 1  # between pieces
+    far[(far == 0) & ~np.eye(n, dtype=bool)] = 1.5 * far.max() + 1  # pieces lie beside each other
     center = np.eye(n) - 1 / n
     values, vectors = np.linalg.eigh(-center @ far**2 @ center / 2)
     spots = vectors[:, -2:] * np.sqrt(np.maximum(values[-2:], 0))
@@ -107,7 +107,7 @@ def lines_between(spots: np.ndarray, W: Mixing, texts: Sequence[str]) -> list[st
     size = np.ptp(spots, axis=0)
     size = np.maximum(size, max(size.max() / 3, 1e-9))  # stretched to the page, within reason
     at = 2 + (0.5 + (spots - middle) / size) * (last - 2)
-    at[:, 1] = HEIGHT * 4 - 1 - at[:, 1]  # up is up
+    at[:, 1] = HEIGHT * 4 - 1 - at[:, 1]  # rows count downwards
     for receiver, sender in zip(W.receivers, W.senders, strict=True):
         steps = int(np.abs(at[receiver] - at[sender]).max()) + 1
         x, y = np.linspace(at[receiver], at[sender], steps).round().astype(int).T

@@ -235,7 +235,7 @@ def _undirected_arcs(graph: nx.Graph, rule: str) -> tuple[np.ndarray, np.ndarray
 def _with_own(n: int, senders: np.ndarray, receivers: np.ndarray, weights: np.ndarray) -> Mixing:
     """W from the weights of the arcs; a client keeps whatever its row leaves."""
     own = 1 - np.bincount(receivers, weights, n)
-    own[np.abs(own) < 1e-12] = 0  # rounding is not a weight
+    own[np.abs(own) < 1e-12] = 0  # an own weight that only rounding left over
     everyone = np.arange(n)
     return Mixing.of(
         n,

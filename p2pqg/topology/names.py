@@ -50,7 +50,7 @@ def split_name(text: str) -> tuple[str, int | None, dict[str, str]]:
     """
     head, _, tail = text.strip().partition(":")
     parts = re.fullmatch(r"(.*?)(\d*)", head.strip(), flags=re.DOTALL)
-    assert parts  # whatever it is, it ends in no digits or some
+    assert parts  # the pattern matches any text
     stem, number = parts.groups()
     stem = stem if stem in TOPOLOGIES or stem in ALIASES else stem.lower()
     return ALIASES.get(stem, stem), int(number) if number else None, split_options(tail, text)

@@ -55,7 +55,7 @@ class Batches:
         self._shape = (len(clients), batch_size)
         self._ahead = torch.empty((0, *self._shape), dtype=torch.int64)
         self._first_ahead = 0
-        # Shards of one size turn the page together, so they are read as one array.
+        # Shards of one size begin a new epoch together, so they are read as one array.
         sizes, group = np.unique(np.asarray(num_samples), return_inverse=True)
         self._streams = []
         for number, size in enumerate(sizes.tolist()):

@@ -245,7 +245,7 @@ class Crew:
             return
         for actor in self.actors:
             ray.kill(actor)
-        if self._group:  # after them: one that waits for a dead peer would not answer
+        if self._group:  # last: an actor that waits for a dead one would not answer
             disconnect(self._group)
         self.actors, self._group = [], None
 
@@ -272,7 +272,9 @@ class RayEngine:
         self.round = 0
         self.steps = 0
         self.scout: Any = None
-        if len(specs) > 1 or is_foreign(self.rule.algorithm):  # a bad start should be told here
+        if len(specs) > 1 or is_foreign(
+            self.rule.algorithm
+        ):  # a mistake in `start` is told here, not by an actor
             self.scout = self.rule.start(torch.empty(0, num_params))
         if snapshot is not None:
             self.load(snapshot)
@@ -403,7 +405,7 @@ class RayEngine:
             try:
                 ray.get(actor.__ray_ready__.remote(), timeout=2)
             except ray.exceptions.GetTimeoutError:
-                continue  # it is busy
+                continue  # it is busy, and so alive
             except ray.exceptions.RayError as gone:
                 first, last = bounds[index], bounds[index + 1] - 1
                 told = str(gone).strip().splitlines() or ["no reason"]

@@ -122,7 +122,7 @@ class Batched:
 
         for position in reversed(range(len(self.layers))):
             layer, h = self.layers[position], received[position]
-            # A product written straight into rows of g would leave the batched kernel.
+            # Written straight into rows of g, the product would not use the batched kernel.
             layer.weight(g).copy_(torch.bmm(d, h.transpose(1, 2)))
             if layer.bias:
                 torch.sum(d, 2, dtype=g.dtype, out=layer.bias_of(g))

@@ -63,6 +63,6 @@ class Vmap(Strategy):
 
 def _compute_in_float32(norm: nn.Module) -> None:
     """Under vmap, BatchNorm does not take inputs of another type than its statistics."""
-    # What knows itself outlives its run, until garbage is collected: hence the proxy.
+    # A module that refers to itself would stay until garbage is collected: hence the proxy.
     itself, forward = weakref.proxy(norm), type(norm).forward
     norm.forward = lambda x: forward(itself, x.float()).to(x.dtype)
