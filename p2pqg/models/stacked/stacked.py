@@ -5,9 +5,9 @@ that need no gradient are in no row: all clients have the template's. What Batch
 parameter: it has a row of its own, [clients, buffers], and stays local.
 
 Three strategies give the same numbers (see `Stacked.strategy`):
-    batched   dense networks: products over all clients, gradient by hand      `_batched.py`
-    loop      one client after the other: convolutions on a CPU, texts         `_loop.py`
-    vmap      all clients in one vectorised call: convolutions on a GPU        `_vmap.py`
+    batched   dense networks: products over all clients, gradient by hand      `batched.py`
+    loop      one client after the other: convolutions on a CPU, texts         `loop.py`
+    vmap      all clients in one vectorised call: convolutions on a GPU        `vmap.py`
 """
 
 from __future__ import annotations
