@@ -18,19 +18,16 @@ from typing import Any, get_type_hints
 import mkdocs_gen_files
 
 from p2pqg.algorithms import ALGORITHMS
-from p2pqg.algorithms.control import Consensus
-from p2pqg.algorithms.lr import LrSchedule
 from p2pqg.base.config import describe_type, sentences
 from p2pqg.base.registry import Entry
 from p2pqg.base.wording import markdown_table
 from p2pqg.cli.catalogue import needs_of
 from p2pqg.network.compute import DISTRIBUTIONS
-from p2pqg.network.impairments import Impairments
 from p2pqg.network.links import CLASSES
 from p2pqg.network.params import ClockParams
 from p2pqg.network.verbs import VERBS
 from p2pqg.plots import draw_network
-from p2pqg.recipe.settings import RunConfig
+from p2pqg.recipe.settings import NESTED, RunConfig
 from p2pqg.results import records
 from p2pqg.simulation.simulation import Simulation
 from p2pqg.theory.doctor import examine
@@ -80,14 +77,11 @@ def recipes() -> str:
             "(algorithm, dataset, model, partition) is a name, or a mapping of its name and its "
             "parameters: `algorithm: {name: qg-dsgdm-n, mu: 0.95}`.",
             fields(RunConfig),
-            "## Learning rate: `lr_schedule`",
-            fields(LrSchedule, "lr_schedule."),
-            "## Consensus control: `consensus`",
-            fields(Consensus, "consensus."),
-            "## The simulated clock: `network`",
-            fields(ClockParams, "network."),
-            "## What goes wrong: `impairments`",
-            fields(Impairments, "impairments."),
+            *(
+                part
+                for key, kind in {**NESTED, "network": ClockParams}.items()
+                for part in (f"## {key}", inspect.getdoc(kind) or "", fields(kind, f"{key}."))
+            ),
         ]
     )
 
