@@ -61,6 +61,11 @@ def positional(function: Callable[..., Any], names: tuple[str, ...], what: str) 
     return dict(zip(names, bare, strict=False))
 
 
+def bare(function: Callable[..., Any]) -> list[str]:
+    """Names of the parameters that have no default."""
+    return [name for name, p in _parameters(function).items() if p.default is p.empty]
+
+
 def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     try:
         return dict(inspect.signature(function).parameters)

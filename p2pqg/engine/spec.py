@@ -76,7 +76,11 @@ class Shards:
 
 @dataclass(frozen=True)
 class HostSpec:
-    """All that one host is made of, except the test set (which all share)."""
+    """All that one host is made of, except the test set (which all share).
+
+    Attributes:
+        own_network: a user's function of the round, which must travel with it.
+    """
 
     index: int
     rule: Rule
@@ -86,6 +90,7 @@ class HostSpec:
     device: str
     num_threads: int
     profile: bool = False
+    own_network: Entry | None = None
 
 
 class Stop(NamedTuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -80,7 +81,7 @@ def shards_of(shown: Iterable[Standing]) -> list[tuple[np.ndarray | None, str]]:
         if key not in known:
             try:
                 with no_downloads():
-                    arrays, parts = shards(read_config(one.config))
+                    arrays, parts = shards(read_config(_with_copies(one)))
                 counts = label_counts(parts, arrays.train_y, arrays.num_classes)
                 known[key] = counts, ""
             except P2pqgError as error:
@@ -89,9 +90,14 @@ def shards_of(shown: Iterable[Standing]) -> list[tuple[np.ndarray | None, str]]:
     return found
 
 
+def _with_copies(one: Standing) -> dict[str, Any]:
+    """A run's recipe, which finds the copies of the user's files that the run kept."""
+    return one.config | (from_copies(one.config, one.path) if one.path else {})
+
+
 def network_of(shown: Standing) -> Schedule | None:
     """The network of a run, from its own copy of a file; None if that is gone or wrong."""
-    settings = shown.config | from_copies(shown.config, shown.path)
+    settings = _with_copies(shown)
     try:
         return build_topology(str(settings["topology"]), clients=settings["clients"])
     except P2pqgError:

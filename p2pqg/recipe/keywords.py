@@ -17,6 +17,9 @@ from p2pqg.recipe.settings import Part, RunConfig
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+Object = Any
+"""A user's own data, split or network: many kinds of objects, of libraries that may be missing."""
+
 Own = Callable[..., Any]
 """A user's own function, class or module, where a recipe has a name; see `p2pqg.recipe.own`."""
 
@@ -100,12 +103,12 @@ class StopKeys(TypedDict, total=False):
 class Settings(Restart, total=False):
     """The keys of a recipe. `p2pqg.run` says what they mean; their defaults are in `RunConfig`."""
 
-    topology: str
+    topology: str | Object
     clients: int | None
     alpha: float | None
-    partition: Part | None
+    partition: Part | Object | None
     algorithm: Part | None
-    dataset: Part | None
+    dataset: Part | Object | None
     model: Part | Own | None
     loss: Part | Own | None
     metrics: (
@@ -117,7 +120,7 @@ class Settings(Restart, total=False):
         | dict[str, str | Own]
         | Own
     )
-    test: Literal["common", "own"]
+    test: Literal["common", "own"] | Object
     validation: float
     personal: list[str]
     stop: StopKeys | Mapping[str, Any]

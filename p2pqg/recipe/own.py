@@ -11,12 +11,15 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.source import UnkeptError, code_of, named_in_code
 from p2pqg.base.user_code import names_a_file
+from p2pqg.data import is_object
 from p2pqg.recipe.own_files import FOLDER
+from p2pqg.topology.keeping import copy_of
 
 GIVEN = "given:"
 """What a recipe calls an object that a run cannot keep."""
@@ -221,7 +224,55 @@ def _take_lr(kept: _Kept, value: Any) -> None:
     kept.settings["lr_schedule"] = schedule | {"function": name}
 
 
+def _take_dataset(kept: _Kept, value: Any) -> None:
+    """Arrays become files when they have been read: how depends on the model."""
+    if isinstance(value, Path):
+        kept.settings["dataset"] = str(value)
+    elif is_object(value):
+        kept.objects["dataset"] = value
+        kept.settings["dataset"] = "given"
+
+
+def _take_test(kept: _Kept, value: Any) -> None:
+    if not isinstance(value, str):
+        if "dataset" not in kept.objects:
+            raise ConfigError(
+                "test must be common or own; a test set of one's own goes with dataset=, an object"
+            )
+        kept.objects["test"] = value
+        del kept.settings["test"]
+
+
+def _take_partition(kept: _Kept, value: Any) -> None:
+    if not isinstance(value, str | Mapping):
+        kept.objects["partition"] = value
+        kept.settings["partition"] = "given"
+
+
+def _take_topology(kept: _Kept, value: Any) -> None:
+    if isinstance(value, Path):
+        kept.settings["topology"] = str(value)
+        return
+    if isinstance(value, str):
+        return
+    kept.objects["topology"] = value
+    if inspect.isroutine(value):
+        kept.settings["topology"] = kept.code("topology", value)
+        return
+    try:
+        name, content = copy_of(value)
+    except ValueError as reason:
+        kept.settings["topology"] = kept.lose("topology", value, str(reason))
+    else:
+        kept.files[name.partition(":")[0]] = content
+        kept.settings["topology"] = f"{FOLDER}/{name}"
+
+
 TAKERS: dict[str, Callable[[_Kept, Any], None]] = {
+    "topology": _take_topology,
+    "dataset": _take_dataset,
+    "test": _take_test,
+    "partition": _take_partition,
     "model": _take_model,
     "loss": _take_function("loss"),
     "metrics": _take_metrics,

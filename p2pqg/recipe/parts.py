@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +24,20 @@ from p2pqg.data import (
     kind_of,
     load,
     named,
+    parts_of,
+    read,
     split,
     usual_model,
 )
 from p2pqg.data._columns import CLIENT
+from p2pqg.data._stored import copy_of, copy_of_parts
 from p2pqg.data.partition import COLUMN
 from p2pqg.models import MODELS, Blueprint, Cost, tokenizer_of
 from p2pqg.models import by_path as model_by_path
 from p2pqg.models.judging import USUAL, Metric, Objective, find_loss, metrics_of
 from p2pqg.models.judging import objective_of as objective_for
 from p2pqg.recipe.own import NOTHING, Own, check_given
+from p2pqg.recipe.own_files import FOLDER
 from p2pqg.recipe.settings import RunConfig, chosen
 
 
@@ -191,6 +195,7 @@ class Learning:
         held_out: the indices of the validation samples.
         notes: what a user should know, a line each.
         entries: of the data set and the partition, which may come from a user's file.
+        files: name -> content, what a run keeps of data that were given as objects.
     """
 
     resolved: dict[str, Any]
@@ -203,6 +208,7 @@ class Learning:
     held_out: np.ndarray
     notes: tuple[str, ...] = ()
     entries: tuple[Entry, ...] = ()
+    files: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def shards(config: RunConfig) -> tuple[Arrays, list[np.ndarray]]:
@@ -236,7 +242,7 @@ def learning(config: RunConfig, num_clients: int | None, own: Own = NOTHING) -> 
     with problems:
         how = partition_of(config)
     problems.refuse()
-    arrays = _loaded(dataset, folder, model, how)
+    arrays = _loaded(dataset, folder, model, how, own)
     dataset, how = dataset.as_it_is(folder), partition_of(config, arrays)
     model = model or model_of(config, dataset, own, arrays)
     assert model is not None  # the samples told
@@ -247,8 +253,9 @@ def learning(config: RunConfig, num_clients: int | None, own: Own = NOTHING) -> 
     with problems:
         blueprint = blueprint_of(model, own)
     with problems:
-        parts = _split(config, how, arrays, num_clients, out) if num_clients else []
+        parts = _split(config, how, arrays, num_clients, out, own) if num_clients else []
     problems.refuse()
+    copies, files = _copies(own, arrays, parts)
     arrays = _as_judged(arrays, objective, out)
     notes: tuple[str, ...] = ()
     if blueprint.is_own or objective.is_own or metrics:
@@ -264,6 +271,7 @@ def learning(config: RunConfig, num_clients: int | None, own: Own = NOTHING) -> 
         "model": model.resolved(),
         "loss": loss.resolved(),
         "partition": how.resolved(),
+        **copies,
     }
     return Learning(
         resolved,
@@ -276,7 +284,23 @@ def learning(config: RunConfig, num_clients: int | None, own: Own = NOTHING) -> 
         out,
         (*own.notes, *notes),
         tuple(part.entry for part in (dataset, how) if part.entry),
+        files,
     )
+
+
+def _copies(
+    own: Own, arrays: Arrays, parts: list[np.ndarray]
+) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """What the recipe says of data and a split that were given as objects, and their files."""
+    said: dict[str, Any] = {}
+    files: dict[str, bytes] = {}
+    if own.get("dataset") is not None:
+        said["dataset"], more = copy_of(arrays, Path(FOLDER))
+        files |= more
+    if own.get("partition") is not None and parts:
+        said["partition"], more = copy_of_parts(parts, Path(FOLDER))
+        files |= more
+    return said, files
 
 
 def _metrics(config: RunConfig, objective: Objective, own: Own) -> tuple[Metric, ...]:
@@ -298,13 +322,17 @@ def _column(name: str) -> str:
     return name.rpartition(":")[2].replace("-", "_")
 
 
-def _loaded(dataset: Part, folder: str | None, model: Part | None, how: Part) -> Arrays:
+def _loaded(
+    dataset: Part, folder: str | None, model: Part | None, how: Part, own: Own = NOTHING
+) -> Arrays:
     reads = None
     if model is not None:
         assert model.entry is not None
         if "own" not in model.entry.traits:
             reads = tokenizer_of(model.name, model.params)
     beside = columns_of(how.name)
+    if (given := own.get("dataset")) is not None:
+        return read(given, test=own.get("test"), tokenizer=reads, columns=beside)
     return load(dataset.name, folder, reads, beside, **dataclasses.asdict(dataset.params))
 
 
@@ -326,7 +354,7 @@ def held_out(config: RunConfig, arrays: Arrays) -> np.ndarray:
 
 def _as_judged(arrays: Arrays, objective: Objective, out: np.ndarray) -> Arrays:
     """Targets as the task has them; the validation samples at the end of the test set."""
-    train_y, test_y = objective.targets(arrays.train_y), objective.targets(arrays.test_y)
+    train_y, test_y = (objective.targets(_column_of(y)) for y in (arrays.train_y, arrays.test_y))
     test_x = arrays.test_x
     if len(out):
         test_x = np.concatenate([test_x, arrays.train_x[out]])
@@ -336,9 +364,22 @@ def _as_judged(arrays: Arrays, objective: Objective, out: np.ndarray) -> Arrays:
     )
 
 
+def _column_of(targets: np.ndarray) -> np.ndarray:
+    """A single number per sample needs no second dimension."""
+    single = targets.dtype.kind == "f" and targets.ndim == 2 and targets.shape[1] == 1
+    return targets[:, 0] if single else targets
+
+
 def _split(
-    config: RunConfig, how: Part, arrays: Arrays, num_clients: int, out: np.ndarray
+    config: RunConfig,
+    how: Part,
+    arrays: Arrays,
+    num_clients: int,
+    out: np.ndarray,
+    own: Own = NOTHING,
 ) -> list[np.ndarray]:
     params = dataclasses.asdict(how.params)
     rows = np.setdiff1d(np.arange(len(arrays.train_y)), out) if len(out) else None
+    if (given := own.get("partition")) is not None:
+        return parts_of(given, arrays, num_clients, config.seed, rows)
     return split(how.name, arrays, num_clients, config.alpha, config.seed, rows, **params)

@@ -44,6 +44,7 @@ from p2pqg.results.records import ALL_ROUND_COLUMNS, CLIENT_COLUMNS
 from p2pqg.simulation.callbacks import Callback, callbacks_of
 from p2pqg.topology import Schedule
 from p2pqg.topology import build as build_topology
+from p2pqg.topology.build import asked_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,6 +183,7 @@ class Experiment:
                     device=device,
                     num_threads=placement.num_threads,
                     profile=self.config.profile,
+                    own_network=asked_of(self.network.base),
                 )
             )
         return specs
@@ -224,10 +226,15 @@ def _method(config: RunConfig) -> _Method:
     return _Method(name, entry, params)
 
 
-def _network(config: RunConfig, needs: tuple[str, ...]) -> Network:
+def _network(config: RunConfig, needs: tuple[str, ...], own: Own) -> Network:
     """The network at the start, still without its clock."""
+    given = own.get("topology")
+    if given is None:
+        check_given(config.topology, "topology")
     return Network(
-        build_topology(config.topology, clients=config.clients, needs=needs),
+        build_topology(
+            config.topology if given is None else given, clients=config.clients, needs=needs
+        ),
         seed=config.seed,
         impairments=config.impairments,
         by_columns="column-stochastic" in needs,
@@ -262,7 +269,7 @@ def build(config: RunConfig, own: Own = NOTHING) -> Experiment:
         if config.rule is not None:
             gossip_rule = find_rule(config.rule)
     with problems:
-        network = _network(config, method.needs if method else ())
+        network = _network(config, method.needs if method else (), own)
     with problems:
         clock = _clock(config, network)
     with problems:
@@ -309,7 +316,11 @@ def build(config: RunConfig, own: Own = NOTHING) -> Experiment:
         scenario=scenario,
         clock=clock,
         own=own,
-        own_files={**own_files.read(vars(config), _neighbors(rule, found)), **own.files},
+        own_files={
+            **own_files.read(vars(config), _neighbors(rule, found)),
+            **own.files,
+            **found.files,
+        },
         held_out=found.held_out,
         callbacks=callbacks,
     )

@@ -39,6 +39,8 @@ from p2pqg.simulation.experiment import Experiment, build
 
 CHECKPOINTS = "checkpoints"
 """Folder of a run's directory."""
+LARGE = 2**20
+"""Bytes of a user's file from which on a run's checkpoints do without a copy of their own."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,11 @@ class Moment:
             "rounds": (log.rounds, ALL_ROUND_COLUMNS | self.experiment.measured_columns),
             "clients": (log.clients, self.experiment.client_columns),
         }
-        write_checkpoint(path, header, arrays, tables, self.experiment.own_files)
+        files = self.experiment.own_files
+        if path.parent.name == CHECKPOINTS:  # of a run, which has the large ones itself
+            here = path.parents[1] / own_files.FOLDER
+            files = {n: f for n, f in files.items() if len(f) < LARGE or not (here / n).is_file()}
+        write_checkpoint(path, header, arrays, tables, files)
 
     @classmethod
     def newest(

@@ -13,7 +13,11 @@ import networkx as nx
 import numpy as np
 
 from p2pqg.base.errors import TopologyError, did_you_mean
+from p2pqg.base.registry import Entry
 from p2pqg.base.shipped import shipped_folder
+from p2pqg.base.signature import bare
+from p2pqg.base.source import blamed
+from p2pqg.base.user_code import find_in_file, names_a_file
 from p2pqg.topology._registry import TOPOLOGIES
 from p2pqg.topology.checks import as_mixing
 from p2pqg.topology.files import is_file_name, not_read, read
@@ -118,6 +122,8 @@ def _schedule(topology: Any, clients: int | None) -> Schedule:
 
 
 def _from_text(text: str, clients: int | None) -> Schedule:
+    if names_a_file(text):
+        return _of_code(text, clients)
     if is_file_name(text):
         return read(text, clients)
     if split_name(text)[0] in TOPOLOGIES:
@@ -132,6 +138,30 @@ def _from_text(text: str, clients: int | None) -> Schedule:
         raise TopologyError(not_read(Path(text)))
     known = [*TOPOLOGIES, *files]
     raise TopologyError(f"unknown topology {text!r}{did_you_mean(split_name(text)[0], known)}")
+
+
+def _of_code(text: str, clients: int | None) -> Schedule:
+    """Of a user's file: a decorated network, or a function of the round that returns W.
+
+    A function that takes nothing without a default returns a graph, or what else `build` takes.
+    """
+
+    def wrap(function: Any, name: str) -> Entry:
+        return Entry(name, function, traits={"own": True})
+
+    entry = find_in_file(TOPOLOGIES, text, wrap)
+    if "own" not in entry.traits:
+        return schedule_named(entry.name, clients)
+    try:
+        needs_a_round = bool(bare(entry.build))
+        made = entry.build if needs_a_round else entry.build()
+        schedule = _schedule(made, clients)
+    except TopologyError:
+        raise
+    except Exception as error:
+        raise TopologyError(blamed(error, f"topology {text}")) from error
+    schedule.name = text
+    return schedule
 
 
 @dataclass(frozen=True)
@@ -150,6 +180,12 @@ class Asked:
                 f"{name!r}: must have {self.num_clients} clients, got {W.num_clients}"
             )
         return W
+
+
+def asked_of(schedule: Schedule) -> Entry | None:
+    """A user's function that draws a network, if one does."""
+    draw = schedule.draw
+    return Entry(schedule.name, draw.function) if isinstance(draw, Asked) else None
 
 
 def _examine(schedule: Schedule, allow_disconnected: bool) -> None:

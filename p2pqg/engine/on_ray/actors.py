@@ -265,7 +265,8 @@ class RayEngine:
         transport: str | None = None,
     ) -> None:
         self.rule, self.routing = specs[0].rule, specs[0].routing
-        for part in (*self.rule.parts, *specs[0].task.entries):
+        network = [specs[0].own_network] if specs[0].own_network else []
+        for part in (*self.rule.parts, *specs[0].task.entries, *network):
             carry(part)
         self.crew = Crew(specs, test, gpus_per_actor, transport)
         self.branch = 0

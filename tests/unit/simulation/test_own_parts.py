@@ -1,5 +1,6 @@
 """A user's own model, loss and metrics: objects and names, tried first, kept and resumed."""
 
+import networkx as nx
 import numpy as np
 import pytest
 import torch
@@ -10,6 +11,7 @@ from toys import TOY, assert_same
 import p2pqg
 from p2pqg.base.errors import ConfigError
 from p2pqg.models.stacked.stacked import Stacked
+from p2pqg.recipe.own_files import from_copies
 from p2pqg.recipe.stopping import Stop
 
 OWN = TOY | {"engine": "local", "precision": "float64", "rounds": 6, "eval_every": 2}
@@ -386,3 +388,114 @@ def test_a_cosine_and_steps_end_where_they_should():
     with simulate(6, lr=0.4, lr_schedule=step) as sim:
         assert sim.experiment.rounds_per_epoch == 5
         assert sim.history["lr"].tolist() == [0.4, 0.4, 0.2, 0.2, 0.1, 0.1]
+
+
+def turning(round):
+    """Everyone hears of one other, each round of another."""
+    n, hop = 6, 1 + round % 3
+    return (np.eye(n) + np.roll(np.eye(n), hop, 1)) / 2
+
+
+STAR = nx.Graph([("hub", name) for name in ("a", "b", "c", "d", "e")])
+RING = p2pqg.mixing_matrix("ring6")
+
+
+@pytest.mark.parametrize("topology", [STAR, RING, np.stack([RING, np.eye(6)]), turning])
+def test_a_network_given_as_an_object_is_kept_and_comes_back(tmp_path, topology):
+    with simulate(3, topology=topology) as sim:
+        assert not sim.experiment.own.lost
+        path = sim.checkpoint(tmp_path / "saved")
+        sim.advance(2)
+        with p2pqg.Simulation.restore(path) as restored:
+            restored.advance(2)
+            assert_same(restored, sim)
+
+
+def test_a_network_of_a_file_of_code_is_that_of_the_function(tmp_path):
+    file = tmp_path / "nets.py"
+    file.write_text(
+        "import networkx as nx, numpy as np\n"
+        "def star():\n    return nx.star_graph(5)\n"
+        "def turning(round):\n    n, hop = 6, 1 + round % 3\n"
+        "    return (np.eye(n) + np.roll(np.eye(n), hop, 1)) / 2\n"
+        "def fails(round):\n    return 1 / round\n"
+    )
+    for name, same in (("star", "star6"), ("turning", turning)):
+        one, other = simulate(4, topology=f"{file}:{name}"), simulate(4, topology=same)
+        np.testing.assert_allclose(one.parameters(), other.parameters(), rtol=0, atol=1e-12)
+    with pytest.raises(ConfigError, match=r"fails \(nets.py line 8\): ZeroDivisionError"):
+        simulate(1, topology=f"{file}:fails")
+
+
+GENERATOR = np.random.default_rng(5)
+X, NOISE = GENERATOR.standard_normal((60, 8)), GENERATOR.standard_normal(60)
+Y = (X[:, 0] > 0).astype(int) + (X[:, 1] > 1)
+PARTS = np.array_split(np.arange(60), 6)
+BY_HOSPITAL = [(X[part], Y[part]) for part in PARTS]
+ALONE = {key: value for key, value in OWN.items() if key not in ("dataset", "model", "alpha")}
+
+
+def by_thirds(labels, clients, rng):
+    return np.array_split(rng.permutation(len(labels)), clients)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"dataset": (X, Y, X[:20], Y[:20])},
+        {"dataset": BY_HOSPITAL, "test": (X[:20], Y[:20])},
+        {"dataset": (X, Y, X[:20], Y[:20]), "partition": PARTS, "validation": 0.2},
+        {"dataset": (X, Y, X[:20], Y[:20]), "partition": by_thirds, "model": seeded()},
+        {"dataset": (X, X[:, 0] + NOISE, X[:20], X[:20, 0]), "metrics": ["mae"]},
+        {"dataset": (X, (X[:, :2] > 0), X[:20], (X[:20, :2] > 0)), "model": "logistic"},
+    ],
+)
+def test_data_and_split_given_as_objects_are_kept_and_come_back(tmp_path, settings):
+    with p2pqg.Simulation(**ALONE, **settings) as sim:
+        sim.advance(3)
+        path = sim.checkpoint(tmp_path / "saved")
+        sim.advance(3)
+        with p2pqg.Simulation.restore(path) as restored:
+            restored.advance(3)
+            assert_same(restored, sim)
+        assert not list(path.rglob("*.pkl"))
+
+
+def test_data_that_are_split_already_stay_so():
+    with p2pqg.Simulation(**ALONE, dataset=BY_HOSPITAL, test=(X, Y)) as sim:
+        arrays, parts = sim.experiment.arrays, sim.experiment.parts
+        for part, (x, y) in zip(parts, BY_HOSPITAL, strict=True):
+            np.testing.assert_array_equal(arrays.train_x[part], x)
+            np.testing.assert_array_equal(arrays.train_y[part], y)
+
+
+def test_regression_finds_the_weights_it_was_made_with():
+    weights = np.arange(8) / 4
+    data = (X, X @ weights, X, X @ weights)
+    settings = {"model": "logistic", "weight_decay": 0.0, "lr": 0.05, "topology": "complete6"}
+    with p2pqg.Simulation(
+        **ALONE | settings | {"rounds": 400, "algorithm": "dsgd"}, dataset=data
+    ) as sim:
+        sim.advance(400)
+        np.testing.assert_allclose(sim.parameters()[:, :8], weights[None].repeat(6, 0), atol=1e-3)
+        last = sim.history.iloc[-1]
+        assert last["r2"] > 0.999
+        assert last["averaged_r2"] > 0.999
+        assert last["mse"] == pytest.approx(last["test_loss"])
+        assert np.isnan(last["test_accuracy"])
+        assert sim.summary()["test_accuracy"] is None
+        assert "test_accuracy" not in sim.rows[0][-1]
+
+
+def test_a_run_of_objects_is_repeated_by_its_config(tmp_path):
+    settings = ALONE | {
+        "out": str(tmp_path),
+        "dataset": BY_HOSPITAL,
+        "test": (X, Y),
+        "loss": smooth,
+    }
+    run = p2pqg.run(**settings, model=seeded())
+    copies = from_copies(run.config, run.path)
+    again = p2pqg.run(**run.config | copies | {"name": "again"})
+    assert run.rounds.drop(columns="wall_seconds").equals(again.rounds.drop(columns="wall_seconds"))
+    assert (run.path / "config.yaml").read_text().count("files/") == 4
