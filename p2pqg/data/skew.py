@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from p2pqg.base.wording import percent
+
 DOTS = " ·•●"
 MOST_CLIENTS, MOST_CLASSES = 64, 20
 """Larger label pictures would not fit 80 columns or a page; a summary stands in."""
@@ -102,7 +104,7 @@ def describe_skew(counts: np.ndarray) -> str:
     found = label_skew(counts)
     return (
         f"{found['classes_above_1_percent']:.1f} of {counts.shape[1]} classes per client, "
-        f"the largest {100 * found['largest_class_share']:.0f} %; "
+        f"the largest {percent(found['largest_class_share'], 0)}; "
         f"total variation {found['total_variation']:.2f}"
     )
 

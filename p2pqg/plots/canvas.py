@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -73,6 +74,11 @@ def colors_of(names: Sequence[str]) -> list[str]:
     if len(set(own)) == len(own) and "" not in own:
         return own
     return [COLORS[index % len(COLORS)] for index in range(len(own))]
+
+
+def in_percent(axis: Axis, unit: str = "") -> None:
+    """Show the shares on an axis in percent."""
+    axis.set_major_formatter(lambda value, _: f"{100 * value:g}{unit}")
 
 
 class Picture(Figure):

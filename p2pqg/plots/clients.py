@@ -13,6 +13,7 @@ from p2pqg.plots.canvas import (
     Picture,
     colors_of,
     finished,
+    in_percent,
     panels,
     styled,
 )
@@ -57,7 +58,7 @@ def draw_clients(
     ax.spines["left"].set_visible(False)
     words = label.replace("_", " ")
     if "accuracy" in label or label == "difference":
-        ax.xaxis.set_major_formatter(lambda value, _: f"{100 * value:g}")
+        in_percent(ax.xaxis)
         words += " (%)"
     ax.set_xlabel(words)
     if len(shown) < len(values):

@@ -25,6 +25,7 @@ from p2pqg.plots.canvas import (
     Picture,
     colors_of,
     finished,
+    in_percent,
     label_ends,
     mark,
     panels,
@@ -122,7 +123,7 @@ def name_axes(ax: Axes, x: str, y: str) -> None:
     for axis, column in ((ax.xaxis, x), (ax.yaxis, y)):
         words = WORDS.get(column, column.replace("_", " "))
         if "accuracy" in column:
-            axis.set_major_formatter(lambda value, _: f"{100 * value:g}")
+            in_percent(axis)
             words += " (%)"
         elif column == "bytes_sent":
             unit = human_bytes(axis.get_view_interval()[1]).split()[1]

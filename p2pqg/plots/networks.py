@@ -13,7 +13,16 @@ from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.patheffects import withStroke
 
 from p2pqg.base.errors import ConfigError
-from p2pqg.plots.canvas import COLUMN, FAINT, VERMILLION, Picture, finished, panels, styled
+from p2pqg.plots.canvas import (
+    COLUMN,
+    FAINT,
+    VERMILLION,
+    Picture,
+    finished,
+    in_percent,
+    panels,
+    styled,
+)
 from p2pqg.topology import Schedule
 from p2pqg.topology.drawing import places
 
@@ -79,7 +88,7 @@ def draw_network(
         bar = figure.colorbar(colored, ax=ax, shrink=0.6, aspect=18, pad=0.02, label=label)
         bar.outline.set_visible(False)
         if "accuracy" in label:
-            bar.ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
+            in_percent(bar.ax.yaxis, " %")
     return finished(figure, save)
 
 

@@ -103,7 +103,9 @@ def _svg(drawing: Drawing, simulation: Live) -> str:
 
 def _scale(span: tuple[float, float], colors: tuple[str, ...]) -> str:
     """What the colors of the clients mean."""
-    low, high = (f"{100 * accuracy:.1f} %" for accuracy in span)
+    from p2pqg.base.wording import percent
+
+    low, high = map(percent, span)
     return (
         f'<div style="color:{FAINT};font-size:11px;margin-top:4px">client\'s accuracy {low} '
         '<span style="display:inline-block;width:90px;height:8px;border-radius:4px;'

@@ -13,7 +13,7 @@ import pandas as pd
 
 from p2pqg.base.errors import ConfigError
 from p2pqg.paper.figures._figure import Recipe, figure
-from p2pqg.plots.canvas import PAGE, Picture, colors_of, label_ends, panels, styled
+from p2pqg.plots.canvas import PAGE, Picture, colors_of, in_percent, label_ends, panels, styled
 from p2pqg.results.report import cells, read_runs
 
 
@@ -44,7 +44,7 @@ def draw(frame: pd.DataFrame) -> Picture:
         ax.set_xticks(sizes, [str(size) for size in sizes], minor=False)
         ax.minorticks_off()
         ax.set(title=f"{network}, α = {alpha:g}", xlabel="clients")
-        ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g}")
+        in_percent(ax.yaxis)
     label_ends(axes.flat[-1], ends)
     axes[0, 0].set_ylabel("test accuracy (%)")
     return picture
