@@ -11,6 +11,7 @@ import networkx as nx
 
 from p2pqg.base.csv_file import NUMBER
 from p2pqg.base.errors import TopologyError
+from p2pqg.topology._registry import check_size
 from p2pqg.topology.labels import are_integers, in_order, key_of
 from p2pqg.topology.schedule import Rounds, Schedule, schedule_of
 
@@ -78,6 +79,7 @@ def number_clients(
             f"{where}: client {gap} has no edge, but the numbers run from {least} to "
             f"{highest}. Add an edge, or renumber the clients."
         )
+    check_size(n, 2, where)
     return {key: int(key) - least for key in found}, tuple(str(i + least) for i in range(n))
 
 

@@ -2,22 +2,26 @@
 
 A builder is `(num_clients, params) -> nx.Graph`, or `Rounds` where the network changes. Its traits:
 `rule`, the mixing rule unless the user names one (None: the one that suits the graph); `size`, the
-number of clients of a network that has only one.
+number of clients of a network that has only one; `neighbors`, how many each client has, about.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import networkx as nx
 import numpy as np
 from numpy.typing import ArrayLike
 
 from p2pqg.base.errors import TopologyError
+from p2pqg.base.memory import check_room
 from p2pqg.base.ranges import out_of_range
 from p2pqg.base.registry import F, NoParams, Registry
 from p2pqg.base.seeding import rng
+from p2pqg.base.wording import counted
 
 TOPOLOGIES = Registry("topology")
 ATTEMPTS = 100
@@ -30,9 +34,32 @@ def topology(
     params: type = NoParams,
     rule: str | None = None,
     size: int | None = None,
+    neighbors: Callable[[int, Any], float] = lambda num_clients, params: 4,
 ) -> Callable[[F], F]:
     """File a builder under the name that users type."""
-    return TOPOLOGIES.register(name, params=params, source=source, rule=rule, size=size)
+    return TOPOLOGIES.register(
+        name, params=params, source=source, rule=rule, size=size, neighbors=neighbors
+    )
+
+
+BYTES_EACH = 300
+"""What a client takes in memory while a network is built, and each of its neighbors."""
+
+
+def check_size(num_clients: int, neighbors: float, name: str) -> None:
+    """Refuse a network that would not fit into memory, before any of it is built.
+
+    Args:
+        num_clients: n.
+        neighbors: of each client, about.
+        name: of the network, for the message.
+
+    Raises:
+        TopologyError: with what it would take, and what there is.
+    """
+    needed = BYTES_EACH * num_clients * (1 + math.ceil(neighbors))
+    what = f"{name!r:.80}: {counted(num_clients, 'client')}"
+    check_room(needed, what, "use fewer clients", TopologyError)
 
 
 @dataclass(frozen=True, kw_only=True)

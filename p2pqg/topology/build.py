@@ -13,11 +13,13 @@ import networkx as nx
 import numpy as np
 
 from p2pqg.base.errors import TopologyError, did_you_mean
+from p2pqg.base.memory import check_room
 from p2pqg.base.registry import Entry
 from p2pqg.base.shipped import shipped_folder
 from p2pqg.base.signature import bare
 from p2pqg.base.source import blamed
 from p2pqg.base.user_code import find_in_file, names_a_file
+from p2pqg.base.wording import counted
 from p2pqg.topology._registry import TOPOLOGIES
 from p2pqg.topology.checks import as_mixing
 from p2pqg.topology.files import is_file_name, not_read, read
@@ -137,7 +139,7 @@ def _from_text(text: str, clients: int | None) -> Schedule:
     if os.path.isfile(text):
         raise TopologyError(not_read(Path(text)))
     known = [*TOPOLOGIES, *files]
-    raise TopologyError(f"unknown topology {text!r}{did_you_mean(split_name(text)[0], known)}")
+    raise TopologyError(f"unknown topology {text!r:.80}{did_you_mean(split_name(text)[0], known)}")
 
 
 def _of_code(text: str, clients: int | None) -> Schedule:
@@ -250,4 +252,7 @@ def mixing_matrix(topology: Any, round: int = 0, clients: int | None = None) -> 
     """
     if not isinstance(round, numbers.Integral) or round < 0:
         raise TopologyError(f"round must be an integer >= 0, got {round!r}")
-    return build(topology, clients, allow_disconnected=True).mixing(round).dense()
+    schedule = build(topology, clients, allow_disconnected=True)
+    what = f"{schedule.name!r:.80}: [clients, clients] of {counted(schedule.num_clients, 'client')}"
+    check_room(8 * schedule.num_clients**2, what, "use p2pqg.topology.build", TopologyError)
+    return schedule.mixing(round).dense()

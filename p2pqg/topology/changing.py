@@ -108,7 +108,13 @@ class RandomPeerParams(Seeded):
         yield from out_of_range(self, k=">= 1")
 
 
-@topology("random-peer", params=RandomPeerParams, rule="columns", source="Kempe et al., FOCS 2003")
+@topology(
+    "random-peer",
+    params=RandomPeerParams,
+    rule="columns",
+    source="Kempe et al., FOCS 2003",
+    neighbors=lambda num_clients, params: min(params.k, num_clients),
+)
 def random_peer(num_clients: int, params: RandomPeerParams) -> Rounds:
     """Directed: everyone sends to k others drawn every round; columns sum to 1, for push-sum."""
     if params.k >= max(num_clients, 2):

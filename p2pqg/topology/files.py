@@ -69,7 +69,7 @@ def read(text: str, clients: int | None = None) -> Schedule:
     for key in options:
         if key not in allowed:
             raise TopologyError(
-                f"{text!r:.80}: unknown key {key}{did_you_mean(key, ['mixing', *allowed])}"
+                f"{text!r:.80}: unknown key {key:.60}{did_you_mean(key, ['mixing', *allowed])}"
             )
     if not os.path.isfile(path):
         near = did_you_mean(path.name, _beside(path), show_known=False)

@@ -14,6 +14,16 @@ from p2pqg.base.registry import NoParams
 from p2pqg.topology._registry import hops, network, topology, two_factors
 
 
+def everyone_else(num_clients: int, params: object) -> float:
+    """Neighbors where everyone talks to everyone."""
+    return num_clients - 1
+
+
+def logarithm(num_clients: int, params: object) -> float:
+    """log2 of the clients, rounded up."""
+    return num_clients.bit_length()
+
+
 @topology("ring", source="Lian et al., NeurIPS 2017")
 def ring(num_clients: int, params: NoParams) -> nx.Graph:
     """A cycle: everyone talks to the client before and the client after, weights 1/3."""
@@ -34,7 +44,7 @@ def star(num_clients: int, params: NoParams) -> nx.Graph:
     return network(num_clients, np.stack([0 * others, others], axis=1))
 
 
-@topology("complete", source="textbook")
+@topology("complete", source="textbook", neighbors=everyone_else)
 def complete(num_clients: int, params: NoParams) -> nx.Graph:
     """Everyone talks to everyone: W = J, the exact mean in every round."""
     return network(num_clients, np.stack(np.triu_indices(num_clients, 1), axis=1))
@@ -49,7 +59,13 @@ class MixParams:
         yield from out_of_range(self, rho="(0, 1]")
 
 
-@topology("mix", params=MixParams, rule="given", source="Vogels et al., NeurIPS 2022 (null model)")
+@topology(
+    "mix",
+    params=MixParams,
+    rule="given",
+    source="Vogels et al., NeurIPS 2022 (null model)",
+    neighbors=everyone_else,
+)
 def mix(num_clients: int, params: MixParams) -> nx.Graph:
     """W = rho J + (1 - rho) I, a null model whose spectral gap is exactly rho."""
     graph = complete(num_clients, NoParams())
@@ -123,7 +139,7 @@ def dimensions(num_clients: int, name: str) -> int:
     return d
 
 
-@topology("hypercube", source="textbook")
+@topology("hypercube", source="textbook", neighbors=logarithm)
 def hypercube(num_clients: int, params: NoParams) -> nx.Graph:
     """Clients whose numbers differ in one bit talk; a power of two of them."""
     i = np.arange(num_clients)
@@ -131,7 +147,7 @@ def hypercube(num_clients: int, params: NoParams) -> nx.Graph:
     return network(num_clients, [np.stack([i, i ^ (1 << bit)], axis=1) for bit in bits])
 
 
-@topology("exponential", rule="uniform", source="Ying et al., NeurIPS 2021")
+@topology("exponential", rule="uniform", source="Ying et al., NeurIPS 2021", neighbors=logarithm)
 def exponential(num_clients: int, params: NoParams) -> nx.DiGraph:
     """Static, directed: everyone sends 1, 2, 4, ... clients ahead."""
     return hops(num_clients, powers_of_two(num_clients), directed=True)
@@ -161,7 +177,11 @@ def binary_tree(num_clients: int, params: NoParams) -> nx.Graph:
     return network(num_clients, np.stack([w, w // 2], axis=1))
 
 
-@topology("margulis", source="Margulis 1973; Gabber, Galil 1981")
+@topology(
+    "margulis",
+    source="Margulis 1973; Gabber, Galil 1981",
+    neighbors=lambda num_clients, params: 8,
+)
 def margulis(num_clients: int, params: NoParams) -> nx.Graph:
     """Margulis-Gabber-Galil expander on the m x m torus; m^2 clients, degree up to 8."""
     m = round(num_clients**0.5)

@@ -13,6 +13,7 @@ import numpy as np
 
 from p2pqg.base.csv_file import NUMBER, lines_of
 from p2pqg.base.errors import TopologyError
+from p2pqg.base.memory import check_room
 from p2pqg.topology._edges import Wanted, file_schedule
 from p2pqg.topology.checks import TOLERANCE
 from p2pqg.topology.labels import in_order
@@ -44,6 +45,9 @@ def read_npy(path: Path, wanted: Wanted) -> Schedule:
         )
     if found.dtype.kind not in "biuf":
         raise TopologyError(f"{path}: must hold real numbers, got {found.dtype}")
+    check_room(
+        32 * found.size, f"{path}: {list(found.shape)}", "use a list of edges", TopologyError
+    )
     return matrix_schedule(np.array(found, dtype=np.float64), (), path, wanted)
 
 

@@ -11,10 +11,12 @@ import networkx as nx
 
 from p2pqg.base.errors import TopologyError, did_you_mean
 from p2pqg.base.registry import Entry
-from p2pqg.topology._registry import TOPOLOGIES
+from p2pqg.topology._registry import TOPOLOGIES, check_size
 from p2pqg.topology.mixing import RULES
 from p2pqg.topology.schedule import Rounds, Schedule, schedule_of
 from p2pqg.topology.social import ALIASES
+
+MOST_DIGITS = 40
 
 
 def split_options(text: str, where: str) -> dict[str, str]:
@@ -24,10 +26,10 @@ def split_options(text: str, where: str) -> dict[str, str]:
         key, equals, value = (piece.strip() for piece in part.partition("="))
         if not (key and equals and value):
             raise TopologyError(
-                f"{where!r}: {part!r} must read key=value, as in ring16:mixing=lazy"
+                f"{where!r:.80}: {part!r:.60} must read key=value, as in ring16:mixing=lazy"
             )
         if key in options:
-            raise TopologyError(f"{where!r}: {key} is set twice; keep one")
+            raise TopologyError(f"{where!r:.80}: {key} is set twice; keep one")
         options[key] = value
     return options
 
@@ -36,7 +38,9 @@ def rule_named(name: str, where: str) -> str:
     """A known mixing rule; hyphens and underscores are the same."""
     rule = name.replace("-", "_")
     if rule not in RULES:
-        raise TopologyError(f"{where!r}: unknown mixing rule {name!r}{did_you_mean(rule, RULES)}")
+        raise TopologyError(
+            f"{where!r:.80}: unknown mixing rule {name!r:.60}{did_you_mean(rule, RULES)}"
+        )
     return rule
 
 
@@ -48,12 +52,15 @@ def split_name(text: str) -> tuple[str, int | None, dict[str, str]]:
     >>> split_name("ring")
     ('ring', None, {})
     """
-    head, _, tail = text.strip().partition(":")
-    parts = re.fullmatch(r"(.*?)(\d*)", head.strip(), flags=re.DOTALL)
+    head, colon, tail = text.strip().partition(":")
+    if colon and not tail.strip():
+        raise TopologyError(f"{text!r:.80} ends in a colon. Add key=value, or leave it out.")
+    parts = re.fullmatch(r"(.*?)([0-9]*)", head.strip(), flags=re.DOTALL)
     assert parts  # the pattern matches any text
     stem, number = parts.groups()
     stem = stem if stem in TOPOLOGIES or stem in ALIASES else stem.lower()
-    return ALIASES.get(stem, stem), int(number) if number else None, split_options(tail, text)
+    size = int(number[:MOST_DIGITS]) if number else None  # so many fit into no memory
+    return ALIASES.get(stem, stem), size, split_options(tail, text)
 
 
 def network_named(text: str, clients: int | None = None) -> tuple[nx.Graph | Rounds, str, str, str]:
@@ -71,7 +78,7 @@ def network_named(text: str, clients: int | None = None) -> tuple[nx.Graph | Rou
     """
     stem, number, options = split_name(text)
     if stem not in TOPOLOGIES:
-        raise TopologyError(f"unknown topology {text!r}{did_you_mean(stem, TOPOLOGIES)}")
+        raise TopologyError(f"unknown topology {text!r:.80}{did_you_mean(stem, TOPOLOGIES)}")
     entry = TOPOLOGIES[stem]
     num_clients = _num_clients(entry, text, number, clients)
     tail = text.partition(":")[2].strip()
@@ -79,10 +86,11 @@ def network_named(text: str, clients: int | None = None) -> tuple[nx.Graph | Rou
     rule = options.pop("mixing", None)
     rule = rule_named(rule, text) if rule else entry.traits["rule"]
     params = _params(entry, options, text)
+    check_size(num_clients, entry.traits["neighbors"](num_clients, params), name)
     try:
         return entry.build(num_clients, params), name, rule or "", entry.source
     except TopologyError as error:
-        raise TopologyError(f"{name!r}: {error}") from None
+        raise TopologyError(f"{name!r:.80}: {error}") from None
 
 
 def schedule_named(text: str, clients: int | None = None) -> Schedule:
@@ -94,30 +102,30 @@ def schedule_named(text: str, clients: int | None = None) -> Schedule:
     try:
         return schedule_of(network, name, rule or None, labels=labels, source=source)
     except TopologyError as error:
-        raise TopologyError(f"{name!r}: {error}") from None
+        raise TopologyError(f"{name!r:.80}: {error}") from None
 
 
 def _num_clients(entry: Entry, text: str, number: int | None, clients: int | None) -> int:
     size = entry.traits["size"]
     if number is not None and clients is not None and number != clients:
         raise TopologyError(
-            f"{text!r} has {number} clients, but clients is {clients}. "
+            f"{text!r:.80} has {number} clients, but clients is {clients}. "
             f"Leave one out: {entry.name} takes its number from clients."
         )
     said = number if number is not None else clients
     if size is not None:
         if said not in (None, size):
             raise TopologyError(
-                f"{text!r}: {entry.name} has exactly {size} clients, got {said}. "
+                f"{text!r:.80}: {entry.name} has exactly {size} clients, got {said}. "
                 f"Use {entry.name}{size}."
             )
         return size
     if said is None:
         raise TopologyError(
-            f"{text!r} does not say how many clients. Use {entry.name}16, or clients."
+            f"{text!r:.80} does not say how many clients. Use {entry.name}16, or clients."
         )
     if said < 1:
-        raise TopologyError(f"{text!r}: clients must be >= 1, got {said}. Use {entry.name}16.")
+        raise TopologyError(f"{text!r:.80}: clients must be >= 1, got {said}. Use {entry.name}16.")
     return said
 
 
@@ -127,12 +135,12 @@ def _params(entry: Entry, options: dict[str, str], text: str) -> Any:
     problems, values = [], {}
     for key, value in options.items():
         if key not in known:
-            problems.append(f"unknown key {key}{did_you_mean(key, [*known, 'mixing'])}")
+            problems.append(f"unknown key {key:.60}{did_you_mean(key, [*known, 'mixing'])}")
             continue
         try:
             values[key] = parse(value, hints[key])
         except ValueError as error:
-            problems.append(f"{key} must be {error}, got {value!r}")
+            problems.append(f"{key} must be {error}, got {value!r:.60}")
     if not problems:
         assert all(field.default is not MISSING for field in fields(entry.params)), entry.name
         params = entry.params(**values)

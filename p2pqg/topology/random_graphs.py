@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import log
+from math import log, pi
 
 import networkx as nx
 import numpy as np
@@ -29,10 +29,19 @@ class ErdosRenyiParams(Seeded):
         yield from out_of_range(self, p="(0, 1]")
 
 
-@topology("erdos-renyi", params=ErdosRenyiParams, source="Erdos, Renyi 1959; Gilbert 1959")
+def _probability(num_clients: int, params: ErdosRenyiParams) -> float:
+    return min(1.0, 2 * log(num_clients) / num_clients) if params.p is None else params.p
+
+
+@topology(
+    "erdos-renyi",
+    params=ErdosRenyiParams,
+    source="Erdos, Renyi 1959; Gilbert 1959",
+    neighbors=lambda num_clients, params: num_clients * _probability(num_clients, params),
+)
 def erdos_renyi(num_clients: int, params: ErdosRenyiParams) -> nx.Graph:
     """Every pair is linked with probability p; the first connected draw."""
-    p = min(1.0, 2 * log(num_clients) / num_clients) if params.p is None else params.p
+    p = _probability(num_clients, params)
     return connected_draw(
         "erdos-renyi",
         lambda draws: (
@@ -55,7 +64,12 @@ class RandomRegularParams(Seeded):
         yield from out_of_range(self, degree=">= 1")
 
 
-@topology("random-regular", params=RandomRegularParams, source="Kim, Vu, STOC 2003")
+@topology(
+    "random-regular",
+    params=RandomRegularParams,
+    source="Kim, Vu, STOC 2003",
+    neighbors=lambda num_clients, params: min(params.degree, num_clients),
+)
 def random_regular(num_clients: int, params: RandomRegularParams) -> nx.Graph:
     """Every client has `degree` neighbors, else at random: an expander, nearly always."""
     degree = params.degree
@@ -83,10 +97,21 @@ class GeometricParams(Seeded):
         yield from out_of_range(self, radius="> 0")
 
 
-@topology("geometric", params=GeometricParams, source="Penrose 2003")
+def _radius(num_clients: int, params: GeometricParams) -> float:
+    return params.radius or max(log(num_clients) / num_clients, 1e-9) ** 0.5
+
+
+@topology(
+    "geometric",
+    params=GeometricParams,
+    source="Penrose 2003",
+    neighbors=lambda num_clients, params: (
+        num_clients * min(1.0, pi * _radius(num_clients, params) ** 2)
+    ),
+)
 def geometric(num_clients: int, params: GeometricParams) -> nx.Graph:
     """Clients at random places of the unit square talk within a radius; first connected draw."""
-    radius = params.radius or max(log(num_clients) / num_clients, 1e-9) ** 0.5
+    radius = _radius(num_clients, params)
 
     def draw(draws: np.random.Generator) -> nx.Graph:
         places = draws.random((num_clients, 2))
@@ -114,7 +139,12 @@ class SmallWorldParams(Seeded):
         yield from out_of_range(self, k=">= 2", p="[0, 1]")
 
 
-@topology("small-world", params=SmallWorldParams, source="Watts, Strogatz, Nature 1998")
+@topology(
+    "small-world",
+    params=SmallWorldParams,
+    source="Watts, Strogatz, Nature 1998",
+    neighbors=lambda num_clients, params: min(params.k, num_clients),
+)
 def small_world(num_clients: int, params: SmallWorldParams) -> nx.Graph:
     """A ring lattice with k neighbors, links rewired with probability p; first connected draw."""
     if params.k >= num_clients:
