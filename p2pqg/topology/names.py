@@ -146,7 +146,7 @@ def _params(entry: Entry, options: dict[str, str], text: str) -> Any:
         params = entry.params(**values)
         problems = list(params.problems()) if hasattr(params, "problems") else []
     if problems:
-        raise TopologyError.of(problems, repr(text))
+        raise TopologyError.of(problems, f"{text!r:.80}")
     return params
 
 
