@@ -272,6 +272,41 @@ def check_complete_is(
     assert_same(run(algorithm, x0=x0, topology="complete8", **params), expected)
 
 
+def check_is(
+    algorithm: str | Entry, other: str | Entry, of: dict[str, Any] | None = None, **params: Any
+) -> None:
+    """Two methods, or two ways to call one, take the same path; lr changes in mid-run.
+
+    Args:
+        algorithm: e.g. one with local_steps = 1.
+        other: what it should be then.
+        of: parameters of the other.
+        params: parameters of the algorithm.
+    """
+    topology = suitable_topology(algorithm, **params)
+    expected = run(other, topology=topology, **(of or {}))
+    assert_same(run(algorithm, topology=topology, **params), expected)
+
+
+def check_sums_to_zero(algorithm: str | Entry, name: str, **params: Any) -> None:
+    """A part of the state, such as a correction, sums to zero over the clients after every round.
+
+    Args:
+        algorithm: to be run.
+        name: of the part.
+        params: parameters of the algorithm.
+    """
+    problem, topology = Quadratics.random(), suitable_topology(algorithm, **params)
+    (block,) = at_start(
+        algorithm, problem.gradient, starts(), topology=topology, lr=falling_lr, **params
+    )
+    for done in range(1, ROUNDS + 1):
+        lockstep([block], done)
+        part = getattr(block.state, name)
+        assert part.abs().max() > 0, f"{name} is zero in every client after round {done}"
+        assert_same(part.sum(0).numpy(), np.zeros(part.shape[1]), 1e-11)
+
+
 def check_comes_to_rest_at(
     algorithm: str | Entry,
     point: Callable[[Quadratics, Array, float], Array],

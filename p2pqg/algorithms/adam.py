@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from p2pqg.algorithms.effects import Grad, Round, algorithm, allreduce, gossip
+from p2pqg.algorithms.local_steps import LocalSteps
 from p2pqg.base.lazy import torch
 from p2pqg.base.ranges import out_of_range
 
@@ -33,6 +34,13 @@ class Params:
         yield from out_of_range(self, "algorithm.", beta1="[0, 1)", beta2="[0, 1)", eps=">= 0")
 
 
+@dataclass(frozen=True, kw_only=True)
+class LocalParams(LocalSteps, Params):
+    def problems(self) -> Iterator[str]:
+        yield from Params.problems(self)
+        yield from LocalSteps.problems(self)
+
+
 class State(NamedTuple):
     x: torch.Tensor
     m: torch.Tensor
@@ -44,7 +52,7 @@ def start(x0: torch.Tensor) -> State:
     return State(x=x0, m=torch.zeros_like(x0), v=torch.zeros_like(x0), t=0)
 
 
-def _step(s: State, g: torch.Tensor, p: Params) -> State:
+def adam_step(s: State, g: torch.Tensor, p: Params) -> State:
     """One step of Adam with bias correction."""
     t = s.t + 1
     m = p.beta1 * s.m + (1 - p.beta1) * g
@@ -58,12 +66,13 @@ def _step(s: State, g: torch.Tensor, p: Params) -> State:
 def adam(s: State, grad: Grad, p: Params) -> Round[State]:
     """Centralized Adam on the mean of the clients' gradients."""
     g = yield allreduce(grad(s.x))
-    return _step(s, g, p)
+    return adam_step(s, g, p)
 
 
-@algorithm("dadam", params=Params, start=start, source="Lin et al., ICML 2021, and its code")
-def dadam(s: State, grad: Grad, p: Params) -> Round[State]:
+@algorithm("dadam", params=LocalParams, start=start, source="Lin et al., ICML 2021, and its code")
+def dadam(s: State, grad: Grad, p: LocalParams) -> Round[State]:
     """Decentralized Adam: local moments, then gossip."""
-    stepped = _step(s, grad(s.x), p)
-    x = yield gossip(stepped.x)
-    return stepped._replace(x=x)
+    for _ in range(p.local_steps):
+        s = adam_step(s, grad(s.x), p)
+    x = yield gossip(s.x)
+    return s._replace(x=x)

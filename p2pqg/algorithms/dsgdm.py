@@ -1,7 +1,8 @@
 """DSGDm(-N), DSGD with local momentum: Algorithm 1 of Lin et al., ICML 2021, arXiv:2102.04761.
 
-Every client keeps a momentum of its own, which never travels. With beta = 0 this is DSGD; on the
-complete graph from a common start it is SGDm(-N) on the mean gradient.
+Every client keeps a momentum of its own, which never travels, also through several local steps.
+With beta = 0 this is DSGD; on the complete graph from a common start it is SGDm(-N) on the mean
+gradient.
     x    [clients, params]  model          lr    step size of this round
     m    [clients, params]  momentum       beta  memory of m, no dampening
 """
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from p2pqg.algorithms.effects import Grad, Round, algorithm, gossip
+from p2pqg.algorithms.local_steps import LocalSteps
 from p2pqg.base.lazy import torch
 from p2pqg.base.ranges import out_of_range
 
@@ -27,6 +29,13 @@ class Params:
         yield from out_of_range(self, "algorithm.", beta="[0, 1)")
 
 
+@dataclass(frozen=True, kw_only=True)
+class LocalParams(LocalSteps, Params):
+    def problems(self) -> Iterator[str]:
+        yield from Params.problems(self)
+        yield from LocalSteps.problems(self)
+
+
 class State(NamedTuple):
     x: torch.Tensor
     m: torch.Tensor
@@ -36,20 +45,24 @@ def start(x0: torch.Tensor) -> State:
     return State(x=x0, m=torch.zeros_like(x0))
 
 
-@algorithm("dsgdm", params=Params, start=start, source="Lin et al., ICML 2021, Algorithm 1")
-def dsgdm(s: State, grad: Grad, p: Params) -> Round[State]:
+@algorithm("dsgdm", params=LocalParams, start=start, source="Lin et al., ICML 2021, Algorithm 1")
+def dsgdm(s: State, grad: Grad, p: LocalParams) -> Round[State]:
     """Decentralized SGD with local heavy-ball momentum."""
-    m = p.beta * s.m + grad(s.x)
-    half = s.x - p.lr * m
+    half, m = s.x, s.m
+    for _ in range(p.local_steps):
+        m = p.beta * m + grad(half)
+        half = half - p.lr * m
     x = yield gossip(half)
     return State(x=x, m=m)
 
 
-@algorithm("dsgdm-n", params=Params, start=start, source="Lin et al., ICML 2021, and its code")
-def dsgdm_n(s: State, grad: Grad, p: Params) -> Round[State]:
+@algorithm("dsgdm-n", params=LocalParams, start=start, source="Lin et al., ICML 2021, and its code")
+def dsgdm_n(s: State, grad: Grad, p: LocalParams) -> Round[State]:
     """Decentralized SGD with local Nesterov momentum."""
-    g = grad(s.x)
-    m = p.beta * s.m + g
-    half = s.x - p.lr * (g + p.beta * m)
+    half, m = s.x, s.m
+    for _ in range(p.local_steps):
+        g = grad(half)
+        m = p.beta * m + g
+        half = half - p.lr * (g + p.beta * m)
     x = yield gossip(half)
     return State(x=x, m=m)

@@ -216,7 +216,7 @@ def algorithm(
     centralized: bool = False,
     reconstruction: bool = False,
     draws: bool = False,
-    shapes: bool = False,
+    shapes: bool | Callable[[Any], bool] = False,
 ) -> Callable[[F], F]:
     """File a round under its name.
 
@@ -233,7 +233,7 @@ def algorithm(
         reconstruction: written from secondary sources; said in docstring and `p2pqg list`.
         draws: the round takes one more argument, `draw` (see `Draw`).
         shapes: the round takes one more argument, behind that: a tuple of `Parameter`, the tensors
-            that a row is made of.
+            that a row is made of; or a function of the params that says whether it does.
     """
     return ALGORITHMS.register(
         name,
@@ -245,5 +245,5 @@ def algorithm(
         centralized=centralized,
         reconstruction=reconstruction,
         draws=draws,
-        shapes=shapes,
+        shapes=shapes if callable(shapes) else lambda params: shapes,
     )

@@ -10,10 +10,11 @@ gradient enters the step, then leaves again. `paper` is written from secondary s
     official-v1   (1 - beta1) g / |g|      direction       yes                   d / (|d| + 1e-8)
     official-v2   (1 - beta1) g            Adam's own m    yes                   d / (|d| + 1e-8)
 
-The code of v1 scales g filter by filter; rows here are flat, so g is scaled as one tensor (what
-that code does with a vector), with its weight decay inside. `official-v2` is what the authors' name
-`decentralized_qg_adam` runs today. With d of length 1, v is about 1 / params whatever the
-gradient's scale: tune lr apart from Adam's.
+v1 scales g filter by filter: of a convolution by output, of a matrix by column, of anything else as
+a whole; weight decay is inside, where that code adds it later. `official-v2` is what the authors'
+name `decentralized_qg_adam` runs today. With d of length 1, v is about 1 / params whatever the
+gradient's scale: tune lr apart from Adam's. Several local steps (ours) leave m and v alone; only
+Adam's own m of v2 goes on.
     x    [clients, params]  model                       lr            step size of this round
     m v  [clients, params]  moments of the direction    beta1, beta2  their memory
     d    [clients, params]  step the network took       eps           keeps the division finite
@@ -26,7 +27,7 @@ from typing import Literal
 
 from p2pqg.algorithms import adam
 from p2pqg.algorithms.adam import State
-from p2pqg.algorithms.effects import Grad, Round, algorithm, gossip
+from p2pqg.algorithms.effects import Grad, Parameter, Round, algorithm, gossip
 from p2pqg.base.lazy import torch
 
 TINY = 1e-8
@@ -34,7 +35,7 @@ TINY = 1e-8
 
 
 @dataclass(frozen=True, kw_only=True)
-class Params(adam.Params):
+class Params(adam.LocalParams):
     variant: Literal["paper", "official", "official-v1", "official-v2"] = "paper"
     """Which of the table's rows."""
 
@@ -44,30 +45,41 @@ def _length(x: torch.Tensor) -> torch.Tensor:
     return x.norm(dim=1, keepdim=True)
 
 
+def _by_filter(g: torch.Tensor) -> torch.Tensor:
+    """[clients, *shape] -> [clients, size]: scaled to length 1, filter by filter."""
+    g = g if g.dim() > 1 else g[:, None]
+    dims = tuple(range(2, g.dim())) if g.dim() > 3 else (1,)  # a vector's length, a column's
+    return (g / (torch.linalg.vector_norm(g, dim=dims, keepdim=True) + TINY)).flatten(1)
+
+
 @algorithm(
     "qg-dadam",
     params=Params,
     start=adam.start,
     source="Lin et al., ICML 2021, Algorithm 2 (reconstruction), and its code",
     reconstruction=True,
+    shapes=lambda p: p.variant == "official-v1",
 )
-def qg_dadam(s: State, grad: Grad, p: Params) -> Round[State]:
+def qg_dadam(s: State, grad: Grad, p: Params, tensors: tuple[Parameter, ...] = ()) -> Round[State]:
     """Quasi-global Adam: the moments follow the direction of the mixed model."""
-    paper, t = p.variant == "paper", s.t + 1
-    g = grad(s.x)
-    if p.variant == "official-v1":
-        g = g / (_length(g) + TINY)
-    m = p.beta1 * s.m + (1 if p.variant == "official" else 1 - p.beta1) * g
-    v = p.beta2 * s.v + (1 - p.beta2) * g * g
-    m_hat = m if paper else m / (1 - p.beta1**t)
-    v_hat = v if paper else v / (1 - p.beta2**t)
-    half = s.x - p.lr * m_hat / (v_hat.sqrt() + p.eps)
+    paper, v2, t = p.variant == "paper", p.variant == "official-v2", s.t + 1
+    half, m = s.x, s.m
+    for k in range(p.local_steps):
+        g = grad(half)
+        if p.variant == "official-v1":
+            g = torch.cat([_by_filter(tensor.of(g)) for tensor in tensors], 1)
+        m = p.beta1 * (m if v2 else s.m) + (1 if p.variant == "official" else 1 - p.beta1) * g
+        v = p.beta2 * s.v + (1 - p.beta2) * g * g
+        seen = s.t * p.local_steps + k + 1 if v2 else t
+        m_hat = m if paper else m / (1 - p.beta1**seen)
+        v_hat = v if paper else v / (1 - p.beta2**t)
+        half = half - p.lr * m_hat / (v_hat.sqrt() + p.eps)
     x = yield gossip(half)
 
     d = s.x - x
     length = _length(d)
     # Where nothing moved, d = 0 has no direction and stays 0.
     d = d / (length.where(length > 0, 1) if paper else length + TINY)
-    if p.variant != "official-v2":
+    if not v2:
         m = p.beta1 * s.m + (1 - p.beta1) * d
     return State(x=x, m=m, v=p.beta2 * s.v + (1 - p.beta2) * d * d, t=t)

@@ -4,7 +4,8 @@ Momentum follows where the mixed model really went, not where one client wanted 
 and Eq. (3) of the paper; the Nesterov form is the authors' code's. With beta = 0 this is DSGD; with
 one client it is quasi-hyperbolic momentum with beta_hat = mu + (1 - mu) beta, in the Nesterov form
 mu + (1 - mu) beta^2. With tau > 1 the momentum is first refreshed after tau rounds (the released
-code does it after the first, and divides that one step by tau as well).
+code does it after the first, and divides that one step by tau as well). Several local steps (ours)
+leave the momentum alone, as rounds within tau do; it then follows their mean.
     x    [clients, params]  model          lr    step size (eta in the paper) of this round
     m    [clients, params]  momentum       beta  weight of m in the step;  mu  memory of m
     acc  [clients, params]  sum of the last steps the network took, refreshed every tau rounds
@@ -17,12 +18,13 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from p2pqg.algorithms.effects import Grad, Round, algorithm, gossip
+from p2pqg.algorithms.local_steps import LocalSteps
 from p2pqg.base.lazy import torch
 from p2pqg.base.ranges import out_of_range
 
 
 @dataclass(frozen=True, kw_only=True)
-class Params:
+class Params(LocalSteps):
     lr: float
     beta: float = 0.9
     """Weight of the momentum in the step, in [0, 1). 0: DSGD."""
@@ -32,6 +34,7 @@ class Params:
     """The momentum is refreshed after every tau-th round (Appendix D.8), >= 1."""
 
     def problems(self) -> Iterator[str]:
+        yield from super().problems()
         yield from out_of_range(self, "algorithm.", beta="[0, 1)", mu="[0, 1)", tau=">= 1")
 
 
@@ -48,7 +51,7 @@ def start(x0: torch.Tensor) -> State:
 
 def _learn(s: State, x: torch.Tensor, p: Params) -> State:
     """Lines 8 and 9 of Algorithm 1: the momentum follows the step that the network took."""
-    d = (s.x - x) / p.lr
+    d = (s.x - x) / (p.lr * p.local_steps)
     t = s.t + 1
     if p.tau == 1:
         return State(x=x, m=p.mu * s.m + (1 - p.mu) * d, acc=s.acc, t=t)
@@ -61,8 +64,9 @@ def _learn(s: State, x: torch.Tensor, p: Params) -> State:
 @algorithm("qg-dsgdm", params=Params, start=start, source="Lin et al., ICML 2021, Algorithm 1")
 def qg_dsgdm(s: State, grad: Grad, p: Params) -> Round[State]:
     """Quasi-global momentum: local momentum is replaced by the direction of the mixed model."""
-    g = grad(s.x)
-    half = s.x - p.lr * (g + p.beta * s.m)
+    half = s.x
+    for _ in range(p.local_steps):
+        half = half - p.lr * (grad(half) + p.beta * s.m)
     x = yield gossip(half)
     return _learn(s, x, p)
 
@@ -70,8 +74,10 @@ def qg_dsgdm(s: State, grad: Grad, p: Params) -> Round[State]:
 @algorithm("qg-dsgdm-n", params=Params, start=start, source="Lin et al., ICML 2021, and its code")
 def qg_dsgdm_n(s: State, grad: Grad, p: Params) -> Round[State]:
     """Quasi-global momentum with a Nesterov step."""
-    g = grad(s.x)
-    b = g + p.beta * s.m
-    half = s.x - p.lr * (g + p.beta * b)
+    half = s.x
+    for _ in range(p.local_steps):
+        g = grad(half)
+        b = g + p.beta * s.m
+        half = half - p.lr * (g + p.beta * b)
     x = yield gossip(half)
     return _learn(s, x, p)

@@ -251,10 +251,9 @@ class Rule:
 
         if traits["draws"]:
             more.append(draw)
-        if traits.get("shapes"):
-            row = [
-                ("x", (self.model(state).shape[1],))
-            ]  # unless somebody says more, a row is one vector
+        if traits["shapes"](self.params):
+            # Unless somebody says more, a row is one vector.
+            row = [("x", (self.model(state).shape[1],))]
             more.append(Parameter.in_order(self.shapes or row))
         return guarded(self.algorithm, self.algorithm.build, state, grad, self.params, *more)
 

@@ -388,7 +388,7 @@ def _task(config: RunConfig, found: Learning) -> Task:
 
 def _shapes(method: _Method, task: Task) -> Shapes:
     """Of the model's tensors, for an algorithm that asks for them: that takes building a model."""
-    if not method.entry.traits.get("shapes"):
+    if not method.entry.traits["shapes"](method.params):
         return ()
     return task.model.shapes(task.num_classes, task.input_shape)
 

@@ -35,6 +35,13 @@ VARIANTS = [
     ("choco-sgd", {"compressor": "sign", "order": "paper"}),
     ("choco-sgd", {"compressor": "random-k", "ratio": 0.5}),
     ("choco-sgd", {"compressor": "qsgd"}),
+    ("qg-dsgdm-n", {"local_steps": 3, "tau": 2}),
+    ("qg-dadam", {"local_steps": 3, "variant": "official-v2"}),
+    ("dfedsam", {"local_steps": 2, "gossips": 2}),
+    ("k-gt", {"init": "allreduce"}),
+    ("led", {"lazy": True}),
+    ("noloco", {"inner": "sgd", "local_steps": 3}),
+    ("diloco", {"inner": "sgd", "local_steps": 3}),
 ]
 EVERYTHING = [(name, {}) for name in sorted(ALGORITHMS)] + VARIANTS
 
@@ -81,7 +88,13 @@ def test_equal_clients_stay_equal_forever(name, params):
 
 
 @every(
-    "relay-sgd", *CENTRALIZED, "slowmo", ("dsgdm-sync", "allreduce"), *RANDOM, "momentum-tracking"
+    "relay-sgd",
+    *CENTRALIZED,
+    "slowmo",
+    ("dsgdm-sync", "allreduce"),
+    *RANDOM,
+    "momentum-tracking",
+    ("k-gt", "allreduce"),
 )
 def test_without_a_network_every_client_is_alone(name, params):
     check_alone(name, **params)
@@ -96,10 +109,19 @@ def test_without_a_network_slowmo_without_average_is_alone():
     check_alone("slowmo", average=False, tau=3)
 
 
-# Adam's step does not shrink with the gradient; SlowMo is slow (below).
-@every("adam", "dadam", "qg-dadam", "slowmo")
+# Adam's step does not shrink with the gradient, nor does the distance at which DFedSAM looks;
+# SlowMo is slow (below).
+@every(
+    *("adam", "dadam", "qg-dadam", "slowmo"),
+    *("dfedsam", "diloco", "noloco"),
+)
 def test_the_mean_of_the_clients_finds_the_optimum_of_equal_curvature(name, params):
     check_mean_finds_optimum(name, **params)
+
+
+@pytest.mark.parametrize("name", ["diloco", "noloco"])
+def test_the_mean_of_outer_steps_on_plain_inner_ones_finds_it_too(name):
+    check_mean_finds_optimum(name, inner="sgd", local_steps=3, lr=0.05)
 
 
 def test_the_mean_of_slowmo_finds_the_optimum_of_equal_curvature():
@@ -130,6 +152,15 @@ def test_the_mean_of_slowmo_finds_the_optimum_of_equal_curvature():
         ("sgp", {}, "sgdm-n"),
         ("sgp", {"nesterov": False}, "sgdm"),
         ("choco-sgd", {"compressor": "identity", "gamma": 1.0, "order": "paper"}, "sgd"),
+        ("dfedavgm", {"local_steps": 1}, "sgd"),
+        ("k-gt", {"local_steps": 1}, "sgd"),
+        ("k-gt", {"local_steps": 1, "init": "allreduce"}, "sgd"),
+        (
+            "noloco",
+            {"inner": "sgd", "local_steps": 1, "outer_beta": 0.0, "outer_lr": 1.0, "gamma": 1.0},
+            "sgd",
+        ),
+        ("diloco", {"inner": "sgd", "local_steps": 1, "outer_beta": 0.0, "outer_lr": 1.0}, "sgd"),
         (
             "choco-sgd",
             {"compressor": "identity", "gamma": 1.0, "order": "paper", "beta": 0.9},
@@ -182,6 +213,14 @@ def test_on_the_complete_graph_it_is_a_centralized_method(name, params, centrali
         ),  # a count; and at first one number to learn how many we are
         ("sgp", {}, 1, 1, 0),
         ("choco-sgd", {"compressor": "identity"}, 1, 0, 0),
+        ("dsgdm-n", {"local_steps": 4}, 1, 0, 0),
+        ("dfedavgm", {}, 1, 0, 0),
+        ("dfedsam", {"gossips": 3}, 3, 0, 0),
+        ("k-gt", {}, 2, 0, 0),
+        ("k-gt", {"init": "allreduce"}, 2, 0, 1 / 12),
+        ("led", {}, 1, 0, 0),
+        ("noloco", {}, 2, 0, 0),
+        ("diloco", {}, 0, 0, 1),
     ],
     ids=name_of,
 )
@@ -200,7 +239,7 @@ def test_state_keeps_the_precision_it_was_started_in(name, params, dtype):
     rule = Rule(ALGORITHMS[name], made, lambda round: 0.1, seed=0)
     routing = Routing(build(suitable_topology(name, **params)), (0, 3, 8))
     blocks = [
-        Block(rule, routing, b, torch.ones(k, 5, dtype=dtype), lambda x, step: x / 2)
+        Block(rule, routing, b, torch.ones(k, 5, dtype=dtype), lambda x, step, again=False: x / 2)
         for b, k in enumerate((3, 5))
     ]
     lockstep(blocks, 3)

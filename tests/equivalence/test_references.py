@@ -5,9 +5,12 @@ generator of the models after each round: reference(x, g, W, lr, **params), wher
 lr(t) belong to round t. Where there is a choice it is written in another form than the algorithm.
 """
 
+import copy
+
 import networkx as nx
 import numpy as np
 import pytest
+import torch
 
 from p2pqg.algorithms import ALGORITHMS
 from p2pqg.testing import Quadratics, assert_same, dense, starts
@@ -266,6 +269,79 @@ def choco(x, g, W, lr, beta=0.0, gamma=0.5, compressor="top-k", ratio=0.1, order
         yield x
 
 
+def fedavg(x, g, W, lr, local_steps=5, beta=0.9, rho=0.0, gossips=1):
+    for t in range(ROUNDS):
+        path = [x, x]  # heavy ball by its last two points, as the papers write it
+        for _ in range(local_steps):
+            now, last = path[-1], path[-2]
+            up = g(now, t)
+            up = rho * up / np.linalg.norm(up, axis=1, keepdims=True)
+            path.append(now - lr(t) * g(now + up, t) + beta * (now - last))
+        x = np.linalg.matrix_power(W(t), gossips) @ path[-1]
+        yield x
+
+
+def k_gt(x, g, W, lr, local_steps=5, outer_lr=1.0, init="zero"):
+    c = g(x, 0).mean(0) - g(x, 0) if init == "allreduce" else 0
+    for t in range(ROUNDS):
+        y = x
+        for _ in range(local_steps):
+            y = y - lr(t) * (g(y, t) + c)
+        z = (x - y) / (local_steps * lr(t))
+        c = c - z + W(t) @ z
+        x = W(t) @ (x - local_steps * outer_lr * lr(t) * z)
+        yield x
+
+
+def led(x, g, W, lr, local_steps=5, beta=None, lazy=False):
+    W, y = lazily(W, lazy), 0
+    for t in range(ROUNDS):
+        half = x
+        for _ in range(local_steps):
+            half = half - lr(t) * g(half, t) - (beta or 1 / local_steps) * y
+        x = W(t) @ half
+        y = y + half - x
+        yield x
+
+
+def inner_steps(x, g, t, lr, state, inner, local_steps, beta1=0.9, beta2=0.999, eps=1e-8):
+    """Plain SGD, or Adam by torch."""
+    if inner == "sgd":
+        for _ in range(local_steps):
+            x = x - lr(t) * g(x, t)
+        return x, None
+    model = torch.from_numpy(x.copy()).requires_grad_()
+    adam = torch.optim.Adam([model], lr=lr(t), betas=(beta1, beta2), eps=eps)
+    if state is not None:
+        adam.load_state_dict(state)
+        adam.param_groups[0]["lr"] = lr(t)
+    for _ in range(local_steps):
+        model.grad = torch.from_numpy(g(model.detach().numpy(), t))
+        adam.step()
+    return model.detach().numpy(), copy.deepcopy(adam.state_dict())
+
+
+def diloco(x, g, W, lr, local_steps=50, inner="adam", outer_lr=0.7, outer_beta=0.9):
+    outer = torch.from_numpy(x.copy()).requires_grad_()
+    step = torch.optim.SGD([outer], lr=outer_lr, momentum=outer_beta, nesterov=True)
+    state = None
+    for t in range(ROUNDS):
+        x = outer.detach().numpy().copy()
+        y, state = inner_steps(x, g, t, lr, state, inner, local_steps)
+        outer.grad = torch.from_numpy(np.broadcast_to((x - y).mean(0), x.shape).copy())
+        step.step()
+        yield outer.detach().numpy().copy()
+
+
+def noloco(x, g, W, lr, local_steps=50, inner="adam", outer_lr=0.7, outer_beta=0.9, gamma=0.7):
+    m, state = 0, None
+    for t in range(ROUNDS):
+        y, state = inner_steps(x, g, t, lr, state, inner, local_steps)
+        m = outer_beta * m + outer_lr * W(t) @ (y - x) + gamma * (W(t) @ x - x)
+        x = x + m
+        yield x
+
+
 # the networks
 
 
@@ -377,6 +453,18 @@ CASES = [
         for order in ("code", "paper")
     ),
     ("choco-sgd", {"beta": 0.9, "gamma": 0.3}, choco, {}, STATIC),
+    ("dfedavgm", {}, fedavg, {}, ROWS),
+    ("dfedavgm", {"local_steps": 3, "beta": 0.6}, fedavg, {}, ROWS),
+    ("dfedsam", {"rho": 0.5}, fedavg, {"beta": 0.0}, ROWS),
+    ("dfedsam", {"rho": 0.3, "beta": 0.8, "gossips": 3, "local_steps": 2}, fedavg, {}, ROWS),
+    ("k-gt", {}, k_gt, {}, ANY),
+    ("k-gt", {"local_steps": 3, "outer_lr": 0.5, "init": "allreduce"}, k_gt, {}, ANY),
+    ("led", {}, led, {}, SYMMETRIC),
+    ("led", {"local_steps": 3, "beta": 0.2, "lazy": True}, led, {}, SYMMETRIC),
+    ("diloco", {"local_steps": 4}, diloco, {}, STATIC),
+    ("diloco", {"local_steps": 3, "inner": "sgd", "outer_beta": 0.5}, diloco, {}, STATIC),
+    ("noloco", {"local_steps": 4}, noloco, {}, ROWS),
+    ("noloco", {"local_steps": 3, "inner": "sgd", "gamma": 0.3}, noloco, {}, ROWS),
 ]
 
 

@@ -84,6 +84,7 @@ def entry(method):
         "model": lambda s: s.x,
         "needs": lambda p: (),
         "draws": False,
+        "shapes": lambda params: False,
         "centralized": False,
     }
     return Entry(method.__name__, method, Params, traits=traits)

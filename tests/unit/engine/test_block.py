@@ -26,7 +26,7 @@ class Params:
 
 
 def blocks_of(play, topology, sizes, x0):
-    traits = {"start": State, "model": lambda s: s.x, "draws": False}
+    traits = {"start": State, "model": lambda s: s.x, "draws": False, "shapes": lambda p: False}
     rule = Rule(Entry("test", play, Params, traits=traits), Params(), lambda round: 1.0, seed=0)
     bounds = (0, *torch.tensor(sizes).cumsum(0).tolist())
     routing = Routing(build(topology, allow_disconnected=True), bounds)
@@ -128,7 +128,12 @@ def test_the_scout_asks_what_the_blocks_ask():
             x = yield allreduce(x)
         return Counting(x, s.t + 1)
 
-    traits = {"start": lambda x: Counting(x, 0), "model": lambda s: s.x, "draws": False}
+    traits = {
+        "start": lambda x: Counting(x, 0),
+        "model": lambda s: s.x,
+        "draws": False,
+        "shapes": lambda p: False,
+    }
     rule = Rule(Entry("test", sometimes, Params, traits=traits), Params(), lambda t: 1.0, seed=0)
     asked = [
         (ask.round, ask.kind) for ask, _ in itinerary(rule, rule.start(torch.empty(0, 3)), 0, 4)
@@ -265,7 +270,12 @@ def test_an_algorithm_that_asks_for_shapes_is_told_what_a_row_is_made_of():
         told = []
         (block,) = blocks_of(norms, "ring6", [6], start(6))
         block.rule = Rule(
-            Entry("norms", norms, Params, traits={**block.rule.algorithm.traits, "shapes": True}),
+            Entry(
+                "norms",
+                norms,
+                Params,
+                traits={**block.rule.algorithm.traits, "shapes": lambda p: True},
+            ),
             Params(),
             lambda round: 1.0,
             seed=0,
