@@ -24,7 +24,7 @@ from p2pqg.base.ranges import out_of_range
 
 
 @dataclass(frozen=True, kw_only=True)
-class Params(LocalSteps):
+class _Params:
     lr: float
     beta: float = 0.9
     """Weight of the momentum in the step, in [0, 1). 0: DSGD."""
@@ -34,8 +34,14 @@ class Params(LocalSteps):
     """The momentum is refreshed after every tau-th round (Appendix D.8), >= 1."""
 
     def problems(self) -> Iterator[str]:
-        yield from super().problems()
         yield from out_of_range(self, "algorithm.", beta="[0, 1)", mu="[0, 1)", tau=">= 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params(LocalSteps, _Params):
+    def problems(self) -> Iterator[str]:
+        yield from _Params.problems(self)
+        yield from LocalSteps.problems(self)
 
 
 class State(NamedTuple):

@@ -102,6 +102,8 @@ FLAGS = {
     "batch_size": "N",
     "lr": "ETA",
     "momentum": "BETA",
+    "local_steps": "H",
+    "local_epochs": "E",
     "rule": "RULE",
     "weight_decay": "W",
     "seed": "N",

@@ -129,6 +129,8 @@ class Settings(Restart, total=False):
     lr: float | Own
     lr_schedule: LrScheduleKeys | Mapping[str, Any]
     momentum: float | None
+    local_steps: int | None
+    local_epochs: float | None
     consensus: ConsensusKeys | Mapping[str, Any]
     rule: Part | None
     weight_decay: float

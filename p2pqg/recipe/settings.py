@@ -37,6 +37,8 @@ RANGES = {
     "planned_epochs": "> 0",
     "batch_size": ">= 1",
     "lr": "> 0",
+    "local_steps": ">= 1",
+    "local_epochs": "> 0",
     "weight_decay": ">= 0",
     "seed": ">= 0",
     "eval_every": ">= 1",
@@ -96,6 +98,10 @@ class RunConfig:
     """How lr changes: warm-up, milestones, scaling; see `p2pqg.algorithms.lr.LrSchedule`."""
     momentum: float | None = None
     """The algorithm's beta."""
+    local_steps: int | None = None
+    """Gradient steps between two exchanges, where the algorithm has them; default: its own."""
+    local_epochs: float | None = None
+    """The same in passes over a mean-sized shard, e.g. 0.5."""
     consensus: Consensus = field(default_factory=Consensus)
     """Consensus control: gossip repeated until the clients agree well enough; see
     `p2pqg.algorithms.control.Consensus`."""

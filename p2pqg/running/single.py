@@ -84,6 +84,9 @@ def run(
         lr_schedule: How lr changes: warm-up, milestones, scaling; see
             `p2pqg.algorithms.lr.LrSchedule`.
         momentum: The algorithm's beta.
+        local_steps: Gradient steps between two exchanges, where the algorithm has them; default:
+            its own.
+        local_epochs: The same in passes over a mean-sized shard, e.g. 0.5.
         consensus: Consensus control: gossip repeated until the clients agree well enough; see
             `p2pqg.algorithms.control.Consensus`.
         rule: What a receiver makes of its inbox, see `p2pqg list rules`, or one of a file,

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from p2pqg.algorithms import ALGORITHMS
 from p2pqg.algorithms.control import Controller
 from p2pqg.algorithms.gossip_rules import GossipRule, find_rule
 from p2pqg.algorithms.lr import learning_rate, tabled
@@ -208,6 +209,12 @@ class _Method:
         """Of W."""
         return self.entry.traits["needs"](self.params)
 
+    def with_local_epochs(self, epochs: float, steps_per_epoch: float) -> _Method:
+        """So many passes over a mean-sized shard between two exchanges, at least one batch."""
+        steps = max(1, round(epochs * steps_per_epoch))
+        params = dataclasses.replace(self.params, local_steps=steps)
+        return dataclasses.replace(self, params=params)
+
 
 def _method(config: RunConfig) -> _Method:
     """The algorithm that the settings ask for."""
@@ -221,9 +228,26 @@ def _method(config: RunConfig) -> _Method:
                 raise ConfigError(f"momentum cannot be set: {name} has none")
             given["beta"] = config.momentum
     with problems:
+        if config.local_steps is not None or config.local_epochs is not None:
+            _check_local_steps(config, entry)
+            given |= {} if config.local_steps is None else {"local_steps": config.local_steps}
+    with problems:
         params = machinery.made(entry.params, given, "algorithm.")
     problems.refuse()
     return _Method(name, entry, params)
+
+
+def _check_local_steps(config: RunConfig, entry: Entry) -> None:
+    """Whether it takes several steps between two exchanges; ConfigError if not."""
+    if config.local_steps is not None and config.local_epochs is not None:
+        raise ConfigError(
+            f"set local_steps or local_epochs, not both; got {config.local_steps} and "
+            f"{config.local_epochs}"
+        )
+    if not hasattr(entry.params, "local_steps"):
+        able = sorted(n for n, e in ALGORITHMS.items() if hasattr(e.params, "local_steps"))
+        key = "local_epochs" if config.local_steps is None else "local_steps"
+        raise ConfigError(f"{key} does not go with {entry.name}; it is for {', '.join(able)}")
 
 
 def _network(config: RunConfig, needs: tuple[str, ...], own: Own) -> Network:
@@ -281,6 +305,8 @@ def build(config: RunConfig, own: Own = NOTHING) -> Experiment:
     assert method is not None
     assert network is not None
 
+    if config.local_epochs is not None:
+        method = method.with_local_epochs(config.local_epochs, _steps_per_epoch(config, found))
     length = _length(config, method, found)
     task = _task(config, found)
     shapes = _shapes(method, task)
@@ -345,8 +371,12 @@ class _Length:
     steps_per_round: int
 
 
+def _steps_per_epoch(config: RunConfig, found: Learning) -> float:
+    return sum(map(len, found.parts)) / len(found.parts) / config.batch_size
+
+
 def _length(config: RunConfig, method: _Method, found: Learning) -> _Length:
-    steps_per_epoch = sum(map(len, found.parts)) / len(found.parts) / config.batch_size
+    steps_per_epoch = _steps_per_epoch(config, found)
     steps_per_round = batches_per_round(method.entry, method.params)
 
     def num_rounds(rounds: int | None, epochs: float | None) -> int | None:
@@ -481,6 +511,8 @@ def _resolved(
         "rule": gossip_rule and gossip_rule.to_data(),
         "rounds": None if config.epochs is not None else length.num_rounds,
         "momentum": None,
+        "local_steps": None,
+        "local_epochs": None,
         "eval_every": every,
         "eval_first": first,
         "record_every": config.record_every or max(1, length.num_rounds // 100),

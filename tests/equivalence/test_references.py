@@ -500,4 +500,5 @@ def test_algorithm_follows_its_equations(case):
 
 
 def test_every_algorithm_has_a_reference():
-    assert {name for name, *_ in CASES} == set(ALGORITHMS)
+    ours = {n for n, e in ALGORITHMS.items() if e.build.__module__.startswith("p2pqg.")}
+    assert {name for name, *_ in CASES} == ours

@@ -45,7 +45,9 @@ def test_a_log_gets_plain_lines_and_no_bar(simulation, fake_run):
 def test_the_log_says_what_runs_on_what(simulation, fake_run):
     lines = watched(simulation, fake_run("a"), terminal=False).splitlines()
     said = dict(line.split(maxsplit=1) for line in lines[:8])
-    assert said["algorithm"].startswith("qg-dsgdm-n, beta 0.9, mu 0.9, tau 1, lr 0.1")
+    assert said["algorithm"].startswith(
+        "qg-dsgdm-n, beta 0.9, mu 0.9, tau 1, local_steps 1, lr 0.1"
+    )
     assert said["network"].startswith("ring4: 4 clients, degree 2, spectral gap 0.667")  # 2 / 3
     assert said["data"].startswith("digits, qg-dirichlet, alpha 0.1: ")
     assert said["model"] == "logistic, 650 parameters, float32 on cpu"  # 64 * 10 + 10
