@@ -33,7 +33,7 @@ if TYPE_CHECKING:  # torch takes seconds to import; by then the screen should sa
 
 def console_for_stdout() -> Console:
     """Stdout: live and in colour on a terminal, plain elsewhere."""
-    return Console(highlight=False)
+    return Console(highlight=False, emoji=False)  # `column:hospital:` is none
 
 
 class Screen:

@@ -7,7 +7,7 @@ from rich.console import Console
 
 import p2pqg
 from p2pqg.base.wording import seen
-from p2pqg.running.screen import Screen, SweepBar
+from p2pqg.running.screen import Screen, SweepBar, console_for_stdout
 from p2pqg.simulation.simulation import Simulation
 
 
@@ -113,3 +113,8 @@ def test_a_run_from_python_is_silent_unless_asked(tmp_path, capsys):
     assert capsys.readouterr().out == ""
     run = p2pqg.run(**settings, quiet=False)
     assert str(run.path) in capsys.readouterr().out.replace("\n", "")
+
+
+def test_names_between_colons_are_no_pictures(capsys):
+    console_for_stdout().print("column:hospital: 3 samples", markup=False)
+    assert capsys.readouterr().out == "column:hospital: 3 samples\n"
