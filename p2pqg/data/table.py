@@ -36,8 +36,9 @@ class Params(Columns):
     def problems(self) -> Iterator[str]:
         """Every rule that is broken."""
         yield from super().problems()
-        if len(self.delimiter) > 1:
-            yield f"dataset.delimiter must be a single letter, got {self.delimiter!r}"
+        between = self.delimiter
+        if between and not (len(between) == 1 and between.isascii() and between not in '\r\n"'):
+            yield f"dataset.delimiter must be a single character of ASCII, got {between!r}"
 
     def files(self, data_dir: Path | None) -> list[Path]:
         """The files that are read."""

@@ -141,6 +141,12 @@ def test_a_file_in_another_encoding_is_refused(csv):
         of(csv(encoding="latin-1"))
 
 
+@pytest.mark.parametrize("between", [";;", "\n", '"', "é"])
+def test_what_cannot_stand_between_two_cells_is_refused(csv, between):
+    with pytest.raises(ConfigError, match="delimiter must be a single character of ASCII, got"):
+        of(csv(), delimiter=between)
+
+
 def test_a_file_larger_than_the_memory_is_refused_before_it_is_read(csv, monkeypatch):
     monkeypatch.setattr("p2pqg.base.memory.available_memory", lambda: 100)
     with pytest.raises(DataError, match="patients.csv would take .* of memory, 100 B are free"):
@@ -224,5 +230,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
     for name in ("table", "npz"):
         with pytest.raises(DataError, match=f"nowhere.{name}: no such file"):
             load(name, path=f"nowhere.{name}")
+        with pytest.raises(DataError, match=r"^'a\\x00b': no such file"):
+            load(name, path="a\0b")
         with pytest.raises(ConfigError, match=f"dataset {name} needs dataset.path, a file"):
             load(name)
