@@ -22,6 +22,7 @@ from p2pqg.base.config import describe_type, sentences
 from p2pqg.base.registry import Entry
 from p2pqg.base.wording import markdown_table
 from p2pqg.cli.catalogue import needs_of
+from p2pqg.data._tables import Columns
 from p2pqg.network.compute import DISTRIBUTIONS
 from p2pqg.network.links import CLASSES
 from p2pqg.network.params import ClockParams
@@ -77,6 +78,8 @@ def recipes() -> str:
             "(algorithm, dataset, model, partition) is a name, or a mapping of its name and its "
             "parameters: `algorithm: {name: qg-dsgdm-n, mu: 0.95}`.",
             fields(RunConfig),
+            "## Data of your own: `dataset`",
+            fields(Columns, "dataset."),
             *(
                 part
                 for key, kind in {**NESTED, "network": ClockParams}.items()

@@ -98,7 +98,15 @@ def describe_type(hint: Any) -> str:
 
 @functools.cache
 def sentences(cls: type) -> dict[str, str]:
-    """Field of a data class -> what stands below it in the source."""
+    """Field of a data class, or of those it builds on -> what stands below it in the source."""
+    found: dict[str, str] = {}
+    for kind in reversed(cls.__mro__):
+        if dataclasses.is_dataclass(kind):
+            found |= _own_sentences(kind)
+    return found
+
+
+def _own_sentences(cls: type) -> dict[str, str]:
     (body,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
     assert isinstance(body, ast.ClassDef)
     return {
