@@ -1,5 +1,6 @@
 """The examples of the handbook mean what they say; `p2pqg list --markdown` is the registry."""
 
+import dataclasses
 import re
 from pathlib import Path
 
@@ -9,8 +10,10 @@ import yaml
 
 import p2pqg
 from p2pqg.algorithms import ALGORITHMS
+from p2pqg.base.config import sentences
 from p2pqg.cli import main
 from p2pqg.cli.catalogue import markdown
+from p2pqg.data._tables import Columns
 from p2pqg.topology import TOPOLOGIES
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -59,3 +62,9 @@ def test_the_scenario_of_the_handbook_happens_as_it_says(tmp_path):
     assert run.rounds["present"].min() == 30
     assert run.rounds["present"].iloc[-1] == 32
     assert (run.rounds["sim_seconds"].diff().dropna() > 0).all()
+
+
+def test_the_keys_of_data_of_ones_own_have_sentences_also_those_they_build_on():
+    said = sentences(Columns)
+    assert list(said) == [field.name for field in dataclasses.fields(Columns)]
+    assert said["task"].startswith("auto: whole numbers and texts are classes")
