@@ -24,7 +24,7 @@ import numpy as np
 import torch
 
 from p2pqg.algorithms import ALGORITHMS
-from p2pqg.algorithms.effects import Effect, Exchange
+from p2pqg.algorithms.effects import Effect, Exchange, Round, led
 from p2pqg.base.config import read
 from p2pqg.base.registry import Entry
 from p2pqg.base.seeding import rng
@@ -183,22 +183,20 @@ class _Listener(Rule):
 
     def play(self, state: Any, grad: Callable[..., Any], round: int, clients: range) -> Call:
         call = super().play(state, grad, round, clients)
-        call.requests = self._heard(call, call.requests, round, clients)
-        return call
+        expected = iter(self.expected[round])
 
-    def _heard(
-        self, call: Call, requests: Generator[Effect, Any, Any], round: int, clients: range
-    ) -> Generator[Effect, Any, Any]:
-        expected, reply = iter(self.expected[round]), None
-        while True:
-            try:
-                effect = requests.send(reply)
-            except StopIteration as end:
-                self._compare(None, next(expected, None), clients)
-                return end.value
+        def hear(effect: Effect) -> Generator[Effect, Any, Any]:
             heard = _Request.of(call.ask(round, effect), effect)
             self._compare(heard, next(expected, None), clients)
-            reply = yield effect
+            return (yield effect)
+
+        def to_the_end(requests: Round[Any]) -> Round[Any]:
+            state = yield from led(requests, hear)
+            self._compare(None, next(expected, None), clients)
+            return state
+
+        call.requests = to_the_end(call.requests)
+        return call
 
     def _compare(self, heard: _Request | None, expected: _Request | None, clients: range) -> None:
         who = f"clients {clients.start} to {clients.stop - 1}"

@@ -11,9 +11,10 @@ from __future__ import annotations
 from bisect import bisect
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
-from p2pqg.algorithms.effects import AllReduce, Decide, Gossip
+from p2pqg.algorithms.effects import AllReduce, Decide, Effect, Gossip, led
 from p2pqg.base.ranges import out_of_range
 
 Target = float | Literal["free", "exact"]
@@ -89,18 +90,15 @@ class Controller:
     def lead(self, call: Generator[Any, Any, Any], round: int) -> Generator[Any, Any, Any]:
         """One round of an algorithm, its gossip repeated or replaced as the phase wants it."""
         target = self.targets[bisect(self.borders, round)]
-        reply = None
-        while True:
-            try:
-                effect = call.send(reply)
-            except StopIteration as end:
-                return end.value
-            if target == "free" or not isinstance(effect, Gossip):
-                reply = yield effect
-            elif target == "exact":
-                reply = yield AllReduce(effect.tensors)
-            else:
-                reply = yield from self._repeat(effect, target)
+        return led(call, partial(self._answer, target))
+
+    def _answer(self, target: Target, effect: Effect) -> Generator[Any, Any, Any]:
+        if target == "free" or not isinstance(effect, Gossip):
+            return (yield effect)
+        if target == "exact":
+            return (yield AllReduce(effect.tensors))
+        assert not isinstance(target, str)
+        return (yield from self._repeat(effect, target))
 
     def _repeat(self, effect: Gossip, target: float) -> Generator[Any, Any, Any]:
         for count in range(1, self.max_exchanges + 1):

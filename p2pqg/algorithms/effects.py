@@ -109,6 +109,24 @@ Round = Generator[Effect, Any, S]
 """One round: yields effects, receives tensors, returns the next state."""
 
 
+def led(
+    requests: Generator[Effect, Any, S], answer: Callable[[Effect], Generator[Effect, Any, Any]]
+) -> Round[S]:
+    """A round whose requests are answered by somebody else, who may ask other ones instead.
+
+    Args:
+        requests: of the round.
+        answer: what is asked in place of a request; its return value is the reply to the round.
+    """
+    reply = None
+    while True:
+        try:
+            effect = requests.send(reply)
+        except StopIteration as end:
+            return end.value
+        reply = yield from answer(effect)
+
+
 class Grad(Protocol):
     """grad(x): each client's stochastic gradient at its row of x, on its own next batch.
 

@@ -20,6 +20,15 @@ def folder_name(words: str) -> str:
     return re.sub(r"[^\w.+-]", "_", words)
 
 
+def is_number(text: str) -> bool:
+    """Whether a text is a number, nan and inf included."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 def json_text(content: Any, indent: int | None = 2) -> str:
     """Strict JSON, which knows no infinity: what is not finite becomes null.
 

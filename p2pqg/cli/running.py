@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -22,9 +22,10 @@ from p2pqg.cli.program import (
     sigterm_is_ctrl_c,
     tier_flag,
 )
-from p2pqg.recipe import own_files
 from p2pqg.recipe.keys import RESTART
-from p2pqg.results.records import Run, load
+
+if TYPE_CHECKING:
+    from p2pqg.results.records import Run
 
 tensorboard_flag = click.option(
     "--tensorboard", is_flag=True, help="Write TensorBoard events beside the results."
@@ -113,6 +114,8 @@ def telling(as_json: bool) -> Iterator[Callable[[Run], None]]:
     except RunError as error:
         with contextlib.suppress(ConfigError):  # it did not come so far
             if error.results is not None:
+                from p2pqg.results.records import load
+
                 tell(load(error.results))
         raise
 
@@ -150,6 +153,7 @@ def merged(
         ConfigError: the recipe alone is wrong already, or is that of a sweep.
     """
     from p2pqg.base.dotted import set_dotted
+    from p2pqg.recipe import own_files
     from p2pqg.recipe.settings import read_config
     from p2pqg.recipe.settings import recipe as read_recipe
     from p2pqg.recipe.tiers import at_tier, choice, usual_tier

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from p2pqg.base.errors import DataError
 from p2pqg.base.memory import check_room
+from p2pqg.base.text import is_number
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -60,7 +61,7 @@ def _delimiter(path: Path, delimiter: str) -> str:
         raise DataError(f"{path}: the first line must name the columns, it is empty")
     chosen = delimiter or max(DELIMITERS, key=line.count)
     names = [name.strip().strip('"') for name in line.split(chosen)]
-    if all(map(_is_number, names)):
+    if all(map(is_number, names)):
         raise DataError(f"{path}: the first line must name the columns, it holds {line:.60}")
     return chosen
 
@@ -71,11 +72,3 @@ def _is_utf8(table: pa.Table) -> bool:
         return all(table.column_names)
     except UnicodeDecodeError:
         return False
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from p2pqg.algorithms.effects import AllReduce, Decide, Effect, Exchange, Gossip
+from p2pqg.algorithms.effects import AllReduce, Effect, Exchange, Gossip, led
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.lazy import torch
 
@@ -44,25 +44,21 @@ class Personal:
         Raises:
             ConfigError: it sends something else than rows to be averaged.
         """
-        reply = None
-        while True:
-            try:
-                effect = call.send(reply)
-            except StopIteration as end:
-                return end.value
-            if isinstance(effect, Exchange) or getattr(effect, "message_bytes", None) is not None:
-                raise ConfigError(
-                    "personal does not go with this algorithm, which sends messages of its own "
-                    "instead of rows to be averaged; take another, such as dsgdm-n, or leave it out"
-                )
-            if not isinstance(effect, Gossip | AllReduce) or isinstance(effect, Decide):
-                reply = yield effect
-                continue
-            slim = tuple(map(self.shared, effect.tensors))
-            mixed = yield dataclasses.replace(effect, tensors=slim)
-            back = mixed if isinstance(mixed, tuple) else (mixed,)
-            whole = tuple(map(self._whole, effect.tensors, back))
-            reply = whole if isinstance(mixed, tuple) else whole[0]
+        return led(call, self._answer)
+
+    def _answer(self, effect: Effect) -> Generator[Effect, Any, Any]:
+        if isinstance(effect, Exchange) or getattr(effect, "message_bytes", None) is not None:
+            raise ConfigError(
+                "personal does not go with this algorithm, which sends messages of its own "
+                "instead of rows to be averaged; take another, such as dsgdm-n, or leave it out"
+            )
+        if not isinstance(effect, Gossip | AllReduce):
+            return (yield effect)
+        slim = tuple(map(self.shared, effect.tensors))
+        mixed = yield dataclasses.replace(effect, tensors=slim)
+        back = mixed if isinstance(mixed, tuple) else (mixed,)
+        whole = tuple(map(self._whole, effect.tensors, back))
+        return whole if isinstance(mixed, tuple) else whole[0]
 
     def _whole(self, sent: torch.Tensor, mixed: torch.Tensor) -> torch.Tensor:
         if sent.shape[-1] != len(self.columns):

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from p2pqg.base.errors import ConfigError, did_you_mean
 from p2pqg.base.ranges import out_of_range
+from p2pqg.base.text import is_number
 
 CONDITION = re.compile(r"\s*([A-Za-z_]\w*)\s*(>=|<=|>|<)\s*([-+0-9.eE]+)\s*")
 COMPARE: dict[str, Callable[[float, float], bool]] = {
@@ -52,7 +53,7 @@ class Stop:
         if self.when is not None:
             for part in self.when.split(" and "):
                 match = CONDITION.fullmatch(part)
-                if not match or not _is_number(match[3]):
+                if not match or not is_number(match[3]):
                     yield (
                         f"stop.when must be COLUMN >= NUMBER (or <=, >, <; joined by and), such as "
                         f"test_accuracy >= 0.95, got {part.strip()!r}"
@@ -107,14 +108,6 @@ class Stop:
             else:
                 waited += 1
         return waited
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _holds(row: Row, name: str, sign: str, bound: float) -> bool:
