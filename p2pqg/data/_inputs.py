@@ -116,7 +116,8 @@ def check_finite(x: np.ndarray, what: str) -> None:
             continue
         row, *rest = (int(i) for i in np.argwhere(~good)[0])
         column = f", column {', '.join(map(str, rest))}" if rest else ""
-        value = "NaN" if np.isnan(x[(first + row, *rest)]) else "infinity"
+        there = (first + row, *rest)
+        value = "NaN" if np.isnan(x[there]) else "infinity"
         raise DataError(
             f"{what} has {value} in row {first + row}{column} (counted from 0); fill such gaps, or "
             "leave the rows out"

@@ -95,7 +95,8 @@ class Impaired:
         """Which entries of W do not arrive, and how old the others are; None: all are fresh."""
         wrong, apart = self.impairments, W.receivers != W.senders
         links = W.senders[apart], W.receivers[apart]
-        missing, ages = np.zeros(len(apart), dtype=bool), None
+        missing: np.ndarray = np.zeros(len(apart), dtype=bool)
+        ages = None
         if "delay" in wrong.drawn:
             ages = np.zeros(len(apart), dtype=np.int64)
             ages[apart] = wrong.ages(self.seed, round, *links, since=self.since)

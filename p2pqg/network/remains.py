@@ -69,7 +69,7 @@ def without(W: Mixing, gone: np.ndarray, keeper: str) -> Mixing:
     itself = W.receivers == W.senders
     left = ~itself & ~gone
     receivers, senders, weights = W.receivers[left], W.senders[left], W.weights[left]
-    own = np.zeros(n)
+    own: np.ndarray = np.zeros(n)
     own[W.receivers[itself]] = W.weights[itself]
     if keeper == "nobody":
         short = np.bincount(W.receivers[gone], minlength=n) > 0

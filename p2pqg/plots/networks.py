@@ -86,7 +86,7 @@ def draw_network(
         ax.set_xlabel(_about(sketch.degrees))
     else:
         bar = figure.colorbar(colored, ax=ax, shrink=0.6, aspect=18, pad=0.02, label=label)
-        bar.outline.set_visible(False)
+        bar.ax.spines["outline"].set_visible(False)
         if "accuracy" in label:
             in_percent(bar.ax.yaxis, " %")
     return finished(figure, save)
