@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 import shutil
 import signal
 import sys
@@ -20,7 +19,17 @@ import click
 from p2pqg.base.errors import P2pqgError, StoppedError
 from p2pqg.base.registry import F
 
-IMPORTED_AT = time.time()
+
+def _seconds_spent() -> float:
+    """What this process has computed so far, and how long it has waited for a core."""
+    try:
+        computed, waited, _ = Path("/proc/self/schedstat").read_text().split()
+        return (int(computed) + int(waited)) / 1e9
+    except (OSError, ValueError):  # not Linux
+        return time.process_time()
+
+
+IMPORTED_AT, SPENT = time.time(), _seconds_spent()
 
 
 class Program(click.Group):
@@ -174,14 +183,14 @@ def print_rows(rows: Sequence[tuple[str, str]]) -> None:
 
 
 def command_started() -> float:
-    """`time.time()` when this process began, so that the interpreter's own start counts too."""
-    try:
-        after_name = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
-        born = int(after_name[19]) / os.sysconf("SC_CLK_TCK")  # field 22: ticks since boot
-        age = time.clock_gettime(time.CLOCK_BOOTTIME) - born
-    except (OSError, AttributeError, IndexError, ValueError):
-        return IMPORTED_AT
-    return time.time() - age if age >= 0 else IMPORTED_AT
+    """`time.time()` when the interpreter began, so that its own start counts.
+
+    Not when the process began: before it was told to run us it may have been a shell for minutes
+    (`sh -c 'pip install ... && p2pqg run ...'`), which the system does not tell apart. A shell
+    sleeps while its commands run, an interpreter that starts does not; so what counts is the time
+    that this process has computed, or has waited for a core, up to the first line here.
+    """
+    return IMPORTED_AT - SPENT
 
 
 @contextlib.contextmanager

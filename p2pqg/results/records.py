@@ -6,10 +6,11 @@ readable ones.
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -166,51 +167,101 @@ class RunDirectory:
         Raises:
             ConfigError: it cannot be made or written, or already holds a run.
         """
-        self.path = Path(out) / name
-        if (self.path / "config.yaml").exists():
-            raise ConfigError(f"{self.path} already holds a run; choose another --name or --out")
+        self._begin(Path(out) / name, is_new=True)
+        self._check_it_is_free()
         self._open()
+
+    @classmethod
+    def fresh(cls, out: str, stem: str) -> RunDirectory:
+        """One that no other run has: its name is stem, date and time, and a number if needed.
+
+        Raises:
+            ConfigError: it cannot be made or written.
+        """
+        base = f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}"
+        for count in itertools.count(1):
+            directory = cls.__new__(cls)
+            path = Path(out) / (base if count == 1 else f"{base}-{count}")
+            directory._begin(path, is_new=True)
+            with directory._told_if_not_writable():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                try:
+                    path.mkdir()
+                except FileExistsError:
+                    continue
+            directory._open()
+            return directory
+        raise AssertionError  # numbers do not end
 
     @classmethod
     def reopen(cls, path: Path) -> RunDirectory:
         """The directory of a run that goes on."""
         directory = cls.__new__(cls)
-        directory.path = path
+        directory._begin(path, is_new=False)
         directory._open()
         return directory
 
+    def _begin(self, path: Path, is_new: bool) -> None:
+        self.path, self._is_new = path, is_new
+        self._made = [folder for folder in (path, *path.parents) if not folder.exists()]
+        self._written = 0.0
+        self._lock: IO[str] | None = None
+
     def _open(self) -> None:
-        try:
+        with self._told_if_not_writable():
             self.path.mkdir(parents=True, exist_ok=True)
             (self.path / ".probe").touch()
             (self.path / ".probe").unlink()
+
+    @contextmanager
+    def _told_if_not_writable(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
+            self.discard()
             raise ConfigError(
                 f"out must be a folder that can be written, got {str(self.path.parent)!r} "
                 f"({error.strerror}); set --out"
             ) from None
-        self._written = 0.0
-        self._lock: IO[str] | None = None
+
+    def _check_it_is_free(self) -> None:
+        if (self.path / "config.yaml").exists():
+            raise ConfigError(f"{self.path} already holds a run; choose another --name or --out")
 
     def reserve(self) -> None:
         """Nobody else may write here while this process lives.
 
         Raises:
-            ConfigError: another process does.
+            ConfigError: another process does, or has just done so.
         """
-        if fcntl is None:
+        if fcntl is None or self._lock is not None:
             return
-        self._lock = (self.path / LOCK).open("w")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._lock.close()
-            self._lock = None
-            raise ConfigError(
-                f"{self.path} is being written by another process; wait for it, or stop it"
-            ) from None
-        except OSError:  # a file system that knows no locks
-            pass
+        for attempt in itertools.count():
+            with self._told_if_not_writable():
+                file = (self.path / LOCK).open("w")
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.close()
+                if attempt < 3:  # perhaps somebody only looks whether it is being written
+                    time.sleep(0.02)
+                    continue
+                raise ConfigError(
+                    f"{self.path} is being written by another process; wait for it, or stop it"
+                ) from None
+            except OSError:  # a file system that knows no locks
+                break
+            with suppress(OSError):
+                if os.path.samestat(os.fstat(file.fileno()), (self.path / LOCK).stat()):
+                    break
+            file.close()  # who had it has just taken it away
+        self._lock = file
+        if self._is_new:
+            try:
+                self._check_it_is_free()
+            except ConfigError:
+                self.__exit__()
+                raise
 
     def __enter__(self) -> RunDirectory:
         return self
@@ -223,10 +274,11 @@ class RunDirectory:
             self._lock = None
 
     def discard(self) -> None:
-        """Take the directory away if nothing is in it."""
+        """Take away what was made, as far as nothing is in it."""
         self.__exit__()
         with suppress(OSError):
-            self.path.rmdir()
+            for folder in self._made:
+                folder.rmdir()
 
     def write_own_files(self, files: Mapping[str, bytes]) -> None:
         """The user's own files that the recipe names: name -> content, see `own_files.py`."""
@@ -281,16 +333,6 @@ def being_written(path: Path) -> bool:
     except OSError:  # gone by now, or a file system that knows no locks
         pass
     return False
-
-
-def fresh_name(out: str, stem: str) -> str:
-    """A name for a new run directory that no other has: stem, date and time, a number if needed."""
-    base = f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}"
-    name, count = base, 1
-    while (Path(out) / name).exists():
-        count += 1
-        name = f"{base}-{count}"
-    return name
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,7 +22,7 @@ from p2pqg.base.errors import (
 from p2pqg.base.text import folder_name
 from p2pqg.recipe.keywords import Restart, Resumed, Settings, with_keywords
 from p2pqg.recipe.settings import read_settings
-from p2pqg.results.records import LINK_COLUMNS, Run, RunDirectory, fresh_name, load
+from p2pqg.results.records import LINK_COLUMNS, Run, RunDirectory, load
 from p2pqg.simulation.checkpoint import newest, prune
 from p2pqg.simulation.experiment import build
 from p2pqg.simulation.moment import CHECKPOINTS, Moment, home_of
@@ -129,7 +129,7 @@ def run(
     experiment = build(*read_settings(settings))
     config = experiment.config
     stem = folder_name(f"{config.topology}-{config.algorithm['name']}")
-    directory = RunDirectory(config.out, config.name or fresh_name(config.out, stem))
+    directory = _new_directory(config.out, config.name, stem)
     with _watching(quiet, observer) as observer:
         return _lead(lambda: Simulation(experiment, started=started), directory, observer)
 
@@ -166,27 +166,38 @@ def resume(
     home = home_of(path)
     changes: dict[str, Any] = {**settings}
     elsewhere = {key: changes.pop(key) for key in ("out", "name") if changes.get(key)}
-    notes: list[str] = []
-    moment = Moment.newest(path, tell=notes.append, replan=replan, **changes)
-    done = moment.log.round
-    if moment.stopped and home == path:
-        raise ConfigError(f"{path} stopped after {done} rounds: {moment.stopped}; nothing is left")
-    if done >= moment.experiment.num_rounds and (home is None or _has_finished(home)):
-        raise ConfigError(f"{path} has done all its {done} rounds; ask for more with --rounds")
-    if elsewhere or home is None:
-        out = elsewhere.get("out") or (str(home.parent) if home else moment.experiment.config.out)
-        name = elsewhere.get("name") or fresh_name(out, (home or path).name)
-        directory = RunDirectory(out, name)
-    else:
-        later = next((c for c in newest(home / CHECKPOINTS) if c.name > path.name), None)
-        if home != path and later:
+    in_place = RunDirectory.reopen(home) if home and not elsewhere else None
+    with in_place or nullcontext():
+        if in_place:
+            in_place.reserve()  # now nobody else goes on with it while we look where it stands
+        notes: list[str] = []
+        moment = Moment.newest(path, tell=notes.append, replan=replan, **changes)
+        done = moment.log.round
+        if moment.stopped and home == path:
             raise ConfigError(
-                f"{home} has a newer checkpoint, {later.name}; resume {home}, or give the branch "
-                "a --name of its own"
+                f"{path} stopped after {done} rounds: {moment.stopped}; nothing is left"
             )
-        directory = RunDirectory.reopen(home)
-    with _watching(quiet, observer) as observer:
-        return _lead(lambda: Simulation.at(moment, started), directory, observer, notes)
+        if done >= moment.experiment.num_rounds and (home is None or _has_finished(home)):
+            raise ConfigError(f"{path} has done all its {done} rounds; ask for more with --rounds")
+        if home and in_place and home != path:
+            _check_nothing_is_newer(home, path)
+        out = elsewhere.get("out") or (str(home.parent) if home else moment.experiment.config.out)
+        directory = in_place or _new_directory(out, elsewhere.get("name"), (home or path).name)
+        with _watching(quiet, observer) as observer:
+            return _lead(lambda: Simulation.at(moment, started), directory, observer, notes)
+
+
+def _new_directory(out: str, name: str | None, stem: str) -> RunDirectory:
+    return RunDirectory(out, name) if name else RunDirectory.fresh(out, stem)
+
+
+def _check_nothing_is_newer(home: Path, checkpoint: Path) -> None:
+    later = next((c for c in newest(home / CHECKPOINTS) if c.name > checkpoint.name), None)
+    if later:
+        raise ConfigError(
+            f"{home} has a newer checkpoint, {later.name}; resume {home}, or give the branch "
+            "a --name of its own"
+        )
 
 
 @contextmanager
@@ -230,7 +241,7 @@ def _lead(
             ) from None
         if observer:
             observer.begin(sim, directory.path)
-        for text in notes or []:
+        for text in [*(notes or []), *sim.hosting.notes]:
             log.note(text)
         try:
             sim.advance(sim.experiment.num_rounds - sim.round, after=log.rows)

@@ -89,6 +89,11 @@ class Hosting:
         self.cluster.revive()
         self.placement = on_what_is_left(self.placed(experiment), self.cluster.machine())
 
+    @property
+    def notes(self) -> list[str]:
+        """What a user should know of the cluster, a line each."""
+        return self.cluster.notes if self.cluster else []
+
     def share(self) -> Hosting:
         """The same for a fork; the cluster ends with the last who needs it."""
         return dataclasses.replace(self, cluster=self.cluster and self.cluster.share())

@@ -716,8 +716,8 @@ class Simulation:
         return {name: totals(spans) for name, spans in self._spans().items()}
 
     def trace(self) -> dict[str, Any]:
-        """The same, span by span, for chrome://tracing."""
-        return chrome_trace(self._spans())
+        """The same, span by span, for chrome://tracing; with notes on the cluster."""
+        return chrome_trace(self._spans()) | {"otherData": {"notes": self.hosting.notes}}
 
     def _spans(self) -> dict[str, list[Span]]:
         driver = self._driver

@@ -8,6 +8,9 @@ those objects as arguments of the next call. A Ray actor runs its calls in the o
 from __future__ import annotations
 
 import copy
+import ctypes
+import signal
+import sys
 import warnings
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
@@ -17,7 +20,7 @@ import numpy as np
 import ray
 
 from p2pqg.algorithms.effects import Decide
-from p2pqg.base.errors import AlgorithmError, ClusterError, P2pqgError
+from p2pqg.base.errors import AlgorithmError, ClusterError, P2pqgError, RunError
 from p2pqg.base.lazy import torch
 from p2pqg.engine.call import ON_NO_CLIENTS, Ask, disagreement
 from p2pqg.engine.on_ray.carry import carry, is_foreign
@@ -32,7 +35,7 @@ if TYPE_CHECKING:
 
 Wire = tuple[np.ndarray, ...]
 """A parcel as an object in the store."""
-Shelf = list
+Shelf = list[Any]
 """All parcels of a block, tensors, as an object that travels directly."""
 
 
@@ -51,14 +54,14 @@ class Step(NamedTuple):
     direct: bool
     ask: Ask | None
 
-    def packed(self) -> tuple:
+    def packed(self) -> tuple[Any, ...]:
         """Without classes, which would take five times as long to send."""
         return (*self[:-1], self.ask and tuple(self.ask))
 
     @classmethod
-    def unpacked(cls, packed: tuple) -> Step:
-        *others, ask = packed
-        return cls(*others, ask and Ask(*ask))
+    def unpacked(cls, packed: tuple[Any, ...]) -> Step:
+        number, until, direct, ask = packed
+        return cls(number, until, direct, ask and Ask(*ask))
 
 
 class MissedStepError(ClusterError):
@@ -77,7 +80,7 @@ class Branch:
 
     host: Host
     steps: int = 0
-    running: Generator | None = None
+    running: Generator[Any, Any, None] | None = None
     picks: Sequence[int] = ()
     failure: Exception | None = None
 
@@ -86,6 +89,19 @@ class Branch:
         block = self.host.block
         if wrong := disagreement(block.ask, step.ask, block.who, ON_NO_CLIENTS):
             raise AlgorithmError(wrong)
+
+
+PR_SET_PDEATHSIG = 1
+"""Of Linux's prctl: the signal that the kernel sends when the parent process ends."""
+
+
+def _end_with_the_node() -> None:
+    """An actor whose node is gone ends at once, whatever it computes; else Ray takes seconds.
+
+    A driver that is killed takes the node along in the same way, where Ray was started by it.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 class HostActor:
@@ -97,6 +113,7 @@ class HostActor:
     def __init__(self, spec: HostSpec, test: tuple[Any, Any]) -> None:
         from p2pqg.engine.host import Host  # brings torch, which the driver does without
 
+        _end_with_the_node()
         # Objects in the store are read-only and stay so: we only ever copy from them.
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         self.branches = {0: Branch(Host(spec, test))}
@@ -111,7 +128,7 @@ class HostActor:
     def advance(self, branch: int, stops: list[Stop]) -> Report:
         return self.branches[branch].host.advance(stops)
 
-    def step(self, branch: int, packed: tuple, *arrived: Wire | Shelf) -> Any:
+    def step(self, branch: int, packed: tuple[Any, ...], *arrived: Wire | Shelf) -> Any:
         """Go on to the next request of the network; returns the parcels for others."""
         me, step = self.branches[branch], Step.unpacked(packed)
         try:
@@ -126,10 +143,10 @@ class HostActor:
             raise
         if step.direct:
             return parcels or None
-        packed = [_pack(me.host, parcel) for parcel in parcels]
-        return packed[0] if len(packed) == 1 else (packed or None)
+        wires = [_pack(me.host, parcel) for parcel in parcels]
+        return wires[0] if len(wires) == 1 else (wires or None)
 
-    def _go_on(self, me: Branch, step: Step, arrived: Sequence[Wire | Shelf]) -> list:
+    def _go_on(self, me: Branch, step: Step, arrived: Sequence[Wire | Shelf]) -> list[Any]:
         """To the next request, and no other than the driver expects; its parcels."""
         try:
             if me.running is None:
@@ -137,7 +154,7 @@ class HostActor:
                 parcels, leg = next(me.running)
             else:
                 mine = zip(arrived, me.picks, strict=True)
-                wires = [a[pick] if isinstance(a, Shelf) else a for a, pick in mine]
+                wires = [a[pick] if isinstance(a, list) else a for a, pick in mine]
                 parcels, leg = me.running.send([_unpack(me.host, wire) for wire in wires])
             me.picks = [parcel for _, parcel in leg.addresses[me.host.block.index]]
         except StopIteration:
@@ -181,12 +198,12 @@ def _pack(host: Host, tensors: tuple[torch.Tensor, ...]) -> Wire:
         return tuple(t.cpu().numpy() for t in tensors)
 
 
-def _unpack(host: Host, wire: tuple) -> tuple[torch.Tensor, ...]:
+def _unpack(host: Host, wire: tuple[Any, ...]) -> tuple[torch.Tensor, ...]:
     with host.clock("exchange"):
         return tuple(torch.as_tensor(a, device=host.learner.device) for a in wire)
 
 
-def _first_to_fail(references: list[ray.ObjectRef]) -> ray.exceptions.RayTaskError | None:
+def _first_to_fail(references: list[ray.ObjectRef[Any]]) -> ray.exceptions.RayTaskError | None:
     """The error that is not the consequence of another one's, if any can be told by now."""
     there, _ = ray.wait(references, num_returns=len(references), timeout=2, fetch_local=False)
     for reference in there:
@@ -212,19 +229,21 @@ class Crew:
     def __init__(
         self,
         specs: Sequence[HostSpec],
-        test: tuple,
+        test: tuple[Any, Any],
         gpus_per_actor: float,
         transport: str | None = None,
     ) -> None:
         self.transport = transport
         # Cores are shared, not reserved: a second simulation need not wait for the first one, nor
         # an actor for ever, because no node has as much as its share left.
-        remote = ray.remote(enable_tensor_transport=True) if transport else ray.remote
+        remote: Any = ray.remote
+        if transport:
+            remote = ray.remote(enable_tensor_transport=True)  # type: ignore[call-overload]
         actor = remote(HostActor).options(
             num_cpus=0, num_gpus=gpus_per_actor, scheduling_strategy="SPREAD"
         )
         shared = ray.put(test)
-        self.actors = [actor.remote(spec, shared) for spec in specs]
+        self.actors: list[Any] = [actor.remote(spec, shared) for spec in specs]
         self.branches = {0}
         self._group = connect(self.actors, transport) if transport else None
 
@@ -280,14 +299,14 @@ class RayEngine:
         if snapshot is not None:
             self.load(snapshot)
 
-    def _all(self, method: str, *args: Any, silent: bool = False) -> list[ray.ObjectRef]:
+    def _all(self, method: str, *args: Any, silent: bool = False) -> list[ray.ObjectRef[Any]]:
         """Call every actor; `silent`: nobody will ask for what comes back."""
         calls = [getattr(actor, method) for actor in self.crew.actors]
         if silent:
             calls = [call.options(num_returns=0) for call in calls]
         return [call.remote(self.branch, *args) for call in calls]
 
-    def submit(self, stops: list[Stop]) -> list[ray.ObjectRef]:
+    def submit(self, stops: list[Stop]) -> list[ray.ObjectRef[Any]]:
         """Send all calls that lead through the stops; returns at once."""
         if len(self.crew.actors) == 1:
             self.round = stops[-1].round
@@ -301,7 +320,7 @@ class RayEngine:
 
     def _send_rounds(self, until: int) -> None:
         trip = itinerary(self.rule, self.scout, self.round, until)
-        arriving: list[list[ray.ObjectRef]] = [[] for _ in self.crew.actors]
+        arriving: list[list[ray.ObjectRef[Any]]] = [[] for _ in self.crew.actors]
         decided = None
         try:
             while True:
@@ -324,9 +343,9 @@ class RayEngine:
     def _step(
         self,
         step: Step,
-        arriving: list[list[ray.ObjectRef]],
+        arriving: list[list[ray.ObjectRef[Any]]],
         num_parcels: tuple[int, ...],
-    ) -> list[list[ray.ObjectRef]]:
+    ) -> list[list[ray.ObjectRef[Any]]]:
         """Hand every actor what arrives for it; references to each parcel that it then hands out.
 
         Parcels that travel `direct`ly are one object, to which all their references point.
@@ -341,7 +360,7 @@ class RayEngine:
             shelves.append(returned if isinstance(returned, list) else [returned] * parcels)
         return shelves
 
-    def _decide(self, shelves: list[list[ray.ObjectRef]]) -> float:
+    def _decide(self, shelves: list[list[ray.ObjectRef[Any]]]) -> float:
         """The number that the actors will come to: here the driver must wait."""
         from p2pqg.engine.block import total  # brings torch, as does the scout
 
@@ -351,7 +370,7 @@ class RayEngine:
         n = self.routing.num_clients if active is None else max(1, int(active.sum()))
         return float(together[0] / n)
 
-    def fetch(self, ticket: list[ray.ObjectRef]) -> list[Report]:
+    def fetch(self, ticket: list[ray.ObjectRef[Any]]) -> list[Report]:
         """Wait for the reports of what was submitted, one per host."""
         return self._get(ticket)
 
@@ -383,7 +402,7 @@ class RayEngine:
         twin.branch = self.crew.fork(self.branch)
         return twin
 
-    def _get(self, references: list[ray.ObjectRef]) -> list[Any]:
+    def _get(self, references: list[ray.ObjectRef[Any]]) -> list[Any]:
         """What the actors returned, or why they did not as an error of ours."""
         try:
             return ray.get(references)
@@ -400,7 +419,11 @@ class RayEngine:
             raise ClusterError(self._obituary() or f"Ray failed: {first}") from None
 
     def _obituary(self) -> str | None:
-        """Which actor died, as far as Ray can tell; None: none."""
+        """Which actor died, as far as Ray can tell; None: none.
+
+        Raises:
+            RunError: it did not die but failed to start, for a reason that stays.
+        """
         bounds = self.routing.bounds
         for index, actor in enumerate(self.crew.actors):
             try:
@@ -411,7 +434,11 @@ class RayEngine:
                 first, last = bounds[index], bounds[index + 1] - 1
                 told = str(gone).strip().splitlines() or ["no reason"]
                 reason = told[-1].partition(" Worker exit detail")[0].strip()
-                return f"actor {index} (clients {first} to {last}) died: {reason}"
+                who = f"actor {index} (clients {first} to {last})"
+                if getattr(gone, "actor_init_failed", False) and "ray.exceptions" not in reason:
+                    # Not its process died: what it ran into would meet the next one, too.
+                    raise RunError(f"{who} cannot start: {reason}") from None
+                return f"{who} died: {reason}"
         return None
 
     def parameters(self) -> np.ndarray:

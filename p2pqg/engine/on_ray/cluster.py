@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import signal
@@ -9,23 +10,30 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import ray
-from ray._private import worker as ray_worker
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from p2pqg.base.errors import ClusterError, ConfigError
 from p2pqg.base.lazy import torch
 from p2pqg.base.memory import available_memory
-from p2pqg.engine.on_ray import lean_ray
-from p2pqg.engine.on_ray.transport import forget_transfers
+from p2pqg.engine.on_ray import private_ray
+from p2pqg.engine.on_ray.keeper import Keeper
+from p2pqg.engine.on_ray.own_folder import OwnFolder
 from p2pqg.engine.placement import Machine
 
 NVIDIA_DRIVER = ("/dev/nvidiactl", "/dev/dxg")
 """What the driver of NVIDIA GPUs shows of itself, on Linux and inside Windows."""
 
-# When an actor dies, the others stumble; who asks for results is told, nobody else needs to be.
-os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")
+GPU_DRIVER = (*NVIDIA_DRIVER, "/dev/kfd")
+"""The same, and what that of AMD's shows."""
+
+HTTP2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+"""What a client of HTTP/2 says first (RFC 9113, 3.4): so Ray's processes talk to each other."""
+
+SETTINGS_FRAME = 4
+"""The fourth byte of the answer."""
 
 
 def cores() -> list[int]:
@@ -55,73 +63,125 @@ def memory_of_gpus(num_gpus: int) -> int:
 class Cluster:
     """A Ray cluster for the length of a run; what was started here is shut down here.
 
+    Simulations in several threads share it: it starts, is shared and ends under one lock.
+
     Attributes:
-        running: that which was started here and is shared by all simulations, if there is one.
+        running: that which was started or joined here and is shared by all simulations.
+        notes: what a user should know of it, a line each.
     """
 
     running: ClassVar[Cluster | None] = None
+    lock: ClassVar[threading.RLock] = threading.RLock()
 
     @classmethod
     def at(cls, address: str | None = None, num_gpus: int | None = None) -> Cluster:
-        """The one that runs here already if it will do, or a new one; arguments as of the class."""
-        if cls.running and ray.is_initialized() and address in (None, cls.running.address):
-            if num_gpus and (there := cls.running.machine().num_gpus) < num_gpus:
-                raise ConfigError(
-                    f"device cuda: the Ray that runs here was started with {there} of {num_gpus} "
-                    "GPUs; close the simulations on it first"
-                )
-            return cls.running.share()
-        return cls(address, num_gpus)
-
-    def __init__(self, address: str | None = None, num_gpus: int | None = None) -> None:
-        """Start a local Ray, or join a running one.
+        """The one that runs here already if it will do, or a new one.
 
         Args:
             address: "auto", "host:port" or "ray://..."; None: a Ray of our own on this machine.
             num_gpus: of our own one; None: those that Ray finds by itself.
 
         Raises:
-            ConfigError: nothing answers at the address.
+            ConfigError: nothing answers at the address, or the one that runs will not do.
             ClusterError: our own does not start.
         """
+        with cls.lock:
+            if not (cls.running and ray.is_initialized()):
+                return cls(address, num_gpus)
+            if address not in (None, cls.running.address):
+                raise ConfigError(
+                    f"address {address!r}: this process uses another Ray cluster already; close "
+                    "the simulations on it first"
+                )
+            if num_gpus and (there := cls.running.machine().num_gpus) < num_gpus:
+                raise ConfigError(
+                    f"device cuda: the Ray that runs here was started with {there} of {num_gpus} "
+                    "GPUs; close the simulations on it first"
+                )
+            return cls.running.share()
+
+    def __init__(self, address: str | None = None, num_gpus: int | None = None) -> None:
+        """Start a local Ray, or join a running one; see `at`."""
         self.address, self.num_gpus = address, num_gpus
         self.users = 1
+        self.notes: list[str] = []
         self.owned = not ray.is_initialized()
-        self._start()
+        self._keeper: Keeper | None = None
+        self._folder: OwnFolder | None = None
+        with Cluster.lock:
+            self._start()
 
     def _start(self) -> None:
         if not self.owned:
             return
-        address = self.address
-        _check_somebody_listens(address)
-        quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
+        quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
         try:
-            with _signals_stay_ours():
-                if address:
-                    ray.init(address=address, **quiet)
-                else:
-                    own = {"num_cpus": len(cores()), "num_gpus": self.num_gpus}
-                    lean_ray.start(include_dashboard=False, **own, **quiet)
-        except Exception as error:  # whatever kinds of it a version of Ray raises
+            if self.address:
+                _check_we_are_let_in(self.address)
+                with _signals_stay_ours():
+                    ray.init(address=self.address, **quiet)
+            else:
+                self._folder, self._keeper = OwnFolder(), Keeper()
+                own = {"num_cpus": len(cores()), "num_gpus": self.num_gpus}
+                folder, settings = self._folder, own | quiet
+                self.notes = self._keeper.call(lambda: private_ray.start(folder, **settings))
+        except BaseException as error:  # whatever kinds of it a version of Ray raises
+            self._stop()
+            if isinstance(error, ConfigError) or not isinstance(error, Exception):
+                raise
             first = (str(error).strip().splitlines() or ["no answer"])[0]
-            if address:
-                raise _nobody(address, first) from None
+            if self.address:
+                raise _nobody(f"address {self.address!r}", first) from None
             raise ClusterError(
                 f"Ray does not start on this machine ({first}); --engine local does without"
             ) from error
         Cluster.running = self
-        forget_transfers()
-        _let_ray_print(False)
+        private_ray.let_ray_print(False)
+
+    def _stop(self) -> None:
+        """Shut down, or leave, what has been started or joined here, as far as it has."""
+        Cluster.running = None
+        private_ray.stop()
+        if self._keeper:
+            self._keeper.end()
+        if self._folder:
+            self._folder.remove()
+        self._keeper = self._folder = None
+        private_ray.let_ray_print(True)
 
     def machine(self) -> Machine:
-        """What the whole cluster has."""
+        """What the whole cluster has; GPUs count where there is a driver for them."""
         total = ray.cluster_resources()
         memory = int(total["memory"]) if "memory" in total else None
-        return Machine(int(total.get("CPU", 1)), int(total.get("GPU", 0)), memory)
+        num_gpus = int(total.get("GPU", 0))
+        if num_gpus and self.address:
+            num_gpus = self._gpus_with_a_driver(num_gpus)
+        return Machine(int(total.get("CPU", 1)), num_gpus, memory)
+
+    def _gpus_with_a_driver(self, claimed: int) -> int:
+        """How many of the GPUs that a joined cluster claims can be used."""
+        nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("GPU")]
+        look = ray.remote(num_cpus=0)(_has_a_gpu_driver)
+        found = ray.get(
+            [
+                look.options(
+                    scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+                ).remote()
+                for node in nodes
+            ]
+        )
+        usable = sum(
+            int(node["Resources"]["GPU"]) for node, has in zip(nodes, found, strict=True) if has
+        )
+        if usable < claimed:
+            note = f"the Ray cluster claims {claimed} GPUs; {usable} of them have a driver"
+            self.notes = [*(n for n in self.notes if n != note), note]
+        return usable
 
     def share(self) -> Cluster:
         """The same cluster, for one more simulation that will close it."""
-        self.users += 1
+        with Cluster.lock:
+            self.users += 1
         return self
 
     def revive(self) -> None:
@@ -130,48 +190,81 @@ class Cluster:
         Raises:
             ClusterError: it is gone, and somebody else's.
         """
-        try:
-            ray.cluster_resources()
-        except (ray.exceptions.RayError, ConnectionError, RuntimeError, OSError):
-            if not self.owned:
-                raise ClusterError("the Ray cluster is gone") from None
-            ray.shutdown()
-            self._start()
+        with Cluster.lock:
+            try:
+                ray.cluster_resources()
+            except (ray.exceptions.RayError, ConnectionError, RuntimeError, OSError):
+                if not self.owned:
+                    raise ClusterError("the Ray cluster is gone") from None
+                self._stop()
+                self._start()
 
     def close(self) -> None:
         """One user less; the last one shuts down what was started here."""
-        self.users -= 1
-        if self.users == 0 and self.owned and ray.is_initialized():
-            Cluster.running = None
-            ray.shutdown()
-            _let_ray_print(True)
+        with Cluster.lock:
+            self.users -= 1
+            if self.users == 0 and self.owned and Cluster.running is self:
+                self._stop()
 
 
-def _check_somebody_listens(address: str | None) -> None:
-    """Ray itself would knock for ten minutes and more at an address where nobody is."""
-    host, colon, port = (address or "").removeprefix("ray://").rpartition(":")
-    if not colon:
+@atexit.register  # after Ray's own, so it comes before that
+def _leave_nothing() -> None:
+    """The program ends with simulations that nobody has closed."""
+    if Cluster.running:
+        Cluster.running._stop()
+
+
+def _has_a_gpu_driver() -> bool:
+    return any(map(os.path.exists, GPU_DRIVER))
+
+
+def _check_we_are_let_in(address: str) -> None:
+    """Look whether a Ray cluster answers at the address, and to us; Ray itself takes its time.
+
+    Raises:
+        ConfigError: none does.
+    """
+    auto = address == "auto"
+    wanted = os.environ.get("RAY_ADDRESS", address) if auto else address
+    where = f"RAY_ADDRESS {wanted!r}" if auto and wanted != address else f"address {address!r}"
+    if wanted.startswith("ray://"):
+        _check_somebody_listens(where, wanted.removeprefix("ray://"))
         return
     try:
-        socket.create_connection((host, int(port)), timeout=5).close()
+        found = private_ray.address_of(wanted)
+    except ValueError as error:
+        raise _nobody(where, str(error)) from None
+    if found is None:
+        raise _nobody(where, "none was started on this machine, and RAY_ADDRESS is not set")
+    _check_somebody_listens(where, found)
+    if not private_ray.admits(found, auto):
+        how = "asks for a token"
+        if os.environ.get("RAY_AUTH_MODE") == "token":
+            how = "asks for another token"
+        raise ConfigError(
+            f"{where}: the Ray cluster {how}; set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN to what "
+            "`ray get-auth-token` prints on its head node"
+        )
+
+
+def _check_somebody_listens(where: str, host_and_port: str) -> None:
+    """Ray itself would knock for ten minutes and more at an address where nobody is, or no Ray."""
+    host, _, port = host_and_port.rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=5) as line:
+            if os.environ.get("RAY_USE_TLS", "0") in ("0", "false"):
+                line.sendall(HTTP2)
+                if line.recv(9)[3:4] != bytes([SETTINGS_FRAME]):
+                    raise OSError("something else listens there")
     except (OSError, ValueError, OverflowError) as error:
-        raise _nobody(address, str(error)) from None
+        raise _nobody(where, str(error)) from None
 
 
-def _nobody(address: str | None, reason: str) -> ConfigError:
+def _nobody(where: str, reason: str) -> ConfigError:
     return ConfigError(
-        f"address {address!r}: no Ray cluster answers ({reason}); "
-        "start one with `ray start --head`, or leave --address out"
+        f"{where}: no Ray cluster answers ({reason}); start one with `ray start --head`, or leave "
+        "--address out"
     )
-
-
-def _let_ray_print(allowed: bool) -> None:
-    """What Ray notices, such as dead processes, it prints to stdout; we tell it ourselves.
-
-    Ray has no public switch for that; where a version does not know this one, it prints.
-    """
-    if hasattr(ray_worker, "_worker_logs_enabled"):
-        ray_worker._worker_logs_enabled = allowed
 
 
 @contextmanager

@@ -14,15 +14,10 @@ import logging
 from typing import Any
 
 import ray
-from ray._private import worker as ray_worker
 
 from p2pqg.base.errors import ClusterError, ConfigError
+from p2pqg.engine.on_ray.private_ray import has_direct_transport
 from p2pqg.engine.placement import GLOO
-
-try:
-    from ray._common import ray_option_utils
-except ImportError:  # an older version
-    ray_option_utils = None
 
 
 def check_available() -> None:
@@ -31,7 +26,7 @@ def check_available() -> None:
     Raises:
         ConfigError: it has none.
     """
-    if "enable_tensor_transport" not in getattr(ray_option_utils, "actor_options", {}):
+    if not has_direct_transport():
         raise ConfigError(
             f"transport direct needs a newer Ray than {ray.__version__}; leave transport out, or "
             "pip install -U ray"
@@ -55,12 +50,6 @@ def connect(actors: list[Any], transport: str) -> Any:
     except ray.exceptions.RayError as error:
         first = str(error).strip().splitlines()[0]
         raise ClusterError(f"the actors do not reach each other by {transport}: {first}") from None
-
-
-def forget_transfers() -> None:
-    """In a new cluster: what was on its way in an earlier one would end the thread that watches."""
-    with contextlib.suppress(AttributeError):  # nothing was, or a version without such a thread
-        ray_worker.global_worker._rdt_manager._unmonitored_transfers.queue.clear()
 
 
 def disconnect(group: Any) -> None:

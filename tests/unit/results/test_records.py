@@ -1,8 +1,78 @@
-"""Every column has a sentence."""
+"""Run directories: nobody gets another's, a refusal leaves none; every column has a sentence."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from p2pqg.results.records import ALL_ROUND_COLUMNS, CLIENT_COLUMNS, LINK_COLUMNS, MEANING
+from p2pqg.base.errors import ConfigError
+from p2pqg.results.records import (
+    ALL_ROUND_COLUMNS,
+    CLIENT_COLUMNS,
+    LINK_COLUMNS,
+    LOCK,
+    MEANING,
+    RunDirectory,
+)
+
+
+def test_many_that_start_in_one_second_get_a_directory_each(tmp_path):
+    together = threading.Barrier(8)
+
+    def start(_):
+        together.wait()
+        return RunDirectory.fresh(str(tmp_path / "runs" / "out"), "ring4-dsgd").path
+
+    with ThreadPoolExecutor(8) as pool:
+        paths = list(pool.map(start, range(8)))
+    assert len(set(paths)) == 8
+    assert sorted(paths) == sorted((tmp_path / "runs" / "out").iterdir())
+    assert all(path.name.startswith("ring4-dsgd-2") for path in paths)
+
+
+def test_the_next_number_follows_the_second(tmp_path, monkeypatch):
+    monkeypatch.setattr("time.strftime", lambda _: "20200101-000000")
+    names = [RunDirectory.fresh(str(tmp_path), "a").path.name for _ in range(3)]
+    assert names == [f"a-20200101-000000{end}" for end in ("", "-2", "-3")]
+
+
+def test_what_was_made_for_a_run_that_is_refused_is_taken_away(tmp_path):
+    directory = RunDirectory(str(tmp_path / "runs" / "out"), "mine")
+    directory.reserve()
+    assert (tmp_path / "runs" / "out" / "mine" / LOCK).exists()
+    directory.discard()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_there_before_stays(tmp_path):
+    (tmp_path / "runs" / "out" / "other").mkdir(parents=True)
+    RunDirectory.fresh(str(tmp_path / "runs" / "out"), "mine").discard()
+    assert [path.name for path in (tmp_path / "runs" / "out").iterdir()] == ["other"]
+    mine = RunDirectory(str(tmp_path / "deep" / "out"), "mine")
+    (mine.path / "config.yaml").write_text("a: 1")
+    mine.discard()
+    assert (mine.path / "config.yaml").exists()
+
+
+def test_of_two_with_one_name_the_second_is_refused_even_when_the_first_has_just_ended(tmp_path):
+    first, second = (RunDirectory(str(tmp_path), "same") for _ in range(2))
+    first.reserve()
+    with pytest.raises(ConfigError, match="same is being written by another process"):
+        second.reserve()
+    first.write_config({"rounds": 1})
+    first.__exit__()
+    with pytest.raises(ConfigError, match="same already holds a run"):
+        second.reserve()
+    assert not (tmp_path / "same" / LOCK).exists()
+
+
+@pytest.mark.parametrize("make", [RunDirectory, RunDirectory.fresh])
+def test_a_file_in_the_way_is_said(tmp_path, make):
+    (tmp_path / "out").write_text("")
+    with pytest.raises(ConfigError, match="out must be a folder that can be written, got .*/out"):
+        make(str(tmp_path / "out"), "mine")
+    with pytest.raises(ConfigError, match="out must be a folder that can be written"):
+        make(str(tmp_path / "out" / "deeper"), "mine")
 
 
 @pytest.mark.parametrize("column", {**ALL_ROUND_COLUMNS, **CLIENT_COLUMNS, **LINK_COLUMNS})
