@@ -4,7 +4,6 @@ import dataclasses
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -267,24 +266,6 @@ def test_reconstructions_are_said_to_be():
 def test_networks_are_listed_as_they_are_typed():
     names = {name for name, _, _ in known("topologies")}
     assert {"ring<clients>", "social32", "hospitals12"} <= names
-
-
-TELL_WHEN = """
-import time
-imports_begin = time.time()
-from p2pqg.cli.program import command_started
-print(imports_begin - command_started())
-print(command_started())
-"""
-
-
-def test_the_clock_starts_with_the_interpreter_and_not_with_a_shell_before_it():
-    told = subprocess.check_output([sys.executable, "-c", TELL_WHEN], text=True)
-    assert float(told.split()[0]) > 0.005  # what Python itself took until then
-    line = 'sleep 0.5; date +%s.%N; exec "$0" -c "$1"'
-    told = subprocess.check_output(["sh", "-c", line, sys.executable, TELL_WHEN], text=True)
-    slept_until, _, started = map(float, told.split())
-    assert slept_until - 0.25 < started < time.time()
 
 
 def test_help_loads_nothing_heavy():
