@@ -50,6 +50,7 @@ def test_every_setting_has_a_flag():
         "eval_first",
         "planned_rounds",
         "planned_epochs",
+        *("loss", "metrics", "validation", "test", "personal", "stop", "callbacks"),
     }
 
 
