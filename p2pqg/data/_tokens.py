@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from p2pqg.base.hub import fetch
+from p2pqg.base.memory import check_room
 
 WORD = re.compile(r"\w+|[^\w\s]")
 TOKENIZER_FILES = ("tokenizer*", "special_tokens*", "added_tokens*", "vocab*", "merges*", "*.model")
@@ -34,7 +35,9 @@ def tokenise(texts: Sequence[str], tokenizer: str, length: int) -> np.ndarray:
 
     Raises:
         ConfigError: no such tokenizer, or the package that reads it is not installed.
+        DataError: more than fits into memory.
     """
+    check_room(4 * len(texts) * length, f"{len(texts):,} texts", "set a smaller dataset.length")
     kind, _, number = tokenizer.partition(":")
     if kind == "words":
         return _words(texts, int(number), length)

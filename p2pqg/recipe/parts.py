@@ -282,10 +282,20 @@ def learning(config: RunConfig, num_clients: int | None, own: Own = NOTHING) -> 
         objective,
         metrics,
         out,
-        (*own.notes, *notes),
+        (*own.notes, *notes, *_ignored(config, how, own)),
         tuple(part.entry for part in (dataset, how) if part.entry),
         files,
     )
+
+
+def _ignored(config: RunConfig, how: Part, own: Own) -> list[str]:
+    """A line on what is set and means nothing to this partition."""
+    assert how.entry is not None
+    given = own.get("partition") is not None
+    if config.alpha is None or (how.entry.traits["uses_alpha"] and not given):
+        return []
+    called = "given as an object" if given else how.name
+    return [f"alpha {config.alpha:g} is ignored: partition {called} makes no use of it"]
 
 
 def _copies(

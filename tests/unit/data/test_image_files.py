@@ -120,7 +120,7 @@ def test_transparency_is_dropped_and_that_is_said(read):
     palette = Image.fromarray(COLOR).quantize(8)
     arrays = read(
         png(clear),
-        file_of(Image.fromarray(np.dstack([GRAY, GRAY]), "LA")),
+        file_of(Image.merge("LA", [Image.fromarray(GRAY)] * 2)),
         file_of(palette, transparency=0),
     )
     np.testing.assert_array_equal(arrays.train_x[0], COLOR.transpose(2, 0, 1))
@@ -130,7 +130,7 @@ def test_transparency_is_dropped_and_that_is_said(read):
 
 
 def test_gray_with_an_alpha_channel_stays_gray(read):
-    arrays = read(file_of(Image.fromarray(np.dstack([GRAY, GRAY]), "LA")))
+    arrays = read(file_of(Image.merge("LA", [Image.fromarray(GRAY)] * 2)))
     np.testing.assert_array_equal(arrays.train_x[0, 0], GRAY)
 
 

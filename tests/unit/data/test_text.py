@@ -58,6 +58,11 @@ def test_every_word_has_a_number_below_the_vocabulary_and_above_the_filler(vocab
     assert set(tokens[0]) == set(range(1, vocabulary))
 
 
+def test_tokens_that_cannot_fit_into_memory_are_refused_before_any_is_cut():
+    with pytest.raises(DataError, match="4 texts would take .* set a smaller dataset.length"):
+        tokenise(TEXTS, WORDS, length=10**14)
+
+
 @pytest.mark.parametrize("where", ["itself", "above"])
 def test_files_are_found_in_the_folder_or_the_one_above(folder, where):
     arrays = load("ag-news", folder if where == "itself" else folder.parent, WORDS, length=6)
@@ -104,6 +109,10 @@ def test_other_words_lengths_or_texts_are_cut_anew(folder, tokenizer, options):
         (lambda path: write(path, [1, 2, 3, 4]), "must hold a text in every row, it holds int64"),
         (lambda path: write(path, ["a", None, "b", "c"]), "1 of its rows null"),
         (lambda path: write(path, labels=[1, 2, 3, 4]), "must be 0 .. 3, found 1 .. 4"),
+        (
+            lambda path: write(path, labels=[-1] * 4),
+            "-1 hides labels: test with the validation",
+        ),
     ],
 )
 def test_a_broken_file_is_named_with_what_is_wrong(folder, broken, message):

@@ -96,6 +96,15 @@ def test_a_run_from_a_file_is_repeated_from_its_recipe():
         assert one.summary[key] == again.summary[key]
 
 
+@pytest.mark.parametrize("partition", ["shards", "iid", "column:hospital"])
+def test_an_alpha_that_means_nothing_is_said_to_be_ignored(partition):
+    dataset = {"name": "patients.csv", "label": "ill", "features": ["age"]}
+    said = built(dataset=dataset, partition=partition, alpha=0.1).warnings
+    assert f"alpha 0.1 is ignored: partition {partition} makes no use of it" in said
+    said = built(dataset=dataset, partition="dirichlet", alpha=10.0).warnings
+    assert not any("ignored" in line for line in said)
+
+
 def test_several_problems_are_told_at_once():
     with pytest.raises(ConfigError) as error:
         built(dataset="patients.csv", model="mpl", partition="iidd")
