@@ -24,7 +24,7 @@ from p2pqg.base.wording import markdown_table
 from p2pqg.cli.catalogue import needs_of
 from p2pqg.data._tables import Columns
 from p2pqg.network.compute import DISTRIBUTIONS
-from p2pqg.network.links import CLASSES
+from p2pqg.network.links import CLASSES, PER_WORDS
 from p2pqg.network.params import ClockParams
 from p2pqg.network.verbs import VERBS
 from p2pqg.plots import draw_network
@@ -205,10 +205,11 @@ def scenarios() -> str:
         ),
     )
     classes = table(
-        ["Class", "Latency", "Up", "Down", "Source"],
+        ["Class", "What", "Latency", "Up", "Down", "Source"],
         (
             [
                 f"`{k}`",
+                PER_WORDS[c.per],
                 f"{1e3 * c.latency:g} ms",
                 rate(c.uplink),
                 rate(c.downlink),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from math import isinf
 from pathlib import Path
 
 import click
@@ -13,7 +14,16 @@ from p2pqg.cli.program import (
     main,
 )
 
-KINDS = ("algorithms", "rules", "topologies", "datasets", "models", "partitions", "recipes")
+KINDS = (
+    "algorithms",
+    "rules",
+    "topologies",
+    "links",
+    "datasets",
+    "models",
+    "partitions",
+    "recipes",
+)
 
 
 @main.command("list")
@@ -48,6 +58,12 @@ def known(kind: str) -> Iterator[tuple[str, str, str]]:
         from p2pqg.base.shipped import shipped_folder
 
         yield from map(_about_file, sorted(shipped_folder("runs").glob("*.yaml")))
+    elif kind == "links":
+        from p2pqg.network.links import CLASSES, PER_WORDS
+
+        for name, one in CLASSES.items():
+            speeds = f"{_rate(one.uplink)} up, {_rate(one.downlink)} down, "
+            yield name, f"{PER_WORDS[one.per]}: {speeds}{1e3 * one.latency:g} ms.", one.source
     elif kind == "topologies":
         from p2pqg.topology import TOPOLOGIES, shipped
 
@@ -70,6 +86,10 @@ def known(kind: str) -> Iterator[tuple[str, str, str]]:
             if entry.traits.get("reconstruction") and "reconstruction" not in source:
                 source += "; a reconstruction"
             yield name, entry.summary, source
+
+
+def _rate(bits: float) -> str:
+    return "no limit" if isinf(bits) else f"{bits / 1e6:g} Mbit/s"
 
 
 def _about_file(path: Path) -> tuple[str, str, str]:

@@ -56,7 +56,7 @@ class Changes:
         Raises:
             ConfigError: the network has no such link in any round, or it is down already.
         """
-        arcs = self._links(links, "drop_links")
+        arcs = self.links_called(links, "drop_links")
         down = links_told(arcs & self.cut, self.base)
         refuse(f"drop_links: link {text} is down already; leave it out" for text in down)
         return self._but(cut=self.cut | arcs)
@@ -69,7 +69,7 @@ class Changes:
         """
         if links is None:
             return self._but(cut=frozenset())
-        arcs = self._links(links, "restore_links")
+        arcs = self.links_called(links, "restore_links")
         up = links_told(arcs - self.cut, self.base)
         refuse(f"restore_links: link {text} is not down; leave it out" for text in up)
         return self._but(cut=self.cut - arcs)
@@ -164,15 +164,28 @@ class Changes:
     def _names(self, clients: Iterable[int]) -> list[str]:
         return [self.base.called(client) for client in sorted(clients)]
 
-    def _links(self, links: Any, key: str) -> frozenset[Arc]:
-        """The links that are meant, as far as the network has them; each must be there one way."""
+    def _some(self, clients: Iterable[int]) -> str:
+        names = self._names(clients)
+        more = f" and {len(names) - 10:,} more" if len(names) > 10 else ""
+        return ", ".join(names[:10]) + more or "nobody"
+
+    def links_called(self, links: Any, key: str) -> frozenset[Arc]:
+        """The links that are meant, as far as the network has them; each must be there one way.
+
+        Args:
+            links: as of `drop_links`.
+            key: what they were given for, for messages.
+
+        Raises:
+            ConfigError: there is no such client, or no such link in any round.
+        """
         arcs = links_in(links, self._known, self.base.directed, key)
         there = frozenset(arc for arc in arcs if has_link(self.base, *arc))
         unknown = {arc for arc in arcs if not {arc, arc[::-1]} & there}
         refuse(
             f"{key}: there is no link {links_told([arc], self.base)[0]}; client "
-            f"{self.base.called(arc[0])} talks to "
-            f"{', '.join(self._names(receivers_of(self.base, arc[0]))) or 'nobody'}"
+            f"{self.base.called(arc[0])} talks to {self._some(receivers_of(self.base, arc[0]))}; "
+            "leave it out"
             for arc in sorted(unknown)
             if self.base.directed or arc[0] < arc[1]
         )

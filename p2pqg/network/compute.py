@@ -214,7 +214,7 @@ class Compute:
         """What a recipe says, for these clients; reads the trace.
 
         Raises:
-            ConfigError: an unknown client, or a trace that cannot be used.
+            ConfigError: an unknown client, a trace that cannot be used, or a factor of 0 seconds.
         """
         everyone = np.arange(clients.num_clients)
         fixed = np.full(clients.num_clients, spec.seconds)
@@ -223,6 +223,12 @@ class Compute:
                 fixed[clients.number(name, "network.compute.speeds")] /= speed
         elif spec.speeds is not None:
             fixed = fixed / spec.speeds(*_pair(seed, "speeds", everyone))
+        for part in ("varies", "speeds", "stragglers"):
+            if getattr(spec, part) is not None and spec.seconds == 0:
+                raise ConfigError(
+                    f"network.compute.{part} would change nothing, for nobody computes; set "
+                    "network.compute.seconds, such as 50 ms"
+                )
         stragglers = spec.stragglers
         if stragglers and stragglers.per == "client":
             count = round(stragglers.share * clients.num_clients)
@@ -265,9 +271,10 @@ def _read_trace(path: Path, clients: Clients) -> dict[int, float]:
     """Code of (client, round) -> seconds."""
     trace: dict[int, float] = {}
     for where, row in rows(path, ("client", "round", "seconds")):
-        if not row["round"].isdecimal() or int(row["round"]) >= 2**32:
+        at = number(row["round"], f"{where}: round")
+        if not 0 <= at < 2**32 or at != int(at):
             raise ConfigError(f"{where}: round must be an integer >= 0, got {row['round']!r}")
-        code = _code(clients.number(row["client"], where), int(row["round"]))
+        code = _code(clients.number(row["client"], where), int(at))
         if code in trace:
             raise ConfigError(f"{where}: client {row['client']} has that round already; keep one")
         trace[code] = seconds(row["seconds"], f"{where}: seconds")

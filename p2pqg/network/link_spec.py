@@ -13,7 +13,16 @@ import networkx as nx
 from p2pqg.base.csv_file import rows
 from p2pqg.base.errors import ConfigError, did_you_mean
 from p2pqg.network.clients import Clients
-from p2pqg.network.links import CLASSES, LINK_KEYS, Link, Links, link_class, read_link
+from p2pqg.network.links import (
+    CLASSES,
+    LINK_KEYS,
+    PER,
+    Link,
+    Links,
+    Per,
+    link_class,
+    read_link,
+)
 from p2pqg.network.units import bits_per_second
 from p2pqg.topology.graph_files import graph_in
 
@@ -24,11 +33,15 @@ class LinkSpec:
 
     Attributes:
         default: of all links that nothing else is said about.
+        uplink, downlink: bits per second of the lines of all clients, where `default` is over such
+            lines; inf: it is not.
         file: a .csv or .graphml with more of them, or None.
         edges: "a-b" or "a->b" to its link; beats the file.
     """
 
     default: Link = Link()
+    uplink: float = math.inf
+    downlink: float = math.inf
     file: Path | None = None
     edges: Mapping[str, Link] = field(default_factory=dict)
 
@@ -40,8 +53,9 @@ def read_links(value: Any, key: str = "network.links") -> LinkSpec:
     """The links of a recipe.
 
     Args:
-        value: one link for all (see `read_link`); or a file; or a mapping of "a-b" and "a->b" to
-            links, with `default` for all others and perhaps a `file`.
+        value: one link for all (see `read_link`), perhaps with `per: client` or `per: link`; or a
+            file; or a mapping of "a-b" and "a->b" to links, with `default` for all others and
+            perhaps a `file`.
         key: what it was given for.
 
     Raises:
@@ -49,8 +63,8 @@ def read_links(value: Any, key: str = "network.links") -> LinkSpec:
     """
     if isinstance(value, str) and value.endswith(FILES):
         return LinkSpec(file=Path(value))
-    if not isinstance(value, Mapping) or any(part in LINK_KEYS for part in value):
-        return LinkSpec(read_link(value, key))
+    if not isinstance(value, Mapping) or any(part in (*LINK_KEYS, "per") for part in value):
+        return LinkSpec(*_read_default(value, key))
     edges = {str(edge): link for edge, link in value.items() if edge not in ("default", "file")}
     for edge in edges:
         if "-" not in edge:
@@ -60,10 +74,50 @@ def read_links(value: Any, key: str = "network.links") -> LinkSpec:
     if file is not None and not str(file).endswith(FILES):
         raise ConfigError(f"{key}.file must end in {' or '.join(FILES)}, got {file!r}")
     return LinkSpec(
-        read_link(value.get("default", {}), f"{key}.default"),
+        *_read_default(value.get("default", {}), f"{key}.default"),
         Path(file) if file is not None else None,
         {edge: read_link(link, f"{key}.{edge}") for edge, link in edges.items()},
     )
+
+
+def _read_default(value: Any, key: str) -> tuple[Link, float, float]:
+    """The link of all pairs of clients, and what lines of theirs can send and receive."""
+    given = dict(value) if isinstance(value, Mapping) else {"class": value}
+    per = given.pop("per", None)
+    link = read_link(given if isinstance(value, Mapping) else value, key)
+    kind = link_class(str(given["class"]), key) if "class" in given else None
+    if per is None:
+        per = kind.per if kind else "link"
+    if per not in PER:
+        raise ConfigError(f"{key}.per must be {' or '.join(PER)}, got {per!r}")
+    if per == "link":
+        return link, math.inf, math.inf
+    if "bandwidth" in given:
+        return link, link.bandwidth, link.bandwidth
+    if kind is None:
+        raise ConfigError(f"{key}.per: client says that all share a line; set its bandwidth")
+    return link, kind.uplink, kind.downlink
+
+
+def spelled_out(value: Any, per: Per | None = None) -> Any:
+    """The links of a recipe, with the word `per` where it would be understood without.
+
+    Args:
+        value: as of `read_links`.
+        per: of classes for which nothing is said; None: as the class has it.
+    """
+    if isinstance(value, str) and value in CLASSES:
+        if CLASSES[value].per == "link":
+            return value
+        return {"class": value, "per": per or "client"}
+    if not isinstance(value, Mapping):
+        return value
+    if "default" in value:
+        return {**value, "default": spelled_out(value["default"], per)}
+    kind = CLASSES.get(str(value.get("class")))
+    if kind is None or kind.per == "link" or "per" in value:
+        return value
+    return {**value, "per": per or "client"}
 
 
 def links_of(spec: LinkSpec, clients: Clients, key: str = "network.links") -> Links:
@@ -142,27 +196,33 @@ def _gathered(
 Side = Literal["uplink", "downlink"]
 
 
-def read_line(value: Any, side: Side) -> tuple[float, dict[str, float]]:
+def read_line(
+    value: Any, side: Side, otherwise: float = math.inf
+) -> tuple[float, dict[str, float]]:
     """What clients can send (or receive) in all, bits per second: (the default, client -> rate).
 
     Args:
         value: a rate, the name of a class, or a mapping of clients to these, with `default` for
-            all others; None: no limit.
+            all others; None: it is not said.
         side: "uplink" or "downlink".
+        otherwise: of clients of which it is not said.
 
     Raises:
         ConfigError: no such rate or class.
     """
     key = f"network.{side}"
+    if value is None:
+        return otherwise, {}
     if not isinstance(value, Mapping):
         return _rate(value, key, side), {}
-    own = {str(name): _rate(rate, f"{key}.{name}", side) for name, rate in value.items()}
-    return own.pop("default", math.inf), own
+    own = {
+        str(name): otherwise if rate is None else _rate(rate, f"{key}.{name}", side)
+        for name, rate in value.items()
+    }
+    return own.pop("default", otherwise), own
 
 
 def _rate(value: Any, key: str, side: Side) -> float:
-    if value is None:
-        return math.inf
     if isinstance(value, str) and value in CLASSES:
         return getattr(CLASSES[value], side)
     try:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -30,26 +30,37 @@ class Link(NamedTuple):
     """Mean seconds that a message is late, >= 0."""
 
 
+Per = Literal["client", "link"]
+PER: tuple[Per, ...] = ("client", "link")
+PER_WORDS: dict[Per, str] = {
+    "client": "a client's line, shared by all its messages",
+    "link": "between two sites, one for each neighbor",
+}
+
+
 @dataclass(frozen=True)
 class LinkClass:
-    """A kind of line that leads from a client to all others.
+    """A kind of link between clients.
 
     Attributes:
-        latency: seconds from a client on such a line to another on such a line. A message crosses
-            both lines, so it is the round-trip time of one of them.
+        latency: seconds from a client to another. On a client's own line a message crosses the
+            lines of both, so it is the round-trip time of one of them.
         uplink: bits per second that a client can send.
         downlink: bits per second that a client can receive.
         source: where the figures come from.
+        per: client: it is the line of a client, which all messages to and from it share; link: it
+            is a link between two sites, and a client has one to each of its neighbors.
     """
 
     latency: float
     uplink: float
     downlink: float
     source: str
+    per: Per = "client"
 
     @property
     def link(self) -> Link:
-        """From one client on such a line to another."""
+        """From one client to another."""
         return Link(self.latency, min(self.uplink, self.downlink))
 
 
@@ -57,9 +68,11 @@ _DEAN = "Dean, Numbers Everyone Should Know, LADIS 2009"
 _WPT = "profiles of WebPageTest, connectivity.ini"
 
 CLASSES = {
-    "perfect": LinkClass(0.0, math.inf, math.inf, "no delay at all"),
+    "perfect": LinkClass(0.0, math.inf, math.inf, "no delay at all", "link"),
     "lan": LinkClass(0.25e-3, 1e9, 1e9, f"gigabit Ethernet; half a round trip of 0.5 ms: {_DEAN}"),
-    "wan": LinkClass(75e-3, 1e8, 1e8, f"100 Mbit/s; half a round trip over the Atlantic: {_DEAN}"),
+    "wan": LinkClass(
+        75e-3, 1e8, 1e8, f"100 Mbit/s; half a round trip over the Atlantic: {_DEAN}", "link"
+    ),
     "fiber": LinkClass(4e-3, 5e6, 20e6, f"FIOS, {_WPT}"),
     "cable": LinkClass(28e-3, 1e6, 5e6, f"Cable, {_WPT}"),
     "dsl": LinkClass(50e-3, 384e3, 1.5e6, f"DSL, {_WPT}"),
@@ -70,7 +83,10 @@ CLASSES = {
         0.5, 3e6, 25e6, "four times 35,786 km to a geostationary orbit; 25/3 Mbit/s: FCC 2015"
     ),
 }
-"""Typical figures to start from; whoever knows better gives latency, bandwidth, jitter."""
+"""Typical figures to start from; whoever knows better gives latency, bandwidth, jitter.
+
+Of a client's own line, `uplink` and `downlink` of `network:` may say something else.
+"""
 
 LINK_KEYS = ("class", *Link._fields)
 

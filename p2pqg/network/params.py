@@ -22,12 +22,14 @@ class ClockParams:
     """What the simulated clock is told, `network:` in a recipe. Default: all is instantaneous."""
 
     links: str | dict[Any, Any] = "perfect"
-    """A class (lan, wan, fiber, cable, dsl, 3g, 4g, lte, satellite, perfect), or {class, latency,
-    bandwidth, jitter}; a file, .csv or .graphml; or links by name, "0-1" (both ways) or "0->1",
-    with `default` for all others and perhaps a `file`."""
+    """A class: the line of a client, which all its messages share (lan, fiber, cable, dsl, 3g, 4g,
+    lte, satellite), or a link between two sites, one for each neighbor (wan, perfect). Or {class,
+    latency, bandwidth, jitter, per}, where `per: client` or `per: link` says which it is. Or a
+    file, .csv or .graphml; or links by name, "0-1" (both ways) or "0->1", with `default` for all
+    others and perhaps a `file`."""
     uplink: Quantity | None = None
     """All that a client can send, bits per second or a class; or client -> that, with `default`.
-    None: no limit."""
+    None: what its line can, if `links` is one, else no limit."""
     downlink: Quantity | None = None
     """All that a client can receive, as uplink."""
     compute: Quantity = 0.0

@@ -76,13 +76,13 @@ class Timing:
         Raises:
             ConfigError: an unknown client, or a file that cannot be used.
         """
-        clients = Clients(num_clients, labels)
+        clients, spec = Clients(num_clients, labels), read_links(params.links)
         return cls(
             num_clients=num_clients,
             seed=seed,
-            links=links_of(read_links(params.links), clients),
-            uplink=_line(params.uplink, "uplink", clients),
-            downlink=_line(params.downlink, "downlink", clients),
+            links=links_of(spec, clients),
+            uplink=_line(params.uplink, "uplink", clients, spec.uplink),
+            downlink=_line(params.downlink, "downlink", clients, spec.downlink),
             compute=Compute.of_spec(read_compute(params.compute), clients, seed),
             synchrony=params.synchrony,
             deadline=params.deadline_seconds,
@@ -238,9 +238,9 @@ def _misses(W: Mixing, active: np.ndarray) -> bool:
     return bool(W.out_degrees()[active].sum() > (W.senders != W.receivers).sum())
 
 
-def _line(value: Quantity | None, side: Side, clients: Clients) -> np.ndarray:
+def _line(value: Quantity | None, side: Side, clients: Clients, otherwise: float) -> np.ndarray:
     """float64 [clients]: what each can send, or receive."""
-    default, own = read_line(value, side)
+    default, own = read_line(value, side, otherwise)
     rates = np.full(clients.num_clients, default)
     for name, rate in own.items():
         rates[clients.number(name, f"network.{side}")] = rate

@@ -35,6 +35,7 @@ from p2pqg.engine.spec import HostSpec, Shards, Task
 from p2pqg.models import Cost
 from p2pqg.network import ClockParams, Network, Timing
 from p2pqg.network.events import Event
+from p2pqg.network.link_spec import read_links, spelled_out
 from p2pqg.network.scenario import Scenario, read_scenario
 from p2pqg.network.verbs import VERBS
 from p2pqg.recipe import own_files
@@ -272,6 +273,9 @@ def _clock(config: RunConfig, network: Network | None) -> ClockParams | None:
     clock = machinery.made(ClockParams, config.network, "network.")
     if network:
         Timing.of(clock, network.num_clients, network.base.labels, config.seed)
+        new = {"set_topology", "add_clients"}  # links may be there later that are not there yet
+        if not any(isinstance(item, Mapping) and new & item.keys() for item in config.scenario):
+            network.links_called(list(read_links(clock.links).edges), "network.links")
     return clock
 
 
@@ -513,12 +517,20 @@ def _resolved(
         "momentum": None,
         "local_steps": None,
         "local_epochs": None,
+        "network": _spelled_out(config.network),
         "eval_every": every,
         "eval_first": first,
         "record_every": config.record_every or max(1, length.num_rounds // 100),
         **found.resolved,
     }
     return ResolvedConfig(**{**vars(config), **filled_in})
+
+
+def _spelled_out(network: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The settings of the clock, of whose links it is said whether clients share a line."""
+    if network is None or "links" not in network:
+        return network
+    return {**network, "links": spelled_out(network["links"])}
 
 
 class _Rehearsal:

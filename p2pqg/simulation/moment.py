@@ -22,6 +22,7 @@ from p2pqg.engine.bookkeeping import Logbook
 from p2pqg.engine.rule import Rule
 from p2pqg.engine.snapshot import Snapshot
 from p2pqg.network import Ledger, Network
+from p2pqg.network.link_spec import spelled_out
 from p2pqg.network.network import CLOCK
 from p2pqg.network.scenario import Cursor
 from p2pqg.recipe import keys, own_files
@@ -277,6 +278,7 @@ def _built(
     replan: bool = False,
 ) -> Experiment:
     """The experiment of a recipe; the user's files are those that the folder has copies of."""
+    saved = _with_lines_of_then(saved)
     config = _config(saved, changes, replan)
     home = home_of(folder)
     if home and (home / own_files.FOLDER).is_dir():
@@ -303,6 +305,14 @@ def _given_again(saved: Mapping[str, Any], changes: Mapping[str, Any]) -> Own:
     """The objects that a run could not keep, as they are given anew."""
     again = {k: v for k, v in changes.items() if v is not None and _is_given_again(k, saved, v)}
     return taken(again)[1]
+
+
+def _with_lines_of_then(saved: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The recipe as it was meant: before `per` was said, a class was a line to each neighbor."""
+    network = saved.get("network")
+    if not network or "links" not in network:
+        return saved
+    return {**saved, "network": {**network, "links": spelled_out(network["links"], "link")}}
 
 
 def _config(saved: Mapping[str, Any], changes: Mapping[str, Any], replan: bool) -> RunConfig:

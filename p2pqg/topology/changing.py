@@ -62,13 +62,19 @@ def _dimension(num_clients: int, round: int) -> Arcs:
 
 @topology("bipartite-exponential", source="Lin et al., ICML 2021, code")
 def bipartite_exponential(num_clients: int, params: NoParams) -> Rounds:
-    """Pairs: an odd client i and i + 2^j - 1 for j = 1, 2, ... in turn; an even number."""
+    """Pairs: an odd client i and i + 2^j - 1 < n - 1, j = 1, 2, ... in turn; an even number."""
     if num_clients % 2:
         raise TopologyError(
             f"bipartite-exponential needs an even number of clients, got {num_clients}. "
             f"Use bipartite-exponential{num_clients + 1} or onepeer-exponential{num_clients}."
         )
-    return Rounds(partial(_odd_and_even, num_clients), num_clients.bit_length() - 1)
+    if num_clients == 4:
+        raise TopologyError(
+            "bipartite-exponential of 4 clients has one hop only, and falls into two pairs that "
+            "never meet. Use onepeer-hypercube4 or bipartite-exponential6."
+        )
+    hops = max(1, (num_clients - 1).bit_length() - 1)  # of two clients the only one
+    return Rounds(partial(_odd_and_even, num_clients), hops)
 
 
 def _odd_and_even(num_clients: int, round: int) -> Arcs:

@@ -11,6 +11,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from p2pqg.base.config import read
 from p2pqg.base.errors import ConfigError
 from p2pqg.network.ledger import Ledger
+from p2pqg.network.link_spec import spelled_out
+from p2pqg.network.links import CLASSES
 from p2pqg.network.params import ClockParams
 from p2pqg.network.timing import Timing
 from p2pqg.topology import RULES, Mixing, build
@@ -413,3 +415,97 @@ def test_a_ledger_that_comes_back_from_its_arrays_goes_on():
     for name, column in whole.arrays().items():
         assert_array_equal(ledger.arrays()[name], column)
     assert Ledger.of(Ledger().arrays()).arrays()["sender"].size == 0
+
+
+# Lines of clients, and links between sites
+
+
+SOCIAL = build("social32").mixing(0)
+BITS_OF_RESNET20 = 32 * 272_474
+
+
+def test_a_line_of_4g_is_shared_by_all_messages_of_a_client():
+    """The busiest of the 32 sends 14 models over its one line, and gets as many."""
+    round = timing(32, links="4g").seconds(SOCIAL, 0, BITS_OF_RESNET20 / 8)
+    assert_allclose(round, 0.170 + 14 * BITS_OF_RESNET20 / 9e6)
+    capped = timing(32, links={"class": "4g", "per": "link"}, uplink="4g", downlink="4g")
+    assert_array_equal(round, capped.seconds(SOCIAL, 0, BITS_OF_RESNET20 / 8))
+
+
+def test_the_word_per_gives_a_line_to_each_neighbor_or_one_to_all():
+    each = timing(32, links={"class": "4g", "per": "link"}).seconds(SOCIAL, 0, BITS_OF_RESNET20 / 8)
+    assert_allclose(each, 0.170 + BITS_OF_RESNET20 / 9e6)
+    shared = timing(32, links={"class": "wan", "per": "client"})
+    assert_allclose(shared.seconds(SOCIAL, 0, MB), 75e-3 + 14 * 8 * MB / 1e8)
+    assert_allclose(timing(32, links="wan").seconds(SOCIAL, 0, MB), 75e-3 + 8 * MB / 1e8)
+    own = timing(32, links={"bandwidth": "10 Mbit/s", "per": "client"})
+    assert_array_equal([own.uplink, own.downlink], np.full((2, 32), 1e7))
+
+
+@pytest.mark.parametrize("name", sorted(CLASSES))
+def test_a_class_caps_what_a_client_sends_and_gets_if_it_is_a_clients_line(name):
+    kind, clock = CLASSES[name], timing(3, links=name)
+    caps = (kind.uplink, kind.downlink) if kind.per == "client" else (np.inf, np.inf)
+    assert_array_equal([clock.uplink, clock.downlink], np.repeat(caps, 3).reshape(2, 3))
+    default = timing(3, links={"default": name, "0-1": "lan"})
+    assert_array_equal([default.uplink, default.downlink], [clock.uplink, clock.downlink])
+
+
+def test_access_lines_are_said_to_be_and_links_between_sites_are_not():
+    assert {name for name, kind in CLASSES.items() if kind.per == "link"} == {"perfect", "wan"}
+
+
+def test_what_is_said_of_a_clients_line_beats_its_class():
+    clock = timing(3, links="cable", uplink="2 Mbit/s", downlink={1: "dsl", 2: "perfect"})
+    assert_array_equal(clock.uplink, [2e6] * 3)
+    assert_array_equal(clock.downlink, [5e6, 1.5e6, np.inf])
+
+
+@pytest.mark.parametrize(
+    ("links", "message"),
+    [
+        ({"class": "4g", "per": "day"}, "network.links.per must be client or link, got 'day'"),
+        ({"per": "client"}, "network.links.per: client says that all share a line; set its band"),
+        ({"latency": 1, "per": "client"}, "per: client says that all share a line"),
+        ({"0-1": {"class": "4g", "per": "client"}}, "unknown key network.links.0-1.per"),
+        ({"default": {"class": "4g", "per": 3}}, "network.links.default.per must be client or"),
+    ],
+)
+def test_a_wrong_word_on_lines_is_refused(links, message):
+    _, problems = read(ClockParams, {"links": links}, "network.")
+    with pytest.raises(ConfigError, match=message):
+        raise ConfigError.of(problems)
+
+
+@pytest.mark.parametrize(
+    ("links", "now", "before"),
+    [
+        ("4g", {"class": "4g", "per": "client"}, {"class": "4g", "per": "link"}),
+        ("wan", "wan", "wan"),
+        ("links.csv", "links.csv", "links.csv"),
+        (
+            {"class": "wan", "jitter": 1},
+            {"class": "wan", "jitter": 1},
+            {"class": "wan", "jitter": 1},
+        ),
+        ({"class": "dsl", "per": "link"}, *[{"class": "dsl", "per": "link"}] * 2),
+        (
+            {"default": "dsl", "0-1": "4g"},
+            {"default": {"class": "dsl", "per": "client"}, "0-1": "4g"},
+            {"default": {"class": "dsl", "per": "link"}, "0-1": "4g"},
+        ),
+    ],
+)
+def test_a_resolved_recipe_says_whether_clients_share_a_line(links, now, before):
+    assert spelled_out(links) == now
+    assert spelled_out(links, "link") == before
+    assert spelled_out(now, "link") == now  # what was said stays
+
+
+@pytest.mark.parametrize("part", [{"stragglers": {}}, {"varies": "uniform"}, {"speeds": {0: 2}}])
+def test_factors_of_no_time_at_all_are_refused(part):
+    name = next(iter(part))
+    for seconds in ({}, {"seconds": 0}):
+        with pytest.raises(ConfigError, match=f"compute.{name} would change nothing, for nobody"):
+            timing(3, compute={**seconds, **part})
+    assert timing(3, compute={"seconds": 1, **part})

@@ -345,3 +345,18 @@ def test_a_wrong_scenario_is_one_clear_line_before_anything_starts(item, complai
         simulation(scenario=[item])
     assert complaint in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+# The simulated clock
+
+
+def test_a_speed_for_a_link_that_does_not_exist_is_refused_with_those_that_do():
+    clock = {"network": {"links": {"0-1": "lan", "0-3": "4g"}}}
+    with pytest.raises(ConfigError) as refused:
+        simulation(**clock)
+    assert str(refused.value) == (
+        "network.links: there is no link 0-3; client 0 talks to 1, 5; leave it out"
+    )
+    later = [{"at": 3, "set_topology": "complete6"}]
+    with simulation(**clock, scenario=later) as sim:
+        assert sim.network.timing.links.look_up(np.array([0]), np.array([3]))[0] == 0.17

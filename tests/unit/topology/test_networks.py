@@ -149,12 +149,22 @@ def test_onepeer_hypercube_averages_exactly():
     assert_allclose(build("onepeer-hypercube16").product(4), 1 / 16)
 
 
-def test_bipartite_exponential_pairs_odd_clients_with_even_ones():
-    schedule = build("bipartite-exponential8")
-    assert schedule.period == 3
-    for round, offset in enumerate([1, 3, 7]):
-        partner = {i: next(iter(schedule.graph(round)[i])) for i in range(8)}
-        assert all(partner[i] == (i + offset) % 8 for i in range(1, 8, 2))
+@pytest.mark.parametrize(
+    ("n", "hops"),
+    [(2, [1]), (6, [1, 3]), (8, [1, 3]), (10, [1, 3, 7]), (16, [1, 3, 7]), (32, [1, 3, 7, 15])],
+)
+def test_bipartite_exponential_pairs_odd_clients_with_even_ones(n, hops):
+    """The hops of the paper's code, 2^j - 1 for j = 1 .. int(log2(n - 1))."""
+    schedule = build(f"bipartite-exponential{n}")
+    assert schedule.period == len(hops)
+    for round, offset in enumerate(hops):
+        partner = {i: next(iter(schedule.graph(round)[i])) for i in range(n)}
+        assert all(partner[i] == (i + offset) % n for i in range(1, n, 2))
+
+
+def test_bipartite_exponential_of_four_clients_would_fall_into_pairs():
+    with pytest.raises(TopologyError, match="two pairs that never meet. Use onepeer-hypercube4"):
+        build("bipartite-exponential4", allow_disconnected=True)
 
 
 @pytest.mark.parametrize("n", [7, 8])
