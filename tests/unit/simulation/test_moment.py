@@ -316,16 +316,18 @@ def test_where_all_are_damaged_each_is_named(run_of_two):
 def test_a_run_from_before_the_word_per_goes_on_with_a_line_to_each_neighbor(tmp_path, monkeypatch):
     """`links: 4g` meant that, and the checkpoint says no more."""
     meant = {"network": {"links": {"class": "4g", "per": "link"}}}
-    with monkeypatch.context() as older, simulation(**meant) as first:
+    with monkeypatch.context() as older:
         older.setattr("p2pqg.simulation.experiment.spelled_out", lambda links: "4g")
-        first.advance(SAVED_AT)
-        first.checkpoint(tmp_path / "then")
+        with simulation(**meant) as first:
+            first.advance(SAVED_AT)
+            first.checkpoint(tmp_path / "then")
+    assert first.experiment.config.network == {"links": "4g"}
     with simulation(**meant) as whole, p2pqg.Simulation.restore(tmp_path / "then") as second:
         whole.advance(ROUNDS)
         second.advance(ROUNDS - SAVED_AT)
         assert_same(second, whole)
-        assert second.config.network == meant["network"]
+        assert second.experiment.config.network == meant["network"]
         with simulation(network={"links": "4g"}) as now:
-            assert now.config.network == {"links": {"class": "4g", "per": "client"}}
+            assert now.experiment.config.network == {"links": {"class": "4g", "per": "client"}}
             now.advance(ROUNDS)
             assert now.history["sim_seconds"].iloc[-1] > whole.history["sim_seconds"].iloc[-1]
