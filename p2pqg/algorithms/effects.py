@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+from p2pqg.algorithms.asynchronous import OwnPace
 from p2pqg.algorithms.gossip_rules import GossipRule, find_rule
 from p2pqg.base.lazy import torch
 from p2pqg.base.registry import F, NoParams, Registry
@@ -235,6 +236,7 @@ def algorithm(
     reconstruction: bool = False,
     draws: bool = False,
     shapes: bool | Callable[[Any], bool] = False,
+    asynchronous: OwnPace | None = None,
 ) -> Callable[[F], F]:
     """File a round under its name.
 
@@ -252,6 +254,8 @@ def algorithm(
         draws: the round takes one more argument, `draw` (see `Draw`).
         shapes: the round takes one more argument, behind that: a tuple of `Parameter`, the tensors
             that a row is made of; or a function of the params that says whether it does.
+        asynchronous: clients do not wait for each other, and a call is a step of some of them, see
+            `asynchronous.py`.
     """
     return ALGORITHMS.register(
         name,
@@ -264,4 +268,5 @@ def algorithm(
         reconstruction=reconstruction,
         draws=draws,
         shapes=shapes if callable(shapes) else lambda params: shapes,
+        asynchronous=asynchronous,
     )

@@ -12,6 +12,7 @@ from p2pqg.topology import TOPOLOGIES
 
 NEEDS = {
     "symmetric": "symmetric",
+    "undirected": "undirected",
     "doubly-stochastic": "doubly stochastic",
     "column-stochastic": "columns sum to 1",
     "tree": "a tree",
@@ -63,8 +64,9 @@ def needs_of(entry: Entry) -> str:
     """What W must be for an algorithm, in words."""
     if entry.traits["centralized"]:
         return "none: all-reduce"
-    needs = entry.traits["needs"](entry.params(lr=1.0))
-    return ", ".join(NEEDS[need] for need in needs) or "rows sum to 1"
+    needs = [NEEDS[need] for need in entry.traits["needs"](entry.params(lr=1.0))]
+    clock = ["a simulated clock"] if entry.traits.get("asynchronous") else []
+    return ", ".join([*(needs or ["rows sum to 1"]), *clock])
 
 
 def _source(entry: Entry) -> str:

@@ -108,6 +108,8 @@ FLAGS = {
     "model": "NAME",
     "epochs": "N",
     "rounds": "N",
+    "steps": "N",
+    "time": "T",
     "batch_size": "N",
     "lr": "ETA",
     "momentum": "BETA",

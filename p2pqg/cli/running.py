@@ -146,7 +146,7 @@ def merged(
 ) -> dict[str, Any]:
     """A recipe's settings at a tier, overridden by flags, overridden by --set.
 
-    A flag for the length of the run replaces the recipe's, be it in epochs or rounds; one for the
+    A flag for the length of the run replaces the recipe's, whatever it is in; one for the
     network replaces its number of clients too. `tell` hears of a tier that nobody chose.
 
     Raises:
@@ -154,7 +154,7 @@ def merged(
     """
     from p2pqg.base.dotted import set_dotted
     from p2pqg.recipe import own_files
-    from p2pqg.recipe.settings import read_config
+    from p2pqg.recipe.settings import ENDS, read_config
     from p2pqg.recipe.settings import recipe as read_recipe
     from p2pqg.recipe.tiers import at_tier, choice, usual_tier
 
@@ -176,8 +176,8 @@ def merged(
         if tier is None and tell and (tier := usual_tier(tiers)):
             tell(choice(tiers, tier))
     given = {key: value for key, value in flags.items() if value is not None}
-    if given.keys() & {"epochs", "rounds"}:
-        settings = {k: v for k, v in settings.items() if k not in ("epochs", "rounds")}
+    if given.keys() & set(ENDS):
+        settings = {k: v for k, v in settings.items() if k not in ENDS}
     if "topology" in given:  # the recipe's number of clients is that of its own network
         settings.pop("clients", None)
     settings |= given

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from p2pqg.base.errors import DivergedError
+from p2pqg.engine.outlook import through
 from p2pqg.engine.rule import Traffic
 from p2pqg.engine.spec import Measurement, Report
 from p2pqg.network import Ledger, Network, Timing
@@ -30,6 +31,8 @@ class Logbook:
         ledger: bytes and messages of every link.
         traffic: of the last round.
         events: what was done to the simulation: {"round", "sim_seconds", "what"}.
+        steps: [clients], that each has made, where clients do not wait.
+        behind, age: of the news they used since the last row, see `engine.waves.timeline.Window`.
     """
 
     round: int = 0
@@ -41,6 +44,9 @@ class Logbook:
     ledger: Ledger | None = None
     traffic: Traffic = ()
     events: list[dict[str, Any]] = field(default_factory=list)
+    steps: np.ndarray | None = None
+    behind: list[np.ndarray] = field(default_factory=list)
+    age: list[np.ndarray] = field(default_factory=list)
 
     def copy(self) -> Logbook:
         """A logbook for a fork; the rows are shared, since none is changed once it is written."""
@@ -49,15 +55,26 @@ class Logbook:
             rounds=list(self.rounds),
             clients=list(self.clients),
             losses=list(self.losses),
+            behind=list(self.behind),
+            age=list(self.age),
             events=list(self.events),
             ledger=copy.deepcopy(self.ledger),
         )
+
+    def put_down(self, row: dict[str, Any], clients: list[dict[str, Any]]) -> None:
+        """A row is written: what is gathered from row to row begins anew."""
+        self.rounds.append(row)
+        self.clients += clients
+        for gathered in (self.losses, self.behind, self.age):
+            gathered.clear()
 
     def grow(self, n: int) -> None:
         """There are n clients from now on; the new ones are ready when all others are."""
         if self.ready is not None:
             more = np.full(n - len(self.ready), self.ready.max())
             self.ready = np.concatenate([self.ready, more])
+        if self.steps is not None:
+            self.steps = np.concatenate([self.steps, np.zeros(n - len(self.steps), dtype=np.int64)])
         if self.last_finite is not None:
             more = np.full(n - len(self.last_finite), self.last_finite.mean())
             self.last_finite = np.concatenate([self.last_finite, more])
@@ -111,9 +128,7 @@ class Bookkeeper:
             if seen[0].round - first <= good:
                 self._pass(losses, traffic, first, seen[0].round)
                 row, clients = self.seen(seen)
-                log.losses.clear()
-                log.rounds.append(row)
-                log.clients += clients
+                log.put_down(row, clients)
         self._pass(losses, traffic, first, first + good)
         before = losses[good - 1] if good else log.last_finite
         if good < len(losses):
@@ -138,28 +153,13 @@ class Bookkeeper:
             log.losses += losses[part].mean(1).tolist()
         if self.timing is not None:
             assert log.ready is not None
+            assert self.network is not None
             for round, taken in zip(rounds, traffic[part], strict=True):
-                log.ready = self.after(round, taken, log.ready)
+                log.ready = through(self.network, self.timing, round, taken, log.ready)
                 self._book(round, taken)
         if rounds:
             log.traffic = traffic[until - 1 - first]
         log.round = until
-
-    def after(self, round: int, taken: Traffic, ready: np.ndarray) -> np.ndarray:
-        """[clients]: when each is through a round that it begins when it is `ready`."""
-        assert self.network is not None
-        assert self.timing is not None
-        W, gradients, phase = self.network.schedule.mixing(round), 0.0, 0
-        for kind, size in taken:
-            if kind == "gradient":
-                gradients += size
-                continue
-            message, reduced = (size, 0.0) if kind == "gossip" else (0.0, size)
-            ready = self.timing.advance(ready, W, round, message, reduced, phase, gradients)
-            gradients, phase = 0.0, phase + 1
-        if gradients or not phase:
-            ready = self.timing.advance(ready, W, round, phase=phase, gradients=gradients)
-        return ready
 
     def _book(self, round: int, taken: Traffic) -> None:
         ledger, network = self.log.ledger, self.network

@@ -14,13 +14,19 @@ from traceback import walk_tb
 from types import CodeType, GeneratorType
 from typing import Any, NamedTuple
 
+from p2pqg.algorithms.asynchronous import Arrived, Meet, Push
 from p2pqg.algorithms.effects import AllReduce, Effect, Exchange, Gossip, Neighbors
 from p2pqg.base.errors import AlgorithmError, P2pqgError
 from p2pqg.base.lazy import torch
 from p2pqg.base.registry import Entry
 
 ENGINE = Path(__file__).parent
-REQUESTS = "gossip(...), exchange(...) or allreduce(...)"
+TOGETHER, APART = (Gossip, Exchange, AllReduce, Neighbors), (Meet, Push, Arrived)
+REQUESTS: dict[tuple[type, ...], str] = {
+    TOGETHER: "gossip(...), exchange(...) or allreduce(...)",
+    APART: "meet(...), push(...) or arrived()",
+}
+"""What a round asks for, and what a step of clients that do not wait."""
 ON_NO_CLIENTS = "the block of no clients that the driver plays to know what will travel"
 
 
@@ -83,6 +89,7 @@ class Call:
 def _checked(
     algorithm: Entry, own: GeneratorType[Any, Any, Any], num_clients: int
 ) -> Generator[Effect, Any, Any]:
+    allowed = APART if algorithm.traits.get("asynchronous") else TOGETHER
     reply = None
     while True:
         try:
@@ -95,7 +102,7 @@ def _checked(
         except Exception as error:
             blame(error, algorithm)
             raise
-        if wrong := _wrong(effect, num_clients):
+        if wrong := _wrong(effect, num_clients, allowed):
             raise AlgorithmError(f"{_line_of(own)}: {wrong}")
         reply = yield effect
 
@@ -147,12 +154,12 @@ def blame(error: Exception, algorithm: Entry) -> None:
     raise AlgorithmError(f"{place}: {type(error).__name__}: {said}") from error
 
 
-def _wrong(effect: Any, num_clients: int) -> str | None:
+def _wrong(effect: Any, num_clients: int, allowed: tuple[type, ...]) -> str | None:
     """What is wrong with a request, if anything is."""
-    if isinstance(effect, Neighbors):
+    if type(effect) not in allowed:
+        return f"yielded {_a(effect)}; yield {REQUESTS[allowed]}"
+    if isinstance(effect, (Neighbors, Arrived)):
         return None
-    if not isinstance(effect, (Gossip, Exchange, AllReduce)):
-        return f"yielded {_a(effect)}; yield {REQUESTS}"
     name = type(effect).__name__.lower()
     if not effect.tensors:
         return f"{name}() was given nothing to send"

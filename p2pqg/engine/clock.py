@@ -8,10 +8,20 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NamedTuple
 
-KINDS = ("compute", "update", "mixing", "exchange", "waiting", "evaluation", "recording")
+KINDS = (
+    "compute",
+    "update",
+    "mixing",
+    "exchange",
+    "planning",
+    "waiting",
+    "evaluation",
+    "recording",
+)
 """compute: batches and gradients; update: the algorithm's own arithmetic; mixing: W times rows;
-exchange: packing and unpacking rows for other actors; waiting: an actor with nothing to do, the
-driver waiting for news; evaluation: test sets; recording: distances, losses, files."""
+exchange: packing and unpacking rows for other actors; planning: working out when clients that do
+not wait make their steps; waiting: an actor with nothing to do, the driver waiting for news;
+evaluation: test sets; recording: distances, losses, files."""
 
 
 class Span(NamedTuple):

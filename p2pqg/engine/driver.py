@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -18,10 +18,9 @@ import numpy as np
 from p2pqg.engine.bookkeeping import Bookkeeper, Logbook
 from p2pqg.engine.clock import Clock, Span
 from p2pqg.engine.interrupts import uninterrupted
-from p2pqg.engine.routes import Routing
 from p2pqg.engine.rule import Rule
 from p2pqg.engine.snapshot import Snapshot
-from p2pqg.engine.spec import Measurement, Report, Stop
+from p2pqg.engine.spec import AnyRouting, Measurement, Report, Stop
 
 SECONDS_PER_PORTION = 0.25
 """How often, about, the driver hears from the hosts."""
@@ -36,9 +35,11 @@ class Engine(Protocol):
 
     def fetch(self, ticket: Any) -> list[Report]: ...
 
-    def rewire(self, rule: Rule, routing: Routing) -> None: ...
+    def rewire(self, rule: Rule, routing: AnyRouting) -> None: ...
 
     def snapshot(self) -> Snapshot: ...
+
+    def timeline(self) -> Mapping[str, np.ndarray]: ...
 
     def load(self, snapshot: Snapshot) -> None: ...
 
@@ -57,12 +58,15 @@ class Agenda:
         num_rounds: of the run.
         record_every, eval_every: rounds from one to the next.
         eval_first: evaluate after the first round, too.
+        window: portions end at multiples of it, where they can, so that what clients that do not
+            wait compute at once does not depend on how the rounds are cut into portions.
     """
 
     num_rounds: int
     record_every: int
     eval_every: int
     eval_first: bool = False
+    window: int = 1
 
     def next_row(self, done: int, evaluated: bool) -> int:
         """Rounds done when the next row is recorded, or the next evaluated one."""
@@ -140,7 +144,8 @@ class Driver:
                 and len(self._in_flight) < self.engine.max_in_flight
                 and not enough()
             ):
-                self._submit(min(until, self._submitted + self._portion()))
+                portion = self._submitted + self._portion()
+                self._submit(min(until, portion + -portion % self.agenda.window))
             if not self._in_flight:
                 return
             before = self.round

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,9 @@ from torch import Tensor
 from p2pqg.engine.block import Block, chosen, to_numpy
 from p2pqg.engine.clock import Clock
 from p2pqg.engine.learner import Learner
-from p2pqg.engine.routes import Routing
 from p2pqg.engine.rule import Rule
 from p2pqg.engine.snapshot import Snapshot
-from p2pqg.engine.spec import HostSpec, Measurement, Report, Stop
+from p2pqg.engine.spec import AnyRouting, HostSpec, Measurement, Report, Stop
 
 CACHED = 2**22
 """Bytes that a core's cache holds, about."""
@@ -35,17 +35,14 @@ class Host:
             _keep_promises()
         self.learner = Learner(spec.task, self.clients, spec.shards, test, device)
         self.clock = Clock(spec.profile, torch.cuda.synchronize if device.type == "cuda" else None)
-        self.block = Block(
-            spec.rule,
-            spec.routing,
-            spec.index,
-            self.learner.initial(),
-            self._gradient,
-            self.clock,
-        )
+        self.block = self._make_block(spec.rule, spec.routing, spec.index, self.learner.initial())
         self._loss_rounds: list[int] = []
         self._reported = 0
         self._measurements: list[Measurement] = []
+
+    def _make_block(self, rule: Rule, routing: Any, index: int, start: Tensor) -> Any:
+        """The block, at round 0."""
+        return Block(rule, routing, index, start, self._gradient, self.clock)
 
     def _gradient(self, x: Tensor, step: int, again: bool = False) -> Tensor:
         if not again:
@@ -155,7 +152,7 @@ class Host:
         """[k, params]: the hosted clients' models."""
         return to_numpy(self.block.x)
 
-    def rewire(self, rule: Rule, routing: Routing) -> None:
+    def rewire(self, rule: Rule, routing: AnyRouting) -> None:
         """From the next round on, another network with the same borders, or other parameters."""
         self.block.rewire(rule, routing)
 
@@ -164,6 +161,10 @@ class Host:
         part = self.block.snapshot()
         buffers = {"buffers": to_numpy(self.learner.buffers)}
         return dataclasses.replace(part, rows={**part.rows, **buffers})
+
+    def timeline(self) -> Mapping[str, np.ndarray]:
+        """Where all clients stand, if they do not wait."""
+        return {}
 
     def load(self, snapshot: Snapshot) -> None:
         """Go on from a snapshot of the hosted clients."""
@@ -183,9 +184,7 @@ class Host:
         twin._loss_rounds, twin._measurements = [], []
         block = self.block
         start = block.x  # any rows of that shape: load() replaces them
-        twin.block = Block(
-            block.rule, block.routing, block.index, start, twin._gradient, twin.clock
-        )
+        twin.block = twin._make_block(block.rule, block.routing, block.index, start)
         twin.load(self.snapshot())
         return twin
 

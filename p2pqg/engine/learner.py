@@ -18,6 +18,7 @@ from p2pqg.data.feeding import STEPS_AHEAD
 from p2pqg.data.feeding.feed import Feed, Looks
 from p2pqg.data.feeding.file_feed import FileFeed
 from p2pqg.engine.spec import Shards, Task
+from p2pqg.engine.waves.computed import Computed
 from p2pqg.models.stacked.stacked import EVALUATED_AT_ONCE, Stacked
 
 INPUT_BYTES = 2**26
@@ -134,14 +135,19 @@ class Learner:
 
     def _gradient(self, x: Tensor, step: int, losses: Tensor) -> Tensor:
         """A part of the clients after the other, if they are many; fills losses [k]."""
-        k, sample = len(x), math.prod(self.task.input_shape) * self.dtype.itemsize
-        at_once = min(CLIENTS_AT_ONCE, max(1, INPUT_BYTES // (self.task.batch_size * sample)))
+        k, at_once = len(x), self._at_once
         if at_once >= k:
             return self._of_part(x, slice(None), step, losses)
         g = torch.empty_like(x)  # a part at a time stays in the cache, and bounds the memory
         for part in (slice(i, i + at_once) for i in range(0, k, at_once)):
             g[part] = self._of_part(x[part], part, step, losses)
         return g
+
+    @property
+    def _at_once(self) -> int:
+        """So many clients' inputs are prepared at once."""
+        sample = math.prod(self.task.input_shape) * self.dtype.itemsize
+        return min(CLIENTS_AT_ONCE, max(1, INPUT_BYTES // (self.task.batch_size * sample)))
 
     def _of_part(self, x: Tensor, part: slice, step: int, losses: Tensor) -> Tensor:
         """Gradients of a part of the clients; notes their losses and statistics."""
@@ -154,14 +160,46 @@ class Learner:
             self.buffers = buffers if part == slice(None) else self._with(part, buffers)
         return g.add_(x, alpha=self.task.weight_decay) if self.task.weight_decay else g
 
+    def gradient_of(self, x: Tensor, rows: np.ndarray, steps: np.ndarray) -> Computed:
+        """The gradients of some clients, each at a step of its own.
+
+        Neither losses nor statistics are kept here: they come with the gradients.
+
+        Args:
+            x: [rows, params], where each gradient is taken.
+            rows: int64 [rows], whose.
+            steps: int64 [rows], which of each one's batches.
+        """
+        some = self._at_once
+        parts = [slice(i, i + some) for i in range(0, len(rows), some)]
+        done = [self._of_rows(x[part], rows[part], steps[part]) for part in parts]
+        if len(done) == 1:
+            return done[0]
+        more = {name: torch.cat([one.more[name] for one in done]) for name in done[0].more}
+        return Computed(torch.cat([one.g for one in done]), more)
+
+    def _of_rows(self, x: Tensor, rows: np.ndarray, steps: np.ndarray) -> Computed:
+        inputs, targets = self.feed.batch_of(rows, steps)
+        keys = None
+        if self.stacked.random:
+            at = zip(rows.tolist(), steps.tolist(), strict=True)
+            keys = [self._key(self.clients[row], step) for row, step in at]
+        buffers = self.buffers[torch.from_numpy(rows).to(self.device)]
+        losses, g, buffers = self.stacked.gradients(x, buffers, inputs, targets, keys)
+        if self.task.weight_decay:
+            g = g.add_(x, alpha=self.task.weight_decay)
+        more = {"loss": losses} | ({"buffers": buffers} if self.stacked.num_buffers else {})
+        return Computed(g, more)
+
     def _keys(self, step: int, part: slice) -> list[int] | None:
-        """What dropout depends on: the seed, the client and the step, and nothing else."""
+        """What dropout depends on, of clients at one step."""
         if not self.stacked.random:
             return None
-        clients = self.clients[part]
-        return [
-            int(rng(self.task.seed, "dropout", client, step).integers(2**63)) for client in clients
-        ]
+        return [self._key(client, step) for client in self.clients[part]]
+
+    def _key(self, client: int, step: int) -> int:
+        """What dropout depends on: the seed, the client and the step, and nothing else."""
+        return int(rng(self.task.seed, "dropout", client, step).integers(2**63))
 
     def _with(self, part: slice, buffers: Tensor) -> Tensor:
         """All statistics, those of a part replaced; never in place, others may hold the old."""

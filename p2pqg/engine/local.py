@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from p2pqg.engine.block import lockstep
-from p2pqg.engine.host import Host
 from p2pqg.engine.interrupts import uninterrupted
-from p2pqg.engine.routes import Routing
 from p2pqg.engine.rule import Rule
 from p2pqg.engine.snapshot import Snapshot
-from p2pqg.engine.spec import HostSpec, Report, Stop
+from p2pqg.engine.spec import AnyRouting, HostSpec, Report, Stop
+from p2pqg.engine.waves.host import host_of
 
 
 class LocalEngine:
@@ -26,7 +25,7 @@ class LocalEngine:
         test: tuple[np.ndarray, np.ndarray],
         snapshot: Snapshot | None = None,
     ) -> None:
-        self.hosts = [Host(spec, test) for spec in specs]
+        self.hosts = [host_of(spec, test) for spec in specs]
         if snapshot is not None:
             self.load(snapshot)
 
@@ -47,7 +46,7 @@ class LocalEngine:
         """The reports of what was submitted, one per host."""
         return ticket
 
-    def rewire(self, rule: Rule, routing: Routing) -> None:
+    def rewire(self, rule: Rule, routing: AnyRouting) -> None:
         """From the next round on, another network with the same borders, or other parameters."""
         for host in self.hosts:
             host.rewire(rule, routing)
@@ -55,6 +54,10 @@ class LocalEngine:
     def snapshot(self) -> Snapshot:
         """All that the clients carry on, when everything submitted has been fetched."""
         return Snapshot.join([host.snapshot() for host in self.hosts])
+
+    def timeline(self) -> Mapping[str, np.ndarray]:
+        """Where all clients stand that do not wait; see `engine.waves.timeline`."""
+        return self.hosts[0].timeline()
 
     def load(self, snapshot: Snapshot) -> None:
         """Go on from a snapshot."""

@@ -92,7 +92,9 @@ class Rule:
 
     def _check_that_it_gossips_models(self, what: str) -> None:
         needs, name = self.algorithm.traits["needs"](self.params), self.algorithm.name
-        if self.algorithm.traits["centralized"]:
+        if self.algorithm.traits.get("asynchronous"):
+            reason = "has no rounds in which all exchange, but clients that do not wait"
+        elif self.algorithm.traits["centralized"]:
             reason = "does not gossip"
         elif {"static", "tree"} & set(needs):
             reason = "sends what neighbors remember, which must not be sent twice"
@@ -185,16 +187,16 @@ class Rule:
         if self.control is not None:
             return False
         width = sum(math.prod(shape) for _, shape in self.shapes) or 1
-        rounds = self._scouted(torch.empty(0, width), ROUNDS_TRIED)
+        rounds = self.scouted(torch.empty(0, width), ROUNDS_TRIED)
         next(rounds)
         return len(set(rounds)) <= 1
 
     def traffic(self, num_params: int, dtype: torch.dtype) -> Traffic:
         """What the first round will take, worked out beforehand."""
         plain = self.with_changes(control=None)
-        return next(plain._scouted(torch.empty(0, num_params, dtype=dtype), 1))
+        return next(plain.scouted(torch.empty(0, num_params, dtype=dtype), 1))
 
-    def _scouted(self, nobody: torch.Tensor, rounds: int) -> Iterator[Traffic]:
+    def scouted(self, nobody: torch.Tensor, rounds: int) -> Iterator[Traffic]:
         """What each of the first rounds will take; `nobody` has rows [0, params]."""
         state = self.start(nobody)
         for round in range(rounds):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,8 @@ class Snapshot:
         totals: name -> [blocks, ...], sums over the clients of each block: "bytes_sent", and
             "drift" [blocks, params].
         firsts: [blocks], the first client of each.
+        timeline: where all clients stand that do not wait, see `engine.waves.timeline`.
+        mail: messages on their way to them: "serial" [messages], and what each holds, "0", "1" ...
     """
 
     round: int
@@ -41,6 +43,8 @@ class Snapshot:
     totals: Mapping[str, np.ndarray]
     firsts: np.ndarray
     gradients: int = 0
+    timeline: Mapping[str, np.ndarray] = field(default_factory=dict)
+    mail: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def num_clients(self) -> int:
@@ -57,6 +61,7 @@ class Snapshot:
             rows={name: np.concatenate([p.rows[name] for p in parts]) for name in first.rows},
             totals={name: np.concatenate([p.totals[name] for p in parts]) for name in first.totals},
             firsts=np.concatenate([p.firsts for p in parts]),
+            mail=_joined([p.mail for p in parts]),
         )
 
     def cut(self, first: int, last: int) -> Snapshot:
@@ -71,6 +76,12 @@ class Snapshot:
             totals={name: array[here] for name, array in self.totals.items()},
             firsts=self.firsts[here],
         )
+
+
+def _joined(mails: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """The mail of all blocks; some may have none."""
+    some = [mail for mail in mails if len(mail.get("serial", ()))] or list(mails[:1])
+    return {name: np.concatenate([mail[name] for mail in some]) for name in some[0]}
 
 
 def leaves(state: Any, prefix: str = "state") -> dict[str, Any]:

@@ -14,9 +14,13 @@ from p2pqg.base.registry import Entry
 from p2pqg.engine.clock import Span
 from p2pqg.engine.routes import Routing
 from p2pqg.engine.rule import Rule, Traffic
+from p2pqg.engine.waves.routing import WaveRouting
 from p2pqg.models._blueprint import Blueprint
 from p2pqg.models.judging.losses import Objective
 from p2pqg.models.judging.metrics import Metric
+
+AnyRouting = Routing | WaveRouting
+"""The network as blocks see it whose clients wait for each other, or do not."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,7 @@ class HostSpec:
 
     index: int
     rule: Rule
-    routing: Routing
+    routing: AnyRouting
     task: Task
     shards: Shards
     device: str

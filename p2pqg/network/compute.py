@@ -242,19 +242,29 @@ class Compute:
 
     def seconds(self, round: int) -> np.ndarray:
         """float64 [clients]: seconds of each client's gradients in a round, >= 0."""
-        everyone = np.arange(len(self.fixed))
-        found = self.fixed
+        return self.seconds_of(np.arange(len(self.fixed)), round)
+
+    def seconds_of(self, clients: np.ndarray, rounds: int | np.ndarray) -> np.ndarray:
+        """The same of pairs of a client and a round; the two broadcast."""
+        found = np.broadcast_to(self.fixed[clients], np.broadcast(clients, rounds).shape)
         if self.varies is not None:
-            found = found * self.varies(*_pair(self.seed, "compute", everyone, round))
+            found = found * self.varies(*_pair(self.seed, "compute", clients, rounds))
         if self.stragglers is not None:
-            slow = uniforms(self.seed, "stragglers", everyone, round) < self.stragglers.share
+            slow = uniforms(self.seed, "stragglers", clients, rounds) < self.stragglers.share
             found = np.where(slow, self.stragglers.factor, 1.0) * found
         codes, lines = self.trace
         if len(codes):
-            latest = np.searchsorted(codes, _code(everyone, round), side="right") - 1
-            of_client = (latest >= 0) & (codes[latest] >> 32 == everyone)
+            latest = np.searchsorted(codes, _code(clients, rounds), side="right") - 1
+            of_client = (latest >= 0) & (codes[latest] >> 32 == clients)
             found = np.where(of_client, lines[latest], found)
         return found
+
+    @property
+    def never_rests(self) -> bool:
+        """Whether every client needs some time for every gradient."""
+        codes, lines = self.trace
+        traced = np.isin(_code(np.arange(len(self.fixed)), 0), codes)  # by the trace from the start
+        return bool((traced | (self.fixed > 0)).all() and (lines > 0).all())
 
 
 def _pair(seed: int, purpose: str, *keys: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -262,7 +272,7 @@ def _pair(seed: int, purpose: str, *keys: Any) -> tuple[np.ndarray, np.ndarray]:
     return uniforms(seed, purpose, *keys, 0), uniforms(seed, purpose, *keys, 1)
 
 
-def _code(client: Any, round: int) -> Any:
+def _code(client: Any, round: Any) -> Any:
     """One integer that rises with the client, then with the round."""
     return client << 32 | round
 

@@ -101,14 +101,25 @@ class Impairments:
             words.append(f"noise {self.noise:.3g}")
         return words
 
-    def lost(self, seed: int, round: int, senders: np.ndarray, receivers: np.ndarray) -> np.ndarray:
-        """Which messages of a round are lost, bool of the shape of senders."""
+    def lost(
+        self, seed: int, round: int | np.ndarray, senders: np.ndarray, receivers: np.ndarray
+    ) -> np.ndarray:
+        """Which messages of a round are lost, bool of the shape of senders.
+
+        The round may be another one for every message, [messages].
+        """
         if not self.loss:
             return np.zeros(np.shape(senders), dtype=bool)
         keys = self._keys(senders, receivers)
         if self.burst is None:
             return uniforms(seed, "loss", *keys, round) < self.loss
-        return self._in_bad_spell(seed, round, *keys)
+        if not isinstance(round, np.ndarray):
+            return self._in_bad_spell(seed, round, *keys)
+        lost = np.zeros(np.shape(senders), dtype=bool)
+        for one in np.unique(round).tolist():
+            at = round == one
+            lost[at] = self._in_bad_spell(seed, one, *(key[at] for key in keys))
+        return lost
 
     def _in_bad_spell(
         self, seed: int, round: int, one: np.ndarray, other: np.ndarray

@@ -54,6 +54,19 @@ class Ledger:
             following = np.roll(clients, -1)
             self._book(clients, following, np.full(n, 2 * (n - 1) / n * num_bytes), 2.0 * (n - 1))
 
+    def messages(
+        self, senders: np.ndarray, receivers: np.ndarray, counts: np.ndarray, num_bytes: float
+    ) -> None:
+        """Book messages of one size.
+
+        Args:
+            senders: int64 [links], each link once.
+            receivers: int64 [links].
+            counts: int64 [links], how many messages went over each.
+            num_bytes: of one message.
+        """
+        self._add(link_codes(senders, receivers), np.stack([num_bytes * counts, 1.0 * counts]))
+
     def arrays(self) -> dict[str, np.ndarray]:
         """sender, receiver, bytes, messages; [links] each, by receiver, then by sender."""
         sent, messages = self.sums

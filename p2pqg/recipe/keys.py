@@ -11,7 +11,7 @@ CARE = ("address", "checkpoint_every", "max_restarts", "profile")
 HOW = WHERE + CARE
 """Where and how a run computes, and not what."""
 
-RESTART = ("rounds", "epochs", "out", "name", *HOW)
+RESTART = ("rounds", "epochs", "steps", "time", "out", "name", *HOW)
 """What may differ when a run goes on: how long it is, where it goes, and how it computes."""
 
 SELF_EVIDENT = ("algorithm", "topology", "dataset", "model", "partition")

@@ -29,6 +29,8 @@ class Restart(TypedDict, total=False):
 
     epochs: float | None
     rounds: int | None
+    steps: int | None
+    time: float | str | None
     out: str
     name: str | None
     data_dir: str | None

@@ -19,10 +19,14 @@ from p2pqg.base.errors import ConfigError
 from p2pqg.base.ranges import out_of_range
 from p2pqg.base.shipped import shipped_folder
 from p2pqg.network import Impairments
+from p2pqg.network.units import seconds
 from p2pqg.recipe.own import Own, taken
 from p2pqg.recipe.stopping import Stop
 
 DEFAULT_ROUNDS = 500
+
+ENDS = ("epochs", "rounds", "steps", "time")
+"""Keys that say how long a run is."""
 
 Part = str | dict[str, Any]
 """A part's name, or a mapping of its name (if not the default one) and its parameters."""
@@ -33,6 +37,7 @@ RANGES = {
     "alpha": "> 0",
     "epochs": "> 0",
     "rounds": ">= 1",
+    "steps": ">= 1",
     "planned_rounds": ">= 1",
     "planned_epochs": "> 0",
     "batch_size": ">= 1",
@@ -85,7 +90,12 @@ class RunConfig:
     epochs: float | None = None
     """Passes over the clients' own data; or say rounds."""
     rounds: int | None = None
-    """Communication rounds; default 500, if epochs are not set."""
+    """Communication rounds; default 500, if nothing else is set. Where clients do not wait, a round
+    is as many steps as there are clients."""
+    steps: int | None = None
+    """The run ends when every client has made so many steps."""
+    time: float | str | None = None
+    """The run ends then on the simulated clock: seconds, or 600 s, 10 min."""
     planned_rounds: int | None = None
     """The length that milestones and phases are fractions of, where a run went on beyond it."""
     planned_epochs: float | None = None
@@ -149,9 +159,22 @@ class RunConfig:
     profile: bool = False
     """Say where the time of a round goes, and write trace.json for chrome://tracing."""
 
+    @property
+    def ends(self) -> str | None:
+        """The key that says how long the run is, of `ENDS`."""
+        return next((key for key in ENDS if getattr(self, key) is not None), None)
+
     def problems(self) -> Iterator[str]:
-        if self.epochs is not None and self.rounds is not None:
-            yield f"set epochs or rounds, not both; got {self.epochs} and {self.rounds}"
+        ends = {key: getattr(self, key) for key in ENDS if getattr(self, key) is not None}
+        if len(ends) > 1:
+            got = " and ".join(f"{key} {value}" for key, value in ends.items())
+            yield f"set one of {', '.join(ENDS)}, not several; got {got}"
+        if self.time is not None:
+            try:
+                if seconds(self.time, "time") == 0:
+                    yield "time must be > 0, got 0"
+            except ConfigError as error:
+                yield str(error)
         yield from out_of_range(self, **RANGES)
         if not 0 <= self.validation < 1:
             yield f"validation must be a share in [0, 1), got {self.validation}"
@@ -165,7 +188,7 @@ class RunConfig:
 class ResolvedConfig(RunConfig):
     """The settings of a simulation with every default filled in; parts with all their parameters.
 
-    Of epochs and rounds one is set, as the recipe has it.
+    Of epochs, rounds, steps and time one is set, as the recipe has it.
     """
 
     clients: int

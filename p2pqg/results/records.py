@@ -63,7 +63,20 @@ RULE_COLUMNS = {"mean_drift": "float64"}
 TIMING_COLUMNS = {"sim_seconds": "float64"}
 """More where links have a speed: the simulated clock when the round was done."""
 
-ALL_ROUND_COLUMNS = ROUND_COLUMNS | CONTROL_COLUMNS | NETWORK_COLUMNS | TIMING_COLUMNS
+STALENESS_COLUMNS = {
+    f"staleness{unit}_{what}": "float64"
+    for unit in ("", "_seconds")
+    for what in ("mean", "95", "max")
+}
+"""More where clients do not wait: how old the news was that they used."""
+
+ALL_ROUND_COLUMNS = {
+    **ROUND_COLUMNS,
+    **CONTROL_COLUMNS,
+    **NETWORK_COLUMNS,
+    **TIMING_COLUMNS,
+    **STALENESS_COLUMNS,
+}
 
 LINK_COLUMNS = {"sender": "int64", "receiver": "int64", "bytes": "float64", "messages": "int64"}
 """links.parquet, where links have a speed: what went over each directed link."""
@@ -77,6 +90,9 @@ CLIENT_COLUMNS = {
     "distance_to_mean": "float64",
 }
 """clients.parquet: one row per evaluation and client. distance_to_mean is ||x_i - mean x||."""
+
+STEPS_COLUMNS = {"steps": "int64"}
+"""More of it where clients do not wait: steps that each has made."""
 
 MEANING = {
     "round": "communication rounds count from 0; the row is of the end of that round",
@@ -98,6 +114,15 @@ MEANING = {
     "components": "parts that the network is in",
     "mean_drift": "how far imperfect mixing has moved the mean model since the start, a distance",
     "sim_seconds": "the simulated clock when the round was done",
+    "staleness_mean": "where clients do not wait: how old the news was that they used since the "
+    "row before; of a gradient, how often its client's model had changed since it was read; of a "
+    "message, how many steps its sender had made since",
+    "staleness_95": "its 95th percentile",
+    "staleness_max": "its maximum",
+    "staleness_seconds_mean": "the same in seconds of the simulated clock",
+    "staleness_seconds_95": "its 95th percentile",
+    "staleness_seconds_max": "its maximum",
+    "steps": "that the client has made, where clients do not wait",
     "client": "its number, from 0",
     "num_samples": "training samples of the client",
     "distance_to_mean": "||x_i - mean x||",
@@ -393,6 +418,12 @@ class Run:
             return False
         if self.summary.get("stopped"):
             return True
+        if (end := self.config.get("time")) is not None:
+            from p2pqg.network.units import seconds  # brings what a help text does without
+
+            return self.summary["sim_seconds"] >= seconds(end, "time")
+        if (steps := self.config.get("steps")) is not None:
+            return self.summary["least_steps"] >= steps
         if self.config["epochs"] is None:
             return self.summary["rounds"] >= self.config["rounds"]
         epochs = self.rounds["epoch"]

@@ -75,7 +75,10 @@ def run(
             `p2pqg.recipe.stopping.Stop`.
         callbacks: What is told of rows and evaluations: my_file.py:on_round.
         epochs: Passes over the clients' own data; or say rounds.
-        rounds: Communication rounds; default 500, if epochs are not set.
+        rounds: Communication rounds; default 500, if nothing else is set. Where clients do not
+            wait, a round is as many steps as there are clients.
+        steps: The run ends when every client has made so many steps.
+        time: The run ends then on the simulated clock: seconds, or 600 s, 10 min.
         planned_rounds: The length that milestones and phases are fractions of, where a run went on
             beyond it.
         planned_epochs: The same in epochs.
@@ -244,7 +247,7 @@ def _lead(
         for text in [*(notes or []), *sim.hosting.notes]:
             log.note(text)
         try:
-            sim.advance(sim.experiment.num_rounds - sim.round, after=log.rows)
+            sim.finish(after=log.rows)
             if sim.saver:
                 sim.save()
         except KeyboardInterrupt:

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from p2pqg.algorithms import ALGORITHMS
 from p2pqg.algorithms.control import Controller
 from p2pqg.algorithms.gossip_rules import GossipRule, find_rule
-from p2pqg.algorithms.lr import learning_rate, tabled
+from p2pqg.algorithms.lr import LearningRate, learning_rate, tabled
 from p2pqg.algorithms.user_code import find_algorithm
 from p2pqg.base import config as machinery
 from p2pqg.base.config import Problems
@@ -27,26 +29,38 @@ from p2pqg.base.registry import Entry, Registry
 from p2pqg.base.user_code import find_in_file, neighbors
 from p2pqg.data import Arrays
 from p2pqg.data.feeding import STEPS_AHEAD
+from p2pqg.engine.outlook import Outlook, of_rounds, of_waves
 from p2pqg.engine.personal import Personal
 from p2pqg.engine.placement import Placement
 from p2pqg.engine.routes import Routing
 from p2pqg.engine.rule import Rule, Shapes, batches_per_round
 from p2pqg.engine.spec import HostSpec, Shards, Task
+from p2pqg.engine.waves.routing import WaveRouting, check_clock
 from p2pqg.models import Cost
 from p2pqg.network import ClockParams, Network, Timing
 from p2pqg.network.events import Event
 from p2pqg.network.link_spec import read_links, spelled_out
 from p2pqg.network.scenario import Scenario, read_scenario
+from p2pqg.network.units import seconds
 from p2pqg.network.verbs import VERBS
 from p2pqg.recipe import own_files
 from p2pqg.recipe.own import NOTHING, Own, check_given
 from p2pqg.recipe.parts import Learning, learning
 from p2pqg.recipe.settings import DEFAULT_ROUNDS, ResolvedConfig, RunConfig, chosen
-from p2pqg.results.records import ALL_ROUND_COLUMNS, CLIENT_COLUMNS
+from p2pqg.results.records import ALL_ROUND_COLUMNS, CLIENT_COLUMNS, STEPS_COLUMNS
 from p2pqg.simulation.callbacks import Callback, callbacks_of
 from p2pqg.topology import Schedule
 from p2pqg.topology import build as build_topology
 from p2pqg.topology.build import asked_of
+
+if TYPE_CHECKING:  # brings torch
+    from p2pqg.engine.waves.timeline import Timeline
+
+MOST_ROUNDS = 10**6
+"""Of a run that ends by something else."""
+
+FULL_WAVE = 512
+"""So many steps are cut into waves together, about: then waves are about as large as can be."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +134,8 @@ class Experiment:
     @property
     def client_columns(self) -> dict[str, str]:
         """Name and type of the columns of clients.parquet."""
-        return {**CLIENT_COLUMNS, **dict.fromkeys(self.task.measures, "float64")}
+        steps = {} if self.waits else STEPS_COLUMNS
+        return {**CLIENT_COLUMNS, **steps, **dict.fromkeys(self.task.measures, "float64")}
 
     @property
     def measured_columns(self) -> dict[str, str]:
@@ -161,11 +176,51 @@ class Experiment:
         samples = max(1, copies) * self.arrays.train_x.nbytes
         return self.num_clients * row * (5 + states) + samples + self.batch_bytes
 
+    @property
+    def waits(self) -> bool:
+        """Clients go from round to round together; otherwise each has its own pace."""
+        return not self.rule.algorithm.traits.get("asynchronous")
+
+    @property
+    def end(self) -> Callable[[Outlook], bool] | None:
+        """Whether a run is over, where its length is not a number of rounds."""
+        config = self.config
+        if config.time is not None:
+            end = seconds(config.time, "time")
+            return lambda stand: stand.seconds >= end
+        if (steps := config.steps) is not None and not self.waits:
+            return lambda stand: stand.steps >= steps
+        return None
+
+    def timeline(self, rule: Rule, network: Network) -> Timeline:
+        """That of clients that do not wait, at its start."""
+        from p2pqg.engine.waves.block import timeline_of  # brings torch, as the algorithm does
+        from p2pqg.engine.waves.calls import Asks
+
+        routing = self.routing(network, (0, network.num_clients))
+        assert isinstance(routing, WaveRouting)
+        return timeline_of(routing, Asks.of(rule, self.cost.num_params, dtype_of(self.task)))
+
+    @property
+    def window(self) -> int:
+        """Rounds that are cut into waves together, where clients do not wait; small waves cost."""
+        if self.waits:
+            return 1
+        return max(1, min(self.config.record_every, FULL_WAVE // self.num_clients))
+
+    def routing(self, network: Network, bounds: tuple[int, ...]) -> Routing | WaveRouting:
+        """A network as blocks with such borders see it."""
+        if self.waits:
+            return Routing(network.schedule, bounds)
+        end = self.config.time
+        end = math.inf if end is None else seconds(end, "time")
+        return WaveRouting(network, bounds, self.window, end)
+
     def hosts(
-        self, placement: Placement, device: str, rule: Rule, schedule: Schedule
+        self, placement: Placement, device: str, rule: Rule, network: Network
     ) -> list[HostSpec]:
         """One spec per block of clients, with the rule and the network as they are now."""
-        routing = Routing(schedule, placement.bounds)
+        routing = self.routing(network, placement.bounds)
         specs = []
         for index in range(placement.num_actors):
             mine = self.parts[placement.bounds[index] : placement.bounds[index + 1]]
@@ -279,6 +334,14 @@ def _clock(config: RunConfig, network: Network | None) -> ClockParams | None:
     return clock
 
 
+def _timed(network: Network, clock: ClockParams | None) -> Network:
+    """The network with its clock, as far as that needs no algorithm."""
+    if clock is None:
+        return network
+    timing = Timing.of(clock, network.num_clients, network.base.labels, network.seed)
+    return dataclasses.replace(network, timing=timing)
+
+
 def build(config: RunConfig, own: Own = NOTHING) -> Experiment:
     """Put the parts together.
 
@@ -304,6 +367,9 @@ def build(config: RunConfig, own: Own = NOTHING) -> Experiment:
         if network and method and not method.entry.traits["centralized"]:
             warnings = network.check_needs(method.needs, method.name)
     with problems:
+        if network and method and method.entry.traits.get("asynchronous"):
+            check_clock(method.name, _timed(network, clock))
+    with problems:
         found = learning(config, network.num_clients if network else None, own)
     problems.refuse()
     assert method is not None
@@ -311,14 +377,17 @@ def build(config: RunConfig, own: Own = NOTHING) -> Experiment:
 
     if config.local_epochs is not None:
         method = method.with_local_epochs(config.local_epochs, _steps_per_epoch(config, found))
-    length = _length(config, method, found)
     task = _task(config, found)
     shapes = _shapes(method, task)
+    personal = _personal(config, method, task)
+    plain = Rule(method.entry, method.params, LearningRate(config.lr), config.seed, None, shapes)
+    plain = plain.with_changes(personal=personal)
+    live = _with_clock(network, clock, plain, found.cost, task)
+    length = _length(config, method, found, partial(_outlook, plain, live, found.cost, task))
     rule = _rule(config, method, network.num_clients, length, shapes, gossip_rule, own)
-    if personal := _personal(config, method, task):
+    if personal:
         rule = rule.with_changes(personal=personal)
         rule.traffic(found.cost.num_params, torch.float32)  # refuses messages of its own
-    live = _with_clock(network, clock, rule, found.cost, task)
     rule.check_network(live)  # a deadline draws W anew every round, which not all can do
     if rule.control and "delay" in network.drawn:
         raise ConfigError(
@@ -379,7 +448,12 @@ def _steps_per_epoch(config: RunConfig, found: Learning) -> float:
     return sum(map(len, found.parts)) / len(found.parts) / config.batch_size
 
 
-def _length(config: RunConfig, method: _Method, found: Learning) -> _Length:
+def _length(
+    config: RunConfig,
+    method: _Method,
+    found: Learning,
+    outlook: Callable[[float], Iterator[Outlook]],
+) -> _Length:
     steps_per_epoch = _steps_per_epoch(config, found)
     steps_per_round = batches_per_round(method.entry, method.params)
 
@@ -387,12 +461,60 @@ def _length(config: RunConfig, method: _Method, found: Learning) -> _Length:
         return rounds if epochs is None else math.ceil(epochs * steps_per_epoch / steps_per_round)
 
     length = num_rounds(config.rounds, config.epochs) or DEFAULT_ROUNDS
+    if config.time is not None:
+        end = seconds(config.time, "time")
+        length = _first(outlook(end), lambda ahead: ahead.seconds >= end, f"time {config.time}")
+    elif config.steps is not None and method.entry.traits.get("asynchronous"):
+        wanted = config.steps
+        length = _first(outlook(math.inf), lambda ahead: ahead.steps >= wanted, f"steps {wanted}")
+    elif config.steps is not None:
+        length = math.ceil(config.steps / steps_per_round)
     return _Length(
         num_rounds=length,
         planned_rounds=num_rounds(config.planned_rounds, config.planned_epochs) or length,
         steps_per_epoch=steps_per_epoch,
         steps_per_round=steps_per_round,
     )
+
+
+def _outlook(rule: Rule, network: Network, cost: Cost, task: Task, end: float) -> Iterator[Outlook]:
+    """What the clock will show, from the start to `end`, if nothing is done on the way.
+
+    Raises:
+        ConfigError: there is no clock.
+    """
+    if not isinstance(network.timing, Timing):
+        raise ConfigError(
+            "time is that of the simulated clock, and there is none. Add network: {compute: 1 s, "
+            "links: wan}, or say rounds"
+        )
+    n, dtype = network.num_clients, dtype_of(task)
+    if rule.algorithm.traits.get("asynchronous"):
+        from p2pqg.engine.waves.block import timeline_of  # brings torch, as the algorithm does
+        from p2pqg.engine.waves.calls import Asks
+
+        routing = WaveRouting(network, (0, n), end=end)
+        return of_waves(timeline_of(routing, Asks.of(rule, cost.num_params, dtype)))
+    taken = rule.scouted(torch.empty(0, cost.num_params, dtype=dtype), MOST_ROUNDS)
+    return of_rounds(network, network.timing, 0, taken, np.zeros(n))
+
+
+def _first(ahead: Iterator[Outlook], reached: Callable[[Outlook], bool], wanted: str) -> int:
+    """Rounds done when it is so far."""
+    seen = None
+    for seen in islice(ahead, MOST_ROUNDS):
+        if reached(seen):
+            return max(1, seen.round)
+    shown = seen.seconds if seen else 0.0
+    raise ConfigError(
+        f"{wanted} is more than {MOST_ROUNDS:,} rounds, after which the simulated clock shows "
+        f"{shown:.3g} s; make it less, or set network.compute"
+    )
+
+
+def dtype_of(task: Task) -> torch.dtype:
+    """Of rows."""
+    return torch.float64 if task.precision == "float64" else torch.float32
 
 
 def _task(config: RunConfig, found: Learning) -> Task:
@@ -487,6 +609,11 @@ def _personal(config: RunConfig, method: _Method, task: Task) -> Personal | None
     """
     if not config.personal:
         return None
+    if method.entry.traits.get("asynchronous"):
+        raise ConfigError(
+            f"personal does not go with {method.name}, whose clients do not wait; take an "
+            "algorithm with rounds, such as dsgdm-n, or leave it out"
+        )
     if "column-stochastic" in method.needs or method.entry.traits.get("shapes"):
         raise ConfigError(
             f"personal does not go with {method.name}, which sends models in a form of its own; "
@@ -513,7 +640,7 @@ def _resolved(
         "clients": num_clients,
         "algorithm": {"name": method.name} | params,
         "rule": gossip_rule and gossip_rule.to_data(),
-        "rounds": None if config.epochs is not None else length.num_rounds,
+        "rounds": length.num_rounds if config.ends in (None, "rounds") else None,
         "momentum": None,
         "local_steps": None,
         "local_epochs": None,
@@ -555,11 +682,12 @@ def _with_clock(
     """The network with its simulated clock, which knows what messages weigh if some may be late."""
     if clock is None:
         return network
-    timing = Timing.of(clock, network.num_clients, network.base.labels, network.seed)
+    timed = _timed(network, clock)
+    timing = timed.timing
+    assert isinstance(timing, Timing)
     if math.isinf(timing.deadline):
-        return dataclasses.replace(network, timing=timing)
-    dtype = torch.float64 if task.precision == "float64" else torch.float32
-    taken = rule.traffic(cost.num_params, dtype)
+        return timed
+    taken = rule.traffic(cost.num_params, dtype_of(task))
     sums = {kind: sum(size for other, size in taken if other == kind) for kind, _ in taken}
     gradients = sums.get("gradient", 0.0)
     computing = gradients * timing.compute.seconds(0).min()

@@ -69,7 +69,7 @@ class Hosting:
     ) -> RayEngine | LocalEngine:
         """Hosts that stand where the snapshot stands; None: at the start."""
         placement = self.placement
-        hosts = experiment.hosts(placement, self.device, rule, network.schedule)
+        hosts = experiment.hosts(placement, self.device, rule, network)
         if self.cluster is None:
             from p2pqg.engine.local import LocalEngine
 

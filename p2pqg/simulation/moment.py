@@ -27,7 +27,7 @@ from p2pqg.network.network import CLOCK
 from p2pqg.network.scenario import Cursor
 from p2pqg.recipe import keys, own_files
 from p2pqg.recipe.own import GIVEN, TAKERS, Own, taken
-from p2pqg.recipe.settings import RunConfig, read_config, with_changes
+from p2pqg.recipe.settings import ENDS, RunConfig, read_config, with_changes
 from p2pqg.results.records import ALL_ROUND_COLUMNS
 from p2pqg.simulation.checkpoint import (
     HEADER,
@@ -113,13 +113,18 @@ class Moment:
             arrays |= {f"rows.{name}": array for name, array in snapshot.rows.items()}
             arrays |= {f"totals.{name}": array for name, array in snapshot.totals.items()}
             arrays["firsts"] = snapshot.firsts
+            arrays |= {f"timeline.{name}": array for name, array in snapshot.timeline.items()}
+            arrays |= {f"mail.{name}": array for name, array in snapshot.mail.items()}
         arrays |= {
             f"parts.{client}": self.experiment.parts[client]
             for client in range(config.clients, len(self.experiment.parts))
         }
-        for name in ("last_finite", "ready"):
+        for name in ("last_finite", "ready", "steps"):
             if (array := getattr(log, name)) is not None:
                 arrays[f"log.{name}"] = array
+        for name in ("behind", "age"):
+            if parts := getattr(log, name):
+                arrays[f"log.{name}"] = np.concatenate(parts)
         if log.ledger is not None:
             arrays |= {f"ledger.{name}": array for name, array in log.ledger.arrays().items()}
         tables = {
@@ -327,8 +332,8 @@ def _config(saved: Mapping[str, Any], changes: Mapping[str, Any], replan: bool) 
             ]
         )
     values = dict(saved)
-    if given.keys() & {"rounds", "epochs"}:
-        values |= {"rounds": None, "epochs": None}
+    if given.keys() & set(ENDS):
+        values |= dict.fromkeys(ENDS)
         if not any(values.get(f"planned_{unit}") for unit in ("rounds", "epochs")):
             values |= {f"planned_{unit}": saved[unit] for unit in ("rounds", "epochs")}
     if replan:
@@ -349,6 +354,8 @@ def _snapshot(saved: Checkpoint) -> Snapshot | None:
         rows=_within(saved.arrays, "rows."),
         totals=_within(saved.arrays, "totals."),
         firsts=saved.arrays["firsts"],
+        timeline=_within(saved.arrays, "timeline."),
+        mail=_within(saved.arrays, "mail."),
     )
 
 
@@ -368,5 +375,8 @@ def _logbook(saved: Checkpoint) -> Logbook:
         ledger=Ledger.of(ledger) if ledger else None,
         last_finite=arrays.get("last_finite"),
         ready=arrays.get("ready"),
+        steps=arrays.get("steps"),
+        behind=[arrays["behind"]] if "behind" in arrays else [],
+        age=[arrays["age"]] if "age" in arrays else [],
         **log,
     )

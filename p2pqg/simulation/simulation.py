@@ -8,10 +8,11 @@ import math
 import platform
 import time
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from importlib.metadata import version
+from itertools import islice, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,11 +24,12 @@ from p2pqg.engine.bookkeeping import Bookkeeper
 from p2pqg.engine.clock import Clock, Span, chrome_trace, totals
 from p2pqg.engine.driver import Agenda, Driver
 from p2pqg.engine.interrupts import uninterrupted
+from p2pqg.engine.outlook import Outlook, of_rounds, of_waves
 from p2pqg.engine.placement import Placement
-from p2pqg.engine.routes import Routing
 from p2pqg.engine.rule import Rule
 from p2pqg.engine.snapshot import Snapshot
-from p2pqg.network import Impairments, Network
+from p2pqg.engine.waves.book import WaveBookkeeper
+from p2pqg.network import Impairments, Network, Timing
 from p2pqg.network.named import listed
 from p2pqg.network.verbs import SOURCES, VERBS
 from p2pqg.recipe.keywords import ImpairmentKeys, Restart, Resumed, Settings, with_keywords
@@ -37,6 +39,7 @@ from p2pqg.results.records import (
     NETWORK_COLUMNS,
     ROUND_COLUMNS,
     RULE_COLUMNS,
+    STALENESS_COLUMNS,
     TIMING_COLUMNS,
 )
 from p2pqg.simulation.card import card
@@ -165,8 +168,9 @@ class Simulation:
                 record_every=config.record_every,
                 eval_every=config.eval_every,
                 eval_first=bool(config.eval_first),
+                window=experiment.window,
             ),
-            book=Bookkeeper(
+            book=(Bookkeeper if experiment.waits else WaveBookkeeper)(
                 lr=self.rule.lr,
                 steps_per_epoch=experiment.steps_per_epoch,
                 num_samples=np.array([len(part) for part in experiment.parts]),
@@ -578,7 +582,8 @@ class Simulation:
         self._driver.settle()
         with uninterrupted():
             driver = self._driver
-            driver.engine.rewire(rule, Routing(network.schedule, self.hosting.placement.bounds))
+            bounds = self.hosting.placement.bounds
+            driver.engine.rewire(rule, self.experiment.routing(network, bounds))
             if snapshot is not None:
                 driver.engine.load(snapshot)
             self.network, self.rule = network, rule
@@ -627,18 +632,69 @@ class Simulation:
 
         It may not look too far, or an event would come late: only as long as all rounds send alike.
         """
-        scenario, log, book = self.experiment.scenario, self._driver.log, self._driver.book
+        scenario = self.experiment.scenario
         last, seconds = scenario.next_round(self.cursor), scenario.next_seconds(self.cursor)
         if seconds is None:
             return last
-        ready, round = log.ready, self.round
-        assert ready is not None  # there is a simulated clock
-        known = log.traffic and self.rule.is_steady
-        until = min(last, self.round + LOOK_AHEAD) if known else self.round
-        while round < until and ready.max() < seconds:
-            ready = book.after(round, log.traffic, ready)
-            round += 1
-        return max(self.round + 1, round)
+        return self._first(lambda ahead: ahead.seconds >= seconds, last)
+
+    def _first(self, reached: Callable[[Outlook], bool], most: float = math.inf) -> int:
+        """The next round after which it is so far, as well as can be known; at most so many."""
+        round = self.round + 1
+        for ahead in islice(self._outlook(), LOOK_AHEAD + 1):
+            round = max(round, ahead.round)
+            if reached(ahead) or round >= most:
+                break
+        return round
+
+    def _outlook(self) -> Iterator[Outlook]:
+        """What the clock will show; nothing where rounds may not send alike."""
+        experiment, log, network = self.experiment, self._driver.log, self.network
+        if not experiment.waits:
+            timeline = experiment.timeline(self.rule, network)
+            timeline.load(self._ask(lambda driver: driver.engine.timeline()))
+            return of_waves(timeline)
+        if not log.traffic or not self.rule.is_steady or not isinstance(network.timing, Timing):
+            return iter(())
+        assert log.ready is not None  # there is a clock
+        return of_rounds(network, network.timing, self.round, repeat(log.traffic), log.ready)
+
+    # How it ends
+
+    def finish(self, *, after: Callable[[Simulation], None] | None = None) -> None:
+        """Run to the end, be it in rounds, in steps of everybody, or on the clock.
+
+        Args:
+            after: as of `advance`.
+
+        Raises:
+            As `advance`.
+        """
+        while (left := self._last_round() - self.round) > 0:
+            self.advance(left, after=after)
+
+    def _last_round(self) -> int:
+        """The round after which it ends, or has to be asked again; this one if it is over."""
+        experiment = self.experiment
+        if experiment.end is None:
+            return experiment.num_rounds
+        if experiment.end(self._stand):
+            return self.round
+        round = self._first(experiment.end, self.round + LOOK_AHEAD)
+        known = round < self.round + LOOK_AHEAD
+        num_rounds = round if known else max(experiment.num_rounds, round + 1)
+        self._driver.agenda = dataclasses.replace(self._driver.agenda, num_rounds=num_rounds)
+        return int(min(round, self.experiment.scenario.next_round(self.cursor)))
+
+    @property
+    def _stand(self) -> Outlook:
+        """Where it stands."""
+        log = self._driver.log
+        here = [i for i in range(self.network.num_clients) if i not in self.network.absent]
+        made = self.round * self.experiment.steps_per_round
+        if not self.experiment.waits:
+            made = 0 if log.steps is None else int(log.steps[here].min())
+        return Outlook(self.round, log.sim_seconds, made)
 
     # What it shows of itself
 
@@ -694,6 +750,7 @@ class Simulation:
             **(TIMING_COLUMNS if self.experiment.timing is not None else {}),
             **(RULE_COLUMNS if self.experiment.rule.gossip_rule is not None else {}),
             **(NETWORK_COLUMNS if eventful or self.experiment.scenario else {}),
+            **({} if self.experiment.waits else STALENESS_COLUMNS),
         }
 
     @property
@@ -809,6 +866,7 @@ class Simulation:
             "evaluated_rounds": tested["round"] + 1 if tested else None,
             "recorded_rounds": last["round"] + 1 if last else 0,
             **{key: last.get(key) for key in ("sim_seconds", "mean_drift") if key in self.columns},
+            **({} if experiment.waits else self._pace()),
             "wall_seconds": self.seconds,
             "startup_seconds": first and first - self._started,
             "client_steps_per_second": steps / (now - first) if first and steps > 0 else None,
@@ -822,6 +880,20 @@ class Simulation:
                 "python": platform.python_version(),
                 **{name: version(name) for name in ("p2pqg", "torch", "ray", "numpy")},
             },
+        }
+
+    def _pace(self) -> dict[str, Any]:
+        """Of a summary: how often the slowest and the fastest stepped, how old the news was."""
+        log = self._driver.log
+        steps = np.zeros(1, dtype=np.int64) if log.steps is None else log.steps
+        rows = [row for row in log.rounds if "staleness_mean" in row]
+        return {
+            "least_steps": self._stand.steps,
+            "most_steps": int(steps.max()),
+            "staleness_mean": float(np.mean([row["staleness_mean"] for row in rows]))
+            if rows
+            else None,
+            "staleness_max": max((row["staleness_max"] for row in rows), default=None),
         }
 
     @property

@@ -21,7 +21,10 @@ from p2pqg.base.registry import Entry
 from p2pqg.engine.block import Block, lockstep
 from p2pqg.engine.routes import Routing
 from p2pqg.engine.rule import Rule, Shapes, check_inboxes
-from p2pqg.network import Network
+from p2pqg.engine.waves.block import WaveBlock
+from p2pqg.engine.waves.computed import Computed
+from p2pqg.engine.waves.routing import WaveRouting, check_clock
+from p2pqg.network import ClockParams, Network, Timing
 from p2pqg.topology import Schedule, build, check_needs
 
 Array = TypeVar("Array", np.ndarray, Tensor)
@@ -41,6 +44,7 @@ def trajectory(
     consensus: Mapping[str, Any] | None = None,
     shapes: Sequence[Sequence[int]] | None = None,
     rule: Any = None,
+    staleness: float | Mapping[str, Any] | None = None,
     **params: Any,
 ) -> Array:
     """The models of all clients after every round, by the very code that the actors run.
@@ -64,6 +68,10 @@ def trajectory(
             (powergossip); None: one vector.
         rule: of gossip: a name, {name, parameters}, `my_file.py:my_rule`, or a function (own
             [params], inbox [slots, params], weights [slots]) -> [params]; None: the weighted sum.
+        staleness: of algorithms whose clients do not wait: a number of steps that messages are old
+            (0: none, and clients of equal speed go in step), or the keys of `network:` of a recipe
+            (compute, links, ...), where a gradient takes 1 s unless they say otherwise. A round is
+            then as many steps as there are clients, and the gradient's round is the client's step.
         params: the algorithm's parameters.
 
     Returns:
@@ -90,6 +98,7 @@ def trajectory(
         shapes=shapes,
         rule=rule,
         rounds=rounds,
+        staleness=staleness,
         **params,
     )
     path = [torch.cat([block.x for block in peers])]
@@ -114,9 +123,14 @@ def at_start(
     shapes: Sequence[Sequence[int]] | None = None,
     rule: Any = None,
     rounds: int = 0,
+    staleness: float | Mapping[str, Any] | None = None,
     **params: Any,
-) -> list[Block]:
-    """The blocks of a trajectory at round 0, ready for `lockstep`; arguments as there."""
+) -> list[Any]:
+    """The blocks of a trajectory at round 0, ready for `lockstep`; arguments as there.
+
+    Returns:
+        Of `Block`, or of `WaveBlock` where clients do not wait.
+    """
     entry = find_algorithm(algorithm)
     if not (isinstance(weight_decay, numbers.Real) and 0 <= weight_decay < math.inf):
         raise ConfigError(f"weight_decay must be >= 0, got {weight_decay!r}")
@@ -126,7 +140,8 @@ def at_start(
         raise ConfigError.of(problems, entry.name)
     start = torch.as_tensor(x0.detach() if isinstance(x0, Tensor) else np.array(x0))
     start, schedule = _placed(start.to(torch.float64), topology, entry, made)
-    routing = Routing(schedule, _bounds(blocks, schedule.num_clients))
+    needs = entry.traits["needs"](made)
+    bounds = _bounds(blocks, schedule.num_clients)
     method = Rule(
         entry,
         made,
@@ -137,10 +152,38 @@ def at_start(
         None if rule is None else find_rule(rule),
         rounds,
     )
+    oracle = _Oracle(gradient, start, isinstance(x0, Tensor), weight_decay)
+    if entry.traits.get("asynchronous"):
+        waves = WaveRouting(_timed(schedule, "column-stochastic" in needs, seed, staleness), bounds)
+        check_clock(entry.name, waves.network)
+        return [oracle.wave_block(method, waves, index) for index in range(waves.num_blocks)]
+    if staleness is not None:
+        raise ConfigError(
+            f"staleness is of algorithms whose clients do not wait, such as ad-psgd; {entry.name} "
+            "waits for its neighbors in every round. Leave it out"
+        )
+    routing = Routing(schedule, bounds)
     if method.gossip_rule is not None:
         check_inboxes(method.gossip_rule, Network(schedule))
-    oracle = _Oracle(gradient, start, isinstance(x0, Tensor), weight_decay)
     return [oracle.block(method, routing, index) for index in range(routing.num_blocks)]
+
+
+def _timed(
+    schedule: Schedule, by_columns: bool, seed: int, staleness: float | Mapping[str, Any] | None
+) -> Network:
+    """A network with the clock that `staleness` describes."""
+    said: dict[str, Any] = {"compute": 1.0}
+    if isinstance(staleness, Mapping):
+        said |= staleness
+        if isinstance(said["compute"], Mapping):
+            said["compute"] = {"seconds": 1.0} | dict(said["compute"])
+    elif staleness is not None:
+        if not (isinstance(staleness, numbers.Real) and 0 <= staleness < math.inf):
+            raise ConfigError(f"staleness must be steps >= 0, or a mapping, got {staleness!r}")
+        said["links"] = {"latency": float(staleness)}
+    clock = machinery.made(ClockParams, said, "staleness.")
+    timing = Timing.of(clock, schedule.num_clients, schedule.labels, seed)
+    return Network(schedule, seed=seed, by_columns=by_columns, timing=timing)
 
 
 def _step_sizes(lr: float | Callable[[int], float]) -> Callable[[int], float]:
@@ -215,6 +258,21 @@ class _Oracle:
 
         block = Block(rule, routing, index, self.start[mine], grad)
         return block
+
+    def wave_block(self, rule: Rule, routing: WaveRouting, index: int) -> WaveBlock:
+        """One block of clients that do not wait, at round 0."""
+        mine = slice(routing.bounds[index], routing.bounds[index + 1])
+
+        def grad(x: Tensor, rows: np.ndarray, steps: np.ndarray) -> Computed:
+            g = torch.empty_like(x)
+            for step in np.unique(steps).tolist():
+                now = np.flatnonzero(steps == step)
+                everyone = self.start[mine].clone()
+                everyone[rows[now]] = x[now]
+                g[now] = self(everyone, mine, step, 0)[rows[now]]
+            return Computed(g, {})
+
+        return WaveBlock(rule, routing, index, self.start[mine], grad)
 
     def __call__(self, x: Tensor, mine: slice, round: int, step: int) -> Tensor:
         everyone = self.start.clone()

@@ -27,8 +27,8 @@ def check_needs(
     Args:
         schedule: the network, see `Schedule`.
         needs: of "symmetric", "doubly-stochastic", "column-stochastic", "tree", "static",
-            "lambda-min" (smallest eigenvalue > -1/3). Without "column-stochastic" the rows of W
-            must sum to 1.
+            "undirected", "lambda-min" (smallest eigenvalue > -1/3). Without "column-stochastic" the
+            rows of W must sum to 1.
         algorithm: its name, for the message.
         rounds: look at so many rounds; None: all of a period, the first 4 of an aperiodic network.
 
@@ -94,6 +94,14 @@ def _symmetric(W: Mixing, name: str, algorithm: str) -> None:
         )
 
 
+def _undirected(W: Mixing, name: str, algorithm: str) -> None:
+    if W.graph().is_directed():
+        raise TopologyError(
+            f"{name!r}: {algorithm} needs an undirected network, for who meets somebody is met. "
+            "Use ring, torus, social or base, or algorithm async-sgp (push-sum)."
+        )
+
+
 def _tree(W: Mixing, name: str, algorithm: str) -> None:
     graph = W.graph()
     if graph.is_directed() or not nx.is_tree(graph):
@@ -129,6 +137,7 @@ _NEEDS: dict[str, Callable[[Mixing, str, str], str | None]] = {
     "column-stochastic": _columns,
     "doubly-stochastic": _doubly,
     "symmetric": _symmetric,
+    "undirected": _undirected,
     "tree": _tree,
     "static": lambda W, name, algorithm: None,
     "lambda-min": _lambda_min,

@@ -43,7 +43,10 @@ VARIANTS = [
     ("noloco", {"inner": "sgd", "local_steps": 3}),
     ("diloco", {"inner": "sgd", "local_steps": 3}),
 ]
-EVERYTHING = [(name, {}) for name in sorted(ALGORITHMS)] + VARIANTS
+ALONE = [name for name, entry in ALGORITHMS.items() if entry.traits["asynchronous"]]
+"""Their clients do not wait: test_asynchronous.py says what they owe."""
+TOGETHER = sorted(set(ALGORITHMS) - set(ALONE))
+EVERYTHING = [(name, {}) for name in TOGETHER] + VARIANTS
 
 
 def name_of(value):

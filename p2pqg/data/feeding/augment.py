@@ -6,7 +6,7 @@ Draws are keyed by (seed, client, step), like the batches; the pixels are moved 
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -26,14 +26,8 @@ class AugmentDraws:
 
     def __init__(self, clients: Sequence[int], batch_size: int, seed: int) -> None:
         """Say for whom: [k] client numbers, samples per client and step, the run's seed."""
-
-        def draw(client: int, chunk: int) -> np.ndarray:
-            # One number holds row, column and mirror.
-            codes = PLACES * PLACES * 2
-            return rng(seed, "augment", client, chunk).integers(codes, size=CHUNK, dtype=np.uint8)
-
         self._shape = (len(clients), batch_size)
-        self._codes = Stream(clients, CHUNK, np.uint8, draw)
+        self._codes = Stream(clients, CHUNK, np.uint8, codes_of(seed))
 
     def draw(self, first_step: int, num_steps: int) -> tuple[Tensor, Tensor]:
         """The draws for steps first_step .. first_step + num_steps - 1.
@@ -46,9 +40,24 @@ class AugmentDraws:
         k, batch_size = self._shape
         codes = self._codes.read(first_step * batch_size, (first_step + num_steps) * batch_size)
         codes = codes.reshape(k, num_steps, batch_size).swapaxes(0, 1)
-        places, flips = np.divmod(codes, 2)
-        offsets = np.stack(np.divmod(places, PLACES), axis=-1).astype(np.int64)
-        return torch.from_numpy(offsets), torch.from_numpy(flips.astype(bool))
+        return crops(codes)
+
+
+def codes_of(seed: int) -> Callable[[int, int], np.ndarray]:
+    """draw(client, chunk) -> numbers each of which holds row, column and mirror of a crop."""
+
+    def draw(client: int, chunk: int) -> np.ndarray:
+        codes = PLACES * PLACES * 2
+        return rng(seed, "augment", client, chunk).integers(codes, size=CHUNK, dtype=np.uint8)
+
+    return draw
+
+
+def crops(codes: np.ndarray) -> tuple[Tensor, Tensor]:
+    """Offsets [..., 2] and flips [...] that such numbers [...] hold, see `AugmentDraws.draw`."""
+    places, flips = np.divmod(codes, 2)
+    offsets = np.stack(np.divmod(places, PLACES), axis=-1).astype(np.int64)
+    return torch.from_numpy(offsets), torch.from_numpy(flips.astype(bool))
 
 
 def crop_flip(images: Tensor, offsets: Tensor, flips: Tensor) -> Tensor:

@@ -62,7 +62,7 @@ class Batches:
             rows = np.flatnonzero(group == number)
             length = size * -(-CHUNK // size)  # whole epochs
             dtype = np.min_scalar_type(size - 1)
-            stream = Stream(np.asarray(clients)[rows], length, dtype, _epochs(size, seed))
+            stream = Stream(np.asarray(clients)[rows], length, dtype, epochs_of(size, seed))
             self._streams.append((rows if len(sizes) > 1 else slice(None), stream))
 
     def indices(self, first_step: int, num_steps: int) -> Tensor:
@@ -89,7 +89,7 @@ class Batches:
         return torch.from_numpy(indices)
 
 
-def _epochs(num_samples: int, seed: int) -> Callable[[int, int], np.ndarray]:
+def epochs_of(num_samples: int, seed: int) -> Callable[[int, int], np.ndarray]:
     """draw(client, chunk) -> as many shuffled epochs as make up a chunk, end to end."""
     in_order = np.tile(np.arange(num_samples), (-(-CHUNK // num_samples), 1))
 

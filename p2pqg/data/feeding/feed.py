@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from p2pqg.data.feeding import STEPS_AHEAD
-from p2pqg.data.feeding.augment import AugmentDraws, crop_flip, normalise
+from p2pqg.data.feeding.augment import AugmentDraws, crop_flip, crops, normalise
 from p2pqg.data.feeding.batches import Batches
+from p2pqg.data.feeding.own_pace import OwnPace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,17 +74,26 @@ class Feed:
             AugmentDraws(clients, looks.batch_size, looks.seed) if looks.augmentation else None
         )
         self._ahead: tuple[int, Tensor, Any] | None = None
+        self._sizes = sizes
+        self._own_pace: OwnPace | None = None
 
     def fork(self) -> Feed:
         """Another feed of the same samples, which nobody changes."""
         twin = copy.copy(self)
         twin._batches, twin._draws = copy.copy(self._batches), copy.copy(self._draws)
+        twin._own_pace = None
         return twin
 
     def batch(self, step: int, part: slice = slice(None)) -> tuple[Tensor, Tensor]:
         """Inputs [k, batch, ...] and targets [k, batch] of some clients' batch number `step`."""
         at = self._indices(step)[part]
         return self._prepare(self._inputs(step, part, at)), self.y[at]
+
+    def batch_of(self, rows: np.ndarray, steps: np.ndarray) -> tuple[Tensor, Tensor]:
+        """The same of some clients, each at a step of its own."""
+        at = self._own.samples(rows, steps)
+        inputs = self._prepare(self._inputs_of(rows, steps, at))
+        return inputs, self.y[torch.from_numpy(at).to(self.looks.device)]
 
     def test(self, part: slice) -> tuple[Tensor, Tensor]:
         """Inputs [samples, ...] and targets [samples] of a part of the test set."""
@@ -99,6 +109,23 @@ class Feed:
         if self._draws and self._ahead:
             first, _, (offsets, flips) = self._ahead
             inputs = crop_flip(inputs, offsets[step - first][part], flips[step - first][part])
+        return inputs
+
+    @property
+    def _own(self) -> OwnPace:
+        if self._own_pace is None:
+            looks = self.looks
+            self._own_pace = OwnPace(
+                self._sizes, self.clients, looks.batch_size, looks.seed, bool(looks.augmentation)
+            )
+        return self._own_pace
+
+    def _inputs_of(self, rows: np.ndarray, steps: np.ndarray, at: np.ndarray) -> Tensor:
+        device = self.looks.device
+        inputs = self.x[torch.from_numpy(at).to(device)]
+        codes = self._own.codes(rows, steps)
+        if codes is not None:
+            inputs = crop_flip(inputs, *(t.to(device) for t in crops(codes)))
         return inputs
 
     def _indices(self, step: int) -> Tensor:

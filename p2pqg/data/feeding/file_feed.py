@@ -68,6 +68,16 @@ class FileFeed(Feed):
             for client, own in zip(self.clients, rows, strict=True)
         ]
 
+    def _inputs_of(self, rows: np.ndarray, steps: np.ndarray, at: np.ndarray) -> Tensor:
+        wanted = [
+            [
+                self._threads.submit(self._decode, self.x[sample], self.clients[row], position)
+                for position, sample in enumerate(own, step * self.looks.batch_size)
+            ]
+            for row, step, own in zip(rows.tolist(), steps.tolist(), at.tolist(), strict=True)
+        ]
+        return self._tensor([[image.result() for image in own] for own in wanted])
+
     def _decode(self, path: bytes, *sample: int) -> np.ndarray:
         """One image; `sample` (client, position in its stream) is what its crop depends on."""
         if sample and self.looks.augmentation:

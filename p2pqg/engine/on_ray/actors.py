@@ -12,7 +12,7 @@ import ctypes
 import signal
 import sys
 import warnings
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -25,13 +25,14 @@ from p2pqg.base.lazy import torch
 from p2pqg.engine.call import ON_NO_CLIENTS, Ask, disagreement
 from p2pqg.engine.on_ray.carry import carry, is_foreign
 from p2pqg.engine.on_ray.transport import connect, disconnect
-from p2pqg.engine.routes import Routing
 from p2pqg.engine.rule import Rule, itinerary
 from p2pqg.engine.snapshot import Snapshot
-from p2pqg.engine.spec import HostSpec, Report, Stop
+from p2pqg.engine.spec import AnyRouting, HostSpec, Report, Stop
+from p2pqg.engine.waves.routing import WaveRouting
 
 if TYPE_CHECKING:
     from p2pqg.engine.host import Host
+    from p2pqg.engine.waves.scout import WaveScout
 
 Wire = tuple[np.ndarray, ...]
 """A parcel as an object in the store."""
@@ -111,12 +112,12 @@ class HostActor:
     """
 
     def __init__(self, spec: HostSpec, test: tuple[Any, Any]) -> None:
-        from p2pqg.engine.host import Host  # brings torch, which the driver does without
+        from p2pqg.engine.waves.host import host_of  # brings torch, which the driver does without
 
         _end_with_the_node()
         # Objects in the store are read-only and stay so: we only ever copy from them.
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        self.branches = {0: Branch(Host(spec, test))}
+        self.branches = {0: Branch(host_of(spec, test))}
 
     def fork(self, branch: int, twin: int) -> None:
         parent = self.branches[branch]
@@ -180,8 +181,11 @@ class HostActor:
             raise me.failure
         return me.host.collect()
 
-    def rewire(self, branch: int, rule: Rule, routing: Routing) -> None:
+    def rewire(self, branch: int, rule: Rule, routing: AnyRouting) -> None:
         self.branches[branch].host.rewire(rule, routing)
+
+    def timeline(self, branch: int) -> Mapping[str, np.ndarray]:
+        return self.branches[branch].host.timeline()
 
     def snapshot(self, branch: int) -> Snapshot:
         return self.branches[branch].host.snapshot()
@@ -269,6 +273,13 @@ class Crew:
         self.actors, self._group = [], None
 
 
+def _scout_of(rule: Rule, routing: WaveRouting, num_params: int, precision: str) -> WaveScout:
+    from p2pqg.engine.waves.scout import WaveScout  # brings torch
+
+    dtype = torch.float64 if precision == "float64" else torch.float32
+    return WaveScout.at_start(rule, routing, num_params, dtype)
+
+
 class RayEngine:
     """One actor per host. The cluster is there already (`cluster.py`)."""
 
@@ -296,6 +307,9 @@ class RayEngine:
             self.rule.algorithm
         ):  # a mistake in `start` is told here, not by an actor
             self.scout = self.rule.start(torch.empty(0, num_params))
+        self.waves: WaveScout | None = None
+        if len(specs) > 1 and isinstance(self.routing, WaveRouting):
+            self.waves = _scout_of(self.rule, self.routing, num_params, specs[0].task.precision)
         if snapshot is not None:
             self.load(snapshot)
 
@@ -312,7 +326,7 @@ class RayEngine:
             self.round = stops[-1].round
             return self._all("advance", stops)
         for stop in stops:
-            self._send_rounds(stop.round)
+            (self._send_waves if self.waves else self._send_rounds)(stop.round)
             if stop.measure:
                 mean = self.crew.actors[0].mean.remote(self.branch, *self._all("sums"))
                 self._all("measure", mean, stop.evaluate, silent=True)
@@ -337,6 +351,17 @@ class RayEngine:
                         decided = self._decide(shelves)
         except StopIteration as end:
             self.scout = end.value
+        self._step(Step(self.steps, until, False, None), arriving, (0,) * len(self.crew.actors))
+        self.round = until
+
+    def _send_waves(self, until: int) -> None:
+        """The same for clients that do not wait; which rows travel is known beforehand."""
+        assert self.waves is not None
+        arriving: list[list[ray.ObjectRef]] = [[] for _ in self.crew.actors]
+        for ask, leg in self.waves.legs(until):
+            step = Step(self.steps, until, bool(self.crew.transport), ask)
+            shelves = self._step(step, arriving, leg.num_parcels)
+            arriving = [[shelves[a][p] for a, p in wanted] for wanted in leg.addresses]
         self._step(Step(self.steps, until, False, None), arriving, (0,) * len(self.crew.actors))
         self.round = until
 
@@ -374,16 +399,23 @@ class RayEngine:
         """Wait for the reports of what was submitted, one per host."""
         return self._get(ticket)
 
-    def rewire(self, rule: Rule, routing: Routing) -> None:
+    def rewire(self, rule: Rule, routing: AnyRouting) -> None:
         """From the next round on, another network with the same borders, or other parameters."""
         self.rule, self.routing = rule, routing
         for part in rule.parts:
             carry(part)
+        if self.waves:
+            assert isinstance(routing, WaveRouting)
+            self.waves.rewire(rule, routing)
         self._all("rewire", rule, routing, silent=True)
 
     def snapshot(self) -> Snapshot:
         """All that the clients carry on, when everything submitted has been fetched."""
         return Snapshot.join(self._get(self._all("snapshot")))
+
+    def timeline(self) -> Mapping[str, np.ndarray]:
+        """Where all clients stand that do not wait; see `engine.waves.timeline`."""
+        return self._get([self.crew.actors[0].timeline.remote(self.branch)])[0]
 
     def load(self, snapshot: Snapshot) -> None:
         """Go on from a snapshot."""
@@ -391,6 +423,8 @@ class RayEngine:
         if self.scout is not None:
             nobody = {name: array[:0] for name, array in snapshot.rows.items()}
             self.scout = self.rule.state_of(nobody, snapshot.numbers)
+        if self.waves:
+            self.waves.load(snapshot)
         bounds = self.routing.bounds
         for index, actor in enumerate(self.crew.actors):
             part = snapshot.cut(bounds[index], bounds[index + 1])
@@ -400,6 +434,7 @@ class RayEngine:
         """The same clients once more, in the same actors, which go their own way from here."""
         twin = copy.copy(self)
         twin.branch = self.crew.fork(self.branch)
+        twin.waves = self.waves and self.waves.fork()
         return twin
 
     def _get(self, references: list[ray.ObjectRef[Any]]) -> list[Any]:

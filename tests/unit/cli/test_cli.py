@@ -104,7 +104,7 @@ def test_quiet_prints_nothing(called):
     ("words", "text"),
     [
         (["--rounds", "x"], "ConfigError: rounds must be an integer or nothing, got 'x'\n"),
-        (["--epochs", 1, "--rounds", 1], "ConfigError: set epochs or rounds, not both"),
+        (["--epochs", 1, "--rounds", 1], "ConfigError: set one of epochs, rounds, steps, time"),
         (["--topology", "rign16"], "did you mean ring?"),
         (["--set", "lr"], "ConfigError: --set must be KEY=VALUE, got 'lr'"),
         (["nowhere.yaml"], "ConfigError: nowhere.yaml: no such recipe"),

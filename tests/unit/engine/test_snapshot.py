@@ -63,7 +63,8 @@ def load(blocks, snapshot):
 
 def same(a, b):
     assert (a.round, a.step, a.exchanges, a.numbers) == (b.round, b.step, b.exchanges, b.numbers)
-    for one, other in ((a.rows, b.rows), (a.totals, b.totals)):
+    for part in ("rows", "totals", "timeline", "mail"):
+        one, other = getattr(a, part), getattr(b, part)
         assert list(one) == list(other)
         for name in one:
             assert_array_equal(one[name], other[name], err_msg=name)

@@ -1,0 +1,35 @@
+"""Asynchronous SGP: push-sum SGD that waits for no message, Assran et al., ICML 2019, Section 5.
+
+What is on its way belongs to nobody, but its weight travels with it: the sum of all z, in clients
+and in messages, changes by gradients only, and so does z / w agree with it however late messages
+are. Clients of equal speed on perfect links are SGP.
+    z    [clients, params]  scaled model        lr    step size of this round
+    w    [clients, 1]       push-sum weight     beta  memory of m, no dampening
+    m    [clients, params]  local momentum
+"""
+
+from __future__ import annotations
+
+from p2pqg.algorithms.asynchronous import OwnPace, Step, arrived, push
+from p2pqg.algorithms.effects import Grad, algorithm
+from p2pqg.algorithms.sgp import Params, State, model, start
+
+
+@algorithm(
+    "async-sgp",
+    params=Params,
+    start=start,
+    model=model,
+    needs=("column-stochastic",),
+    asynchronous=OwnPace(),
+    source="Assran et al., ICML 2019, overlapped; arXiv:1811.10792",
+)
+def async_sgp(s: State, grad: Grad, p: Params) -> Step[State]:
+    """Stochastic gradient push without waiting, also on directed networks."""
+    g = grad(model(s))
+    m = p.beta * s.m + g
+    half = s.z - p.lr * (g + p.beta * m if p.nesterov else m)
+    kept = yield push(half, s.w)
+    inbox = yield arrived()
+    z, w = inbox.sum()
+    return State(z=kept * half + z, w=kept * s.w + w, m=m)

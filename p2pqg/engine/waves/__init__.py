@@ -1,0 +1,19 @@
+"""Clients that do not wait: their steps are played in waves.
+
+When things happen depends on the clock, not on the models. So the timeline (whose gradient is done
+when, who meets whom, which message is there when) is a function of the seed, the network and its
+clock, which every process works out for itself. It is cut into waves: steps of different clients
+that do not depend on each other, one stacked call on the rows that take part.
+
+    routing.py    what a timeline is made of: network, clock, borders of blocks
+    draws.py      what each client's next steps will take, and whom they lead to
+    timeline.py   one event after the other: what all timelines have in common
+    meetings.py   the timeline of `meet`: two clients at a time, who wait for each other
+    letters.py    the timeline of `push` and `arrived`: messages on their way
+    cut.py        the events of a few rounds as waves, cut along the borders of blocks
+    mail.py       messages that have been sent and are not read yet
+    block.py      a block of clients that plays waves
+
+A round is as many steps as there are clients, whoever makes them: a mean client-step. What
+is between two rounds, gradients begun and messages on their way included, is state.
+"""

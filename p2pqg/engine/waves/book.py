@@ -1,0 +1,49 @@
+"""Keeping the books of clients that do not wait: who stepped how often, how old the news was."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from p2pqg.engine.bookkeeping import Bookkeeper
+from p2pqg.engine.spec import Measurement
+from p2pqg.engine.waves.journal import Journal
+
+PERCENTILE = 95
+
+
+class WaveBookkeeper(Bookkeeper):
+    """Keeps the logbook of clients that do not wait."""
+
+    def _pass(self, losses: np.ndarray, traffic: Sequence[Any], first: int, until: int) -> None:
+        """Rounds up to `until` are over: their mean losses, steps, news and messages."""
+        log, n = self.log, losses.shape[1]
+        for round in range(log.round, until):
+            journal: Journal = traffic[round - first]
+            if total := journal.steps.sum():
+                log.losses.append(float(losses[round - first] @ journal.steps / total))
+            log.ready = np.full(n, journal.seconds)
+            log.steps = journal.steps if log.steps is None else log.steps + journal.steps
+            log.behind.append(journal.behind)
+            log.age.append(journal.age)
+            if log.ledger is not None:
+                log.ledger.messages(
+                    journal.senders, journal.receivers, journal.messages, journal.message_bytes
+                )
+        log.round = until
+
+    def seen(self, seen: Sequence[Measurement]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        """As of the other bookkeeper, and how old the news was since the last row."""
+        row, clients = super().seen(seen)
+        del row["mean_drift"]  # of which nobody takes note
+        for name, parts in (("", self.log.behind), ("_seconds", self.log.age)):
+            values = np.concatenate(parts) if parts else np.empty(0)
+            if len(values):
+                row[f"staleness{name}_mean"] = float(values.mean())
+                row[f"staleness{name}_95"] = float(np.percentile(values, PERCENTILE))
+                row[f"staleness{name}_max"] = float(values.max())
+        for client in clients:
+            client["steps"] = 0 if self.log.steps is None else int(self.log.steps[client["client"]])
+        return row, clients

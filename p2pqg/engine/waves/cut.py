@@ -1,0 +1,348 @@
+"""The events of a window as waves, cut along the borders of blocks.
+
+In a wave every row has at most one part, so that it is one stacked call. Positions count within the
+wave: first the block's own clients whose step it is, in order, then those who are met.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from p2pqg.engine.routes import Leg
+from p2pqg.engine.waves.letters import NOTHING, Posts
+from p2pqg.engine.waves.mail import Mail
+from p2pqg.engine.waves.meetings import Meetings
+from p2pqg.engine.waves.timeline import Window
+
+Ints = np.ndarray
+
+
+@dataclass(frozen=True)
+class Transfers:
+    """Rows that cross the borders of blocks; int64 [rows] each, sorted by all of them in turn.
+
+    Attributes:
+        wave: in which it is sent.
+        source, target: from block to block.
+        client: whose row.
+    """
+
+    num_blocks: int
+    wave: Ints
+    source: Ints
+    target: Ints
+    client: Ints
+
+    @classmethod
+    def of(cls, bounds: tuple[int, ...], wave: Ints, client: Ints, receiver: Ints) -> Transfers:
+        """Every row that a receiver in another block needs, once for each block."""
+        blocks, n = len(bounds) - 1, bounds[-1]
+        if blocks == 1:
+            return cls(1, *[np.empty(0, dtype=np.int64)] * 4)
+        source, target = (np.searchsorted(bounds, x, side="right") - 1 for x in (client, receiver))
+        crosses = source != target
+        code = ((wave * blocks + source) * blocks + target) * n + client
+        rest, client = np.divmod(np.unique(code[crosses]), n)
+        rest, target = np.divmod(rest, blocks)
+        wave, source = np.divmod(rest, blocks)
+        return cls(blocks, wave, source, target, client)
+
+    def legs(self, num_waves: int) -> list[Leg]:
+        """What travels in each wave."""
+        if self.num_blocks == 1:
+            return [Leg((0,), ((),))] * num_waves
+        pairs = np.unique(np.stack([self.wave, self.source, self.target], axis=1), axis=0)
+        ends = np.searchsorted(pairs[:, 0], np.arange(num_waves + 1)).tolist()
+        return [self._leg(pairs[a:b, 1:].tolist()) for a, b in zip(ends, ends[1:], strict=False)]
+
+    def _leg(self, pairs: list[list[int]]) -> Leg:
+        parcels = [0] * self.num_blocks
+        addresses: list[list[tuple[int, int]]] = [[] for _ in parcels]
+        for source, target in pairs:  # sorted: parcels in the order of their targets
+            addresses[target].append((source, parcels[source]))
+            parcels[source] += 1
+        return Leg(tuple(parcels), tuple(map(tuple, addresses)))
+
+    def leaving(self, block: int) -> tuple[Ints, list[Ints]]:
+        """A block's own rows that leave it: waves, and clients, of each parcel in turn."""
+        mine = self.source == block
+        wave, target, client = self.wave[mine], self.target[mine], self.client[mine]
+        cuts = np.flatnonzero((np.diff(wave) != 0) | (np.diff(target) != 0)) + 1
+        parcels = np.split(client, cuts) if len(client) else []
+        return wave[np.concatenate([[0], cuts])] if len(client) else wave, parcels
+
+    def coming(self, block: int) -> tuple[Ints, Ints]:
+        """Rows that come to a block, in the order in which they do: waves and clients."""
+        here = self.target == block
+        return self.wave[here], self.client[here]
+
+
+@dataclass
+class Wave:
+    """One stacked call of a block. Rows and positions count from the block's first client.
+
+    Attributes:
+        leg: what crosses borders.
+        rows: int64 [steps], whose step it is, rising.
+        clients: the same in the whole network; numbers: which of their steps; rounds: in which.
+        elapsed: [steps, 1], seconds since each one's last event.
+        parcels: positions of the rows that other blocks need.
+    """
+
+    leg: Leg
+    rows: Tensor
+    clients: Ints
+    numbers: Ints
+    rounds: Ints
+    elapsed: Tensor
+    parcels: list[Tensor]
+
+
+@dataclass
+class MeetingWave(Wave):
+    """A wave of meetings.
+
+    Attributes:
+        met: int64, rows of clients that are met; met_elapsed: seconds since each one's last event.
+        other: int64 [steps + met], the position of whom each averages with; its own: with nobody.
+            Rows that come from other blocks have the positions after those.
+    """
+
+    met: Tensor
+    met_elapsed: Tensor
+    other: Tensor
+
+
+@dataclass
+class PostWave(Wave):
+    """A wave of messages.
+
+    Attributes:
+        kept: [steps, 1], see `push`.
+        write: int64, positions whose messages are read in this block; to: their slots.
+        incoming: int64, slots of the messages that come from other blocks.
+        offsets: int64 [steps + 1], step k reads messages offsets[k] .. offsets[k + 1] - 1.
+        reads: int64 [reads], their slots; weights, seconds, behind: as of `Inbox`.
+        weight: [steps, 1], sum of the weights.
+    """
+
+    kept: Tensor
+    write: Tensor
+    to: Tensor
+    incoming: Tensor
+    offsets: Tensor
+    reads: Tensor
+    weights: Tensor
+    seconds: Tensor
+    behind: Tensor
+    weight: Tensor
+
+
+def transfers(window: Window, bounds: tuple[int, ...]) -> Transfers:
+    """What crosses the borders of blocks in a window."""
+    if isinstance(window, Meetings):
+        wave, a, b = (_ints(x) for x in (window.wave, window.a, window.b))
+        twice = np.concatenate
+        return Transfers.of(bounds, twice([wave, wave]), twice([a, b]), twice([b, a]))
+    assert isinstance(window, Posts)
+    client, left = _ints(window.client), _ints(window.left).reshape(-1, 2)
+    serial = np.concatenate([_ints(window.read), left[:, 0]])
+    reader = np.concatenate([client[_ints(window.read_by)], left[:, 1]])
+    sent = np.flatnonzero(_ints(window.serial) != NOTHING)  # steps; serials rise with them by one
+    first = _ints(window.serial)[sent[:1]]
+    new = serial >= first if len(sent) else np.zeros(len(serial), dtype=bool)
+    at = sent[serial[new] - first] if len(sent) else serial[new]
+    return Transfers.of(bounds, _ints(window.level)[at], client[at], reader[new])
+
+
+def num_waves(window: Window) -> int:
+    """How many waves a window has."""
+    return max(window.level, default=-1) + 1
+
+
+class Knife:
+    """Cuts a window into the waves of one block.
+
+    Args:
+        window: what happens.
+        bounds: of all blocks.
+        block: which of them.
+        like: whose type and device the numbers for the algorithm take.
+    """
+
+    def __init__(self, window: Window, bounds: tuple[int, ...], block: int, like: Tensor) -> None:
+        self.window, self.bounds, self.block, self.like = window, bounds, block, like
+        self.first, self.last = bounds[block], bounds[block + 1]
+        client, wave = _ints(window.client), _ints(window.level)
+        self.across = transfers(window, bounds)
+        self.legs = self.across.legs(num_waves(window))
+        mine = self._hosted(client)
+        self.order = mine[np.lexsort((client[mine], wave[mine]))]
+        self.wave, self.client = wave[self.order], client[self.order]
+        self.ends = self._ends(self.wave)
+        self.rounds = window.first + np.searchsorted(window.done, self.order, side="right")
+        self.numbers = _ints(window.number)[self.order]
+        self.rows = self._index(self.client - self.first)
+        self.elapsed = self._numbers(np.array(window.elapsed)[self.order])
+
+    def _hosted(self, client: Ints) -> Ints:
+        """Where the clients are the block's."""
+        return np.flatnonzero((self.first <= client) & (client < self.last))
+
+    def _ends(self, wave: Ints) -> Ints:
+        """Where each wave begins, and the last one ends; `wave` rises."""
+        return np.searchsorted(wave, np.arange(len(self.legs) + 1))
+
+    def _code(self, wave: Ints | int, client: Ints) -> Ints:
+        """One number for a client in a wave."""
+        return wave * self.bounds[-1] + client
+
+    def _index(self, values: Ints) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(values)).to(self.like.device)
+
+    def _numbers(self, values: np.ndarray) -> Tensor:
+        """[values, 1], for the algorithm to calculate with."""
+        return torch.from_numpy(values).to(self.like)[:, None]
+
+    def _parcels(self, places: _Places) -> list[list[Tensor]]:
+        """For each wave, the positions of the rows that leave."""
+        found: list[list[Tensor]] = [[] for _ in self.legs]
+        wave, parcels = self.across.leaving(self.block)
+        for one, clients in zip(wave.tolist(), parcels, strict=True):
+            found[one].append(self._index(places.of(self._code(one, clients))))
+        return found
+
+    def _base(self, wave: int, parcels: list[list[Tensor]]) -> dict[str, Any]:
+        """What all kinds of waves have in common."""
+        part = slice(self.ends[wave], self.ends[wave + 1])
+        return {
+            "leg": self.legs[wave],
+            "rows": self.rows[part],
+            "clients": self.client[part],
+            "numbers": self.numbers[part],
+            "rounds": self.rounds[part],
+            "elapsed": self.elapsed[part],
+            "parcels": parcels[wave],
+        }
+
+    def meetings(self) -> Iterator[MeetingWave]:
+        """The waves of a window of meetings."""
+        window = self.window
+        assert isinstance(window, Meetings)
+        wave, a, b = (_ints(x) for x in (window.wave, window.a, window.b))
+        met = self._hosted(b)
+        met = met[~np.array(window.both, dtype=bool)[met]]
+        met = met[np.lexsort((b[met], wave[met]))]
+        met_wave, met_ends = wave[met], self._ends(wave[met])
+        coming_wave, coming = self.across.coming(self.block)
+        num_steps, num_met = np.diff(self.ends), np.diff(met_ends)
+        places = _Places(
+            self._code(
+                np.concatenate([self.wave, met_wave, coming_wave]),
+                np.concatenate([self.client, b[met], coming]),
+            ),
+            np.concatenate(
+                [
+                    _within(self.wave, self.ends),
+                    num_steps[met_wave] + _within(met_wave, met_ends),
+                    (num_steps + num_met)[coming_wave]
+                    + _within(coming_wave, self._ends(coming_wave)),
+                ]
+            ),
+        )
+        parcels = self._parcels(places)
+        ends = self.ends + met_ends
+        other = np.arange(ends[-1]) - np.repeat(ends[:-1], np.diff(ends))
+        for mine, partner in ((a, b), (b, a)):
+            here = self._hosted(mine)
+            at = places.of(self._code(wave[here], mine[here]))
+            other[ends[wave[here]] + at] = places.of(self._code(wave[here], partner[here]))
+        rows, others = self._index(b[met] - self.first), self._index(other)
+        elapsed = self._numbers(np.array(window.elapsed_b)[met])
+        for one in range(len(self.legs)):
+            part = slice(met_ends[one], met_ends[one + 1])
+            yield MeetingWave(
+                met=rows[part],
+                met_elapsed=elapsed[part],
+                other=others[ends[one] : ends[one + 1]],
+                **self._base(one, parcels),
+            )
+
+    def posts(self, mail: Mail) -> Iterator[PostWave]:
+        """The waves of a window of messages, which get their slots in the mail."""
+        window = self.window
+        assert isinstance(window, Posts)
+        serials, readers = _ints(window.serial), _ints(window.read_by)
+        left, receiver = _ints(window.left).reshape(-1, 2).T
+        read = self._hosted(_ints(window.client)[readers])
+        wanted = np.union1d(_ints(window.read)[read], left[self._hosted(receiver)])
+        mail.reserve(wanted)
+        # What the block itself sends, and what comes, as far as somebody here will read it.
+        places = _Places(self._code(self.wave, self.client), _within(self.wave, self.ends))
+        sent = serials[self.order]
+        writes = np.flatnonzero(np.isin(sent, wanted) & (sent != NOTHING))
+        write_ends = self._ends(self.wave[writes])
+        coming_wave, coming = self.across.coming(self.block)
+        coming_ends = self._ends(coming_wave)
+        everyone = self._code(_ints(window.level), _ints(window.client))
+        incoming = _Places(everyone, serials).of(self._code(coming_wave, coming))
+        # Who reads what: sorted by wave, and by position in it.
+        place = np.full(len(serials), -1)
+        place[self.order] = np.arange(len(self.order))
+        read = read[np.argsort(place[readers[read]], kind="stable")]
+        reader = place[readers[read]]
+        first = np.searchsorted(reader, np.arange(len(self.order) + 1))
+        weights = np.array(window.read_weight, dtype=np.float64)[read]
+        tensors = {
+            "kept": self._numbers(np.array(window.kept)[self.order]),
+            "write": self._index(_within(self.wave, self.ends)[writes]),
+            "to": self._index(mail.slots_of(sent[writes])),
+            "incoming": self._index(mail.slots_of(incoming)),
+            "reads": self._index(mail.slots_of(_ints(window.read)[read])),
+            "weights": self._numbers(weights)[:, 0],
+            "seconds": self._index(np.array(window.age, dtype=np.float64)[read]),
+            "behind": self._index(np.array(window.behind, dtype=np.float64)[read]),
+            "weight": self._numbers(np.bincount(reader, weights, len(self.order))),
+        }
+        offsets, parcels = self._index(first), self._parcels(places)
+        for one in range(len(self.legs)):
+            begin, end = self.ends[one], self.ends[one + 1]
+            own = slice(begin, end)
+            some = slice(write_ends[one], write_ends[one + 1])
+            reads = slice(first[begin], first[end])
+            parts = {"kept": own, "weight": own, "write": some, "to": some}
+            parts["incoming"] = slice(coming_ends[one], coming_ends[one + 1])
+            cut: dict[str, Any] = {
+                name: tensor[parts.get(name, reads)] for name, tensor in tensors.items()
+            }
+            yield PostWave(
+                offsets=offsets[begin : end + 1] - int(first[begin]),
+                **cut,
+                **self._base(one, parcels),
+            )
+
+
+class _Places:
+    """Code of a client in a wave -> its position there."""
+
+    def __init__(self, codes: Ints, positions: Ints) -> None:
+        order = np.argsort(codes)
+        self.codes, self.positions = codes[order], positions[order]
+
+    def of(self, codes: Ints) -> Ints:
+        return self.positions[np.searchsorted(self.codes, codes)]
+
+
+def _within(wave: Ints, ends: Ints) -> Ints:
+    """Place of each item within its wave; items are sorted by wave."""
+    return np.arange(len(wave)) - ends[wave]
+
+
+def _ints(values: object) -> Ints:
+    return np.array(values, dtype=np.int64)

@@ -1,0 +1,256 @@
+"""The timeline of clients that push.
+
+A client whose gradient is done sends, reads what has come by then, makes its step and begins the
+next gradient, all at once. What is sent at the very same moment and needs no time is read, too: so
+clients of equal speed on perfect links go in step, and a push is a gossip. A message takes
+
+    latency + jitter E + bits / min(bandwidth, uplink / messages sent, downlink / neighbors)
+
+as in `p2pqg.network.timing`. The line of its sender is busy as long as its messages take to leave;
+until then the sender has nothing to say. What gets lost never arrives, and costs as much.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from heapq import heapify, heappop, heappush
+from itertools import chain
+from typing import NamedTuple
+
+import numpy as np
+
+from p2pqg.engine.waves.draws import LetterDraws
+from p2pqg.engine.waves.timeline import Timeline, Window
+
+NOTHING = -1
+
+
+class Delivery(NamedTuple):
+    """A message on its way to one receiver, or there and not yet read.
+
+    Attributes:
+        arrival: seconds on the clock.
+        serial: which message: all that were ever sent are numbered.
+        number: steps that the sender had done when it was sent.
+    """
+
+    arrival: float
+    sender: int
+    serial: int
+    weight: float
+    sent: float
+    number: int
+
+
+@dataclass
+class Posts(Window):
+    """A window of messages.
+
+    Attributes:
+        serial: of each step: the message that it sends, -1: none.
+        kept: of each step: see `push`.
+        read_by: of each message that is read: the step that does it, counted in this window.
+        read: its serial; read_weight: what it counts.
+        left: (serial, receiver) of what is still on its way at the end of the window, or kept.
+    """
+
+    serial: list[int] = field(default_factory=list)
+    kept: list[float] = field(default_factory=list)
+    read_by: list[int] = field(default_factory=list)
+    read: list[int] = field(default_factory=list)
+    read_weight: list[float] = field(default_factory=list)
+    left: list[tuple[int, int]] = field(default_factory=list)
+
+
+class LetterTimeline(Timeline):
+    """Clients that push.
+
+    Attributes:
+        line: when the last message of each has left it.
+        inbox: of each client, what is on its way to it, or there.
+        held: of each client, the last message of every sender, where these count on.
+        serial: of the next message.
+    """
+
+    FLOATS = (*Timeline.FLOATS, "line")
+    draws: LetterDraws
+    line: list[float]
+    inbox: list[list[Delivery]]
+    held: list[dict[int, Delivery]]
+    serial: int
+
+    def _draws(self) -> LetterDraws:
+        return LetterDraws(self.routing, self.asks)
+
+    def _begin_anew(self, who: np.ndarray) -> None:
+        if not hasattr(self, "inbox"):
+            self.serial = 0
+            self.inbox, self.held = [[] for _ in self.steps], [{} for _ in self.steps]
+        super()._begin_anew(who)
+        for client in np.flatnonzero(who).tolist():
+            self.line[client] = self.now
+
+    def play(self, rounds: int) -> Posts:
+        """The events of the next rounds."""
+        window = super().play(rounds)
+        assert isinstance(window, Posts)
+        window.left = [(one.serial, client) for client, one in self.under_way()]
+        return window
+
+    def _window(self) -> Posts:
+        return Posts(self.round)
+
+    def _open(self) -> None:
+        super()._open()
+        self._level = [0] * self.num_clients
+        self._first, self._wave = self.serial, list[int]()  # of the messages of this window
+        self._heap = [(self.ready[i], i) for i in range(self.num_clients) if self.here[i]]
+        heapify(self._heap)
+
+    def _play(self, window: Window) -> None:
+        assert isinstance(window, Posts)
+        heap, level, end = self._heap, self._level, self.routing.end
+        while self.total < self.target:
+            now = heap[0][0]
+            if now > end:
+                self.now = end
+                return
+            self.now = now
+            group = []
+            while heap and heap[0][0] == now:  # those of one moment all send before any reads
+                group.append(heappop(heap)[1])
+            wave, first = 0, len(window.client)
+            for i in group:
+                wave = max(wave, level[i])
+                self._send(window, i, now)
+            for place, i in enumerate(group, first):
+                wave = max(wave, self._read(window, i, place, now))
+            for place, i in enumerate(group, first):
+                level[i] = wave + 1
+                window.level.append(wave)
+                if (serial := window.serial[place]) != NOTHING:
+                    self._wave[serial - self._first] = wave
+                self._begin(i, now)
+            self.total += len(group)
+
+    def _send(self, window: Posts, i: int, now: float) -> None:
+        """Client i makes its step, and sends unless its line is busy."""
+        number = self.steps[i]
+        at = number - self.draws.base[i]
+        letters = self.draws.letters[i][at]
+        window.client.append(i)
+        window.number.append(number)
+        window.elapsed.append(now - self.begun[i])
+        self.steps[i] = number = number + 1
+        if self.line[i] > now or not letters:
+            window.serial.append(NOTHING)
+            window.kept.append(1.0)
+            return
+        serial, kept = self.serial, 1.0
+        for receiver, weight, travel in letters:
+            window.senders.append(i)
+            window.receivers.append(receiver)
+            if travel >= 0:
+                kept -= weight
+                self.inbox[receiver].append(Delivery(now + travel, i, serial, weight, now, number))
+        self.line[i] = now + self.draws.busy[i][at]
+        self.serial += 1
+        self._wave.append(0)
+        window.serial.append(serial)
+        window.kept.append(kept)
+
+    def _read(self, window: Posts, i: int, place: int, now: float) -> int:
+        """Client i reads what has come; returns the last of the waves in which it was sent."""
+        box, keep, wave = self.inbox[i], self.asks.keep, 0
+        came = [one for one in box if one.arrival <= now]
+        if came:
+            self.inbox[i] = [one for one in box if one.arrival > now]
+        if keep is None:
+            return 0
+        scale = 1.0
+        if keep != "all":
+            newest = self.held[i] if keep == "last" else {}
+            for one in came:
+                if one.sender not in newest or newest[one.sender].serial < one.serial:
+                    newest[one.sender] = one
+            came = [newest[sender] for sender in sorted(newest)]
+            scale = self._scale(i, came)
+        for one in came:
+            window.read_by.append(place)
+            window.read.append(one.serial)
+            window.read_weight.append(one.weight * scale)
+            window.behind.append(self.steps[one.sender] - one.number)
+            window.age.append(now - one.sent)
+            if one.serial >= self._first:
+                wave = max(wave, self._wave[one.serial - self._first])
+        return wave
+
+    def _scale(self, i: int, came: list[Delivery]) -> float:
+        """By what weights are multiplied, so that they leave the receiver what is its own in W."""
+        if not came:
+            return 1.0
+        if self.asks.to == "one":  # of a half each: all that came and the own model count alike
+            return 2 / (1 + len(came))
+        room = self.draws.room[i][self.steps[i] - 1 - self.draws.base[i]]
+        return min(1.0, room / sum(one.weight for one in came))
+
+    def _begin(self, i: int, now: float) -> None:
+        """Client i begins its next gradient."""
+        self.begun[i] = now
+        at = self.steps[i] - self.draws.base[i]
+        if at == self.draws.ahead:
+            self.draws.draw(self.steps)
+            at = 0
+        self.ready[i] = ready = now + self.draws.seconds[i][at]
+        heappush(self._heap, (ready, i))
+
+    def under_way(self) -> Iterator[tuple[int, Delivery]]:
+        """(receiver, delivery) of all that is on its way, there and not yet read, or held."""
+        for client, box in enumerate(self.inbox):
+            for one in box:
+                yield client, one
+        for client, held in enumerate(self.held):
+            for one in held.values():
+                yield client, one
+
+    def _part_with(self, gone: list[int]) -> None:
+        for client in gone:
+            self.inbox[client], self.held[client] = [], {}
+        if self.asks.keep == "last":  # a neighbor no more counts no more
+            known = self._neighbors()
+            for client, held in enumerate(self.held):
+                self.held[client] = {j: one for j, one in held.items() if (j, client) in known}
+
+    def _neighbors(self) -> set[tuple[int, int]]:
+        """(sender, receiver) of every link in any round of a period, or in the next 16."""
+        schedule = self.routing.network.remaining
+        Ws = (schedule.mixing(round) for round in range(schedule.period or 16))
+        arcs = (zip(W.senders.tolist(), W.receivers.tolist(), strict=True) for W in Ws)
+        return set(chain.from_iterable(arcs))
+
+    def data(self) -> dict[str, np.ndarray]:
+        """As of a timeline, and the messages that are on their way."""
+        found = super().data()
+        found["serial"] = np.array([self.serial])
+        for name, some in (("mail", self.inbox), ("held", [d.values() for d in self.held])):
+            letters = [(client, *one) for client, box in enumerate(some) for one in box]
+            columns = zip(*letters, strict=True) if letters else [[]] * (1 + len(Delivery._fields))
+            for part, column in zip(("receiver", *Delivery._fields), columns, strict=True):
+                kind = np.float64 if part in ("arrival", "weight", "sent") else np.int64
+                found[f"{name}.{part}"] = np.array(column, dtype=kind)
+        return found
+
+    def _load(self, data: Mapping[str, np.ndarray]) -> None:
+        self.serial = int(data["serial"][0])
+        n = self.num_clients
+        self.inbox, self.held = [[] for _ in range(n)], [{} for _ in range(n)]
+        for name in ("mail", "held"):
+            columns = (data[f"{name}.{part}"].tolist() for part in ("receiver", *Delivery._fields))
+            for client, *parts in zip(*columns, strict=True):
+                one = Delivery(*parts)
+                if name == "mail":
+                    self.inbox[client].append(one)
+                else:
+                    self.held[client][one.sender] = one
+        self._part_with([i for i, here in enumerate(self.here) if not here])

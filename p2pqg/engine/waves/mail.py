@@ -1,0 +1,138 @@
+"""Messages that are sent and not read yet, in one tensor, and what a step reads of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import embedding_bag
+
+Parcel = tuple[Tensor, ...]
+
+
+class Mail:
+    """A block's mail. Every message has a slot, a row of each tensor, as long as it is needed.
+
+    Attributes:
+        serials: int64 [messages], rising; slots: int64 [messages], where each is.
+        rows: [capacity, ...] of each tensor that is sent; empty before the first message.
+    """
+
+    def __init__(self) -> None:
+        self._clear()
+
+    def _clear(self) -> None:
+        self.serials = np.empty(0, dtype=np.int64)
+        self.slots = np.empty(0, dtype=np.int64)
+        self.rows: list[Tensor] = []
+        self.capacity = 0
+
+    def reserve(self, wanted: np.ndarray) -> None:
+        """Slots for these messages, rising; others are forgotten, and those here stay put."""
+        known = np.isin(self.serials, wanted)
+        serials, slots = self.serials[known], self.slots[known]
+        new = np.setdiff1d(wanted, serials, assume_unique=True)
+        if len(wanted) > self.capacity:
+            self._grow(len(wanted) + len(wanted) // 4)
+        free = np.setdiff1d(np.arange(self.capacity), slots)[: len(new)]
+        both = np.concatenate([serials, new])
+        order = np.argsort(both)
+        self.serials, self.slots = both[order], np.concatenate([slots, free])[order]
+
+    def _grow(self, capacity: int) -> None:
+        self.rows = [
+            torch.cat([rows, rows.new_zeros(capacity - len(rows), *rows.shape[1:])])
+            for rows in self.rows
+        ]
+        self.capacity = capacity
+
+    def slots_of(self, serials: np.ndarray) -> np.ndarray:
+        """Where messages are."""
+        return self.slots[np.searchsorted(self.serials, serials)]
+
+    def put(self, slots: Tensor, messages: Parcel) -> None:
+        """Write messages, [messages, ...] each."""
+        if not self.rows:
+            self.rows = [t.new_zeros(self.capacity, *t.shape[1:]) for t in messages]
+        if len(slots):
+            for rows, message in zip(self.rows, messages, strict=True):
+                rows.index_copy_(0, slots, message)
+
+    def data(self) -> dict[str, np.ndarray]:
+        """Serials, and what each message holds."""
+        held = {str(i): rows.cpu().numpy()[self.slots] for i, rows in enumerate(self.rows)}
+        return {"serial": self.serials.copy(), **held}
+
+    def load(self, data: Mapping[str, np.ndarray], wanted: np.ndarray, like: Tensor) -> None:
+        """Hold those messages of `data` that are wanted."""
+        self._clear()
+        serials, at = np.unique(data["serial"], return_index=True)  # other blocks had them, too
+        here = np.isin(serials, wanted)
+        self.reserve(serials[here])
+        if here.any():
+            held = [data[str(i)][at[here]] for i in range(len(data) - 1)]
+            messages = tuple(torch.tensor(array, device=like.device) for array in held)
+            self.put(torch.from_numpy(self.slots_of(serials[here])).to(like.device), messages)
+
+
+class Delivered:
+    """What the clients of one wave read; see `p2pqg.algorithms.asynchronous.Inbox`."""
+
+    def __init__(
+        self,
+        rows: list[Tensor],
+        slots: Tensor,
+        offsets: Tensor,
+        weights: Tensor,
+        seconds: Tensor,
+        steps: Tensor,
+        weight: Tensor,
+    ) -> None:
+        self._rows, self._slots, self._offsets = rows, slots, offsets
+        self.weights, self.seconds, self.steps = weights, seconds, steps
+        self.weight = weight
+
+    @classmethod
+    def none(cls, like: Parcel) -> Delivered:
+        """Nothing, for nobody; `like`: what is sent."""
+        nothing = torch.empty(0, dtype=like[0].dtype if like else torch.float32)
+        at = torch.zeros(0, dtype=torch.int64)
+        ages = nothing.double()
+        return cls(list(like), at, at.new_zeros(1), nothing, ages, ages, nothing[:, None])
+
+    @cached_property
+    def to(self) -> Tensor:
+        counts = self._offsets.diff()
+        return torch.repeat_interleave(torch.arange(len(counts), device=counts.device), counts)
+
+    @cached_property
+    def count(self) -> Tensor:
+        return self._offsets.diff().to(self.weights.dtype)[:, None]
+
+    def __getitem__(self, number: int) -> Tensor:
+        return self._rows[number][self._slots]
+
+    def sum(self, weights: Tensor | None = None) -> Parcel:
+        weights = self.weights if weights is None else weights
+        return tuple(self._bags(rows, weights) for rows in self._rows)
+
+    def mix(self, x: Tensor) -> Tensor:
+        came = self._bags(self._rows[0], self.weights)
+        return came.addcmul_(x, 1 - self.weight)
+
+    def _bags(self, rows: Tensor, weights: Tensor) -> Tensor:
+        """For each client the weighted sum of what it reads."""
+        if not len(self._slots):
+            return rows.new_zeros(len(self._offsets) - 1, *rows.shape[1:])
+        bags = embedding_bag(
+            self._slots,
+            rows.flatten(1),
+            self._offsets,
+            mode="sum",
+            per_sample_weights=weights,
+            include_last_offset=True,
+        )
+        return bags.reshape(-1, *rows.shape[1:])
