@@ -614,7 +614,7 @@ def _personal(config: RunConfig, method: _Method, task: Task) -> Personal | None
             f"personal does not go with {method.name}, whose clients do not wait; take an "
             "algorithm with rounds, such as dsgdm-n, or leave it out"
         )
-    if "column-stochastic" in method.needs or method.entry.traits.get("shapes"):
+    if "column-stochastic" in method.needs or method.entry.traits["shapes"](method.params):
         raise ConfigError(
             f"personal does not go with {method.name}, which sends models in a form of its own; "
             "take another algorithm, such as dsgdm-n, or leave it out"
