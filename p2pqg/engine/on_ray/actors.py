@@ -25,6 +25,7 @@ from p2pqg.base.lazy import torch
 from p2pqg.engine.call import ON_NO_CLIENTS, Ask, disagreement
 from p2pqg.engine.on_ray.carry import carry, is_foreign
 from p2pqg.engine.on_ray.transport import connect, disconnect
+from p2pqg.engine.routes import Routing
 from p2pqg.engine.rule import Rule, itinerary
 from p2pqg.engine.snapshot import Snapshot
 from p2pqg.engine.spec import AnyRouting, HostSpec, Report, Stop
@@ -333,6 +334,7 @@ class RayEngine:
         return self._all("collect")
 
     def _send_rounds(self, until: int) -> None:
+        assert isinstance(self.routing, Routing)
         trip = itinerary(self.rule, self.scout, self.round, until)
         arriving: list[list[ray.ObjectRef[Any]]] = [[] for _ in self.crew.actors]
         decided = None
@@ -391,6 +393,7 @@ class RayEngine:
 
         sums = self._get([shelf[0] for shelf in shelves])
         (together,) = total([(torch.from_numpy(s.copy()),) for (s,) in sums])
+        assert isinstance(self.routing, Routing)
         active = self.routing.schedule.mixing(self.round).active
         n = self.routing.num_clients if active is None else max(1, int(active.sum()))
         return float(together[0] / n)
