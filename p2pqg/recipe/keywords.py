@@ -6,10 +6,13 @@ Types and sentences are those of `RunConfig`; a test keeps them together.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from inspect import Parameter, signature
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+import networkx as nx
+import numpy as np
 from typing_extensions import TypedDict
 
 from p2pqg.algorithms.control import Target
@@ -18,7 +21,7 @@ from p2pqg.recipe.settings import Part, RunConfig
 F = TypeVar("F", bound=Callable[..., Any])
 
 Object = Any
-"""A user's own data, split or network: many kinds of objects, of libraries that may be missing."""
+"""A user's own data: many kinds of objects, of libraries that may be missing."""
 
 Own = Callable[..., Any]
 """A user's own function, class or module, where a recipe has a name; see `p2pqg.recipe.own`."""
@@ -47,7 +50,10 @@ class Restart(TypedDict, total=False):
 class Resumed(Restart, total=False):
     """And objects of Python that a run could not keep, when they are given again."""
 
-    topology: Own
+    topology: nx.Graph | np.ndarray | Sequence[Any] | Callable[[int], Any]
+    dataset: Object
+    test: Object
+    partition: Sequence[Sequence[int] | np.ndarray] | Own
     model: Own
     loss: Own
     metrics: list[Own] | dict[str, Own] | Own
@@ -105,10 +111,10 @@ class StopKeys(TypedDict, total=False):
 class Settings(Restart, total=False):
     """The keys of a recipe. `p2pqg.run` says what they mean; their defaults are in `RunConfig`."""
 
-    topology: str | Object
+    topology: str | Path | nx.Graph | np.ndarray | Sequence[Any] | Callable[[int], Any]
     clients: int | None
     alpha: float | None
-    partition: Part | Object | None
+    partition: Part | Sequence[Sequence[int] | np.ndarray] | Own | None
     algorithm: Part | None
     dataset: Part | Object | None
     model: Part | Own | None

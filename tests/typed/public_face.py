@@ -30,10 +30,16 @@ def runs(x0: np.ndarray) -> None:
     p2pqg.run(algorithm={"name": "dmsgd", "mu": 0.3}, impairments={"loss": 0.1}, engine="local")
     p2pqg.run(model=nn.Linear(64, 10), metrics={"share": share}, personal=["bias"], seed=1)
     p2pqg.run(model={"name": "mlp", "hidden": [32]}, metrics=["f1"], validation=0.1, loss="mse")
+    p2pqg.run(topology=p2pqg.mixing_matrix("ring8"), dataset=(x0, x0), partition=[[0, 1], [2, 3]])
+    p2pqg.run(topology=lambda round: np.eye(4), partition=halves, test=(x0, x0))
     p2pqg.run(topolgy="ring16")  # type: ignore[call-arg]
     p2pqg.run(rounds="many")  # type: ignore[arg-type]
     p2pqg.run(engine="spark")  # type: ignore[arg-type]
     p2pqg.resume(run.path, alpha=0.1)  # type: ignore[call-arg]
+
+
+def halves(labels: np.ndarray, clients: int, rng: np.random.Generator) -> list[np.ndarray]:
+    return np.array_split(rng.permutation(len(labels)), clients)
 
 
 def share(logits: Tensor, targets: Tensor) -> float:

@@ -42,7 +42,7 @@ def test_a_key_has_one_type_for_recipes_and_for_editors(key):
 def test_editors_know_no_other_keys():
     assert set(get_type_hints(Settings)) == set(KEYS)
     assert set(get_type_hints(Restart)) == set(RESTART)
-    assert set(get_type_hints(Resumed)) == {*RESTART, *TAKERS, "topology"}
+    assert set(get_type_hints(Resumed)) == {*RESTART, *TAKERS}
 
 
 def test_a_notebook_is_told_what_can_go_wrong():
