@@ -97,9 +97,14 @@ def seen(rows: Sequence[dict[str, Any]]) -> str:
     """The last loss, accuracy (with its round, if older) and consensus distance on record."""
     if not rows:
         return ""
-    tested = next((row for row in reversed(rows) if "test_accuracy" in row), None)
+    tested = next(
+        (row for row in reversed(rows) if {"test_accuracy", "test_loss"} & set(row)), None
+    )
     last = rows[-1]
-    accuracy = percent(tested["test_accuracy"]) if tested else "  -"
+    accuracy = "  -"
+    if tested:
+        known = "test_accuracy" in tested
+        accuracy = percent(tested["test_accuracy"]) if known else f"loss {tested['test_loss']:.3f}"
     if tested and tested["round"] < last["round"]:
         accuracy += f" (round {tested['round'] + 1:,})"
     return "  ".join(

@@ -71,7 +71,7 @@ def render(shown: list[Standing]) -> str:
     style, script = (
         (HERE / name).read_text(encoding="utf-8") for name in ("style.css", "script.js")
     )
-    made = (curves.chart(shown, names, measure) for measure in curves.MEASURES)
+    made = (curves.chart(shown, names, measure) for measure in curves.measures_of(shown))
     text = _template().render(
         title=words.heading(shown, names),
         sentence=words.sentence(shown, counts),
@@ -126,10 +126,10 @@ def points(shown: list[Standing]) -> dict[str, list[dict[str, list[Any]]]]:
     """What is told under the pointer: measure -> for each run, its columns, thinned as drawn."""
     found: dict[str, list[dict[str, list[Any]]]] = {}
     axes = curves.axes_of(shown)
-    for measure in curves.MEASURES:
+    for measure in curves.measures_of(shown):
         found[measure.key] = []
         for one in shown:
-            frame = one.rounds.dropna(subset=measure.key).sort_values("round")
+            frame = curves.measured_rows(one, measure.key)
             frame = frame.iloc[charts.thinned(frame[measure.key].to_numpy())]
             columns = {key: frame[key].to_numpy() for key in [*axes, measure.key]}
             found[measure.key].append({key: _short(values) for key, values in columns.items()})

@@ -12,7 +12,7 @@ from p2pqg.base.wording import percent
 from p2pqg.page import charts
 from p2pqg.page.charts import Mark, Plot, Scale, Tick
 from p2pqg.page.runs import LENGTHS
-from p2pqg.results.columns import say
+from p2pqg.results.columns import column, measured, say
 from p2pqg.results.standing import Standing
 
 MOST_DOTS = 200
@@ -32,7 +32,18 @@ class Measure:
 ACCURACY = Measure("test_accuracy", "Test accuracy", "%, mean over the clients' own models", 360)
 LOSS = Measure("train_loss", "Training loss", "mean over clients", 240)
 CONSENSUS = Measure("consensus_distance", "Consensus distance", "mean ‖xᵢ − x̄‖²", 240)
-MEASURES = (ACCURACY, LOSS, CONSENSUS)
+
+
+def measures_of(shown: Sequence[Standing]) -> list[Measure]:
+    """What there are charts of: what every run has, and after the accuracy a user's metrics."""
+    own = dict.fromkeys(key for one in shown for key in measured(one.rounds))
+    of_clients = [key for key in own if not key.startswith("averaged_")]
+    more = [
+        Measure(key, column(key).title.capitalize(), "mean over clients", 240) for key in of_clients
+    ]
+    return [ACCURACY, *more, LOSS, CONSENSUS]
+
+
 AXES = {
     "round": "rounds",
     "bytes_sent": "bytes",
@@ -59,7 +70,7 @@ def axes_of(shown: Sequence[Standing]) -> list[str]:
 
 def chart(shown: Sequence[Standing], labels: Sequence[str], measure: Measure) -> Chart | None:
     """One measure of all runs against everything; None where it was never measured."""
-    frames = [_measured(one, measure.key) for one in shown]
+    frames = [measured_rows(one, measure.key) for one in shown]
     if all(frame.empty for frame in frames):
         return None
     alone = len(shown) == 1 and measure is ACCURACY and not shown[0].spread.empty
@@ -107,8 +118,10 @@ def chart(shown: Sequence[Standing], labels: Sequence[str], measure: Measure) ->
     return Chart(measure, plots)
 
 
-def _measured(one: Standing, key: str) -> pd.DataFrame:
-    return one.rounds.dropna(subset=key).sort_values("round")
+def measured_rows(one: Standing, key: str) -> pd.DataFrame:
+    """The rows that have a value of it; none in a run that does not measure it."""
+    known = one.rounds if key in one.rounds else one.rounds.assign(**{key: float("nan")})
+    return known.dropna(subset=key).sort_values("round")
 
 
 def _horizontal(
@@ -159,7 +172,7 @@ def _spread_marks(one: Standing, run: int, axis: str, x: Scale, y: Scale) -> lis
         spread = spread.iloc[kept]
         low, high = y.shares(spread["min"]), y.shares(spread["max"])
         marks.append(Mark(run, "band", charts.band_of(x.shares(spread[axis]), low, high)))
-    averaged = _measured(one, "averaged_model_accuracy").dropna(subset=axis)
+    averaged = measured_rows(one, "averaged_model_accuracy").dropna(subset=axis)
     heights = y.shares(averaged["averaged_model_accuracy"])
     kept = charts.thinned(heights)
     return marks + charts.curve(run, x.shares(averaged[axis])[kept], heights[kept], "dashed")

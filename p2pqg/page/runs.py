@@ -11,6 +11,7 @@ import pandas as pd
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.wording import plain_text
 from p2pqg.results import report
+from p2pqg.results.columns import measured
 from p2pqg.results.comparison_text import set_apart
 from p2pqg.results.records import CLIENT_COLUMNS, ROUND_COLUMNS, TIMING_COLUMNS, Run
 from p2pqg.results.report import find_runs, settings_of
@@ -105,7 +106,8 @@ def _frame(run: Run, name: str, columns: list[str]) -> pd.DataFrame:
     if frame is None or frame.empty:
         return pd.DataFrame(columns=columns, dtype=float)
     try:
-        frame = frame.reindex(columns=columns).astype(float)
+        more = [key for key in measured(frame) if name == "rounds"]
+        frame = frame.reindex(columns=[*columns, *more]).astype(float)
     except (ValueError, TypeError):
         raise ConfigError(f"{run.path / FILES[name]}: its columns must be numbers") from None
     if frame["round"].isna().any():

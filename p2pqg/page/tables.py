@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from p2pqg.base import yaml_text
 from p2pqg.base.wording import counted
 from p2pqg.page.runs import differing
-from p2pqg.results.columns import COLUMNS, say
+from p2pqg.results.columns import column, measured, say
 from p2pqg.results.standing import Standing
 
 
@@ -36,10 +36,16 @@ RESULTS = (
 )
 
 
+def results_of(shown: Sequence[Standing]) -> list[str]:
+    """Columns of the table: those of every run, and metrics that some have, after the accuracy."""
+    own = dict.fromkeys(key for one in shown for key in measured(one.rounds))
+    return [*RESULTS[:4], *own, *RESULTS[4:]]
+
+
 def headline(one: Standing) -> list[Cell]:
     """The final numbers of a single run, as far as there are any."""
-    values = {key: one.final.get(key) for key in RESULTS}
-    cells = [Cell(COLUMNS[key].title, say(key, found), found) for key, found in values.items()]
+    values = {key: one.final.get(key) for key in results_of([one])}
+    cells = [Cell(column(key).title, say(key, found), found) for key, found in values.items()]
     return [cell for cell in cells if cell.text != "-"]
 
 
@@ -51,8 +57,8 @@ def comparison(shown: Sequence[Standing]) -> list[list[Cell]]:
     """
     lengths = {one.rounds_done for one in shown if one.finished}
     rows = [[Cell("rounds", f"{one.rounds_done:,}", one.rounds_done)] for one in shown]
-    for key in RESULTS:
-        choose = COLUMNS[key].best
+    for key in results_of(shown):
+        choose = column(key).best
         values = [one.final.get(key, float("nan")) for one in shown]
         texts = [say(key, value) for value in values]
         if set(texts) == {"-"}:
@@ -63,7 +69,7 @@ def comparison(shown: Sequence[Standing]) -> list[list[Cell]]:
         if choose and comparable and can and len(set(texts)) > 1:
             best = say(key, choose(can))
         for row, one, value, text in zip(rows, shown, values, texts, strict=True):
-            row.append(Cell(COLUMNS[key].title, text, value, one.finished and text == best))
+            row.append(Cell(column(key).title, text, value, one.finished and text == best))
     return rows
 
 

@@ -19,7 +19,7 @@ import pandas as pd
 
 from p2pqg.base.errors import ConfigError, did_you_mean
 from p2pqg.base.wording import aligned, plain_text
-from p2pqg.results.comparison_text import COMPARED, html, result, set_apart, with_spread
+from p2pqg.results.comparison_text import html, result, set_apart, with_spread
 from p2pqg.results.report import differing, settings_of
 from p2pqg.results.standing import Standing
 
@@ -148,8 +148,10 @@ class Comparison:
                     reached = one.reached(accuracy, self._seconds)
                     row |= {key: value for key, (value, _) in reached.items()}
             frames.append(pd.DataFrame(rows, dtype=float))
-        known = pd.concat(frames).notna().any() | ~frames[0].columns.isin(list(COMPARED))
-        return [frame.loc[:, known] for frame in frames]
+        together = pd.concat(frames)
+        asked = [key for key in together if "_to_" in key or key.startswith("accuracy_after_")]
+        kept = [key for key in together if key in asked or together[key].notna().any()]
+        return [frame.reindex(columns=kept) for frame in frames]
 
     @cached_property
     def table(self) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from typing import Any
 
 from p2pqg.base.wording import missing, percent, plain_text
 from p2pqg.recipe.keys import SELF_EVIDENT
-from p2pqg.results.columns import COLUMNS, share
+from p2pqg.results.columns import COLUMNS, column, share
 
 COMPARED = tuple(key for key in COLUMNS if key != "train_loss")
 """Columns of the table of a comparison."""
@@ -36,7 +36,8 @@ def set_apart(settings: Mapping[str, Any]) -> list[str]:
 
 def result(key: str) -> tuple[str, Callable[[float], str]]:
     """Title and reader's form of a column of results, be it asked for or in every table."""
-    return COLUMNS[key][:2] if key in COLUMNS else _asked_for(key)
+    is_asked_for = key not in COLUMNS and ("_to_" in key or key.startswith("accuracy_after_"))
+    return _asked_for(key) if is_asked_for else column(key)[:2]
 
 
 def _asked_for(key: str) -> tuple[str, Callable[[float], str]]:

@@ -140,6 +140,7 @@ EXPORTED, RECIPE = "runs.parquet", "recipe.yaml"
 
 OUTCOME = (
     "test_accuracy",
+    "validation_accuracy",
     "test_accuracy_std",
     "averaged_model_accuracy",
     "consensus_distance",
@@ -271,11 +272,16 @@ def cells(runs: Iterable[Run] | pd.DataFrame) -> pd.DataFrame:
 
 def _best(group: pd.DataFrame) -> dict[str, Any]:
     """What `cells` says of the runs of one cell."""
-    accuracy = group.groupby("lr")["test_accuracy"]
+    rates = group.groupby("lr")
+    accuracy = rates["test_accuracy"]
     found = pd.DataFrame({"std": accuracy.std(), "seeds": accuracy.size()})
     found["mean"] = accuracy.mean().where(accuracy.count() == found["seeds"])
+    found["chosen by"] = found["mean"]
+    finished = group[group["test_accuracy"].notna()]
+    if "validation_accuracy" in group and finished["validation_accuracy"].notna().all():
+        found["chosen by"] = rates["validation_accuracy"].mean().where(found["mean"].notna())
     found = found[found["seeds"] == found["seeds"].max()]
-    lr = found["mean"].idxmax() if found["mean"].notna().any() else float("nan")
+    lr = found["chosen by"].idxmax() if found["chosen by"].notna().any() else float("nan")
     chosen = group[group["lr"] == lr]
     return {
         "lr": lr,

@@ -18,6 +18,7 @@ from p2pqg.base.errors import ConfigError, P2pqgError, RunError
 from p2pqg.base.wording import counted, number
 from p2pqg.network import Network
 from p2pqg.network.verbs import VERBS
+from p2pqg.results.columns import measured
 from p2pqg.results.comparison_text import COMPARED
 from p2pqg.results.records import Run, being_written, load
 from p2pqg.topology import build as build_topology
@@ -151,14 +152,15 @@ class Standing:
 
     @cached_property
     def evaluated(self) -> pd.DataFrame:
-        """The rows with a test accuracy, by round; `rounds` done then."""
-        rows = self.rounds.dropna(subset="test_accuracy")
+        """The rows with an evaluation, by round; `rounds` done then."""
+        rows = self.rounds.dropna(subset=["test_accuracy", "test_loss"], how="all")
         return rows.assign(rounds=rows["round"] + 1).set_index("round")
 
     @property
     def results(self) -> dict[str, float]:
         """Its columns of the table; NaN: not measured."""
-        found = {key: self.summary.get(key) for key in COMPARED}
+        more = measured(self.rounds)
+        found = {key: self.summary.get(key) for key in COMPARED} | {k: self.final[k] for k in more}
         found["test_accuracy_min"] = self.rounds["test_accuracy_min"].dropna().iloc[-1:].max()
         every = pd.Series([*self.evaluated["test_accuracy"], found["test_accuracy"]], dtype=float)
         found["best_accuracy"] = every.max()

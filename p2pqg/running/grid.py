@@ -135,11 +135,17 @@ class Sweep:
         return point | {self.tune: value}
 
     def _mean(self, points: list[Point]) -> float:
-        """Mean test accuracy of finished runs; minus infinity if one of them failed."""
+        """Mean accuracy of finished runs; minus infinity if one of them failed.
+
+        On the validation samples where all of them held some out: then nothing is chosen by what
+        it is judged by.
+        """
         runs = [Run(self.folder / self.name(point)) for point in points]
         if not all(run.finished for run in runs):
             return float("-inf")
-        return sum(run.summary["test_accuracy"] for run in runs) / len(runs)
+        held_out = [run.summary.get("validation_accuracy") for run in runs]
+        key = "test_accuracy" if None in held_out else "validation_accuracy"
+        return sum(run.summary[key] for run in runs) / len(runs)
 
 
 def _points(axes: Axes) -> Iterator[Point]:

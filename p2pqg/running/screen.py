@@ -23,6 +23,7 @@ from p2pqg.base.wording import (
     seen,
 )
 from p2pqg.data.skew import describe_skew, label_picture
+from p2pqg.results.columns import column, measured, say
 from p2pqg.topology.words import describe_network
 
 if TYPE_CHECKING:  # torch takes seconds to import; by then the screen should say something
@@ -135,6 +136,8 @@ def about(simulation: Simulation) -> list[tuple[str, str]]:
     sizes = [len(part) for part in experiment.parts]
     low, high = min(sizes), max(sizes)
     samples = f"{low:,}" if low == high else f"{low:,} to {high:,}"
+    kept = len(experiment.held_out)
+    held_out = f", {kept:,} to validate" if kept else ""
     uses_network = not experiment.rule.algorithm.traits["centralized"]
     if config.engine == "ray":
         hosting = simulation.placement.reason
@@ -150,7 +153,7 @@ def about(simulation: Simulation) -> list[tuple[str, str]]:
         (
             "data",
             f"{config.dataset['name']}, {config.partition['name']}{alpha}: {samples} samples per "
-            f"client, {len(experiment.arrays.test_y):,} to test",
+            f"client, {experiment.num_test_samples:,} to test{held_out}",
         ),
         ("skew", describe_skew(counts_of(experiment))),
         (
@@ -204,9 +207,16 @@ def outcome(run: Run) -> list[tuple[str, str]]:
         if summary.get("evaluated_rounds", summary["rounds"]) < summary["rounds"]:
             accuracy += f", after round {summary['evaluated_rounds']:,} of {summary['rounds']:,}"
     speed, started = summary["client_steps_per_second"], duration(summary["startup_seconds"])
-    return [
+    tested = [
         ("test accuracy", accuracy),
         ("averaged model", percent(summary["averaged_model_accuracy"], 2)),
+    ]
+    losses = run.rounds["test_loss"].dropna()
+    if summary["test_accuracy"] is None and len(losses):  # of numbers, which are never just right
+        tested = [("test loss", number(losses.iloc[-1]))]
+    return [
+        *tested,
+        *((column(key).title, say(key, summary.get(key))) for key in measured(run.rounds)),
         ("consensus distance", number(summary["consensus_distance"])),
         ("sent", human_bytes(summary["bytes_sent"])),
         *(
@@ -214,6 +224,7 @@ def outcome(run: Run) -> list[tuple[str, str]]:
             if summary.get("sim_seconds") is not None
             else []
         ),
+        *([("stopped", summary["stopped"])] if summary.get("stopped") else []),
         ("time", f"{duration(summary['wall_seconds'])}, of it {started} to the first round"),
         ("speed", "-" if speed is None else f"{speed:,.0f} client-steps/s"),
         *((f"time of {name}", shares(kinds)) for name, kinds in run.profile.items()),

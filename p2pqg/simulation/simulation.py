@@ -809,7 +809,7 @@ class Simulation:
             return self._seen[1]
         row = log.rounds[-1] if log.rounds else {}
         changed = log.events and log.events[-1]["round"] == self.round
-        if row.get("round") == self.round - 1 and "test_accuracy" in row and not changed:
+        if row.get("round") == self.round - 1 and "test_loss" in row and not changed:
             clients = [one for one in log.clients if one["round"] == self.round - 1]
         else:
             seen = self._ask(lambda driver: driver.look())
@@ -831,7 +831,7 @@ class Simulation:
         driver, experiment = self._driver, self.experiment
         config, rows = experiment.config, driver.log.rounds
         last = rows[-1] if rows else {}
-        tested: dict[str, Any] = next((row for row in reversed(rows) if "test_accuracy" in row), {})
+        tested: dict[str, Any] = next((row for row in reversed(rows) if "test_loss" in row), {})
         if evaluate and not self.closed:
             with suppress(DivergedError):
                 last = tested = self.present()[0]
@@ -861,6 +861,7 @@ class Simulation:
             "test_accuracy": tested.get("test_accuracy"),
             "test_accuracy_std": tested.get("test_accuracy_std"),
             "averaged_model_accuracy": tested.get("averaged_model_accuracy"),
+            **{key: tested.get(key) for key in experiment.measured_columns},
             "consensus_distance": last.get("consensus_distance"),
             "bytes_sent": last.get("bytes_sent"),
             "evaluated_rounds": tested["round"] + 1 if tested else None,

@@ -11,6 +11,7 @@ from toys import TOY, assert_same
 import p2pqg
 from p2pqg.base.errors import ConfigError
 from p2pqg.models.stacked.stacked import Stacked
+from p2pqg.page import write_page
 from p2pqg.recipe.own_files import from_copies
 from p2pqg.recipe.stopping import Stop
 
@@ -499,3 +500,28 @@ def test_a_run_of_objects_is_repeated_by_its_config(tmp_path):
     again = p2pqg.run(**run.config | copies | {"name": "again"})
     assert run.rounds.drop(columns="wall_seconds").equals(again.rounds.drop(columns="wall_seconds"))
     assert (run.path / "config.yaml").read_text().count("files/") == 4
+
+
+def test_metrics_are_compared_reported_and_summed_up(tmp_path):
+    settings = OWN | {"out": str(tmp_path), "metrics": {"zero": share_of_zero}}
+    runs = [p2pqg.run(**settings | {"name": f"seed{seed}", "seed": seed}) for seed in (1, 2)]
+    runs.append(p2pqg.run(**OWN | {"out": str(tmp_path), "name": "without"}))
+    last = runs[0].rounds.dropna(subset="zero").iloc[-1]
+    assert runs[0].summary["zero"] == last["zero"]
+    assert runs[0].summary["averaged_zero"] == last["averaged_zero"]
+    both = p2pqg.compare(*runs[:2])
+    assert both.table["zero"].tolist() == [run.summary["zero"] for run in runs[:2]]
+    assert "averaged zero" in repr(both)
+    mixed = p2pqg.compare(*runs)
+    assert np.isnan(mixed.table["zero"].iloc[-1])
+    page = write_page([tmp_path]).read_text("utf-8")
+    assert "Zero" in page
+    assert "averaged zero" in page
+
+
+def test_a_page_of_a_regression_has_r2_for_accuracy(tmp_path):
+    data = (X, X[:, 0], X[:20], X[:20, 0])
+    run = p2pqg.run(**ALONE | {"out": str(tmp_path)}, dataset=data)
+    assert run.summary["r2"] == run.rounds["r2"].dropna().iloc[-1]
+    assert "R2" in write_page([run.path]).read_text("utf-8")
+    assert "r2" in repr(p2pqg.compare(run))
