@@ -9,7 +9,9 @@ this is DSGD in its combine-then-adapt form, W x - lr g.
     t           rounds done
 
 W x of the last round is kept, so that W (x - x_prev) costs no message of its own. On a network that
-changes it is kept as it was then: W_t x - W_(t-1) x_prev (the authors' network is fixed).
+changes it is kept as it was then: W_t x - W_(t-1) x_prev. The authors' network is fixed; where it
+is not, what the change of W does to the models counts as momentum, and beta = 0.9 diverges on
+onepeer-exponential, base and onepeer-hypercube.
 """
 
 from __future__ import annotations
@@ -50,10 +52,15 @@ def start(x0: torch.Tensor) -> State:
     return State(x=x0, x_prev=x0, mixed_prev=x0, t=0)
 
 
+def needs(params: Params) -> tuple[str, ...]:
+    return ("steady",) if params.beta else ()
+
+
 @algorithm(
     "dmsgd",
     params=Params,
     start=start,
+    needs=needs,
     source="Balu et al., ICASSP 2021 (reconstruction)",
     reconstruction=True,
 )

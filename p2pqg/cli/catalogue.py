@@ -17,6 +17,7 @@ NEEDS = {
     "column-stochastic": "columns sum to 1",
     "tree": "a tree",
     "static": "static",
+    "steady": "better static",
     "lambda-min": "eigenvalues > -1/3",
 }
 """What W must be, in words."""

@@ -27,8 +27,8 @@ def check_needs(
     Args:
         schedule: the network, see `Schedule`.
         needs: of "symmetric", "doubly-stochastic", "column-stochastic", "tree", "static",
-            "undirected", "lambda-min" (smallest eigenvalue > -1/3). Without "column-stochastic" the
-            rows of W must sum to 1.
+            "steady" (a W that changes is a warning), "undirected", "lambda-min" (smallest
+            eigenvalue > -1/3). Without "column-stochastic" the rows of W must sum to 1.
         algorithm: its name, for the message.
         rounds: look at so many rounds; None: all of a period, the first 4 of an aperiodic network.
 
@@ -47,6 +47,12 @@ def check_needs(
         raise TopologyError(
             f"{algorithm} needs the same network in every round, {schedule.name!r} changes. "
             f"Use {'binary-tree or chain' if 'tree' in needs else 'ring or torus'}."
+        )
+    if "steady" in needs and schedule.period != 1:
+        warnings.append(
+            f"{schedule.name!r}: W changes from round to round: {algorithm} takes what that does "
+            "to the models for its own momentum, and may diverge. Use a network that stays, a "
+            "smaller beta, or qg-dsgdm-n"
         )
     for round in range(rounds) if rounds else schedule.rounds(4):
         W = schedule.mixing(round)
@@ -140,5 +146,6 @@ _NEEDS: dict[str, Callable[[Mixing, str, str], str | None]] = {
     "undirected": _undirected,
     "tree": _tree,
     "static": lambda W, name, algorithm: None,
+    "steady": lambda W, name, algorithm: None,
     "lambda-min": _lambda_min,
 }

@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
+import p2pqg
 from p2pqg.base.errors import TopologyError
+from p2pqg.theory.trajectories import trajectory
 from p2pqg.topology import (
     RULES,
     Mixing,
@@ -249,3 +251,38 @@ def test_plain_averaging_on_an_irregular_network_is_warned_about():
     (warning,) = check_needs(build("star8:mixing=uniform"), (), "dsgd")
     assert "weighted mean" in warning
     assert not is_doubly_stochastic(build("star8:mixing=uniform").mixing(0))
+
+
+CHANGING = ["onepeer-exponential8", "onepeer-hypercube8", "base8", "random-matching8"]
+
+
+@pytest.mark.parametrize("name", CHANGING)
+def test_dmsgd_is_warned_of_networks_that_change(name):
+    (warning,) = [w for w in check_needs(build(name), ("steady",), "dmsgd") if "W changes" in w]
+    assert warning.startswith(f"{name!r}: W changes from round to round: dmsgd takes what that")
+    assert check_needs(build("ring8"), ("steady",), "dmsgd") == []
+
+
+def test_the_warning_is_true():
+    """With beta = 0.9 dmsgd diverges where the network is another one in every round."""
+    b, x0 = np.arange(8.0)[:, None], np.zeros((8, 1))
+
+    def spread(topology: str, beta: float) -> float:
+        x = trajectory(
+            "dmsgd", lambda x, round: x - b, x0, topology=topology, rounds=300, lr=0.05, beta=beta
+        )
+        return float(np.abs(x[-1] - x[-1].mean()).max())
+
+    assert spread("ring8", 0.9) < 1
+    assert spread("onepeer-exponential8", 0.0) < 1
+    assert spread("onepeer-exponential8", 0.9) > 1e3
+
+
+def test_dmsgd_says_so_before_a_run_and_only_where_it_has_momentum():
+    settings = {"topology": "base8", "dataset": "digits", "model": "logistic", "rounds": 1}
+    settings |= {"engine": "local", "alpha": None}
+    with p2pqg.Simulation(algorithm="dmsgd", **settings) as sim:
+        assert any("W changes from round to round: dmsgd" in w for w in sim.experiment.warnings)
+    without = {"name": "dmsgd", "beta": 0.0}
+    with p2pqg.Simulation(algorithm=without, **settings) as sim:
+        assert not any("W changes" in w for w in sim.experiment.warnings)

@@ -1,12 +1,18 @@
 """Definitions of the networks: who talks to whom, and what rounds do together."""
 
+import os
 import pickle
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import networkx as nx
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
+import p2pqg
 from p2pqg.base.errors import TopologyError
 from p2pqg.topology import TOPOLOGIES, build, check
 from p2pqg.topology._registry import connected_draw
@@ -355,3 +361,42 @@ def test_base_graphs_average_exactly_for_every_number_of_clients():
                 schedule = build(f"{name}{n}:k={k}")
                 off = abs(schedule.product(schedule.period) - 1 / n).max()
                 assert off <= 1e-12, (name, n, k)
+
+
+def test_a_network_in_a_file_of_its_own_is_found_by_itself(tmp_path):
+    """One file adds one: put into the folder, it is known by its name, and p2pqg list shows it."""
+    shutil.copytree(Path(p2pqg.__file__).parent, tmp_path / "p2pqg", ignore=_only_python)
+    (tmp_path / "p2pqg" / "topology" / "two_rings.py").write_text(
+        '''
+from p2pqg.base.registry import NoParams
+from p2pqg.topology._registry import hops, topology
+
+
+@topology("two-rings", source="a test")
+def two_rings(num_clients: int, params: NoParams):
+    """Everyone talks to the clients one and two places on."""
+    return hops(num_clients, [1, 2])
+'''
+    )
+    code = (
+        "import p2pqg.topology as t; assert t.__file__.startswith('here'), t.__file__; "
+        "print(t.build('two-rings7').mixing(0).out_degrees().tolist());"
+        "from p2pqg.cli.listing import known;"
+        "print(*(line for line in known('topologies') if 'two' in line[0]), sep='; ')"
+    ).replace("here", str(tmp_path))
+    found = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert found.stdout.splitlines() == [
+        "[4, 4, 4, 4, 4, 4, 4]",
+        "('two-rings<clients>', 'Everyone talks to the clients one and two places on.', 'a test')",
+    ]
+
+
+def _only_python(folder: str, names: list[str]) -> list[str]:
+    return [name for name in names if name == "__pycache__" or name.endswith((".npz", ".csv"))]
