@@ -28,7 +28,8 @@ from p2pqg.base.user_code import find_in_file, names_a_file
 
 GOSSIP_RULES = Registry("rule")
 """Traits: `kind`, see above; `least`, params -> messages that it takes, at least; `timed`, it wants
-to know how much of the run is over; `lengths`, it wants the length of the own row."""
+to know how much of the run is over; `lengths`, it wants the length of the own row; `strict`, more
+than f liars among a receiver's neighbors can lead it anywhere."""
 
 
 class Inbox(NamedTuple):
@@ -169,6 +170,7 @@ def clipped(inbox: Inbox, p: ClippedParams) -> torch.Tensor:
     params=Liars,
     source="Yin et al., ICML 2018; with the own model as in code of He et al. 2022",
     least=lambda p: 2 * p.f,
+    strict=True,
 )
 def trimmed_mean(num_values: int, p: Liars) -> int:
     """Coordinate-wise trimmed mean: the f largest and f smallest values are left out."""
@@ -191,6 +193,7 @@ def median(num_values: int, p: NoParams) -> int:
     params=Liars,
     source="Blanchard et al., NeurIPS 2017; with the own model as in code of He et al. 2022",
     least=lambda p: 2 * p.f + 2,
+    strict=True,
 )
 def krum(inbox: Inbox, p: Liars) -> torch.Tensor:
     """Krum: the one model, perhaps the own, that is nearest to its n - f - 2 nearest ones.
@@ -218,6 +221,7 @@ def krum(inbox: Inbox, p: Liars) -> torch.Tensor:
     params=Liars,
     source="Wu, Chen, Ling, IEEE TSP 2023, and its code",
     least=lambda p: 2 * p.f,
+    strict=True,
 )
 def ios(inbox: Inbox, p: Liars) -> torch.Tensor:
     """Iterative outlier scissor: f times the message farthest from the weighted mean is cut off.

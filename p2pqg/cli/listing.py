@@ -17,6 +17,7 @@ from p2pqg.cli.program import (
 KINDS = (
     "algorithms",
     "rules",
+    "attacks",
     "topologies",
     "links",
     "datasets",
@@ -77,6 +78,7 @@ def known(kind: str) -> Iterator[tuple[str, str, str]]:
         home, registry = {
             "algorithms": ("algorithms", "ALGORITHMS"),
             "rules": ("algorithms.gossip_rules", "GOSSIP_RULES"),
+            "attacks": ("algorithms.attacks", "ATTACKS"),
             "models": ("models", "MODELS"),
             "datasets": ("data", "DATASETS"),
             "partitions": ("data", "PARTITIONS"),

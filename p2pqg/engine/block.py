@@ -27,7 +27,8 @@ from p2pqg.base.errors import AlgorithmError
 from p2pqg.base.seeding import rng
 from p2pqg.engine.call import Ask, Call, disagreement
 from p2pqg.engine.clock import Clock
-from p2pqg.engine.mixer import Arrivals, Mixer
+from p2pqg.engine.lying import Liars, Lying, lied_about
+from p2pqg.engine.mixer import Arrivals, Gather, Mixer
 from p2pqg.engine.robust import RuleMixer
 from p2pqg.engine.routes import EdgeRoutes, Leg, Routing, RowRoutes, everyone
 from p2pqg.engine.rule import Rule, Traffic, bare, computed
@@ -225,7 +226,12 @@ class Block:
             message = float(each.mean())
             self.bytes_sent += float(each @ mixer.out_degrees)
         self._sent.append(("gossip", message))
-        columns = self._with_past(effect.tensors, routes.memory)
+        liars, everybody, sent = self._liars(), None, effect.tensors
+        if liars is not None:
+            sent = liars.sent(sent, self._before(), self._normal)
+            if liars.needs_everybody:
+                everybody = yield from self._reveal(effect.tensors)
+        columns = self._with_past(sent, routes.memory)
         if not routes.leg.silent:
             with self.clock("exchange"):
                 parcels = [tuple(t[own] for t in columns) for own in mixer.parcels]
@@ -235,12 +241,14 @@ class Block:
                 columns = tuple(torch.cat(part) for part in parts)
         rule = effect.rule or self.rule.gossip_rule
         with self.clock("mixing"):
-            if rule is None:
+            if liars is not None:
+                mixed = self._deceived(columns, effect.tensors, everybody, routes, liars, rule)
+            elif rule is None:
                 mixed = tuple(mixer(t) for t in columns)
             else:
                 robust = self._robust(routes, rule, columns[0])
                 mixed = tuple(robust(t, self.rule.over(self.round)) for t in columns)
-        if routes.mixing.is_perfect and rule is None:
+        if routes.mixing.is_perfect and rule is None and liars is None:
             return mixed
         return self._disturbed(effect.tensors, mixed, mixer)
 
@@ -272,6 +280,62 @@ class Block:
             like
         )
 
+    def _liars(self) -> Liars | None:
+        """Those of this round; None: there are none."""
+        lies = self.routing.lies(self.round)
+        return Liars(lies, self.clients) if lies else None
+
+    def _before(self) -> Tensor:
+        """[k, ...]: what clients would send of the models that they had before the round."""
+        return self.rule.personal.shared(self.x) if self.rule.personal else self.x
+
+    def _normal(self, row: int, number: int, like: Tensor) -> Tensor:
+        """Standard normal numbers for a liar, keyed by client, round, exchange and tensor."""
+        client, at = self.clients[row], self.exchanges
+        draw = rng(self.rule.seed, "attack", client, self.round, at, number)
+        return torch.from_numpy(draw.standard_normal(like.shape)).to(like)
+
+    def _reveal(self, tensors: Parcel) -> Answer:
+        """[clients, ...] each: the rows of all, which a user's attack wants to see."""
+        leg = everyone(self.routing.num_blocks)
+        if leg.silent:
+            return tensors
+        arrived = yield [tensors], leg
+        parts = [*arrived[: self.index], tensors, *arrived[self.index :]]
+        return tuple(torch.cat(rows) for rows in zip(*parts, strict=True))
+
+    def _deceived(
+        self,
+        columns: Parcel,
+        honest: Parcel,
+        everybody: Parcel | None,
+        routes: RowRoutes,
+        liars: Liars,
+        rule: GossipRule | None,
+    ) -> Parcel:
+        """What clients come to whose neighbors lie."""
+        like, over = columns[0], self.rule.over(self.round)
+        key = tuple(self.routing.attacks.index(attack) for attack in liars.attacks)
+        lying = self._kept(("lies", key), routes, lambda: Lying(routes, self.index, liars, like))
+
+        def make() -> Gather | RuleMixer:
+            if rule is None:
+                return Gather.of(lying.arrivals, like)
+            return RuleMixer(lying.arrivals, rule, like)
+
+        mixer = self._kept(("lies", key, rule and rule.key), routes, make)
+        about = lied_about(honest, self._before())
+        W = routes.mixing.dense() if liars.needs_everybody else None
+        mixed = []
+        for number, (rows, own) in enumerate(zip(columns, honest, strict=True)):
+            if number not in about:  # a push-sum weight, say
+                mixed.append(self._mixer(routes, like)(rows))
+                continue
+            seen = everybody[number] if everybody else None
+            rows = torch.cat([rows, lying.more(rows, own, seen, W, self.round)])
+            mixed.append(mixer(rows, over) if isinstance(mixer, RuleMixer) else mixer(rows))
+        return tuple(mixed)
+
     def _mixer(self, routes: RowRoutes, like: Tensor) -> Mixer:
         return self._kept("sum", routes, lambda: Mixer(routes, self.index, like))
 
@@ -292,15 +356,17 @@ class Block:
 
     def _exchange(self, effect: Exchange) -> Answer:
         routes: EdgeRoutes = self.routing.edges(self.round)
-        me = self.index
+        me, tensors = self.index, effect.tensors
         _check_slots(effect, routes)
+        if (liars := self._liars()) is not None:
+            tensors = liars.sent(tensors, self._before(), self._normal, anywhere=True)
         degrees = routes.mixing.out_degrees()[self.clients.start : self.clients.stop]
         message = _row_bytes(tuple(t[:, :1] for t in effect.tensors))
         self._sent.append(("gossip", message))
         self.bytes_sent += message * int(degrees.sum())
         outgoing = {b: edges for (a, b), edges in routes.edges.items() if a == me}
         parcels = {
-            b: tuple(t[e[:, 0], e[:, 1] if t.shape[1] > 1 else 0] for t in effect.tensors)
+            b: tuple(t[e[:, 0], e[:, 1] if t.shape[1] > 1 else 0] for t in tensors)
             for b, e in outgoing.items()
         }
         at_home = {me: parcels.pop(me)} if me in parcels else {}
@@ -328,12 +394,15 @@ class Block:
         active = self.W.active
         n = self.routing.num_clients if active is None else max(1, int(active.sum()))
         mine = self.mine(active)
+        tensors = effect.tensors
+        if isinstance(effect, AllReduce) and not effect.free and (liars := self._liars()):
+            tensors = liars.sent(tensors, self._before(), self._normal, anywhere=True)
         if not effect.free:  # a ring all-reduce sends 2 (n - 1) / n of the vector per client
             num_senders = len(self.clients) if mine is None else int(mine.sum())
             size = _row_bytes(effect.tensors)
             self._sent.append(("allreduce", size))
             self.bytes_sent += size * num_senders * 2 * (n - 1) / n
-        ours = effect.tensors if mine is None else tuple(t[mine] for t in effect.tensors)
+        ours = tensors if mine is None else tuple(t[mine] for t in tensors)
         sums = tuple(t.sum(0, keepdim=True) for t in ours)
         leg = everyone(self.routing.num_blocks)
         if not leg.silent:

@@ -209,13 +209,24 @@ class Bookkeeper:
             "components": network.components(done) if network else 1,
             "mean_drift": seen[0].drift,
         }
+        liars = self.network.liars(last) if self.network else None
+        lied = np.zeros(len(distances), dtype=bool) if liars is None else liars & everyone
+        row["liars"] = int(lied.sum())
+        honest = distances
+        if seen[0].honest_distances is not None:
+            honest = np.concatenate([m.honest_distances for m in seen])
+        row["honest_consensus_distance"] = float(honest[everyone & ~lied].mean())
         if seen[0].correct is None:
             return row, []
-        evaluation, clients = self._evaluation(seen, distances, np.flatnonzero(everyone))
+        evaluation, clients = self._evaluation(seen, distances, np.flatnonzero(everyone), lied)
         return row | evaluation, clients
 
     def _evaluation(
-        self, seen: Sequence[Measurement], distances: np.ndarray, present: np.ndarray
+        self,
+        seen: Sequence[Measurement],
+        distances: np.ndarray,
+        present: np.ndarray,
+        lied: np.ndarray,
     ) -> tuple[dict[str, float], list[dict[str, Any]]]:
         """Columns of the row of a round, and rows of its clients."""
         accuracy = np.concatenate([m.correct for m in seen]) / self.num_test_samples
@@ -230,10 +241,17 @@ class Bookkeeper:
                 "test_loss": float(loss[client]),
                 "num_samples": int(self.num_samples[client]),
                 "distance_to_mean": float(math.sqrt(distances[client])),
+                "lied": bool(lied[client]),
                 **{name: known(values[client]) for name, values in more.items()},
             }
             for client in present.tolist()
         ]
+        honest = present[~lied[present]]
+        truthful = {
+            "honest_test_accuracy": float(accuracy[honest].mean()),
+            "honest_test_accuracy_min": float(accuracy[honest].min()),
+            "honest_test_loss": float(loss[honest].mean()),
+        }
         accuracy, loss = accuracy[present], loss[present]
         averaged = seen[0].averaged_more or {}
         row = {
@@ -243,6 +261,7 @@ class Bookkeeper:
             "averaged_model_accuracy": sum(m.averaged[0] for m in seen if m.averaged)
             / self.num_test_samples,
             "test_loss": float(loss.mean()),
+            **truthful,
             **{name: float(values[present].mean()) for name, values in more.items()},
             **{f"averaged_{name}": value for name, value in averaged.items()},
         }

@@ -48,6 +48,7 @@ class Host:
         if not again:
             self._loss_rounds.append(self.block.round)
         buffers = self.learner.buffers
+        self.learner.flipped = self.block.mine(self.block.routing.flipped(self.block.round))
         g = self.learner.gradient(x, step, again)
         active = self.block.mine(self.block.W.active)
         if active is not None:  # clients that stand still keep their statistics, too
@@ -70,26 +71,41 @@ class Host:
         schedule, last = self.block.routing.schedule, max(self.block.round - 1, 0)
         return schedule.mixing(last).present
 
-    def sums(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Sums over the hosted clients: models [params], batch-norm statistics [buffers], drift."""
-        x, buffers = self.block.x, self.learner.buffers
+    @property
+    def _honest(self) -> np.ndarray | None:
+        """[clients], bool: who belonged to the network and did not lie; None: nobody lied."""
+        liars = self.block.routing.liars(max(self.block.round - 1, 0))
+        if liars is None:
+            return None
+        present = self._present
+        return ~liars if present is None else ~liars & present
+
+    def sums(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Sums over the hosted clients: models [params], batch-norm statistics [buffers], drift.
+
+        And models of those that are honest, [params]; of no length where all are.
+        """
+        x, buffers, honest = self.block.x, self.learner.buffers, self.block.mine(self._honest)
+        theirs = x.new_zeros(0) if honest is None else x[honest].sum(0)
         present = self.block.mine(self._present)
         if present is not None:
             x, buffers = x[present], buffers[present]
-        return x.sum(0), buffers.sum(0), self.block.drift
+        return x.sum(0), buffers.sum(0), self.block.drift, theirs
 
     def mean(self, sums: list[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
-        """The mean model, statistics and drift of all clients from all hosts' sums, in order."""
-        present = self._present
+        """The means of all clients from all hosts' sums, in order."""
+        present, honest = self._present, self._honest
         n = self.block.routing.num_clients if present is None else int(present.sum())
-        return tuple(torch.stack(parts).sum(0) / n for parts in zip(*sums, strict=True))
+        *totals, theirs = (torch.stack(parts).sum(0) for parts in zip(*sums, strict=True))
+        num_honest = n if honest is None else max(1, int(honest.sum()))
+        return (*(total / n for total in totals), theirs / num_honest)
 
     def measure(self, mean: tuple[Tensor, ...], evaluate: bool) -> None:
         """Note how far the models are from the mean of all and, if asked, how well they do."""
-        x, (mean_x, mean_buffers, drift) = self.block.x, mean
+        x, (mean_x, mean_buffers, drift, honest_mean) = self.block.x, mean
         with self.clock("recording"):
-            squares = squared_distances(self._shared(x), self._shared(mean_x))
-            distances = squares.double().cpu().numpy()
+            distances = self._distances(x, mean_x)
+            honest = self._distances(x, honest_mean) if len(honest_mean) else None
         seen = {}
         if evaluate:
             seen = self._evaluate(x, mean_x, mean_buffers)
@@ -103,9 +119,15 @@ class Host:
                 float(drift.norm()),
                 step=self.block.step,
                 gradients=self.block.gradients,
+                honest_distances=honest,
                 **seen,
             )
         )
+
+    def _distances(self, x: Tensor, to: Tensor) -> np.ndarray:
+        """float64 [k]: squared, of what clients are to agree on."""
+        squares = squared_distances(self._shared(x), self._shared(to))
+        return squares.double().cpu().numpy()
 
     def _shared(self, rows: Tensor) -> Tensor:
         """What clients are to agree on: all parameters but those that stay personal."""

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from p2pqg.algorithms.attacks import label_flip
 from p2pqg.base.seeding import rng
 from p2pqg.data.feeding import STEPS_AHEAD
 from p2pqg.data.feeding.feed import Feed, Looks
@@ -63,6 +64,7 @@ class Learner:
     Attributes:
         buffers: [k, buffers], each client's own batch-norm statistics.
         losses: the clients' losses, of each gradient drawn and not yet taken.
+        flipped: bool [k], who learns from flipped labels; None: nobody.
     """
 
     def __init__(
@@ -99,6 +101,7 @@ class Learner:
         self.feed = kind(shards.x, shards.y, shards.sizes, test, clients, looks)
         self.buffers = self.stacked.initial_buffers().repeat(len(clients), 1)
         self.losses = Losses(len(clients), self.dtype, device)
+        self.flipped: Tensor | None = None
         self.own_mix = own_mix(shards, test[1], task).to(device) if task.own_test else None
 
     @property
@@ -152,6 +155,10 @@ class Learner:
     def _of_part(self, x: Tensor, part: slice, step: int, losses: Tensor) -> Tensor:
         """Gradients of a part of the clients; notes their losses and statistics."""
         inputs, targets = self.feed.batch(step, part)
+        if self.flipped is not None:
+            flipped = label_flip(targets, self.task.num_classes)
+            here = self.flipped[part].view(-1, *[1] * (targets.dim() - 1))
+            targets = torch.where(here, flipped, targets)
         keys = self._keys(step, part)
         losses[part], g, buffers = self.stacked.gradients(
             x, self.buffers[part], inputs, targets, keys

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -18,15 +18,17 @@ class Arrivals:
 
     Attributes:
         num_clients: of the block.
-        own: int64 [own clients], the column of each one's own row.
+        own, own_weights: int64, float64 [own clients], the column of each one's own row; of W.
         rows, columns: int64 [messages], who received it, rising; where it is.
-        weights: float64 [messages], of W.
+        senders: int64 [messages], numbers of the clients that sent it; weights: float64, of W.
     """
 
     num_clients: int
     own: np.ndarray
+    own_weights: np.ndarray
     rows: np.ndarray
     columns: np.ndarray
+    senders: np.ndarray
     weights: np.ndarray
 
     @classmethod
@@ -34,7 +36,21 @@ class Arrivals:
         """What arrives by these routes."""
         rows, columns, weights, apart = _entries(routes, block)
         k = routes.bounds[block + 1] - routes.bounds[block]
-        return cls(k, np.arange(k), rows[apart], columns[apart], weights[apart])
+        kept = np.zeros(k)
+        kept[rows[~apart]] = weights[~apart]
+        mine = slice(*np.searchsorted(routes.mixing.receivers, routes.bounds[block : block + 2]))
+        senders = routes.mixing.senders[mine][apart]
+        own = np.arange(k)
+        return cls(k, own, kept, rows[apart], columns[apart], senders, weights[apart])
+
+    def only(self, messages: np.ndarray) -> Arrivals:
+        """Some of the messages, bool [messages]."""
+        parts = self.rows, self.columns, self.senders, self.weights
+        return Arrivals(self.num_clients, self.own, self.own_weights, *(p[messages] for p in parts))
+
+    def replaced(self, own: np.ndarray, columns: np.ndarray) -> Arrivals:
+        """The same, to be found elsewhere."""
+        return replace(self, own=own, columns=columns)
 
 
 def _entries(
@@ -87,23 +103,51 @@ class Mixer:
             W[rows, columns] = weights
             self.dense = torch.from_numpy(W).to(like)
         else:
-            offsets = np.searchsorted(rows, np.arange(last - first + 1))
-            self.columns = torch.from_numpy(columns).to(like.device)
-            self.offsets = torch.from_numpy(offsets).to(like.device)
-            self.weights = torch.from_numpy(weights).to(like)
+            self.gather = Gather(rows, columns, weights, last - first, like)
 
     def __call__(self, rows: Tensor) -> Tensor:
         """sum_j W[i, j] rows_j: [own + incoming, ...] -> [own, ...]."""
-        flat = rows.reshape(rows.shape[0], -1)
-        if self.dense is not None:
-            mixed = self.dense @ flat
-        else:
-            mixed = embedding_bag(
-                self.columns,
-                flat,
-                self.offsets,
-                mode="sum",
-                per_sample_weights=self.weights,
-                include_last_offset=True,
-            )
+        if self.dense is None:
+            return self.gather(rows)
+        mixed = self.dense @ rows.reshape(rows.shape[0], -1)
+        return mixed.reshape(-1, *rows.shape[1:])
+
+
+class Gather:
+    """Weighted sums of rows, each of those that it needs and of no others."""
+
+    def __init__(
+        self,
+        rows: np.ndarray,
+        columns: np.ndarray,
+        weights: np.ndarray,
+        num_rows: int,
+        like: Tensor,
+    ) -> None:
+        """Say which: rows rise."""
+        offsets = np.searchsorted(rows, np.arange(num_rows + 1))
+        self.columns = torch.from_numpy(columns).to(like.device)
+        self.offsets = torch.from_numpy(offsets).to(like.device)
+        self.weights = torch.from_numpy(weights).to(like)
+
+    @classmethod
+    def of(cls, arrivals: Arrivals, like: Tensor) -> Gather:
+        """The sums that receivers come to."""
+        everyone = np.arange(arrivals.num_clients)
+        rows = np.concatenate([arrivals.rows, everyone])
+        order = np.argsort(rows, kind="stable")
+        columns = np.concatenate([arrivals.columns, arrivals.own])[order]
+        weights = np.concatenate([arrivals.weights, arrivals.own_weights])[order]
+        return cls(rows[order], columns, weights, arrivals.num_clients, like)
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        """[columns, ...] -> [rows, ...]."""
+        mixed = embedding_bag(
+            self.columns,
+            rows.reshape(rows.shape[0], -1),
+            self.offsets,
+            mode="sum",
+            per_sample_weights=self.weights,
+            include_last_offset=True,
+        )
         return mixed.reshape(-1, *rows.shape[1:])

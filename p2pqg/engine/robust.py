@@ -66,7 +66,7 @@ class RuleMixer:
         self.own: Tensor | slice = slice(0, arrivals.num_clients)  # a view costs nothing
         if not np.array_equal(arrivals.own, np.arange(arrivals.num_clients)):
             self.own = torch.from_numpy(arrivals.own).to(like.device)
-        self.groups = [_group(arrivals, some, like) for some in _by_size(arrivals, rule.kind)]
+        self.groups = [group_of(arrivals, some, like) for some in _by_size(arrivals, rule.kind)]
         self._looped = False
 
     def __call__(self, columns: Tensor, over: float) -> Tensor:
@@ -188,20 +188,31 @@ def _by_size(arrivals: Arrivals, kind: str) -> list[np.ndarray]:
     Where weights are sought inboxes may be padded: then few groups are better than small ones.
     """
     sizes = np.bincount(arrivals.rows, minlength=arrivals.num_clients)
-    classes = sizes
     if kind == "weights":
         small = sizes.max(initial=0) ** 2 * len(sizes) <= PADDED_UP_TO
-        powers = np.ceil(np.log2(np.maximum(sizes, 1))).astype(int)
-        classes = np.zeros_like(sizes) if small else powers
-    found = [np.flatnonzero((classes == c) & (sizes > 0)) for c in np.unique(classes)]
+        return [np.flatnonzero(sizes)] if small and sizes.any() else of_one_size(arrivals)
+    return [np.flatnonzero(sizes == size) for size in np.unique(sizes) if size]
+
+
+def of_one_size(arrivals: Arrivals, among: np.ndarray | None = None) -> list[np.ndarray]:
+    """Clients whose inboxes are to be padded to one size: up to the next power of 2.
+
+    Args:
+        arrivals: what they received.
+        among: of these, with those that received nothing; None: of all that received anything.
+    """
+    sizes = np.bincount(arrivals.rows, minlength=arrivals.num_clients)
+    wanted = sizes > 0 if among is None else np.isin(np.arange(len(sizes)), among)
+    classes = np.ceil(np.log2(np.maximum(sizes, 1))).astype(int)
+    found = [np.flatnonzero((classes == c) & wanted) for c in np.unique(classes)]
     return [some for some in found if len(some)]
 
 
-def _group(arrivals: Arrivals, clients: np.ndarray, like: Tensor) -> Group:
+def group_of(arrivals: Arrivals, clients: np.ndarray, like: Tensor) -> Group:
     mine = np.isin(arrivals.rows, clients)
     row = np.searchsorted(clients, arrivals.rows[mine])
     slot = np.arange(len(row)) - np.searchsorted(row, row)
-    shape = len(clients), int(slot.max()) + 1
+    shape = len(clients), int(slot.max(initial=-1)) + 1
     columns = np.repeat(arrivals.own[clients][:, None], shape[1], axis=1)
     weights, there = np.zeros(shape), np.zeros(shape, dtype=bool)
     columns[row, slot] = arrivals.columns[mine]

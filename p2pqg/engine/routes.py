@@ -43,6 +43,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from p2pqg.algorithms.effects import AllReduce, Decide, Effect, Exchange, Gossip, Neighbors
+from p2pqg.network.lies import Attack, liars
 from p2pqg.topology import Mixing, Schedule
 
 Address = tuple[int, int]
@@ -206,10 +207,12 @@ class Routing:
     Attributes:
         schedule: round -> W.
         bounds: block b hosts clients bounds[b] .. bounds[b + 1] - 1.
+        attacks: who lies, how and when.
     """
 
     schedule: Schedule
     bounds: tuple[int, ...]
+    attacks: tuple[Attack, ...] = ()
     _cache: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     @property
@@ -226,17 +229,31 @@ class Routing:
     def edges(self, round: int) -> EdgeRoutes:
         return self._cut(EdgeRoutes, round)
 
-    def leg(self, effect: Effect, round: int) -> Leg:
-        """What travels between blocks to answer this request."""
+    def lies(self, round: int) -> tuple[Attack, ...]:
+        """The attacks of a round on what is sent, not on what is learned from."""
+        return tuple(a for a in self.attacks if a.lie.kind != "data" and a.at(round))
+
+    def flipped(self, round: int) -> np.ndarray | None:
+        """Whose labels are flipped in a round, bool [clients]; None: nobody's."""
+        data = [a for a in self.attacks if a.lie.kind == "data"]
+        return liars(data, round, self.num_clients)
+
+    def liars(self, round: int) -> np.ndarray | None:
+        """Who lies in a round, bool [clients]; None: nobody."""
+        return liars(self.attacks, round, self.num_clients)
+
+    def legs(self, effect: Effect, round: int) -> tuple[Leg, ...]:
+        """What travels between blocks to answer this request, one after the other."""
         match effect:
             case Gossip():
-                return self.rows(round).leg
+                seen = any(a.lie.kind == "own" for a in self.lies(round))
+                return (*([everyone(self.num_blocks)] if seen else []), self.rows(round).leg)
             case Exchange():
-                return self.edges(round).leg
+                return (self.edges(round).leg,)
             case AllReduce() | Decide():
-                return everyone(self.num_blocks)
+                return (everyone(self.num_blocks),)
             case Neighbors():
-                return Leg((0,) * self.num_blocks, ((),) * self.num_blocks)
+                return ()
 
     def _cut(self, kind: type[Routes], round: int) -> Routes:
         turn = self.schedule.turn(round)
@@ -253,11 +270,13 @@ class Routing:
     def _made(self, kind: type[Routes], round: int) -> Routes:
         return kind.cut(self.schedule.mixing(round), self.bounds, self.schedule.memory)
 
-    def __getstate__(self) -> tuple[Schedule, tuple[int, ...]]:
-        return self.schedule, self.bounds  # routes are cut anew where this arrives
+    def __getstate__(self) -> tuple[Any, ...]:
+        # Routes are cut anew where this arrives.
+        return self.schedule, self.bounds, self.attacks
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        for name, value in zip(("schedule", "bounds", "_cache"), (*state, {}), strict=True):
+        names = ("schedule", "bounds", "attacks", "_cache")
+        for name, value in zip(names, (*state, {}), strict=True):
             object.__setattr__(self, name, value)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from p2pqg.algorithms.attacks import ATTACKS
 from p2pqg.algorithms.control import Controller
 from p2pqg.algorithms.effects import (
     Decide,
@@ -170,6 +171,7 @@ class Rule:
             ConfigError: it cannot.
         """
         if self.algorithm.traits["centralized"]:
+            self.check_attacks(network)
             return []
         needs = self.algorithm.traits["needs"](self.params)
         if moved and {"tree", "static"} & set(needs):
@@ -179,7 +181,33 @@ class Rule:
             )
         if self.gossip_rule is not None:
             check_inboxes(self.gossip_rule, network)
+        self.check_attacks(network)
         return network.check_needs(needs, self.algorithm.name)
+
+    def check_attacks(self, network: Network) -> None:
+        """Whether liars can lie so to this algorithm; ConfigError if not."""
+        needs, name = self.algorithm.traits["needs"](self.params), self.algorithm.name
+        for attack in network.attacks:
+            how = attack.lie
+            if self.algorithm.traits.get("asynchronous"):
+                raise ConfigError(
+                    f"attacks do not go with {name}, whose clients do not wait for each other; "
+                    "leave them out or take another, such as dsgdm-n"
+                )
+            if self.algorithm.traits["centralized"]:
+                reason = "all-reduces"
+            elif {"static", "tree"} & set(needs):
+                reason = "sends what neighbors remember, not models"
+            elif how.name == "free-rider" and "column-stochastic" in needs:
+                reason = "sends a scaled model"
+            else:
+                continue
+            if not how.entry.traits["anywhere"]:
+                others = ", ".join(n for n, e in ATTACKS.items() if e.traits["anywhere"])
+                raise ConfigError(
+                    f"attack {how.name} does not go with {name}, which {reason}; take one of "
+                    f"{others}, or an algorithm that gossips models, such as dsgdm-n"
+                )
 
     @cached_property
     def is_steady(self) -> bool:
@@ -283,6 +311,29 @@ def check_inboxes(rule: GossipRule, network: Network) -> None:
                 f"needs {rule.least} neighbors, client {network.base.called(int(client))} has "
                 f"{inbox[client]}; take a smaller rule.f, clipped or median, or a denser network"
             )
+    _check_liars(rule, network)
+
+
+def _check_liars(rule: GossipRule, network: Network) -> None:
+    """Whether nobody hears more liars than the rule reckons with; ConfigError if somebody does."""
+    f = getattr(rule.params, "f", None)
+    if f is None or not rule.entry.traits.get("strict"):
+        return
+    for attack in network.attacks:
+        lying = network.liars(attack.first)
+        assert lying is not None
+        for W in rounds_of(network.remaining):
+            heard = lying[W.senders] & (W.receivers != W.senders) & ~lying[W.receivers]
+            count = np.bincount(W.receivers[heard], minlength=W.num_clients)
+            if count.max() > f:
+                client = int(count.argmax())
+                who = W.senders[heard & (W.receivers == client)].tolist()
+                liars = ", ".join(network.base.called(liar) for liar in who)
+                raise ConfigError(
+                    f"rule {rule.entry.name} reckons with f = {f} liars among anybody's neighbors, "
+                    f"client {network.base.called(client)} has {count[client]} ({liars}): more "
+                    "than it can bear; take a larger rule.f, clipped or median, or fewer liars"
+                )
 
 
 def batches_per_round(algorithm: Entry, params: Any) -> int:

@@ -116,6 +116,8 @@ class Measurement(NamedTuple):
         averaged: the averaged model on this host's share of the test set: right answers, summed
             loss, samples.
         step: batches that each client has drawn; gradients: that each has computed.
+        honest_distances: [k], as `distances`, to the mean of those that did not lie in the round;
+            None: nobody lied.
         more: [k] each, by name: see `Task.measures`; averaged_more: metrics of the averaged model,
             which the first host tells.
     """
@@ -131,6 +133,7 @@ class Measurement(NamedTuple):
     averaged: tuple[float, float, int] | None = None
     step: int = 0
     gradients: int = 0
+    honest_distances: np.ndarray | None = None
     more: dict[str, np.ndarray] | None = None
     averaged_more: dict[str, float] | None = None
 

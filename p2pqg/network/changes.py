@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from p2pqg.algorithms.attacks import find_attack
 from p2pqg.base.config import made, plain
 from p2pqg.base.errors import ConfigError, TopologyError
 from p2pqg.network import stored
@@ -14,6 +15,7 @@ from p2pqg.network.clients import Clients
 from p2pqg.network.effective import Arc
 from p2pqg.network.grown import joined, longer
 from p2pqg.network.impairments import Impairments
+from p2pqg.network.lies import Attack, drawn
 from p2pqg.network.named import clients_in, links_in, links_told, more_labels, refuse
 from p2pqg.topology import Mixing, Schedule, build
 
@@ -35,6 +37,8 @@ class Changes:
     cut: frozenset[Arc]
     absent: frozenset[int]
     impairments: Impairments
+    attacks: tuple[Attack, ...]
+    seed: int
     since: int
     by_columns: bool
 
@@ -149,6 +153,66 @@ class Changes:
     def _but(self, **changes: Any) -> Self:
         """Another network, which differs in these fields."""
         return replace(self, **changes)  # type: ignore[type-var]  # a Network is a data class
+
+    def attack(
+        self,
+        who: Any,
+        how: Any,
+        first: int = 0,
+        last: int | None = None,
+        key: str = "attack",
+    ) -> Self:
+        """Some clients lie to their neighbors.
+
+        Args:
+            who: clients; {"share": 0.1} or {"count": 3}: drawn by the seed.
+            how: as of `p2pqg.algorithms.attacks.find_attack`.
+            first: round in which they begin.
+            last: round after which they stop; None: never.
+            key: what it was said in, for messages.
+
+        Raises:
+            ConfigError: no such client or attack, it left, it lies already, or nobody would be
+                honest.
+        """
+        lie = find_attack(how)
+        if isinstance(who, Mapping):
+            chosen = drawn(who, self.num_clients, self.seed, f"{key}.who")
+        else:
+            chosen = tuple(sorted(clients_in(who, self._known, f"{key}.who")))
+        new = Attack(chosen, lie, first, last)
+        gone = self._names(self.absent & set(chosen))
+        refuse(f"{key}: client {name} left and sends nothing; leave it out" for name in gone)
+        for other in self.attacks:
+            both = self._names(set(other.who) & set(chosen)) if new.overlaps(other) else []
+            refuse(
+                f"{key}: client {name} lies already ({other.lie.name}); stop_attack it first, or "
+                "leave it out"
+                for name in both
+            )
+        attacks = (*self.attacks, new)
+        lying = {client for attack in attacks if attack.overlaps(new) for client in attack.who}
+        if len(lying | self.absent) == self.num_clients:
+            raise ConfigError(f"{key}: nobody would be honest; leave at least one client out")
+        return self._but(attacks=attacks)
+
+    def stop_attack(self, who: Any = None) -> Self:
+        """Clients are honest from now on; None: all.
+
+        Raises:
+            ConfigError: there is no such client, or it does not lie.
+        """
+        if who is None:
+            return self._but(attacks=())
+        chosen = clients_in(who, self._known, "stop_attack")
+        lying = {client for attack in self.attacks for client in attack.who}
+        honest = self._names(chosen - lying)
+        refuse(f"stop_attack: client {name} does not lie; leave it out" for name in honest)
+        left = [
+            replace(attack, who=tuple(c for c in attack.who if c not in chosen))
+            for attack in self.attacks
+        ]
+        return self._but(attacks=tuple(attack for attack in left if attack.who))
 
     # Who and what is meant.
 

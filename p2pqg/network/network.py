@@ -20,6 +20,7 @@ from p2pqg.network import stored
 from p2pqg.network.changes import ROUNDS_SEEN, Changes, senders_to
 from p2pqg.network.effective import Arc, Impaired, Remaining
 from p2pqg.network.impairments import Impairments
+from p2pqg.network.lies import Attack, liars
 from p2pqg.network.named import links_told, refuse
 from p2pqg.network.timing import Timing
 from p2pqg.topology import Schedule, check_needs
@@ -39,6 +40,7 @@ class Network(Changes):
         cut: links that are down, as (sender, receiver).
         absent: clients that left.
         impairments: what goes wrong by itself.
+        attacks: who lies, how and when.
         since: the first round whose delayed messages can arrive.
         by_columns: keep the sums of the columns of W at 1, not those of its rows: for push-sum. To
             be set where the algorithm needs "column-stochastic"; where the rows of W do not sum
@@ -54,6 +56,7 @@ class Network(Changes):
     cut: frozenset[Arc] = frozenset()
     absent: frozenset[int] = frozenset()
     impairments: Impairments = Impairments()
+    attacks: tuple[Attack, ...] = ()
     since: int = 0
     by_columns: bool = False
     timing: Timing | None = None
@@ -136,6 +139,13 @@ class Network(Changes):
             "in pieces; W is metropolis_hastings there"
         )
         return (*self.base.notes, note)
+
+    def liars(self, round: int) -> np.ndarray | None:
+        """Who lies in a round, bool [clients]; None: nobody. Who is gone does not."""
+        mask = liars(self.attacks, round, self.num_clients)
+        if mask is not None and self.absent:
+            mask[list(self.absent)] = False
+        return mask
 
     # What is to be said about it.
 
@@ -229,6 +239,7 @@ class Network(Changes):
             "cut": sorted(map(list, self.cut)),
             "absent": sorted(self.absent),
             "impairments": plain(self.impairments),
+            "attacks": [attack.to_data() for attack in self.attacks],
             "since": self.since,
             "by_columns": self.by_columns,
         }
@@ -262,6 +273,7 @@ class Network(Changes):
             cut=frozenset((int(a), int(b)) for a, b in data["cut"]),
             absent=frozenset(map(int, data["absent"])),
             impairments=wrong,
+            attacks=tuple(Attack.of_data(attack) for attack in data.get("attacks", ())),
             since=data["since"],
             by_columns=data["by_columns"],
             **{name: getattr(start, name) for name in clock},

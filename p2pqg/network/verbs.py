@@ -115,6 +115,17 @@ def _impairments(value: Any, key: str) -> dict[str, Any]:
     return plain(Impairments()) if value in (None, "none") else _settings(value, key)
 
 
+def _attack(value: Any, key: str) -> dict[str, Any]:
+    """{who, how}."""
+    if not isinstance(value, Mapping) or set(value) != {"who", "how"}:
+        raise ConfigError(f"{key} must be like {{who: [3], how: sign-flip}}, got {value!r:.60}")
+    return dict(value)
+
+
+def _clients_or_all(value: Any, key: str) -> dict[str, Any]:
+    return {} if value == "all" else _clients(value, key)
+
+
 def _rule(value: Any, key: str) -> dict[str, Any]:
     """A name, or {name, parameters}; `none`: the weighted sum."""
     if value in (None, "none"):
@@ -200,6 +211,20 @@ VERBS: dict[str, Verb] = {
         _rule,
         rule=lambda rule, given: rule.with_gossip_rule(given["rule"]),
         words=lambda given, network: _named(given["rule"]),
+    ),
+    "attack": Verb(
+        _attack,
+        network=lambda network, given, round: network.attack(given["who"], given["how"], round),
+        words=lambda given, network: (
+            f"by {', '.join(map(network.base.called, network.attacks[-1].who))}: "
+            f"{_named(given['how'])}"
+        ),
+    ),
+    "stop_attack": Verb(
+        _clients_or_all,
+        network=lambda network, given, round: network.stop_attack(given.get("clients")),
+        words=_which_clients,
+        undoes="attack",
     ),
     "set_impairments": Verb(
         _impairments,

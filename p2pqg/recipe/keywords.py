@@ -151,6 +151,7 @@ class Settings(Restart, total=False):
     record_every: int | None
     network: dict[str, Any] | None
     impairments: ImpairmentKeys | Mapping[str, Any]
+    attacks: list[Any] | dict[str, Any]
     scenario: list[Any]
 
 

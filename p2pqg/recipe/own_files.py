@@ -17,7 +17,7 @@ from p2pqg.topology.files import SUFFIXES as NETWORKS
 
 FOLDER = "files"
 KEYS = (
-    *("algorithm", "rule", "topology", "network", "scenario"),
+    *("algorithm", "rule", "attacks", "topology", "network", "scenario"),
     *("model", "loss", "metrics", "callbacks", "partition", "lr_schedule", "dataset"),
 )
 """Of a recipe: those whose values may name a file."""

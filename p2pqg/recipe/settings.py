@@ -150,6 +150,8 @@ class RunConfig:
     impairments: Impairments = field(default_factory=Impairments)
     """What goes wrong in every round: messages lost or late, clients that sit out, noise; see
     `p2pqg.network.Impairments`."""
+    attacks: list[Any] | dict[str, Any] = field(default_factory=list)
+    """Who lies, how and when, see `p2pqg.network.lies`; ways to lie: `p2pqg list attacks`."""
     scenario: list[Any] = field(default_factory=list)
     """What happens when, see `p2pqg.network.scenario`."""
     checkpoint_every: float = 60.0

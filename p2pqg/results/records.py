@@ -60,6 +60,15 @@ mixing has moved the mean model since the start (a distance)."""
 RULE_COLUMNS = {"mean_drift": "float64"}
 """The one of these that also tells of rules of gossip, which do not keep the mean."""
 
+LIAR_COLUMNS = {
+    "liars": "int64",
+    "honest_consensus_distance": "float64",
+    "honest_test_accuracy": "float64",
+    "honest_test_accuracy_min": "float64",
+    "honest_test_loss": "float64",
+}
+"""More where clients lie: how many did in the round, and metrics of the others alone."""
+
 TIMING_COLUMNS = {"sim_seconds": "float64"}
 """More where links have a speed: the simulated clock when the round was done."""
 
@@ -74,6 +83,7 @@ ALL_ROUND_COLUMNS = {
     **ROUND_COLUMNS,
     **CONTROL_COLUMNS,
     **NETWORK_COLUMNS,
+    **LIAR_COLUMNS,
     **TIMING_COLUMNS,
     **STALENESS_COLUMNS,
 }
@@ -123,6 +133,12 @@ MEANING = {
     "staleness_seconds_95": "its 95th percentile",
     "staleness_seconds_max": "its maximum",
     "steps": "that the client has made, where clients do not wait",
+    "liars": "clients that lied in the round",
+    "honest_consensus_distance": "that of the clients that did not, to the mean of these",
+    "honest_test_accuracy": "mean over the clients that did not lie in the round",
+    "honest_test_accuracy_min": "the worst of these",
+    "honest_test_loss": "mean over these",
+    "lied": "whether the client lied in the round",
     "client": "its number, from 0",
     "num_samples": "training samples of the client",
     "distance_to_mean": "||x_i - mean x||",
@@ -161,6 +177,8 @@ def write_parquet(path: Path, rows: Sequence[dict[str, Any]], columns: Mapping[s
         values = [row.get(name) for row in rows]
         given = np.array([value is not None for value in values], dtype=bool)
         numbers = np.array([0 if value is None else value for value in values], dtype=kind)
+        if kind == "bool":
+            numbers = np.packbits(numbers, bitorder="little")
         buffers = [np.packbits(given, bitorder="little"), numbers]
         return pa.Array.from_buffers(
             pa.type_for_alias(kind), len(rows), [pa.py_buffer(buffer) for buffer in buffers]

@@ -114,6 +114,8 @@ def run(
             `p2pqg.network.ClockParams`.
         impairments: What goes wrong in every round: messages lost or late, clients that sit out,
             noise; see `p2pqg.network.Impairments`.
+        attacks: Who lies, how and when, see `p2pqg.network.lies`; ways to lie: `p2pqg list
+            attacks`.
         scenario: What happens when, see `p2pqg.network.scenario`.
         checkpoint_every: Seconds between checkpoints, the last two of which are kept; 0: none, not
             even at the end.

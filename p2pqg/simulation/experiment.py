@@ -39,6 +39,7 @@ from p2pqg.engine.waves.routing import WaveRouting, check_clock
 from p2pqg.models import Cost
 from p2pqg.network import ClockParams, Network, Timing
 from p2pqg.network.events import Event
+from p2pqg.network.lies import Attack, read_attacks
 from p2pqg.network.link_spec import read_links, spelled_out
 from p2pqg.network.scenario import Scenario, read_scenario
 from p2pqg.network.units import seconds
@@ -126,6 +127,10 @@ class Experiment:
         """A network with the simulated clock of this run."""
         return _with_clock(network, self.clock, self.rule, self.cost, self.task)
 
+    def check_attacks(self, network: Network) -> None:
+        """Whether what is learned can be lied about so; ConfigError if not."""
+        check_attacks(network, self.task)
+
     @property
     def num_test_samples(self) -> int:
         """Without those of the validation set, which are behind them."""
@@ -211,7 +216,7 @@ class Experiment:
     def routing(self, network: Network, bounds: tuple[int, ...]) -> Routing | WaveRouting:
         """A network as blocks with such borders see it."""
         if self.waits:
-            return Routing(network.schedule, bounds)
+            return Routing(network.schedule, bounds, network.attacks)
         end = self.config.time
         end = math.inf if end is None else seconds(end, "time")
         return WaveRouting(network, bounds, self.window, end)
@@ -311,7 +316,7 @@ def _network(config: RunConfig, needs: tuple[str, ...], own: Own) -> Network:
     given = own.get("topology")
     if given is None:
         check_given(config.topology, "topology")
-    return Network(
+    network = Network(
         build_topology(
             config.topology if given is None else given, clients=config.clients, needs=needs
         ),
@@ -319,6 +324,9 @@ def _network(config: RunConfig, needs: tuple[str, ...], own: Own) -> Network:
         impairments=config.impairments,
         by_columns="column-stochastic" in needs,
     )
+    for said in read_attacks(config.attacks):
+        network = network.attack(said.who, said.lie, said.first, said.last, said.where)
+    return network
 
 
 def _clock(config: RunConfig, network: Network | None) -> ClockParams | None:
@@ -388,6 +396,7 @@ def build(config: RunConfig, own: Own = NOTHING) -> Experiment:
     if personal:
         rule = rule.with_changes(personal=personal)
         rule.traffic(found.cost.num_params, torch.float32)  # refuses messages of its own
+    check_attacks(live, task)
     rule.check_network(live)  # a deadline draws W anew every round, which not all can do
     if rule.control and "delay" in network.drawn:
         raise ConfigError(
@@ -403,7 +412,7 @@ def build(config: RunConfig, own: Own = NOTHING) -> Experiment:
     )
     callbacks = callbacks_of(config.callbacks, own.get("callbacks") or {})
     experiment = Experiment(
-        config=_resolved(config, method, network.num_clients, length, found, gossip_rule),
+        config=_resolved(config, method, network, length, found, gossip_rule),
         network=live,
         arrays=found.arrays,
         parts=found.parts,
@@ -416,7 +425,7 @@ def build(config: RunConfig, own: Own = NOTHING) -> Experiment:
         clock=clock,
         own=own,
         own_files={
-            **own_files.read(vars(config), _neighbors(rule, found)),
+            **own_files.read(vars(config), _neighbors(rule, network, found)),
             **own.files,
             **found.files,
         },
@@ -427,9 +436,10 @@ def build(config: RunConfig, own: Own = NOTHING) -> Experiment:
     return experiment
 
 
-def _neighbors(rule: Rule, found: Learning) -> list[Path]:
+def _neighbors(rule: Rule, network: Network, found: Learning) -> list[Path]:
     """Files of the user's beside those that the recipe names."""
-    entries = [*rule.parts, found.blueprint.entry, found.objective.entry, *found.entries]
+    lies = [attack.lie.entry for attack in network.attacks]
+    entries = [*rule.parts, *lies, found.blueprint.entry, found.objective.entry, *found.entries]
     entries += [metric.entry for metric in found.metrics]
     return [file for entry in entries for file in neighbors(entry)]
 
@@ -626,7 +636,7 @@ def _personal(config: RunConfig, method: _Method, task: Task) -> Personal | None
 def _resolved(
     config: RunConfig,
     method: _Method,
-    num_clients: int,
+    network: Network,
     length: _Length,
     found: Learning,
     gossip_rule: GossipRule | None,
@@ -637,7 +647,8 @@ def _resolved(
     every, first = _evaluations(length.num_rounds, samples, config, found)
     filled_in = {
         "topology": str(config.topology),
-        "clients": num_clients,
+        "clients": network.num_clients,
+        "attacks": [_told(attack, network) for attack in network.attacks],
         "algorithm": {"name": method.name} | params,
         "rule": gossip_rule and gossip_rule.to_data(),
         "rounds": length.num_rounds if config.ends in (None, "rounds") else None,
@@ -658,6 +669,25 @@ def _spelled_out(network: dict[str, Any] | None) -> dict[str, Any] | None:
     if network is None or "links" not in network:
         return network
     return {**network, "links": spelled_out(network["links"])}
+
+
+def _told(attack: Attack, network: Network) -> dict[str, Any]:
+    """An item of `attacks:` as a recipe says it."""
+    return {
+        "who": [network.base.called(client) for client in attack.who],
+        "how": attack.lie.to_data(),
+        "when": attack.first if attack.last is None else [attack.first, attack.last],
+    }
+
+
+def check_attacks(network: Network, task: Task) -> None:
+    """Whether what is learned can be lied about so; ConfigError if not."""
+    for attack in network.attacks:
+        if attack.lie.kind == "data" and task.objective.kind != "classes":
+            raise ConfigError(
+                f"attack {attack.lie.name} needs classes, and targets are {task.objective.kind}; "
+                "take another, such as sign-flip"
+            )
 
 
 class _Rehearsal:

@@ -129,7 +129,7 @@ class Moment:
             arrays |= {f"ledger.{name}": array for name, array in log.ledger.arrays().items()}
         tables = {
             "rounds": (log.rounds, ALL_ROUND_COLUMNS | self.experiment.measured_columns),
-            "clients": (log.clients, self.experiment.client_columns),
+            "clients": (log.clients, {**self.experiment.client_columns, "lied": "bool"}),
         }
         files = self.experiment.own_files
         if path.parent.name == CHECKPOINTS:  # of a run, which has the large ones itself
@@ -367,6 +367,10 @@ def _logbook(saved: Checkpoint) -> Logbook:
         log["traffic"] = [("gradient", 1), *before] if before else []
         for row in saved.tables["rounds"]:
             row["gradients"] = row["round"] + 1
+    for row in saved.tables["rounds"]:
+        row.setdefault("liars", 0)  # of a time when everybody was honest
+    for row in saved.tables["clients"]:
+        row.setdefault("lied", False)
     log["traffic"] = tuple((kind, size) for kind, size in log["traffic"])
     return Logbook(
         round=saved.header["round"],

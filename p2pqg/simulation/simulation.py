@@ -8,7 +8,7 @@ import math
 import platform
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from importlib.metadata import version
@@ -36,6 +36,7 @@ from p2pqg.recipe.keywords import ImpairmentKeys, Restart, Resumed, Settings, wi
 from p2pqg.recipe.settings import read_settings
 from p2pqg.results.records import (
     CONTROL_COLUMNS,
+    LIAR_COLUMNS,
     NETWORK_COLUMNS,
     ROUND_COLUMNS,
     RULE_COLUMNS,
@@ -553,6 +554,24 @@ class Simulation:
         """
         self.do("set_rule", rule=rule)
 
+    def attack(self, who: Any, how: Any) -> None:
+        """Clients lie to their neighbors from the next round on; they are and learn as before.
+
+        Args:
+            who: clients; {"share": 0.1} or {"count": 3}: drawn by the seed.
+            how: a name, {name, parameters}, my_file.py:my_attack, or a function; see
+                `p2pqg.algorithms.attacks`.
+
+        Raises:
+            ConfigError: no such client or attack, it left, it lies already, nobody would be honest,
+                or it does not suit the algorithm.
+        """
+        self.do("attack", who=who if isinstance(who, Mapping) else listed(who), how=how)
+
+    def stop_attack(self, clients: Iterable[Any] | None = None) -> None:
+        """Clients are honest again; None: all."""
+        self.do("stop_attack", clients=listed(clients))
+
     @with_keywords(ImpairmentKeys.__annotations__, of=Impairments)
     def set_impairments(self, **settings: Unpack[ImpairmentKeys]) -> None:
         """What goes wrong from the next round on; what is not named stays as it is.
@@ -601,6 +620,7 @@ class Simulation:
     def _check(self, network: Network, rule: Rule) -> list[str]:
         """Whether the algorithm can go on like this; what should be known."""
         moved = self.round > 0 and network.schedule is not self.network.schedule
+        self.experiment.check_attacks(network)
         return rule.check_network(network, moved)
 
     def _rebuild(self, moment: Moment) -> None:
@@ -737,7 +757,18 @@ class Simulation:
     @property
     def client_columns(self) -> dict[str, str]:
         """Name and type of the columns of clients.parquet."""
-        return self.experiment.client_columns
+        lied = {"lied": "bool"} if self._lied else {}
+        return {**self.experiment.client_columns, **lied}
+
+    @property
+    def _lied(self) -> bool:
+        """Whether clients lie, did or will."""
+        scenario = self.experiment.scenario
+        return (
+            bool(self.network.attacks or self.experiment.network.attacks)
+            or any(event.action == "attack" for event in (*scenario.rounds, *scenario.seconds))
+            or any(event["what"].startswith("attack") for event in self.events)
+        )
 
     @property
     def columns(self) -> dict[str, str]:
@@ -751,6 +782,7 @@ class Simulation:
             **(RULE_COLUMNS if self.experiment.rule.gossip_rule is not None else {}),
             **(NETWORK_COLUMNS if eventful or self.experiment.scenario else {}),
             **({} if self.experiment.waits else STALENESS_COLUMNS),
+            **(LIAR_COLUMNS if self._lied else {}),
         }
 
     @property

@@ -25,6 +25,7 @@ from p2pqg.engine.waves.block import WaveBlock
 from p2pqg.engine.waves.computed import Computed
 from p2pqg.engine.waves.routing import WaveRouting, check_clock
 from p2pqg.network import ClockParams, Network, Timing
+from p2pqg.network.lies import read_attacks
 from p2pqg.topology import Schedule, build, check_needs
 
 Array = TypeVar("Array", np.ndarray, Tensor)
@@ -45,6 +46,7 @@ def trajectory(
     shapes: Sequence[Sequence[int]] | None = None,
     rule: Any = None,
     staleness: float | Mapping[str, Any] | None = None,
+    attacks: Any = (),
     **params: Any,
 ) -> Array:
     """The models of all clients after every round, by the very code that the actors run.
@@ -72,6 +74,9 @@ def trajectory(
             (0: none, and clients of equal speed go in step), or the keys of `network:` of a recipe
             (compute, links, ...), where a gradient takes 1 s unless they say otherwise. A round is
             then as many steps as there are clients, and the gradient's round is the client's step.
+        attacks: as in a recipe, [{"who": [3], "how": "sign-flip", "when": [2, 5]}, ...], where
+            `how` may also be a function (honest [clients, params], W, round) -> rows; see
+            `p2pqg.algorithms.attacks.find_attack`.
         params: the algorithm's parameters.
 
     Returns:
@@ -99,6 +104,7 @@ def trajectory(
         rule=rule,
         rounds=rounds,
         staleness=staleness,
+        attacks=attacks,
         **params,
     )
     path = [torch.cat([block.x for block in peers])]
@@ -124,6 +130,7 @@ def at_start(
     rule: Any = None,
     rounds: int = 0,
     staleness: float | Mapping[str, Any] | None = None,
+    attacks: Any = (),
     **params: Any,
 ) -> list[Any]:
     """The blocks of a trajectory at round 0, ready for `lockstep`; arguments as there.
@@ -152,6 +159,8 @@ def at_start(
         None if rule is None else find_rule(rule),
         rounds,
     )
+    network = _attacked(Network(schedule, seed=seed), attacks)
+    method.check_attacks(network)
     oracle = _Oracle(gradient, start, isinstance(x0, Tensor), weight_decay)
     if entry.traits.get("asynchronous"):
         waves = WaveRouting(_timed(schedule, "column-stochastic" in needs, seed, staleness), bounds)
@@ -162,9 +171,9 @@ def at_start(
             f"staleness is of algorithms whose clients do not wait, such as ad-psgd; {entry.name} "
             "waits for its neighbors in every round. Leave it out"
         )
-    routing = Routing(schedule, bounds)
+    routing = Routing(schedule, bounds, network.attacks)
     if method.gossip_rule is not None:
-        check_inboxes(method.gossip_rule, Network(schedule))
+        check_inboxes(method.gossip_rule, network)
     return [oracle.block(method, routing, index) for index in range(routing.num_blocks)]
 
 
@@ -184,6 +193,18 @@ def _timed(
     clock = machinery.made(ClockParams, said, "staleness.")
     timing = Timing.of(clock, schedule.num_clients, schedule.labels, seed)
     return Network(schedule, seed=seed, by_columns=by_columns, timing=timing)
+
+
+def _attacked(network: Network, attacks: Any) -> Network:
+    """With liars; ConfigError for lies about labels, of which a gradient oracle has none."""
+    for said in read_attacks(attacks):
+        if said.lie.kind == "data":
+            raise ConfigError(
+                f"{said.where}: attack {said.lie.name} needs data, and the gradient is the "
+                "caller's; leave it out, or take p2pqg.run"
+            )
+        network = network.attack(said.who, said.lie, said.first, said.last, said.where)
+    return network
 
 
 def _step_sizes(lr: float | Callable[[int], float]) -> Callable[[int], float]:

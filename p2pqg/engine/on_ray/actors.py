@@ -22,6 +22,7 @@ import ray
 from p2pqg.algorithms.effects import Decide
 from p2pqg.base.errors import AlgorithmError, ClusterError, P2pqgError, RunError
 from p2pqg.base.lazy import torch
+from p2pqg.base.registry import Entry
 from p2pqg.engine.call import ON_NO_CLIENTS, Ask, disagreement
 from p2pqg.engine.on_ray.carry import carry, is_foreign
 from p2pqg.engine.on_ray.transport import connect, disconnect
@@ -297,7 +298,7 @@ class RayEngine:
     ) -> None:
         self.rule, self.routing = specs[0].rule, specs[0].routing
         network = [specs[0].own_network] if specs[0].own_network else []
-        for part in (*self.rule.parts, *specs[0].task.entries, *network):
+        for part in (*_parts(self.rule, self.routing), *specs[0].task.entries, *network):
             carry(part)
         self.crew = Crew(specs, test, gpus_per_actor, transport)
         self.branch = 0
@@ -342,8 +343,9 @@ class RayEngine:
             while True:
                 ask, effect = trip.send(decided)
                 decided = None
-                leg = self.routing.leg(effect, ask.round)
-                if not leg.silent:
+                for leg in self.routing.legs(effect, ask.round):
+                    if leg.silent:
+                        continue
                     # What the driver has to read goes through the store.
                     direct = bool(self.crew.transport) and not isinstance(effect, Decide)
                     step = Step(self.steps, until, direct, ask)
@@ -405,7 +407,7 @@ class RayEngine:
     def rewire(self, rule: Rule, routing: AnyRouting) -> None:
         """From the next round on, another network with the same borders, or other parameters."""
         self.rule, self.routing = rule, routing
-        for part in rule.parts:
+        for part in _parts(rule, routing):
             carry(part)
         if self.waves:
             assert isinstance(routing, WaveRouting)
@@ -486,3 +488,9 @@ class RayEngine:
     def close(self) -> None:
         """Let go of the actors; the last simulation that does ends them."""
         self.crew.release(self.branch)
+
+
+def _parts(rule: Rule, routing: Routing | WaveRouting) -> list[Entry]:
+    """What of them may be a user's own code."""
+    attacks = routing.attacks if isinstance(routing, Routing) else ()
+    return [*rule.parts, *(attack.lie.entry for attack in attacks)]

@@ -39,6 +39,10 @@ class WaveHost(Host):
         return self.block.timeline.data()
 
     @property
+    def _honest(self) -> np.ndarray | None:
+        return None  # nobody lies to clients that do not wait, see `Rule.check_attacks`
+
+    @property
     def _present(self) -> np.ndarray | None:
         return self.block.routing.present()
 

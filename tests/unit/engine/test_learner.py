@@ -123,3 +123,14 @@ def test_a_batch_that_is_used_again_leaves_neither_loss_nor_statistics():
     assert not torch.equal(twice.gradient(2 * x, 0, again=True), g)
     assert torch.equal(twice.buffers, plain.buffers)
     assert len(twice.losses) == 1
+
+
+@pytest.mark.parametrize("at_once", [5, 2])
+def test_who_flips_labels_has_the_gradient_of_the_other_classes(monkeypatch, at_once):
+    monkeypatch.setattr(module, "CLIENTS_AT_ONCE", at_once)
+    honest, liar, other = learner(), learner(), learner()
+    other.feed.y = 3 - 1 - other.feed.y
+    liar.flipped = torch.tensor([False, True, False, False, True])
+    x = honest.initial()
+    expected = torch.where(liar.flipped[:, None], other.gradient(x, 0), honest.gradient(x, 0))
+    assert torch.equal(liar.gradient(x, 0), expected)

@@ -1,0 +1,211 @@
+"""What liars send, and where their receivers find it: attacks on one block's part of a gossip.
+
+Lies that are the same for everybody are made by the liar's block, and travel instead of its row.
+Lies told to one receiver are made by the receiver's block, which has all that they are made of. A
+liar mixes its own honest row.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from p2pqg.algorithms.attacks import Lie, Sent, Target
+from p2pqg.base.errors import AlgorithmError
+from p2pqg.engine.call import guarded
+from p2pqg.engine.mixer import Arrivals
+from p2pqg.engine.robust import CACHED, Group, group_of, of_one_size
+from p2pqg.engine.routes import RowRoutes
+from p2pqg.network.lies import Attack
+
+Parcel = tuple[Tensor, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Liars:
+    """The liars of one block, and those that its clients hear, in rounds in which they are these.
+
+    Attributes:
+        attacks: that go on.
+        clients: hosted by the block.
+    """
+
+    attacks: tuple[Attack, ...]
+    clients: range
+
+    @property
+    def needs_everybody(self) -> bool:
+        """A user's function wants to see all rows."""
+        return any(attack.lie.kind == "own" for attack in self.attacks)
+
+    def hosted(self, attack: Attack) -> list[int]:
+        """Rows of the block that lie so."""
+        return [client - self.clients.start for client in attack.who if client in self.clients]
+
+    def sent(
+        self,
+        tensors: Parcel,
+        before: Tensor,
+        normal: Callable[[int, int, Tensor], Tensor],
+        anywhere: bool = False,
+    ) -> Parcel:
+        """What the block's clients send to everybody.
+
+        Args:
+            tensors: [k, ...], what they would send honestly.
+            before: [k, params], their models before the round.
+            normal: (row, number of the tensor, like) -> standard normal numbers.
+            anywhere: only by attacks that suit whatever is sent.
+        """
+        found = list(tensors)
+        for attack in self.attacks:
+            rows = self.hosted(attack)
+            wanted = attack.lie.kind == "sent" and (
+                not anywhere or attack.lie.entry.traits["anywhere"]
+            )
+            about = lied_about(tensors, before)
+            if attack.lie.entry.traits.get("first"):
+                about = about[:1]
+            for number in about if rows and wanted else ():
+                honest = tensors[number][rows]
+
+                def draws(rows: list[int] = rows, n: int = number, like: Tensor = honest) -> Tensor:
+                    return torch.stack([normal(row, n, like[0]) for row in rows])
+
+                if found[number] is tensors[number]:
+                    found[number] = tensors[number].clone()
+                sent = Sent(honest, before[rows], draws)
+                found[number][rows] = attack.lie.entry.build(sent, attack.lie.params)
+        return tuple(found)
+
+
+def lied_about(tensors: Parcel, before: Tensor) -> list[int]:
+    """Numbers of the tensors of a message that are rows: not counts, not a push-sum weight."""
+    model = before[:1].numel()
+    return [
+        number
+        for number, t in enumerate(tensors)
+        if t.is_floating_point() and (t[:1].numel() > 1 or t[:1].numel() == model)
+    ]
+
+
+class Lying:
+    """What comes to one block's clients by certain routes while certain attacks go on.
+
+    Attributes:
+        arrivals: where they find it, in the columns and, behind them, in `more`.
+    """
+
+    def __init__(self, routes: RowRoutes, block: int, liars: Liars, like: Tensor) -> None:
+        honest = Arrivals.of(routes, block)
+        self.liars = liars
+        self.num_columns = len(routes.senders[block])
+        columns, own = honest.columns.copy(), honest.own.copy()
+        lying = {c: a for a in liars.attacks if a.lie.kind != "data" for c in a.who}
+        # Their own honest rows come first behind the columns.
+        self.mine = [c - liars.clients.start for c in sorted(lying) if c in liars.clients]
+        own[self.mine] = self.num_columns + np.arange(len(self.mine))
+        next_column = self.num_columns + len(self.mine)
+        self.told: list[tuple[Lie, list[tuple[Group, Tensor]], int]] = []
+        self.by_function: list[tuple[Attack, np.ndarray, np.ndarray]] = []
+        liar = np.isin(honest.senders, list(lying))
+        for attack in liars.attacks:
+            entries = np.flatnonzero(np.isin(honest.senders, attack.who))
+            if attack.lie.kind == "told" and len(entries):
+                receivers = np.unique(honest.rows[entries])
+                place = next_column + np.searchsorted(receivers, honest.rows[entries])
+                columns[entries] = place
+                good = honest.only(~liar)
+                bad = np.bincount(honest.rows[liar], honest.weights[liar], honest.num_clients)
+                groups = [
+                    (group_of(good, some, like), torch.from_numpy(bad[some]).to(like))
+                    for some in of_one_size(good, among=receivers)
+                ]
+                self.told.append((attack.lie, groups, len(receivers)))
+                next_column += len(receivers)
+            elif attack.lie.kind == "own" and len(entries):
+                columns[entries] = next_column + np.arange(len(entries))
+                at = np.searchsorted(attack.who, honest.senders[entries])
+                self.by_function.append((attack, at, honest.rows[entries] + liars.clients.start))
+                next_column += len(entries)
+        self.arrivals = honest.replaced(own, columns)
+
+    def more(
+        self,
+        columns: Tensor,
+        honest: Tensor,
+        everybody: Tensor | None,
+        W: np.ndarray | None,
+        round: int,
+    ) -> Tensor:
+        """Rows to be put behind the columns.
+
+        Args:
+            columns: of the block: what it has sent, and what came in.
+            honest: [k, ...], what its clients have.
+            everybody: [clients, ...], what all have, where a user's function wants it.
+            W: [clients, clients], likewise.
+            round: now.
+        """
+        rows = [honest[self.mine]]
+        flat, own = columns.flatten(1), honest.flatten(1)
+        for lie, groups, count in self.told:
+            found = flat.new_empty(count, flat.shape[1])
+            ranks = _ranks([group.rows for group, _ in groups])
+            for (group, bad), rank in zip(groups, ranks, strict=True):
+                found[rank] = _told(lie, group, bad, flat, own)
+            rows.append(found.view(count, *columns.shape[1:]))
+        for attack, at, receivers in self.by_function:
+            assert everybody is not None
+            assert W is not None
+            lies = _asked(attack, everybody, W, round)
+            rows.append(lies[at] if lies.dim() == everybody.dim() else lies[at, receivers])
+        return torch.cat([part.to(columns) for part in rows])
+
+
+def _ranks(parts: Sequence[Tensor]) -> list[Tensor]:
+    """Where each row of each part is among all of them in rising order."""
+    rows = torch.cat(list(parts)).cpu()
+    rank = torch.empty_like(rows)
+    rank[rows.argsort()] = torch.arange(len(rows))
+    return list(rank.split([len(part) for part in parts]))
+
+
+def _told(lie: Lie, group: Group, bad: Tensor, columns: Tensor, own: Tensor) -> Tensor:
+    """[k, params]: what the receivers of a group are told."""
+    found = []
+    per_client = max(1, (group.columns.shape[1] + 1) * columns[0].nbytes)
+    size = max(1, CACHED // per_client)
+    for part, weight in zip(group.parts(size), bad.split(size), strict=True):
+        mine, there = own[part.rows], part.there
+        good = columns[part.columns]
+        good = torch.where(there[:, :, None], good, mine[:, None])
+        target = Target(mine, good, there.to(own), part.weights, weight)
+        found.append(lie.entry.build(target, lie.params))
+    return torch.cat(found)
+
+
+def _asked(attack: Attack, everybody: Tensor, W: np.ndarray, round: int) -> Tensor:
+    """What a user's function says: [liars, ...], or [liars, clients, ...]."""
+    entry, flat = attack.lie.entry, everybody.flatten(1)
+    liars = torch.tensor(attack.who, device=flat.device)
+    given = [flat.clone(), torch.from_numpy(W).to(flat), round]
+    if len(inspect.signature(entry.build).parameters) > len(given):
+        given.append(liars)
+    found = guarded(entry, entry.build, *given)
+    shape, n = tuple(flat.shape[1:]), len(flat)
+    shapes = [shape, (len(liars), *shape), (len(liars), n, *shape)]
+    if not isinstance(found, Tensor) or tuple(found.shape) not in shapes:
+        got = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
+        raise AlgorithmError(
+            f"attack {entry.name} must return rows [params], [liars, params] or [liars, clients, "
+            f"params], here {' or '.join(str(list(one)) for one in shapes)}; got {got}"
+        )
+    if found.dim() == 1:
+        found = found.expand(len(liars), -1)
+    return found.view(*found.shape[:-1], *everybody.shape[1:])
