@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from ast import literal_eval
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 
@@ -44,10 +46,54 @@ def missing(value: Any) -> bool:
 
 
 def plain_text(value: Any) -> str:
-    """A setting's value as a recipe would have it."""
+    """A setting's value as a recipe would have it, lists and mappings in words.
+
+    >>> [plain_text(value) for value in (0.1, [], "[0.5, 0.75]", None)]
+    ['0.1', 'none', '0.5, 0.75', '-']
+    """
     if missing(value):
         return "-"
+    if isinstance(value, str) and value[:1] == "[" and value[-1:] == "]":
+        with suppress(ValueError, SyntaxError):  # a frame of settings has lists as texts
+            value = literal_eval(value)
+    if isinstance(value, Mapping | list | tuple):
+        return in_words(value) or "none"
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def in_words(value: Any, key: str = "") -> str:
+    """What a recipe says in lists and mappings, without their brackets.
+
+    Args:
+        value: plain data.
+        key: whose it is: links are pairs of clients.
+
+    >>> in_words([{"at": "round 20", "drop_links": [[3, 4], "5-6"]}, {"at": 30, "set_lr": 0.1}])
+    'at round 20, drop links 3-4, 5-6; at round 30, set lr 0.1'
+    >>> in_words({"links": "wan", "compute": {"seconds": 0.05, "speeds": {0: 0.25}}})
+    'links wan, compute (seconds 0.05, speeds (0: 0.25))'
+    """
+    if isinstance(value, Mapping):
+        parts = []
+        for name, one in value.items():
+            text = in_words(one, str(name))
+            text = f"({text})" if isinstance(one, Mapping) and text else text
+            text = f"round {text}" if name == "at" and isinstance(one, int) else text
+            told = str(name).replace("_", " ")
+            parts.append(f"{told}: {text}" if told.isdigit() else f"{told} {text}".strip())
+        return ", ".join(parts)
+    if isinstance(value, list | tuple):
+        if key.endswith("links") and _is_pair(value):
+            return "-".join(map(str, value))
+        between = "; " if any(isinstance(one, Mapping) for one in value) else ", "
+        return between.join(in_words(one, key) for one in value)
+    return plain_text(value)
+
+
+def _is_pair(value: Sequence[Any]) -> bool:
+    """Whether it is one link, of two clients."""
+    alone = all(not isinstance(end, list | tuple) and "-" not in str(end) for end in value)
+    return len(value) == 2 and alone
 
 
 def counted(count: int, what: str) -> str:

@@ -119,6 +119,31 @@ class Mark:
 
 
 @dataclass(frozen=True)
+class End:
+    """What stands at the end of a curve.
+
+    Attributes:
+        run: whose.
+        at: percent from the bottom, where there is room for it.
+        height: likewise, where the curve ends; a line leads from here to there.
+        text: the value.
+        name: of the run, where there are several.
+    """
+
+    run: int
+    at: float
+    height: float
+    text: str
+    name: str = ""
+
+    @property
+    def lead(self) -> str:
+        """The line, in a box of 100 x SIZE."""
+        low, high = (round(SIZE * (1 - share / 100)) for share in (self.height, self.at))
+        return f"M0 {low}L100 {high}"
+
+
+@dataclass(frozen=True)
 class Plot:
     """One box with axes.
 
@@ -128,7 +153,8 @@ class Plot:
         x, y: the scales, for whoever points at it.
         x_title: what stands below it.
         about: the same in words, for those who do not see it.
-        ends: the last value of each run, at its height.
+        ends: the last value of each run, beside its curve.
+        zoomed: None: there is one view only; False: all of it; True: where the runs differ.
     """
 
     axis: str
@@ -140,7 +166,8 @@ class Plot:
     y_ticks: list[Tick]
     marks: list[Mark]
     about: str = ""
-    ends: list[tuple[int, Tick]] = field(default_factory=list)
+    ends: list[End] = field(default_factory=list)
+    zoomed: bool | None = None
 
     @property
     def grid(self) -> str:

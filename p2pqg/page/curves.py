@@ -10,11 +10,17 @@ import pandas as pd
 
 from p2pqg.base.wording import percent
 from p2pqg.page import charts
-from p2pqg.page.charts import Mark, Plot, Scale, Tick
+from p2pqg.page.charts import End, Mark, Plot, Scale, Tick
 from p2pqg.page.runs import LENGTHS
 from p2pqg.results.columns import column, measured, say
 from p2pqg.results.standing import Standing
 
+LINE = 20
+"""Pixels of a text at a curve's end."""
+MOST_LETTERS = 28
+"""Of a run's name there."""
+WORTH_A_ZOOM = 0.6
+"""Share of the y axis: where runs differ in less of it, there is a closer look at that."""
 MOST_DOTS = 200
 """Of a run, where every client is one."""
 
@@ -62,6 +68,17 @@ class Chart:
     def log(self) -> bool:
         return self.plots[0].y.log
 
+    @property
+    def height(self) -> int:
+        """In pixels: room for a line of text at every curve's end."""
+        return max(self.measure.height, LINE * max(len(plot.ends) for plot in self.plots))
+
+    @property
+    def letters(self) -> int:
+        """Of the longest text at a curve's end, its value apart."""
+        names = [len(end.name) for plot in self.plots for end in plot.ends]
+        return min(max(names, default=0), MOST_LETTERS)
+
 
 def axes_of(shown: Sequence[Standing]) -> list[str]:
     """What there is to plot against: rounds, and what was recorded of bytes and seconds."""
@@ -80,41 +97,13 @@ def chart(shown: Sequence[Standing], labels: Sequence[str], measure: Measure) ->
         values.append(shown[0].rounds["averaged_model_accuracy"].dropna().to_numpy())
     every = np.concatenate(values)
     y = Scale.over(every, log=False) if measure is ACCURACY else Scale.over(every, zero=True)
-    plots = []
-    for axis in axes_of(shown):
-        x, title, ticks = _horizontal(axis, [frame[axis].to_numpy() for frame in frames])
-        marks = _event_marks(shown, axis, x)
-        marks += _spread_marks(shown[0], 0, axis, x, y) if alone else []
-        ends, told = [], []
-        for run, frame in enumerate(frames):
-            here = frame.dropna(subset=axis)
-            if y.log:
-                here = here[here[measure.key] > 0]
-            at, height = x.shares(here[axis]), y.shares(here[measure.key])
-            kept = charts.thinned(height)
-            marks += charts.curve(run, at[kept], height[kept])
-            if len(here):
-                last = here[measure.key].iloc[-1]
-                ends.append((run, float(100 * height[-1]), say(measure.key, last)))
-                told.append(f"{labels[run]} ends at {say(measure.key, last)}")
-        apart = charts.spread_out([end[1] for end in ends], 100 * 20 / measure.height)
-        plots.append(
-            Plot(
-                axis=axis,
-                measure=measure.key,
-                x=x,
-                y=y,
-                x_title=title,
-                x_ticks=ticks,
-                y_ticks=charts.ticks_of(y, 100 if measure is ACCURACY else 1),
-                marks=marks,
-                about=f"{measure.title} against {AXES[axis]}: {'; '.join(told)}.",
-                ends=[
-                    (run, Tick(round(place, 2), text))
-                    for (run, _, text), place in zip(ends, apart, strict=True)
-                ],
-            )
-        )
+    closer = where_they_differ(shown, frames, measure.key, y) if measure is ACCURACY else None
+    views = [(y, False), (closer, True)] if closer else [(y, None)]
+    plots = [
+        _plot(shown, labels, measure, frames, axis, scale, zoomed)
+        for axis in axes_of(shown)
+        for scale, zoomed in views
+    ]
     return Chart(measure, plots)
 
 
@@ -122,6 +111,84 @@ def measured_rows(one: Standing, key: str) -> pd.DataFrame:
     """The rows that have a value of it; none in a run that does not measure it."""
     known = one.rounds if key in one.rounds else one.rounds.assign(**{key: float("nan")})
     return known.dropna(subset=key).sort_values("round")
+
+
+def where_they_differ(
+    shown: Sequence[Standing], frames: Sequence[pd.DataFrame], key: str, whole: Scale
+) -> Scale | None:
+    """The y scale of the second half of the runs; None if that is no closer look.
+
+    Runs that ended in less than half of the best one's value, as after a divergence, are left out.
+    """
+    if len(shown) < 2:
+        return None
+    ends = [frame[key].iloc[-1] if len(frame) else np.nan for frame in frames]
+    best, length = np.nanmax(ends), max(one.recorded for one in shown)
+    late = [
+        frame.loc[frame["round"] >= length / 2, key].to_numpy()
+        for frame, end in zip(frames, ends, strict=True)
+        if end >= best / 2
+    ]
+    values = np.concatenate(late)
+    if not values.size:
+        return None
+    closer = Scale.over(values, log=False)
+    is_closer = closer.high - closer.low < WORTH_A_ZOOM * (whole.high - whole.low)
+    return closer if is_closer else None
+
+
+def _plot(
+    shown: Sequence[Standing],
+    labels: Sequence[str],
+    measure: Measure,
+    frames: Sequence[pd.DataFrame],
+    axis: str,
+    y: Scale,
+    zoomed: bool | None,
+) -> Plot:
+    """One measure of all runs against one axis."""
+    alone = len(shown) == 1 and measure is ACCURACY and not shown[0].spread.empty
+    x, title, ticks = _horizontal(axis, [frame[axis].to_numpy() for frame in frames])
+    marks = _event_marks(shown, axis, x)
+    marks += _spread_marks(shown[0], 0, axis, x, y) if alone else []
+    ends: list[tuple[int, float, str]] = []
+    told = []
+    for run, frame in enumerate(frames):
+        here = frame.dropna(subset=axis)
+        if y.log:
+            here = here[here[measure.key] > 0]
+        at, height = x.shares(here[axis]), y.shares(here[measure.key])
+        kept = charts.thinned(height)
+        marks += charts.curve(run, at[kept], height[kept])
+        if len(here):
+            last = here[measure.key].iloc[-1]
+            ends.append((run, float(100 * height[-1]), say(measure.key, last)))
+            told.append(f"{labels[run]} ends at {say(measure.key, last)}")
+    there = [min(max(height, 0.0), 100.0) for _, height, _ in ends]
+    tall = max(measure.height, LINE * len(ends))
+    apart = charts.spread_out(there, 100 * LINE / tall)
+    return Plot(
+        axis=axis,
+        measure=measure.key,
+        x=x,
+        y=y,
+        x_title=title,
+        x_ticks=ticks,
+        y_ticks=charts.ticks_of(y, 100 if measure is ACCURACY else 1),
+        marks=marks,
+        about=f"{measure.title} against {AXES[axis]}: {'; '.join(told)}.",
+        ends=[
+            End(run, round(place, 2), round(height, 2), text, _name_at_end(labels, run))
+            for (run, _, text), height, place in zip(ends, there, apart, strict=True)
+        ],
+        zoomed=zoomed,
+    )
+
+
+def _name_at_end(labels: Sequence[str], run: int) -> str:
+    """What a run is called at the end of its curve; one alone needs no name."""
+    name = labels[run] if len(labels) > 1 else ""
+    return name if len(name) <= MOST_LETTERS else f"{name[: MOST_LETTERS - 1]}…"
 
 
 def _horizontal(

@@ -61,6 +61,7 @@
         element(line, "i");
         if (names.length > 1) element(line, "em", "", names[index]);
         element(line, "b", "", (say[measure] || number)(value));
+        if (value < low || value > high) continue;
         const spot = element(shown, "div", `spot ${color}`);
         spot.style.left = `${(100 * (run[axis][row] - left)) / (right - left)}%`;
         spot.style.bottom = `${(100 * (scale(value) - scale(low))) / (scale(high) - scale(low))}%`;

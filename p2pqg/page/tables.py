@@ -21,8 +21,12 @@ class Cell:
     value: float | None = None
     """The number as recorded, where the text is a number."""
     best: bool = False
+    note: str = ""
+    """Of when it is, where that is not the end of the run."""
 
 
+EVALUATED = ("test_accuracy", "test_accuracy_std", "test_accuracy_min", "averaged_model_accuracy")
+"""Results that are as old as the last evaluation."""
 RESULTS = (
     "test_accuracy",
     "test_accuracy_std",
@@ -45,7 +49,10 @@ def results_of(shown: Sequence[Standing]) -> list[str]:
 def headline(one: Standing) -> list[Cell]:
     """The final numbers of a single run, as far as there are any."""
     values = {key: one.final.get(key) for key in results_of([one])}
-    cells = [Cell(column(key).title, say(key, found), found) for key, found in values.items()]
+    cells = [
+        Cell(column(key).title, say(key, found), found, note=_age(one, key))
+        for key, found in values.items()
+    ]
     return [cell for cell in cells if cell.text != "-"]
 
 
@@ -69,8 +76,18 @@ def comparison(shown: Sequence[Standing]) -> list[list[Cell]]:
         if choose and comparable and can and len(set(texts)) > 1:
             best = say(key, choose(can))
         for row, one, value, text in zip(rows, shown, values, texts, strict=True):
-            row.append(Cell(column(key).title, text, value, one.finished and text == best))
+            is_best = one.finished and text == best
+            note = _age(one, key) if text != "-" else ""
+            row.append(Cell(column(key).title, text, value, is_best, note))
     return rows
+
+
+def _age(one: Standing, key: str) -> str:
+    """Of which round an accuracy is, where that is not the last one."""
+    at = one.evaluated_rounds
+    if not (key in EVALUATED or key in measured(one.rounds)) or not 0 < at < one.rounds_done:
+        return ""
+    return f"after {counted(at, 'round')}"
 
 
 def settings(shown: Sequence[Standing], labels: Sequence[str]) -> list[list[Cell]]:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 
-from p2pqg.base.wording import counted
+from p2pqg.base.wording import counted, in_words
 from p2pqg.data import label_skew
+from p2pqg.network import Impairments
 from p2pqg.page.runs import differing
 from p2pqg.results.standing import Standing
+
+MOST_ITEMS = 8
+"""Of a scenario, told in the text."""
 
 
 def heading(shown: Sequence[Standing], labels: Sequence[str]) -> str:
@@ -79,21 +83,70 @@ def notes(shown: Sequence[Standing], labels: Sequence[str]) -> list[tuple[int, s
     return found
 
 
+def hardships(shown: Sequence[Standing]) -> list[tuple[tuple[int, ...], str]]:
+    """What goes wrong by design, from the recipes: (the runs of which it is true, a sentence).
+
+    Loss and noise, links and stragglers, what a scenario does, rules of gossip. () means all runs.
+    """
+    told: dict[str, list[int]] = {}
+    for run, one in enumerate(shown):
+        for text in _hardships_of(one):
+            told.setdefault(text, []).append(run)
+    return [(() if len(who) == len(shown) else tuple(who), text) for text, who in told.items()]
+
+
+def _hardships_of(one: Standing) -> list[str]:
+    config, texts = one.config, []
+    known = {field.name for field in fields(Impairments)}
+    given = {k: v for k, v in (config.get("impairments") or {}).items() if k in known}
+    if wrong := Impairments(**given).describe():
+        texts.append(f"What goes wrong in every round: {', '.join(wrong)}.")
+    if clock := {k: v for k, v in (config.get("network") or {}).items() if v is not None}:
+        links = in_words(clock.pop("links", "perfect"))
+        rest = f"; {in_words(clock)}" if clock else ""
+        texts.append(f"A clock is simulated: links {links}{rest}.")
+    if scenario := config.get("scenario"):
+        more = len(scenario) - MOST_ITEMS
+        tail = f"; and {more} more" if more > 0 else ""
+        texts.append(f"The scenario: {in_words(scenario[:MOST_ITEMS])}{tail}.")
+    if rule := config.get("rule"):
+        rule = {"name": rule} if isinstance(rule, str) else dict(rule)
+        name, given = rule.pop("name", ""), in_words(rule)
+        texts.append(
+            f"Clients mix what they hear by the rule {name}{f' ({given})' if given else ''}."
+        )
+    return texts
+
+
 @dataclass(frozen=True)
 class Event:
     runs: tuple[int, ...]
     """Whom it happened to; () means all."""
     round: int
     what: str
+    came: tuple[str, ...] = ()
+    """Warnings that came of it."""
 
 
 def events(shown: Sequence[Standing]) -> list[Event]:
-    """What was done to the runs while they went, by round; what was done to several, once."""
-    runs: dict[tuple[int, str], list[int]] = {}
+    """What happened to the runs on the way, by round; what happened to several, once.
+
+    A warning is no event of its own: it stands with what it came of.
+    """
+    runs: dict[tuple[int, str, tuple[str, ...]], list[int]] = {}
     for run, one in enumerate(shown):
-        for event in one.events:
-            runs.setdefault(event, []).append(run)
+        done = set(one.interventions)
+        found: list[tuple[int, str, list[str]]] = []
+        restarts = " ".join(map(str, one.summary.get("restarts") or []))
+        for round, what in one.events:
+            cause = found[-1] if found and found[-1][0] == round else None
+            is_warning = (round, what) not in done and what not in restarts
+            if is_warning and cause and (round, cause[1]) in done:
+                cause[2].append(what)
+            else:
+                found.append((round, what, []))
+        for round, what, came in found:
+            runs.setdefault((round, what, tuple(came)), []).append(run)
     everybody = list(range(len(shown)))
-    return [
-        Event(() if who == everybody else tuple(who), *told) for told, who in sorted(runs.items())
-    ]
+    in_order = sorted(runs.items(), key=lambda item: item[0][0])
+    return [Event(() if who == everybody else tuple(who), *told) for told, who in in_order]

@@ -201,6 +201,12 @@ class Standing:
             values |= {k: self.summary[k] for k in known if self.summary.get(k) is not None}
         return {key: float(values.get(key, "nan")) for key in known}
 
+    @property
+    def evaluated_rounds(self) -> int:
+        """Rounds done at the last evaluation; 0: there was none."""
+        on_record = int(self.evaluated["rounds"].max()) if len(self.evaluated) else 0
+        return max(on_record, self.summary.get("evaluated_rounds") or 0)
+
     @cached_property
     def last_clients(self) -> pd.DataFrame:
         """The clients at the last evaluation."""
@@ -248,7 +254,7 @@ class Standing:
         for line in self.summary.get("restarts") or []:
             told = re.fullmatch(r"round (\d+): (.*)", str(line), re.S)
             events.append((int(told[1]), told[2]) if told else (0, str(line)))
-        return sorted(events)
+        return sorted(events, key=lambda event: event[0])  # a warning stays behind its cause
 
     @property
     def warning(self) -> str:

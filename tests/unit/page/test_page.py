@@ -315,7 +315,7 @@ def test_what_a_user_wrote_stays_text(recorded, page_of, tmp_path):
     page = page_of(*runs)
     assert len(page.all("script")) == 3
     assert not page.all("img")
-    assert not page.all("i", class_=None, style=None)[0][1]
+    assert not any(text for _, text in page.all("i"))
     assert page.data("names") == labels(gather([run.path for run in runs]))
     recipes = [text for _, text in page.all("code")]
     assert any("alert(1)" in text for text in recipes)
@@ -648,3 +648,95 @@ def test_labels_keep_their_distance_and_move_no_more_than_they_must():
     assert charts.spread_out([10.0, 50.0], 5) == [10.0, 50.0]
     assert charts.spread_out([50.0, 50.0, 50.0], 5) == [50.0, 55.0, 60.0]
     assert charts.spread_out([99.0, 100.0], 5) == [95.0, 100.0]
+
+
+# ---- what went wrong, and when things are true
+
+
+def with_summary(run, **more):
+    (run.path / "summary.json").write_text(json.dumps(run.summary | more))
+    return Run(run.path)
+
+
+def test_what_goes_wrong_by_design_is_in_the_text(recorded, page_of):
+    run = recorded(
+        "a",
+        impairments={"loss": 0.1, "delay": [1, 3]},
+        network={"links": "wan", "compute": {"seconds": 0.05, "stragglers": {"share": 0.25}}},
+        scenario=[{"at": "round 3", "drop_links": [[3, 4], "5-6"]}, {"churn": "trace.csv"}],
+        rule={"name": "clipped", "tau": 2.0},
+    )
+    told = [text for _, text in page_of(run).all("p", class_="hardship")]
+    assert told == [
+        "What goes wrong in every round: 0.1 of the messages lost, delay 1 to 3 rounds.",
+        "A clock is simulated: links wan; compute (seconds 0.05, stragglers (share 0.25)).",
+        "The scenario: at round 3, drop links 3-4, 5-6; churn trace.csv.",
+        "Clients mix what they hear by the rule clipped (tau 2).",
+    ]
+
+
+def test_what_goes_wrong_in_some_runs_only_is_told_of_those(recorded, page_of):
+    runs = [recorded("a"), recorded("b", impairments={"loss": 0.5})]
+    ((_, told),) = page_of(*runs).all("p", class_="hardship")
+    assert told.endswith("What goes wrong in every round: 0.5 of the messages lost.")
+    assert not page_of(recorded("c")).all("p", class_="hardship")
+
+
+def test_a_warning_stands_behind_its_cause_and_is_nothing_that_was_done(recorded, page_of):
+    told = [
+        {"round": 6, "what": "drop_links 0-1"},
+        {"round": 6, "what": "a warning that comes first by its letters"},
+        {"round": 6, "what": "set_lr 0.2"},
+    ]
+    page = page_of(with_summary(recorded("a"), events=told))
+    assert [text for _, text in page.all("li", class_="warning")] == [told[1]["what"]]
+    text = page.said[page.said.index("What happened on the way") :]
+    places = [text.index(event["what"]) for event in told]
+    assert places == sorted(places)
+
+
+def test_an_accuracy_that_is_older_than_the_run_says_of_when_it_is(recorded, page_of):
+    run = recorded("a", rows=8)
+    assert not page_of(run).all("small")
+    older = with_summary(run, rounds=10, evaluated_rounds=8)
+    texts = [text for _, text in page_of(older).all("small")]
+    assert texts == ["after 8 rounds"] * 4  # the loss is as it was recorded, no accuracy
+
+
+def test_a_scenario_in_a_table_is_words(recorded, page_of):
+    scenario = [{"at": "round 3", "drop_clients": [7, 12]}]
+    page = page_of(recorded("a", scenario=scenario), recorded("b", scenario=[]))
+    cells = [text for a, text in page.all("td") if a["data-name"] == "scenario"]
+    assert cells == ["at round 3, drop clients 7, 12", "none"]
+
+
+# ---- curves and their ends
+
+
+def test_the_end_of_a_curve_says_whose_it_is_and_a_line_leads_there(recorded, page_of):
+    runs = [recorded(n, last=0.9, **algorithm(n)) for n in ("dsgd", "dsgdm", "qg-dsgdm")]
+    from p2pqg.page.curves import ACCURACY, chart
+
+    shown = gather([run.path for run in runs])
+    ends = chart(shown, labels(shown), ACCURACY).plots[0].ends
+    assert [end.name for end in ends] == ["dsgd", "dsgdm", "qg-dsgdm"]
+    assert len({end.height for end in ends}) == 1  # all end at one height,
+    assert np.diff(sorted(end.at for end in ends)).min() > 5  # and their texts do not collide
+    page = page_of(*runs)
+    assert {"dsgd 90.00 %", "dsgdm 90.00 %"} < {text for _, text in page.all("span")}
+
+
+def test_the_y_axis_can_zoom_to_where_runs_differ(recorded, page_of):
+    runs = [recorded(n, last=a, **algorithm(n)) for n, a in (("dsgd", 0.9), ("dsgdm", 0.92))]
+    runs.append(recorded("diverged", last=0.1, **algorithm("qg-dsgdm")))
+    from p2pqg.page.curves import ACCURACY, chart
+
+    shown = gather([run.path for run in runs])
+    whole, close = chart(shown, labels(shown), ACCURACY).plots[:2]
+    assert (whole.zoomed, close.zoomed) == (False, True)
+    assert whole.y.low <= 0.1
+    late = [0.9 * 6 / 10, 0.92]  # of the second half, without the run that came to nothing
+    assert late[0] - 0.1 < close.y.low <= late[0]  # round ends
+    assert late[1] <= close.y.high < late[1] + 0.1
+    assert page_of(*runs).all("input", id="closer")
+    assert not page_of(runs[0]).all("input", id="closer")
