@@ -106,15 +106,13 @@ def _hardships_of(one: Standing) -> list[str]:
         rest = f"; {in_words(clock)}" if clock else ""
         texts.append(f"A clock is simulated: links {links}{rest}.")
     if scenario := config.get("scenario"):
-        more = len(scenario) - MOST_ITEMS
-        tail = f"; and {more} more" if more > 0 else ""
+        left_out = len(scenario) - MOST_ITEMS
+        tail = f"; and {left_out} more" if left_out > 0 else ""
         texts.append(f"The scenario: {in_words(scenario[:MOST_ITEMS])}{tail}.")
     if rule := config.get("rule"):
-        rule = {"name": rule} if isinstance(rule, str) else dict(rule)
-        name, given = rule.pop("name", ""), in_words(rule)
-        texts.append(
-            f"Clients mix what they hear by the rule {name}{f' ({given})' if given else ''}."
-        )
+        parts = {"name": rule} if isinstance(rule, str) else dict(rule)
+        name, more = parts.pop("name", ""), f" ({in_words(parts)})" if parts else ""
+        texts.append(f"Clients mix what they hear by the rule {name}{more}.")
     return texts
 
 
