@@ -86,7 +86,9 @@ tier_flag = click.option(
 quiet_flag = click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 
 
-@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Program, no_args_is_help=False, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.version_option(package_name="p2pqg")
 @debug_flag
 def main() -> None:

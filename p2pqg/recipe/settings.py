@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,9 @@ from p2pqg.recipe.own import Own, taken
 from p2pqg.recipe.stopping import Stop
 
 DEFAULT_ROUNDS = 500
+
+ADDRESS = re.compile(r"auto|local|(ray://)?[^\s:/]+:\d{1,5}|(ray://)?\[[\da-fA-F:]+\]:\d{1,5}")
+"""Of a Ray cluster."""
 
 ENDS = ("epochs", "rounds", "steps", "time")
 """Keys that say how long a run is."""
@@ -167,6 +171,8 @@ class RunConfig:
         return next((key for key in ENDS if getattr(self, key) is not None), None)
 
     def problems(self) -> Iterator[str]:
+        if self.address is not None and not ADDRESS.fullmatch(self.address):
+            yield f"address must be auto, HOST:PORT or ray://HOST:PORT, got {self.address!r:.60}"
         ends = {key: getattr(self, key) for key in ENDS if getattr(self, key) is not None}
         if len(ends) > 1:
             got = " and ".join(f"{key} {value}" for key, value in ends.items())

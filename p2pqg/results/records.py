@@ -246,9 +246,11 @@ class RunDirectory:
 
     def _begin(self, path: Path, is_new: bool) -> None:
         self.path, self._is_new = path, is_new
-        self._made = [folder for folder in (path, *path.parents) if not folder.exists()]
+        self._made: list[Path] = []
         self._written = 0.0
         self._lock: IO[str] | None = None
+        with self._told_if_not_writable():  # a name may be too long even to be looked for
+            self._made = [folder for folder in (path, *path.parents) if not folder.exists()]
 
     def _open(self) -> None:
         with self._told_if_not_writable():

@@ -183,7 +183,14 @@ def beyond_the_edge(means: Mapping[float, float]) -> float | None:
 
 
 def folder_of(values: Mapping[str, Any], name: str, out: str | None = None) -> Path:
-    """Where a recipe's results go: `out` or its own or runs/out, then its name or `name`."""
+    """Where a recipe's results go: `out` or its own or runs/out, then its name or `name`.
+
+    Raises:
+        ConfigError: either cannot be a folder's name.
+    """
+    from p2pqg.recipe.settings import read_config
+
+    read_config({"out": out or values.get("out"), "name": values.get("name")}, where=name)
     return Path(out or values.get("out") or "runs/out") / (values.get("name") or name)
 
 

@@ -50,7 +50,7 @@ def test_every_setting_has_a_flag():
         "eval_first",
         "planned_rounds",
         "planned_epochs",
-        *("loss", "metrics", "validation", "test", "personal", "stop", "callbacks"),
+        *("loss", "metrics", "validation", "test", "personal", "stop", "callbacks", "attacks"),
     }
 
 
@@ -337,3 +337,35 @@ def test_the_recipe_in_a_run_directory_works_from_anywhere(tmp_path, monkeypatch
     assert result.exit_code == 0, result.stderr
     one, other = (p2pqg.load(tmp_path / name).rounds["train_loss"] for name in "ab")
     assert one.tolist() == other.tolist()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--address", ":"], "address must be auto, HOST:PORT or ray://HOST:PORT, got ':'"),
+        (["--address", "nobody"], "address must be"),
+        (["--out", "x" * 300, "--engine", "local"], "out must be a folder that can be written"),
+        (["--name", "y" * 300, "--engine", "local"], "out must be a folder that can be written"),
+    ],
+)
+def test_places_that_cannot_be_are_told_in_one_line(words, told, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = command("run", "--model", "logistic", "--topology", "ring4", *words)
+    assert result.exit_code == 2
+    assert told in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert not list(tmp_path.rglob("*.yaml"))
+
+
+@pytest.mark.parametrize("key", ["name: ../x", "out: [a, b]", "name: [1]"])
+def test_a_sweep_goes_to_one_plain_folder(key, tmp_path):
+    path = recipe(tmp_path, f"topology: ring4\nrounds: 2\nsweep: {{lr: [0.1]}}\n{key}\n")
+    result = command("sweep", path, "--quiet")
+    assert result.exit_code == 2
+    assert key.partition(":")[0] in result.stderr
+
+
+def test_no_command_is_told_shortly():
+    result = command()
+    assert result.exit_code == 2
+    assert len(result.output.splitlines()) <= 5
