@@ -69,17 +69,23 @@ def report_(run_dirs: tuple[str, ...], out: str | None) -> None:
     show_default=True,
     help="Size of the model that is sent; the default is a ResNet-20's.",
 )
+@click.option("--liars", metavar="CLIENTS", help="Who may lie, e.g. 3,20; default: any.")
 @draw_flag
 @click.option("--json", "as_json", is_flag=True, help="Print the findings, and only them.")
 @debug_flag
 def topology(
-    networks: tuple[str, ...], clients: int | None, num_params: int, draw: str | None, as_json: bool
+    networks: tuple[str, ...],
+    clients: int | None,
+    num_params: int,
+    liars: str | None,
+    draw: str | None,
+    as_json: bool,
 ) -> None:
     """Examine networks before anyone trains on them.
 
-    A drawing, degrees, spectrum, rounds to agree, bytes sent, and which algorithms can run. Several
-    make a table. What nobody could train on is described, too, and ends with exit code 2; --draw
-    draws even that.
+    A drawing, degrees, spectrum, rounds to agree, bytes sent, how many liars it can bear, and which
+    algorithms can run. Several make a table. What nobody could train on is described, too, and ends
+    with exit code 2; --draw draws even that.
     """
     from p2pqg.base.config import plain
     from p2pqg.base.errors import TopologyError
@@ -87,7 +93,8 @@ def topology(
     from p2pqg.theory import doctor, doctor_text
     from p2pqg.topology.drawing import picture
 
-    found = [doctor.examine(name, clients, num_params) for name in networks]
+    named = [name.strip() for name in liars.split(",")] if liars else None
+    found = [doctor.examine(name, clients, num_params, named) for name in networks]
     if draw:
         from p2pqg.plots import draw_networks
 

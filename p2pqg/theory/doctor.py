@@ -16,6 +16,7 @@ import numpy as np
 from p2pqg.algorithms import ALGORITHMS
 from p2pqg.base.errors import TopologyError
 from p2pqg.theory.consensus import averages_rows, distances
+from p2pqg.theory.liars import Bearing, bearing, bearings
 from p2pqg.topology import Schedule, build, check_needs, lambda_min, spectral_gap
 from p2pqg.topology.build import problem_of
 from p2pqg.topology.convergence import gap_of_period, predicted_rounds, rounds_to
@@ -62,6 +63,7 @@ class Diagnosis:
         predicted, simulated: share of the starting consensus distance -> rounds of gossip; None:
             never, or not within `simulated_rounds`.
         bytes_per_round: all clients together, one model each message, 4 bytes a parameter.
+        liars: what 1, 2, ... of them can do, or those that were named, see `theory.liars`.
     """
 
     topology: str
@@ -87,6 +89,7 @@ class Diagnosis:
     simulated_rounds: int
     num_params: int
     bytes_per_round: float
+    liars: list[Bearing]
     verdicts: list[Verdict]
 
 
@@ -111,16 +114,23 @@ def untrainable(schedule: Schedule) -> str | None:
     return problems[0] if all(problems) else None
 
 
-def examine(topology: Any, clients: int | None = None, num_params: int = 272_474) -> Diagnosis:
+def examine(
+    topology: Any,
+    clients: int | None = None,
+    num_params: int = 272_474,
+    liars: Any = None,
+) -> Diagnosis:
     """Look a network over.
 
     Args:
         topology: as of `p2pqg.mixing_matrix`.
         clients: their number, where the name leaves it out.
         num_params: size of the model that is sent; the default is a ResNet-20's.
+        liars: clients who may lie; None: any.
 
     Raises:
         TopologyError: there is no such network.
+        ConfigError: there are no such clients.
     """
     schedule = admit(topology, clients)
     messages, degrees = _traffic(schedule)
@@ -157,6 +167,7 @@ def examine(topology: Any, clients: int | None = None, num_params: int = 272_474
         simulated_rounds=len(path) - 1,
         num_params=num_params,
         bytes_per_round=messages * num_params * 4,
+        liars=bearings(schedule) if liars is None else [bearing(schedule, liars)],
         verdicts=verdicts(schedule, problem),
     )
 

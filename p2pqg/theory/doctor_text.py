@@ -37,6 +37,7 @@ def sheet(found: Diagnosis) -> list[Row]:
             f"{human_bytes(found.bytes_per_round)}, {human_bytes(each)} by a client, for "
             f"{found.num_params:,} parameters in float32",
         ),
+        ("liars", _liars(found)),
         *_verdicts(found),
     ]
     return [(what, text) for what, text in rows if text]
@@ -44,6 +45,23 @@ def sheet(found: Diagnosis) -> list[Row]:
 
 def _power(share: float) -> str:
     return f"1e{round(log10(share))}"
+
+
+def _liars(found: Diagnosis) -> str:
+    """What liars can do, and how many of them can be borne."""
+    parts = []
+    for one in found.liars:
+        who = ", ".join(one.who) or f"any {one.liars}" * (one.liars > 1) or "any one"
+        if not one.connected:
+            parts.append(f"{who}: can cut the honest apart, no rule helps")
+            continue
+        text = f"{who}: weight {one.weight:.3g} at {one.receiver}"
+        if one.gap is not None:
+            text += f", gap of the honest {one.gap:.3g}"
+        if not one.borne:
+            text += ", too many there for any rule"
+        parts.append(text)
+    return "; ".join(parts)
 
 
 def _names(labels: Sequence[str]) -> str:

@@ -43,7 +43,7 @@ def recipe(folder, text):
 
 def test_every_setting_has_a_flag():
     settings = {f.name for f in dataclasses.fields(RunConfig)}
-    nested = {"lr_schedule", "consensus", "network", "impairments", "scenario"}
+    nested = {"lr_schedule", "consensus", "network", "impairments", "attacks", "scenario"}
     assert set(FLAGS) == settings - nested - {
         "profile",
         "max_restarts",

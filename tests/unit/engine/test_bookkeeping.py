@@ -42,18 +42,19 @@ def test_a_round_takes_as_long_as_its_gradients_and_its_messages(taken, seconds)
     np.testing.assert_allclose(after, np.full(4, seconds))
 
 
-OWN = """
+OWN = '''
 from p2pqg import algorithm, gossip
 from p2pqg.algorithms import dsgd
 
 
 @algorithm("two-steps", params=dsgd.Params, start=dsgd.start)
 def two_steps(s, grad, p):
+    """Two batches, and the second one again."""
     half = s.x - p.lr * grad(s.x)
     half = half - p.lr * grad(half)
     x = yield gossip(half - p.lr * grad(half, again=True))
     return dsgd.State(x)
-"""
+'''
 
 
 def test_epochs_count_batches_and_the_column_counts_gradients(tmp_path):

@@ -66,15 +66,16 @@ def test_a_third_argument_with_a_default_is_the_callers_own():
     np.testing.assert_allclose(scales, [0.9**3, 0.8**3])
 
 
-TWICE = """
+TWICE = '''
 from p2pqg import algorithm, gossip
 from p2pqg.algorithms import dsgd
 
 
 @algorithm("twice", params=dsgd.Params, start=dsgd.start)
 def twice(s, grad, p):
+    """Two batches, the second one twice."""
     grad(s.x)
     half = s.x - p.lr * grad(s.x)
     x = yield gossip(half - p.lr * grad(half, again=True))
     return dsgd.State(x)
-"""
+'''
