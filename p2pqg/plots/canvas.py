@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
 from p2pqg.base.errors import ConfigError
 
@@ -30,6 +31,8 @@ BLUE, VERMILLION, GREEN, PURPLE, SKY, ORANGE, GRAY = COLORS = (
 )
 """Okabe and Ito's, which the color-blind can tell apart."""
 FAINT = "#8a949e"
+MOST_DOTS = 2000
+"""Dots beyond which some may coincide."""
 MOST_MARKS, LONGEST_MARK = 3, 40
 """More texts, or longer ones, would not fit above a figure."""
 METHODS = {"qg-": BLUE, "dsgdm": VERMILLION, "dsgd": GRAY}
@@ -148,11 +151,115 @@ def label_ends(ax: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
         )
 
 
-def inches_high(ax: Axes) -> float:
-    """About the height of axes, without their labels."""
+def write_free(
+    ax: Axes,
+    words: Sequence[tuple[float, float, str, str]],
+    places: Sequence[Sequence[tuple[float, float]]],
+    size: float,
+    obstacles: Sequence[np.ndarray] = (),
+) -> bool:
+    """Write words beside points, each where it hides the least: no other words, no obstacle.
+
+    Args:
+        ax: with its final limits and scale.
+        words: (x, y, text, color) of each.
+        places: of each, offsets in points, the preferred one first; a text begins right of an
+            offset to the right, ends left of one to the left, and is centered on one of 0.
+        size: of the letters, in points.
+        obstacles: [points, 2] each, in pixels; only as far as words hide them.
+
+    Returns:
+        Whether no words hide any others, and all are within the axes.
+    """
+    figure = ax.figure
+    assert isinstance(figure, Figure)  # ours have no figures within figures
+    figure.draw_without_rendering()  # the layout is known from now on
+    points, (first, last) = figure.dpi / 72, ax.bbox.get_points()
+    known = np.concatenate([*obstacles, np.empty((0, 2))])
+    taken, free = list[np.ndarray](), True
+    for (x, y, text, color), around in zip(words, places, strict=True):
+        spot = ax.transData.transform((x, y))
+        options = list[tuple[int, int, int, np.ndarray]]()
+        for dx, dy in around:
+            wide, high = 0.62 * size * len(text) * points, size * points
+            left = spot[0] + dx * points - wide * (1 - np.sign(dx)) / 2
+            below = spot[1] + dy * points - high * (1 - np.sign(dy)) / 2
+            box = np.array([[left, below], [left + wide, below + high]])
+            others = sum(bool((box[0] < b[1]).all() and (b[0] < box[1]).all()) for b in taken)
+            others += bool((box[0] < first).any() or (box[1] > last).any())
+            hidden = ((known > box[0]) & (known < box[1])).all(axis=1).sum()
+            options.append((others, int(hidden), len(options), box))
+        others, _, best, box = min(options, key=lambda option: option[:3])
+        taken.append(box)
+        free = free and not others
+        dx, dy = around[best]
+        note = ax.annotate(
+            text,
+            (x, y),
+            (dx, dy),
+            textcoords="offset points",
+            color=color,
+            fontsize=size,
+            ha=("right", "center", "left")[int(np.sign(dx)) + 1],
+            va=("top", "center", "bottom")[int(np.sign(dy)) + 1],
+            zorder=4,
+        )
+        note.set_path_effects([withStroke(linewidth=1.5, foreground="white")])
+    return free
+
+
+def along(ax: Axes, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Points in pixels, [points, 2], close to each other along a line through data."""
+    known = np.isfinite(y)
+    path = ax.transData.transform(np.stack([np.asarray(x)[known], np.asarray(y)[known]], axis=1))
+    if len(path) < 2:
+        return path
+    steps = np.hypot(*np.diff(path, axis=0).T)
+    length = np.concatenate([[0], np.cumsum(steps)])
+    at = np.linspace(0, length[-1], int(min(length[-1] / 2, 5000)) + 2)
+    return np.stack([np.interp(at, length, path[:, 0]), np.interp(at, length, path[:, 1])], axis=1)
+
+
+def aside(x: np.ndarray, y: np.ndarray, inches: tuple[float, float], size: float) -> np.ndarray:
+    """Steps, of a dot's width each, that put dots beside each other which would coincide.
+
+    Args:
+        x: [dots]; of a logarithmic axis, the logarithms.
+        y: the same.
+        inches: width and height of the axes.
+        size: of a dot, in points.
+
+    Returns:
+        int [dots]: 0 for the first one at a place, then 1, -1, 2, ...
+
+    >>> aside(np.array([0.0, 0.0, 0.0, 9.0]), np.array([1.0, 1.0, 1.0, 2.0]), (3, 2), 4).tolist()
+    [0, 1, -1, 0]
+    """
+    spots = np.stack([x, y], axis=1).astype(float)
+    span = np.ptp(spots, axis=0)
+    spots = spots / np.where(span > 0, span, 1) * inches * 72 / size  # in widths of a dot
+    steps = np.zeros(len(spots), dtype=int)
+    for k in range(1, min(len(spots), MOST_DOTS)):
+        for step in (sign * far for far in range(k + 1) for sign in (1, -1)):
+            gaps = np.hypot(*(spots[:k] - spots[k] - [step, 0]).T)
+            if (gaps >= 0.75).all():
+                break
+        steps[k] = step
+        spots[k, 0] += step
+    return steps
+
+
+def inches(ax: Axes) -> tuple[float, float]:
+    """About the width and height of axes, without their labels."""
     figure, grid = ax.figure, ax.get_gridspec()
     assert isinstance(figure, Figure)  # ours have no figures within figures
-    return float(figure.get_size_inches()[1]) * 0.8 / (grid.nrows if grid else 1)
+    wide, high = figure.get_size_inches()
+    return 0.8 * wide / (grid.ncols if grid else 1), 0.8 * high / (grid.nrows if grid else 1)
+
+
+def inches_high(ax: Axes) -> float:
+    """About the height of axes, without their labels."""
+    return inches(ax)[1]
 
 
 def mark(ax: Axes, marks: Mapping[float, str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from p2pqg.base.errors import ConfigError
@@ -19,6 +20,23 @@ from p2pqg.plots.canvas import (
 )
 
 MOST_CLIENTS = 60
+
+
+def _side_by_side(values: np.ndarray) -> np.ndarray:
+    """How far above its row each dot lies, [runs, clients]: dots of one place above each other.
+
+    Args:
+        values: [clients, runs].
+    """
+    span = np.nanmax(values) - np.nanmin(values) or 1
+    heights = np.zeros(values.shape)
+    for row, height in zip(values, heights, strict=True):
+        near = np.abs(row[:, None] - row[None]) < 0.01 * span
+        count, turn = near.sum(axis=1), np.tril(near).sum(axis=1) - 1
+        height[:] = np.where(
+            count > 1, (turn - (count - 1) / 2) * 0.5 / np.maximum(count - 1, 1), 0
+        )
+    return heights.T
 
 
 @styled
@@ -48,10 +66,11 @@ def draw_clients(
     apart = values.max(axis=1) - values.min(axis=1)
     shown = values.loc[apart.sort_values(kind="stable", ascending=False).index[:most]][::-1]
     figure, ((ax,),) = panels(width=width, height=0.135 * len(shown) + 0.75)
-    rows = range(len(shown))
+    rows = np.arange(len(shown))
     ax.hlines(rows, shown.min(axis=1), shown.max(axis=1), color=FAINT, linewidth=1, alpha=0.6)
-    for name, color in zip(shown, colors_of(list(map(str, shown))), strict=True):
-        ax.plot(shown[name], rows, "o", color=color, markersize=4, label=name)
+    heights = _side_by_side(shown.to_numpy(dtype=float))
+    for name, color, height in zip(shown, colors_of(list(map(str, shown))), heights, strict=True):
+        ax.plot(shown[name], rows + height, "o", color=color, markersize=4, label=name)
     ax.set_yticks(rows, [str(client) for client in shown.index])
     ax.set_ylim(-0.7, len(shown) - 0.3)
     ax.tick_params(axis="y", length=0)

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.transforms import ScaledTranslation
 
 from p2pqg.base.errors import ConfigError, did_you_mean
 from p2pqg.base.wording import human_bytes
@@ -23,6 +25,7 @@ from p2pqg.plots.canvas import (
     GRAY,
     PAGE,
     Picture,
+    along,
     colors_of,
     finished,
     in_percent,
@@ -30,6 +33,7 @@ from p2pqg.plots.canvas import (
     mark,
     panels,
     styled,
+    write_free,
 )
 from p2pqg.topology.convergence import rounds_to
 
@@ -215,27 +219,67 @@ def draw_consensus(
     figure, axes = panels(columns, rows, width=size[0], height=size[1], sharey=True)
     for ax in axes.flat[len(paths) :]:
         ax.remove()
-    lowest = 1.0
-    for ax, (name, both) in zip(axes.flat, paths.items(), strict=False):
-        ax.set_yscale("log")
+    shares = {name: [_share(path) for path in both] for name, both in paths.items()}
+    lowest = min(
+        share[share > ROUNDING].min(initial=1) for both in shares.values() for share in both
+    )
+    bottom = max(float(lowest) / 2, 1e-12)
+    for ax, (name, both) in zip(axes.flat, shares.items(), strict=False):
         ax.axhline(critical, color=FAINT, linewidth=0.6, zorder=0)
-        for distance, color, line, what, (dx, dy), side in (
-            (both[0], GRAY, "--", "gossip", (3, 2), "left"),
-            (both[1], BLUE, "-", label, (-2, -8), "right"),
-        ):
-            share = distance / distance[0] if distance[0] else distance
-            share = np.where(share > 1e-16, share, np.nan)  # rounding, not consensus
-            lowest = min(lowest, np.nanmin(share))
+        for share, (line, color, what) in zip(both, _styles(label), strict=True):
             ax.plot(share, line, color=color, label=what)
-            there = rounds_to(distance, critical)
-            if there:
-                ax.plot(there, share[there], "o", color=color, markersize=3.5)
-                where = {"xytext": (dx, dy), "textcoords": "offset points", "ha": side}
-                ax.annotate(f"{there}", (there, share[there]), color=color, fontsize=7, **where)
-        ax.set(title=name, xlabel="round")
-        ax.margins(x=0)
+        ax.set(title=name, xlabel="round", yscale="log", ylim=(bottom, 3))
+        ax.set_xlim(0, max(len(both[0]) - 1, 1))
     for ax in axes[:, 0]:
         ax.set_ylabel("consensus distance\n/ its start")
-    axes[0, 0].set_ylim(max(lowest / 2, 1e-12), 3)
-    axes.flat[0].legend(loc="lower left")
+    handles, names = axes.flat[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=2)
+    for ax, two in zip(axes.flat, paths.values(), strict=False):
+        _mark_critical(ax, [rounds_to(path, critical) for path in two], label, critical)
     return finished(figure, save)
+
+
+ROUNDING = 1e-16
+"""A share of the consensus distance below which there is rounding, and no consensus."""
+
+
+def _share(distances: np.ndarray) -> np.ndarray:
+    """Of the distance at the start; it ends where only rounding is left, below all axes."""
+    share = distances / distances[0] if distances[0] else np.ones_like(distances)
+    gone = np.flatnonzero(share <= ROUNDING)
+    if len(gone):
+        share[gone[0]], share[gone[0] + 1 :] = ROUNDING * 1e-3, np.nan
+    return share
+
+
+def _styles(label: str) -> tuple[tuple[str, str, str], tuple[str, str, str]]:
+    """Line, color and name of gossip, and of its quasi-global form."""
+    return ("--", GRAY, "gossip"), ("-", BLUE, label)
+
+
+def _mark_critical(ax: Axes, rounds: Sequence[int | None], label: str, critical: float) -> None:
+    """A dot where each line of axes first reaches the critical distance, and in which round."""
+    figure = ax.figure
+    assert isinstance(figure, Figure)  # ours have no figures within figures
+    figure.draw_without_rendering()
+    low, dots, hidden = ax.get_ylim()[0], list[tuple[float, float, str]](), list[np.ndarray]()
+    lines = ax.get_lines()[1:]  # the first one is the critical distance
+    for line, there, (_, color, _) in zip(lines, rounds, _styles(label), strict=True):
+        data = np.asarray(line.get_xydata(), dtype=float)
+        hidden.append(along(ax, data[:, 0], np.maximum(data[:, 1], low)))
+        if there:
+            height = data[there, 1]  # of those that fall out of the axes at once: where they pass
+            dots.append((there, float(height if height > low else critical), color))
+    beside = len({dot[:2] for dot in dots}) < len(dots)  # both lines get there at once
+    for step, (x, y, color) in enumerate(dots):
+        shift = ScaledTranslation(step * beside * MARK / 72, 0, figure.dpi_scale_trans)
+        ax.plot(x, y, "o", color=color, markersize=MARK, transform=ax.transData + shift)
+        hidden.append(np.repeat(ax.transData.transform([(x, y)]), 20, axis=0))
+    words = [(x, y, f"{x:g}", color) for x, y, color in dots]
+    places = [AROUND if color == GRAY else [(-dx, -dy) for dx, dy in AROUND] for *_, color in dots]
+    write_free(ax, words, places, 7, hidden)
+
+
+MARK = 3.5
+AROUND = [(4, 3), (4, -3), (-4, 3), (-4, -3), (0, 6), (0, -6), (10, 8), (10, -8), (-10, -8)]
+"""Places of a number near its mark, in points."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PathCollection
-from matplotlib.patheffects import withStroke
+from matplotlib.lines import Line2D
 
 from p2pqg.base.errors import ConfigError
 from p2pqg.plots.canvas import (
@@ -22,11 +22,12 @@ from p2pqg.plots.canvas import (
     in_percent,
     panels,
     styled,
+    write_free,
 )
 from p2pqg.topology import Schedule
 from p2pqg.topology.drawing import places
 
-MOST_PANELS = 8
+MOST_PANELS, MOST_DEGREES = 8, 5
 CUT = VERMILLION
 LONGEST_INSIDE = 3
 """Letters that fit into a client; longer names stand below it."""
@@ -83,7 +84,7 @@ def draw_network(
     colored = sketch.draw_clients(values, labels, limits)
     ax.set_title(schedule.name if schedule.period == 1 else f"{schedule.name}, round {round}")
     if values is None:
-        ax.set_xlabel(_about(sketch.degrees))
+        sketch.explain(colored)
     else:
         bar = figure.colorbar(colored, ax=ax, shrink=0.6, aspect=18, pad=0.02, label=label)
         bar.ax.spines["outline"].set_visible(False)
@@ -122,14 +123,9 @@ def draw_networks(networks: Sequence[Schedule], save: str | Path | None = None) 
     for ax, (schedule, round, title) in zip(axes.flat, shown, strict=False):
         sketch = _Sketch(ax, schedule, round, size)
         sketch.draw_links()
-        sketch.draw_clients()
-        ax.set(title=title, xlabel=_about(sketch.degrees))
+        ax.set_title(title)
+        sketch.explain(sketch.draw_clients(names=schedule.labels))
     return finished(figure, save)
-
-
-def _about(degrees: np.ndarray) -> str:
-    low, high = degrees.min(), degrees.max()
-    return f"degree {low}" if low == high else f"degree {low} to {high}"
 
 
 class _Sketch:
@@ -203,13 +199,45 @@ class _Sketch:
         }
         self.ax.annotate("", self.spots[receiver], self.spots[sender], arrowprops=arrow)
 
+    def explain(self, colored: PathCollection) -> None:
+        """Say below the axes what degrees the colors are; of many, some."""
+        degrees = np.unique(self.degrees)
+        if len(degrees) == 1:
+            self.ax.set_xlabel(f"degree {degrees[0]}")
+            return
+        if len(degrees) > MOST_DEGREES:
+            even = np.linspace(degrees[0], degrees[-1], MOST_DEGREES)
+            degrees = np.unique(degrees[np.abs(degrees[:, None] - even).argmin(axis=0)])
+        dots = []
+        for degree in degrees.tolist():
+            red, green, blue, _ = map(float, colored.to_rgba(degree))
+            dots.append(Line2D([], [], marker="o", linestyle="", color=(red, green, blue)))
+            dots[-1].set_label(str(degree))
+        self.ax.legend(
+            handles=[Line2D([], [], linestyle="", label="degree"), *dots],
+            loc="upper center",
+            bbox_to_anchor=(0.5, 0.0),
+            ncols=len(dots) + 1,
+            handletextpad=0.0,
+            columnspacing=0.6,
+            markerscale=0.8,
+        )
+
     def draw_clients(
         self,
         values: Sequence[float] | np.ndarray | None = None,
         labels: Sequence[str] | None = None,
         limits: tuple[float, float] | None = None,
+        names: Sequence[str] = (),
     ) -> PathCollection:
-        """Disks in the colors of the values (None: degrees), with texts; what a color bar needs."""
+        """Disks in the colors of the values, with texts; what a color bar needs.
+
+        Args:
+            values: [clients]; None: degrees.
+            labels: [clients], texts that must be there; None: numbers.
+            limits: of the color scale.
+            names: [clients], shown instead of numbers if there is room for all.
+        """
         shade = np.asarray(self.degrees if values is None else values, dtype=float)
         if values is None:
             cmap, usual = "viridis_r", (0, max(self.degrees.max(), 1) * 1.15)
@@ -232,24 +260,42 @@ class _Sketch:
         hollow: dict[str, Any] = {"facecolors": "white", "edgecolors": FAINT, "linewidths": 1}
         self.ax.scatter(x[self.away], y[self.away], s=self.dot, zorder=3, **hollow)
         texts = [str(client) for client in range(len(shade))] if labels is None else list(labels)
+        if names and max(map(len, names)) <= LONGEST_INSIDE:
+            texts = list(names)
+        elif names and self._write_beside(names, only_if_free=True):
+            return colored
         if max(map(len, texts)) > LONGEST_INSIDE:
-            self._write_below(texts)
+            self._write_beside(texts)
         elif self.dot >= SMALLEST_WITH_TEXT:
             dark = np.asarray(colored.to_rgba(shade))[:, :3] @ BRIGHTNESS < 0.5
             dark[self.away] = False
             self._write_inside(texts, np.where(dark, "white", "black"))
         return colored
 
-    def _write_below(self, names: Sequence[str]) -> None:
-        offset: dict[str, Any] = {
-            "xytext": (0, -(self.dot**0.5) / 2 - 1),
-            "textcoords": "offset points",
-        }
-        for name, spot in zip(names, self.spots, strict=True):
-            text = self.ax.annotate(
-                name, spot, **offset, ha="center", va="top", fontsize=5.5, zorder=4
-            )
-            text.set_path_effects([withStroke(linewidth=1.5, foreground="white")])
+    def _write_beside(self, names: Sequence[str], only_if_free: bool = False) -> bool:
+        """Names below the clients, or above or beside them where there is more room.
+
+        Returns:
+            Whether they are written: there was room for all, or they must be.
+        """
+        away, before = self.dot**0.5 / 2 + 1, list(self.ax.texts)
+        around = [(0, -away), (0, away), (away, -away / 2), (-away, -away / 2)]
+        around += [(away, away / 2), (-away, away / 2)]
+        words = [(x, y, name, "black") for (x, y), name in zip(self.spots, names, strict=True)]
+        free = write_free(self.ax, words, [around] * len(words), 5.5, [self._covered()])
+        if only_if_free and not free:
+            for text in set(self.ax.texts) - set(before):
+                text.remove()
+        return free or not only_if_free
+
+    def _covered(self) -> np.ndarray:
+        """Points in pixels, [points, 2], all over the disks."""
+        middles = self.ax.transData.transform(self.spots)
+        pixels = self.dot**0.5 / 2 * self.ax.figure.dpi / 72
+        angle = 2 * np.pi * np.arange(12) / 12
+        rim = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+        disk = np.concatenate([0.5 * rim, 0.9 * rim]) * pixels
+        return (middles[:, None] + disk).reshape(-1, 2)
 
     def _write_inside(self, texts: Sequence[str], inks: np.ndarray) -> None:
         look: dict[str, Any] = {"ha": "center", "va": "center_baseline", "zorder": 4}

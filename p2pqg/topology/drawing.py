@@ -36,7 +36,20 @@ def places(schedule: Schedule) -> np.ndarray:
     spots = spots - spots.mean(axis=0)
     spots = spots @ np.linalg.svd(spots, full_matrices=False)[2].T  # the longer side goes across
     spots -= (spots.max(axis=0) + spots.min(axis=0)) / 2
-    return spots / np.abs(spots).max()
+    return _apart(spots / np.abs(spots).max(), 0.6 / n**0.5)
+
+
+def _apart(spots: np.ndarray, gap: float, steps: int = 200) -> np.ndarray:
+    """Push clients off each other that would lie on one another, as far as steps go."""
+    for _ in range(steps):
+        way = spots[:, None] - spots[None]
+        far = np.linalg.norm(way, axis=-1)
+        near = (far < gap) & ~np.eye(len(spots), dtype=bool)
+        if not near.any():
+            break
+        push = np.where(near, (gap - far) / np.maximum(far, 1e-9), 0.0)
+        spots = np.clip(spots + 0.3 * (push[:, :, None] * way).sum(axis=1), -1, 1)
+    return spots
 
 
 def _least_stress(graph: nx.Graph, rounds: int = 300) -> np.ndarray:

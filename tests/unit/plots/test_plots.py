@@ -1,5 +1,6 @@
 """Drawings show the numbers they were given, and are files a printer takes."""
 
+import networkx as nx
 import numpy as np
 import pandas as pd
 import pytest
@@ -22,6 +23,7 @@ from p2pqg.plots.canvas import BLUE, COLORS, GRAY, VERMILLION, apart, colors_of
 from p2pqg.theory.consensus import average_consensus
 from p2pqg.topology import build
 from p2pqg.topology.convergence import rounds_to
+from p2pqg.topology.drawing import places
 
 LABELS = np.arange(400) % 10
 PARTS = p2pqg.partition("dirichlet", LABELS, 4, alpha=0.5, seed=1)
@@ -260,3 +262,102 @@ def test_a_line_through_points_goes_through_the_means_of_their_seeds():
     low, high = np.ptp(figure.axes[0].collections[0].get_paths()[0].vertices, axis=0)
     assert (low, high) == (1.0, 6.0)  # from x = 1 to 2, from y = 2 to 8
     assert figure.axes[0].get_xscale() == figure.axes[0].get_yscale() == "log"
+
+
+# Nothing hides anything
+
+
+def boxes(figure, artists):
+    figure.draw_without_rendering()
+    return [artist.get_window_extent() for artist in artists]
+
+
+def overlaps(some) -> int:
+    return sum(one.overlaps(other) for k, one in enumerate(some) for other in some[:k])
+
+
+@pytest.mark.parametrize("name", ["florentine15", "office-wan8", "social32", "karate34", "star9"])
+def test_names_of_clients_do_not_lie_on_each_other(name):
+    network = build(name)
+    figure = draw_networks([network])
+    shown = texts(figure)
+    assert shown in (list(network.labels), [str(k) for k in range(network.num_clients)])
+    assert overlaps(boxes(figure, figure.axes[0].texts)) == 0
+
+
+def test_where_there_is_no_room_for_names_clients_have_numbers():
+    crowd = nx.relabel_nodes(nx.path_graph(30), lambda k: f"a client with the number {k}")
+    assert texts(draw_networks([build(crowd)])) == [str(k) for k in range(30)]
+    few = nx.relabel_nodes(nx.path_graph(3), lambda k: f"client-{k}")
+    assert texts(draw_networks([build(few)])) == ["client-0", "client-1", "client-2"]
+
+
+def test_colors_of_degrees_are_explained():
+    (star, ring) = draw_networks([build("star9"), build("ring9")]).axes
+    assert [text.get_text() for text in star.get_legend().get_texts()] == ["degree", "1", "8"]
+    assert ring.get_legend() is None
+    assert ring.get_xlabel() == "degree 2"
+    (many,) = draw_networks([build("lesmis77")]).axes
+    shown = [int(text.get_text()) for text in many.get_legend().get_texts()[1:]]
+    assert len(shown) == 5
+    assert (shown[0], shown[-1]) == (1, 36)
+
+
+@pytest.mark.parametrize(
+    "name", ["lesmis77", "karate34", "star32", "social-tree32", "binary-tree64"]
+)
+def test_no_client_lies_on_another(name):
+    spots = places(build(name))
+    far = np.linalg.norm(spots[:, None] - spots[None], axis=-1) + 9 * np.eye(len(spots))
+    assert far.min() > 0.5 / len(spots) ** 0.5
+    assert np.abs(spots).max() <= 1
+
+
+def test_consensus_has_its_legend_and_numbers_where_they_hide_nothing():
+    names = ["ring16", "social32", "complete8", "star16"]
+    paths = {
+        name: (average_consensus(name, 100, quasi_global=False), average_consensus(name, 100))
+        for name in names
+    }
+    figure = draw_consensus(paths, "QG")
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["gossip", "QG"]
+    assert overlaps(boxes(figure, [legend, *figure.axes])) == 0
+    for ax in figure.axes:
+        assert len(ax.texts) == 2
+        written = boxes(figure, ax.texts)
+        assert overlaps(written) == 0
+        assert all(ax.bbox.contains(*corner) for box in written for corner in (box.min, box.max))
+
+
+def test_a_network_that_agrees_at_once_is_drawn_with_both_its_dots():
+    both = [average_consensus("complete8", 20, quasi_global=form) for form in (False, True)]
+    ax = draw_consensus({"complete8": tuple(both)}, "QG").axes[0]
+    assert ax.get_xlim() == (0, 20)
+    _, gossip, momentum, *dots = ax.get_lines()
+    assert np.isfinite(gossip.get_ydata()[:2]).all()  # down to the bottom, and no further
+    assert np.isnan(momentum.get_ydata()[2:]).all()
+    assert [dot.get_xydata().tolist() for dot in dots] == [[[1, 0.01]], [[1, 0.01]]]
+    first, second = (dot.get_transform().transform((1, 0.01)) for dot in dots)
+    assert second[0] - first[0] >= 3
+    assert [text.get_text() for text in ax.texts] == ["1", "1"]
+
+
+def test_dots_that_coincide_lie_side_by_side():
+    frame = pd.DataFrame({"x": [1, 1, 1, 2], "y": [5.0, 5.0, 5.0, 6.0], "of": list("aabb")})
+    (ax,) = draw_points(frame, "x", "y", by="of").axes
+    spots = [
+        tuple(line.get_transform().transform(spot).round())
+        for line in ax.get_lines()
+        for spot in line.get_xydata()
+    ]
+    assert len(set(spots)) == len(frame)
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["a", "b"]
+
+
+def test_runs_in_which_a_client_is_alike_lie_above_each_other():
+    values = pd.DataFrame({"a": [0.5, 0.1], "b": [0.5, 0.9], "c": [0.5, None]})
+    a, b, c = lines(draw_clients(values))
+    heights = [line.get_ydata().tolist() for line in (a, b, c)]
+    assert [height[0] for height in heights] == [-0.25, 0, 0.25]
+    assert [height[1] for height in heights] == [1, 1, 1]
