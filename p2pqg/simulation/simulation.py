@@ -682,7 +682,7 @@ class Simulation:
     # How it ends
 
     def finish(self, *, after: Callable[[Simulation], None] | None = None) -> None:
-        """Run to the end, be it in rounds, in steps of everybody, or on the clock.
+        """Run to the end, be it in rounds, in steps of everybody, on the clock, or by its own rule.
 
         Args:
             after: as of `advance`.
@@ -690,7 +690,7 @@ class Simulation:
         Raises:
             As `advance`.
         """
-        while (left := self._last_round() - self.round) > 0:
+        while not self.stopped and (left := self._last_round() - self.round) > 0:
             self.advance(left, after=after)
 
     def _last_round(self) -> int:

@@ -80,7 +80,11 @@ def expected(tmp_path_factory):
     """The same in one process, undisturbed."""
     folder = tmp_path_factory.mktemp("local")
     process = start(folder, "local", "local")
-    _, told = process.communicate(timeout=120)
+    try:
+        _, told = process.communicate(timeout=300)
+    finally:
+        process.kill()
+        process.wait()
     assert process.returncode == 0, told
     return p2pqg.load(folder / "local")
 
