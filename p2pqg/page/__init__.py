@@ -68,6 +68,7 @@ def render(shown: list[Standing]) -> str:
     names = labels(shown)
     shards = maps.shards_of(shown)
     counts = [found for found, _ in shards]
+    networks = [maps.network_now(one) for one in shown]
     style, script = (
         (HERE / name).read_text(encoding="utf-8") for name in ("style.css", "script.js")
     )
@@ -87,11 +88,11 @@ def render(shown: list[Standing]) -> str:
         hardships=words.hardships(shown),
         has_spread=not shown[0].spread.empty,
         spreads=curves.spreads(shown, names) if len(shown) > 1 else [],
-        ranking=curves.ranking(shown, names),
-        pictures=pictures.pictures(shown, names, shards),
+        ranking=curves.ranking(shown, names, [network for network, _ in networks]),
+        pictures=pictures.pictures(shown, names, shards, networks),
         span=maps.accuracy_range(shown),
         viridis=maps.VIRIDIS,
-        tiles=pictures.tiles(counts),
+        tiles=pictures.tiles(counts, networks[0][0]),
         recipes=tables.recipes(shown, names),
         points=json_text(points(shown), indent=None).replace("<", "\\u003c"),
         size=charts.SIZE,

@@ -9,8 +9,10 @@ import numpy as np
 import pandas as pd
 
 from p2pqg.base.wording import percent
+from p2pqg.network import Network
 from p2pqg.page import charts
 from p2pqg.page.charts import End, Mark, Plot, Scale, Tick
+from p2pqg.page.maps import called
 from p2pqg.page.runs import LENGTHS
 from p2pqg.results.columns import column, measured, say
 from p2pqg.results.standing import Standing
@@ -289,7 +291,11 @@ class Ranking:
     about: str
 
 
-def ranking(shown: Sequence[Standing], labels: Sequence[str]) -> Ranking | None:
+def ranking(
+    shown: Sequence[Standing],
+    labels: Sequence[str],
+    networks: Sequence[Network | None] | None = None,
+) -> Ranking | None:
     """A dot per client and run, of many clients MOST_DOTS; None where nobody was evaluated."""
     frames = [
         one.last_clients.dropna(subset="test_accuracy").sort_values("test_accuracy")
@@ -305,9 +311,11 @@ def ranking(shown: Sequence[Standing], labels: Sequence[str]) -> Ranking | None:
         if frame.empty:
             continue
         clients, accuracies = frame["client"].to_numpy(), frame["test_accuracy"].to_numpy()
-        at, heights = (np.arange(len(frame)) + 0.5) / len(frame), y.shares(accuracies)
+        beside = (run + 1) / (len(frames) + 1)  # runs that are alike do not cover each other
+        at, heights = (np.arange(len(frame)) + beside) / len(frame), y.shares(accuracies)
         for row in np.unique(np.linspace(0, len(frame) - 1, MOST_DOTS).round().astype(int)):
-            about = f"{labels[run]}, client {int(clients[row])}: {percent(accuracies[row], 2)}"
+            who = called(networks[run] if networks else None, int(clients[row]))
+            about = f"{labels[run]}, client {who}: {percent(accuracies[row], 2)}"
             dots.append(Dot(run, charts.dots_of(at[[row]], heights[[row]]), about))
         told.append(f"{labels[run]}: {percent(accuracies[0], 2)} to {percent(accuracies[-1], 2)}")
     grid = Plot("", "", y, y, "", [], ticks, []).grid

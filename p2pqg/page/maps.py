@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
+import networkx as nx
 import numpy as np
 
 from p2pqg.base.errors import P2pqgError
 from p2pqg.base.hub import no_downloads
 from p2pqg.base.wording import counted, percent
 from p2pqg.data import label_counts
+from p2pqg.network import Network
 from p2pqg.recipe.own_files import from_copies
+from p2pqg.results.records import read_rows
 from p2pqg.results.standing import Standing
 from p2pqg.topology import Schedule
 from p2pqg.topology import build as build_topology
@@ -30,6 +34,11 @@ VIRIDIS = ("#440154", "#46327e", "#365c8d", "#277f8e", "#1fa187", "#4ac16d", "#a
 """Van der Walt and Smith's: as even in brightness to color-blind eyes, and on paper."""
 SMALLEST_RANGE = 0.05
 UNKNOWN = "#9aa0a6"
+MOST_INSIDE, MOST_ABOVE = 3, 12
+"""Letters of a client's name in its disk, and above."""
+LABEL_HEIGHT, LETTER_WIDTH = 13, 6.4
+WIDTHS = 6
+"""Pixels by which the busiest link is wider than one that nothing went over."""
 SHARDS_DEPEND_ON = ("topology", "clients", "alpha", "partition", "dataset", "data_dir", "seed")
 """Settings; runs that differ in nothing of these have the same shards."""
 
@@ -43,6 +52,10 @@ class Node:
     name: str
     about: str
     bars: str = ""
+    label: str = ""
+    """A name that is too long for the disk, to stand above it."""
+    here: bool = True
+    """Not: the client left."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +64,10 @@ class Drawing:
 
     Attributes:
         radius: of a client.
-        links: an SVG path.
+        links: an SVG path of those that are up, where there is no traffic to be shown.
         arrows: an SVG path of the heads of links that go one way.
+        cut: an SVG path of links that are down; loose: of those that a client left alone.
+        traffic: (SVG path, width of the line) of links by the bytes that went over them.
     """
 
     width: int
@@ -61,6 +76,9 @@ class Drawing:
     links: str
     arrows: str
     nodes: list[Node]
+    cut: str = ""
+    loose: str = ""
+    traffic: Sequence[tuple[str, float]] = ()
 
 
 def shards_of(shown: Iterable[Standing]) -> list[tuple[np.ndarray | None, str]]:
@@ -98,10 +116,64 @@ def _with_copies(one: Standing) -> dict[str, Any]:
 def network_of(shown: Standing) -> Schedule | None:
     """The network of a run, from its own copy of a file; None if that is gone or wrong."""
     settings = _with_copies(shown)
+    name = str(shown.config["topology"])
     try:
-        return build_topology(str(settings["topology"]), clients=settings["clients"])
+        built = build_topology(str(settings["topology"]), clients=settings["clients"])
+        return replace(built, name=name) if built.name == str(settings["topology"]) else built
     except P2pqgError:
         return None
+
+
+def network_now(shown: Standing) -> tuple[Network | None, bool]:
+    """The network of a run as it became, and whether that is on record.
+
+    Where it is not, as in runs of older versions, it is the network of the start.
+    """
+    if shown.live_network is not None:
+        return shown.live_network, True
+    start, became = network_of(shown), shown.summary.get("network")
+    if not isinstance(became, dict):
+        return (Network(start) if start else None), not shown.events
+    try:
+        base = _rebuilt(became) if "links" in became else start
+        if base is None:
+            return None, False
+        return Network(
+            base,
+            cut=frozenset((int(a), int(b)) for a, b in became.get("links_down", ())),
+            absent=frozenset(map(int, became.get("clients_absent", ()))),
+        ), True
+    except (P2pqgError, KeyError, TypeError, ValueError):
+        return (Network(start) if start else None), False
+
+
+def _rebuilt(became: dict[str, Any]) -> Schedule:
+    """A network that took the place of the recipe's, as far as a drawing needs it."""
+    graph = nx.DiGraph() if became.get("directed") else nx.Graph()
+    graph.add_nodes_from(range(int(became["clients"])))
+    graph.add_edges_from((int(a), int(b)) for a, b in became.get("links", ()))
+    base = build_topology(graph)
+    labels = tuple(map(str, became.get("labels") or ()))
+    return replace(base, name=str(became.get("topology")), labels=labels)
+
+
+def traffic_of(shown: Standing) -> dict[tuple[int, int], float]:
+    """Bytes that went over each link, both ways together: links.parquet; {} without one."""
+    file = None if shown.run is None else shown.run.path / "links.parquet"
+    if file is None or not file.exists():
+        return {}
+    found: dict[tuple[int, int], float] = {}
+    with suppress(OSError, ValueError, KeyError, TypeError):  # a broken one: widths are no need
+        for row in read_rows(file):
+            a, b = int(row["sender"]), int(row["receiver"])
+            found[min(a, b), max(a, b)] = found.get((min(a, b), max(a, b)), 0.0) + row["bytes"]
+    return found
+
+
+def called(network: Network | None, client: int) -> str:
+    """A client's name, or its number."""
+    known = network is not None and client < network.num_clients
+    return network.base.called(client) if network and known else str(client)
 
 
 def color(share: float) -> tuple[str, str]:
@@ -131,16 +203,22 @@ def accuracy_range(shown: Iterable[Standing]) -> tuple[float, float] | None:
 
 
 def draw(
-    shown: Standing, schedule: Schedule, counts: np.ndarray | None, span: tuple[float, float] | None
+    shown: Standing,
+    network: Network,
+    counts: np.ndarray | None,
+    span: tuple[float, float] | None,
+    traffic: Mapping[tuple[int, int], float] | None = None,
 ) -> Drawing | None:
     """One run's network; None beyond 200 clients.
 
     Args:
         shown: the run.
-        schedule: its own network.
+        network: its own, as it is to be drawn.
         counts: [clients, classes], or None to leave the bars out.
         span: accuracies of the two ends of the color scale.
+        traffic: from `traffic_of`.
     """
+    schedule = network.base
     n = schedule.num_clients
     if n > LARGEST_LAYOUT:
         return None
@@ -150,14 +228,21 @@ def draw(
     box = np.array(
         [BAR_WIDTH + 14, 2 * radius + BAR_HEIGHT + 12] if with_bars else [2.6 * radius] * 2
     )
+    inside, above = _names(schedule, radius)
+    up = LABEL_HEIGHT if any(above) else 0
+    down = BAR_HEIGHT + 6 if with_bars else 0
+    box = np.maximum(box + [0, up], [LETTER_WIDTH * max(map(len, above)), 0])
     spots = places(schedule) * [1, -1]  # the page counts downwards
     width = min(760.0, 200 + 95 * n**0.5)
     spots = apart((width - box[0]) / 2 * spots, box)
     spots = spots - spots.min(axis=0) + box / 2
-    if with_bars:  # the client's disk is in the upper half of its box
-        spots[:, 1] -= (BAR_HEIGHT + 6) / 2
-    size = np.ceil(spots.max(axis=0) + box / 2 + [0, (BAR_HEIGHT + 6) / 2 if with_bars else 0])
-    links, arrows = _links(schedule, spots, radius)
+    spots[:, 1] += (up - down) / 2  # a name is above the client's disk, its shard is below
+    size = np.ceil(spots.max(axis=0) + box / 2 + [0, (down - up) / 2])
+    pairs = _pairs(schedule)
+    up_now = pairs - network.cut
+    whole = {pair for pair in up_now if network.absent.isdisjoint(pair)}
+    wide = _wide(traffic or {}, whole, spots)
+    once = {(a, b) for a, b in pairs & network.cut if a < b or (b, a) not in network.cut}
     accuracy = shown.last_clients.set_index("client")["test_accuracy"]
     nodes = []
     for client, (x, y) in enumerate(spots.round(1).tolist()):
@@ -167,35 +252,82 @@ def draw(
         if known and span:
             low, high = span
             fill, ink = color((own - low) / (high - low))
-        about = f"client {client}: " + (f"accuracy {percent(own, 2)}" if known else "not evaluated")
+        about = f"client {schedule.called(client)}: " + (
+            f"accuracy {percent(own, 2)}" if known else "not evaluated"
+        )
         if counts is not None and len(counts) == n:
             about += f"; {shard_text(counts[client])}"
         path = bars(values[client], values.max()) if with_bars else ""
-        name = str(schedule.labels[client]) if schedule.labels else ""
-        about += f" ({name})" if name and name != str(client) else ""
-        nodes.append(Node(x, y, fill, ink, str(client) if radius >= 8 else "", about, path))
-    return Drawing(int(size[0]), int(size[1]), round(radius, 1), links, arrows, nodes)
+        here = client not in network.absent
+        about += "" if here else "; it left"
+        shown_name, label = inside[client], above[client]
+        nodes.append(Node(x, y, fill, ink, shown_name, about, path, label, here))
+    return Drawing(
+        int(size[0]),
+        int(size[1]),
+        round(radius, 1),
+        "" if wide else _lines(whole, spots),
+        _heads(whole, spots, radius),
+        nodes,
+        cut=_lines(once, spots),
+        loose=_lines(up_now - whole, spots),
+        traffic=wide,
+    )
 
 
-def _links(schedule: Schedule, spots: np.ndarray, radius: float) -> tuple[str, str]:
-    """Paths of all links of the rounds that are drawn, and of the heads of one-way links."""
+def _names(schedule: Schedule, radius: float) -> tuple[list[str], list[str]]:
+    """What stands in the disks and above them, "" where there is no room."""
+    n = schedule.num_clients
+    names = [schedule.called(client) for client in range(n)]
+    if radius < 8:
+        return [""] * n, [""] * n
+    if max(map(len, names)) <= MOST_INSIDE:
+        return names, [""] * n
+    cut = [name if len(name) <= MOST_ABOVE else f"{name[: MOST_ABOVE - 1]}…" for name in names]
+    return [""] * n, cut
+
+
+def _pairs(schedule: Schedule) -> set[tuple[int, int]]:
+    """(sender, receiver) of the links of the rounds that are drawn."""
     pairs: set[tuple[int, int]] = set()
     for t in range(rounds_drawn(schedule)):
         W = schedule.mixing(t)
         pairs |= set(zip(W.senders.tolist(), W.receivers.tolist(), strict=True))
+    return {(a, b) for a, b in pairs if a != b}
+
+
+def _lines(pairs: Collection[tuple[int, int]], spots: np.ndarray) -> str:
+    """An SVG path of links, each once."""
     whole = spots.round().astype(int).tolist()
-    lines, heads = [], []
+    once = sorted((a, b) for a, b in pairs if a < b or (b, a) not in pairs)
+    return "".join("M{} {}L{} {}".format(*whole[a], *whole[b]) for a, b in once)
+
+
+def _wide(
+    traffic: Mapping[tuple[int, int], float], pairs: set[tuple[int, int]], spots: np.ndarray
+) -> list[tuple[str, float]]:
+    """Links in classes of width by their bytes; [] where all have had alike."""
+    sent = {pair: traffic.get((min(pair), max(pair)), 0.0) for pair in pairs}
+    most = max(sent.values(), default=0.0)
+    if not most or min(sent.values()) > 0.95 * most:
+        return []
+    classes: dict[int, set[tuple[int, int]]] = {}
+    for pair, count in sent.items():
+        classes.setdefault(round(WIDTHS * count / most), set()).add(pair)
+    return [(_lines(some, spots), 0.6 + width) for width, some in sorted(classes.items())]
+
+
+def _heads(pairs: set[tuple[int, int]], spots: np.ndarray, radius: float) -> str:
+    """An SVG path of the heads of links that go one way."""
+    heads = []
     for a, b in sorted(pairs):
-        one_way = (b, a) not in pairs
-        if a < b or (a != b and one_way):
-            lines.append("M{} {}L{} {}".format(*whole[a], *whole[b]))
-        if a != b and one_way:
+        if (b, a) not in pairs:
             way = spots[b] - spots[a]
             way = way / max(np.linalg.norm(way), 1e-9)
             tip, across = spots[b] - (radius + 2) * way, 2.6 * np.array([-way[1], way[0]])
             corners = np.round([tip, tip - 7 * way + across, tip - 7 * way - across], 1)
             heads.append("M{:g} {:g}L{:g} {:g}L{:g} {:g}z".format(*corners.ravel().tolist()))
-    return "".join(lines), "".join(heads)
+    return "".join(heads)
 
 
 def rounds_drawn(schedule: Schedule) -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from p2pqg.algorithms import ALGORITHMS
+from p2pqg.network import Network
 from p2pqg.page import maps
 from p2pqg.results.standing import Standing
 from p2pqg.topology.drawing import LARGEST_LAYOUT
@@ -26,17 +27,19 @@ def pictures(
     shown: Sequence[Standing],
     labels: Sequence[str],
     shards: Sequence[tuple[np.ndarray | None, str]],
+    networks: Sequence[tuple[Network | None, bool]],
 ) -> list[Picture]:
     """Every run's network, on one scale of colors."""
     span = maps.accuracy_range(shown)
     found = []
     for run, (one, label, (counts, why)) in enumerate(zip(shown, labels, shards, strict=True)):
-        schedule = maps.network_of(one)
-        if schedule is None:
+        network, is_now = networks[run]
+        if network is None:
             lost = f"The network {one.config['topology']} cannot be built here."
             found.append(Picture(run, label, None, lost))
             continue
-        drawing = maps.draw(one, schedule, counts, span)
+        schedule = network.base
+        drawing = maps.draw(one, network, counts, span, maps.traffic_of(one))
         texts = [f"{describe_network(schedule)}."]
         entry = dict(ALGORITHMS).get(one.part("algorithm"))
         if entry and entry.traits["centralized"]:
@@ -46,8 +49,12 @@ def pictures(
         elif schedule.period != 1:
             drawn = maps.rounds_drawn(schedule)
             texts.append(f"It changes; drawn are the links of {_first(drawn)}.")
-        if drawing and one.events:
+        if drawing and not is_now:
             texts.append("Drawn as it was at the start.")
+        elif trouble := network.describe():
+            texts.append(f"At the end: {trouble}{'; drawn like that' if drawing else ''}.")
+        if drawing and drawing.traffic:
+            texts.append("A line is the wider the more bytes went over it.")
         if counts is None:
             texts.append(f"Shards are not shown: {why}.")
         found.append(Picture(run, label, drawing, " ".join(texts)))
@@ -65,7 +72,7 @@ class Tile:
     bars: str
 
 
-def tiles(all_counts: Sequence[np.ndarray | None]) -> list[Tile]:
+def tiles(all_counts: Sequence[np.ndarray | None], network: Network | None = None) -> list[Tile]:
     """The shards, if all runs have the same: for phones, and for networks too large for bars."""
     counts = all_counts[0]
     if counts is None or any(other is not counts for other in all_counts):
@@ -75,8 +82,8 @@ def tiles(all_counts: Sequence[np.ndarray | None]) -> list[Tile]:
     values = maps.grouped(counts)
     return [
         Tile(
-            str(client),
-            f"client {client}: {maps.shard_text(counts[client])}",
+            maps.called(network, client),
+            f"client {maps.called(network, client)}: {maps.shard_text(counts[client])}",
             maps.bars(values[client], values.max()),
         )
         for client in range(len(counts))

@@ -109,6 +109,8 @@ def _hardships_of(one: Standing) -> list[str]:
         left_out = len(scenario) - MOST_ITEMS
         tail = f"; and {left_out} more" if left_out > 0 else ""
         texts.append(f"The scenario: {in_words(scenario[:MOST_ITEMS])}{tail}.")
+    if attacks := config.get("attacks"):
+        texts.append(f"Who lies: {in_words(attacks)}.")
     if rule := config.get("rule"):
         parts = {"name": rule} if isinstance(rule, str) else dict(rule)
         name, more = parts.pop("name", ""), f" ({in_words(parts)})" if parts else ""

@@ -1,6 +1,8 @@
 """What a live simulation shows of itself in a notebook: its network, its shards, where it stands.
 
-Plain HTML and SVG, with styles of its own: it looks the same wherever a notebook is read.
+Plain HTML and SVG, with styles of its own: it looks the same wherever a notebook is read. In
+the dark it is dark, where the notebook (JupyterLab, VS Code, Colab) or else the reader's system
+says so; who takes the style sheet away, as GitHub does, leaves the light colors.
 """
 
 from __future__ import annotations
@@ -15,14 +17,26 @@ if TYPE_CHECKING:
     from p2pqg.results.standing import Live, Standing
 
 MOST_EVENTS = 4
-INK, FAINT, LINE, BLUE, GREEN, RED = (
-    "#1f2933",
-    "#66727f",
-    "#c3ccd5",
-    "#0072b2",
-    "#009e73",
-    "#d55e00",
+COLORS = {
+    "ink": ("#1f2933", "#e6e8eb"),
+    "faint": ("#66727f", "#9aa5b1"),
+    "line": ("#c3ccd5", "#4a525c"),
+    "paper": ("#fff", "#1b1e21"),
+    "blue": ("#0072b2", "#56b4e9"),
+    "green": ("#009e73", "#22c99a"),
+    "red": ("#d55e00", "#f0803a"),
+}
+"""Name -> in the light, in the dark."""
+INK, FAINT, LINE, PAPER, BLUE, GREEN, RED = (
+    f"var(--p2pqg-{name},{light})" for name, (light, _) in COLORS.items()
 )
+IN_THE_DARK = (
+    '[data-jp-theme-light="false"]',
+    ".vscode-dark",
+    ".vscode-high-contrast:not(.vscode-high-contrast-light)",
+    "html[theme=dark]",
+)
+IN_THE_LIGHT = ('[data-jp-theme-light="true"]', ".vscode-light", "html[theme=light]")
 FONT = "font-family:system-ui,sans-serif;font-size:13px;line-height:1.45"
 
 
@@ -37,12 +51,12 @@ def card(simulation: Live) -> str:
     counts = label_counts(experiment.parts, arrays.train_y, arrays.num_classes)
     now = Standing.of(simulation)
     span = page.accuracy_range([now])
-    drawing = page.draw(now, simulation.network.base, counts, span)
+    drawing = page.draw(now, simulation.network, counts, span)
     picture = "" if drawing is None else _svg(drawing, simulation)
     if picture and span:
         picture += _scale(span, page.VIRIDIS)
     if drawing is None or not drawing.nodes[0].bars:
-        picture += _tiles(counts)
+        picture += _tiles(counts, simulation)
     rows = "".join(
         f'<div style="color:{FAINT};white-space:nowrap">{escape(name)}</div>'
         f'<div style="{style}">{escape(text)}</div>'
@@ -50,7 +64,8 @@ def card(simulation: Live) -> str:
     )
     title = escape(f"{config.algorithm['name']} on {config.topology}")
     return (
-        f'<div style="{FONT};color:{INK};background:#fff;border:1px solid {LINE};'
+        f"{style_sheet()}"
+        f'<div class="p2pqg" style="{FONT};color:{INK};background:{PAPER};border:1px solid {LINE};'
         "border-radius:8px;padding:12px 16px;display:flex;flex-wrap:wrap;gap:8px 28px;"
         f'align-items:center;max-width:980px"><div style="flex:1 1 400px">{picture}</div>'
         '<div style="flex:1 1 300px"><div style="font-size:16px;font-weight:600;'
@@ -63,33 +78,31 @@ def _svg(drawing: Drawing, simulation: Live) -> str:
     """The drawing, with links that are cut dashed and clients that left hollow."""
     from p2pqg.page.maps import BAR_HEIGHT, BAR_WIDTH
 
-    network, radius, nodes = simulation.network, drawing.radius, drawing.nodes
-    cut = "".join(
-        f"M{nodes[a].x:g} {nodes[a].y:g}L{nodes[b].x:g} {nodes[b].y:g}"
-        for a, b in sorted(network.cut)
-        if a < b or (b, a) not in network.cut
-    )
+    network, radius = simulation.network, drawing.radius
     parts = [
-        f'<path d="{drawing.links}" stroke="{LINE}" fill="none"/>',
-        f'<path d="{drawing.arrows}" fill="{LINE}"/>',
-        f'<path d="{cut}" stroke="#fff" stroke-width="3" fill="none"/>',
-        f'<path d="{cut}" stroke="{RED}" stroke-width="1.6" stroke-dasharray="5 4" fill="none"/>',
+        f'<path d="{drawing.links}" style="stroke:{LINE};fill:none"/>',
+        f'<path d="{drawing.loose}" style="stroke:{LINE};fill:none;stroke-dasharray:1 4"/>',
+        f'<path d="{drawing.arrows}" style="fill:{LINE}"/>',
+        f'<path d="{drawing.cut}" style="stroke:{RED};stroke-width:1.6;stroke-dasharray:5 4;'
+        'fill:none"/>',
     ]
-    for client, node in enumerate(nodes):
-        here = client not in network.absent
-        fill, ink, rim = (node.fill, node.ink, "#fff") if here else ("#fff", FAINT, RED)
+    for node in drawing.nodes:
+        fill, ink, rim = (node.fill, node.ink, PAPER) if node.here else (PAPER, FAINT, RED)
         shard = name = ""
         if node.bars:
             shard = (
                 f'<rect x="{-BAR_WIDTH / 2 - 4:g}" y="2" width="{BAR_WIDTH + 8}" '
-                f'height="{radius + BAR_HEIGHT + 5:g}" rx="5" fill="#fff" stroke="{LINE}"/>'
+                f'height="{radius + BAR_HEIGHT + 5:g}" rx="5" style="fill:{PAPER};stroke:{LINE}"/>'
                 f'<path transform="translate({-BAR_WIDTH / 2:g} {radius + 2.5:g})" '
-                f'fill="{FAINT}" d="M0 {BAR_HEIGHT}h{BAR_WIDTH}v.6H0z{node.bars}"/>'
+                f'style="fill:{FAINT}" d="M0 {BAR_HEIGHT}h{BAR_WIDTH}v.6H0z{node.bars}"/>'
             )
         if node.name:
-            style = f'fill="{ink}" font-size="11" text-anchor="middle" dy="3.8"'
-            name = f"<text {style}>{node.name}</text>"
-        disk = f'<circle r="{radius:g}" fill="{fill}" stroke="{rim}" stroke-width="1.5"/>'
+            style = f'style="fill:{ink}" font-size="11" text-anchor="middle" dy="3.8"'
+            name = f"<text {style}>{escape(node.name)}</text>"
+        if node.label:
+            style = f'style="fill:{INK}" font-size="10.5" text-anchor="middle"'
+            name = f'<text y="{-radius - 4:g}" {style}>{escape(node.label)}</text>'
+        disk = f'<circle r="{radius:g}" style="fill:{fill};stroke:{rim};stroke-width:1.5"/>'
         about, at = escape(node.about), f"translate({node.x:g} {node.y:g})"
         parts.append(f'<g transform="{at}"><title>{about}</title>{shard}{disk}{name}</g>')
     width, height = drawing.width, drawing.height
@@ -98,6 +111,21 @@ def _svg(drawing: Drawing, simulation: Live) -> str:
         f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{about}" '
         f'style="display:block;width:100%;max-width:{min(width, 560)}px;height:auto">'
         f"{''.join(parts)}</svg>"
+    )
+
+
+def style_sheet() -> str:
+    """The colors of the dark, where it is dark."""
+    dark, light = (
+        "".join(f"--p2pqg-{name}:{pair[k]};" for name, pair in COLORS.items()) for k in (1, 0)
+    )
+
+    def within(places: tuple[str, ...]) -> str:
+        return ",".join(f"{place} .p2pqg" for place in places)
+
+    return (
+        f"<style>@media (prefers-color-scheme:dark){{.p2pqg{{{dark}}}}}"
+        f"{within(IN_THE_DARK)}{{{dark}}}{within(IN_THE_LIGHT)}{{{light}}}</style>"
     )
 
 
@@ -113,15 +141,15 @@ def _scale(span: tuple[float, float], colors: tuple[str, ...]) -> str:
     )
 
 
-def _tiles(counts: np.ndarray, most: int = 100) -> str:
+def _tiles(counts: np.ndarray, simulation: Live, most: int = 100) -> str:
     """The shards on their own, where the clients are too many to have them in the drawing."""
     from p2pqg.page.maps import BAR_HEIGHT, BAR_WIDTH, bars, grouped, shard_text
 
-    values = grouped(counts)
+    values, called = grouped(counts), simulation.network.base.called
     tiles = "".join(
         f'<svg viewBox="0 0 {BAR_WIDTH} {BAR_HEIGHT}" width="{BAR_WIDTH}" height="{BAR_HEIGHT}">'
-        f"<title>client {client}: {escape(shard_text(counts[client]))}</title>"
-        f'<path fill="{FAINT}" d="{bars(values[client], values.max())}"/></svg>'
+        f"<title>client {escape(called(client))}: {escape(shard_text(counts[client]))}</title>"
+        f'<path style="fill:{FAINT}" d="{bars(values[client], values.max())}"/></svg>'
         for client in range(min(len(counts), most))
     )
     which = "" if len(counts) <= most else f" of the first {most} of {len(counts):,} clients"

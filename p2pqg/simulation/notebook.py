@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from p2pqg.simulation.card import BLUE, FAINT, FONT, GREEN, LINE
+from p2pqg.simulation.card import BLUE, FAINT, FONT, GREEN, LINE, style_sheet
 
 if TYPE_CHECKING:
     from p2pqg.results.standing import Live
@@ -152,10 +152,11 @@ def bar(simulation: Live, way: Way) -> str:
     told += [pace(speed).strip(), seen(simulation.rows[0])]
     color = GREEN if done >= way.last else BLUE
     return (
-        f'<div style="{FONT};display:flex;flex-wrap:wrap;gap:2px 12px;align-items:center">'
+        f'{style_sheet()}<div class="p2pqg" style="{FONT};display:flex;flex-wrap:wrap;'
+        'gap:2px 12px;align-items:center">'
         f'<span style="font-weight:600">{escape(config.algorithm["name"])} on '
         f"{escape(config.topology)}</span>"
-        f'<span style="flex:0 0 160px;height:8px;border-radius:4px;background:{LINE}80">'
+        f'<span style="flex:0 0 160px;height:8px;border-radius:4px;background:{LINE}">'
         f'<span style="display:block;width:{share:.1f}%;height:8px;border-radius:4px;'
         f'background:{color}"></span></span>'
         f'<span style="color:{FAINT};font-variant-numeric:tabular-nums;white-space:pre">'

@@ -30,6 +30,7 @@ from p2pqg.engine.rule import Rule
 from p2pqg.engine.snapshot import Snapshot
 from p2pqg.engine.waves.book import WaveBookkeeper
 from p2pqg.network import Impairments, Network, Timing
+from p2pqg.network.changes import rounds_of
 from p2pqg.network.named import listed
 from p2pqg.network.verbs import SOURCES, VERBS
 from p2pqg.recipe.keywords import ImpairmentKeys, Restart, Resumed, Settings, with_keywords
@@ -55,6 +56,7 @@ from p2pqg.simulation.what_if import (
     shards_of_new,
     with_models_of,
 )
+from p2pqg.topology.drawing import LARGEST_LAYOUT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -876,6 +878,7 @@ class Simulation:
         more: dict[str, Any] = {}
         if self.events:
             more["events"] = self.events
+            more["network"] = self._network_now()
         if self.restarts:
             more["restarts"] = list(self.restarts)
         if self.stopped:
@@ -928,6 +931,30 @@ class Simulation:
             else None,
             "staleness_max": max((row["staleness_max"] for row in rows), default=None),
         }
+
+    def _network_now(self) -> dict[str, Any]:
+        """What became of the network, for who draws it: links are [sender, receiver]."""
+        network = self.network
+        found: dict[str, Any] = {
+            "links_down": sorted(map(list, network.cut)),
+            "clients_absent": sorted(network.absent),
+        }
+        another = any(e["what"].startswith(("set_topology", "add_clients")) for e in self.events)
+        if another and network.num_clients <= LARGEST_LAYOUT:
+            base = network.base
+            pairs = {
+                pair
+                for W in rounds_of(base)
+                for pair in zip(W.senders.tolist(), W.receivers.tolist(), strict=True)
+            }
+            found |= {
+                "topology": base.name,
+                "clients": base.num_clients,
+                "directed": base.directed,
+                "labels": list(base.labels),
+                "links": sorted([a, b] for a, b in pairs if a != b),
+            }
+        return found
 
     @property
     def placement(self) -> Placement:

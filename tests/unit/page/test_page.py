@@ -18,6 +18,7 @@ from p2pqg.recipe.own_files import FOLDER
 from p2pqg.recipe.settings import read_config
 from p2pqg.results.records import (
     CLIENT_COLUMNS,
+    LINK_COLUMNS,
     LOCK,
     ROUND_COLUMNS,
     TIMING_COLUMNS,
@@ -740,3 +741,78 @@ def test_the_y_axis_can_zoom_to_where_runs_differ(recorded, page_of):
     assert late[1] <= close.y.high < late[1] + 0.1
     assert page_of(*runs).all("input", id="closer")
     assert not page_of(runs[0]).all("input", id="closer")
+
+
+# ---- the network as it became
+
+
+def test_links_that_are_down_and_clients_that_left_are_drawn_as_that(recorded, page_of):
+    became = {"links_down": [[0, 1], [1, 0]], "clients_absent": [7]}
+    run = with_summary(
+        recorded("a"), events=[{"round": 6, "what": "drop_links 0-1"}], network=became
+    )
+    page = page_of(run)
+    ((cut, _),) = page.all("path", class_="links cut")
+    assert cut["d"].count("M") == 1  # one line, both ways
+    ((loose, _),) = page.all("path", class_="links loose")
+    assert loose["d"].count("M") == 2  # to both neighbors of 7
+    assert len(page.all("circle", class_="away")) == 1
+    assert "At the end: 1 link down (0-1), 1 client absent (7); drawn like that." in page.said
+    ((kept, _),) = page.all("path", class_="links")
+    assert kept["d"].count("M") == 16 - 3
+
+
+def test_what_became_of_an_older_run_is_not_guessed(recorded, page_of):
+    page = page_of(with_summary(recorded("a"), events=[{"round": 6, "what": "drop_links 0-1"}]))
+    assert "Drawn as it was at the start." in page.said
+    assert not page.all("path", class_="links cut")
+
+
+def test_another_network_is_drawn_from_what_is_on_record(recorded):
+    links = [[0, 1], [1, 0], [1, 2], [2, 1]]
+    became = {"topology": "mine+1", "clients": 3, "labels": ["Ada", "Bob", "new-2"], "links": links}
+    (shown,) = gather([with_summary(recorded("a", clients=2), network=became).path])
+    network, is_now = maps.network_now(shown)
+    assert is_now
+    assert sorted(network.base.graph(0).edges) == [(0, 1), (1, 2)]
+    assert [maps.called(network, client) for client in range(4)] == ["Ada", "Bob", "new-2", "3"]
+
+
+def test_a_link_is_drawn_as_wide_as_its_bytes(recorded):
+    run = recorded("a", topology="ring4", clients=4)
+    sent = {(0, 1): 100, (1, 0): 200, (1, 2): 150, (2, 3): 0, (0, 3): 300}
+    rows = [{"sender": a, "receiver": b, "bytes": n, "messages": 1} for (a, b), n in sent.items()]
+    write_parquet(run.path / "links.parquet", rows, LINK_COLUMNS)
+    (shown,) = gather([run.path])
+    traffic = maps.traffic_of(shown)
+    assert traffic == {(0, 1): 300, (1, 2): 150, (2, 3): 0, (0, 3): 300}
+    drawing = maps.draw(shown, maps.network_now(shown)[0], None, None, traffic)
+    assert [(path.count("M"), round(width - 0.6)) for path, width in drawing.traffic] == [
+        (1, 0),
+        (1, maps.WIDTHS / 2),
+        (2, maps.WIDTHS),
+    ]
+    assert drawing.links == ""
+
+
+def test_clients_have_their_names_wherever_they_are(recorded, page_of):
+    run = recorded("a", topology="mine.csv", clients=3)
+    (run.path / FOLDER).mkdir()
+    (run.path / FOLDER / "mine.csv").write_text("source,target\nAlice,Bob\nBob,<b>Eve\n")
+    page = page_of(run)
+    assert [text for _, text in page.all("text", class_="label")] == ["Alice", "Bob", "<b>Eve"]
+    dots = [text for _, text in page.all("title") if text.startswith("dsgd, client")]
+    assert [text.split(":")[0] for text in dots] == [
+        "dsgd, client Alice",
+        "dsgd, client Bob",
+        "dsgd, client <b>Eve",
+    ]
+    assert "mine.csv: 3 clients" in page.said  # not the path of the copy
+
+
+def test_dots_of_runs_that_are_alike_do_not_cover_each_other(recorded):
+    from p2pqg.page.curves import ranking
+
+    shown = gather([recorded("a", lr=0.1).path, recorded("b", lr=0.2).path])
+    paths = [dot.path for dot in ranking(shown, labels(shown)).dots]
+    assert len(set(paths)) == len(paths) == 32

@@ -40,11 +40,11 @@ def test_the_card_shows_what_is_down(sim):
     sim.drop_links(["Medici-Salviati"])
     sim.drop_clients(["Pazzi"])
     html = card(sim)
-    assert 'stroke-dasharray="5 4"' in html
-    (cut,) = re.findall(r'd="([^"]*)" stroke="#d55e00"', html)
+    assert "stroke-dasharray:5 4" in html
+    (cut,) = re.findall(rf'd="([^"]*)" style="stroke:{re.escape(RED)};', html)
     assert cut.count("L") == 1  # one line, both ways
-    assert html.count(f'stroke="{RED}" stroke-width="1.5"') == 1
-    assert whole.count(f'stroke="{RED}" stroke-width="1.5"') == 0
+    assert html.count(f"stroke:{RED};stroke-width:1.5") == 1
+    assert whole.count(f"stroke:{RED};stroke-width:1.5") == 0
     assert "1 link down (Medici-Salviati), 1 client absent (Pazzi), in 2 pieces" in html
     assert "drop_links Medici-Salviati" in html
 
@@ -65,3 +65,31 @@ def test_networks_too_large_for_bars_have_their_shards_below(clients, disks, til
     assert html.count("<circle") == disks
     assert html.count('viewBox="0 0 32 18"') == tiles
     assert ("first 100 of 210 clients" in html) == (clients > 100)
+
+
+def test_the_card_is_dark_where_the_notebook_is(sim):
+    html = card(sim)
+    assert html.count("<style>") == 1
+    for place in (
+        "prefers-color-scheme:dark",
+        '[data-jp-theme-light="false"] .p2pqg',
+        ".vscode-dark",
+    ):
+        assert place in html
+    assert "background:#fff" not in html  # every color has two
+    assert not re.findall(r'(?:fill|stroke)="#', html)
+
+
+def test_the_summary_says_what_became_of_the_network(sim):
+    assert "network" not in sim.summary()
+    sim.drop_links(["Medici-Salviati"])
+    sim.drop_clients(["Pazzi"])
+    names = sim.network.base.labels
+    found = sim.summary()["network"]
+    a, b, gone = (names.index(name) for name in ("Medici", "Salviati", "Pazzi"))
+    assert found == {"links_down": sorted([[a, b], [b, a]]), "clients_absent": [gone]}
+    sim.set_topology("ring15")
+    found = sim.summary()["network"]
+    assert found["topology"] == "ring15"
+    assert [0, 1] in found["links"]
+    assert found["labels"] == list(names)
