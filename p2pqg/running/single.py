@@ -23,8 +23,8 @@ from p2pqg.base.text import folder_name
 from p2pqg.recipe.keywords import Restart, Resumed, Settings, with_keywords
 from p2pqg.recipe.settings import read_settings
 from p2pqg.results.records import LINK_COLUMNS, Run, RunDirectory, load
+from p2pqg.simulation.build import build
 from p2pqg.simulation.checkpoint import newest, prune
-from p2pqg.simulation.experiment import build
 from p2pqg.simulation.moment import CHECKPOINTS, Moment, home_of
 from p2pqg.simulation.simulation import Simulation
 

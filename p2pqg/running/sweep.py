@@ -86,7 +86,7 @@ def run_sweep(
 def _check_parts(sweep: Sweep, points: list[Point]) -> None:
     """Build one experiment per combination of parts, before hours go into the others."""
     from p2pqg.recipe.settings import read_config
-    from p2pqg.simulation.experiment import build
+    from p2pqg.simulation.build import build
 
     seen = {sweep.name({k: v for k, v in p.items() if k not in ("lr", "seed")}): p for p in points}
     for name, point in seen.items():
@@ -153,7 +153,7 @@ def _resolved(settings: Mapping[str, Any]) -> dict[str, Any]:
     from p2pqg.base.config import plain
     from p2pqg.recipe.parts import partition_of
     from p2pqg.recipe.settings import read_config
-    from p2pqg.simulation.experiment import build
+    from p2pqg.simulation.build import build
 
     config = build(read_config({**settings, "partition": "iid"})).config
     return plain(config) | {"partition": partition_of(read_config(settings)).resolved()}

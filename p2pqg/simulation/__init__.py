@@ -1,4 +1,4 @@
-"""A live network: `simulation.py` is its life, `experiment.py` builds it from settings.
+"""A live network: `simulation.py` is its life; `build.py` makes its parts, an `experiment.py`.
 
 `hosting.py` is where it computes; `what_if.py` has the rows of clients that come back or join, the
 verbs themselves are in `p2pqg.network.verbs`. `moment.py` is all that it needs to go on,

@@ -1,64 +1,38 @@
-"""build(): settings -> the parts of a run; the one file that knows every part.
-
-Every problem is reported before anything starts.
-"""
+"""Experiment: all parts of one simulation, ready to run; `build.py` makes it of settings."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
-from itertools import islice
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from p2pqg.algorithms import ALGORITHMS
-from p2pqg.algorithms.control import Controller
-from p2pqg.algorithms.gossip_rules import GossipRule, find_rule
-from p2pqg.algorithms.lr import LearningRate, learning_rate, tabled
-from p2pqg.algorithms.user_code import find_algorithm
-from p2pqg.base import config as machinery
-from p2pqg.base.config import Problems
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.lazy import torch
-from p2pqg.base.registry import Entry, Registry
-from p2pqg.base.user_code import find_in_file, neighbors
 from p2pqg.data import Arrays
 from p2pqg.data.feeding import STEPS_AHEAD
-from p2pqg.engine.outlook import Outlook, of_rounds, of_waves
-from p2pqg.engine.personal import Personal
+from p2pqg.engine.outlook import Outlook
 from p2pqg.engine.placement import Placement
 from p2pqg.engine.routes import Routing
-from p2pqg.engine.rule import Rule, Shapes, batches_per_round
+from p2pqg.engine.rule import Rule
 from p2pqg.engine.spec import HostSpec, Shards, Task
-from p2pqg.engine.waves.routing import WaveRouting, check_clock
+from p2pqg.engine.waves.routing import WaveRouting
 from p2pqg.models import Cost
 from p2pqg.network import ClockParams, Network, Timing
-from p2pqg.network.events import Event
-from p2pqg.network.lies import Attack, read_attacks
-from p2pqg.network.link_spec import read_links, spelled_out
-from p2pqg.network.scenario import Scenario, read_scenario
+from p2pqg.network.scenario import Scenario
 from p2pqg.network.units import seconds
-from p2pqg.network.verbs import VERBS
-from p2pqg.recipe import own_files
-from p2pqg.recipe.own import NOTHING, Own, check_given
-from p2pqg.recipe.parts import Learning, learning
-from p2pqg.recipe.settings import DEFAULT_ROUNDS, ResolvedConfig, RunConfig, chosen
-from p2pqg.results.records import ALL_ROUND_COLUMNS, CLIENT_COLUMNS, STEPS_COLUMNS
-from p2pqg.simulation.callbacks import Callback, callbacks_of
+from p2pqg.recipe.own import NOTHING, Own
+from p2pqg.recipe.settings import ResolvedConfig
+from p2pqg.results.records import CLIENT_COLUMNS, STEPS_COLUMNS
+from p2pqg.simulation.callbacks import Callback
 from p2pqg.topology import Schedule
-from p2pqg.topology import build as build_topology
 from p2pqg.topology.build import asked_of
 
 if TYPE_CHECKING:  # brings torch
     from p2pqg.engine.waves.timeline import Timeline
-
-MOST_ROUNDS = 10**6
-"""Of a run that ends by something else."""
 
 FULL_WAVE = 512
 """So many steps are cut into waves together, about: then waves are about as large as can be."""
@@ -125,7 +99,7 @@ class Experiment:
 
     def with_clock(self, network: Network) -> Network:
         """A network with the simulated clock of this run."""
-        return _with_clock(network, self.clock, self.rule, self.cost, self.task)
+        return with_clock(network, self.clock, self.rule, self.cost, self.task)
 
     def check_attacks(self, network: Network) -> None:
         """Whether what is learned can be lied about so; ConfigError if not."""
@@ -257,92 +231,7 @@ def _vectors(rule: Rule, num_params: int) -> int:
     return sum(getattr(part, "shape", ())[-1:] == (num_params,) for part in state)
 
 
-@dataclass(frozen=True)
-class _Method:
-    """An algorithm with its parameters; lr is the one of the recipe, before any schedule."""
-
-    name: str
-    entry: Entry
-    params: Any
-
-    @property
-    def needs(self) -> tuple[str, ...]:
-        """Of W."""
-        return self.entry.traits["needs"](self.params)
-
-    def with_local_epochs(self, epochs: float, steps_per_epoch: float) -> _Method:
-        """So many passes over a mean-sized shard between two exchanges, at least one batch."""
-        steps = max(1, round(epochs * steps_per_epoch))
-        params = dataclasses.replace(self.params, local_steps=steps)
-        return dataclasses.replace(self, params=params)
-
-
-def _method(config: RunConfig) -> _Method:
-    """The algorithm that the settings ask for."""
-    name, given = chosen(config.algorithm, "qg-dsgdm-n")
-    entry, problems = find_algorithm(name), Problems()
-    params: Any = None
-    given = {"lr": config.lr} | given
-    with problems:
-        if config.momentum is not None:
-            if "beta" not in {field.name for field in dataclasses.fields(entry.params)}:
-                raise ConfigError(f"momentum cannot be set: {name} has none")
-            given["beta"] = config.momentum
-    with problems:
-        if config.local_steps is not None or config.local_epochs is not None:
-            _check_local_steps(config, entry)
-            given |= {} if config.local_steps is None else {"local_steps": config.local_steps}
-    with problems:
-        params = machinery.made(entry.params, given, "algorithm.")
-    problems.refuse()
-    return _Method(name, entry, params)
-
-
-def _check_local_steps(config: RunConfig, entry: Entry) -> None:
-    """Whether it takes several steps between two exchanges; ConfigError if not."""
-    if config.local_steps is not None and config.local_epochs is not None:
-        raise ConfigError(
-            f"set local_steps or local_epochs, not both; got {config.local_steps} and "
-            f"{config.local_epochs}"
-        )
-    if not hasattr(entry.params, "local_steps"):
-        able = sorted(n for n, e in ALGORITHMS.items() if hasattr(e.params, "local_steps"))
-        key = "local_epochs" if config.local_steps is None else "local_steps"
-        raise ConfigError(f"{key} does not go with {entry.name}; it is for {', '.join(able)}")
-
-
-def _network(config: RunConfig, needs: tuple[str, ...], own: Own) -> Network:
-    """The network at the start, still without its clock."""
-    given = own.get("topology")
-    if given is None:
-        check_given(config.topology, "topology")
-    network = Network(
-        build_topology(
-            config.topology if given is None else given, clients=config.clients, needs=needs
-        ),
-        seed=config.seed,
-        impairments=config.impairments,
-        by_columns="column-stochastic" in needs,
-    )
-    for said in read_attacks(config.attacks):
-        network = network.attack(said.who, said.lie, said.first, said.last, said.where)
-    return network
-
-
-def _clock(config: RunConfig, network: Network | None) -> ClockParams | None:
-    """The settings of the simulated clock, tried on the network if there is one."""
-    if config.network is None:
-        return None
-    clock = machinery.made(ClockParams, config.network, "network.")
-    if network:
-        Timing.of(clock, network.num_clients, network.base.labels, config.seed)
-        new = {"set_topology", "add_clients"}  # links may be there later that are not there yet
-        if not any(isinstance(item, Mapping) and new & item.keys() for item in config.scenario):
-            network.links_called(list(read_links(clock.links).edges), "network.links")
-    return clock
-
-
-def _timed(network: Network, clock: ClockParams | None) -> Network:
+def with_timing(network: Network, clock: ClockParams | None) -> Network:
     """The network with its clock, as far as that needs no algorithm."""
     if clock is None:
         return network
@@ -350,334 +239,9 @@ def _timed(network: Network, clock: ClockParams | None) -> Network:
     return dataclasses.replace(network, timing=timing)
 
 
-def build(config: RunConfig, own: Own = NOTHING) -> Experiment:
-    """Put the parts together.
-
-    Args:
-        config: perhaps not resolved yet.
-        own: objects that the user gave where the recipe has names.
-
-    Raises:
-        ConfigError: with every problem found, a line each.
-    """
-    problems, warnings = Problems(), list[str]()
-    method = network = clock = gossip_rule = None
-    with problems:
-        method = _method(config)
-    with problems:
-        if config.rule is not None:
-            gossip_rule = find_rule(config.rule)
-    with problems:
-        network = _network(config, method.needs if method else (), own)
-    with problems:
-        clock = _clock(config, network)
-    with problems:
-        if network and method and not method.entry.traits["centralized"]:
-            warnings = network.check_needs(method.needs, method.name)
-    with problems:
-        if network and method and method.entry.traits.get("asynchronous"):
-            check_clock(method.name, _timed(network, clock))
-    with problems:
-        found = learning(config, network.num_clients if network else None, own)
-    problems.refuse()
-    assert method is not None
-    assert network is not None
-
-    if config.local_epochs is not None:
-        method = method.with_local_epochs(config.local_epochs, _steps_per_epoch(config, found))
-    task = _task(config, found)
-    shapes = _shapes(method, task)
-    personal = _personal(config, method, task)
-    plain = Rule(method.entry, method.params, LearningRate(config.lr), config.seed, None, shapes)
-    plain = plain.with_changes(personal=personal)
-    live = _with_clock(network, clock, plain, found.cost, task)
-    length = _length(config, method, found, partial(_outlook, plain, live, found.cost, task))
-    rule = _rule(config, method, network.num_clients, length, shapes, gossip_rule, own)
-    if personal:
-        rule = rule.with_changes(personal=personal)
-        rule.traffic(found.cost.num_params, torch.float32)  # refuses messages of its own
-    check_attacks(live, task)
-    rule.check_network(live)  # a deadline draws W anew every round, which not all can do
-    if rule.control and "delay" in network.drawn:
-        raise ConfigError(
-            "impairments.delay does not go with consensus: exchanges repeated within a round have "
-            "no messages of the round before; set one of them"
-        )
-    scenario = read_scenario(
-        config.scenario,
-        network,
-        length.num_rounds,
-        timed=clock is not None,
-        check=_Rehearsal(rule, network.base),
-    )
-    callbacks = callbacks_of(config.callbacks, own.get("callbacks") or {})
-    experiment = Experiment(
-        config=_resolved(config, method, network, length, found, gossip_rule),
-        network=live,
-        arrays=found.arrays,
-        parts=found.parts,
-        rule=rule,
-        task=task,
-        cost=found.cost,
-        **dataclasses.asdict(length),
-        warnings=[*warnings, *found.arrays.notes, *found.notes],
-        scenario=scenario,
-        clock=clock,
-        own=own,
-        own_files={
-            **own_files.read(vars(config), _neighbors(rule, network, found)),
-            **own.files,
-            **found.files,
-        },
-        held_out=found.held_out,
-        callbacks=callbacks,
-    )
-    config.stop.check({**ALL_ROUND_COLUMNS, **experiment.measured_columns})
-    return experiment
-
-
-def _neighbors(rule: Rule, network: Network, found: Learning) -> list[Path]:
-    """Files of the user's beside those that the recipe names."""
-    lies = [attack.lie.entry for attack in network.attacks]
-    entries = [*rule.parts, *lies, found.blueprint.entry, found.objective.entry, *found.entries]
-    entries += [metric.entry for metric in found.metrics]
-    return [file for entry in entries for file in neighbors(entry)]
-
-
-@dataclass(frozen=True)
-class _Length:
-    """How long a run is, see `Experiment`; planned_rounds: what fractions are of."""
-
-    num_rounds: int
-    planned_rounds: int
-    steps_per_epoch: float
-    steps_per_round: int
-
-
-def _steps_per_epoch(config: RunConfig, found: Learning) -> float:
-    return sum(map(len, found.parts)) / len(found.parts) / config.batch_size
-
-
-def _length(
-    config: RunConfig,
-    method: _Method,
-    found: Learning,
-    outlook: Callable[[float], Iterator[Outlook]],
-) -> _Length:
-    steps_per_epoch = _steps_per_epoch(config, found)
-    steps_per_round = batches_per_round(method.entry, method.params)
-
-    def num_rounds(rounds: int | None, epochs: float | None) -> int | None:
-        return rounds if epochs is None else math.ceil(epochs * steps_per_epoch / steps_per_round)
-
-    length = num_rounds(config.rounds, config.epochs) or DEFAULT_ROUNDS
-    if config.time is not None:
-        end = seconds(config.time, "time")
-        length = _first(outlook(end), lambda ahead: ahead.seconds >= end, f"time {config.time}")
-    elif config.steps is not None and method.entry.traits.get("asynchronous"):
-        wanted = config.steps
-        length = _first(outlook(math.inf), lambda ahead: ahead.steps >= wanted, f"steps {wanted}")
-    elif config.steps is not None:
-        length = math.ceil(config.steps / steps_per_round)
-    return _Length(
-        num_rounds=length,
-        planned_rounds=num_rounds(config.planned_rounds, config.planned_epochs) or length,
-        steps_per_epoch=steps_per_epoch,
-        steps_per_round=steps_per_round,
-    )
-
-
-def _outlook(rule: Rule, network: Network, cost: Cost, task: Task, end: float) -> Iterator[Outlook]:
-    """What the clock will show, from the start to `end`, if nothing is done on the way.
-
-    Raises:
-        ConfigError: there is no clock.
-    """
-    if not isinstance(network.timing, Timing):
-        raise ConfigError(
-            "time is that of the simulated clock, and there is none. Add network: {compute: 1 s, "
-            "links: wan}, or say rounds"
-        )
-    n, dtype = network.num_clients, dtype_of(task)
-    if rule.algorithm.traits.get("asynchronous"):
-        from p2pqg.engine.waves.block import timeline_of  # brings torch, as the algorithm does
-        from p2pqg.engine.waves.calls import Asks
-
-        routing = WaveRouting(network, (0, n), end=end)
-        return of_waves(timeline_of(routing, Asks.of(rule, cost.num_params, dtype)))
-    taken = rule.scouted(torch.empty(0, cost.num_params, dtype=dtype), MOST_ROUNDS)
-    return of_rounds(network, network.timing, 0, taken, np.zeros(n))
-
-
-def _first(ahead: Iterator[Outlook], reached: Callable[[Outlook], bool], wanted: str) -> int:
-    """Rounds done when it is so far."""
-    seen = None
-    for seen in islice(ahead, MOST_ROUNDS):
-        if reached(seen):
-            return max(1, seen.round)
-    shown = seen.seconds if seen else 0.0
-    raise ConfigError(
-        f"{wanted} is more than {MOST_ROUNDS:,} rounds, after which the simulated clock shows "
-        f"{shown:.3g} s; make it less, or set network.compute"
-    )
-
-
 def dtype_of(task: Task) -> torch.dtype:
     """Of rows."""
     return torch.float64 if task.precision == "float64" else torch.float32
-
-
-def _task(config: RunConfig, found: Learning) -> Task:
-    arrays = found.arrays
-    if config.test == "own" and found.objective.kind != "classes":
-        raise ConfigError(
-            f"test own needs classes, whose mix a client has, and targets are "
-            f"{found.objective.kind}; leave it out"
-        )
-    return Task(
-        model=found.blueprint,
-        num_classes=arrays.num_classes,
-        input_shape=arrays.input_shape,
-        mean=arrays.mean,
-        std=arrays.std,
-        augmentation=arrays.augmentation,
-        batch_size=config.batch_size,
-        weight_decay=config.weight_decay,
-        precision=config.precision,
-        seed=config.seed,
-        objective=found.objective,
-        metrics=found.metrics,
-        num_validation=len(found.held_out),
-        own_test=config.test == "own",
-    )
-
-
-def _shapes(method: _Method, task: Task) -> Shapes:
-    """Of the model's tensors, for an algorithm that asks for them: that takes building a model."""
-    if not method.entry.traits["shapes"](method.params):
-        return ()
-    return task.model.shapes(task.num_classes, task.input_shape)
-
-
-def _rule(
-    config: RunConfig,
-    method: _Method,
-    num_clients: int,
-    length: _Length,
-    shapes: Shapes,
-    gossip_rule: GossipRule | None,
-    own: Own,
-) -> Rule:
-    """The algorithm with its step sizes, consensus control and rule of gossip, if there are any.
-
-    Fractions of the run are of its length as first planned.
-    """
-    rounds_per_epoch = length.steps_per_epoch / length.steps_per_round
-    if config.lr_schedule.function is not None:
-        function = _own_rate(config.lr_schedule.function, own)
-        lr = tabled(function, length.num_rounds, rounds_per_epoch, config.lr_schedule.function)
-    else:
-        lr = learning_rate(
-            config.lr,
-            config.lr_schedule,
-            num_clients,
-            config.batch_size,
-            length.planned_rounds,
-            rounds_per_epoch,
-        )
-    params = dataclasses.replace(method.params, lr=lr(0))
-    control = Controller.of(config.consensus, length.planned_rounds)
-    return Rule(
-        method.entry,
-        params,
-        lr,
-        config.seed,
-        control,
-        shapes,
-        gossip_rule,
-        length.planned_rounds,
-    )
-
-
-RATES = Registry("learning rate")
-"""None are registered; it is how files are looked through."""
-
-
-def _own_rate(name: str, own: Own) -> Callable[..., Any]:
-    """A user's function of the round."""
-    if (function := own.get("lr")) is not None:
-        return function
-    check_given(name, "lr")
-    return find_in_file(RATES, name, lambda found, name: Entry(name, found)).build
-
-
-def _personal(config: RunConfig, method: _Method, task: Task) -> Personal | None:
-    """The columns that stay with their client.
-
-    Raises:
-        ConfigError: the algorithm cannot do without them.
-    """
-    if not config.personal:
-        return None
-    if method.entry.traits.get("asynchronous"):
-        raise ConfigError(
-            f"personal does not go with {method.name}, whose clients do not wait; take an "
-            "algorithm with rounds, such as dsgdm-n, or leave it out"
-        )
-    if "column-stochastic" in method.needs or method.entry.traits["shapes"](method.params):
-        raise ConfigError(
-            f"personal does not go with {method.name}, which sends models in a form of its own; "
-            "take another algorithm, such as dsgdm-n, or leave it out"
-        )
-    columns = task.model.columns(task.num_classes, task.input_shape, config.personal)
-    return Personal(columns)
-
-
-def _resolved(
-    config: RunConfig,
-    method: _Method,
-    network: Network,
-    length: _Length,
-    found: Learning,
-    gossip_rule: GossipRule | None,
-) -> ResolvedConfig:
-    """The settings with every default filled in."""
-    params = {k: v for k, v in machinery.plain(method.params).items() if k != "lr"}
-    samples = config.batch_size * length.steps_per_round
-    every, first = _evaluations(length.num_rounds, samples, config, found)
-    filled_in = {
-        "topology": str(config.topology),
-        "clients": network.num_clients,
-        "attacks": [_told(attack, network) for attack in network.attacks],
-        "algorithm": {"name": method.name} | params,
-        "rule": gossip_rule and gossip_rule.to_data(),
-        "rounds": length.num_rounds if config.ends in (None, "rounds") else None,
-        "momentum": None,
-        "local_steps": None,
-        "local_epochs": None,
-        "network": _spelled_out(config.network),
-        "eval_every": every,
-        "eval_first": first,
-        "record_every": config.record_every or max(1, length.num_rounds // 100),
-        **found.resolved,
-    }
-    return ResolvedConfig(**{**vars(config), **filled_in})
-
-
-def _spelled_out(network: dict[str, Any] | None) -> dict[str, Any] | None:
-    """The settings of the clock, of whose links it is said whether clients share a line."""
-    if network is None or "links" not in network:
-        return network
-    return {**network, "links": spelled_out(network["links"])}
-
-
-def _told(attack: Attack, network: Network) -> dict[str, Any]:
-    """An item of `attacks:` as a recipe says it."""
-    return {
-        "who": [network.base.called(client) for client in attack.who],
-        "how": attack.lie.to_data(),
-        "when": attack.first if attack.last is None else [attack.first, attack.last],
-    }
 
 
 def check_attacks(network: Network, task: Task) -> None:
@@ -690,29 +254,13 @@ def check_attacks(network: Network, task: Task) -> None:
             )
 
 
-class _Rehearsal:
-    """Told of the events of a scenario one after the other: ConfigError for one that cannot be."""
-
-    def __init__(self, rule: Rule, start: Schedule) -> None:
-        self.rule, self.start = rule, start
-
-    def __call__(self, event: Event, network: Network) -> None:
-        before, change = self.rule, VERBS[event.action].rule
-        if change:
-            self.rule = change(before, event.arguments)
-            if self.rule.gossip_rule is before.gossip_rule:
-                return
-        moved = event.at > 0 and network.schedule is not self.start
-        self.rule.check_network(network, moved)
-
-
-def _with_clock(
+def with_clock(
     network: Network, clock: ClockParams | None, rule: Rule, cost: Cost, task: Task
 ) -> Network:
     """The network with its simulated clock, which knows what messages weigh if some may be late."""
     if clock is None:
         return network
-    timed = _timed(network, clock)
+    timed = with_timing(network, clock)
     timing = timed.timing
     assert isinstance(timing, Timing)
     if math.isinf(timing.deadline):
@@ -733,23 +281,3 @@ def _with_clock(
         message_bytes=sums.get("gossip", 0.0),
         gradients=gradients,
     )
-
-
-def _evaluations(
-    num_rounds: int, samples: int, config: RunConfig, found: Learning
-) -> tuple[int, bool]:
-    """Rounds between evaluations, and whether there is one after the first round.
-
-    By default up to a hundred a run, fewer where they would cost over a tenth of it. A training
-    sample (of a client, in a round) costs three times a test sample; in a stack of linear layers
-    twelve times, as a small batch is mostly the cost of calling functions (measured on digits and
-    its MLP).
-    """
-    ratio = 12 if "cost" in found.blueprint.entry.traits else 3
-    cost = len(found.arrays.test_y) / (ratio * samples)  # in rounds
-    affordable = max(1, min(100, int(0.1 * num_rounds / cost)))
-    every = config.eval_every or math.ceil(num_rounds / affordable)
-    first = config.eval_first
-    if first is None:
-        first = config.eval_every is None and affordable > 1
-    return every, first

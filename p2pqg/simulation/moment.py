@@ -29,6 +29,7 @@ from p2pqg.recipe import keys, own_files
 from p2pqg.recipe.own import GIVEN, TAKERS, Own, taken
 from p2pqg.recipe.settings import ENDS, RunConfig, read_config, with_changes
 from p2pqg.results.records import ALL_ROUND_COLUMNS
+from p2pqg.simulation.build import build
 from p2pqg.simulation.checkpoint import (
     HEADER,
     Checkpoint,
@@ -36,7 +37,7 @@ from p2pqg.simulation.checkpoint import (
     read_checkpoint,
     write_checkpoint,
 )
-from p2pqg.simulation.experiment import Experiment, build
+from p2pqg.simulation.experiment import Experiment
 
 CHECKPOINTS = "checkpoints"
 """Folder of a run's directory."""

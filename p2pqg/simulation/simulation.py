@@ -44,8 +44,9 @@ from p2pqg.results.records import (
     STALENESS_COLUMNS,
     TIMING_COLUMNS,
 )
+from p2pqg.simulation.build import build
 from p2pqg.simulation.card import card
-from p2pqg.simulation.experiment import Experiment, build
+from p2pqg.simulation.experiment import Experiment
 from p2pqg.simulation.hosting import Hosting
 from p2pqg.simulation.moment import Moment
 from p2pqg.simulation.notebook import watched

@@ -13,7 +13,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import p2pqg
 from p2pqg.recipe.settings import read_config
-from p2pqg.simulation.experiment import build
+from p2pqg.simulation.build import build
 from p2pqg.simulation.moment import Moment
 
 LR = 0.05

@@ -59,7 +59,7 @@ OURS = ("topology", "clients", "algorithm", "model", "seed")
 def train(settings: Mapping[str, Any]) -> pd.DataFrame:
     """Train, and measure about a hundred times; columns as of `step_size`."""
     from p2pqg.recipe.settings import read_config
-    from p2pqg.simulation.experiment import build
+    from p2pqg.simulation.build import build
     from p2pqg.simulation.simulation import Simulation
 
     experiment = build(read_config(settings))

@@ -10,7 +10,7 @@ from p2pqg.base.lazy import Lazy
 DENSE_RUN = """
 import sys
 import p2pqg.running.screen, p2pqg.running.single
-from p2pqg.simulation.experiment import build
+from p2pqg.simulation.build import build
 from p2pqg.recipe.settings import read_config
 experiment = build(read_config({"topology": "ring4", "model": {"name": "mlp", "hidden": [8]}}))
 assert experiment.cost.num_params == 64 * 8 + 8 + 8 * 10 + 10

@@ -11,7 +11,7 @@ from p2pqg.base.errors import ConfigError, DataError
 from p2pqg.base.seeding import rng
 from p2pqg.data import DATASETS, load
 from p2pqg.recipe.settings import read_config
-from p2pqg.simulation.experiment import build
+from p2pqg.simulation.build import build
 
 
 def test_digits_are_those_of_scikit_learn():

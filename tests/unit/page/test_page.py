@@ -27,7 +27,7 @@ from p2pqg.results.records import (
     being_written,
     write_parquet,
 )
-from p2pqg.simulation.experiment import build
+from p2pqg.simulation.build import build
 
 VOID = {"meta", "br", "input", "link", "img", "hr"}
 

@@ -7,7 +7,7 @@ import p2pqg
 from p2pqg.base.errors import ConfigError
 from p2pqg.recipe.parts import shards
 from p2pqg.recipe.settings import read_config
-from p2pqg.simulation.experiment import build
+from p2pqg.simulation.build import build
 
 CSV = "age,dose,hospital,ill\n" + "".join(
     f"{30 + i},{i / 2},{'NSW'[i % 3]},{i % 2}\n" for i in range(30)

@@ -320,7 +320,7 @@ def test_a_run_from_before_the_word_per_goes_on_with_a_line_to_each_neighbor(tmp
     """`links: 4g` meant that, and the checkpoint says no more."""
     meant = {"network": {"links": {"class": "4g", "per": "link"}}}
     with monkeypatch.context() as older:
-        older.setattr("p2pqg.simulation.experiment.spelled_out", lambda links: "4g")
+        older.setattr("p2pqg.simulation.build.spelled_out", lambda links: "4g")
         with simulation(**meant) as first:
             first.advance(SAVED_AT)
             first.checkpoint(tmp_path / "then")
