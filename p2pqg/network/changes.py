@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -117,8 +118,9 @@ class Changes:
         Raises:
             ConfigError: the name has one size only, or the links do not fit.
         """
-        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        if isinstance(count, bool) or not isinstance(count, Integral) or count < 1:
             raise ConfigError(f"add_clients: count must be an integer >= 1, got {count!r}")
+        count = int(count)
         n = self.num_clients + count
         labels = more_labels(self.base, n)
         if topology is not None:

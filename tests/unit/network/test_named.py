@@ -1,9 +1,12 @@
 """Clients and links as people name them: by number, by name, alone, in pairs, in arrays."""
 
+import json
+
 import networkx as nx
 import numpy as np
 import pytest
 
+import p2pqg
 from p2pqg.base.errors import ConfigError
 from p2pqg.network.clients import Clients
 from p2pqg.network.named import clients_in, links_in, more_labels
@@ -187,3 +190,26 @@ def test_what_was_done_is_told_by_names(verb, given, words):
 @pytest.mark.parametrize("digits", ["9" * 150, "-" + "9" * 150])
 def test_numbers_may_be_long(digits):
     assert key_of(digits + ".0") == digits
+
+
+def test_new_clients_may_be_counted_and_linked_by_numpy():
+    grown = Network(build("ring8")).add_clients(np.int64(1), [(np.int64(8), np.int32(0))])
+    assert grown.num_clients == 9
+    assert grown.neighbors(8) == [0]
+    json.dumps(grown.to_data()[0])
+
+
+def test_the_network_of_a_live_simulation_may_be_a_multigraph_and_its_clients_have_names():
+    ring = nx.MultiGraph(nx.cycle_graph(["Ada", "Bob", "Cy", "Dan"]))
+    settings = {"dataset": "digits", "model": "logistic", "engine": "local", "rounds": 4}
+    with p2pqg.Simulation(topology=ring, **settings) as sim:
+        sim.drop_links(("Ada", "Bob"))
+        sim.drop_clients(np.array([1]))
+        assert [event["what"] for event in sim.events] == ["drop_links Ada-Bob", "drop_clients Bob"]
+        assert sim.network.describe() == "1 link down (Ada-Bob), 1 client absent (Bob)"
+        sim.restore_clients("Bob", how="neighbor")
+        sim.restore_links(iter([["Ada", "Bob"]]))
+        twice = nx.MultiGraph([(0, 1), (0, 1), (1, 2), (2, 3)])
+        sim.set_topology(twice)
+        assert np.allclose(sim.network.base.mixing(0).dense()[0], [2 / 3, 1 / 3, 0, 0])
+        assert sim.network.base.labels == ("Ada", "Bob", "Cy", "Dan")
