@@ -111,8 +111,7 @@ class Lying:
         self.mine = [c - liars.clients.start for c in sorted(lying) if c in liars.clients]
         own[self.mine] = self.num_columns + np.arange(len(self.mine))
         next_column = self.num_columns + len(self.mine)
-        self.told: list[tuple[Lie, list[tuple[Group, Tensor]], int]] = []
-        self.by_function: list[tuple[Attack, np.ndarray, np.ndarray]] = []
+        self.lies: list[_Told | _Asked] = []  # in the order of their columns
         liar = np.isin(honest.senders, list(lying))
         for attack in liars.attacks:
             entries = np.flatnonzero(np.isin(honest.senders, attack.who))
@@ -126,12 +125,13 @@ class Lying:
                     (group_of(good, some, like), torch.from_numpy(bad[some]).to(like))
                     for some in of_one_size(good, among=receivers)
                 ]
-                self.told.append((attack.lie, groups, len(receivers)))
+                self.lies.append(_Told(attack.lie, groups, len(receivers)))
                 next_column += len(receivers)
             elif attack.lie.kind == "own" and len(entries):
                 columns[entries] = next_column + np.arange(len(entries))
                 at = np.searchsorted(attack.who, honest.senders[entries])
-                self.by_function.append((attack, at, honest.rows[entries] + liars.clients.start))
+                receivers = honest.rows[entries] + liars.clients.start
+                self.lies.append(_Asked(attack, at, receivers))
                 next_column += len(entries)
         self.arrivals = honest.replaced(own, columns)
 
@@ -153,19 +153,55 @@ class Lying:
             round: now.
         """
         rows = [honest[self.mine]]
-        flat, own = columns.flatten(1), honest.flatten(1)
-        for lie, groups, count in self.told:
-            found = flat.new_empty(count, flat.shape[1])
-            ranks = _ranks([group.rows for group, _ in groups])
-            for (group, bad), rank in zip(groups, ranks, strict=True):
-                found[rank] = _told(lie, group, bad, flat, own)
-            rows.append(found.view(count, *columns.shape[1:]))
-        for attack, at, receivers in self.by_function:
-            assert everybody is not None
-            assert W is not None
-            lies = _asked(attack, everybody, W, round)
-            rows.append(lies[at] if lies.dim() == everybody.dim() else lies[at, receivers])
+        for lie in self.lies:
+            if isinstance(lie, _Told):
+                found = lie.rows(columns.flatten(1), honest.flatten(1))
+                rows.append(found.view(-1, *columns.shape[1:]))
+            else:
+                assert everybody is not None
+                assert W is not None
+                rows.append(lie.rows(everybody, W, round))
         return torch.cat([part.to(columns) for part in rows])
+
+
+@dataclass(frozen=True, eq=False)
+class _Told:
+    """An attack of what each receiver sees: one row for each that hears such a liar.
+
+    Attributes:
+        groups: the receivers' honest neighbors, and what all liars among their neighbors weigh.
+        count: receivers.
+    """
+
+    lie: Lie
+    groups: list[tuple[Group, Tensor]]
+    count: int
+
+    def rows(self, columns: Tensor, own: Tensor) -> Tensor:
+        """[receivers, params], in rising order."""
+        found = columns.new_empty(self.count, columns.shape[1])
+        ranks = _ranks([group.rows for group, _ in self.groups])
+        for (group, bad), rank in zip(self.groups, ranks, strict=True):
+            found[rank] = _told(self.lie, group, bad, columns, own)
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """A user's attack: one row for each message that a liar sends here.
+
+    Attributes:
+        at: int64 [messages], which of the liars; receivers: int64 [messages].
+    """
+
+    attack: Attack
+    at: np.ndarray
+    receivers: np.ndarray
+
+    def rows(self, everybody: Tensor, W: np.ndarray, round: int) -> Tensor:
+        """[messages, ...]."""
+        lies = _asked(self.attack, everybody, W, round)
+        return lies[self.at] if lies.dim() == everybody.dim() else lies[self.at, self.receivers]
 
 
 def _ranks(parts: Sequence[Tensor]) -> list[Tensor]:

@@ -70,3 +70,41 @@ def test_requests_that_depend_on_values_end_a_run_with_their_line(cluster, tmp_p
     told = rf"^moody.py line {line}, in own_dsgd: the gossip of round 0 is asked for by .* clients"
     with pytest.raises(AlgorithmError, match=told):
         simulate(f"{path}:own_dsgd", clients_per_actor=3)
+
+
+LIES = """
+import near
+
+
+def shout(honest, W, round):
+    return near.louder(honest.mean(0))
+
+
+def middle(own, inbox, weights):
+    return (own + inbox.median(0).values) / 2
+"""
+
+
+def test_actors_lie_and_defend_themselves_by_a_users_own_functions(cluster, tmp_path):
+    """What liars tell is made of the rows of all, which travel for it; rules travel with actors."""
+    (tmp_path / "near.py").write_text("def louder(x):\n    return 3 * x\n")
+    (tmp_path / "lies.py").write_text(LIES)
+    settings = {
+        "attacks": [
+            {"who": [1], "how": f"{tmp_path}/lies.py:shout", "when": 2},
+            {"who": [4], "how": "dissensus"},
+        ],
+        "scenario": [{"at": 4, "set_rule": f"{tmp_path}/lies.py:middle"}],
+    }
+    expected = simulate("dsgdm-n", engine="local", **settings)
+    found = simulate("dsgdm-n", clients_per_actor=2, **settings)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-10)
+    assert np.abs(expected - simulate("dsgdm-n", engine="local")).max() > 1e-2
+
+
+@pytest.mark.parametrize("algorithm", ["k-gt", "dfedsam"])
+def test_actors_take_local_steps(cluster, algorithm):
+    settings = {"local_steps": 3}
+    expected = simulate(algorithm, engine="local", **settings)
+    found = simulate(algorithm, clients_per_actor=2, **settings)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-10)

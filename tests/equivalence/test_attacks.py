@@ -219,6 +219,28 @@ def test_a_function_of_ones_own_says_what_liars_tell(form, blocks):
     assert_same(path(lie, blocks=blocks), looped(tells))
 
 
+@pytest.mark.parametrize("blocks", HOSTING, ids=["one", "two", "all"])
+def test_several_attacks_go_on_side_by_side(blocks):
+    """One of each kind, in an order that mixes what liars and receivers' blocks make."""
+
+    def own(honest, W, round):
+        return honest.mean(0)
+
+    how = {3: own, 20: "ipm", 21: "sign-flip"}
+    found = p2pqg.trajectory(
+        "dsgd",
+        PROBLEM.gradient,
+        X0,
+        topology=NETWORK,
+        rounds=ROUNDS,
+        lr=0.1,
+        blocks=blocks,
+        attacks=[{"who": [who], "how": how} for who, how in how.items()],
+    )
+    tells = {3: lambda i, k, half, x, t: half.mean(0), 20: ipm, 21: sign_flip}
+    assert_same(found, looped(lambda i, k, half, x, t: tells[k](i, k, half, x, t)))
+
+
 def test_a_function_may_leave_out_who_lies(tmp_path):
     (tmp_path / "mine.py").write_text("def big(honest, W, round):\n    return 5 + honest[0]\n")
 
