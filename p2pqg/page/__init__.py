@@ -25,7 +25,9 @@ from markupsafe import Markup, escape
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.text import json_text
 from p2pqg.page import charts, curves, maps, pictures, tables, words
+from p2pqg.page.charts import MOST_RUNS
 from p2pqg.page.runs import gather, labels
+from p2pqg.page.seeds import Seeds, best_first, by_setting
 from p2pqg.results.standing import Standing
 
 HERE = Path(__file__).parent
@@ -52,7 +54,7 @@ def write_page(run_dirs: Iterable[str | Path], out: str | Path | None = None) ->
     path = home / "report.html" if out is None else Path(out)
     if path.is_dir():
         raise ConfigError(f"--out must be a file, got a folder; try {path / 'report.html'}")
-    text = render(shown)
+    text = render(best_first(by_setting(shown)))
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         draft.write_text(text, encoding="utf-8")
@@ -64,8 +66,9 @@ def write_page(run_dirs: Iterable[str | Path], out: str | Path | None = None) ->
 
 
 def render(shown: list[Standing]) -> str:
-    """The page as text."""
-    names = labels(shown)
+    """The page as text: tables of all of them, drawings of the first MOST_RUNS."""
+    everybody, every_name = shown, labels(shown)
+    shown, names = shown[:MOST_RUNS], every_name[:MOST_RUNS]
     shards = maps.shards_of(shown)
     counts = [found for found, _ in shards]
     networks = [maps.network_now(one) for one in shown]
@@ -74,18 +77,21 @@ def render(shown: list[Standing]) -> str:
     )
     made = (curves.chart(shown, names, measure) for measure in curves.measures_of(shown))
     text = _template().render(
-        title=words.heading(shown, names),
-        sentence=words.sentence(shown, counts),
-        notes=words.notes(shown, names),
+        title=words.heading(everybody, every_name),
+        sentence=words.sentence(everybody, counts),
+        notes=words.notes(everybody, every_name),
         names=names,
+        every_name=every_name,
+        most_runs=MOST_RUNS,
+        has_seeds=any(isinstance(one, Seeds) for one in shown),
         headline=tables.headline(shown[0]),
-        comparison=tables.comparison(shown) if len(shown) > 1 else [],
-        settings=tables.settings(shown, names) if len(shown) > 1 else [],
-        events=words.events(shown),
+        comparison=tables.comparison(everybody) if len(shown) > 1 else [],
+        settings=tables.settings(everybody, every_name) if len(shown) > 1 else [],
+        events=words.events(everybody),
         axes={key: curves.AXES[key] for key in curves.axes_of(shown)},
         charts=(drawn := [chart for chart in made if chart]),
         can_zoom=any(plot.zoomed for chart in drawn for plot in chart.plots),
-        hardships=words.hardships(shown),
+        hardships=words.hardships(everybody),
         has_spread=not shown[0].spread.empty,
         spreads=curves.spreads(shown, names) if len(shown) > 1 else [],
         ranking=curves.ranking(shown, names, [network for network, _ in networks]),
@@ -93,7 +99,7 @@ def render(shown: list[Standing]) -> str:
         span=maps.accuracy_range(shown),
         viridis=maps.VIRIDIS,
         tiles=pictures.tiles(counts, networks[0][0]),
-        recipes=tables.recipes(shown, names),
+        recipes=tables.recipes(everybody, every_name),
         points=json_text(points(shown), indent=None).replace("<", "\\u003c"),
         size=charts.SIZE,
         written=time.strftime("%d %B %Y, %H:%M"),

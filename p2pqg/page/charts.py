@@ -19,6 +19,8 @@ FEW_POINTS = 12
 """Up to so many points are marked: between them nothing was measured."""
 MANY_POINTS = 200
 """Beyond, a curve that goes up and down needs a finer line."""
+MOST_RUNS = 21
+"""That are drawn: seven colors in three kinds of line; more could not be told apart."""
 STEPS = (1, 2, 2.5, 5, 10)
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 

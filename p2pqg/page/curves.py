@@ -14,6 +14,7 @@ from p2pqg.page import charts
 from p2pqg.page.charts import End, Mark, Plot, Scale, Tick
 from p2pqg.page.maps import called
 from p2pqg.page.runs import LENGTHS
+from p2pqg.page.seeds import Seeds
 from p2pqg.results.columns import column, measured, say
 from p2pqg.results.standing import Standing
 
@@ -97,6 +98,12 @@ def chart(shown: Sequence[Standing], labels: Sequence[str], measure: Measure) ->
     if alone:
         values += [shown[0].spread[key].to_numpy() for key in ("min", "max")]
         values.append(shown[0].rounds["averaged_model_accuracy"].dropna().to_numpy())
+    values += [
+        one.range_of(measure.key)[end].to_numpy()
+        for one in shown
+        if isinstance(one, Seeds) and measure.key in one.rounds
+        for end in ("min", "max")
+    ]
     every = np.concatenate(values)
     y = Scale.over(every, log=False) if measure is ACCURACY else Scale.over(every, zero=True)
     closer = where_they_differ(shown, frames, measure.key, y) if measure is ACCURACY else None
@@ -161,6 +168,7 @@ def _plot(
             here = here[here[measure.key] > 0]
         at, height = x.shares(here[axis]), y.shares(here[measure.key])
         kept = charts.thinned(height)
+        marks += _seed_marks(shown[run], run, here.iloc[kept], measure.key, axis, x, y)
         marks += charts.curve(run, at[kept], height[kept])
         if len(here):
             last = here[measure.key].iloc[-1]
@@ -185,6 +193,17 @@ def _plot(
         ],
         zoomed=zoomed,
     )
+
+
+def _seed_marks(
+    one: Standing, run: int, here: pd.DataFrame, key: str, axis: str, x: Scale, y: Scale
+) -> list[Mark]:
+    """From the lowest to the highest seed, where a curve is a mean over seeds."""
+    if not isinstance(one, Seeds) or here.empty:
+        return []
+    span = one.range_of(key).loc[here["round"]]
+    low, high = y.shares(span["min"]), y.shares(span["max"])
+    return [Mark(run, "band", charts.band_of(x.shares(here[axis]), low, high))]
 
 
 def _name_at_end(labels: Sequence[str], run: int) -> str:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.wording import plain_text
+from p2pqg.page.seeds import Seeds
 from p2pqg.results import report
 from p2pqg.results.columns import measured
 from p2pqg.results.comparison_text import set_apart
@@ -17,8 +18,6 @@ from p2pqg.results.records import CLIENT_COLUMNS, ROUND_COLUMNS, TIMING_COLUMNS,
 from p2pqg.results.report import find_runs, settings_of
 from p2pqg.results.standing import Standing
 
-MOST_RUNS = 21
-"""Seven colors in three kinds of line; more could not be told apart."""
 LONGEST_LABEL = 36
 FILES = {
     "config": "config.yaml",
@@ -36,7 +35,7 @@ def gather(paths: Iterable[str | Path]) -> list[Standing]:
     """Every run in or below the directories, in the order in which they are named.
 
     Raises:
-        ConfigError: no run there, too many, a file that cannot be read, or nothing recorded.
+        ConfigError: no run there, a file that cannot be read, or nothing recorded.
     """
     found: dict[Path, Run] = {}
     for path in map(Path, paths):
@@ -55,11 +54,6 @@ def gather(paths: Iterable[str | Path]) -> list[Standing]:
             runs = []
         for run in [*runs, *map(Run, going)]:
             found.setdefault(run.path.resolve(), run)
-    if len(found) > MOST_RUNS:
-        raise ConfigError(
-            f"a page shows at most {MOST_RUNS} runs, got {len(found)}; name those to compare, or "
-            "see `p2pqg table` for the mean over seeds"
-        )
     shown = [_read(run) for run in found.values()]
     if all(one.rounds.empty for one in shown):
         where = ", ".join(str(one.path) for one in shown)
@@ -118,7 +112,9 @@ def _frame(run: Run, name: str, columns: list[str]) -> pd.DataFrame:
 def differing(shown: Sequence[Standing]) -> pd.DataFrame:
     """The settings in which runs differ, as texts: a row per run, a column per setting."""
     settings = settings_of(shown)
-    return settings[report.differing(settings)].map(plain_text)
+    together = {"seed"} if any(isinstance(one, Seeds) for one in shown) else set()
+    keys = [key for key in report.differing(settings) if key not in together]
+    return settings[keys].map(plain_text)
 
 
 def labels(shown: Sequence[Standing]) -> list[str]:

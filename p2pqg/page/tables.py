@@ -6,11 +6,14 @@ import base64
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from p2pqg.base import yaml_text
 from p2pqg.base.wording import counted
 from p2pqg.page.runs import differing
+from p2pqg.page.seeds import Seeds
 from p2pqg.results.columns import column, measured, say
+from p2pqg.results.comparison_text import with_spread
 from p2pqg.results.standing import Standing
 
 
@@ -78,6 +81,8 @@ def comparison(shown: Sequence[Standing]) -> list[list[Cell]]:
         for row, one, value, text in zip(rows, shown, values, texts, strict=True):
             is_best = one.finished and text == best
             note = _age(one, key) if text != "-" else ""
+            if isinstance(one, Seeds):
+                text = with_spread(partial(say, key), value, one.deviation.get(key, float("nan")))
             row.append(Cell(column(key).title, text, value, is_best, note))
     return rows
 
@@ -125,6 +130,8 @@ def recipes(shown: Sequence[Standing], labels: Sequence[str]) -> list[Recipe]:
         command = f"p2pqg run {shlex.quote(str(one.path / 'config.yaml'))}"
         if one.config.get("name"):  # a directory that holds a run is not written to
             command += f" --name {shlex.quote(str(one.config['name']) + '-again')}"
+        if isinstance(one, Seeds):
+            command += f"   # and with --seed {', '.join(one.seeds[1:])}"
         versions = dict(one.summary.get("versions") or {})
         where = [str(one.summary[k]) for k in ("device", "precision") if one.summary.get(k)]
         if one.summary.get("engine"):

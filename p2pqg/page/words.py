@@ -12,6 +12,7 @@ from p2pqg.base.wording import counted, in_words
 from p2pqg.data import label_skew
 from p2pqg.network import Impairments
 from p2pqg.page.runs import differing
+from p2pqg.page.seeds import Seeds
 from p2pqg.results.standing import Standing
 
 MOST_ITEMS = 8
@@ -26,7 +27,8 @@ def heading(shown: Sequence[Standing], labels: Sequence[str]) -> str:
     tail = f" on {place}" if place else ""
     if len(shown) <= 4 and all(len(label) <= 24 for label in labels):
         return f"{', '.join(labels[:-1])} and {labels[-1]}{tail}"
-    return f"{len(shown)} runs compared{tail}"
+    what = "settings" if any(isinstance(one, Seeds) for one in shown) else "runs"
+    return f"{len(shown)} {what} compared{tail}"
 
 
 def sentence(shown: Sequence[Standing], counts: Sequence[np.ndarray | None]) -> str:
@@ -56,12 +58,18 @@ def sentence(shown: Sequence[Standing], counts: Sequence[np.ndarray | None]) -> 
     steps += [f"{counted(rounds, 'round')}"] if rounds else []
     steps += [f"batches of {common('batch_size')}"] if common("batch_size") else []
     steps += [f"lr {common('lr'):g}"] if common("lr") is not None else []
-    steps += [f"seed {common('seed')}"] if common("seed") is not None else []
+    seeds = _common([one.seeds if isinstance(one, Seeds) else None for one in shown])
+    if seeds:
+        steps.append(f"seeds {_and(seeds)}")
+    elif not any(isinstance(one, Seeds) for one in shown) and common("seed") is not None:
+        steps.append(f"seed {common('seed')}")
     text += f"; {', '.join(steps)}." if steps else "."
     if len(shown) > 1:
         keys = [key.replace("_", " ") for key in differing(shown)]
         told = f"They differ in {_and(keys)}." if keys else "They differ in no setting."
-        return f"{len(shown)} runs: {text} {told}"
+        count = sum(len(one.members) if isinstance(one, Seeds) else 1 for one in shown)
+        of = f" of {len(shown)} settings" if count > len(shown) else ""
+        return f"{count} runs{of}: {text} {told}"
     return text[:1].upper() + text[1:]
 
 

@@ -9,11 +9,11 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from p2pqg.base.errors import ConfigError
 from p2pqg.cli import main
 from p2pqg.page import charts, maps, write_page
 from p2pqg.page.charts import Scale
 from p2pqg.page.runs import gather, labels
+from p2pqg.page.seeds import Seeds
 from p2pqg.recipe.own_files import FOLDER
 from p2pqg.recipe.settings import read_config
 from p2pqg.results.records import (
@@ -390,11 +390,52 @@ def test_a_run_that_was_stopped_is_never_the_best(recorded, page_of):
     assert "0.99" not in [a["value"] for a, _ in page.all("data", class_="best")]
 
 
-def test_more_runs_than_can_be_told_apart_are_refused(recorded, tmp_path):
-    for i in range(22):
-        recorded(f"{i}", rows=1)
-    with pytest.raises(ConfigError, match="at most 21 runs, got 22"):
-        gather([tmp_path])
+def test_of_more_runs_than_can_be_told_apart_the_best_are_drawn(recorded, page_of):
+    rates = [0.01 * (k + 1) for k in range(23)]
+    page = page_of(*(recorded(f"{k}", rows=2, last=0.5 + r, lr=r) for k, r in enumerate(rates)))
+    assert len(page.all("th", scope="row")) == 2 * 23  # results, and where they differ
+    assert page.data("names") == [f"lr {r:g}" for r in sorted(rates, reverse=True)[:21]]
+    assert "Drawn below are the 21 with the highest accuracy." in page.said
+
+
+def test_seeds_of_one_setting_are_one_curve_with_a_band(recorded, page_of):
+    ends = {"dsgd": (0.6, 0.7, 0.8), "dsgdm": (0.5, 0.5, 0.5), "qg-dsgdm": (0.88, 0.9, 0.92)}
+    runs = [
+        recorded(f"{name}-{rate}-{seed}", seed=seed, lr=rate, last=end, **algorithm(name))
+        for name, three in ends.items()
+        for rate in (0.1, 0.2, 0.4)
+        for seed, end in enumerate(three)
+    ]
+    page = page_of(*runs)
+    assert len(page.all("th", scope="row")) == 9 + 9  # results, and where they differ
+    cells = [text for a, text in page.all("td") if a["data-name"] == "accuracy"]
+    assert cells[0] == "70.00 ± 10.00 %"
+    assert cells[3] == "50.00 %"
+    assert page.data("points")["test_accuracy"][0]["test_accuracy"][-1] == pytest.approx(0.7)
+    assert "27 runs of 9 settings: " in page.said
+    assert "seeds 0, 1 and 2" in page.said
+    assert "They differ in algorithm and lr." in page.said
+
+
+def test_a_band_goes_from_the_lowest_seed_to_the_highest(recorded):
+    paths = [recorded(f"{k}", seed=k, last=end).path for k, end in enumerate((0.5, 0.7, 0.9))]
+    one = Seeds.of_runs(gather(paths))
+    span = one.range_of("test_accuracy")
+    assert span["min"].iloc[-1] == pytest.approx(0.5)
+    assert span["max"].iloc[-1] == pytest.approx(0.9)
+    assert one.final["test_accuracy"] == pytest.approx(0.7)
+    assert one.deviation["test_accuracy"] == pytest.approx(0.2)
+
+
+def test_a_seed_that_failed_is_told_of_and_not_in_the_mean(recorded, fake_run, page_of):
+    runs = [recorded(f"{k}", seed=k, last=0.6 + k / 10) for k in range(2)]
+    failed = fake_run("failed", failure="no memory", seed=2)
+    for name in ("rounds.parquet", "summary.json"):
+        (failed.path / name).unlink()
+    page = page_of(*runs, failed, recorded("other", lr=0.5))
+    assert page.notes == ["lr 0.1 seed 2: failed: no memory"]
+    cells = [text for a, text in page.all("td") if a["data-name"] == "accuracy"]
+    assert cells == ["65.00 ± 7.07 %", "90.00 %"]
 
 
 def test_three_runs_of_32_clients_and_100_rows_stay_small(recorded, page_of):

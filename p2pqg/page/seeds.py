@@ -1,0 +1,132 @@
+"""Runs that differ in the seed only, as one: mean curves with the range over the seeds."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from p2pqg.base.wording import plain_text
+from p2pqg.page.charts import MOST_RUNS
+from p2pqg.results.report import SAME_NUMBERS, settings_of
+from p2pqg.results.standing import Standing
+
+
+@dataclass(frozen=True)
+class Seeds(Standing):
+    """Several seeds of one setting.
+
+    Its recipe, clients, events and network are those of the first seed; its rounds and numbers are
+    means over the seeds, as far as all of them have come.
+
+    Attributes:
+        members: a run per seed, at least two.
+    """
+
+    members: tuple[Standing, ...] = ()
+
+    @classmethod
+    def of_runs(cls, members: Sequence[Standing]) -> Seeds:
+        """Runs with something on record first, else in their order."""
+        members = sorted(members, key=lambda one: one.rounds.empty)
+        first = members[0]
+        known = [one.rounds for one in members if not one.rounds.empty]
+        mean = pd.DataFrame(columns=first.rounds.columns, dtype=float)
+        if known:
+            together = pd.concat(known)
+            by_round = together.groupby("round")
+            mean = by_round.mean()[by_round.size() == len(known)]
+            counts = by_round.count().loc[mean.index]  # where a seed has no value there is no mean
+            mean = mean.where(counts == len(known)).reset_index()
+        summary = first.summary | {
+            "rounds": min(one.rounds_done for one in members if not one.rounds.empty or not known),
+            "evaluated_rounds": min(one.evaluated_rounds for one in members),
+        }
+        return cls(first.config, summary, mean, first.clients, first.run, None, tuple(members))
+
+    @property
+    def seeds(self) -> list[str]:
+        """As recipes have them."""
+        return [str(one.config.get("seed")) for one in self.members]
+
+    @property
+    def rounds_done(self) -> int:
+        """By the seed that has done least."""
+        return int(self.summary["rounds"])
+
+    @cached_property
+    def _finals(self) -> pd.DataFrame:
+        """[seeds, columns]: the last value of each."""
+        return pd.DataFrame([one.final for one in self.members if not one.rounds.empty])
+
+    @cached_property
+    def final(self) -> dict[str, float]:
+        """Means over the seeds; NaN where one of them has no value."""
+        found = self._finals.mean(skipna=False)
+        return {str(key): float(value) for key, value in found.items()}
+
+    @cached_property
+    def deviation(self) -> dict[str, float]:
+        """Sample standard deviations (n - 1) over the seeds of `final`."""
+        found = self._finals.std(skipna=False)
+        return {str(key): float(value) for key, value in found.items()}
+
+    @cached_property
+    def finished(self) -> bool:
+        """Whether all seeds reached their last round."""
+        return all(one.finished for one in self.members)
+
+    @property
+    def ending(self) -> str:
+        """How seeds ended that did not end at their last round."""
+        return self._told([one.ending for one in self.members])
+
+    @property
+    def warning(self) -> str:
+        """What is the matter with some of the seeds."""
+        return self._told([one.warning for one in self.members])
+
+    def _told(self, texts: Sequence[str]) -> str:
+        pairs = zip(self.seeds, texts, strict=True)
+        return "; ".join(f"seed {seed}: {text}" for seed, text in pairs if text)
+
+    def range_of(self, key: str) -> pd.DataFrame:
+        """Lowest and highest value of a column over the seeds, a row per round of `rounds`."""
+        values = [one.rounds.set_index("round")[key] for one in self.members if key in one.rounds]
+        at = self.rounds.dropna(subset=key)["round"]
+        table = np.stack([one[~one.index.duplicated(keep="last")].reindex(at) for one in values])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # a run that failed has none at all
+            low, high = np.nanmin(table, axis=0), np.nanmax(table, axis=0)
+        return pd.DataFrame({"min": low, "max": high}, index=at)
+
+
+def by_setting(shown: Sequence[Standing]) -> list[Standing]:
+    """Runs of one setting as one, where there are several settings, or more runs than colors.
+
+    Runs stay alone that have their seed in common with another of their setting.
+    """
+    settings = settings_of(shown)
+    kept = [key for key in settings if key not in {*SAME_NUMBERS, "clients", "seed"}]
+    groups: dict[tuple[str, ...], list[Standing]] = {}
+    for one, row in zip(shown, settings[kept].to_dict("records"), strict=True):
+        groups.setdefault(tuple(plain_text(value) for value in row.values()), []).append(one)
+    if len(groups) == 1 and len(shown) <= MOST_RUNS:
+        return list(shown)
+    found: list[Standing] = []
+    for group in groups.values():
+        seeds = {str(one.config.get("seed")) for one in group}
+        alike = len(group) > 1 and len(seeds) == len(group)
+        found += [Seeds.of_runs(group)] if alike else group
+    return found
+
+
+def best_first(shown: Sequence[Standing]) -> list[Standing]:
+    """Of more than can be told apart those with the highest accuracy come first; else as it is."""
+    if len(shown) <= MOST_RUNS:
+        return list(shown)
+    return sorted(shown, key=lambda one: -np.nan_to_num(one.final.get("test_accuracy", 0.0)))
