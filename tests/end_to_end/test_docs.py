@@ -33,6 +33,7 @@ def blocks(page):
 def test_the_blocks_of_a_page_run_as_printed(page, tmp_path, monkeypatch):
     matplotlib.use("agg")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))  # as of a script that lies there
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     env = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT)}
     names: dict = {}
