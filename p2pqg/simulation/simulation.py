@@ -44,6 +44,7 @@ from p2pqg.results.records import (
     STALENESS_COLUMNS,
     TIMING_COLUMNS,
 )
+from p2pqg.simulation import evidence
 from p2pqg.simulation.build import build
 from p2pqg.simulation.card import card
 from p2pqg.simulation.experiment import Experiment
@@ -150,6 +151,7 @@ class Simulation:
         self._safe = Safe(moment)
         self._seen: tuple[tuple[int, int], Rows] | None = None
         self._told = moment.log.rounds[-1]["round"] if moment.log.rounds else -1
+        self._networks: evidence.Past = ()
         self._started, self._seconds_before = started, moment.seconds
         self.hosting = Hosting.of(moment.experiment)
         try:
@@ -164,6 +166,8 @@ class Simulation:
         self.cursor, self.restarts = moment.cursor, moment.restarts
         self.stopped = moment.stopped
         self._safe.round = moment.log.round
+        changed = moment.log.events[-1]["round"] if moment.log.events else 0
+        self._networks = evidence.since(self._networks, changed, self.network)
         experiment, config = self.experiment, self.experiment.config
         self._driver = Driver(
             engine=self.hosting.engine(experiment, self.rule, self.network, moment.snapshot),
@@ -386,6 +390,69 @@ class Simulation:
         """[clients, params]: every client's model."""
         self._check_open()
         return self._ask(lambda driver: driver.engine.parameters())
+
+    def shard(self, client: Any) -> tuple[np.ndarray, np.ndarray]:
+        """A client's training samples and their targets.
+
+        Args:
+            client: its number, or its name.
+
+        Returns:
+            [samples, ...] as they are stored (images as bytes, or as the paths of their files), and
+            [samples, ...] as the task has them.
+
+        Raises:
+            ConfigError: no such client.
+        """
+        return evidence.shard(self.experiment, evidence.number_of(self.network, client))
+
+    def batch(self, client: Any, step: int) -> tuple[np.ndarray, np.ndarray]:
+        """What a client learns from at a step, as it sees it.
+
+        Args:
+            client: its number, or its name.
+            step: of its gradients, from 0 on; a round has `experiment.steps_per_round` of them.
+
+        Returns:
+            inputs [batch, ...], normalised and augmented; targets [batch, ...], flipped where an
+            attack flips them.
+
+        Raises:
+            ConfigError: no such client or step.
+        """
+        number = evidence.number_of(self.network, client)
+        return evidence.batch(self.experiment, self.network, number, step)
+
+    def state(self, client: Any) -> dict[str, np.ndarray]:
+        """What a client carries to the next round: name -> array.
+
+        The names are those of the algorithm's `State`: x, its model, [params], m, its momentum,
+        and so on. "buffers" are what batch normalisation remembers, where there is any.
+
+        Args:
+            client: its number, or its name.
+
+        Raises:
+            ConfigError: no such client, or this simulation is closed.
+        """
+        self._check_open()
+        number = evidence.number_of(self.network, client)
+        return evidence.state(self._ask(lambda driver: driver.engine.snapshot()), number)
+
+    def W(self, round: int) -> np.ndarray:
+        """The mixing matrix of a round under whatever goes wrong: float64 [clients, clients].
+
+        W[receiver, sender]: lost and late messages, clients that sit out or left and links that are
+        cut are in it; noise, lies and rules of gossip come on top. Where clients do not wait, it is
+        the network's, and each meeting takes its weights from it.
+
+        Args:
+            round: of the past, as the network was then, or of the future, if nothing is done to it.
+
+        Raises:
+            ConfigError: no such round, or one before a change that was made before `restore`.
+        """
+        return evidence.W(self._networks, round)
 
     def _check_open(self) -> None:
         if self.closed:
@@ -611,6 +678,7 @@ class Simulation:
             self.network, self.rule = network, rule
             driver.book.lr, driver.book.network = rule.lr, network
             driver.log.note(what, warnings)
+            self._networks = evidence.since(self._networks, self.round, network)
         if kept is not None:  # what a scenario does it does again, but nobody else
             self._safe.last = dataclasses.replace(
                 kept,
