@@ -18,6 +18,7 @@ _HOMES = {
     "DivergedError": "base.errors",
     "P2pqgError": "base.errors",
     "Run": "results.records",
+    "Runs": "results.seeds",
     "RunError": "base.errors",
     "Settings": "recipe.keywords",
     "Simulation": "simulation.simulation",
@@ -33,7 +34,7 @@ _HOMES = {
     "dataset": "data",
     "exchange": "algorithms",
     "gossip": "algorithms",
-    "load": "results.records",
+    "load": "results.seeds",
     "mixing_matrix": "topology",
     "model": "models",
     "neighbors": "algorithms",
@@ -70,7 +71,8 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers; a test keeps
     from p2pqg.results.comparison import Comparison as Comparison
     from p2pqg.results.comparison import compare as compare
     from p2pqg.results.records import Run as Run
-    from p2pqg.results.records import load as load
+    from p2pqg.results.seeds import Runs as Runs
+    from p2pqg.results.seeds import load as load
     from p2pqg.running.single import resume as resume
     from p2pqg.running.single import run as run
     from p2pqg.simulation.simulation import Simulation as Simulation

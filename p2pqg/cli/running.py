@@ -16,6 +16,7 @@ from p2pqg.cli.program import (
     command_started,
     debug_flag,
     main,
+    print_lines,
     quiet_flag,
     set_flag,
     setting_flags,
@@ -26,6 +27,7 @@ from p2pqg.recipe.keys import RESTART
 
 if TYPE_CHECKING:
     from p2pqg.results.records import Run
+    from p2pqg.results.seeds import Runs
 
 tensorboard_flag = click.option(
     "--tensorboard", is_flag=True, help="Write TensorBoard events beside the results."
@@ -66,7 +68,7 @@ def run(
         settings = merged(recipe, flags, sets, tier, observer.noted if observer else None)
         from p2pqg.running.single import run as simulate
 
-        with telling(as_json) as tell:
+        with telling(as_json, quiet) as tell:
             tell(simulate(observer=observer, started=started, **settings))
 
 
@@ -97,24 +99,33 @@ def resume(
     with observed(as_json or quiet, tensorboard) as observer:
         from p2pqg.running.single import resume as go_on
 
-        with telling(as_json) as tell:
+        with telling(as_json, quiet) as tell:
             tell(go_on(run_dir, replan=replan, observer=observer, started=started, **flags))
 
 
 @contextlib.contextmanager
-def telling(as_json: bool) -> Iterator[Callable[[Run], None]]:
-    """Prints the summary of the run that it is given, if asked; of one that failed inside, too."""
+def telling(as_json: bool, quiet: bool) -> Iterator[Callable[[Run | Runs], None]]:
+    """Prints the summary of the run that it is given, if asked; of one that failed inside, too.
 
-    def tell(run: Run) -> None:
+    Of several seeds their mean and spread, unless nothing is to be printed.
+    """
+
+    def tell(run: Run | Runs) -> None:
+        from p2pqg.results.seeds import Runs
+
         if as_json:
-            click.echo(json_text(run.summary))
+            click.echo(json_text(run.as_json() if isinstance(run, Runs) else run.summary))
+        elif isinstance(run, Runs) and not quiet:
+            click.echo()
+            print_lines(run.lines())
+            click.echo(f"results: {run.path}")
 
     try:
         yield tell
     except RunError as error:
         with contextlib.suppress(ConfigError):  # it did not come so far
             if error.results is not None:
-                from p2pqg.results.records import load
+                from p2pqg.results.seeds import load
 
                 tell(load(error.results))
         raise
@@ -157,6 +168,7 @@ def merged(
     from p2pqg.recipe.settings import ENDS, read_config
     from p2pqg.recipe.settings import recipe as read_recipe
     from p2pqg.recipe.tiers import at_tier, choice, usual_tier
+    from p2pqg.results.seeds import seeds_of
 
     settings: dict[str, Any] = {}
     if recipe is None and tier is not None:
@@ -172,7 +184,9 @@ def merged(
         settings |= own_files.from_copies(
             settings, Path(recipe).parent, tell or (lambda line: None)
         )
-        read_config(settings, where=recipe)  # for errors that name the file
+        seeds = seeds_of(settings.get("seed"))
+        one = {"seed": seeds[0]} if seeds else {}
+        read_config(settings | one, where=recipe)  # for errors that name the file
         if tier is None and tell and (tier := usual_tier(tiers)):
             tell(choice(tiers, tier))
     given = {key: value for key, value in flags.items() if value is not None}

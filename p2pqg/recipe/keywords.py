@@ -108,8 +108,8 @@ class StopKeys(TypedDict, total=False):
     min_delta: float
 
 
-class Settings(Restart, total=False):
-    """The keys of a recipe. `p2pqg.run` says what they mean; their defaults are in `RunConfig`."""
+class OfAnySeed(Restart, total=False):
+    """The keys of a recipe but the seed, of which there may be several."""
 
     topology: str | Path | nx.Graph | np.ndarray | Sequence[Any] | Callable[[int], Any]
     clients: int | None
@@ -142,7 +142,6 @@ class Settings(Restart, total=False):
     consensus: ConsensusKeys | Mapping[str, Any]
     rule: Part | None
     weight_decay: float
-    seed: int
     precision: Literal["float32", "bf16", "fp16", "float64"]
     planned_rounds: int | None
     planned_epochs: float | None
@@ -153,6 +152,12 @@ class Settings(Restart, total=False):
     impairments: ImpairmentKeys | Mapping[str, Any]
     attacks: list[Any] | dict[str, Any]
     scenario: list[Any]
+
+
+class Settings(OfAnySeed, total=False):
+    """The keys of a recipe. `p2pqg.run` says what they mean; their defaults are in `RunConfig`."""
+
+    seed: int
 
 
 def with_keywords(keys: Collection[str], of: type = RunConfig) -> Callable[[F], F]:

@@ -125,7 +125,7 @@ class RunConfig:
     weight_decay: float = 1e-4
     """Added to the gradient as weight_decay * x, >= 0."""
     seed: int = 0
-    """Of everything random in the run, >= 0."""
+    """Of everything random in the run, >= 0; several, 1,2,3, make a run each."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where clients compute; auto: on GPUs where there are any."""
     precision: Literal["float32", "bf16", "fp16", "float64"] = "float32"

@@ -165,6 +165,8 @@ FILES = {
 SECONDS_BETWEEN_WRITES = 2.0
 LOCK = ".lock"
 FAILED = "failed.json"
+SEEDS = "seeds.json"
+"""Of a directory that holds a run for each of several seeds, see `p2pqg.results.seeds`."""
 
 
 def write_parquet(path: Path, rows: Sequence[dict[str, Any]], columns: Mapping[str, str]) -> None:
@@ -270,7 +272,7 @@ class RunDirectory:
             ) from None
 
     def _check_it_is_free(self) -> None:
-        if (self.path / "config.yaml").exists():
+        if any((self.path / name).exists() for name in ("config.yaml", SEEDS)):
             raise ConfigError(f"{self.path} already holds a run; choose another --name or --out")
 
     def reserve(self) -> None:

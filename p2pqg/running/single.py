@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, overload
 
 from typing_extensions import Unpack
 
@@ -20,9 +21,11 @@ from p2pqg.base.errors import (
     StorageError,
 )
 from p2pqg.base.text import folder_name
-from p2pqg.recipe.keywords import Restart, Resumed, Settings, with_keywords
+from p2pqg.recipe.keywords import OfAnySeed, Restart, Resumed, Settings, with_keywords
 from p2pqg.recipe.settings import read_settings
 from p2pqg.results.records import LINK_COLUMNS, Run, RunDirectory, load
+from p2pqg.results.seeds import Runs, is_of_seeds, seeds_of
+from p2pqg.running.seeds import resume_seeds, run_seeds
 from p2pqg.simulation.build import build
 from p2pqg.simulation.checkpoint import newest, prune
 from p2pqg.simulation.moment import CHECKPOINTS, Moment, home_of
@@ -41,14 +44,35 @@ class Observer(Protocol):
     def end(self, run: Run) -> None: ...
 
 
-@with_keywords(Settings.__annotations__)
+@overload
 def run(
     *,
     quiet: bool = True,
     observer: Observer | None = None,
     started: float | None = None,
     **settings: Unpack[Settings],
-) -> Run:
+) -> Run: ...
+
+
+@overload
+def run(
+    *,
+    seed: Sequence[int],
+    quiet: bool = True,
+    observer: Observer | None = None,
+    started: float | None = None,
+    **settings: Unpack[OfAnySeed],
+) -> Runs: ...
+
+
+@with_keywords(Settings.__annotations__)
+def run(  # noqa: D417  its keywords are those of the overloads
+    *,
+    quiet: bool = True,
+    observer: Observer | None = None,
+    started: float | None = None,
+    **settings: Any,
+) -> Run | Runs:
     """One simulation, recorded under `out`. Its keywords are the keys of a recipe, and three more.
 
     Where a value is a part's name it may also be a mapping of that name and its parameters:
@@ -95,7 +119,7 @@ def run(
         rule: What a receiver makes of its inbox, see `p2pqg list rules`, or one of a file,
             my_file.py:my_rule; default: the sum weighted by W.
         weight_decay: Added to the gradient as weight_decay * x, >= 0.
-        seed: Of everything random in the run, >= 0.
+        seed: Of everything random in the run, >= 0; several, 1,2,3, make a run each.
         device: Where clients compute; auto: on GPUs where there are any.
         precision: Of products; with bf16 and fp16 states and gradients are float32.
         engine: Ray actors, or local: in this process, without Ray, with the same numbers.
@@ -123,13 +147,17 @@ def run(
         profile: Say where the time of a round goes, and write trace.json for chrome://tracing.
 
     Returns:
-        The run as `p2pqg.load` would give it.
+        The run as `p2pqg.load` would give it; of several seeds all of them, with their mean and
+        spread in `summary`.
 
     Raises:
         ConfigError: the settings are wrong; nothing was started.
         RunError: diverged, lost its actors too often, or stopped; results so far are on disk, and
             `resume` goes on from there.
     """
+    if (several := seeds_of(settings.get("seed"))) is not None:
+        with _watching(quiet, observer) as observer:
+            return run_seeds(several, settings, partial(run, observer=observer))
     started = time.time() if started is None else started
     experiment = build(*read_settings(settings))
     config = experiment.config
@@ -148,8 +176,10 @@ def resume(
     observer: Observer | None = None,
     started: float | None = None,
     **settings: Unpack[Resumed],
-) -> Run:
+) -> Run | Any:
     """Go on with a run that was stopped or killed, or with a finished one for more rounds.
+
+    Of several seeds with those that are missing; then it returns `Runs`.
 
     Args:
         path: its directory; or a checkpoint, with `out` or `name` for a run of its own.
@@ -168,6 +198,11 @@ def resume(
         RunError: as of `run`.
     """
     path = Path(path)
+    if is_of_seeds(path):
+        with _watching(quiet, observer) as observer:
+            again = partial(resume, observer=observer, replan=replan)
+            tell = observer.noted if observer else _to_nobody
+            return resume_seeds(path, settings, partial(run, observer=observer), again, tell)
     home = home_of(path)
     changes: dict[str, Any] = {**settings}
     elsewhere = {key: changes.pop(key) for key in ("out", "name") if changes.get(key)}
@@ -190,6 +225,9 @@ def resume(
         directory = in_place or _new_directory(out, elsewhere.get("name"), (home or path).name)
         with _watching(quiet, observer) as observer:
             return _lead(lambda: Simulation.at(moment, started), directory, observer, notes)
+
+
+def _to_nobody(text: str) -> None: ...
 
 
 def _new_directory(out: str, name: str | None, stem: str) -> RunDirectory:

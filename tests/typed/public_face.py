@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor, nn
 from typing_extensions import Unpack, assert_type
@@ -23,19 +24,29 @@ def runs(x0: np.ndarray) -> None:
     assert_type(run, p2pqg.Run)
     assert_type(run.path, Path)
     assert_type(run.summary, dict[str, Any])
-    assert_type(p2pqg.load(run.path), p2pqg.Run)
-    assert_type(p2pqg.load("runs/out/one").finished, bool)
-    assert_type(p2pqg.resume(run.path, rounds=400, quiet=False), p2pqg.Run)
+    # Of several seeds they are `Runs`; `Any` spares who knows that it is one run the question.
+    assert_type(p2pqg.load(run.path), p2pqg.Run | Any)
+    assert_type(p2pqg.resume(run.path, rounds=400, quiet=False), p2pqg.Run | Any)
     p2pqg.resume(run.path, topology=lambda round: np.eye(4), metrics={"share": share})
     p2pqg.run(algorithm={"name": "dmsgd", "mu": 0.3}, impairments={"loss": 0.1}, engine="local")
     p2pqg.run(model=nn.Linear(64, 10), metrics={"share": share}, personal=["bias"], seed=1)
     p2pqg.run(model={"name": "mlp", "hidden": [32]}, metrics=["f1"], validation=0.1, loss="mse")
     p2pqg.run(topology=p2pqg.mixing_matrix("ring8"), dataset=(x0, x0), partition=[[0, 1], [2, 3]])
     p2pqg.run(topology=lambda round: np.eye(4), partition=halves, test=(x0, x0))
-    p2pqg.run(topolgy="ring16")  # type: ignore[call-arg]
-    p2pqg.run(rounds="many")  # type: ignore[arg-type]
-    p2pqg.run(engine="spark")  # type: ignore[arg-type]
+    p2pqg.run(topolgy="ring16")  # type: ignore[call-overload]
+    p2pqg.run(rounds="many")  # type: ignore[call-overload]
+    p2pqg.run(engine="spark")  # type: ignore[call-overload]
     p2pqg.resume(run.path, alpha=0.1)  # type: ignore[call-arg]
+
+
+def several_seeds() -> None:
+    seeds = p2pqg.run(seed=[1, 2, 3], alpha=0.1)
+    assert_type(seeds, p2pqg.Runs)
+    assert_type(seeds[0], p2pqg.Run)
+    assert_type([run.path for run in seeds], list[Path])
+    assert_type(seeds.summary, pd.DataFrame)
+    p2pqg.compare(seeds, seeds[0], to_accuracy=0.9)
+    p2pqg.run(seed=["one", "two"])  # type: ignore[list-item]
 
 
 def halves(labels: np.ndarray, clients: int, rng: np.random.Generator) -> list[np.ndarray]:
@@ -57,7 +68,7 @@ def many(**settings: Unpack[p2pqg.Settings]) -> list[p2pqg.Run]:
 def from_a_mapping() -> None:
     recipe: p2pqg.Settings = {"topology": "ring16", "lr_schedule": {"warmup_epochs": 5}}
     p2pqg.run(**recipe)
-    p2pqg.run(**recipe, seed=2)  # type: ignore[misc]  # the mapping may have one
+    p2pqg.run(**recipe, seed=2)  # type: ignore[call-overload]  # the mapping may have one
     wrong: p2pqg.Settings = {"clients": "16"}  # type: ignore[typeddict-item]
     p2pqg.run(**wrong)
     unchecked: dict[str, Any] = {"topology": "ring16", "rounds": 5}

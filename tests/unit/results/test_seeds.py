@@ -1,0 +1,106 @@
+"""Means, spreads and intervals over seeds, derived by hand and by scipy."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+import p2pqg
+from p2pqg.base.errors import ConfigError
+from p2pqg.results import seeds
+from p2pqg.results.seeds import Runs, seeds_of, t_quantile
+
+
+@pytest.fixture
+def three(tmp_path, fake_run):
+    """A directory with three seeds; called with their accuracies and what else a run has."""
+
+    def make(accuracies, **more):
+        folder = tmp_path / "three"
+        for seed, accuracy in enumerate(accuracies, 1):
+            fake_run(f"seed{seed}", accuracy, folder=folder, seed=seed, **more)
+        seeds.write(folder, range(1, len(accuracies) + 1), {})
+        return Runs(folder)
+
+    return make
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 3, 4, 5, 9, 30, 101])
+def test_the_quantile_is_that_of_scipy(freedom):
+    assert t_quantile(freedom) == pytest.approx(stats.t.ppf(0.975, freedom), rel=1e-12)
+    assert t_quantile(freedom, 0.5) == pytest.approx(stats.t.ppf(0.75, freedom), rel=1e-12)
+
+
+def test_the_interval_of_a_mean_is_students(three):
+    row = three([0.8, 0.9, 0.85]).summary.loc["test_accuracy"]
+    assert row["mean"] == pytest.approx(0.85)
+    assert row["std"] == pytest.approx(0.05)
+    half = 4.302652729911275 * 0.05 / math.sqrt(3)  # t of 2 degrees of freedom
+    assert (row["low"], row["high"]) == pytest.approx((0.85 - half, 0.85 + half))
+
+
+def test_a_single_seed_has_a_mean_and_no_spread(three):
+    row = three([0.8]).summary.loc["test_accuracy"]
+    assert row["mean"] == 0.8
+    assert row[["std", "low", "high"]].isna().all()
+
+
+def test_a_seed_that_diverged_makes_the_mean_unknown_instead_of_better(three, fake_run):
+    runs = three([0.8, 0.9])
+    fake_run("seed3", 0.1, folder=runs.path, seed=3, failure="client 2 has a non-finite loss")
+    seeds.write(runs.path, [1, 2, 3], {})
+    found = Runs(runs.path)
+    assert not found.finished
+    assert found.missing == []
+    assert math.isnan(found.summary.loc["test_accuracy", "mean"])
+
+
+def test_a_seed_that_has_not_begun_is_missing(three):
+    runs = three([0.8, 0.9])
+    seeds.write(runs.path, [1, 2, 7], {})
+    found = p2pqg.load(runs.path)
+    assert (found.missing, len(found), found.finished) == ([7], 2, False)
+    assert found.summary.loc["test_accuracy", "mean"] == pytest.approx(0.85)
+    assert [run.config["seed"] for run in found] == [1, 2]
+
+
+def test_a_directory_without_results_is_told(tmp_path):
+    seeds.write(tmp_path, [1, 2], {})
+    with pytest.raises(ConfigError, match="none of its seeds has results yet"):
+        p2pqg.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ([1, 2], [1, 2]),
+        ("3,1", [3, 1]),
+        ((5,), [5]),
+        (range(3), [0, 1, 2]),
+        (np.arange(2), [0, 1]),
+        ({2, 1}, [1, 2]),
+        (7, None),
+        ("7", None),
+        (np.int64(7), None),
+        (None, None),
+    ],
+)
+def test_several_seeds_are_known_from_one(value, expected):
+    assert seeds_of(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ([1, 1], "seed has 1 twice"),
+        ("1,x", "must be integers >= 0, such as 1,2,3, got 'x'"),
+        ([1, -2], "got -2"),
+        ([True], "got True"),
+        ([1, 0.5], "got 0.5"),
+        ([], "one integer >= 0 or more, got \\[\\]"),
+    ],
+)
+def test_wrong_seeds_are_told_in_a_line(value, problem):
+    with pytest.raises(ConfigError, match=problem):
+        seeds_of(value)

@@ -1,0 +1,108 @@
+"""Several seeds of one simulation: as each alone, in one directory, stopped and finished."""
+
+import json
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+import p2pqg
+from p2pqg.base.errors import ConfigError, DivergedError, StoppedError
+from p2pqg.cli import main
+
+SMALL = {
+    "topology": "ring4",
+    "model": "logistic",
+    "engine": "local",
+    "rounds": 4,
+}
+
+
+class Interrupting:
+    """Presses Ctrl-C in the run of that seed, once it has a row."""
+
+    def __init__(self, seed):
+        self.seed = seed
+
+    def begin(self, simulation, path): ...
+
+    def noted(self, text): ...
+
+    def end(self, run): ...
+
+    def recorded(self, simulation):
+        if simulation.experiment.config.seed == self.seed and simulation.round == 1:
+            raise KeyboardInterrupt
+
+
+@pytest.fixture
+def small(tmp_path):
+    return SMALL | {"out": str(tmp_path)}
+
+
+def test_each_seed_is_the_run_that_it_is_alone(small):
+    runs = p2pqg.run(seed=[1, 2], name="both", **small)
+    alone = p2pqg.run(seed=2, name="alone", **small)
+    assert [run.config["seed"] for run in runs] == [1, 2]
+    assert runs[1].summary["test_accuracy"] == alone.summary["test_accuracy"]
+    assert runs[0].summary["consensus_distance"] != alone.summary["consensus_distance"]
+    again = p2pqg.load(runs.path)
+    assert again.summary.equals(runs.summary)
+    told = json.loads((runs.path / "seeds.json").read_text())["summary"]
+    assert told["test_accuracy"]["mean"] == runs.summary.loc["test_accuracy", "mean"]
+
+
+def test_wrong_settings_leave_nothing_behind(small, tmp_path):
+    with pytest.raises(ConfigError, match="unknown algorithm 'dsgdd'"):
+        p2pqg.run(seed=[1, 2], algorithm="dsgdd", **small)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_directory_of_seeds_is_not_written_over(small):
+    p2pqg.run(seed=[1], name="one", **small)
+    with pytest.raises(ConfigError, match="already holds a run"):
+        p2pqg.run(seed=[2], name="one", **small)
+
+
+@pytest.mark.parametrize("checkpoint_every", [60, 0])
+def test_what_ctrl_c_left_undone_is_resumed(small, checkpoint_every):
+    settings = small | {"checkpoint_every": checkpoint_every, "record_every": 1, "eval_every": 1}
+    with pytest.raises(StoppedError, match="seed 2: stopped in round 1; `p2pqg resume") as stop:
+        p2pqg.run(seed=[1, 2, 3], name="these", observer=Interrupting(2), **settings)
+    left = p2pqg.load(stop.value.results)
+    assert left.missing == [2, 3]
+    first = (left[0].path / "rounds.parquet").stat().st_mtime_ns
+    done = p2pqg.resume(left.path)
+    assert (done[0].path / "rounds.parquet").stat().st_mtime_ns == first
+    whole = p2pqg.run(seed=[1, 2, 3], name="whole", **settings)
+    accuracies = [run.summary["test_accuracy"] for run in whole]
+    assert [run.summary["test_accuracy"] for run in done] == accuracies
+    with pytest.raises(ConfigError, match="has done all its seeds; ask for more with --rounds"):
+        p2pqg.resume(left.path)
+    longer = p2pqg.resume(left.path, rounds=6) if checkpoint_every else None
+    assert longer is None or [run.summary["rounds"] for run in longer] == [6, 6, 6]
+
+
+def test_a_seed_that_diverges_does_not_keep_the_others_from_running(small):
+    with pytest.raises(DivergedError, match="seed 1: .*; seed 2: .*; the other seeds are done"):
+        p2pqg.run(seed=[1, 2], name="far", **small | {"lr": 1e38, "rounds": 40})
+
+
+def test_the_command_prints_one_json_with_the_seeds(small, tmp_path):
+    recipe = tmp_path / "small.yaml"
+    recipe.write_text(yaml.safe_dump(small | {"seed": [4, 5]}))
+    outcome = CliRunner().invoke(main, ["run", str(recipe), "--name", "two", "--json"])
+    assert outcome.exit_code == 0, outcome.output
+    told = json.loads(outcome.stdout)
+    assert told["seeds"] == [4, 5]
+    accuracies = [told["runs"][seed]["test_accuracy"] for seed in ("4", "5")]
+    assert told["summary"]["test_accuracy"]["mean"] == pytest.approx(sum(accuracies) / 2)
+
+
+def test_the_command_shows_mean_and_spread(small):
+    flags = [f"--{key.replace('_', '-')}={value}" for key, value in small.items()]
+    outcome = CliRunner().invoke(main, ["run", "--seed", "1,2", "--name", "two", *flags])
+    assert outcome.exit_code == 0, outcome.output
+    header = outcome.output.splitlines()[-13:]
+    assert any(line.split() == ["mean", "std", "low", "high"] for line in header)
+    assert outcome.output.endswith(f"{small['out']}/two\n")
