@@ -166,7 +166,7 @@ def _wrong(effect: Any, num_clients: int, allowed: tuple[type, ...]) -> str | No
     for t in effect.tensors:
         if not isinstance(t, torch.Tensor):
             return f"{name}(...) takes tensors, got {_a(t)}"
-        if not t.ndim or len(t) != num_clients:
+        if not t.ndim or t.shape[0] != num_clients:
             rule = f"its rows must be the clients, [{num_clients}, ...]"
             return f"{name}(...) was given a tensor of shape {list(t.shape)}; {rule}"
         if t.ndim < 2 and isinstance(effect, Exchange):

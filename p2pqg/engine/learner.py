@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -146,7 +147,7 @@ class Learner:
             g[part] = self._of_part(x[part], part, step, losses)
         return g
 
-    @property
+    @cached_property
     def _at_once(self) -> int:
         """So many clients' inputs are prepared at once."""
         sample = math.prod(self.task.input_shape) * self.dtype.itemsize
@@ -178,10 +179,10 @@ class Learner:
             steps: int64 [rows], which of each one's batches.
         """
         some = self._at_once
+        if len(rows) <= some:
+            return self._of_rows(x, rows, steps)
         parts = [slice(i, i + some) for i in range(0, len(rows), some)]
         done = [self._of_rows(x[part], rows[part], steps[part]) for part in parts]
-        if len(done) == 1:
-            return done[0]
         more = {name: torch.cat([one.more[name] for one in done]) for name in done[0].more}
         return Computed(torch.cat([one.g for one in done]), more)
 
@@ -191,7 +192,9 @@ class Learner:
         if self.stacked.random:
             at = zip(rows.tolist(), steps.tolist(), strict=True)
             keys = [self._key(self.clients[row], step) for row, step in at]
-        buffers = self.buffers[torch.from_numpy(rows).to(self.device)]
+        buffers = self.buffers[: len(rows)]  # empty rows, without statistics
+        if self.stacked.num_buffers:
+            buffers = self.buffers.index_select(0, torch.from_numpy(rows).to(self.device))
         losses, g, buffers = self.stacked.gradients(x, buffers, inputs, targets, keys)
         if self.task.weight_decay:
             g = g.add_(x, alpha=self.task.weight_decay)

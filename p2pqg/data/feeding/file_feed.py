@@ -68,7 +68,9 @@ class FileFeed(Feed):
             for client, own in zip(self.clients, rows, strict=True)
         ]
 
-    def _inputs_of(self, rows: np.ndarray, steps: np.ndarray, at: np.ndarray) -> Tensor:
+    def _inputs_of(
+        self, rows: np.ndarray, steps: np.ndarray, at: np.ndarray, places: Tensor
+    ) -> Tensor:
         wanted = [
             [
                 self._threads.submit(self._decode, self.x[sample], self.clients[row], position)

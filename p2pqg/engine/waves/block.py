@@ -22,15 +22,16 @@ from p2pqg.engine.call import CONTRACT, Ask, Call
 from p2pqg.engine.clock import Clock
 from p2pqg.engine.routes import Leg
 from p2pqg.engine.rule import Rule, bare
-from p2pqg.engine.snapshot import Snapshot, leaves, with_leaves
+from p2pqg.engine.snapshot import Snapshot
 from p2pqg.engine.waves.calls import Asks, met, pace_of, step
 from p2pqg.engine.waves.computed import Computed
 from p2pqg.engine.waves.cut import Knife, MeetingWave, PostWave, Wave, num_waves, transfers
 from p2pqg.engine.waves.journal import Journal, journals
-from p2pqg.engine.waves.letters import LetterTimeline
+from p2pqg.engine.waves.letters import SERIAL, LetterTimeline
 from p2pqg.engine.waves.mail import Delivered, Mail
 from p2pqg.engine.waves.meetings import MeetingTimeline
 from p2pqg.engine.waves.routing import WaveRouting, meeting_rates
+from p2pqg.engine.waves.rows import StateRows, Table
 from p2pqg.engine.waves.timeline import Timeline, Window
 
 K = TypeVar("K", Meet, Push, Arrived)
@@ -49,11 +50,9 @@ class WaveBlock:
 
     Attributes:
         clients: the hosted clients, consecutive.
-        state: the algorithm's state, tensors [k, ...].
         round: the next round.
         timeline: where all clients of the network stand.
-        begun: [k, params], the model that each one's gradient is taken at; where `computed`, the
-            gradient.
+        computed: bool [k], whose gradient is there.
         more: what came with the gradients, see `Computed`.
         mail: messages for the hosted clients.
         bytes_sent: by the hosted clients, since the start.
@@ -80,34 +79,29 @@ class WaveBlock:
         self.gradient, self.on_step = gradient, on_step
         self.asks = Asks.of(rule, x0.shape[1], x0.dtype)
         self.timeline = timeline_of(routing, self.asks)
-        state = rule.start(x0)
-        self._check(state)
-        self._rows = {name: value.clone() for name, value in leaves(state).items()}
-        self.state = with_leaves(state, self._rows)
+        self._rows = StateRows(rule.start(x0), rule.algorithm.name)
         self.round = 0
-        self.begun = x0.clone()
+        self._begun = Table(x0.clone())
         self.computed = np.zeros(len(x0), dtype=bool)
-        self.more: dict[str, Tensor] = {}
+        self.more: dict[str, Table] = {}
         self.mail = Mail()
+        self._x = next((t for t in self._rows.tables.values() if t.tensor is self.x), None)
+        if self.asks.kind == "meet" and pace_of(rule).met is None and self._x is None:
+            raise AlgorithmError(
+                f"{rule.algorithm.name}: what is met is state.x, and its model is another one; say "
+                "what happens, OwnPace(met=...)"
+            )
         self.bytes_sent = 0.0
         self.drift = x0.new_zeros(0)
         self.traffic: list[Journal] = []
         self.ask: Ask | None = None
         self._fit()
 
-    def _check(self, state: Any) -> None:
-        for name, value in leaves(state).items():
-            if not isinstance(value, Tensor):
-                raise AlgorithmError(
-                    f"{self.rule.algorithm.name}: {name} is a number, but clients that do not wait "
-                    "count for themselves; make it a tensor [clients, 1]"
-                )
-
     def _fit(self) -> None:
         """Parameters that depend on the network."""
-        self.params = self.rule.params
-        if fit := pace_of(self.rule).fit:
-            self.params = fit(self.params, meeting_rates(self.routing.network))
+        self.params, self._pace = self.rule.params, pace_of(self.rule)
+        if self._pace.fit:
+            self.params = self._pace.fit(self.params, meeting_rates(self.routing.network))
         seconds = self.routing.timing.compute.fixed
         self._unit = len(seconds) / float((1 / np.maximum(seconds, 1e-300)).sum())
 
@@ -122,6 +116,16 @@ class WaveBlock:
     def who(self) -> str:
         """The hosted clients, for messages."""
         return f"clients {self.clients.start} to {self.clients.stop - 1}"
+
+    @property
+    def begun(self) -> Tensor:
+        """[k, params], the model at which each one's gradient is taken; or the gradient itself."""
+        return self._begun.tensor
+
+    @property
+    def state(self) -> Any:
+        """The algorithm's state."""
+        return self._rows.state
 
     @property
     def x(self) -> Tensor:
@@ -146,9 +150,9 @@ class WaveBlock:
 
     def snapshot(self) -> Snapshot:
         """All that the hosted clients carry on; copies, which nobody changes any more."""
-        rows = {name: to_numpy(value) for name, value in self._rows.items()}
+        rows = {name: to_numpy(table.tensor) for name, table in self._rows.tables.items()}
         rows |= {"begun": to_numpy(self.begun), "computed": self.computed.copy()}
-        rows |= {f"more.{name}": to_numpy(value) for name, value in self.more.items()}
+        rows |= {f"more.{name}": to_numpy(table.tensor) for name, table in self.more.items()}
         return Snapshot(
             round=self.round,
             step=0,
@@ -164,12 +168,11 @@ class WaveBlock:
     def load(self, snapshot: Snapshot) -> None:
         """Go on from a snapshot of the hosted clients."""
         rows, device = snapshot.rows, self.begun.device
-        for name, value in self._rows.items():
-            value.copy_(torch.tensor(rows[name], device=device))
-        self.begun = torch.tensor(rows["begun"], device=device)
+        self._rows.load(rows)
+        self._begun = Table(torch.tensor(rows["begun"], device=device))
         self.computed = rows["computed"].copy()
         self.more = {
-            name.removeprefix("more."): torch.tensor(array, device=device)
+            name.removeprefix("more."): Table(torch.tensor(array, device=device))
             for name, array in rows.items()
             if name.startswith("more.")
         }
@@ -182,7 +185,7 @@ class WaveBlock:
         """Numbers of the messages that the hosted clients will read."""
         if not isinstance(self.timeline, LetterTimeline):
             return np.empty(0, dtype=np.int64)
-        mine = (d.serial for i, d in self.timeline.under_way() if i in self.clients)
+        mine = (one[SERIAL] for i, one in self.timeline.under_way() if i in self.clients)
         return np.unique(np.fromiter(mine, dtype=np.int64))
 
     def rounds(self, until: int) -> Generator[tuple[list[Parcel], Leg], list[Parcel], None]:
@@ -215,84 +218,89 @@ class WaveBlock:
         """Who is new, or back, begins a gradient at its model as it is."""
         fresh = np.flatnonzero(self.timeline.fresh[self._here])
         if len(fresh):
-            self._begin(torch.from_numpy(fresh).to(self.begun.device), fresh, self.x)
-
-    def _begin(self, rows: Tensor, at: np.ndarray, x: Tensor) -> None:
-        """These rows begin a gradient at x, [k, params] or [rows, params]."""
-        self.begun.index_copy_(0, rows, x if len(x) == len(rows) else x.index_select(0, rows))
-        self.computed[at] = False
+            rows = torch.from_numpy(fresh).to(self.begun.device)
+            self._begun.put(rows, self.x.index_select(0, rows))
+            self.computed[fresh] = False
 
     def _gradients(self, wave: Wave, x: Tensor) -> Tensor:
         """The gradients of the clients whose step it is; x: what the algorithm asks for."""
-        if x.shape != (len(wave.rows), self.begun.shape[1]):
+        if x.shape[0] != len(wave.at) or x.shape[1:] != self.begun.shape[1:]:
+            wanted = [len(wave.at), *self.begun.shape[1:]]
             raise AlgorithmError(
-                f"{self.rule.algorithm.name}: grad takes the clients' models, "
-                f"{[len(wave.rows), self.begun.shape[1]]}, got {list(x.shape)}"
+                f"{self.rule.algorithm.name}: grad takes the clients' models, {wanted}, got "
+                f"{list(x.shape)}"
             )
-        if not self.computed[wave.clients - self.clients.start].all():
+        if not self.computed[wave.at].all():
             with self.clock("compute"):
                 self._compute()
-        return self.begun.index_select(0, wave.rows)
+        return self._begun.take(wave.rows)
 
     def _compute(self) -> None:
         """The gradients of all who have begun one."""
         present = self.routing.present()
         waiting = ~self.computed if present is None else ~self.computed & present[self._here]
         rows = np.flatnonzero(waiting)
-        everyone = len(rows) == len(self.begun)
+        everyone = len(rows) == len(self.computed)
         at = torch.from_numpy(rows).to(self.begun.device)
         x = self.begun if everyone else self.begun.index_select(0, at)
         done = self.gradient(x, rows, self._steps[rows])
         if everyone:
             self.begun.copy_(done.g)
         else:
-            self.begun.index_copy_(0, at, done.g)
+            self._begun.put(at, done.g)
         for name, value in done.more.items():
             if name not in self.more:
-                self.more[name] = value.new_zeros(len(self.begun), *value.shape[1:])
-            self.more[name].index_copy_(0, at, value)
+                self.more[name] = Table(value.new_zeros(len(self.computed), *value.shape[1:]))
+            self.more[name].put(at, value)
         self.computed[rows] = True
 
     def _meet(self, wave: MeetingWave, params: Any) -> Generator[Any, list[Parcel], None]:
         """A wave of meetings."""
-        steps, count = len(wave.rows), len(wave.rows) + len(wave.met)
         active = passive = None
-        offered: list[Parcel] = []
+        mine: Parcel = ()
+        theirs: Parcel = ()
         with self.clock("update"):
-            if steps:
-                active = self._step(wave, params)
-                offered.append(self._asked(active, Meet).tensors)
-            if len(wave.met):
-                passive = self._met(wave, params)
-                offered.append(self._asked(passive, Meet).tensors)
-            pool = _stacked(offered)
-        if not wave.leg.silent:
-            arrived = yield [tuple(t[at] for t in pool) for at in wave.parcels], wave.leg
+            if len(wave.at):
+                active = _Part(self.rows_of(wave.rows))
+                active.call = self._step(wave, active.taken, params)
+                mine = self._asked(active.call, Meet).tensors
+            if len(wave.met) and self._pace.met is None:
+                theirs = (self.x.index_select(0, wave.met),)
+            elif len(wave.met):
+                passive = _Part(self.rows_of(wave.met))
+                elapsed = wave.met_elapsed / self._unit
+                passive.call = met(self.rule, passive.taken, params, elapsed)
+                theirs = self._asked(passive.call, Meet).tensors
+        if wave.leg.silent:
+            with self.clock("mixing"):
+                mine, theirs = averaged(mine, theirs, wave.joint)
+        else:
             with self.clock("exchange"):
-                pool = _stacked([pool, *arrived] if pool else arrived)
-        if not count:
-            return
-        with self.clock("mixing"):
-            # Both add the same two numbers: they leave with the same bits.
-            mixed = tuple((t[:count] + t.index_select(0, wave.other)) / 2 for t in pool)
+                pool = _stacked([part for part in (mine, theirs) if part])
+                parcels = [tuple(t[at] for t in pool) for at in wave.parcels]
+            arrived = yield parcels, wave.leg
+            if pool:
+                with self.clock("mixing"):
+                    pool = _stacked([pool, *arrived])
+                    mine, theirs = averaged_with(pool, wave.other, len(wave.at))
         with self.clock("update"):
             if passive is not None:
-                self._put(wave.met, self._end(passive, bare(tuple(t[steps:] for t in mixed))))
+                self._rows.put(wave.met, self._end(passive.call, bare(theirs)), passive.taken)
+            elif theirs:
+                assert self._x is not None
+                self._x.put(wave.met, theirs[0])
             if active is not None:
-                self._done(wave, self._end(active, bare(tuple(t[:steps] for t in mixed))))
-
-    def _met(self, wave: MeetingWave, params: Any) -> Call:
-        """What those do who are met."""
-        return met(self.rule, self.rows_of(wave.met), params, wave.met_elapsed / self._unit)
+                self._done(wave, self._end(active.call, bare(mine)), active.taken)
 
     def _post(self, wave: PostWave, params: Any) -> Generator[Any, list[Parcel], None]:
         """A wave of messages."""
-        active: Call | None = None
+        active: _Part | None = None
         sent: Parcel = ()
         with self.clock("update"):
-            if len(wave.rows):
-                active = self._step(wave, params)
-                sent = self._asked(active, Push).tensors
+            if len(wave.at):
+                active = _Part(self.rows_of(wave.rows))
+                active.call = self._step(wave, active.taken, params)
+                sent = self._asked(active.call, Push).tensors
                 self.mail.put(wave.to, tuple(t.index_select(0, wave.write) for t in sent))
         if not wave.leg.silent:
             arrived = yield [tuple(t[at] for t in sent) for at in wave.parcels], wave.leg
@@ -302,31 +310,29 @@ class WaveBlock:
         if active is None:
             return
         with self.clock("update"):
-            if self.asks.keep is None:
-                self._done(wave, self._end(active, wave.kept))
-                return
-            self._asked(active, Arrived, wave.kept)
-            inbox = Delivered(
-                self.mail.rows,
-                wave.reads,
-                wave.offsets,
-                wave.weights,
-                wave.seconds,
-                wave.behind,
-                wave.weight,
-            )
-            self._done(wave, self._end(active, inbox))
+            reply: Any = wave.kept
+            if self.asks.keep is not None:
+                self._asked(active.call, Arrived, reply)
+                reply = Delivered(
+                    self.mail.rows,
+                    wave.reads,
+                    wave.offsets,
+                    wave.weights,
+                    wave.ages,
+                    wave.weight,
+                )
+            self._done(wave, self._end(active.call, reply), active.taken)
 
-    def _step(self, wave: Wave, params: Any) -> Call:
+    def _step(self, wave: Wave, state: Any, params: Any) -> Call:
         """The step of the clients whose gradients are done."""
         return step(
             self.rule,
-            self.rows_of(wave.rows),
+            state,
             lambda x: self._gradients(wave, x),
             params,
             wave.clients,
             wave.numbers,
-            wave.elapsed / self._unit,
+            wave.elapsed / self._unit if self._pace.elapsed else wave.elapsed,
         )
 
     def _asked(self, call: Call, kind: type[K], reply: Any = None) -> K:
@@ -350,25 +356,58 @@ class WaveBlock:
     def _unlike(self, what: str) -> str:
         return f"{self.rule.algorithm.name}: a step {what}, unlike that of no clients; {CONTRACT}"
 
-    def _done(self, wave: Wave, new: Any) -> None:
+    def _done(self, wave: Wave, new: Any, taken: Any) -> None:
         """Their step is made: they begin the next one."""
-        at = wave.clients - self.clients.start
         if self.more:
-            more = {name: value.index_select(0, wave.rows) for name, value in self.more.items()}
+            more = {name: table.take(wave.rows) for name, table in self.more.items()}
             self.on_step(wave, more)
-        self._put(wave.rows, new)
-        self._begin(wave.rows, at, self.rule.model(new))
-        self._steps[at] += 1
+        self._rows.put(wave.rows, new, taken)
+        self._begun.put(wave.rows, self.rule.model(new))
+        self.computed[wave.at] = False
+        self._steps[wave.at] += 1
 
     def rows_of(self, rows: Tensor) -> Any:
         """Some rows of the state."""
-        some = {name: value.index_select(0, rows) for name, value in self._rows.items()}
-        return with_leaves(self.state, some)
+        return self._rows.take(rows)
 
-    def _put(self, rows: Tensor, new: Any) -> None:
-        """Put back some rows of the state; those of it that did not change may be missing."""
-        for name, value in leaves(new).items():
-            self._rows[name].index_copy_(0, rows, value)
+
+class _Part:
+    """What some clients were given, and what they do with it."""
+
+    call: Call
+
+    def __init__(self, taken: Any) -> None:
+        self.taken = taken
+
+
+def averaged(mine: Parcel, theirs: Parcel, joint: int) -> tuple[Parcel, Parcel]:
+    """What pairs leave a meeting with: the mean of the two, the same bits for both.
+
+    Args:
+        mine: [steps, ...]; its first rows are with those of `theirs`, in their order. Then come
+            the ones of the joint pairs, then the others, and at last those who are alone.
+        theirs: [met, ...].
+        joint: how many pairs.
+    """
+    found = list[tuple[Tensor, Tensor]]()
+    for k, own in enumerate(mine):
+        asked = theirs[0].shape[0] if theirs else 0
+        means = (own[:asked] + theirs[k]).div_(2) if asked else own[:0]
+        parts = [means] if asked else []
+        if joint:
+            ones, others = own[asked : asked + 2 * joint].chunk(2)
+            parts += [(ones + others).div_(2)] * 2
+        if asked + 2 * joint < own.shape[0]:
+            parts.append(own[asked + 2 * joint :])
+        found.append((parts[0] if len(parts) == 1 else torch.cat(parts), means))
+    return tuple(one for one, _ in found), tuple(other for _, other in found) if theirs else ()
+
+
+def averaged_with(pool: Parcel, other: Tensor, steps: int) -> tuple[Parcel, Parcel]:
+    """The same, with whom by position: the first `steps` rows, and those of who is met."""
+    count = len(other)
+    mixed = [(t[:count] + t.index_select(0, other)).div_(2) for t in pool]
+    return tuple(t[:steps] for t in mixed), tuple(t[steps:] for t in mixed)
 
 
 def _stacked(parcels: list[Parcel]) -> Parcel:

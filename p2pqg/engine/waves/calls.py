@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,23 +67,10 @@ def step(
 def met(rule: Rule, state: Any, params: Any, elapsed: torch.Tensor) -> Call:
     """What clients do that are met while they compute; see `OwnPace.met`."""
     pace = pace_of(rule)
-    if pace.met is None:
-        own: Any = _averaged(state.x)
-    else:
-        more = [elapsed] if pace.elapsed else []
-        own = guarded(rule.algorithm, pace.met, state, params, *more)
+    assert pace.met is not None
+    more = [elapsed] if pace.elapsed else []
+    own = guarded(rule.algorithm, pace.met, state, params, *more)
     return Call.of(rule.algorithm, own, len(elapsed))
-
-
-@dataclass(frozen=True)
-class Averaged:
-    """What changes of a client that is met, if the algorithm does not say otherwise."""
-
-    x: torch.Tensor
-
-
-def _averaged(x: torch.Tensor) -> Generator[Meet, torch.Tensor, Averaged]:
-    return Averaged((yield Meet((x,))))
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,7 @@ class Wave:
 
     Attributes:
         leg: what crosses borders.
-        rows: int64 [steps], whose step it is, rising.
+        rows: int64 [steps], whose step it is; at: the same as an array.
         clients: the same in the whole network; numbers: which of their steps; rounds: in which.
         elapsed: [steps, 1], seconds since each one's last event.
         parcels: positions of the rows that other blocks need.
@@ -97,6 +97,7 @@ class Wave:
 
     leg: Leg
     rows: Tensor
+    at: Ints
     clients: Ints
     numbers: Ints
     rounds: Ints
@@ -112,11 +113,15 @@ class MeetingWave(Wave):
         met: int64, rows of clients that are met; met_elapsed: seconds since each one's last event.
         other: int64 [steps + met], the position of whom each averages with; its own: with nobody.
             Rows that come from other blocks have the positions after those.
+        joint: pairs that both make a step. Where nothing crosses a border, the steps are those of
+            the ones who are with the `met`, in their order; then the ones of `joint` pairs, then
+            the others; and those who are alone.
     """
 
     met: Tensor
     met_elapsed: Tensor
     other: Tensor
+    joint: int
 
 
 @dataclass
@@ -127,8 +132,9 @@ class PostWave(Wave):
         kept: [steps, 1], see `push`.
         write: int64, positions whose messages are read in this block; to: their slots.
         incoming: int64, slots of the messages that come from other blocks.
-        offsets: int64 [steps + 1], step k reads messages offsets[k] .. offsets[k + 1] - 1.
-        reads: int64 [reads], their slots; weights, seconds, behind: as of `Inbox`.
+        offsets: int64 [steps], the first message that each step reads.
+        reads: int64 [reads], the slots of the messages that are read; weights: as of `Inbox`.
+        ages: float64 [2, reads], seconds and steps, as of `Inbox`.
         weight: [steps, 1], sum of the weights.
     """
 
@@ -139,8 +145,7 @@ class PostWave(Wave):
     offsets: Tensor
     reads: Tensor
     weights: Tensor
-    seconds: Tensor
-    behind: Tensor
+    ages: np.ndarray
     weight: Tensor
 
 
@@ -183,13 +188,29 @@ class Knife:
         self.across = transfers(window, bounds)
         self.legs = self.across.legs(num_waves(window))
         mine = self._hosted(client)
-        self.order = mine[np.lexsort((client[mine], wave[mine]))]
+        self.order = mine[np.lexsort((*self._ranks(client)[:, mine], wave[mine]))]
         self.wave, self.client = wave[self.order], client[self.order]
         self.ends = self._ends(self.wave)
         self.rounds = window.first + np.searchsorted(window.done, self.order, side="right")
         self.numbers = _ints(window.number)[self.order]
-        self.rows = self._index(self.client - self.first)
+        self.at = self.client - self.first
+        self.rows = self._index(self.at)
         self.elapsed = self._numbers(np.array(window.elapsed)[self.order])
+
+    def _ranks(self, client: Ints) -> Ints:
+        """[2, steps]: the order of steps within a wave, by the second and then by the first.
+
+        Of clients that meet: first the ones who ask, then the pairs that both make a step, first
+        the ones and then the others, and last those who meet nobody.
+        """
+        window, ranks = self.window, np.stack([client, np.full_like(client, 3)])
+        if isinstance(window, Meetings):
+            step, both = _ints(window.step), np.array(window.both, dtype=bool)
+            pair = np.arange(len(step))
+            ranks[:, step[~both]] = pair[~both], np.zeros(len(step[~both]))
+            ranks[:, step[both]] = pair[both], np.ones(len(step[both]))
+            ranks[:, step[both] + 1] = pair[both], np.full(len(step[both]), 2)
+        return ranks
 
     def _hosted(self, client: Ints) -> Ints:
         """Where the clients are the block's."""
@@ -218,18 +239,26 @@ class Knife:
             found[one].append(self._index(places.of(self._code(one, clients))))
         return found
 
-    def _base(self, wave: int, parcels: list[list[Tensor]]) -> dict[str, Any]:
-        """What all kinds of waves have in common."""
-        part = slice(self.ends[wave], self.ends[wave + 1])
-        return {
-            "leg": self.legs[wave],
-            "rows": self.rows[part],
-            "clients": self.client[part],
-            "numbers": self.numbers[part],
-            "rounds": self.rounds[part],
-            "elapsed": self.elapsed[part],
-            "parcels": parcels[wave],
-        }
+    def _base(self, parcels: list[list[Tensor]]) -> Iterator[dict[str, Any]]:
+        """What all kinds of waves have in common, wave by wave."""
+        rows, elapsed = self._cut(self.rows, self.ends), self._cut(self.elapsed, self.ends)
+        ends = self.ends.tolist()
+        for wave, leg in enumerate(self.legs):
+            part = slice(ends[wave], ends[wave + 1])
+            yield {
+                "leg": leg,
+                "rows": rows[wave],
+                "at": self.at[part],
+                "clients": self.client[part],
+                "numbers": self.numbers[part],
+                "rounds": self.rounds[part],
+                "elapsed": elapsed[wave],
+                "parcels": parcels[wave],
+            }
+
+    def _cut(self, items: Tensor, ends: Ints) -> tuple[Tensor, ...]:
+        """The parts of each wave; slicing one by one would take ten times as long."""
+        return items.split(np.diff(ends).tolist())
 
     def meetings(self) -> Iterator[MeetingWave]:
         """The waves of a window of meetings."""
@@ -237,8 +266,9 @@ class Knife:
         assert isinstance(window, Meetings)
         wave, a, b = (_ints(x) for x in (window.wave, window.a, window.b))
         met = self._hosted(b)
-        met = met[~np.array(window.both, dtype=bool)[met]]
-        met = met[np.lexsort((b[met], wave[met]))]
+        both = np.array(window.both, dtype=bool)
+        met = met[~both[met]]
+        met = met[np.argsort(wave[met], kind="stable")]  # as those who ask
         met_wave, met_ends = wave[met], self._ends(wave[met])
         coming_wave, coming = self.across.coming(self.block)
         num_steps, num_met = np.diff(self.ends), np.diff(met_ends)
@@ -263,15 +293,17 @@ class Knife:
             here = self._hosted(mine)
             at = places.of(self._code(wave[here], mine[here]))
             other[ends[wave[here]] + at] = places.of(self._code(wave[here], partner[here]))
-        rows, others = self._index(b[met] - self.first), self._index(other)
-        elapsed = self._numbers(np.array(window.elapsed_b)[met])
-        for one in range(len(self.legs)):
-            part = slice(met_ends[one], met_ends[one + 1])
+        joint = np.bincount(wave[both], minlength=len(self.legs)).tolist()
+        rows = self._cut(self._index(b[met] - self.first), met_ends)
+        elapsed = self._cut(self._numbers(np.array(window.elapsed_b)[met]), met_ends)
+        others = self._cut(self._index(other), ends)
+        for one, base in enumerate(self._base(parcels)):
             yield MeetingWave(
-                met=rows[part],
-                met_elapsed=elapsed[part],
-                other=others[ends[one] : ends[one + 1]],
-                **self._base(one, parcels),
+                met=rows[one],
+                met_elapsed=elapsed[one],
+                other=others[one],
+                joint=joint[one],
+                **base,
             )
 
     def posts(self, mail: Mail) -> Iterator[PostWave]:
@@ -289,7 +321,6 @@ class Knife:
         writes = np.flatnonzero(np.isin(sent, wanted) & (sent != NOTHING))
         write_ends = self._ends(self.wave[writes])
         coming_wave, coming = self.across.coming(self.block)
-        coming_ends = self._ends(coming_wave)
         everyone = self._code(_ints(window.level), _ints(window.client))
         incoming = _Places(everyone, serials).of(self._code(coming_wave, coming))
         # Who reads what: sorted by wave, and by position in it.
@@ -298,33 +329,34 @@ class Knife:
         read = read[np.argsort(place[readers[read]], kind="stable")]
         reader = place[readers[read]]
         first = np.searchsorted(reader, np.arange(len(self.order) + 1))
+        read_ends = first[self.ends]
+        offsets = first[:-1] - np.repeat(read_ends[:-1], np.diff(self.ends))
         weights = np.array(window.read_weight, dtype=np.float64)[read]
-        tensors = {
+        of_steps = {
             "kept": self._numbers(np.array(window.kept)[self.order]),
-            "write": self._index(_within(self.wave, self.ends)[writes]),
-            "to": self._index(mail.slots_of(sent[writes])),
-            "incoming": self._index(mail.slots_of(incoming)),
-            "reads": self._index(mail.slots_of(_ints(window.read)[read])),
-            "weights": self._numbers(weights)[:, 0],
-            "seconds": self._index(np.array(window.age, dtype=np.float64)[read]),
-            "behind": self._index(np.array(window.behind, dtype=np.float64)[read]),
+            "offsets": self._index(offsets),
             "weight": self._numbers(np.bincount(reader, weights, len(self.order))),
         }
-        offsets, parcels = self._index(first), self._parcels(places)
-        for one in range(len(self.legs)):
-            begin, end = self.ends[one], self.ends[one + 1]
-            own = slice(begin, end)
-            some = slice(write_ends[one], write_ends[one + 1])
-            reads = slice(first[begin], first[end])
-            parts = {"kept": own, "weight": own, "write": some, "to": some}
-            parts["incoming"] = slice(coming_ends[one], coming_ends[one + 1])
-            cut: dict[str, Any] = {
-                name: tensor[parts.get(name, reads)] for name, tensor in tensors.items()
-            }
+        of_reads = {
+            "reads": self._index(mail.slots_of(_ints(window.read)[read])),
+            "weights": self._numbers(weights)[:, 0],
+        }
+        of_writes = {
+            "write": self._index(_within(self.wave, self.ends)[writes]),
+            "to": self._index(mail.slots_of(sent[writes])),
+        }
+        cut = {name: self._cut(items, self.ends) for name, items in of_steps.items()}
+        cut |= {name: self._cut(items, read_ends) for name, items in of_reads.items()}
+        cut |= {name: self._cut(items, write_ends) for name, items in of_writes.items()}
+        slots = self._index(mail.slots_of(incoming))
+        cut["incoming"] = self._cut(slots, self._ends(coming_wave))
+        ages = np.array([window.age, window.behind], dtype=np.float64)[:, read]
+        for one, base in enumerate(self._base(self._parcels(places))):
+            parts: dict[str, Any] = {name: some[one] for name, some in cut.items()}
             yield PostWave(
-                offsets=offsets[begin : end + 1] - int(first[begin]),
-                **cut,
-                **self._base(one, parcels),
+                ages=ages[:, read_ends[one] : read_ends[one + 1]],
+                **parts,
+                **base,
             )
 
 

@@ -22,7 +22,23 @@ AHEAD = 64
 """Steps of each client that are drawn at once, at most."""
 
 Letter = tuple[int, float, float]
-"""(receiver, weight, seconds that it travels; less than 0: it gets lost)"""
+"""(receiver, weight, seconds that it travels)"""
+
+
+class Post(NamedTuple):
+    """What a client sends after a step.
+
+    Attributes:
+        receivers: to whom.
+        letters: what will arrive of it.
+        busy: seconds until it has left the client's line.
+        kept: 1 less the weights of what will arrive.
+    """
+
+    receivers: list[int]
+    letters: list[Letter]
+    busy: float
+    kept: float
 
 
 class Draws:
@@ -157,50 +173,78 @@ class LetterDraws(Draws):
     """Of clients that push.
 
     Attributes:
-        letters: those that the client sends at the end of the step.
-        busy: seconds until they have left it.
+        posts: what the client sends at the end of the step.
         room: the sum of W's row without the own entry.
     """
 
-    letters: list[list[list[Letter]]]
-    busy: list[list[float]]
+    posts: list[list[Post]]
     room: list[list[float]]
 
     def _draw(self, clients: np.ndarray, number: np.ndarray) -> None:
         n, ahead = number.shape
-        self.letters = [[[] for _ in range(ahead)] for _ in range(n)]
-        busy, room = np.zeros(number.shape), np.zeros(number.shape)
+        nothing = Post([], [], 0.0, 1.0)
+        self.posts = [[nothing] * ahead for _ in range(n)]
+        room = np.zeros(number.shape)
         for W, where in self._rounds(number):
-            who, step = clients[where], number[where]
             into, arcs = Arcs.into(W), Arcs.out_of(W)
             mass = np.concatenate([[0.0], np.cumsum(into.weights)])
-            room[where] = (mass[into.first[1:]] - mass[into.first[:-1]])[who]
-            if self.asks.to == "one":
-                at = self._one_of("push", arcs, who, step)
-                of, at = np.flatnonzero(at >= 0), at[at >= 0]
-                weights, copies, shares = np.full(len(at), 0.5), np.ones(n), np.ones(n)
-            else:
-                copies, shares = np.diff(arcs.first), np.diff(into.first)
-                of, at = spread(arcs.first[who], copies[who])
-                weights = arcs.weights[at]
-            a, b = who[of], arcs.others[at]
-            seconds, bandwidth = self._travel(a, b, step[of], 0)
-            bits, lines = 8 * self.asks.message_bytes, self.timing
-            wrong = self.network.impairments
-            sending = np.maximum(copies[a] * bits / lines.uplink[a], bits / bandwidth)
-            sending = np.maximum(sending, shares[b] * bits / lines.downlink[b])
-            line = np.zeros(len(who))
-            np.maximum.at(line, of, sending)
-            busy[where] = line
-            travel = np.where(
-                wrong.lost(self.network.seed, step[of], a, b), -1.0, seconds + sending
-            )
-            letters = list(zip(b.tolist(), weights.tolist(), travel.tolist(), strict=True))
-            ends = np.searchsorted(of, np.arange(len(who) + 1)).tolist()
+            room[where] = (mass[into.first[1:]] - mass[into.first[:-1]])[clients[where]]
+            if self._is_certain:  # then all posts of a client are one
+                for client, post in enumerate(self._posts(into, arcs, clients[:, 0], number[:, 0])):
+                    row = self.posts[client]
+                    for at in np.flatnonzero(where[client]).tolist():
+                        row[at] = post
+                continue
             cells = zip(*(index.tolist() for index in np.nonzero(where)), strict=True)
-            for (client, number_ahead), first, last in zip(cells, ends[:-1], ends[1:], strict=True):
-                self.letters[client][number_ahead] = letters[first:last]
-        self.busy, self.room = _listed(busy), _listed(room)
+            found = self._posts(into, arcs, clients[where], number[where])
+            for (client, at), post in zip(cells, found, strict=True):
+                self.posts[client][at] = post
+        self.room = _listed(room)
+
+    @property
+    def _is_certain(self) -> bool:
+        """Nothing is drawn: with one W a client's posts are all alike."""
+        jitter = self.timing.links.figures[:, 2]
+        return self.asks.to == "all" and not self.network.impairments.loss and not jitter.any()
+
+    def _posts(
+        self, into: Arcs, arcs: Arcs, clients: np.ndarray, steps: np.ndarray
+    ) -> Iterator[Post]:
+        """What some clients send after some of their steps, of one W."""
+        n, wrong = self.num_clients, self.network.impairments
+        if self.asks.to == "one":
+            at = self._one_of("push", arcs, clients, steps)
+            of, at = np.flatnonzero(at >= 0), at[at >= 0]
+            weights, copies, shares = np.full(len(at), 0.5), np.ones(n), np.ones(n)
+        else:
+            copies, shares = np.diff(arcs.first), np.diff(into.first)
+            of, at = spread(arcs.first[clients], copies[clients])
+            weights = arcs.weights[at]
+        a, b = clients[of], arcs.others[at]
+        travel, bandwidth = self._travel(a, b, steps[of], 0)
+        bits, lines = 8 * self.asks.message_bytes, self.timing
+        sending = np.maximum(copies[a] * bits / lines.uplink[a], bits / bandwidth)
+        sending = np.maximum(sending, shares[b] * bits / lines.downlink[b])
+        busy = np.zeros(len(clients))
+        np.maximum.at(busy, of, sending)
+        there = ~wrong.lost(self.network.seed, steps[of], a, b)
+        kept = 1 - np.bincount(of[there], weights[there], len(clients))
+        letters = list(
+            zip(
+                b.tolist(),
+                weights.tolist(),
+                (travel + sending).tolist(),
+                there.tolist(),
+                strict=True,
+            )
+        )
+        ends = np.searchsorted(of, np.arange(len(clients) + 1)).tolist()
+        rows = zip(ends, ends[1:], busy.tolist(), kept.tolist(), strict=False)
+        for first, last, line, rest in rows:
+            mine = letters[first:last]
+            yield Post(
+                [receiver for receiver, *_ in mine], [one[:3] for one in mine if one[3]], line, rest
+            )
 
 
 def _listed(table: np.ndarray) -> Any:

@@ -29,8 +29,7 @@ class WaveHost(Host):
 
     def _on_step(self, wave: Wave, more: dict[str, Tensor]) -> None:
         """Gradients are applied: now their losses and statistics count."""
-        rows = wave.clients - self.clients.start
-        self._taken.append((wave.rounds, rows, more["loss"]))
+        self._taken.append((wave.rounds, wave.at, more["loss"]))
         if "buffers" in more:
             self.learner.buffers = self.learner.buffers.index_copy(0, wave.rows, more["buffers"])
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 from itertools import chain
-from typing import NamedTuple
+from typing import Final
 
 import numpy as np
 
@@ -26,21 +26,15 @@ from p2pqg.engine.waves.timeline import Timeline, Window
 NOTHING = -1
 
 
-class Delivery(NamedTuple):
-    """A message on its way to one receiver, or there and not yet read.
-
-    Attributes:
-        arrival: seconds on the clock.
-        serial: which message: all that were ever sent are numbered.
-        number: steps that the sender had done when it was sent.
-    """
-
-    arrival: float
-    sender: int
-    serial: int
-    weight: float
-    sent: float
-    number: int
+Delivery = tuple[float, int, int, float, float, int]
+"""A message on its way to one receiver, or there and not yet read: seconds on the clock at which it
+arrives; its sender; its number among all that were ever sent; its weight; when it was sent; and the
+steps that its sender had done by then. A plain tuple, of which there are many."""
+ARRIVAL: Final = 0
+SENDER: Final = 1
+SERIAL: Final = 2
+WEIGHT: Final = 3
+COLUMNS = ("arrival", "sender", "serial", "weight", "sent", "number")
 
 
 @dataclass
@@ -95,7 +89,7 @@ class LetterTimeline(Timeline):
         """The events of the next rounds."""
         window = super().play(rounds)
         assert isinstance(window, Posts)
-        window.left = [(one.serial, client) for client, one in self.under_way()]
+        window.left = [(one[SERIAL], client) for client, one in self.under_way()]
         return window
 
     def _window(self) -> Posts:
@@ -117,10 +111,10 @@ class LetterTimeline(Timeline):
                 self.now = end
                 return
             self.now = now
-            group = []
+            group = [heappop(heap)[1]]
             while heap and heap[0][0] == now:  # those of one moment all send before any reads
                 group.append(heappop(heap)[1])
-            wave, first = 0, len(window.client)
+            first, wave = len(window.client), 0
             for i in group:
                 wave = max(wave, level[i])
                 self._send(window, i, now)
@@ -136,55 +130,62 @@ class LetterTimeline(Timeline):
 
     def _send(self, window: Posts, i: int, now: float) -> None:
         """Client i makes its step, and sends unless its line is busy."""
-        number = self.steps[i]
-        at = number - self.draws.base[i]
-        letters = self.draws.letters[i][at]
+        number, draws = self.steps[i], self.draws
+        at = number - draws.base[i]
         window.client.append(i)
         window.number.append(number)
         window.elapsed.append(now - self.begun[i])
         self.steps[i] = number = number + 1
-        if self.line[i] > now or not letters:
+        post = draws.posts[i][at]
+        if self.line[i] > now or not post.receivers:
             window.serial.append(NOTHING)
             window.kept.append(1.0)
             return
-        serial, kept = self.serial, 1.0
-        for receiver, weight, travel in letters:
-            window.senders.append(i)
-            window.receivers.append(receiver)
-            if travel >= 0:
-                kept -= weight
-                self.inbox[receiver].append(Delivery(now + travel, i, serial, weight, now, number))
-        self.line[i] = now + self.draws.busy[i][at]
-        self.serial += 1
+        serial = self.serial
+        window.senders += [i] * len(post.receivers)
+        window.receivers += post.receivers
+        for receiver, weight, travel in post.letters:
+            self.inbox[receiver].append((now + travel, i, serial, weight, now, number))
+        self.line[i] = now + post.busy
+        self.serial = serial + 1
         self._wave.append(0)
         window.serial.append(serial)
-        window.kept.append(kept)
+        window.kept.append(post.kept)
 
     def _read(self, window: Posts, i: int, place: int, now: float) -> int:
         """Client i reads what has come; returns the last of the waves in which it was sent."""
-        box, keep, wave = self.inbox[i], self.asks.keep, 0
-        came = [one for one in box if one.arrival <= now]
-        if came:
-            self.inbox[i] = [one for one in box if one.arrival > now]
+        box, keep = self.inbox[i], self.asks.keep
+        came = [one for one in box if one[ARRIVAL] <= now]
+        if len(came) == len(box):
+            self.inbox[i] = []
+        elif came:
+            self.inbox[i] = [one for one in box if one[ARRIVAL] > now]
         if keep is None:
             return 0
         scale = 1.0
         if keep != "all":
-            newest = self.held[i] if keep == "last" else {}
-            for one in came:
-                if one.sender not in newest or newest[one.sender].serial < one.serial:
-                    newest[one.sender] = one
-            came = [newest[sender] for sender in sorted(newest)]
+            if keep == "last" or len({one[SENDER] for one in came}) < len(came):
+                came = self._newest(i, came)
             scale = self._scale(i, came)
-        for one in came:
+        wave, first, steps = 0, self._first, self.steps
+        for _, sender, serial, weight, sent, number in came:
             window.read_by.append(place)
-            window.read.append(one.serial)
-            window.read_weight.append(one.weight * scale)
-            window.behind.append(self.steps[one.sender] - one.number)
-            window.age.append(now - one.sent)
-            if one.serial >= self._first:
-                wave = max(wave, self._wave[one.serial - self._first])
+            window.read.append(serial)
+            window.read_weight.append(weight * scale)
+            window.behind.append(steps[sender] - number)
+            window.age.append(now - sent)
+            if serial >= first and self._wave[serial - first] > wave:
+                wave = self._wave[serial - first]
         return wave
+
+    def _newest(self, i: int, came: list[Delivery]) -> list[Delivery]:
+        """Of every sender the newest message, perhaps one that was held."""
+        newest = self.held[i] if self.asks.keep == "last" else {}
+        for one in came:
+            before = newest.get(one[SENDER])
+            if before is None or before[SERIAL] < one[SERIAL]:
+                newest[one[SENDER]] = one
+        return list(newest.values())
 
     def _scale(self, i: int, came: list[Delivery]) -> float:
         """By what weights are multiplied, so that they leave the receiver what is its own in W."""
@@ -193,7 +194,8 @@ class LetterTimeline(Timeline):
         if self.asks.to == "one":  # of a half each: all that came and the own model count alike
             return 2 / (1 + len(came))
         room = self.draws.room[i][self.steps[i] - 1 - self.draws.base[i]]
-        return min(1.0, room / sum(one.weight for one in came))
+        weight = sum([one[WEIGHT] for one in came])
+        return room / weight if weight > room else 1.0
 
     def _begin(self, i: int, now: float) -> None:
         """Client i begins its next gradient."""
@@ -235,8 +237,8 @@ class LetterTimeline(Timeline):
         found["serial"] = np.array([self.serial])
         for name, some in (("mail", self.inbox), ("held", [d.values() for d in self.held])):
             letters = [(client, *one) for client, box in enumerate(some) for one in box]
-            columns = zip(*letters, strict=True) if letters else [[]] * (1 + len(Delivery._fields))
-            for part, column in zip(("receiver", *Delivery._fields), columns, strict=True):
+            columns = zip(*letters, strict=True) if letters else [[]] * (1 + len(COLUMNS))
+            for part, column in zip(("receiver", *COLUMNS), columns, strict=True):
                 kind = np.float64 if part in ("arrival", "weight", "sent") else np.int64
                 found[f"{name}.{part}"] = np.array(column, dtype=kind)
         return found
@@ -246,11 +248,11 @@ class LetterTimeline(Timeline):
         n = self.num_clients
         self.inbox, self.held = [[] for _ in range(n)], [{} for _ in range(n)]
         for name in ("mail", "held"):
-            columns = (data[f"{name}.{part}"].tolist() for part in ("receiver", *Delivery._fields))
+            columns = (data[f"{name}.{part}"].tolist() for part in ("receiver", *COLUMNS))
             for client, *parts in zip(*columns, strict=True):
-                one = Delivery(*parts)
+                one: Delivery = tuple(parts)
                 if name == "mail":
                     self.inbox[client].append(one)
                 else:
-                    self.held[client][one.sender] = one
+                    self.held[client][one[SENDER]] = one
         self._part_with([i for i, here in enumerate(self.here) if not here])

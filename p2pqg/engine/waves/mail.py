@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
+from p2pqg.engine.waves.rows import Table
+
 Parcel = tuple[Tensor, ...]
 
 
@@ -18,7 +20,7 @@ class Mail:
 
     Attributes:
         serials: int64 [messages], rising; slots: int64 [messages], where each is.
-        rows: [capacity, ...] of each tensor that is sent; empty before the first message.
+        tables: [capacity, ...] of each tensor that is sent; none before the first message.
     """
 
     def __init__(self) -> None:
@@ -27,8 +29,13 @@ class Mail:
     def _clear(self) -> None:
         self.serials = np.empty(0, dtype=np.int64)
         self.slots = np.empty(0, dtype=np.int64)
-        self.rows: list[Tensor] = []
+        self.tables: list[Table] = []
         self.capacity = 0
+
+    @property
+    def rows(self) -> list[Tensor]:
+        """The tensors of all messages, [capacity, ...]."""
+        return [table.tensor for table in self.tables]
 
     def reserve(self, wanted: np.ndarray) -> None:
         """Slots for these messages, rising; others are forgotten, and those here stay put."""
@@ -43,8 +50,8 @@ class Mail:
         self.serials, self.slots = both[order], np.concatenate([slots, free])[order]
 
     def _grow(self, capacity: int) -> None:
-        self.rows = [
-            torch.cat([rows, rows.new_zeros(capacity - len(rows), *rows.shape[1:])])
+        self.tables = [
+            Table(torch.cat([rows, rows.new_zeros(capacity - len(rows), *rows.shape[1:])]))
             for rows in self.rows
         ]
         self.capacity = capacity
@@ -55,11 +62,12 @@ class Mail:
 
     def put(self, slots: Tensor, messages: Parcel) -> None:
         """Write messages, [messages, ...] each."""
-        if not self.rows:
-            self.rows = [t.new_zeros(self.capacity, *t.shape[1:]) for t in messages]
-        if len(slots):
-            for rows, message in zip(self.rows, messages, strict=True):
-                rows.index_copy_(0, slots, message)
+        if not self.tables:
+            empty = (t.new_zeros(self.capacity, *t.shape[1:]) for t in messages)
+            self.tables = [Table(t) for t in empty]
+        if slots.shape[0]:
+            for table, message in zip(self.tables, messages, strict=True):
+                table.put(slots, message)
 
     def data(self) -> dict[str, np.ndarray]:
         """Serials, and what each message holds."""
@@ -87,30 +95,40 @@ class Delivered:
         slots: Tensor,
         offsets: Tensor,
         weights: Tensor,
-        seconds: Tensor,
-        steps: Tensor,
+        ages: np.ndarray,
         weight: Tensor,
     ) -> None:
-        self._rows, self._slots, self._offsets = rows, slots, offsets
-        self.weights, self.seconds, self.steps = weights, seconds, steps
-        self.weight = weight
+        self._rows, self._slots, self._offsets, self._ages = rows, slots, offsets, ages
+        self.weights, self.weight = weights, weight
 
     @classmethod
     def none(cls, like: Parcel) -> Delivered:
         """Nothing, for nobody; `like`: what is sent."""
         nothing = torch.empty(0, dtype=like[0].dtype if like else torch.float32)
         at = torch.zeros(0, dtype=torch.int64)
-        ages = nothing.double()
-        return cls(list(like), at, at.new_zeros(1), nothing, ages, ages, nothing[:, None])
+        return cls(list(like), at, at, nothing, np.empty((2, 0)), nothing[:, None])
+
+    @cached_property
+    def _counts(self) -> Tensor:
+        end = self._offsets.new_full((1,), len(self._slots))
+        return torch.cat([self._offsets, end]).diff()
 
     @cached_property
     def to(self) -> Tensor:
-        counts = self._offsets.diff()
+        counts = self._counts
         return torch.repeat_interleave(torch.arange(len(counts), device=counts.device), counts)
 
     @cached_property
     def count(self) -> Tensor:
-        return self._offsets.diff().to(self.weights.dtype)[:, None]
+        return self._counts.to(self.weights.dtype)[:, None]
+
+    @cached_property
+    def seconds(self) -> Tensor:
+        return torch.from_numpy(self._ages[0]).to(self.weights.device)
+
+    @cached_property
+    def steps(self) -> Tensor:
+        return torch.from_numpy(self._ages[1]).to(self.weights.device)
 
     def __getitem__(self, number: int) -> Tensor:
         return self._rows[number][self._slots]
@@ -126,13 +144,8 @@ class Delivered:
     def _bags(self, rows: Tensor, weights: Tensor) -> Tensor:
         """For each client the weighted sum of what it reads."""
         if not len(self._slots):
-            return rows.new_zeros(len(self._offsets) - 1, *rows.shape[1:])
+            return rows.new_zeros(len(self._offsets), *rows.shape[1:])
         bags = embedding_bag(
-            self._slots,
-            rows.flatten(1),
-            self._offsets,
-            mode="sum",
-            per_sample_weights=weights,
-            include_last_offset=True,
+            self._slots, rows.flatten(1), self._offsets, mode="sum", per_sample_weights=weights
         )
         return bags.reshape(-1, *rows.shape[1:])

@@ -30,6 +30,7 @@ class Meetings(Window):
         both: whether b makes a step in it as well.
         wave: of each meeting.
         elapsed_b: seconds since b's last event.
+        step: the step of a, counted in this window; that of b, if it makes one, is the next.
     """
 
     a: list[int] = field(default_factory=list)
@@ -37,6 +38,7 @@ class Meetings(Window):
     both: list[bool] = field(default_factory=list)
     wave: list[int] = field(default_factory=list)
     elapsed_b: list[float] = field(default_factory=list)
+    step: list[int] = field(default_factory=list)
 
 
 class MeetingTimeline(Timeline):
@@ -142,6 +144,7 @@ class MeetingTimeline(Timeline):
                 window.both.append(bool(joint))
                 window.wave.append(wave)
                 window.elapsed_b.append(now - last[j])
+                window.step.append(len(window.client))
                 if not joint:
                     version[j] += 1
                     last[j] = now
