@@ -174,6 +174,7 @@ def _plot(
             last = here[measure.key].iloc[-1]
             ends.append((run, float(100 * height[-1]), say(measure.key, last)))
             told.append(f"{labels[run]} ends at {say(measure.key, last)}")
+    beyond = ["↓" if height < -0.5 else "↑" if height > 100.5 else "" for _, height, _ in ends]
     there = [min(max(height, 0.0), 100.0) for _, height, _ in ends]
     tall = max(measure.height, LINE * len(ends))
     apart = charts.spread_out(there, 100 * LINE / tall)
@@ -188,8 +189,8 @@ def _plot(
         marks=marks,
         about=f"{measure.title} against {AXES[axis]}: {'; '.join(told)}.",
         ends=[
-            End(run, round(place, 2), round(height, 2), text, _name_at_end(labels, run))
-            for (run, _, text), height, place in zip(ends, there, apart, strict=True)
+            End(run, round(place, 2), round(height, 2), text + arrow, _name_at_end(labels, run))
+            for (run, _, text), height, place, arrow in zip(ends, there, apart, beyond, strict=True)
         ],
         zoomed=zoomed,
     )

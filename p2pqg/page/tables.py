@@ -6,14 +6,12 @@ import base64
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 from p2pqg.base import yaml_text
 from p2pqg.base.wording import counted
 from p2pqg.page.runs import differing
 from p2pqg.page.seeds import Seeds
 from p2pqg.results.columns import column, measured, say
-from p2pqg.results.comparison_text import with_spread
 from p2pqg.results.standing import Standing
 
 
@@ -81,10 +79,16 @@ def comparison(shown: Sequence[Standing]) -> list[list[Cell]]:
         for row, one, value, text in zip(rows, shown, values, texts, strict=True):
             is_best = one.finished and text == best
             note = _age(one, key) if text != "-" else ""
-            if isinstance(one, Seeds):
-                text = with_spread(partial(say, key), value, one.deviation.get(key, float("nan")))
+            note = ", ".join(filter(None, [_spread(one, key), note]))
             row.append(Cell(column(key).title, text, value, is_best, note))
     return rows
+
+
+def _spread(one: Standing, key: str) -> str:
+    """How far seeds are apart; "" of one seed, and where they agree."""
+    deviation = one.deviation.get(key, float("nan")) if isinstance(one, Seeds) else float("nan")
+    text = say(key, deviation)
+    return f"± {text}" if deviation > 0 and set(text) & set("123456789") else ""
 
 
 def _age(one: Standing, key: str) -> str:
@@ -106,7 +110,7 @@ def settings(shown: Sequence[Standing], labels: Sequence[str]) -> list[list[Cell
     ]
 
 
-def _short(text: str, most: int = 60) -> str:
+def _short(text: str, most: int = 160) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 

@@ -106,7 +106,7 @@ def _latex(made: Table) -> str:
         re.sub(r"^alpha (.*)", r"$\\alpha = \1$", _escaped(split)) for _, split in made.columns
     ]
     lines = [
-        f"% {made.caption}",
+        _in_comment(made.caption),
         rf"\begin{{tabular}}{{l{'c' * len(made.columns)}}}",
         r"\toprule",
         " & ".join(["", *heads]) + r" \\",
@@ -117,12 +117,38 @@ def _latex(made: Table) -> str:
     for row in made.rows:
         texts = [_in_latex(made.cells.get((row, column), "")) for column in made.columns]
         lines.append(" & ".join([_escaped(row), *texts]) + r" \\")
-    notes = [f"% {note}" for note in made.notes]
+    notes = [_in_comment(note) for note in made.notes]
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", *notes, ""])
 
 
+LATEX = {
+    **{c: f"\\{c}" for c in "_%&#${}"},
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "\n": " ",
+}
+"""Characters that mean something to LaTeX, and how they are only shown."""
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""What a spreadsheet takes a cell for a formula by."""
+
+
 def _escaped(text: str) -> str:
-    return "".join(f"\\{c}" if c in "_%&#" else c for c in text)
+    return "".join(LATEX.get(c, c) for c in text)
+
+
+def _in_comment(text: str) -> str:
+    """A comment of LaTeX ends with its line."""
+    return "% " + " ".join(text.splitlines())
+
+
+def _harmless(frame: pd.DataFrame) -> pd.DataFrame:
+    """The same for a spreadsheet: a text that looks like a formula gets an apostrophe before it."""
+
+    def told(value: object) -> object:
+        return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+
+    return frame.map(told)
 
 
 def _in_latex(cell: Cell | str) -> str:
@@ -140,7 +166,7 @@ def _csv(found: pd.DataFrame, paper: Published | None) -> str:
     """A line per cell, fractions; with a paper, where it stands there, its numbers, our marks."""
     plain = found.drop(columns="settings", errors="ignore")
     if not paper:
-        return plain.to_csv(index=False)
+        return _harmless(plain).to_csv(index=False)
     lines = []
     for _, block in found.groupby(BLOCK, sort=False):
         shown = layout(block, paper).cells
@@ -151,4 +177,4 @@ def _csv(found: pd.DataFrame, paper: Published | None) -> str:
             place = {"paper_row": cell["row"], "paper_column": ", ".join(cell["column"])}
             numbers = {"paper_mean": mean / 100, "paper_std": std / 100, "marks": mine.marks}
             lines.append({key: cell[key] for key in plain} | place | numbers)
-    return pd.DataFrame(lines).to_csv(index=False)
+    return _harmless(pd.DataFrame(lines)).to_csv(index=False)

@@ -30,7 +30,7 @@ def set_apart(settings: Mapping[str, Any]) -> list[str]:
     Args:
         settings: key -> value, or a text of it; None, NaN and "-" where it has none.
     """
-    known = {key: value for key, value in settings.items() if plain_text(value) != "-"}
+    known = {key: v for key, v in settings.items() if plain_text(v) not in ("-", "none")}
     return list(starmap(setting, (known or settings).items()))
 
 

@@ -409,7 +409,7 @@ def test_seeds_of_one_setting_are_one_curve_with_a_band(recorded, page_of):
     page = page_of(*runs)
     assert len(page.all("th", scope="row")) == 9 + 9  # results, and where they differ
     cells = [text for a, text in page.all("td") if a["data-name"] == "accuracy"]
-    assert cells[0] == "70.00 ± 10.00 %"
+    assert cells[0] == "70.00 % ± 10.00 %"
     assert cells[3] == "50.00 %"
     assert page.data("points")["test_accuracy"][0]["test_accuracy"][-1] == pytest.approx(0.7)
     assert "27 runs of 9 settings: " in page.said
@@ -435,7 +435,7 @@ def test_a_seed_that_failed_is_told_of_and_not_in_the_mean(recorded, fake_run, p
     page = page_of(*runs, failed, recorded("other", lr=0.5))
     assert page.notes == ["lr 0.1 seed 2: failed: no memory"]
     cells = [text for a, text in page.all("td") if a["data-name"] == "accuracy"]
-    assert cells == ["65.00 ± 7.07 %", "90.00 %"]
+    assert cells == ["65.00 % ± 7.07 %", "90.00 %"]
 
 
 def test_three_runs_of_32_clients_and_100_rows_stay_small(recorded, page_of):
@@ -857,3 +857,15 @@ def test_dots_of_runs_that_are_alike_do_not_cover_each_other(recorded):
     shown = gather([recorded("a", lr=0.1).path, recorded("b", lr=0.2).path])
     paths = [dot.path for dot in ranking(shown, labels(shown)).dots]
     assert len(set(paths)) == len(paths) == 32
+
+
+def test_names_of_metrics_and_warnings_stay_text(recorded, page_of):
+    evil = "<img src=x onerror=alert(1)>"
+    run = recorded("a", attacks=[{"who": [3], "how": evil}])
+    row = {"round": 0, "train_loss": 1.0, "test_accuracy": 0.5, "test_loss": 1.0, evil: 0.25}
+    write_parquet(run.path / "rounds.parquet", [row], ROUND_COLUMNS | {evil: "float64"})
+    events = [{"round": 1, "what": "set_lr 0.1"}, {"round": 1, "what": evil}]
+    page = page_of(with_summary(run, events=events, restarts=[f"round 2: {evil}"]))
+    assert not page.all("img")
+    assert page.said.count(evil) >= 4  # who lies, a metric's number, a warning, an actor's death
+    assert evil in page.data("points")

@@ -113,6 +113,25 @@ def test_csv_can_be_read_back():
     assert again["mean"].tolist() == [0.9, 0.8]
 
 
+def test_a_name_that_is_a_formula_is_a_text_to_a_spreadsheet():
+    for name in ("=cmd|' /C calc'!A0", "+1+1", "-2", "@SUM(A1)", "\t=1"):
+        for text in (
+            table(pd.DataFrame([cell(name, 0.9)]), "csv"),
+            beside(cell("dsgd", 0.9), cell(name, 0.9), style="csv"),
+        ):
+            again = pd.read_csv(io.StringIO(text))
+            assert f"'{name}" in again["method"].tolist()
+            assert set(again["mean"]) == {0.9}  # numbers stay numbers
+
+
+def test_what_latex_would_obey_in_a_name_is_only_shown():
+    text = table(pd.DataFrame([cell(r"\input{/etc/passwd}", 0.9), cell("$x^2~%", 0.8)]), "latex")
+    assert r"\textbackslash{}input\{/etc/passwd\} & " in text
+    assert r"\$x\textasciicircum{}2\textasciitilde{}\% & " in text
+    several = table(pd.DataFrame([cell("a", 0.9, dataset="x\n\\input{y}")]), "latex")
+    assert not any(line.startswith(r"\input") for line in several.splitlines())
+
+
 def test_a_table_too_wide_for_the_screen_becomes_one_per_topology():
     found = pd.DataFrame(
         [cell("a", 0.9, topology=name) for name in ("ring4", "ring5", "ring6", "ring7")]

@@ -93,3 +93,14 @@ def test_the_summary_says_what_became_of_the_network(sim):
     assert found["topology"] == "ring15"
     assert [0, 1] in found["links"]
     assert found["labels"] == list(names)
+
+
+def test_names_of_clients_and_files_stay_text_on_the_card(tmp_path):
+    network = tmp_path / "<i>net.csv"
+    network.write_text("source,target\n<b>Al</b>,Bob\nBob,<b>Cy</b>\n")
+    with p2pqg.Simulation(topology=str(network), engine="local", rounds=1) as sim:
+        sim.drop_clients(["<b>Cy</b>"])
+        html = card(sim)
+    assert "<b>" not in html
+    assert "&lt;b&gt;Al&lt;/b&gt;" in html
+    assert "<i>" not in html
