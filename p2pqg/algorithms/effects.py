@@ -224,6 +224,11 @@ ALGORITHMS = Registry("algorithm")
 Needs = tuple[str, ...] | Callable[[Any], tuple[str, ...]]
 
 
+def the_state_x(state: Any) -> torch.Tensor:
+    """Where the models are, unless an algorithm says otherwise."""
+    return state.x
+
+
 def algorithm(
     name: str,
     *,
@@ -231,7 +236,7 @@ def algorithm(
     params: type = NoParams,
     source: str = "",
     needs: Needs = (),
-    model: Callable[[Any], torch.Tensor] = lambda state: state.x,
+    model: Callable[[Any], torch.Tensor] = the_state_x,
     centralized: bool = False,
     reconstruction: bool = False,
     draws: bool = False,

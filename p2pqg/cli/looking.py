@@ -1,4 +1,4 @@
-"""`p2pqg compare`, `report`, `topology` and `consensus`: what is there, and what came of it."""
+"""`p2pqg compare`, `models`, `report`, `topology`, `consensus`: what is there, what came of it."""
 
 from __future__ import annotations
 
@@ -39,6 +39,24 @@ def compare(run_dirs: tuple[str, ...], to_accuracy: tuple[float, ...]) -> None:
             tell_on_stderr(f"skipped {run.path}: {run.failure or 'it has no summary yet'}")
     runs = [run for run in runs if run.has_summary]
     print_lines(str(side_by_side(*runs, to_accuracy=to_accuracy)).splitlines())
+
+
+@main.command()
+@click.argument("run_dir", metavar="RUN_DIR")
+@click.option("--out", metavar="DIR", help="Where to; default: a folder `models` in RUN_DIR.")
+@debug_flag
+def models(run_dir: str, out: str | None) -> None:
+    """Write the models of a run for plain torch.
+
+    As they were at its last checkpoint, with their buffers: a safetensors file for each client and
+    one of the averaged model; load.py beside them says how they are loaded.
+    """
+    from pathlib import Path
+
+    from p2pqg.results.records import Run
+
+    run = Run(Path(run_dir))
+    click.echo(f"models: {run.save_models(out or run.path / 'models')}")
 
 
 @main.command("report")

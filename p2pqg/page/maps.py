@@ -17,7 +17,7 @@ from p2pqg.base.wording import counted, percent
 from p2pqg.data import label_counts
 from p2pqg.network import Network
 from p2pqg.recipe.own_files import from_copies
-from p2pqg.results.records import read_rows
+from p2pqg.results.parquet import read_rows
 from p2pqg.results.standing import Standing
 from p2pqg.topology import Schedule
 from p2pqg.topology import build as build_topology

@@ -110,8 +110,15 @@ def model_of(
         None where what is in the data set decides, and nobody knows yet.
     """
     name, given = chosen(config.model, _usual_model(dataset, arrays) or "")
-    if not name:
-        return None
+    return model_called(name, given, own) if name else None
+
+
+def model_called(name: str, given: dict[str, Any], own: Own = NOTHING) -> Part:
+    """The model of that name; given: its parameters, and perhaps a file of weights to start with.
+
+    Raises:
+        ConfigError: unknown, or its parameters are wrong.
+    """
     start = given.pop("start", None)
     if (thing := own.get("model")) is not None:
         from p2pqg.models._own import entry_of
@@ -161,6 +168,17 @@ def _weights(file: Path) -> Mapping[str, np.ndarray]:
         raise ConfigError(f"model.start: {file}: no such file") from None
     except (OSError, SafetensorError, KeyError) as error:
         raise ConfigError(f"model.start: {file}: not safetensors of floats ({error})") from None
+
+
+def sizes_of(config: RunConfig) -> tuple[int, tuple[int, ...]]:
+    """What a resolved recipe's model returns for a sample, and the shape of one, from its data.
+
+    Raises:
+        ConfigError: the recipe is wrong, or its data are not to be had.
+    """
+    dataset, folder = dataset_of(config)
+    arrays = _loaded(dataset, folder, model_of(config, dataset), partition_of(config))
+    return objective_of(config, arrays)[0].outputs, arrays.input_shape
 
 
 def partition_of(config: RunConfig, arrays: Arrays | None = None) -> Part:

@@ -9,19 +9,18 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-import numpy as np
-
 from p2pqg.base import yaml_text
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.text import json_text, read_json, write_bytes, write_text
 from p2pqg.recipe.own_files import FOLDER
+from p2pqg.results.parquet import write_parquet
 
 try:
     import fcntl
@@ -30,6 +29,7 @@ except ImportError:  # Windows: no locks
 
 if TYPE_CHECKING:  # reading needs pandas, writing does not: a run starts sooner without it
     import pandas as pd
+    from torch import nn
 
 ROUND_COLUMNS = {
     "round": "int64",
@@ -167,37 +167,6 @@ LOCK = ".lock"
 FAILED = "failed.json"
 SEEDS = "seeds.json"
 """Of a directory that holds a run for each of several seeds, see `p2pqg.results.seeds`."""
-
-
-def write_parquet(path: Path, rows: Sequence[dict[str, Any]], columns: Mapping[str, str]) -> None:
-    """Write rows under a temporary name, then rename; missing keys become null, others drop."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    def column(name: str, kind: str) -> pa.Array:
-        """Made of its buffers: pa.array would import pandas, to ask whether it got a Series."""
-        values = [row.get(name) for row in rows]
-        given = np.array([value is not None for value in values], dtype=bool)
-        numbers = np.array([0 if value is None else value for value in values], dtype=kind)
-        if kind == "bool":
-            numbers = np.packbits(numbers, bitorder="little")
-        buffers = [np.packbits(given, bitorder="little"), numbers]
-        return pa.Array.from_buffers(
-            pa.type_for_alias(kind), len(rows), [pa.py_buffer(buffer) for buffer in buffers]
-        )
-
-    arrays = [column(name, kind) for name, kind in columns.items()]
-    draft = path.with_suffix(".tmp")
-    pq.write_table(pa.Table.from_arrays(arrays, names=list(columns)), draft)
-    os.replace(draft, path)
-
-
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of such a file as they were written: nulls are missing keys."""
-    import pyarrow.parquet as pq
-
-    rows = pq.read_table(path).to_pylist()
-    return [{name: value for name, value in row.items() if value is not None} for row in rows]
 
 
 class RunDirectory:
@@ -421,6 +390,40 @@ class Run:
         """profile.json: seconds of each kind of work, of each host and the driver; {} without."""
         path = self.path / "profile.json"
         return read_json(path) if path.exists() else {}
+
+    def model(self, client: Any) -> nn.Module:
+        """A client's model, or the averaged one, of the last checkpoint: to be evaluated.
+
+        Args:
+            client: its number or name; or "averaged": the mean over all that are present.
+
+        Returns:
+            The module with its parameters and buffers, on the CPU, in the run's precision.
+
+        Raises:
+            ConfigError: no such client; or the run kept no checkpoint, or not the model's code.
+        """
+        from p2pqg.results.models import Kept  # brings torch
+
+        return Kept.of(self.path).module(client)
+
+    def save_models(self, out: str | Path) -> Path:
+        """Write all models of the last checkpoint as safetensors, and how they are loaded.
+
+        Args:
+            out: a folder that is new or empty. It gets client-0.safetensors and so on,
+                averaged.safetensors, load.py, which does without p2pqg where the model is the
+                user's own, and that one's code.
+
+        Returns:
+            The folder.
+
+        Raises:
+            ConfigError: as of `model`; or the folder has something in it, or cannot be written.
+        """
+        from p2pqg.results.models import Kept  # brings torch
+
+        return Kept.of(self.path).save(Path(out))
 
     @property
     def has_summary(self) -> bool:

@@ -23,12 +23,12 @@ from p2pqg.base.errors import (
 from p2pqg.base.text import folder_name
 from p2pqg.recipe.keywords import OfAnySeed, Restart, Resumed, Settings, with_keywords
 from p2pqg.recipe.settings import read_settings
+from p2pqg.results.checkpoint import CHECKPOINTS, newest, prune
 from p2pqg.results.records import LINK_COLUMNS, Run, RunDirectory, load
 from p2pqg.results.seeds import Runs, is_of_seeds, seeds_of
 from p2pqg.running.seeds import resume_seeds, run_seeds
 from p2pqg.simulation.build import build
-from p2pqg.simulation.checkpoint import newest, prune
-from p2pqg.simulation.moment import CHECKPOINTS, Moment, home_of
+from p2pqg.simulation.moment import Moment, home_of
 from p2pqg.simulation.simulation import Simulation
 
 

@@ -1,7 +1,7 @@
 """A moment of a simulation: all that it needs to go on from there, as plain data.
 
 What a run can be resumed from, forked at and recovered to is one and the same thing. In memory it
-is a Moment; on disk, a checkpoint (`checkpoint.py`).
+is a Moment; on disk, a checkpoint (`p2pqg.results.checkpoint`).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from p2pqg.algorithms.effects import the_state_x
 from p2pqg.algorithms.lr import LearningRate
 from p2pqg.base import config as machinery
 from p2pqg.base.errors import ConfigError
@@ -28,19 +29,18 @@ from p2pqg.network.scenario import Cursor
 from p2pqg.recipe import keys, own_files
 from p2pqg.recipe.own import GIVEN, TAKERS, Own, taken
 from p2pqg.recipe.settings import ENDS, RunConfig, read_config, with_changes
-from p2pqg.results.records import ALL_ROUND_COLUMNS
-from p2pqg.simulation.build import build
-from p2pqg.simulation.checkpoint import (
+from p2pqg.results.checkpoint import (
+    CHECKPOINTS,
     HEADER,
     Checkpoint,
     newest,
     read_checkpoint,
     write_checkpoint,
 )
+from p2pqg.results.records import ALL_ROUND_COLUMNS
+from p2pqg.simulation.build import build
 from p2pqg.simulation.experiment import Experiment
 
-CHECKPOINTS = "checkpoints"
-"""Folder of a run's directory."""
 LARGE = 2**20
 """Bytes of a user's file from which on a run's checkpoints do without a copy of their own."""
 
@@ -111,7 +111,8 @@ class Moment:
                 "gradients": snapshot.gradients,
                 "numbers": dict(snapshot.numbers),
             }
-            arrays |= {f"rows.{name}": array for name, array in snapshot.rows.items()}
+            header["model"], more = self._about_models(snapshot)
+            arrays |= {f"rows.{name}": array for name, array in snapshot.rows.items()} | more
             arrays |= {f"totals.{name}": array for name, array in snapshot.totals.items()}
             arrays["firsts"] = snapshot.firsts
             arrays |= {f"timeline.{name}": array for name, array in snapshot.timeline.items()}
@@ -137,6 +138,25 @@ class Moment:
             here = path.parents[1] / own_files.FOLDER
             files = {n: f for n, f in files.items() if len(f) < LARGE or not (here / n).is_file()}
         write_checkpoint(path, header, arrays, tables, files)
+
+    def _about_models(self, snapshot: Snapshot) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """What models are made of again without an engine, see `p2pqg.results.models`.
+
+        Returns:
+            plain data; and the models' rows, where the state has them in another form only.
+        """
+        task, row, more = self.experiment.task, "rows.state.x", dict[str, np.ndarray]()
+        if self.rule.algorithm.traits["model"] is not the_state_x:
+            state = self.rule.state_of(snapshot.rows, snapshot.numbers)
+            row, more = "model", {"model": self.rule.model(state).numpy()}
+        about = {
+            "row": row,
+            "outputs": task.num_classes,
+            "input_shape": list(task.input_shape),
+            "mean": task.mean,
+            "std": task.std,
+        }
+        return about, more
 
     @classmethod
     def newest(

@@ -5,10 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file
 
 import p2pqg
 from p2pqg.cli import main
+from p2pqg.recipe.parts import shards
+from p2pqg.recipe.settings import read_config
 from p2pqg.results.comparison import compare
 from p2pqg.results.records import load
 from p2pqg.running.single import resume, run
@@ -50,3 +53,13 @@ def test_old_runs_are_compared_and_reported(old, tmp_path):
         ["report", *(str(old / name) for name in NAMES), "--out", str(page)], standalone_mode=False
     )
     assert all(f"{p2pqg.load(old / name).config['topology']}" in page.read_text() for name in NAMES)
+
+
+@pytest.mark.parametrize("name", ["local", "own", "rays"])
+def test_models_of_old_runs_come_out_as_they_were_tested(name, old):
+    run = p2pqg.load(old / name)
+    arrays, _ = shards(read_config(run.config))
+    inputs, targets = torch.tensor(arrays.test_x), torch.tensor(arrays.test_y)
+    with torch.inference_mode():
+        right = run.model("averaged")(inputs).argmax(1) == targets
+    assert right.double().mean().item() == run.summary["averaged_model_accuracy"]

@@ -20,9 +20,9 @@ from p2pqg.algorithms import ALGORITHMS
 from p2pqg.base.errors import ConfigError, StoppedError, StorageError
 from p2pqg.cli import main
 from p2pqg.engine import driver
+from p2pqg.results.checkpoint import ARRAYS, HEADER, newest, read_checkpoint
 from p2pqg.results.records import Run, RunDirectory
 from p2pqg.running.single import resume, run
-from p2pqg.simulation.checkpoint import ARRAYS, HEADER, newest, read_checkpoint
 from p2pqg.simulation.moment import CHECKPOINTS
 
 ROUNDS = 24

@@ -27,8 +27,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from p2pqg.results.checkpoint import newest, read_checkpoint
 from p2pqg.results.records import Run, load
-from p2pqg.simulation.checkpoint import newest, read_checkpoint
 
 MARK = f"p2pqg-stress-{os.getpid()}"
 """In the environment of all that is started here, Ray's own processes among them."""

@@ -12,7 +12,7 @@ from p2pqg.algorithms import ALGORITHMS
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.registry import NoParams
 from p2pqg.models import MODELS
-from p2pqg.simulation.checkpoint import HEADER
+from p2pqg.results.checkpoint import HEADER
 from p2pqg.simulation.moment import CHECKPOINTS, Moment
 from p2pqg.testing import suitable_topology
 

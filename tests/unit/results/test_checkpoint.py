@@ -11,7 +11,7 @@ from numpy.testing import assert_array_equal
 
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.seeding import rng
-from p2pqg.simulation.checkpoint import (
+from p2pqg.results.checkpoint import (
     ARRAYS,
     HEADER,
     newest,

@@ -29,9 +29,11 @@ import numpy as np
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.text import read_json
 from p2pqg.recipe.own_files import FOLDER
-from p2pqg.results.records import read_rows, write_parquet
+from p2pqg.results.parquet import read_rows, write_parquet
 
 FORMAT = 1
+CHECKPOINTS = "checkpoints"
+"""Folder of a run's directory."""
 HEADER, ARRAYS = "checkpoint.json", "state.safetensors"
 KEPT = 2
 """So many automatic checkpoints of a run stay."""

@@ -1,0 +1,270 @@
+"""The models of a run, from its last checkpoint: as modules, and as files for plain torch."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from p2pqg.base.config import plain
+from p2pqg.base.errors import ConfigError
+from p2pqg.base.signature import positional
+from p2pqg.base.user_code import names_a_file, neighbors
+from p2pqg.models import Blueprint
+from p2pqg.models._own import GIVEN as TOLD
+from p2pqg.models.stacked.stacked import Stacked
+from p2pqg.network.clients import Clients
+from p2pqg.recipe import own_files
+from p2pqg.recipe.own import GIVEN
+from p2pqg.recipe.parts import blueprint_of, model_called, sizes_of
+from p2pqg.recipe.settings import chosen, read_config
+from p2pqg.results.checkpoint import CHECKPOINTS, Checkpoint, newest, read_checkpoint
+
+AVERAGED = "averaged"
+CODE = "code"
+"""Folder of the user's own files, beside the models."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a run kept of its models.
+
+    Attributes:
+        path: of the run.
+        checkpoint: its last one that is whole.
+        settings: its recipe; the user's files are those that it has copies of.
+    """
+
+    path: Path
+    checkpoint: Checkpoint
+    settings: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, path: Path) -> Kept:
+        """Of the run in a directory.
+
+        Raises:
+            ConfigError: there is none, it kept no checkpoint, or none can be read.
+        """
+        folder, problems = path / CHECKPOINTS, list[str]()
+        for candidate in newest(folder):
+            try:
+                checkpoint = read_checkpoint(candidate)
+            except ConfigError as error:
+                problems.append(str(error))
+                continue
+            for problem in problems:
+                warnings.warn(f"{problem}; using {candidate.name}", stacklevel=3)
+            saved = checkpoint.header["config"]
+            home = path if (path / own_files.FOLDER).is_dir() else candidate
+            return cls(path, checkpoint, {**saved, **own_files.from_copies(saved, home)})
+        if problems:
+            raise ConfigError.of(problems)
+        if not (path / "config.yaml").exists():
+            raise ConfigError(f"{path}: no run here (config.yaml is missing)")
+        raise ConfigError(
+            f"{path}: this run kept no checkpoint, and so no models; run it again with "
+            "checkpoint_every above 0, seconds, which keeps one at the end, too"
+        )
+
+    @property
+    def num_clients(self) -> int:
+        return len(self.rows)
+
+    @cached_property
+    def rows(self) -> Tensor:
+        """[clients, params]."""
+        arrays = self.checkpoint.arrays
+        row = self.checkpoint.header.get("model", {}).get("row", "rows.state.x")
+        if row not in arrays:
+            raise ConfigError(
+                f"{self.path}: an older p2pqg wrote its checkpoint, and did not say where the "
+                f"models are in it; `p2pqg resume {self.path}` for a round more"
+            )
+        return torch.from_numpy(arrays[row])
+
+    @cached_property
+    def buffers(self) -> Tensor:
+        """[clients, buffers]."""
+        return torch.from_numpy(self.checkpoint.arrays["rows.buffers"])
+
+    @cached_property
+    def sizes(self) -> tuple[int, tuple[int, ...]]:
+        """Numbers that the model returns for a sample, and the shape of one."""
+        about = self.checkpoint.header.get("model")
+        if about is None:  # of a time when checkpoints did not say it: the data tell
+            return sizes_of(read_config(dict(self.settings)))
+        return about["outputs"], tuple(about["input_shape"])
+
+    @cached_property
+    def blueprint(self) -> Blueprint:
+        """How the model is built."""
+        name, given = chosen(self.settings["model"], "")
+        if name.startswith(GIVEN):
+            raise ConfigError(
+                f"{self.path}: model was an object of Python ({name.removeprefix(GIVEN)}), which a "
+                f"run cannot keep; give it again: p2pqg.Simulation.restore({str(self.path)!r}, "
+                "model=...) has state(client)"
+            )
+        return blueprint_of(model_called(name, given))
+
+    @cached_property
+    def _template(self) -> nn.Module:
+        return self.blueprint.build(*self.sizes, self.settings["seed"])
+
+    @cached_property
+    def stacked(self) -> Stacked:
+        """Rows <-> tensors by name."""
+        precision = self.settings.get("precision", "float32")
+        stacked = Stacked(self._template, precision=precision, strategy="loop")
+        if (stacked.num_params, stacked.num_buffers) != (self.rows.shape[1], self.buffers.shape[1]):
+            raise ConfigError(
+                f"{self.path}: model {self.blueprint.name} has {stacked.num_params:,} parameters "
+                f"now, those of the run {self.rows.shape[1]:,}; take the version that wrote it"
+            )
+        return stacked
+
+    def number(self, client: Any) -> int:
+        """The client of that number or name."""
+        labels = self.checkpoint.header["network"]["topology"].get("labels", ())
+        return Clients(self.num_clients, tuple(labels)).number(client, "client")
+
+    @property
+    def averaged(self) -> tuple[Tensor, Tensor]:
+        """Means of parameters and buffers over the clients that are present.
+
+        They are added up block by block, as the hosts did: the last digit depends on that.
+        """
+        here = torch.ones(self.num_clients, dtype=torch.bool)
+        here[self.checkpoint.header["network"]["absent"]] = False
+        firsts = np.sort(self.checkpoint.arrays["firsts"]).tolist()
+        blocks = [slice(*ends) for ends in zip(firsts, [*firsts[1:], len(here)], strict=True)]
+
+        def mean(rows: Tensor) -> Tensor:
+            sums = [rows[block][here[block]].sum(0) for block in blocks]
+            return torch.stack(sums).sum(0) / int(here.sum())
+
+        return mean(self.rows), mean(self.buffers)
+
+    def state_dict(self, client: Any) -> dict[str, Tensor]:
+        """Name -> tensor, parameters and buffers; client: as of `Run.model`."""
+        if isinstance(client, str) and client == AVERAGED:
+            return self.stacked.state_dict(*self.averaged)
+        number = self.number(client)
+        return self.stacked.state_dict(self.rows[number], self.buffers[number])
+
+    def module(self, client: Any) -> nn.Module:
+        """A client's model, or the averaged one, in evaluation mode."""
+        state = self.state_dict(client)
+        module = copy.deepcopy(self._template).to(dtype=self.stacked.dtype)
+        module.load_state_dict(state)
+        return module.eval()
+
+    def save(self, out: Path) -> Path:
+        """Write all of them, and how they are loaded."""
+        from safetensors.torch import save_file
+
+        script = self._script  # what cannot be built is told before anything is written
+        try:
+            if out.exists() and any(out.iterdir()):
+                raise ConfigError(f"{out} has something in it already; choose another folder")
+            out.mkdir(parents=True, exist_ok=True)
+            for name, client in self.names():
+                state = {key: t.contiguous() for key, t in self.state_dict(client).items()}
+                save_file(state, out / f"{name}.safetensors", {"format": "pt"})
+            for file in neighbors(self.blueprint.entry):
+                (out / CODE).mkdir(exist_ok=True)
+                (out / CODE / file.name).write_bytes(file.read_bytes())
+            (out / "load.py").write_text(script, encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(f"{out}: cannot be written ({error.strerror or error})") from None
+        return out
+
+    def names(self) -> Iterator[tuple[str, int | str]]:
+        """What the files are called, without their ending, and whose models are in them."""
+        width = len(str(self.num_clients - 1))
+        for number in range(self.num_clients):
+            yield f"client-{number:0{width}}", number
+        yield AVERAGED, AVERAGED
+
+    @property
+    def _script(self) -> str:
+        header = self.checkpoint.header
+        outputs, shape = self.sizes
+        dtype = str(self.stacked.dtype).removeprefix("torch.")
+        about = header.get("model") or {}
+        looks = f"{dtype} [batch, {', '.join(map(str, shape))}]"
+        if about.get("mean") is not None:
+            looks += f", bytes / 255 less {about['mean']}, over {about['std']}"
+        return SCRIPT.format(
+            run=self.path.name,
+            rounds=header["round"],
+            inputs=looks,
+            outputs=outputs,
+            example=next(self.names())[0],
+            imports="import importlib\nimport sys\n" if self.blueprint.is_own else "",
+            build=self._own_build if self.blueprint.is_own else self._our_build,
+            dtype=dtype,
+        )
+
+    @property
+    def _our_build(self) -> str:
+        blueprint, (outputs, shape) = self.blueprint, self.sizes
+        params = {name: plain(value) for name, value in vars(blueprint.params).items()}
+        given = "".join(f", {name}={value!r}" for name, value in params.items())
+        return (
+            "    from p2pqg import build_model  # makes a plain module of torch\n\n"
+            f"    return build_model({blueprint.name!r}, {outputs}, {shape}{given})"
+        )
+
+    @property
+    def _own_build(self) -> str:
+        blueprint = self.blueprint
+        own = getattr(blueprint.entry.build, "__wrapped__", blueprint.entry.build)
+        ours = dict(zip(TOLD, self.sizes, strict=True))
+        given = {names: ours[its] for names, its in positional(own, TOLD, blueprint.place).items()}
+        given |= vars(blueprint.params)
+        words = ", ".join(f"{name}={value!r}" for name, value in given.items())
+        file = neighbors(blueprint.entry)
+        name = blueprint.name
+        stem = Path(name.rpartition(":")[0]).stem if names_a_file(name) else file[0].stem
+        return (
+            f"    sys.path.insert(0, str(HERE / {CODE!r}))\n"
+            f"    return importlib.import_module({stem!r}).{own.__name__}({words})"
+        )
+
+
+SCRIPT = '''"""Models of the run {run} after {rounds} rounds, for torch.
+
+    from load import load
+    model = load("{example}")  # or load("averaged"), the mean of all that were present
+
+Inputs: {inputs}. Outputs: {outputs} for each.
+"""
+
+{imports}from pathlib import Path
+
+from safetensors.torch import load_file
+
+HERE = Path(__file__).resolve().parent
+
+
+def build():
+{build}
+
+
+def load(name, folder=HERE):
+    """The module with its parameters and buffers, ready for evaluation."""
+    state = load_file(folder / f"{{name}}.safetensors")
+    model = build().to(dtype=next(t.dtype for t in state.values() if t.is_floating_point()))
+    model.load_state_dict(state)
+    return model.eval()
+'''

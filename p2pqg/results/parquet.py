@@ -1,0 +1,41 @@
+"""Rows <-> Parquet files that are whole at any time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def write_parquet(path: Path, rows: Sequence[dict[str, Any]], columns: Mapping[str, str]) -> None:
+    """Write rows under a temporary name, then rename; missing keys become null, others drop."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    def column(name: str, kind: str) -> pa.Array:
+        """Made of its buffers: pa.array would import pandas, to ask whether it got a Series."""
+        values = [row.get(name) for row in rows]
+        given = np.array([value is not None for value in values], dtype=bool)
+        numbers = np.array([0 if value is None else value for value in values], dtype=kind)
+        if kind == "bool":
+            numbers = np.packbits(numbers, bitorder="little")
+        buffers = [np.packbits(given, bitorder="little"), numbers]
+        return pa.Array.from_buffers(
+            pa.type_for_alias(kind), len(rows), [pa.py_buffer(buffer) for buffer in buffers]
+        )
+
+    arrays = [column(name, kind) for name, kind in columns.items()]
+    draft = path.with_suffix(".tmp")
+    pq.write_table(pa.Table.from_arrays(arrays, names=list(columns)), draft)
+    os.replace(draft, path)
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of such a file as they were written: nulls are missing keys."""
+    import pyarrow.parquet as pq
+
+    rows = pq.read_table(path).to_pylist()
+    return [{name: value for name, value in row.items() if value is not None} for row in rows]
