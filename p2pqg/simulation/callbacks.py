@@ -13,14 +13,16 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from p2pqg.base.errors import ConfigError, P2pqgError, UserCodeError
 from p2pqg.base.registry import Entry, Registry
 from p2pqg.base.source import blamed
 from p2pqg.base.user_code import find_in_file, names_a_file
 from p2pqg.recipe.own import check_given
-from p2pqg.results.standing import Live
+
+if TYPE_CHECKING:  # brings pandas, which a run can begin without
+    from p2pqg.results.standing import Live
 
 CALLBACKS = Registry("callback")
 """None are registered; it is how files are looked through."""
