@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from p2pqg.cli.program import (
+    SHARE,
     clients_flag,
     debug_flag,
     draw_flag,
@@ -19,26 +20,30 @@ from p2pqg.cli.program import (
 @click.argument("run_dirs", nargs=-1, required=True, metavar="RUN_DIR...")
 @click.option(
     "--to-accuracy",
-    type=float,
+    type=SHARE,
     multiple=True,
-    metavar="SHARE",
-    help="Say how long each took to a test accuracy, e.g. 0.9; may be repeated.",
+    help="Say how long each took to a test accuracy, e.g. 90%; may be repeated.",
 )
 @debug_flag
 def compare(run_dirs: tuple[str, ...], to_accuracy: tuple[float, ...]) -> None:
     """Show runs side by side: run directories, or folders with runs below them, such as sweeps.
 
-    The settings in which they differ, accuracy, consensus distance, bytes sent and time.
+    The settings in which they differ, accuracy, consensus distance, bytes sent and time. Runs that
+    differ in their seed only make one row, mean ± standard deviation (n - 1), unless you name them
+    one by one and there are no others.
     """
     from p2pqg.results.comparison import compare as side_by_side
-    from p2pqg.results.report import find_runs, with_runs
+    from p2pqg.results.report import by_seed, find_runs, with_runs
 
     runs = find_runs(with_runs(run_dirs, tell=tell_on_stderr))
     for run in runs:
         if not run.has_summary:
             tell_on_stderr(f"skipped {run.path}: {run.failure or 'it has no summary yet'}")
     runs = [run for run in runs if run.has_summary]
-    print_lines(str(side_by_side(*runs, to_accuracy=to_accuracy)).splitlines())
+    groups = by_seed(runs)
+    if len(groups) == 1 and len(run_dirs) >= len(runs):
+        groups = [[run] for run in runs]
+    print_lines(str(side_by_side(*groups, to_accuracy=to_accuracy)).splitlines())
 
 
 @main.command()

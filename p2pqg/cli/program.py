@@ -64,6 +64,26 @@ def _set_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:
         ctx.meta["debug"] = True
 
 
+class Share(click.ParamType):
+    """A share, as 0.9 or as 90%."""
+
+    name = "share"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """The share as a number in (0, 1]."""
+        text = str(value).strip()
+        try:
+            share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+        except ValueError:
+            share = float("nan")
+        if not 0 < share <= 1:
+            self.fail(f"must be a share in (0, 1], e.g. 0.9 or 90%, got {text}", param, ctx)
+        return share
+
+
+SHARE = Share()
 debug_flag = click.option(
     "--debug",
     is_flag=True,

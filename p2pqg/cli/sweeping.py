@@ -12,8 +12,10 @@ from typing import Any
 import click
 
 from p2pqg.cli.program import (
+    SHARE,
     debug_flag,
     main,
+    print_lines,
     quiet_flag,
     set_flag,
     setting_flags,
@@ -110,6 +112,12 @@ def carry_out_sweep(plan: Any, jobs: int | None, retry: bool, quiet: bool) -> No
 )
 @click.option("--show-lr", is_flag=True, help="Say which learning rate was the best of a cell.")
 @click.option("--costs", is_flag=True, help="Say what a run took: gradients, bytes sent.")
+@click.option(
+    "--to-accuracy",
+    type=SHARE,
+    multiple=True,
+    help="Say what each took to a test accuracy, e.g. 90%; may be repeated.",
+)
 @click.option("--export", metavar="FOLDER", help="Write the runs there, in one small Parquet file.")
 @debug_flag
 def table(
@@ -118,17 +126,28 @@ def table(
     paper: str | None,
     show_lr: bool,
     costs: bool,
+    to_accuracy: tuple[float, ...],
     export: str | None,
 ) -> None:
     """Tabulate all runs below DIR.
 
     Mean and standard deviation (n - 1) over seeds, in the layout of the paper's tables, and beside
     its numbers. Where a cell has several learning rates, the one with the best mean counts.
+
+    With --to-accuracy a second table says after how many rounds, bytes and simulated seconds the
+    clients' mean came to it, on straight lines between evaluations. There ± is what is larger, the
+    standard deviation over seeds or half the distance of two evaluations.
     """
     from p2pqg.results.report import with_runs
 
     directories = tuple(map(str, with_runs(directories, tell=tell_on_stderr)))
     print_table(directories, style, paper, show_lr=show_lr, show_costs=costs)
+    if to_accuracy:
+        from p2pqg.results import report
+        from p2pqg.results.reaching import reaching
+
+        click.echo()
+        print_lines(reaching(report.cells(report.read_runs(directories)), to_accuracy))
     if export:
         from p2pqg.results import report
 

@@ -10,9 +10,8 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from p2pqg.base.wording import plain_text
 from p2pqg.page.charts import MOST_RUNS
-from p2pqg.results.report import SAME_NUMBERS, settings_of
+from p2pqg.results.report import by_seed
 from p2pqg.results.standing import Standing
 
 
@@ -110,19 +109,10 @@ def by_setting(shown: Sequence[Standing]) -> list[Standing]:
 
     Runs stay alone that have their seed in common with another of their setting.
     """
-    settings = settings_of(shown)
-    kept = [key for key in settings if key not in {*SAME_NUMBERS, "clients", "seed"}]
-    groups: dict[tuple[str, ...], list[Standing]] = {}
-    for one, row in zip(shown, settings[kept].to_dict("records"), strict=True):
-        groups.setdefault(tuple(plain_text(value) for value in row.values()), []).append(one)
+    groups = by_seed(shown)
     if len(groups) == 1 and len(shown) <= MOST_RUNS:
         return list(shown)
-    found: list[Standing] = []
-    for group in groups.values():
-        seeds = {str(one.config.get("seed")) for one in group}
-        alike = len(group) > 1 and len(seeds) == len(group)
-        found += [Seeds.of_runs(group)] if alike else group
-    return found
+    return [Seeds.of_runs(group) if len(group) > 1 else group[0] for group in groups]
 
 
 def best_first(shown: Sequence[Standing]) -> list[Standing]:

@@ -164,7 +164,7 @@ def _in_latex(cell: Cell | str) -> str:
 
 def _csv(found: pd.DataFrame, paper: Published | None) -> str:
     """A line per cell, fractions; with a paper, where it stands there, its numbers, our marks."""
-    plain = found.drop(columns="settings", errors="ignore")
+    plain = found.drop(columns=["settings", "paths"], errors="ignore")
     if not paper:
         return _harmless(plain).to_csv(index=False)
     lines = []

@@ -9,9 +9,11 @@ their mean, and in `spread` how far they are apart. What a simulation does later
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +23,7 @@ from p2pqg.base.errors import ConfigError, did_you_mean
 from p2pqg.base.wording import aligned, plain_text
 from p2pqg.results.comparison_text import html, result, set_apart, with_spread
 from p2pqg.results.report import differing, settings_of
+from p2pqg.results.seeds import is_of_seeds, load
 from p2pqg.results.standing import Standing
 
 if TYPE_CHECKING:
@@ -38,8 +41,8 @@ def compare(
     """Put runs side by side, as they are now.
 
     Args:
-        runs: live simulations, runs, or their directories; a list of them is one setting with
-            several seeds.
+        runs: live simulations, runs, or their directories; a list of them, `Runs`, or a directory
+            of seeds is one setting with several seeds.
         names: what to call them, one for each; default: what sets them apart.
         to_accuracy: test accuracies (shares) for which to say after how many rounds, bytes and
             seconds the mean over the clients came to them, on straight lines between evaluations.
@@ -55,7 +58,8 @@ def compare(
             raise ConfigError(f"to_accuracy must be a share in (0, 1], e.g. 0.9, got {accuracy}")
     given: list[list[One]]
     given = [
-        [one] if isinstance(one, str) or not isinstance(one, Sequence) else [*one] for one in runs
+        [one] if isinstance(one, str) or not isinstance(one, Sequence) else [*one]
+        for one in map(_opened, runs)
     ]
     if not given or not all(given):
         raise ConfigError("compare needs at least one run, got none")
@@ -65,6 +69,11 @@ def compare(
         )
     groups = [[Standing.of(one) for one in group] for group in given]
     return Comparison(groups, None if names is None else list(map(str, names)), asked)
+
+
+def _opened(one: One | Sequence[One]) -> One | Sequence[One]:
+    """All runs of a directory of seeds."""
+    return load(one) if isinstance(one, str | Path) and is_of_seeds(one) else one
 
 
 @dataclass(frozen=True, repr=False)
@@ -215,14 +224,15 @@ class Comparison:
     def texts(self) -> tuple[list[str], list[list[str]]]:
         """The table as a person reads it: a header, and a line for each row."""
         columns = {"": self.names}
-        if self._on_disk:  # paths are long, and say little: last
+        recorded = self.given_names is None and not any(g[0].is_live for g in self.groups)
+        if recorded:  # paths are long, and say little: last
             columns = {key: [*map(plain_text, self.settings[key])] for key in self.settings}
         for key in self._results[0]:
             title, say = result(key)
             spread = zip(self.table[key], self.spread[key], strict=True)
             columns[title] = [with_spread(say, mean, deviation) for mean, deviation in spread]
-        if self._on_disk:
-            columns["run"] = self.names
+        if recorded:
+            columns["run"] = [_where(group) for group in self.groups]
         return list(columns), [list(row) for row in zip(*columns.values(), strict=True)]
 
     def __repr__(self) -> str:
@@ -289,3 +299,10 @@ class Comparison:
             "limits": (values.min(axis=None), values.max(axis=None)),
         } | options
         return draw_network(network.base, **options)
+
+
+def _where(group: Sequence[Standing]) -> str:
+    """Where the runs of a row are."""
+    if len(group) == 1:
+        return str(group[0].path)
+    return f"{os.path.commonpath([one.path for one in group])} ({len(group)} seeds)"

@@ -7,9 +7,9 @@ of them. How tables are set in Markdown and LaTeX is in `p2pqg.paper.tables`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import pandas as pd
 
@@ -135,6 +135,26 @@ def _differs(settings: pd.DataFrame, key: str, within: list[str]) -> bool:
     return bool((texts.groupby(groups).nunique() > 1).any())
 
 
+C = TypeVar("C", bound=Configured)
+
+
+def by_seed(runs: Sequence[C]) -> list[list[C]]:
+    """Groups of runs that differ in their seed only, in the order of their first runs.
+
+    Runs stay alone that have their seed in common with another of their setting.
+    """
+    settings = settings_of(runs)
+    kept = [key for key in settings if key not in {*SAME_NUMBERS, "seed"}]
+    groups: dict[tuple[str, ...], list[C]] = {}
+    for one, row in zip(runs, settings[kept].to_dict("records"), strict=True):
+        groups.setdefault(tuple(plain_text(value) for value in row.values()), []).append(one)
+    found: list[list[C]] = []
+    for group in groups.values():
+        seeds = {str(one.config.get("seed")) for one in group}
+        found += [group] if len(seeds) == len(group) else [[one] for one in group]
+    return found
+
+
 EXPORTED, RECIPE = "runs.parquet", "recipe.yaml"
 """What `export` writes."""
 
@@ -150,7 +170,7 @@ OUTCOME = (
 )
 """Results of a run in a frame of runs, numbers all of them; its `failure` is a text or None."""
 
-PRIVATE = ("out", "address", "data_dir", "profile")
+PRIVATE = ("out", "address", "data_dir", "profile", "path")
 """Settings that mean nothing on another machine."""
 
 
@@ -166,6 +186,7 @@ def runs_of(runs: Iterable[Run]) -> pd.DataFrame:
     frame[list(OUTCOME)] = frame[list(OUTCOME)].astype(float)
     frame["device"] = [run.summary.get("device") if run.finished else None for run in runs]
     frame["versions"] = [_versions(run) for run in runs]
+    frame["path"] = [str(run.path) for run in runs]
     return frame.assign(failure=[run.failure for run in runs])
 
 
@@ -250,14 +271,16 @@ def cells(runs: Iterable[Run] | pd.DataFrame) -> pd.DataFrame:
                 that no busy machine distorts them (NaN: not on record).
             epochs: of the recipe, NaN if its length is in rounds.
             settings: of one of its runs, flat.
+            paths: of the runs at the best rate, a list; [] where they are only exported.
     """
     frame = runs if isinstance(runs, pd.DataFrame) else runs_of(runs)
     found = ["lr", "mean", "std", "seeds", "rates", "runs", "failed"]
-    columns = [*BLOCK, "method", *COLUMN, *found, "gradients", "bytes", "epochs", "settings"]
+    more = ["gradients", "bytes", "epochs", "settings", "paths"]
+    columns = [*BLOCK, "method", *COLUMN, *found, *more]
     if frame.empty:
         return pd.DataFrame(columns=columns)
     cell = ["algorithm", *BLOCK, *COLUMN]
-    known = {*cell, *SAME_NUMBERS, *OUTCOME, "versions", "failure", "lr", "seed"}
+    known = {*cell, *SAME_NUMBERS, *OUTCOME, "versions", "failure", "path", "lr", "seed"}
     frame = frame.reindex(columns=list(dict.fromkeys([*frame, *cell, "epochs", "failure"])))
     method = _methods(frame, [key for key in frame if key not in known], cell)
     frame = frame.assign(method=method, alpha=frame["alpha"].astype(float))
@@ -294,7 +317,8 @@ def _best(group: pd.DataFrame) -> dict[str, Any]:
         "gradients": chosen["gradients"].mean() if "gradients" in chosen else float("nan"),
         "bytes": chosen["bytes_sent"].mean(),
         "epochs": float(group["epochs"].iloc[0] or float("nan")),
-        "settings": group.iloc[0].dropna().to_dict(),
+        "settings": group.iloc[0].dropna().drop("path", errors="ignore").to_dict(),
+        "paths": chosen["path"].dropna().tolist() if "path" in chosen else [],
     }
 
 
