@@ -69,6 +69,10 @@ class Kept:
         if problems:
             raise ConfigError.of(problems)
         if not (path / "config.yaml").exists():
+            if inside := sorted(path.glob("*/config.yaml")):
+                raise ConfigError(
+                    f"{path} holds several runs; name one, such as {inside[0].parent}"
+                )
             raise ConfigError(f"{path}: no run here (config.yaml is missing)")
         raise ConfigError(
             f"{path}: this run kept no checkpoint, and so no models; run it again with "

@@ -202,8 +202,10 @@ def test_a_run_without_a_checkpoint_says_what_to_do(tmp_path):
     run = p2pqg.run(**settings, checkpoint_every=0, out=str(tmp_path), name="run")
     with pytest.raises(ConfigError, match=r"kept no checkpoint.*checkpoint_every above 0"):
         run.model("averaged")
-    with pytest.raises(ConfigError, match="no run here"):
+    with pytest.raises(ConfigError, match="holds several runs; name one, such as .*run$"):
         p2pqg.Run(tmp_path).model(0)
+    with pytest.raises(ConfigError, match="no run here"):
+        p2pqg.Run(tmp_path / "nobody").model(0)
 
 
 def test_a_model_that_could_not_be_kept_is_asked_for(tmp_path):
@@ -213,3 +215,15 @@ def test_a_model_that_could_not_be_kept_is_asked_for(tmp_path):
     with pytest.raises(ConfigError, match=r"which a run cannot keep; give it again: .*restore"):
         run.save_models(tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_where_the_last_checkpoint_is_damaged_the_one_before_is_taken_and_said(tmp_path):
+    settings = {"topology": "ring3", "model": "logistic", "rounds": 2, "engine": "local"}
+    run = p2pqg.run(**settings, out=str(tmp_path), name="run")
+    before = run.model(0).state_dict()
+    p2pqg.resume(run.path, rounds=4)
+    newest = max((run.path / "checkpoints").iterdir())
+    (newest / "state.safetensors").write_bytes(b"")
+    with pytest.warns(UserWarning, match="damaged checkpoint.*using round-000000002"):
+        after = p2pqg.load(run.path).model(0).state_dict()
+    assert all(torch.equal(after[name], before[name]) for name in before)

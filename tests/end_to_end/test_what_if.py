@@ -97,3 +97,27 @@ def test_clients_join_on_actors_of_their_own_and_a_scenario_crosses_it(cluster):
     np.testing.assert_allclose(x, y, rtol=0, atol=1e-10)
     np.testing.assert_allclose(history["train_loss"], history_here["train_loss"], atol=1e-10)
     assert events == events_here
+
+
+def test_what_a_claim_is_checked_with_is_the_same_on_actors():
+    """States, batches, W of the past and of now, after the network has changed and grown."""
+
+    def seen(engine):
+        with p2pqg.Simulation(**SETTINGS, engine=engine) as sim:
+            sim.advance(3)
+            sim.drop_links(["0-1"])
+            sim.advance(3)
+            sim.add_clients(1)
+            sim.advance(2)
+            states = sim.state(6) | {f"first {k}": v for k, v in sim.state(0).items()}
+            network = {f"W{round}": sim.W(round) for round in (0, 4, 7, 20)}
+            more = {"batch": sim.batch(6, 7)[0], "shard": sim.shard(6)[1], "all": sim.parameters()}
+            return states | network | more
+
+    ours, theirs = seen("ray"), seen("local")
+    assert ours.keys() == theirs.keys()
+    for name, array in ours.items():
+        np.testing.assert_allclose(array, theirs[name], rtol=0, atol=1e-10, err_msg=name)
+    assert np.array_equal(ours["x"], ours["all"][6])
+    assert ours["W0"][0, 1] > ours["W4"][0, 1] == 0
+    assert [ours[name].shape for name in ("W4", "W7")] == [(6, 6), (7, 7)]

@@ -24,6 +24,9 @@ def runs(x0: np.ndarray) -> None:
     assert_type(run, p2pqg.Run)
     assert_type(run.path, Path)
     assert_type(run.summary, dict[str, Any])
+    assert_type(run.model(3), nn.Module)
+    assert_type(run.model("averaged"), nn.Module)
+    assert_type(run.save_models("models"), Path)
     # Of several seeds they are `Runs`; `Any` spares who knows that it is one run the question.
     assert_type(p2pqg.load(run.path), p2pqg.Run | Any)
     assert_type(p2pqg.resume(run.path, rounds=400, quiet=False), p2pqg.Run | Any)
