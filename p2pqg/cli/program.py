@@ -18,6 +18,7 @@ import click
 
 from p2pqg.base.errors import P2pqgError, StoppedError
 from p2pqg.base.registry import F
+from p2pqg.engine.interrupts import POLITE
 
 
 def _seconds_spent() -> float:
@@ -219,13 +220,18 @@ def command_started() -> float:
 
 @contextlib.contextmanager
 def sigterm_is_ctrl_c() -> Iterator[None]:
-    """A polite kill ends a run as Ctrl-C does: rows so far are written."""
+    """A polite kill, or a terminal that closes, ends a run as Ctrl-C does: rows are written."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    others = [number for number in POLITE if number != signal.SIGINT]
+    before = {number: signal.getsignal(number) for number in others}
+    for number in others:
+        if before[number] != signal.SIG_IGN:  # as of nohup
+            signal.signal(number, interrupt)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

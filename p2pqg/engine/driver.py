@@ -170,6 +170,11 @@ class Driver:
             self._fetch()
 
     @property
+    def is_settled(self) -> bool:
+        """Whether nothing is on its way."""
+        return not self._in_flight
+
+    @property
     def _submitted(self) -> int:
         return self._in_flight[-1][0] if self._in_flight else self.round
 

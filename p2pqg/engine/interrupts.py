@@ -8,7 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-POLITE = (signal.SIGINT, signal.SIGTERM)
+POLITE = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
+"""What asks a process to end: Ctrl-C, a polite kill, a terminal that is closed."""
 
 
 @contextmanager

@@ -342,8 +342,8 @@ class _Log:
         return None
 
     def last_words(self) -> None:
-        """Stopped from outside: keep what there is, if the actors are still there to tell."""
-        if self.sim.saver:
+        """Stopped from outside: keep what there is, unless that means to wait for the actors."""
+        if self.sim.saver and self.sim.is_settled:
             with suppress(P2pqgError):
                 self.sim.save()
 

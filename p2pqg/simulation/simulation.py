@@ -14,6 +14,7 @@ from functools import partial
 from importlib.metadata import version
 from itertools import islice, repeat
 from pathlib import Path
+from threading import Timer
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -65,6 +66,11 @@ if TYPE_CHECKING:
 
 Rows = tuple[dict[str, Any], list[dict[str, Any]]]
 """A row of rounds.parquet, and the rows of clients.parquet that go with it."""
+
+SECONDS_OF_PATIENCE = 3.0
+"""So long nobody has to be told why a Ctrl-C does not end a run at once."""
+
+WAITS = "stops when the rounds on their way are done; Ctrl-C once more stops at once"
 
 LOOK_AHEAD = 1000
 """Rounds that the simulated clock is read ahead, to send as many rounds at once as possible."""
@@ -220,9 +226,20 @@ class Simulation:
         try:
             self._run(until, watched(after, self, until))
         except KeyboardInterrupt:
-            with suppress(P2pqgError):  # the next call finds it again
-                self._driver.settle()
+            # What is on its way is waited for, so that nothing is lost; not if asked once more.
+            slow = Timer(SECONDS_OF_PATIENCE, self.on_note, [WAITS])
+            slow.start()
+            try:
+                with suppress(P2pqgError):  # the next call finds it again
+                    self._driver.settle()
+            finally:
+                slow.cancel()
             raise
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether all that was asked of the clients is done and recorded."""
+        return self._driver.is_settled
 
     def _run(self, until: int, after: Callable[[Simulation], None] | None = None) -> None:
         while True:

@@ -12,7 +12,8 @@ import ctypes
 import signal
 import sys
 import warnings
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -25,6 +26,7 @@ from p2pqg.base.lazy import torch
 from p2pqg.base.registry import Entry
 from p2pqg.engine.call import ON_NO_CLIENTS, Ask, disagreement
 from p2pqg.engine.on_ray.carry import carry, is_foreign
+from p2pqg.engine.on_ray.private_ray import node, what_ended
 from p2pqg.engine.on_ray.transport import connect, disconnect
 from p2pqg.engine.routes import Routing
 from p2pqg.engine.rule import Rule, itinerary
@@ -230,6 +232,7 @@ class Crew:
         actors: one per block of clients.
         branches: numbers of the simulations that they host.
         transport: what carries rows directly from actor to actor, if anything.
+        node: of the Ray that has them.
     """
 
     def __init__(
@@ -239,7 +242,7 @@ class Crew:
         gpus_per_actor: float,
         transport: str | None = None,
     ) -> None:
-        self.transport = transport
+        self.transport, self.node = transport, node()
         # Cores are shared, not reserved: a second simulation need not wait for the first one, nor
         # an actor for ever, because no node has as much as its share left.
         remote: Any = ray.remote
@@ -264,6 +267,9 @@ class Crew:
     def release(self, branch: int) -> None:
         """A simulation needs them no longer."""
         self.branches.discard(branch)
+        if what_ended(self.node):
+            self.actors, self._group = [], None  # they ended with it
+            return
         if self.branches:
             for actor in self.actors:
                 actor.forget.options(num_returns=0).remote(branch)
@@ -324,6 +330,10 @@ class RayEngine:
 
     def submit(self, stops: list[Stop]) -> list[ray.ObjectRef[Any]]:
         """Send all calls that lead through the stops; returns at once."""
+        with self._told_if_ray_ends():
+            return self._submitted(stops)
+
+    def _submitted(self, stops: list[Stop]) -> list[ray.ObjectRef[Any]]:
         if len(self.crew.actors) == 1:
             self.round = stops[-1].round
             return self._all("advance", stops)
@@ -444,6 +454,28 @@ class RayEngine:
 
     def _get(self, references: list[ray.ObjectRef[Any]]) -> list[Any]:
         """What the actors returned, or why they did not as an error of ours."""
+        with self._told_if_ray_ends():
+            return self._received(references)
+
+    @contextmanager
+    def _told_if_ray_ends(self) -> Iterator[None]:
+        """Ray itself has many ways to say it, or says it to nobody.
+
+        Raises:
+            ClusterError: it has ended, or does while inside.
+        """
+        try:
+            self._check_ray_is_there()
+            yield
+        except Exception:
+            self._check_ray_is_there()
+            raise
+
+    def _check_ray_is_there(self) -> None:
+        if gone := what_ended(self.crew.node):
+            raise ClusterError(f"Ray is gone: {gone}") from None
+
+    def _received(self, references: list[ray.ObjectRef[Any]]) -> list[Any]:
         try:
             return ray.get(references)
         except ray.exceptions.RayTaskError as error:

@@ -18,6 +18,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from p2pqg.base.errors import ClusterError, ConfigError
 from p2pqg.base.lazy import torch
 from p2pqg.base.memory import available_memory
+from p2pqg.engine.interrupts import uninterrupted
 from p2pqg.engine.on_ray import private_ray
 from p2pqg.engine.on_ray.keeper import Keeper
 from p2pqg.engine.on_ray.own_folder import OwnFolder
@@ -140,14 +141,15 @@ class Cluster:
 
     def _stop(self) -> None:
         """Shut down, or leave, what has been started or joined here, as far as it has."""
-        Cluster.running = None
-        private_ray.stop()
-        if self._keeper:
-            self._keeper.end()
-        if self._folder:
-            self._folder.remove()
-        self._keeper = self._folder = None
-        private_ray.let_ray_print(True)
+        with uninterrupted():
+            Cluster.running = None
+            private_ray.stop()
+            if self._keeper:
+                self._keeper.end()
+            if self._folder:
+                self._folder.remove()
+            self._keeper = self._folder = None
+            private_ray.let_ray_print(True)
 
     def machine(self) -> Machine:
         """What the whole cluster has; GPUs count where there is a driver for them."""
@@ -191,13 +193,22 @@ class Cluster:
             ClusterError: it is gone, and somebody else's.
         """
         with Cluster.lock:
-            try:
-                ray.cluster_resources()
-            except (ray.exceptions.RayError, ConnectionError, RuntimeError, OSError):
-                if not self.owned:
-                    raise ClusterError("the Ray cluster is gone") from None
+            if self._is_there():
+                return
+            if not self.owned:
+                raise ClusterError("the Ray cluster is gone")
+            with private_ray.not_by_itself():  # should another thread ask something of it now
                 self._stop()
                 self._start()
+
+    def _is_there(self) -> bool:
+        if private_ray.what_ended(private_ray.node()):
+            return False
+        try:
+            ray.cluster_resources()
+        except (ray.exceptions.RayError, ConnectionError, RuntimeError, OSError):
+            return False
+        return True
 
     def close(self) -> None:
         """One user less; the last one shuts down what was started here."""

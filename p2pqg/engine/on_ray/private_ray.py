@@ -116,13 +116,13 @@ def start(folder: OwnFolder, **settings: Any) -> list[str]:
 def stop() -> None:
     """End the Ray of our own; nothing of it is left that would start another by itself.
 
-    Ray starts itself when it is used while there is none. Its thread that watches direct transfers
-    did so: a transfer that was announced while Ray was ending woke it afterwards.
+    Its thread that watches direct transfers did so: a transfer that was announced while Ray was
+    ending woke it afterwards.
     """
     transfers = _transfers()
     watch = {"start_monitor_thread_if_needed": lambda: None}
     with (
-        _instead(auto_init_hook, enable_auto_connect=False),
+        not_by_itself(),
         _instead(transfers, **watch) if transfers else contextlib.nullcontext(),
     ):
         ray.shutdown()
@@ -130,6 +130,31 @@ def stop() -> None:
             transfers.shutdown()  # once more: now nobody can wake it
             transfers._unmonitored_transfers.queue.clear()
     _read_authentication()
+
+
+def node() -> Any:
+    """This process's part of the Ray that it uses now; another one after a new start."""
+    return ray_worker._global_node
+
+
+def what_ended(of: Any) -> str | None:
+    """What is no longer there of the Ray that a node was part of; None: all is.
+
+    Whoever asks Ray's object store for something when its process has ended is ended, too, by
+    Ray's library, without a word. So we look before. Without its other process Ray goes on for a
+    minute, and then everything ends.
+    """
+    if of is None or of is not ray_worker._global_node:
+        return "it was started anew"
+    names = sorted({name for name, _ in of.dead_processes()})
+    return f"its {' and '.join(names)} ended" if names else None
+
+
+@contextmanager
+def not_by_itself() -> Iterator[None]:
+    """Ray starts itself when it is used while there is none; not while inside."""
+    with _instead(auto_init_hook, enable_auto_connect=False):
+        yield
 
 
 def _check_closed() -> None:
@@ -163,8 +188,8 @@ def _only_what_a_run_needs(notes: list[str]) -> Iterator[None]:
 
 def _falls_back(how: str) -> str:
     return (
-        f"Ray {ray.__version__} {how}: a start takes some seconds and some hundred MB more than it "
-        "need; p2pqg was tried with Ray 2.60.0"
+        f"Ray {ray.__version__} {how}: a start takes some seconds and some hundred MB more than "
+        "with Ray 2.60"
     )
 
 
