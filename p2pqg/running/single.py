@@ -21,6 +21,7 @@ from p2pqg.base.errors import (
     StorageError,
 )
 from p2pqg.base.text import folder_name
+from p2pqg.engine.interrupts import to_the_end, uninterrupted
 from p2pqg.recipe.keywords import OfAnySeed, Restart, Resumed, Settings, with_keywords
 from p2pqg.recipe.settings import read_settings
 from p2pqg.results.checkpoint import CHECKPOINTS, newest, prune
@@ -273,7 +274,7 @@ def _lead(
     except BaseException:
         directory.discard()
         raise
-    with directory, sim:
+    with to_the_end() as stopping, directory, sim:
         log = _Log(sim, directory, observer)
         try:
             directory.write_own_files(sim.experiment.own_files)
@@ -291,6 +292,7 @@ def _lead(
             if sim.saver:
                 sim.save()
         except KeyboardInterrupt:
+            stopping()
             log.last_words()
             stopped = StoppedError(f"stopped in round {sim.round}; {log.what_next}")
             stopped.results = directory.path
@@ -303,7 +305,8 @@ def _lead(
                 failed.results = directory.path
             raise failed from error
         finally:
-            log.close()
+            with uninterrupted():
+                log.close()
     done = load(directory.path)
     if observer:
         observer.end(done)

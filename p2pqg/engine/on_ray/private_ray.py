@@ -144,7 +144,7 @@ def what_ended(of: Any) -> str | None:
     Ray's library, without a word. So we look before. Without its other process Ray goes on for a
     minute, and then everything ends.
     """
-    if of is None or of is not ray_worker._global_node:
+    if of is None or of is not node():
         return "it was started anew"
     names = sorted({name for name, _ in of.dead_processes()})
     return f"its {' and '.join(names)} ended" if names else None
