@@ -220,6 +220,8 @@ class RunDirectory:
         self._made: list[Path] = []
         self._written = 0.0
         self._lock: IO[str] | None = None
+        self._own_files: Mapping[str, bytes] = {}
+        self._config = ""
         with self._told_if_not_writable():  # a name may be too long even to be looked for
             self._made = [folder for folder in (path, *path.parents) if not folder.exists()]
 
@@ -298,14 +300,23 @@ class RunDirectory:
 
     def write_own_files(self, files: Mapping[str, bytes]) -> None:
         """The user's own files that the recipe names: name -> content, see `own_files.py`."""
+        self._own_files = files
         for name, content in files.items():
             (self.path / FOLDER).mkdir(exist_ok=True)
             write_bytes(self.path / FOLDER / name, content)
 
     def write_config(self, config: dict[str, Any]) -> None:
         """The recipe of what begins now; that it failed before is past."""
+        self._config = yaml_text.dump(config)
         (self.path / FAILED).unlink(missing_ok=True)
-        write_text(self.path / "config.yaml", yaml_text.dump(config))
+        write_text(self.path / "config.yaml", self._config)
+
+    def _make_again(self) -> None:
+        """Somebody has deleted the directory while the run goes on; all that it held is known."""
+        if self._config and not (self.path / "config.yaml").exists():
+            self.path.mkdir(parents=True, exist_ok=True)
+            self.write_own_files(self._own_files)
+            write_text(self.path / "config.yaml", self._config)
 
     def write_rows(
         self,
@@ -318,6 +329,7 @@ class RunDirectory:
     ) -> None:
         """Bring the Parquet files up to date, at most every few seconds unless `now`."""
         if now or time.monotonic() - self._written > SECONDS_BETWEEN_WRITES:
+            self._make_again()
             write_parquet(self.path / "rounds.parquet", rounds, columns)
             write_parquet(self.path / "clients.parquet", clients, of_clients)
             self._written = time.monotonic()

@@ -207,7 +207,8 @@ def resume(
     home = home_of(path)
     changes: dict[str, Any] = {**settings}
     elsewhere = {key: changes.pop(key) for key in ("out", "name") if changes.get(key)}
-    in_place = RunDirectory.reopen(home) if home and not elsewhere else None
+    is_there = home is not None and home.is_dir()
+    in_place = RunDirectory.reopen(home) if home and is_there and not elsewhere else None
     with in_place or nullcontext():
         if in_place:
             in_place.reserve()  # now nobody else goes on with it while we look where it stands

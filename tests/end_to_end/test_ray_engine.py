@@ -6,7 +6,7 @@ import ray
 
 import p2pqg
 from p2pqg.algorithms import ALGORITHMS
-from p2pqg.base.errors import ClusterError, DivergedError
+from p2pqg.base.errors import ClusterError, ConfigError, DivergedError
 from p2pqg.testing import suitable_topology
 
 SMALL = {
@@ -98,6 +98,14 @@ def test_divergence_is_seen_through_actors(cluster):
         pytest.raises(DivergedError, match="try a smaller lr than 1e"),
     ):
         sim.advance(60)
+
+
+def test_another_cluster_than_that_of_this_process_is_refused(cluster):
+    with pytest.raises(ConfigError, match="'127.0.0.1:9': this process uses a Ray at .* already"):
+        p2pqg.Simulation(**SMALL, address="127.0.0.1:9")
+    here = ray.get_runtime_context().gcs_address
+    with p2pqg.Simulation(**SMALL, address=here) as sim:
+        sim.advance(1)
 
 
 @pytest.mark.slow

@@ -313,6 +313,8 @@ def deleted(trial: Trial) -> None:
     while trial.path.exists():
         shutil.rmtree(trial.path, ignore_errors=True)
     finish(process)
+    if load(trial.path).config["rounds"] != trial.rounds:
+        raise AssertionError("its recipe is lost")
 
 
 def twins(trial: Trial) -> None:

@@ -9,7 +9,7 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, ClassVar
 
 import ray
@@ -114,6 +114,7 @@ class Cluster:
 
     def _start(self) -> None:
         if not self.owned:
+            _check_it_is_the_same(self.address)
             return
         quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
         try:
@@ -256,6 +257,21 @@ def _check_we_are_let_in(address: str) -> None:
             f"{where}: the Ray cluster {how}; set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN to what "
             "`ray get-auth-token` prints on its head node"
         )
+
+
+def _check_it_is_the_same(address: str | None) -> None:
+    """Somebody has started or joined a Ray in this process: is it the one that is asked for?
+
+    Raises:
+        ConfigError: no.
+    """
+    if address is None or address == "auto":
+        return
+    here = ray.get_runtime_context().gcs_address
+    with suppress(ValueError):
+        if private_ray.address_of(address.removeprefix("ray://")) == here:
+            return
+    raise ConfigError(f"address {address!r}: this process uses a Ray at {here} already")
 
 
 def _check_somebody_listens(where: str, host_and_port: str) -> None:

@@ -1,5 +1,6 @@
 """Run directories: nobody gets another's, a refusal leaves none; every column has a sentence."""
 
+import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -64,6 +65,18 @@ def test_of_two_with_one_name_the_second_is_refused_even_when_the_first_has_just
     with pytest.raises(ConfigError, match="same already holds a run"):
         second.reserve()
     assert not (tmp_path / "same" / LOCK).exists()
+
+
+def test_a_directory_that_is_deleted_under_its_hands_is_made_again(tmp_path):
+    directory = RunDirectory(str(tmp_path), "mine")
+    directory.write_own_files({"net.csv": b"source,target"})
+    directory.write_config({"rounds": 1})
+    kept = {path.name: path.read_bytes() for path in directory.path.rglob("*.*")}
+    shutil.rmtree(directory.path)
+    directory.write_rows([{"round": 0}], [], now=True)
+    assert kept == {p.name: p.read_bytes() for p in directory.path.rglob("*.*") if p.name in kept}
+    assert sorted(kept) == ["config.yaml", "net.csv"]
+    assert (directory.path / "rounds.parquet").exists()
 
 
 @pytest.mark.parametrize("make", [RunDirectory, RunDirectory.fresh])

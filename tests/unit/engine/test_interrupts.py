@@ -1,0 +1,53 @@
+"""Ctrl-C comes when it does no harm, and to who insists at once."""
+
+import signal
+
+import pytest
+
+from p2pqg.engine.interrupts import INSISTENT, to_the_end, uninterrupted
+
+
+def press(times=1):
+    for _ in range(times):
+        signal.raise_signal(signal.SIGINT)
+
+
+def write(presses, done):
+    """Something that must not be interrupted, and is asked to stop."""
+    with uninterrupted():
+        press(presses)
+        done.append("written")
+
+
+def test_what_is_inside_runs_to_its_end_and_then_it_comes_once():
+    done = []
+    with pytest.raises(KeyboardInterrupt):
+        write(3, done)
+    assert done == ["written"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_who_presses_often_enough_means_at_once():
+    done = []
+    with pytest.raises(KeyboardInterrupt):
+        write(INSISTENT, done)
+    assert done == []
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_once_stopped_nothing_is_stopped_again():
+    done = []
+    with to_the_end() as stopping:
+        try:
+            press()
+        except KeyboardInterrupt:
+            stopping()
+            press(2)
+            done.append("written")
+        press(2)
+    assert done == ["written"]
+
+
+def test_what_has_not_been_stopped_may_be():
+    with to_the_end(), pytest.raises(KeyboardInterrupt):
+        press()
