@@ -34,8 +34,8 @@ from trial import (
     wait_for,
 )
 
+from p2pqg.results.checkpoint import newest
 from p2pqg.results.records import load
-from p2pqg.simulation.checkpoint import newest
 
 # Processes
 
