@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,14 +25,27 @@ from p2pqg.cli.program import (
     tier_flag,
 )
 from p2pqg.recipe.keys import RESTART
+from p2pqg.running.sinks import SINKS, with_sinks
 
 if TYPE_CHECKING:
     from p2pqg.results.records import Run
     from p2pqg.results.seeds import Runs
 
-tensorboard_flag = click.option(
-    "--tensorboard", is_flag=True, help="Write TensorBoard events beside the results."
-)
+
+def sink_flags(command: Callable[..., Any]) -> Callable[..., Any]:
+    """A flag for every sink, which the command gets as the names of those that were given."""
+
+    @functools.wraps(command)
+    def with_names(*args: Any, **given: Any) -> Any:
+        sinks = [name for name in SINKS if given.pop(name)]
+        return command(*args, sinks=sinks, **given)
+
+    flagged: Callable[..., Any] = with_names
+    for name, (_, _, words) in reversed(SINKS.items()):
+        flagged = click.option(f"--{name}", is_flag=True, help=words)(flagged)
+    return flagged
+
+
 json_flag = click.option(
     "--json", "as_json", is_flag=True, help="Print the summary, and only it, on stdout."
 )
@@ -45,7 +59,7 @@ json_flag = click.option(
 @click.option(
     "--profile", is_flag=True, default=None, help="Say where the time of a round goes; a trace too."
 )
-@tensorboard_flag
+@sink_flags
 @json_flag
 @quiet_flag
 @debug_flag
@@ -53,7 +67,7 @@ def run(
     recipe: str | None,
     tier: str | None,
     sets: tuple[str, ...],
-    tensorboard: bool,
+    sinks: list[str],
     as_json: bool,
     quiet: bool,
     **flags: str | None,
@@ -64,7 +78,7 @@ def run(
     names of networks, algorithms, data sets and models.
     """
     started = command_started()
-    with observed(as_json or quiet, tensorboard) as observer:
+    with observed(as_json or quiet, sinks) as observer:
         settings = merged(recipe, flags, sets, tier, observer.noted if observer else None)
         from p2pqg.running.single import run as simulate
 
@@ -78,14 +92,14 @@ def run(
 @click.option(
     "--replan", is_flag=True, help="Milestones and phases are fractions of the new length."
 )
-@tensorboard_flag
+@sink_flags
 @json_flag
 @quiet_flag
 @debug_flag
 def resume(
     run_dir: str,
     replan: bool,
-    tensorboard: bool,
+    sinks: list[str],
     as_json: bool,
     quiet: bool,
     **flags: Any,
@@ -96,7 +110,7 @@ def resume(
     with more --rounds. RUN_DIR may also be one of its checkpoints: then say --name.
     """
     started = command_started()
-    with observed(as_json or quiet, tensorboard) as observer:
+    with observed(as_json or quiet, sinks) as observer:
         from p2pqg.running.single import resume as go_on
 
         with telling(as_json, quiet) as tell:
@@ -132,8 +146,8 @@ def telling(as_json: bool, quiet: bool) -> Iterator[Callable[[Run | Runs], None]
 
 
 @contextlib.contextmanager
-def observed(silent: bool, tensorboard: bool) -> Iterator[Any]:
-    """Who watches a run: a screen, TensorBoard, or None; a polite kill is a Ctrl-C inside."""
+def observed(silent: bool, sinks: list[str]) -> Iterator[Any]:
+    """Who watches a run: a screen, sinks, or None; a polite kill is a Ctrl-C inside."""
     with contextlib.ExitStack() as stack:
         stack.enter_context(sigterm_is_ctrl_c())
         observer: Any = None
@@ -141,11 +155,7 @@ def observed(silent: bool, tensorboard: bool) -> Iterator[Any]:
             from p2pqg.running.screen import Screen
 
             observer = stack.enter_context(Screen())
-        if tensorboard:
-            from p2pqg.running.tensorboard import TensorBoard
-
-            observer = stack.enter_context(TensorBoard(observer))
-        yield observer
+        yield stack.enter_context(with_sinks(sinks, observer))
 
 
 def merged(

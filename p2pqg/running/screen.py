@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,12 +38,41 @@ def console_for_stdout() -> Console:
     return Console(highlight=False, emoji=False)  # `column:hospital:` is none
 
 
-class Screen:
-    """Watches one run; a context manager, so that the bar ends with it (see Observer)."""
+class NowAndThen:
+    """When a log that nobody may be watching gets a line: every 10 s, after a minute every 60 s."""
 
-    def __init__(self, console: Console | None = None) -> None:
-        """Draw on `console`; default: stdout."""
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """Starts now. `clock`: seconds."""
+        self._clock = clock
+        self._began = clock()
+        self._last = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Since it began."""
+        return self._clock() - self._began
+
+    def due(self) -> bool:
+        """Whether it is time for a line; then the next one is due later."""
+        now = self.seconds
+        if now - self._last < (10 if now <= 60 else 60):
+            return False
+        self._last = now
+        return True
+
+
+class Screen:
+    """Watches one run; a context manager, so that the bar ends with it (see Observer).
+
+    Without a terminal there is no bar, but a line now and then.
+    """
+
+    def __init__(
+        self, console: Console | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Draw on `console`; default: stdout. `clock`: seconds."""
         self.console = console or console_for_stdout()
+        self._clock = clock
         self._waiting = self.console.status("starting") if self.console.is_terminal else None
         self._bar: Progress | None = None
 
@@ -61,8 +91,9 @@ class Screen:
         if self._waiting:
             self._waiting.stop()
         experiment = simulation.experiment
-        self._say([*about(simulation), ("results", str(path))])
+        self._say([*about(simulation), ("results", str(path.absolute()))])
         if not self.console.is_terminal:
+            self._lines, self._first_round = NowAndThen(self._clock), simulation.round
             return
         picture = label_picture(counts_of(experiment))
         self.console.print(*picture, "", sep="\n", style="dim")
@@ -89,6 +120,17 @@ class Screen:
                 seen=seen(simulation.rows[0]),
                 pace=pace(task.speed),
             )
+        elif not self.console.is_terminal and self._lines.due():
+            self.console.print(self._standing(simulation), markup=False, soft_wrap=True)
+
+    def _standing(self, simulation: Simulation) -> str:
+        """Where a run stands, in a line; the time left is that of rounds like those so far."""
+        total, done = simulation.experiment.num_rounds, simulation.round - self._first_round
+        parts = [f"round {simulation.round:,}/{total:,}", seen(simulation.rows[0])]
+        if done > 0:
+            left = self._lines.seconds / done * (total - simulation.round)
+            parts.append(f"{duration(left)} left")
+        return "  ".join(filter(None, parts))
 
     def noted(self, text: str) -> None:
         """Something happened that a user should know."""
@@ -99,7 +141,7 @@ class Screen:
         if self._bar:
             self._bar.stop()
         self.console.print()
-        self._say([*outcome(run), ("results", str(run.path))])
+        self._say([*outcome(run), ("results", str(run.path.absolute()))])
 
     def _say(self, rows: list[tuple[str, str]]) -> None:
         """Names and what there is to say about them, in two columns."""

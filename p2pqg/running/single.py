@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, overload
@@ -28,6 +28,7 @@ from p2pqg.results.checkpoint import CHECKPOINTS, newest, prune
 from p2pqg.results.records import LINK_COLUMNS, Run, RunDirectory, load
 from p2pqg.results.seeds import Runs, is_of_seeds, seeds_of
 from p2pqg.running.seeds import resume_seeds, run_seeds
+from p2pqg.running.sinks import check_sinks, with_sinks
 from p2pqg.simulation.build import build
 from p2pqg.simulation.moment import Moment, home_of
 from p2pqg.simulation.simulation import Simulation
@@ -50,6 +51,7 @@ def run(
     *,
     quiet: bool = True,
     observer: Observer | None = None,
+    sinks: Sequence[str] = (),
     started: float | None = None,
     **settings: Unpack[Settings],
 ) -> Run: ...
@@ -61,6 +63,7 @@ def run(
     seed: Sequence[int],
     quiet: bool = True,
     observer: Observer | None = None,
+    sinks: Sequence[str] = (),
     started: float | None = None,
     **settings: Unpack[OfAnySeed],
 ) -> Runs: ...
@@ -71,10 +74,11 @@ def run(  # noqa: D417  its keywords are those of the overloads
     *,
     quiet: bool = True,
     observer: Observer | None = None,
+    sinks: Sequence[str] = (),
     started: float | None = None,
     **settings: Any,
 ) -> Run | Runs:
-    """One simulation, recorded under `out`. Its keywords are the keys of a recipe, and three more.
+    """One simulation, recorded under `out`. Its keywords are the keys of a recipe, and four more.
 
     Where a value is a part's name it may also be a mapping of that name and its parameters:
     `algorithm={"name": "dmsgd", "mu": 0.3}`.
@@ -82,6 +86,7 @@ def run(  # noqa: D417  its keywords are those of the overloads
     Args:
         quiet: False shows the run on stdout, as the command does.
         observer: told of the beginning, of new rows, and of the end.
+        sinks: where rows go, too: csv, jsonl, tensorboard.
         started: `time.time()` when the command began; default: now.
         topology: NAME<clients>[:key=value,...], or a file.
         clients: Number of clients, where the topology's name leaves it out.
@@ -156,15 +161,16 @@ def run(  # noqa: D417  its keywords are those of the overloads
         RunError: diverged, lost its actors too often, or stopped; results so far are on disk, and
             `resume` goes on from there.
     """
+    check_sinks(sinks)
     if (several := seeds_of(settings.get("seed"))) is not None:
-        with _watching(quiet, observer) as observer:
+        with _watching(quiet, observer, sinks) as observer:
             return run_seeds(several, settings, partial(run, observer=observer))
     started = time.time() if started is None else started
     experiment = build(*read_settings(settings))
     config = experiment.config
     stem = folder_name(f"{config.topology}-{config.algorithm['name']}")
     directory = _new_directory(config.out, config.name, stem)
-    with _watching(quiet, observer) as observer:
+    with _watching(quiet, observer, sinks) as observer:
         return _lead(lambda: Simulation(experiment, started=started), directory, observer)
 
 
@@ -175,6 +181,7 @@ def resume(
     quiet: bool = True,
     replan: bool = False,
     observer: Observer | None = None,
+    sinks: Sequence[str] = (),
     started: float | None = None,
     **settings: Unpack[Resumed],
 ) -> Run | Any:
@@ -189,6 +196,7 @@ def resume(
             of the new length from here on; by default they stay where they were planned. Then
             config.yaml does not repeat what happened before.
         observer: as of `run`.
+        sinks: as of `run`.
         started: as of `run`.
         settings: what shall differ: how long it runs, where its results go, how it computes; and
             objects of Python that it could not keep.
@@ -198,9 +206,10 @@ def resume(
             setting that cannot change.
         RunError: as of `run`.
     """
+    check_sinks(sinks)
     path = Path(path)
     if is_of_seeds(path):
-        with _watching(quiet, observer) as observer:
+        with _watching(quiet, observer, sinks) as observer:
             again = partial(resume, observer=observer, replan=replan)
             tell = observer.noted if observer else _to_nobody
             return resume_seeds(path, settings, partial(run, observer=observer), again, tell)
@@ -225,7 +234,7 @@ def resume(
             _check_nothing_is_newer(home, path)
         out = elsewhere.get("out") or (str(home.parent) if home else moment.experiment.config.out)
         directory = in_place or _new_directory(out, elsewhere.get("name"), (home or path).name)
-        with _watching(quiet, observer) as observer:
+        with _watching(quiet, observer, sinks) as observer:
             return _lead(lambda: Simulation.at(moment, started), directory, observer, notes)
 
 
@@ -246,15 +255,16 @@ def _check_nothing_is_newer(home: Path, checkpoint: Path) -> None:
 
 
 @contextmanager
-def _watching(quiet: bool, observer: Observer | None) -> Iterator[Observer | None]:
-    """The observer given, or a screen, or nobody."""
-    if quiet or observer:
-        yield observer
-        return
-    from p2pqg.running.screen import Screen
+def _watching(
+    quiet: bool, observer: Observer | None, sinks: Sequence[str]
+) -> Iterator[Observer | None]:
+    """The observer given, or a screen, or nobody; and the sinks."""
+    with ExitStack() as stack:
+        if not (quiet or observer):
+            from p2pqg.running.screen import Screen
 
-    with Screen() as screen:
-        yield screen
+            observer = stack.enter_context(Screen())
+        yield stack.enter_context(with_sinks(sinks, observer))
 
 
 def _has_finished(home: Path) -> bool:

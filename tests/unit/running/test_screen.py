@@ -1,13 +1,14 @@
 """What a run shows, on a terminal and in a log."""
 
 import io
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 import p2pqg
 from p2pqg.base.wording import seen
-from p2pqg.running.screen import Screen, SweepBar, console_for_stdout
+from p2pqg.running.screen import NowAndThen, Screen, SweepBar, console_for_stdout
 from p2pqg.simulation.simulation import Simulation
 
 
@@ -118,3 +119,35 @@ def test_a_run_from_python_is_silent_unless_asked(tmp_path, capsys):
 def test_names_between_colons_are_no_pictures(capsys):
     console_for_stdout().print("column:hospital: 3 samples", markup=False)
     assert capsys.readouterr().out == "column:hospital: 3 samples\n"
+
+
+def test_a_log_gets_a_line_every_ten_seconds_and_later_every_minute():
+    now = [0.0]
+    lines = NowAndThen(lambda: now[0])
+    told = []
+    for now[0] in range(1, 301):
+        if lines.due():
+            told.append(now[0])
+    assert told == [10, 20, 30, 40, 50, 60, 120, 180, 240, 300]
+
+
+def test_a_line_of_the_log_says_round_loss_accuracy_and_time_left(fake_run):
+    now = [100.0]
+    drawn = console(terminal=False)
+    settings = {"topology": "ring4", "model": "logistic", "rounds": 6, "eval_every": 2}
+    with Simulation(engine="local", **settings) as simulation:
+        screen = Screen(drawn, clock=lambda: now[0])
+        screen.begin(simulation, Path("somewhere"))
+        at_start = drawn.file.getvalue()
+        simulation.advance(3)
+        now[0] += 9  # too early for a line
+        screen.recorded(simulation)
+        assert drawn.file.getvalue() == at_start
+        now[0] += 3  # 3 rounds took 12 s, so do the others
+        screen.recorded(simulation)
+        row = simulation.rows[0][-1]
+    (line,) = drawn.file.getvalue().removeprefix(at_start).splitlines()
+    assert line.startswith(f"round 3/6  loss {row['train_loss']:.3f}  test ")
+    assert "% (round 2)" in line
+    assert line.endswith("  12.0 s left")
+    assert at_start.splitlines()[-1].split(maxsplit=1)[1] == str(Path("somewhere").absolute())

@@ -1,0 +1,149 @@
+"""A sink: where the rows of a run go beside its directory. What is the same for all of them."""
+
+from __future__ import annotations
+
+import math
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from typing_extensions import Self
+
+from p2pqg.base.errors import ConfigError
+
+if TYPE_CHECKING:
+    from p2pqg.results.records import Run
+    from p2pqg.running.single import Observer
+    from p2pqg.simulation.simulation import Simulation
+
+AXES = {"round", "wall_seconds"}
+"""Columns that those who plot have axes for."""
+
+
+class Sink:
+    """An observer (see `running.Observer`) that gets each row once; a context manager.
+
+    A run that goes on hands all its rows over again: those that the sink has are not written.
+    A sink that cannot write is no reason to stop; what it missed is tried with the next row.
+
+    Attributes:
+        name: of its flag.
+        package: what it needs, as pip calls it.
+        passing: errors that may pass.
+    """
+
+    name: ClassVar[str]
+    package: ClassVar[str | None] = None
+    passing: tuple[type[Exception], ...] = (OSError,)
+
+    def __init__(self, then: Observer | None = None) -> None:
+        """Watch, and tell another observer.
+
+        Args:
+            then: who else watches the run.
+
+        Raises:
+            ConfigError: its package is not installed.
+        """
+        self._then = then
+        self._simulation: Simulation | None = None
+        self._last = -1  # the last round written
+        self._trouble = ""
+
+    def open(self, simulation: Simulation, path: Path) -> int:
+        """Begin, below the run's directory; returns the last round that it has, -1: none."""
+        raise NotImplementedError
+
+    def write(self, row: dict[str, Any]) -> None:
+        """A row, with a value or None for every column of rounds.parquet."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """All rows are written, and the run is over or broken off."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """What came last before a failure is written, too."""
+        self._finish()
+
+    def _finish(self) -> None:
+        if self._simulation is not None:
+            self._write_new(self._simulation)
+            self._try(self.close)
+            self._simulation = None
+
+    def begin(self, simulation: Simulation, path: Path) -> None:
+        """Bring it up to date: of a run that goes on there may be rows; another's is finished."""
+        self._finish()
+        self._last = self.open(simulation, path)
+        self._simulation = simulation
+        self._write_new(simulation)
+        if self._then:
+            self._then.begin(simulation, path)
+
+    def recorded(self, simulation: Simulation) -> None:
+        """Write the rows that are new."""
+        self._write_new(simulation)
+        if self._then:
+            self._then.recorded(simulation)
+
+    def noted(self, text: str) -> None:
+        """Not for a sink."""
+        if self._then:
+            self._then.noted(text)
+
+    def end(self, run: Run) -> None:
+        """All is on disk."""
+        if self._then:
+            self._then.end(run)
+
+    def _write_new(self, simulation: Simulation) -> None:
+        """Rounds that run again after a crash are known already."""
+        rows = simulation.rows[0]
+        news = len(rows)
+        while news and rows[news - 1]["round"] > self._last:
+            news -= 1
+        columns = simulation.columns
+        for row in rows[news:]:
+            if not self._try(self.write, {key: row.get(key) for key in columns}):
+                return
+            self._last = row["round"]
+
+    def _try(self, what: Any, *given: Any) -> bool:
+        """Whether it went well; if not, the reason is told once."""
+        try:
+            what(*given)
+        except self.passing as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            if reason != self._trouble:
+                self._trouble = reason
+                self.noted(f"cannot write to {self.name} ({reason}); going on")
+            return False
+        return True
+
+
+def needed(module: str, sink: type[Sink]) -> Any:
+    """A module that only this sink needs.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    try:
+        return import_module(module)
+    except ImportError:
+        raise ConfigError(
+            f"--{sink.name} needs the package {sink.package}; "
+            f"pip install 'p2pqg[{sink.name}]', or leave it"
+        ) from None
+
+
+def scalars(row: dict[str, Any]) -> dict[str, float]:
+    """The numbers of a row that can be plotted over its round."""
+    return {
+        name: value
+        for name, value in row.items()
+        if name not in AXES and value is not None and math.isfinite(value)
+    }

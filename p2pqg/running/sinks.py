@@ -1,0 +1,46 @@
+"""The sinks there are, by the names of their flags."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from importlib import import_module
+from typing import Any
+
+from p2pqg.base.errors import ConfigError, did_you_mean
+
+SINKS = {
+    "csv": ("tables", "Csv", "Write rounds.csv beside the results."),
+    "jsonl": ("tables", "JsonLines", "Write rounds.jsonl, an object per row."),
+    "tensorboard": ("tensorboard", "TensorBoard", "Write TensorBoard events beside the results."),
+}
+"""Name -> module in this room, class in it, help of the flag."""
+
+
+def check_sinks(names: Iterable[str]) -> None:
+    """Refuse what cannot be had, before anything starts.
+
+    Raises:
+        ConfigError: there is no such sink, or its package is not installed.
+    """
+    with with_sinks(names):
+        pass
+
+
+@contextlib.contextmanager
+def with_sinks(names: Iterable[str], observer: Any = None) -> Iterator[Any]:
+    """An observer that tells the sinks and the observer given; that one alone without sinks.
+
+    Raises:
+        ConfigError: there is no such sink, or its package is not installed.
+    """
+    if isinstance(names, str):  # not its letters
+        names = [names]
+    with contextlib.ExitStack() as stack:
+        for name in dict.fromkeys(names):
+            if name not in SINKS:
+                raise ConfigError(f"sinks: unknown sink {name!r}{did_you_mean(str(name), SINKS)}")
+            module, kind, _ = SINKS[name]
+            sink = getattr(import_module(f"p2pqg.running.{module}"), kind)
+            observer = stack.enter_context(sink(observer))
+        yield observer
