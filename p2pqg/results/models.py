@@ -20,6 +20,7 @@ from p2pqg.base.signature import positional
 from p2pqg.base.user_code import names_a_file, neighbors
 from p2pqg.models import Blueprint
 from p2pqg.models._own import GIVEN as TOLD
+from p2pqg.models._reading import Reader
 from p2pqg.models.stacked.stacked import Stacked
 from p2pqg.network.clients import Clients
 from p2pqg.recipe import own_files
@@ -205,9 +206,10 @@ class Kept:
         outputs, shape = self.sizes
         dtype = str(self.stacked.dtype).removeprefix("torch.")
         about = header.get("model") or {}
-        looks = f"{dtype} [batch, {', '.join(map(str, shape))}]"
+        kind = "int64 (tokens)" if isinstance(self._template, Reader) else dtype
+        looks = f"{kind} [batch, {', '.join(map(str, shape))}]"
         if about.get("mean") is not None:
-            looks += f", bytes / 255 less {about['mean']}, over {about['std']}"
+            looks += f",\nwhich are bytes / 255 less {about['mean']}, over {about['std']}"
         return SCRIPT.format(
             run=self.path.name,
             rounds=header["round"],
@@ -216,7 +218,6 @@ class Kept:
             example=next(self.names())[0],
             imports="import importlib\nimport sys\n" if self.blueprint.is_own else "",
             build=self._own_build if self.blueprint.is_own else self._our_build,
-            dtype=dtype,
         )
 
     @property
