@@ -1,0 +1,253 @@
+"""Tuning with Optuna: ranges of keys, the same number of trials for every method, means over seeds.
+
+    tune:
+      lr: {log: [0.01, 1]}           # drawn evenly in its logarithm
+      algorithm.beta: [0.5, 0.99]    # evenly; integers where both ends are
+      batch_size: {choose: [16, 32, 64]}
+    algorithm: [dsgdm-n, qg-dsgdm-n] # one method or several, each tuned by itself
+    seed: [1, 2, 3]
+    trials: 20                       # of each method
+    validation: 0.1                  # then the best is chosen on these samples
+
+A study is a file in the folder, and a trial a directory of seeds: what was killed goes on, with the
+same trials as if nothing had happened.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from p2pqg.base import yaml_text
+from p2pqg.base.dotted import assign
+from p2pqg.base.errors import ConfigError, DivergedError
+from p2pqg.base.text import folder_name, write_text
+from p2pqg.recipe.keys import HOW
+from p2pqg.recipe.settings import chosen, read_config
+from p2pqg.results.seeds import Runs, is_of_seeds, load, seeds_of
+from p2pqg.running.grid import folder_of
+from p2pqg.running.single import resume, run
+
+TRIALS = 20
+FIRST = 10
+"""Trials that are drawn at random, before earlier ones are learned from."""
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What to tune, as a recipe says.
+
+    Attributes:
+        folder: of everything.
+        base: settings that all trials share.
+        ranges: key -> (kind, its ends or choices); kind is int, float, log or choose.
+        methods: values of `algorithm`.
+        seeds: of every trial.
+        trials: of every method.
+    """
+
+    folder: Path
+    base: Mapping[str, Any]
+    ranges: Mapping[str, tuple[str, list[Any]]]
+    methods: tuple[Any, ...]
+    seeds: tuple[int, ...]
+    trials: int
+
+    @property
+    def by(self) -> str:
+        """The metric whose mean over the seeds is to be high."""
+        return "validation_accuracy" if self.base.get("validation") else "test_accuracy"
+
+    def home(self, method: Any) -> Path:
+        """The folder of one method."""
+        return self.folder / folder_name(method_name(method))
+
+    def settings(self, method: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Keywords of `p2pqg.run` of a trial."""
+        settings = json.loads(json.dumps({**self.base, "algorithm": method}))
+        for key in sorted(values, key=lambda key: key.count(".")):
+            assign(settings, key, values[key])
+        return {**settings, "seed": list(self.seeds)}
+
+
+@dataclass(frozen=True)
+class Best:
+    """What came of tuning a method; runs is None where every trial diverged."""
+
+    method: str
+    trials: int
+    values: Mapping[str, Any]
+    runs: Runs | None
+
+
+def method_name(method: Any) -> str:
+    """`qg-dsgdm-n` of a name, or of a mapping of it and its parameters."""
+    return chosen(method, "qg-dsgdm-n")[0]
+
+
+def read_tuning(
+    values: Mapping[str, Any], name: str, out: str | None = None, trials: int | None = None
+) -> Tuning:
+    """What to tune, from the mapping of a recipe.
+
+    Raises:
+        ConfigError: with every problem found; nothing was started.
+    """
+    base = {str(key).replace("-", "_"): value for key, value in values.items()}
+    given, found = base.pop("tune", None), base.pop("trials", TRIALS)
+    trials = found if trials is None else trials
+    folder = folder_of({**base, "algorithm": None, "seed": None}, name, out)
+    for key in ("out", "name", "source", "figure", "paper"):
+        base.pop(key, None)
+    base = {"engine": "local", "checkpoint_every": 0, **base}
+    methods = base.pop("algorithm", None)
+    methods = methods if isinstance(methods, list) else [methods or "qg-dsgdm-n"]
+    seed = base.pop("seed", 0)
+    seeds = seeds_of(seed) or [seed]
+    problems: list[str] = []
+    if "sweep" in base:
+        problems.append("a recipe with sweep: is for `p2pqg sweep`, which tunes on a grid")
+    if isinstance(trials, bool) or not isinstance(trials, int) or trials < 1:
+        problems.append(f"trials must be an integer >= 1, got {trials!r}")
+    if len(set(map(method_name, methods))) < len(methods) or not methods:
+        problems.append(f"algorithm must be different methods, got {methods!r}")
+    if not isinstance(given, Mapping) or not given:
+        problems.append(f"tune must be keys with ranges, such as lr: [0.01, 1], got {given!r:.60}")
+        given = {}
+    ranges = {}
+    for key, value in given.items():
+        key = str(key).replace("-", "_")
+        try:
+            ranges[key] = _range(key, value)
+        except ConfigError as error:
+            problems.append(str(error))
+    if problems:
+        raise ConfigError.of(problems, name)
+    tuning = Tuning(folder, base, ranges, tuple(methods), tuple(seeds), trials)
+    for method in methods:
+        for end in (0, -1):
+            settings = tuning.settings(method, {key: r[1][end] for key, r in ranges.items()})
+            read_config(settings | {"seed": seeds[0]}, where=name)
+    return tuning
+
+
+def _range(key: str, value: Any) -> tuple[str, list[Any]]:
+    """(kind, ends or choices) of what a recipe says of a key."""
+    rule = f"tune.{key} must be [low, high], {{log: [low, high]}} or {{choose: [...]}}"
+    kind, ends = "", value
+    if isinstance(value, Mapping) and len(value) == 1:
+        ((kind, ends),) = value.items()
+    if kind not in ("", "log", "choose") or not isinstance(ends, list) or not ends:
+        raise ConfigError(f"{rule}, got {value!r:.60}")
+    if kind == "choose":
+        return kind, ends
+    numbers = all(isinstance(end, int | float) and not isinstance(end, bool) for end in ends)
+    if not numbers or len(ends) != 2 or not ends[0] < ends[1] or (kind and ends[0] <= 0):
+        more = " with 0 < low" if kind else ""
+        raise ConfigError(f"{rule}, two numbers that rise{more}, got {value!r:.60}")
+    whole = all(isinstance(end, int) for end in ends)
+    return kind or ("int" if whole else "float"), ends
+
+
+def tune(tuning: Tuning, tell: Callable[[str], None] = lambda line: None) -> list[Best]:
+    """Do what has not been done; the best of every method, in the order of the recipe.
+
+    Args:
+        tuning: from `read_tuning`.
+        tell: hears a line per trial.
+
+    Raises:
+        ConfigError: Optuna is not installed, the folder belongs to other settings, or a trial
+            cannot be built.
+        RunError: stopped; what is done is kept, and the same command goes on.
+    """
+    try:
+        import optuna
+    except ImportError:
+        raise ConfigError("tune needs the package optuna; pip install 'p2pqg[tune]'") from None
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    _claim(tuning)
+    return [_tuned(tuning, method, optuna, tell) for method in tuning.methods]
+
+
+def _claim(tuning: Tuning) -> None:
+    """Write what is tuned into the folder; refuse one with trials of something else."""
+    path = tuning.folder / "tune.yaml"
+    base = {key: value for key, value in tuning.base.items() if key not in HOW}
+    ranges = {key: list(value) for key, value in tuning.ranges.items()}
+    mine = json.loads(json.dumps({"base": base, "tune": ranges, "seed": list(tuning.seeds)}))
+    if path.exists() and yaml_text.parse(path.read_text(encoding="utf-8")) != mine:
+        raise ConfigError(f"{tuning.folder} holds trials of other settings; choose another --out")
+    tuning.folder.mkdir(parents=True, exist_ok=True)
+    write_text(path, yaml_text.dump(mine))
+
+
+def _tuned(tuning: Tuning, method: Any, optuna: Any, tell: Callable[[str], None]) -> Best:
+    home = tuning.home(method)
+    home.mkdir(exist_ok=True)
+    backend = optuna.storages.journal.JournalFileBackend(str(home / "study.log"))
+    storage = optuna.storages.JournalStorage(backend)
+    study = optuna.create_study(
+        storage=storage, study_name="tune", direction="maximize", load_if_exists=True
+    )
+    states = optuna.trial.TrialState
+    for left in study.get_trials(states=(states.RUNNING,)):  # of a process that was stopped
+        study.tell(left.number, state=states.FAIL)
+    done = len(study.get_trials(states=(states.COMPLETE, states.PRUNED)))
+    for number in range(done, tuning.trials):
+        # By its number, so that a study that goes on draws what it would have drawn.
+        study.sampler = optuna.samplers.TPESampler(seed=number, n_startup_trials=FIRST)
+        trial = study.ask()
+        values = {key: _drawn(trial, key, *given) for key, given in tuning.ranges.items()}
+        told = ", ".join(f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
+                         for key, value in values.items())  # fmt: skip
+        where = f"{method_name(method)} {number + 1}/{tuning.trials}  {told}"
+        trial.set_user_attr("folder", f"trial{number}")
+        try:
+            runs = _carried_out(home, f"trial{number}", tuning.settings(method, values))
+        except DivergedError:
+            study.tell(trial, state=states.PRUNED)  # counts as the worst of all
+            tell(f"{where}  diverged")
+            continue
+        if tuning.by not in runs.summary.index:
+            raise ConfigError("tune needs a task with classes: it goes by the accuracy")
+        mean = float(runs.summary.loc[tuning.by, "mean"])
+        study.tell(trial, mean)
+        tell(f"{where}  {tuning.by.replace('_', ' ')} {mean:.4f}")
+    with suppress(ValueError):  # none: all diverged
+        best = study.best_trial
+        settings = tuning.settings(method, best.params)
+        write_text(home / "best.yaml", yaml_text.dump(settings))
+        chosen_runs: Any = load(home / best.user_attrs["folder"])
+        return Best(method_name(method), tuning.trials, dict(best.params), chosen_runs)
+    return Best(method_name(method), tuning.trials, {}, None)
+
+
+def _drawn(trial: Any, key: str, kind: str, ends: list[Any]) -> Any:
+    if kind == "choose":
+        return trial.suggest_categorical(key, ends)
+    if kind == "int":
+        return trial.suggest_int(key, *ends)
+    return trial.suggest_float(key, *ends, log=kind == "log")
+
+
+def _carried_out(home: Path, name: str, settings: dict[str, Any]) -> Runs:
+    """The runs of a trial; begun before, they go on."""
+    found: Any
+    path = home / name
+    if is_of_seeds(path):
+        before = Runs(path)
+        if any((before.of_seed(seed).path / "config.yaml").exists() for seed in before.seeds):
+            if before.missing:
+                found = resume(path)
+                return Runs(found.path)
+            if not before.finished:
+                raise DivergedError(f"{path}: a seed diverged")
+            return before
+        (path / "seeds.json").unlink()
+    found = run(out=str(home), name=name, **settings)
+    return Runs(found.path)

@@ -1,0 +1,92 @@
+"""Tuning: what a recipe may say, equal budgets, and a study that goes on as if never stopped."""
+
+import pytest
+import yaml
+
+from p2pqg.base.errors import ConfigError, StoppedError
+from p2pqg.running import tuning
+from p2pqg.running.tuning import read_tuning, tune
+
+RECIPE = {
+    "topology": "ring4",
+    "model": "logistic",
+    "rounds": 2,
+    "validation": 0.2,
+    "algorithm": ["dsgd", "qg-dsgdm-n"],
+    "seed": [1, 2],
+    "trials": 3,
+    "tune": {"lr": {"log": [0.001, 1]}, "batch_size": {"choose": [8, 16]}},
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"tune": {"lr": [1, 0.1]}}, "tune.lr must be .* two numbers that rise"),
+        ({"tune": {"lr": {"log": [0, 1]}}}, "two numbers that rise with 0 < low"),
+        ({"tune": {"lr": 0.1}}, "tune.lr must be .*, got 0.1"),
+        ({"tune": "lr"}, "tune must be keys with ranges"),
+        ({"tune": {"lr": [-0.1, 1]}}, "lr must be > 0, got -0.1"),
+        ({"tune": {"lrr": [0.1, 1]}}, "lrr"),
+        ({"trials": 0}, "trials must be an integer >= 1, got 0"),
+        ({"algorithm": ["dsgd", "dsgd"]}, "algorithm must be different methods"),
+        ({"sweep": {"lr": [0.1]}}, "is for `p2pqg sweep`"),
+    ],
+)
+def test_what_cannot_be_tuned_is_told_before_anything_starts(changes, problem, tmp_path):
+    with pytest.raises(ConfigError, match=problem):
+        read_tuning(RECIPE | changes, "tuned", str(tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_range_of_integers_stays_one():
+    plan = read_tuning(RECIPE | {"tune": {"batch_size": [8, 32], "lr": [0.1, 1]}}, "tuned")
+    assert plan.ranges == {"batch_size": ("int", [8, 32]), "lr": ("float", [0.1, 1])}
+
+
+def test_every_method_has_equally_many_trials_and_a_stopped_study_goes_on_alike(
+    tmp_path, monkeypatch
+):
+    pytest.importorskip("optuna", reason="the extra `tune` is not installed")
+    lines: list[str] = []
+    plan = read_tuning(RECIPE, "whole", str(tmp_path))
+    whole = tune(plan, lines.append)
+    assert [line.split()[:2] for line in lines] == [
+        [method, f"{number}/3"] for method in RECIPE["algorithm"] for number in (1, 2, 3)
+    ]
+    for best in whole:
+        told = [float(line.split()[-1]) for line in lines if line.startswith(f"{best.method} ")]
+        mean = best.runs.summary.loc["validation_accuracy", "mean"]
+        assert mean == pytest.approx(max(told), abs=1e-4)
+        recipe = yaml.safe_load((tmp_path / "whole" / best.method / "best.yaml").read_text())
+        assert recipe["lr"] == best.values["lr"]
+
+    once = tuning.run
+    count = iter(range(100))
+
+    def stopped_in_the_fifth(**settings):
+        runs = once(**settings)
+        if next(count) == 4:  # its runs are done, and the study does not know it
+            raise StoppedError("stopped")
+        return runs
+
+    monkeypatch.setattr(tuning, "run", stopped_in_the_fifth)
+    again = read_tuning(RECIPE, "stopped", str(tmp_path))
+    with pytest.raises(StoppedError):
+        tune(again)
+    resumed = tune(again)
+    assert next(count) == 6  # the fifth was not run again
+    assert [best.values for best in resumed] == [best.values for best in whole]
+    with pytest.raises(ConfigError, match="holds trials of other settings"):
+        tune(read_tuning(RECIPE | {"rounds": 3}, "stopped", str(tmp_path)))
+
+
+def test_trials_that_diverge_count_and_are_not_the_best(tmp_path):
+    pytest.importorskip("optuna", reason="the extra `tune` is not installed")
+    far = RECIPE | {"algorithm": "dsgd", "rounds": 30, "trials": 1, "tune": {"lr": [1e37, 1e38]}}
+    lines: list[str] = []
+    (best,) = tune(read_tuning(far, "far", str(tmp_path)), lines.append)
+    assert best.runs is None
+    assert lines[0].endswith("diverged")
+    assert tune(read_tuning(far, "far", str(tmp_path)), lines.append) == [best]
+    assert len(lines) == 1
