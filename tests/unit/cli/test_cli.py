@@ -297,7 +297,7 @@ def test_json_tells_the_summary_of_a_diverged_run_too_and_strictly(tmp_path):
 
 
 def test_compare_report_and_table_take_whatever_lies_in_a_folder_of_results(tmp_path, fake_run):
-    fake_run("a"), fake_run("b", lr=0.2), fake_run("c", folder=tmp_path / "sweep", seed=3)
+    fake_run("a"), fake_run("b", lr=0.2), fake_run("c", folder=tmp_path / "sweep", lr=0.4)
     (tmp_path / "report.html").write_text("<p>")
     everything = sorted(tmp_path.iterdir())
     for words in (["compare"], ["table"], ["report", "--out", tmp_path / "page.html"]):
