@@ -133,7 +133,10 @@ def stop() -> None:
 
 
 def node() -> Any:
-    """This process's part of the Ray that it uses now; another one after a new start."""
+    """This process's part of the Ray that it uses now; another one after a new start.
+
+    None where the Ray is reached by a Ray Client (an address ray://...).
+    """
     return ray_worker._global_node
 
 
@@ -144,8 +147,10 @@ def what_ended(of: Any) -> str | None:
     Ray's library, without a word. So we look before. Without its other process Ray goes on for a
     minute, and then everything ends.
     """
-    if of is None or of is not node():
+    if of is not node():
         return "it was started anew"
+    if of is None:  # a Ray Client, which has none
+        return None
     names = sorted({name for name, _ in of.dead_processes()})
     return f"its {' and '.join(names)} ended" if names else None
 
