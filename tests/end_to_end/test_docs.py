@@ -12,6 +12,7 @@ from pathlib import Path
 
 import matplotlib
 import pytest
+import ray
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -37,6 +38,7 @@ def test_the_blocks_of_a_page_run_as_printed(page, tmp_path, monkeypatch):
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     env = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT)}
     names: dict = {}
+    had_ray = ray.is_initialized()
     for mark, language, code in blocks(page):
         if FILE.fullmatch(mark):
             Path(mark).write_text(code, encoding="utf-8")
@@ -47,6 +49,7 @@ def test_the_blocks_of_a_page_run_as_printed(page, tmp_path, monkeypatch):
             command = ["bash", "-euo", "pipefail", "-c", code]
             done = subprocess.run(command, env=env, capture_output=True, text=True)
             assert done.returncode == 0, f"{code}\n{done.stdout}\n{done.stderr}"
+    assert ray.is_initialized() == had_ray, "the page leaves a simulation open"
     if page.stem == "index":
         the_plot_shows_a_line(names["tested"])
 
