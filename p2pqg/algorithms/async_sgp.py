@@ -1,18 +1,34 @@
 """Asynchronous SGP: push-sum SGD that waits for no message, Assran et al., ICML 2019, Section 5.
 
 What is on its way belongs to nobody, but its weight travels with it: the sum of all z, in clients
-and in messages, changes by gradients only, and so does z / w agree with it however late messages
-are. Clients of equal speed on perfect links are SGP.
+and in messages, changes by gradients only, and z / w agrees with it however late messages are. As
+in the authors' code, who has sent goes on alone until it hears of somebody, before it sends again;
+else its weight would shrink with every step. Clients of equal speed on perfect links are SGP.
     z    [clients, params]  scaled model        lr    step size of this round
     w    [clients, 1]       push-sum weight     beta  memory of m, no dampening
-    m    [clients, params]  local momentum
+    m    [clients, params]  local momentum      patience  steps after which silence is loss
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from p2pqg.algorithms import sgp
 from p2pqg.algorithms.asynchronous import OwnPace, Step, arrived, push
 from p2pqg.algorithms.effects import Grad, algorithm
-from p2pqg.algorithms.sgp import Params, State, model, start
+from p2pqg.algorithms.sgp import State, model, start
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params(sgp.Params):
+    patience: int = 20
+    """Steps after which a client sends again though nothing has come, >= 1. 1: always."""
+
+    def problems(self) -> Iterator[str]:
+        yield from super().problems()
+        if self.patience < 1:
+            yield f"algorithm.patience must be >= 1, got {self.patience}"
 
 
 @algorithm(
@@ -29,7 +45,7 @@ def async_sgp(s: State, grad: Grad, p: Params) -> Step[State]:
     g = grad(model(s))
     m = p.beta * s.m + g
     half = s.z - p.lr * (g + p.beta * m if p.nesterov else m)
-    kept = yield push(half, s.w)
+    kept = yield push(half, s.w, patience=p.patience)
     inbox = yield arrived()
     z, w = inbox.sum()
     return State(z=kept * half + z, w=kept * s.w + w, m=m)

@@ -44,6 +44,7 @@ class Push:
 
     tensors: tuple[torch.Tensor, ...]
     to: To = "all"
+    patience: int = 1
 
 
 @dataclass(frozen=True)
@@ -133,17 +134,24 @@ def meet(*tensors: torch.Tensor) -> Meet:
     return Meet(tensors)
 
 
-def push(*tensors: torch.Tensor, to: To = "all") -> Push:
+def push(*tensors: torch.Tensor, to: To = "all", patience: int = 1) -> Push:
     """Send to all neighbors, or to one of them, drawn with W's weights.
 
     While a client's line is still busy with the message before, it sends nothing: the next one
     will be newer.
 
+    Args:
+        tensors: what is sent, [clients, ...] each.
+        to: "all" or "one".
+        patience: after it has sent, a client sends nothing until something has come, or until it
+            has made so many steps. 1: it always sends. For push-sum, where who sends again and
+            again and hears nothing gives away all it has.
+
     Returns:
         The reply is [clients, 1]: the share of each client's column of W that stays with it, 1
         less the weights of the messages that will arrive; for push-sum.
     """
-    return Push(tensors, to)
+    return Push(tensors, to, patience)
 
 
 def arrived(keep: Keep = "all") -> Arrived:
@@ -151,7 +159,7 @@ def arrived(keep: Keep = "all") -> Arrived:
 
     Args:
         keep: "all": whatever came since the client's last step; "newest": of every sender only the
-            newest of these; "last": of every sender the last message that ever came. With the
-            latter two what came never weighs more than W's row leaves to others.
+            newest of these, and together they never weigh more than W's row leaves to others;
+            "last": of every neighbor the last message that ever came, with the weights of W's row.
     """
     return Arrived(keep)

@@ -51,7 +51,7 @@ class Clock:
 
     def __call__(self, kind: str) -> AbstractContextManager[None]:
         """Context manager: what happens inside is of this kind."""
-        return self._inside(kind) if self.on else _OFF
+        return self._inside(kind) if self.on and kind != self._kind else _OFF
 
     @contextmanager
     def _inside(self, kind: str) -> Iterator[None]:

@@ -32,7 +32,8 @@ from p2pqg.base.seeding import rng
 from p2pqg.engine.call import ON_NO_CLIENTS, Ask, Call, guarded
 from p2pqg.engine.personal import Personal
 from p2pqg.engine.snapshot import with_leaves
-from p2pqg.network import Network
+from p2pqg.engine.waves.routing import check_clock, check_troubles
+from p2pqg.network import Network, Timing
 from p2pqg.network.changes import rounds_of
 
 Traffic = tuple[tuple[str, float], ...]
@@ -173,6 +174,9 @@ class Rule:
         if self.algorithm.traits["centralized"]:
             self.check_attacks(network)
             return []
+        if self.algorithm.traits.get("asynchronous"):
+            timed = isinstance(network.timing, Timing)
+            (check_clock if timed else check_troubles)(self.algorithm.name, network)
         needs = self.algorithm.traits["needs"](self.params)
         if moved and {"tree", "static"} & set(needs):
             raise ConfigError(

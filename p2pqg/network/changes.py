@@ -17,7 +17,9 @@ from p2pqg.network.effective import Arc
 from p2pqg.network.grown import joined, longer
 from p2pqg.network.impairments import Impairments
 from p2pqg.network.lies import Attack, drawn
+from p2pqg.network.links import LINK_KEYS
 from p2pqg.network.named import clients_in, links_in, links_told, more_labels, refuse
+from p2pqg.network.params import ClockParams
 from p2pqg.topology import Mixing, Schedule, build
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ class Changes:
     absent: frozenset[int]
     impairments: Impairments
     attacks: tuple[Attack, ...]
+    clock: ClockParams | None
     seed: int
     since: int
     by_columns: bool
@@ -137,6 +140,28 @@ class Changes:
                 f"links, such as [[{new}, {self.base.called(0)}]], or topology: a network of {n}."
             )
         return self._but(base=base, cut=frozenset(arc for arc in self.cut if has_link(base, *arc)))
+
+    def with_network(self, **settings: Any) -> Self:
+        """Another speed of links and clients; what is not named stays as it is.
+
+        The clock itself is yet to be made of it, see `Timing.of`.
+
+        Args:
+            settings: fields of `ClockParams`; those of `compute` and `links` may be given in part.
+
+        Raises:
+            ConfigError: there is no clock, or a key or a value is wrong.
+        """
+        if self.clock is None:
+            raise ConfigError(
+                "set_network: there is no simulated clock; begin with one, network: {compute: 1 s}"
+            )
+        known = plain(self.clock)
+        given = {key: partly(key, known.get(key), value) for key, value in settings.items()}
+        clock = made(ClockParams, known | given, "network.")
+        return self._but(
+            clock=clock, retimed=True, timing=None, deadline=None, message_bytes=0.0, gradients=1.0
+        )
 
     def with_impairments(self, *, since: int = 0, **settings: Any) -> Self:
         """What goes wrong from now on; what is not named stays as it is.
@@ -272,6 +297,16 @@ class Changes:
             )
         labels = base.labels or more_labels(self.base, n)
         return base if labels == base.labels else replace(base, labels=labels)
+
+
+def partly(key: str, known: Any, given: Any) -> Any:
+    """A setting of the clock of which only some keys are given; the others stay as they are."""
+    if not isinstance(given, Mapping) or known is None:
+        return given
+    if not isinstance(known, Mapping):
+        one = key == "links" and any(part in LINK_KEYS for part in given)
+        known = {"seconds" if key == "compute" else "class" if one else "default": known}
+    return {**known, **given}
 
 
 def rounds_of(schedule: Schedule) -> Iterator[Mixing]:

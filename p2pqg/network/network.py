@@ -22,12 +22,13 @@ from p2pqg.network.effective import Arc, Impaired, Remaining
 from p2pqg.network.impairments import Impairments
 from p2pqg.network.lies import Attack, liars
 from p2pqg.network.named import links_told, refuse
+from p2pqg.network.params import ClockParams
 from p2pqg.network.timing import Timing
 from p2pqg.topology import Schedule, check_needs
 from p2pqg.topology.checks import TOLERANCE, Promise
 
-CLOCK = ("timing", "deadline", "message_bytes", "gradients")
-"""Fields of a Network that a recipe sets and nothing changes."""
+CLOCK = ("clock", "timing", "deadline", "message_bytes", "gradients")
+"""Fields of a Network that a recipe sets, and `with_network` changes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +46,8 @@ class Network(Changes):
         by_columns: keep the sums of the columns of W at 1, not those of its rows: for push-sum. To
             be set where the algorithm needs "column-stochastic"; where the rows of W do not sum
             to 1 it is set by itself.
-        timing: the simulated clock, if there is one.
+        clock: settings of the simulated clock, if there is one; retimed: they were changed.
+        timing: the clock itself.
         deadline: what arrives later counts as lost, in seconds of a round; None: all is waited for.
         message_bytes, gradients: size of a message, and what comes before it, for the deadline.
     """
@@ -59,6 +61,8 @@ class Network(Changes):
     attacks: tuple[Attack, ...] = ()
     since: int = 0
     by_columns: bool = False
+    clock: ClockParams | None = None
+    retimed: bool = False
     timing: Timing | None = None
     deadline: float | None = None
     message_bytes: float = 0.0
@@ -243,6 +247,8 @@ class Network(Changes):
             "since": self.since,
             "by_columns": self.by_columns,
         }
+        if self.retimed and self.clock:
+            about["clock"] = plain(self.clock)
         return about, arrays
 
     @cached_property
@@ -258,15 +264,18 @@ class Network(Changes):
         Args:
             data: from `to_data`.
             arrays: the same.
-            start: where it all began, as the recipe says: its clock is taken, and its topology if
-                that is a Python function, which cannot be stored.
+            start: where it all began, as the recipe says: its clock is taken, if it was never
+                changed, and its topology if that is a Python function, which cannot be stored.
 
         Raises:
             ConfigError: the topology is not what it was.
         """
         base = stored.from_data(data["topology"], arrays, start.base if start else None)
         wrong = made(Impairments, data["impairments"], "impairments.")
-        clock = CLOCK if start else ()
+        known = CLOCK if start else ()
+        clock: dict[str, Any] = {name: getattr(start, name) for name in known}
+        if "clock" in data:
+            clock = {"clock": made(ClockParams, data["clock"], "network."), "retimed": True}
         return cls(
             base,
             seed=data["seed"],
@@ -276,5 +285,5 @@ class Network(Changes):
             attacks=tuple(Attack.of_data(attack) for attack in data.get("attacks", ())),
             since=data["since"],
             by_columns=data["by_columns"],
-            **{name: getattr(start, name) for name in clock},
+            **clock,
         )

@@ -226,6 +226,11 @@ VERBS: dict[str, Verb] = {
         words=_which_clients,
         undoes="attack",
     ),
+    "set_network": Verb(
+        _settings,
+        network=lambda network, given, round: network.with_network(**given),
+        words=lambda given, network: ", ".join(f"{key}={value}" for key, value in given.items()),
+    ),
     "set_impairments": Verb(
         _impairments,
         network=lambda network, given, round: network.with_impairments(since=round, **given),

@@ -198,7 +198,7 @@ def build(config: RunConfig, own: Own = NOTHING) -> Experiment:
         )
     scenario = read_scenario(
         config.scenario,
-        network,
+        dataclasses.replace(network, clock=clock),
         length.num_rounds,
         timed=clock is not None,
         check=_Rehearsal(rule, network.base),
@@ -481,6 +481,8 @@ class _Rehearsal:
             if self.rule.gossip_rule is before.gossip_rule:
                 return
         moved = event.at > 0 and network.schedule is not self.start
+        if self.rule.algorithm.traits.get("asynchronous"):
+            network = with_timing(network, network.clock)
         self.rule.check_network(network, moved)
 
 

@@ -99,7 +99,8 @@ class Experiment:
 
     def with_clock(self, network: Network) -> Network:
         """A network with the simulated clock of this run."""
-        return with_clock(network, self.clock, self.rule, self.cost, self.task)
+        clock = network.clock or self.clock
+        return with_clock(network, clock, self.rule, self.cost, self.task)
 
     def check_attacks(self, network: Network) -> None:
         """Whether what is learned can be lied about so; ConfigError if not."""
@@ -236,7 +237,7 @@ def with_timing(network: Network, clock: ClockParams | None) -> Network:
     if clock is None:
         return network
     timing = Timing.of(clock, network.num_clients, network.base.labels, network.seed)
-    return dataclasses.replace(network, timing=timing)
+    return dataclasses.replace(network, clock=clock, timing=timing)
 
 
 def dtype_of(task: Task) -> torch.dtype:
@@ -275,8 +276,7 @@ def with_clock(
             f"computes its {gradients:g} gradients of a round, got {timing.deadline:g} s"
         )
     return dataclasses.replace(
-        network,
-        timing=timing,
+        timed,
         deadline=timing.deadline,
         message_bytes=sums.get("gossip", 0.0),
         gradients=gradients,

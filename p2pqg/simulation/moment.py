@@ -244,7 +244,8 @@ class Moment:
         if callable(topology := settings.get("topology")):
             known = known.with_topology(topology)
         network = Network.from_data(header["network"], _within(arrays, "network."), known)
-        if (network.num_clients, network.base.labels) == (known.num_clients, known.base.labels):
+        same = (network.num_clients, network.base.labels) == (known.num_clients, known.base.labels)
+        if same and not network.retimed:
             clock = {key: getattr(known, key) for key in CLOCK}
             network = dataclasses.replace(network, **clock)  # its file may be another one by now
         else:

@@ -190,7 +190,7 @@ class Simulation:
                 num_samples=np.array([len(part) for part in experiment.parts]),
                 num_test_samples=experiment.num_test_samples,
                 network=self.network,
-                timing=experiment.timing,
+                timing=self.network.timing,
                 started=self._started - self._seconds_before,
                 log=moment.log.copy(),
             ),
@@ -514,6 +514,8 @@ class Simulation:
         entry, network, rule = VERBS[verb], self.network, self.rule
         if entry.network:
             network = entry.network(network, given, self.round)
+        if network.clock is not self.network.clock:
+            network = self.experiment.with_clock(network)
         if entry.rule:
             rule = entry.rule(rule, given)
         self._rewire(f"{verb} {entry.words(given, network)}", network, rule)
@@ -660,6 +662,19 @@ class Simulation:
         self.do("stop_attack", clients=listed(clients))
 
     @with_keywords(ImpairmentKeys.__annotations__, of=Impairments)
+    def set_network(self, **settings: Any) -> None:
+        """Another speed of links and clients from the next round on; what is not named stays.
+
+        Gradients and messages that are on their way go on as they began.
+
+        Args:
+            settings: fields of `p2pqg.network.ClockParams`, e.g. compute={"speeds": {"3": 0.1}}.
+
+        Raises:
+            ConfigError: there is no simulated clock, or a setting is wrong.
+        """
+        self.do("set_network", **settings)
+
     def set_impairments(self, **settings: Unpack[ImpairmentKeys]) -> None:
         """What goes wrong from the next round on; what is not named stays as it is.
 
@@ -694,6 +709,7 @@ class Simulation:
                 driver.engine.load(snapshot)
             self.network, self.rule = network, rule
             driver.book.lr, driver.book.network = rule.lr, network
+            driver.book.timing = network.timing
             driver.log.note(what, warnings)
             self._networks = evidence.since(self._networks, self.round, network)
         if kept is not None:  # what a scenario does it does again, but nobody else

@@ -26,7 +26,7 @@ from p2pqg.engine.snapshot import Snapshot
 from p2pqg.engine.waves.calls import Asks, met, pace_of, step
 from p2pqg.engine.waves.computed import Computed
 from p2pqg.engine.waves.cut import Knife, MeetingWave, PostWave, Wave, num_waves, transfers
-from p2pqg.engine.waves.journal import Journal, journals
+from p2pqg.engine.waves.journal import Journal
 from p2pqg.engine.waves.letters import SERIAL, LetterTimeline
 from p2pqg.engine.waves.mail import Delivered, Mail
 from p2pqg.engine.waves.meetings import MeetingTimeline
@@ -56,7 +56,7 @@ class WaveBlock:
         more: what came with the gradients, see `Computed`.
         mail: messages for the hosted clients.
         bytes_sent: by the hosted clients, since the start.
-        traffic: of each round not yet taken.
+        traffic: of each window not yet taken, for the books; the first block's only.
         ask: what it waits for, if it does.
         on_step: told the rows whose gradients are applied, and what came with these.
     """
@@ -208,7 +208,8 @@ class WaveBlock:
                 yield from (self._meet if meets else self._post)(wave, params)
             self.ask = None
             message_bytes = self.asks.message_bytes
-            self.traffic += journals(window, self.routing.num_clients, message_bytes)
+            if self.index == 0:  # all hosts would tell the same
+                self.traffic.append(Journal.of(window, self.routing.num_clients, message_bytes))
             senders = np.array(window.senders, dtype=np.int64)
             mine = (self.clients.start <= senders) & (senders < self.clients.stop)
             self.bytes_sent += message_bytes * int(mine.sum())
@@ -271,10 +272,9 @@ class WaveBlock:
                 elapsed = wave.met_elapsed / self._unit
                 passive.call = met(self.rule, passive.taken, params, elapsed)
                 theirs = self._asked(passive.call, Meet).tensors
-        if wave.leg.silent:
-            with self.clock("mixing"):
+            if wave.leg.silent:
                 mine, theirs = averaged(mine, theirs, wave.joint)
-        else:
+        if not wave.leg.silent:
             with self.clock("exchange"):
                 pool = _stacked([part for part in (mine, theirs) if part])
                 parcels = [tuple(t[at] for t in pool) for at in wave.parcels]

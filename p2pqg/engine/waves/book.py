@@ -19,19 +19,24 @@ class WaveBookkeeper(Bookkeeper):
 
     def _pass(self, losses: np.ndarray, traffic: Sequence[Any], first: int, until: int) -> None:
         """Rounds up to `until` are over: their mean losses, steps, news and messages."""
-        log, n = self.log, losses.shape[1]
-        for round in range(log.round, until):
-            journal: Journal = traffic[round - first]
-            if total := journal.steps.sum():
-                log.losses.append(float(losses[round - first] @ journal.steps / total))
-            log.ready = np.full(n, journal.seconds)
-            log.steps = journal.steps if log.steps is None else log.steps + journal.steps
+        log = self.log
+        for journal in traffic:
+            assert isinstance(journal, Journal)
+            if not log.round <= journal.first < journal.last <= until:
+                continue  # it has been told, or is yet to come, or diverged halfway
+            part = losses[journal.first - first : journal.last - first]
+            made = journal.steps.sum(1)
+            log.losses += ((part * journal.steps).sum(1)[made > 0] / made[made > 0]).tolist()
+            log.ready = np.full(losses.shape[1], journal.seconds[-1])
+            steps = journal.steps.sum(0)
+            log.steps = steps if log.steps is None else log.steps + steps
             log.behind.append(journal.behind)
             log.age.append(journal.age)
             if log.ledger is not None:
                 log.ledger.messages(
                     journal.senders, journal.receivers, journal.messages, journal.message_bytes
                 )
+            log.round = journal.last
         log.round = until
 
     def seen(self, seen: Sequence[Measurement]) -> tuple[dict[str, Any], list[dict[str, Any]]]:

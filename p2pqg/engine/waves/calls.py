@@ -79,7 +79,7 @@ class Asks:
 
     Attributes:
         kind: "meet" or "push".
-        to: of `push`; keep: of `arrived`, None: what comes is not read.
+        to, patience: of `push`; keep: of `arrived`, None: what comes is not read.
         message_bytes: of one message.
     """
 
@@ -87,6 +87,7 @@ class Asks:
     to: str = "all"
     keep: str | None = "all"
     message_bytes: float = 0.0
+    patience: int = 1
 
     @classmethod
     def of(cls, rule: Rule, num_params: int, dtype: torch.dtype) -> Asks:
@@ -108,10 +109,10 @@ class Asks:
         match asked:
             case [Meet(tensors=tensors)]:
                 return cls("meet", message_bytes=_row_bytes(tensors))
-            case [Push(tensors=tensors, to=to)]:
-                return cls("push", to, None, _row_bytes(tensors))
-            case [Push(tensors=tensors, to=to), Arrived(keep=keep)]:
-                return cls("push", to, keep, _row_bytes(tensors))
+            case [Push(tensors=tensors) as push]:
+                return cls("push", push.to, None, _row_bytes(tensors), push.patience)
+            case [Push(tensors=tensors) as push, Arrived(keep=keep)]:
+                return cls("push", push.to, keep, _row_bytes(tensors), push.patience)
         got = ", then ".join(type(effect).__name__.lower() for effect in asked)
         raise AlgorithmError(
             f"{rule.algorithm.name}: a step meets once, or it pushes and then asks what has "

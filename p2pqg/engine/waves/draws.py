@@ -118,6 +118,14 @@ class Arcs(NamedTuple):
     others: np.ndarray
     weights: np.ndarray
 
+    def listed(self) -> list[dict[int, float]]:
+        """Of each client: the other end -> weight."""
+        others, weights, ends = self.others.tolist(), self.weights.tolist(), self.first.tolist()
+        return [
+            dict(zip(others[a:b], weights[a:b], strict=True))
+            for a, b in zip(ends, ends[1:], strict=False)
+        ]
+
     @classmethod
     def into(cls, W: Mixing) -> Arcs:
         """By receiver: a row of W."""
@@ -175,18 +183,25 @@ class LetterDraws(Draws):
     Attributes:
         posts: what the client sends at the end of the step.
         room: the sum of W's row without the own entry.
+        row: W's row, sender -> weight, where the last message of every neighbor counts on.
     """
 
     posts: list[list[Post]]
     room: list[list[float]]
+    row: list[list[dict[int, float]]]
 
     def _draw(self, clients: np.ndarray, number: np.ndarray) -> None:
         n, ahead = number.shape
         nothing = Post([], [], 0.0, 1.0)
         self.posts = [[nothing] * ahead for _ in range(n)]
+        self.row = [[{}] * ahead for _ in range(n)] if self.asks.keep == "last" else []
         room = np.zeros(number.shape)
         for W, where in self._rounds(number):
             into, arcs = Arcs.into(W), Arcs.out_of(W)
+            if self.row:
+                rows = into.listed()
+                for client, at in np.argwhere(where).tolist():
+                    self.row[client][at] = rows[client]
             mass = np.concatenate([[0.0], np.cumsum(into.weights)])
             room[where] = (mass[into.first[1:]] - mass[into.first[:-1]])[clients[where]]
             if self._is_certain:  # then all posts of a client are one

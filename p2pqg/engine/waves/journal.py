@@ -11,17 +11,19 @@ if TYPE_CHECKING:  # brings torch, which the driver does without
 
 
 class Journal(NamedTuple):
-    """What happened in a round, in the whole network.
+    """What happened in a window, in the whole network.
 
     Attributes:
-        seconds: on the clock at its end.
-        steps: int64 [clients], made by each.
+        first: its first round.
+        seconds: float64 [rounds], on the clock at the end of each.
+        steps: int64 [rounds, clients], made by each.
         behind, age: of the news that were used, see `Window`.
         senders, receivers, messages: how many messages were sent over each link.
         message_bytes: of each.
     """
 
-    seconds: float
+    first: int
+    seconds: np.ndarray
     steps: np.ndarray
     behind: np.ndarray
     age: np.ndarray
@@ -30,24 +32,29 @@ class Journal(NamedTuple):
     messages: np.ndarray
     message_bytes: float
 
+    @property
+    def last(self) -> int:
+        """Rounds done after it."""
+        return self.first + len(self.seconds)
 
-def journals(window: Window, num_clients: int, message_bytes: float) -> list[Journal]:
-    """What happened in each round of a window."""
-    client = np.array(window.client, dtype=np.int64)
-    behind, age = np.array(window.behind, dtype=np.float64), np.array(window.age)
-    arcs = np.array([window.senders, window.receivers], dtype=np.int64)
-    found = []
-    for k, seconds in enumerate(window.seconds):
-        steps, news, sent = (
-            slice(ends[k - 1] if k else 0, ends[k])
-            for ends in (window.done, window.news, window.sent)
-        )
-        codes, counts = np.unique(arcs[0, sent] * num_clients + arcs[1, sent], return_counts=True)
-        made = np.bincount(client[steps], minlength=num_clients)
+    @classmethod
+    def of(cls, window: Window, num_clients: int, message_bytes: float) -> Journal:
+        """What is to be told of a window."""
+        client = np.array(window.client, dtype=np.int64)
+        round = np.repeat(np.arange(len(window.done)), np.diff(window.done, prepend=0))
+        size = len(window.done) * num_clients
+        steps = np.bincount(round * num_clients + client, minlength=size)
+        arcs = np.array(window.senders, dtype=np.int64) * num_clients + window.receivers
+        codes, counts = np.unique(arcs, return_counts=True)
         senders, receivers = np.divmod(codes, num_clients)
-        found.append(
-            Journal(
-                seconds, made, behind[news], age[news], senders, receivers, counts, message_bytes
-            )
+        return cls(
+            window.first,
+            np.array(window.seconds),
+            steps.reshape(-1, num_clients),
+            np.array(window.behind, dtype=np.float64),
+            np.array(window.age),
+            senders,
+            receivers,
+            counts,
+            message_bytes,
         )
-    return found

@@ -25,6 +25,9 @@ from p2pqg.engine.waves.timeline import Timeline, Window
 
 NOTHING = -1
 
+SENDS = 2**40
+"""More steps than anybody's patience lasts: something has come, so the client may send."""
+
 
 Delivery = tuple[float, int, int, float, float, int]
 """A message on its way to one receiver, or there and not yet read: seconds on the clock at which it
@@ -57,19 +60,31 @@ class Posts(Window):
     left: list[tuple[int, int]] = field(default_factory=list)
 
 
+def _newest(known: dict[int, Delivery], came: list[Delivery]) -> list[Delivery]:
+    """Of every sender the newest message; `known`: sender -> its last one, which is put down."""
+    for one in came:
+        before = known.get(one[SENDER])
+        if before is None or before[SERIAL] < one[SERIAL]:
+            known[one[SENDER]] = one
+    return list(known.values())
+
+
 class LetterTimeline(Timeline):
     """Clients that push.
 
     Attributes:
         line: when the last message of each has left it.
+        silent: steps that each has made since it sent, as long as nothing has come.
         inbox: of each client, what is on its way to it, or there.
         held: of each client, the last message of every sender, where these count on.
         serial: of the next message.
     """
 
     FLOATS = (*Timeline.FLOATS, "line")
+    INTS = (*Timeline.INTS, "silent")
     draws: LetterDraws
     line: list[float]
+    silent: list[int]
     inbox: list[list[Delivery]]
     held: list[dict[int, Delivery]]
     serial: int
@@ -84,6 +99,7 @@ class LetterTimeline(Timeline):
         super()._begin_anew(who)
         for client in np.flatnonzero(who).tolist():
             self.line[client] = self.now
+            self.silent[client] = SENDS
 
     def play(self, rounds: int) -> Posts:
         """The events of the next rounds."""
@@ -137,7 +153,8 @@ class LetterTimeline(Timeline):
         window.elapsed.append(now - self.begun[i])
         self.steps[i] = number = number + 1
         post = draws.posts[i][at]
-        if self.line[i] > now or not post.receivers:
+        self.silent[i] += 1
+        if self.line[i] > now or not post.receivers or self.silent[i] < self.asks.patience:
             window.serial.append(NOTHING)
             window.kept.append(1.0)
             return
@@ -147,6 +164,7 @@ class LetterTimeline(Timeline):
         for receiver, weight, travel in post.letters:
             self.inbox[receiver].append((now + travel, i, serial, weight, now, number))
         self.line[i] = now + post.busy
+        self.silent[i] = 0
         self.serial = serial + 1
         self._wave.append(0)
         window.serial.append(serial)
@@ -160,12 +178,16 @@ class LetterTimeline(Timeline):
             self.inbox[i] = []
         elif came:
             self.inbox[i] = [one for one in box if one[ARRIVAL] > now]
+        if came:
+            self.silent[i] = SENDS
         if keep is None:
             return 0
         scale = 1.0
-        if keep != "all":
-            if keep == "last" or len({one[SENDER] for one in came}) < len(came):
-                came = self._newest(i, came)
+        if keep == "last":
+            came = self._held(i, came)
+        elif keep == "newest":
+            if len({one[SENDER] for one in came}) < len(came):
+                came = _newest({}, came)
             scale = self._scale(i, came)
         wave, first, steps = 0, self._first, self.steps
         for _, sender, serial, weight, sent, number in came:
@@ -178,14 +200,15 @@ class LetterTimeline(Timeline):
                 wave = self._wave[serial - first]
         return wave
 
-    def _newest(self, i: int, came: list[Delivery]) -> list[Delivery]:
-        """Of every sender the newest message, perhaps one that was held."""
-        newest = self.held[i] if self.asks.keep == "last" else {}
-        for one in came:
-            before = newest.get(one[SENDER])
-            if before is None or before[SERIAL] < one[SERIAL]:
-                newest[one[SENDER]] = one
-        return list(newest.values())
+    def _held(self, i: int, came: list[Delivery]) -> list[Delivery]:
+        """The last message of everybody who is a neighbor in this round, with its weight."""
+        row = self.draws.row[i][self.steps[i] - 1 - self.draws.base[i]]
+        found = _newest(self.held[i], came)
+        return [
+            (arrival, sender, serial, row[sender], sent, number)
+            for arrival, sender, serial, _, sent, number in found
+            if sender in row
+        ]
 
     def _scale(self, i: int, came: list[Delivery]) -> float:
         """By what weights are multiplied, so that they leave the receiver what is its own in W."""

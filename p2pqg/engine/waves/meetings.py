@@ -20,6 +20,9 @@ from p2pqg.engine.waves.timeline import Timeline, Window
 
 NOBODY = -1
 
+DEPTH = 2
+"""Waves between two computations of gradients, see `MeetingTimeline._wave_of`."""
+
 
 @dataclass
 class Meetings(Window):
@@ -77,6 +80,9 @@ class MeetingTimeline(Timeline):
         """The events of the next rounds."""
         window = super().play(rounds)
         assert isinstance(window, Meetings)
+        codes = np.unique(np.array(window.level, dtype=np.int64))  # some waves have no steps
+        window.level = np.searchsorted(codes, window.level).tolist()
+        window.wave = np.searchsorted(codes, window.wave).tolist()
         return window
 
     def _window(self) -> Meetings:
@@ -84,7 +90,7 @@ class MeetingTimeline(Timeline):
 
     def _open(self) -> None:
         super()._open()
-        self._level = [0] * self.num_clients
+        self._wave, self._stage = [0] * self.num_clients, [0] * self.num_clients
         busy = {self.partner[i] for i in range(self.num_clients) if self.joint[i]}
         # (when, its gradient was ready then, client), or -1 for the gradient: its meeting is over.
         self._heap = [
@@ -99,7 +105,7 @@ class MeetingTimeline(Timeline):
     def _play(self, window: Window) -> None:
         assert isinstance(window, Meetings)
         heap, draws, ready, free = self._heap, self.draws, self.ready, self.free
-        steps, level, version, last = self.steps, self._level, self.version, self.last
+        steps, version, last = self.steps, self.version, self.last
         end = self.routing.end
         while self.total < self.target:
             now = heap[0][0]
@@ -133,11 +139,7 @@ class MeetingTimeline(Timeline):
                         self.fails[i] = int(not good)
                         heappush(heap, (free[i], -1.0, i))
                         continue
-            wave = level[i]
-            if good or joint:
-                wave = max(wave, level[j])
-                level[j] = wave + 1
-            level[i] = wave + 1
+            wave = self._wave_of(i, j if good or joint else i, bool(joint))
             if good:
                 window.a.append(i)
                 window.b.append(j)
@@ -152,6 +154,23 @@ class MeetingTimeline(Timeline):
             if joint:
                 self._step(window, j, now, wave)
             self.now = now
+
+    def _wave_of(self, i: int, j: int, joint: bool) -> int:
+        """The wave in which client i makes its step, with j; earlier than any later one of theirs.
+
+        Gradients are computed together when one is needed, so a step is put off for the sake of
+        those that have theirs: a stage is the waves between two such computations. A client makes
+        one step in a stage at most, and no stage has more than `DEPTH` waves.
+        """
+        waves, stages = self._wave, self._stage
+        wave = max(waves[i], waves[j], DEPTH * stages[i])
+        if joint:
+            wave = max(wave, DEPTH * stages[j])
+        waves[i] = waves[j] = wave + 1
+        stages[i] = wave // DEPTH + 1
+        if joint:
+            stages[j] = stages[i]
+        return wave
 
     def _step(self, window: Meetings, i: int, now: float, wave: int) -> None:
         """Client i makes its step and begins the next gradient."""

@@ -83,7 +83,7 @@ def check_clock(name: str, network: Network) -> None:
     """Whether clients that do not wait can be timed on a network.
 
     Raises:
-        ConfigError: there is no clock, computing takes no time, or what is set has no meaning.
+        ConfigError: there is no clock, or computing takes no time; or as of `check_troubles`.
     """
     if not isinstance(network.timing, Timing):
         raise ConfigError(
@@ -96,6 +96,15 @@ def check_clock(name: str, network: Network) -> None:
             f"network.compute must be > 0 for every client with {name}: who needs no time for a "
             "gradient would make infinitely many at once. Say network: {compute: 1 s}"
         )
+    check_troubles(name, network)
+
+
+def check_troubles(name: str, network: Network) -> None:
+    """Whether what goes wrong in a network can go wrong where clients do not wait.
+
+    Raises:
+        ConfigError: it is said in rounds.
+    """
     wrong, said = network.impairments, []
     if wrong.delays != (0, 0):
         said.append("delay counts rounds that a message travels; give links a latency")
@@ -105,7 +114,7 @@ def check_clock(name: str, network: Network) -> None:
         said.append("on_loss must be keep")
     if wrong.noise:
         said.append("noise is of rounds; leave it out")
-    if not math.isinf(network.timing.deadline):
+    if isinstance(network.timing, Timing) and not math.isinf(network.timing.deadline):
         said.append("network.deadline ends a round for all; leave it out")
     if said:
         lines = "; ".join(f"impairments.{s}" if not s.startswith("network") else s for s in said)
