@@ -1,6 +1,7 @@
 """The rooms of p2pqg stand on levels, and imports go downwards only (docs/design.md)."""
 
 import ast
+import configparser
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -74,3 +75,11 @@ def test_reading_never_reaches_the_engine(reader):
     graph = nx.DiGraph((file, other) for file in FILES for other in imports(file))
     below = set().union(*(nx.descendants(graph, f) for f in graph if room(f) == reader))
     assert not [file for file in below if room(file) == "engine"]
+
+
+def test_every_folder_of_the_house_is_in_the_package():
+    setup = configparser.ConfigParser()
+    setup.read(HOUSE.parent / "setup.cfg", encoding="utf-8")
+    listed = set(setup["options"]["packages"].split())
+    there = {".".join(f.parent.relative_to(HOUSE.parent).parts) for f in HOUSE.rglob("__init__.py")}
+    assert listed == there | {"p2pqg.shipped.topologies", "p2pqg.shipped.runs"}
