@@ -661,7 +661,6 @@ class Simulation:
         """Clients are honest again; None: all."""
         self.do("stop_attack", clients=listed(clients))
 
-    @with_keywords(ImpairmentKeys.__annotations__, of=Impairments)
     def set_network(self, **settings: Any) -> None:
         """Another speed of links and clients from the next round on; what is not named stays.
 
@@ -675,6 +674,7 @@ class Simulation:
         """
         self.do("set_network", **settings)
 
+    @with_keywords(ImpairmentKeys.__annotations__, of=Impairments)
     def set_impairments(self, **settings: Unpack[ImpairmentKeys]) -> None:
         """What goes wrong from the next round on; what is not named stays as it is.
 
