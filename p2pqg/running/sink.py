@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -20,7 +21,7 @@ AXES = {"round", "wall_seconds"}
 """Columns that those who plot have axes for."""
 
 
-class Sink:
+class Sink(ABC):
     """An observer (see `running.Observer`) that gets each row once; a context manager.
 
     A run that goes on hands all its rows over again: those that the sink has are not written.
@@ -50,17 +51,17 @@ class Sink:
         self._last = -1  # the last round written
         self._trouble = ""
 
+    @abstractmethod
     def open(self, simulation: Simulation, path: Path) -> int:
         """Begin, below the run's directory; returns the last round that it has, -1: none."""
-        raise NotImplementedError
 
+    @abstractmethod
     def write(self, row: dict[str, Any]) -> None:
         """A row, with a value or None for every column of rounds.parquet."""
-        raise NotImplementedError
 
+    @abstractmethod
     def close(self) -> None:
         """All rows are written, and the run is over or broken off."""
-        raise NotImplementedError
 
     def __enter__(self) -> Self:
         return self

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+from abc import abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -23,13 +24,13 @@ class Table(Sink):
 
     file: ClassVar[str]
 
+    @abstractmethod
     def header(self, columns: list[str]) -> str:
         """The first line, if there is one."""
-        raise NotImplementedError
 
+    @abstractmethod
     def line(self, row: dict[str, Any]) -> str:
         """Of a row."""
-        raise NotImplementedError
 
     def open(self, simulation: Simulation, path: Path) -> int:
         """An empty table in the place of an old one."""

@@ -17,6 +17,8 @@ SMALL = {
     "model": {"name": "mlp", "hidden": [6]},
     "seed": 3,
 }
+OWN_PACE = {"links": "lan", "compute": {"seconds": 0.1, "varies": "exponential"}}
+"""A clock, which those need that do not wait for each other."""
 MEASURED = ["train_loss", "consensus_distance", "test_accuracy", "averaged_model_accuracy"]
 
 
@@ -57,8 +59,10 @@ def test_the_same_packing_repeats_bit_for_bit(cluster):
         {"topology": "random-matching6"},
         {"algorithm": "slowmo"},
         {"topology": "chain6", "algorithm": "relay-sgd"},
+        {"algorithm": "ad-psgd", "network": OWN_PACE},
+        {"algorithm": "async-qg-dsgdm-n", "network": OWN_PACE},
     ],
-    ids=lambda s: "-".join(s.values()),
+    ids=lambda s: "-".join(value for value in s.values() if isinstance(value, str)),
 )
 def test_all_kinds_of_messages_travel_between_actors(cluster, settings):
     x, _, _ = simulate(engine="local", precision="float64", **settings)
@@ -117,6 +121,7 @@ def test_every_algorithm_runs_on_actors_as_in_this_process(cluster, algorithm):
         "lr": 0.01,
         "rounds": 15,
         "precision": "float64",
+        "network": OWN_PACE,
     }
     x, history, _ = simulate(engine="local", **settings)
     y, history_ray, _ = simulate(clients_per_actor=4, **settings)

@@ -6,6 +6,7 @@ again, in other portions or by another process, gives the same.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -41,7 +42,7 @@ class Post(NamedTuple):
     kept: float
 
 
-class Draws:
+class Draws(ABC):
     """The steps `base[i]` .. `base[i] + ahead - 1` of each client i; lists [clients][ahead].
 
     Attributes:
@@ -64,8 +65,9 @@ class Draws:
         self.seconds = self.timing.compute.seconds_of(clients, number).tolist()
         self._draw(clients + np.zeros_like(number), number)
 
+    @abstractmethod
     def _draw(self, clients: np.ndarray, number: np.ndarray) -> None:
-        raise NotImplementedError
+        """Draw whom these steps of the clients lead to."""
 
     def _rounds(self, number: np.ndarray) -> Iterator[tuple[Mixing, np.ndarray]]:
         """Every W that is asked for, and where: a mask of the shape of `number`."""

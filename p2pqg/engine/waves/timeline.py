@@ -7,6 +7,7 @@ their rounds are cut into portions, and neither does one that was stored and tak
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -62,7 +63,7 @@ class Window:
         self.sent.append(len(self.senders))
 
 
-class Timeline:
+class Timeline(ABC):
     """Where all clients stand, and what comes next.
 
     Attributes:
@@ -94,8 +95,9 @@ class Timeline:
     begun: list[float]
     ready: list[float]
 
+    @abstractmethod
     def _draws(self) -> Draws:
-        raise NotImplementedError
+        """What the clients' next steps take and lead to."""
 
     @property
     def num_clients(self) -> int:
@@ -120,9 +122,9 @@ class Timeline:
         """Make ready to play."""
         self.fresh[:] = False
 
+    @abstractmethod
     def _play(self, window: Window) -> None:
         """Go on until `total` steps are as many as the `target`, or the end is there."""
-        raise NotImplementedError
 
     def rewire(self, routing: WaveRouting) -> None:
         """From now on another network. Gradients and messages that are on their way go on."""
@@ -135,7 +137,7 @@ class Timeline:
         )
         self._begin_anew(np.array(self.here) & ~np.array(before))
 
-    def _part_with(self, gone: list[int]) -> None:
+    def _part_with(self, gone: list[int]) -> None:  # noqa: B027 (some have nothing to do)
         """These clients have left."""
 
     def _begin_anew(self, who: np.ndarray) -> None:
@@ -175,7 +177,7 @@ class Timeline:
         """What a list holds of clients that join."""
         return [0 if name in self.INTS else self.now] * count
 
-    def _load(self, data: Mapping[str, np.ndarray]) -> None:
+    def _load(self, data: Mapping[str, np.ndarray]) -> None:  # noqa: B027 (some store no more)
         """What a kind of timelines stores beside its lists."""
 
     def copy(self) -> Timeline:
