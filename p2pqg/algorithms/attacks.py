@@ -17,12 +17,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from p2pqg.base.config import plain, read
+from p2pqg.base.config import read
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.lazy import torch
 from p2pqg.base.ranges import out_of_range
 from p2pqg.base.registry import Entry, F, NoParams, Registry
-from p2pqg.base.user_code import find_in_file, names_a_file
+from p2pqg.base.user_code import Chosen, find_in_file, names_a_file
 
 ATTACKS = Registry("attack")
 """Traits: `kind`, see above; `anywhere`, it suits whatever is sent, not only models that are
@@ -61,38 +61,10 @@ class Target(NamedTuple):
     bad: torch.Tensor
 
 
-@dataclass(frozen=True)
-class Lie:
-    """An attack with its parameters.
+class Lie(Chosen):
+    """An attack with its parameters."""
 
-    Attributes:
-        entry: registered, or made of a user's function.
-        params: of the attack.
-    """
-
-    entry: Entry
-    params: Any
-
-    @property
-    def kind(self) -> str:
-        return self.entry.traits["kind"]
-
-    @property
-    def name(self) -> str:
-        return self.entry.name
-
-    def to_data(self) -> dict[str, Any]:
-        """What `find_attack` makes this of.
-
-        Raises:
-            ConfigError: it is a Python function, which cannot be saved.
-        """
-        if self.name not in ATTACKS and not names_a_file(self.name):
-            raise ConfigError(
-                f"attack {self.name} is a Python function, which cannot be saved; write it to a "
-                f"file and say how: my_file.py:{self.name}"
-            )
-        return {"name": self.name, **plain(self.params)}
+    registry = ATTACKS
 
 
 def attack(

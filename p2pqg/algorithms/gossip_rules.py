@@ -20,11 +20,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from p2pqg.base.config import plain, read
+from p2pqg.base.config import read
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.lazy import torch
 from p2pqg.base.registry import Entry, F, NoParams, Registry
-from p2pqg.base.user_code import find_in_file, names_a_file
+from p2pqg.base.user_code import Chosen, find_in_file, names_a_file
 
 GOSSIP_RULES = Registry("rule")
 """Traits: `kind`, see above; `least`, params -> messages that it takes, at least; `timed`, it wants
@@ -61,21 +61,10 @@ class Inbox(NamedTuple):
         return 1 - self.weights.sum(1)
 
 
-@dataclass(frozen=True)
-class GossipRule:
-    """A rule with its parameters.
+class GossipRule(Chosen):
+    """A rule with its parameters."""
 
-    Attributes:
-        entry: registered, or made of a user's function.
-        params: of the rule.
-    """
-
-    entry: Entry
-    params: Any
-
-    @property
-    def kind(self) -> str:
-        return self.entry.traits["kind"]
+    registry = GOSSIP_RULES
 
     @property
     def least(self) -> int:
@@ -86,20 +75,6 @@ class GossipRule:
     def key(self) -> tuple[Any, ...]:
         """What tells it from other rules."""
         return self.entry.build, self.params
-
-    def to_data(self) -> dict[str, Any]:
-        """What `find_rule` makes this rule of.
-
-        Raises:
-            ConfigError: it is a Python function, which cannot be saved.
-        """
-        name = self.entry.name
-        if name not in GOSSIP_RULES and not names_a_file(name):
-            raise ConfigError(
-                f"rule {name} is a Python function, which cannot be saved; write it to a file and "
-                f"set rule: my_file.py:{name}"
-            )
-        return {"name": name, **plain(self.params)}
 
 
 def weighing(name: str, *, params: type, source: str, **traits: Any) -> Callable[[F], F]:

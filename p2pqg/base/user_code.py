@@ -7,11 +7,13 @@ import importlib
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from traceback import walk_tb
 from types import FrameType, ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
+from p2pqg.base.config import plain
 from p2pqg.base.errors import ConfigError, did_you_mean
 from p2pqg.base.registry import Entry, Registry
 
@@ -57,6 +59,43 @@ def find_in_file(
         )
     known = entries if wrap is None else _functions(module)
     raise ConfigError(f"{path} has no {kind} {part!r}{did_you_mean(part, known)}")
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A registered part, or a user's function, with its parameters.
+
+    Attributes:
+        entry: registered, or made of the function.
+        params: of the part.
+        registry: of its kind.
+    """
+
+    entry: Entry
+    params: Any
+    registry: ClassVar[Registry]
+
+    @property
+    def name(self) -> str:
+        return self.entry.name
+
+    @property
+    def kind(self) -> str:
+        """What its function takes and gives, see where it is registered."""
+        return self.entry.traits["kind"]
+
+    def to_data(self) -> dict[str, Any]:
+        """As a recipe would have it.
+
+        Raises:
+            ConfigError: it is a Python function, which cannot be saved.
+        """
+        if self.name not in self.registry and not names_a_file(self.name):
+            raise ConfigError(
+                f"{self.registry.kind} {self.name} is a Python function, which cannot be saved; "
+                f"write it to a file and say how: my_file.py:{self.name}"
+            )
+        return {"name": self.name, **plain(self.params)}
 
 
 class FileRegistry(Registry):
