@@ -17,6 +17,7 @@ from p2pqg.results.records import load
 from p2pqg.running.single import resume, run
 
 OLD = Path(__file__).parents[1] / "data" / "old-runs"
+pytestmark = pytest.mark.usefixtures("registry_as_before")
 NAMES = ["local", "outage", "own", "control", "rays"]
 
 

@@ -5,7 +5,6 @@ import pytest
 from toys import DSGD
 
 import p2pqg
-from p2pqg.algorithms import ALGORITHMS
 from p2pqg.base.errors import AlgorithmError
 
 SMALL = {
@@ -18,12 +17,7 @@ SMALL = {
 }
 
 
-@pytest.fixture(autouse=True)
-def registry_as_before():
-    before = dict(ALGORITHMS)
-    yield
-    ALGORITHMS._entries.clear()
-    ALGORITHMS._entries.update(before)
+pytestmark = pytest.mark.usefixtures("registry_as_before")
 
 
 def simulate(algorithm, **settings):

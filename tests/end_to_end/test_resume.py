@@ -16,7 +16,6 @@ import pytest
 from toys import DSGD, TOY
 
 import p2pqg
-from p2pqg.algorithms import ALGORITHMS
 from p2pqg.base.errors import ConfigError, StoppedError, StorageError
 from p2pqg.cli import main
 from p2pqg.engine import driver
@@ -225,16 +224,13 @@ def test_another_packing_gives_the_same_to_rounding(stopped, whole, packing):
 
 
 @pytest.fixture
-def own(here, monkeypatch):
+def own(here, monkeypatch, registry_as_before):
     """Settings that name files of the user's: an algorithm with a neighbor, and a network."""
     Path("own.py").write_text("import near\n" + DSGD.replace("grad(s.x)", "near.twice(grad(s.x))"))
     Path("near.py").write_text("def twice(x):\n    return 2 * x\n")
     Path("net.csv").write_text("source,target\n0,1\n1,2\n2,3\n")
     monkeypatch.delitem(sys.modules, "near", raising=False)
-    before = dict(ALGORITHMS)
     yield {"algorithm": "own.py:own_dsgd", "topology": "net.csv"}
-    ALGORITHMS._entries.clear()
-    ALGORITHMS._entries.update(before)
     sys.modules.pop("near", None)
 
 
