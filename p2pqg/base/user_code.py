@@ -13,7 +13,6 @@ from traceback import walk_tb
 from types import FrameType, ModuleType
 from typing import Any, ClassVar
 
-from p2pqg.base.config import plain
 from p2pqg.base.errors import ConfigError, did_you_mean
 from p2pqg.base.registry import Entry, Registry
 
@@ -95,6 +94,8 @@ class Chosen:
                 f"{self.registry.kind} {self.name} is a Python function, which cannot be saved; "
                 f"write it to a file and say how: my_file.py:{self.name}"
             )
+        from p2pqg.base.config import plain  # brings YAML, which networks do without
+
         return {"name": self.name, **plain(self.params)}
 
 
