@@ -3,5 +3,6 @@
 `hosting.py` is where it computes; `what_if.py` has the rows of clients that come back or join, the
 verbs themselves are in `p2pqg.network.verbs`. `moment.py` is all that it needs to go on, which on
 disk is a `p2pqg.results.checkpoint`, `safe.py` the last one kept; `evidence.py` is what a claim can
-be checked with; `card.py` and `notebook.py` are what a notebook shows.
+be checked with, `summary.py` what is said of it; `card.py` and `notebook.py` are what a notebook
+shows.
 """

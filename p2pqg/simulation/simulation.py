@@ -5,13 +5,11 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
-import platform
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from importlib.metadata import version
 from itertools import islice, repeat
 from pathlib import Path
 from threading import Timer
@@ -31,21 +29,11 @@ from p2pqg.engine.rule import Rule
 from p2pqg.engine.snapshot import Snapshot
 from p2pqg.engine.waves.book import WaveBookkeeper
 from p2pqg.network import Impairments, Network, Timing
-from p2pqg.network.changes import rounds_of
 from p2pqg.network.named import listed
 from p2pqg.network.verbs import SOURCES, VERBS
 from p2pqg.recipe.keywords import ImpairmentKeys, Restart, Resumed, Settings, with_keywords
 from p2pqg.recipe.settings import read_settings
-from p2pqg.results.records import (
-    CONTROL_COLUMNS,
-    LIAR_COLUMNS,
-    NETWORK_COLUMNS,
-    ROUND_COLUMNS,
-    RULE_COLUMNS,
-    STALENESS_COLUMNS,
-    TIMING_COLUMNS,
-)
-from p2pqg.simulation import evidence
+from p2pqg.simulation import evidence, summary
 from p2pqg.simulation.build import build
 from p2pqg.simulation.card import card
 from p2pqg.simulation.experiment import Experiment
@@ -59,7 +47,6 @@ from p2pqg.simulation.what_if import (
     shards_of_new,
     with_models_of,
 )
-from p2pqg.topology.drawing import LARGEST_LAYOUT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -861,33 +848,12 @@ class Simulation:
     @property
     def client_columns(self) -> dict[str, str]:
         """Name and type of the columns of clients.parquet."""
-        lied = {"lied": "bool"} if self._lied else {}
-        return {**self.experiment.client_columns, **lied}
-
-    @property
-    def _lied(self) -> bool:
-        """Whether clients lie, did or will."""
-        scenario = self.experiment.scenario
-        return (
-            bool(self.network.attacks or self.experiment.network.attacks)
-            or any(event.action == "attack" for event in (*scenario.rounds, *scenario.seconds))
-            or any(event["what"].startswith("attack") for event in self.events)
-        )
+        return summary.client_columns(self.experiment, self.network, self.events)
 
     @property
     def columns(self) -> dict[str, str]:
         """Name and type of the columns of rounds.parquet: those of what there is to be told."""
-        eventful = self.events or self.network.schedule is not self.network.base
-        return {
-            **ROUND_COLUMNS,
-            **self.experiment.measured_columns,
-            **(CONTROL_COLUMNS if self.experiment.rule.control is not None else {}),
-            **(TIMING_COLUMNS if self.experiment.timing is not None else {}),
-            **(RULE_COLUMNS if self.experiment.rule.gossip_rule is not None else {}),
-            **(NETWORK_COLUMNS if eventful or self.experiment.scenario else {}),
-            **({} if self.experiment.waits else STALENESS_COLUMNS),
-            **(LIAR_COLUMNS if self._lied else {}),
-        }
+        return summary.round_columns(self.experiment, self.network, self.events)
 
     @property
     def events(self) -> list[dict[str, Any]]:
@@ -965,98 +931,44 @@ class Simulation:
                 `recorded_rounds` say after how many rounds what is told was measured.
         """
         driver, experiment = self._driver, self.experiment
-        config, rows = experiment.config, driver.log.rounds
+        rows = driver.log.rounds
         last = rows[-1] if rows else {}
         tested: dict[str, Any] = next((row for row in reversed(rows) if "test_loss" in row), {})
         if evaluate and not self.closed:
             with suppress(DivergedError):
                 last = tested = self.present()[0]
-        first = driver.first_round_at
-        now = time.time()
-        rounds = self.round - driver.first_round
-        steps = rounds * experiment.steps_per_round * experiment.num_clients
-        local = config.engine == "local"
-        sizes = np.diff(self.placement.bounds)
         more: dict[str, Any] = {}
         if self.events:
             more["events"] = self.events
-            more["network"] = self._network_now()
+            more["network"] = summary.network_now(self.network, self.events)
         if self.restarts:
             more["restarts"] = list(self.restarts)
         if self.stopped:
             more["stopped"] = self.stopped
         return {
-            "algorithm": config.algorithm["name"],
-            "topology": config.topology,
-            "clients": experiment.num_clients,
-            "alpha": config.alpha,
-            "dataset": config.dataset["name"],
-            "model": config.model["name"],
-            "seed": config.seed,
+            **summary.what_ran(experiment),
             "rounds": self.round,
-            "gradients": last.get("gradients"),
-            "test_accuracy": tested.get("test_accuracy"),
-            "test_accuracy_std": tested.get("test_accuracy_std"),
-            "averaged_model_accuracy": tested.get("averaged_model_accuracy"),
-            **{key: tested.get(key) for key in experiment.measured_columns},
-            "consensus_distance": last.get("consensus_distance"),
-            "bytes_sent": last.get("bytes_sent"),
-            "evaluated_rounds": tested["round"] + 1 if tested else None,
-            "recorded_rounds": last["round"] + 1 if last else 0,
-            **{key: last.get(key) for key in ("sim_seconds", "mean_drift") if key in self.columns},
-            **({} if experiment.waits else self._pace()),
+            **summary.how_it_went(experiment, self.columns, last, tested),
+            **({} if experiment.waits else summary.pace(driver.log, self._stand.steps)),
             "wall_seconds": self.seconds,
-            "startup_seconds": first and first - self._started,
-            "client_steps_per_second": steps / (now - first) if first and steps > 0 else None,
-            "engine": config.engine,
-            "clients_per_actor": int(sizes.max()),
-            "actors": 0 if local else self.placement.num_actors,
-            "device": self.device,
-            "precision": config.precision,
+            **self._speed(),
+            **summary.where_it_ran(experiment, self.hosting),
             **more,
-            "versions": {
-                "python": platform.python_version(),
-                **{name: version(name) for name in ("p2pqg", "torch", "ray", "numpy")},
-            },
+            "versions": summary.versions(),
         }
 
-    def _pace(self) -> dict[str, Any]:
-        """Of a summary: how often the slowest and the fastest stepped, how old the news was."""
-        log = self._driver.log
-        steps = np.zeros(1, dtype=np.int64) if log.steps is None else log.steps
-        rows = [row for row in log.rounds if "staleness_mean" in row]
+    def _speed(self) -> dict[str, float | None]:
+        """Of a summary: how long until the first round, and how fast since."""
+        driver, experiment = self._driver, self.experiment
+        if driver.first_round_at is None:
+            return {"startup_seconds": None, "client_steps_per_second": None}
+        rounds = self.round - driver.first_round
+        steps = rounds * experiment.steps_per_round * experiment.num_clients
+        seconds = time.time() - driver.first_round_at
         return {
-            "least_steps": self._stand.steps,
-            "most_steps": int(steps.max()),
-            "staleness_mean": float(np.mean([row["staleness_mean"] for row in rows]))
-            if rows
-            else None,
-            "staleness_max": max((row["staleness_max"] for row in rows), default=None),
+            "startup_seconds": driver.first_round_at - self._started,
+            "client_steps_per_second": steps / seconds if steps > 0 else None,
         }
-
-    def _network_now(self) -> dict[str, Any]:
-        """What became of the network, for who draws it: links are [sender, receiver]."""
-        network = self.network
-        found: dict[str, Any] = {
-            "links_down": sorted(map(list, network.cut)),
-            "clients_absent": sorted(network.absent),
-        }
-        another = any(e["what"].startswith(("set_topology", "add_clients")) for e in self.events)
-        if another and network.num_clients <= LARGEST_LAYOUT:
-            base = network.base
-            pairs = {
-                pair
-                for W in rounds_of(base)
-                for pair in zip(W.senders.tolist(), W.receivers.tolist(), strict=True)
-            }
-            found |= {
-                "topology": base.name,
-                "clients": base.num_clients,
-                "directed": base.directed,
-                "labels": list(base.labels),
-                "links": sorted([a, b] for a, b in pairs if a != b),
-            }
-        return found
 
     @property
     def placement(self) -> Placement:
