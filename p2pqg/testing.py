@@ -322,6 +322,24 @@ def check_sums_to_zero(algorithm: str | Entry, name: str, **params: Any) -> None
         assert_same(part.sum(0).numpy(), np.zeros(part.shape[1]), 1e-11)
 
 
+def check_tracks_mean_gradient(algorithm: str | Entry, name: str, **params: Any) -> None:
+    """The mean of a part of the state is that of the clients' gradients at the models before.
+
+    Args:
+        algorithm: to be run.
+        name: of the part, such as an estimate of everybody's gradient.
+        params: parameters of the algorithm.
+    """
+    problem, topology = Quadratics.random(), suitable_topology(algorithm, **params)
+    (block,) = at_start(
+        algorithm, problem.gradient, starts(), topology=topology, lr=falling_lr, **params
+    )
+    for done in range(1, ROUNDS + 1):
+        expected = problem.gradient(block.x.numpy(), done - 1).mean(0)
+        lockstep([block], done)
+        assert_same(getattr(block.state, name).mean(0).numpy(), expected, 1e-9)
+
+
 def check_comes_to_rest_at(
     algorithm: str | Entry,
     point: Callable[[Quadratics, Array, float], Array],

@@ -18,32 +18,25 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from p2pqg.algorithms.compressors import COMPRESSORS
+from p2pqg.algorithms.compressors import Compression, bytes_of_each
 from p2pqg.algorithms.effects import Draw, Grad, Round, algorithm, gossip
 from p2pqg.base.lazy import torch
 from p2pqg.base.ranges import out_of_range
 
 
 @dataclass(frozen=True, kw_only=True)
-class Params:
+class Params(Compression):
     lr: float
     beta: float = 0.0
     """Memory of the local momentum, in [0, 1). 0: without."""
     gamma: float = 0.5
     """Consensus step size, in (0, 1]. 1: as DSGD; the stronger the compression, the smaller."""
-    compressor: Literal["top-k", "random-k", "sign", "qsgd", "identity"] = "top-k"
-    """What becomes of a message; identity: it is sent whole."""
-    ratio: float = 0.1
-    """Share of the entries that top-k and random-k send, in (0, 1]. 1: all."""
-    bits: int = 4
-    """qsgd rounds to 2^bits - 1 levels, 1 .. 16."""
     order: Literal["code", "paper"] = "code"
     """code: move towards the copies of the last round, then send; paper: send first."""
 
     def problems(self) -> Iterator[str]:
-        yield from out_of_range(self, "algorithm.", beta="[0, 1)", gamma="(0, 1]", ratio="(0, 1]")
-        if not 1 <= self.bits <= 16:
-            yield f"algorithm.bits must be in 1 .. 16, got {self.bits}"
+        yield from super().problems()
+        yield from out_of_range(self, "algorithm.", beta="[0, 1)", gamma="(0, 1]")
 
 
 class State(NamedTuple):
@@ -72,8 +65,8 @@ def choco_sgd(s: State, grad: Grad, p: Params, draw: Draw) -> Round[State]:
     x = s.x - p.lr * m
     if p.order == "code":
         x = x + p.gamma * (s.mixed - s.hat)
-    q, size = COMPRESSORS[p.compressor](x - s.hat, p, draw)
-    news = yield gossip(q, message_bytes=torch.full(q.shape[:1], size, dtype=torch.float64))
+    q, size = p.compress(x - s.hat, draw)
+    news = yield gossip(q, message_bytes=bytes_of_each(q, size))
     hat, mixed = s.hat + q, s.mixed + news
     if p.order == "paper":
         x = x + p.gamma * (mixed - hat)

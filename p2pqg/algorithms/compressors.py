@@ -1,4 +1,4 @@
-"""What CHOCO-SGD sends instead of a vector: q close to v, in fewer bytes.
+"""What CHOCO-SGD, BEER and EF21 send instead of a vector: q close to v, in fewer bytes.
 
 Every compressor takes v [clients, params] and returns (q, bytes): q [clients, params], and what one
 client's message costs. Each is a contraction, |v - q|^2 <= (1 - delta) |v|^2 (in the mean, where it
@@ -8,23 +8,42 @@ draws); delta = 1: nothing is lost.
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
 
 from p2pqg.algorithms.effects import Draw
 from p2pqg.base.lazy import torch
+from p2pqg.base.ranges import out_of_range
 
 INDEX_BYTES = 4
 SEED_BYTES = 8
 
 
-class Settings(Protocol):
-    """What a compressor may be told."""
+@dataclass(frozen=True, kw_only=True)
+class Compression:
+    """Parameters of every method that compresses."""
 
-    @property
-    def ratio(self) -> float: ...
+    compressor: Literal["top-k", "random-k", "sign", "qsgd", "identity"] = "top-k"
+    """What becomes of a message; identity: it is sent whole."""
+    ratio: float = 0.1
+    """Share of the entries that top-k and random-k send, in (0, 1]. 1: all."""
+    bits: int = 4
+    """qsgd rounds to 2^bits - 1 levels, 1 .. 16."""
 
-    @property
-    def bits(self) -> int: ...
+    def problems(self) -> Iterator[str]:
+        yield from out_of_range(self, "algorithm.", ratio="(0, 1]")
+        if not 1 <= self.bits <= 16:
+            yield f"algorithm.bits must be in 1 .. 16, got {self.bits}"
+
+    def compress(self, v: torch.Tensor, draw: Draw) -> tuple[torch.Tensor, float]:
+        """(q, bytes) of v."""
+        return COMPRESSORS[self.compressor](v, self, draw)
+
+
+def bytes_of_each(q: torch.Tensor, size: float) -> torch.Tensor:
+    """[clients]: the same size for all of them, as `gossip` wants it."""
+    return torch.full(q.shape[:1], size, dtype=torch.float64)
 
 
 def kept(num_params: int, ratio: float) -> int:
@@ -33,12 +52,12 @@ def kept(num_params: int, ratio: float) -> int:
     return max(1, whole)
 
 
-def identity(v: torch.Tensor, p: Settings, draw: Draw) -> tuple[torch.Tensor, float]:
+def identity(v: torch.Tensor, p: Compression, draw: Draw) -> tuple[torch.Tensor, float]:
     """All of v."""
     return v, v.shape[1] * v.element_size()
 
 
-def top_k(v: torch.Tensor, p: Settings, draw: Draw) -> tuple[torch.Tensor, float]:
+def top_k(v: torch.Tensor, p: Compression, draw: Draw) -> tuple[torch.Tensor, float]:
     """The largest entries, each with its index."""
     k = kept(v.shape[1], p.ratio)
     index = v.abs().topk(k, dim=1).indices
@@ -46,7 +65,7 @@ def top_k(v: torch.Tensor, p: Settings, draw: Draw) -> tuple[torch.Tensor, float
     return q, k * (v.element_size() + INDEX_BYTES)
 
 
-def random_k(v: torch.Tensor, p: Settings, draw: Draw) -> tuple[torch.Tensor, float]:
+def random_k(v: torch.Tensor, p: Compression, draw: Draw) -> tuple[torch.Tensor, float]:
     """Random entries; the seed says which."""
     k = kept(v.shape[1], p.ratio)
     index = draw("random-k", v.shape[1]).topk(k, dim=1).indices.to(v.device)
@@ -54,13 +73,13 @@ def random_k(v: torch.Tensor, p: Settings, draw: Draw) -> tuple[torch.Tensor, fl
     return q, k * v.element_size() + SEED_BYTES
 
 
-def sign(v: torch.Tensor, p: Settings, draw: Draw) -> tuple[torch.Tensor, float]:
+def sign(v: torch.Tensor, p: Compression, draw: Draw) -> tuple[torch.Tensor, float]:
     """The signs, a bit each, times the mean absolute entry."""
     scale = v.abs().mean(1, keepdim=True)
     return torch.where(v >= 0, scale, -scale), -(-v.shape[1] // 8) + v.element_size()
 
 
-def qsgd(v: torch.Tensor, p: Settings, draw: Draw) -> tuple[torch.Tensor, float]:
+def qsgd(v: torch.Tensor, p: Compression, draw: Draw) -> tuple[torch.Tensor, float]:
     """Random rounding to 2^bits - 1 levels of |v| and a sign, shrunk to a contraction."""
     size, levels = v.shape[1], 2**p.bits - 1
     length = v.norm(dim=1, keepdim=True)

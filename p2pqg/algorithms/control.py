@@ -3,21 +3,26 @@
 The consensus distance is what separates decentralized from centralized training: below a critical
 value there is no difference, and it matters most in the first phase. The controller leads any
 gossip algorithm: within a round it repeats the exchange, with the same W, until the distance of
-what is mixed falls below a target. target = infinity is the algorithm itself.
+what is mixed falls below a target. target = infinity is the algorithm itself. Of push-sum methods,
+which mix a scaled model and a weight, the quotient of the two is measured.
 """
 
 from __future__ import annotations
 
 from bisect import bisect
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from math import inf
 from typing import Any, Literal
 
 from p2pqg.algorithms.effects import AllReduce, Decide, Effect, Gossip, led
 from p2pqg.base.ranges import out_of_range
 
 Target = float | Literal["free", "exact"]
+
+Model = Callable[[tuple[Any, ...]], Any]
+"""What is mixed together -> [clients, params], the models in it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,27 +92,42 @@ class Controller:
             max_exchanges=settings.max_exchanges,
         )
 
-    def lead(self, call: Generator[Any, Any, Any], round: int) -> Generator[Any, Any, Any]:
-        """One round of an algorithm, its gossip repeated or replaced as the phase wants it."""
-        target = self.targets[bisect(self.borders, round)]
-        return led(call, partial(self._answer, target))
+    @property
+    def repeats(self) -> bool:
+        """Exchanges may be repeated in some phase."""
+        return self.max_exchanges > 1 and any(
+            not isinstance(t, str) and t < inf for t in self.targets
+        )
 
-    def _answer(self, target: Target, effect: Effect) -> Generator[Any, Any, Any]:
+    def lead(
+        self, call: Generator[Any, Any, Any], round: int, push_sum: bool = False
+    ) -> Generator[Any, Any, Any]:
+        """One round of an algorithm, its gossip repeated or replaced as the phase wants it.
+
+        Args:
+            call: the round.
+            round: its number.
+            push_sum: the first tensor that is mixed is a model times the second, its weight.
+        """
+        target = self.targets[bisect(self.borders, round)]
+        return led(call, partial(self._answer, target, _quotient if push_sum else _first))
+
+    def _answer(self, target: Target, model: Model, effect: Effect) -> Generator[Any, Any, Any]:
         if target == "free" or not isinstance(effect, Gossip):
             return (yield effect)
         if target == "exact":
             return (yield AllReduce(effect.tensors))
         assert not isinstance(target, str)
-        return (yield from self._repeat(effect, target))
+        return (yield from self._repeat(effect, target, model))
 
-    def _repeat(self, effect: Gossip, target: float) -> Generator[Any, Any, Any]:
+    def _repeat(self, effect: Gossip, target: float, model: Model) -> Generator[Any, Any, Any]:
         for count in range(1, self.max_exchanges + 1):
-            before = effect.tensors[0]
+            before = model(effect.tensors)
             reply = yield effect
             mixed = reply if isinstance(reply, tuple) else (reply,)
             if count == self.max_exchanges:
                 break
-            if (yield from self._distance(before, mixed[0])) <= target:
+            if (yield from self._distance(before, model(mixed))) <= target:
                 break
             effect = replace(effect, tensors=mixed)
         return reply
@@ -117,3 +137,11 @@ class Controller:
             return (yield Decide((after - before).square().sum(1)))
         mean = yield AllReduce((after,), free=True)
         return (yield Decide((after - mean).square().sum(1), free=True))
+
+
+def _first(mixed: tuple[Any, ...]) -> Any:
+    return mixed[0]
+
+
+def _quotient(mixed: tuple[Any, ...]) -> Any:
+    return mixed[0] / mixed[1]

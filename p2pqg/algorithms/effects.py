@@ -61,6 +61,9 @@ class AllReduce:
     tensors: tuple[torch.Tensor, ...]
     free: bool = False
     """Nothing is sent: it is the simulation that looks, not the clients."""
+    message_bytes: float | None = None
+    """What one client's part costs, where it is sent compressed: such parts are not added up on
+    their way round the ring, but go round it one by one, to everybody."""
 
 
 @dataclass(frozen=True)
@@ -214,9 +217,14 @@ def neighbors() -> Neighbors:
     return Neighbors()
 
 
-def allreduce(*tensors: torch.Tensor) -> AllReduce:
-    """Ask for the exact mean over all clients; the reply has the shape that was sent."""
-    return AllReduce(tensors)
+def allreduce(*tensors: torch.Tensor, message_bytes: float | None = None) -> AllReduce:
+    """Ask for the exact mean over all clients; the reply has the shape that was sent.
+
+    Args:
+        tensors: [clients, ...].
+        message_bytes: what one client's part costs, where it is sent compressed.
+    """
+    return AllReduce(tensors, message_bytes=message_bytes)
 
 
 ALGORITHMS = Registry("algorithm")
@@ -252,7 +260,7 @@ def algorithm(
         source: paper or code.
         needs: what W must be, or a function of the params that says it: any of "symmetric",
             "doubly-stochastic", "column-stochastic", "tree", "lambda-min" (smallest
-            eigenvalue > -1/3).
+            eigenvalue > -1/3; "lambda-min:-0.4": > -0.4).
         model: state -> the clients' models [clients, params], where that is not state.x.
         centralized: does not use the network (all-reduce only).
         reconstruction: written from secondary sources; said in docstring and `p2pqg list`.

@@ -65,9 +65,14 @@ def needs_of(entry: Entry) -> str:
     """What W must be for an algorithm, in words."""
     if entry.traits["centralized"]:
         return "none: all-reduce"
-    needs = [NEEDS[need] for need in entry.traits["needs"](entry.params(lr=1.0))]
+    needs = [_in_words(need) for need in entry.traits["needs"](entry.params(lr=1.0))]
     clock = ["a simulated clock"] if entry.traits.get("asynchronous") else []
     return ", ".join([*(needs or ["rows sum to 1"]), *clock])
+
+
+def _in_words(need: str) -> str:
+    what, _, number = need.partition(":")
+    return f"eigenvalues > {float(number):.2f}" if number else NEEDS[what]
 
 
 def _source(entry: Entry) -> str:

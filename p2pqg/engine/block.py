@@ -31,7 +31,7 @@ from p2pqg.engine.lying import Liars, Lying, lied_about
 from p2pqg.engine.mixer import Arrivals, Gather, Mixer
 from p2pqg.engine.robust import RuleMixer
 from p2pqg.engine.routes import EdgeRoutes, Leg, Routing, RowRoutes, everyone
-from p2pqg.engine.rule import Rule, Traffic, bare, computed
+from p2pqg.engine.rule import Rule, Traffic, bare, computed, exact_mean
 from p2pqg.engine.snapshot import Snapshot, leaves, with_leaves
 from p2pqg.topology import Mixing
 
@@ -397,11 +397,13 @@ class Block:
         tensors = effect.tensors
         if isinstance(effect, AllReduce) and not effect.free and (liars := self._liars()):
             tensors = liars.sent(tensors, self._before(), self._normal, anywhere=True)
-        if not effect.free:  # a ring all-reduce sends 2 (n - 1) / n of the vector per client
+        if not effect.free:
+            kind, size = exact_mean(effect)
+            self._sent.append((kind, size))
+            # A ring sends 2 (n - 1) / n of a vector per client, or n - 1 of the others' messages.
             num_senders = len(self.clients) if mine is None else int(mine.sum())
-            size = _row_bytes(effect.tensors)
-            self._sent.append(("allreduce", size))
-            self.bytes_sent += size * num_senders * 2 * (n - 1) / n
+            shares = 2 * (n - 1) / n if kind == "allreduce" else n - 1
+            self.bytes_sent += size * num_senders * shares
         ours = tensors if mine is None else tuple(t[mine] for t in tensors)
         sums = tuple(t.sum(0, keepdim=True) for t in ours)
         leg = everyone(self.routing.num_blocks)

@@ -170,9 +170,10 @@ class Bookkeeper:
         for kind, size in taken:
             if kind == "gossip":
                 ledger.gossip(W, size)
-            elif kind == "allreduce":
+            elif kind in {"allreduce", "allgather"}:
                 everyone = np.arange(W.num_clients)
-                ledger.allreduce(size, everyone if active is None else everyone[active])
+                book = ledger.allreduce if kind == "allreduce" else ledger.allgather
+                book(size, everyone if active is None else everyone[active])
 
     def _diverged(self, losses: np.ndarray, before: np.ndarray | None) -> str:
         round = self.log.round

@@ -64,8 +64,8 @@ def through(
         if kind == "gradient":
             gradients += size
             continue
-        message, reduced = (size, 0.0) if kind == "gossip" else (0.0, size)
-        ready = timing.advance(ready, W, round, message, reduced, phase, gradients)
+        sizes = {f"{kind}_bytes" if kind != "gossip" else "message_bytes": size}
+        ready = timing.advance(ready, W, round, **sizes, phase=phase, gradients=gradients)
         gradients, phase = 0.0, phase + 1
     if gradients or not phase:
         ready = timing.advance(ready, W, round, phase=phase, gradients=gradients)

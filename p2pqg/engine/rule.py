@@ -14,10 +14,10 @@ import numpy as np
 from p2pqg.algorithms.attacks import ATTACKS
 from p2pqg.algorithms.control import Controller
 from p2pqg.algorithms.effects import (
+    AllReduce,
     Decide,
     Effect,
     Exchange,
-    Gossip,
     Neighbors,
     Parameter,
     Peers,
@@ -35,10 +35,13 @@ from p2pqg.engine.snapshot import with_leaves
 from p2pqg.engine.waves.routing import check_clock, check_troubles
 from p2pqg.network import Network, Timing
 from p2pqg.network.changes import rounds_of
+from p2pqg.topology import Schedule
+from p2pqg.topology.checks import TOLERANCE
 
 Traffic = tuple[tuple[str, float], ...]
 """What one round took, in order: ("gradient", how many each client computed), ("gossip", bytes of
-one client's message to one neighbor), ("allreduce", bytes of the tensor)."""
+one client's message to one neighbor), ("allreduce", bytes of the tensor), ("allgather", bytes of
+one client's message to all)."""
 
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 """Names and shapes of the tensors that a row is made of, in order."""
@@ -186,7 +189,23 @@ class Rule:
         if self.gossip_rule is not None:
             check_inboxes(self.gossip_rule, network)
         self.check_attacks(network)
+        self.check_repeats(network.schedule)
         return network.check_needs(needs, self.algorithm.name)
+
+    def check_repeats(self, schedule: Schedule) -> None:
+        """Whether W repeated averages, where consensus control repeats it; ConfigError if not."""
+        if self.control is None or not self.control.repeats:
+            return
+        for W in rounds_of(schedule):
+            off = np.abs(W.row_sums() - 1)
+            if off.max() > TOLERANCE:
+                client = int(off.argmax())
+                raise ConfigError(
+                    f"consensus does not go with {schedule.name!r}: it repeats exchanges, and "
+                    f"W repeated does not average where row {client} sums to "
+                    f"{W.row_sums()[client]:.4g} instead of 1; leave consensus out or take an "
+                    "undirected network"
+                )
 
     def check_attacks(self, network: Network) -> None:
         """Whether liars can lie so to this algorithm; ConfigError if not."""
@@ -269,7 +288,8 @@ class Rule:
         if self.personal:
             call.requests = self.personal.lead(call.requests)
         if self.control:
-            call.requests = self.control.lead(call.requests, round)
+            push_sum = "column-stochastic" in self.algorithm.traits["needs"](self.params)
+            call.requests = self.control.lead(call.requests, round, push_sum)
         return call
 
     def _own(self, state: Any, grad: Callable[..., Any], round: int, clients: range) -> Any:
@@ -413,10 +433,19 @@ def _echo(effect: Effect) -> Any:
 
 def _weighed(effect: Effect) -> tuple[str, float]:
     """What an exchange sends, in bytes per client; it may have no rows to measure."""
+    if isinstance(effect, AllReduce | Decide):
+        return exact_mean(effect)
     skipped = 2 if isinstance(effect, Exchange) else 1  # clients; and slots, one per message
     size = sum(math.prod(t.shape[skipped:]) * t.itemsize for t in effect.tensors)
-    kind = "gossip" if isinstance(effect, Gossip | Exchange) else "allreduce"
-    return kind, float(size)
+    return "gossip", float(size)
+
+
+def exact_mean(effect: AllReduce | Decide) -> tuple[str, float]:
+    """What a mean over all clients takes, as of `Traffic`."""
+    if isinstance(effect, AllReduce) and effect.message_bytes is not None:
+        return "allgather", float(effect.message_bytes)
+    size = sum(math.prod(t.shape[1:]) * t.itemsize for t in effect.tensors)
+    return "allreduce", float(size)
 
 
 def bare(tensors: tuple[torch.Tensor, ...]) -> torch.Tensor | tuple[torch.Tensor, ...]:

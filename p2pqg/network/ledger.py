@@ -54,6 +54,19 @@ class Ledger:
             following = np.roll(clients, -1)
             self._book(clients, following, np.full(n, 2 * (n - 1) / n * num_bytes), 2.0 * (n - 1))
 
+    def allgather(self, message_bytes: float, clients: np.ndarray) -> None:
+        """Book messages of each client to all, which go round a ring: each sends n - 1 of them.
+
+        Args:
+            message_bytes: of one message.
+            clients: int64 [n], who takes part, in the order of the ring.
+        """
+        n = len(clients)
+        if n > 1:
+            self._book(
+                clients, np.roll(clients, -1), np.full(n, (n - 1) * message_bytes), 1.0 * (n - 1)
+            )
+
     def messages(
         self, senders: np.ndarray, receivers: np.ndarray, counts: np.ndarray, num_bytes: float
     ) -> None:

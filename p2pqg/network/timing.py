@@ -124,6 +124,7 @@ class Timing:
         allreduce_bytes: float = 0.0,
         phase: int = 0,
         gradients: float | None = None,
+        allgather_bytes: float = 0.0,
     ) -> np.ndarray:
         """When each client is through the round.
 
@@ -138,6 +139,7 @@ class Timing:
             allreduce_bytes: of the tensor whose mean is taken at the end of the round; 0: none.
             phase: see `arrivals`.
             gradients: the same.
+            allgather_bytes: of each client's message to all; 0: none.
 
         Returns:
             float64 [clients], never before `ready`.
@@ -153,8 +155,10 @@ class Timing:
             late = self.deadline < math.inf and np.any(message_bytes) and _misses(W, active)
             waiting[:] = self.deadline if late else min(waiting.max(), self.deadline)
         through = start + waiting
-        if allreduce_bytes:
-            through[:] = through[active].max() + self.allreduce_seconds(allreduce_bytes, active)
+        if allreduce_bytes or allgather_bytes:
+            round_the_ring = self.allreduce_seconds if allreduce_bytes else self.allgather_seconds
+            whole = round_the_ring(allreduce_bytes or allgather_bytes, active)
+            through[:] = through[active].max() + whole
         return np.where(active, through, np.maximum(ready, through[active].min()))
 
     def seconds(
@@ -172,20 +176,30 @@ class Timing:
     def allreduce_seconds(self, num_bytes: float, active: np.ndarray | None = None) -> float:
         """How long a ring all-reduce takes once everyone is there.
 
-        Each step takes as long as the slowest link of the ring, with its mean jitter.
-
         Args:
             num_bytes: of the tensor whose mean is taken.
             active: bool [clients], who takes part; None: everyone.
         """
+        n = self.num_clients if active is None else int(active.sum())
+        return 2 * (n - 1) * self._step_of_a_ring(num_bytes / n, active) if n > 1 else 0.0
+
+    def allgather_seconds(self, num_bytes: float, active: np.ndarray | None = None) -> float:
+        """How long it takes until a message of each went round the ring.
+
+        Args:
+            num_bytes: of one message.
+            active: bool [clients], who takes part; None: everyone.
+        """
+        n = self.num_clients if active is None else int(active.sum())
+        return (n - 1) * self._step_of_a_ring(num_bytes, active) if n > 1 else 0.0
+
+    def _step_of_a_ring(self, num_bytes: float, active: np.ndarray | None) -> float:
+        """As long as the slowest link takes for so much, with its mean jitter."""
         ring = np.arange(self.num_clients) if active is None else np.flatnonzero(active)
-        n = len(ring)
-        if n < 2:
-            return 0.0
         following = np.roll(ring, -1)
         latency, bandwidth, jitter = self.links.look_up(ring, following)
         rate = np.minimum(bandwidth, np.minimum(self.uplink[ring], self.downlink[following]))
-        return float(2 * (n - 1) * (latency + jitter + 8 * num_bytes / n / rate).max())
+        return float((latency + jitter + 8 * num_bytes / rate).max())
 
     def _times(
         self,

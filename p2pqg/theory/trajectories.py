@@ -161,6 +161,7 @@ def at_start(
     )
     network = _attacked(Network(schedule, seed=seed), attacks)
     method.check_attacks(network)
+    method.check_repeats(schedule)
     oracle = _Oracle(gradient, start, isinstance(x0, Tensor), weight_decay)
     if entry.traits.get("asynchronous"):
         waves = WaveRouting(_timed(schedule, "column-stochastic" in needs, seed, staleness), bounds)

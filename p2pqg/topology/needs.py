@@ -28,7 +28,8 @@ def check_needs(
         schedule: the network, see `Schedule`.
         needs: of "symmetric", "doubly-stochastic", "column-stochastic", "tree", "static",
             "steady" (a W that changes is a warning), "undirected", "lambda-min" (smallest
-            eigenvalue > -1/3). Without "column-stochastic" the rows of W must sum to 1.
+            eigenvalue > -1/3), "lambda-min:-0.4" (> -0.4). Without "column-stochastic" the rows
+            of W must sum to 1.
         algorithm: its name, for the message.
         rounds: look at so many rounds; None: all of a period, the first 4 of an aperiodic network.
 
@@ -38,7 +39,7 @@ def check_needs(
     Raises:
         TopologyError: something is lacking; the message says what to use instead.
     """
-    unknown = set(needs) - set(_NEEDS)
+    unknown = {need.partition(":")[0] for need in needs} - set(_NEEDS)
     assert not unknown, f"{algorithm}: unknown needs {unknown}"
     warnings = list(schedule.notes)
     if "column-stochastic" not in needs:
@@ -51,13 +52,15 @@ def check_needs(
     if "steady" in needs and schedule.period != 1:
         warnings.append(
             f"{schedule.name!r}: W changes from round to round: {algorithm} takes what that does "
-            "to the models for its own momentum, and may diverge. Use a network that stays, a "
-            "smaller beta, or qg-dsgdm-n"
+            "to the models for a step of its own, and may diverge. Use a network that stays, a "
+            "smaller beta or mu, or qg-dsgdm-n"
         )
     for round in range(rounds) if rounds else schedule.rounds(4):
         W = schedule.mixing(round)
         for need in needs:
-            warning = _NEEDS[need](W, schedule.name, algorithm)
+            what, _, number = need.partition(":")
+            more = [float(number)] if number else []
+            warning = _NEEDS[what](W, schedule.name, algorithm, *more)
             if warning and warning not in warnings:
                 warnings.append(warning)
     return warnings
@@ -118,27 +121,30 @@ def _tree(W: Mixing, name: str, algorithm: str) -> None:
         )
 
 
-def _lambda_min(W: Mixing, name: str, algorithm: str) -> str | None:
+def _lambda_min(W: Mixing, name: str, algorithm: str, edge: float = -1 / 3) -> str | None:
     _symmetric(W, name, algorithm)
     own = np.zeros(W.num_clients)
     itself = W.receivers == W.senders
     own[W.receivers[itself]] = W.weights[itself]
-    if (W.weights >= 0).all() and 2 * own.min() - 1 > -1 / 3 + TOLERANCE:
+    if (W.weights >= 0).all() and 2 * own.min() - 1 > edge + TOLERANCE:
         return None  # no eigenvalue is smaller, as Gershgorin knows
     low = lambda_min(W)
     repair = "use --set algorithm.lazy=true, which mixes with (W + I) / 2"
-    if low < -1 / 3 - TOLERANCE:
+    bound = "-1/3" if edge == -1 / 3 else f"{edge:.4f}"
+    if low < edge - TOLERANCE:
         raise TopologyError(
-            f"{name!r}: smallest eigenvalue of W is {low:.4f}, {algorithm} needs > -1/3; {repair}."
+            f"{name!r}: smallest eigenvalue of W is {low:.4f}, {algorithm} needs > {bound}; "
+            f"{repair}."
         )
-    if low <= -1 / 3 + TOLERANCE:
+    if low <= edge + TOLERANCE:
         return (
-            f"{name!r}: smallest eigenvalue of W is just -1/3, the edge for {algorithm}; {repair}"
+            f"{name!r}: smallest eigenvalue of W is just {bound}, the edge for {algorithm}; "
+            f"{repair}"
         )
     return None
 
 
-_NEEDS: dict[str, Callable[[Mixing, str, str], str | None]] = {
+_NEEDS: dict[str, Callable[..., str | None]] = {
     "row-stochastic": _rows,
     "column-stochastic": _columns,
     "doubly-stochastic": _doubly,

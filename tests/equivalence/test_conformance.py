@@ -40,6 +40,10 @@ VARIANTS = [
     ("dfedsam", {"local_steps": 2, "gossips": 2}),
     ("k-gt", {"init": "allreduce"}),
     ("led", {"lazy": True}),
+    ("gut", {"mu": 0.5, "lazy": True}),
+    ("qg-gutm", {"nesterov": True}),
+    ("beer", {"compressor": "sign"}),
+    ("ef21", {"compressor": "sign", "beta": 0.9}),
     ("noloco", {"inner": "sgd", "local_steps": 3}),
     ("diloco", {"inner": "sgd", "local_steps": 3}),
 ]
@@ -156,6 +160,7 @@ def test_the_mean_of_slowmo_finds_the_optimum_of_equal_curvature():
         ("sgp", {"nesterov": False}, "sgdm"),
         ("choco-sgd", {"compressor": "identity", "gamma": 1.0, "order": "paper"}, "sgd"),
         ("dfedavgm", {"local_steps": 1}, "sgd"),
+        ("ef21", {"compressor": "identity"}, "sgd"),
         ("k-gt", {"local_steps": 1}, "sgd"),
         ("k-gt", {"local_steps": 1, "init": "allreduce"}, "sgd"),
         (
@@ -222,6 +227,10 @@ def test_on_the_complete_graph_it_is_a_centralized_method(name, params, centrali
         ("k-gt", {}, 2, 0, 0),
         ("k-gt", {"init": "allreduce"}, 2, 0, 1 / 12),
         ("led", {}, 1, 0, 0),
+        ("gut", {}, 1, 0, 0),
+        ("qg-gutm", {}, 1, 0, 0),
+        ("beer", {"compressor": "identity"}, 23 / 12, 0, 0),  # models alone in the first of 12
+        ("ef21", {"compressor": "identity"}, 0, 0, 8 / 2),  # each to all: n - 1 messages a client
         ("noloco", {}, 2, 0, 0),
         ("diloco", {}, 0, 0, 1),
     ],

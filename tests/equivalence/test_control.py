@@ -1,10 +1,14 @@
 """Consensus control (Kong et al., ICML 2021), against what it must do by its definition."""
 
+import contextlib
+
 import numpy as np
 import pytest
+import torch
 
 import p2pqg
 from p2pqg.algorithms.control import Consensus, Controller
+from p2pqg.algorithms.effects import AllReduce, Decide, Gossip, gossip
 from p2pqg.base.errors import ConfigError
 from p2pqg.engine.block import lockstep
 from p2pqg.testing import Quadratics
@@ -78,6 +82,48 @@ def test_each_phase_has_its_own_target():
     seen = distance(x)
     assert seen[:7].max() < 1e-25
     assert seen[7:].min() > 1e-6
+
+
+def test_of_push_sum_the_model_is_measured_not_the_scaled_one():
+    """Clients with z = 2, w = 1 and z = 6, w = 3 have one model: they agree at once."""
+    control = Controller.of(Consensus(targets=(1e-6,), max_exchanges=5), 1)
+    sent = gossip(torch.tensor([[2.0], [6.0]]), torch.tensor([[1.0], [3.0]]))
+
+    def exchanges(push_sum):
+        def call():
+            yield sent
+
+        count, reply, requests = 0, None, control.lead(call(), 0, push_sum)
+        with contextlib.suppress(StopIteration):
+            while True:
+                effect = requests.send(reply)
+                count += isinstance(effect, Gossip)
+                reply = {
+                    Gossip: lambda e: e.tensors,
+                    AllReduce: lambda e: e.tensors[0].mean(0, keepdim=True).expand(2, 1),
+                    Decide: lambda e: float(e.values.mean()),
+                }[type(effect)](effect)
+        return count
+
+    assert exchanges(push_sum=True) == 1
+    assert exchanges(push_sum=False) == 5
+
+
+@pytest.mark.parametrize(
+    "settings", [{"targets": (0.01,)}, {"targets": (0.01,), "measure": "exchange"}]
+)
+def test_where_rows_sum_to_one_controlled_push_sum_is_controlled_momentum(settings):
+    settings = {"topology": "onepeer-exponential8", **settings}
+    np.testing.assert_allclose(path("sgp", **settings), path("dsgdm-n", **settings), atol=1e-13)
+
+
+def test_where_rows_do_not_sum_to_one_repeating_W_is_refused():
+    network = "random-peer8:k=2"
+    with pytest.raises(ConfigError, match=r"W repeated does not average where row \d sums to"):
+        path("sgp", network, targets=(0.01,))
+    plain = path("sgp", network)
+    assert (path("sgp", network, targets=(float("inf"),)) == plain).all()
+    assert (path("sgp", network, targets=(0.01,), max_exchanges=1) == plain).all()
 
 
 def test_targets_are_fractions_of_the_reference():

@@ -7,7 +7,17 @@ quasi-global momentum does not; tracking, D2 and relaying remove the bias.
 import numpy as np
 import pytest
 
-from p2pqg.testing import Quadratics, check_comes_to_rest_at, check_finds_optimum, dense
+from p2pqg.base.errors import TopologyError
+from p2pqg.testing import (
+    Quadratics,
+    assert_same,
+    check_comes_to_rest_at,
+    check_finds_optimum,
+    dense,
+    run,
+    starts,
+)
+from p2pqg.theory.trajectories import trajectory
 
 
 @pytest.mark.parametrize(
@@ -31,6 +41,8 @@ from p2pqg.testing import Quadratics, check_comes_to_rest_at, check_finds_optimu
         ("k-gt", {"lr": 0.02, "init": "allreduce", "outer_lr": 0.5}),
         ("led", {"lr": 0.02, "lazy": True}),
         ("led", {"lr": 0.02, "topology": "star8", "local_steps": 3}),
+        ("beer", {"ratio": 0.4, "lr": 0.05, "rounds": 900}),
+        ("beer", {"compressor": "sign", "lr": 0.02, "gamma": 0.2, "rounds": 1500}),
         ("relay-sgd", {}),
         ("relay-sgd", {"fill": "count", "topology": "chain8"}),
     ],
@@ -38,6 +50,13 @@ from p2pqg.testing import Quadratics, check_comes_to_rest_at, check_finds_optimu
 )
 def test_exact_methods_find_the_optimum_although_clients_disagree(name, params):
     check_finds_optimum(name, **params)
+
+
+@pytest.mark.parametrize("params", [{}, {"beta": 0.5, "compressor": "sign"}], ids=str)
+def test_error_feedback_finds_the_optimum_from_a_common_start(params):
+    problem = Quadratics.random()
+    path = run("ef21", problem, starts()[0], lr=0.05, rounds=600, **params)
+    assert_same(path[-1], np.broadcast_to(problem.optimum(), path[-1].shape), 1e-8)
 
 
 def dsgd_point(problem, W, lr):
@@ -59,6 +78,49 @@ def test_in_nesterov_form_quasi_global_momentum_rests_where_dsgd_with_a_step_of_
         beta=beta,
         rounds=800,
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "b"),
+    [
+        ("gut", {"mu": 0.8}, 1),
+        ("qg-gutm", {"mu": 0.15, "beta": 0.8}, 1 + 0.8),
+        ("qg-gutm", {"mu": 0.15, "beta": 0.8, "nesterov": True}, 1 + 0.8 + 0.8**2),
+    ],
+    ids=str,
+)
+def test_global_update_tracking_rests_where_dsgd_with_a_shorter_step_does(name, params, b):
+    share = (1 - params["mu"]) / (1 - params["mu"] + params["mu"] * b)
+    check_comes_to_rest_at(
+        name,
+        lambda problem, W, lr: problem.gossip_fixed_point(W, lr * share),
+        lr=0.05,
+        rounds=900,
+        **params,
+    )
+
+
+@pytest.mark.parametrize(
+    ("network", "mu"), [("ring8", 0.9), ("torus16", 0.3), ("torus16", 0.35), ("torus9", 0.9)]
+)
+def test_global_update_tracking_is_stable_just_where_eigenvalues_allow_it(network, mu):
+    """Without gradients, along an eigenvector: z^2 - (1 + mu) lambda z + mu lambda = 0."""
+    W = dense(network)
+    radius = max(
+        np.abs(np.roots([1, -(1 + mu) * low, mu * low])).max() for low in np.linalg.eigvalsh(W)[:-1]
+    )
+    n, rounds = len(W), 600
+
+    def play():
+        x0 = starts(n)
+        return trajectory("gut", lambda x, t: 0 * x, x0, topology=W, rounds=rounds, lr=1.0, mu=mu)
+
+    if radius > 1:
+        with pytest.raises(TopologyError, match="smallest eigenvalue of W is -0.6000, gut needs"):
+            play()
+    else:
+        x = play()
+        assert_same(x[-1], np.broadcast_to(x[0].mean(0), x[0].shape), 1e-9)
 
 
 @pytest.mark.parametrize("name", ["dsgdm", "dsgdm-n", "sgp"])

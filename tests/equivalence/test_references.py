@@ -269,6 +269,31 @@ def choco(x, g, W, lr, beta=0.0, gamma=0.5, compressor="top-k", ratio=0.1, order
         yield x
 
 
+def beer(x, g, W, lr, gamma=0.3, compressor="top-k", ratio=0.1):
+    Q = {"top-k": largest, "sign": scaled_sign, "identity": lambda v, ratio: v}[compressor]
+    last, V, G, eye = x, g(x, 0), np.zeros_like(x), np.eye(len(x))
+    x = x - lr(0) * V
+    H = Q(x, ratio)
+    yield x
+    for t in range(1, ROUNDS):
+        V = V + gamma * (W(t) - eye) @ G + g(x, t) - g(last, t)
+        G = G + Q(V - G, ratio)
+        x, last = x + gamma * (W(t) - eye) @ H - lr(t) * V, x
+        H = H + Q(x - H, ratio)
+        yield x
+
+
+def ef21(x, g, W, lr, beta=0.0, compressor="top-k", ratio=0.1):
+    Q = {"top-k": largest, "sign": scaled_sign, "identity": lambda v, ratio: v}[compressor]
+    v = g(x, 0)
+    h = Q(v, ratio)
+    for t in range(ROUNDS):
+        x = x - lr(t) * h.mean(0)
+        v = beta * v + (1 - beta) * g(x, t + 1)
+        h = h + Q(v - h, ratio)
+        yield x
+
+
 def fedavg(x, g, W, lr, local_steps=5, beta=0.9, rho=0.0, gossips=1):
     for t in range(ROUNDS):
         path = [x, x]  # heavy ball by its last two points, as the papers write it
@@ -340,6 +365,23 @@ def noloco(x, g, W, lr, local_steps=50, inner="adam", outer_lr=0.7, outer_beta=0
         m = outer_beta * m + outer_lr * W(t) @ (y - x) + gamma * (W(t) @ x - x)
         x = x + m
         yield x
+
+
+def gut(x, g, W, lr, mu=0.9, beta=0.0, nesterov=False, lazy=False):
+    W = lazily(W, lazy)
+    b = 1 + beta + (beta**2 if nesterov else 0)
+    mixed = mixed_last = x
+    u = u_last = delta_last = m = 0
+    for t in range(ROUNDS):
+        lr_last = lr(max(t - 1, 0))
+        delta = g(mixed, t) - u / lr_last
+        bias = (mixed - mixed_last + b * u_last) / lr_last
+        y = delta - mu * (delta_last + bias)
+        m = beta * m + y
+        x = x - lr(t) * (y + beta * m if nesterov else m)
+        mixed, mixed_last = W(t) @ x, mixed
+        u, u_last, delta_last = mixed - x, u, delta
+        yield mixed
 
 
 # the networks
@@ -453,6 +495,13 @@ CASES = [
         for order in ("code", "paper")
     ),
     ("choco-sgd", {"beta": 0.9, "gamma": 0.3}, choco, {}, STATIC),
+    ("beer", {}, beer, {}, STATIC),
+    *(
+        ("beer", {"compressor": compressor, "ratio": 0.4, "gamma": 0.6}, beer, {}, STATIC)
+        for compressor in ("top-k", "sign", "identity")
+    ),
+    ("ef21", {}, ef21, {}, STATIC),
+    ("ef21", {"beta": 0.9, "compressor": "sign"}, ef21, {}, STATIC),
     ("dfedavgm", {}, fedavg, {}, ROWS),
     ("dfedavgm", {"local_steps": 3, "beta": 0.6}, fedavg, {}, ROWS),
     ("dfedsam", {"rho": 0.5}, fedavg, {"beta": 0.0}, ROWS),
@@ -461,6 +510,10 @@ CASES = [
     ("k-gt", {"local_steps": 3, "outer_lr": 0.5, "init": "allreduce"}, k_gt, {}, ANY),
     ("led", {}, led, {}, SYMMETRIC),
     ("led", {"local_steps": 3, "beta": 0.2, "lazy": True}, led, {}, SYMMETRIC),
+    ("gut", {}, gut, {}, SYMMETRIC),
+    ("gut", {"mu": 0.4, "lazy": True}, gut, {}, SYMMETRIC),
+    ("qg-gutm", {}, gut, {"mu": 0.06, "beta": 0.9}, SYMMETRIC),
+    ("qg-gutm", {"mu": 0.3, "beta": 0.6, "nesterov": True}, gut, {}, SYMMETRIC),
     ("diloco", {"local_steps": 4}, diloco, {}, STATIC),
     ("diloco", {"local_steps": 3, "inner": "sgd", "outer_beta": 0.5}, diloco, {}, STATIC),
     ("noloco", {"local_steps": 4}, noloco, {}, ROWS),

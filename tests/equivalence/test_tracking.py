@@ -3,8 +3,17 @@
 import numpy as np
 import pytest
 
-from p2pqg.base.errors import TopologyError
-from p2pqg.testing import Quadratics, assert_same, check_finds_optimum, dense, run, starts
+from p2pqg.base.errors import ConfigError, TopologyError
+from p2pqg.testing import (
+    Quadratics,
+    assert_same,
+    check_finds_optimum,
+    check_is,
+    check_tracks_mean_gradient,
+    dense,
+    run,
+    starts,
+)
 from p2pqg.theory.trajectories import at_start, trajectory
 
 X0 = starts()[0]
@@ -177,3 +186,56 @@ def test_an_all_reduced_start_makes_the_first_step_that_of_the_mean_gradient():
 
 def test_the_first_step_of_decentlam_is_that_of_dsgd():
     assert_same(run("decentlam", rounds=1), run("dsgd", rounds=1))
+
+
+# Global update tracking and BEER
+
+
+@pytest.mark.parametrize(
+    ("name", "part", "params"),
+    [
+        ("dsgd-gt", "m", {}),
+        ("gut", "m", {}),
+        ("gut", "m", {"mu": 0.4, "lazy": True}),
+        ("beer", "v", {}),
+        ("beer", "v", {"compressor": "sign"}),
+        ("beer", "v", {"compressor": "qsgd", "bits": 2}),
+    ],
+    ids=str,
+)
+def test_the_mean_of_what_tracks_is_that_of_the_gradients(name, part, params):
+    check_tracks_mean_gradient(name, part, **params)
+
+
+@pytest.mark.parametrize("name", ["gut", "qg-gutm"])
+def test_without_tracking_global_update_tracking_is_dsgd_while_lr_is_constant(name):
+    more = {"beta": 0.0} if name == "qg-gutm" else {}
+    expected = run("dsgd", topology="ring8", lr=0.05)
+    assert_same(run(name, topology="ring8", lr=0.05, mu=0.0, **more), expected)
+
+
+def test_without_momentum_qg_gutm_is_gut():
+    check_is("qg-gutm", "gut", of={"mu": 0.5}, mu=0.5, beta=0.0)
+
+
+@pytest.mark.parametrize(
+    ("params", "told"),
+    [
+        ({"mu": 1.0}, r"mu must be in \[0, 1\)"),
+        ({"mu": 0.2, "beta": 0.8}, "mu must be < 1 - beta, got 0.2 and beta 0.8"),
+    ],
+)
+def test_tracking_too_much_is_refused(params, told):
+    with pytest.raises(ConfigError, match=told):
+        run("qg-gutm", topology="ring8", **params)
+
+
+def test_beer_computes_two_gradients_a_round_on_one_batch_and_one_in_the_first():
+    asked = []
+
+    def gradient(x, round, step):
+        asked.append((round, step))
+        return Quadratics.random().gradient(x, round)
+
+    trajectory("beer", gradient, starts(), topology="ring8", rounds=3, lr=0.05)
+    assert asked == [(0, 0), (1, 0), (1, 0), (2, 0), (2, 0)]

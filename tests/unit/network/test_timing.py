@@ -214,6 +214,15 @@ def test_an_allreduce_is_that_of_a_ring():
     assert clock.seconds(RING, 0, MB, MB) == pytest.approx(1.1 + seconds, rel=1e-14)
 
 
+def test_messages_of_each_to_all_go_round_the_ring_one_by_one():
+    clock = timing(8, links={"latency": 0.1, "bandwidth": "8 Mbit/s"})
+    seconds = 7 * (0.1 + 1.0)
+    assert clock.allgather_seconds(MB) == pytest.approx(seconds, rel=1e-14)
+    ready = clock.advance(np.zeros(8), RING, 0, allgather_bytes=MB)
+    assert ready == pytest.approx(seconds, rel=1e-14)
+    assert clock.allgather_seconds(MB, np.arange(8) < 1) == 0.0
+
+
 def test_an_allreduce_is_as_slow_as_the_slowest_link_of_its_ring():
     slow = {"2->3": {"latency": 1}, "5->1": {"latency": 100}}
     assert timing(8, links=slow).allreduce_seconds(MB) == 14.0

@@ -217,6 +217,7 @@ def test_sums_may_differ_from_one_where_that_is_allowed():
         ("star8:mixing=uniform", "column-stochastic", "column 0 of W sums to"),
         ("star8:mixing=uniform", "doubly-stochastic", "needs a doubly stochastic W"),
         ("torus16", "lambda-min", "smallest eigenvalue of W is -0.6000.*algorithm.lazy=true"),
+        ("torus16", "lambda-min:-0.5", "smallest eigenvalue of W is -0.6000, this needs > -0.5000"),
         ("random-peer8", "symmetric", "row . of W sums to .* Use algorithm sgp"),
     ],
 )
@@ -234,6 +235,7 @@ def test_a_need_that_is_not_met_is_an_error_with_a_repair(name, need, message):
         ("onepeer-exponential8", ("doubly-stochastic",)),
         ("random-peer8", ("column-stochastic",)),
         ("torus16:mixing=lazy", ("lambda-min",)),
+        ("torus16", ("lambda-min:-0.7",)),
         ("ring9", ("lambda-min", "static")),
     ],
 )
