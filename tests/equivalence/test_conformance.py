@@ -44,6 +44,7 @@ VARIANTS = [
     ("qg-gutm", {"nesterov": True}),
     ("beer", {"compressor": "sign"}),
     ("ef21", {"compressor": "sign", "beta": 0.9}),
+    ("dsmt", {"gap": 0.2}),
     ("noloco", {"inner": "sgd", "local_steps": 3}),
     ("diloco", {"inner": "sgd", "local_steps": 3}),
 ]
@@ -161,6 +162,7 @@ def test_the_mean_of_slowmo_finds_the_optimum_of_equal_curvature():
         ("choco-sgd", {"compressor": "identity", "gamma": 1.0, "order": "paper"}, "sgd"),
         ("dfedavgm", {"local_steps": 1}, "sgd"),
         ("ef21", {"compressor": "identity"}, "sgd"),
+        ("dsmt", {"beta": 0.0, "lazy": False}, "sgd"),
         ("k-gt", {"local_steps": 1}, "sgd"),
         ("k-gt", {"local_steps": 1, "init": "allreduce"}, "sgd"),
         (
@@ -231,6 +233,9 @@ def test_on_the_complete_graph_it_is_a_centralized_method(name, params, centrali
         ("qg-gutm", {}, 1, 0, 0),
         ("beer", {"compressor": "identity"}, 23 / 12, 0, 0),  # models alone in the first of 12
         ("ef21", {"compressor": "identity"}, 0, 0, 8 / 2),  # each to all: n - 1 messages a client
+        ("extra", {}, 1, 0, 0),
+        ("nids", {}, 11 / 12, 0, 0),  # nothing in the first of 12
+        ("dsmt", {}, 23 / 12, 0, 0),  # models alone in the first of 12
         ("noloco", {}, 2, 0, 0),
         ("diloco", {}, 0, 0, 1),
     ],

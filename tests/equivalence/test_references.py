@@ -384,6 +384,46 @@ def gut(x, g, W, lr, mu=0.9, beta=0.0, nesterov=False, lazy=False):
         yield mixed
 
 
+def extra(x, g, W, lr):
+    half = lazily(W, True)
+    step, last = lr(0) * g(x, 0), x
+    x = W(0) @ x - step
+    yield x
+    for t in range(1, ROUNDS):
+        step, before = lr(t) * g(x, t), step
+        x, last = x + W(t) @ x - half(t) @ last - step + before, x
+        yield x
+
+
+def nids(x, g, W, lr):
+    W = lazily(W, True)
+    step, last = lr(0) * g(x, 0), x
+    x = x - step
+    yield x
+    for t in range(1, ROUNDS):
+        step, before = lr(t) * g(x, t), step
+        x, last = W(t) @ (2 * x - last - step + before), x
+        yield x
+
+
+def dsmt(x, g, W, lr, gap=None, beta=0.9, eta=0.0, lazy=True):
+    W = lazily(W, lazy)
+    if gap is not None:
+        second = np.sqrt(1 - (1 - gap / 2) ** 2)
+        eta = (1 + (1 - second) / (1 + second)) / 2
+        beta = np.sqrt(eta)
+    z = y = y_low = (1 - beta) * g(x, 0)
+    x_low = x
+    for t in range(ROUNDS):
+        now, low = x - lr(t) * y, x_low - lr(t) * y
+        x, x_low = (1 + eta) * W(t) @ now - eta * low, now
+        yield x
+        if t < ROUNDS - 1:  # the tracking that follows belongs to the next round
+            dz = (1 - beta) * (g(x, t + 1) - z)
+            z, now, low = z + dz, y + dz, y_low + dz
+            y, y_low = (1 + eta) * W(t + 1) @ now - eta * low, now
+
+
 # the networks
 
 
@@ -514,6 +554,11 @@ CASES = [
     ("gut", {"mu": 0.4, "lazy": True}, gut, {}, SYMMETRIC),
     ("qg-gutm", {}, gut, {"mu": 0.06, "beta": 0.9}, SYMMETRIC),
     ("qg-gutm", {"mu": 0.3, "beta": 0.6, "nesterov": True}, gut, {}, SYMMETRIC),
+    ("extra", {}, extra, {}, SYMMETRIC),
+    ("nids", {}, nids, {}, SYMMETRIC),
+    ("dsmt", {}, dsmt, {}, SYMMETRIC),
+    ("dsmt", {"gap": 0.2}, dsmt, {}, SYMMETRIC),
+    ("dsmt", {"beta": 0.5, "eta": 0.3, "lazy": False}, dsmt, {}, SYMMETRIC),
     ("diloco", {"local_steps": 4}, diloco, {}, STATIC),
     ("diloco", {"local_steps": 3, "inner": "sgd", "outer_beta": 0.5}, diloco, {}, STATIC),
     ("noloco", {"local_steps": 4}, noloco, {}, ROWS),

@@ -9,8 +9,10 @@ from p2pqg.testing import (
     assert_same,
     check_finds_optimum,
     check_is,
+    check_sums_to_zero,
     check_tracks_mean_gradient,
     dense,
+    falling_lr,
     run,
     starts,
 )
@@ -228,6 +230,41 @@ def test_without_momentum_qg_gutm_is_gut():
 def test_tracking_too_much_is_refused(params, told):
     with pytest.raises(ConfigError, match=told):
         run("qg-gutm", topology="ring8", **params)
+
+
+# EXTRA, NIDS and DSMT
+
+
+def test_what_extra_remembers_of_mixing_sums_to_zero():
+    check_sums_to_zero("extra", "c")
+
+
+def test_extra_follows_the_mean_gradient_also_where_the_step_size_falls():
+    problem = Quadratics.random()
+    path = run("extra", problem)
+    for t in range(len(path) - 1):
+        step = falling_lr(t) * problem.gradient(path[t], t).mean(0)
+        assert_same(path[t + 1].mean(0), path[t].mean(0) - step)
+
+
+def test_nids_is_d2_on_half_of_W_from_the_second_round_on():
+    """From where its first step led: d2, told that it has come from x0 by a step of its own."""
+    problem, x0 = Quadratics.random(), starts()
+    W = (dense("ring8") + np.eye(8)) / 2
+    path = run("nids", problem, x0, lr=0.05)
+    x = [x0, x0 - 0.05 * problem.gradient(x0, 0)]
+    for t in range(1, len(path) - 1):
+        change = problem.gradient(x[-1], t) - problem.gradient(x[-2], t - 1)
+        x.append(W @ (2 * x[-1] - x[-2] - 0.05 * change))
+    assert_same(path, np.stack(x))
+
+
+def test_nids_bears_steps_as_long_as_on_one_machine_and_extra_only_short_ones():
+    """Of largest curvature 1.5; W has an eigenvalue -0.6, so that EXTRA bears 0.4 / 1.5."""
+    problem, x0 = Quadratics.random(16), starts(16)
+    path = run("nids", problem, x0, "torus16", lr=1.3, rounds=600)
+    assert_same(path[-1], np.broadcast_to(problem.optimum(), path[-1].shape), 1e-9)
+    assert np.abs(run("extra", problem, x0, "torus16", lr=1.3, rounds=60)[-1]).max() > 1e6
 
 
 def test_beer_computes_two_gradients_a_round_on_one_batch_and_one_in_the_first():
