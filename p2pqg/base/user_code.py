@@ -20,6 +20,10 @@ _BESIDE: dict[str, tuple[Path, bytes]] = {}
 """Modules that users' files imported from beside them: where each was, and its text then."""
 
 
+GIVEN = "given:"
+"""What a recipe calls an object of Python that cannot be said in plain data."""
+
+
 def names_a_file(name: str) -> bool:
     """Whether a name is FILE.py:PART, or a FILE.py that does not say which part."""
     return name.endswith(".py") or name.rpartition(":")[0].endswith(".py")

@@ -31,6 +31,7 @@ class Logbook:
         ledger: bytes and messages of every link.
         traffic: of the last round.
         events: what was done to the simulation: {"round", "sim_seconds", "what"}.
+        interventions: what was done by hand: {"round", verb: its value in a recipe}.
         steps: [clients], that each has made, where clients do not wait.
         behind, age: of the news they used since the last row, see `engine.waves.timeline.Window`.
     """
@@ -44,6 +45,7 @@ class Logbook:
     ledger: Ledger | None = None
     traffic: Traffic = ()
     events: list[dict[str, Any]] = field(default_factory=list)
+    interventions: list[dict[str, Any]] = field(default_factory=list)
     steps: np.ndarray | None = None
     behind: list[np.ndarray] = field(default_factory=list)
     age: list[np.ndarray] = field(default_factory=list)
@@ -58,6 +60,7 @@ class Logbook:
             behind=list(self.behind),
             age=list(self.age),
             events=list(self.events),
+            interventions=list(self.interventions),
             ledger=copy.deepcopy(self.ledger),
         )
 

@@ -82,6 +82,21 @@ class Changes:
         refuse(f"restore_links: link {text} is not down; leave it out" for text in up)
         return self._but(cut=self.cut - arcs)
 
+    def add_links(self, links: Iterable[Any]) -> Self:
+        """New links between clients that are there, in every round; W by the network's rule.
+
+        Raises:
+            ConfigError: there is such a link already, or no rule to weigh it by.
+        """
+        arcs = links_in(links, self._known, self.base.directed, "add_links")
+        known = {arc for arc in arcs if self.base.period is not None and has_link(self.base, *arc)}
+        refuse(
+            f"add_links: link {text} is there already; "
+            + ("restore it" if known & self.cut else "leave it out")
+            for text in links_told(known, self.base)
+        )
+        return self._but(base=joined(self.base, self.base.labels, self.num_clients, arcs))
+
     def drop_clients(self, clients: Iterable[Any]) -> Self:
         """Clients leave: they neither compute nor talk, nor count, until they are back.
 

@@ -40,7 +40,7 @@ def joined(base: Schedule, labels: tuple[str, ...], n: int, arcs: frozenset[Arc]
         )
     return replace(
         base,
-        name=f"{base.name}+{n - base.num_clients}",
+        name=f"{base.name}+{n - base.num_clients}" if n > base.num_clients else base.name,
         num_clients=n,
         draw=Joined(base, n, arcs),
         labels=labels,

@@ -8,8 +8,9 @@
       - {at: round 450, set_impairments: {loss: 0.1}}
       - {churn: trace.csv, how: stale}     # columns client, event (leave or join), round or seconds
 
-Other actions: restore_links, set_topology, add_clients, set_algorithm_params. An item that is due
-happens between two rounds. Everything is tried out on a copy of the network before a run starts.
+Other actions: restore_links, add_links, set_topology, add_clients, set_algorithm_params. An item
+that is due happens between two rounds. Everything is tried out on a copy of the network before a
+run starts.
 """
 
 from __future__ import annotations

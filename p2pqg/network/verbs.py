@@ -6,13 +6,16 @@ A recipe's scenario names the verbs, `Simulation.do` carries them out, and most 
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from p2pqg.base.config import plain
 from p2pqg.base.errors import ConfigError, did_you_mean
+from p2pqg.base.user_code import GIVEN
 from p2pqg.network.clients import Clients
 from p2pqg.network.impairments import Impairments
 from p2pqg.network.named import clients_in, links_in, links_told
@@ -32,6 +35,7 @@ class Verb:
         rule: (algorithm with its parameters, keywords) -> the same afterwards; None: as it was.
         words: (keywords, network afterwards) -> what was done, as results tell it behind the verb.
         undoes: the verb that this one takes back.
+        value: keywords -> the value in a recipe that `read` makes them of.
     """
 
     read: Callable[[Any, str], dict[str, Any]]
@@ -39,6 +43,7 @@ class Verb:
     rule: Callable[[Any, Mapping[str, Any]], Any] | None = None
     words: Callable[[Mapping[str, Any], Network], str] = lambda given, network: ""
     undoes: str | None = None
+    value: Callable[[Mapping[str, Any]], Any] = lambda given: next(iter(given.values()))
 
 
 def _which_links(given: Mapping[str, Any], network: Network) -> str:
@@ -83,9 +88,9 @@ def _restored(value: Any, key: str) -> dict[str, Any]:
 
 
 def _added(value: Any, key: str) -> dict[str, Any]:
-    """A number of clients, or {count, links, shards}."""
+    """A number of clients, or {count, links, topology, shards}."""
     found = dict(value) if isinstance(value, Mapping) else {"count": value}
-    _only(found, ("count", "links", "shards"), key)
+    _only(found, ("count", "links", "topology", "shards"), key)
     count = found.setdefault("count", 1)
     if isinstance(count, bool) or not isinstance(count, int) or count < 1:
         raise ConfigError(f"{key}: count must be an integer >= 1, got {count!r}")
@@ -157,6 +162,47 @@ def _named(part: Any) -> str:
     return "none" if part is None else str(getattr(part, "__name__", part))
 
 
+# Writers: keywords -> a recipe's value
+
+
+def item_of(verb: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What was done as an item of a scenario says it, {verb: value}; plain data.
+
+    An object of Python, which a recipe cannot say, becomes the text `given:NAME`.
+    """
+    return {verb: _bare(VERBS[verb].value(given))}
+
+
+def _bare(value: Any) -> Any:
+    """Numbers, texts, lists and mappings of them."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        return {str(key): _bare(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_bare(part) for part in value]
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return _bare(plain(value))
+    if isinstance(value, Path):
+        return str(value)
+    return f"{GIVEN}{getattr(value, '__name__', type(value).__name__)}"
+
+
+def _those(given: Mapping[str, Any]) -> Any:
+    """Of verbs that mean all where nobody is named."""
+    return next((value for value in given.values() if value is not None), "all")
+
+
+def _all_said(given: Mapping[str, Any]) -> Any:
+    return dict(given)
+
+
+def _what_is_set(given: Mapping[str, Any]) -> Any:
+    return {key: value for key, value in given.items() if value is not None}
+
+
 # The table
 
 
@@ -171,8 +217,14 @@ VERBS: dict[str, Verb] = {
         network=lambda network, given, round: network.drop_links(given["links"]),
         words=_which_links,
     ),
+    "add_links": Verb(
+        _links,
+        network=lambda network, given, round: network.add_links(given["links"]),
+        words=_which_links,
+    ),
     "restore_links": Verb(
         _links_or_all,
+        value=_those,
         network=lambda network, given, round: network.restore_links(given.get("links")),
         words=_which_links,
         undoes="drop_links",
@@ -184,6 +236,7 @@ VERBS: dict[str, Verb] = {
     ),
     "restore_clients": Verb(
         _restored,
+        value=lambda given: {"clients": "all", **given},
         network=lambda network, given, round: network.restore_clients(given.get("clients")),
         words=lambda given, network: (
             f"{_which_clients(given, network)} ({given.get('how', 'stale')})"
@@ -192,6 +245,7 @@ VERBS: dict[str, Verb] = {
     ),
     "add_clients": Verb(
         _added,
+        value=_what_is_set,
         network=lambda network, given, round: network.add_clients(
             given["count"], given.get("links"), given.get("topology")
         ),
@@ -199,6 +253,7 @@ VERBS: dict[str, Verb] = {
     ),
     "set_algorithm_params": Verb(
         _settings,
+        value=_all_said,
         rule=lambda rule, given: rule.with_params(**given),
         words=lambda given, network: ", ".join(f"{key}={value}" for key, value in given.items()),
     ),
@@ -209,11 +264,13 @@ VERBS: dict[str, Verb] = {
     ),
     "set_rule": Verb(
         _rule,
+        value=lambda given: "none" if given["rule"] is None else given["rule"],
         rule=lambda rule, given: rule.with_gossip_rule(given["rule"]),
         words=lambda given, network: _named(given["rule"]),
     ),
     "attack": Verb(
         _attack,
+        value=_all_said,
         network=lambda network, given, round: network.attack(given["who"], given["how"], round),
         words=lambda given, network: (
             f"by {', '.join(map(network.base.called, network.attacks[-1].who))}: "
@@ -222,17 +279,20 @@ VERBS: dict[str, Verb] = {
     ),
     "stop_attack": Verb(
         _clients_or_all,
+        value=_those,
         network=lambda network, given, round: network.stop_attack(given.get("clients")),
         words=_which_clients,
         undoes="attack",
     ),
     "set_network": Verb(
         _settings,
+        value=_all_said,
         network=lambda network, given, round: network.with_network(**given),
         words=lambda given, network: ", ".join(f"{key}={value}" for key, value in given.items()),
     ),
     "set_impairments": Verb(
         _impairments,
+        value=_all_said,
         network=lambda network, given, round: network.with_impairments(since=round, **given),
         words=lambda given, network: ", ".join(network.impairments.describe()) or "none",
     ),

@@ -202,6 +202,47 @@ def accuracy_range(shown: Iterable[Standing]) -> tuple[float, float] | None:
     return min(float(known.min()), high - SMALLEST_RANGE), high
 
 
+@dataclass(frozen=True)
+class Layout:
+    """Where clients are drawn, in pixels.
+
+    Attributes:
+        spots: [clients, 2], from the upper left.
+        size: width and height.
+        radius: of a client.
+        inside, above: its name in its disk, or above it; "" where there is no room.
+    """
+
+    spots: np.ndarray
+    size: np.ndarray
+    radius: float
+    inside: list[str]
+    above: list[str]
+
+
+def layout(schedule: Schedule, with_bars: bool) -> Layout:
+    """Clients that do not cover each other, with room for their names and their shards."""
+    n = schedule.num_clients
+    radius = 11.0 if n <= MOST_WITH_BARS else max(4.0, 11 * (MOST_WITH_BARS / n) ** 0.5)
+    box = np.array(
+        [BAR_WIDTH + 14, 2 * radius + BAR_HEIGHT + 12] if with_bars else [2.6 * radius] * 2
+    )
+    inside, above = _names(schedule, radius)
+    up = LABEL_HEIGHT if any(above) else 0
+    down = BAR_HEIGHT + 6 if with_bars else 0
+    box = np.maximum(box + [0, up], [LETTER_WIDTH * max(map(len, above)), 0])
+    spots = places(schedule) * [1, -1]  # the page counts downwards
+    width = min(760.0, 200 + 95 * n**0.5)
+    if n <= LARGEST_LAYOUT:
+        spots = apart((width - box[0]) / 2 * spots, box)
+    else:  # a circle, large enough
+        spots = max(width, box[0] * n / np.pi) / 2 * spots
+    spots = spots - spots.min(axis=0) + box / 2
+    spots[:, 1] += (up - down) / 2  # a name is above the client's disk, its shard is below
+    size = np.ceil(spots.max(axis=0) + box / 2 + [0, (down - up) / 2])
+    return Layout(spots, size, radius, inside, above)
+
+
 def draw(
     shown: Standing,
     network: Network,
@@ -224,21 +265,9 @@ def draw(
         return None
     with_bars = counts is not None and n <= MOST_WITH_BARS and len(counts) == n
     values = grouped(counts) if counts is not None and with_bars else np.zeros((n, 1))
-    radius = 11.0 if n <= MOST_WITH_BARS else max(4.0, 11 * (MOST_WITH_BARS / n) ** 0.5)
-    box = np.array(
-        [BAR_WIDTH + 14, 2 * radius + BAR_HEIGHT + 12] if with_bars else [2.6 * radius] * 2
-    )
-    inside, above = _names(schedule, radius)
-    up = LABEL_HEIGHT if any(above) else 0
-    down = BAR_HEIGHT + 6 if with_bars else 0
-    box = np.maximum(box + [0, up], [LETTER_WIDTH * max(map(len, above)), 0])
-    spots = places(schedule) * [1, -1]  # the page counts downwards
-    width = min(760.0, 200 + 95 * n**0.5)
-    spots = apart((width - box[0]) / 2 * spots, box)
-    spots = spots - spots.min(axis=0) + box / 2
-    spots[:, 1] += (up - down) / 2  # a name is above the client's disk, its shard is below
-    size = np.ceil(spots.max(axis=0) + box / 2 + [0, (down - up) / 2])
-    pairs = _pairs(schedule)
+    place = layout(schedule, with_bars)
+    spots, size, radius = place.spots, place.size, place.radius
+    pairs = pairs_of(schedule)
     up_now = pairs - network.cut
     whole = {pair for pair in up_now if network.absent.isdisjoint(pair)}
     wide = _wide(traffic or {}, whole, spots)
@@ -260,7 +289,7 @@ def draw(
         path = bars(values[client], values.max()) if with_bars else ""
         here = client not in network.absent
         about += "" if here else "; it left"
-        shown_name, label = inside[client], above[client]
+        shown_name, label = place.inside[client], place.above[client]
         nodes.append(Node(x, y, fill, ink, shown_name, about, path, label, here))
     return Drawing(
         int(size[0]),
@@ -287,7 +316,7 @@ def _names(schedule: Schedule, radius: float) -> tuple[list[str], list[str]]:
     return [""] * n, cut
 
 
-def _pairs(schedule: Schedule) -> set[tuple[int, int]]:
+def pairs_of(schedule: Schedule) -> set[tuple[int, int]]:
     """(sender, receiver) of the links of the rounds that are drawn."""
     pairs: set[tuple[int, int]] = set()
     for t in range(rounds_drawn(schedule)):

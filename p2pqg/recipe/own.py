@@ -16,13 +16,10 @@ from typing import Any
 
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.source import UnkeptError, code_of, named_in_code
-from p2pqg.base.user_code import names_a_file
+from p2pqg.base.user_code import GIVEN, names_a_file
 from p2pqg.data import is_object
 from p2pqg.recipe.own_files import FOLDER
 from p2pqg.topology.keeping import copy_of
-
-GIVEN = "given:"
-"""What a recipe calls an object that a run cannot keep."""
 
 
 @dataclass(frozen=True)

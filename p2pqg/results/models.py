@@ -17,14 +17,13 @@ from torch import Tensor, nn
 from p2pqg.base.config import plain
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.signature import positional
-from p2pqg.base.user_code import names_a_file, neighbors
+from p2pqg.base.user_code import GIVEN, names_a_file, neighbors
 from p2pqg.models import Blueprint
 from p2pqg.models._own import GIVEN as TOLD
 from p2pqg.models._reading import Reader
 from p2pqg.models.stacked.stacked import Stacked
 from p2pqg.network.clients import Clients
 from p2pqg.recipe import own_files
-from p2pqg.recipe.own import GIVEN
 from p2pqg.recipe.parts import blueprint_of, model_called, sizes_of
 from p2pqg.recipe.settings import chosen, read_config
 from p2pqg.results.checkpoint import CHECKPOINTS, Checkpoint, newest, read_checkpoint

@@ -19,6 +19,7 @@ from p2pqg.algorithms.effects import the_state_x
 from p2pqg.algorithms.lr import LearningRate
 from p2pqg.base import config as machinery
 from p2pqg.base.errors import ConfigError
+from p2pqg.base.user_code import GIVEN
 from p2pqg.engine.bookkeeping import Logbook
 from p2pqg.engine.rule import Rule
 from p2pqg.engine.snapshot import Snapshot
@@ -27,7 +28,7 @@ from p2pqg.network.link_spec import spelled_out
 from p2pqg.network.network import CLOCK
 from p2pqg.network.scenario import Cursor
 from p2pqg.recipe import keys, own_files
-from p2pqg.recipe.own import GIVEN, TAKERS, Own, taken
+from p2pqg.recipe.own import TAKERS, Own, taken
 from p2pqg.recipe.settings import ENDS, RunConfig, read_config, with_changes
 from p2pqg.results.checkpoint import (
     CHECKPOINTS,
@@ -43,6 +44,10 @@ from p2pqg.simulation.experiment import Experiment
 
 LARGE = 2**20
 """Bytes of a user's file from which on a run's checkpoints do without a copy of their own."""
+
+
+PLAINLY = ("losses", "traffic", "events", "interventions")
+"""Parts of a logbook that a checkpoint's header holds."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +107,7 @@ class Moment:
             "seconds": self.seconds,
             "restarts": list(self.restarts),
             "stopped": self.stopped,
-            "log": {"losses": log.losses, "traffic": log.traffic, "events": log.events},
+            "log": {name: getattr(log, name) for name in PLAINLY},
         }
         if snapshot is not None:
             header["clients"] = {

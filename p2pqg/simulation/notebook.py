@@ -8,6 +8,7 @@ is exported. Outside of a notebook it costs nothing. What a simulation shows the
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -35,7 +36,8 @@ def watched(
         until: rounds done at the end.
     """
     shell = notebook_shell()
-    if shell is None or simulation.round >= until:
+    in_a_cell = threading.current_thread() is threading.main_thread()
+    if shell is None or not in_a_cell or simulation.round >= until:
         return after
     spot, way = Spot.of_cell(shell), Way(simulation.round, until)
 

@@ -12,16 +12,16 @@ from contextlib import suppress
 from functools import partial
 from itertools import islice, repeat
 from pathlib import Path
-from threading import Timer
+from threading import RLock, Timer
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from typing_extensions import Unpack
 
 from p2pqg.base.errors import ClusterError, ConfigError, DivergedError, P2pqgError, did_you_mean
-from p2pqg.engine.bookkeeping import Bookkeeper
+from p2pqg.engine.bookkeeping import Bookkeeper, Logbook
 from p2pqg.engine.clock import Clock, Span, chrome_trace, totals
-from p2pqg.engine.driver import Agenda, Driver
+from p2pqg.engine.driver import Agenda, Driver, Engine
 from p2pqg.engine.interrupts import uninterrupted
 from p2pqg.engine.outlook import Outlook, of_rounds, of_waves
 from p2pqg.engine.placement import Placement
@@ -30,7 +30,7 @@ from p2pqg.engine.snapshot import Snapshot
 from p2pqg.engine.waves.book import WaveBookkeeper
 from p2pqg.network import Impairments, Network, Timing
 from p2pqg.network.named import listed
-from p2pqg.network.verbs import SOURCES, VERBS
+from p2pqg.network.verbs import SOURCES, VERBS, item_of
 from p2pqg.recipe.keywords import ImpairmentKeys, Restart, Resumed, Settings, with_keywords
 from p2pqg.recipe.settings import read_settings
 from p2pqg.simulation import evidence, summary
@@ -41,6 +41,7 @@ from p2pqg.simulation.hosting import Hosting
 from p2pqg.simulation.moment import Moment
 from p2pqg.simulation.notebook import watched
 from p2pqg.simulation.safe import Safe
+from p2pqg.simulation.turns import in_turn
 from p2pqg.simulation.what_if import (
     donors_of,
     grown,
@@ -85,6 +86,7 @@ class Simulation:
         restarts: after actors that died, a line each.
         stopped: why it ended before its last round, if it did; then `advance` does nothing.
         on_note: called with a line of text when something happens that a user should know.
+        turn: held by the thread that uses it; what reads its records needs none.
     """
 
     @with_keywords(Settings.__annotations__)
@@ -141,6 +143,7 @@ class Simulation:
         self.on_note: Callable[[str], None] = _nobody
         self._by_hand = True
         self.closed = False
+        self.turn = RLock()
         self._safe = Safe(moment)
         self._seen: tuple[tuple[int, int], Rows] | None = None
         self._told = moment.log.rounds[-1]["round"] if moment.log.rounds else -1
@@ -153,8 +156,8 @@ class Simulation:
             self.hosting.close()
             raise
 
-    def _resume(self, moment: Moment) -> None:
-        """Build hosts that stand where the moment stands."""
+    def _resume(self, moment: Moment, engine: Engine | None = None) -> None:
+        """Build hosts that stand where the moment stands, unless there are some."""
         self.experiment, self.rule, self.network = moment.experiment, moment.rule, moment.network
         self.cursor, self.restarts = moment.cursor, moment.restarts
         self.stopped = moment.stopped
@@ -163,7 +166,8 @@ class Simulation:
         self._networks = evidence.since(self._networks, changed, self.network)
         experiment, config = self.experiment, self.experiment.config
         self._driver = Driver(
-            engine=self.hosting.engine(experiment, self.rule, self.network, moment.snapshot),
+            engine=engine
+            or self.hosting.engine(experiment, self.rule, self.network, moment.snapshot),
             agenda=Agenda(
                 num_rounds=experiment.num_rounds,
                 record_every=config.record_every,
@@ -194,6 +198,7 @@ class Simulation:
         """Wall time so far, without that in which it was not running."""
         return self._seconds_before + time.time() - self._started
 
+    @in_turn
     def advance(self, rounds: int, *, after: Callable[[Simulation], None] | None = None) -> None:
         """Run that many rounds, with the scenario's events on the way.
 
@@ -314,10 +319,10 @@ class Simulation:
         self.hosting.revive(safe.experiment)
         self._replace_hosts(dataclasses.replace(safe, restarts=with_line))
 
-    def _replace_hosts(self, moment: Moment) -> None:
+    def _replace_hosts(self, moment: Moment, engine: Engine | None = None) -> None:
         """Go on from a moment with new hosts; when it all began is not forgotten."""
         before = self._driver
-        self._resume(moment)
+        self._resume(moment, engine)
         self._driver = dataclasses.replace(
             self._driver,
             first_round_at=before.first_round_at,
@@ -326,6 +331,7 @@ class Simulation:
             spans=before.spans,
         )
 
+    @in_turn
     def _ask(self, what: Callable[[Driver], Any]) -> Any:
         """Something of all clients as they are; new actors come to this round first."""
         round = self.round
@@ -372,6 +378,7 @@ class Simulation:
             ) from None
         return path
 
+    @in_turn
     def fork(self) -> Simulation:
         """A second simulation that stands where this one stands, and goes its own way.
 
@@ -385,6 +392,7 @@ class Simulation:
         self._check_open()
         self._driver.settle()
         twin = copy.copy(self)
+        twin.turn = RLock()
         twin._driver = self._driver.fork()
         twin.hosting = self.hosting.share()
         twin._safe = Safe(twin.moment() if self.hosting.cluster else self._safe.last)
@@ -464,6 +472,35 @@ class Simulation:
                 "this simulation is closed; start another, or restore a checkpoint of it"
             )
 
+    @in_turn
+    def go_back(self, moment: Moment) -> None:
+        """Stand where it stood, or where another fork of the same simulation stood.
+
+        What was later is forgotten: rows, events, and what was done by hand.
+
+        Args:
+            moment: from `moment()`; it stays as it is.
+
+        Raises:
+            ConfigError: this one is closed, or the moment is of another simulation.
+        """
+        self._check_open()
+        if moment.experiment.config is not self.experiment.config:
+            raise ConfigError("go_back takes a moment of this simulation, or of a fork of it")
+        if moment.experiment is not self.experiment or moment.snapshot is None:
+            self._rebuild(moment)
+        else:
+            self._driver.settle()
+            with uninterrupted():
+                engine, bounds = self._driver.engine, self.hosting.placement.bounds
+                engine.rewire(moment.rule, self.experiment.routing(moment.network, bounds))
+                engine.load(moment.snapshot)
+                self._replace_hosts(moment, engine)
+                self._safe.last = moment
+        self._seen = None
+        self._told = moment.log.rounds[-1]["round"] if moment.log.rounds else -1
+
+    @in_turn
     def close(self) -> None:
         """End the actors, and Ray too if it was started here, unless a fork still needs them."""
         if self.closed:
@@ -483,6 +520,7 @@ class Simulation:
 
     # What can be done to it between two rounds (`p2pqg.network.verbs`)
 
+    @in_turn
     def do(self, verb: str, **given: Any) -> None:
         """Carry out a verb of a scenario, for instance drop_links with links=["0-1"].
 
@@ -505,7 +543,7 @@ class Simulation:
             network = self.experiment.with_clock(network)
         if entry.rule:
             rule = entry.rule(rule, given)
-        self._rewire(f"{verb} {entry.words(given, network)}", network, rule)
+        self._rewire(verb, given, entry.words(given, network), network, rule)
 
     def set_topology(self, topology: Any) -> None:
         """Another network of the same clients; links that were cut are forgotten.
@@ -526,10 +564,19 @@ class Simulation:
         """Mend links that were cut; None: all of them."""
         self.do("restore_links", links=listed(links))
 
+    def add_links(self, links: Iterable[Any]) -> None:
+        """New links between clients, in every round; W by the rule of the network.
+
+        Raises:
+            ConfigError: there is such a link, or no rule to weigh it by.
+        """
+        self.do("add_links", links=listed(links))
+
     def drop_clients(self, clients: Iterable[Any]) -> None:
         """Clients leave: they stand still, nobody hears of them, and they count in no mean."""
         self.do("drop_clients", clients=listed(clients))
 
+    @in_turn
     def restore_clients(
         self,
         clients: Iterable[Any] | None = None,
@@ -560,8 +607,9 @@ class Simulation:
             snapshot = with_models_of(snapshot, donors, self.rule)
         given = {"clients": [network.base.called(client) for client in back], "how": how}
         words = VERBS["restore_clients"].words(given, network)
-        self._rewire(f"restore_clients {words}", network, snapshot=snapshot)
+        self._rewire("restore_clients", given, words, network, snapshot=snapshot)
 
+    @in_turn
     def add_clients(
         self,
         count: int = 1,
@@ -583,6 +631,7 @@ class Simulation:
             ConfigError: the network cannot grow like this, or a shard is wrong.
         """
         self._check_open()
+        links = listed(links)
         network = self.network.add_clients(count, links, topology)
         old, n = self.network.num_clients, network.num_clients
         parts = [*self.experiment.parts, *shards_of_new(self.experiment, count, shards)]
@@ -594,6 +643,8 @@ class Simulation:
         donors = {client: donors_of(network, client, range(old, n)) for client in range(old, n)}
         moment.log.grow(n)
         moment.log.note(f"add_clients {count}", warnings)
+        given = {"count": count, "links": links, "topology": topology, "shards": shards}
+        self._remember(moment.log, "add_clients", given)
         moment = dataclasses.replace(
             moment,
             experiment=experiment,
@@ -673,9 +724,16 @@ class Simulation:
         """
         self.do("set_impairments", **settings)
 
+    def _remember(self, log: Logbook, verb: str, given: Mapping[str, Any]) -> None:
+        """What was done by hand can be said in a recipe; a scenario is in one already."""
+        if self._by_hand:
+            log.interventions.append({"round": self.round, **item_of(verb, given)})
+
     def _rewire(
         self,
-        what: str,
+        verb: str,
+        given: Mapping[str, Any],
+        words: str,
         network: Network | None = None,
         rule: Rule | None = None,
         snapshot: Snapshot | None = None,
@@ -697,7 +755,8 @@ class Simulation:
             self.network, self.rule = network, rule
             driver.book.lr, driver.book.network = rule.lr, network
             driver.book.timing = network.timing
-            driver.log.note(what, warnings)
+            driver.log.note(f"{verb} {words}", warnings)
+            self._remember(driver.log, verb, given)
             self._networks = evidence.since(self._networks, self.round, network)
         if kept is not None:  # what a scenario does it does again, but nobody else
             self._safe.last = dataclasses.replace(
@@ -835,7 +894,8 @@ class Simulation:
     def _frame(self, rows: list[dict[str, Any]], columns: dict[str, str]) -> pd.DataFrame:
         import pandas as pd
 
-        return pd.DataFrame(rows, columns=list(columns)).astype(columns)
+        there = list(rows)  # as of now, whatever another thread adds
+        return pd.DataFrame(there, columns=list(columns)).astype(columns)
 
     @property
     def links(self) -> pd.DataFrame:
@@ -859,6 +919,11 @@ class Simulation:
     def events(self) -> list[dict[str, Any]]:
         """What was done to it: {"round", "sim_seconds", "what"} each."""
         return list(self._driver.log.events)
+
+    @property
+    def interventions(self) -> list[dict[str, Any]]:
+        """What was done by hand: {"round", verb: its value in a recipe} each."""
+        return list(self._driver.log.interventions)
 
     @property
     def rows(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -897,6 +962,7 @@ class Simulation:
         """
         return dict(self.present()[0])
 
+    @in_turn
     def present(self) -> Rows:
         """The row of rounds.parquet, and those of clients.parquet, that would be written now.
 

@@ -18,6 +18,7 @@ LEVELS = """
     recipe engine
     results theory
     page testing
+    control
     simulation
     running
     paper

@@ -360,3 +360,36 @@ def test_a_speed_for_a_link_that_does_not_exist_is_refused_with_those_that_do():
     later = [{"at": 3, "set_topology": "complete6"}]
     with simulation(**clock, scenario=later) as sim:
         assert sim.network.timing.links.look_up(np.array([0]), np.array([3]))[0] == 0.17
+
+
+def test_a_checkpoint_knows_what_was_done_by_hand(tmp_path):
+    with p2pqg.Simulation(topology="ring8", rounds=10, engine="local") as sim:
+        sim.advance(3)
+        sim.drop_links(["0-1"])
+        sim.checkpoint(tmp_path / "here")
+        done = sim.interventions
+    with p2pqg.Simulation.restore(tmp_path / "here") as again:
+        assert again.interventions == done == [{"round": 3, "drop_links": ["0-1"]}]
+
+
+def test_what_a_scenario_does_is_not_done_by_hand():
+    scenario = [{"at": "round 2", "drop_links": ["0-1"]}]
+    with p2pqg.Simulation(topology="ring8", engine="local", scenario=scenario) as sim:
+        sim.advance(4)
+        assert sim.events
+        assert not sim.interventions
+
+
+def test_a_moment_can_be_gone_back_to_across_new_clients():
+    with p2pqg.Simulation(topology="ring8", rounds=20, engine="local") as sim:
+        sim.advance(4)
+        moment, x = sim.moment(), sim.parameters()
+        sim.advance(2)
+        sim.add_clients(2)
+        sim.advance(2)
+        sim.go_back(moment)
+        assert sim.round == 4
+        assert np.array_equal(sim.parameters(), x)
+        another = p2pqg.Simulation(topology="ring8", engine="local")
+        with another, pytest.raises(ConfigError, match="a moment of this simulation"):
+            another.go_back(moment)

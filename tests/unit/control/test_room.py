@@ -1,0 +1,287 @@
+"""The control room without a widget: it plays, is told what to do, and loses nothing."""
+
+import threading
+
+import numpy as np
+import pytest
+from clicks import ask, play, random_actions, verb
+
+import p2pqg
+from p2pqg.control.room import ACTIONS, MOST_BRANCHES, Room
+from p2pqg.network.verbs import VERBS
+from p2pqg.recipe.settings import recipe
+
+SETTINGS = {"topology": "ring8", "alpha": 0.1, "rounds": 40, "engine": "local", "eval_every": 5}
+
+
+@pytest.fixture
+def sim():
+    with p2pqg.Simulation(**SETTINGS) as sim:
+        yield sim
+
+
+@pytest.fixture
+def room(sim):
+    room = Room(sim)
+    room.frames = []
+    room.listeners.append(room.frames.append)
+    yield room
+    room.close()
+
+
+def test_it_plays_as_advance_does(sim, room):
+    room.act(play(7))
+    room.act(play(5))  # five more
+    assert room.wait(60)
+    with p2pqg.Simulation(**SETTINGS) as other:
+        other.advance(12)
+        assert np.array_equal(sim.parameters(), other.parameters())
+        assert list(sim.history["train_loss"]) == list(other.history["train_loss"])
+
+
+def test_other_threads_read_and_act_while_it_plays(sim, room):
+    room.act({"do": "play", "rounds": 2000})
+    seen = []
+    while len(seen) < 20:
+        history = sim.history
+        seen.append(len(history))
+        assert list(history["round"]) == list(range(len(history)))
+    sim.drop_links(["0-1"])  # from another cell; it waits for its turn
+    assert room.is_busy
+    done = sim.interventions[0]["round"]
+    ask(room, {"do": "pause"})
+    assert 0 < done <= sim.round < 2000
+    assert sim.interventions == [{"round": done, "drop_links": ["0-1"]}]
+
+
+def test_to_play_without_a_number_goes_to_the_end_and_then_as_long_again(sim, room):
+    ask(room, {"do": "play"})
+    assert sim.round == 40
+    ask(room, {"do": "play"})
+    assert sim.round == 80
+
+
+def test_what_is_refused_is_said_and_nothing_is_lost(sim, room):
+    everybody = list(range(8))
+    assert "nobody would be left" in ask(room, play(3), verb("drop_clients", clients=everybody))
+    assert room.is_wrong
+    assert sim.interventions == []
+    assert "unknown action 'drop_link'; did you mean drop_links" in ask(room, verb("drop_link"))
+    assert "did you mean play" in ask(room, {"do": "plays"})
+    assert "rounds must be >= 1" in ask(room, play(0))
+    assert "no network" in ask(room, verb("set_lr", branch=3, lr=0.1))
+    assert "nothing to undo" in ask(room, {"do": "undo", "branch": 0})
+    assert "no simulated clock" in ask(room, {"do": "slow", "branch": 0, "client": 3, "speed": 0.1})
+    assert ask(room, play(2)) == ""
+    assert sim.round == 5
+
+
+def test_a_cut_that_splits_the_network_is_done_and_said(sim, room):
+    assert ask(room, verb("drop_links", links=[[0, 1], [4, 5]])) == "the network is in 2 pieces"
+    assert room.frames[-1]["branches"][0]["pieces"] == 2
+    assert sorted(room.frames[-1]["branches"][0]["cut"]) == [[0, 1], [4, 5]]
+
+
+def test_a_closed_simulation_has_no_control_room_and_one_that_is_closed_says_so(sim, room):
+    ask(room, play(2))
+    sim.close()
+    assert "this simulation is closed" in ask(room, play(2))
+    with pytest.raises(p2pqg.ConfigError, match="this simulation is closed"):
+        Room(sim)
+
+
+def test_divergence_stops_it_with_a_sentence_and_one_can_go_back(sim, room):
+    said = ask(room, play(5), verb("set_lr", lr=1e30), play(30))
+    assert "non-finite loss" in said
+    assert room.until is None
+    ask(room, {"do": "back", "branch": 0, "round": 5}, verb("set_lr", lr=0.1), play(5))
+    assert sim.round == 10
+    assert np.isfinite(sim.parameters()).all()
+
+
+def test_going_back_forgets_what_was_later_and_the_same_comes_again(sim, room):
+    ask(room, play(4), play(4))
+    first = sim.parameters()
+    ask(room, verb("drop_clients", clients=[2]), play(4))
+    ask(room, {"do": "back", "branch": 0, "round": 4})
+    assert sim.round == 4
+    assert len(sim.history) == 4
+    assert sim.events == [] == sim.interventions
+    ask(room, play(4))
+    assert np.array_equal(first, sim.parameters())
+
+
+def test_an_action_can_be_undone_by_going_back(sim, room):
+    ask(room, play(3), verb("set_lr", lr=0.2), play(2), verb("drop_links", links=[[0, 1]]))
+    ask(room, {"do": "undo", "branch": 0})
+    assert sim.round == 5
+    assert not sim.network.cut
+    assert len(sim.interventions) == 1
+    ask(room, {"do": "undo", "branch": 0})
+    assert sim.round == 3
+    assert sim.interventions == []
+    assert "back at round 3" in room.sentence
+
+
+def test_forks_play_side_by_side_and_there_are_at_most_four(sim, room):
+    ask(room, play(3), *[{"do": "fork", "branch": 0}] * MOST_BRANCHES)
+    assert "four networks already" in room.sentence
+    ask(room, verb("drop_links", branch=2, links=[[0, 1]]), play(3))
+    assert [branch.sim.round for branch in room.branches] == [6] * 4
+    a, b, c, d = (branch.sim.parameters() for branch in room.branches)
+    assert np.array_equal(a, b)
+    assert np.array_equal(a, d)
+    assert not np.array_equal(a, c)
+    ask(room, {"do": "end", "branch": 1}, {"do": "fork", "branch": 2})
+    assert [branch.name for branch in room.branches] == ["A", "C", "D", "B"]
+    assert "close it with sim.close()" in ask(room, {"do": "end", "branch": 0})
+
+
+def test_a_fork_from_the_past_catches_up(sim, room):
+    ask(room, play(4), play(6))
+    ask(room, {"do": "look", "branch": 0, "round": 4})
+    assert room.frames[-1]["branches"][0]["past"]
+    assert room.frames[-1]["branches"][0]["round"] == 4
+    assert "this is the past" in ask(room, verb("set_lr", lr=0.1))
+    ask(room, {"do": "fork", "branch": 0})
+    assert [branch.sim.round for branch in room.branches] == [10, 4]
+    ask(room, play(2))
+    assert [branch.sim.round for branch in room.branches] == [12, 12]
+    a, b = (branch.sim.parameters() for branch in room.branches)
+    assert np.array_equal(a, b)
+    assert "no moment of round 9999" in ask(room, {"do": "look", "branch": 0, "round": 9999})
+
+
+def test_memory_for_moments_is_bounded_and_the_first_one_stays(sim):
+    room = Room(sim, megabytes=4 * 1.2)  # a moment of ring8 takes 0.31 MB
+    for _ in range(12):
+        ask(room, play(5))
+    kept = room.branches[0].moments
+    assert kept.num_bytes <= 1.2e6
+    assert kept.rounds[0] == 0
+    assert len(kept.rounds) >= 2
+    assert kept.every > 1
+
+
+def test_frames_tell_what_is_new_and_everything_to_who_asks(sim, room):
+    ask(room, {"do": "hello"})
+    first = room.frames[-1]["branches"][0]
+    assert first["scene"]["clients"] == 8
+    assert len(first["scene"]["links"]) == 8
+    assert first["values"]["round"] == 0
+    assert len(first["values"]["of"]["test_accuracy"]) == 8
+    ask(room, play(6))
+    later = room.frames[-1]["branches"][0]
+    points = [p for f in room.frames for p in f["branches"][0].get("points", {"rows": []})["rows"]]
+    assert "scene" not in later
+    assert [point[0] for point in points] == [1, 2, 3, 4, 5, 6]
+    ask(room, {"do": "hello"})
+    assert len(room.frames[-1]["branches"][0]["points"]["rows"]) == 6
+    assert "scene" in room.frames[-1]["branches"][0]
+
+
+def test_links_are_as_wide_as_their_ends_disagree(sim, room):
+    ask(room, play(3), {"do": "show", "links": "disagreement"})
+    widths, x = room.frames[-1]["branches"][0]["widths"], sim.parameters()
+    links = room.branches[0].sim.network.base
+    assert np.allclose(widths[0], np.linalg.norm(x[0] - x[1]), rtol=1e-4)
+    assert len(widths) == 8
+    assert links.num_clients == 8
+
+
+def test_names_are_used_where_clients_have_some():
+    with p2pqg.Simulation(topology="florentine15", rounds=4, engine="local") as sim:
+        room = Room(sim)
+        a, b = sorted(sim.network.base.graph(0).edges)[0]
+        ask(room, play(1), verb("drop_links", links=[[a, b]]))
+        called = sim.network.base.called
+        assert sim.interventions == [{"round": 1, "drop_links": [[called(a), called(b)]]}]
+        room.close()
+
+
+def test_a_client_is_slowed_down_on_the_clock():
+    with p2pqg.Simulation(**SETTINGS, network={"compute": "1 s"}) as sim:
+        room = Room(sim)
+        ask(room, play(2), {"do": "slow", "branch": 0, "client": 3, "speed": 0.1}, play(1))
+        assert sim.sim_seconds == pytest.approx(2 + 10)
+        ask(room, {"do": "slow", "branch": 0, "client": 5, "speed": 0.5})
+        assert sim.network.clock.compute["speeds"] == {"3": 0.1, "5": 0.5}
+        room.close()
+
+
+def test_twenty_actions_saved_as_a_recipe_give_the_same_parameters(tmp_path):
+    rng = np.random.default_rng(0)
+    names = ["drop_links", "drop_clients", "set_lr", "add_links", "restore_clients", "attack"]
+    names += ["set_impairments", "restore_links", "set_algorithm_params", "stop_attack"]
+    names += ["set_topology", "drop_links", "add_clients"]
+    path = tmp_path / "room.yaml"
+    with p2pqg.Simulation(**SETTINGS) as sim:
+        room = Room(sim)
+        for action in random_actions(rng, names):
+            ask(room, action, play(int(rng.integers(1, 4))))
+        assert "repeats it" in ask(room, {"do": "save", "branch": 0, "path": str(path)})
+        done, rounds = sim.parameters(), sim.round
+    saved = recipe(path)
+    assert len(saved["scenario"]) >= 15
+    assert saved["rounds"] == rounds
+    with p2pqg.Simulation(**saved) as again:
+        again.finish()
+        assert np.array_equal(done, again.parameters())
+    namespace = {}
+    text = path.with_suffix(".py").read_text()
+    exec(text.replace("p2pqg.run(", f"p2pqg.run(name='again', out={str(tmp_path)!r},"), namespace)
+    with p2pqg.Simulation.restore(namespace["run"].path) as again:
+        assert np.array_equal(done, again.parameters())
+
+
+def test_what_was_done_last_is_a_comment_and_no_round_no_recipe(sim, room, tmp_path):
+    path = tmp_path / "one.yaml"
+    save = {"do": "save", "branch": 0, "path": str(path)}
+    assert "no round is done yet" in ask(room, save)
+    assert "1 action after the last round" in ask(room, play(2), verb("set_lr", lr=0.3), save)
+    assert "# Done after the last round" in path.read_text()
+    assert "#  - {at: round 2, set_lr: 0.3}" in path.read_text()
+    assert recipe(path).get("scenario") is None
+    assert "must be a .yaml file" in ask(room, {**save, "path": str(tmp_path / "one")})
+
+
+def test_a_scenario_that_has_not_come_to_its_end_is_kept_as_far_as_it_came(tmp_path):
+    scenario = [
+        {"at": "round 2", "drop_links": ["0-1"]},
+        {"every": "3 rounds", "between": [3, 30], "set_lr": 0.05},
+        {"at": "round 30", "drop_clients": [3]},
+    ]
+    with p2pqg.Simulation(**SETTINGS, scenario=scenario) as sim:
+        room = Room(sim)
+        ask(room, play(5), verb("drop_clients", clients=[6]), play(3))
+        path = tmp_path / "one.yaml"
+        ask(room, {"do": "save", "branch": 0, "path": str(path)})
+        assert recipe(path)["scenario"] == [
+            {"at": "round 5", "drop_clients": [6]},
+            {"at": "round 2", "drop_links": ["0-1"]},
+            {"at": "round 3", "set_lr": 0.05},
+            {"at": "round 6", "set_lr": 0.05},
+        ]
+        with p2pqg.Simulation(**recipe(path)) as again:
+            again.finish()
+            assert np.array_equal(sim.parameters(), again.parameters())
+
+
+def test_an_object_of_python_cannot_be_said_in_a_recipe(sim, room, tmp_path):
+    import networkx as nx
+
+    ask(room, play(1))
+    sim.set_topology(nx.cycle_graph(8))
+    said = ask(room, play(1), {"do": "save", "branch": 0, "path": str(tmp_path / "one.yaml")})
+    assert "given an object of Python" in said
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_thread_is_left_when_nothing_is_to_be_done(sim, room):
+    ask(room, play(3))
+    assert not [t for t in threading.enumerate() if t.name == "control"]
+
+
+def test_every_verb_can_be_asked_for_and_every_action_has_a_sentence():
+    assert {"add_links", "attack", "set_network"} <= VERBS.keys()
+    assert all(action.__doc__ for action in ACTIONS.values())
