@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Any, cast
 
-P = ParamSpec("P")
-R = TypeVar("R")
+from p2pqg.base.registry import F
 
 
-class TakesTurns(Protocol):
-    """Attributes: turn: held by the thread whose turn it is."""
-
-    turn: Any
-
-
-S = TypeVar("S", bound=TakesTurns)
-
-
-def in_turn(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
-    """Decorator of a method: it waits until no other thread is in one of them."""
+def in_turn(method: F) -> F:
+    """Decorator of a method of what has a `turn`, a lock: it waits until no other thread has it."""
 
     @functools.wraps(method)
-    def alone(self: S, *given: P.args, **named: P.kwargs) -> R:
+    def alone(self: Any, /, *given: Any, **named: Any) -> Any:
         with self.turn:
             return method(self, *given, **named)
 
-    return alone
+    return cast("F", alone)
