@@ -28,22 +28,25 @@ from p2pqg.base.user_code import Chosen, find_in_file, names_a_file
 
 GOSSIP_RULES = Registry("rule")
 """Traits: `kind`, see above; `least`, params -> messages that it takes, at least; `timed`, it wants
-to know how much of the run is over; `lengths`, it wants the length of the own row; `strict`, more
-than f liars among a receiver's neighbors can lead it anywhere."""
+to know how much of the run is over; `lengths`, it wants the length of the own row; `between`, how
+the messages lie to each other; `strict`, more than f liars among a receiver's neighbors can lead
+it anywhere."""
 
 
 class Inbox(NamedTuple):
     """What k clients received, as far as a rule that weighs it wants to know.
 
     Attributes:
-        dots: [k, slots, slots], inner products of the differences x_j - x_i.
+        squares: [k, slots], |x_j - x_i|^2.
+        dots: [k, slots, slots], inner products of the differences x_j - x_i; None unless asked for.
         weights: [k, slots], of W; 0 where the slot is empty.
         there: bool [k, slots], there is a message, and it is finite.
         length: [k], of the own row; not a number unless asked for.
         over: share of the run that is over, in [0, 1].
     """
 
-    dots: torch.Tensor
+    squares: torch.Tensor
+    dots: torch.Tensor | None
     weights: torch.Tensor
     there: torch.Tensor
     length: torch.Tensor
@@ -52,8 +55,13 @@ class Inbox(NamedTuple):
     @property
     def distances(self) -> torch.Tensor:
         """[k, slots]: |x_j - x_i|; inf where nothing is."""
-        squares = self.dots.diagonal(dim1=1, dim2=2).clamp(min=0)
-        return squares.sqrt().masked_fill(~self.there, math.inf)
+        return self.squares.clamp(min=0).sqrt().masked_fill(~self.there, math.inf)
+
+    @property
+    def between(self) -> torch.Tensor:
+        """The inner products, of a rule that says `between`."""
+        assert self.dots is not None
+        return self.dots
 
     @property
     def own_weight(self) -> torch.Tensor:
@@ -126,9 +134,11 @@ def clipped(inbox: Inbox, p: ClippedParams) -> torch.Tensor:
     """
     d = inbox.distances
     if p.tau == "adaptive":
-        near = d.argsort(1).argsort(1) < (inbox.there.sum(1, keepdim=True) - p.f)
-        spread = torch.where(near, inbox.weights * d.square(), 0).sum(1, keepdim=True)
-        doubtful = torch.where(near, 0, inbox.weights).sum(1, keepdim=True)
+        least = d.masked_fill(~inbox.there, -math.inf)
+        farthest = least.topk(min(p.f, d.shape[1]), sorted=False).indices
+        doubtful = inbox.weights.gather(1, farthest).sum(1, keepdim=True)
+        spread = torch.where(inbox.there, inbox.weights * inbox.squares, 0)
+        spread = spread.scatter(1, farthest, 0).clamp(min=0).sum(1, keepdim=True)
         tau = (spread / doubtful).sqrt()  # without liars nothing is doubtful: inf
     elif p.tau == "second":
         least = d.masked_fill(~inbox.there, -math.inf).sort(1, descending=True).values
@@ -168,6 +178,7 @@ def median(num_values: int, p: NoParams) -> int:
     params=Liars,
     source="Blanchard et al., NeurIPS 2017; with the own model as in code of He et al. 2022",
     least=lambda p: 2 * p.f + 2,
+    between=True,
     strict=True,
 )
 def krum(inbox: Inbox, p: Liars) -> torch.Tensor:
@@ -176,10 +187,10 @@ def krum(inbox: Inbox, p: Liars) -> torch.Tensor:
     Of n models, the own one among them; near is the sum of squared distances.
     """
     k, slots = inbox.weights.shape
-    squares = inbox.dots.new_zeros(k, slots + 1, slots + 1)  # between all; the own row is the first
-    lengths = inbox.dots.diagonal(dim1=1, dim2=2)
+    dots, lengths = inbox.between, inbox.squares
+    squares = dots.new_zeros(k, slots + 1, slots + 1)  # between all; the own row is the first
     both = lengths[:, :, None] + lengths[:, None, :]
-    squares[:, 1:, 1:] = both - (inbox.dots + inbox.dots.transpose(1, 2))  # a to b is as b to a
+    squares[:, 1:, 1:] = both - (dots + dots.transpose(1, 2))  # a to b is as b to a
     squares[:, 0, 1:] = squares[:, 1:, 0] = lengths
     there = torch.cat([inbox.there.new_ones(k, 1), inbox.there], 1)
     same = torch.eye(slots + 1, dtype=torch.bool, device=squares.device)
@@ -188,7 +199,7 @@ def krum(inbox: Inbox, p: Liars) -> torch.Tensor:
     count = (there.sum(1) - p.f - 2).clamp(min=1)  # >= 1 where messages are lost, too
     scores = nearest.gather(2, (count - 1)[:, None, None].expand(-1, slots + 1, 1))[..., 0]
     chosen = scores.masked_fill(~there, math.inf).argmin(1)  # of equals the first
-    return torch.nn.functional.one_hot(chosen, slots + 1)[:, 1:].to(inbox.dots)
+    return torch.nn.functional.one_hot(chosen, slots + 1)[:, 1:].to(dots)
 
 
 @weighing(
@@ -196,6 +207,7 @@ def krum(inbox: Inbox, p: Liars) -> torch.Tensor:
     params=Liars,
     source="Wu, Chen, Ling, IEEE TSP 2023, and its code",
     least=lambda p: 2 * p.f,
+    between=True,
     strict=True,
 )
 def ios(inbox: Inbox, p: Liars) -> torch.Tensor:
@@ -207,7 +219,7 @@ def ios(inbox: Inbox, p: Liars) -> torch.Tensor:
     for _ in range(min(p.f, most)):
         c = _shares(inbox, left)
         # |x_j - mean|^2 but for |mean - x_i|^2, which all have in common.
-        squares = inbox.dots.diagonal(dim1=1, dim2=2) - 2 * (inbox.dots @ c[:, :, None])[..., 0]
+        squares = inbox.squares - 2 * (inbox.between @ c[:, :, None])[..., 0]
         farthest = squares.masked_fill(~left, -math.inf).argmax(1, keepdim=True)
         left = left.scatter(1, farthest, False)
     return _shares(inbox, left)
@@ -251,7 +263,7 @@ def balance(inbox: Inbox, p: BalanceParams) -> torch.Tensor:
     |x_j - x_i| <= gamma exp(-kappa t / T) |x_i|; nobody is near enough: the own model stays.
     """
     limit = p.gamma * math.exp(-p.kappa * inbox.over) * inbox.length
-    near = (inbox.there & (inbox.distances <= limit[:, None])).to(inbox.dots)
+    near = (inbox.there & (inbox.distances <= limit[:, None])).to(inbox.squares)
     return (1 - p.alpha) * near / near.sum(1, keepdim=True).clamp(min=1)
 
 

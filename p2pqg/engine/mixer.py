@@ -97,13 +97,28 @@ class Mixer:
         self.parcels = [torch.from_numpy(own).to(like.device) for own in routes.parcels[block]]
         self.dense: Tensor | None = None
         shape = (last - first, len(routes.senders[block]))
-        small = like.is_cuda and shape[1] <= self.DENSE_ON_GPU
-        if small or len(weights) >= self.DENSE_FROM * shape[0] * shape[1]:
+        if self.wants_matrix(len(weights), shape[0], like, shape[1]):
             W = np.zeros(shape)
             W[rows, columns] = weights
             self.dense = torch.from_numpy(W).to(like)
         else:
             self.gather = Gather(rows, columns, weights, last - first, like)
+
+    @classmethod
+    def wants_matrix(
+        cls, entries: int, clients: int, like: Tensor, columns: int | None = None
+    ) -> bool:
+        """Whether so many entries other than 0 are better a matrix.
+
+        Args:
+            entries: of the block's rows of W.
+            clients: of the block.
+            like: rows, where they live.
+            columns: of the matrix; None: as many as `like` has rows.
+        """
+        columns = len(like) if columns is None else columns
+        small = like.is_cuda and columns <= cls.DENSE_ON_GPU
+        return small or entries >= cls.DENSE_FROM * clients * columns
 
     def __call__(self, rows: Tensor) -> Tensor:
         """sum_j W[i, j] rows_j: [own + incoming, ...] -> [own, ...]."""
@@ -142,12 +157,26 @@ class Gather:
 
     def __call__(self, rows: Tensor) -> Tensor:
         """[columns, ...] -> [rows, ...]."""
-        mixed = embedding_bag(
-            self.columns,
-            rows.reshape(rows.shape[0], -1),
-            self.offsets,
-            mode="sum",
-            per_sample_weights=self.weights,
-            include_last_offset=True,
+        mixed = weighted_sums(
+            rows.reshape(rows.shape[0], -1), self.columns, self.offsets, self.weights
         )
         return mixed.reshape(-1, *rows.shape[1:])
+
+
+def weighted_sums(rows: Tensor, columns: Tensor, offsets: Tensor, weights: Tensor) -> Tensor:
+    """[rows, params] -> [sums, params].
+
+    Args:
+        rows: what is summed.
+        columns: int64 [entries], the row of each entry.
+        offsets: int64 [sums + 1], where the entries of each sum begin and the last ones end.
+        weights: [entries].
+    """
+    return embedding_bag(
+        columns,
+        rows,
+        offsets,
+        mode="sum",
+        per_sample_weights=weights,
+        include_last_offset=True,
+    )

@@ -1,13 +1,14 @@
 """What a rule makes of the inboxes of one block's clients, all at once (`algorithms.gossip_rules`).
 
-Few clients: inner products of all rows that are there, in one matrix product; the rule makes other
-weights of them, which are applied in another one. Many: one degree after the other, a cacheful of
-clients at a time, so that the cost is linear in the edges.
+Rules that weigh messages see how far these are from the own row and, where they ask for it, from
+each other; then they are a sum like plain mixing, with other weights. Among few clients all inner
+products are one matrix product; among many, as many as there are inboxes, so that the cost is
+linear in the edges. Rules that trim compare whole rows (`engine.middle`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,9 @@ from torch import Tensor
 from p2pqg.algorithms.gossip_rules import GossipRule, Inbox
 from p2pqg.base.errors import AlgorithmError
 from p2pqg.engine.call import blame, guarded
-from p2pqg.engine.mixer import Arrivals
+from p2pqg.engine.distances import LONG, Pairs, inner_products
+from p2pqg.engine.middle import COMPARED_UP_TO, mean_of_the_middle, means_of_the_middle
+from p2pqg.engine.mixer import Arrivals, Mixer, weighted_sums
 
 CACHED = 2**21
 """Bytes of messages that are looked at together."""
@@ -26,11 +29,11 @@ CACHED = 2**21
 DENSE_UP_TO = 256
 """Rows between which all inner products are cheaper than those that are needed, one by one."""
 
+PAIR_COST = 6
+"""What a distance costs that is taken alone, in inner products of one matrix product."""
+
 PADDED_UP_TO = 2**17
 """Inner products of padded inboxes, up to which these are all one group."""
-
-NETWORK_UP_TO = 24
-"""Values that are sorted by comparing rows; more are by torch."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,11 @@ class RuleMixer:
         if not np.array_equal(arrivals.own, np.arange(arrivals.num_clients)):
             self.own = torch.from_numpy(arrivals.own).to(like.device)
         self.groups = [group_of(arrivals, some, like) for some in _by_size(arrivals, rule.kind)]
+        self._sum = _Sum(self.groups, arrivals, like) if rule.kind == "weights" else None
+        self._pairs: Pairs | None = None
+        if self._sum and self.groups and not rule.entry.traits.get("between"):
+            ends = [(g.own[:, None].expand_as(g.columns), g.columns) for g in self.groups]
+            self._pairs = Pairs(ends, CACHED)
         self._looped = False
 
     def __call__(self, columns: Tensor, over: float) -> Tensor:
@@ -86,61 +94,81 @@ class RuleMixer:
         return mixed.reshape(-1, *columns.shape[1:])
 
     def _weighed(self, columns: Tensor, over: float) -> Tensor:
-        own = columns[self.own]
+        assert self._sum is not None
+        if not self.groups:
+            return columns[self.own].clone()
         asked = self.rule.entry.traits.get("lengths")
+        own = columns[self.own]
         length = own.norm(dim=1) if asked else own.new_full((len(own),), float("nan"))
-        if len(columns) <= DENSE_UP_TO:
-            return self._weighed_together(columns, length, over)
-        columns, finite = _finite(columns, columns.sum(1))
-        mixed = own.clone()
-        for group in self.groups:
-            per_client = group.columns.shape[1] * columns.shape[1] * columns.element_size()
-            for part in group.parts(CACHED // max(1, per_client)):
-                d = columns[part.columns] - own[part.rows, None]
-                dots = d @ d.transpose(1, 2)
-                c = self._coefficients(dots, part, finite[part.columns], length, over)
-                mixed[part.rows] += (c[:, None] @ d)[:, 0]
-        return mixed
+        found = self._found(columns)
+        finite = torch.ones(len(columns), dtype=torch.bool, device=columns.device)
+        if not all(squares.sum().isfinite() for squares, _ in found):
+            finite = columns.isfinite().all(1)  # what is merely far away is another thing
+            columns = torch.where(finite[:, None], columns, 0)  # 0 times infinity is no number
+        coefficients = []
+        for group, (squares, dots) in zip(self.groups, found, strict=True):
+            there = group.there & finite[group.columns]
+            weights = torch.where(there, group.weights, 0)
+            inbox = Inbox(squares, dots, weights, there, length[group.rows], over)
+            c = self.rule.entry.build(inbox, self.rule.params)
+            coefficients.append(c.to(columns))
+        return self._sum(columns, coefficients)
 
-    def _weighed_together(self, columns: Tensor, length: Tensor, over: float) -> Tensor:
-        # From the middle of what nobody else has touched: far rows must not cost near ones digits.
-        centered = columns - columns[self.own].mean(0)
-        dots = centered @ centered.T
-        columns, finite = _finite(columns, dots.diagonal())
-        W = columns.new_zeros(self.num_clients, len(columns))
+    def _found(self, columns: Tensor) -> list[tuple[Tensor, Tensor | None]]:
+        """Of each group, the squared distances [k, slots], and inner products where asked for."""
+        few = len(columns) <= DENSE_UP_TO
+        pairs = self._pairs
+        if pairs and not (few and len(pairs.ends.T) * PAIR_COST > len(columns) ** 2):
+            return [(squares, None) for squares in pairs(columns)]
+        found = self._all_products(columns) if few else self._products(columns)
+        return [(dots.diagonal(dim1=1, dim2=2), dots) for dots in found]
+
+    def _all_products(self, columns: Tensor) -> list[Tensor]:
+        """Of x_j - x_i and x_k - x_i, from those of x_j, x_k and x_i."""
+        # From a place that nobody else has touched: far rows must not cost near ones digits.
+        dots = inner_products(columns, columns[self.groups[0].own[0]])
+        found = []
         for group in self.groups:
             i, j = group.own[:, None], group.columns
-            to_own = dots[i, j]  # of x_j - x_i and x_k - x_i, from those of x_j, x_k and x_i
+            to_own = dots[i, j]
             between = dots[j[:, :, None], j[:, None, :]] - to_own[:, :, None] - to_own[:, None, :]
-            between += dots[i, i][:, :, None]
-            c = self._coefficients(between, group, finite[j], length, over)
-            W.index_put_((group.rows[:, None], j), c, accumulate=True)
-        everyone = torch.arange(self.num_clients, device=W.device)
-        own = everyone if isinstance(self.own, slice) else self.own
-        W.index_put_((everyone, own), 1 - W.sum(1), accumulate=True)
-        return W @ columns
+            found.append(between + dots[i, i][:, :, None])
+        return found
 
-    def _coefficients(
-        self, dots: Tensor, group: Group, finite: Tensor, length: Tensor, over: float
-    ) -> Tensor:
-        there = group.there & finite
-        weights = torch.where(there, group.weights, 0)
-        inbox = Inbox(dots, weights, there, length[group.rows], over)
-        return self.rule.entry.build(inbox, self.rule.params).to(dots)
+    def _products(self, columns: Tensor) -> list[Tensor]:
+        """The same, inbox by inbox."""
+        found = []
+        for group in self.groups:
+            per_client = group.columns.shape[1] * columns[:1].nbytes
+            parts = []
+            for part in group.parts(CACHED // max(1, per_client)):
+                d = columns[part.columns] - columns[part.own][:, None]
+                parts.append(d @ d.transpose(1, 2))
+            found.append(torch.cat(parts))
+        return found
 
     def _trimmed(self, columns: Tensor) -> Tensor:
         """Means of the values in the middle, entry by entry."""
-        mixed = columns[self.own].clone()
+        heard = sum(len(group.rows) for group in self.groups)
+        own = columns[self.own]
+        mixed = torch.empty_like(own) if heard == len(own) else own.clone()
         if not columns.sum().isfinite():
             inf = float("inf")
             columns = columns.nan_to_num(nan=inf, posinf=inf, neginf=-inf)
+        whole = list[tuple[list[int], Tensor, int]]()
         for group in self.groups:
             num_values = group.columns.shape[1] + 1
             left_out = self.rule.entry.build(num_values, self.rule.params)
-            for part in group.parts(CACHED // (num_values * columns[0].nbytes)):
-                index = torch.cat([part.own[None], part.columns.T])
-                values = [columns[some] for some in index]  # each [k, params]
-                mixed[part.rows] = mean_of_the_middle(values, left_out)
+            index = torch.cat([group.own[None], group.columns.T])  # [values, k]
+            if columns.shape[1] >= LONG and columns.is_cpu and num_values <= COMPARED_UP_TO:
+                to = [mixed[client] for client in group.rows.tolist()]
+                whole += zip(index.T.tolist(), to, [left_out] * len(to), strict=True)
+                continue
+            size = max(1, CACHED // (num_values * max(1, columns[:1].nbytes)))
+            for rows, some in zip(group.rows.split(size), index.split(size, 1), strict=True):
+                mixed[rows] = mean_of_the_middle([columns[one] for one in some], left_out)
+        if whole:
+            means_of_the_middle(list(columns), whole)
         return mixed
 
     def _by_function(self, columns: Tensor) -> Tensor:
@@ -173,13 +201,37 @@ class RuleMixer:
         return torch.stack([guarded(self.rule.entry, function, *one) for one in each])
 
 
-def _finite(columns: Tensor, of_each: Tensor) -> tuple[Tensor, Tensor]:
-    """The rows, 0 where they are not finite, and which are; `of_each` is not where a row is not."""
-    finite = of_each.isfinite()
-    if finite.all():
-        return columns, finite
-    finite = columns.isfinite().all(1)  # what is merely far away is another thing
-    return torch.where(finite[:, None], columns, 0), finite  # 0 times infinity is no number
+class _Sum:
+    """x_i + sum_j c[i, j] (x_j - x_i) of all clients: plain mixing, with weights of the round."""
+
+    def __init__(self, groups: list[Group], arrivals: Arrivals, like: Tensor) -> None:
+        everyone = torch.arange(arrivals.num_clients, device=like.device)
+        own = torch.from_numpy(arrivals.own).to(like.device)
+        rows = [g.rows[:, None].expand_as(g.columns).flatten() for g in groups]
+        there = torch.cat([g.there.flatten() for g in groups] + [torch.ones_like(own).bool()])
+        self.receivers = torch.cat([*rows, everyone])
+        columns = torch.cat([*(g.columns.flatten() for g in groups), own])
+        # Entries of the sum in the order of the receivers, and which of the coefficients each is.
+        self.source = self.receivers.argsort(stable=True)
+        self.source = self.source[there[self.source]]
+        self.rows, self.columns = self.receivers[self.source], columns[self.source]
+        self.num_clients = arrivals.num_clients
+        self.offsets = torch.searchsorted(self.rows, torch.arange(len(own) + 1).to(self.rows))
+
+    def __call__(self, columns: Tensor, coefficients: list[Tensor]) -> Tensor:
+        """[columns, params] -> [clients, params]; coefficients [k, slots] of each group."""
+        others = torch.cat([c.flatten() for c in coefficients])
+        kept = others.new_zeros(self.num_clients)
+        kept.index_add_(0, self.receivers[: len(others)], others)
+        weights = torch.cat([others, 1 - kept])[self.source]
+        if Mixer.wants_matrix(len(weights), self.num_clients, columns):
+            W = columns.new_zeros(self.num_clients, len(columns))
+            return W.index_put_((self.rows, self.columns), weights, accumulate=True) @ columns
+        used = weights != 0
+        if 2 * int(used.sum()) > len(weights):
+            return weighted_sums(columns, self.columns, self.offsets, weights)
+        before = torch.cat([self.offsets[:1], used.cumsum(0)])
+        return weighted_sums(columns, self.columns[used], before[self.offsets], weights[used])
 
 
 def _by_size(arrivals: Arrivals, kind: str) -> list[np.ndarray]:
@@ -225,35 +277,3 @@ def group_of(arrivals: Arrivals, clients: np.ndarray, like: Tensor) -> Group:
         torch.from_numpy(weights).to(like),
         torch.from_numpy(there).to(like.device),
     )
-
-
-def mean_of_the_middle(values: Sequence[Tensor], left_out: int) -> Tensor:
-    """The mean of equal tensors, entry by entry, without so many of the smallest and largest.
-
-    The values of others that lie far away cost it no digits. `values` are written to.
-    """
-    n = len(values)
-    if left_out == 0:
-        return torch.stack(list(values)).mean(0)
-    if n > NETWORK_UP_TO:
-        return torch.stack(list(values)).sort(0).values[left_out : n - left_out].mean(0)
-    rows, spare = list(values), torch.empty_like(values[0])
-
-    def order(small: int, large: int) -> None:
-        nonlocal spare
-        torch.minimum(rows[small], rows[large], out=spare)
-        torch.maximum(rows[small], rows[large], out=rows[large])
-        rows[small], spare = spare, rows[small]
-
-    first, last = 0, n - 1
-    for _ in range(left_out):
-        for k in range(first, last):  # the largest goes up
-            order(k, k + 1)
-        last -= 1
-        for k in range(last, first, -1):  # the smallest goes down
-            order(k - 1, k)
-        first += 1
-    total = rows[first]
-    for row in rows[first + 1 : last + 1]:
-        total += row
-    return total.div_(last + 1 - first)
