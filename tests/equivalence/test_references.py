@@ -424,6 +424,15 @@ def dsmt(x, g, W, lr, gap=None, beta=0.9, eta=0.0, lazy=True):
             y, y_low = (1 + eta) * W(t + 1) @ now - eta * low, now
 
 
+def powergossip_of_vectors(x, g, W, lr, beta=0.0):
+    """What is no matrix is sent whole; matrices: test_powergossip.py."""
+    m = 0
+    for t in range(ROUNDS):
+        m = beta * m + g(x, t)
+        x = (W(t) @ x if t else x) - lr(t) * m
+        yield x
+
+
 # the networks
 
 
@@ -559,6 +568,8 @@ CASES = [
     ("dsmt", {}, dsmt, {}, SYMMETRIC),
     ("dsmt", {"gap": 0.2}, dsmt, {}, SYMMETRIC),
     ("dsmt", {"beta": 0.5, "eta": 0.3, "lazy": False}, dsmt, {}, SYMMETRIC),
+    ("powergossip", {}, powergossip_of_vectors, {}, SYMMETRIC),
+    ("powergossip", {"beta": 0.8}, powergossip_of_vectors, {}, SYMMETRIC),
     ("diloco", {"local_steps": 4}, diloco, {}, STATIC),
     ("diloco", {"local_steps": 3, "inner": "sgd", "outer_beta": 0.5}, diloco, {}, STATIC),
     ("noloco", {"local_steps": 4}, noloco, {}, ROWS),
