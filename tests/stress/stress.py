@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -81,6 +82,9 @@ def main() -> int:
     parser.add_argument("--kinds", default=",".join(KINDS), help=f"default: {','.join(KINDS)}")
     options = parser.parse_args()
     trials = 100 if options.long else options.trials
+    # In the background of a shell, or under nohup, commands would rightly ignore these.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     table, wholes = [], {}
     with tempfile.TemporaryDirectory(prefix="stress-") as place:
         folder = Path(place)
