@@ -36,6 +36,17 @@ IMPORTED_AT, SPENT = time.time(), _seconds_spent()
 class Program(click.Group):
     """Our errors as one line on stderr and their exit code; a traceback only with --debug."""
 
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """As a program. When its command has ended, nothing is left that could be stopped.
+
+        So Ctrl-C while the interpreter tidies up brings no traceback, and takes no exit code away.
+        """
+        try:
+            return super().__call__(*args, **kwargs)
+        finally:
+            for number in POLITE:
+                signal.signal(number, signal.SIG_IGN)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command, and end the process with the code of what went wrong."""
         try:

@@ -26,16 +26,20 @@ METHOD = Path(__file__).with_name("method.py")
 
 SMALL = [
     *("--topology", "ring6", "--alpha", "0.5", "--batch-size", "8", "--set", "model.hidden=[16]"),
-    *("--rounds", "1500", "--eval-every", "250", "--record-every", "10", "--seed", "1"),
-    *("--clients-per-actor", "3", "--checkpoint-every", "0.5"),
+    *("--rounds", "800", "--eval-every", "200", "--record-every", "10", "--seed", "1"),
+    *("--clients-per-actor", "3", "--checkpoint-every", "0.3"),
     *("--set", "impairments.loss=0.1", "--set", "impairments.delay=[0,2]"),
 ]
 """Two actors, some seconds of rounds, messages on their way at any time."""
+
+ALONE = [*SMALL, "--engine", "local"]
+"""The same in one process, for what happens to files, which no actor writes."""
 
 LARGE = [
     *("--topology", "ring6", "--alpha", "0.5", "--batch-size", "8", "--set", "model.hidden=[5000]"),
     *("--rounds", "60", "--eval-every", "30", "--record-every", "1", "--seed", "1"),
     *("--clients-per-actor", "3", "--checkpoint-every", "0.01"),
+    *("--engine", "local"),
 ]
 """Checkpoints of 19 MB, one after the other."""
 
