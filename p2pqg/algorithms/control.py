@@ -45,6 +45,8 @@ class Consensus:
 
     def problems(self) -> Iterator[str]:
         num_phases = len(self.phases) + 1
+        if not self.targets and (self.phases or self.reference != (1.0,)):
+            yield "consensus.phases and reference do nothing without consensus.targets; add targets"
         if self.targets and len(self.targets) != num_phases:
             yield (
                 f"consensus.targets must be one for each phase ({num_phases}), "

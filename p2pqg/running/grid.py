@@ -247,6 +247,11 @@ def _read_grids(given: Any) -> tuple[list[dict[str, list[Any]]], list[str]]:
             for key, found in axes.items()
             if not isinstance(found, list) or not found
         ]
+        problems += [
+            f"{where}.{key}: runs of a sweep are named after their values; set {key} beside sweep"
+            for key in ("out", "name")
+            if key in axes
+        ]
         grids.append({str(key).replace("-", "_"): found for key, found in axes.items()})
     return grids, problems
 

@@ -170,6 +170,8 @@ def test_one_exchange_bounds_the_distance():
         ({"targets": (-1.0,)}, "must be > 0, free or exact"),
         ({"targets": (1.0,), "max_exchanges": 0}, "max_exchanges must be >= 1"),
         ({"targets": (1.0, 1.0), "phases": (1.5,)}, "rising fractions"),
+        ({"phases": (0.5,)}, "do nothing without consensus.targets"),
+        ({"reference": (2.0,)}, "do nothing without consensus.targets"),
         ({"target": 1}, "unknown key consensus.target; did you mean targets"),
     ],
 )

@@ -85,6 +85,8 @@ def test_what_a_recipe_is_for_is_not_handed_to_its_runs(tmp_path):
     [
         ({"sweep": None}, "sweep must be a mapping"),
         ({"sweep": []}, "sweep\\[0\\] must be a mapping"),
+        ({"sweep": {"out": ["a", "b"]}}, "sweep.out: .* set out beside sweep"),
+        ({"sweep": [{"seed": [1], "name": ["a"]}]}, "sweep\\[0\\].name: .* set name beside sweep"),
         ({"sweep": [{"seed": [1]}, {"lr": 2}]}, "sweep\\[1\\].lr must be a list of values, got 2"),
         ({"tune": "lr", "sweep": [{"lr": [1, 2]}, {"lr": [1, 2, 3]}]}, "equally many.*got 2 and 3"),
         ({"sweep": {"lr": 0.1}}, "sweep.lr must be a list of values, got 0.1"),
