@@ -54,7 +54,8 @@ def suitable_topology(algorithm: str | Entry, **params: Any) -> str:
     entry = entry_of(algorithm)
     made, problems = read(entry.params, {"lr": 0.1, **params})
     assert not problems, problems
-    return "binary-tree8" if "tree" in entry.traits["needs"](made) else "ring8"
+    needs = entry.traits["needs"](made)
+    return "ceca8" if "ceca" in needs else "binary-tree8" if "tree" in needs else "ring8"
 
 
 def run(
@@ -96,7 +97,8 @@ def check_hosting(algorithm: str | Entry, **params: Any) -> None:
 def check_permutation(algorithm: str | Entry, **params: Any) -> None:
     """Clients have no rank: renaming them renames the result.
 
-    Exempt is who draws random numbers, which belong to a client's number.
+    Exempt is who draws random numbers, which belong to a client's number, and who needs a network
+    that is made of clients' numbers.
     """
     problem, x0 = Quadratics.random(), starts()
     W = dense(suitable_topology(algorithm, **params))

@@ -259,8 +259,8 @@ def algorithm(
         params: frozen data class with `lr` and the algorithm's own parameters.
         source: paper or code.
         needs: what W must be, or a function of the params that says it: any of "symmetric",
-            "doubly-stochastic", "column-stochastic", "tree", "lambda-min" (smallest
-            eigenvalue > -1/3; "lambda-min:-0.4": > -0.4).
+            "doubly-stochastic", "column-stochastic", "tree", "static", "lambda-min"
+            (smallest eigenvalue > -1/3; "lambda-min:-0.4": > -0.4).
         model: state -> the clients' models [clients, params], where that is not state.x.
         centralized: does not use the network (all-reduce only).
         reconstruction: written from secondary sources; said in docstring and `p2pqg list`.

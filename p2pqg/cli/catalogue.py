@@ -17,6 +17,7 @@ NEEDS = {
     "column-stochastic": "columns sum to 1",
     "tree": "a tree",
     "static": "static",
+    "ceca": "that of ceca",
     "steady": "better static",
     "lambda-min": "eigenvalues > -1/3",
 }

@@ -35,7 +35,7 @@ from p2pqg.engine.snapshot import with_leaves
 from p2pqg.engine.waves.routing import check_clock, check_troubles
 from p2pqg.network import Network, Timing
 from p2pqg.network.changes import rounds_of
-from p2pqg.topology import Schedule
+from p2pqg.topology import PINNED, Schedule
 from p2pqg.topology.checks import TOLERANCE
 
 Traffic = tuple[tuple[str, float], ...]
@@ -105,6 +105,8 @@ class Rule:
             reason = "sends what neighbors remember, which must not be sent twice"
             if what == "rule":
                 reason = "sends what neighbors remember: all or nothing of it must arrive"
+        elif what == "rule" and "ceca" in needs:
+            reason = "hears of one client a round, and counts on every word of it"
         elif what == "rule" and "column-stochastic" in needs:
             reason = "is push-sum: only sums keep the weights that travel with the models"
         else:
@@ -181,7 +183,7 @@ class Rule:
             timed = isinstance(network.timing, Timing)
             (check_clock if timed else check_troubles)(self.algorithm.name, network)
         needs = self.algorithm.traits["needs"](self.params)
-        if moved and {"tree", "static"} & set(needs):
+        if moved and PINNED & set(needs):
             raise ConfigError(
                 f"{self.algorithm.name} keeps a memory of every neighbor: its network cannot "
                 "change after the first round; take another algorithm"

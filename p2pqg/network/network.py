@@ -24,7 +24,7 @@ from p2pqg.network.lies import Attack, liars
 from p2pqg.network.named import links_told, refuse
 from p2pqg.network.params import ClockParams
 from p2pqg.network.timing import Timing
-from p2pqg.topology import Schedule, check_needs
+from p2pqg.topology import PINNED, Schedule, check_needs
 from p2pqg.topology.checks import TOLERANCE, Promise
 
 CLOCK = ("clock", "timing", "deadline", "message_bytes", "gradients")
@@ -214,7 +214,7 @@ class Network(Changes):
         Raises:
             ConfigError: what happens here takes from W what the algorithm relies on.
         """
-        if self.drawn and not {"static", "tree"}.isdisjoint(needs):
+        if self.drawn and not PINNED.isdisjoint(needs):
             raise ConfigError(
                 f"{algorithm} needs the same network in every round, which {', '.join(self.drawn)} "
                 "would change. Leave that out, or use algorithm qg-dsgdm-n."

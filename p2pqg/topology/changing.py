@@ -82,6 +82,46 @@ def _odd_and_even(num_clients: int, round: int) -> Arcs:
     return Arcs.of(num_clients, np.stack([odd, (odd + 2 ** (round + 1) - 1) % num_clients], axis=1))
 
 
+@dataclass(frozen=True, kw_only=True)
+class CecaParams:
+    ports: int = 2
+    """2: clients send to one and hear another; 1: in pairs, for an even number of them."""
+
+    def problems(self) -> Iterator[str]:
+        if self.ports not in (1, 2):
+            yield f"ports must be 1 or 2, got {self.ports}"
+
+
+@topology(
+    "ceca",
+    params=CecaParams,
+    rule="given",
+    source="Ding et al., ICML 2023, and its code",
+    neighbors=lambda num_clients, params: 1,
+)
+def ceca(num_clients: int, params: CecaParams) -> Rounds:
+    """One message each; dsgd-ceca has the exact mean every ceil(log2 n) rounds, whatever n is."""
+    if params.ports == 1 and num_clients % 2 and num_clients > 1:
+        raise TopologyError(
+            f"ceca with ports=1 needs an even number of clients, got {num_clients}. Use "
+            f"ceca{num_clients} or ceca{num_clients + 1}:ports=1."
+        )
+    return Rounds(partial(_ceca, num_clients, params.ports), max(1, (num_clients - 1).bit_length()))
+
+
+def _ceca(num_clients: int, ports: int, round: int) -> nx.Graph | nx.DiGraph:
+    n, i = num_clients, np.arange(num_clients)
+    left = (n - 1).bit_length() - round
+    heard, digit = (n - 1) >> left, (n - 1) >> max(left - 1, 0) & 1
+    if ports == 2:
+        graph = hops(n, [heard + digit], directed=True)
+    else:
+        odd = i[1::2]
+        graph = network(n, np.stack([odd, (odd + 2 * heard + 1) % n], axis=1))
+    nx.set_edge_attributes(graph, (heard + digit) / (2 * heard + 1), "weight")
+    return graph
+
+
 @topology("random-matching", params=Seeded, source="Boyd et al., 2006 (randomized gossip)")
 def random_matching(num_clients: int, params: Seeded) -> Rounds:
     """Random pairs, drawn every round; with an odd number one client is left idle."""

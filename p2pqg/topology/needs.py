@@ -16,7 +16,11 @@ from p2pqg.topology.checks import (
     unlike_one,
 )
 from p2pqg.topology.mixing import Mixing
+from p2pqg.topology.names import schedule_named
 from p2pqg.topology.schedule import Schedule
+
+PINNED = frozenset({"static", "tree", "ceca"})
+"""Needs of a network in which everything goes as planned: no losses, no links that change."""
 
 
 def check_needs(
@@ -28,8 +32,8 @@ def check_needs(
         schedule: the network, see `Schedule`.
         needs: of "symmetric", "doubly-stochastic", "column-stochastic", "tree", "static",
             "steady" (a W that changes is a warning), "undirected", "lambda-min" (smallest
-            eigenvalue > -1/3), "lambda-min:-0.4" (> -0.4). Without "column-stochastic" the rows
-            of W must sum to 1.
+            eigenvalue > -1/3), "lambda-min:-0.4" (> -0.4), "ceca" (the network of that name).
+            Without "column-stochastic" the rows of W must sum to 1.
         algorithm: its name, for the message.
         rounds: look at so many rounds; None: all of a period, the first 4 of an aperiodic network.
 
@@ -55,6 +59,8 @@ def check_needs(
             "to the models for a step of its own, and may diverge. Use a network that stays, a "
             "smaller beta or mu, or qg-dsgdm-n"
         )
+    if "ceca" in needs:
+        _check_ceca(schedule, algorithm)
     for round in range(rounds) if rounds else schedule.rounds(4):
         W = schedule.mixing(round)
         for need in needs:
@@ -64,6 +70,28 @@ def check_needs(
             if warning and warning not in warnings:
                 warnings.append(warning)
     return warnings
+
+
+def _check_ceca(schedule: Schedule, algorithm: str) -> None:
+    n = schedule.num_clients
+    for ports in (1, 2)[n % 2 and n > 1 :]:
+        expected = schedule_named(f"ceca{n}:ports={ports}")
+        if schedule.period == expected.period and all(
+            _same(schedule.mixing(round), expected.mixing(round)) for round in expected.rounds()
+        ):
+            return
+    raise TopologyError(
+        f"{schedule.name!r}: {algorithm} needs the network that is made for it. Use ceca{n}, or "
+        f"{'ceca' + str(n) + ':ports=1' if n % 2 == 0 else 'another algorithm'}."
+    )
+
+
+def _same(one: Mixing, other: Mixing) -> bool:
+    return (
+        np.array_equal(one.receivers, other.receivers)
+        and np.array_equal(one.senders, other.senders)
+        and np.allclose(one.weights, other.weights, rtol=0, atol=TOLERANCE)
+    )
 
 
 def _rows(W: Mixing, name: str, algorithm: str) -> str | None:
@@ -152,6 +180,7 @@ _NEEDS: dict[str, Callable[..., str | None]] = {
     "undirected": _undirected,
     "tree": _tree,
     "static": lambda W, name, algorithm: None,
+    "ceca": lambda W, name, algorithm: None,
     "steady": lambda W, name, algorithm: None,
     "lambda-min": _lambda_min,
 }

@@ -77,7 +77,7 @@ CENTRALIZED = [name for name, entry in ALGORITHMS.items() if entry.traits["centr
 RANDOM = [("choco-sgd", "random-k"), ("choco-sgd", "qsgd")]
 
 
-@every(*RANDOM)
+@every(*RANDOM, "dsgd-ceca")
 @pytest.mark.parametrize("check", UNIVERSAL, ids=name_of)
 def test_algorithm_keeps_the_rules_of_the_house(check, name, params):
     check(name, **params)
@@ -87,6 +87,11 @@ def test_algorithm_keeps_the_rules_of_the_house(check, name, params):
 @pytest.mark.parametrize("compressor", ["random-k", "qsgd"])
 def test_random_compressors_draw_by_client_and_round(check, compressor):
     check("choco-sgd", compressor=compressor)
+
+
+@pytest.mark.parametrize("check", [c for c in UNIVERSAL if c.__name__ != "check_permutation"])
+def test_ceca_knows_clients_by_their_numbers(check):
+    check("dsgd-ceca")
 
 
 # RelaySGD fills in for those not heard yet, whose number differs from client to client at first.
@@ -99,6 +104,7 @@ def test_equal_clients_stay_equal_forever(name, params):
     "relay-sgd",
     *CENTRALIZED,
     "slowmo",
+    "dsgd-ceca",
     ("dsgdm-sync", "allreduce"),
     *RANDOM,
     "momentum-tracking",
@@ -237,6 +243,7 @@ def test_on_the_complete_graph_it_is_a_centralized_method(name, params, centrali
         ("nids", {}, 11 / 12, 0, 0),  # nothing in the first of 12
         ("dsmt", {}, 23 / 12, 0, 0),  # models alone in the first of 12
         ("powergossip", {}, 11 / 12, 0, 0),  # nothing in the first of 12; a row is no matrix
+        ("dsgd-ceca", {}, 1, 0, 0),
         ("noloco", {}, 2, 0, 0),
         ("diloco", {}, 0, 0, 1),
     ],

@@ -433,6 +433,23 @@ def powergossip_of_vectors(x, g, W, lr, beta=0.0):
         yield x
 
 
+def ceca(x, g, W, lr):
+    """On ceca8, with the numbers of clients; other numbers and pairs: test_ceca.py."""
+    v, k = x, 0
+    for t in range(ROUNDS):
+        digit = (7 >> (2 - t % 3)) & 1
+        k = 0 if t % 3 == 0 else k
+        step = lr(t) * g(x if digit else v, t)
+        x, v = x - step, v - step
+        heard = np.roll(x if digit else v, k + digit, axis=0)
+        if digit:
+            x, v = (x + heard) / 2, (k * v + (k + 1) * heard) / (2 * k + 1)
+        else:
+            x, v = ((k + 1) * x + k * heard) / (2 * k + 1), (v + heard) / 2
+        k = 2 * k + digit
+        yield x
+
+
 # the networks
 
 
@@ -570,6 +587,7 @@ CASES = [
     ("dsmt", {"beta": 0.5, "eta": 0.3, "lazy": False}, dsmt, {}, SYMMETRIC),
     ("powergossip", {}, powergossip_of_vectors, {}, SYMMETRIC),
     ("powergossip", {"beta": 0.8}, powergossip_of_vectors, {}, SYMMETRIC),
+    ("dsgd-ceca", {}, ceca, {}, {"ceca": "ceca8"}),
     ("diloco", {"local_steps": 4}, diloco, {}, STATIC),
     ("diloco", {"local_steps": 3, "inner": "sgd", "outer_beta": 0.5}, diloco, {}, STATIC),
     ("noloco", {"local_steps": 4}, noloco, {}, ROWS),
