@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from p2pqg.page.maps import MOST_WITH_BARS, grouped, layout, pairs_of, shard_text
+from p2pqg.page.maps import MOST_WITH_BARS, VIRIDIS, grouped, layout, pairs_of, shard_text
 from p2pqg.topology import Schedule
 
 MOST_LINKS = 6000
@@ -35,6 +35,7 @@ def scene(schedule: Schedule, counts: np.ndarray | None) -> dict[str, Any]:
         "spots": place.spots.round(1).tolist(),
         "inside": place.inside,
         "above": place.above,
+        "colors": list(VIRIDIS),
         "bars": [],
         "shards": [],
         **links(schedule, 0),

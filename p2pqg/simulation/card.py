@@ -10,6 +10,8 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
+from p2pqg.base.themes import IN_THE_DARK, IN_THE_LIGHT
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -30,13 +32,6 @@ COLORS = {
 INK, FAINT, LINE, PAPER, BLUE, GREEN, RED = (
     f"var(--p2pqg-{name},{light})" for name, (light, _) in COLORS.items()
 )
-IN_THE_DARK = (
-    '[data-jp-theme-light="false"]',
-    ".vscode-dark",
-    ".vscode-high-contrast:not(.vscode-high-contrast-light)",
-    "html[theme=dark]",
-)
-IN_THE_LIGHT = ('[data-jp-theme-light="true"]', ".vscode-light", "html[theme=light]")
 FONT = "font-family:system-ui,sans-serif;font-size:13px;line-height:1.45"
 
 

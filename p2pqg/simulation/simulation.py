@@ -87,6 +87,7 @@ class Simulation:
         stopped: why it ended before its last round, if it did; then `advance` does nothing.
         on_note: called with a line of text when something happens that a user should know.
         turn: held by the thread that uses it; what reads its records needs none.
+        room: its control room, if there is one.
     """
 
     @with_keywords(Settings.__annotations__)
@@ -144,6 +145,7 @@ class Simulation:
         self._by_hand = True
         self.closed = False
         self.turn = RLock()
+        self.room: Any = None
         self._safe = Safe(moment)
         self._seen: tuple[tuple[int, int], Rows] | None = None
         self._told = moment.log.rounds[-1]["round"] if moment.log.rounds else -1
@@ -392,7 +394,7 @@ class Simulation:
         self._check_open()
         self._driver.settle()
         twin = copy.copy(self)
-        twin.turn = RLock()
+        twin.turn, twin.room = RLock(), None
         twin._driver = self._driver.fork()
         twin.hosting = self.hosting.share()
         twin._safe = Safe(twin.moment() if self.hosting.cluster else self._safe.last)
@@ -872,6 +874,25 @@ class Simulation:
         config, planned = self.experiment.config, self.experiment.num_rounds
         what = f"{config.algorithm['name']} on {config.topology}"
         return f"<Simulation: {what}, round {self.round} of {planned}>"
+
+    def control(self, *, megabytes: float = 64) -> Any:
+        """Its control room in a notebook: watch it learn, touch it, fork it, go back.
+
+        It plays in the background, so that other cells can read it meanwhile. `control().room` is
+        what leads it: `room.act({"do": "play", "rounds": 10})`, `room.wait()`.
+
+        Args:
+            megabytes: of memory for the moments that one can go back to.
+
+        Returns:
+            A widget; where there are none, this simulation's card with a line that says why.
+
+        Raises:
+            ConfigError: this simulation is closed.
+        """
+        from p2pqg.control.widget import control_of
+
+        return control_of(self, megabytes)
 
     def _repr_html_(self) -> str:
         return card(self)
