@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
 
 @contextmanager
@@ -65,7 +65,8 @@ class Shown:
               document.body.append(script);
               control.render({ el: document.getElementById("here"), model: {
                 get: (key) => known[key], send: (message) => toKernel(message),
-                on: (name, listener) => { if (name === "msg:custom") heard.push(listener); }, off: () => {},
+                on: (name, listener) => { if (name === "msg:custom") heard.push(listener); },
+                off: () => {},
               } });
             }""",
             esm,

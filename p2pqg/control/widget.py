@@ -83,7 +83,7 @@ def _widget_class() -> Any:
         import anywidget
         import traitlets
 
-        class Control(anywidget.AnyWidget):
+        class Control(anywidget.AnyWidget):  # type: ignore[misc]  # without types
             """A view of a room.
 
             Attributes:
@@ -102,7 +102,8 @@ def _widget_class() -> Any:
                 super().__init__(
                     attacks=sorted(ATTACKS), topologies=networks_of(network.num_clients)
                 )
-                self.room, self._sim, self._stood = room, sim, None
+                self.room, self._sim = room, sim
+                self._stood: Any = None
                 self.on_msg(self._asked)
                 room.listeners.append(self._show)
                 self._keep_card()

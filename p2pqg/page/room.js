@@ -515,7 +515,11 @@ const p2pqgRoom = (() => {
       say(frame.sentence || going, frame.wrong);
       paint();
       paintPanel();
-      if (frame.branches.some((news) => news.events)) paintStory();
+      if (frame.branches.some((news) => news.events)) {
+        paintStory();
+        const card = state.branches.get(state.active);
+        if (card?.chosen.link || card?.chosen.client !== undefined) said.textContent = card.describe(card.chosen);
+      }
     };
 
     // Keys, wherever the focus is inside; not while something is typed
