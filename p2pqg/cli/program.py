@@ -157,6 +157,7 @@ FLAGS = {
     "engine": "ray|local",
     "clients_per_actor": "auto|N",
     "transport": "object-store|direct",
+    "capture": "auto|off|rehearse",
     "eval_every": "N",
     "record_every": "N",
     "checkpoint_every": "SECONDS",

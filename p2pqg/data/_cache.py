@@ -1,7 +1,6 @@
 """What was decoded or tokenised once is kept as .npy files, while its source stays the same.
 
-The cache is $P2PQG_CACHE, or ~/.cache/p2pqg; it holds downloads too, and may be deleted at any
-time.
+The cache (see `p2pqg.base.cache_dir`) holds downloads too, and may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -18,10 +17,7 @@ from typing import IO, NamedTuple
 
 import numpy as np
 
-
-def cache_dir() -> Path:
-    """$P2PQG_CACHE, or ~/.cache/p2pqg."""
-    return Path(os.environ.get("P2PQG_CACHE") or Path.home() / ".cache" / "p2pqg")
+from p2pqg.base.cache_dir import cache_dir
 
 
 class Part(NamedTuple):

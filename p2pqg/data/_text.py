@@ -15,11 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
+from p2pqg.base.cache_dir import cache_dir
 from p2pqg.base.errors import DataError
 from p2pqg.base.hub import check_reachable
 from p2pqg.data import _parquet
 from p2pqg.data._arrays import Arrays
-from p2pqg.data._cache import Part, cache_dir, remembered
+from p2pqg.data._cache import Part, remembered
 from p2pqg.data._images import places
 from p2pqg.data._labels import numbered
 from p2pqg.data._params import whole_number

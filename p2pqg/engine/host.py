@@ -18,6 +18,7 @@ from p2pqg.engine.learner import Learner
 from p2pqg.engine.rule import Rule
 from p2pqg.engine.snapshot import Snapshot
 from p2pqg.engine.spec import AnyRouting, HostSpec, Measurement, Report, Stop
+from p2pqg.models.stacked.promises import keep_promises
 
 CACHED = 2**22
 """Bytes that a core's cache holds, about."""
@@ -32,8 +33,8 @@ class Host:
         self.clients = range(bounds[spec.index], bounds[spec.index + 1])
         device = torch.device(spec.device)
         if device.type == "cuda":
-            _keep_promises()
-        self.learner = Learner(spec.task, self.clients, spec.shards, test, device)
+            keep_promises()
+        self.learner = Learner(spec.task, self.clients, spec.shards, test, device, spec.capture)
         self.clock = Clock(spec.profile, torch.cuda.synchronize if device.type == "cuda" else None)
         self.block = self._make_block(spec.rule, spec.routing, spec.index, self.learner.initial())
         self._loss_rounds: list[int] = []
@@ -182,7 +183,12 @@ class Host:
         """All that the hosted clients carry on. Everything has been collected before."""
         part = self.block.snapshot()
         buffers = {"buffers": to_numpy(self.learner.buffers)}
-        return dataclasses.replace(part, rows={**part.rows, **buffers})
+        ways = (self.learner.way,)
+        return dataclasses.replace(part, rows={**part.rows, **buffers}, ways=ways)
+
+    def way(self) -> str:
+        """How gradients are computed, for people; "" where there was nothing to choose."""
+        return self.learner.settled(self.block.x, self.block.step)
 
     def timeline(self) -> Mapping[str, np.ndarray]:
         """Where all clients stand, if they do not wait."""
@@ -192,6 +198,8 @@ class Host:
         """Go on from a snapshot of the hosted clients."""
         self.learner.buffers = torch.tensor(snapshot.rows["buffers"], device=self.learner.device)
         self.block.load(snapshot)
+        if snapshot.ways:
+            self.learner.wish = snapshot.ways[0]
         self._reported = snapshot.round
 
     def close(self) -> None:
@@ -215,12 +223,3 @@ def squared_distances(x: Tensor, to: Tensor) -> Tensor:
     """||x_i - to||^2 of every row, [k]; a part of the rows at a time, which stays in the cache."""
     at_once = max(1, CACHED // max(1, to.nbytes))
     return torch.cat([(part - to).square_().sum(1) for part in x.split(at_once)])
-
-
-def _keep_promises() -> None:
-    """On a GPU too: the same numbers when repeated, and float32 where float32 is asked for.
-
-    These are switches of a whole process: with the local engine, of the user's own.
-    """
-    torch.backends.cudnn.deterministic = True
-    torch.backends.cudnn.allow_tf32 = False

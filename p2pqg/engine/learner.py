@@ -21,6 +21,8 @@ from p2pqg.data.feeding.feed import Feed, Looks
 from p2pqg.data.feeding.file_feed import FileFeed
 from p2pqg.engine.spec import Shards, Task
 from p2pqg.engine.waves.computed import Computed
+from p2pqg.models._capture import OFF, Capture
+from p2pqg.models.stacked.choosing import Choice, Examples, choose
 from p2pqg.models.stacked.stacked import EVALUATED_AT_ONCE, Stacked
 
 INPUT_BYTES = 2**26
@@ -66,6 +68,7 @@ class Learner:
         buffers: [k, buffers], each client's own batch-norm statistics.
         losses: the clients' losses, of each gradient drawn and not yet taken.
         flipped: bool [k], who learns from flipped labels; None: nobody.
+        wish: how gradients were computed before the run was interrupted; "": nothing is known.
     """
 
     def __init__(
@@ -75,8 +78,10 @@ class Learner:
         shards: Shards,
         test: tuple[np.ndarray, np.ndarray],
         device: torch.device,
+        capture: Capture = OFF,
     ) -> None:
         self.task = task
+        self.capture, self.wish = capture, ""
         self.clients = clients
         self.device = device
         model = task.model.build(task.num_classes, task.input_shape, task.seed)
@@ -88,6 +93,8 @@ class Learner:
             objective=task.objective,
         )
         self.dtype = self.stacked.dtype
+        if not capture.concerns(str(device)):
+            self.stacked.choice = "", ""
         looks = Looks(
             shape=tuple(task.input_shape),
             mean=task.mean,
@@ -133,12 +140,37 @@ class Learner:
             self.buffers = buffers
         return g
 
+    @property
+    def way(self) -> str:
+        """How gradients are computed, for a checkpoint; "" where there was nothing to choose."""
+        return self.stacked.choice[0] if self.stacked.choice else self.wish
+
+    def settled(self, x: Tensor, step: int) -> str:
+        """The same for people; chosen now if it has not been yet, by these rows and that batch."""
+        if self.stacked.choice is None:
+            self.stacked.choice = self._chosen(x, step)
+        return self.stacked.choice[1]
+
+    def _chosen(self, x: Tensor, step: int) -> Choice:
+        k, at_once = len(x), self._at_once
+        part = slice(0, min(k, at_once))
+        batch = self.stacked.batch(*self.feed.batch(step, part))
+        test = None
+        if len(self.test_y) >= EVALUATION_SAMPLES:
+            test = self.stacked.batch(*self.feed.test(slice(0, EVALUATION_SAMPLES)))[0]
+        rest = k % at_once if k > at_once else 0
+        examples = Examples(
+            (x[part], self.buffers[part], *batch), rest, test, self.task.model.strategy != "loop"
+        )
+        return choose(self.stacked, examples, self.capture, self.wish)
+
     def _scratch(self, k: int) -> Tensor:
         """[k]: losses that nobody reads."""
         return torch.empty(k, dtype=self.dtype, device=self.device)
 
     def _gradient(self, x: Tensor, step: int, losses: Tensor) -> Tensor:
         """A part of the clients after the other, if they are many; fills losses [k]."""
+        self.settled(x, step)
         k, at_once = len(x), self._at_once
         if at_once >= k:
             return self._of_part(x, slice(None), step, losses)
@@ -178,6 +210,8 @@ class Learner:
             rows: int64 [rows], whose.
             steps: int64 [rows], which of each one's batches.
         """
+        if self.stacked.choice is None:
+            self.settled(self.initial(), 0)
         some = self._at_once
         if len(rows) <= some:
             return self._of_rows(x, rows, steps)

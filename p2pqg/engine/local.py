@@ -59,6 +59,10 @@ class LocalEngine:
         """Where all clients stand that do not wait; see `engine.waves.timeline`."""
         return self.hosts[0].timeline()
 
+    def ways(self) -> list[str]:
+        """How each host computes gradients; "" where there was nothing to choose."""
+        return [host.way() for host in self.hosts]
+
     def load(self, snapshot: Snapshot) -> None:
         """Go on from a snapshot."""
         for host in self.hosts:

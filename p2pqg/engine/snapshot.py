@@ -32,6 +32,8 @@ class Snapshot:
             "drift" [blocks, params].
         firsts: [blocks], the first client of each.
         timeline: where all clients stand that do not wait, see `engine.waves.timeline`.
+        ways: [blocks], how each computes gradients, where that was chosen; see
+            `models.stacked.choosing`.
         mail: messages on their way to them: "serial" [messages], and what each holds, "0", "1" ...
     """
 
@@ -43,6 +45,7 @@ class Snapshot:
     totals: Mapping[str, np.ndarray]
     firsts: np.ndarray
     gradients: int = 0
+    ways: tuple[str, ...] = ()
     timeline: Mapping[str, np.ndarray] = field(default_factory=dict)
     mail: Mapping[str, np.ndarray] = field(default_factory=dict)
 
@@ -61,6 +64,7 @@ class Snapshot:
             rows={name: np.concatenate([p.rows[name] for p in parts]) for name in first.rows},
             totals={name: np.concatenate([p.totals[name] for p in parts]) for name in first.totals},
             firsts=np.concatenate([p.firsts for p in parts]),
+            ways=tuple(way for part in parts for way in part.ways),
             mail=_joined([p.mail for p in parts]),
         )
 
@@ -75,6 +79,7 @@ class Snapshot:
             rows={name: array[first:last] for name, array in self.rows.items()},
             totals={name: array[here] for name, array in self.totals.items()},
             firsts=self.firsts[here],
+            ways=tuple(way for way, mine in zip(self.ways, here, strict=False) if mine),
         )
 
 

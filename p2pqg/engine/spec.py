@@ -16,6 +16,7 @@ from p2pqg.engine.routes import Routing
 from p2pqg.engine.rule import Rule, Traffic
 from p2pqg.engine.waves.routing import WaveRouting
 from p2pqg.models._blueprint import Blueprint
+from p2pqg.models._capture import OFF, Capture
 from p2pqg.models.judging.losses import Objective
 from p2pqg.models.judging.metrics import Metric
 
@@ -84,6 +85,7 @@ class HostSpec:
 
     Attributes:
         own_network: a user's function of the round, which must travel with it.
+        capture: whether gradients are replayed from captured steps.
     """
 
     index: int
@@ -95,6 +97,7 @@ class HostSpec:
     num_threads: int
     profile: bool = False
     own_network: Entry | None = None
+    capture: Capture = OFF
 
 
 class Stop(NamedTuple):

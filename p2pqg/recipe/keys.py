@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-WHERE = ("engine", "clients_per_actor", "transport", "device", "data_dir")
+WHERE = ("engine", "clients_per_actor", "transport", "capture", "device", "data_dir")
 """Where a run computes: the numbers are the same, to rounding."""
 
 CARE = ("address", "checkpoint_every", "max_restarts", "profile")

@@ -41,6 +41,7 @@ class Restart(TypedDict, total=False):
     engine: Literal["ray", "local"]
     clients_per_actor: int | Literal["auto"]
     transport: Literal["object-store", "direct"]
+    capture: Literal["auto", "off", "rehearse"]
     address: str | None
     checkpoint_every: float
     max_restarts: int

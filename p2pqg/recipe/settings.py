@@ -136,6 +136,9 @@ class RunConfig:
     """Clients that share one Ray actor; auto: what suits the machine."""
     transport: Literal["object-store", "direct"] = "object-store"
     """Of rows between actors; direct: by Ray's direct transport, where it has one; alpha."""
+    capture: Literal["auto", "off", "rehearse"] = "auto"
+    """On a GPU: steps are captured once and replayed, where that is right and faster; rehearse: the
+    same without graphs, on any device."""
     eval_every: int | None = None
     """Rounds between evaluations; default: a hundred a run, fewer where they cost over a tenth."""
     eval_first: bool | None = None

@@ -132,6 +132,8 @@ def run(  # noqa: D417  its keywords are those of the overloads
         clients_per_actor: Clients that share one Ray actor; auto: what suits the machine.
         transport: Of rows between actors; direct: by Ray's direct transport, where it has one;
             alpha.
+        capture: On a GPU: steps are captured once and replayed, where that is right and faster;
+            rehearse: the same without graphs, on any device.
         eval_every: Rounds between evaluations; default: a hundred a run, fewer where they cost over
             a tenth.
         eval_first: Evaluate after the first round, too; default: if it is cheap and eval_every was

@@ -21,6 +21,7 @@ from p2pqg.engine.rule import Rule
 from p2pqg.engine.spec import HostSpec, Shards, Task
 from p2pqg.engine.waves.routing import WaveRouting
 from p2pqg.models import Cost
+from p2pqg.models._capture import Capture
 from p2pqg.network import ClockParams, Network, Timing
 from p2pqg.network.scenario import Scenario
 from p2pqg.network.units import seconds
@@ -196,10 +197,24 @@ class Experiment:
         end = math.inf if end is None else seconds(end, "time")
         return WaveRouting(network, bounds, self.window, end)
 
+    def capture(self, share: float, session: str) -> Capture:
+        """Whether hosts capture their steps; `share`: of a card, each; `session`: of this run."""
+        own = any(
+            not entry.build.__module__.startswith("p2pqg.")
+            for entry in (self.task.model.entry, self.task.objective.entry)
+        )
+        return Capture(self.config.capture, share, session if own else "")
+
     def hosts(
-        self, placement: Placement, device: str, rule: Rule, network: Network
+        self,
+        placement: Placement,
+        device: str,
+        rule: Rule,
+        network: Network,
+        session: str = "",
     ) -> list[HostSpec]:
         """One spec per block of clients, with the rule and the network as they are now."""
+        capture = self.capture(placement.gpus_per_actor or 1.0, session)
         routing = self.routing(network, placement.bounds)
         specs = []
         for index in range(placement.num_actors):
@@ -221,6 +236,7 @@ class Experiment:
                     num_threads=placement.num_threads,
                     profile=self.config.profile,
                     own_network=asked_of(self.network.base),
+                    capture=capture,
                 )
             )
         return specs

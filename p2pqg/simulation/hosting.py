@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+import uuid
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from p2pqg.base.errors import ConfigError
@@ -30,12 +31,14 @@ class Hosting:
         device: cpu or cuda.
         placement: which clients live in which actor.
         cluster: of Ray; None: everything is in this process.
+        session: a name for this simulation and its forks, which no other one has.
     """
 
     machine: Machine
     device: str
     placement: Placement
     cluster: Cluster | None = None
+    session: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     @classmethod
     def of(cls, experiment: Experiment) -> Hosting:
@@ -69,7 +72,7 @@ class Hosting:
     ) -> RayEngine | LocalEngine:
         """Hosts that stand where the snapshot stands; None: at the start."""
         placement = self.placement
-        hosts = experiment.hosts(placement, self.device, rule, network)
+        hosts = experiment.hosts(placement, self.device, rule, network, self.session)
         if self.cluster is None:
             from p2pqg.engine.local import LocalEngine
 

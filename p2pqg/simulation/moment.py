@@ -115,6 +115,7 @@ class Moment:
                 "exchanges": snapshot.exchanges,
                 "gradients": snapshot.gradients,
                 "numbers": dict(snapshot.numbers),
+                "ways": list(snapshot.ways),
             }
             header["model"], more = self._about_models(snapshot)
             arrays |= {f"rows.{name}": array for name, array in snapshot.rows.items()} | more
@@ -375,9 +376,11 @@ def _within(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarr
 def _snapshot(saved: Checkpoint) -> Snapshot | None:
     if "clients" not in saved.header:
         return None
+    counters = dict(saved.header["clients"])
+    counters["ways"] = tuple(counters.get("ways", ()))  # older ones chose nothing
     return Snapshot(
         round=saved.header["round"],
-        **{"gradients": saved.header["clients"]["step"], **saved.header["clients"]},
+        **{"gradients": counters["step"], **counters},
         rows=_within(saved.arrays, "rows."),
         totals=_within(saved.arrays, "totals."),
         firsts=saved.arrays["firsts"],

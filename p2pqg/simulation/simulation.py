@@ -1067,6 +1067,14 @@ class Simulation:
         """Cpu or cuda."""
         return self.hosting.device
 
+    def ways(self) -> list[str]:
+        """How actors compute gradients, where there was a choice: a line for each kind of them.
+
+        On a GPU this waits until they have chosen.
+        """
+        found = self._ask(lambda driver: driver.engine.ways())
+        return list(dict.fromkeys(filter(None, found)))
+
 
 def _nobody(text: str) -> None:
     """Listens to what nobody needs to hear."""

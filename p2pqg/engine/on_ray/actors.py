@@ -191,6 +191,9 @@ class HostActor:
     def timeline(self, branch: int) -> Mapping[str, np.ndarray]:
         return self.branches[branch].host.timeline()
 
+    def way(self, branch: int) -> str:
+        return self.branches[branch].host.way()
+
     def snapshot(self, branch: int) -> Snapshot:
         return self.branches[branch].host.snapshot()
 
@@ -308,6 +311,7 @@ class RayEngine:
             carry(part)
         self.crew = Crew(specs, test, gpus_per_actor, transport)
         self.branch = 0
+        self.chooses = specs[0].capture.concerns(specs[0].device)
         self.round = 0
         self.steps = 0
         self.scout: Any = None
@@ -431,6 +435,12 @@ class RayEngine:
     def timeline(self) -> Mapping[str, np.ndarray]:
         """Where all clients stand that do not wait; see `engine.waves.timeline`."""
         return self._get([self.crew.actors[0].timeline.remote(self.branch)])[0]
+
+    def ways(self) -> list[str]:
+        """How each actor computes gradients; waits for all of them, if there is much to say."""
+        if not self.chooses:
+            return [""] * len(self.crew.actors)
+        return self._get(self._all("way"))
 
     def load(self, snapshot: Snapshot) -> None:
         """Go on from a snapshot."""

@@ -2,4 +2,9 @@
 
 Its strategies: `batched.py` (stacks of linear layers), `vmap.py`, `loop.py`. `layout.py` places
 parameters in a row, `memory.py` gives memory back, `scaling.py` has the loss scales of fp16.
+
+On a GPU a step is captured once and replayed: `recording.py` says what that is, `cuda_graphs.py`
+does it, `captured.py` puts it in a strategy's place. `choosing.py` chooses: ways to compute are in
+`ways.py`, `trying.py` measures them, in a process of its own (`probe.py`), and `remembered.py`
+keeps what it found.
 """

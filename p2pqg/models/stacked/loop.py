@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
+from p2pqg.models.stacked.lanes import Lanes
 from p2pqg.models.stacked.strategy import Strategy
 
 
@@ -27,8 +29,17 @@ def own_draws(key: int | None, device: torch.device) -> Iterator[None]:
         yield
 
 
+@dataclass(eq=False)
 class Loop(Strategy):
-    """Client by client."""
+    """Client by client.
+
+    Attributes:
+        lanes: streams for the clients of a GPU.
+        channels_last: the memory order of images.
+    """
+
+    lanes: Lanes = field(default_factory=Lanes)
+    channels_last: bool = True
 
     def gradients(
         self,
@@ -42,21 +53,45 @@ class Loop(Strategy):
         """See `Stacked.gradients`; those of scale * loss."""
         losses, g = x.new_empty(len(x)), torch.empty_like(x)
         new_buffers = buffers.clone()  # BatchNorm updates its views of these rows in place
-        for client in range(len(x)):
-            weights = self.params.views(x[client].detach())
-            for weight in weights.values():
-                weight.requires_grad_()
-            state = weights | self.buffers.views(new_buffers[client])
-            with own_draws(keys[client] if keys else None, x.device):
-                logits = self.call(self.train, state, inputs[client]).to(x.dtype)
-            loss = self.objective.mean(logits, targets[client])
-            # Parts that a pretrained network does not use have the gradient 0.
-            grads = torch.autograd.grad(
-                loss, list(weights.values()), torch.full_like(loss, scale), materialize_grads=True
-            )
-            torch.cat([grad.reshape(-1) for grad in grads], out=g[client])
-            losses[client] = loss.detach()
+        with self.lanes.forked(x.device, len(x)) as lane:
+            for client in range(len(x)):
+                key = keys[client] if keys else None
+                with lane(client):
+                    losses[client] = self._of_client(
+                        x[client],
+                        new_buffers[client],
+                        inputs[client],
+                        targets[client],
+                        key,
+                        scale,
+                        g[client],
+                    )
         return losses, g, new_buffers
+
+    def _of_client(
+        self,
+        row: Tensor,
+        buffers: Tensor,
+        inputs: Tensor,
+        targets: Tensor,
+        key: int | None,
+        scale: float,
+        g: Tensor,
+    ) -> Tensor:
+        """One client's loss; fills its gradient g [params], and changes its buffers."""
+        weights = self.params.views(row.detach())
+        for weight in weights.values():
+            weight.requires_grad_()
+        state = weights | self.buffers.views(buffers)
+        with own_draws(key, row.device):
+            logits = self.call(self.train, state, inputs).to(row.dtype)
+        loss = self.objective.mean(logits, targets)
+        # Parts that a pretrained network does not use have the gradient 0.
+        grads = torch.autograd.grad(
+            loss, list(weights.values()), torch.full_like(loss, scale), materialize_grads=True
+        )
+        torch.cat([grad.reshape(-1) for grad in grads], out=g)
+        return loss.detach()
 
     def logits(self, x: Tensor, buffers: Tensor, inputs: Tensor) -> Tensor:
         """[k, params], [k, buffers], [samples, ...] -> [k, classes, samples]."""
@@ -71,4 +106,4 @@ class Loop(Strategy):
 
     def call(self, module: nn.Module, state: dict[str, Tensor], inputs: Tensor) -> Tensor:
         """What a network gives with these parameters and statistics."""
-        return super().call(module, state, channels_last(inputs))
+        return super().call(module, state, channels_last(inputs) if self.channels_last else inputs)

@@ -8,6 +8,7 @@ Three strategies give the same numbers (see `Stacked.strategy`):
     batched   dense networks: products over all clients, gradient by hand      `batched.py`
     loop      one client after the other: convolutions on a CPU, texts         `loop.py`
     vmap      all clients in one vectorised call: convolutions on a GPU        `vmap.py`
+On a GPU their steps are captured and replayed where that is faster, see `choosing.py`.
 """
 
 from __future__ import annotations
@@ -25,10 +26,12 @@ from p2pqg.base.errors import ConfigError, did_you_mean
 from p2pqg.models._reading import Reader
 from p2pqg.models.judging.losses import LOSSES, Objective
 from p2pqg.models.stacked.batched import Batched, dense_layers
+from p2pqg.models.stacked.captured import Captured
+from p2pqg.models.stacked.lanes import Lanes
 from p2pqg.models.stacked.layout import Layout
 from p2pqg.models.stacked.loop import Loop
 from p2pqg.models.stacked.memory import keep_freed_memory
-from p2pqg.models.stacked.scaling import Gradients, scaled
+from p2pqg.models.stacked.scaling import SCALES, Gradients, scaled
 from p2pqg.models.stacked.vmap import Vmap
 
 PRECISIONS = {
@@ -72,8 +75,12 @@ class Stacked:
         num_params: floats in a row of parameters.
         num_buffers: floats in a row of buffers; 0 without running statistics.
         strategy: the one in use.
-        dtype: of the rows.
+        dtype: of the rows, by the precision.
         random: the network draws numbers in training: dropout.
+        choice: how a card computes, for checkpoints and for people; None: nothing is chosen yet,
+            see `choosing.py`.
+        run: what computes: a strategy, or one whose steps are replayed.
+        half: of 16 bits, the type that products are computed in; None: that of the rows.
 
     Raises:
         ConfigError: unknown precision or strategy, or one that cannot run this network.
@@ -96,6 +103,7 @@ class Stacked:
         if strategy is not None and strategy not in STRATEGIES:
             raise ConfigError(f"unknown strategy {strategy!r}{did_you_mean(strategy, STRATEGIES)}")
         self.device = torch.device(device)
+        self.precision = precision
         self.dtype, half = PRECISIONS[precision]
         if self.device.type == "cpu":
             keep_freed_memory()
@@ -109,6 +117,7 @@ class Stacked:
         self.random = any(_draws(part) for part in self._template.modules())
 
         layers = [] if self._has_frozen else dense_layers(self._template)
+        self._layers, self._samples_at_once = layers, samples_at_once
         one_by_one = self.random or isinstance(module, Reader)  # clients differ in more than rows
         if strategy is None:
             on_gpu = self.device.type == "cuda"
@@ -120,19 +129,62 @@ class Stacked:
         if strategy == "vmap" and one_by_one:
             raise ConfigError("strategy vmap cannot run texts or dropout; use loop")
         self.strategy = strategy
+        self.half = half
+        self.choice: tuple[str, str] | None = None
+        self.use(self.run_by(strategy))
+
+    def run_by(
+        self, strategy: str, channels_last: bool | None = None, lanes: int = 0
+    ) -> Batched | Loop | Vmap:
+        """A strategy for this network, whether or not it is the one in use.
+
+        Args:
+            strategy: "batched", "loop" or "vmap".
+            channels_last: the memory order of images; None: the usual one of the strategy.
+            lanes: with "loop" on a GPU, clients side by side.
+        """
+        if strategy == "batched":
+            return Batched(self._layers, self.half, self.objective)
         train = _without_step_counters(self._template)
         evaluate, objective = _twin(train).eval(), self.objective
-        parts = (train, evaluate, self._params, self._buffers, half, objective)
-        self._run: Batched | Loop | Vmap
-        if strategy == "batched":
-            self._run = Batched(layers, half, self.objective)
-        elif strategy == "loop":
-            self._run = Loop(*parts)
-        else:
-            self._run = Vmap(*parts, samples_at_once)
-        self._gradients: Gradients = self._run.gradients
-        if half is torch.float16:
-            self._gradients = partial(scaled, self._run.gradients)
+        parts = (train, evaluate, self._params, self._buffers, self.half, objective)
+        if strategy == "loop":
+            return Loop(*parts, Lanes(lanes), channels_last is not False)
+        return Vmap(*parts, self._samples_at_once, bool(channels_last))
+
+    def use(self, run: Batched | Loop | Vmap | Captured) -> None:
+        """Have gradients and answers computed so from now on."""
+        self.run = run
+        self._gradients: Gradients = self.gradients_by(run)
+
+    def gradients_by(self, run: Batched | Loop | Vmap | Captured) -> Gradients:
+        """The gradients of a strategy of this network, of arguments that `batch` has prepared."""
+        if self.half is torch.float16:
+            return partial(scaled, run.gradients)
+        return run.gradients
+
+    @property
+    def scale(self) -> float:
+        """Of the loss, at which a strategy is first asked for gradients."""
+        return SCALES[0] if self.half is torch.float16 else 1.0
+
+    def batch(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Inputs and targets as strategies take them: on the device, of the right types."""
+        return self._inputs(inputs), self._targets(targets)
+
+    @property
+    def never_alike(self) -> str:
+        """Why no step can be replayed; "" if nothing is known to be against it."""
+        if self.random:
+            return "dropout draws anew in every step"
+        if isinstance(self._template, Reader):
+            return "texts differ in length"
+        return ""
+
+    @property
+    def template(self) -> nn.Module:
+        """The module that all models are like, on the device."""
+        return self._template
 
     @property
     def _has_frozen(self) -> bool:
@@ -188,7 +240,7 @@ class Stacked:
         Returns:
             losses [k], gradients [k, params], buffers after the step [k, buffers].
         """
-        batch = self._inputs(inputs), self._targets(targets)
+        batch = self.batch(inputs, targets)
         if not self.random:
             return self._gradients(x, buffers, *batch)
         assert keys is not None, "dropout needs keys, or packings would differ"
@@ -227,8 +279,8 @@ class Stacked:
             UserCodeError: a user's loss failed.
         """
         with torch.inference_mode():
-            batch, target = self._inputs(inputs), self._targets(targets)
-            logits = self._run.logits(x, buffers, batch)  # [k, outputs, samples]
+            batch, target = self.batch(inputs, targets)
+            logits = self.run.logits(x, buffers, batch)  # [k, outputs, samples]
             if self.objective.is_cross_entropy:
                 each = target.expand(len(logits), -1)  # [k, samples]
                 guess = logits.max(1).indices  # a quarter of the time of argmax

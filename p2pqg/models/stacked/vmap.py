@@ -17,9 +17,15 @@ from p2pqg.models.stacked.strategy import Strategy
 
 @dataclass(eq=False)
 class Vmap(Strategy):
-    """All clients at once, or so many of them that no more samples go in at once."""
+    """All clients at once, or so many of them that no more samples go in at once.
+
+    Attributes:
+        channels_last: images are laid out so that, once the clients' channels stand side by side
+            for a grouped convolution, channels come last.
+    """
 
     samples_at_once: int
+    channels_last: bool = False
 
     def __post_init__(self) -> None:
         if self.half is None:
@@ -37,6 +43,8 @@ class Vmap(Strategy):
             randomness="different",
             chunk_size=max(1, self.samples_at_once // inputs.shape[1]),
         )
+        if self.channels_last and inputs.dim() == 5:
+            inputs = _side_by_side(inputs)
         g, (_, (losses, new_buffers)) = step(x, buffers, inputs, targets)
         return losses, g, new_buffers
 
@@ -66,3 +74,11 @@ def _compute_in_float32(norm: nn.Module) -> None:
     # A module that refers to itself would stay until garbage is collected: hence the proxy.
     itself, forward = weakref.proxy(norm), type(norm).forward
     norm.forward = lambda x: forward(itself, x.float()).to(x.dtype)
+
+
+def _side_by_side(images: Tensor) -> Tensor:
+    """[k, batch, channels, height, width], as it is; in memory batch, height, width, k, channels.
+
+    Seen as [batch, k channels, height, width], which vmap makes of it, that is channels last.
+    """
+    return images.permute(1, 3, 4, 0, 2).contiguous().permute(3, 0, 4, 1, 2)

@@ -1,0 +1,92 @@
+"""A strategy whose steps are replayed where they were captured, and run as they are elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from p2pqg.models.stacked.batched import Batched
+from p2pqg.models.stacked.loop import Loop
+from p2pqg.models.stacked.recording import Recorder, Recording
+from p2pqg.models.stacked.vmap import Vmap
+
+Run = Batched | Loop | Vmap
+"""A strategy; all take the same arguments."""
+
+Results = tuple[Tensor, Tensor, Tensor]
+"""Losses, gradients and buffers."""
+
+
+class Captured:
+    """Replays the steps of a strategy; of shapes that nobody captured, another one takes care.
+
+    What is captured and what is not depends on shapes alone, so the same run repeats its bits.
+
+    Args:
+        run: whose steps are captured.
+        plain: does the others.
+        recorder: makes the recordings.
+        part: clients in one recording, at most; bounds the memory. 0: all.
+    """
+
+    def __init__(self, run: Run, plain: Run, recorder: Recorder, part: int = 0) -> None:
+        self.run, self.plain, self.recorder, self.part = run, plain, recorder, part
+        self._recordings: dict[tuple[object, ...], Recording] = {}
+
+    def capture_gradients(
+        self, x: Tensor, buffers: Tensor, inputs: Tensor, targets: Tensor, scale: float = 1.0
+    ) -> None:
+        """Capture what `gradients` of such arguments takes; what is in them does not matter.
+
+        Raises:
+            Exception: see `Recorder.record`.
+        """
+
+        def step(x: Tensor, buffers: Tensor, inputs: Tensor, targets: Tensor) -> Results:
+            return self.run.gradients(x, buffers, inputs, targets, scale=scale)
+
+        for rows in self._parts(len(x)):
+            args = x[rows], buffers[rows], inputs[rows], targets[rows]
+            key = _key("gradients", scale, args)
+            if key not in self._recordings:
+                self._recordings[key] = self.recorder.record(step, *args)
+
+    def capture_logits(self, x: Tensor, buffers: Tensor, inputs: Tensor) -> None:
+        """The same for `logits`."""
+
+        def step(x: Tensor, buffers: Tensor, inputs: Tensor) -> tuple[Tensor, ...]:
+            return (self.run.logits(x, buffers, inputs),)
+
+        key = _key("logits", 1.0, (x, buffers, inputs))
+        with torch.inference_mode():
+            self._recordings[key] = self.recorder.record(step, x, buffers, inputs)
+
+    def gradients(
+        self, x: Tensor, buffers: Tensor, inputs: Tensor, targets: Tensor, scale: float = 1.0
+    ) -> Results:
+        """See `Stacked.gradients`; those of scale * loss."""
+        losses, g, after = x.new_empty(len(x)), torch.empty_like(x), torch.empty_like(buffers)
+        for rows in self._parts(len(x)):
+            args = x[rows], buffers[rows], inputs[rows], targets[rows]
+            recording = self._recordings.get(_key("gradients", scale, args))
+            found = recording(*args) if recording else self.plain.gradients(*args, scale=scale)
+            for whole, piece in zip((losses, g, after), found, strict=True):
+                whole[rows] = piece
+        return losses, g, after
+
+    def logits(self, x: Tensor, buffers: Tensor, inputs: Tensor) -> Tensor:
+        """[k, params], [k, buffers], [samples, ...] -> [k, classes, samples]."""
+        recording = self._recordings.get(_key("logits", 1.0, (x, buffers, inputs)))
+        if recording is None:
+            return self.plain.logits(x, buffers, inputs)
+        return recording(x, buffers, inputs)[0].clone()
+
+    def _parts(self, k: int) -> Iterator[slice]:
+        length = self.part or max(k, 1)
+        return (slice(first, min(first + length, k)) for first in range(0, k, length))
+
+
+def _key(what: str, scale: float, args: tuple[Tensor, ...]) -> tuple[object, ...]:
+    return what, scale, *((tuple(t.shape), t.dtype) for t in args)
