@@ -150,6 +150,7 @@ class Simulation:
         self._seen: tuple[tuple[int, int], Rows] | None = None
         self._told = moment.log.rounds[-1]["round"] if moment.log.rounds else -1
         self._networks: evidence.Past = ()
+        self._ways: list[str] = []
         self._started, self._seconds_before = started, moment.seconds
         self.hosting = Hosting.of(moment.experiment)
         try:
@@ -962,7 +963,8 @@ class Simulation:
 
     def trace(self) -> dict[str, Any]:
         """The same, span by span, for chrome://tracing; with notes on the cluster."""
-        return chrome_trace(self._spans()) | {"otherData": {"notes": self.hosting.notes}}
+        about = {"notes": self.hosting.notes, "gradients": self._ways}
+        return chrome_trace(self._spans()) | {"otherData": about}
 
     def _spans(self) -> dict[str, list[Span]]:
         driver = self._driver
@@ -1028,6 +1030,8 @@ class Simulation:
         if self.events:
             more["events"] = self.events
             more["network"] = summary.network_now(self.network, self.events)
+        if self._ways:
+            more["gradients"] = self._ways
         if self.restarts:
             more["restarts"] = list(self.restarts)
         if self.stopped:
@@ -1073,7 +1077,8 @@ class Simulation:
         On a GPU this waits until they have chosen.
         """
         found = self._ask(lambda driver: driver.engine.ways())
-        return list(dict.fromkeys(filter(None, found)))
+        self._ways = list(dict.fromkeys(filter(None, found)))
+        return self._ways
 
 
 def _nobody(text: str) -> None:

@@ -71,7 +71,7 @@ def choose(
     examples: Examples,
     capture: Capture,
     wish: str = "",
-    attempt: Callable[[Job], list[Tried]] = tried_elsewhere,
+    attempt: Callable[[Job], list[Tried]] | None = None,
 ) -> Choice:
     """Choose a way for a network, and have it compute so from now on.
 
@@ -80,7 +80,7 @@ def choose(
         examples: what it will compute with.
         capture: whether to.
         wish: what was chosen when the run began, if it goes on; "": nothing.
-        attempt: tries the ways of a job.
+        attempt: tries the ways of a job; default: in a process of its own.
 
     Raises:
         ClusterError: what worked in another process failed in this one, which is of no use any
@@ -98,7 +98,7 @@ def choose(
         memory.read()
         try:
             if not memory.tried:
-                memory.write(tried=attempt(job))
+                memory.write(tried=(attempt or tried_elsewhere)(job))
         except ValueError as error:
             return _eagerly(str(error), memory.notes)
         tried = {one.way: one for one in memory.tried}
@@ -146,7 +146,7 @@ def _used(
     memory: Remembered,
 ) -> Choice:
     """Capture it here, compare it with eager numbers, and put it in the strategy's place."""
-    on_card = stacked.device.type == "cuda" and capture.mode != "rehearse"
+    on_card = _on_card(stacked, capture)
     if on_card and (free := torch.cuda.mem_get_info()[0]) < 1.1 * best.size:
         told = f"{best.way} needs {best.size / 2**30:.1f} GiB, free are {free / 2**30:.1f}"
         return _eagerly(told, memory.notes)
@@ -186,6 +186,11 @@ def _used(
     told = f"gradients replayed from a {recorder.what} of {name.removeprefix('captured ')}"
     times = f"{best.ms:.3g} ms when tried, eagerly {eager.ms:.3g}"
     return Choice(name, "; ".join([f"{told}, {times}", *memory.notes]))
+
+
+def _on_card(stacked: Stacked, capture: Capture) -> bool:
+    """Whether recordings are graphs of a card."""
+    return stacked.device.type == "cuda" and capture.mode != "rehearse"
 
 
 def _job(stacked: Stacked, examples: Examples, capture: Capture, ways: tuple[str, ...]) -> Job:

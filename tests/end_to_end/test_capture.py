@@ -1,0 +1,57 @@
+"""Captured steps, rehearsed on a CPU through whole commands: actors, processes that try, caches."""
+
+import json
+
+import numpy as np
+import pytest
+
+import p2pqg
+from p2pqg.running.screen import about
+
+SETTINGS = {
+    "topology": "ring4",
+    "dataset": "digits",
+    "rounds": 5,
+    "precision": "float64",
+    "device": "cpu",
+    "clients_per_actor": 2,
+}
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("P2PQG_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "captured"
+
+
+def test_blocks_try_once_in_a_process_of_its_own_and_give_the_eager_numbers(cache):
+    settings = SETTINGS | {"engine": "local"}
+    with p2pqg.Simulation(**settings, capture="rehearse") as sim:
+        (line,) = [text for name, text in about(sim) if name == "actors"]
+        assert "; gradients " in line
+        sim.advance(5)
+        rehearsed = sim.parameters()
+    (file,) = cache.glob("*.json")  # two blocks of the same shape: one trial
+    said = json.loads(file.read_text())
+    assert [one["way"] for one in said["tried"]] == ["eager", "batched"]
+    assert not any(one["why"] for one in said["tried"])
+    with p2pqg.Simulation(**settings) as sim:
+        sim.advance(5)
+        np.testing.assert_allclose(rehearsed, sim.parameters(), rtol=0, atol=1e-12)
+
+
+def test_ray_actors_say_what_they_chose_and_a_run_goes_on_with_it(tmp_path, cache):
+    with p2pqg.Simulation(**SETTINGS, capture="rehearse") as sim:
+        (told,) = sim.ways()
+        sim.advance(3)
+        sim.checkpoint(tmp_path / "half")
+        sim.advance(2)
+        whole = sim.parameters()
+    assert len(list(cache.glob("*.json"))) == 1
+    header = json.loads((tmp_path / "half" / "checkpoint.json").read_text())
+    way, other = header["clients"]["ways"]
+    assert way == other
+    assert ("eager" in told) == (way == "eager")
+    with p2pqg.Simulation.restore(tmp_path / "half", engine="local") as sim:
+        sim.advance(2)
+        np.testing.assert_allclose(sim.parameters(), whole, rtol=0, atol=1e-12)
