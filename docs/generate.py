@@ -30,6 +30,7 @@ from p2pqg.network.verbs import VERBS
 from p2pqg.plots import draw_network
 from p2pqg.recipe.settings import NESTED, RunConfig
 from p2pqg.results import records
+from p2pqg.running.sinks import SINKS
 from p2pqg.simulation.simulation import Simulation
 from p2pqg.theory.doctor import examine
 from p2pqg.theory.doctor_text import sheet
@@ -111,8 +112,19 @@ def results() -> str:
             "## links.parquet",
             "Where links have a speed: what went over each directed link.",
             columns(records.LINK_COLUMNS),
+            "## Sinks",
+            "Flags of `p2pqg run` and `p2pqg resume`, names for `p2pqg.run(sinks=[...])`: where "
+            "the rows of rounds.parquet go, too, each once. See [Where people keep their results]"
+            "(own.md#where-people-keep-their-results).",
+            table(["Flag", "Needs", "What"], sinks()),
         ]
     )
+
+
+def sinks() -> Iterator[list[str]]:
+    for name, (module, kind, words) in SINKS.items():
+        package = getattr(importlib.import_module(f"p2pqg.running.{module}"), kind).package
+        yield [f"`--{name}`", f"`pip install 'p2pqg[{name}]'`" if package else "", escape(words)]
 
 
 def algorithms() -> Iterator[tuple[str, str]]:

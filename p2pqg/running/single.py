@@ -86,7 +86,7 @@ def run(  # noqa: D417  its keywords are those of the overloads
     Args:
         quiet: False shows the run on stdout, as the command does.
         observer: told of the beginning, of new rows, and of the end.
-        sinks: where rows go, too: csv, jsonl, tensorboard.
+        sinks: where rows go, too: csv, jsonl, tensorboard, wandb, mlflow.
         started: `time.time()` when the command began; default: now.
         topology: NAME<clients>[:key=value,...], or a file.
         clients: Number of clients, where the topology's name leaves it out.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from typing_extensions import Self
 
 from p2pqg.base.errors import ConfigError
+from p2pqg.results.seeds import is_of_seeds
 
 if TYPE_CHECKING:
     from p2pqg.results.records import Run
@@ -31,11 +32,13 @@ class Sink(ABC):
         name: of its flag.
         package: what it needs, as pip calls it.
         passing: errors that may pass.
+        ended: whether the run came to its end.
     """
 
     name: ClassVar[str]
     package: ClassVar[str | None] = None
     passing: tuple[type[Exception], ...] = (OSError,)
+    ended = False
 
     def __init__(self, then: Observer | None = None) -> None:
         """Watch, and tell another observer.
@@ -79,15 +82,20 @@ class Sink(ABC):
     def begin(self, simulation: Simulation, path: Path) -> None:
         """Bring it up to date: of a run that goes on there may be rows; another's is finished."""
         self._finish()
-        self._last = self.open(simulation, path)
-        self._simulation = simulation
-        self._write_new(simulation)
+        self.ended = False
+        if self._try(self._open, simulation, path):
+            self._simulation = simulation
+            self._write_new(simulation)
         if self._then:
             self._then.begin(simulation, path)
 
+    def _open(self, simulation: Simulation, path: Path) -> None:
+        self._last = self.open(simulation, path)
+
     def recorded(self, simulation: Simulation) -> None:
         """Write the rows that are new."""
-        self._write_new(simulation)
+        if self._simulation is not None:
+            self._write_new(simulation)
         if self._then:
             self._then.recorded(simulation)
 
@@ -98,6 +106,7 @@ class Sink(ABC):
 
     def end(self, run: Run) -> None:
         """All is on disk."""
+        self.ended = True
         if self._then:
             self._then.end(run)
 
@@ -139,6 +148,22 @@ def needed(module: str, sink: type[Sink]) -> Any:
             f"--{sink.name} needs the package {sink.package}; "
             f"pip install 'p2pqg[{sink.name}]', or leave it"
         ) from None
+
+
+def call_it(path: Path) -> tuple[Path, str | None, str]:
+    """What a run is called where there are others.
+
+    Args:
+        path: its directory.
+
+    Returns:
+        The folder of results, absolute; the name of the directory of several seeds, if it is of
+        one; and its own.
+    """
+    parent = path.absolute().parent
+    if is_of_seeds(parent):
+        return parent.parent, parent.name, f"{parent.name}/{path.name}"
+    return parent, None, path.name
 
 
 def scalars(row: dict[str, Any]) -> dict[str, float]:

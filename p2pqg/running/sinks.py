@@ -13,6 +13,8 @@ SINKS = {
     "csv": ("tables", "Csv", "Write rounds.csv beside the results."),
     "jsonl": ("tables", "JsonLines", "Write rounds.jsonl, an object per row."),
     "tensorboard": ("tensorboard", "TensorBoard", "Write TensorBoard events beside the results."),
+    "wandb": ("wandb", "Wandb", "Log to Weights & Biases; without a key, offline."),
+    "mlflow": ("mlflow", "MLflow", "Log to MLflow: mlflow.db beside the results, or its server."),
 }
 """Name -> module in this room, class in it, help of the flag."""
 

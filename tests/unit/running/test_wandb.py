@@ -1,0 +1,90 @@
+"""Weights & Biases has each row of a run once, also of one that was killed; offline."""
+
+import struct
+
+import pytest
+
+import p2pqg
+from p2pqg.base.errors import StoppedError
+from p2pqg.running.wandb import Wandb
+
+wandb = pytest.importorskip("wandb", reason="Weights & Biases is not installed: .[wandb]")
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+
+SETTINGS = {"topology": "ring4", "model": "logistic", "engine": "local", "eval_every": 2}
+
+
+def records(path, kind):
+    """What an offline run has written: records in the log format of LevelDB after 7 bytes."""
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    (file,) = path.glob("wandb/offline-run-*/*.wandb")
+    data, at, whole = file.read_bytes(), 7, b""
+    while at + 7 <= len(data):
+        if (left := 32768 - at % 32768) < 7:  # no header begins at the end of a block
+            at += left
+            continue
+        size, part = struct.unpack("<HB", data[at + 4 : at + 7])
+        whole += data[at + 7 : at + 7 + size]
+        at += 7 + size
+        if part in (1, 4):  # whole, or its last part
+            record, whole = Record.FromString(whole), b""
+            if record.WhichOneof("record_type") == kind:
+                yield getattr(record, kind)
+
+
+def losses(path):
+    """Round -> training loss, as texts of JSON."""
+    rows = [
+        {item.key or item.nested_key[0]: item.value_json for item in row.item}
+        for row in records(path, "history")
+    ]
+    assert len({row["_step"] for row in rows}) == len(rows)
+    return {int(row["_step"]): float(row["train_loss"]) for row in rows}
+
+
+@pytest.fixture(autouse=True)
+def _offline(monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+
+
+class Dies:
+    """As if the process was killed: nothing is told any more."""
+
+    def begin(self, simulation, path): ...
+    def noted(self, text): ...
+    def end(self, run): ...
+
+    def recorded(self, simulation):
+        if simulation.round >= 4:
+            raise KeyboardInterrupt
+
+
+def test_a_run_that_was_stopped_and_goes_on_has_each_row_once(tmp_path, monkeypatch):
+    settings = {**SETTINGS, "record_every": 1, "rounds": 6, "out": str(tmp_path), "name": "a"}
+    monkeypatch.setattr(Wandb, "__exit__", lambda *error: None)
+    with pytest.raises(StoppedError):
+        p2pqg.run(**settings, sinks=["wandb"], observer=Dies())
+    monkeypatch.undo()
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    wandb.teardown()  # as at the end of a process
+    known = (tmp_path / "a" / "wandb" / "id").read_text()
+    run = p2pqg.resume(tmp_path / "a", sinks=["wandb"], rounds=8)
+    wandb.teardown()
+    frame = run.rounds
+    assert losses(run.path) == dict(zip(frame["round"], frame["train_loss"], strict=True))
+    (told,) = records(run.path, "run")
+    assert (told.run_id, told.display_name, told.project) == (known, "a", "p2pqg")
+    assert [one.exit_code for one in records(run.path, "exit")] == [0]
+
+
+def test_seeds_are_a_group(tmp_path):
+    runs = p2pqg.run(
+        **SETTINGS, rounds=1, seed=[1, 2], out=str(tmp_path), name="two", sinks=["wandb"]
+    )
+    wandb.teardown()
+    told = [next(records(run.path, "run")) for run in runs]
+    assert [(one.run_group, one.display_name) for one in told] == [
+        ("two", "two/seed1"),
+        ("two", "two/seed2"),
+    ]
