@@ -188,8 +188,10 @@ class Block:
             raise AlgorithmError("grad(x, again=True) comes before any grad(x): there is no batch")
         models = x.unbind(1) if x.dim() == 3 else (x,)
         with self.clock("compute"):
-            found = [self._gradient(model, again or k > 0) for k, model in enumerate(models)]
-        self.gradients += len(found)
+            found = []
+            for number, model in enumerate(models):
+                found.append(self._gradient(model, again or number > 0))
+                self.gradients += 1
         computed(self._sent, len(found))
         return torch.stack(found, 1) if x.dim() == 3 else found[0]
 

@@ -11,11 +11,15 @@ from typing import Any
 
 import numpy as np
 
+from p2pqg.algorithms.privacy import EPSILONS, Accounts
 from p2pqg.base.errors import DivergedError
 from p2pqg.engine.outlook import through
 from p2pqg.engine.rule import Traffic
 from p2pqg.engine.spec import Measurement, Report
 from p2pqg.network import Ledger, Network, Timing
+
+OVER_ALL = dict.fromkeys(EPSILONS, np.max)
+"""What a row tells of its clients' numbers, where it is not their mean."""
 
 
 @dataclass
@@ -105,6 +109,7 @@ class Bookkeeper:
         network: as it is; None: the algorithm uses none, and everyone takes part.
         timing: the simulated clock, if there is one.
         started: `time.time()` when the command began, less what came before a restart.
+        accounts: of privacy, if noise is added to gradients.
     """
 
     lr: Callable[[int], float]
@@ -114,6 +119,7 @@ class Bookkeeper:
     network: Network | None = None
     timing: Timing | None = None
     started: float = field(default_factory=time.time)
+    accounts: Accounts | None = None
     log: Logbook = field(default_factory=Logbook)
 
     def record(self, reports: list[Report]) -> None:
@@ -237,6 +243,8 @@ class Bookkeeper:
         loss = np.concatenate([m.loss for m in seen]) / self.num_test_samples
         told = [m.more or {} for m in seen]
         more = {name: np.concatenate([one[name] for one in told]) for name in told[0]}
+        if self.accounts:
+            more |= self._spent(self.accounts, seen[0], len(distances))
         clients = [
             {
                 "round": seen[0].round - 1,
@@ -266,10 +274,18 @@ class Bookkeeper:
             / self.num_test_samples,
             "test_loss": float(loss.mean()),
             **truthful,
-            **{name: float(values[present].mean()) for name, values in more.items()},
+            **{name: float(OVER_ALL.get(name, np.mean)(v[present])) for name, v in more.items()},
             **{f"averaged_{name}": value for name, value in averaged.items()},
         }
         return {name: value for name, value in row.items() if not math.isnan(value)}, clients
+
+    def _spent(self, accounts: Accounts, seen: Measurement, n: int) -> dict[str, np.ndarray]:
+        """[clients] each, by name: what each one's samples have been told of."""
+        steps = self.log.steps
+        if steps is not None:
+            return accounts.epsilons(steps)
+        each = -(-seen.gradients // max(1, seen.step))
+        return accounts.epsilons(np.full(n, seen.step), each)
 
 
 def known(value: float) -> float | None:

@@ -50,7 +50,7 @@ class Host:
             self._loss_rounds.append(self.block.round)
         buffers = self.learner.buffers
         self.learner.flipped = self.block.mine(self.block.routing.flipped(self.block.round))
-        g = self.learner.gradient(x, step, again)
+        g = self.learner.gradient(x, step, again, self.block.gradients)
         active = self.block.mine(self.block.W.active)
         if active is not None:  # clients that stand still keep their statistics, too
             (self.learner.buffers,) = chosen(active, (self.learner.buffers,), (buffers,))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Iterable
 from functools import cached_property
 
 import numpy as np
@@ -129,13 +130,17 @@ class Learner:
         """[k, params]: all clients start from the same model."""
         return self.stacked.initial_row().repeat(len(self.buffers), 1)
 
-    def gradient(self, x: Tensor, step: int, again: bool = False) -> Tensor:
+    def gradient(
+        self, x: Tensor, step: int, again: bool = False, number: int | None = None
+    ) -> Tensor:
         """Each client's gradient on its batch number `step`, weight decay included.
 
-        Of a batch that is used `again` neither losses nor statistics are kept.
+        Of a batch that is used `again` neither losses nor statistics are kept. What is private has
+        noise of its own for each `number` of a gradient; default: that of the step.
         """
         buffers = self.buffers
-        g = self._gradient(x, step, self._scratch(len(x)) if again else self.losses.next_row())
+        losses = self._scratch(len(x)) if again else self.losses.next_row()
+        g = self._gradient(x, step, losses, step if number is None else number)
         if again:
             self.buffers = buffers
         return g
@@ -168,15 +173,15 @@ class Learner:
         """[k]: losses that nobody reads."""
         return torch.empty(k, dtype=self.dtype, device=self.device)
 
-    def _gradient(self, x: Tensor, step: int, losses: Tensor) -> Tensor:
+    def _gradient(self, x: Tensor, step: int, losses: Tensor, number: int) -> Tensor:
         """A part of the clients after the other, if they are many; fills losses [k]."""
         self.settled(x, step)
         k, at_once = len(x), self._at_once
         if at_once >= k:
-            return self._of_part(x, slice(None), step, losses)
+            return self._of_part(x, slice(None), step, losses, number)
         g = torch.empty_like(x)  # a part at a time stays in the cache, and bounds the memory
         for part in (slice(i, i + at_once) for i in range(0, k, at_once)):
-            g[part] = self._of_part(x[part], part, step, losses)
+            g[part] = self._of_part(x[part], part, step, losses, number)
         return g
 
     @cached_property
@@ -185,7 +190,7 @@ class Learner:
         sample = math.prod(self.task.input_shape) * self.dtype.itemsize
         return min(CLIENTS_AT_ONCE, max(1, INPUT_BYTES // (self.task.batch_size * sample)))
 
-    def _of_part(self, x: Tensor, part: slice, step: int, losses: Tensor) -> Tensor:
+    def _of_part(self, x: Tensor, part: slice, step: int, losses: Tensor, number: int) -> Tensor:
         """Gradients of a part of the clients; notes their losses and statistics."""
         inputs, targets = self.feed.batch(step, part)
         if self.flipped is not None:
@@ -194,10 +199,12 @@ class Learner:
             targets = torch.where(here, flipped, targets)
         keys = self._keys(step, part)
         losses[part], g, buffers = self.stacked.gradients(
-            x, self.buffers[part], inputs, targets, keys
+            x, self.buffers[part], inputs, targets, keys, self.task.privacy.limit
         )
         if self.stacked.num_buffers:
             self.buffers = buffers if part == slice(None) else self._with(part, buffers)
+        if self.task.privacy.sigma:
+            self._add_noise(g, ((client, number) for client in self.clients[part]))
         return g.add_(x, alpha=self.task.weight_decay) if self.task.weight_decay else g
 
     def gradient_of(self, x: Tensor, rows: np.ndarray, steps: np.ndarray) -> Computed:
@@ -229,11 +236,24 @@ class Learner:
         buffers = self.buffers[: len(rows)]  # empty rows, without statistics
         if self.stacked.num_buffers:
             buffers = self.buffers.index_select(0, torch.from_numpy(rows).to(self.device))
-        losses, g, buffers = self.stacked.gradients(x, buffers, inputs, targets, keys)
+        limit = self.task.privacy.limit
+        losses, g, buffers = self.stacked.gradients(x, buffers, inputs, targets, keys, limit)
+        if self.task.privacy.sigma:
+            at = zip(rows.tolist(), steps.tolist(), strict=True)
+            self._add_noise(g, ((self.clients[row], step) for row, step in at))
         if self.task.weight_decay:
             g = g.add_(x, alpha=self.task.weight_decay)
         more = {"loss": losses} | ({"buffers": buffers} if self.stacked.num_buffers else {})
         return Computed(g, more)
+
+    def _add_noise(self, g: Tensor, keys: Iterable[tuple[int, int]]) -> None:
+        """Of each row's own client and gradient, and of nothing else; in place."""
+        privacy, shape = self.task.privacy, g.shape[1:]
+        deviation = privacy.sigma * privacy.limit / self.task.batch_size
+        dtype = np.float64 if g.dtype == torch.float64 else np.float32
+        for row, key in zip(g, keys, strict=True):
+            normal = rng(self.task.seed, "privacy", *key).standard_normal(shape, dtype)
+            row.add_(torch.from_numpy(normal).to(row), alpha=deviation)
 
     def _keys(self, step: int, part: slice) -> list[int] | None:
         """What dropout depends on, of clients at one step."""

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from p2pqg.algorithms.privacy import Privacy
 from p2pqg.base.registry import Entry
 from p2pqg.engine.clock import Span
 from p2pqg.engine.routes import Routing
@@ -49,6 +50,7 @@ class Task:
     metrics: tuple[Metric, ...] = ()
     num_validation: int = 0
     own_test: bool = False
+    privacy: Privacy = Privacy()
 
     @property
     def entries(self) -> tuple[Entry, ...]:

@@ -99,6 +99,14 @@ class ImpairmentKeys(TypedDict, total=False):
     noise: float
 
 
+class PrivacyKeys(TypedDict, total=False):
+    """`privacy:`, see `p2pqg.algorithms.privacy.Privacy`."""
+
+    clip: float | None
+    sigma: float
+    delta: float
+
+
 class StopKeys(TypedDict, total=False):
     """`stop:`, see `p2pqg.recipe.stopping.Stop`."""
 
@@ -142,6 +150,7 @@ class OfAnySeed(Restart, total=False):
     local_epochs: float | None
     consensus: ConsensusKeys | Mapping[str, Any]
     rule: Part | None
+    privacy: PrivacyKeys | Mapping[str, Any]
     weight_decay: float
     precision: Literal["float32", "bf16", "fp16", "float64"]
     planned_rounds: int | None

@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeVar
 
 from p2pqg.algorithms.control import Consensus
 from p2pqg.algorithms.lr import LrSchedule
+from p2pqg.algorithms.privacy import Privacy
 from p2pqg.base import config as machinery
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.ranges import out_of_range
@@ -122,6 +123,9 @@ class RunConfig:
     rule: Part | None = None
     """What a receiver makes of its inbox, see `p2pqg list rules`, or one of a file,
     my_file.py:my_rule; default: the sum weighted by W."""
+    privacy: Privacy = field(default_factory=Privacy)
+    """Noise on gradients clipped sample by sample: {clip: 1.0, sigma: 0.5}; see
+    `p2pqg.algorithms.privacy.Privacy`."""
     weight_decay: float = 1e-4
     """Added to the gradient as weight_decay * x, >= 0."""
     seed: int = 0
@@ -224,6 +228,7 @@ NESTED = {
     "consensus": Consensus,
     "impairments": Impairments,
     "stop": Stop,
+    "privacy": Privacy,
 }
 """Keys that have keys of their own."""
 

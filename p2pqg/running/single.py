@@ -124,6 +124,8 @@ def run(  # noqa: D417  its keywords are those of the overloads
             `p2pqg.algorithms.control.Consensus`.
         rule: What a receiver makes of its inbox, see `p2pqg list rules`, or one of a file,
             my_file.py:my_rule; default: the sum weighted by W.
+        privacy: Noise on gradients clipped sample by sample: {clip: 1.0, sigma: 0.5}; see
+            `p2pqg.algorithms.privacy.Privacy`.
         weight_decay: Added to the gradient as weight_decay * x, >= 0.
         seed: Of everything random in the run, >= 0; several, 1,2,3, make a run each.
         device: Where clients compute; auto: on GPUs where there are any.

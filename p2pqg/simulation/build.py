@@ -190,6 +190,7 @@ def build(config: RunConfig, own: Own = NOTHING) -> Experiment:
         rule = rule.with_changes(personal=personal)
         rule.traffic(found.cost.num_params, torch.float32)  # refuses messages of its own
     check_attacks(live, task)
+    _check_privacy(task, np.array([len(part) for part in found.parts]))
     rule.check_network(live)  # a deadline draws W anew every round, which not all can do
     if rule.control and "delay" in network.drawn:
         raise ConfigError(
@@ -337,7 +338,24 @@ def _task(config: RunConfig, found: Learning) -> Task:
         metrics=found.metrics,
         num_validation=len(found.held_out),
         own_test=config.test == "own",
+        privacy=config.privacy,
     )
+
+
+def _check_privacy(task: Task, sizes: np.ndarray) -> None:
+    """Whether samples can be kept apart, and epsilon be told; ConfigError if not."""
+    privacy = task.privacy
+    privacy.check_accountant()
+    privacy.check_shards(sizes, task.batch_size)
+    if privacy.limit < math.inf:
+        from p2pqg.models.stacked.stacked import batch_statistics  # brings torch
+
+        model = task.model.build(task.num_classes, task.input_shape, task.seed)
+        if layer := batch_statistics(model):
+            raise ConfigError(
+                f"privacy does not go with {task.model.name}: in {layer} the samples of a batch "
+                "meet, so none has a gradient of its own; take one with group norm, resnet20-gn"
+            )
 
 
 def _shapes(method: _Method, task: Task) -> Shapes:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from p2pqg.algorithms.privacy import EPSILONS, Accounts
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.lazy import torch
 from p2pqg.data import Arrays
@@ -116,13 +117,29 @@ class Experiment:
     def client_columns(self) -> dict[str, str]:
         """Name and type of the columns of clients.parquet."""
         steps = {} if self.waits else STEPS_COLUMNS
-        return {**CLIENT_COLUMNS, **steps, **dict.fromkeys(self.task.measures, "float64")}
+        more = dict.fromkeys([*self.task.measures, *self._spent], "float64")
+        return {**CLIENT_COLUMNS, **steps, **more}
 
     @property
     def measured_columns(self) -> dict[str, str]:
-        """More of rounds.parquet: means over the clients, and metrics of the averaged model."""
+        """More of rounds.parquet: means over the clients, and metrics of the averaged model.
+
+        Of epsilon the largest.
+        """
         averaged = [f"averaged_{metric.name}" for metric in self.task.metrics]
-        return dict.fromkeys([*self.task.measures, *averaged], "float64")
+        return dict.fromkeys([*self.task.measures, *averaged, *self._spent], "float64")
+
+    @property
+    def accounts(self) -> Accounts | None:
+        """Of privacy; None: no noise is added, and nothing is private."""
+        if not self.task.privacy.sigma:
+            return None
+        sizes = np.array([len(part) for part in self.parts])
+        return Accounts(self.task.privacy, self.task.batch_size, sizes)
+
+    @property
+    def _spent(self) -> tuple[str, ...]:
+        return EPSILONS if self.task.privacy.sigma else ()
 
     @property
     def test(self) -> tuple[np.ndarray, np.ndarray]:

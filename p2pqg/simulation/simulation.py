@@ -186,6 +186,7 @@ class Simulation:
                 network=self.network,
                 timing=self.network.timing,
                 started=self._started - self._seconds_before,
+                accounts=experiment.accounts,
                 log=moment.log.copy(),
             ),
             clock=Clock(on=config.profile),

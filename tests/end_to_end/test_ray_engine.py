@@ -136,3 +136,13 @@ def test_controlled_consensus_is_the_same_on_actors(cluster):
     np.testing.assert_allclose(y, x, rtol=0, atol=1e-10)
     assert history_ray["exchanges"].tolist() == history["exchanges"].tolist()
     assert history["exchanges"].iloc[-1] > 20
+
+
+def test_private_gradients_are_the_same_on_actors(cluster):
+    pytest.importorskip("dp_accounting", reason="the extra `privacy` is not installed")
+    private = {"privacy": {"clip": 0.5, "sigma": 1.0}, "rounds": 10, "precision": "float64"}
+    x, history, clients = simulate(engine="local", **private)
+    y, history_ray, clients_ray = simulate(clients_per_actor=2, **private)
+    np.testing.assert_allclose(y, x, rtol=0, atol=1e-10)
+    assert [c["epsilon"] for c in clients_ray] == [c["epsilon"] for c in clients]
+    assert (history_ray["epsilon"].dropna() == history["epsilon"].dropna()).all()

@@ -11,6 +11,7 @@ and of the last layer cost a third of what they cost in PyTorch's usual order.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -71,14 +72,20 @@ class Batched:
         self.objective = objective
 
     def gradients(
-        self, x: Tensor, buffers: Tensor, inputs: Tensor, targets: Tensor, scale: float = 1.0
+        self,
+        x: Tensor,
+        buffers: Tensor,
+        inputs: Tensor,
+        targets: Tensor,
+        scale: float = 1.0,
+        clip: float = math.inf,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """See `Stacked.gradients`; those of scale * loss."""
         losses, g = x.new_empty(len(x)), torch.empty_like(x)
         at_once = len(x) if x.is_cuda else CLIENTS_PER_THREAD * torch.get_num_threads()
         for start in range(0, len(x), at_once):
             rows = slice(start, start + at_once)
-            self._backward(x[rows], inputs[rows], targets[rows], scale, losses[rows], g[rows])
+            self._backward(x[rows], inputs[rows], targets[rows], scale, clip, losses[rows], g[rows])
         return losses, g, buffers
 
     def logits(self, x: Tensor, buffers: Tensor, inputs: Tensor) -> Tensor:
@@ -103,7 +110,14 @@ class Batched:
         return activations
 
     def _backward(
-        self, x: Tensor, inputs: Tensor, targets: Tensor, scale: float, losses: Tensor, g: Tensor
+        self,
+        x: Tensor,
+        inputs: Tensor,
+        targets: Tensor,
+        scale: float,
+        clip: float,
+        losses: Tensor,
+        g: Tensor,
     ) -> None:
         """Fills losses [k] and g [k, params]."""
         rows = self._compute(x)
@@ -119,6 +133,9 @@ class Batched:
         else:
             d = self._derivative(logits.to(x.dtype), targets, losses)
         d = self._compute(d.div_(targets.shape[1] / scale))
+        if clip < math.inf:  # what comes of a sample's d is scaled like it
+            lengths = self._lengths(rows, received, d, x.dtype)
+            d = d * (clip * scale / targets.shape[1] / lengths).clamp(max=1).to(d.dtype)
 
         for position in reversed(range(len(self.layers))):
             layer, h = self.layers[position], received[position]
@@ -127,9 +144,30 @@ class Batched:
             if layer.bias:
                 torch.sum(d, 2, dtype=g.dtype, out=layer.bias_of(g))
             if position > 0:
-                d = torch.bmm(layer.weight(rows).transpose(1, 2), d)
-                if self.layers[position - 1].relu:
-                    d = torch.ops.aten.threshold_backward(d, h, 0)
+                d = self._before(position, rows, h, d)
+
+    def _before(self, position: int, rows: Tensor, h: Tensor, d: Tensor) -> Tensor:
+        """The derivative by what the layer before puts out, from that by what this one does."""
+        d = torch.bmm(self.layers[position].weight(rows).transpose(1, 2), d)
+        if self.layers[position - 1].relu:
+            d = torch.ops.aten.threshold_backward(d, h, 0)
+        return d
+
+    def _lengths(
+        self, rows: Tensor, received: list[Tensor], d: Tensor, dtype: torch.dtype
+    ) -> Tensor:
+        """Of each sample's gradient, [k, 1, batch], without making it: |d h^T| = |d| |h|.
+
+        Source: Goodfellow, arXiv:1510.01799.
+        """
+        squares = torch.zeros_like(d[:, :1], dtype=dtype)
+        for position in reversed(range(len(self.layers))):
+            h = received[position]
+            wide = h.to(dtype).square().sum(1, keepdim=True) + self.layers[position].bias
+            squares += d.to(dtype).square().sum(1, keepdim=True) * wide
+            if position > 0:
+                d = self._before(position, rows, h, d)
+        return squares.sqrt()
 
     def _derivative(self, logits: Tensor, targets: Tensor, losses: Tensor) -> Tensor:
         """Of the sum over the batch by the logits, [k, outputs, batch]; fills losses [k].

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -49,8 +50,11 @@ class Loop(Strategy):
         targets: Tensor,
         keys: Sequence[int] | None = None,
         scale: float = 1.0,
+        clip: float = math.inf,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """See `Stacked.gradients`; those of scale * loss."""
+        if clip < math.inf:
+            return self._clipped(x, buffers, inputs, targets, keys, scale, clip)
         losses, g = x.new_empty(len(x)), torch.empty_like(x)
         new_buffers = buffers.clone()  # BatchNorm updates its views of these rows in place
         with self.lanes.forked(x.device, len(x)) as lane:
@@ -92,6 +96,39 @@ class Loop(Strategy):
         )
         torch.cat([grad.reshape(-1) for grad in grads], out=g)
         return loss.detach()
+
+    def _clipped(
+        self,
+        x: Tensor,
+        buffers: Tensor,
+        inputs: Tensor,
+        targets: Tensor,
+        keys: Sequence[int] | None,
+        scale: float,
+        clip: float,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Sample by sample; nothing of a batch is made of more than one."""
+        losses, g = x.new_zeros(len(x)), torch.zeros_like(x)
+        batch = inputs.shape[1]
+        for client in range(len(x)):
+            weights = self.params.views(x[client].detach())
+            for weight in weights.values():
+                weight.requires_grad_()
+            state = weights | self.buffers.views(buffers[client])
+            with own_draws(keys[client] if keys else None, x.device):
+                for sample, target in zip(inputs[client], targets[client], strict=True):
+                    logits = self.call(self.train, state, sample[None]).to(x.dtype)
+                    loss = self.objective.mean(logits, target[None])
+                    grads = torch.autograd.grad(
+                        loss,
+                        list(weights.values()),
+                        torch.full_like(loss, scale),
+                        materialize_grads=True,
+                    )
+                    row = torch.cat([grad.reshape(-1) for grad in grads])
+                    g[client] += row * (clip * scale / row.norm()).clamp(max=1)
+                    losses[client] += loss.detach()
+        return losses / batch, g / batch, buffers
 
     def logits(self, x: Tensor, buffers: Tensor, inputs: Tensor) -> Tensor:
         """[k, params], [k, buffers], [samples, ...] -> [k, classes, samples]."""

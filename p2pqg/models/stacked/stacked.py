@@ -14,6 +14,7 @@ On a GPU their steps are captured and replayed where that is faster, see `choosi
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
@@ -129,6 +130,9 @@ class Stacked:
         if strategy == "vmap" and one_by_one:
             raise ConfigError("strategy vmap cannot run texts or dropout; use loop")
         self.strategy = strategy
+        # Of single samples vmap is the fastest on a CPU, too.
+        self._by_sample = strategy if strategy == "batched" else "loop" if one_by_one else "vmap"
+        self._clipping: dict[str, Batched | Loop | Vmap] = {}
         self.half = half
         self.choice: tuple[str, str] | None = None
         self.use(self.run_by(strategy))
@@ -225,6 +229,7 @@ class Stacked:
         inputs: Tensor,
         targets: Tensor,
         keys: Sequence[int] | None = None,
+        clip: float = math.inf,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Each client's mean loss on its own batch, and the gradient of it.
 
@@ -236,15 +241,29 @@ class Stacked:
             inputs: [k, batch, ...].
             targets: [k, batch], class indices; or numbers or labels [k, batch, ...].
             keys: [k], 0 .. 2**63 - 1: all that dropout depends on; needed if `random`.
+            clip: largest length of what one sample adds; then there must be no batch statistics.
 
         Returns:
             losses [k], gradients [k, params], buffers after the step [k, buffers].
         """
         batch = self.batch(inputs, targets)
-        if not self.random:
-            return self._gradients(x, buffers, *batch)
-        assert keys is not None, "dropout needs keys, or packings would differ"
-        return self._gradients(x, buffers, *batch, keys=keys)
+        more = {"keys": keys} if self.random else {}
+        assert keys is not None or not self.random, "dropout needs keys, or packings would differ"
+        if clip == math.inf:
+            return self._gradients(x, buffers, *batch, **more)
+        try:
+            return self._clipped(clip)(x, buffers, *batch, **more)
+        except RuntimeError:
+            if self._by_sample == "loop":
+                raise
+            self._by_sample = "loop"  # a network that looks at values
+            return self._clipped(clip)(x, buffers, *batch, **more)
+
+    def _clipped(self, clip: float) -> Gradients:
+        if self._by_sample not in self._clipping:
+            self._clipping[self._by_sample] = self.run_by(self._by_sample)
+        gradients = partial(self._clipping[self._by_sample].gradients, clip=clip)
+        return partial(scaled, gradients) if self.half is torch.float16 else gradients
 
     def evaluate(
         self, x: Tensor, buffers: Tensor, inputs: Tensor, targets: Tensor, max_batch: int = 512
@@ -299,6 +318,17 @@ class Stacked:
     def _targets(self, targets: Tensor) -> Tensor:
         dtype = torch.int64 if self.objective.kind == "classes" else self.dtype
         return targets.to(self.device, dtype)
+
+
+def batch_statistics(module: nn.Module) -> str | None:
+    """The name of a layer in which the samples of a batch meet, or that remembers them."""
+    for name, part in module.named_modules():
+        norm = isinstance(part, nn.modules.batchnorm._NormBase)
+        if isinstance(part, nn.modules.batchnorm._BatchNorm) or (
+            norm and part.running_mean is not None
+        ):
+            return f"{name} ({type(part).__name__})"
+    return None
 
 
 def _draws(part: nn.Module) -> bool:

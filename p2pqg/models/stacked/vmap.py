@@ -5,6 +5,7 @@ Convolutions with weights of their own per client become grouped convolutions.
 
 from __future__ import annotations
 
+import math
 import weakref
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +14,9 @@ from torch import Tensor, nn
 from torch.func import grad_and_value, vmap
 
 from p2pqg.models.stacked.strategy import Strategy
+
+GRADIENT_BYTES = 2**28
+"""Of samples' own gradients, so many at once."""
 
 
 @dataclass(eq=False)
@@ -35,9 +39,17 @@ class Vmap(Strategy):
                 _compute_in_float32(part)
 
     def gradients(
-        self, x: Tensor, buffers: Tensor, inputs: Tensor, targets: Tensor, scale: float = 1.0
+        self,
+        x: Tensor,
+        buffers: Tensor,
+        inputs: Tensor,
+        targets: Tensor,
+        scale: float = 1.0,
+        clip: float = math.inf,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """See `Stacked.gradients`; those of scale * loss."""
+        if clip < math.inf:
+            return self._clipped(x, buffers, inputs, targets, scale, clip)
         step = vmap(
             grad_and_value(partial(self._loss, scale), has_aux=True),
             randomness="different",
@@ -47,6 +59,31 @@ class Vmap(Strategy):
             inputs = _side_by_side(inputs)
         g, (_, (losses, new_buffers)) = step(x, buffers, inputs, targets)
         return losses, g, new_buffers
+
+    def _clipped(
+        self,
+        x: Tensor,
+        buffers: Tensor,
+        inputs: Tensor,
+        targets: Tensor,
+        scale: float,
+        clip: float,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Vectorised over the samples, too: each has a gradient of its own."""
+        of_sample = vmap(
+            grad_and_value(partial(self._loss, scale), has_aux=True), (None, None, 0, 0)
+        )
+
+        def of_client(
+            row: Tensor, own: Tensor, samples: Tensor, aims: Tensor
+        ) -> tuple[Tensor, Tensor]:
+            g, (_, (losses, _)) = of_sample(row, own, samples[:, None], aims[:, None])
+            shrunk = (clip * scale / g.norm(dim=1)).clamp(max=1)
+            return losses.mean(), shrunk @ g / len(samples)
+
+        at_once = max(1, GRADIENT_BYTES // max(1, x[:1].nbytes * inputs.shape[1]))
+        losses, g = vmap(of_client, chunk_size=at_once)(x, buffers, inputs, targets)
+        return losses, g, buffers
 
     def logits(self, x: Tensor, buffers: Tensor, inputs: Tensor) -> Tensor:
         """[k, params], [k, buffers], [samples, ...] -> [k, classes, samples]."""

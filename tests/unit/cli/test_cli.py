@@ -50,7 +50,17 @@ def test_every_setting_has_a_flag():
         "eval_first",
         "planned_rounds",
         "planned_epochs",
-        *("loss", "metrics", "validation", "test", "personal", "stop", "callbacks", "attacks"),
+        *(
+            "loss",
+            "metrics",
+            "validation",
+            "test",
+            "privacy",
+            "personal",
+            "stop",
+            "callbacks",
+            "attacks",
+        ),
     }
 
 
