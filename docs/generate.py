@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 import mkdocs_gen_files
+import numpy as np
 
 from p2pqg.algorithms import ALGORITHMS
 from p2pqg.base.config import describe_type, sentences
@@ -34,7 +35,7 @@ from p2pqg.running.sinks import SINKS
 from p2pqg.simulation.simulation import Simulation
 from p2pqg.theory.doctor import examine
 from p2pqg.theory.doctor_text import sheet
-from p2pqg.topology import TOPOLOGIES, build
+from p2pqg.topology import TOPOLOGIES, Schedule, build
 
 
 def table(header: list[str], rows: Iterable[list[str]]) -> str:
@@ -173,11 +174,11 @@ def networks() -> Iterator[tuple[str, str | bytes]]:
     ]
     for name, entry in sorted(TOPOLOGIES.items()):
         call = example(name, entry)
-        network = build(call)
+        network = of_example(call)
         picture = io.BytesIO()
         draw_network(network).figure.savefig(picture, format="svg", bbox_inches="tight")
         yield f"networks/{call}.svg", picture.getvalue()
-        rows = [[what, escape(text)] for what, text in sheet(examine(call)) if what not in WIDE]
+        rows = [[what, escape(text)] for what, text in sheet(examine(network)) if what not in WIDE]
         parts += [
             f"## {name}",
             f"{entry.summary} Source: {entry.source}.",
@@ -191,13 +192,19 @@ WIDE = ("names",)
 SIZES = (16, 8, 9, 12, 4, 17, 25)
 
 
+def of_example(call: str) -> Schedule:
+    """The network; of those that look at labels, for clients that see one of four classes each."""
+    size = int("".join(filter(str.isdigit, call)))
+    return build(call, label_counts=10 * np.eye(4)[np.arange(size) % 4])
+
+
 def example(name: str, entry: Entry) -> str:
     """A network of that name with few clients."""
     if entry.traits["size"]:
         return f"{name}{entry.traits['size']}"
     for size in SIZES:
         try:
-            build(f"{name}{size}")
+            of_example(f"{name}{size}")
         except Exception:  # it needs another number
             continue
         return f"{name}{size}"

@@ -27,6 +27,7 @@ from p2pqg.base.errors import ConfigError
 from p2pqg.base.lazy import torch
 from p2pqg.base.registry import Entry, Registry
 from p2pqg.base.user_code import find_in_file, neighbors
+from p2pqg.data.skew import label_counts
 from p2pqg.engine.outlook import Outlook, of_rounds, of_waves
 from p2pqg.engine.personal import Personal
 from p2pqg.engine.rule import Rule, Shapes, batches_per_round
@@ -49,6 +50,7 @@ from p2pqg.simulation.callbacks import callbacks_of
 from p2pqg.simulation.experiment import Experiment, check_attacks, dtype_of, with_clock, with_timing
 from p2pqg.topology import Schedule
 from p2pqg.topology import build as build_topology
+from p2pqg.topology.names import looks_at_labels
 
 if TYPE_CHECKING:  # brings torch
     pass
@@ -112,14 +114,29 @@ def _check_local_steps(config: RunConfig, entry: Entry) -> None:
         raise ConfigError(f"{key} does not go with {entry.name}; it is for {', '.join(able)}")
 
 
-def _network(config: RunConfig, needs: tuple[str, ...], own: Own) -> Network:
+def _label_counts(config: RunConfig, found: Learning) -> np.ndarray:
+    """[clients, classes]: what a network is told that looks at the clients' labels."""
+    if found.objective.kind != "classes":
+        raise ConfigError(
+            f"topology {config.topology} looks at classes, and targets are "
+            f"{found.objective.kind}; take another, such as ring"
+        )
+    return label_counts(found.parts, found.arrays.train_y, found.arrays.num_classes)
+
+
+def _network(
+    config: RunConfig, needs: tuple[str, ...], own: Own, label_counts: np.ndarray | None
+) -> Network:
     """The network at the start, still without its clock."""
     given = own.get("topology")
     if given is None:
         check_given(config.topology, "topology")
     network = Network(
         build_topology(
-            config.topology if given is None else given, clients=config.clients, needs=needs
+            config.topology if given is None else given,
+            clients=config.clients,
+            label_counts=label_counts,
+            needs=needs,
         ),
         seed=config.seed,
         impairments=config.impairments,
@@ -154,14 +171,20 @@ def build(config: RunConfig, own: Own = NOTHING) -> Experiment:
         ConfigError: with every problem found, a line each.
     """
     problems, warnings = Problems(), list[str]()
-    method = network = clock = gossip_rule = None
+    method = network = clock = gossip_rule = found = counts = None
     with problems:
         method = _method(config)
     with problems:
         if config.rule is not None:
             gossip_rule = find_rule(config.rule)
+    of_labels = looks_at_labels(config.topology, config.clients)
+    if of_labels is not None and own.get("topology") is None:  # samples first: it looks at them
+        with problems:
+            found = learning(config, of_labels, own)
+        problems.refuse()
+        counts = _label_counts(config, found)
     with problems:
-        network = _network(config, method.needs if method else (), own)
+        network = _network(config, method.needs if method else (), own, counts)
     with problems:
         clock = _clock(config, network)
     with problems:
@@ -171,10 +194,12 @@ def build(config: RunConfig, own: Own = NOTHING) -> Experiment:
         if network and method and method.entry.traits.get("asynchronous"):
             check_clock(method.name, with_timing(network, clock))
     with problems:
-        found = learning(config, network.num_clients if network else None, own)
+        if found is None:
+            found = learning(config, network.num_clients if network else None, own)
     problems.refuse()
     assert method is not None
     assert network is not None
+    assert found is not None
 
     if config.local_epochs is not None:
         method = method.with_local_epochs(config.local_epochs, _steps_per_epoch(config, found))

@@ -2,7 +2,9 @@
 
 A builder is `(num_clients, params) -> nx.Graph`, or `Rounds` where the network changes. Its traits:
 `rule`, the mixing rule unless the user names one (None: the one that suits the graph); `size`, the
-number of clients of a network that has only one; `neighbors`, how many each client has, about.
+number of clients of a network that has only one; `neighbors`, how many each client has, about;
+`labels`: it looks at what the clients see, and takes one more argument, label_counts [clients,
+classes].
 """
 
 from __future__ import annotations
@@ -35,10 +37,17 @@ def topology(
     rule: str | None = None,
     size: int | None = None,
     neighbors: Callable[[int, Any], float] = lambda num_clients, params: 4,
+    labels: bool = False,
 ) -> Callable[[F], F]:
     """File a builder under the name that users type."""
     return TOPOLOGIES.register(
-        name, params=params, source=source, rule=rule, size=size, neighbors=neighbors
+        name,
+        params=params,
+        source=source,
+        rule=rule,
+        size=size,
+        neighbors=neighbors,
+        labels=labels,
     )
 
 
@@ -72,6 +81,22 @@ class Seeded:
     def problems(self) -> Iterator[str]:
         """What is wrong with the values."""
         yield from out_of_range(self, seed=">= 0")
+
+
+def shares_of(label_counts: np.ndarray) -> np.ndarray:
+    """[clients, classes]: of each client's samples, the share of each class."""
+    return label_counts / np.maximum(label_counts.sum(1, keepdims=True), 1)
+
+
+def solver(name: str) -> Any:
+    """`scipy.optimize`, for a network that needs it; TopologyError if it is not there."""
+    try:
+        import scipy.optimize
+    except ImportError:
+        raise TopologyError(
+            f"{name} needs the package scipy; pip install 'p2pqg[labels]'"
+        ) from None
+    return scipy.optimize
 
 
 def network(num_clients: int, edges: ArrayLike, directed: bool = False) -> nx.Graph | nx.DiGraph:

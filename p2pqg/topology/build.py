@@ -38,6 +38,7 @@ def build(
     topology: Any,
     clients: int | None = None,
     *,
+    label_counts: np.ndarray | None = None,
     needs: tuple[str, ...] = (),
     allow_disconnected: bool = False,
     allow_row_stochastic: bool = False,
@@ -50,6 +51,8 @@ def build(
             with p2pqg, an array [clients, clients] or [rounds, clients, clients] (used in turn), a
             function of the round that returns W, a graph of networkx, or a Schedule.
         clients: their number, where the name leaves it out.
+        label_counts: [clients, classes], how many samples of each class the clients have, for
+            networks by name that look at them (d-cliques, stl-fw, mixing=heterogeneity_aware).
         needs: of the algorithm; with "column-stochastic" a given W needs columns that sum to 1
             only. What else an algorithm needs: `check_needs`.
         allow_disconnected: clients that never hear of each other are fine.
@@ -61,7 +64,7 @@ def build(
     """
     if clients is not None and not (_is_count(clients) and clients >= 1):
         raise TopologyError(f"clients must be an integer >= 1, got {clients}. Use 16.")
-    schedule = _schedule(topology, clients)
+    schedule = _schedule(topology, clients, label_counts)
     if clients is not None and schedule.num_clients != clients:
         raise TopologyError(
             f"{schedule.name!r} has {schedule.num_clients} clients, but clients is {clients}. "
@@ -101,7 +104,9 @@ def _is_count(value: Any) -> bool:
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
-def _schedule(topology: Any, clients: int | None) -> Schedule:
+def _schedule(
+    topology: Any, clients: int | None, label_counts: np.ndarray | None = None
+) -> Schedule:
     if isinstance(topology, Schedule):
         return topology
     if isinstance(topology, Mixing):
@@ -110,7 +115,7 @@ def _schedule(topology: Any, clients: int | None) -> Schedule:
         graph, labels = numbered(topology)
         return schedule_of(graph, "given graph", labels=labels)
     if isinstance(topology, (str, Path)):
-        return _from_text(str(topology), clients)
+        return _from_text(str(topology), clients, label_counts)
     if callable(topology):
         ask = Asked(topology, clients or len(np.atleast_1d(topology(0))))
         return Schedule("given function", ask.num_clients, ask(0).graph().is_directed(), None, ask)
@@ -123,13 +128,13 @@ def _schedule(topology: Any, clients: int | None) -> Schedule:
     return schedule_of_arrays(W, "given W")
 
 
-def _from_text(text: str, clients: int | None) -> Schedule:
+def _from_text(text: str, clients: int | None, label_counts: np.ndarray | None = None) -> Schedule:
     if names_a_file(text):
         return _of_code(text, clients)
     if is_file_name(text):
         return read(text, clients)
     if split_name(text)[0] in TOPOLOGIES:
-        return schedule_named(text, clients)
+        return schedule_named(text, clients, label_counts)
     head, colon, tail = text.partition(":")
     files = shipped()
     if head in files:
@@ -236,13 +241,19 @@ def _in_pieces(schedule: Schedule, senders: np.ndarray, receivers: np.ndarray) -
     )
 
 
-def mixing_matrix(topology: Any, round: int = 0, clients: int | None = None) -> np.ndarray:
+def mixing_matrix(
+    topology: Any,
+    round: int = 0,
+    clients: int | None = None,
+    label_counts: np.ndarray | None = None,
+) -> np.ndarray:
     """The mixing matrix of one round.
 
     Args:
         topology: as of `build`.
         round: >= 0.
         clients: their number, where the name leaves it out.
+        label_counts: as of `build`.
 
     Returns:
         [clients, clients], float64, W[receiver, sender].
@@ -252,7 +263,7 @@ def mixing_matrix(topology: Any, round: int = 0, clients: int | None = None) -> 
     """
     if not isinstance(round, numbers.Integral) or round < 0:
         raise TopologyError(f"round must be an integer >= 0, got {round!r}")
-    schedule = build(topology, clients, allow_disconnected=True)
+    schedule = build(topology, clients, label_counts=label_counts, allow_disconnected=True)
     what = f"{schedule.name!r:.80}: [clients, clients] of {counted(schedule.num_clients, 'client')}"
     check_room(8 * schedule.num_clients**2, what, "use p2pqg.topology.build", TopologyError)
     return schedule.mixing(round).dense()

@@ -232,7 +232,7 @@ def _undirected_arcs(graph: nx.Graph, rule: str) -> tuple[np.ndarray, np.ndarray
     return arcs(graph)
 
 
-def _with_own(n: int, senders: np.ndarray, receivers: np.ndarray, weights: np.ndarray) -> Mixing:
+def with_own(n: int, senders: np.ndarray, receivers: np.ndarray, weights: np.ndarray) -> Mixing:
     """W from the weights of the arcs; a client keeps whatever its row leaves."""
     own = 1 - np.bincount(receivers, weights, n)
     own[np.abs(own) < 1e-12] = 0  # an own weight that only rounding left over
@@ -261,7 +261,7 @@ def metropolis_hastings(graph: nx.Graph) -> Mixing:
     n = graph.number_of_nodes()
     degrees = np.bincount(senders, minlength=n)
     weights = 1 / (1 + np.maximum(degrees[senders], degrees[receivers]))
-    return _with_own(n, senders, receivers, weights)
+    return with_own(n, senders, receivers, weights)
 
 
 @RULES.register("lazy", source="D2: Tang et al., ICML 2018; exact diffusion: Yuan et al., 2019")
@@ -276,7 +276,7 @@ def uniform(graph: nx.Graph | nx.DiGraph) -> Mixing:
     senders, receivers = arcs(graph)
     n = graph.number_of_nodes()
     weights = 1 / (1 + np.bincount(receivers, minlength=n)[receivers])
-    return _with_own(n, senders, receivers, weights)
+    return with_own(n, senders, receivers, weights)
 
 
 @RULES.register(
@@ -287,7 +287,7 @@ def columns(graph: nx.Graph | nx.DiGraph) -> Mixing:
     senders, receivers = arcs(graph)
     n = graph.number_of_nodes()
     weights = 1 / (1 + np.bincount(senders, minlength=n)[senders])
-    return _with_own(n, receivers, senders, weights).transposed()
+    return with_own(n, receivers, senders, weights).transposed()
 
 
 @RULES.register("best_constant", source="Xiao, Boyd, Systems & Control Letters 2004", sign=False)
@@ -311,7 +311,7 @@ def best_constant(graph: nx.Graph) -> Mixing:
             "mixing rule best_constant needs a connected network in every round. "
             "Use mixing: metropolis_hastings."
         )
-    return _with_own(n, senders, receivers, np.full(len(senders), 2 / (mu[1] + mu[-1])))
+    return with_own(n, senders, receivers, np.full(len(senders), 2 / (mu[1] + mu[-1])))
 
 
 @RULES.register("given", source="the network itself")
@@ -349,7 +349,7 @@ def given(graph: nx.Graph | nx.DiGraph) -> Mixing:
             receivers.append(receiver)
             weights.append(weight)
     ends = np.array([senders, receivers], dtype=np.int64)
-    W = _with_own(n, ends[0], ends[1], np.array(weights, dtype=np.float64))
+    W = with_own(n, ends[0], ends[1], np.array(weights, dtype=np.float64))
     if not own:
         return W
     others = W.receivers != W.senders

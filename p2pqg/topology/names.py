@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 import types
+from contextlib import suppress
 from dataclasses import MISSING, fields
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import networkx as nx
+import numpy as np
 
 from p2pqg.base.errors import TopologyError, did_you_mean
 from p2pqg.base.registry import Entry
+from p2pqg.topology import heterogeneity_aware
 from p2pqg.topology._registry import TOPOLOGIES, check_size
 from p2pqg.topology.mixing import RULES
 from p2pqg.topology.schedule import Rounds, Schedule, schedule_of
@@ -63,12 +66,15 @@ def split_name(text: str) -> tuple[str, int | None, dict[str, str]]:
     return ALIASES.get(stem, stem), size, split_options(tail, text)
 
 
-def network_named(text: str, clients: int | None = None) -> tuple[nx.Graph | Rounds, str, str, str]:
+def network_named(
+    text: str, clients: int | None = None, label_counts: np.ndarray | None = None
+) -> tuple[nx.Graph | Rounds, str, str, str]:
     """Build the network that a name says.
 
     Args:
         text: NAME<clients>[:key=value,...].
         clients: where the name leaves the number out.
+        label_counts: [clients, classes], for networks that look at the clients' labels.
 
     Returns:
         (network, its full name, mixing rule or "", source).
@@ -87,22 +93,68 @@ def network_named(text: str, clients: int | None = None) -> tuple[nx.Graph | Rou
     rule = rule_named(rule, text) if rule else entry.traits["rule"]
     params = _params(entry, options, text)
     check_size(num_clients, entry.traits["neighbors"](num_clients, params), name)
+    seen: tuple[np.ndarray, ...] = ()
+    if entry.traits["labels"]:
+        seen = (_checked(label_counts, num_clients, name),)
     try:
-        return entry.build(num_clients, params), name, rule or "", entry.source
+        network = entry.build(num_clients, params, *seen)
+        if rule == heterogeneity_aware.NAME and isinstance(network, nx.Graph):
+            counts = _checked(label_counts, num_clients, f"{name}, mixing {rule}")
+            network.graph[heterogeneity_aware.COUNTS] = counts
+        return network, name, rule or "", entry.source
     except TopologyError as error:
         raise TopologyError(f"{name!r:.80}: {error}") from None
 
 
-def schedule_named(text: str, clients: int | None = None) -> Schedule:
+def _checked(label_counts: Any, num_clients: int, name: str) -> np.ndarray:
+    """What the clients of a network see that looks at it."""
+    if label_counts is None:
+        raise TopologyError(
+            f"{name!r:.80} looks at the clients' labels, which a run knows of from its start; "
+            "elsewhere build it with label_counts, [clients, classes]."
+        )
+    counts = np.asarray(label_counts)
+    if (
+        counts.ndim != 2
+        or len(counts) != num_clients
+        or not (counts >= 0).all()
+        or not counts.any()
+    ):
+        raise TopologyError(
+            f"{name!r:.80}: label_counts must be [{num_clients}, classes], numbers >= 0 and not "
+            f"all 0, got shape {list(counts.shape)}."
+        )
+    return counts
+
+
+def looks_at_labels(topology: Any, clients: int | None = None) -> int | None:
+    """The number of clients of a network by name that looks at their labels; None: it does not."""
+    if not isinstance(topology, str):
+        return None
+    with suppress(TopologyError):
+        stem, number, options = split_name(topology)
+        if stem in TOPOLOGIES:
+            entry, rule = TOPOLOGIES[stem], options.get("mixing", "").replace("-", "_")
+            if entry.traits["labels"] or rule == heterogeneity_aware.NAME:
+                return _num_clients(entry, topology, number, clients)
+    return None
+
+
+def schedule_named(
+    text: str, clients: int | None = None, label_counts: np.ndarray | None = None
+) -> Schedule:
     """The schedule that a name says, see `network_named`."""
-    network, name, rule, source = network_named(text, clients)
+    network, name, rule, source = network_named(text, clients, label_counts)
     labels = ()
     if isinstance(network, nx.Graph):
         labels = tuple(nx.get_node_attributes(network, "label").values())
     try:
-        return schedule_of(network, name, rule or None, labels=labels, source=source)
+        schedule = schedule_of(network, name, rule or None, labels=labels, source=source)
     except TopologyError as error:
         raise TopologyError(f"{name!r:.80}: {error}") from None
+    if rule == heterogeneity_aware.NAME:  # whoever changes links has no labels to weigh them by
+        schedule.rule = "given"
+    return schedule
 
 
 def _num_clients(entry: Entry, text: str, number: int | None, clients: int | None) -> int:
