@@ -182,6 +182,7 @@ def build(config: RunConfig, own: Own = NOTHING) -> Experiment:
         with problems:
             found = learning(config, of_labels, own)
         problems.refuse()
+        assert found is not None
         counts = _label_counts(config, found)
     with problems:
         network = _network(config, method.needs if method else (), own, counts)

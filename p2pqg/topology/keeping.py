@@ -31,7 +31,7 @@ def copy_of(value: Any) -> tuple[str, bytes]:
         ValueError: no file makes the same network; says why, as a part of a sentence.
         TopologyError: it is no network at all.
     """
-    loose = {"allow_disconnected": True, "allow_row_stochastic": True}
+    loose: dict[str, Any] = {"allow_disconnected": True, "allow_row_stochastic": True}
     given = build(value, needs=("column-stochastic",), **loose)
     if isinstance(value, nx.Graph):
         name, content = f"{STEM}.graphml", _graphml(value)

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import networkx as nx
 import numpy as np
 
+from p2pqg.base.errors import TopologyError
 from p2pqg.base.ranges import out_of_range
 from p2pqg.topology._registry import shares_of, solver, topology
 
@@ -70,4 +71,9 @@ def stl_fw(num_clients: int, params: StlFwParams, label_counts: np.ndarray) -> n
     graph.add_weighted_edges_from(
         (int(j), int(i), float(W[i, j])) for i, j in zip(receivers, senders, strict=True) if i != j
     )
+    if not nx.is_strongly_connected(graph):
+        raise TopologyError(
+            f"clients who hear {budget} others fall into pieces that never meet. Use a larger "
+            "budget, or another lam."
+        )
     return graph

@@ -30,8 +30,8 @@ def default_size(name: str) -> int:
 
 
 def built(name: str, clients: int) -> Schedule:
-    """The network; of those that look at labels, for clients that see one of two classes each."""
-    return build(name, clients, label_counts=10 * np.eye(2)[np.arange(clients) % 2])
+    """The network; of those that look at labels, for clients that see one of four classes each."""
+    return build(name, clients, label_counts=10 * np.eye(4)[np.arange(clients) % 4])
 
 
 def W_of(name: str, round: int = 0) -> np.ndarray:
