@@ -93,6 +93,14 @@ def report_(run_dirs: tuple[str, ...], out: str | None) -> None:
     help="Size of the model that is sent; the default is a ResNet-20's.",
 )
 @click.option("--liars", metavar="CLIENTS", help="Who may lie, e.g. 3,20; default: any.")
+@click.option(
+    "--privacy",
+    type=click.IntRange(0),
+    is_flag=False,
+    flag_value=0,
+    metavar="[ROUNDS]",
+    help="Who learns how much about whom in so many rounds of gossip after noise was added once.",
+)
 @draw_flag
 @click.option("--json", "as_json", is_flag=True, help="Print the findings, and only them.")
 @debug_flag
@@ -101,6 +109,7 @@ def topology(
     clients: int | None,
     num_params: int,
     liars: str | None,
+    privacy: int | None,
     draw: str | None,
     as_json: bool,
 ) -> None:
@@ -116,6 +125,17 @@ def topology(
     from p2pqg.theory import doctor, doctor_text
     from p2pqg.topology.drawing import picture
 
+    if privacy is not None:
+        from p2pqg.theory.leakage import exposure
+
+        exposures = [exposure(name, clients, privacy or None) for name in networks]
+        if as_json:
+            told = [doctor_text.plain_exposure(one) for one in exposures]
+            click.echo(json_text(told if len(told) > 1 else told[0]))
+            return
+        for one in exposures:
+            print_rows(doctor_text.exposed(one))
+        return
     named = [name.strip() for name in liars.split(",")] if liars else None
     found = [doctor.examine(name, clients, num_params, named) for name in networks]
     if draw:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from math import log10
+from typing import Any
 
 import numpy as np
 
 from p2pqg.base.wording import aligned, counted, human_bytes, number
 from p2pqg.theory.doctor import TARGETS, Diagnosis
+from p2pqg.theory.leakage import Exposure
 from p2pqg.topology.convergence import rounds_to, rounds_to_stay
 from p2pqg.topology.drawing import MOST_LETTERS
 
@@ -41,6 +43,43 @@ def sheet(found: Diagnosis) -> list[Row]:
         *_verdicts(found),
     ]
     return [(what, text) for what, text in rows if text]
+
+
+def exposed(found: Exposure) -> list[Row]:
+    """One network: who learns how much about whom."""
+    others = ~np.eye(len(found.joint), dtype=bool)
+    mean = found.joint.sum(0, where=others) / max(1, len(others) - 1)
+    told = found.joint.sum(1, where=others) / max(1, len(others) - 1)
+    most, least = int(mean.argmax()), int(mean.argmin())
+    rows = [
+        ("network", f"{found.topology}: {counted(len(others), 'client')}"),
+        (
+            "privacy",
+            f"noise once, then {counted(found.rounds, 'round')} of gossip; 1: as if it had been "
+            "sent the noisy value itself, 0: nothing",
+        ),
+    ]
+    for links, bound, joint, largest in found.by_distance():
+        text = f"{joint:.3g} in the mean, {largest:.3g} at most; message by message {bound:.3g}"
+        rows.append((f"{counted(links, 'link')} away", text))
+    if len(others) > 1:
+        rows += [
+            ("learns most", f"{found.labels[most]}, {mean[most]:.3g} of each other in the mean"),
+            ("learns least", f"{found.labels[least]}, {mean[least]:.3g}"),
+            ("most exposed", f"{found.labels[int(told.argmax())]}, {told.max():.3g} to each other"),
+        ]
+    return rows
+
+
+def plain_exposure(found: Exposure) -> dict[str, Any]:
+    """The same as numbers; matrices are [of whom][who]."""
+    return {
+        "topology": found.topology,
+        "rounds": found.rounds,
+        "labels": list(found.labels),
+        "bound": found.bound.tolist(),
+        "joint": found.joint.tolist(),
+    }
 
 
 def _power(share: float) -> str:

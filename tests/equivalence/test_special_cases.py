@@ -286,3 +286,32 @@ def test_dmsgd_keeps_what_was_mixed_as_the_network_was_in_that_round():
 def test_parameters_out_of_range_are_refused_with_the_rule(name, params, told):
     with pytest.raises(ConfigError, match=told):
         run(name, topology="chain8", **params)
+
+
+# Muffliato: several gossips after a step
+
+
+def test_muffliato_with_one_gossip_is_dsgd():
+    assert_same(run("muffliato", gossips=1), run("dsgd"))
+
+
+def test_several_gossips_are_one_with_a_power_of_w():
+    W = np.linalg.matrix_power(dense("ring8"), 3)
+    found = run("muffliato", gossips=3, topology="ring8")
+    assert_same(found, run("dsgd", topology=W))
+
+
+def test_accelerated_gossip_is_its_recursion_and_keeps_the_mean():
+    """Omega W x + (1 - omega) x_before, which begins with x_before = x; see `weight`."""
+    W, gap = dense("ring16"), 0.05
+    x0 = np.random.default_rng(0).standard_normal((16, 3))
+    omega = 2 * (1 - np.sqrt(gap * (1 - gap / 4))) / (1 - gap / 2) ** 2
+    before = x = x0
+    for _ in range(8):
+        before, x = x, omega * W @ x + (1 - omega) * before
+    settings = {"topology": "ring16", "rounds": 1, "lr": 0.1, "gossips": 8}
+    found = trajectory("muffliato", still, x0, gap=gap, **settings)[-1]
+    assert_same(found, x)
+    assert_same(found.mean(0), x0.mean(0))
+    plain = trajectory("muffliato", still, x0, **settings)[-1]
+    assert found.var(0).sum() < plain.var(0).sum() / 2

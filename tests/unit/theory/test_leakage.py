@@ -1,0 +1,117 @@
+"""Who learns how much about whom, on networks where it can be derived by hand."""
+
+import json
+from math import ceil, log, sqrt
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from p2pqg.base.errors import TopologyError
+from p2pqg.cli import main
+from p2pqg.testing import dense
+from p2pqg.theory.leakage import exposure, leakage, rounds_of
+
+CHAIN = np.array([[2, 1, 0], [1, 1, 1], [0, 1, 2]]) / 3
+
+
+def test_in_one_round_neighbors_learn_the_noisy_value_and_others_nothing():
+    W = dense("ring8")
+    for found in leakage(W, 1):
+        np.testing.assert_allclose(found, W > 0, atol=1e-12)
+
+
+def test_the_end_of_a_chain_hears_a_third_and_can_solve_for_the_rest():
+    """After x_1 it hears (x_0 + x_1 + x_2) / 3: alone a third of x_2, with what it knows all."""
+    bound, joint = leakage(CHAIN, 2)
+    assert bound[2, 0] == pytest.approx(1 / 3)
+    assert joint[2, 0] == pytest.approx(1)
+
+
+def test_who_hears_a_sum_learns_its_share_of_each():
+    """A chain of 4: to 0, client 1 tells x_1 and then (x_0 + x_1 + x_2) / 3; x_3 is not in it.
+
+    A star: a leaf hears x_c, then the mean of all: of n - 2 unknown values their sum.
+    """
+    _, joint = leakage(dense("chain4"), 2)
+    assert joint[3, 0] == 0
+    n = 6
+    star = np.eye(n) * (n - 1) / n
+    star[0] = star[:, 0] = 1 / n
+    bound, joint = leakage(star, 2)
+    assert joint[2, 1] == pytest.approx(1 / (n - 2))
+    assert bound[2, 1] == pytest.approx(1 / n)  # (1/n)^2 / (n / n^2)
+    np.testing.assert_allclose(joint[:, 0], 1)
+    np.testing.assert_allclose(joint[0], 1)
+
+
+def test_messages_one_by_one_are_the_sum_of_the_paper():
+    W, rounds = dense("social32"), 4
+    bound, _ = leakage(W, rounds)
+    for u, v in [(0, 31), (5, 6), (20, 3)]:
+        total = 0.0
+        for t in range(rounds):
+            power = np.linalg.matrix_power(W, t)
+            heard = [w for w in np.flatnonzero(W[v]) if w != v]
+            total += sum(power[w, u] ** 2 / (power[w] @ power[w]) for w in heard)
+        assert bound[u, v] == pytest.approx(min(total, 1))
+
+
+def test_all_messages_together_are_what_the_gaussian_says():
+    """A' (A A')^+ a, the divergence of two Gaussians whose means differ by column a of A."""
+    W, rounds = dense("torus9"), 3
+    _, joint = leakage(W, rounds)
+    for v in range(9):
+        heard = [w for w in np.flatnonzero(W[v]) if w != v]
+        rows = [np.eye(9)[v]]
+        rows += [np.linalg.matrix_power(W, t)[w] for t in range(rounds) for w in heard]
+        A = np.array(rows)
+        inverse = np.linalg.pinv(A @ A.T, rcond=1e-12)
+        np.testing.assert_allclose(joint[:, v], np.einsum("iu,ij,ju->u", A, inverse, A), atol=1e-9)
+
+
+def test_news_travels_a_link_a_round_and_what_is_known_stays_known():
+    found = [exposure("ring12", rounds=rounds) for rounds in (1, 2, 3)]
+    for rounds, one in zip((1, 2, 3), found, strict=True):
+        assert ((one.joint > 0) == (one.distances <= rounds)).all()
+        assert ((one.bound > 0) == (one.distances <= rounds)).all()
+    for before, after in zip(found, found[1:], strict=False):
+        assert (after.joint >= before.joint - 1e-9).all()
+        assert (after.bound >= before.bound - 1e-9).all()
+
+
+def test_as_many_rounds_as_the_noise_takes_to_average_out():
+    gap = 1 - np.sort(np.linalg.eigvalsh(CHAIN))[-2]
+    assert rounds_of(CHAIN) == ceil(log(3) / sqrt(gap))
+    assert rounds_of(CHAIN, sigma=0.1) == ceil(log(3 * 0.25 / 0.01) / sqrt(gap))
+    assert exposure("ring8").rounds == rounds_of(dense("ring8"))
+
+
+def test_the_command_tells_it_by_distance_and_as_numbers():
+    told = CliRunner().invoke(main, ["topology", "chain3", "--privacy", "2"])
+    assert told.exit_code == 0, told.output
+    assert "2 links away  1 in the mean, 1 at most; message by message 0.333" in told.stdout
+    numbers = json.loads(
+        CliRunner().invoke(main, ["topology", "chain3", "--privacy", "2", "--json"]).stdout
+    )
+    assert numbers["bound"][2][0] == pytest.approx(1 / 3)
+    assert numbers["rounds"] == 2
+    assert (
+        "13 rounds of gossip"
+        in CliRunner().invoke(main, ["topology", "social32", "--privacy"]).stdout
+    )
+
+
+@pytest.mark.parametrize(
+    ("network", "told"),
+    [
+        ("onepeer-exponential8", "networks that stay the same"),
+        ("exponential8", "where W is symmetric"),
+        ("ring300", "up to 256 clients"),
+        (np.eye(3), "not connected"),
+    ],
+    ids=str,
+)
+def test_where_it_cannot_be_told_one_line_says_why(network, told):
+    with pytest.raises(TopologyError, match=told):
+        exposure(network)
