@@ -270,7 +270,7 @@ def outcome(run: Run) -> list[tuple[str, str]]:
         *([("stopped", summary["stopped"])] if summary.get("stopped") else []),
         ("time", f"{duration(summary['wall_seconds'])}, of it {started} to the first round"),
         ("speed", "-" if speed is None else f"{speed:,.0f} client-steps/s"),
-        *((("gradients", way) for way in summary.get("gradients", ())) if run.profile else ()),
+        *((("gradients", way) for way in summary.get("ways", ())) if run.profile else ()),
         *((f"time of {name}", shares(kinds)) for name, kinds in run.profile.items()),
     ]
 

@@ -964,7 +964,7 @@ class Simulation:
 
     def trace(self) -> dict[str, Any]:
         """The same, span by span, for chrome://tracing; with notes on the cluster."""
-        about = {"notes": self.hosting.notes, "gradients": self._ways}
+        about = {"notes": self.hosting.notes, "ways": self._ways}
         return chrome_trace(self._spans()) | {"otherData": about}
 
     def _spans(self) -> dict[str, list[Span]]:
@@ -1031,8 +1031,11 @@ class Simulation:
         if self.events:
             more["events"] = self.events
             more["network"] = summary.network_now(self.network, self.events)
+        if not (self._ways or self.closed):
+            with suppress(P2pqgError):
+                self._ways = _said(driver.engine.ways())
         if self._ways:
-            more["gradients"] = self._ways
+            more["ways"] = self._ways
         if self.restarts:
             more["restarts"] = list(self.restarts)
         if self.stopped:
@@ -1077,9 +1080,13 @@ class Simulation:
 
         On a GPU this waits until they have chosen.
         """
-        found = self._ask(lambda driver: driver.engine.ways())
-        self._ways = list(dict.fromkeys(filter(None, found)))
+        self._ways = _said(self._ask(lambda driver: driver.engine.ways()))
         return self._ways
+
+
+def _said(ways: list[str]) -> list[str]:
+    """What is to be said of them: those that there was a choice of, each kind once."""
+    return list(dict.fromkeys(filter(None, ways)))
 
 
 def _nobody(text: str) -> None:

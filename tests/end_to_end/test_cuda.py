@@ -1,5 +1,7 @@
 """On a GPU: the numbers of the CPU, wherever the models are. `pytest -m gpu`."""
 
+import signal
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,22 @@ pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
 ]
+
+TIME_LIMIT = 120
+"""Seconds for each test: one that hangs on a card must not keep it."""
+
+
+@pytest.fixture(autouse=True)
+def time_limit():
+    def end(*_):
+        raise TimeoutError(f"a test on a GPU did not end in {TIME_LIMIT} s")
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.alarm(TIME_LIMIT)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
 
 IMAGES = {"name": "synthetic", "samples": 200, "test_samples": 40, "image_side": 16}
 SETTINGS = {"topology": "ring4", "alpha": 1.0, "lr": 0.05, "precision": "float64"}
@@ -71,3 +89,62 @@ def test_16_bits_on_the_gpu_stay_near_float32(model, precision):
     assert rows.dtype == np.float32
     # Six steps: the way they went differs by less than half of its length.
     assert np.linalg.norm(rows - exact) < 0.5 * np.linalg.norm(exact - start)
+
+
+@pytest.mark.parametrize(("precision", "apart"), [("float32", 1e-3), ("float64", 1e-9)])
+@pytest.mark.parametrize("model", MODELS)
+def test_captured_steps_give_the_eager_numbers(model, precision, apart, tmp_path, monkeypatch):
+    monkeypatch.setenv("P2PQG_CACHE", str(tmp_path))
+    settings = {"model": model, "dataset": IMAGES if model != "mlp" else "digits", "rounds": 2}
+    settings = SETTINGS | settings | {"engine": "local", "device": "cuda", "precision": precision}
+
+    def two_rounds(capture):
+        with p2pqg.Simulation(**settings, capture=capture) as sim:
+            start, ways = sim.parameters(), sim.ways()
+            sim.advance(2)
+            return start, sim.parameters(), ways
+
+    start, eager, ways = two_rounds("off")
+    assert ways == []
+    _, captured, (way,) = two_rounds("auto")
+    assert "CUDA graph" in way or "ms, replayed" in way, way  # captured, or right but slower
+    assert np.linalg.norm(captured - eager) < apart * np.linalg.norm(eager - start)
+    _, again, (same,) = two_rounds("auto")
+    assert (again == captured).all()
+    assert same == way
+
+
+class LooksAtValues(torch.nn.Module):
+    """No graph can hold it: the host has to know a number."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(64, 10)
+
+    def forward(self, x):
+        return self.layer(x.flatten(1)) * (2 if x.abs().max().item() > 1e9 else 1)
+
+
+def test_a_model_that_looks_at_values_runs_eagerly_and_says_why(tmp_path, monkeypatch):
+    monkeypatch.setenv("P2PQG_CACHE", str(tmp_path))
+    settings = SETTINGS | {"dataset": "digits", "rounds": 3, "engine": "local", "device": "cuda"}
+    with p2pqg.Simulation(**settings, model=LooksAtValues) as sim:
+        (way,) = sim.ways()
+        assert way.startswith("gradients computed eagerly: ")
+        sim.advance(3)
+        assert np.isfinite(sim.parameters()).all()
+
+
+def test_a_checkpoint_of_captured_steps_goes_on_bit_for_bit(tmp_path, monkeypatch):
+    monkeypatch.setenv("P2PQG_CACHE", str(tmp_path / "cache"))
+    settings = SETTINGS | {"model": "resnet20-gn", "dataset": IMAGES, "rounds": 6}
+    with p2pqg.Simulation(**settings, engine="local", device="cuda") as sim:
+        sim.advance(3)
+        sim.checkpoint(tmp_path / "half")
+        (way,) = sim.ways()
+        sim.advance(3)
+        whole = sim.parameters()
+    with p2pqg.Simulation.restore(tmp_path / "half") as sim:
+        assert sim.ways() == [way]
+        sim.advance(3)
+        assert (sim.parameters() == whole).all()

@@ -430,6 +430,8 @@ def test_a_run_of_captured_steps_is_the_run_of_eager_ones(here, more):
         assert "gradients" in told
         sim.advance(settings["rounds"])
         rehearsed = outcome(sim)
+        assert sim.summary()["ways"][0] == told
+        assert sim.summary()["gradients"] == settings["rounds"]
     assert len(here) == (2 if "clients_per_actor" in more else 1)
     with p2pqg.Simulation(**settings) as sim:
         assert sim.ways() == []

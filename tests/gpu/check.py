@@ -1,0 +1,334 @@
+"""One command for a card that is at hand for minutes: is p2pqg right on it, and how fast?
+
+    python tests/gpu/check.py                        six minutes on a GPU
+    python tests/gpu/check.py --device cpu --tiny    the same on a CPU in a minute: is it whole?
+
+1. the card's ceilings: copying, matrix products
+2. the gpu tests, each in a process of its own with a time limit
+3. job R (ResNet-20, batches of 32 on a ring, gossip SGD; GN and EvoNorm, float32 and bf16, 16 and
+   32 clients): bare PyTorch (`bare.py`), and `p2pqg run` with one actor and with one per client;
+   with the time to the first round, what was chosen to compute gradients, and the memory taken
+
+What there is no time for is named and left out, the least telling last. Results are in --out after
+every piece. It needs this folder and an installed or unpacked p2pqg, no checkout: the tests are
+taken from --tests.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+TESTS = HERE.parent / "end_to_end" / "test_cuda.py"
+TEST_LIMIT = 90
+"""Seconds for one test."""
+SIDE_BY_SIDE = 6
+"""Tests at a time."""
+SHARES = {"tests": 0.3, "bare": 0.5}
+"""Of all the time, when these must be over."""
+
+CEILINGS = """
+import json, sys, time, torch
+device, size, side = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+sync = torch.cuda.synchronize if device == "cuda" else lambda: None
+def seconds(work):
+    work(); sync(); times = []
+    for _ in range(5):
+        start = time.perf_counter(); work(); sync(); times.append(time.perf_counter() - start)
+    return sorted(times)[2]
+torch.backends.cuda.matmul.allow_tf32 = False
+a = torch.zeros(size, device=device); b = torch.empty_like(a)
+m = torch.randn(side, side, device=device); h = m.bfloat16()
+print(json.dumps({
+    "card": torch.cuda.get_device_name() if device == "cuda" else "cpu",
+    "torch": torch.__version__, "cuda": torch.version.cuda,
+    "memory_bytes": torch.cuda.mem_get_info()[1] if device == "cuda" else None,
+    "copy_TB_per_s": 2 * a.nbytes / seconds(lambda: b.copy_(a)) / 1e12,
+    "float32_TFLOP_per_s": 2 * side**3 / seconds(lambda: m @ m) / 1e12,
+    "bf16_TFLOP_per_s": 2 * side**3 / seconds(lambda: h @ h) / 1e12,
+}))
+"""
+
+
+class Check:
+    """What is known so far, on disk after every piece.
+
+    Args:
+        options: of the command line.
+    """
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options, self.began = options, time.time()
+        self.found: dict[str, Any] = {
+            "began": time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime()),
+            "device": options.device,
+            "cores": os.cpu_count(),
+            "python": platform.python_version(),
+            "ceilings": {},
+            "tests": {},
+            "bare": [],
+            "p2pqg": [],
+            "left_out": [],
+        }
+        self.environment = dict(os.environ)
+        self.environment.setdefault("P2PQG_CACHE", tempfile.mkdtemp(prefix="p2pqg-check-"))
+
+    def left(self, share: float = 1.0) -> float:
+        """Seconds until that share of the time is over."""
+        return self.began + share * 60 * self.options.minutes - time.time()
+
+    def write(self) -> None:
+        """All that is known, under the final name only when it is whole."""
+        self.found["seconds"] = round(time.time() - self.began, 1)
+        draft = self.options.out.with_suffix(".tmp")
+        draft.write_text(json.dumps(self.found, indent=1) + "\n", encoding="utf-8")
+        os.replace(draft, self.options.out)
+
+    def say(self, *words: object) -> None:
+        """A line with the seconds since the beginning."""
+        print(f"[{time.time() - self.began:5.1f}]", *words, flush=True)
+
+    def ended(self, command: list[str], limit: float) -> tuple[str, str]:
+        """What a process printed, and how it failed; "": it did not."""
+        process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=self.environment,
+            start_new_session=True,
+        )
+        try:
+            out, error = process.communicate(timeout=max(1.0, limit))
+        except subprocess.TimeoutExpired:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, 9)
+            out, _ = process.communicate()
+            return out, f"did not end in {limit:.0f} s"
+        lines = error.strip().splitlines() or out.strip().splitlines() or ["no word"]
+        return out, "" if process.returncode == 0 else f"exit {process.returncode}: {lines[-1]}"
+
+    def ceilings(self) -> None:
+        """What the card can do at most."""
+        tiny = self.options.tiny or self.options.device == "cpu"
+        size, side = (2**22, 512) if tiny else (2**28, 8192)
+        command = [sys.executable, "-c", CEILINGS, self.options.device, str(size), str(side)]
+        out, wrong = self.ended(command, min(60, self.left()))
+        self.found["ceilings"] = {"failed": wrong} if wrong else json.loads(out)
+        self.say("ceilings", self.found["ceilings"])
+
+    def tests(self) -> None:
+        """Each in its own process, some side by side."""
+        file = self.options.tests
+        if not file.is_file():
+            self.found["left_out"].append(f"gpu tests: no {file}; give --tests")
+            return
+        pytest = [sys.executable, "-m", "pytest", "-q", "-o", "addopts=", "-W", "ignore"]
+        pytest += ["-p", "no:cacheprovider", "-m", "gpu", "--rootdir", str(file.parent)]
+        out, wrong = self.ended([*pytest, "--collect-only", str(file)], 60)
+        names = [line.partition("::")[2] for line in out.splitlines() if "::" in line]
+        if wrong or not names:
+            self.found["left_out"].append(f"gpu tests: none collected ({wrong or 'no names'})")
+            return
+        names = names[:2] if self.options.tiny else names
+
+        def one(name: str) -> None:
+            start, limit = time.time(), min(TEST_LIMIT, self.left(SHARES["tests"]))
+            if limit < 5:
+                self.found["left_out"].append(f"test {name}")
+                return
+            out, wrong = self.ended([*pytest, f"{file}::{name}"], limit)
+            outcome = wrong or ("skipped" if "skipped" in out and "passed" not in out else "passed")
+            seconds = round(time.time() - start, 1)
+            self.found["tests"][name] = {"outcome": outcome, "seconds": seconds}
+            self.say("test", name, outcome, f"{seconds} s")
+            if wrong:
+                self.found["tests"][name]["tail"] = out.splitlines()[-25:]
+
+        with ThreadPoolExecutor(1 if self.options.tiny else SIDE_BY_SIDE) as pool:
+            list(pool.map(one, names))
+
+    def cells(self) -> Iterator[tuple[str, str, int]]:
+        """Model, precision and clients, the most telling first."""
+        if self.options.tiny:
+            yield "cnn", "float32", 2
+            yield "cnn", "bf16", 2
+            return
+        for clients in (16, 32):
+            for model in ("resnet20-gn", "resnet20-evonorm"):
+                for precision in ("float32", "bf16"):
+                    yield model, precision, clients
+
+    def bare(self) -> None:
+        """Baselines of the same job."""
+        seconds, side = ("0.05", "8") if self.options.tiny else ("0.7", "32")
+        for model, precision, clients in self.cells():
+            cell = {"model": model, "precision": precision, "clients": clients}
+            limit = self.left(SHARES["bare"])
+            if limit < 5:
+                self.found["left_out"].append(f"bare {cell}")
+                continue
+            command = [sys.executable, str(HERE / "bare.py"), model, precision, str(clients)]
+            command += [seconds, self.options.device, side]
+            out, wrong = self.ended(command, limit)
+            for line in out.splitlines():
+                with contextlib.suppress(ValueError):
+                    self.found["bare"].append({**cell, **json.loads(line)})
+                    self.say("bare", self.found["bare"][-1])
+            if wrong:
+                self.found["bare"].append({**cell, "failed": wrong})
+                self.say("bare", cell, wrong)
+            self.write()
+
+    def ours(self) -> None:
+        """`p2pqg run` as a user runs it; cells of one actor first, then of an actor per client."""
+        cells = [(cell, packing) for packing in ("one", "each") for cell in self.cells()]
+        for (model, precision, clients), packing in cells:
+            per_actor = clients if packing == "one" else 1
+            cell = {"model": model, "precision": precision, "clients": clients, "actors": packing}
+            if self.left() < (5 if self.options.tiny else 20):
+                self.found["left_out"].append(f"p2pqg {cell}")
+                continue
+            with tempfile.TemporaryDirectory() as out, Memory(self.options.device) as memory:
+                side = 8 if self.options.tiny else 32
+                rounds = 3 if self.options.tiny else 150 if packing == "one" else 60
+                command = [sys.executable, "-m", "p2pqg.cli", "run", "--json", "--profile"]
+                command += ["--topology", f"ring{clients}", "--algorithm", "dsgd"]
+                command += ["--dataset", "synthetic", "--set", f"dataset.image_side={side}"]
+                command += ["--set", f"dataset.samples={128 * clients}", "--model", model]
+                command += ["--precision", precision, "--clients-per-actor", str(per_actor)]
+                command += ["--device", self.options.device, "--rounds", str(rounds), "--out", out]
+                command += ["--set", f"eval_every={rounds}", "--set", "checkpoint_every=0"]
+                command += ["--capture", self.options.capture]
+                printed, wrong = self.ended(command, self.left() - 1)
+                row = {**cell, "failed": wrong} if wrong else self._row(cell, printed, Path(out))
+            self.found["p2pqg"].append({**row, **memory.taken})
+            self.say("p2pqg", self.found["p2pqg"][-1])
+            self.write()
+
+    def _row(self, cell: dict[str, Any], printed: str, out: Path) -> dict[str, Any]:
+        summary = json.loads(printed)
+        speed = summary["client_steps_per_second"]
+        kinds: dict[str, float] = {}
+        for profile in out.glob("*/profile.json"):
+            for host, spans in json.loads(profile.read_text(encoding="utf-8")).items():
+                for kind, seconds in spans.items() if host != "driver" else ():
+                    kinds[kind] = round(kinds.get(kind, 0.0) + seconds, 3)
+        return {
+            **cell,
+            "round_ms": speed and round(1e3 * cell["clients"] / speed, 3),
+            "client_steps": speed,
+            "first_round_s": round(summary["startup_seconds"], 2),
+            "ways": summary.get("ways", []),
+            "seconds_by_kind": kinds,
+        }
+
+    def table(self) -> None:
+        """All of it for people."""
+        print(f"\n{'job R':<44}{'round, ms':>10}{'steps/s':>10}{'first, s':>10}{'GPU, GB':>9}")
+        for row in [*self.found["bare"], *self.found["p2pqg"]]:
+            who = row.get("how") or {"one": "p2pqg, 1 actor", "each": "p2pqg, 1 each"}.get(
+                row.get("actors", ""), "bare"
+            )
+            name = f"{row['clients']} {row['model']} {row['precision']}, {who}"
+            if "failed" in row:
+                print(f"{name:<44}  {row['failed']}")
+                continue
+            numbers = [
+                (row["round_ms"], 10, 2),
+                (row["client_steps"], 10, 0),
+                (row.get("first_round_s"), 10, 1),
+                (row.get("gpu_GB"), 9, 2),
+            ]
+            cells = [f"{'-' if n is None else f'{n:,.{d}f}':>{w}}" for n, w, d in numbers]
+            print(f"{name:<44}{''.join(cells)}")
+        outcomes = [test["outcome"] for test in self.found["tests"].values()]
+        passed = outcomes.count("passed")
+        print(f"gpu tests: {passed} of {len(outcomes)} passed", end="")
+        print(f", {outcomes.count('skipped')} skipped" if "skipped" in outcomes else "")
+        for line in self.found["left_out"]:
+            print("left out:", line)
+        print("results:", self.options.out)
+
+
+class Memory:
+    """The most that was taken while it watches, on the card and beside it, in GB.
+
+    Attributes:
+        taken: gpu_GB (None: nobody could tell) and main_GB.
+    """
+
+    def __init__(self, device: str) -> None:
+        self.on_gpu = device == "cuda"
+        self.taken: dict[str, float | None] = {"gpu_GB": None, "main_GB": None}
+        self._over = threading.Event()
+        self._watch = threading.Thread(target=self._watched, daemon=True)
+
+    def __enter__(self) -> Memory:
+        self._before = self._now()
+        self._watch.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._over.set()
+        self._watch.join()
+
+    def _watched(self) -> None:
+        while not self._over.wait(1.0):
+            for name, now, before in zip(self.taken, self._now(), self._before, strict=True):
+                if now is not None and before is not None:
+                    most = max(self.taken[name] or 0.0, now - before)
+                    self.taken[name] = round(most, 3)
+
+    def _now(self) -> tuple[float | None, float | None]:
+        gpu = main = None
+        if self.on_gpu:
+            with contextlib.suppress(OSError, ValueError, IndexError, subprocess.SubprocessError):
+                ask = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
+                said = subprocess.run(ask, capture_output=True, text=True, timeout=5, check=True)
+                gpu = float(said.stdout.split()[0]) * 2**20 / 1e9
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+            fields = {key: value.split()[0] for key, _, value in (x.partition(":") for x in lines)}
+            main = (int(fields["MemTotal"]) - int(fields["MemAvailable"])) * 1024 / 1e9
+        return gpu, main
+
+
+def main() -> None:
+    """Everything, in order; exit code 1 if a test or a run failed."""
+    say = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    say.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
+    say.add_argument("--tiny", action="store_true", help="two clients of a small network")
+    say.add_argument("--minutes", type=float, default=6.0, help="that it may take")
+    say.add_argument("--out", type=Path, default=Path("gpu-check.json"))
+    say.add_argument("--tests", type=Path, default=TESTS, help="the file of the gpu tests")
+    say.add_argument("--only", choices=("ceilings", "tests", "bare", "ours"), action="append")
+    say.add_argument("--capture", help="of the runs; default: auto, on a CPU rehearse")
+    options = say.parse_args()
+    options.capture = options.capture or ("auto" if options.device == "cuda" else "rehearse")
+    check = Check(options)
+    for piece in options.only or ("ceilings", "tests", "bare", "ours"):
+        getattr(check, piece)()
+        check.write()
+    check.table()
+    rows = [*check.found["bare"], *check.found["p2pqg"]]
+    wrong = any("failed" in row for row in rows)
+    bad = [t for t in check.found["tests"].values() if t["outcome"] not in ("passed", "skipped")]
+    sys.exit(1 if wrong or bad else 0)
+
+
+if __name__ == "__main__":
+    main()
