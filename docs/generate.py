@@ -113,6 +113,9 @@ def results() -> str:
             "## links.parquet",
             "Where links have a speed: what went over each directed link.",
             columns(records.LINK_COLUMNS),
+            "## changes.parquet",
+            "What became of the network; `p2pqg watch` and reports draw it as it was.",
+            columns(records.CHANGE_COLUMNS),
             "## Sinks",
             "Flags of `p2pqg run` and `p2pqg resume`, names for `p2pqg.run(sinks=[...])`: where "
             "the rows of rounds.parquet go, too, each once. See [Where people keep their results]"

@@ -1,4 +1,4 @@
-"""`p2pqg compare`, `models`, `report`, `topology`, `consensus`: what is there, what came of it."""
+"""`p2pqg compare`, `models`, `report`, `watch`, `topology`, `consensus`: what came of runs."""
 
 from __future__ import annotations
 
@@ -193,3 +193,25 @@ def consensus(
         from p2pqg.plots import draw_consensus
 
         draw_consensus(paths, f"QG (beta {beta:g}, mu {mu:g})", draw)
+
+
+@main.command()
+@click.argument("run_dirs", nargs=-1, required=True, metavar="RUN_DIR...")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Who may look: this machine.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Default: one that is free.")
+@click.option("--open/--no-open", "opens", default=True, help="Open it in a browser, if any.")
+@debug_flag
+def watch(run_dirs: tuple[str, ...], host: str, port: int, opens: bool) -> None:
+    """Watch runs in a browser, while they go or once they are over.
+
+    Their networks as they learn, with a slider through the rounds, and their curves; of many runs,
+    such as a sweep's, a grid of small curves that fill in. The address has a random token in it,
+    and nothing can be changed there. Ctrl-C ends it.
+    """
+    from p2pqg.running.watch import open_page, serving
+
+    with serving(run_dirs, host, port) as (address, server):
+        click.echo(f"watch: {address}")
+        if opens:
+            open_page(address)
+        server.serve_forever()

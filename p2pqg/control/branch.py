@@ -12,6 +12,7 @@ from p2pqg.control import frames
 from p2pqg.control.moments import Moments, size_of
 from p2pqg.control.playable import Playable
 from p2pqg.data import label_counts
+from p2pqg.page.replay import digits, names_of, point
 from p2pqg.page.scene import links as links_now
 from p2pqg.page.scene import scene
 
@@ -105,7 +106,7 @@ class Branch:
             "name": self.name,
             "round": round,
             "past": past is not None,
-            "seconds": None if sim.experiment.timing is None else frames.digits(sim.sim_seconds),
+            "seconds": None if sim.experiment.timing is None else digits(sim.sim_seconds),
             "moments": self.moments.rounds,
             "every": self.moments.every,
             "undo": len(self._before),
@@ -125,12 +126,12 @@ class Branch:
             if past is None and self._now.get("round", -1) >= max(values.get("round", 0), round):
                 values = self._now
             found["values"] = values
-            found["measures"] = frames.names_of(values.get("of", ()))
+            found["measures"] = names_of(list(values.get("of", ())))
             self._told_values = key
         if past is None:
             known = list(sim.rows[0])
             start = self._told if self._told <= len(known) else 0
-            found["points"] = {"from": start, "rows": [frames.point(row) for row in known[start:]]}
+            found["points"] = {"from": start, "rows": [point(row) for row in known[start:]]}
             self._told = len(known)
         events = sim.events
         if len(events) != self._told_events:
@@ -157,7 +158,7 @@ class Branch:
             sums: dict[tuple[int, int], float] = {}
             for a, b, count in zip(table["sender"], table["receiver"], table["bytes"], strict=True):
                 sums[min(a, b), max(a, b)] = sums.get((min(a, b), max(a, b)), 0.0) + count
-            return [frames.digits(sums.get((min(a, b), max(a, b)), 0.0)) for a, b in pairs]
+            return [digits(sums.get((min(a, b), max(a, b)), 0.0)) for a, b in pairs]
         x, ends = self.sim.parameters(), np.array(pairs, dtype=int).reshape(-1, 2)
         apart = np.linalg.norm(x[ends[:, 0]] - x[ends[:, 1]], axis=1) if len(ends) else np.empty(0)
-        return [frames.digits(value) for value in apart.tolist()]
+        return [digits(value) for value in apart.tolist()]

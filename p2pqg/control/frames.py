@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,43 +10,10 @@ import numpy as np
 from p2pqg.base.config import plain
 from p2pqg.network import Network
 from p2pqg.network.lies import liars
-from p2pqg.results.columns import column
+from p2pqg.page.replay import MOST_EVENTS, NOT_SHOWN, digits
 
 AGE_SEEN = 64
 """Rounds that are looked back for when a client last heard of another one."""
-OF_CLIENTS = {
-    "test_accuracy": "accuracy",
-    "test_loss": "loss",
-    "distance_to_mean": "distance to the mean",
-    "steps": "steps done",
-}
-"""Columns of clients.parquet that clients are colored by, and what these are called."""
-POINT = (
-    "round",
-    "bytes_sent",
-    "sim_seconds",
-    "test_accuracy",
-    "test_accuracy_std",
-    "test_accuracy_min",
-    "train_loss",
-    "consensus_distance",
-)
-"""Columns of rounds.parquet that curves are drawn of, in the order of a point."""
-MOST_EVENTS = 300
-
-
-def digits(value: Any) -> float | int | None:
-    """A number in few digits; None for what is none, or not finite."""
-    if value is None or not math.isfinite(value):
-        return None
-    return int(value) if value == int(value) and abs(value) < 2**53 else float(f"{value:.5g}")
-
-
-def point(row: Mapping[str, Any]) -> list[float | int | None]:
-    """A row of rounds.parquet, as curves need it; rounds count those done."""
-    found = [digits(row.get(key)) for key in POINT]
-    found[0] = row["round"] + 1
-    return found
 
 
 def values_of(rows: Sequence[Mapping[str, Any]], n: int) -> dict[str, Any]:
@@ -63,17 +29,12 @@ def values_of(rows: Sequence[Mapping[str, Any]], n: int) -> dict[str, Any]:
     first = len(rows)
     while first and rows[first - 1]["round"] == last:
         first -= 1
-    own = [key for key in rows[-1] if key not in ("round", "client", "num_samples", "lied")]
+    own = [key for key in rows[-1] if key not in NOT_SHOWN]
     of: dict[str, list[Any]] = {key: [None] * n for key in own}
     for row in rows[first:]:
         for key in own:
             of[key][row["client"]] = digits(row.get(key))
     return {"round": last + 1, "of": of}
-
-
-def names_of(keys: Iterable[str]) -> dict[str, str]:
-    """What columns are called."""
-    return {key: OF_CLIENTS.get(key) or column(key).title for key in keys}
 
 
 def ages(network: Network, round: int) -> list[int]:

@@ -37,3 +37,8 @@ def style() -> str:
 
 def _within(places: tuple[str, ...]) -> str:
     return ", ".join(f"{place} .p2pqg-room" for place in places)
+
+
+def watching() -> str:
+    """What the page of `p2pqg watch` does, after `script()`."""
+    return _read("watch.js")

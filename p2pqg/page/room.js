@@ -96,7 +96,7 @@ const p2pqgRoom = (() => {
         const head = element(this.box, "header");
         this.title = element(head, "h3");
         this.about = element(head, "span", { class: "muted" });
-        this.open = button(head, "open", null, "show the network", () => { state.opened.has(id) ? state.opened.delete(id) : state.opened.add(id); paint(); });
+        this.open = button(head, "open", null, "show the network", () => { state.opened.has(id) ? state.opened.delete(id) : state.opened.add(id); port.open?.([...state.opened]); paint(); });
         if (hands && id) button(head, "×", null, "close this fork", () => send({ do: "end", branch: id }));
         this.canvas = element(this.box, "canvas", { tabindex: 0, role: "application", "aria-roledescription": "network" });
         this.small = element(this.box, "canvas", { class: "small", role: "img", hidden: true });
@@ -240,7 +240,7 @@ const p2pqgRoom = (() => {
       paint(range = this.range) {
         const { now } = this;
         this.range = range;
-        if (!now.scene || !this.box.isConnected) return;
+        if (!this.box.isConnected) return;
         const compact = state.branches.size >= COMPACT_FROM && !state.opened.has(this.id);
         this.canvas.hidden = this.scrub.hidden = compact;
         this.small.hidden = !compact;
@@ -253,7 +253,8 @@ const p2pqgRoom = (() => {
         const pieces = now.pieces > 1 ? `, in ${now.pieces} pieces` : "";
         const seconds = now.seconds === null || now.seconds === undefined ? "" : `, ${draw.number(now.seconds)} s simulated`;
         this.about.textContent = `${now.past ? "as it was after " : ""}round ${count(now.round)}${seconds}: ${now.trouble || "all is well"}${pieces}${now.ending ? `; ${now.ending}` : ""}`;
-        if (compact) {
+        if (compact || !now.scene) {
+          this.canvas.hidden = this.scrub.hidden = true; this.small.hidden = false;
           draw.curves(this.small, { height: 110, series: [this.series(0)], say: (v) => draw.percent(v, 0) });
           this.small.setAttribute("aria-label", `${now.name}, accuracy: ${this.last("accuracy")}`);
           return;
@@ -462,7 +463,7 @@ const p2pqgRoom = (() => {
     const everyMoment = () => [...new Set([...state.branches.values()].flatMap((card) => card.now.moments ?? []))].sort((a, b) => a - b);
 
     const paint = () => {
-      const cards = [...state.branches.values()].filter((card) => card.now.scene);
+      const cards = [...state.branches.values()];
       const measures = Object.assign({}, ...cards.map((card) => card.now.measures ?? {}));
       if (cards.some((card) => card.now.ages)) measures.ages = "age of the news, rounds";
       if (!Object.keys(measures).length) measures.test_accuracy = "accuracy";
@@ -483,7 +484,7 @@ const p2pqgRoom = (() => {
         sharedAt.textContent = past ? `round ${count(past.now.round)}` : "now";
       }
       for (const card of cards) card.paint(range);
-      paintScale(range, cards[0]?.now.scene.colors, measures[state.measure]);
+      paintScale(range, cards.find((card) => card.now.scene)?.now.scene.colors, measures[state.measure]);
       paintCharts();
     };
     const paintScale = (range, colors, title) => {

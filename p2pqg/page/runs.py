@@ -37,6 +37,20 @@ def gather(paths: Iterable[str | Path]) -> list[Standing]:
     Raises:
         ConfigError: no run there, a file that cannot be read, or nothing recorded.
     """
+    shown = [read(run) for run in runs_in(paths)]
+    if all(one.rounds.empty for one in shown):
+        where = ", ".join(str(one.path) for one in shown)
+        reason = next((f" ({one.failure})" for one in shown if one.failure), "")
+        raise ConfigError(f"{where}: nothing was recorded{reason}")
+    return shown
+
+
+def runs_in(paths: Iterable[str | Path]) -> list[Run]:
+    """Every run in or below the directories, also such as have only begun.
+
+    Raises:
+        ConfigError: no run there.
+    """
     found: dict[Path, Run] = {}
     for path in map(Path, paths):
         if not path.is_dir():
@@ -54,15 +68,15 @@ def gather(paths: Iterable[str | Path]) -> list[Standing]:
             runs = []
         for run in [*runs, *map(Run, going)]:
             found.setdefault(run.path.resolve(), run)
-    shown = [_read(run) for run in found.values()]
-    if all(one.rounds.empty for one in shown):
-        where = ", ".join(str(one.path) for one in shown)
-        reason = next((f" ({one.failure})" for one in shown if one.failure), "")
-        raise ConfigError(f"{where}: nothing was recorded{reason}")
-    return shown
+    return list(found.values())
 
 
-def _read(run: Run) -> Standing:
+def read(run: Run) -> Standing:
+    """What is on disk of a run by now.
+
+    Raises:
+        ConfigError: a file that cannot be read.
+    """
     _content(run, "failure")
     config = _mapping(run, "config")
     lacking = [key for key in ("topology", "clients", "algorithm") if not config.get(key)]
@@ -100,7 +114,7 @@ def _frame(run: Run, name: str, columns: list[str]) -> pd.DataFrame:
     if frame is None or frame.empty:
         return pd.DataFrame(columns=columns, dtype=float)
     try:
-        more = [key for key in measured(frame) if name == "rounds"]
+        more = measured(frame) if name == "rounds" else [k for k in frame if k not in columns]
         frame = frame.reindex(columns=[*columns, *more]).astype(float)
     except (ValueError, TypeError):
         raise ConfigError(f"{run.path / FILES[name]}: its columns must be numbers") from None

@@ -89,6 +89,8 @@ ALL_ROUND_COLUMNS = {
 }
 
 LINK_COLUMNS = {"sender": "int64", "receiver": "int64", "bytes": "float64", "messages": "int64"}
+CHANGE_COLUMNS = {"round": "int64", "what": "int64", "a": "int64", "b": "int64"}
+"""changes.parquet: what became of the network, see `p2pqg.results.changes`."""
 """links.parquet, where links have a speed: what went over each directed link."""
 
 CLIENT_COLUMNS = {
@@ -146,6 +148,10 @@ MEANING = {
     "receiver": "number of the client that received",
     "bytes": "that went over the link since the start",
     "messages": "likewise",
+    "what": "0 link cut, 1 link mended, 2 client left, 3 client back, 4 new link, 5 link no more, "
+    "6 client joined; `round` rounds were done",
+    "a": "the client, or the link's sender",
+    "b": "the link's receiver; -1: it was no link",
 }
 """What is in the columns of our files."""
 
@@ -154,6 +160,7 @@ FILES = {
     "rounds.parquet": "one row per recorded round",
     "clients.parquet": "one row per evaluation and client",
     "links.parquet": "where links have a speed: what went over each",
+    "changes.parquet": "where the network changed: what, and after which round",
     "summary.json": "what the run came to; `evaluated_rounds` and `recorded_rounds` say of when",
     "failed.json": "only of a run that came to nothing: why",
     "checkpoints/": "the last two; `p2pqg resume` goes on from there",

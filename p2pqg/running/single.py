@@ -24,8 +24,10 @@ from p2pqg.base.text import folder_name
 from p2pqg.engine.interrupts import to_the_end, uninterrupted
 from p2pqg.recipe.keywords import OfAnySeed, Restart, Resumed, Settings, with_keywords
 from p2pqg.recipe.settings import read_settings
+from p2pqg.results.changes import Watched
 from p2pqg.results.checkpoint import CHECKPOINTS, newest, prune
-from p2pqg.results.records import LINK_COLUMNS, Run, RunDirectory, load
+from p2pqg.results.parquet import read_rows
+from p2pqg.results.records import CHANGE_COLUMNS, LINK_COLUMNS, Run, RunDirectory, load
 from p2pqg.results.seeds import Runs, is_of_seeds, seeds_of
 from p2pqg.running.seeds import resume_seeds, run_seeds
 from p2pqg.running.sinks import check_sinks, with_sinks
@@ -334,6 +336,7 @@ class _Log:
     def __init__(self, sim: Simulation, directory: RunDirectory, observer: Observer | None) -> None:
         self.sim, self.directory, self.observer = sim, directory, observer
         self.told: set[str] = set()
+        self.changes = self._known_changes()
         sim.on_note = self.note
         if sim.experiment.config.checkpoint_every:
             sim.saver = self.checkpoint
@@ -346,8 +349,26 @@ class _Log:
     def rows(self, sim: Simulation) -> None:
         with sim.clock("recording"), self._tolerant("rows"):
             self.directory.write_rows(*sim.rows, columns=sim.columns, of_clients=sim.client_columns)
+            self._write_changes()
         if self.observer:
             self.observer.recorded(sim)
+
+    def _known_changes(self) -> Watched:
+        """Those of before a resume, or all that made the network what it is."""
+        sim, path = self.sim, self.directory.path / "changes.parquet"
+        with suppress(OSError, ValueError):
+            known = [row for row in read_rows(path) if row["round"] <= sim.round]
+            return Watched(sim.network, known)
+        watched = Watched(sim.experiment.network)
+        if sim.round:
+            watched.look(sim.network, sim.round)
+        return watched
+
+    def _write_changes(self) -> None:
+        """What became of the network, for replays; networks change seldom."""
+        events = self.sim.events
+        if self.changes.look(self.sim.network, events[-1]["round"] if events else self.sim.round):
+            self.directory.write_table("changes", self.changes.rows, CHANGE_COLUMNS)
 
     def checkpoint(self, moment: Moment) -> Path | None:
         """Save a moment; returns where to find it, or None if it could not be written."""
@@ -385,6 +406,7 @@ class _Log:
             directory.write_rows(
                 *sim.rows, columns=sim.columns, of_clients=sim.client_columns, now=True
             )
+            self._write_changes()
             if sim.experiment.timing is not None:
                 directory.write_table("links", sim.links.to_dict("records"), LINK_COLUMNS)
             directory.write_summary(sim.summary(evaluate=False))

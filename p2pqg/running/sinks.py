@@ -12,6 +12,7 @@ from p2pqg.base.errors import ConfigError, did_you_mean
 SINKS = {
     "csv": ("tables", "Csv", "Write rounds.csv beside the results."),
     "jsonl": ("tables", "JsonLines", "Write rounds.jsonl, an object per row."),
+    "watch": ("watching", "Page", "Serve a page that shows the run as it goes."),
     "tensorboard": ("tensorboard", "TensorBoard", "Write TensorBoard events beside the results."),
     "wandb": ("wandb", "Wandb", "Log to Weights & Biases; without a key, offline."),
     "mlflow": ("mlflow", "MLflow", "Log to MLflow: mlflow.db beside the results, or its server."),

@@ -1,0 +1,221 @@
+"""A run on disk as the control room shows networks: how it stands, and how it was.
+
+Reads the files that the run writes, and nothing else: the run is not slowed down.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from p2pqg.base.errors import P2pqgError
+from p2pqg.network import Network
+from p2pqg.page.maps import network_of, shards_of
+from p2pqg.page.runs import read
+from p2pqg.page.scene import scene
+from p2pqg.results.changes import Became, became
+from p2pqg.results.columns import column
+from p2pqg.results.parquet import read_rows
+from p2pqg.results.records import Run
+from p2pqg.results.standing import Standing
+from p2pqg.topology import Schedule
+
+POINT = (
+    "round",
+    "bytes_sent",
+    "sim_seconds",
+    "test_accuracy",
+    "test_accuracy_std",
+    "test_accuracy_min",
+    "train_loss",
+    "consensus_distance",
+)
+"""Columns of rounds.parquet that curves are drawn of, in the order of a point."""
+OF_CLIENTS = {
+    "test_accuracy": "accuracy",
+    "test_loss": "loss",
+    "distance_to_mean": "distance to the mean",
+    "steps": "steps done",
+}
+"""Columns of clients.parquet that clients are colored by, and what these are called."""
+NOT_SHOWN = ("round", "client", "num_samples", "lied")
+MOST_EVENTS = 300
+WATCHED = ("rounds.parquet", "clients.parquet", "summary.json", "failed.json", "changes.parquet")
+"""Files whose change means news."""
+
+
+def digits(value: Any) -> float | int | None:
+    """A number in few digits; None for what is none, or not finite."""
+    if value is None or not math.isfinite(value):
+        return None
+    return int(value) if value == int(value) and abs(value) < 2**53 else float(f"{value:.5g}")
+
+
+def point(row: Mapping[str, Any]) -> list[float | int | None]:
+    """A row of rounds.parquet, as curves need it; rounds count those done."""
+    found = [digits(row.get(key)) for key in POINT]
+    found[0] = int(row["round"]) + 1
+    return found
+
+
+def names_of(keys: Sequence[str]) -> dict[str, str]:
+    """What columns are called."""
+    return {key: OF_CLIENTS.get(key) or column(key).title for key in keys}
+
+
+class Replay:
+    """One run.
+
+    Attributes:
+        number: from 0 on, in the order in which runs were found.
+        name: what it is called beside others.
+        problem: why its files cannot be read just now, or "".
+    """
+
+    def __init__(self, number: int, path: Path, name: str) -> None:
+        self.number, self.path, self.name = number, path, name
+        self.problem = ""
+        self._stamps: tuple[int, ...] = ()
+        self._changes: list[dict[str, Any]] = []
+        self._scenes: dict[Any, dict[str, Any]] = {}
+        self._standing = read(Run(path))
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Look whether there is news on disk."""
+        stamps = tuple(_stamp(self.path / name) for name in WATCHED)
+        if stamps == self._stamps:
+            return
+        try:
+            self._standing = read(Run(self.path))
+            self._changes = []
+            with suppress(FileNotFoundError):
+                self._changes = read_rows(self.path / "changes.parquet")
+            self._stamps, self.problem = stamps, ""
+        except (P2pqgError, OSError, ValueError) as error:  # it may be whole again later
+            self.problem = str(error).partition("\n")[0]
+
+    @property
+    def standing(self) -> Standing:
+        """What is known of it."""
+        return self._standing
+
+    @property
+    def version(self) -> int:
+        """Changes when there is news."""
+        return hash(self._stamps)
+
+    @cached_property
+    def _start(self) -> Schedule | None:
+        return network_of(self._standing)
+
+    @cached_property
+    def _counts(self) -> np.ndarray | None:
+        ((counts, _),) = shards_of([self._standing])
+        return counts
+
+    @property
+    def moments(self) -> list[int]:
+        """Rounds done at each evaluation."""
+        rounds = self._standing.clients["round"].unique()
+        return [int(round) + 1 for round in np.sort(rounds)]
+
+    def frame(
+        self, known: int = 0, round: int | None = None, *, with_network: bool = True
+    ) -> dict[str, Any]:
+        """How it stood after so many rounds; None: how it stands. As of `control.branch`.
+
+        Args:
+            known: rows of its curves that the page has.
+            round: one of `moments`; another one means the last before.
+            with_network: False: the curves alone.
+        """
+        standing = self._standing
+        rows = standing.rounds
+        done = standing.rounds_done
+        moments = self.moments
+        earlier = [moment for moment in moments if round is not None and moment <= round]
+        past = round is not None and round < done
+        at = (earlier[-1] if earlier else 0) if past else done
+        start = known if known <= len(rows) else 0
+        found: dict[str, Any] = {
+            "id": self.number,
+            "name": self.name,
+            "round": at,
+            "past": past,
+            "seconds": self._seconds(at),
+            "moments": moments,
+            "every": int(np.median(np.diff(moments))) if len(moments) > 1 else 1,
+            "ending": self.problem or standing.ending,
+            "events": [[done, what] for done, what in standing.events[-MOST_EVENTS:]],
+            "points": {
+                "from": start,
+                "rows": [point(row) for row in rows.iloc[start:].to_dict("records")],
+            },
+            "cut": [],
+            "absent": [],
+            "liars": [],
+            "pieces": 1,
+            "trouble": "",
+        }
+        if with_network and self._start is not None:
+            found |= self._network(self._start, at)
+        return found
+
+    def _network(self, start: Schedule, at: int) -> dict[str, Any]:
+        now = became(self._changes, start, at)
+        schedule = now.schedule(start)
+        network = Network(schedule, cut=now.cut, absent=now.absent)
+        values, liars = self._values(at, now.num_clients)
+        return {
+            "scene": self._scene(schedule, now),
+            "cut": sorted([a, b] for a, b in now.cut if a < b or (b, a) not in now.cut),
+            "absent": sorted(now.absent),
+            "liars": liars,
+            "pieces": network.components(at),
+            "trouble": network.describe(),
+            "values": values,
+            "measures": names_of(list(values.get("of", ()))),
+        }
+
+    def _scene(self, schedule: Schedule, now: Became) -> dict[str, Any]:
+        key = now.num_clients, now.links
+        if key not in self._scenes:
+            self._scenes[key] = scene(schedule, self._counts)
+        return self._scenes[key]
+
+    def _values(self, at: int, n: int) -> tuple[dict[str, Any], list[int]]:
+        """What was measured of each client by then, and who lied."""
+        clients = self._standing.clients
+        earlier = clients[clients["round"] < at]
+        if earlier.empty:
+            return {}, []
+        last = earlier["round"].max()
+        rows: pd.DataFrame = earlier[earlier["round"] == last]
+        of: dict[str, list[Any]] = {}
+        for key in rows.columns:
+            if key not in NOT_SHOWN and rows[key].notna().any():
+                of[key] = [None] * n
+                for client, value in zip(rows["client"], rows[key], strict=True):
+                    of[key][int(client)] = digits(value)
+        lied = rows[rows["lied"] == 1]["client"] if "lied" in rows else []
+        return {"round": int(last) + 1, "of": of}, [int(client) for client in lied]
+
+    def _seconds(self, at: int) -> float | None:
+        rows = self._standing.rounds
+        known = rows[(rows["round"] < at) & rows["sim_seconds"].notna()]
+        return digits(float(known["sim_seconds"].iloc[-1])) if len(known) else None
+
+
+def _stamp(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
