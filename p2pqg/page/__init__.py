@@ -24,13 +24,16 @@ from markupsafe import Markup, escape
 
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.text import json_text
-from p2pqg.page import charts, curves, maps, pictures, tables, words
+from p2pqg.page import charts, curves, front, maps, pictures, tables, words
 from p2pqg.page.charts import MOST_RUNS
+from p2pqg.page.replay import Replay
 from p2pqg.page.runs import gather, labels
 from p2pqg.page.seeds import Seeds, best_first, by_setting
 from p2pqg.results.standing import Standing
 
 HERE = Path(__file__).parent
+MOST_REPLAYS = 4
+"""Runs that a page leads through their rounds."""
 
 
 def write_page(run_dirs: Iterable[str | Path], out: str | Path | None = None) -> Path:
@@ -75,6 +78,7 @@ def render(shown: list[Standing]) -> str:
     style, script = (
         (HERE / name).read_text(encoding="utf-8") for name in ("style.css", "script.js")
     )
+    replays = _replays(shown, names)
     made = (curves.chart(shown, names, measure) for measure in curves.measures_of(shown))
     text = _template().render(
         title=words.heading(everybody, every_name),
@@ -106,9 +110,28 @@ def render(shown: list[Standing]) -> str:
         version=version("p2pqg"),
         style=style,
         script=script,
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        script_hash=_hash(script),
+        replays=json_text(replays, indent=None).replace("<", "\\u003c") if replays else "",
+        replay_style=front.style() if replays else "",
+        replay_script=(replay_script := front.script() + front.replaying()) if replays else "",
+        replay_hash=_hash(replay_script) if replays else "",
     )
     return text.lstrip()  # of the lines that macros left
+
+
+def _replays(shown: list[Standing], names: list[str]) -> list[dict[str, Any]]:
+    """The first runs through their rounds, as far as they were evaluated on the way."""
+    runs = [
+        Replay(number, one.path, name).whole()
+        for number, (one, name) in enumerate(zip(shown, names, strict=True))
+        if number < MOST_REPLAYS and one.run is not None
+    ]
+    return [run for run in runs if run is not None]
+
+
+def _hash(script: str) -> str:
+    """What the page's own policy knows a script by."""
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
 @lru_cache(maxsize=1)

@@ -290,7 +290,7 @@ const p2pqgDrawing = (() => {
     }
     // The last values, pushed off each other.
     const ends = series.filter((one) => one.points.length && !one.thin)
-      .map((one) => ({ y: py(one.points.at(-1)[1]), text: look.say(one.points.at(-1)[1]), color: one.color, name: one.name }))
+      .map((one) => ({ y: py(one.points.at(-1)[1]), text: look.say(one.points.at(-1)[1]), color: one.color, name: one.name?.length < 3 ? one.name : "" }))
       .sort((a, b) => a.y - b.y);
     ends.forEach((end, k) => { if (k) end.y = Math.max(end.y, ends[k - 1].y + 13); });
     context.textAlign = "left"; context.font = "600 11px system-ui, sans-serif";

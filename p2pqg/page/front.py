@@ -39,6 +39,11 @@ def _within(places: tuple[str, ...]) -> str:
     return ", ".join(f"{place} .p2pqg-room" for place in places)
 
 
+def replaying() -> str:
+    """What a report does with the replays in it, after `script()`."""
+    return _read("replay.js")
+
+
 def watching() -> str:
     """What the page of `p2pqg watch` does, after `script()`."""
     return _read("watch.js")

@@ -47,6 +47,8 @@ OF_CLIENTS = {
 """Columns of clients.parquet that clients are colored by, and what these are called."""
 NOT_SHOWN = ("round", "client", "num_samples", "lied")
 MOST_EVENTS = 300
+MOST_MOMENTS, MOST_NUMBERS = 60, 40_000
+"""Of a run in a report, which is one file: moments of it, and numbers of clients in all of them."""
 WATCHED = ("rounds.parquet", "clients.parquet", "summary.json", "failed.json", "changes.parquet")
 """Files whose change means news."""
 
@@ -168,6 +170,28 @@ class Replay:
         if with_network and self._start is not None:
             found |= self._network(self._start, at)
         return found
+
+    def whole(self) -> dict[str, Any] | None:
+        """All of it for a page without a server: {"now": frame, "past": frames}; None: too little.
+
+        Of many moments and clients, as many moments as MOST_NUMBERS allow.
+        """
+        moments, now = self.moments, self.frame()
+        if len(moments) < 2 or "scene" not in now:
+            return None
+        each = now["scene"]["clients"] * max(1, len(now["measures"]))
+        most = min(MOST_MOMENTS, max(2, MOST_NUMBERS // each))
+        kept = sorted({moments[int(k)] for k in np.linspace(0, len(moments) - 1, most)})
+        past = []
+        for moment in kept[:-1]:
+            frame = self.frame(known=now["points"]["from"], round=moment)
+            for key in ("points", "events", "moments", "every", "name"):
+                del frame[key]
+            if frame["scene"] is now["scene"]:
+                del frame["scene"]
+            past.append(frame)
+        now["points"] = {"from": 0, "rows": []}
+        return {"now": {**now, "moments": kept}, "past": past}
 
     def _network(self, start: Schedule, at: int) -> dict[str, Any]:
         now = became(self._changes, start, at)

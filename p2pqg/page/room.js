@@ -38,7 +38,7 @@ const p2pqgRoom = (() => {
     return { list, fill };
   };
 
-  const mount = (root, port, { hands = true, attacks = [], topologies = [] } = {}) => {
+  const mount = (root, port, { hands = true, curves = true, attacks = [], topologies = [] } = {}) => {
     root.classList.add("p2pqg-room");
     root.setAttribute("data-lm-suppress-shortcuts", "true");  // JupyterLab's own keys
     root.tabIndex = -1;
@@ -73,6 +73,7 @@ const p2pqgRoom = (() => {
       (value) => { state.links = value; send({ do: "show", links: value }); });
     const against = select(views, "against", { round: AXES.round }, (value) => { state.axis = value; paint(); });
     if (!hands) wide.list.parentNode.hidden = true;
+    if (!curves) against.list.parentNode.hidden = true;
     const status = element(root, "p", { class: "sentence", role: "status", "aria-live": "polite" });
     const scale = element(root, "div", { class: "scale" });
     const together = element(root, "label", { class: "scrub together", hidden: true }, "time ");
@@ -252,7 +253,7 @@ const p2pqgRoom = (() => {
         this.title.className = `s${this.id % 7}`;
         const pieces = now.pieces > 1 ? `, in ${now.pieces} pieces` : "";
         const seconds = now.seconds === null || now.seconds === undefined ? "" : `, ${draw.number(now.seconds)} s simulated`;
-        this.about.textContent = `${now.past ? "as it was after " : ""}round ${count(now.round)}${seconds}: ${now.trouble || "all is well"}${pieces}${now.ending ? `; ${now.ending}` : ""}`;
+        this.about.textContent = `${now.past ? "as it was after " : ""}round ${count(now.round)}${seconds}: ${now.trouble || (now.scene ? "all is well" : "")}${pieces}${now.ending ? `; ${now.ending}` : ""}`;
         if (compact || !now.scene) {
           this.canvas.hidden = this.scrub.hidden = true; this.small.hidden = false;
           draw.curves(this.small, { height: 110, series: [this.series(0)], say: (v) => draw.percent(v, 0) });
@@ -402,7 +403,8 @@ const p2pqgRoom = (() => {
     const paintCharts = () => {
       const cards = [...state.branches.values()], x = POINT[state.axis];
       const compact = cards.length >= COMPACT_FROM;
-      charts.hidden = compact && !state.opened.size;
+      charts.hidden = !curves || (compact && !state.opened.size);
+      if (charts.hidden) return;
       const shown = compact ? cards.filter((card) => state.opened.has(card.id)) : cards;
       if (!shown.length) return;
       const xSay = state.axis === "bytes" ? draw.bytes : draw.number;
@@ -442,7 +444,7 @@ const p2pqgRoom = (() => {
     const paintStory = () => {
       story.replaceChildren();
       const cards = [...state.branches.values()], first = cards[0];
-      if (cards.length >= COMPACT_FROM) return;
+      if (!curves || cards.length >= COMPACT_FROM) return;
       const known = new Set((first?.now.events ?? []).map(String));
       for (const card of cards) {
         const events = (card.now.events ?? []).filter((event) => card === first || !known.has(String(event)));

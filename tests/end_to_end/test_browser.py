@@ -1,6 +1,7 @@
 """The control room in a real browser: what is clicked there is done, seen, and saved."""
 
 import re
+import threading
 
 import numpy as np
 import pytest
@@ -8,7 +9,9 @@ from browser import Shown, chromium
 
 import p2pqg
 from p2pqg.control.room import Room
+from p2pqg.page import write_page
 from p2pqg.recipe.settings import recipe
+from p2pqg.running.watch import serving
 
 SETTINGS = {
     "topology": "ring8",
@@ -204,3 +207,57 @@ def test_a_thousand_clients_are_drawn_in_a_frame(tmp_path):
             page.evaluate("() => new Promise((done) => requestAnimationFrame(() => done()))")
         took = page.evaluate("(performance.now() - window.took) / 10")
         assert took < 200, f"{took:.0f} ms"
+
+
+SCENARIO = [
+    {"at": "round 6", "drop_links": ["0-1"]},
+    {"at": "round 12", "drop_clients": [5]},
+]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    out = str(tmp_path_factory.mktemp("runs"))
+    settings = {**SETTINGS, "rounds": 20, "scenario": SCENARIO}
+    return p2pqg.run(**settings, out=out, name="one")
+
+
+def seen_at_every_moment(page):
+    """What the page says of the network, from its first moment to its last."""
+    slider = page.get_by_label("go through the rounds")
+    slider.wait_for()
+    said = []
+    for at in range(int(slider.get_attribute("max")) + 1):
+        slider.fill(str(at))
+        page.wait_for_timeout(250)
+        said.append(page.locator("section.network header").inner_text())
+    return said
+
+
+def check_moments(said):
+    assert ["link down" in one for one in said] == [False, True, True, True]
+    assert ["client absent" in one for one in said] == [False, False, True, True]
+    assert [re.search(r"round (\d+)", one)[1] for one in said] == ["5", "10", "15", "20"]
+
+
+def test_a_watched_run_is_seen_at_every_moment(run):
+    with serving([run.path]) as (address, server):
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            with chromium() as page:
+                page.goto(address)
+                check_moments(seen_at_every_moment(page))
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_a_report_goes_through_the_rounds_by_itself(run, tmp_path):
+    file = write_page([run.path], tmp_path / "report.html")
+    with chromium(dark=True) as page:
+        asked = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(file.as_uri())
+        check_moments(seen_at_every_moment(page))
+        assert asked == [file.as_uri()]

@@ -314,7 +314,7 @@ def test_what_a_user_wrote_stays_text(recorded, page_of, tmp_path):
         for i, lr in enumerate((0.1, 0.2))
     ]
     page = page_of(*runs)
-    assert len(page.all("script")) == 3
+    assert len(page.all("script")) == 5  # ours: data and code, of the page and of its slider
     assert not page.all("img")
     assert not any(text for _, text in page.all("i"))
     assert page.data("names") == labels(gather([run.path for run in runs]))
@@ -443,7 +443,7 @@ def test_three_runs_of_32_clients_and_100_rows_stay_small(recorded, page_of):
         recorded(name, rows=100, clients=32, topology="social32", rounds=100, **algorithm(name))
         for name in ("dsgd", "dsgdm-n", "qg-dsgdm-n")
     ]
-    assert len(page_of(*runs).text.encode()) < 300_000
+    assert len(page_of(*runs).text.encode()) < 350_000
 
 
 # ---- how runs ended

@@ -1,0 +1,188 @@
+"""`p2pqg watch` serves what is on disk to who knows the token, and nothing else."""
+
+import json
+import threading
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+
+import pytest
+from click.testing import CliRunner
+
+import p2pqg
+from p2pqg.cli import main
+from p2pqg.page.replay import Replay
+from p2pqg.running.watch import serving
+
+SETTINGS = {"topology": "ring8", "alpha": 0.1, "engine": "local", "rounds": 12, "eval_every": 3}
+SCENARIO = [
+    {"at": "round 4", "drop_links": ["0-1"]},
+    {"at": "round 7", "drop_clients": [5]},
+    {"at": "round 10", "attack": {"who": [2], "how": "sign-flip"}},
+]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    out = str(tmp_path_factory.mktemp("runs"))
+    return p2pqg.run(**SETTINGS, scenario=SCENARIO, out=out, name="one")
+
+
+@contextmanager
+def page(*paths):
+    with serving(paths) as (address, server):
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            yield address
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def get(address):
+    with urllib.request.urlopen(address, timeout=10) as answer:
+        return answer.read().decode(), answer.headers
+
+
+def status(address, **given):
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(urllib.request.Request(address, **given), timeout=10)
+    caught.value.close()
+    return caught.value.code
+
+
+def test_only_who_knows_the_token_sees_it_and_nobody_can_write(run):
+    with page(run.path) as address:
+        text, headers = get(address)
+        assert address.startswith("http://127.0.0.1:")
+        assert "p2pqgRoom" in text
+        assert headers["Cache-Control"] == "no-store"
+        assert "script-src 'sha256-" in headers["Content-Security-Policy"]
+        base = address.rsplit("/", 2)[0]
+        wrong = (f"{base}/", f"{base}/nonsense/", f"{base}/frames", f"{address}../config.yaml")
+        for path in (*wrong, f"{address}config.yaml"):
+            assert status(path) == 404
+        assert status(f"{address}frames?have=x") == 400
+        for method in ("POST", "PUT", "DELETE"):
+            assert status(address, method=method, data=b"x") == 501
+
+
+def test_frames_are_what_the_run_recorded_and_only_the_news(run):
+    with page(run.path) as address:
+        (one,) = json.loads(get(f"{address}frames")[0])["branches"]
+        accuracy = run.rounds["test_accuracy"]
+        seen = [row[3] for row in one["points"]["rows"]]
+        assert [v for v in seen if v is not None] == pytest.approx(
+            list(accuracy.dropna()), rel=1e-4
+        )
+        assert [row[0] for row in one["points"]["rows"]] == list(run.rounds["round"] + 1)
+        assert one["scene"]["clients"] == 8
+        assert one["cut"] == [[0, 1]]
+        assert one["absent"] == [5]
+        assert one["liars"] == [2]
+        rows = len(run.rounds)
+        (again,) = json.loads(get(f"{address}frames?have=0:{rows}:{one['version']}")[0])["branches"]
+        assert again == {"id": 0}
+        past = json.loads(get(f"{address}frames?round=6")[0])["branches"][0]
+        assert (past["round"], past["past"]) == (6, True)
+        assert past["cut"] == [[0, 1]]
+        assert past["absent"] == past["liars"] == []
+        own = run.clients[run.clients["round"] == 5]["test_accuracy"]
+        assert past["values"]["of"]["test_accuracy"] == pytest.approx(list(own), rel=1e-4)
+
+
+def test_a_run_that_goes_on_is_seen_as_it_goes(tmp_path):
+    seen = []
+
+    class Looks:
+        def begin(self, simulation, path):
+            self.replay = Replay(0, path, "it")
+            seen.append(self.replay.frame())
+
+        def recorded(self, simulation):
+            self.replay.refresh()
+            seen.append(self.replay.frame())
+
+        def noted(self, text): ...
+
+        def end(self, run):
+            self.replay.refresh()
+            seen.append(self.replay.frame())
+
+    p2pqg.run(**SETTINGS, out=str(tmp_path), observer=Looks())
+    rounds = [frame["round"] for frame in seen]
+    assert rounds[0] == 0
+    assert "still going" in seen[1]["ending"]
+    assert rounds == sorted(rounds)
+    assert rounds[-1] == 12
+    assert seen[-1]["ending"] == ""
+
+
+def test_runs_that_begin_later_are_found_and_a_broken_file_is_said(run, tmp_path):
+    p2pqg.run(**SETTINGS, out=str(tmp_path), name="a", lr=0.1)
+    with page(tmp_path) as address:
+        assert len(json.loads(get(f"{address}frames")[0])["branches"]) == 1
+        p2pqg.run(**SETTINGS, out=str(tmp_path), name="b", lr=0.2)
+        names = [one["name"] for one in json.loads(get(f"{address}frames")[0])["branches"]]
+        assert names == ["lr 0.1", "lr 0.2"] or len(set(names)) == 2
+        (tmp_path / "a" / "clients.parquet").write_bytes(b"half")
+        broken = json.loads(get(f"{address}frames")[0])["branches"][0]
+        assert "clients.parquet: cannot be read" in broken["ending"]
+        assert broken["round"] == 12
+
+
+def test_many_runs_are_curves_until_one_is_opened(run, tmp_path):
+    for k in range(7):
+        p2pqg.run(**{**SETTINGS, "rounds": 2}, out=str(tmp_path), name=f"r{k}", lr=0.01 * (k + 1))
+    with page(tmp_path) as address:
+        frames = json.loads(get(f"{address}frames?opened=2")[0])["branches"]
+        assert [one["id"] for one in frames if "scene" in one] == [2]
+        assert all(one["points"]["rows"] for one in frames)
+
+
+def test_a_page_without_a_server_has_moments_and_no_more_numbers_than_fit(run, monkeypatch):
+    whole = Replay(0, run.path, "one").whole()
+    assert [frame["round"] for frame in whole["past"]] == [3, 6, 9]
+    assert whole["now"]["moments"] == [3, 6, 9, 12]
+    assert all("scene" not in frame for frame in whole["past"])
+    monkeypatch.setattr("p2pqg.page.replay.MOST_NUMBERS", 50)
+    assert len(Replay(0, run.path, "one").whole()["past"]) == 1
+
+
+def test_what_cannot_be_watched_is_said_on_one_line(tmp_path):
+    for path in (tmp_path, tmp_path / "nowhere"):
+        result = CliRunner().invoke(main, ["watch", str(path)])
+        assert result.exit_code == 2
+        assert len(result.output.strip().splitlines()) == 1
+    elsewhere = serving([_begun(tmp_path)], host="203.0.113.7")
+    with pytest.raises(p2pqg.ConfigError, match="cannot be served"), elsewhere:
+        pass
+
+
+def _begun(folder):
+    return p2pqg.run(**{**SETTINGS, "rounds": 1}, out=str(folder), name="begun").path
+
+
+def test_a_run_can_open_its_own_page(tmp_path):
+    class Reads:
+        notes, text = [], ""
+
+        def begin(self, simulation, path): ...
+
+        def recorded(self, simulation):
+            if not self.text:
+                wait = threading.Event()
+                while not self.notes:
+                    wait.wait(0.02)
+                Reads.text, _ = get(self.notes[0].removeprefix("watch: "))
+
+        def noted(self, text):
+            self.notes.append(text)
+
+        def end(self, run): ...
+
+    p2pqg.run(**SETTINGS, out=str(tmp_path), sinks=["watch"], observer=Reads())
+    assert "p2pqgRoom" in Reads.text
+    with pytest.raises(urllib.error.URLError):  # it ended with the run
+        get(Reads.notes[0].removeprefix("watch: "))
