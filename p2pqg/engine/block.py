@@ -6,7 +6,8 @@ hosts all that is needed, otherwise by handing parcels to the engine and waiting
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from p2pqg.engine.call import Ask, Call, disagreement
 from p2pqg.engine.clock import Clock
 from p2pqg.engine.lying import Liars, Lying, lied_about
 from p2pqg.engine.mixer import Arrivals, Gather, Mixer
+from p2pqg.engine.parts import HalfWay, Later, Successor, cut, of_part, together
 from p2pqg.engine.robust import RuleMixer
 from p2pqg.engine.routes import EdgeRoutes, Leg, Routing, RowRoutes, everyone
 from p2pqg.engine.rule import Rule, Traffic, bare, computed, exact_mean
@@ -45,7 +47,8 @@ Answer = Generator[Wait, list[Parcel], tuple[Any, ...]]
 
 Gradient = Callable[..., Tensor]
 """gradient(x [clients, params], step) -> [clients, params], weight decay included. With again=True
-as well where a batch is used once more."""
+as well where a batch is used once more, and with part=slice(...) where x is of these clients only.
+"""
 
 
 class Block:
@@ -57,6 +60,7 @@ class Block:
         round: the next round; step: batches drawn so far, the cursor of the data.
         first_step: the first batch of the round.
         gradients: that each client has computed, those on a batch used again too.
+        parts: of the clients, which play a round one after the other; usually a single one.
         bytes_sent: by the hosted clients to others, since the start.
         exchanges: times that rows were mixed with W, since the start.
         drift: [params], how far mixing has moved the sum of the hosted models where it does not
@@ -73,7 +77,19 @@ class Block:
         x0: Tensor,
         gradient: Gradient,
         clock: Clock | None = None,
+        at_once: int | None = None,
     ) -> None:
+        """Say who they are.
+
+        Args:
+            rule: what they run.
+            routing: in which network.
+            index: of the block.
+            x0: [k, params], the models they start from.
+            gradient: what they learn from.
+            clock: notes where the time goes.
+            at_once: clients that play a round together where there are many; None: all.
+        """
         self.clock = clock or Clock(on=False)
         self.rule = rule
         self.routing = routing
@@ -81,6 +97,8 @@ class Block:
         self.clients = range(routing.bounds[index], routing.bounds[index + 1])
         self.gradient = gradient
         self.state = rule.start(x0)
+        k = len(self.clients)
+        self.parts = cut(k, at_once or k, x0.shape[1] * x0.itemsize)
         self.round = 0
         self.step = 0
         self.first_step = 0
@@ -167,8 +185,8 @@ class Block:
     def rounds(self, until: int) -> Generator[Wait, list[Parcel], None]:
         """Run up to round `until`; yields what other blocks need, takes what this one needs."""
         while self.round < until:
-            call = self.rule.play(self.state, self._grad, self.round, self.clients)
             self._slot, self._sent, self.first_step = 0, [], self.step
+            call = self._call()
             reply = None
             try:
                 while True:
@@ -178,29 +196,84 @@ class Block:
                     reply = bare((yield from self._answer(effect)))
             except StopIteration as end:
                 self._waiting = None
-                active = self.mine(self.W.active)
-                self.state = end.value if active is None else chosen(active, end.value, self.state)
+                self.state = end.value
+            del call, effect, reply  # as large as the models: not kept until the next round asks
             self.traffic.append(tuple(self._sent))
             self.round += 1
 
-    def _grad(self, x: Tensor, *, again: bool = False) -> Tensor:
-        if again and not self.step:
-            raise AlgorithmError("grad(x, again=True) comes before any grad(x): there is no batch")
-        models = x.unbind(1) if x.dim() == 3 else (x,)
-        with self.clock("compute"):
-            found = []
-            for number, model in enumerate(models):
-                found.append(self._gradient(model, again or number > 0))
-                self.gradients += 1
-        computed(self._sent, len(found))
-        return torch.stack(found, 1) if x.dim() == 3 else found[0]
+    def _call(self) -> Call:
+        """The next round; it returns the new state."""
+        if len(self.parts) == 1:
+            call = self.rule.play(self.state, self._grad_of(None), self.round, self.clients)
+            call.requests = self._whole(call.requests)
+            return call
+        calls = [
+            self.rule.alone(
+                of_part(self.state, part),
+                self._grad_of(part),
+                self.round,
+                self.clients[part],
+            )
+            for part in self.parts
+        ]
+        return self.rule.led(Call(self._by_parts(calls), calls[0].own), self.round)
 
-    def _gradient(self, x: Tensor, again: bool) -> Tensor:
-        """At one model for each client, on the next batch or on the last one."""
-        if again:
-            return self.gradient(x, self.step - 1, again=True)
-        self.step += 1
-        return self.gradient(x, self.step - 1)
+    def _whole(self, requests: Generator[Effect, Any, Any]) -> Generator[Effect, Any, Any]:
+        """The round of all at once."""
+        return self._of_active((yield from requests), slice(None))
+
+    def _by_parts(self, calls: Sequence[Call]) -> Generator[Effect, Any, Any]:
+        """The round of one part of them after the other."""
+        new = Successor(self.state, len(self.clients))
+
+        def end(part: slice, state: Any) -> None:
+            new.put(part, self._of_active(state, part))
+
+        try:
+            yield from together(self.round, calls, self.parts, self._called, end)
+        except Exception as error:
+            self.state = HalfWay(self.round, error)
+            raise
+        return new.whole()
+
+    def _called(self, part: slice) -> str:
+        return f"clients {self.clients[part].start} to {self.clients[part].stop - 1}"
+
+    def _of_active(self, new: Any, part: slice) -> Any:
+        """The new state of a part, in which clients that stand still have the old one."""
+        active = self.mine(self.W.active)
+        return new if active is None else chosen(active[part], new, of_part(self.state, part))
+
+    def _grad_of(self, part: slice | None) -> Callable[..., Tensor]:
+        """The gradients of some clients, or of all (None), in the next round.
+
+        All parts draw and compute alike; the first one puts it down.
+        """
+        first = part is None or part.start == 0
+        step, number = self.step, self.gradients
+        more: dict[str, Any] = {} if part is None else {"part": part}
+
+        def grad(x: Tensor, *, again: bool = False) -> Tensor:
+            nonlocal step, number
+            if again and not step:
+                raise AlgorithmError(
+                    "grad(x, again=True) comes before any grad(x): there is no batch"
+                )
+            found: list[Tensor] = []
+            with self.clock("compute"):
+                for model in x.unbind(1) if x.dim() == 3 else (x,):
+                    self.gradients = number  # done so far by these clients
+                    old = again or bool(found)
+                    step += not old
+                    used = {"again": True} if old else {}
+                    found.append(self.gradient(model, step - 1, **used, **more))
+                    number += 1
+            self.step, self.gradients = step, number
+            if first:
+                computed(self._sent, len(found))
+            return torch.stack(found, 1) if x.dim() == 3 else found[0]
+
+        return grad
 
     def _answer(self, effect: Effect) -> Answer:
         match effect:
@@ -242,6 +315,9 @@ class Block:
                 parts = zip(columns, *arrived, strict=True)
                 columns = tuple(torch.cat(part) for part in parts)
         rule = effect.rule or self.rule.gossip_rule
+        perfect = routes.mixing.is_perfect and rule is None and liars is None
+        if perfect and len(self.parts) > 1 and not self.rule.is_led and mixer.dense is None:
+            return tuple(Later(partial(self._mixed, mixer, t)) for t in columns)
         with self.clock("mixing"):
             if liars is not None:
                 mixed = self._deceived(columns, effect.tensors, everybody, routes, liars, rule)
@@ -250,9 +326,11 @@ class Block:
             else:
                 robust = self._robust(routes, rule, columns[0])
                 mixed = tuple(robust(t, self.rule.over(self.round)) for t in columns)
-        if routes.mixing.is_perfect and rule is None and liars is None:
-            return mixed
-        return self._disturbed(effect.tensors, mixed, mixer)
+        return mixed if perfect else self._disturbed(effect.tensors, mixed, mixer)
+
+    def _mixed(self, mixer: Mixer, rows: Tensor, part: slice) -> Tensor:
+        with self.clock("mixing"):
+            return mixer.gather(rows, part)
 
     def _with_past(self, tensors: Parcel, memory: int) -> Parcel:
         """The rows, and where messages may be late, below them those of `memory` rounds before."""

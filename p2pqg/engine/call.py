@@ -104,7 +104,9 @@ def _checked(
             raise
         if wrong := _wrong(effect, num_clients, allowed):
             raise AlgorithmError(f"{_line_of(own)}: {wrong}")
-        reply = yield effect
+        handed = [effect]
+        del effect, reply  # as large as the models: not kept while the network works
+        reply = yield handed.pop()
 
 
 def disagreement(one: Ask | None, other: Ask | None, who: str, others: str) -> str | None:

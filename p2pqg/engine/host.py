@@ -15,7 +15,7 @@ from torch import Tensor
 from p2pqg.engine.block import Block, chosen, to_numpy
 from p2pqg.engine.clock import Clock
 from p2pqg.engine.learner import Learner
-from p2pqg.engine.rule import Rule
+from p2pqg.engine.rule import Rule, batches_per_round
 from p2pqg.engine.snapshot import Snapshot
 from p2pqg.engine.spec import AnyRouting, HostSpec, Measurement, Report, Stop
 from p2pqg.models.stacked.promises import keep_promises
@@ -43,14 +43,19 @@ class Host:
 
     def _make_block(self, rule: Rule, routing: Any, index: int, start: Tensor) -> Any:
         """The block, at round 0."""
-        return Block(rule, routing, index, start, self._gradient, self.clock)
+        at_once = self.learner.at_once
+        if batches_per_round(rule.algorithm, rule.params) > self.learner.feed.steps_ahead:
+            at_once = None  # every part would draw all batches anew
+        return Block(rule, routing, index, start, self._gradient, self.clock, at_once)
 
-    def _gradient(self, x: Tensor, step: int, again: bool = False) -> Tensor:
-        if not again:
-            self._loss_rounds.append(self.block.round)
+    def _gradient(
+        self, x: Tensor, step: int, again: bool = False, part: slice = slice(None)
+    ) -> Tensor:
         buffers = self.learner.buffers
         self.learner.flipped = self.block.mine(self.block.routing.flipped(self.block.round))
-        g = self.learner.gradient(x, step, again, self.block.gradients)
+        g = self.learner.gradient(x, step, again, self.block.gradients, part)
+        if len(self.learner.losses) > len(self._loss_rounds):
+            self._loss_rounds.append(self.block.round)
         active = self.block.mine(self.block.W.active)
         if active is not None:  # clients that stand still keep their statistics, too
             (self.learner.buffers,) = chosen(active, (self.learner.buffers,), (buffers,))

@@ -20,6 +20,7 @@ from p2pqg.base.seeding import rng
 from p2pqg.data.feeding import STEPS_AHEAD
 from p2pqg.data.feeding.feed import Feed, Looks
 from p2pqg.data.feeding.file_feed import FileFeed
+from p2pqg.engine.parts import PART_BYTES
 from p2pqg.engine.spec import Shards, Task
 from p2pqg.engine.waves.computed import Computed
 from p2pqg.models._capture import OFF, Capture
@@ -44,16 +45,20 @@ class Losses:
     def __init__(self, num_clients: int, dtype: torch.dtype, device: torch.device) -> None:
         self._rows = torch.empty(STEPS_AHEAD, num_clients, dtype=dtype, device=device)
         self._length = 0
+        self._first = 0
 
     def __len__(self) -> int:
         return self._length
 
-    def next_row(self) -> Tensor:
-        """[k], to be written to."""
-        if self._length == len(self._rows):
+    def of(self, step: int) -> Tensor:
+        """[k], of the gradients of a step, to be written to; steps come in order, or again."""
+        if self._length == 0:
+            self._first = step
+        row = step - self._first
+        if row == len(self._rows):
             self._rows = torch.cat([self._rows, torch.empty_like(self._rows)])
-        self._length += 1
-        return self._rows[self._length - 1]
+        self._length = max(self._length, row + 1)
+        return self._rows[row]
 
     def take(self) -> np.ndarray:
         """[rows, k], float64; they are forgotten here."""
@@ -131,16 +136,25 @@ class Learner:
         return self.stacked.initial_row().repeat(len(self.buffers), 1)
 
     def gradient(
-        self, x: Tensor, step: int, again: bool = False, number: int | None = None
+        self,
+        x: Tensor,
+        step: int,
+        again: bool = False,
+        number: int | None = None,
+        part: slice = slice(None),
     ) -> Tensor:
         """Each client's gradient on its batch number `step`, weight decay included.
 
-        Of a batch that is used `again` neither losses nor statistics are kept. What is private has
-        noise of its own for each `number` of a gradient; default: that of the step.
+        Args:
+            x: [clients of the part, params].
+            step: of them all.
+            again: the batch was used before: neither losses nor statistics are kept.
+            number: of the gradient: what is private has noise of its own for each; None: the step.
+            part: whose gradients; all of them.
         """
         buffers = self.buffers
-        losses = self._scratch(len(x)) if again else self.losses.next_row()
-        g = self._gradient(x, step, losses, step if number is None else number)
+        losses = self._scratch if again else self.losses.of(step)
+        g = self._gradient(x, step, part, losses, step if number is None else number)
         if again:
             self.buffers = buffers
         return g
@@ -157,41 +171,53 @@ class Learner:
         return self.stacked.choice[1]
 
     def _chosen(self, x: Tensor, step: int) -> Choice:
-        k, at_once = len(x), self._at_once
-        part = slice(0, min(k, at_once))
+        k, few = len(x), self._few
+        part = slice(0, min(k, few))
         batch = self.stacked.batch(*self.feed.batch(step, part))
         test = None
         if len(self.test_y) >= EVALUATION_SAMPLES:
             test = self.stacked.batch(*self.feed.test(slice(0, EVALUATION_SAMPLES)))[0]
-        rest = k % at_once if k > at_once else 0
+        rest = k % few if k > few else 0
         examples = Examples(
             (x[part], self.buffers[part], *batch), rest, test, self.task.model.strategy != "loop"
         )
         return choose(self.stacked, examples, self.capture, self.wish)
 
-    def _scratch(self, k: int) -> Tensor:
+    @property
+    def _scratch(self) -> Tensor:
         """[k]: losses that nobody reads."""
-        return torch.empty(k, dtype=self.dtype, device=self.device)
+        return torch.empty(len(self.clients), dtype=self.dtype, device=self.device)
 
-    def _gradient(self, x: Tensor, step: int, losses: Tensor, number: int) -> Tensor:
-        """A part of the clients after the other, if they are many; fills losses [k]."""
+    def _gradient(self, x: Tensor, step: int, part: slice, losses: Tensor, number: int) -> Tensor:
+        """Of a few of the clients after the other, if they are many; fills in losses [k]."""
         self.settled(x, step)
-        k, at_once = len(x), self._at_once
-        if at_once >= k:
-            return self._of_part(x, slice(None), step, losses, number)
-        g = torch.empty_like(x)  # a part at a time stays in the cache, and bounds the memory
-        for part in (slice(i, i + at_once) for i in range(0, k, at_once)):
-            g[part] = self._of_part(x[part], part, step, losses, number)
+        few, first = self._few, part.start or 0
+        if few >= len(x):
+            return self._of_few(x, part, step, losses, number)
+        g = torch.empty_like(x)  # a few at a time stay in the cache, and bound the memory
+        for i in range(0, len(x), few):
+            here = slice(i, min(i + few, len(x)))
+            those = slice(first + here.start, first + here.stop)
+            g[here] = self._of_few(x[here], those, step, losses, number)
         return g
 
     @cached_property
-    def _at_once(self) -> int:
+    def _few(self) -> int:
         """So many clients' inputs are prepared at once."""
         sample = math.prod(self.task.input_shape) * self.dtype.itemsize
         return min(CLIENTS_AT_ONCE, max(1, INPUT_BYTES // (self.task.batch_size * sample)))
 
-    def _of_part(self, x: Tensor, part: slice, step: int, losses: Tensor, number: int) -> Tensor:
-        """Gradients of a part of the clients; notes their losses and statistics."""
+    @property
+    def at_once(self) -> int | None:
+        """So many clients may play a round together where there are many; None: all have to."""
+        if self.device.type != "cpu" or isinstance(self.feed, FileFeed):
+            return None  # decoding is a step ahead of all
+        if self.stacked.strategy == "batched":
+            return self._few  # products are made for so many at a time
+        return max(1, min(self._few, PART_BYTES // (self.stacked.num_params * self.dtype.itemsize)))
+
+    def _of_few(self, x: Tensor, part: slice, step: int, losses: Tensor, number: int) -> Tensor:
+        """Gradients of a few clients; notes their losses and statistics."""
         inputs, targets = self.feed.batch(step, part)
         if self.flipped is not None:
             flipped = label_flip(targets, self.task.num_classes)
@@ -219,7 +245,7 @@ class Learner:
         """
         if self.stacked.choice is None:
             self.settled(self.initial(), 0)
-        some = self._at_once
+        some = self._few
         if len(rows) <= some:
             return self._of_rows(x, rows, steps)
         parts = [slice(i, i + some) for i in range(0, len(rows), some)]

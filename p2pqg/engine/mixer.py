@@ -155,11 +155,14 @@ class Gather:
         weights = np.concatenate([arrivals.weights, arrivals.own_weights])[order]
         return cls(rows[order], columns, weights, arrivals.num_clients, like)
 
-    def __call__(self, rows: Tensor) -> Tensor:
-        """[columns, ...] -> [rows, ...]."""
-        mixed = weighted_sums(
-            rows.reshape(rows.shape[0], -1), self.columns, self.offsets, self.weights
-        )
+    def __call__(self, rows: Tensor, part: slice | None = None) -> Tensor:
+        """[columns, ...] -> [rows, ...], of all sums or of a part."""
+        columns, weights, offsets = self.columns, self.weights, self.offsets
+        if part is not None:
+            offsets = offsets[part.start : part.stop + 1]
+            first, last = offsets[0].item(), offsets[-1].item()
+            columns, weights, offsets = columns[first:last], weights[first:last], offsets - first
+        mixed = weighted_sums(rows.reshape(rows.shape[0], -1), columns, offsets, weights)
         return mixed.reshape(-1, *rows.shape[1:])
 
 

@@ -286,7 +286,19 @@ class Rule:
 
     def play(self, state: Any, grad: Callable[..., Any], round: int, clients: range) -> Call:
         """One round, with this round's step size, led by the control."""
-        call = Call.of(self.algorithm, self._own(state, grad, round, clients), len(clients))
+        return self.led(self.alone(state, grad, round, clients), round)
+
+    def alone(self, state: Any, grad: Callable[..., Any], round: int, clients: range) -> Call:
+        """One round as the algorithm plays it by itself."""
+        return Call.of(self.algorithm, self._own(state, grad, round, clients), len(clients))
+
+    @property
+    def is_led(self) -> bool:
+        """Whether somebody else answers some of the algorithm's requests."""
+        return bool(self.personal or self.control)
+
+    def led(self, call: Call, round: int) -> Call:
+        """The same round, led by those that lead."""
         if self.personal:
             call.requests = self.personal.lead(call.requests)
         if self.control:

@@ -14,8 +14,9 @@ from p2pqg.algorithms.privacy import EPSILONS, Accounts
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.lazy import torch
 from p2pqg.data import Arrays
-from p2pqg.data.feeding import STEPS_AHEAD
+from p2pqg.data.feeding import ENTRIES_AHEAD, STEPS_AHEAD
 from p2pqg.engine.outlook import Outlook
+from p2pqg.engine.parts import WORTH_IT
 from p2pqg.engine.placement import Placement
 from p2pqg.engine.routes import Routing
 from p2pqg.engine.rule import Rule
@@ -158,21 +159,25 @@ class Experiment:
     def batch_bytes(self) -> int:
         """What a batch of every client takes, and the indices of the next ones."""
         sample = 4 * math.prod(self.task.input_shape)
-        return self.num_clients * self.task.batch_size * (sample + 8 * STEPS_AHEAD)
+        entries = self.num_clients * self.task.batch_size
+        return entries * sample + 8 * max(entries, min(entries * STEPS_AHEAD, ENTRIES_AHEAD))
 
     def memory_bytes(self, device: str) -> int:
         """About what all clients need on the device, by what runs were seen to take.
 
         A round makes as much as five more vectors: the gradient, the step, rows before and after
-        mixing, and room between them. In main memory the states are there once more, with Ray
-        three times more, when a checkpoint is on its way; and so are the samples.
+        mixing, and room between them; where it is played part by part, what is sent and room for
+        as much. In main memory the states are there once more, with Ray three times more, when a
+        checkpoint is on its way; and so are the samples.
         """
         itemsize = 8 if self.config.precision == "float64" else 4
         row = self.cost.num_params * itemsize
         copies = 0 if device == "cuda" else 3 if self.config.engine == "ray" else 1
         states = (1 + copies) * _vectors(self.rule, self.cost.num_params)
         samples = max(1, copies) * self.arrays.train_x.nbytes
-        return self.num_clients * row * (5 + states) + samples + self.batch_bytes
+        by_parts = device == "cpu" and self.num_clients * row >= WORTH_IT
+        made = 2 if by_parts else 5
+        return self.num_clients * row * (made + states) + samples + self.batch_bytes
 
     @property
     def waits(self) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from p2pqg.data.feeding import STEPS_AHEAD
+from p2pqg.data.feeding import ENTRIES_AHEAD, STEPS_AHEAD
 from p2pqg.data.feeding.augment import AugmentDraws, crop_flip, crops, normalise
 from p2pqg.data.feeding.batches import Batches
 from p2pqg.data.feeding.own_pace import OwnPace
@@ -73,7 +73,9 @@ class Feed:
         self._draws = (
             AugmentDraws(clients, looks.batch_size, looks.seed) if looks.augmentation else None
         )
-        self._ahead: tuple[int, Tensor, Any] | None = None
+        size = len(clients) * looks.batch_size
+        self.steps_ahead = max(1, min(STEPS_AHEAD, ENTRIES_AHEAD // size))
+        self._ahead: dict[int, tuple[Tensor, Any]] = {}
         self._sizes = sizes
         self._own_pace: OwnPace | None = None
 
@@ -107,8 +109,9 @@ class Feed:
 
     def _inputs(self, step: int, part: slice, at: Tensor) -> Tensor:
         inputs = rows_at(self.x, at)
-        if self._draws and self._ahead:
-            first, _, (offsets, flips) = self._ahead
+        if self._draws:
+            first = step - step % self.steps_ahead
+            offsets, flips = self._ahead[first][1]
             inputs = crop_flip(inputs, offsets[step - first][part], flips[step - first][part])
         return inputs
 
@@ -133,14 +136,15 @@ class Feed:
 
     def _indices(self, step: int) -> Tensor:
         """[k, batch]: rows of self.x in every client's batch number `step`."""
-        first, index, _ = self._ahead or (0, (), None)
-        if not first <= step < first + len(index):
-            first = step - step % STEPS_AHEAD
-            index = self._batches.indices(first, STEPS_AHEAD)
+        first = step - step % self.steps_ahead
+        if first not in self._ahead:
+            index = self._batches.indices(first, self.steps_ahead)
             index = (index + self._offsets[:, None]).to(self.looks.device)
-            draws = self._draws.draw(first, STEPS_AHEAD) if self._draws else ()
-            self._ahead = first, index, tuple(t.to(self.looks.device) for t in draws)
-        return index[step - first]
+            draws = self._draws.draw(first, self.steps_ahead) if self._draws else ()
+            # The last ones stay: where a round has several steps, parts of the clients take turns.
+            last = dict(list(self._ahead.items())[-1:])
+            self._ahead = {**last, first: (index, tuple(t.to(self.looks.device) for t in draws))}
+        return self._ahead[first][0][step - first]
 
     def _prepare(self, inputs: Tensor) -> Tensor:
         if inputs.dtype != torch.uint8:

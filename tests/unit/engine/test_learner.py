@@ -108,7 +108,7 @@ def test_losses_come_back_in_order_and_once():
     losses = Losses(2, torch.float32, torch.device("cpu"))
     for length in (3, 300):  # as many as fit at first, and more
         for value in range(length):
-            losses.next_row()[:] = value
+            losses.of(value)[:] = value
         taken = losses.take()
         np.testing.assert_array_equal(taken, np.repeat(np.arange(length), 2).reshape(length, 2))
         assert len(losses) == 0

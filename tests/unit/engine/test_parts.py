@@ -1,0 +1,118 @@
+"""Clients that are many play a round a part of them at a time, and come to the same numbers."""
+
+import numpy as np
+import pytest
+import torch
+
+import p2pqg
+from p2pqg.engine import parts
+from p2pqg.engine.learner import Learner
+
+ROUNDS = 5
+LIARS = {"attacks": [{"who": [1], "how": "alie"}]}
+CASES = {
+    "qg-dsgdm-n": {},
+    "qg-dsgdm": {"algorithm": {"name": "qg-dsgdm", "tau": 2}},
+    "d2": {"topology": "ring9"},
+    "k-gt": {"local_steps": 3},
+    "dfedsam": {"local_steps": 2},
+    "choco-sgd": {"algorithm": {"name": "choco-sgd", "compressor": "random-k"}},
+    "relay-sgd": {"topology": "binary-tree8"},
+    "sgp": {"topology": "onepeer-exponential8"},
+    "dsgdm-sync": {},
+    "diloco": {"algorithm": {"name": "diloco", "local_steps": 3}},
+    "dsgdm-n": {"topology": "complete8"},
+    "dsgd": {"consensus": {"targets": [0.5], "reference": [0.1]}},
+    "dsgdm": {"personal": ["*bias"]},
+    "dadam": {"impairments": {"delay": [0, 2], "loss": 0.2}},
+    "decentlam": {"impairments": {"participation": 0.6}},
+    "edm": {"topology": "ring9", "impairments": {"noise": 0.01}},
+    "momentum-tracking": {"scenario": [{"at": 2, "drop_clients": [3]}]},
+    "qg-dadam": {"rule": "median"},
+    "slowmo": LIARS,
+}
+
+
+def run(**settings):
+    with p2pqg.Simulation(**settings) as sim:
+        sim.advance(2)
+        with sim.fork() as branch:
+            sim.advance(ROUNDS - 2)
+            branch.advance(ROUNDS - 2)
+            np.testing.assert_array_equal(branch.parameters(), sim.parameters())
+            return sim.parameters(), sim.history, sim.clients
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_parts_come_to_the_same_numbers(name, monkeypatch):
+    settings = {"topology": "ring8", "algorithm": name, "alpha": 1.0, "batch_size": 4, "lr": 0.02}
+    settings |= {"rounds": ROUNDS, "engine": "local", "precision": "float64"} | CASES[name]
+    whole, rows, clients = run(**settings)
+    monkeypatch.setattr(parts, "WORTH_IT", 0)
+    monkeypatch.setattr(Learner, "at_once", 3)
+    by_parts, same_rows, same_clients = run(**settings)
+    np.testing.assert_allclose(by_parts, whole, rtol=1e-10, atol=1e-12)
+    for ours, theirs in ((same_rows, rows), (same_clients, clients)):
+        numbers = [c for c in theirs.select_dtypes("number") if c != "wall_seconds"]
+        np.testing.assert_allclose(ours[numbers], theirs[numbers], rtol=1e-9, atol=1e-12)
+
+
+def test_what_a_state_keeps_of_the_one_before_is_not_overwritten():
+    """In place, or the model of the round before would be that of this round."""
+    before = (torch.arange(4.0)[:, None], torch.zeros(4, 1))
+    new = parts.Successor(before, 4)
+    for part in (slice(0, 2), slice(2, 4)):
+        x, _ = parts.of_part(before, part)
+        new.put(part, (x + 10, x))
+    x, last = new.whole()
+    assert x.flatten().tolist() == [10, 11, 12, 13]
+    assert last.flatten().tolist() == [0, 1, 2, 3]
+    assert x.data_ptr() == before[0].data_ptr()  # it took the place of the old one
+
+
+def test_two_names_for_the_same_rows_part():
+    x = torch.zeros(2, 1)
+    new = parts.Successor((x, x), 2)
+    new.put(slice(0, 2), (x + 1, x + 2))
+    assert [rows.flatten().tolist() for rows in new.whole()] == [[1, 1], [2, 2]]
+
+
+def test_few_clients_are_one_part():
+    assert parts.cut(10, 3, row_bytes=4) == [slice(0, 10)]
+    many = parts.cut(10, 3, row_bytes=parts.WORTH_IT)
+    assert [(part.start, part.stop) for part in many] == [(0, 3), (3, 6), (6, 9), (9, 10)]
+
+
+OWN = """
+from p2pqg import algorithm, gossip
+from p2pqg.algorithms.dsgd import State, start
+from p2pqg.algorithms.ad_psgd import Params
+
+@algorithm("{name}", params=Params, start=start)
+def own(s, grad, p):
+    half = s.x - 0.1 * grad(s.x)
+    x = yield gossip({sent})
+    {then}
+    return State(x)
+"""
+
+
+@pytest.mark.parametrize(
+    ("sent", "then", "told"),
+    [
+        ("half", "1 / (len(x) - 2)", "ZeroDivisionError"),
+        ("half[:, : len(half)]", "", "line 9, in own: what a round yields"),
+    ],
+)
+def test_a_round_that_breaks_off_half_way_is_told_and_not_gone_on_from(
+    sent, then, told, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(parts, "WORTH_IT", 0)
+    monkeypatch.setattr(Learner, "at_once", 3)  # 3 clients, 3 more, and the last 2
+    file = tmp_path / "own.py"
+    file.write_text(OWN.format(name=f"broken-{len(then)}", sent=sent, then=then or "pass"))
+    with p2pqg.Simulation(topology="ring8", algorithm=f"{file}:own", engine="local") as sim:
+        with pytest.raises(p2pqg.AlgorithmError, match=told):
+            sim.advance(1)
+        with pytest.raises(p2pqg.AlgorithmError, match="round 0 broke off half-way"):
+            sim.parameters()
