@@ -186,20 +186,22 @@ class Block:
         """Run up to round `until`; yields what other blocks need, takes what this one needs."""
         while self.round < until:
             self._slot, self._sent, self.first_step = 0, [], self.step
-            call = self._call()
-            reply = None
-            try:
-                while True:
-                    with self.clock("update"):
-                        effect = call.send(reply)
-                    self._waiting = call, effect
-                    reply = bare((yield from self._answer(effect)))
-            except StopIteration as end:
-                self._waiting = None
-                self.state = end.value
-            del call, effect, reply  # as large as the models: not kept until the next round asks
+            self.state = yield from self._played()
             self.traffic.append(tuple(self._sent))
             self.round += 1
+
+    def _played(self) -> Generator[Wait, list[Parcel], Any]:
+        """The next round; returns the new state."""
+        call, reply = self._call(), None
+        try:
+            while True:
+                with self.clock("update"):
+                    effect = call.send(reply)
+                self._waiting = call, effect
+                reply = bare((yield from self._answer(effect)))
+        except StopIteration as end:
+            self._waiting = None
+            return end.value
 
     def _call(self) -> Call:
         """The next round; it returns the new state."""
