@@ -16,6 +16,7 @@ _HOMES = {
     "ConfigError": "base.errors",
     "DataError": "base.errors",
     "DivergedError": "base.errors",
+    "OwnPace": "algorithms",
     "P2pqgError": "base.errors",
     "Run": "results.records",
     "Runs": "results.seeds",
@@ -28,6 +29,7 @@ _HOMES = {
     "UserCodeError": "base.errors",
     "algorithm": "algorithms",
     "allreduce": "algorithms",
+    "arrived": "algorithms",
     "average_consensus": "theory.consensus",
     "build_model": "models",
     "compare": "results.comparison",
@@ -35,10 +37,12 @@ _HOMES = {
     "exchange": "algorithms",
     "gossip": "algorithms",
     "load": "results.seeds",
+    "meet": "algorithms",
     "mixing_matrix": "topology",
     "model": "models",
     "neighbors": "algorithms",
     "partition": "data",
+    "push": "algorithms",
     "resume": "running.single",
     "run": "running.single",
     "trajectory": "theory.trajectories",
@@ -47,11 +51,15 @@ _HOMES = {
 __all__ = sorted(_HOMES)
 
 if TYPE_CHECKING:  # the same names, for editors and type checkers; a test keeps them together
+    from p2pqg.algorithms import OwnPace as OwnPace
     from p2pqg.algorithms import algorithm as algorithm
     from p2pqg.algorithms import allreduce as allreduce
+    from p2pqg.algorithms import arrived as arrived
     from p2pqg.algorithms import exchange as exchange
     from p2pqg.algorithms import gossip as gossip
+    from p2pqg.algorithms import meet as meet
     from p2pqg.algorithms import neighbors as neighbors
+    from p2pqg.algorithms import push as push
     from p2pqg.base.errors import AlgorithmError as AlgorithmError
     from p2pqg.base.errors import ClusterError as ClusterError
     from p2pqg.base.errors import ConfigError as ConfigError

@@ -1,10 +1,22 @@
 """One algorithm, one file; importing this package registers all of them.
 
-What they are made of: `effects.py` (what a round may ask of the network), `lr.py` (the step size of
+What they are made of: `effects.py` (what a round may ask of the network), `asynchronous.py` (what
+clients ask that do not wait), `lr.py` (the step size of
 a round), `compressors.py`. Around them: `control.py` (consensus control, which leads any of them),
 `user_code.py` (algorithms from a user's own file).
 """
 
+from p2pqg.algorithms.asynchronous import (
+    Arrived,
+    Inbox,
+    Meet,
+    OwnPace,
+    Push,
+    Step,
+    arrived,
+    meet,
+    push,
+)
 from p2pqg.algorithms.effects import (
     ALGORITHMS,
     AllReduce,
@@ -31,19 +43,28 @@ import_parts(__name__, __path__)
 __all__ = [
     "ALGORITHMS",
     "AllReduce",
+    "Arrived",
     "Decide",
     "Draw",
     "Effect",
     "Exchange",
     "Gossip",
     "Grad",
+    "Inbox",
+    "Meet",
     "Neighbors",
+    "OwnPace",
     "Parameter",
     "Peers",
+    "Push",
     "Round",
+    "Step",
     "algorithm",
     "allreduce",
+    "arrived",
     "exchange",
     "gossip",
+    "meet",
     "neighbors",
+    "push",
 ]

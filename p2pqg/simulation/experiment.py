@@ -37,7 +37,7 @@ from p2pqg.topology.build import asked_of
 if TYPE_CHECKING:  # brings torch
     from p2pqg.engine.waves.timeline import Timeline
 
-FULL_WAVE = 512
+FULL_WAVE = 2048
 """So many steps are cut into waves together, about: then waves are about as large as can be."""
 
 

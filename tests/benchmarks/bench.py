@@ -1,10 +1,12 @@
 """How close `p2pqg run` comes to the bare arithmetic: one command, one table.
 
-    python tests/benchmarks/bench.py [S] [R] [scale] [--repeats 3] [--seconds 8]
+    python tests/benchmarks/bench.py [S] [R] [scale] [pace] [--repeats 3] [--seconds 8]
 
     S      32 clients on a ring, MLP 64-64-10 on digits, batch 32, gossip SGD
     R      16 clients on a ring, ResNet-20-GN at 3 x 32 x 32, batch 32, gossip SGD; and in bf16
     scale  10,240 clients with the MLP of job S, against 32 of them
+    pace   job S by clients that do not wait, whose gradients take exponential times, against job S;
+           and 10,240 of them. "planning" is the share of the time that the timeline takes
 
 The baselines (`baselines.py`, plain PyTorch, no Ray) run in turn with ours, so that a ratio holds
 when the machine's speed drifts. Ours is the whole command, with defaults: Ray, evaluation and
@@ -116,12 +118,35 @@ def contestants(job: str, seconds: float) -> dict[str, Any]:
             "p2pqg run, bf16": lambda: ours(*words, "--precision", "bf16", rounds=rounds),
         }
 
-    def scale(topology: str, clients: int) -> dict[str, float]:
+    def scale(topology: str, clients: int, *more: str) -> dict[str, float]:
         blobs = [f"samples={40 * clients}", "test_samples=100", "features=64"]
         sets = [word for blob in blobs for word in ("--set", f"dataset.{blob}")]
-        words = ["--topology", topology, "--algorithm", "dsgd", "--dataset", "synthetic", *sets]
+        words = [
+            "--topology",
+            topology,
+            "--algorithm",
+            "dsgd",
+            "--dataset",
+            "synthetic",
+            *sets,
+            *more,
+        ]
         return ours(*words, rounds=max(150, int(200_000 * seconds / 8 / clients)))
 
+    if job == "pace":
+        clock = ["network.compute.seconds=1", "network.compute.varies=exponential"]
+        alone = [word for one in clock for word in ("--set", one)]
+        rounds, small = int(1000 * seconds), ["--topology", "ring32"]
+        many = ["--algorithm", "ad-psgd", *alone]
+        return {
+            "dsgd": lambda: ours(*small, "--algorithm", "dsgd", rounds=rounds),
+            "ad-psgd": lambda: ours(*small, *many, rounds=rounds),
+            "async-dsgdm-n": lambda: ours(
+                *small, "--algorithm", "async-dsgdm-n", *alone, rounds=rounds
+            ),
+            "ad-psgd, 32 of synthetic": lambda: scale("ring32", 32, *many),
+            "ad-psgd, 10,240 of synthetic": lambda: scale("ring10240", 10_240, *many),
+        }
     names = ("ring10240", "random-regular10240:degree=8", "onepeer-exponential10240")
     small = {"ring32": lambda: scale("ring32", 32)}
     return small | {name: lambda name=name: scale(name, 10_240) for name in names}
@@ -129,7 +154,7 @@ def contestants(job: str, seconds: float) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("jobs", nargs="*", default=["S", "R", "scale"])
+    parser.add_argument("jobs", nargs="*", default=["S", "R", "scale", "pace"])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=8.0)
     settings = parser.parse_args()

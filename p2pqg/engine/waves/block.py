@@ -1,8 +1,7 @@
 """A block of clients that do not wait: their rows, their gradients and mail, and their waves.
 
 A gradient depends on nothing but the model as it stood when its client began. So it need not be
-computed when it is done: as soon as a wave needs one that is not there, those of all clients that
-have begun are computed together, in one stacked call.
+computed when it is done: those of several waves are computed together, in one stacked call.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from p2pqg.engine.rule import Rule, bare
 from p2pqg.engine.snapshot import Snapshot
 from p2pqg.engine.waves.calls import Asks, met, pace_of, step
 from p2pqg.engine.waves.computed import Computed
-from p2pqg.engine.waves.cut import Knife, MeetingWave, PostWave, Wave, num_waves, transfers
+from p2pqg.engine.waves.cut import Knife, MeetingWave, PostWave, Stage, Wave, num_waves, transfers
 from p2pqg.engine.waves.journal import Journal
 from p2pqg.engine.waves.letters import SERIAL, LetterTimeline
 from p2pqg.engine.waves.mail import Delivered, Mail
@@ -52,8 +51,6 @@ class WaveBlock:
         clients: the hosted clients, consecutive.
         round: the next round.
         timeline: where all clients of the network stand.
-        computed: bool [k], whose gradient is there.
-        more: what came with the gradients, see `Computed`.
         mail: messages for the hosted clients.
         bytes_sent: by the hosted clients, since the start.
         traffic: of each window not yet taken, for the books; the first block's only.
@@ -82,8 +79,8 @@ class WaveBlock:
         self._rows = StateRows(rule.start(x0), rule.algorithm.name)
         self.round = 0
         self._begun = Table(x0.clone())
-        self.computed = np.zeros(len(x0), dtype=bool)
-        self.more: dict[str, Table] = {}
+        self._stage: Stage | None = None  # whose gradients are here
+        self._computed: Computed
         self.mail = Mail()
         self._x = next((t for t in self._rows.tables.values() if t.tensor is self.x), None)
         if self.asks.kind == "meet" and pace_of(rule).met is None and self._x is None:
@@ -119,7 +116,7 @@ class WaveBlock:
 
     @property
     def begun(self) -> Tensor:
-        """[k, params], the model at which each one's gradient is taken; or the gradient itself."""
+        """[k, params], the model at which each one's gradient is taken."""
         return self._begun.tensor
 
     @property
@@ -151,8 +148,7 @@ class WaveBlock:
     def snapshot(self) -> Snapshot:
         """All that the hosted clients carry on; copies, which nobody changes any more."""
         rows = {name: to_numpy(table.tensor) for name, table in self._rows.tables.items()}
-        rows |= {"begun": to_numpy(self.begun), "computed": self.computed.copy()}
-        rows |= {f"more.{name}": to_numpy(table.tensor) for name, table in self.more.items()}
+        rows |= {"begun": to_numpy(self.begun)}
         return Snapshot(
             round=self.round,
             step=0,
@@ -170,12 +166,6 @@ class WaveBlock:
         rows, device = snapshot.rows, self.begun.device
         self._rows.load(rows)
         self._begun = Table(torch.tensor(rows["begun"], device=device))
-        self.computed = rows["computed"].copy()
-        self.more = {
-            name.removeprefix("more."): Table(torch.tensor(array, device=device))
-            for name, array in rows.items()
-            if name.startswith("more.")
-        }
         self.round = snapshot.round
         self.bytes_sent = float(snapshot.totals["bytes_sent"].sum())
         self.timeline.load(snapshot.timeline)
@@ -194,10 +184,10 @@ class WaveBlock:
             last = next_cut(self.rule, self.routing.window, self.round, until)
             with self.clock("update"):
                 self._begin_anew()
-            self._steps = np.array(self.timeline.steps[self._here])
             with self.clock("planning"):
                 window = self.timeline.play(last - self.round)
-                knife = Knife(window, self.routing.bounds, self.index, self.begun)
+                bounds, timed = self.routing.bounds, self._pace.elapsed
+                knife = Knife(window, bounds, self.index, self.begun, timed)
                 meets = self.asks.kind == "meet"
                 waves: list[Any] = list(knife.meetings() if meets else knife.posts(self.mail))
             params = dataclasses.replace(self.params, lr=self.rule.lr(self.round))
@@ -221,7 +211,6 @@ class WaveBlock:
         if len(fresh):
             rows = torch.from_numpy(fresh).to(self.begun.device)
             self._begun.put(rows, self.x.index_select(0, rows))
-            self.computed[fresh] = False
 
     def _gradients(self, wave: Wave, x: Tensor) -> Tensor:
         """The gradients of the clients whose step it is; x: what the algorithm asks for."""
@@ -231,29 +220,15 @@ class WaveBlock:
                 f"{self.rule.algorithm.name}: grad takes the clients' models, {wanted}, got "
                 f"{list(x.shape)}"
             )
-        if not self.computed[wave.at].all():
+        if self._stage is not wave.stage:
             with self.clock("compute"):
-                self._compute()
-        return self._begun.take(wave.rows)
+                self._compute(wave.stage)
+        return self._computed.g[wave.part]
 
-    def _compute(self) -> None:
-        """The gradients of all who have begun one."""
-        present = self.routing.present()
-        waiting = ~self.computed if present is None else ~self.computed & present[self._here]
-        rows = np.flatnonzero(waiting)
-        everyone = len(rows) == len(self.computed)
-        at = torch.from_numpy(rows).to(self.begun.device)
-        x = self.begun if everyone else self.begun.index_select(0, at)
-        done = self.gradient(x, rows, self._steps[rows])
-        if everyone:
-            self.begun.copy_(done.g)
-        else:
-            self._begun.put(at, done.g)
-        for name, value in done.more.items():
-            if name not in self.more:
-                self.more[name] = Table(value.new_zeros(len(self.computed), *value.shape[1:]))
-            self.more[name].put(at, value)
-        self.computed[rows] = True
+    def _compute(self, stage: Stage) -> None:
+        """The gradients of all who make a step in some waves."""
+        x = self._begun.take(stage.rows)
+        self._computed, self._stage = self.gradient(x, stage.at, stage.numbers), stage
 
     def _meet(self, wave: MeetingWave, params: Any) -> Generator[Any, list[Parcel], None]:
         """A wave of meetings."""
@@ -358,13 +333,11 @@ class WaveBlock:
 
     def _done(self, wave: Wave, new: Any, taken: Any) -> None:
         """Their step is made: they begin the next one."""
-        if self.more:
-            more = {name: table.take(wave.rows) for name, table in self.more.items()}
+        if self._stage is wave.stage and self._computed.more:
+            more = {name: value[wave.part] for name, value in self._computed.more.items()}
             self.on_step(wave, more)
         self._rows.put(wave.rows, new, taken)
         self._begun.put(wave.rows, self.rule.model(new))
-        self.computed[wave.at] = False
-        self._steps[wave.at] += 1
 
     def rows_of(self, rows: Tensor) -> Any:
         """Some rows of the state."""

@@ -6,9 +6,9 @@ wave: first the block's own clients whose step it is, in order, then those who a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -21,6 +21,9 @@ from p2pqg.engine.waves.meetings import Meetings
 from p2pqg.engine.waves.timeline import Window
 
 Ints = np.ndarray
+
+AT_ONCE = 64
+"""Steps in a wave of a single block, and about as many in a stage: many rows leave the cache."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,19 @@ class Transfers:
         return self.wave[here], self.client[here]
 
 
+class Stage(NamedTuple):
+    """Waves whose gradients are computed together: no client of the block makes two steps in them.
+
+    Attributes:
+        rows: int64 [steps], whose, wave by wave; at: the same as an array.
+        numbers: int64 [steps], which of their steps.
+    """
+
+    rows: Tensor
+    at: Ints
+    numbers: Ints
+
+
 @dataclass
 class Wave:
     """One stacked call of a block. Rows and positions count from the block's first client.
@@ -91,7 +107,8 @@ class Wave:
         leg: what crosses borders.
         rows: int64 [steps], whose step it is; at: the same as an array.
         clients: the same in the whole network; numbers: which of their steps; rounds: in which.
-        elapsed: [steps, 1], seconds since each one's last event.
+        elapsed: [steps, 1], seconds since each one's last event, where the algorithm wants to know.
+        stage: to which it belongs; part: where its steps are in that.
         parcels: positions of the rows that other blocks need.
     """
 
@@ -102,6 +119,8 @@ class Wave:
     numbers: Ints
     rounds: Ints
     elapsed: Tensor
+    stage: Stage
+    part: slice
     parcels: list[Tensor]
 
 
@@ -112,7 +131,8 @@ class MeetingWave(Wave):
     Attributes:
         met: int64, rows of clients that are met; met_elapsed: seconds since each one's last event.
         other: int64 [steps + met], the position of whom each averages with; its own: with nobody.
-            Rows that come from other blocks have the positions after those.
+            Rows that come from other blocks have the positions after those. Where no block but
+            this one is, it is empty.
         joint: pairs that both make a step. Where nothing crosses a border, the steps are those of
             the ones who are with the `met`, in their order; then the ones of `joint` pairs, then
             the others; and those who are alone.
@@ -179,11 +199,22 @@ class Knife:
         bounds: of all blocks.
         block: which of them.
         like: whose type and device the numbers for the algorithm take.
+        timed: the algorithm wants to know how much time has passed.
     """
 
-    def __init__(self, window: Window, bounds: tuple[int, ...], block: int, like: Tensor) -> None:
+    def __init__(
+        self,
+        window: Window,
+        bounds: tuple[int, ...],
+        block: int,
+        like: Tensor,
+        timed: bool = True,
+    ) -> None:
         self.window, self.bounds, self.block, self.like = window, bounds, block, like
-        self.first, self.last = bounds[block], bounds[block + 1]
+        self.first, self.last, self.timed = bounds[block], bounds[block + 1], timed
+        self.alone = len(bounds) == 2
+        if self.alone and isinstance(window, Meetings):
+            window.level, window.wave = _in_parts(window)
         client, wave = _ints(window.client), _ints(window.level)
         self.across = transfers(window, bounds)
         self.legs = self.across.legs(num_waves(window))
@@ -195,7 +226,25 @@ class Knife:
         self.numbers = _ints(window.number)[self.order]
         self.at = self.client - self.first
         self.rows = self._index(self.at)
-        self.elapsed = self._numbers(np.array(window.elapsed)[self.order])
+        self.elapsed = self._seconds(window.elapsed, self.order)
+
+    def _seconds(self, elapsed: list[float], at: Ints) -> Tensor:
+        """[steps, 1], or nothing but places where nobody asks."""
+        if not self.timed:
+            return self.like.new_zeros(1, 1).expand(len(at), 1)
+        return self._numbers(np.array(elapsed)[at])
+
+    def _stages(self) -> list[int]:
+        """The first wave of each stage, and the number of waves."""
+        by = np.argsort(self.client, kind="stable")
+        again = self.client[by][1:] == self.client[by][:-1]
+        latest = np.full(len(self.legs), -1)  # the last wave in which one of these made a step
+        np.maximum.at(latest, self.wave[by[1:][again]], self.wave[by[:-1][again]])
+        first, ends = [0], self.ends.tolist()
+        for wave, last in enumerate(latest.tolist()):
+            if last >= first[-1] or ends[wave + 1] - ends[first[-1]] > AT_ONCE:
+                first.append(wave)
+        return [*dict.fromkeys(first), len(self.legs)]
 
     def _ranks(self, client: Ints) -> Ints:
         """[2, steps]: the order of steps within a wave, by the second and then by the first.
@@ -242,19 +291,24 @@ class Knife:
     def _base(self, parcels: list[list[Tensor]]) -> Iterator[dict[str, Any]]:
         """What all kinds of waves have in common, wave by wave."""
         rows, elapsed = self._cut(self.rows, self.ends), self._cut(self.elapsed, self.ends)
-        ends = self.ends.tolist()
-        for wave, leg in enumerate(self.legs):
-            part = slice(ends[wave], ends[wave + 1])
-            yield {
-                "leg": leg,
-                "rows": rows[wave],
-                "at": self.at[part],
-                "clients": self.client[part],
-                "numbers": self.numbers[part],
-                "rounds": self.rounds[part],
-                "elapsed": elapsed[wave],
-                "parcels": parcels[wave],
-            }
+        ends, stages = self.ends.tolist(), self._stages()
+        for begin, over in zip(stages, stages[1:], strict=False):
+            first, last = ends[begin], ends[over]
+            stage = Stage(self.rows[first:last], self.at[first:last], self.numbers[first:last])
+            for wave in range(begin, over):
+                part = slice(ends[wave], ends[wave + 1])
+                yield {
+                    "leg": self.legs[wave],
+                    "rows": rows[wave],
+                    "at": self.at[part],
+                    "clients": self.client[part],
+                    "numbers": self.numbers[part],
+                    "rounds": self.rounds[part],
+                    "elapsed": elapsed[wave],
+                    "stage": stage,
+                    "part": slice(part.start - first, part.stop - first),
+                    "parcels": parcels[wave],
+                }
 
     def _cut(self, items: Tensor, ends: Ints) -> tuple[Tensor, ...]:
         """The parts of each wave; slicing one by one would take ten times as long."""
@@ -270,6 +324,28 @@ class Knife:
         met = met[~both[met]]
         met = met[np.argsort(wave[met], kind="stable")]  # as those who ask
         met_wave, met_ends = wave[met], self._ends(wave[met])
+        parcels, others = self._crossing(met, met_wave, met_ends)
+        joint = np.bincount(wave[both], minlength=len(self.legs)).tolist()
+        rows = self._cut(self._index(b[met] - self.first), met_ends)
+        elapsed = self._cut(self._seconds(window.elapsed_b, met), met_ends)
+        for one, base in enumerate(self._base(parcels)):
+            yield MeetingWave(
+                met=rows[one],
+                met_elapsed=elapsed[one],
+                other=others[one],
+                joint=joint[one],
+                **base,
+            )
+
+    def _crossing(
+        self, met: Ints, met_wave: Ints, met_ends: Ints
+    ) -> tuple[list[list[Tensor]], Sequence[Tensor]]:
+        """What leaves in each wave, and with whom everybody averages: see `MeetingWave.other`."""
+        if self.alone:
+            return [[]] * len(self.legs), [self._index(np.empty(0, np.int64))] * len(self.legs)
+        window = self.window
+        assert isinstance(window, Meetings)
+        wave, a, b = (_ints(x) for x in (window.wave, window.a, window.b))
         coming_wave, coming = self.across.coming(self.block)
         num_steps, num_met = np.diff(self.ends), np.diff(met_ends)
         places = _Places(
@@ -286,25 +362,13 @@ class Knife:
                 ]
             ),
         )
-        parcels = self._parcels(places)
         ends = self.ends + met_ends
         other = np.arange(ends[-1]) - np.repeat(ends[:-1], np.diff(ends))
         for mine, partner in ((a, b), (b, a)):
             here = self._hosted(mine)
             at = places.of(self._code(wave[here], mine[here]))
             other[ends[wave[here]] + at] = places.of(self._code(wave[here], partner[here]))
-        joint = np.bincount(wave[both], minlength=len(self.legs)).tolist()
-        rows = self._cut(self._index(b[met] - self.first), met_ends)
-        elapsed = self._cut(self._numbers(np.array(window.elapsed_b)[met]), met_ends)
-        others = self._cut(self._index(other), ends)
-        for one, base in enumerate(self._base(parcels)):
-            yield MeetingWave(
-                met=rows[one],
-                met_elapsed=elapsed[one],
-                other=others[one],
-                joint=joint[one],
-                **base,
-            )
+        return self._parcels(places), self._cut(self._index(other), ends)
 
     def posts(self, mail: Mail) -> Iterator[PostWave]:
         """The waves of a window of messages, which get their slots in the mail."""
@@ -358,6 +422,20 @@ class Knife:
                 **parts,
                 **base,
             )
+
+
+def _in_parts(window: Meetings) -> tuple[list[int], list[int]]:
+    """The waves of steps and of meetings, none larger than `AT_ONCE`: they stay in the cache."""
+    level, both = _ints(window.level), np.array(window.both, dtype=bool)
+    if len(level) <= AT_ONCE:
+        return window.level, window.wave
+    order = np.argsort(level, kind="stable")
+    place = np.empty_like(level)
+    place[order] = _within(level[order], np.searchsorted(level[order], np.arange(level.max() + 1)))
+    step = _ints(window.step)
+    place[step[both] + 1] = place[step[both]]  # the two of a pair stay together
+    _, level = np.unique(level * len(level) + place // AT_ONCE, return_inverse=True)
+    return level.tolist(), level[step].tolist()
 
 
 class _Places:

@@ -17,7 +17,7 @@ from p2pqg.engine.waves.calls import Asks
 from p2pqg.engine.waves.routing import WaveRouting
 from p2pqg.topology import Mixing
 
-MOST = 2**16
+MOST = 2**17
 """Steps that are drawn at once, about, of all clients together."""
 AHEAD = 64
 """Steps of each client that are drawn at once, at most."""
@@ -54,20 +54,22 @@ class Draws(ABC):
         self.network, self.timing, self.asks = routing.network, routing.timing, asks
         self.num_clients = routing.num_clients
         self.ahead = max(4, min(AHEAD, MOST // self.num_clients))
-        self.base: list[int] = []
-        self.seconds: list[list[float]] = []
+        self.base = [-self.ahead] * self.num_clients
+        self.seconds: list[list[float]] = [[]] * self.num_clients
 
     def draw(self, steps: list[int]) -> None:
-        """Draw on from these steps."""
-        self.base = list(steps)
-        clients = np.arange(self.num_clients)[:, None]
-        number = np.array(steps)[:, None] + np.arange(self.ahead)
-        self.seconds = self.timing.compute.seconds_of(clients, number).tolist()
-        self._draw(clients + np.zeros_like(number), number)
+        """Draw on from these steps, of the clients that have used half of what was drawn."""
+        used = np.array(steps) - self.base
+        who = np.flatnonzero((used < 0) | (2 * used >= self.ahead))
+        number = np.array(steps)[who][:, None] + np.arange(self.ahead)
+        clients = who[:, None] + np.zeros_like(number)
+        fill(self.base, who, number[:, 0].tolist())
+        fill(self.seconds, who, self.timing.compute.seconds_of(clients, number).tolist())
+        self._draw(who, clients, number)
 
     @abstractmethod
-    def _draw(self, clients: np.ndarray, number: np.ndarray) -> None:
-        """Draw whom these steps of the clients lead to."""
+    def _draw(self, who: np.ndarray, clients: np.ndarray, number: np.ndarray) -> None:
+        """Draw whom steps lead to: [clients, ahead] whose, and which; of those of `who`."""
 
     def _rounds(self, number: np.ndarray) -> Iterator[tuple[Mixing, np.ndarray]]:
         """Every W that is asked for, and where: a mask of the shape of `number`."""
@@ -159,7 +161,12 @@ class MeetingDraws(Draws):
     lasts: list[list[float]]
     lost: list[list[bool]]
 
-    def _draw(self, clients: np.ndarray, number: np.ndarray) -> None:
+    def __init__(self, routing: WaveRouting, asks: Asks) -> None:
+        super().__init__(routing, asks)
+        n = self.num_clients
+        self.partner, self.lasts, self.lost = [[]] * n, [[]] * n, [[]] * n
+
+    def _draw(self, who: np.ndarray, clients: np.ndarray, number: np.ndarray) -> None:
         partner = np.full(number.shape, -1)
         for W, where in self._rounds(number):
             arcs = Arcs.into(W)
@@ -174,9 +181,9 @@ class MeetingDraws(Draws):
             rate = np.minimum(bandwidth, np.minimum(lines.uplink[a], lines.downlink[b]))
             lasts = np.maximum(lasts, seconds + bits / rate)
             lost |= wrong.lost(self.network.seed, step, a, b)
-        self.partner = partner.tolist()
-        self.lasts = _listed(lasts.reshape(number.shape))
-        self.lost = _listed(lost.reshape(number.shape))
+        fill(self.partner, who, partner.tolist())
+        fill(self.lasts, who, lasts.reshape(number.shape).tolist())
+        fill(self.lost, who, lost.reshape(number.shape).tolist())
 
 
 class LetterDraws(Draws):
@@ -192,31 +199,36 @@ class LetterDraws(Draws):
     room: list[list[float]]
     row: list[list[dict[int, float]]]
 
-    def _draw(self, clients: np.ndarray, number: np.ndarray) -> None:
-        n, ahead = number.shape
+    def __init__(self, routing: WaveRouting, asks: Asks) -> None:
+        super().__init__(routing, asks)
+        n = self.num_clients
+        self.posts, self.room, self.row = [[]] * n, [[]] * n, [[]] * n
+
+    def _draw(self, who: np.ndarray, clients: np.ndarray, number: np.ndarray) -> None:
         nothing = Post([], [], 0.0, 1.0)
-        self.posts = [[nothing] * ahead for _ in range(n)]
-        self.row = [[{}] * ahead for _ in range(n)] if self.asks.keep == "last" else []
+        posts = [[nothing] * self.ahead for _ in who]
+        weights: list[list[dict[int, float]]] = [[{}] * self.ahead for _ in who]
         room = np.zeros(number.shape)
         for W, where in self._rounds(number):
             into, arcs = Arcs.into(W), Arcs.out_of(W)
-            if self.row:
+            if self.asks.keep == "last":
                 rows = into.listed()
-                for client, at in np.argwhere(where).tolist():
-                    self.row[client][at] = rows[client]
+                for place, at in np.argwhere(where).tolist():
+                    weights[place][at] = rows[who[place]]
             mass = np.concatenate([[0.0], np.cumsum(into.weights)])
             room[where] = (mass[into.first[1:]] - mass[into.first[:-1]])[clients[where]]
             if self._is_certain:  # then all posts of a client are one
-                for client, post in enumerate(self._posts(into, arcs, clients[:, 0], number[:, 0])):
-                    row = self.posts[client]
-                    for at in np.flatnonzero(where[client]).tolist():
-                        row[at] = post
+                for place, post in enumerate(self._posts(into, arcs, who, number[:, 0])):
+                    for at in np.flatnonzero(where[place]).tolist():
+                        posts[place][at] = post
                 continue
             cells = zip(*(index.tolist() for index in np.nonzero(where)), strict=True)
             found = self._posts(into, arcs, clients[where], number[where])
-            for (client, at), post in zip(cells, found, strict=True):
-                self.posts[client][at] = post
-        self.room = _listed(room)
+            for (place, at), post in zip(cells, found, strict=True):
+                posts[place][at] = post
+        fill(self.posts, who, posts)
+        fill(self.row, who, weights)
+        fill(self.room, who, room.tolist())
 
     @property
     def _is_certain(self) -> bool:
@@ -264,9 +276,10 @@ class LetterDraws(Draws):
             )
 
 
-def _listed(table: np.ndarray) -> Any:
-    """Of [clients, ahead] a list of lists."""
-    return table.tolist()
+def fill(items: list[Any], at: np.ndarray, values: Any) -> None:
+    """items[at[k]] = values[k]."""
+    for place, value in zip(at.tolist(), values, strict=True):
+        items[place] = value
 
 
 def spread(first: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

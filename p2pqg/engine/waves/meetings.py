@@ -21,7 +21,7 @@ from p2pqg.engine.waves.timeline import Timeline, Window
 NOBODY = -1
 
 DEPTH = 2
-"""Waves between two computations of gradients, see `MeetingTimeline._wave_of`."""
+"""Waves between two computations of gradients, see `MeetingTimeline._play`."""
 
 
 @dataclass
@@ -103,15 +103,40 @@ class MeetingTimeline(Timeline):
         heapify(self._heap)
 
     def _play(self, window: Window) -> None:
+        """As of a timeline. One long function: it runs once for every step, and calls would cost.
+
+        Of the waves: gradients are computed together when one is needed, so a step is put off for
+        the sake of those that have theirs. A stage is the waves between two such computations. A
+        client makes one step in a stage at most, and no stage has more than `DEPTH` waves.
+        """
         assert isinstance(window, Meetings)
-        heap, draws, ready, free = self._heap, self.draws, self.ready, self.free
-        steps, version, last = self.steps, self.version, self.last
-        end = self.routing.end
-        while self.total < self.target:
-            now = heap[0][0]
-            if now > end:
-                self.now = end
-                return
+        heap, draws, end, target = self._heap, self.draws, self.routing.end, self.target
+        ready, free, begun, last = self.ready, self.free, self.begun, self.last
+        steps, version, read = self.steps, self.version, self.read
+        waves, stages = self._wave, self._stage
+        base, ahead, partner, seconds = draws.base, draws.ahead, draws.partner, draws.seconds
+        senders, receivers = window.senders, window.receivers
+        client_is, number_is, level_is = (
+            window.client.append,
+            window.number.append,
+            window.level.append,
+        )
+        elapsed_is, behind_is, age_is = (
+            window.elapsed.append,
+            window.behind.append,
+            window.age.append,
+        )
+        a_is, b_is, both_is = (window.a.append, window.b.append, window.both.append)
+        wave_is, elapsed_b_is, step_is = (
+            window.wave.append,
+            window.elapsed_b.append,
+            window.step.append,
+        )
+        total, made, now = self.total, len(window.client), self.now
+        while total < target:
+            if heap[0][0] > end:
+                now = end
+                break
             now, asked, i = heappop(heap)
             if asked < 0:  # the meeting is over
                 j, joint, good = self.partner[i], self.joint[i], not self.fails[i]
@@ -122,16 +147,16 @@ class MeetingTimeline(Timeline):
                 if free[i] > now:
                     heappush(heap, (free[i], asked, i))
                     continue
-                at = steps[i] - draws.base[i]
-                j = draws.partner[i][at]
+                at = steps[i] - base[i]
+                j = partner[i][at]
                 joint, good = 0, j >= 0
                 if good:
                     if free[j] > now:
                         heappush(heap, (free[j], asked, i))
                         continue
-                    joint = ready[j] <= now and draws.partner[j][steps[j] - draws.base[j]] == i
-                    window.senders += (i, j)
-                    window.receivers += (j, i)
+                    joint = ready[j] <= now and partner[j][steps[j] - base[j]] == i
+                    senders += (i, j)
+                    receivers += (j, i)
                     good, lasts = not draws.lost[i][at], draws.lasts[i][at]
                     if lasts > 0:
                         free[i] = free[j] = now + lasts
@@ -139,59 +164,47 @@ class MeetingTimeline(Timeline):
                         self.fails[i] = int(not good)
                         heappush(heap, (free[i], -1.0, i))
                         continue
-            wave = self._wave_of(i, j if good or joint else i, bool(joint))
+            wave = waves[i]
+            if (good or joint) and waves[j] > wave:
+                wave = waves[j]
+            if DEPTH * stages[i] > wave:
+                wave = DEPTH * stages[i]
+            if joint and DEPTH * stages[j] > wave:
+                wave = DEPTH * stages[j]
+            waves[i] = wave + 1
+            if good or joint:
+                waves[j] = wave + 1
             if good:
-                window.a.append(i)
-                window.b.append(j)
-                window.both.append(bool(joint))
-                window.wave.append(wave)
-                window.elapsed_b.append(now - last[j])
-                window.step.append(len(window.client))
+                a_is(i)
+                b_is(j)
+                both_is(bool(joint))
+                wave_is(wave)
+                elapsed_b_is(now - last[j])
+                step_is(made)
                 if not joint:
                     version[j] += 1
                     last[j] = now
-            self._step(window, i, now, wave)
-            if joint:
-                self._step(window, j, now, wave)
-            self.now = now
-
-    def _wave_of(self, i: int, j: int, joint: bool) -> int:
-        """The wave in which client i makes its step, with j; earlier than any later one of theirs.
-
-        Gradients are computed together when one is needed, so a step is put off for the sake of
-        those that have theirs: a stage is the waves between two such computations. A client makes
-        one step in a stage at most, and no stage has more than `DEPTH` waves.
-        """
-        waves, stages = self._wave, self._stage
-        wave = max(waves[i], waves[j], DEPTH * stages[i])
-        if joint:
-            wave = max(wave, DEPTH * stages[j])
-        waves[i] = waves[j] = wave + 1
-        stages[i] = wave // DEPTH + 1
-        if joint:
-            stages[j] = stages[i]
-        return wave
-
-    def _step(self, window: Meetings, i: int, now: float, wave: int) -> None:
-        """Client i makes its step and begins the next gradient."""
-        number, draws = self.steps[i], self.draws
-        window.client.append(i)
-        window.number.append(number)
-        window.level.append(wave)
-        window.elapsed.append(now - self.last[i])
-        window.behind.append(self.version[i] - self.read[i])
-        window.age.append(now - self.begun[i])
-        self.total += 1
-        self.steps[i] = number = number + 1
-        self.version[i] += 1
-        self.read[i] = self.version[i]
-        self.begun[i] = self.last[i] = now
-        at = number - draws.base[i]
-        if at == draws.ahead:
-            draws.draw(self.steps)
-            at = 0
-        self.ready[i] = ready = now + draws.seconds[i][at]
-        heappush(self._heap, (ready, ready, i))
+            for k in (i, j) if joint else (i,):  # makes its step, and begins the next gradient
+                stages[k] = wave // DEPTH + 1
+                number = steps[k]
+                client_is(k)
+                number_is(number)
+                level_is(wave)
+                elapsed_is(now - last[k])
+                behind_is(version[k] - read[k])
+                age_is(now - begun[k])
+                total += 1
+                made += 1
+                steps[k] = number = number + 1
+                version[k] = read[k] = version[k] + 1
+                begun[k] = last[k] = now
+                at = number - base[k]
+                if at == ahead:
+                    draws.draw(steps)
+                    at = number - base[k]
+                ready[k] = due = now + seconds[k][at]
+                heappush(heap, (due, due, k))
+        self.total, self.now = total, now
 
     def _part_with(self, gone: list[int]) -> None:
         lost = set(gone)
