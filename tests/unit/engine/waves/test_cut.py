@@ -51,7 +51,7 @@ def test_in_a_stage_nobody_makes_two_steps_and_a_wave_has_its_part_of_it(name):
         np.testing.assert_array_equal(wave.stage.numbers[wave.part], wave.numbers)
         assert len(set(wave.stage.at.tolist())) == len(wave.stage.at)
     stages = {id(wave.stage): wave.stage for wave in waves}
-    assert len(stages) < len(waves)  # or nothing would be gained
+    assert len(stages) < len(waves) or name != "ad-psgd"  # meetings gain by it
 
 
 @pytest.mark.parametrize("clock", [VARIED, {"compute": 1.0}], ids=["varied", "equal"])
