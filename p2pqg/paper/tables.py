@@ -13,8 +13,10 @@ from itertools import groupby
 
 import pandas as pd
 
+from p2pqg.base.wording import markdown_table
 from p2pqg.paper.layout import Cell, Table, layout, placed
 from p2pqg.paper.published import Published
+from p2pqg.results.columns import column, say
 from p2pqg.results.report import BLOCK
 
 
@@ -32,7 +34,8 @@ def table(
     Args:
         found: from `cells`.
         style: "markdown" or "latex" (booktabs), one table per data set and model, the best of a
-            column in bold; "csv": a line per cell.
+            column in bold; "csv": a line per cell. What a user's metrics measured is in a second
+            table in Markdown, and in columns of its own in CSV.
         paper: the table that stands beside, and gives the order of methods.
         show_lr: say which learning rate was the best, and what finding it cost.
         show_costs: gradients of a client and bytes sent by all, two more columns per network.
@@ -51,8 +54,33 @@ def table(
             groups = groupby(made.columns, key=lambda column: column[0])
             parts = [_markdown_rows(replace(made, columns=list(group))) for _, group in groups]
             text = "\n\n".join([made.caption, *parts, *made.notes]) + "\n"
+        if style == "markdown" and (lines := _measured(block)):
+            text += "\n" + "\n".join(lines) + "\n"
         texts.append(text)
     return "\n".join(texts)
+
+
+def _measured(block: pd.DataFrame) -> list[str]:
+    """A row per cell with what a user's metrics measured; nothing without any."""
+    keys = _metrics(block)
+    if not keys:
+        return []
+    rows = []
+    for cell in placed(block, None).to_dict("records"):
+        told = [_told(key, *cell["measured"].get(key, (math.nan, math.nan))) for key in keys]
+        rows.append([cell["row"], ", ".join(filter(None, cell["column"])), *told])
+    return markdown_table(["method", "network", *(column(key).title for key in keys)], rows)
+
+
+def _metrics(found: pd.DataFrame) -> list[str]:
+    """What a user's metrics are called."""
+    return list(dict.fromkeys(key for one in found.get("measured", ()) for key in one))
+
+
+def _told(key: str, mean: float, std: float) -> str:
+    if math.isnan(mean):
+        return "-"
+    return say(key, mean) + ("" if math.isnan(std) else f" ± {say(key, std)}")
 
 
 def _pair(mean: float, std: float) -> str:
@@ -164,7 +192,12 @@ def _in_latex(cell: Cell | str) -> str:
 
 def _csv(found: pd.DataFrame, paper: Published | None) -> str:
     """A line per cell, fractions; with a paper, where it stands there, its numbers, our marks."""
-    plain = found.drop(columns=["settings", "paths"], errors="ignore")
+    for key in _metrics(found):
+        pairs = [one.get(key, (math.nan, math.nan)) for one in found["measured"]]
+        found = found.assign(
+            **{key: [mean for mean, _ in pairs], f"{key}_std": [s for _, s in pairs]}
+        )
+    plain = found.drop(columns=["measured", "settings", "paths"], errors="ignore")
     if not paper:
         return _harmless(plain).to_csv(index=False)
     lines = []

@@ -7,6 +7,7 @@ of them. How tables are set in Markdown and LaTeX is in `p2pqg.paper.tables`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -19,6 +20,7 @@ from p2pqg.base.errors import ConfigError
 from p2pqg.base.text import write_text
 from p2pqg.base.wording import plain_text
 from p2pqg.recipe.keys import CARE, WHERE
+from p2pqg.results.columns import measured
 from p2pqg.results.records import Run
 
 
@@ -170,6 +172,9 @@ OUTCOME = (
 )
 """Results of a run in a frame of runs, numbers all of them; its `failure` is a text or None."""
 
+MEASURED = "measured."
+"""Before the name of what a user's metrics measured in the end, which only some runs have."""
+
 PRIVATE = ("out", "address", "data_dir", "profile", "path")
 """Settings that mean nothing on another machine."""
 
@@ -184,10 +189,22 @@ def runs_of(runs: Iterable[Run]) -> pd.DataFrame:
     for key in OUTCOME:
         frame[key] = [run.summary.get(key) if run.finished else None for run in runs]
     frame[list(OUTCOME)] = frame[list(OUTCOME)].astype(float)
+    own = [_measured(run) for run in runs]
+    for key in dict.fromkeys(key for one in own for key in one):
+        frame[MEASURED + key] = pd.Series([one.get(key) for one in own], frame.index, dtype=float)
     frame["device"] = [run.summary.get("device") if run.finished else None for run in runs]
     frame["versions"] = [_versions(run) for run in runs]
     frame["path"] = [str(run.path) for run in runs]
     return frame.assign(failure=[run.failure for run in runs])
+
+
+def _measured(run: Run) -> dict[str, Any]:
+    """The last value of what a user's metrics measured."""
+    if not run.finished:
+        return {}
+    if not run.config.get("metrics") and run.summary.get("test_accuracy") is not None:
+        return {}  # none but of numbers, of which there always are
+    return {key: run.summary.get(key) for key in measured(run.rounds)}
 
 
 def _versions(run: Run) -> str | None:
@@ -270,19 +287,21 @@ def cells(runs: Iterable[Run] | pd.DataFrame) -> pd.DataFrame:
             gradients, bytes: of a run at the best rate, each client's and sent by all; counted, so
                 that no busy machine distorts them (NaN: not on record).
             epochs: of the recipe, NaN if its length is in rounds.
+            measured: name -> (mean, std) of what a user's metrics measured, at the best rate.
             settings: of one of its runs, flat.
             paths: of the runs at the best rate, a list; [] where they are only exported.
     """
     frame = runs if isinstance(runs, pd.DataFrame) else runs_of(runs)
     found = ["lr", "mean", "std", "seeds", "rates", "runs", "failed"]
-    more = ["gradients", "bytes", "epochs", "settings", "paths"]
+    more = ["gradients", "bytes", "epochs", "measured", "settings", "paths"]
     columns = [*BLOCK, "method", *COLUMN, *found, *more]
     if frame.empty:
         return pd.DataFrame(columns=columns)
     cell = ["algorithm", *BLOCK, *COLUMN]
     known = {*cell, *SAME_NUMBERS, *OUTCOME, "versions", "failure", "path", "lr", "seed"}
     frame = frame.reindex(columns=list(dict.fromkeys([*frame, *cell, "epochs", "failure"])))
-    method = _methods(frame, [key for key in frame if key not in known], cell)
+    own = [key for key in frame if key not in known and not key.startswith(MEASURED)]
+    method = _methods(frame, own, cell)
     frame = frame.assign(method=method, alpha=frame["alpha"].astype(float))
     cell = [*BLOCK, "method", *COLUMN]
     frame = frame.drop_duplicates([*cell, "lr", "seed"], keep="last")
@@ -306,6 +325,7 @@ def _best(group: pd.DataFrame) -> dict[str, Any]:
     found = found[found["seeds"] == found["seeds"].max()]
     lr = found["chosen by"].idxmax() if found["chosen by"].notna().any() else float("nan")
     chosen = group[group["lr"] == lr]
+    own = chosen.filter(regex=f"^{re.escape(MEASURED)}").dropna(axis="columns", how="all")
     return {
         "lr": lr,
         "mean": found["mean"].get(lr, float("nan")),
@@ -317,6 +337,10 @@ def _best(group: pd.DataFrame) -> dict[str, Any]:
         "gradients": chosen["gradients"].mean() if "gradients" in chosen else float("nan"),
         "bytes": chosen["bytes_sent"].mean(),
         "epochs": float(group["epochs"].iloc[0] or float("nan")),
+        "measured": {
+            key.removeprefix(MEASURED): (own[key].mean(skipna=False), own[key].std(skipna=False))
+            for key in own
+        },
         "settings": group.iloc[0].dropna().drop("path", errors="ignore").to_dict(),
         "paths": chosen["path"].dropna().tolist() if "path" in chosen else [],
     }

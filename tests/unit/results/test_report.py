@@ -1,11 +1,14 @@
 """Which runs count, and what is averaged with what."""
 
+import io
 import math
 
 import pandas as pd
 import pytest
 
+import p2pqg
 from p2pqg.base.errors import ConfigError
+from p2pqg.paper.tables import table
 from p2pqg.results.records import load
 from p2pqg.results.report import (
     cells,
@@ -231,3 +234,26 @@ def test_runs_that_did_not_finish_are_counted(tmp_path, fake_run):
     fake_run("b", rounds_done=3)
     fake_run("c", rounds_done=3, failure="diverged")
     assert num_unfinished([tmp_path]) == 1
+
+
+def test_what_a_users_metrics_measured_is_in_tables_over_seeds(tmp_path):
+    runs = p2pqg.run(
+        topology="ring4",
+        model="logistic",
+        engine="local",
+        rounds=4,
+        metrics=["top5"],
+        seed=[1, 2],
+        out=str(tmp_path),
+    )
+    values = pd.Series([run.summary["top5"] for run in runs])
+    frame = read_runs([tmp_path])
+    assert len(cells(frame)) == 1  # seeds of one method, whatever they measured
+    mean, std = cells(frame)["measured"][0]["top5"]
+    assert (mean, std) == (values.mean(), values.std())
+    last = table(cells(frame)).splitlines()[-1]
+    assert f"| {mean:.3g} ± {std:.3g} |" in last
+    line = pd.read_csv(io.StringIO(table(cells(frame), "csv")))
+    assert (line["top5"][0], line["top5_std"][0]) == pytest.approx((mean, std), abs=1e-15)
+    export(frame, {}, tmp_path / "exported")
+    assert cells(read_runs([tmp_path / "exported"]))["measured"][0]["top5"] == (mean, std)

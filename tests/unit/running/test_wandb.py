@@ -1,8 +1,7 @@
 """Weights & Biases has each row of a run once, also of one that was killed; offline."""
 
-import struct
-
 import pytest
+from offline_wandb import records, rows
 
 import p2pqg
 from p2pqg.base.errors import StoppedError
@@ -14,33 +13,11 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::U
 SETTINGS = {"topology": "ring4", "model": "logistic", "engine": "local", "eval_every": 2}
 
 
-def records(path, kind):
-    """What an offline run has written: records in the log format of LevelDB after 7 bytes."""
-    from wandb.proto.wandb_internal_pb2 import Record
-
-    (file,) = path.glob("wandb/offline-run-*/*.wandb")
-    data, at, whole = file.read_bytes(), 7, b""
-    while at + 7 <= len(data):
-        if (left := 32768 - at % 32768) < 7:  # no header begins at the end of a block
-            at += left
-            continue
-        size, part = struct.unpack("<HB", data[at + 4 : at + 7])
-        whole += data[at + 7 : at + 7 + size]
-        at += 7 + size
-        if part in (1, 4):  # whole, or its last part
-            record, whole = Record.FromString(whole), b""
-            if record.WhichOneof("record_type") == kind:
-                yield getattr(record, kind)
-
-
 def losses(path):
-    """Round -> training loss, as texts of JSON."""
-    rows = [
-        {item.key or item.nested_key[0]: item.value_json for item in row.item}
-        for row in records(path, "history")
-    ]
-    assert len({row["_step"] for row in rows}) == len(rows)
-    return {int(row["_step"]): float(row["train_loss"]) for row in rows}
+    """Round -> training loss."""
+    told = rows(path)
+    assert len({row["_step"] for row in told}) == len(told)
+    return {int(row["_step"]): float(row["train_loss"]) for row in told}
 
 
 @pytest.fixture(autouse=True)
