@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,12 +46,32 @@ def sweep(
 ) -> None:
     """Run a grid of simulations, make a figure, or both.
 
-    RECIPE has a mapping `sweep:` of keys to lists of values, or a `figure:`. Start it again to go
-    on where it was stopped.
+    RECIPE has a mapping `sweep:` of keys to lists of values, or a `figure:`; what it says under
+    `claim:` is judged in the end. Start it again to go on where it was stopped.
+    """
+    carry_out_recipe(recipe, tier, {"data_dir": data_dir}, out, jobs, retry, sets, quiet)
+
+
+def carry_out_recipe(
+    recipe: str,
+    tier: str | None,
+    settings: Mapping[str, Any],
+    out: str | None,
+    jobs: int | None,
+    retry: bool,
+    sets: Sequence[str],
+    quiet: bool,
+) -> None:
+    """Run what a recipe has to be run, make its figure, and judge its claims.
+
+    Args:
+        recipe, tier, out, jobs, retry, sets, quiet: as of the command.
+        settings: keys that replace the recipe's; None: they do not.
     """
     from p2pqg.base.dotted import set_dotted
     from p2pqg.recipe.settings import recipe as read_recipe
     from p2pqg.recipe.tiers import at_tier, choice, usual_tier
+    from p2pqg.results.claims import read_claims
     from p2pqg.running import grid
 
     given = read_recipe(recipe)
@@ -60,10 +80,10 @@ def sweep(
         click.echo(choice(given, tier))
     for setting in sets:
         set_dotted(values, setting)
-    if data_dir is not None:
-        values["data_dir"] = data_dir
+    values |= {key: value for key, value in settings.items() if value is not None}
     name = "-".join(filter(None, [Path(recipe).stem, tier]))
     folder = grid.folder_of(values, name, out)
+    claims = read_claims(values.get("claim"))
     if "figure" in values:
         from p2pqg.paper.figures import read_figure, run_figure
 
@@ -74,6 +94,12 @@ def sweep(
         drawing = run_figure(values, folder)
         if not quiet:
             click.echo(f"figure: {drawing}")
+    if claims and not quiet:
+        from p2pqg.results.claims import judge_folder, lines
+
+        click.echo()
+        for line in lines(judge_folder(folder, claims)):
+            click.echo(line)
 
 
 def carry_out_sweep(plan: Any, jobs: int | None, retry: bool, quiet: bool) -> None:

@@ -269,7 +269,7 @@ COLUMN = ["topology", "partition", "alpha"]
 
 
 def cells(runs: Iterable[Run] | pd.DataFrame) -> pd.DataFrame:
-    """Mean and standard deviation of the test accuracy over seeds, at the best learning rate.
+    """Mean and standard deviation of the test accuracy over seeds, at the rate with most `merit`.
 
     Settings that differ between runs of one cell become part of the method's name, so that nothing
     unlike is averaged. A learning rate at which a seed failed, or with fewer seeds than another,
@@ -312,25 +312,45 @@ def cells(runs: Iterable[Run] | pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
+def merit(accuracies: Sequence[float]) -> float:
+    """What a value of a tuned key is chosen by: the mean over seeds minus their deviation (n - 1).
+
+    A value one step from where runs diverge is good with some seeds and bad with others; it is not
+    chosen for the good ones. One seed has no deviation. A run without an accuracy: minus infinity.
+
+    >>> merit([0.9]), merit([0.9, float("nan")]), round(merit([0.8, 0.9, 1.0]), 3)
+    (0.9, -inf, 0.8)
+    """
+    known = pd.Series(accuracies, dtype=float)
+    if known.empty or known.isna().any():
+        return float("-inf")
+    return float(known.mean() - (known.std() if len(known) > 1 else 0.0))
+
+
+def tuned(group: pd.DataFrame) -> float:
+    """The learning rate with the best merit of the runs of one cell; NaN where all failed.
+
+    On the validation samples where all runs that finished held some out: then nothing is chosen by
+    what it is judged by. A rate at which a seed failed, or with fewer seeds than another, is out.
+    """
+    finished = group[group["test_accuracy"].notna()]
+    held_out = "validation_accuracy" in group and finished["validation_accuracy"].notna().all()
+    rates = group.groupby("lr")
+    merits = rates["validation_accuracy" if held_out else "test_accuracy"].apply(merit)
+    merits = merits[rates.size() == rates.size().max()]
+    return float(merits.idxmax()) if (merits > float("-inf")).any() else float("nan")
+
+
 def _best(group: pd.DataFrame) -> dict[str, Any]:
     """What `cells` says of the runs of one cell."""
-    rates = group.groupby("lr")
-    accuracy = rates["test_accuracy"]
-    found = pd.DataFrame({"std": accuracy.std(), "seeds": accuracy.size()})
-    found["mean"] = accuracy.mean().where(accuracy.count() == found["seeds"])
-    found["chosen by"] = found["mean"]
-    finished = group[group["test_accuracy"].notna()]
-    if "validation_accuracy" in group and finished["validation_accuracy"].notna().all():
-        found["chosen by"] = rates["validation_accuracy"].mean().where(found["mean"].notna())
-    found = found[found["seeds"] == found["seeds"].max()]
-    lr = found["chosen by"].idxmax() if found["chosen by"].notna().any() else float("nan")
+    lr = tuned(group)
     chosen = group[group["lr"] == lr]
     own = chosen.filter(regex=f"^{re.escape(MEASURED)}").dropna(axis="columns", how="all")
     return {
         "lr": lr,
-        "mean": found["mean"].get(lr, float("nan")),
-        "std": found["std"].get(lr, float("nan")),
-        "seeds": int(found["seeds"].max()),
+        "mean": chosen["test_accuracy"].mean(),
+        "std": chosen["test_accuracy"].std(),
+        "seeds": int(group.groupby("lr").size().max()),
         "rates": group["lr"].nunique(),
         "runs": len(group),
         "failed": int(group["test_accuracy"].isna().sum()),

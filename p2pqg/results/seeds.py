@@ -213,6 +213,15 @@ def t_quantile(freedom: int, share: float = SHARE) -> float:
     return math.sqrt(freedom) * math.tan(low)
 
 
+def t_share(t: float, freedom: int) -> float:
+    """P(|T| <= t), of Student's distribution with an integer number of degrees of freedom.
+
+    >>> round(t_share(4.3027, 2), 4)
+    0.95
+    """
+    return _within(math.atan(t / math.sqrt(freedom)), freedom)
+
+
 def _within(angle: float, freedom: int) -> float:
     """P(|T| <= sqrt(freedom) tan(angle))."""
     sine, cosine = math.sin(angle), math.cos(angle)

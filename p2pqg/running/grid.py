@@ -8,9 +8,11 @@
     max_extensions: 2
 
 `sweep` may also be a list of such grids, for methods that need other networks or other rates.
-The protocol is the paper's (Section 5.1): the best value of the tuned key, by the mean over seeds
-of the final test accuracy (there is no validation set), must lie inside the values tried, or more
-are tried. All cells begin with equally many values and may grow equally often.
+The protocol is the paper's (Section 5.1): the best value of the tuned key must lie inside the
+values tried, or more are tried. All cells begin with equally many values and may grow equally
+often. The best is that of the most merit, the mean over seeds minus their standard deviation: of
+the accuracy on validation samples where the recipe holds some out (`validation: 0.1`), else of the
+test accuracy.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from p2pqg.base.errors import ConfigError, did_you_mean
 from p2pqg.base.text import folder_name
 from p2pqg.recipe.keys import SELF_EVIDENT
 from p2pqg.results.records import Run
+from p2pqg.results.report import merit, settings_of
 
 Point = dict[str, Any]
 """One run of a grid: key -> value."""
@@ -35,7 +38,7 @@ Point = dict[str, Any]
 Axes = Mapping[str, list[Any]]
 """One grid: key -> the values it takes."""
 
-NOT_OF_A_RUN = ("source", "figure", "paper")
+NOT_OF_A_RUN = ("source", "figure", "paper", "claim")
 """Keys of a recipe that say what it is for; its runs do not have them."""
 
 
@@ -99,7 +102,7 @@ class Sweep:
         new: list[Point] = []
         for cell, seeds, values in self._cells():
             added = self.added.setdefault(cell, [])
-            value = beyond_the_edge(self._means(seeds, values))
+            value = beyond_the_edge(self._merits(seeds, values))
             if value is not None and len(added) < self.max_extensions:
                 added.append(value)
                 new += [self._tuned(point, value) for point in seeds]
@@ -110,7 +113,7 @@ class Sweep:
         return [
             cell
             for cell, seeds, values in self._cells()
-            if beyond_the_edge(self._means(seeds, values)) is not None
+            if beyond_the_edge(self._merits(seeds, values)) is not None
         ]
 
     def _cells(self) -> Iterator[tuple[str, list[Point], list[float]]]:
@@ -125,17 +128,17 @@ class Sweep:
             for cell, seeds in cells.items():
                 yield cell, seeds, [*axes[self.tune], *self.added.get(cell, [])]
 
-    def _means(self, seeds: list[Point], values: list[float]) -> dict[float, float]:
-        """Value of the tuned key -> mean over the seeds of a cell."""
-        return {v: self._mean([self._tuned(point, v) for point in seeds]) for v in values}
+    def _merits(self, seeds: list[Point], values: list[float]) -> dict[float, float]:
+        """Value of the tuned key -> its merit over the seeds of a cell."""
+        return {v: self._merit([self._tuned(point, v) for point in seeds]) for v in values}
 
     def _tuned(self, point: Point, value: float) -> Point:
         """The point with that value of the tuned key."""
         assert self.tune is not None
         return point | {self.tune: value}
 
-    def _mean(self, points: list[Point]) -> float:
-        """Mean accuracy of finished runs; minus infinity if one of them failed.
+    def _merit(self, points: list[Point]) -> float:
+        """Merit of finished runs; minus infinity if one of them failed.
 
         On the validation samples where all of them held some out: then nothing is chosen by what
         it is judged by.
@@ -145,7 +148,7 @@ class Sweep:
             return float("-inf")
         held_out = [run.summary.get("validation_accuracy") for run in runs]
         key = "test_accuracy" if None in held_out else "validation_accuracy"
-        return sum(run.summary[key] for run in runs) / len(runs)
+        return merit([run.summary[key] for run in runs])
 
 
 def _points(axes: Axes) -> Iterator[Point]:
@@ -164,15 +167,15 @@ def _word(key: str, value: Any) -> str:
     return text if key in SELF_EVIDENT else key.rpartition(".")[2] + text
 
 
-def beyond_the_edge(means: Mapping[float, float]) -> float | None:
+def beyond_the_edge(merits: Mapping[float, float]) -> float | None:
     """The next value of a geometric grid on the side where the best one is; None if it is inside.
 
     >>> beyond_the_edge({0.1: 0.8, 0.2: 0.9, 0.4: 0.7})
     >>> beyond_the_edge({0.1: 0.7, 0.2: 0.8, 0.4: 0.9})
     0.8
     """
-    values = sorted(means)
-    best = max(values, key=means.__getitem__)
+    values = sorted(merits)
+    best = max(values, key=merits.__getitem__)
     if best == values[0]:
         edge, neighbor = values[0], values[1]
     elif best == values[-1]:
@@ -230,7 +233,30 @@ def read_sweep(values: Mapping[str, Any], name: str, out: str | None = None) -> 
             raise ConfigError(f"{name}: sweep has {same} twice; take a value out of a list")
     for point in points:
         read_config(sweep.settings(point), where=f"{name}, {sweep.name(point)}")
+    _check_claims(sweep, name)
     return sweep
+
+
+def _check_claims(sweep: Sweep, name: str) -> None:
+    """Refuse claims on runs that the sweep does not have, before any is done."""
+    from p2pqg.base.config import plain
+    from p2pqg.recipe.settings import read_config
+    from p2pqg.results.claims import check, read_claims
+
+    try:
+        claims = read_claims(sweep.about.get("claim"))
+        if claims:
+            runs = (plain(read_config(sweep.settings(point))) for point in sweep.points())
+            check(claims, settings_of([Planned(run) for run in runs]))
+    except ConfigError as error:
+        raise ConfigError.of(error.lines, name) from None
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A run that has yet to be done."""
+
+    config: dict[str, Any]
 
 
 def _read_grids(given: Any) -> tuple[list[dict[str, list[Any]]], list[str]]:
