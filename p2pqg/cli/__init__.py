@@ -3,7 +3,14 @@
 Heavy imports stay inside the commands: `p2pqg --help` answers at once.
 """
 
-from p2pqg.cli import listing, looking, running, sweeping, tuning  # noqa: F401  each files its commands
+from p2pqg.cli import (  # noqa: F401  each files its commands
+    claims,
+    listing,
+    looking,
+    running,
+    sweeping,
+    tuning,
+)
 from p2pqg.cli.program import main
 
 __all__ = ["main"]

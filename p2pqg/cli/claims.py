@@ -16,7 +16,7 @@ from p2pqg.cli.program import (
     setting_flags,
     tier_flag,
 )
-from p2pqg.cli.sweeping import carry_out_recipe
+from p2pqg.cli.sweeping import Changes, carry_out_recipe
 
 if TYPE_CHECKING:
     from p2pqg.results.claims import Claim, Verdict
@@ -58,7 +58,7 @@ def claims(
     if recipe is not None:
         if not any("claim" in one for one in _levels(read_recipe(recipe))):
             raise ConfigError(f"{recipe} makes no claim; state it under `claim:`")
-        carry_out_recipe(recipe, tier, {"data_dir": data_dir}, out, jobs, False, sets, quiet)
+        carry_out_recipe(recipe, Changes(tier, out, data_dir, sets), jobs, quiet=quiet)
         return
     folder = Path(results) if results else shipped_folder("runs") / "results"
     if results and not folder.is_dir():

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
@@ -49,25 +49,23 @@ def sweep(
     RECIPE has a mapping `sweep:` of keys to lists of values, or a `figure:`; what it says under
     `claim:` is judged in the end. Start it again to go on where it was stopped.
     """
-    carry_out_recipe(recipe, tier, {"data_dir": data_dir}, out, jobs, retry, sets, quiet)
+    changes = Changes(tier, out, data_dir, sets)
+    carry_out_recipe(recipe, changes, jobs, retry=retry, quiet=quiet)
+
+
+class Changes(NamedTuple):
+    """What flags change in a recipe; None: nothing."""
+
+    tier: str | None
+    out: str | None
+    data_dir: str | None
+    sets: Sequence[str]
 
 
 def carry_out_recipe(
-    recipe: str,
-    tier: str | None,
-    settings: Mapping[str, Any],
-    out: str | None,
-    jobs: int | None,
-    retry: bool,
-    sets: Sequence[str],
-    quiet: bool,
+    recipe: str, changes: Changes, jobs: int | None, *, retry: bool = False, quiet: bool = False
 ) -> None:
-    """Run what a recipe has to be run, make its figure, and judge its claims.
-
-    Args:
-        recipe, tier, out, jobs, retry, sets, quiet: as of the command.
-        settings: keys that replace the recipe's; None: they do not.
-    """
+    """Run what a recipe has to be run, make its figure, and judge its claims."""
     from p2pqg.base.dotted import set_dotted
     from p2pqg.recipe.settings import recipe as read_recipe
     from p2pqg.recipe.tiers import at_tier, choice, usual_tier
@@ -75,12 +73,14 @@ def carry_out_recipe(
     from p2pqg.running import grid
 
     given = read_recipe(recipe)
+    tier, out, data_dir, sets = changes
     values = at_tier(given, tier, recipe)
     if tier is None and (tier := usual_tier(given)) and not quiet:
         click.echo(choice(given, tier))
     for setting in sets:
         set_dotted(values, setting)
-    values |= {key: value for key, value in settings.items() if value is not None}
+    if data_dir is not None:
+        values["data_dir"] = data_dir
     name = "-".join(filter(None, [Path(recipe).stem, tier]))
     folder = grid.folder_of(values, name, out)
     claims = read_claims(values.get("claim"))

@@ -12,7 +12,7 @@ import hashlib
 import os
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -24,7 +24,7 @@ from markupsafe import Markup, escape
 
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.text import json_text
-from p2pqg.page import charts, curves, front, maps, pictures, tables, words
+from p2pqg.page import charts, claims, curves, front, maps, pictures, tables, words
 from p2pqg.page.charts import MOST_RUNS
 from p2pqg.page.replay import Replay
 from p2pqg.page.runs import gather, labels
@@ -36,7 +36,7 @@ MOST_REPLAYS = 4
 """Runs that a page leads through their rounds."""
 
 
-def write_page(run_dirs: Iterable[str | Path], out: str | Path | None = None) -> Path:
+def write_page(run_dirs: Sequence[str | Path], out: str | Path | None = None) -> Path:
     """Write a page on the runs in or below some directories.
 
     Args:
@@ -57,7 +57,7 @@ def write_page(run_dirs: Iterable[str | Path], out: str | Path | None = None) ->
     path = home / "report.html" if out is None else Path(out)
     if path.is_dir():
         raise ConfigError(f"--out must be a file, got a folder; try {path / 'report.html'}")
-    text = render(best_first(by_setting(shown)))
+    text = render(best_first(by_setting(shown)), claims.judged(run_dirs))
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         draft.write_text(text, encoding="utf-8")
@@ -68,7 +68,7 @@ def write_page(run_dirs: Iterable[str | Path], out: str | Path | None = None) ->
     return path
 
 
-def render(shown: list[Standing]) -> str:
+def render(shown: list[Standing], verdicts: Sequence[claims.Judged] = ()) -> str:
     """The page as text: tables of all of them, drawings of the first MOST_RUNS."""
     everybody, every_name = shown, labels(shown)
     shown, names = shown[:MOST_RUNS], every_name[:MOST_RUNS]
@@ -89,6 +89,7 @@ def render(shown: list[Standing]) -> str:
         most_runs=MOST_RUNS,
         has_seeds=any(isinstance(one, Seeds) for one in shown),
         headline=tables.headline(shown[0]),
+        verdicts=verdicts,
         comparison=tables.comparison(everybody) if len(shown) > 1 else [],
         settings=tables.settings(everybody, every_name) if len(shown) > 1 else [],
         events=words.events(everybody),

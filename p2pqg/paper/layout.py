@@ -179,7 +179,8 @@ def _tuning(block: pd.DataFrame) -> list[str]:
     costs = ", ".join(f"{method} {runs}" for method, runs in methods.items())
     failed = block["failed"].sum()
     return [
-        f"Learning rate chosen for each cell by the mean over seeds, of {rates} rates: "
+        "Learning rate chosen for each cell by the mean over seeds minus their deviation, "
+        f"of {rates} rates: "
         f"{counted(methods.sum(), 'run')} ({costs}){f', {failed} failed' if failed else ''}."
     ]
 

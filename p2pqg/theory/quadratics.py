@@ -55,6 +55,31 @@ class Quadratics:
             b = np.broadcast_to(b[0], b.shape)
         return cls(A, b)
 
+    @classmethod
+    def regression(
+        cls, num_clients: int = CLIENTS, dim: int = DIM, samples: int = 30, seed: int = 0
+    ) -> Quadratics:
+        """Full-batch linear regression on clients whose true weights differ.
+
+        Client i has features D_i [samples, dim] and targets D_i w_i + noise, all standard normal;
+        up to a constant its mean squared error is 2 f_i with A_i = D_i' D_i / samples, and b_i the
+        weights that fit it best.
+
+        Args:
+            num_clients: n.
+            dim: number of parameters.
+            samples: of each client, >= dim.
+            seed: >= 0.
+        """
+        draw = rng(seed, "regression")
+        features = draw.standard_normal((num_clients, samples, dim))
+        weights = draw.standard_normal((num_clients, dim))
+        noise = draw.standard_normal((num_clients, samples))
+        targets = np.einsum("csi,ci->cs", features, weights) + noise
+        A = np.einsum("csi,csj->cij", features, features) / samples
+        b = np.linalg.solve(A, np.einsum("csi,cs->ci", features, targets)[..., None] / samples)
+        return cls(A, b[..., 0])
+
     def gradient(self, x: Array, round: int) -> Array:
         """[clients, dim] at [clients, dim], the same in every round."""
         return np.einsum("cij,cj->ci", self.A, x - self.b)
@@ -72,6 +97,10 @@ class Quadratics:
         A = blocks.reshape(n * dim, n * dim)
         rest = np.eye(n * dim) - mix @ (np.eye(n * dim) - lr * A)
         return np.linalg.solve(rest, lr * mix @ A @ self.b.ravel()).reshape(n, dim)
+
+    def squared_bias(self, x: Array) -> float:
+        """mean_i ||x_i - x*||^2, of models [clients, dim]."""
+        return float(np.square(x - self.optimum()).sum(1).mean())
 
     def of(self, clients: Sequence[int]) -> Quadratics:
         """These clients only, in this order."""

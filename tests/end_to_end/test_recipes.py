@@ -6,6 +6,7 @@ from click.testing import CliRunner
 from p2pqg.base.config import load_yaml
 from p2pqg.base.shipped import shipped_folder
 from p2pqg.cli import main
+from p2pqg.recipe.tiers import at_tier
 from p2pqg.results.report import cells, read_runs
 
 RECIPES = [path for path in shipped_folder("runs").glob("*.yaml") if "tiers" in load_yaml(path)]
@@ -19,7 +20,9 @@ def test_the_smoke_tier_runs_and_a_second_start_repeats_nothing(path, tmp_path):
     assert "failed" not in first.stdout
     folder = tmp_path / f"{path.stem}-smoke"
     if "figure" in load_yaml(path):
-        assert list(folder.glob("figure*.svg"))
+        assert len(list(folder.glob("*.svg"))) == 1
+    if "claim" in at_tier(load_yaml(path), "smoke", path.stem):
+        assert "paired, 95 % interval" in first.stdout
     if (folder / "sweep.yaml").exists():
         runs = read_runs([folder])
         assert f"{len(runs)}/{len(runs)}  " in first.stdout

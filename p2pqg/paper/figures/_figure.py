@@ -3,6 +3,7 @@
     figure: two-agents               # a key of FIGURES
     rounds: 60                       # its parameters, and the keys of a run where it trains
 
+One that is drawn of a sweep may have them to itself: `figure: {name: accuracy-against, x: alpha}`.
 A figure's numbers are a frame that goes into figureN.csv, and its drawing is made of nothing else.
 """
 
@@ -45,7 +46,7 @@ class Recipe:
 def figure(
     name: str,
     *,
-    number: int,
+    number: int | None = None,
     draw: Callable[[pd.DataFrame], Any],
     params: type = NoParams,
     source: str = "",
@@ -55,7 +56,8 @@ def figure(
 
     Args:
         name: what recipes say.
-        number: of the paper's figure; its files are called figureN.
+        number: of the paper's figure; its files are called figureN, those of a figure that the
+            paper does not have are called by its name.
         draw: makes the figure of the frame as it is read from the file.
         params: frozen data class of what may be set.
         source: paper and section.
@@ -77,12 +79,14 @@ def read_figure(values: Mapping[str, Any]) -> tuple[Entry, Any, dict[str, Any]]:
     """
     from p2pqg.recipe.settings import read_config
 
-    entry = FIGURES[str(values.get("figure"))]
+    said = values.get("figure")
+    named = dict(said) if isinstance(said, Mapping) else {"name": said}
+    entry = FIGURES[str(named.pop("name", None))]
     rest = {str(key).replace("-", "_"): value for key, value in values.items()}
     rest = {key: value for key, value in rest.items() if key not in OF_THE_SWEEP}
     own = [field.name for field in dataclasses.fields(entry.params)]
     params, problems = machinery.read(
-        entry.params, {key: rest.pop(key) for key in list(rest) if key in own}
+        entry.params, {key: rest.pop(key) for key in list(rest) if key in own} | named
     )
     if not entry.traits["trains"]:
         problems += [f"unknown key {key}{did_you_mean(key, own)}" for key in rest]
@@ -100,12 +104,14 @@ def read_figure(values: Mapping[str, Any]) -> tuple[Entry, Any, dict[str, Any]]:
 def run_figure(values: Mapping[str, Any], folder: str | Path) -> Path:
     """Make the figure of a recipe: figureN.csv with its numbers, then .svg, .pdf and .png.
 
+    One that is not of the paper has its own name instead of figureN.
+
     Args:
         values: the recipe, with the tier it is made in merged in.
         folder: where the files go; if the recipe has a sweep, its runs are there already.
 
     Returns:
-        The path of figureN.svg; the other files lie beside it.
+        The path of the .svg; the other files lie beside it.
 
     Raises:
         ConfigError: the recipe is wrong, a sweep's runs are missing, or the folder cannot be
@@ -115,7 +121,8 @@ def run_figure(values: Mapping[str, Any], folder: str | Path) -> Path:
 
     entry, params, settings = read_figure(values)
     folder = Path(folder)
-    stem = folder / f"figure{entry.traits['number']}"
+    number = entry.traits["number"]
+    stem = folder / (f"figure{number}" if number else entry.name)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

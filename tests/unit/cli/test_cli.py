@@ -379,3 +379,47 @@ def test_no_command_is_told_shortly():
     result = command()
     assert result.exit_code == 2
     assert len(result.output.splitlines()) <= 5
+
+
+def test_claims_are_listed_with_what_their_results_say():
+    result = command("claims")
+    assert result.exit_code == 0
+    blocks = result.stdout.split("\n\n")
+    (bias,) = [block for block in blocks if block.startswith("decentlam-bias")]
+    assert "(Yuan et al., ICCV 2021, arXiv:2104.11981)" in bias
+    assert "cpu takes a minute or two" in bias
+    assert "  holds at tier cpu: DecentLaM's squared bias is DSGD's, to a thousandth." in bias
+
+
+def test_claims_without_results_are_not_run_and_a_table_has_a_row_for_each(tmp_path):
+    result = command("claims", "--results", tmp_path, "--markdown")
+    rows = result.stdout.splitlines()[2:]
+    assert len(rows) > 10
+    assert all(" | not run | " in row for row in rows)
+
+
+def test_a_recipe_without_a_claim_is_not_judged(tmp_path):
+    result = command("claims", recipe(tmp_path, "sweep: {seed: [1, 2]}\n"))
+    assert result.exit_code == 2
+    assert "makes no claim; state it under `claim:`" in result.stderr
+    assert command("claims", "--results", tmp_path / "no").exit_code == 2
+
+
+def test_a_sweep_with_a_claim_is_judged_and_a_wrong_claim_stops_it_before_it_starts(tmp_path):
+    sweep = "{algorithm: [dsgd, dsgdm], seed: [1, 2], rounds: [2], topology: [ring4]}"
+    claim = "{left: {algorithm: %s}, right: {algorithm: dsgdm}, holds_if: {below: 2}}"
+    words = ["--out", tmp_path / "out", "--jobs", 1]
+    wrong = command("sweep", recipe(tmp_path, f"sweep: {sweep}\nclaim: {claim % 'd2'}\n"), *words)
+    assert wrong.exit_code == 2
+    assert "claim: left: no run with d2; they have dsgd, dsgdm" in wrong.stderr
+    assert not (tmp_path / "out").exists()
+    result = command(
+        "claims", recipe(tmp_path, f"sweep: {sweep}\nclaim: {claim % 'dsgd'}\n"), *words
+    )
+    assert result.exit_code == 0
+    assert "\nHOLDS\n  test accuracy of dsgd - dsgdm, below 2\n" in result.stdout
+    page = command("report", tmp_path / "out" / "recipe", "--out", tmp_path / "page.html")
+    assert page.exit_code == 0
+    text = (tmp_path / "page.html").read_text("utf-8")
+    assert "<h3>holds: test accuracy of dsgd - dsgdm, below 2</h3>" in text
+    assert "Means over 2 seeds, paired; 95% intervals by Student" in text

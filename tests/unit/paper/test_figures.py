@@ -14,6 +14,7 @@ from p2pqg.base.shipped import shipped_folder
 from p2pqg.paper.figures import (
     FIGURES,
     Recipe,
+    momentum_bias,
     read_figure,
     run_figure,
     step_size,
@@ -22,6 +23,8 @@ from p2pqg.paper.figures import (
 )
 from p2pqg.recipe.tiers import at_tier
 from p2pqg.running.grid import read_sweep
+from p2pqg.theory.quadratics import Quadratics
+from p2pqg.topology import build
 
 RECIPES = sorted(shipped_folder("runs").glob("figure*.yaml"))
 MOMENTUM = {"dsgd": {}, "dsgdm": {"beta": 0.9}, "qg-dsgdm": {"beta": 0.9, "mu": 0.9}}
@@ -50,6 +53,8 @@ def test_every_tier_of_every_recipe_is_right(path, tier, tmp_path):
         ({"figure": "two-agents", "lr": 0}, "figure two-agents: lr must be > 0, got 0"),
         ({"figure": "two-agents", "beta": 1}, "beta must be in"),
         ({"figure": "average-consensus", "topologies": []}, "at least one"),
+        ({"figure": "momentum-bias", "methods": ["d3"]}, "methods must be of dsgd, .*, got d3"),
+        ({"figure": "momentum-bias", "lrs": [0]}, "lrs must be > 0"),
         ({"figure": "valley", "rounds": "many"}, "rounds must be an integer, got 'many'"),
         ({"figure": "step-size", "momentun": 1}, "unknown key momentun; did you mean momentum"),
         ({"figure": "step-size", "models": [], "lr": -1}, "2 problems\n  models .*\n  lr must"),
@@ -80,6 +85,44 @@ def test_the_dots_are_all_samples_of_the_data_set(tmp_path):
     assert frame.groupby("alpha")["samples"].sum().nunique() == 1
     largest = frame.groupby(["alpha", "client"])["samples"].max().groupby("alpha").mean()
     assert largest[0.1] > largest[1.0]
+
+
+# The bias of momentum (DecentLaM's)
+
+
+@pytest.mark.parametrize("method", [*momentum_bias.STEPS, *momentum_bias.EXACT])
+def test_methods_come_to_rest_where_the_closed_form_says(method):
+    p = momentum_bias.Params(beta=0.5, samples=60)
+    problems = [Quadratics.regression(8, p.dim, p.samples, seed) for seed in (1, 2)]
+    W = build("ring8").mixing(0).dense()
+    found = momentum_bias.came_to_rest(method, problems, p, 0.1)
+    for problem, x in zip(problems, found, strict=True):
+        rest = momentum_bias.point_of_rest(method, problem, W, 0.1, p.beta)
+        np.testing.assert_allclose(x, rest, rtol=0, atol=1e-6)
+
+
+def test_to_first_order_the_bias_is_lr_times_a_known_vector_and_momentum_multiplies_it():
+    problem, W = Quadratics.regression(8, 5, 30, 1), build("ring8").mixing(0).dense()
+    best = problem.optimum()
+    h = problem.gradient(np.broadcast_to(best, problem.b.shape), 0)
+    apart = -np.linalg.pinv(np.eye(8) - W) @ W @ h  # (I - W) u = -W h, up to what all share
+    # At rest the mean gradient is 0: sum_i A_i u_i = 0 says what that is.
+    common = np.linalg.solve(problem.A.sum(0), -np.einsum("cij,cj->i", problem.A, apart))
+    expected = np.square(apart + common).sum(1).mean()
+
+    def bias(method, lr):
+        rest = momentum_bias.point_of_rest(method, problem, W, lr, 0.8)
+        return problem.squared_bias(rest)
+
+    assert bias("dsgd", 1e-5) / 1e-10 == pytest.approx(expected, rel=1e-3)
+    assert bias("dsgdm", 1e-5) / bias("dsgd", 1e-5) == pytest.approx(25, rel=1e-2)
+    assert bias("qg-dsgdm", 0.1) == bias("decentlam", 0.1) == bias("dsgd", 0.1)
+
+
+def test_regression_has_the_minima_of_least_squares():
+    problem = Quadratics.regression(2, 3, 3, 4)  # as many samples as weights: noise is fitted
+    assert problem.gradient(problem.b, 0) == pytest.approx(0)
+    assert not np.allclose(problem.b[0], problem.b[1])
 
 
 # Figure 2

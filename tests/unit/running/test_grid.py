@@ -98,6 +98,15 @@ def test_what_a_recipe_is_for_is_not_handed_to_its_runs(tmp_path):
         ({"max_extensions": -1}, "max_extensions must be an integer >= 0"),
         ({"sweep": {"alhpa": [1]}}, "unknown key alhpa; did you mean alpha"),
         ({"sweep": {"lr": [0.1, -1]}}, "lr must be > 0, got -1"),
+        ({"claim": {"left": {"lr": 0.1}}}, "grid: claim.holds_if is missing; set it"),
+        (
+            {"claim": {"left": {"algorithm": "d2"}, "holds_if": {"above": 0}}},
+            "grid: claim: left: no run with d2; they have dsgd, dsgdm",
+        ),
+        (
+            {"claim": {"left": {"lr": 0.1}, "holds_if": {"above": 0}}, "sweep": {"lr": [0.1]}},
+            "grid: claim needs two seeds or more, the runs have only seed 0",
+        ),
     ],
 )
 def test_a_wrong_sweep_is_refused_before_anything_starts(tmp_path, changes, text):

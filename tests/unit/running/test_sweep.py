@@ -12,8 +12,10 @@ import yaml
 from p2pqg.base.errors import AlgorithmError, ConfigError, DivergedError, StoppedError
 from p2pqg.engine.placement import Machine
 from p2pqg.results.records import Run
+from p2pqg.results.report import cells, read_runs
 from p2pqg.running import sweep as sweeps
 from p2pqg.running.grid import read_sweep
+from p2pqg.running.screen import SweepBar
 from p2pqg.running.sweep import carry_out, run_sweep
 
 RECIPE = {
@@ -178,6 +180,22 @@ def test_the_mean_over_seeds_decides_not_the_best_seed(world):
     world.accuracy = lambda settings: table[settings["lr"], settings["seed"]]
     world.sweep(tune="lr")
     assert len(world.done) == 12
+
+
+def test_a_value_on_the_edge_of_stability_is_not_chosen_for_its_good_seeds(world, tmp_path):
+    table = {(0.2, 1): 0.7, (0.2, 2): 0.7, (0.4, 1): 0.9, (0.4, 2): 0.6}  # 0.75 - 0.21 < 0.7
+    world.accuracy = lambda settings: table.get((settings["lr"], settings["seed"]), 0.5)
+    world.sweep(tune="lr")
+    assert len(world.done) == 12
+    assert set(cells(read_runs([tmp_path / "grid"]))["lr"]) == {0.2}
+
+
+def test_the_sweep_counts_as_many_runs_as_its_table(world, tmp_path, capsys):
+    world.accuracy = lambda settings: 0.9 - abs(settings["lr"] - 0.8)
+    with SweepBar() as bar:
+        run_sweep(read_sweep(RECIPE | {"tune": "lr"}, "grid", world.out), 1, bar)
+    assert "20/20  " in capsys.readouterr().out
+    assert cells(read_runs([tmp_path / "grid"]))["runs"].sum() == 20
 
 
 def test_the_folder_holds_the_recipe_that_repeats_the_sweep(world, tmp_path):

@@ -1,0 +1,93 @@
+"""Accuracy against any setting, such as the batch size or the share of lost messages.
+
+Drawn of the runs of the recipe's own sweep, each method at its tuned learning rate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from p2pqg.base.errors import ConfigError, did_you_mean
+from p2pqg.paper.figures._figure import Recipe, figure
+from p2pqg.plots.canvas import COLUMN, Picture, colors_of, in_percent, label_ends, panels, styled
+from p2pqg.results.report import read_runs, tuned
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params:
+    x: str
+    """A setting of the runs, dotted where it is within another."""
+    by: str = "algorithm"
+    """The setting that names the lines."""
+    log: bool = False
+    """Whether the x axis is logarithmic."""
+    where: dict[str, Any] = field(default_factory=dict)
+    """Settings of the runs that are drawn; default: all."""
+
+    def problems(self) -> Iterator[str]:
+        if self.x == self.by:
+            yield f"x and by must be two settings, got {self.x} twice"
+
+
+@styled
+def draw(frame: pd.DataFrame) -> Picture:
+    """A line per method, error bars of a standard deviation."""
+    picture, ((ax,),) = panels(width=COLUMN * 1.4, height=2.4)
+    methods = list(frame["method"].unique())
+    ends = []
+    log = bool(frame["log"].iloc[0])
+    for color, (method, line) in zip(
+        colors_of(methods), frame.groupby("method", sort=False), strict=True
+    ):
+        ax.errorbar(
+            line["value"],
+            line["mean"],
+            line["std"].fillna(0),
+            color=color,
+            marker="o",
+            markersize=3.5,
+            capsize=2,
+            elinewidth=0.8,
+        )
+        ends.append((line["mean"].iloc[-1], method, color))
+    values = sorted(frame["value"].unique())
+    ax.set_xscale("log" if log else "linear")
+    ax.set_xticks(values, [f"{value:g}" for value in values], minor=False)
+    ax.minorticks_off()
+    ax.set(xlabel=str(frame["x"].iloc[0]).rpartition(".")[2].replace("_", " "))
+    ax.set_ylabel("test accuracy (%)")
+    in_percent(ax.yaxis)
+    label_ends(ax, ends)
+    return picture
+
+
+@figure("accuracy-against", params=Params, draw=draw, trains=True)
+def accuracy_against(p: Params, recipe: Recipe) -> pd.DataFrame:
+    """Accuracy by method and another setting, of the runs in the folder.
+
+    Returns:
+        Columns method, x (its name), value, log, lr, mean, std, seeds.
+
+    Raises:
+        ConfigError: no run has finished, or none has such a setting.
+    """
+    runs = read_runs([recipe.folder])
+    for key in (p.x, p.by, *p.where):
+        if key not in runs:
+            raise ConfigError(f"the runs have no setting {key}{did_you_mean(key, runs)}")
+    for key, value in p.where.items():
+        runs = runs[runs[key] == value]
+    rows = []
+    for (method, value), cell in runs.groupby([p.by, p.x], sort=False):
+        lr = tuned(cell)
+        found = cell.loc[cell["lr"] == lr, "test_accuracy"]
+        rows.append((method, p.x, float(value), p.log, lr, found.mean(), found.std(), len(found)))
+    columns = ["method", "x", "value", "log", "lr", "mean", "std", "seeds"]
+    frame = pd.DataFrame(rows, columns=columns).dropna(subset=["mean"])
+    if frame.empty:
+        raise ConfigError(f"{recipe.folder}: no run of the figure's sweep has finished")
+    return frame.sort_values(["method", "value"])
