@@ -87,7 +87,7 @@ class Claim:
             if not values:
                 yield f"each.{key} must be a list of values, got []"
         kind, bound = next(iter(self.holds_if.items()), ("", None))
-        numbers = bound if kind == "within" and isinstance(bound, list) else [bound]
+        numbers: list[Any] = bound if kind == "within" and isinstance(bound, list) else [bound]
         if (
             len(self.holds_if) != 1
             or kind not in BOUNDS

@@ -27,6 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -100,7 +101,7 @@ def came_to_rest(method: str, problems: list[Quadratics], p: Params, lr: float) 
     def gradient(x: Array, round: int) -> Array:
         return np.einsum("cpij,cpj->cpi", A, x.reshape(b.shape) - b).reshape(x.shape)
 
-    params: dict[str, float | bool] = {"lazy": True} if method in LAZY else {}
+    params: dict[str, Any] = {"lazy": True} if method in LAZY else {}
     rounds = round(REST / lr)
     if method not in PLAIN:
         params["beta"] = p.beta
@@ -144,7 +145,7 @@ def draw(frame: pd.DataFrame) -> Picture:
         ax.minorticks_off()
         label_ends(ax, ends)
     biased.set(title="a bias that falls with lr²")
-    exact.set(title="exact methods: what is left by rounding")
+    exact.set(title="exact methods: what is left in the end")
     biased.set_ylabel("squared bias")
     return picture
 
