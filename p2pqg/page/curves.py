@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from p2pqg.base.wording import percent
+from p2pqg.base.wording import counted, percent
 from p2pqg.network import Network
 from p2pqg.page import charts
 from p2pqg.page.charts import End, Mark, Plot, Scale, Tick
@@ -41,6 +41,7 @@ class Measure:
 ACCURACY = Measure("test_accuracy", "Test accuracy", "%, mean over the clients' own models", 360)
 LOSS = Measure("train_loss", "Training loss", "mean over clients", 240)
 CONSENSUS = Measure("consensus_distance", "Consensus distance", "mean ‖xᵢ − x̄‖²", 240)
+STALENESS = Measure("staleness_mean", "How old the news was", "steps, mean of what was used", 240)
 
 
 def measures_of(shown: Sequence[Standing]) -> list[Measure]:
@@ -50,7 +51,8 @@ def measures_of(shown: Sequence[Standing]) -> list[Measure]:
     more = [
         Measure(key, column(key).title.capitalize(), "mean over clients", 240) for key in of_clients
     ]
-    return [ACCURACY, *more, LOSS, CONSENSUS]
+    alone = any(not measured_rows(one, STALENESS.key).empty for one in shown)
+    return [ACCURACY, *more, LOSS, CONSENSUS, *([STALENESS] if alone else [])]
 
 
 AXES = {
@@ -303,7 +305,7 @@ class Dot:
 
 @dataclass(frozen=True)
 class Ranking:
-    """The clients at the last evaluation, from worst to best."""
+    """The clients at the last evaluation, from the least of something to the most."""
 
     y_ticks: list[Tick]
     dots: list[Dot]
@@ -316,27 +318,70 @@ def ranking(
     labels: Sequence[str],
     networks: Sequence[Network | None] | None = None,
 ) -> Ranking | None:
-    """A dot per client and run, of many clients MOST_DOTS; None where nobody was evaluated."""
+    """By test accuracy; None where nobody was evaluated."""
+    return _ranked(
+        shown,
+        labels,
+        networks,
+        "test_accuracy",
+        "Clients' final accuracies, sorted.",
+        lambda value: percent(value, 2),
+        factor=100,
+    )
+
+
+def steps(
+    shown: Sequence[Standing],
+    labels: Sequence[str],
+    networks: Sequence[Network | None] | None = None,
+) -> Ranking | None:
+    """By steps made; None where all clients wait for each other."""
+    about = "Steps of every client, sorted."
+    return _ranked(
+        shown, labels, networks, "steps", about, lambda value: counted(int(value), "step")
+    )
+
+
+def _ranked(
+    shown: Sequence[Standing],
+    labels: Sequence[str],
+    networks: Sequence[Network | None] | None,
+    key: str,
+    about: str,
+    tell: Callable[[float], str],
+    factor: float = 1,
+) -> Ranking | None:
+    """A dot per client and run, of many clients MOST_DOTS; None where there is no value.
+
+    Args:
+        shown: the runs.
+        labels: their names.
+        networks: theirs, which name the clients.
+        key: a column of clients.parquet.
+        about: what it is, a sentence.
+        tell: a value as a text.
+        factor: by which the axis multiplies values.
+    """
     frames = [
-        one.last_clients.dropna(subset="test_accuracy").sort_values("test_accuracy")
+        one.last_clients.reindex(columns=["client", key]).dropna(subset=key).sort_values(key)
         for one in shown
     ]
-    values = np.concatenate([frame["test_accuracy"].to_numpy() for frame in frames])
+    values = np.concatenate([frame[key].to_numpy(dtype=float) for frame in frames])
     if not values.size:
         return None
-    y = Scale.over(values, log=False)
-    ticks = charts.ticks_of(y, 100)
+    y = Scale.over(values, zero=key == "steps", log=False)
+    ticks = charts.ticks_of(y, factor)
     dots, told = [], []
     for run, frame in enumerate(frames):
         if frame.empty:
             continue
-        clients, accuracies = frame["client"].to_numpy(), frame["test_accuracy"].to_numpy()
+        clients, found = frame["client"].to_numpy(), frame[key].to_numpy()
         beside = (run + 1) / (len(frames) + 1)  # runs that are alike do not cover each other
-        at, heights = (np.arange(len(frame)) + beside) / len(frame), y.shares(accuracies)
+        at, heights = (np.arange(len(frame)) + beside) / len(frame), y.shares(found)
         for row in np.unique(np.linspace(0, len(frame) - 1, MOST_DOTS).round().astype(int)):
             who = called(networks[run] if networks else None, int(clients[row]))
-            about = f"{labels[run]}, client {who}: {percent(accuracies[row], 2)}"
-            dots.append(Dot(run, charts.dots_of(at[[row]], heights[[row]]), about))
-        told.append(f"{labels[run]}: {percent(accuracies[0], 2)} to {percent(accuracies[-1], 2)}")
+            text = f"{labels[run]}, client {who}: {tell(found[row])}"
+            dots.append(Dot(run, charts.dots_of(at[[row]], heights[[row]]), text))
+        told.append(f"{labels[run]}: {tell(found[0])} to {tell(found[-1])}")
     grid = Plot("", "", y, y, "", [], ticks, []).grid
-    return Ranking(ticks, dots, grid, f"Clients' final accuracies, sorted. {'; '.join(told)}.")
+    return Ranking(ticks, dots, grid, f"{about} {'; '.join(told)}.")

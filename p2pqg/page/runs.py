@@ -14,7 +14,14 @@ from p2pqg.page.seeds import Seeds
 from p2pqg.results import report
 from p2pqg.results.columns import measured
 from p2pqg.results.comparison_text import set_apart
-from p2pqg.results.records import CLIENT_COLUMNS, ROUND_COLUMNS, TIMING_COLUMNS, Run
+from p2pqg.results.records import (
+    CLIENT_COLUMNS,
+    ROUND_COLUMNS,
+    STALENESS_COLUMNS,
+    STEPS_COLUMNS,
+    TIMING_COLUMNS,
+    Run,
+)
 from p2pqg.results.report import find_runs, settings_of
 from p2pqg.results.standing import Standing
 
@@ -85,8 +92,8 @@ def read(run: Run) -> Standing:
     return Standing(
         config,
         _mapping(run, "summary"),
-        _frame(run, "rounds", [*ROUND_COLUMNS, *TIMING_COLUMNS]),
-        _frame(run, "clients", list(CLIENT_COLUMNS)),
+        _frame(run, "rounds", [*ROUND_COLUMNS, *TIMING_COLUMNS, *STALENESS_COLUMNS]),
+        _frame(run, "clients", [*CLIENT_COLUMNS, *STEPS_COLUMNS]),
         run,
     )
 

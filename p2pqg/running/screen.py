@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
@@ -24,6 +24,7 @@ from p2pqg.base.wording import (
     seen,
 )
 from p2pqg.data.skew import describe_skew, label_picture
+from p2pqg.network.units import seconds
 from p2pqg.results.columns import column, measured, say
 from p2pqg.topology.words import describe_network
 
@@ -206,7 +207,7 @@ def about(simulation: Simulation) -> list[tuple[str, str]]:
         ),
         (
             "length",
-            f"{counted(experiment.num_rounds, 'round')} = {epochs:.1f} epochs, "
+            f"{_until(experiment)}{counted(experiment.num_rounds, 'round')} = {epochs:.1f} epochs, "
             f"batches of {config.batch_size}, seed {config.seed}",
         ),
         *events(experiment),
@@ -225,8 +226,20 @@ def events(experiment: Experiment) -> list[tuple[str, str]]:
     if experiment.clock:
         links = experiment.clock.links
         kind = links if isinstance(links, str) else "of several kinds"
-        rows.append(("clock", f"links {kind}, {experiment.clock.synchrony} rounds"))
+        together = f"{experiment.clock.synchrony} rounds"
+        alone = "nobody waits: a round is as many steps as there are clients"
+        rows.append(("clock", f"links {kind}, {together if experiment.waits else alone}"))
     return rows
+
+
+def _until(experiment: Experiment) -> str:
+    """What ends a run whose length is not said in rounds."""
+    config = experiment.config
+    if config.time is not None:
+        return f"until {duration(seconds(config.time, 'time'))} on the simulated clock: "
+    if config.steps is not None and not experiment.waits:
+        return f"until every client has made {counted(config.steps, 'step')}: "
+    return ""
 
 
 def counts_of(experiment: Experiment) -> np.ndarray:
@@ -267,6 +280,7 @@ def outcome(run: Run) -> list[tuple[str, str]]:
             if summary.get("sim_seconds") is not None
             else []
         ),
+        *([("steps", _steps(summary))] if summary.get("most_steps") is not None else []),
         *([("stopped", summary["stopped"])] if summary.get("stopped") else []),
         ("time", f"{duration(summary['wall_seconds'])}, of it {started} to the first round"),
         ("speed", "-" if speed is None else f"{speed:,.0f} client-steps/s"),
@@ -339,3 +353,12 @@ class SweepBar:
         each = (time.monotonic() - self._began) / (self._done - self._done_before)
         left = self._total - self._done
         return f"  {duration(left * each)} left" if left else ""
+
+
+def _steps(summary: Mapping[str, Any]) -> str:
+    """How often clients stepped that do not wait, and on how old news."""
+    text = f"{summary['least_steps']:,} to {summary['most_steps']:,} of a client"
+    if summary.get("staleness_mean") is not None:
+        mean, most = summary["staleness_mean"], summary["staleness_max"]
+        text += f"; the news was {number(mean)} steps old on average, at most {most:,.0f}"
+    return text

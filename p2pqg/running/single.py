@@ -235,7 +235,9 @@ def resume(
                 f"{path} stopped after {done} rounds: {moment.stopped}; nothing is left"
             )
         if done >= moment.experiment.num_rounds and (home is None or _has_finished(home)):
-            raise ConfigError(f"{path} has done all its {done} rounds; ask for more with --rounds")
+            config = moment.experiment.config
+            key = config.ends if config.ends in ("steps", "time") else "rounds"
+            raise ConfigError(f"{path} has done all its {done} rounds; ask for more with --{key}")
         if home and in_place and home != path:
             _check_nothing_is_newer(home, path)
         out = elsewhere.get("out") or (str(home.parent) if home else moment.experiment.config.out)

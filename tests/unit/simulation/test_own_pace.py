@@ -1,0 +1,79 @@
+"""Clients that do not wait, in a simulation: changes of speed, the screen, the report."""
+
+import re
+
+import pytest
+from toys import TOY
+
+import p2pqg
+from p2pqg.base.errors import ConfigError
+from p2pqg.page import write_page
+from p2pqg.running.screen import about, outcome
+
+PACE = TOY | {"algorithm": "ad-psgd", "engine": "local", "network": {"compute": "1 s"}}
+
+
+def test_who_becomes_slow_ends_its_gradient_as_it_began_and_then_is_slow():
+    with p2pqg.Simulation(**PACE, rounds=20) as sim:
+        sim.advance(5)  # all have made 5 steps, at 5 s
+        sim.set_network(compute={"speeds": {"3": 0.1}})
+        sim.advance(
+            8
+        )  # 78 steps: the others make one a second, client 3 one at 6 s, the next at 16 s
+        summary = sim.summary()
+        assert summary["least_steps"] == 6
+        assert summary["most_steps"] == 15
+        assert sim.sim_seconds == 15.0
+
+
+def test_there_must_be_a_clock_to_set_and_nobody_may_be_infinitely_fast():
+    with (
+        p2pqg.Simulation(**TOY, engine="local", rounds=5) as sim,
+        pytest.raises(ConfigError, match="there is no simulated clock; begin with one"),
+    ):
+        sim.set_network(compute={"speeds": {"3": 0.1}})
+    with (
+        p2pqg.Simulation(**PACE, rounds=5) as sim,
+        pytest.raises(ConfigError, match="compute must be > 0 for every client"),
+    ):
+        sim.set_network(compute={"seconds": 0})
+
+
+@pytest.mark.parametrize(
+    ("ends", "said"),
+    [
+        ({"time": "4 s"}, "until 4.0 s on the simulated clock: 4 rounds"),
+        ({"steps": 3}, "until every client has made 3 steps: 3 rounds"),
+    ],
+)
+def test_the_screen_says_what_ends_a_run_and_what_more_would_be(tmp_path, ends, said):
+    settings = PACE | ends | {"out": str(tmp_path)}
+    with p2pqg.Simulation(**settings) as sim:
+        told = dict(about(sim))
+        assert told["length"].startswith(said)
+        assert "nobody waits" in told["clock"]
+    run = p2pqg.run(**settings)
+    count = re.match(r".*: (\d+) rounds", said)[1]
+    assert dict(outcome(run))["steps"].startswith(f"{count} to {count} of a client; the news was ")
+    (key,) = ends
+    with pytest.raises(ConfigError, match=f"ask for more with --{key}"):
+        p2pqg.resume(run.path)
+
+
+def test_the_report_draws_who_made_how_many_steps_and_how_old_the_news_was(tmp_path):
+    slow = {"compute": {"seconds": 1.0, "speeds": {"3": 0.1}}}
+    alone = p2pqg.run(**PACE | {"network": slow, "out": str(tmp_path), "name": "alone"}, rounds=20)
+    page = write_page([alone.path]).read_text("utf-8")
+    assert "How old the news was" in page
+    assert "Steps of every client" in page
+    told = re.search(
+        r'aria-label="Steps of every client, sorted. ad-psgd: (\d+) steps? to (\d+)', page
+    )
+    steps = alone.clients.groupby("client")["steps"].max()
+    assert told
+    assert [int(told[1]), int(told[2])] == [steps.min(), steps.max()]
+    assert steps.min() == steps[3]
+    together = p2pqg.run(**TOY, engine="local", rounds=3, out=str(tmp_path), name="together")
+    page = write_page([together.path]).read_text("utf-8")
+    assert "Steps of every client" not in page
+    assert "How old the news was" not in page
