@@ -46,6 +46,23 @@ FOUND = {
         assert set(fastest.loc[:20]) == {"onepeer-exponential32"}
         assert set(fastest.loc[50:]) == {"exponential32"}
     """,
+    "04-two-liars-on-the-bridge": """
+        assert LIARS == ["E8", "E9"] and not found["E8, E9"].connected
+        alone, quasi = ends["dsgdm-n"], ends["qg-dsgdm-n"]
+        assert (ends.loc["all honest"] > 0.94).all()
+        assert quasi["liars"] < 0.15 < alone["liars"] < 0.6
+        itself, near = "liars, clipped by itself", "liars, clipped at 0.1"
+        assert alone[itself] < 0.7 and quasi[itself] < 0.15
+        assert quasi[near] > 0.93 and 0.88 < alone[near] < quasi[near]
+        table = swept.pivot(index="clip_length", columns="case", values="test_accuracy")
+        honest = table.loc[0.1, [f"{method}, all honest" for method in METHODS]].values
+        price = ends.loc["all honest"] - honest
+        assert (0.005 < price).all() and (price < 0.035).all()
+        lost = table["qg-dsgdm-n, liars"]
+        assert 0.6 < lost[1.0] < 0.8 and lost[3.0] < 0.15
+        assert worst.index[0] == "Dorothy Murchison"
+        assert 0.83 < worst.iloc[0] < 0.88 < worst.iloc[2]
+    """,
 }
 """What each notebook concludes, in numbers."""
 
