@@ -123,7 +123,7 @@ def carry_out_sweep(plan: Any, jobs: int | None, retry: bool, quiet: bool) -> No
         click.echo(f"not tuned: {cell}: the best {plan.tune} is at the edge of what was tried")
     for name, reason in failures.items():
         click.echo(f"failed: {name}: {reason}")
-    click.echo(f"results: {plan.folder}")
+    click.echo(f"results: {plan.folder.absolute()}")
 
 
 @main.command()

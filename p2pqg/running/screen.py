@@ -299,14 +299,17 @@ def shares(kinds: dict[str, float]) -> str:
 class SweepBar:
     """Progress over all the runs of a sweep: a bar on a terminal, elsewhere a line per run.
 
-    Both say what time is left, if the runs to come take as long as those so far.
+    Both say what time is left, if the runs to come take as long as those so far, and now and then
+    where one stands that is under way.
     """
 
-    def __init__(self, console: Console | None = None) -> None:
-        """Draw on `console`; default: stdout."""
+    def __init__(
+        self, console: Console | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Draw on `console`; default: stdout. `clock`: seconds."""
         self.console = console or console_for_stdout()
+        self._lines = NowAndThen(clock)
         self._total = self._done = self._failed = self._done_before = 0
-        self._began = time.monotonic()
         self._bar = Progress(
             BarColumn(bar_width=None, complete_style="cyan", finished_style="cyan"),
             MofNCompleteColumn(),
@@ -338,20 +341,32 @@ class SweepBar:
         self._done_before += num_runs
         self._bar.update(self._task, completed=self._done)
 
+    def inside(self, name: str, text: str) -> None:
+        """Where a run stands that is under way."""
+        if self.console.is_terminal:
+            self._bar.update(self._task, last=f"{self._failures()}[dim]{escape(name)}  {text}")
+        elif self._lines.due():
+            line = f"{self._done}/{self._total}  {name}  {text}{self._time_left()}"
+            self.console.print(line, markup=False, soft_wrap=True)
+
+    def _failures(self) -> str:
+        return f"[red]{self._failed} failed[/red]  " if self._failed else ""
+
     def done(self, name: str, accuracy: float | None) -> None:
         """One more run ended; no accuracy: it failed."""
         self._done += 1
         self._failed += accuracy is None
         last = f"{name}  {'failed' if accuracy is None else percent(accuracy)}"
-        failed = f"[red]{self._failed} failed[/red]  " if self._failed else ""
-        self._bar.update(self._task, completed=self._done, last=f"{failed}[dim]{last}")
+        self._bar.update(self._task, completed=self._done, last=f"{self._failures()}[dim]{last}")
         if not self.console.is_terminal:
             line = f"{self._done}/{self._total}  {last}{self._time_left()}"
             self.console.print(line, markup=False, soft_wrap=True)
 
     def _time_left(self) -> str:
-        each = (time.monotonic() - self._began) / (self._done - self._done_before)
-        left = self._total - self._done
+        here, left = self._done - self._done_before, self._total - self._done
+        if not here:
+            return ""
+        each = self._lines.seconds / here
         return f"  {duration(left * each)} left" if left else ""
 
 

@@ -12,20 +12,26 @@ import contextlib
 import json
 import multiprocessing
 import os
+import queue
 import shutil
 import signal
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from p2pqg.base import yaml_text
 from p2pqg.base.errors import ClusterError, ConfigError, RunError, StoppedError
 from p2pqg.base.text import json_text, write_text
+from p2pqg.base.wording import seen
 from p2pqg.recipe.keys import HOW
 from p2pqg.results.records import Run
 from p2pqg.running.grid import NOT_OF_A_RUN, Point, Sweep
+
+if TYPE_CHECKING:
+    from p2pqg.simulation.simulation import Simulation
 
 
 class Bar(Protocol):
@@ -35,7 +41,35 @@ class Bar(Protocol):
 
     def skip(self, num_runs: int) -> None: ...
 
+    def inside(self, name: str, text: str) -> None: ...
+
     def done(self, name: str, accuracy: float | None) -> None: ...
+
+
+Tell = Callable[[str, str], None]
+"""Told of a run under way: its name, and where it stands."""
+
+SECONDS_BETWEEN_WORDS = 2.0
+"""Of a run under way."""
+
+
+class Inside:
+    """Watches a run of a sweep, and tells now and then where it stands (see Observer)."""
+
+    def __init__(self, name: str, tell: Tell) -> None:
+        self._name, self._tell, self._last = name, tell, time.monotonic()
+
+    def begin(self, simulation: Simulation, path: Path) -> None: ...
+
+    def recorded(self, simulation: Simulation) -> None:
+        now = time.monotonic()
+        if now - self._last >= SECONDS_BETWEEN_WORDS:
+            self._last = now
+            self._tell(self._name, _standing(simulation))
+
+    def noted(self, text: str) -> None: ...
+
+    def end(self, run: Run) -> None: ...
 
 
 def run_sweep(
@@ -71,7 +105,7 @@ def run_sweep(
             if bar:
                 bar.grow(len(points))
                 bar.skip(len(points) - len(todo))
-            for name in _carried_out(todo, pool):
+            for name in _carried_out(todo, pool, bar.inside if bar else _to_nobody):
                 if bar:
                     done = Run(sweep.folder / name)
                     bar.done(name, done.summary["test_accuracy"] if done.finished else None)
@@ -81,6 +115,11 @@ def run_sweep(
                     failures[sweep.name(point)] = run.failure
             points = sweep.extensions()
     return failures
+
+
+def _standing(simulation: Simulation) -> str:
+    total, news = simulation.experiment.num_rounds, seen(simulation.rows[0])
+    return "  ".join(filter(None, [f"round {simulation.round:,}/{total:,}", news]))
 
 
 def _check_parts(sweep: Sweep, points: list[Point]) -> None:
@@ -121,20 +160,24 @@ def _claim(sweep: Sweep) -> None:
     write_text(path, yaml_text.dump(recipe, default_flow_style=None))
 
 
-def carry_out(settings: dict[str, Any]) -> None:
+def _to_nobody(name: str, text: str) -> None: ...
+
+
+def carry_out(settings: dict[str, Any], tell: Tell = _to_nobody) -> None:
     """One run; if it fails, failed.json says why. Only the loss of Ray and Ctrl-C go further."""
     from p2pqg.running.single import resume, run
 
+    inside = Inside(settings["name"], tell)
     directory = Path(settings["out"]) / settings["name"]
     checkpoints = directory / "checkpoints"
     try:
         if checkpoints.exists():  # a long run of an interrupted sweep
             with contextlib.suppress(ConfigError):  # nothing to go on from: anew
-                resume(directory)
+                resume(directory, observer=inside)
         if not Run(directory).finished:
             if (directory / "config.yaml").exists():
                 shutil.rmtree(directory)
-            run(**settings)
+            run(**settings, observer=inside)
         shutil.rmtree(checkpoints, ignore_errors=True)
     except (StoppedError, ClusterError):
         raise
@@ -159,8 +202,15 @@ def _resolved(settings: Mapping[str, Any]) -> dict[str, Any]:
     return plain(config) | {"partition": partition_of(read_config(settings)).resolved()}
 
 
+class Pool(NamedTuple):
+    """Processes, and the queue on which they tell of the runs under way."""
+
+    executor: ProcessPoolExecutor
+    told: Any
+
+
 @contextlib.contextmanager
-def _processes(sweep: Sweep, jobs: int | None) -> Iterator[ProcessPoolExecutor | None]:
+def _processes(sweep: Sweep, jobs: int | None) -> Iterator[Pool | None]:
     """A pool of processes that share the machine evenly; None for one job: this process."""
     from p2pqg.engine.on_ray.cluster import cores
 
@@ -171,13 +221,13 @@ def _processes(sweep: Sweep, jobs: int | None) -> Iterator[ProcessPoolExecutor |
         yield None
         return
     context = multiprocessing.get_context("spawn")
-    shares = context.Queue()
+    shares, told = context.Queue(), context.Queue()
     for job in range(jobs):
         mine = set(ours[job::jobs]) or {ours[job % len(ours)]}
         shares.put((mine, gpus[job % len(gpus)] if gpus else None))
-    pool = ProcessPoolExecutor(jobs, context, _take_share, (shares,))
+    pool = ProcessPoolExecutor(jobs, context, _take_share, (shares, told))
     try:
-        yield pool
+        yield Pool(pool, told)
     except BrokenProcessPool:
         raise RunError(
             "a process of the sweep died, perhaps for lack of memory; "
@@ -202,8 +252,14 @@ def _gpus(sweep: Sweep) -> list[str]:
     return named[:count] or [str(index) for index in range(count)]
 
 
-def _take_share(shares: Any) -> None:
+_told: Any = None
+"""In a process of the pool: the queue to its parent."""
+
+
+def _take_share(shares: Any, told: Any = None) -> None:
     """A process of the pool keeps to its cores and GPU; Ctrl-C is its parent's business."""
+    global _told
+    _told = told
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     cores, gpu = shares.get()
     if hasattr(os, "sched_setaffinity"):
@@ -212,16 +268,29 @@ def _take_share(shares: Any) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
 
 
+def _carry_out_there(settings: dict[str, Any]) -> None:
+    """`carry_out` in a process of the pool; what it tells goes to the parent."""
+    carry_out(settings, lambda *said: _told.put(said))
+
+
 def _carried_out(
-    todo: Mapping[str, dict[str, Any]], pool: ProcessPoolExecutor | None
+    todo: Mapping[str, dict[str, Any]], pool: Pool | None, tell: Tell
 ) -> Iterator[str]:
     """Names of the runs as they end."""
     if pool is None:
         for name, settings in todo.items():
-            carry_out(settings)
+            carry_out(settings, tell)
             yield name
         return
-    names = {pool.submit(carry_out, settings): name for name, settings in todo.items()}
-    for future in as_completed(names):
-        future.result()
-        yield names[future]
+    names = {
+        pool.executor.submit(_carry_out_there, settings): name for name, settings in todo.items()
+    }
+    left = set(names)
+    while left:
+        ended, left = wait(left, SECONDS_BETWEEN_WORDS / 2, FIRST_COMPLETED)
+        with contextlib.suppress(queue.Empty):
+            while True:
+                tell(*pool.told.get_nowait())
+        for future in ended:
+            future.result()
+            yield names[future]

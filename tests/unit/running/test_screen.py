@@ -93,11 +93,27 @@ def test_the_last_accuracy_stays_in_sight_between_evaluations():
     assert seen([]) == ""
 
 
-def test_a_sweep_logs_a_line_per_run_with_the_time_left_of_those_not_done_before(monkeypatch):
+def test_a_sweep_logs_now_and_then_where_a_run_stands_that_is_under_way():
+    now, drawn = [0.0], console(terminal=False)
+    with SweepBar(drawn, lambda: now[0]) as bar:
+        bar.grow(2)
+        for now[0] in range(1, 22):
+            bar.inside("dsgd-seed1", f"round {now[0]}/40")
+        bar.done("dsgd-seed1", 0.9)
+        for now[0] in range(22, 33):
+            bar.inside("dsgd-seed2", f"round {now[0] - 21}/40")
+    assert drawn.file.getvalue().splitlines() == [
+        "0/2  dsgd-seed1  round 10/40",
+        "0/2  dsgd-seed1  round 20/40",
+        "1/2  dsgd-seed1  90.0 %  21.0 s left",
+        "1/2  dsgd-seed2  round 9/40  30.0 s left",
+    ]
+
+
+def test_a_sweep_logs_a_line_per_run_with_the_time_left_of_those_not_done_before():
     clock = iter([0.0, 40.0])  # made; one run ended: the other takes as long
-    monkeypatch.setattr("p2pqg.running.screen.time.monotonic", lambda: next(clock, 80.0))
     drawn = console(terminal=False)
-    with SweepBar(drawn) as bar:
+    with SweepBar(drawn, lambda: next(clock, 80.0)) as bar:
         bar.grow(3)
         bar.skip(1)
         bar.done("dsgd-seed1", 0.9)

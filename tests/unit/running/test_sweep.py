@@ -36,7 +36,7 @@ def world(tmp_path, fake_run, monkeypatch):
         def accuracy(self, settings):
             return 0.5
 
-        def run(self, **settings):
+        def run(self, observer=None, **settings):
             self.done.append(settings["name"])
             accuracy = self.accuracy(settings)
             rest = {k: v for k, v in settings.items() if k not in ("out", "name", "algorithm")}
@@ -225,7 +225,7 @@ def test_a_setting_that_is_gone_is_another_setting(world):
 def test_a_long_run_that_was_interrupted_goes_on_from_its_checkpoint(world, tmp_path, monkeypatch):
     resumed = []
 
-    def resume(directory):
+    def resume(directory, observer=None):
         resumed.append(directory.name)
         shutil.rmtree(directory)
         world.run(**world.last.settings({"algorithm": "dsgd", "lr": 0.1, "seed": 2}))
@@ -238,6 +238,16 @@ def test_a_long_run_that_was_interrupted_goes_on_from_its_checkpoint(world, tmp_
     world.done.clear()
     world.sweep()
     assert resumed == world.done == ["dsgd-lr0.1-seed2"]
+
+
+def test_a_run_under_way_tells_where_it_stands(tmp_path, monkeypatch):
+    monkeypatch.setattr(sweeps, "SECONDS_BETWEEN_WORDS", 0.0)
+    told = []
+    settings = {"topology": "ring4", "model": "logistic", "engine": "local", "eval_every": 2}
+    settings |= {"rounds": 4, "out": str(tmp_path), "name": "x"}
+    carry_out(settings, lambda *said: told.append(said))
+    assert [name for name, _ in told] == ["x"] * len(told)
+    assert told[-1][1].startswith("round 4/4  loss ")
 
 
 def test_every_process_gets_its_own_cores_and_gpu(monkeypatch):
