@@ -25,6 +25,7 @@ from p2pqg.algorithms.effects import (
 )
 from p2pqg.algorithms.gossip_rules import GossipRule
 from p2pqg.base.errors import AlgorithmError
+from p2pqg.base.pieces import PIECE_BYTES
 from p2pqg.base.seeding import rng
 from p2pqg.engine.call import Ask, Call, disagreement
 from p2pqg.engine.clock import Clock
@@ -148,18 +149,31 @@ class Block:
         self.rule, self.routing = rule, routing
         self._mixers.clear()
 
-    def snapshot(self) -> Snapshot:
-        """All that the hosted clients carry on; copies, which nobody changes any more."""
+    def rows(self) -> dict[str, Any]:
+        """All that the hosted clients carry on: name -> tensor [k, ...], or number."""
         found = leaves(self.state)
         for slot, rounds in enumerate(self.past):
             for age, parcel in enumerate(rounds):
                 found |= {f"past.{slot}.{age}.{i}": t for i, t in enumerate(parcel)}
+        return found
+
+    def snapshot(self, pieces: Callable[[str, Tensor], Any] | None = None) -> Snapshot:
+        """All that the hosted clients carry on; copies, which nobody changes any more.
+
+        Args:
+            pieces: what stands for a large tensor instead of a copy.
+        """
+        found = self.rows()
+
+        def copied(name: str, t: Tensor) -> Any:
+            return pieces(name, t) if pieces and t.nbytes > PIECE_BYTES else to_numpy(t)
+
         return Snapshot(
             round=self.round,
             step=self.step,
             gradients=self.gradients,
             exchanges=self.exchanges,
-            rows={n: to_numpy(v) for n, v in found.items() if isinstance(v, Tensor)},
+            rows={n: copied(n, v) for n, v in found.items() if isinstance(v, Tensor)},
             numbers={n: v for n, v in found.items() if not isinstance(v, Tensor)},
             totals={"bytes_sent": np.array([self.bytes_sent]), "drift": to_numpy(self.drift)[None]},
             firsts=np.array([self.clients.start]),

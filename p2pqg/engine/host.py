@@ -6,12 +6,14 @@ import copy
 import dataclasses
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from p2pqg.base.pieces import Pieces
 from p2pqg.engine.block import Block, chosen, to_numpy
 from p2pqg.engine.clock import Clock
 from p2pqg.engine.learner import Learner
@@ -184,9 +186,13 @@ class Host:
         """From the next round on, another network with the same borders, or other parameters."""
         self.block.rewire(rule, routing)
 
-    def snapshot(self) -> Snapshot:
-        """All that the hosted clients carry on. Everything has been collected before."""
-        part = self.block.snapshot()
+    def snapshot(self, pieces: bool = False) -> Snapshot:
+        """All that the hosted clients carry on. Everything has been collected before.
+
+        Args:
+            pieces: large arrays are to be fetched a piece at a time, while nothing else happens.
+        """
+        part = self.block.snapshot(self._in_pieces) if pieces else self.block.snapshot()
         buffers = {"buffers": to_numpy(self.learner.buffers)}
         ways = (self.learner.way,)
         return dataclasses.replace(part, rows={**part.rows, **buffers}, ways=ways)
@@ -194,6 +200,14 @@ class Host:
     def way(self) -> str:
         """How gradients are computed, for people; "" where there was nothing to choose."""
         return self.learner.settled(self.block.x, self.block.step)
+
+    def _in_pieces(self, name: str, t: Tensor) -> Pieces:
+        dtype = np.dtype(str(t.dtype).removeprefix("torch."))
+        return Pieces(tuple(t.shape), dtype, partial(self.fetch, name))
+
+    def fetch(self, name: str, first: int, last: int) -> np.ndarray:
+        """Some rows of what the hosted clients carry on."""
+        return to_numpy(self.block.rows()[name][first:last])
 
     def timeline(self) -> Mapping[str, np.ndarray]:
         """Where all clients stand, if they do not wait."""

@@ -51,9 +51,13 @@ class LocalEngine:
         for host in self.hosts:
             host.rewire(rule, routing)
 
-    def snapshot(self) -> Snapshot:
-        """All that the clients carry on, when everything submitted has been fetched."""
-        return Snapshot.join([host.snapshot() for host in self.hosts])
+    def snapshot(self, pieces: bool = False) -> Snapshot:
+        """All that the clients carry on, when everything submitted has been fetched.
+
+        Args:
+            pieces: large arrays are to be fetched a piece at a time, before anything else is done.
+        """
+        return Snapshot.join([host.snapshot(pieces) for host in self.hosts])
 
     def timeline(self) -> Mapping[str, np.ndarray]:
         """Where all clients stand that do not wait; see `engine.waves.timeline`."""

@@ -16,6 +16,7 @@ import numpy as np
 
 from p2pqg.base.errors import AlgorithmError
 from p2pqg.base.lazy import torch
+from p2pqg.base.pieces import joined
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,8 @@ class Snapshot:
         round: rounds done; step: batches drawn, the cursor of the data; exchanges: times that
             rows were mixed; gradients: that each client has computed.
         rows: name -> [clients, ...]: the algorithm's state ("state.x"), batch-norm statistics
-            ("buffers"), messages still on their way ("past.0.1.0").
+            ("buffers"), messages still on their way ("past.0.1.0"). Arrays; large ones may be
+            `Pieces`, to be written at once, before the clients go on.
         numbers: name -> what the algorithm's state counts, the same for every client.
         totals: name -> [blocks, ...], sums over the clients of each block: "bytes_sent", and
             "drift" [blocks, params].
@@ -40,7 +42,7 @@ class Snapshot:
     round: int
     step: int
     exchanges: int
-    rows: Mapping[str, np.ndarray]
+    rows: Mapping[str, Any]
     numbers: Mapping[str, Any]
     totals: Mapping[str, np.ndarray]
     firsts: np.ndarray
@@ -53,6 +55,10 @@ class Snapshot:
     def num_clients(self) -> int:
         return len(next(iter(self.rows.values())))
 
+    def whole(self) -> Snapshot:
+        """The same with nothing in pieces."""
+        return dataclasses.replace(self, rows={n: np.asarray(r) for n, r in self.rows.items()})
+
     @classmethod
     def join(cls, parts: Sequence[Snapshot]) -> Snapshot:
         """That of all clients from those of all blocks, in order."""
@@ -61,7 +67,7 @@ class Snapshot:
         first = parts[0]
         return dataclasses.replace(
             first,
-            rows={name: np.concatenate([p.rows[name] for p in parts]) for name in first.rows},
+            rows={name: joined([p.rows[name] for p in parts]) for name in first.rows},
             totals={name: np.concatenate([p.totals[name] for p in parts]) for name in first.totals},
             firsts=np.concatenate([p.firsts for p in parts]),
             ways=tuple(way for part in parts for way in part.ways),

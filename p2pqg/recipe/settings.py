@@ -180,6 +180,9 @@ class RunConfig:
     def problems(self) -> Iterator[str]:
         if self.address is not None and not ADDRESS.fullmatch(self.address):
             yield f"address must be auto, HOST:PORT or ray://HOST:PORT, got {self.address!r:.60}"
+        for key in ("algorithm", "dataset", "model", "partition"):
+            if getattr(self, key) == "":
+                yield f"{key} must be a name, got ''; leave it out for the usual one"
         ends = {key: getattr(self, key) for key in ENDS if getattr(self, key) is not None}
         if len(ends) > 1:
             got = " and ".join(f"{key} {value}" for key, value in ends.items())
@@ -240,7 +243,12 @@ def read_config(values: Mapping[str, Any], where: str = "") -> RunConfig:
         values: keys as in RunConfig; None means default.
         where: the file it came from, for messages.
     """
-    given = {key: value for key, value in values.items() if value is not None}
+    known = {field.name for field in dataclasses.fields(RunConfig)}
+    given = {  # of a key that is not known None is no default
+        key: value
+        for key, value in values.items()
+        if value is not None or str(key).replace("-", "_") not in known
+    }
     nested: dict[str, Any] = {}
     problems: list[str] = []
     for key, kind in NESTED.items():

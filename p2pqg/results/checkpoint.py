@@ -16,7 +16,6 @@ import hashlib
 import json
 import math
 import os
-import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -27,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from p2pqg.base.errors import ConfigError
+from p2pqg.base.pieces import Array, pieces_of
 from p2pqg.base.text import read_json
 from p2pqg.recipe.own_files import FOLDER
 from p2pqg.results.parquet import read_rows, write_parquet
@@ -34,6 +34,16 @@ from p2pqg.results.parquet import read_rows, write_parquet
 FORMAT = 1
 CHECKPOINTS = "checkpoints"
 """Folder of a run's directory."""
+TYPES = {
+    **{
+        f"{kind}{bits}": f"{kind[0].upper()}{bits}"
+        for kind in ("int", "uint")
+        for bits in (8, 16, 32, 64)
+    },
+    **{f"float{bits}": f"F{bits}" for bits in (16, 32, 64)},
+    "bool": "BOOL",
+}
+"""What safetensors calls the types of numpy."""
 HEADER, ARRAYS = "checkpoint.json", "state.safetensors"
 KEPT = 2
 """So many automatic checkpoints of a run stay."""
@@ -57,7 +67,7 @@ class Checkpoint:
 def write_checkpoint(
     path: Path,
     header: Mapping[str, Any],
-    arrays: Mapping[str, np.ndarray],
+    arrays: Mapping[str, Array],
     tables: Mapping[str, tuple[Sequence[dict[str, Any]], Mapping[str, str]]],
     own_files: Mapping[str, bytes] | None = None,
 ) -> None:
@@ -66,7 +76,7 @@ def write_checkpoint(
     Args:
         path: its folder.
         header: plain data.
-        arrays: name -> array.
+        arrays: name -> array, perhaps in pieces.
         tables: name -> rows, and the types of their columns.
         own_files: name -> content.
 
@@ -150,16 +160,26 @@ def _files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def _save_arrays(file: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    from safetensors import SafetensorError
-    from safetensors.numpy import save_file
+def _save_arrays(file: Path, arrays: Mapping[str, Array]) -> None:
+    """A file of safetensors, written piece by piece: its library wants all of it in memory, twice.
 
-    try:
-        save_file({name: np.asarray(a, order="C") for name, a in arrays.items()}, file)
-    except SafetensorError as error:  # what the disk said is in its text only
-        if number := re.search(r"os error (\d+)", str(error)):
-            raise OSError(int(number[1]), os.strerror(int(number[1])), str(file)) from None
-        raise
+    Its format: 8 bytes that say how long the header is; the header, JSON with the type, shape and
+    place of each array; the arrays.
+    """
+    largest_first = sorted(arrays, key=lambda name: (-arrays[name].dtype.itemsize, name))  # aligned
+    places, end = {}, 0
+    for name in largest_first:
+        array = arrays[name]
+        begin, end = end, end + array.dtype.itemsize * math.prod(array.shape)
+        kind = TYPES[array.dtype.name]
+        places[name] = {"dtype": kind, "shape": list(array.shape), "data_offsets": [begin, end]}
+    header = json.dumps(places).encode()
+    header += b" " * (-len(header) % 8)
+    with file.open("wb") as stream:
+        stream.write(len(header).to_bytes(8, "little") + header)
+        for name in largest_first:
+            for piece in pieces_of(arrays[name]):
+                stream.write(np.ascontiguousarray(piece).reshape(-1).view(np.uint8).data)
 
 
 def _spelled(value: Any) -> Any:

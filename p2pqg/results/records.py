@@ -370,6 +370,18 @@ def being_written(path: Path) -> bool:
     return False
 
 
+@contextmanager
+def _readable(file: Path) -> Iterator[Path]:
+    """Inside, a file of a run is read; ConfigError where it is there and cannot be."""
+    try:
+        yield file
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors, and NotYaml
+        reason = str(error).partition("\n")[0].rstrip(".")
+        raise ConfigError(f"{file}: cannot be read ({reason})") from None
+
+
 @dataclass(frozen=True)
 class Run:
     """A run on disk.
@@ -383,26 +395,30 @@ class Run:
     @cached_property
     def summary(self) -> dict[str, Any]:
         """summary.json."""
-        return read_json(self.path / "summary.json")
+        with _readable(self.path / "summary.json") as file:
+            return read_json(file)
 
     @cached_property
     def config(self) -> dict[str, Any]:
         """config.yaml: the resolved recipe."""
-        return yaml_text.parse((self.path / "config.yaml").read_text(encoding="utf-8"))
+        with _readable(self.path / "config.yaml") as file:
+            return yaml_text.parse(file.read_text(encoding="utf-8"))
 
     @cached_property
     def rounds(self) -> pd.DataFrame:
         """rounds.parquet: one row per recorded round."""
         import pandas as pd
 
-        return pd.read_parquet(self.path / "rounds.parquet")
+        with _readable(self.path / "rounds.parquet") as file:
+            return pd.read_parquet(file)
 
     @cached_property
     def clients(self) -> pd.DataFrame:
         """clients.parquet: one row per evaluation and client."""
         import pandas as pd
 
-        return pd.read_parquet(self.path / "clients.parquet")
+        with _readable(self.path / "clients.parquet") as file:
+            return pd.read_parquet(file)
 
     @cached_property
     def profile(self) -> dict[str, dict[str, float]]:

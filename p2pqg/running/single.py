@@ -313,9 +313,10 @@ def _lead(
         except KeyboardInterrupt:
             stopping()
             log.last_words()
-            stopped = StoppedError(f"stopped in round {sim.round}; {log.what_next}")
-            stopped.results = directory.path
-            raise stopped from None
+            if not sim.is_over:  # else nothing is left to be stopped: it has its results
+                stopped = StoppedError(f"stopped in round {sim.round}; {log.what_next}")
+                stopped.results = directory.path
+                raise stopped from None
         except P2pqgError as error:
             if not isinstance(error, ClusterError):  # with that it may go on
                 directory.write_failure(str(error))

@@ -83,6 +83,12 @@ class Moment:
             log = Logbook(ready=np.zeros(n), ledger=Ledger())
         return cls(experiment, experiment.rule, experiment.network, None, log)
 
+    def whole(self) -> Moment:
+        """The same, with all of the clients' rows in memory."""
+        if self.snapshot is None:
+            return self
+        return dataclasses.replace(self, snapshot=self.snapshot.whole())
+
     def write(self, path: Path) -> None:
         """Save it as a checkpoint.
 
@@ -153,7 +159,7 @@ class Moment:
         """
         task, row, more = self.experiment.task, "rows.state.x", dict[str, np.ndarray]()
         if self.rule.algorithm.traits["model"] is not the_state_x:
-            state = self.rule.state_of(snapshot.rows, snapshot.numbers)
+            state = self.rule.state_of(snapshot.whole().rows, snapshot.numbers)
             row, more = "model", {"model": self.rule.model(state).numpy()}
         about = {
             "row": row,

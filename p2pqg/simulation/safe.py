@@ -34,7 +34,7 @@ class Safe:
 
     def keep(self, moment: Moment) -> None:
         """On disk where a run has a directory, else in memory."""
-        self.last = (self.saver and self.saver(moment)) or moment
+        self.last = (self.saver and self.saver(moment)) or moment.whole()
         self.round, self.at = moment.log.round, time.monotonic()
 
     def moment(self, experiment: Experiment, tell: Callable[[str], Any]) -> Moment:

@@ -307,7 +307,11 @@ class Simulation:
 
     def save(self) -> None:
         """Keep a moment to go back to: on disk where a run has a directory, else in memory."""
-        self._safe.keep(self.moment())
+        if self._safe.saver is None:
+            self._safe.keep(self.moment())
+            return
+        # Large models pass through one piece at a time; if an actor dies meanwhile, once more.
+        self._ask(lambda driver: self._safe.keep(self._moment(driver.engine.snapshot(pieces=True))))
 
     def _recover(self, error: ClusterError) -> None:
         """New actors, which stand where the last moment that is safe does."""
@@ -351,7 +355,9 @@ class Simulation:
 
     def moment(self) -> Moment:
         """All that it needs to go on from here, in memory."""
-        snapshot = self._ask(lambda driver: driver.engine.snapshot())
+        return self._moment(self._ask(lambda driver: driver.engine.snapshot()))
+
+    def _moment(self, snapshot: Snapshot) -> Moment:
         return Moment(
             self.experiment,
             self.rule,
@@ -375,7 +381,7 @@ class Simulation:
         if path.exists() and not (path / "checkpoint.json").exists():
             raise ConfigError(f"{path}: there is something else already; choose another path")
         try:
-            self.moment().write(path)
+            self._ask(lambda driver: self._moment(driver.engine.snapshot(pieces=True)).write(path))
         except OSError as error:
             raise ConfigError(
                 f"{path}: a checkpoint cannot be written ({error.strerror}); choose another path"
@@ -846,6 +852,11 @@ class Simulation:
         """
         while not self.stopped and (left := self._last_round() - self.round) > 0:
             self.advance(left, after=after)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has come to its end, and all of it is recorded."""
+        return self.is_settled and (bool(self.stopped) or self._last_round() <= self.round)
 
     def _last_round(self) -> int:
         """The round after which it ends, or has to be asked again; this one if it is over."""

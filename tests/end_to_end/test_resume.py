@@ -136,6 +136,11 @@ def test_ctrl_c_says_how_to_go_on(here):
         run(**SETTINGS, name="none", checkpoint_every=0, observer=ctrl_c(5))
 
 
+def test_ctrl_c_after_the_last_round_is_too_late_to_stop_anything(whole):
+    assert_same(run(**SETTINGS, name="late", observer=ctrl_c(ROUNDS)), whole)
+    assert Run(Path("runs/out/late")).finished
+
+
 def test_many_stops_neither_lose_nor_double_a_row(here):
     one = run(**SETTINGS | EVERYTHING, name="one")
     path = Path("runs/out/often")

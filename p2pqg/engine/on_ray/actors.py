@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import ctypes
+import dataclasses
 import signal
 import sys
 import warnings
@@ -23,6 +24,7 @@ import ray
 from p2pqg.algorithms.effects import Decide
 from p2pqg.base.errors import AlgorithmError, ClusterError, P2pqgError, RunError
 from p2pqg.base.lazy import torch
+from p2pqg.base.pieces import Pieces
 from p2pqg.base.registry import Entry
 from p2pqg.engine.call import ON_NO_CLIENTS, Ask, disagreement
 from p2pqg.engine.on_ray.carry import carry, is_foreign
@@ -194,14 +196,27 @@ class HostActor:
     def way(self, branch: int) -> str:
         return self.branches[branch].host.way()
 
-    def snapshot(self, branch: int) -> Snapshot:
-        return self.branches[branch].host.snapshot()
+    def snapshot(self, branch: int, pieces: bool) -> Snapshot:
+        found = self.branches[branch].host.snapshot(pieces)
+        return dataclasses.replace(found, rows={n: _unfetched(r) for n, r in found.rows.items()})
+
+    def fetch(self, branch: int, name: str, first: int, last: int) -> np.ndarray:
+        return self.branches[branch].host.fetch(name, first, last)
 
     def load(self, branch: int, snapshot: Snapshot) -> None:
         self.branches[branch].host.load(snapshot)
 
     def parameters(self, branch: int) -> np.ndarray:
         return self.branches[branch].host.parameters()
+
+
+def _nowhere(first: int, last: int) -> np.ndarray:
+    raise AssertionError("the actor has them")
+
+
+def _unfetched(rows: Any) -> Any:
+    """What travels of rows that the actor keeps back: their shape and type."""
+    return dataclasses.replace(rows, fetch=_nowhere) if isinstance(rows, Pieces) else rows
 
 
 def _pack(host: Host, tensors: tuple[torch.Tensor, ...]) -> Wire:
@@ -428,9 +443,31 @@ class RayEngine:
             self.waves.rewire(rule, routing)
         self._all("rewire", rule, routing, silent=True)
 
-    def snapshot(self) -> Snapshot:
-        """All that the clients carry on, when everything submitted has been fetched."""
-        return Snapshot.join(self._get(self._all("snapshot")))
+    def snapshot(self, pieces: bool = False) -> Snapshot:
+        """All that the clients carry on, when everything submitted has been fetched.
+
+        Args:
+            pieces: large arrays are to be fetched a piece at a time, before anything else is done.
+        """
+        parts = self._get(self._all("snapshot", pieces))
+        return Snapshot.join(
+            [
+                dataclasses.replace(
+                    part, rows={n: self._to_be_fetched(actor, n, r) for n, r in part.rows.items()}
+                )
+                for part, actor in zip(parts, self.crew.actors, strict=True)
+            ]
+        )
+
+    def _to_be_fetched(self, actor: Any, name: str, rows: Any) -> Any:
+        """Rows that an actor has kept back; others as they are."""
+        if not isinstance(rows, Pieces):
+            return rows
+
+        def fetch(first: int, last: int) -> np.ndarray:
+            return self._get([actor.fetch.remote(self.branch, name, first, last)])[0]
+
+        return dataclasses.replace(rows, fetch=fetch)
 
     def timeline(self) -> Mapping[str, np.ndarray]:
         """Where all clients stand that do not wait; see `engine.waves.timeline`."""

@@ -145,7 +145,7 @@ class WaveBlock:
         self.timeline.rewire(routing)
         self._fit()
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self, pieces: Any = None) -> Snapshot:
         """All that the hosted clients carry on; copies, which nobody changes any more."""
         rows = {name: to_numpy(table.tensor) for name, table in self._rows.tables.items()}
         rows |= {"begun": to_numpy(self.begun)}

@@ -317,6 +317,22 @@ def test_compare_report_and_table_take_whatever_lies_in_a_folder_of_results(tmp_
     assert "sweep/c" in command("compare", *everything).stdout
 
 
+@pytest.mark.parametrize(
+    "name", ["rounds.parquet", "clients.parquet", "config.yaml", "summary.json"]
+)
+@pytest.mark.parametrize("words", ["compare", "report", "table"])
+def test_a_file_that_is_cut_short_is_told_in_a_line(name, words, tmp_path, fake_run):
+    run = fake_run("it")
+    file = run.path / name
+    file.write_bytes(file.read_bytes()[:-3])
+    result = command(
+        words, str(run.path), *(["--out", str(tmp_path / "x.html")] if words == "report" else [])
+    )
+    assert result.exit_code in (0, 2)
+    assert "a bug" not in result.stderr
+    assert len(result.stderr.splitlines()) <= 2
+
+
 def test_several_problems_are_told_at_once():
     result = command("run", "--alpha", "-1", "--lr", "x", "--rounds", "0", "--quiet")
     assert result.exit_code == 2
@@ -331,6 +347,19 @@ def test_a_key_with_keys_below_it_takes_nothing_else(key, value):
     result = command("run", "--set", f"{key}={value}")
     assert result.exit_code == 2
     assert f"{key} must be keys and values, got" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("nope: null", "unknown key nope"),
+        *((f"{key}: ''", f"{key} must be a name") for key in ("model", "algorithm", "partition")),
+    ],
+)
+def test_nothing_is_no_name_and_no_excuse_for_an_unknown_key(line, told, tmp_path):
+    result = command("run", recipe(tmp_path, f"topology: ring4\nengine: local\n{line}\n"))
+    assert result.exit_code == 2
+    assert told in result.stderr
 
 
 def test_the_recipe_in_a_run_directory_works_from_anywhere(tmp_path, monkeypatch):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
+from p2pqg.base import pieces
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.seeding import rng
 from p2pqg.results.checkpoint import (
@@ -171,3 +172,21 @@ def test_what_is_newer_but_could_not_be_read_is_left_alone(tmp_path):
     prune(tmp_path / "round-000000003")
     left = [path.name for path in newest(tmp_path)]
     assert left == ["round-000000009", "round-000000003", "round-000000002"]
+
+
+def test_an_array_in_pieces_is_written_as_if_it_were_there(tmp_path, monkeypatch):
+    monkeypatch.setattr(pieces, "PIECE_BYTES", 2 * 3 * 8)
+    x, fetched = rng(0, "x").standard_normal((7, 3)), []
+
+    def fetch(first, last):
+        fetched.append((first, last))
+        return x[first:last]
+
+    def rows(first, last):
+        return pieces.Pieces((last - first, 3), x.dtype, lambda a, b: fetch(first + a, first + b))
+
+    both = pieces.joined([rows(0, 5), x[5:6], rows(6, 7)])
+    write_checkpoint(tmp_path / "c", {}, {"x": both, "n": np.arange(3)}, {})
+    assert_array_equal(read_checkpoint(tmp_path / "c").arrays["x"], x)
+    assert fetched == [(0, 2), (2, 4), (4, 5), (6, 7)]
+    assert_array_equal(np.asarray(both), x)

@@ -9,10 +9,12 @@ from toys import TOY, assert_same
 
 import p2pqg
 from p2pqg.algorithms import ALGORITHMS
+from p2pqg.base import pieces
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.registry import NoParams
+from p2pqg.engine import block
 from p2pqg.models import MODELS
-from p2pqg.results.checkpoint import HEADER
+from p2pqg.results.checkpoint import ARRAYS, HEADER
 from p2pqg.simulation.moment import CHECKPOINTS, Moment
 from p2pqg.testing import suitable_topology
 
@@ -89,6 +91,26 @@ def test_every_algorithm_goes_on_bit_for_bit(tmp_path, algorithm):
 @pytest.mark.parametrize("blocks", ["auto", 4])
 def test_so_does_every_network_in_trouble(tmp_path, what, blocks):
     assert_restored_goes_on(tmp_path / "c", clients_per_actor=blocks, **TROUBLE[what])
+
+
+@pytest.mark.parametrize("algorithm", ["qg-dsgdm-n", "sgp"])  # x is in the state; x / w is not
+@pytest.mark.parametrize("blocks", ["auto", 4])
+def test_large_models_go_to_disk_in_pieces_and_are_the_same(
+    tmp_path, monkeypatch, algorithm, blocks
+):
+    settings = {"algorithm": algorithm, "clients_per_actor": blocks}
+    with simulation(**settings) as sim:
+        sim.advance(SAVED_AT)
+        sim.checkpoint(tmp_path / "whole")
+        for module in (pieces, block):
+            monkeypatch.setattr(module, "PIECE_BYTES", 100)
+        sim.checkpoint(tmp_path / "pieces")
+        assert (tmp_path / "whole" / ARRAYS).read_bytes() == (
+            tmp_path / "pieces" / ARRAYS
+        ).read_bytes()
+        x, *_ = sim._ask(lambda d: d.engine.snapshot(pieces=True)).rows.values()
+        assert isinstance(x, pieces.Pieces)
+        assert isinstance(next(iter(sim.moment().snapshot.rows.values())), np.ndarray)
 
 
 @pytest.fixture
