@@ -27,6 +27,7 @@ from p2pqg.algorithms.gossip_rules import GossipRule
 from p2pqg.base.errors import AlgorithmError
 from p2pqg.base.pieces import PIECE_BYTES
 from p2pqg.base.seeding import rng
+from p2pqg.base.uploading import uploaded
 from p2pqg.engine.call import Ask, Call, disagreement
 from p2pqg.engine.clock import Clock
 from p2pqg.engine.lying import Liars, Lying, lied_about
@@ -142,7 +143,7 @@ class Block:
         if mask is None:
             return None
         part = torch.from_numpy(mask[self.clients.start : self.clients.stop])
-        return part.to(self.x.device)
+        return uploaded(part, self.x.device)
 
     def rewire(self, rule: Rule, routing: Routing) -> None:
         """From the next round on, another network with the same borders, or other parameters."""

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from p2pqg.algorithms.attacks import label_flip
 from p2pqg.base.seeding import rng
+from p2pqg.base.uploading import uploaded
 from p2pqg.data.feeding import STEPS_AHEAD
 from p2pqg.data.feeding.feed import Feed, Looks
 from p2pqg.data.feeding.file_feed import FileFeed
@@ -24,7 +25,7 @@ from p2pqg.engine.parts import PART_BYTES
 from p2pqg.engine.spec import Shards, Task
 from p2pqg.engine.waves.computed import Computed
 from p2pqg.models._capture import OFF, Capture
-from p2pqg.models.stacked.choosing import Choice, Examples, choose
+from p2pqg.models.stacked.choosing import Choice, Examples, choose, eagerly
 from p2pqg.models.stacked.stacked import EVALUATED_AT_ONCE, Stacked
 
 INPUT_BYTES = 2**26
@@ -171,15 +172,22 @@ class Learner:
         return self.stacked.choice[1]
 
     def _chosen(self, x: Tensor, step: int) -> Choice:
+        if self.task.privacy.limit < math.inf:
+            return eagerly("they are clipped sample by sample")
         k, few = len(x), self._few
         part = slice(0, min(k, few))
         batch = self.stacked.batch(*self.feed.batch(step, part))
-        test = None
-        if len(self.test_y) >= EVALUATION_SAMPLES:
-            test = self.stacked.batch(*self.feed.test(slice(0, EVALUATION_SAMPLES)))[0]
+        passes = {
+            min(EVALUATION_SAMPLES, self.num_test),
+            self.num_test % EVALUATION_SAMPLES,
+        }
+        tests = tuple(
+            self.stacked.batch(*self.feed.test(slice(0, samples)))[0]
+            for samples in sorted(passes - {0}, reverse=True)
+        )
         rest = k % few if k > few else 0
         examples = Examples(
-            (x[part], self.buffers[part], *batch), rest, test, self.task.model.strategy != "loop"
+            (x[part], self.buffers[part], *batch), rest, tests, self.task.model.strategy != "loop"
         )
         return choose(self.stacked, examples, self.capture, self.wish)
 
@@ -261,7 +269,7 @@ class Learner:
             keys = [self._key(self.clients[row], step) for row, step in at]
         buffers = self.buffers[: len(rows)]  # empty rows, without statistics
         if self.stacked.num_buffers:
-            buffers = self.buffers.index_select(0, torch.from_numpy(rows).to(self.device))
+            buffers = self.buffers.index_select(0, uploaded(torch.from_numpy(rows), self.device))
         limit = self.task.privacy.limit
         losses, g, buffers = self.stacked.gradients(x, buffers, inputs, targets, keys, limit)
         if self.task.privacy.sigma:

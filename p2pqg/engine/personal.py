@@ -36,7 +36,7 @@ class Personal:
         """[..., params] -> [..., shared]; what is no row of parameters stays as it is."""
         if rows.shape[-1] != len(self.columns):
             return rows
-        return rows[..., torch.from_numpy(~self.columns).to(rows.device)]
+        return rows.index_select(-1, self._places(rows.device))
 
     def lead(self, call: Generator[Effect, Any, Any]) -> Generator[Effect, Any, Any]:
         """One round of an algorithm, what it sends without what stays.
@@ -63,6 +63,15 @@ class Personal:
     def _whole(self, sent: torch.Tensor, mixed: torch.Tensor) -> torch.Tensor:
         if sent.shape[-1] != len(self.columns):
             return mixed
-        whole = sent.clone()
-        whole[..., torch.from_numpy(~self.columns).to(sent.device)] = mixed
-        return whole
+        return sent.index_copy(-1, self._places(sent.device), mixed)
+
+    def _places(self, device: torch.device) -> torch.Tensor:
+        """int64 [shared]: the columns that are sent; kept, for a GPU would wait for them."""
+        found = self.__dict__.get("_kept")
+        if found is None or found.device != device:
+            found = torch.from_numpy(np.flatnonzero(~self.columns)).to(device)
+            self.__dict__["_kept"] = found
+        return found
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"columns": self.columns}  # what is kept belongs to one process

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from p2pqg.base.uploading import uploaded
 from p2pqg.data.feeding import ENTRIES_AHEAD, STEPS_AHEAD
 from p2pqg.data.feeding.augment import AugmentDraws, crop_flip, crops, normalise
 from p2pqg.data.feeding.batches import Batches
@@ -94,7 +95,7 @@ class Feed:
     def batch_of(self, rows: np.ndarray, steps: np.ndarray) -> tuple[Tensor, Tensor]:
         """The same of some clients, each at a step of its own."""
         at = self._own.samples(rows, steps)
-        places = torch.from_numpy(at).to(self.looks.device)
+        places = uploaded(torch.from_numpy(at), self.looks.device)
         inputs = self._prepare(self._inputs_of(rows, steps, at, places))
         return inputs, rows_at(self.y, places)
 
@@ -131,7 +132,7 @@ class Feed:
         inputs = rows_at(self.x, places)
         codes = self._own.codes(rows, steps)
         if codes is not None:
-            inputs = crop_flip(inputs, *(t.to(inputs.device) for t in crops(codes)))
+            inputs = crop_flip(inputs, *(uploaded(t, inputs.device) for t in crops(codes)))
         return inputs
 
     def _indices(self, step: int) -> Tensor:
@@ -139,11 +140,12 @@ class Feed:
         first = step - step % self.steps_ahead
         if first not in self._ahead:
             index = self._batches.indices(first, self.steps_ahead)
-            index = (index + self._offsets[:, None]).to(self.looks.device)
+            index = uploaded(index + self._offsets[:, None], self.looks.device)
             draws = self._draws.draw(first, self.steps_ahead) if self._draws else ()
+            draws = tuple(uploaded(t, self.looks.device) for t in draws)
             # The last ones stay: where a round has several steps, parts of the clients take turns.
             last = dict(list(self._ahead.items())[-1:])
-            self._ahead = {**last, first: (index, tuple(t.to(self.looks.device) for t in draws))}
+            self._ahead = {**last, first: (index, draws)}
         return self._ahead[first][0][step - first]
 
     def _prepare(self, inputs: Tensor) -> Tensor:

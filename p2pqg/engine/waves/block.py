@@ -16,6 +16,7 @@ from torch import Tensor
 
 from p2pqg.algorithms.asynchronous import Arrived, Meet, Push
 from p2pqg.base.errors import AlgorithmError
+from p2pqg.base.uploading import uploaded
 from p2pqg.engine.block import Parcel, to_numpy
 from p2pqg.engine.call import CONTRACT, Ask, Call
 from p2pqg.engine.clock import Clock
@@ -133,7 +134,7 @@ class WaveBlock:
         """[k], bool: the hosted clients' part of a mask [clients]; None where it is true of all."""
         if mask is None:
             return None
-        return torch.from_numpy(mask[self._here]).to(self.begun.device)
+        return uploaded(torch.from_numpy(mask[self._here]), self.begun.device)
 
     @property
     def _here(self) -> slice:
@@ -209,7 +210,7 @@ class WaveBlock:
         """Who is new, or back, begins a gradient at its model as it is."""
         fresh = np.flatnonzero(self.timeline.fresh[self._here])
         if len(fresh):
-            rows = torch.from_numpy(fresh).to(self.begun.device)
+            rows = uploaded(torch.from_numpy(fresh), self.begun.device)
             self._begun.put(rows, self.x.index_select(0, rows))
 
     def _gradients(self, wave: Wave, x: Tensor) -> Tensor:

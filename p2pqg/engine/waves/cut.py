@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from p2pqg.base.uploading import uploaded
 from p2pqg.engine.routes import Leg
 from p2pqg.engine.waves.letters import NOTHING, Posts
 from p2pqg.engine.waves.mail import Mail
@@ -274,7 +275,7 @@ class Knife:
         return wave * self.bounds[-1] + client
 
     def _index(self, values: Ints) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(values)).to(self.like.device)
+        return uploaded(torch.from_numpy(np.ascontiguousarray(values)), self.like.device)
 
     def _numbers(self, values: np.ndarray) -> Tensor:
         """[values, 1], for the algorithm to calculate with."""

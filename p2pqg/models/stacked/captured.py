@@ -53,15 +53,25 @@ class Captured:
             if key not in self._recordings:
                 self._recordings[key] = self.recorder.record(step, *args)
 
-    def capture_logits(self, x: Tensor, buffers: Tensor, inputs: Tensor) -> None:
-        """The same for `logits`."""
+    def capture_logits(self, x: Tensor, buffers: Tensor, *tests: Tensor) -> None:
+        """The same for `logits`, of these clients and of a single model, on each of these inputs.
+
+        Args:
+            x: [k, params].
+            buffers: [k, buffers].
+            tests: [samples, ...] each.
+        """
 
         def step(x: Tensor, buffers: Tensor, inputs: Tensor) -> tuple[Tensor, ...]:
             return (self.run.logits(x, buffers, inputs),)
 
-        key = _key("logits", 1.0, (x, buffers, inputs))
-        with torch.inference_mode():
-            self._recordings[key] = self.recorder.record(step, x, buffers, inputs)
+        for rows in (slice(len(x)), slice(1)):
+            for inputs in tests:
+                key = _key("logits", 1.0, (x[rows], buffers[rows], inputs))
+                if key not in self._recordings:
+                    with torch.inference_mode():
+                        recording = self.recorder.record(step, x[rows], buffers[rows], inputs)
+                    self._recordings[key] = recording
 
     def gradients(
         self, x: Tensor, buffers: Tensor, inputs: Tensor, targets: Tensor, scale: float = 1.0

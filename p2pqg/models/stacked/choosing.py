@@ -56,13 +56,13 @@ class Examples(NamedTuple):
     Attributes:
         args: of a step of as many clients as are ever taken at once, made by `Stacked.batch`.
         rest: clients of a last, smaller step; 0: there is none.
-        test: [samples, ...], inputs of one pass of an evaluation; None: there are too few.
+        tests: [samples, ...] each, inputs of the passes of an evaluation, one of each length.
         vectorised: vmap can run the network.
     """
 
     args: Args
     rest: int = 0
-    test: Tensor | None = None
+    tests: tuple[Tensor, ...] = ()
     vectorised: bool = True
 
 
@@ -87,9 +87,9 @@ def choose(
             more; the next one knows, and computes eagerly.
     """
     if why := stacked.never_alike:
-        return _eagerly(why)
+        return eagerly(why)
     if wish == EAGER:
-        return _eagerly("as when the run began")
+        return eagerly("as when the run began")
     before = named(wish)
     ways = ways_for(stacked, examples.args[2], examples.vectorised)
     job = _job(stacked, examples, capture, ways)
@@ -100,22 +100,23 @@ def choose(
             if not memory.tried:
                 memory.write(tried=(attempt or tried_elsewhere)(job))
         except ValueError as error:
-            return _eagerly(str(error), memory.notes)
+            return eagerly(str(error), memory.notes)
         tried = {one.way: one for one in memory.tried}
         best, why = _best(tried, ways, before)
         if best is None:
-            return _eagerly(why, memory.notes)
+            return eagerly(why, memory.notes)
         if memory.use == BEGAN:
             told = f"the last process that used it ended (delete {memory.path} to try again)"
-            return _eagerly(told, memory.notes)
+            return eagerly(told, memory.notes)
         if memory.use not in ("", WORKED):
-            return _eagerly(memory.use, memory.notes)
+            return eagerly(memory.use, memory.notes)
         if memory.use == "":  # the first one goes alone: if it fails, the others know
             return _used(stacked, examples, capture, tried, best, memory)
     return _used(stacked, examples, capture, tried, best, memory)
 
 
-def _eagerly(why: str, notes: Sequence[str] = ()) -> Choice:
+def eagerly(why: str, notes: Sequence[str] = ()) -> Choice:
+    """Nothing is captured, for this reason; `notes`: what else should be known."""
     return Choice(EAGER, "; ".join([f"gradients computed eagerly: {why}", *notes]))
 
 
@@ -149,7 +150,7 @@ def _used(
     on_card = _on_card(stacked, capture)
     if on_card and (free := torch.cuda.mem_get_info()[0]) < 1.1 * best.size:
         told = f"{best.way} needs {best.size / 2**30:.1f} GiB, free are {free / 2**30:.1f}"
-        return _eagerly(told, memory.notes)
+        return eagerly(told, memory.notes)
     plain, eager = stacked.run, tried[EAGER]
     assert not isinstance(plain, Captured)
     alone = memory.use == ""
@@ -164,9 +165,8 @@ def _used(
         if examples.rest:
             rest = first(examples.args, examples.rest)
             captured.capture_gradients(*rest, scale=stacked.scale)
-        if examples.test is not None:
-            few = slice(EVALUATED_AT_ONCE)
-            captured.capture_logits(x[few], buffers[few], examples.test)
+        few = slice(EVALUATED_AT_ONCE)
+        captured.capture_logits(x[few], buffers[few], *examples.tests)
         replayed, own = stacked.gradients_by(captured), stacked.gradients_by(run)
         most = allowed(stacked.dtype, eager.difference)
         _, wrong = compared(replayed, own, examples.args, most)
@@ -174,11 +174,11 @@ def _used(
         told = f"a captured step failed ({type(error).__name__}: {str(error).strip()[:200]})"
         memory.write(use=told)
         if not on_card:
-            return _eagerly(told, memory.notes)
+            return eagerly(told, memory.notes)
         raise ClusterError(f"{told}; a new process computes eagerly") from error
     if wrong:
         memory.write(use=wrong)
-        return _eagerly(wrong, memory.notes)
+        return eagerly(wrong, memory.notes)
     if alone:
         memory.write(use=WORKED)
     stacked.use(captured)
@@ -202,7 +202,7 @@ def _job(stacked: Stacked, examples: Examples, capture: Capture, ways: tuple[str
         objective=stacked.objective,
         ways=ways,
         args=examples.args,
-        test=examples.test,
+        tests=examples.tests,
         share=capture.share,
         rehearse=capture.mode == "rehearse",
         num_threads=torch.get_num_threads(),
@@ -220,7 +220,7 @@ def _key(stacked: Stacked, job: Job, capture: Capture) -> dict[str, object]:
         "model": hashlib.blake2b(model.encode(), digest_size=12).hexdigest(),
         "session": capture.session,
         "shapes": [list(t.shape) for t in job.args],
-        "test": None if job.test is None else list(job.test.shape),
+        "tests": [list(test.shape) for test in job.tests],
         "precision": job.precision,
         "strategy": job.strategy,
         "ways": list(job.ways),

@@ -47,7 +47,7 @@ class Job:
     Attributes:
         module, precision, device, strategy, objective: of `Stacked`; the strategy is the eager one.
         ways: names, see `ways.WAYS`.
-        args: real ones; test: [samples, ...], inputs of an evaluation, or None.
+        args: real ones; tests: [samples, ...] each, inputs of the passes of an evaluation.
         share: of the device's memory that may be taken.
         rehearse: without graphs.
         num_threads: of torch.
@@ -60,7 +60,7 @@ class Job:
     objective: Objective
     ways: tuple[str, ...]
     args: Args
-    test: Tensor | None
+    tests: tuple[Tensor, ...]
     share: float = 1.0
     rehearse: bool = False
     num_threads: int = 1
@@ -110,7 +110,7 @@ def trials(job: Job) -> Iterator[Tried]:
     )
     x, buffers, inputs, targets = (t.to(device) for t in job.args)
     args = (x, buffers, *stacked.batch(inputs, targets))
-    test = None if job.test is None else stacked.batch(job.test.to(device), targets[0])[0]
+    tests = [stacked.batch(test.to(device), targets[0])[0] for test in job.tests]
     eager = stacked.gradients_by(stacked.run)
     exact = Stacked(
         job.module, device=device, precision="float64", strategy="loop", objective=job.objective
@@ -123,13 +123,13 @@ def trials(job: Job) -> Iterator[Tried]:
     del exact, x, buffers, inputs, targets
     yield Tried(EAGER, milliseconds(lambda: eager(*args), device), error)
     for way in job.ways:
-        yield _tried(way, job, stacked, args, test, allowed(stacked.dtype, error))
+        yield _tried(way, job, stacked, args, tests, allowed(stacked.dtype, error))
         if device.type == "cuda":
             torch.cuda.empty_cache()
 
 
 def _tried(
-    way: str, job: Job, stacked: Stacked, args: Args, test: Tensor | None, most: float
+    way: str, job: Job, stacked: Stacked, args: Args, tests: list[Tensor], most: float
 ) -> Tried:
     run, plain, device = WAYS[way].run(stacked), stacked.run, stacked.device
     assert not isinstance(plain, Captured)
@@ -141,16 +141,15 @@ def _tried(
     before = torch.cuda.memory_reserved() if device.type == "cuda" else 0
     captured = Captured(run, plain, recorder_for(device, job.rehearse), part)
     captured.capture_gradients(*args, scale=stacked.scale)
-    if test is not None:
-        captured.capture_logits(*_few(args), test)
+    captured.capture_logits(*_few(args), *tests)
     size = torch.cuda.memory_reserved() - before if device.type == "cuda" else 0
     replayed, eager = stacked.gradients_by(captured), stacked.gradients_by(plain)
     apart, why = compared(replayed, eager, args, most)
-    if not why and test is not None:
+    for test in () if why else tests:
         with torch.inference_mode():
             answers = captured.logits(*_few(args), test), plain.logits(*_few(args), test)
         far = difference(*(a.flatten(1) for a in answers))
-        why = "" if far <= most else f"its answers differ by {far:.1e}"
+        why = why or ("" if far <= most else f"its answers differ by {far:.1e}")
     if why:
         return Tried(way, 0.0, apart, part, size, why)
     return Tried(way, milliseconds(lambda: replayed(*args), device), apart, part, size)

@@ -351,7 +351,7 @@ def test_names_of_ways_come_back():
 
 def test_every_way_of_a_small_network_is_tried_and_right(here):
     stacked, args = network(width=2, clients=2)
-    choose(stacked, Examples(args, test=args[2][0]), REHEARSE)
+    choose(stacked, Examples(args, tests=(args[2][0],)), REHEARSE)
     (job,) = here
     tried = list(trials(job))
     assert [one.way for one in tried] == ["eager", *job.ways]
