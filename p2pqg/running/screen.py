@@ -187,7 +187,7 @@ def about(simulation: Simulation) -> list[tuple[str, str]]:
     else:
         blocks = simulation.placement.num_actors
         hosting = f"none: {counted(blocks, 'block')} in this process (engine local)"
-    hosting = "; ".join([hosting, *simulation.ways()])
+    hosting = "; ".join(filter(None, [hosting, simulation.hosting.sharing, *simulation.ways()]))
     return [
         ("algorithm", ", ".join([config.algorithm["name"], *values, *steps])),
         (

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.lazy import torch
+from p2pqg.engine.mps import mps_runs, of_mps
 from p2pqg.engine.on_ray.actors import RayEngine
 from p2pqg.engine.on_ray.cluster import Cluster, memory_of_gpus, this_machine
 from p2pqg.engine.on_ray.transport import check_available
@@ -96,6 +97,14 @@ class Hosting:
     def notes(self) -> list[str]:
         """What a user should know of the cluster, a line each."""
         return self.cluster.notes if self.cluster else []
+
+    @property
+    def sharing(self) -> str:
+        """How actors share a card of this machine; "" if they do not, or it is not known."""
+        share = self.placement.gpus_per_actor
+        if not share or self.cluster is None or self.cluster.address:
+            return ""
+        return of_mps(min(round(1 / share), self.placement.num_actors), mps_runs())
 
     def share(self) -> Hosting:
         """The same for a fork; the cluster ends with the last who needs it."""
