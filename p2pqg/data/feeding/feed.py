@@ -142,10 +142,10 @@ class Feed:
             index = self._batches.indices(first, self.steps_ahead)
             index = uploaded(index + self._offsets[:, None], self.looks.device)
             draws = self._draws.draw(first, self.steps_ahead) if self._draws else ()
-            draws = tuple(uploaded(t, self.looks.device) for t in draws)
+            here = tuple(uploaded(t, self.looks.device) for t in draws)
             # The last ones stay: where a round has several steps, parts of the clients take turns.
             last = dict(list(self._ahead.items())[-1:])
-            self._ahead = {**last, first: (index, draws)}
+            self._ahead = {**last, first: (index, here)}
         return self._ahead[first][0][step - first]
 
     def _prepare(self, inputs: Tensor) -> Tensor:
