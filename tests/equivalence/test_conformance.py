@@ -16,6 +16,7 @@ from p2pqg.testing import (
     check_complete_is,
     check_equal_stays_equal,
     check_mean_finds_optimum,
+    check_private,
     suitable_topology,
 )
 from p2pqg.topology import build
@@ -92,6 +93,13 @@ def test_random_compressors_draw_by_client_and_round(check, compressor):
 @pytest.mark.parametrize("check", [c for c in UNIVERSAL if c.__name__ != "check_permutation"])
 def test_ceca_knows_clients_by_their_numbers(check):
     check("dsgd-ceca")
+
+
+@pytest.mark.parametrize("name", sorted(ALGORITHMS))
+def test_private_gradients_suit_every_algorithm(name):
+    params = ALGORITHMS[name].params
+    local = {"local_steps": 2} if hasattr(params, "local_steps") else {}
+    check_private(name, **local)
 
 
 # RelaySGD fills in for those not heard yet, whose number differs from client to client at first.
