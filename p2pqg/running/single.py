@@ -293,6 +293,23 @@ def _lead(
     except BaseException:
         directory.discard()
         raise
+    try:
+        _led(sim, directory, observer, notes or [])
+    except KeyboardInterrupt:  # while another one was answered, or when nobody looked
+        if not _has_finished(directory.path):
+            stopped = StoppedError(f"stopped; `p2pqg resume {directory.path}` goes on")
+            stopped.results = directory.path
+            raise stopped from None
+    done = load(directory.path)
+    if observer:
+        observer.end(done)
+    return done
+
+
+def _led(
+    sim: Simulation, directory: RunDirectory, observer: Observer | None, notes: list[str]
+) -> None:
+    """Run it to its end; all that is written is there, however it ends."""
     with to_the_end() as stopping, directory, sim:
         log = _Log(sim, directory, observer)
         try:
@@ -304,7 +321,7 @@ def _lead(
             ) from None
         if observer:
             observer.begin(sim, directory.path)
-        for text in [*(notes or []), *sim.hosting.notes]:
+        for text in [*notes, *sim.hosting.notes]:
             log.note(text)
         try:
             sim.finish(after=log.rows)
@@ -327,10 +344,6 @@ def _lead(
         finally:
             with uninterrupted():
                 log.close()
-    done = load(directory.path)
-    if observer:
-        observer.end(done)
-    return done
 
 
 class _Log:

@@ -38,7 +38,7 @@ from p2pqg.results.checkpoint import (
     read_checkpoint,
     write_checkpoint,
 )
-from p2pqg.results.records import ALL_ROUND_COLUMNS
+from p2pqg.results.records import ALL_ROUND_COLUMNS, Run
 from p2pqg.simulation.build import build
 from p2pqg.simulation.experiment import Experiment
 
@@ -194,8 +194,8 @@ class Moment:
         Raises:
             ConfigError: there is none, or none that can be used.
         """
-        folder, recipe, end = (Path(path) / x for x in (CHECKPOINTS, "config.yaml", "summary.json"))
-        if recipe.exists() and not end.exists() and not any(newest(folder)):
+        folder, recipe = Path(path) / CHECKPOINTS, Path(path) / "config.yaml"
+        if recipe.exists() and not any(newest(folder)) and _was_broken_off(Path(path)):
             tell(f"{path}: no checkpoint yet; from the start")
             return cls.first(
                 experiment
@@ -291,6 +291,14 @@ class Moment:
             tuple(header["restarts"]),
             header.get("stopped"),
         )
+
+
+def _was_broken_off(home: Path) -> bool:
+    """Whether the run in a directory was killed, or stopped before its first checkpoint."""
+    if not (home / "summary.json").exists():
+        return True
+    run = Run(home)
+    return bool(run.config.get("checkpoint_every")) and not run.finished and not run.failure
 
 
 def _rate(saved: Mapping[str, Any]) -> Callable[[int], float]:

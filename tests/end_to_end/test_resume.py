@@ -21,6 +21,7 @@ from p2pqg.cli import main
 from p2pqg.engine import driver
 from p2pqg.results.checkpoint import ARRAYS, HEADER, newest, read_checkpoint
 from p2pqg.results.records import Run, RunDirectory
+from p2pqg.running import single
 from p2pqg.running.single import resume, run
 from p2pqg.simulation.moment import CHECKPOINTS
 
@@ -139,6 +140,15 @@ def test_ctrl_c_says_how_to_go_on(here):
 def test_ctrl_c_after_the_last_round_is_too_late_to_stop_anything(whole):
     assert_same(run(**SETTINGS, name="late", observer=ctrl_c(ROUNDS)), whole)
     assert Run(Path("runs/out/late")).finished
+
+
+@pytest.mark.parametrize("moment", ["last_words", "close"])
+def test_ctrl_c_while_another_one_is_answered_says_how_to_go_on_too(whole, moment, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(single._Log, moment, lambda log: signal.raise_signal(signal.SIGINT))
+        with pytest.raises(StoppedError, match=r"p2pqg resume runs/out/it` goes on$"):
+            run(**SETTINGS, name="it", observer=ctrl_c(5))
+    assert_same(resume(Path("runs/out/it")), whole)
 
 
 def test_many_stops_neither_lose_nor_double_a_row(here):
