@@ -52,6 +52,8 @@ def executed(notebook, folder, last=""):
         for way in {str(folder), str(Path(folder).resolve())}:
             text = text.replace(f"{way}/", "")
         outputs = nbformat.reads(text, as_version=4).cells[0].outputs
+        for output in outputs:  # a widget needs a kernel; what is shown without one stays
+            output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
         # What packages say of this installation is of no interest on another.
         cell.outputs = [output for output in outputs if output.get("name") != "stderr"]
     notebook.metadata = {

@@ -125,8 +125,9 @@ class Branch:
             values = frames.values_of(rows, network.num_clients)
             if past is None and self._now.get("round", -1) >= max(values.get("round", 0), round):
                 values = self._now
-            found["values"] = values
-            found["measures"] = names_of(list(values.get("of", ())))
+            if values or past is not None:  # else what was seen last stays
+                found["values"] = values
+                found["measures"] = names_of(list(values.get("of", ())))
             self._told_values = key
         if past is None:
             known = list(sim.rows[0])

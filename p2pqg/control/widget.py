@@ -108,6 +108,9 @@ def _widget_class() -> Any:
                 room.listeners.append(self._show)
                 self._keep_card()
 
+            def __repr__(self) -> str:
+                return f"<Control room of {self._sim()!r}>"
+
             def _asked(self, _: Any, content: Any, buffers: Any) -> None:
                 if isinstance(content, dict):
                     self.room.act(content)

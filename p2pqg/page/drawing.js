@@ -2,7 +2,7 @@
 // Colors come from the style sheet around a canvas (--ink, --muted, --rule, --paper, --link, --warn,
 // --focus, --s0 to --s6), so that dark and light follow it.
 const p2pqgDrawing = (() => {
-  const SMALLEST_RANGE = { test_accuracy: 0.05 };
+  const SMALLEST_RANGE = { test_accuracy: 0.05, ages: 1, steps: 1 };
   const MOST_HEIGHT = 520, LEAST_RADIUS = 2, NAMES_FROM = 7.5;
   const RED_DASH = [5, 4], LOOSE_DASH = [1, 4];
 
@@ -68,7 +68,8 @@ const p2pqgDrawing = (() => {
     if (!known.length) return null;
     const high = known.reduce((a, b) => Math.max(a, b)), low = known.reduce((a, b) => Math.min(a, b));
     const least = SMALLEST_RANGE[key] ?? Math.max(1e-12, 1e-6 * Math.abs(high));
-    return high - low >= least ? [low, high] : [high - least, high];
+    if (high - low >= least) return [low, high];
+    return isShare(key) ? [high - least, high] : [low, low + least];
   };
 
   const key = (a, b) => `${a} ${b}`;
@@ -155,7 +156,8 @@ const p2pqgDrawing = (() => {
       }
       context.textAlign = "center"; context.textBaseline = "middle";
       if (scene.inside[client] && radius >= NAMES_FROM) {
-        context.font = `600 ${Math.min(11, radius)}px system-ui, sans-serif`;
+        const letters = scene.inside[client].length;
+        context.font = `600 ${Math.min(11, radius, (1.75 * radius) / (0.62 * letters))}px system-ui, sans-serif`;
         context.fillStyle = here ? inkOn(rgb) : colors.muted;
         context.fillText(scene.inside[client], x, y + 0.5);
       } else if (scene.above[client] && radius >= 5) {
@@ -293,10 +295,11 @@ const p2pqgDrawing = (() => {
       .map((one) => ({ y: py(one.points.at(-1)[1]), text: look.say(one.points.at(-1)[1]), color: one.color, name: one.name?.length < 3 ? one.name : "" }))
       .sort((a, b) => a.y - b.y);
     ends.forEach((end, k) => { if (k) end.y = Math.max(end.y, ends[k - 1].y + 13); });
+    [...ends].reverse().forEach((end, k, up) => { end.y = Math.min(end.y, k ? up[k - 1].y - 13 : height - bottom); });
     context.textAlign = "left"; context.font = "600 11px system-ui, sans-serif";
     for (const end of ends) {
       context.fillStyle = end.color;
-      context.fillText(`${end.name ? `${end.name} ` : ""}${end.text}`, width - right + 5, Math.min(end.y, height - bottom));
+      context.fillText(`${end.name ? `${end.name} ` : ""}${end.text}`, width - right + 5, end.y);
     }
   };
 

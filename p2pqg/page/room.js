@@ -43,7 +43,7 @@ const p2pqgRoom = (() => {
     root.setAttribute("data-lm-suppress-shortcuts", "true");  // JupyterLab's own keys
     root.tabIndex = -1;
     const state = {
-      frame: null, branches: new Map(), active: null, measure: "test_accuracy", axis: "round",
+      frame: null, branches: new Map(), active: null, wanted: "test_accuracy", measure: "test_accuracy", axis: "round",
       links: "none", opened: new Set(), asked: null,
     };
     const send = (message) => {
@@ -68,7 +68,7 @@ const p2pqgRoom = (() => {
       button(bar, "Undo", "u", "go back to before the last action", () => send({ do: "undo", branch: state.active }));
     }
     const views = element(bar, "span", { class: "views" });
-    const colored = select(views, "color", { test_accuracy: "accuracy" }, (value) => { state.measure = value; paint(); });
+    const colored = select(views, "color", { test_accuracy: "accuracy" }, (value) => { state.wanted = value; paint(); });
     const wide = select(views, "links", { none: "alike", bytes: "by bytes", disagreement: "by disagreement" },
       (value) => { state.links = value; send({ do: "show", links: value }); });
     const against = select(views, "against", { round: AXES.round }, (value) => { state.axis = value; paint(); });
@@ -253,7 +253,8 @@ const p2pqgRoom = (() => {
         this.title.className = `s${this.id % 7}`;
         const pieces = now.pieces > 1 ? `, in ${now.pieces} pieces` : "";
         const seconds = now.seconds === null || now.seconds === undefined ? "" : `, ${draw.number(now.seconds)} s simulated`;
-        this.about.textContent = `${now.past ? "as it was after " : ""}round ${count(now.round)}${seconds}: ${now.trouble || (now.scene ? "all is well" : "")}${pieces}${now.ending ? `; ${now.ending}` : ""}`;
+        this.about.textContent = `${now.past ? "as it was after " : ""}round ${count(now.round)}${seconds}${pieces}: ${now.trouble || (now.scene ? "all is well" : "")}${now.ending ? `; ${now.ending}` : ""}`;
+        this.about.title = this.about.textContent;  // where there is too little room for it
         if (compact || !now.scene) {
           this.canvas.hidden = this.scrub.hidden = true; this.small.hidden = false;
           draw.curves(this.small, { height: 110, series: [this.series(0)], say: (v) => draw.percent(v, 0) });
@@ -470,8 +471,8 @@ const p2pqgRoom = (() => {
       if (cards.some((card) => card.now.ages)) measures.ages = "age of the news, rounds";
       if (!Object.keys(measures).length) measures.test_accuracy = "accuracy";
       colored.fill(measures);
-      if (!(state.measure in measures)) state.measure = Object.keys(measures)[0];
-      colored.list.value = state.measure;
+      colored.list.value = state.wanted in measures ? state.wanted : Object.keys(measures)[0];
+      state.measure = colored.list.value;
       const axes = { round: AXES.round, bytes: AXES.bytes };
       if (cards.some((card) => card.now.seconds !== null && card.now.seconds !== undefined)) axes.seconds = AXES.seconds;
       against.fill(axes);
@@ -495,7 +496,7 @@ const p2pqgRoom = (() => {
       element(scale, "span", {}, draw.say(state.measure, range[0]));
       element(scale, "i", { style: `background:linear-gradient(to right, ${colors.join(", ")})` });
       element(scale, "span", {}, draw.say(state.measure, range[1]));
-      element(scale, "span", { class: "muted" }, `${title} of a client; dashed ring: left; square: lies; dashed red: cut`);
+      element(scale, "span", { class: "muted" }, `${title}, by client; dashed ring: left; square: lies; dashed red: cut`);
     };
 
     const say = (sentence, wrong) => { status.textContent = sentence; status.classList.toggle("wrong", Boolean(wrong)); };

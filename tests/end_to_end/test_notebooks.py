@@ -63,6 +63,20 @@ FOUND = {
         assert worst.index[0] == "Dorothy Murchison"
         assert 0.83 < worst.iloc[0] < 0.88 < worst.iloc[2]
     """,
+    "06-what-would-you-cut": """
+        for cut in cuts.values():
+            ends = [end for link in cut for end in link.split("-")]
+            assert max(ends.count(end) for end in ends) == 2
+            assert min(degree[names.index(end)] for end in ends) <= 3
+        least = table.xs("test_accuracy_min", axis=1, level=1)
+        mean = table.xs("test_accuracy", axis=1, level=1)
+        drop = mean.loc["nothing"] - mean
+        assert (drop.loc["the busiest"] < 0.005).all()
+        assert (drop["qg-dsgdm-n"] < 0.012).all() and drop["dsgdm-n"].max() > 0.018
+        own_cut, qg_cut = least.loc["against dsgdm-n"], least.loc["against qg-dsgdm-n"]
+        assert own_cut["dsgdm-n"] < 0.3 and own_cut["qg-dsgdm-n"] > 0.6
+        assert qg_cut["dsgdm-n"] < 0.5 and qg_cut["qg-dsgdm-n"] > 0.8
+    """,
 }
 """What each notebook concludes, in numbers."""
 

@@ -1,13 +1,15 @@
 """The control room without a widget: it plays, is told what to do, and loses nothing."""
 
 import threading
+import time
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from clicks import ask, play, random_actions, verb
 
 import p2pqg
-from p2pqg.control.room import ACTIONS, MOST_BRANCHES, Room
+from p2pqg.control.room import ACTIONS, MOST_BRANCHES, SECONDS_BETWEEN_FRAMES, SHARE, Room
 from p2pqg.network.verbs import VERBS
 from p2pqg.recipe.settings import recipe
 
@@ -275,6 +277,22 @@ def test_an_object_of_python_cannot_be_said_in_a_recipe(sim, room, tmp_path):
     said = ask(room, play(1), {"do": "save", "branch": 0, "path": str(tmp_path / "one.yaml")})
     assert "given an object of Python" in said
     assert not list(tmp_path.iterdir())
+
+
+def test_what_is_shown_and_kept_takes_a_twentieth_of_the_time_and_ten_frames_a_second(sim):
+    room, at, slow = Room(sim), [], 0.02
+
+    def listen(frame):
+        at.append(time.monotonic())
+        time.sleep(slow)  # a slow view
+
+    room.listeners.append(listen)
+    ask(room, play(400))
+    assert room.played > 0.2
+    kept = 0.1  # a moment, and a frame that is due when it stops
+    assert room.spent <= SHARE * room.played + slow + kept
+    playing = at[1:-1]  # the first answers the click, the last one says that it stands
+    assert all(b - a >= SECONDS_BETWEEN_FRAMES for a, b in pairwise(playing))
 
 
 def test_no_thread_is_left_when_nothing_is_to_be_done(sim, room):
