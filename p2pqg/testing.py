@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 import pickle
 from collections.abc import Callable, Generator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -368,6 +369,73 @@ def check_is(
     topology = suitable_topology(algorithm, **params)
     expected = run(other, topology=topology, **(of or {}))
     assert_same(run(algorithm, topology=topology, **params), expected)
+
+
+def check_one_local_step_is(
+    algorithm: str | Entry,
+    other: str | Entry | None = None,
+    of: dict[str, Any] | None = None,
+    **params: Any,
+) -> None:
+    """With one local step between two exchanges it is the plain method.
+
+    Args:
+        algorithm: one with local_steps.
+        other: the plain method; None: the same, which has one step unless it is told otherwise.
+        of: parameters of the other.
+        params: further parameters of the algorithm.
+    """
+    of = params if other is None and of is None else of
+    check_is(algorithm, algorithm if other is None else other, of, local_steps=1, **params)
+
+
+def check_again(algorithm: str | Entry, **params: Any) -> None:
+    """grad(x, again=True) at the rows of the last gradient is that gradient, and draws no batch.
+
+    Asked behind the algorithm's back, on gradients whose noise is another in every batch.
+    """
+    entry, problem, same = entry_of(algorithm), Quadratics.random(), list[bool]()
+
+    def noisy(x: Array, round: int, step: int) -> Array:
+        return problem.gradient(x, round) + rng(0, "noise", step).standard_normal(x.shape)
+
+    def asked_twice(s: Any, grad: Callable[..., Any], p: Any, *more: Any) -> Any:
+        def checked(x: torch.Tensor, *, again: bool = False) -> torch.Tensor:
+            g: torch.Tensor = grad(x, again=again)
+            if x.dim() == 2:  # of an inbox the last model's is the last
+                same.append(torch.equal(grad(x, again=True), g))
+            return g
+
+        return entry.build(s, checked, p, *more)
+
+    topology = suitable_topology(algorithm, **params)
+    usual, twice = (
+        trajectory(one, noisy, starts(), topology=topology, rounds=6, lr=0.05, **params)
+        for one in (entry, replace(entry, build=asked_twice))
+    )
+    assert same and all(same), f"{same.count(False)} of {len(same)} are another gradient"
+    np.testing.assert_array_equal(twice, usual)
+
+
+def check_rule_is_gossip(
+    rule: Any, algorithm: str | Entry = "dsgdm-n", uniform: bool = False, **params: Any
+) -> None:
+    """A rule of gossip that has nothing to object to does what gossip does.
+
+    Without liars, such are clipping at an infinite radius and a mean that trims nothing.
+
+    Args:
+        rule: as of `trajectory`.
+        algorithm: that gossips models.
+        uniform: the rule gives all that are heard, and a client itself, the same weight; otherwise
+            those of W.
+        params: parameters of the algorithm.
+    """
+    W = dense("star8")  # whose weights are far from uniform
+    even = (W > 0) / (W > 0).sum(1, keepdims=True)
+    plain = build(even, allow_row_stochastic=True) if uniform else build(W)
+    expected = run(algorithm, topology=plain, **params)
+    assert_same(run(algorithm, topology=build(W), rule=rule, **params), expected)
 
 
 def check_sums_to_zero(algorithm: str | Entry, name: str, **params: Any) -> None:

@@ -11,6 +11,7 @@ from p2pqg.engine.rule import Rule
 from p2pqg.testing import (
     UNIVERSAL,
     bytes_sent,
+    check_again,
     check_alone,
     check_bytes,
     check_complete_is,
@@ -100,6 +101,11 @@ def test_private_gradients_suit_every_algorithm(name):
     params = ALGORITHMS[name].params
     local = {"local_steps": 2} if hasattr(params, "local_steps") else {}
     check_private(name, **local)
+
+
+@every()
+def test_the_same_rows_again_give_the_last_gradient(name, params):
+    check_again(name, **params)
 
 
 # RelaySGD fills in for those not heard yet, whose number differs from client to client at first.

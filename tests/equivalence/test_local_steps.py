@@ -10,6 +10,7 @@ from p2pqg.testing import (
     Quadratics,
     assert_same,
     check_is,
+    check_one_local_step_is,
     check_sums_to_zero,
     dense,
     run,
@@ -117,7 +118,7 @@ def test_local_steps_are_the_loop_over_the_batches_of_a_round(name, reference, h
 
 @pytest.mark.parametrize("name", METHODS)
 def test_one_local_step_is_the_plain_method(name):
-    check_is(name, name, local_steps=1)
+    check_one_local_step_is(name)
     assert (
         path(name, local_steps=1)
         == p2pqg.trajectory(name, gradient, X0, topology="ring8", rounds=ROUNDS, lr=lr)
@@ -142,7 +143,7 @@ def test_the_own_momentum_of_v2_goes_on_through_local_steps():
     ],
 )
 def test_with_one_local_step_they_are_dsgd(name, params, other):
-    check_is(name, other, local_steps=1, **params)
+    check_one_local_step_is(name, other, **params)
 
 
 def test_sharpness_awareness_at_no_distance_is_federated_averaging():

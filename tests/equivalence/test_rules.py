@@ -18,7 +18,7 @@ from p2pqg.engine.middle import mean_of_the_middle
 from p2pqg.engine.mixer import Arrivals
 from p2pqg.engine.robust import RuleMixer
 from p2pqg.engine.routes import RowRoutes
-from p2pqg.testing import Quadratics, assert_same, dense
+from p2pqg.testing import Quadratics, assert_same, check_rule_is_gossip, dense
 from p2pqg.topology import build
 
 NETWORK, ROUNDS, PARAMS = "social32", 5, 6
@@ -169,11 +169,13 @@ def test_on_a_changing_network_a_rule_takes_the_inbox_of_the_round(topology, nam
 
 @pytest.mark.parametrize("algorithm", ["dsgd", "dsgdm-n", "qg-dsgdm-n", "dsgd-gt"])
 def test_without_a_limit_clipping_is_plain_gossip(algorithm):
-    plain = path(algorithm=algorithm)
-    assert_same(path({"name": "clipped", "tau": math.inf}, algorithm=algorithm), plain)
+    rule = {"name": "clipped", "tau": math.inf}
+    assert_same(path(rule, algorithm=algorithm), path(algorithm=algorithm))
+    check_rule_is_gossip(rule, algorithm)
 
 
 def test_a_mean_that_trims_nothing_is_that_with_uniform_weights():
+    check_rule_is_gossip({"name": "trimmed-mean", "f": 0}, uniform=True)
     uniform = (W > 0) / (W > 0).sum(1, keepdims=True)
     found = path({"name": "trimmed-mean", "f": 0})
     assert_same(found, path(topology=uniform))

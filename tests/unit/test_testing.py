@@ -11,7 +11,8 @@ from p2pqg.algorithms import gossip
 from p2pqg.algorithms.dsgd import Params
 from p2pqg.base.errors import AlgorithmError
 from p2pqg.base.registry import Entry
-from p2pqg.testing import UNIVERSAL, check_requests, run
+from p2pqg.engine.block import Block
+from p2pqg.testing import UNIVERSAL, check_again, check_requests, check_rule_is_gossip, run
 
 
 class State(NamedTuple):
@@ -123,3 +124,18 @@ def test_blocks_of_one_process_that_ask_unlike_things_are_told_the_line():
     told = rf"^test_testing.py line {line}, in .* by clients 3 to 7 and not by clients 0 to 2;"
     with pytest.raises(AlgorithmError, match=told):
         run(entry(asks_in_some_blocks), x0=x0, blocks=[3, 5])
+
+
+def test_an_engine_that_draws_a_batch_where_the_last_is_asked_for_is_found(monkeypatch):
+    check_again("dsgd")
+    rightly = Block._gradient
+    monkeypatch.setattr(Block, "_gradient", lambda self, x, again: rightly(self, x, False))
+    with pytest.raises(AssertionError):
+        check_again("dsgd")
+
+
+def test_a_rule_that_does_something_is_not_gossip():
+    check_rule_is_gossip(lambda own, inbox, weights: own + weights @ (inbox - own))
+    for rule in ("median", {"name": "clipped", "tau": 0.1}):
+        with pytest.raises(AssertionError):
+            check_rule_is_gossip(rule)
