@@ -409,8 +409,9 @@ def check_again(algorithm: str | Entry, **params: Any) -> None:
         return entry.build(s, checked, p, *more)
 
     topology = suitable_topology(algorithm, **params)
+    gradient: Callable[..., Any] = noisy
     usual, twice = (
-        trajectory(one, noisy, starts(), topology=topology, rounds=6, lr=0.05, **params)
+        trajectory(one, gradient, starts(), topology=topology, rounds=6, lr=0.05, **params)
         for one in (entry, replace(entry, build=asked_twice))
     )
     assert all(same), f"{same.count(False)} of {len(same)} are another gradient"
