@@ -47,6 +47,7 @@ VARIANTS = [
     ("beer", {"compressor": "sign"}),
     ("ef21", {"compressor": "sign", "beta": 0.9}),
     ("dsmt", {"gap": 0.2}),
+    ("ngc", {"alpha": 0.0}),
     ("noloco", {"inner": "sgd", "local_steps": 3}),
     ("diloco", {"inner": "sgd", "local_steps": 3}),
 ]
@@ -181,6 +182,7 @@ def test_the_mean_of_slowmo_finds_the_optimum_of_equal_curvature():
         ("sgp", {"nesterov": False}, "sgdm"),
         ("choco-sgd", {"compressor": "identity", "gamma": 1.0, "order": "paper"}, "sgd"),
         ("dfedavgm", {"local_steps": 1}, "sgd"),
+        ("ngc", {}, "sgdm-n"),
         ("ef21", {"compressor": "identity"}, "sgd"),
         ("dsmt", {"beta": 0.0, "lazy": False}, "sgd"),
         ("k-gt", {"local_steps": 1}, "sgd"),
@@ -258,6 +260,8 @@ def test_on_the_complete_graph_it_is_a_centralized_method(name, params, centrali
         ("dsmt", {}, 23 / 12, 0, 0),  # models alone in the first of 12
         ("powergossip", {}, 11 / 12, 0, 0),  # nothing in the first of 12; a row is no matrix
         ("dsgd-ceca", {}, 1, 0, 0),
+        ("ngc", {}, 2, 0, 0),
+        ("ngc", {"alpha": 0.0}, 1, 0, 0),
         ("noloco", {}, 2, 0, 0),
         ("diloco", {}, 0, 0, 1),
     ],

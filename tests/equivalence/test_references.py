@@ -450,6 +450,34 @@ def ceca(x, g, W, lr):
         yield x
 
 
+def muffliato(x, g, W, lr, gossips=5, gap=None):
+    """The gossips of a round as one matrix, P_k+1 = omega W P_k + (1 - omega) P_k-1."""
+    omega = 1 if gap is None else 2 * (1 - np.sqrt(gap - gap**2 / 4)) / (1 - gap / 2) ** 2
+    for t in range(ROUNDS):
+        before = P = np.eye(len(x))
+        for _ in range(gossips):
+            before, P = P, omega * W(t) @ P + (1 - omega) * before
+        x = P @ (x - lr(t) * g(x, t))
+        yield x
+
+
+def ngc(x, g, W, lr, beta=0.9, alpha=1.0):
+    """Pair by pair; g(x, t)[i] is that of client i at row i, so others' models are put there."""
+    m = 0
+    for t in range(ROUNDS):
+        at = [g(np.tile(x[j], (8, 1)), t) for j in range(8)]  # model j on the data of all
+        mixed, own = W(t) @ x, g(W(t) @ x, t)
+        n = np.zeros_like(x)
+        for i in range(8):
+            n[i] = W(t)[i, i] * own[i]
+            for j in set(range(8)) - {i}:
+                cross = (1 - alpha) * at[j][i] + alpha * at[i][j]
+                n[i] += W(t)[i, j] * cross
+        m = beta * m + n
+        x = mixed - lr(t) * (n + beta * m)
+        yield x
+
+
 # the networks
 
 
@@ -588,6 +616,11 @@ CASES = [
     ("powergossip", {}, powergossip_of_vectors, {}, SYMMETRIC),
     ("powergossip", {"beta": 0.8}, powergossip_of_vectors, {}, SYMMETRIC),
     ("dsgd-ceca", {}, ceca, {}, {"ceca": "ceca8"}),
+    ("muffliato", {}, muffliato, {}, SYMMETRIC),
+    ("muffliato", {"gossips": 3, "gap": 0.2}, muffliato, {}, SYMMETRIC),
+    ("ngc", {}, ngc, {}, SYMMETRIC),
+    ("ngc", {"alpha": 0.3, "beta": 0.5}, ngc, {}, SYMMETRIC),
+    ("ngc", {"alpha": 0.0}, ngc, {}, SYMMETRIC),
     ("diloco", {"local_steps": 4}, diloco, {}, STATIC),
     ("diloco", {"local_steps": 3, "inner": "sgd", "outer_beta": 0.5}, diloco, {}, STATIC),
     ("noloco", {"local_steps": 4}, noloco, {}, ROWS),
