@@ -46,6 +46,18 @@ FOUND = {
         assert set(fastest.loc[:20]) == {"onepeer-exponential32"}
         assert set(fastest.loc[50:]) == {"exponential32"}
     """,
+    "05-does-it-pay-not-to-wait": """
+        own, qg, meeting, alone = (seconds.loc[name] for name in METHODS)
+        assert (alone < 0.8 * qg).all() and (qg < meeting).all() and (meeting < 0.8 * own).all()
+        assert qg[1] < qg[4] < qg[8] and alone.max() < 30 and qg[8] > 1.3 * qg[1]
+        accuracy = pd.DataFrame({count: one.table["test_accuracy"] for count, one in runs.items()})
+        assert (accuracy.loc["qg-dsgdm-n"] > accuracy.loc["async-qg-dsgdm-n"] + 0.005).all()
+        worst = pd.DataFrame(pace).T["worst client"].unstack()["async-qg-dsgdm-n"]
+        assert (worst < accuracy.loc["async-qg-dsgdm-n"] - 0.02).all()
+        reached = forks.table["sim_seconds_to_0.9"]
+        for name in ("qg-dsgdm-n", "ad-psgd"):
+            assert 1.15 < reached[f"{name}, slowed"] / reached[name] < 1.6
+    """,
     "04-two-liars-on-the-bridge": """
         assert LIARS == ["E8", "E9"] and not found["E8, E9"].connected
         alone, quasi = ends["dsgdm-n"], ends["qg-dsgdm-n"]
