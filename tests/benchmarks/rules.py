@@ -1,7 +1,7 @@
 """What rules of gossip cost against plain mixing: one command, one table per network.
 
     python tests/benchmarks/rules.py [social32 ...] [--params 26506] [--repeats 60] [--threads 1]
-    python tests/benchmarks/rules.py --rounds 300       whole rounds, `p2pqg.run` on digits
+    python tests/benchmarks/rules.py --rounds 20        whole rounds: MLP 64-256-10 on digits
 
 Every repeat runs all of them in turn, so that a ratio holds when the machine's speed drifts. Beside
 them two bare measurements that say what is left to gain: `operations`, as many minimums, maximums
@@ -75,23 +75,22 @@ def compare(title: str, runs: dict[str, Callable[[], Any]], repeats: int) -> Non
     print(flush=True)
 
 
-def whole_rounds(topology: str, rounds: int, model: dict[str, Any]) -> dict[str, Callable]:
-    """Whole runs: gradients, mixing, evaluation and records."""
+def whole_rounds(topology: str, rounds: int, repeats: int) -> dict[str, Callable]:
+    """So many rounds of a simulation that goes on: gradients, mixing and records."""
 
-    def run(rule: Any = None) -> None:
-        more = {"rule": rule} if rule else {}
-        p2pqg.run(
+    def advanced(rule: Any = None) -> Callable[[], None]:
+        sim = p2pqg.Simulation(
             topology=topology,
             algorithm="dsgd",
-            model=model,
-            rounds=rounds,
-            eval_every=rounds,
+            model={"name": "mlp", "hidden": [256]},
+            rounds=rounds * (repeats + 1),
+            eval_every=rounds * (repeats + 1),
             engine="local",
-            progress=False,
-            **more,
+            **({"rule": rule} if rule else {}),
         )
+        return lambda: sim.advance(rounds)
 
-    return {"plain": run} | {name: lambda given=given: run(given) for name, given in RULES.items()}
+    return {"plain": advanced(), **{name: advanced(given) for name, given in RULES.items()}}
 
 
 def main() -> None:
@@ -105,8 +104,7 @@ def main() -> None:
     torch.set_num_threads(settings.threads)
     for name in settings.networks:
         if settings.rounds:
-            model = {"name": "mlp", "hidden": [256]}
-            runs = whole_rounds(name, settings.rounds, model)
+            runs = whole_rounds(name, settings.rounds, settings.repeats)
             compare(f"{name}, {settings.rounds} rounds", runs, settings.repeats)
         else:
             title = f"{name}, {settings.params} params, {settings.threads} threads"
