@@ -38,15 +38,15 @@ def control_of(sim: Any, megabytes: float = MEGABYTES) -> Any:
     try:
         import anywidget  # noqa: F401  it is asked whether it is there
     except ImportError:
-        return Still(sim, NO_PACKAGE)
+        return Still(sim, room, NO_PACKAGE)
     return _widget_class()(room, ref(sim))
 
 
 class Still:
-    """The static card, with a line that says why there is no more."""
+    """The static card, with a line that says why there is no more; code can lead its room."""
 
-    def __init__(self, sim: Playable, why: str) -> None:
-        self.sim, self.why = sim, why
+    def __init__(self, sim: Playable, room: Room, why: str) -> None:
+        self.sim, self.room, self.why = sim, room, why
 
     def _repr_html_(self) -> str:
         return still(self.sim._repr_html_(), self.why)

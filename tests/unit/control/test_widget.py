@@ -18,6 +18,7 @@ def test_without_the_package_there_is_the_card_and_a_line(monkeypatch):
         assert html.startswith(sim._repr_html_()[:200])
         assert NO_PACKAGE.replace("'", "&#x27;") in html
         assert "p2pqg[notebooks]" in repr(sim.control())
+        assert sim.control().room is sim.room
 
 
 def test_a_closed_simulation_has_no_control_room():
