@@ -36,12 +36,12 @@ def raw_of(value: Any, test: Any, chosen: Columns, beside: Sequence[str], what: 
     Raises:
         DataError: something else, or what was given does not go together.
     """
+    if isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], str):
+        value, chosen = value[0], dataclasses.replace(chosen, label=value[1])
     if isinstance(value, list) and value and all(map(_is_one_part, value)):
         return _clients(value, test, what)
     if _is_dict_of_tables(value):
         return _splits(value, test, chosen, beside, what)
-    if isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], str):
-        value, chosen = value[0], dataclasses.replace(chosen, label=value[1])
     if isinstance(value, tuple):
         value, test = _both(value, test, what)
     if _is_table(value):

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -45,7 +46,7 @@ from p2pqg.recipe import own_files
 from p2pqg.recipe.own import NOTHING, Own, check_given
 from p2pqg.recipe.parts import Learning, learning
 from p2pqg.recipe.settings import DEFAULT_ROUNDS, ResolvedConfig, RunConfig, chosen
-from p2pqg.results.records import ALL_ROUND_COLUMNS
+from p2pqg.results.records import ALL_ROUND_COLUMNS, CLIENT_COLUMNS
 from p2pqg.simulation.callbacks import callbacks_of
 from p2pqg.simulation.experiment import Experiment, check_attacks, dtype_of, with_clock, with_timing
 from p2pqg.topology import Schedule
@@ -252,8 +253,28 @@ def build(config: RunConfig, own: Own = NOTHING) -> Experiment:
         held_out=found.held_out,
         callbacks=callbacks,
     )
+    _check_columns([metric.name for metric in task.metrics])
     config.stop.check({**ALL_ROUND_COLUMNS, **experiment.measured_columns})
     return experiment
+
+
+def _check_columns(metrics: Sequence[str]) -> None:
+    """Whether what is measured can have a column, and a file, by its name.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    taken = {*ALL_ROUND_COLUMNS, *CLIENT_COLUMNS, *(f"averaged_{name}" for name in metrics)}
+    for name in metrics:
+        if name in taken:
+            raise ConfigError(
+                f"metrics: {name} is a column that there is already; call it otherwise"
+            )
+        if not re.fullmatch(r"[^\W\d_][\w.-]*", name):
+            raise ConfigError(
+                f"metrics: a name begins with a letter and goes on with letters, digits and _ . -, "
+                f"got {name!r}"
+            )
 
 
 def _neighbors(rule: Rule, network: Network, found: Learning) -> list[Path]:

@@ -117,7 +117,9 @@ def _schedule(
     if isinstance(topology, (str, Path)):
         return _from_text(str(topology), clients, label_counts)
     if callable(topology):
-        ask = Asked(topology, clients or len(np.atleast_1d(topology(0))))
+        first = topology(0)
+        size = len(first) if isinstance(first, nx.Graph) else len(np.atleast_1d(first))
+        ask = Asked(topology, clients or size)
         return Schedule("given function", ask.num_clients, ask(0).graph().is_directed(), None, ask)
     try:
         W = np.asarray(topology, dtype=np.float64)
@@ -181,7 +183,11 @@ class Asked:
     def __call__(self, round: int) -> Mixing:
         """W of a round."""
         name = f"given function, round {round}"
-        W = as_mixing(self.function(round), name)
+        made = self.function(round)
+        if isinstance(made, nx.Graph):  # with the weights that it has by itself
+            W = schedule_of(numbered(made)[0], name).mixing(0)
+        else:
+            W = as_mixing(made, name)
         if W.num_clients != self.num_clients:
             raise TopologyError(
                 f"{name!r}: must have {self.num_clients} clients, got {W.num_clients}"

@@ -41,6 +41,13 @@ def test_numbers_of_a_dict_of_splits_are_features(datasets):
     assert arrays.notes == ("dataset: column label: 2 of 3 classes occur",)
 
 
+def test_a_dict_of_splits_may_come_with_the_name_of_its_labels(datasets):
+    given = splits(datasets, a=[1.0, 2.0, 3.0, 4.0], kind=[0, 0, 1, 1])
+    arrays = read((given, "kind"))
+    assert arrays.train_y.tolist() == [0, 0, 1, 1]
+    assert arrays.input_shape == (2,)  # a, and what is called label
+
+
 def test_texts_of_a_split_are_cut_into_tokens(datasets):
     given = {"data": splits(datasets, sentence=["a", "b c", "d", "e"]), "text": "sentence"}
     arrays = read({**given, "length": 2}, tokenizer="words:50")

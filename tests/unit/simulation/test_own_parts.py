@@ -181,6 +181,10 @@ class Counts(Net):
         return super().forward(x) * self.calls
 
 
+def number(outputs, targets):
+    return 0.5
+
+
 class Breaks(Net):
     def forward(self, x):
         return self.head(x)
@@ -197,6 +201,9 @@ class Breaks(Net):
         ({"model": lambda a: Net()}, "must take .num_classes, input_shape. or nothing"),
         ({"loss": lambda o, t: o.mean()}, r"must return one number per sample, a tensor \[4\]"),
         ({"metrics": {"m": lambda o, t: o.mean(0)}}, r"must return one number, got a Tensor \[3\]"),
+        ({"metrics": {"lr": lambda o, t: 0.5}}, "metrics: lr is a column that there is already"),
+        ({"metrics": {"averaged_m": number, "m": number}}, "averaged_m is a column that there is"),
+        ({"metrics": {"a/b": lambda o, t: 0.5}}, "metrics: a name begins with a letter .* 'a/b'"),
         ({"metrics": ["no_file.py:f"]}, "metric no_file.py: no such file"),
         ({"validation": 0.001}, "validation 0.001 of 120 samples is 0 of them"),
         ({"loss": "mse", "test": "own"}, "test own needs classes"),

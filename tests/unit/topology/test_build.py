@@ -109,6 +109,15 @@ def test_a_function_is_asked_round_by_round_and_checked():
         schedule.mixing(2)
 
 
+def test_a_function_may_return_a_graph_which_has_the_weights_of_that_graph():
+    drawn = [nx.cycle_graph(4), nx.path_graph(4)]
+    schedule = build(lambda round: drawn[round % 2])
+    assert schedule.num_clients == 4
+    for round in range(3):
+        alone = build(drawn[round % 2]).mixing(0)
+        assert_array_equal(schedule.mixing(round).dense(), alone.dense())
+
+
 def test_a_function_that_returns_no_matrix_is_refused():
     with pytest.raises(TopologyError, match="W must be square"):
         build(lambda round: round)
