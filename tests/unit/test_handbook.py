@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from click.testing import CliRunner
 
 import p2pqg
 from p2pqg.algorithms import ALGORITHMS
@@ -14,6 +15,8 @@ from p2pqg.base.config import sentences
 from p2pqg.cli import main
 from p2pqg.cli.catalogue import markdown
 from p2pqg.data._tables import Columns
+from p2pqg.results.claims import read_claims
+from p2pqg.results.report import cells, read_runs
 from p2pqg.topology import TOPOLOGIES
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -40,6 +43,39 @@ def test_list_prints_the_tables(capsys):
         main(["list", "--markdown"])
     assert ended.value.code == 0
     assert capsys.readouterr().out == markdown()
+
+
+def test_the_claim_of_the_handbook_is_one():
+    said = yaml.safe_load(shown("papers.md", "claim.yaml", "yaml"))["claim"]
+    (claim,) = read_claims(said).values()
+    assert claim.rule == "test accuracy of qg-dsgdm-n - dsgdm-n at alpha 0.1, above 0"
+    assert list(said)[-1] == "metric"
+
+
+def test_the_verdicts_of_the_handbook_and_the_readme_are_those_of_the_results_beside_them():
+    result = CliRunner().invoke(main, ["claims", "--markdown"])
+    table = result.stdout.strip()
+    assert table in (DOCS / "papers.md").read_text("utf-8")
+    readme = (DOCS.parent / "README.md").read_text("utf-8")
+    for row in table.splitlines()[2:]:
+        claim, recipe, verdict, _ = row.strip("| ").split(" | ")
+        if verdict != "not run":
+            assert f"| {claim} | {recipe} | {verdict} |" in readme
+
+
+def test_the_numbers_of_the_readme_are_those_of_the_results_beside_it():
+    found = cells(read_runs([DOCS.parent / "runs" / "results" / "digits-table"]))
+    readme = (DOCS.parent / "README.md").read_text("utf-8")
+    rows = {
+        cells_of[1].strip(): cells_of[2:-1]
+        for line in readme.splitlines()
+        if len(cells_of := line.split("|")) == 9
+    }
+    for cell in found.itertuples():
+        column = ("ring16", "social32").index(cell.topology) * 3 + (10, 1, 0.1).index(cell.alpha)
+        shown = rows[cell.method][column].strip(" *")
+        assert shown == f"{100 * cell.mean:.2f} ± {100 * cell.std:.2f}"
+    assert f"{found['runs'].sum():,} runs" in readme
 
 
 def test_the_method_of_the_handbook_is_dsgd_with_a_lazy_w(tmp_path):
