@@ -296,3 +296,24 @@ def test_the_size_of_the_network_and_the_best_learning_rate_are_read_from_the_ru
 def test_a_figure_of_runs_that_are_not_there_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="no run in or below it"):
         run_figure({"figure": "network-size"}, tmp_path)
+
+
+# Accuracy against a setting
+
+
+def test_accuracy_is_drawn_against_any_setting_at_the_tuned_rate(tmp_path, fake_run):
+    for batch_size in (8, 64):
+        for lr, seed in ((0.1, 1), (0.1, 2), (0.2, 1), (0.2, 2)):
+            accuracy = 0.9 - batch_size / 1000 + seed / 100 - lr
+            name = f"{batch_size}-{lr}-{seed}"
+            fake_run(name, accuracy, batch_size=batch_size, lr=lr, seed=seed)
+    said = {"name": "accuracy-against", "x": "batch_size", "log": True, "where": {"alpha": 0.1}}
+    path = run_figure({"figure": said, "sweep": {}}, tmp_path)
+    assert path.name == "accuracy-against.svg"
+    frame = pd.read_csv(path.with_suffix(".csv"))
+    assert frame[["value", "lr", "seeds"]].to_numpy().tolist() == [[8, 0.1, 2], [64, 0.1, 2]]
+    assert frame["mean"].tolist() == pytest.approx([0.807, 0.751])
+    with pytest.raises(ConfigError, match="no setting batchsize; did you mean batch_size"):
+        run_figure({"figure": said | {"x": "batchsize"}}, tmp_path)
+    with pytest.raises(ConfigError, match="x and by must be two settings, got lr twice"):
+        run_figure({"figure": said | {"x": "lr", "by": "lr"}}, tmp_path)
