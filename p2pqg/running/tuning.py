@@ -29,7 +29,7 @@ from p2pqg.base.text import folder_name, write_text
 from p2pqg.recipe.keys import HOW
 from p2pqg.recipe.settings import chosen, read_config
 from p2pqg.results.seeds import Runs, is_of_seeds, load, seeds_of
-from p2pqg.running.grid import folder_of
+from p2pqg.running.grid import NOT_OF_A_RUN, folder_of
 from p2pqg.running.single import resume, run
 
 TRIALS = 20
@@ -101,7 +101,7 @@ def read_tuning(
     given, found = base.pop("tune", None), base.pop("trials", TRIALS)
     trials = found if trials is None else trials
     folder = folder_of({**base, "algorithm": None, "seed": None}, name, out)
-    for key in ("out", "name", "source", "figure", "paper"):
+    for key in ("out", "name", *NOT_OF_A_RUN):
         base.pop(key, None)
     base = {"engine": "local", "checkpoint_every": 0, **base}
     methods = base.pop("algorithm", None)

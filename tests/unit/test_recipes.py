@@ -63,3 +63,19 @@ def test_all_tables_of_the_paper_have_a_recipe_that_names_them():
     for number in range(1, 7):
         recipe = load_yaml(shipped_folder("runs") / f"table{number}.yaml")
         assert recipe["paper"] == f"table{number}"
+
+
+def test_results_that_are_kept_were_made_by_the_recipe_and_its_rules():
+    kept = [path for path in RECIPES if path.parent.parent.name == "results"]
+    judged = 0
+    for path in kept:
+        made = load_yaml(path)
+        if "claim" in made:
+            name = path.parent.name
+            tier = next((t for t in ("smoke", "cpu", "paper") if name.endswith(f"-{t}")), None)
+            stem = name.removesuffix(f"-{tier}")
+            values = at_tier(load_yaml(shipped_folder("runs") / f"{stem}.yaml"), tier, stem)
+            for key in ("claim", "sweep", "validation", "tune"):
+                assert made[key] == values[key], f"{name}: {key}"
+            judged += 1
+    assert judged >= 1
