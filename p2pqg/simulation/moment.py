@@ -388,8 +388,18 @@ def _within(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarr
 
 
 def _snapshot(saved: Checkpoint) -> Snapshot | None:
+    """The clients.
+
+    Raises:
+        ConfigError: it holds gradients where this version has the models to take them at.
+    """
     if "clients" not in saved.header:
         return None
+    if saved.arrays.get("rows.computed", np.zeros(0)).any():
+        raise ConfigError(
+            "the checkpoint is of an earlier version, whose clients do not wait and stood in the "
+            "middle of a gradient; begin the run anew"
+        )
     counters = dict(saved.header["clients"])
     counters["ways"] = tuple(counters.get("ways", ()))  # older ones chose nothing
     return Snapshot(

@@ -356,3 +356,12 @@ def test_a_run_from_before_the_word_per_goes_on_with_a_line_to_each_neighbor(tmp
             assert now.experiment.config.network == {"links": {"class": "4g", "per": "client"}}
             now.advance(ROUNDS)
             assert now.history["sim_seconds"].iloc[-1] > whole.history["sim_seconds"].iloc[-1]
+
+
+def test_gradients_that_an_earlier_version_had_begun_are_refused_and_not_taken_for_models():
+    from p2pqg.results.checkpoint import Checkpoint
+    from p2pqg.simulation.moment import _snapshot
+
+    arrays = {"rows.begun": np.ones((2, 3)), "rows.computed": np.array([False, True])}
+    with pytest.raises(ConfigError, match="earlier version.*begin the run anew"):
+        _snapshot(Checkpoint({"clients": {"step": 0}, "round": 1}, arrays, {}))
