@@ -83,7 +83,7 @@ def _widget_class() -> Any:
         import anywidget
         import traitlets
 
-        class Control(anywidget.AnyWidget):  # type: ignore[misc]  # without types
+        class Control(anywidget.AnyWidget):  # without types
             """A view of a room.
 
             Attributes:
