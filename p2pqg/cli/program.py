@@ -37,15 +37,17 @@ class Program(click.Group):
     """Our errors as one line on stderr and their exit code; a traceback only with --debug."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """As a program. When its command has ended, nothing is left that could be stopped.
+        """As a program: without arguments, for those are the command line's.
 
-        So Ctrl-C while the interpreter tidies up brings no traceback, and takes no exit code away.
+        When its command has ended, nothing is left that could be stopped: Ctrl-C while the
+        interpreter tidies up brings no traceback, and takes no exit code away.
         """
         try:
             return super().__call__(*args, **kwargs)
         finally:
-            for number in POLITE:
-                signal.signal(number, signal.SIG_IGN)
+            if not (args or kwargs):  # else it was called by somebody who goes on
+                for number in POLITE:
+                    signal.signal(number, signal.SIG_IGN)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command, and end the process with the code of what went wrong."""

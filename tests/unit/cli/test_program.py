@@ -1,13 +1,19 @@
 """The program around its commands."""
 
+import signal
 import subprocess
 import sys
 
+import pytest
+
+from p2pqg.cli import main
+
 CTRL_C_AT_THE_END = """
-import atexit, os, signal
+import atexit, os, signal, sys
 atexit.register(os.kill, os.getpid(), signal.{name})
 from p2pqg.cli import main
-main(["list", "topologies"{more}])
+sys.argv = ["p2pqg", "list", "topologies"{more}]
+main()
 """
 
 
@@ -21,3 +27,11 @@ def test_ctrl_c_while_the_interpreter_tidies_up_changes_nothing():
         )
         assert done.returncode == code
         assert "KeyboardInterrupt" not in done.stderr
+
+
+def test_a_program_that_calls_a_command_can_be_stopped_afterwards(capsys):
+    before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    with pytest.raises(SystemExit):
+        main(["list", "topologies"])
+    after = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    assert after == before
