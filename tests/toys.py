@@ -47,3 +47,15 @@ def own_dsgd(s, grad, p):
     return State(x)
 """
 """A user's own file with an algorithm that p2pqg has too."""
+
+
+class Dies:
+    """An observer of a run that ends after four rounds, as if its process was killed."""
+
+    def begin(self, simulation, path): ...
+    def noted(self, text): ...
+    def end(self, run): ...
+
+    def recorded(self, simulation):
+        if simulation.round >= 4:
+            raise KeyboardInterrupt

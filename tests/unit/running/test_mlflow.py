@@ -1,9 +1,11 @@
 """MLflow has each row of a run once, also of one that was killed; without a server."""
 
 import pytest
+from toys import Dies
 
 import p2pqg
 from p2pqg.base.errors import StoppedError
+from p2pqg.engine import driver
 from p2pqg.running.mlflow import MLflow
 
 # At import: what it deprecates in itself and in what it needs.
@@ -24,21 +26,10 @@ def _no_server(monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
 
-class Dies:
-    """As if the process was killed after four rounds: nothing is told any more."""
-
-    def begin(self, simulation, path): ...
-    def noted(self, text): ...
-    def end(self, run): ...
-
-    def recorded(self, simulation):
-        if simulation.round >= 4:
-            raise KeyboardInterrupt
-
-
 def test_a_run_that_was_killed_and_goes_on_has_each_row_once(mlflow, tmp_path, monkeypatch):
     settings = {**SETTINGS, "record_every": 1, "rounds": 6, "out": str(tmp_path), "name": "a"}
     monkeypatch.setattr(MLflow, "__exit__", lambda *error: None)
+    monkeypatch.setattr(driver, "SECONDS_PER_PORTION", 0)  # so that it is told of each row
     with pytest.raises(StoppedError):
         p2pqg.run(**settings, sinks=["mlflow"], observer=Dies())
     monkeypatch.undo()

@@ -2,9 +2,11 @@
 
 import pytest
 from offline_wandb import records, rows
+from toys import Dies
 
 import p2pqg
 from p2pqg.base.errors import StoppedError
+from p2pqg.engine import driver
 from p2pqg.running.wandb import Wandb
 
 wandb = pytest.importorskip("wandb", reason="Weights & Biases is not installed: .[wandb]")
@@ -25,21 +27,10 @@ def _offline(monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
 
 
-class Dies:
-    """As if the process was killed: nothing is told any more."""
-
-    def begin(self, simulation, path): ...
-    def noted(self, text): ...
-    def end(self, run): ...
-
-    def recorded(self, simulation):
-        if simulation.round >= 4:
-            raise KeyboardInterrupt
-
-
 def test_a_run_that_was_stopped_and_goes_on_has_each_row_once(tmp_path, monkeypatch):
     settings = {**SETTINGS, "record_every": 1, "rounds": 6, "out": str(tmp_path), "name": "a"}
     monkeypatch.setattr(Wandb, "__exit__", lambda *error: None)
+    monkeypatch.setattr(driver, "SECONDS_PER_PORTION", 0)  # so that it is told of each row
     with pytest.raises(StoppedError):
         p2pqg.run(**settings, sinks=["wandb"], observer=Dies())
     monkeypatch.undo()
