@@ -167,16 +167,18 @@ class Experiment:
 
         A round makes as much as five more vectors: the gradient, the step, rows before and after
         mixing, and room between them; where it is played part by part, what is sent and room for
-        as much. In main memory the states are there once more, with Ray three times more, when a
-        checkpoint is on its way, unless they are many, which go there piece by piece. The samples
-        are there as often.
+        as much, and with Ray what actors send each other, twice. In main memory the states are
+        there once more, with Ray three times more, when a checkpoint is on its way, unless they are
+        many, which go there piece by piece. The samples are there as often.
         """
         itemsize = 8 if self.config.precision == "float64" else 4
         models = self.num_clients * self.cost.num_params * itemsize
         copies = 0 if device == "cuda" else 3 if self.config.engine == "ray" else 1
         states = _vectors(self.rule, self.cost.num_params)
         by_parts = device == "cpu" and self.waits and models >= WORTH_IT
-        vectors = 2 + states if by_parts else 5 + (1 + copies) * states
+        vectors = 5 + (1 + copies) * states
+        if by_parts:
+            vectors = (4 if self.config.engine == "ray" else 2) + states
         samples = max(1, copies) * self.arrays.train_x.nbytes
         return vectors * models + samples + self.batch_bytes
 
