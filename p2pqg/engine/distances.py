@@ -14,7 +14,7 @@ LONG = 4096
 """Entries of a row from which on pairs are taken one by one, without being copied."""
 
 ROWS_AT_ONCE = 16
-"""Of one matrix product: what is below the diagonal is not computed twice."""
+"""Of one matrix product on an accelerator: what is below the diagonal is not computed twice."""
 
 
 class Pairs:
@@ -35,7 +35,8 @@ class Pairs:
         one, other = (torch.cat([part[side].flatten() for part in ends]) for side in (0, 1))
         both = torch.stack([torch.minimum(one, other), torch.maximum(one, other)])
         self.ends, self._place = both.unique(dim=1, return_inverse=True)
-        self._lists = [tuple(pair) for pair in self.ends.T.tolist()]
+        apart = enumerate(self.ends.T.tolist())
+        self._apart = [(at, one, other) for at, (one, other) in apart if one != other]
         self._cached = cached
 
     def __call__(self, rows: Tensor) -> list[Tensor]:
@@ -51,29 +52,41 @@ class Pairs:
 
     def _one_by_one(self, rows: Tensor) -> Tensor:
         width = rows.shape[1]
-        squares = np.zeros(len(self._lists), dtype=np.float64)
-        buffer = rows.new_empty(min(width, ENTRIES_AT_ONCE))
+        squares = np.zeros(self.ends.shape[1])
+        array = rows.detach().numpy()  # NumPy's calls cost half of torch's
+        buffer = np.empty(min(width, ENTRIES_AT_ONCE), array.dtype)
         with np.errstate(all="ignore"):
             for start in range(0, width, ENTRIES_AT_ONCE):
-                part = list(rows[:, start : start + ENTRIES_AT_ONCE].detach().numpy())
+                part = list(array[:, start : start + ENTRIES_AT_ONCE])
                 difference = buffer[: len(part[0])]
-                array = difference.numpy()
-                for at, (a, b) in enumerate(self._lists):
-                    if a != b:
-                        np.subtract(part[a], part[b], out=array)
-                        squares[at] += torch.dot(difference, difference).item()
+                for at, a, b in self._apart:
+                    np.subtract(part[a], part[b], out=difference)
+                    squares[at] += np.dot(difference, difference)
         return torch.from_numpy(squares).to(rows)
 
 
 def inner_products(rows: Tensor, origin: Tensor) -> Tensor:
     """[rows, rows]: of what the rows are away from the origin, [params]; symmetric."""
     n, width = rows.shape
+    if rows.device.type == "cpu":
+        return _on_cpu(rows.detach().numpy(), origin.detach().numpy())
     dots = rows.new_zeros(n, n)
-    at_once = ENTRIES_AT_ONCE if rows.device.type == "cpu" else max(1, width)
-    for start in range(0, width, at_once):
-        part = slice(start, start + at_once)
-        away = rows[:, part] - origin[part]
-        for first in range(0, n, ROWS_AT_ONCE):
-            some = slice(first, first + ROWS_AT_ONCE)
-            dots[some, first:].addmm_(away[some], away[first:].T)
+    away = rows - origin
+    for first in range(0, n, ROWS_AT_ONCE):
+        some = slice(first, first + ROWS_AT_ONCE)
+        dots[some, first:].addmm_(away[some], away[first:].T)
     return dots.triu() + dots.triu(1).T
+
+
+def _on_cpu(rows: np.ndarray, origin: np.ndarray) -> Tensor:
+    """NumPy knows that the product of rows with themselves is symmetric, and does half of it."""
+    n, width = rows.shape
+    dots = np.zeros((n, n), rows.dtype)
+    buffer = np.empty((n, min(width, ENTRIES_AT_ONCE)), rows.dtype)
+    with np.errstate(all="ignore"):
+        for start in range(0, width, ENTRIES_AT_ONCE):
+            part = rows[:, start : start + ENTRIES_AT_ONCE]
+            away = buffer[:, : part.shape[1]]
+            np.subtract(part, origin[start : start + ENTRIES_AT_ONCE], out=away)
+            dots += away @ away.T
+    return torch.from_numpy(dots)

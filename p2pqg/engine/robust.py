@@ -101,14 +101,16 @@ class RuleMixer:
         own = columns[self.own]
         length = own.norm(dim=1) if asked else own.new_full((len(own),), float("nan"))
         found = self._found(columns)
-        finite = torch.ones(len(columns), dtype=torch.bool, device=columns.device)
+        finite: Tensor | None = None
         if not all(squares.sum().isfinite() for squares, _ in found):
             finite = columns.isfinite().all(1)  # what is merely far away is another thing
             columns = torch.where(finite[:, None], columns, 0)  # 0 times infinity is no number
         coefficients = []
         for group, (squares, dots) in zip(self.groups, found, strict=True):
-            there = group.there & finite[group.columns]
-            weights = torch.where(there, group.weights, 0)
+            there, weights = group.there, group.weights
+            if finite is not None:
+                there = there & finite[group.columns]
+                weights = torch.where(there, weights, 0)
             inbox = Inbox(squares, dots, weights, there, length[group.rows], over)
             c = self.rule.entry.build(inbox, self.rule.params)
             coefficients.append(c.to(columns))

@@ -3,10 +3,12 @@
     python tests/benchmarks/rules.py [social32 ...] [--params 26506] [--repeats 60] [--threads 1]
     python tests/benchmarks/rules.py --rounds 20        whole rounds: MLP 64-256-10 on digits
 
-Every repeat runs all of them in turn, so that a ratio holds when the machine's speed drifts. Beside
-them two bare measurements that say what is left to gain: `operations`, as many minimums, maximums
-and sums of whole rows as the median takes, on two rows that are in the cache; `gram`, one
-matrix product of the rows with themselves, all inner products.
+Every repeat runs all of them in turn, so that a ratio holds when the machine's speed drifts; times
+are those of the processor. Beside them two bare measurements, below which nothing gets that is made
+of calls on whole rows: `operations`, as many minimums, maximums and sums as the median takes, on
+rows that are in the cache (the fewest for each receiver by itself, see `engine.middle`), where the
+weighted sum reads every value once, in one call; `gram`, one product of the rows with themselves,
+which `krum` and `ios` need before they can sum.
 """
 
 from __future__ import annotations
@@ -52,7 +54,7 @@ def mixers(name: str, num_params: int) -> dict[str, Callable[[], Any]]:
 
     found[f"({count} operations)"] = operations
     if W.num_clients <= 256:
-        found["(gram)"] = lambda: x @ x.T
+        found["(gram)"] = lambda: x.numpy() @ x.numpy().T
     return found
 
 
@@ -61,9 +63,9 @@ def compare(title: str, runs: dict[str, Callable[[], Any]], repeats: int) -> Non
     seen: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(repeats + 1):  # the first one warms up
         for name, run in runs.items():
-            start = time.perf_counter()
+            start = time.process_time()
             run()
-            seen[name].append(time.perf_counter() - start)
+            seen[name].append(time.process_time() - start)
     first = next(iter(runs))
     print(f"| {title} | ms | least ms | ratio to {first} (quartiles) |\n|---|---|---|---|")
     for name, seconds in seen.items():
