@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from p2pqg.base.errors import P2pqgError
+from p2pqg.base.errors import ConfigError, DivergedError, P2pqgError
 from p2pqg.control import frames
 from p2pqg.control.moments import Moments, size_of
 from p2pqg.control.playable import Playable
@@ -28,11 +28,13 @@ class Branch:
         name: A, B, C or D.
         sim: it; moments: to go back to.
         looked_at: a moment that is shown in place of now.
+        diverged: its clients went on beyond the last round that was finite.
     """
 
     def __init__(self, number: int, sim: Playable, moments: Moments) -> None:
         self.number, self.name, self.sim, self.moments = number, "ABCD"[number], sim, moments
         self.looked_at: Any = None
+        self.diverged = False
         self._before: list[Any] = []  # moments before each of the last actions
         self._scene: tuple[Any, dict[str, Any]] | None = None
         self._now: dict[str, Any] = {}
@@ -41,9 +43,34 @@ class Branch:
         self._told_events = -1
         self._told_scene: Any = None
 
+    def advance(self, rounds: int) -> None:
+        """Play so many rounds.
+
+        Raises:
+            As `Simulation.advance`.
+        """
+        try:
+            self.sim.advance(rounds)
+        except DivergedError:
+            self.diverged = True
+            raise
+
+    def check_finite(self) -> None:
+        """What has diverged can be looked at, and left for an earlier moment; nothing else.
+
+        Raises:
+            ConfigError: it has.
+        """
+        if self.diverged:
+            close = ", or close it" if self.number else ""
+            raise ConfigError(
+                f"{self.name} has diverged after round {self.sim.round:,}: go back to an earlier "
+                f"moment and take a smaller step size{close}"
+            )
+
     def keep(self) -> None:
         """Put this moment by, where there is none yet."""
-        if self.moments.at(self.sim.round) is None:
+        if not self.diverged and self.moments.at(self.sim.round) is None:
             self.moments.keep(self.sim.moment())
 
     def before_action(self) -> None:
@@ -75,12 +102,12 @@ class Branch:
     def _return_to(self, moment: Any) -> None:
         self.sim.go_back(moment)
         self.moments.forget_after(moment.log.round)
-        self.looked_at, self._told, self._now = None, 0, {}
+        self.looked_at, self._told, self._now, self.diverged = None, 0, {}, False
 
     def fork(self, number: int, moment: Any = None) -> Branch:
         """Another branch from here, or from a moment."""
         twin = Branch(number, self.sim.fork(), self.moments.copy())
-        twin._before = list(self._before)
+        twin._before, twin.diverged = list(self._before), self.diverged
         if moment is not None:
             twin.go_back(moment)
         return twin

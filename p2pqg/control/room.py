@@ -151,7 +151,7 @@ class Room:
         for branch in self.branches:
             sim = branch.sim
             if sim.round < goal:
-                sim.advance(goal - sim.round)
+                branch.advance(goal - sim.round)
                 if sim.stopped:
                     self.played += time.perf_counter() - began
                     self._stand(f"{branch.name} has ended by itself: {sim.stopped}")
@@ -273,6 +273,7 @@ class Room:
         While it plays they come on top.
         """
         for branch in self.branches:
+            branch.check_finite()
             branch.looked_at = None
             branch.keep()
         furthest = max([branch.sim.round for branch in self.branches] + [self.until or 0])
@@ -297,6 +298,7 @@ class Room:
             raise ConfigError(
                 "this is the past; go back to it, or fork from it, or look at now, then act"
             )
+        one.check_finite()
         one.before_action()
         try:
             one.sim.do(verb, **_by_name(one.sim, given))
@@ -326,6 +328,8 @@ class Room:
         if len(self.branches) == MOST_BRANCHES:
             raise ConfigError("there are four networks already; close one, then fork")
         parent = self.branch(branch)
+        if parent.looked_at is None:
+            parent.check_finite()
         number = min(set(range(MOST_BRANCHES)) - {one.number for one in self.branches})
         twin = parent.fork(number, parent.looked_at)
         self._listen_to(twin.sim)
@@ -370,6 +374,7 @@ class Room:
     def _save(self, branch: int, path: str = "recipe.yaml") -> None:
         """Write all that was done as a recipe."""
         one = self.branch(branch)
+        one.check_finite()
         recipe = recipe_of(one.sim)
         written = recipe.save(path)
         left_out = counted(len(recipe.last), "action") + " after the last round as a comment"

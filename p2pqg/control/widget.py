@@ -98,9 +98,10 @@ def _widget_class() -> Any:
             topologies = traitlets.List().tag(sync=True)
 
             def __init__(self, room: Room, sim: Any) -> None:
-                network = sim().network
+                experiment = sim().experiment
                 super().__init__(
-                    attacks=sorted(ATTACKS), topologies=networks_of(network.num_clients)
+                    attacks=sorted(ATTACKS) if experiment.waits else [],
+                    topologies=networks_of(sim().network.num_clients),
                 )
                 self.room, self._sim = room, sim
                 self._stood: Any = None

@@ -173,6 +173,16 @@ def item_of(verb: str, given: Mapping[str, Any]) -> dict[str, Any]:
     return {verb: _bare(VERBS[verb].value(given))}
 
 
+def does_nothing(value: Any) -> bool:
+    """Whether a verb names nobody, no link and no setting; a recipe has no such item."""
+    named = (
+        [value[key] for key in ("clients", "who") if key in value]
+        if isinstance(value, Mapping)
+        else []
+    )
+    return any(isinstance(one, list | Mapping) and not one for one in (value, *named))
+
+
 def _bare(value: Any) -> Any:
     """Numbers, texts, lists and mappings of them."""
     if hasattr(value, "tolist"):

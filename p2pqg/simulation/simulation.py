@@ -30,7 +30,7 @@ from p2pqg.engine.snapshot import Snapshot
 from p2pqg.engine.waves.book import WaveBookkeeper
 from p2pqg.network import Impairments, Network, Timing
 from p2pqg.network.named import listed
-from p2pqg.network.verbs import SOURCES, VERBS, item_of
+from p2pqg.network.verbs import SOURCES, VERBS, does_nothing, item_of
 from p2pqg.recipe.keywords import ImpairmentKeys, Restart, Resumed, Settings, with_keywords
 from p2pqg.recipe.settings import read_settings
 from p2pqg.simulation import evidence, summary
@@ -736,8 +736,9 @@ class Simulation:
 
     def _remember(self, log: Logbook, verb: str, given: Mapping[str, Any]) -> None:
         """What was done by hand can be said in a recipe; a scenario is in one already."""
-        if self._by_hand:
-            log.interventions.append({"round": self.round, **item_of(verb, given)})
+        item = item_of(verb, given)
+        if self._by_hand and not does_nothing(item[verb]):
+            log.interventions.append({"round": self.round, **item})
 
     def _rewire(
         self,

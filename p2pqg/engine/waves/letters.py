@@ -240,12 +240,16 @@ class LetterTimeline(Timeline):
                 yield client, one
 
     def _part_with(self, gone: list[int]) -> None:
-        for client in gone:
-            self.inbox[client], self.held[client] = [], {}
+        self._forget(gone)
         if self.asks.keep == "last":  # a neighbor no more counts no more
             known = self._neighbors()
             for client, held in enumerate(self.held):
                 self.held[client] = {j: one for j, one in held.items() if (j, client) in known}
+
+    def _forget(self, gone: list[int]) -> None:
+        """What was sent to those that left."""
+        for client in gone:
+            self.inbox[client], self.held[client] = [], {}
 
     def _neighbors(self) -> set[tuple[int, int]]:
         """(sender, receiver) of every link in any round of a period, or in the next 16."""
@@ -278,4 +282,5 @@ class LetterTimeline(Timeline):
                     self.inbox[client].append(one)
                 else:
                     self.held[client][one[SENDER]] = one
-        self._part_with([i for i, here in enumerate(self.here) if not here])
+        # What came of one that had left is held as before: it counts when both are linked again.
+        self._forget([i for i, here in enumerate(self.here) if not here])

@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from clicks import ask, play, random_actions, verb
+from toys import TOY
 
 import p2pqg
 from p2pqg.control.room import ACTIONS, MOST_BRANCHES, SECONDS_BETWEEN_FRAMES, SHARE, Room
@@ -99,6 +100,16 @@ def test_divergence_stops_it_with_a_sentence_and_one_can_go_back(sim, room):
     ask(room, {"do": "back", "branch": 0, "round": 5}, verb("set_lr", lr=0.1), play(5))
     assert sim.round == 10
     assert np.isfinite(sim.parameters()).all()
+
+
+def test_what_has_diverged_is_not_saved_touched_or_forked_but_left(sim, room, tmp_path):
+    ask(room, play(5), verb("set_lr", lr=1e30), play(30))
+    save = {"do": "save", "branch": 0, "path": str(tmp_path / "one.yaml")}
+    for asked in (save, verb("set_lr", lr=0.1), {"do": "fork", "branch": 0}, play(1)):
+        assert "A has diverged after round" in ask(room, asked)
+    assert not list(tmp_path.iterdir())
+    assert ask(room, {"do": "undo", "branch": 0}, verb("set_lr", lr=0.1), play(5)) == ""
+    assert "repeats it" in ask(room, save)
 
 
 def test_going_back_forgets_what_was_later_and_the_same_comes_again(sim, room):
@@ -234,6 +245,39 @@ def test_twenty_actions_saved_as_a_recipe_give_the_same_parameters(tmp_path):
     exec(text.replace("p2pqg.run(", f"p2pqg.run(name='again', out={str(tmp_path)!r},"), namespace)
     with p2pqg.Simulation.restore(namespace["run"].path) as again:
         assert np.array_equal(done, again.parameters())
+
+
+@pytest.mark.parametrize("algorithm", ["ad-psgd", "async-qg-dsgdm-n", "swift"])
+def test_what_was_done_to_clients_that_do_not_wait_is_repeated(algorithm, tmp_path):
+    rng, path = np.random.default_rng(4), tmp_path / "room.yaml"
+    names = ["drop_clients", "set_lr", "restore_clients", "drop_links", "add_links", "attack"]
+    own = {"algorithm": algorithm, "network": {"compute": "1 s", "links": {"latency": "30 ms"}}}
+    toy = {"dataset": TOY["dataset"], "model": TOY["model"]}
+    with p2pqg.Simulation(**SETTINGS | toy | own) as sim:
+        room = Room(sim)
+        for number, action in enumerate(random_actions(rng, names)):
+            ask(room, action, play(int(rng.integers(1, 4))))
+            if number % 5 == 4:
+                ask(room, {"do": "undo", "branch": 0}, play(2))
+        assert "attacks do not go with" in ask(room, verb("attack", who=[1], how="sign-flip"))
+        assert "repeats it" in ask(room, {"do": "save", "branch": 0, "path": str(path)})
+        assert len(sim.interventions) >= 6
+        with p2pqg.Simulation(**recipe(path)) as again:
+            again.finish()
+            assert np.array_equal(sim.parameters(), again.parameters())
+
+
+def test_what_changed_nothing_is_not_in_the_recipe(sim, room, tmp_path):
+    path = tmp_path / "one.yaml"
+    ask(room, play(1), verb("restore_clients", how="average"))
+    sim.drop_links([])
+    sim.attack([], "sign-flip")
+    ask(room, verb("drop_clients", clients=[2]), play(2), verb("restore_clients"), play(1))
+    ask(room, {"do": "save", "branch": 0, "path": str(path)})
+    assert recipe(path)["scenario"] == [
+        {"at": "round 1", "drop_clients": [2]},
+        {"at": "round 3", "restore_clients": {"clients": ["2"], "how": "stale"}},
+    ]
 
 
 def test_what_was_done_last_is_a_comment_and_no_round_no_recipe(sim, room, tmp_path):

@@ -365,3 +365,21 @@ def test_gradients_that_an_earlier_version_had_begun_are_refused_and_not_taken_f
     arrays = {"rows.begun": np.ones((2, 3)), "rows.computed": np.array([False, True])}
     with pytest.raises(ConfigError, match="earlier version.*begin the run anew"):
         _snapshot(Checkpoint({"clients": {"step": 0}, "round": 1}, arrays, {}))
+
+
+@pytest.mark.parametrize("through_a_moment", [False, True])
+def test_what_came_of_a_client_that_has_left_since_is_held_for_its_return(through_a_moment):
+    own = {"algorithm": "swift", "network": {"compute": "1 s", "links": {"latency": "30 ms"}}}
+    scenario = [{"at": "round 4", "drop_clients": [0]}, {"at": "round 8", "restore_clients": [0]}]
+    with p2pqg.Simulation(**TOY | own, engine="local", rounds=12, scenario=scenario) as whole:
+        whole.finish()
+    with p2pqg.Simulation(**TOY | own, engine="local", rounds=12) as sim:
+        sim.advance(4)
+        sim.drop_clients([0])
+        sim.advance(2)
+        if through_a_moment:
+            sim.go_back(sim.moment())
+        sim.advance(2)
+        sim.restore_clients([0])
+        sim.advance(4)
+        assert np.array_equal(whole.clients, sim.clients)
