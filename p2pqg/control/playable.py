@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -40,6 +41,8 @@ class Playable(Live, Protocol):
     def fork(self) -> Playable: ...
 
     def moment(self) -> Any: ...
+
+    def checkpoint(self, path: str | Path) -> Path: ...
 
     def go_back(self, moment: Any) -> None: ...
 

@@ -17,6 +17,7 @@ from typing import Any
 from p2pqg.base.errors import ConfigError, P2pqgError, did_you_mean
 from p2pqg.base.wording import counted
 from p2pqg.control.branch import Branch
+from p2pqg.control.keeper import Keeper
 from p2pqg.control.moments import Moments
 from p2pqg.control.playable import Playable
 from p2pqg.control.recipe import recipe_of
@@ -46,14 +47,17 @@ class Room:
         until: rounds to which all of them play; None: they stand.
         sentence: what is to be known: what was refused, why it stopped.
         listeners: called with every frame, in the thread that plays.
+        keeper: keeps checkpoints in a folder; None: nobody does.
         spent, played: seconds that went into what is shown and kept, and into the rounds.
     """
 
-    def __init__(self, sim: Playable, megabytes: float = MEGABYTES) -> None:
+    def __init__(
+        self, sim: Playable, megabytes: float = MEGABYTES, folder: str | Path | None = None
+    ) -> None:
         """Lead a simulation.
 
         Raises:
-            ConfigError: it is closed.
+            ConfigError: it is closed, or the folder cannot be made.
         """
         if sim.closed:
             raise ConfigError(f"control: {CLOSED}")
@@ -61,6 +65,7 @@ class Room:
         self.branches = [Branch(0, sim, Moments(per_branch))]
         self.megabytes = megabytes
         self.until: int | None = None
+        self.keeper = None if folder is None else Keeper(folder)
         self.sentence, self.is_wrong = "", False
         self.listeners: list[Callable[[Frame], None]] = []
         self.spent = self.played = 0.0
@@ -68,6 +73,7 @@ class Room:
         self._queue: deque[Mapping[str, Any]] = deque()
         self._lock = threading.Condition()
         self._thread: threading.Thread | None = None
+        self._is_kept = False
         self._shown_at, self._rounds_per_second = 0.0, 0.0
         self._listen_to(sim)
 
@@ -85,6 +91,15 @@ class Room:
                 self._thread = threading.Thread(target=self._lead, name="control", daemon=True)
                 self._thread.start()
 
+    def keep_in(self, folder: str | Path) -> None:
+        """Keep checkpoints there from now on.
+
+        Raises:
+            ConfigError: the folder cannot be made.
+        """
+        if self.keeper is None or self.keeper.folder != Path(folder):
+            self.keeper = Keeper(folder)
+
     def wait(self, seconds: float | None = None) -> bool:
         """Until all that was asked is done and it stands; False: it took longer."""
         with self._lock:
@@ -101,14 +116,19 @@ class Room:
         while True:
             with self._lock:
                 asked = self._queue.popleft() if self._queue else None
-                if asked is None and self.until is None:
+                over = asked is None and self.until is None
+                if over and (self._is_kept or self.keeper is None):
                     self._thread = None
                     self._lock.notify_all()
                     return
             try:
-                if asked is not None:
+                if over:
+                    self._keep()
+                elif asked is not None:
+                    self._is_kept = False
                     self._carry_out(asked)
                 else:
+                    self._is_kept = False
                     self._play()
             except Exception as error:  # whatever it is, the room stays open
                 self.until = None
@@ -161,6 +181,8 @@ class Room:
         if before:  # the first rounds are slow: actors have to start
             self._rounds_per_second = (self._rounds_done - before) / seconds / len(self.branches)
         self._keep_moments()
+        if self.keeper is not None and self.keeper.is_due(self.played):
+            self._keep()
         self._show()
         time.sleep(SECONDS_OF_REST)
 
@@ -176,6 +198,16 @@ class Room:
         for branch in self.branches:
             if branch.moments.wants(branch.sim.round) and self._may_spend:
                 self._spend(branch.keep)
+
+    def _keep(self) -> None:
+        """On disk, for the time after this kernel."""
+        self._is_kept = True
+        if self.keeper is not None:
+            known = self.keeper.problem
+            self.keeper.keep(self.branches, while_playing=self.until is not None)
+            if self.keeper.problem not in ("", known):
+                self._say(f"nothing is kept on disk: {self.keeper.problem}", wrong=True)
+                self._show(always=True)
 
     def _spend(self, what: Callable[[], Any]) -> Any:
         began = time.perf_counter()
@@ -243,8 +275,14 @@ class Room:
             "wrong": self.is_wrong or closed,
             "links": self._links,
             "megabytes": self.megabytes,
+            "restoring": self._restoring,
             "branches": branches,
         }
+
+    @property
+    def _restoring(self) -> list[str]:
+        """A line for each network that is kept on disk."""
+        return [] if self.keeper is None else [self.keeper.restoring(one) for one in self.branches]
 
     def branch(self, number: int) -> Branch:
         """The branch of that number.
@@ -346,6 +384,8 @@ class Room:
             raise ConfigError("A is the simulation itself; close it with sim.close()")
         self.branches.remove(one)
         one.sim.close()
+        if self.keeper is not None:
+            self.keeper.forget(one)
 
     def _look(self, branch: int, round: int | None = None) -> None:
         """Show a moment of the past; None: now."""

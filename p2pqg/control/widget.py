@@ -24,17 +24,19 @@ STEMS = ("ring", "torus", "exponential", "complete", "star", "onepeer-exponentia
 """Networks that are offered, as far as there are some of that size."""
 
 
-def control_of(sim: Any, megabytes: float = MEGABYTES) -> Any:
+def control_of(sim: Any, megabytes: float = MEGABYTES, folder: str | Path | None = None) -> Any:
     """A view of a simulation's control room: a widget, or what is shown without.
 
     All views of one simulation have the same room.
 
     Raises:
-        ConfigError: the simulation is closed.
+        ConfigError: the simulation is closed, or the folder cannot be made.
     """
     room = sim.room
     if room is None or sim.closed:
-        room = sim.room = Room(sim, megabytes)
+        room = sim.room = Room(sim, megabytes, folder)
+    elif folder is not None:
+        room.keep_in(folder)
     try:
         import anywidget  # noqa: F401  it is asked whether it is there
     except ImportError:

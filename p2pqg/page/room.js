@@ -544,7 +544,8 @@ const p2pqgRoom = (() => {
 
     const patience = hands ? setInterval(() => {
       if (state.asked && Date.now() - state.asked > 1000 * SECONDS_OF_PATIENCE) {
-        say("The kernel has not answered: it is busy with another cell, or gone. After a restart, p2pqg.Simulation.restore(checkpoint).control() goes on.", true);
+        const kept = state.frame?.restoring ?? [];
+        say(`The kernel has not answered: it is busy with another cell, or gone. ${kept.length ? `After a restart go on with ${kept.join(" or ")}` : "Nothing is kept for after a restart; control(folder=\"room\") would do so."}`, true);
       }
     }, 1000) : null;
     const repaint = () => requestAnimationFrame(paint);

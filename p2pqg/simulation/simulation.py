@@ -889,7 +889,7 @@ class Simulation:
         what = f"{config.algorithm['name']} on {config.topology}"
         return f"<Simulation: {what}, round {self.round} of {planned}>"
 
-    def control(self, *, megabytes: float = 64) -> Any:
+    def control(self, *, megabytes: float = 64, folder: str | Path | None = None) -> Any:
         """Its control room in a notebook: watch it learn, touch it, fork it, go back.
 
         It plays in the background, so that other cells can read it meanwhile. `control().room` is
@@ -897,16 +897,19 @@ class Simulation:
 
         Args:
             megabytes: of memory for the moments that one can go back to.
+            folder: where it keeps a checkpoint every few seconds, and whenever it stands, in `A`
+                (of forks in `B`, `C`, `D`): after a restart of the kernel `Simulation.restore` of
+                that goes on. None: nowhere.
 
         Returns:
             A widget; where there are none, this simulation's card with a line that says why.
 
         Raises:
-            ConfigError: this simulation is closed.
+            ConfigError: this simulation is closed, or the folder cannot be made.
         """
         from p2pqg.control.widget import control_of
 
-        return control_of(self, megabytes)
+        return control_of(self, megabytes, folder)
 
     def _repr_html_(self) -> str:
         return card(self)

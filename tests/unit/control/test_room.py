@@ -339,6 +339,49 @@ def test_what_is_shown_and_kept_takes_a_twentieth_of_the_time_and_ten_frames_a_s
     assert all(b - a >= SECONDS_BETWEEN_FRAMES for a, b in pairwise(playing))
 
 
+def test_a_room_with_a_folder_keeps_each_network_for_a_kernel_that_is_restarted(sim, tmp_path):
+    room = Room(sim, folder=tmp_path / "room")
+    ask(room, play(6), verb("drop_links", links=[[0, 1]]), play(3), {"do": "fork", "branch": 0})
+    ask(room, verb("set_lr", branch=1, lr=0.3))  # while it stands
+    a, b = room.frame()["restoring"]
+    assert a == f"p2pqg.Simulation.restore({str(tmp_path / 'room' / 'A')!r}).control()"
+    with p2pqg.Simulation.restore(tmp_path / "room" / "A") as again:
+        assert again.round == 9
+        assert np.array_equal(sim.parameters(), again.parameters())
+        assert again.interventions == sim.interventions
+    with p2pqg.Simulation.restore(tmp_path / "room" / "B") as again:
+        assert [list(item)[1] for item in again.interventions] == ["drop_links", "set_lr"]
+    ask(room, {"do": "back", "branch": 0, "round": 6}, {"do": "end", "branch": 1})
+    with p2pqg.Simulation.restore(tmp_path / "room" / "A") as again:
+        assert again.round == 6
+    assert not (tmp_path / "room" / "B").exists()
+    room.close()
+
+
+def test_checkpoints_take_a_twentieth_of_the_time(sim, monkeypatch, tmp_path):
+    monkeypatch.setattr("p2pqg.control.keeper.SECONDS_BETWEEN", 0.0)
+    room, slow, written = Room(sim, folder=tmp_path), 0.02, []
+
+    def checkpoint(path):  # as of a large model
+        written.append(sim.round)
+        time.sleep(slow)
+
+    monkeypatch.setattr(sim, "checkpoint", checkpoint)
+    ask(room, play(400))
+    assert len(written) >= 2
+    assert written[-1] == 400  # when it stands
+    assert room.keeper.spent <= SHARE * room.played + 2 * slow
+
+
+def test_a_folder_that_cannot_be_written_is_said_and_it_plays_on(sim, tmp_path):
+    room = Room(sim, folder=tmp_path / "room")
+    (tmp_path / "room" / "A").write_text("something else")
+    assert "nothing is kept on disk: " in ask(room, play(3))
+    assert sim.round == 3
+    with pytest.raises(p2pqg.ConfigError, match=r"the folder .* cannot be made"):
+        room.keep_in(tmp_path / "room" / "A")
+
+
 def test_no_thread_is_left_when_nothing_is_to_be_done(sim, room):
     ask(room, play(3))
     assert not [t for t in threading.enumerate() if t.name == "control"]
