@@ -25,7 +25,7 @@ from p2pqg.cli.program import (
     tier_flag,
 )
 from p2pqg.recipe.keys import RESTART
-from p2pqg.running.sinks import SINKS, with_sinks
+from p2pqg.running.sinks import SINKS
 
 if TYPE_CHECKING:
     from p2pqg.results.records import Run
@@ -46,6 +46,11 @@ def sink_flags(command: Callable[..., Any]) -> Callable[..., Any]:
     return flagged
 
 
+jobs_flag = click.option(
+    "--jobs",
+    type=click.IntRange(1),
+    help="Of several seeds, how many run side by side; default: by cores and memory, if faster.",
+)
 json_flag = click.option(
     "--json", "as_json", is_flag=True, help="Print the summary, and only it, on stdout."
 )
@@ -59,6 +64,7 @@ json_flag = click.option(
 @click.option(
     "--profile", is_flag=True, default=None, help="Say where the time of a round goes; a trace too."
 )
+@jobs_flag
 @sink_flags
 @json_flag
 @quiet_flag
@@ -67,6 +73,7 @@ def run(
     recipe: str | None,
     tier: str | None,
     sets: tuple[str, ...],
+    jobs: int | None,
     sinks: list[str],
     as_json: bool,
     quiet: bool,
@@ -78,12 +85,13 @@ def run(
     names of networks, algorithms, data sets and models.
     """
     started = command_started()
-    with observed(as_json or quiet, sinks) as observer:
+    with observed(as_json or quiet) as observer:
         settings = merged(recipe, flags, sets, tier, observer.noted if observer else None)
         from p2pqg.running.single import run as simulate
 
         with telling(as_json, quiet) as tell:
-            tell(simulate(observer=observer, started=started, **settings))
+            how = {"observer": observer, "sinks": sinks, "jobs": jobs, "started": started}
+            tell(simulate(**how, **settings))
 
 
 @main.command()
@@ -92,6 +100,7 @@ def run(
 @click.option(
     "--replan", is_flag=True, help="Milestones and phases are fractions of the new length."
 )
+@jobs_flag
 @sink_flags
 @json_flag
 @quiet_flag
@@ -99,6 +108,7 @@ def run(
 def resume(
     run_dir: str,
     replan: bool,
+    jobs: int | None,
     sinks: list[str],
     as_json: bool,
     quiet: bool,
@@ -110,11 +120,12 @@ def resume(
     with more --rounds. RUN_DIR may also be one of its checkpoints: then say --name.
     """
     started = command_started()
-    with observed(as_json or quiet, sinks) as observer:
+    with observed(as_json or quiet) as observer:
         from p2pqg.running.single import resume as go_on
 
         with telling(as_json, quiet) as tell:
-            tell(go_on(run_dir, replan=replan, observer=observer, started=started, **flags))
+            how = {"observer": observer, "sinks": sinks, "jobs": jobs, "started": started}
+            tell(go_on(run_dir, replan=replan, **how, **flags))
 
 
 @contextlib.contextmanager
@@ -131,8 +142,9 @@ def telling(as_json: bool, quiet: bool) -> Iterator[Callable[[Run | Runs], None]
             click.echo(json_text(run.as_json() if isinstance(run, Runs) else run.summary))
         elif isinstance(run, Runs) and not quiet:
             click.echo()
-            print_lines(run.lines())
-            click.echo(f"results: {run.path}")
+            if len(run.lines()) > 1:  # else none came to its end
+                print_lines(run.lines())
+            click.echo(f"results: {run.path.absolute()}")
 
     try:
         yield tell
@@ -146,8 +158,8 @@ def telling(as_json: bool, quiet: bool) -> Iterator[Callable[[Run | Runs], None]
 
 
 @contextlib.contextmanager
-def observed(silent: bool, sinks: list[str]) -> Iterator[Any]:
-    """Who watches a run: a screen, sinks, or None; a polite kill is a Ctrl-C inside."""
+def observed(silent: bool) -> Iterator[Any]:
+    """Who watches a run: a screen, or None; a polite kill is a Ctrl-C inside."""
     with contextlib.ExitStack() as stack:
         stack.enter_context(sigterm_is_ctrl_c())
         observer: Any = None
@@ -155,7 +167,7 @@ def observed(silent: bool, sinks: list[str]) -> Iterator[Any]:
             from p2pqg.running.screen import Screen
 
             observer = stack.enter_context(Screen())
-        yield stack.enter_context(with_sinks(sinks, observer))
+        yield observer
 
 
 def merged(

@@ -14,13 +14,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from p2pqg.base.alone import alone
 from p2pqg.base.config import plain
 from p2pqg.base.dotted import flat
 from p2pqg.base.text import write_text
 from p2pqg.running.sink import Sink, call_it, needed, scalars
 
 if TYPE_CHECKING:
-    from p2pqg.running.single import Observer
+    from p2pqg.running.observer import Observer
     from p2pqg.simulation.simulation import Simulation
 
 RUN_ID = "mlflow-run-id"
@@ -53,6 +54,12 @@ class MLflow(Sink):
 
     def open(self, simulation: Simulation, path: Path) -> int:
         """The run of this directory, which keeps its id; a new one if the store has lost it."""
+        # Seeds side by side would make the same tables of the database, or the same experiment.
+        where, *_ = call_it(path)
+        with alone(where / "mlflow.lock"):
+            return self._begin(simulation, path)
+
+    def _begin(self, simulation: Simulation, path: Path) -> int:
         where, group, name = call_it(path)
         uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{where / 'mlflow.db'}"
         for noisy in ("alembic", "mlflow.store.db.utils"):  # else each table is told of

@@ -87,6 +87,12 @@ class Screen:
             if live:
                 live.stop()
 
+    def several(self) -> SeedsBar:
+        """Watches several seeds side by side."""
+        if self._waiting:
+            self._waiting.stop()
+        return SeedsBar(self.console, self._clock)
+
     def begin(self, simulation: Simulation, path: Path) -> None:
         """Say what runs on what, and start the bar."""
         if self._waiting:
@@ -145,18 +151,22 @@ class Screen:
         self._say([*outcome(run), ("results", str(run.path.absolute()))])
 
     def _say(self, rows: list[tuple[str, str]]) -> None:
-        """Names and what there is to say about them, in two columns."""
-        width = max(len(name) for name, _ in rows)
-        if not self.console.is_terminal:
-            for name, text in rows:
-                self.console.print(f"{name:<{width}}  {text}", markup=False, soft_wrap=True)
-            return
-        grid = Table.grid(padding=(0, 2))
-        grid.add_column(style="cyan", no_wrap=True)
-        grid.add_column(overflow="fold")
+        _in_columns(self.console, rows)
+
+
+def _in_columns(console: Console, rows: list[tuple[str, str]]) -> None:
+    """Names and what there is to say about them, in two columns."""
+    width = max(len(name) for name, _ in rows)
+    if not console.is_terminal:
         for name, text in rows:
-            grid.add_row(name, escape(text))
-        self.console.print(grid)
+            console.print(f"{name:<{width}}  {text}", markup=False, soft_wrap=True)
+        return
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="cyan", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, text in rows:
+        grid.add_row(name, escape(text))
+    console.print(grid)
 
 
 def about(simulation: Simulation) -> list[tuple[str, str]]:
@@ -352,11 +362,12 @@ class SweepBar:
     def _failures(self) -> str:
         return f"[red]{self._failed} failed[/red]  " if self._failed else ""
 
-    def done(self, name: str, accuracy: float | None) -> None:
-        """One more run ended; no accuracy: it failed."""
+    def done(self, name: str, accuracy: float | None, *, failed: bool) -> None:
+        """One more run ended; where numbers are learned there is no accuracy."""
         self._done += 1
-        self._failed += accuracy is None
-        last = f"{name}  {'failed' if accuracy is None else percent(accuracy)}"
+        self._failed += failed
+        word = "failed" if failed else "done" if accuracy is None else percent(accuracy)
+        last = f"{name}  {word}"
         self._bar.update(self._task, completed=self._done, last=f"{self._failures()}[dim]{last}")
         if not self.console.is_terminal:
             line = f"{self._done}/{self._total}  {last}{self._time_left()}"
@@ -368,6 +379,30 @@ class SweepBar:
             return ""
         each = self._lines.seconds / here
         return f"  {duration(left * each)} left" if left else ""
+
+
+class SeedsBar(SweepBar):
+    """The same over seeds side by side, of which the first one says what runs on what."""
+
+    def __init__(
+        self, console: Console | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """As of `SweepBar`."""
+        super().__init__(console, clock)
+        self._about = False
+        self._notes: set[str] = set()
+
+    def begun(self, name: str, rows: list[tuple[str, str]]) -> None:
+        """A seed has begun."""
+        if not self._about:
+            self._about = True
+            _in_columns(self.console, rows)
+
+    def noted(self, name: str, text: str) -> None:
+        """Something that a user should know, once, of the first seed that says it."""
+        if text not in self._notes:
+            self._notes.add(text)
+            self.console.print(f"note: {name}: {text}", markup=False, soft_wrap=True)
 
 
 def _steps(summary: Mapping[str, Any]) -> str:

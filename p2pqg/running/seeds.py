@@ -1,26 +1,33 @@
-"""The same simulation for several seeds, one after the other: a directory with a run for each."""
+"""The same simulation for several seeds: a directory with a run for each."""
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from p2pqg.base.errors import ConfigError, DivergedError, RunError
+from p2pqg.base.errors import ConfigError, DivergedError, P2pqgError, RunError
 from p2pqg.base.text import folder_name
 from p2pqg.recipe import own_files
+from p2pqg.recipe.own import TAKERS
 from p2pqg.recipe.settings import ENDS, chosen, read_settings
 from p2pqg.results import seeds as results
 from p2pqg.results.records import SEEDS, Run, RunDirectory, being_written
 from p2pqg.results.seeds import Runs
+from p2pqg.running.crew import Crew
 
 One = Callable[..., Any]
-"""`p2pqg.run` or `p2pqg.resume`, which know how to lead one run."""
+"""Knows how to begin one run, or how to go on with it."""
+
+Ended = Iterator[tuple[int, P2pqgError | None]]
+"""Seeds as they end, and why if it was not well."""
 
 
-def run_seeds(seeds: Sequence[int], settings: Mapping[str, Any], run_one: One) -> Runs:
+def run_seeds(seeds: Sequence[int], settings: Mapping[str, Any], begin: One, crew: Crew) -> Runs:
     """One run for each seed, in a directory of `out`.
 
     A seed that diverges does not keep the others from running.
@@ -28,14 +35,15 @@ def run_seeds(seeds: Sequence[int], settings: Mapping[str, Any], run_one: One) -
     Args:
         seeds: from `seeds_of`.
         settings: of all of them.
-        run_one: called with the settings of each.
+        begin: called with what was read of the settings of each, and with an observer.
+        crew: does it.
 
     Raises:
         ConfigError: the settings are wrong; nothing was started.
         DivergedError: of at least one seed, after the others have run.
         RunError: stopped, or lost its actors: what is done is kept, and `resume` does the rest.
     """
-    config, _ = read_settings({**settings, "seed": seeds[0]})
+    config, own = read_settings({**settings, "seed": seeds[0]})
     method, _ = chosen(config.algorithm, "qg-dsgdm-n")
     stem = folder_name(f"{config.topology}-{method}-seeds")
     out, name = config.out, config.name
@@ -45,13 +53,13 @@ def run_seeds(seeds: Sequence[int], settings: Mapping[str, Any], run_one: One) -
         path = directory.path
         results.write(path, seeds, {})
 
-        def begin(seed: int) -> Run:
-            own = {"seed": seed, "out": str(path), "name": f"seed{seed}"}
-            run: Run = run_one(**{**settings, **own})
-            return run
-
+        plans = {
+            seed: dataclasses.replace(config, seed=seed, out=str(path), name=f"seed{seed}")
+            for seed in seeds
+        }
+        todo = {seed: partial(begin, plan, own) for seed, plan in plans.items()}
         try:
-            return _carried_out(path, dict.fromkeys(seeds, begin))
+            return _carried_out(path, crew.each(todo, path, plans[seeds[0]], own))
         except ConfigError:
             if not any(path.glob("seed*/config.yaml")):
                 (path / SEEDS).unlink()
@@ -62,18 +70,18 @@ def run_seeds(seeds: Sequence[int], settings: Mapping[str, Any], run_one: One) -
 def resume_seeds(
     path: Path,
     changes: Mapping[str, Any],
-    run_one: One,
+    begin_one: One,
     resume_one: One,
-    tell: Callable[[str], None],
+    crew: Crew,
 ) -> Runs:
     """Finish what is missing: go on with runs that were stopped, and begin those that did not.
 
     Args:
         path: the directory of all seeds.
         changes: as of `p2pqg.resume`; with another length finished runs go on, too.
-        run_one: called with the settings of a seed that has yet to begin.
-        resume_one: called with the directory of one that goes on.
-        tell: hears of what a user should know.
+        begin_one: as of `run_seeds`, for a seed that has yet to begin.
+        resume_one: called with the directory of one that goes on, the changes and an observer.
+        crew: does it.
 
     Raises:
         ConfigError: nothing is left to do, or none of the seeds had begun.
@@ -85,7 +93,8 @@ def resume_seeds(
     with directory:
         directory.reserve()
         runs = Runs(path)
-        length = {key: changes[key] for key in ENDS if changes.get(key) is not None}
+        changes = {key: value for key, value in changes.items() if value is not None}
+        length = {key: changes[key] for key in ENDS if key in changes}
         begun = next(
             (one for one in map(runs.of_seed, runs.seeds) if (one.path / "config.yaml").exists()),
             None,
@@ -93,54 +102,67 @@ def resume_seeds(
         if begun is None:
             raise ConfigError(f"{path}: none of its seeds had begun; run it again")
         settings = {**begun.config}
+        tell = crew.observer.noted if crew.observer else _to_nobody
         settings |= own_files.from_copies(settings, begun.path, tell)
+        given = {k: v for k, v in settings.items() if not (length and k in ENDS)}
+        config, own = read_settings({**given, **changes, "seed": begun.config["seed"]})
 
-        def begin(seed: int) -> Run:
+        def begin(seed: int) -> Callable[..., Run]:
             mine = runs.of_seed(seed)
             if being_written(mine.path):
                 raise ConfigError(f"{mine.path} is being written by another process; wait for it")
             shutil.rmtree(mine.path, ignore_errors=True)  # it kept no checkpoint
-            given = {k: v for k, v in settings.items() if not (length and k in ENDS)}
-            own = {"seed": seed, "out": str(path), "name": mine.path.name}
-            run: Run = run_one(**{**given, **changes, **own})
-            return run
+            plan = dataclasses.replace(config, seed=seed, out=str(path), name=mine.path.name)
+            return partial(begin_one, plan, own)
 
-        def go_on(seed: int) -> Run:
-            run: Run = resume_one(runs.of_seed(seed).path, **changes)
-            return run
+        def go_on(seed: int) -> Callable[..., Run]:
+            return partial(resume_one, runs.of_seed(seed).path, **changes)
 
-        todo: dict[int, Callable[[int], Run]] = {}
+        todo: dict[int, Callable[..., Run]] = {}
         for seed in runs.seeds:
             run = runs.of_seed(seed)
             done = run.finished or run.failure is not None
             there = done and all(run.config.get(key) == value for key, value in length.items())
             if there or run.failure is not None:
                 continue
-            todo[seed] = go_on if done or any(run.path.glob("checkpoints/*")) else begin
+            goes_on = done or any(run.path.glob("checkpoints/*"))
+            todo[seed] = go_on(seed) if goes_on else begin(seed)
         if not todo:
             raise ConfigError(f"{path} has done all its seeds; ask for more with --rounds")
-        return _carried_out(path, todo)
+        again = next((key for key in TAKERS if key in changes), None)  # its code is known here
+        stays = f"{again} was given again" if again else ""
+        return _carried_out(path, crew.each(todo, path, config, own, stays))
 
 
-def _carried_out(path: Path, todo: Mapping[int, Callable[[int], Run]]) -> Runs:
-    """Do what is left, with seeds.json up to date after each."""
+def _to_nobody(text: str) -> None: ...
+
+
+def _carried_out(path: Path, ended: Ended) -> Runs:
+    """See them end, with seeds.json up to date after each."""
     diverged: dict[int, str] = {}
-    for seed, do in todo.items():
-        try:
-            do(seed)
-        except DivergedError as error:
-            diverged[seed] = str(error).partition("; results so far")[0]
-        except RunError as error:
-            with suppress(OSError):
-                Runs(path).write()
-            reason = str(error).partition("; ")[0]
-            stopped = type(error)(f"seed {seed}: {reason}; `p2pqg resume {path}` does the rest")
-            stopped.results = path
-            raise stopped from error
-        Runs(path).write()
+    try:
+        with closing(ended):  # type: ignore[type-var]
+            for seed, error in ended:
+                if isinstance(error, DivergedError):
+                    diverged[seed] = str(error).partition("; results so far")[0]
+                elif isinstance(error, RunError):
+                    reason = str(error).partition("; ")[0]
+                    failed = type(error)(
+                        f"seed {seed}: {reason}; `p2pqg resume {path}` does the rest"
+                    )
+                    failed.results = path
+                    raise failed from error
+                elif error is not None:
+                    raise error
+                else:
+                    Runs(path).write()
+    except RunError:
+        with suppress(OSError):
+            Runs(path).write()
+        raise
     if diverged:
-        told = "; ".join(f"seed {seed}: {reason}" for seed, reason in diverged.items())
-        failed = DivergedError(f"{told}; the other seeds are done: {path}")
-        failed.results = path
-        raise failed
+        told = "; ".join(f"seed {seed}: {reason}" for seed, reason in sorted(diverged.items()))
+        all_of_them = DivergedError(f"{told}; the other seeds are done: {path}")
+        all_of_them.results = path
+        raise all_of_them
     return Runs(path)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, overload
+from typing import Any, overload
 
 from typing_extensions import Unpack
 
@@ -23,29 +23,20 @@ from p2pqg.base.errors import (
 from p2pqg.base.text import folder_name
 from p2pqg.engine.interrupts import to_the_end, uninterrupted
 from p2pqg.recipe.keywords import OfAnySeed, Restart, Resumed, Settings, with_keywords
-from p2pqg.recipe.settings import read_settings
+from p2pqg.recipe.own import Own
+from p2pqg.recipe.settings import RunConfig, read_settings
 from p2pqg.results.changes import Watched
 from p2pqg.results.checkpoint import CHECKPOINTS, newest, prune
 from p2pqg.results.parquet import read_rows
 from p2pqg.results.records import CHANGE_COLUMNS, LINK_COLUMNS, Run, RunDirectory, load
 from p2pqg.results.seeds import Runs, is_of_seeds, seeds_of
+from p2pqg.running.crew import Crew
+from p2pqg.running.observer import Observer
 from p2pqg.running.seeds import resume_seeds, run_seeds
 from p2pqg.running.sinks import check_sinks, with_sinks
 from p2pqg.simulation.build import build
 from p2pqg.simulation.moment import Moment, home_of
 from p2pqg.simulation.simulation import Simulation
-
-
-class Observer(Protocol):
-    """Somebody who watches a run: the screen, a notebook."""
-
-    def begin(self, simulation: Simulation, path: Path) -> None: ...
-
-    def recorded(self, simulation: Simulation) -> None: ...
-
-    def noted(self, text: str) -> None: ...
-
-    def end(self, run: Run) -> None: ...
 
 
 @overload
@@ -54,6 +45,7 @@ def run(
     quiet: bool = True,
     observer: Observer | None = None,
     sinks: Sequence[str] = (),
+    jobs: int | None = None,
     started: float | None = None,
     **settings: Unpack[Settings],
 ) -> Run: ...
@@ -66,6 +58,7 @@ def run(
     quiet: bool = True,
     observer: Observer | None = None,
     sinks: Sequence[str] = (),
+    jobs: int | None = None,
     started: float | None = None,
     **settings: Unpack[OfAnySeed],
 ) -> Runs: ...
@@ -77,10 +70,11 @@ def run(  # noqa: D417  its keywords are those of the overloads
     quiet: bool = True,
     observer: Observer | None = None,
     sinks: Sequence[str] = (),
+    jobs: int | None = None,
     started: float | None = None,
     **settings: Any,
 ) -> Run | Runs:
-    """One simulation, recorded under `out`. Its keywords are the keys of a recipe, and four more.
+    """One simulation, recorded under `out`. Its keywords are the keys of a recipe, and five more.
 
     Where a value is a part's name it may also be a mapping of that name and its parameters:
     `algorithm={"name": "dmsgd", "mu": 0.3}`.
@@ -88,7 +82,9 @@ def run(  # noqa: D417  its keywords are those of the overloads
     Args:
         quiet: False shows the run on stdout, as the command does.
         observer: told of the beginning, of new rows, and of the end.
-        sinks: where rows go, too: csv, jsonl, tensorboard, wandb, mlflow.
+        sinks: where rows go, too: csv, jsonl, watch, tensorboard, wandb, mlflow.
+        jobs: of several seeds, how many run side by side at most, a process each; default: with the
+            local engine as many as cores and memory allow, where that is faster.
         started: `time.time()` when the command began; default: now.
         topology: NAME<clients>[:key=value,...], or a file.
         clients: Number of clients, where the topology's name leaves it out.
@@ -169,14 +165,39 @@ def run(  # noqa: D417  its keywords are those of the overloads
     """
     check_sinks(sinks)
     if (several := seeds_of(settings.get("seed"))) is not None:
-        with _watching(quiet, observer, sinks) as observer:
-            return run_seeds(several, settings, partial(run, observer=observer))
+        with _watching(quiet, observer) as observer:
+            return run_seeds(several, settings, begin, Crew(jobs, observer, sinks))
+    Crew(jobs, observer, sinks)
+    watching = partial(_watching, quiet, sinks=sinks)
+    return begin(*read_settings(settings), observer=observer, started=started, watching=watching)
+
+
+def begin(
+    config: RunConfig,
+    own: Own,
+    *,
+    observer: Observer | None = None,
+    started: float | None = None,
+    watching: Callable[[Observer | None], AbstractContextManager[Observer | None]] = nullcontext,
+) -> Run:
+    """One run, of settings that were read.
+
+    Args:
+        config: from `read_settings`.
+        own: from there.
+        observer: as of `run`.
+        started: as of `run`.
+        watching: who else watches, once all has been checked.
+
+    Raises:
+        P2pqgError: as of `run`.
+    """
     started = time.time() if started is None else started
-    experiment = build(*read_settings(settings))
+    experiment = build(config, own)
     config = experiment.config
-    stem = folder_name(f"{config.topology}-{config.algorithm['name']}")
+    stem = folder_name(f"{config.topology}-{experiment.config.algorithm['name']}")
     directory = _new_directory(config.out, config.name, stem)
-    with _watching(quiet, observer, sinks) as observer:
+    with watching(observer) as observer:
         return _lead(lambda: Simulation(experiment, started=started), directory, observer)
 
 
@@ -188,6 +209,7 @@ def resume(
     replan: bool = False,
     observer: Observer | None = None,
     sinks: Sequence[str] = (),
+    jobs: int | None = None,
     started: float | None = None,
     **settings: Unpack[Resumed],
 ) -> Run | Any:
@@ -203,6 +225,7 @@ def resume(
             config.yaml does not repeat what happened before.
         observer: as of `run`.
         sinks: as of `run`.
+        jobs: as of `run`.
         started: as of `run`.
         settings: what shall differ: how long it runs, where its results go, how it computes; and
             objects of Python that it could not keep.
@@ -215,10 +238,10 @@ def resume(
     check_sinks(sinks)
     path = Path(path)
     if is_of_seeds(path):
-        with _watching(quiet, observer, sinks) as observer:
-            again = partial(resume, observer=observer, replan=replan)
-            tell = observer.noted if observer else _to_nobody
-            return resume_seeds(path, settings, partial(run, observer=observer), again, tell)
+        with _watching(quiet, observer) as observer:
+            again, crew = partial(resume, replan=replan), Crew(jobs, observer, sinks)
+            return resume_seeds(path, settings, begin, again, crew)
+    Crew(jobs, observer, sinks)
     home = home_of(path)
     changes: dict[str, Any] = {**settings}
     elsewhere = {key: changes.pop(key) for key in ("out", "name") if changes.get(key)}
@@ -246,9 +269,6 @@ def resume(
             return _lead(lambda: Simulation.at(moment, started), directory, observer, notes)
 
 
-def _to_nobody(text: str) -> None: ...
-
-
 def _new_directory(out: str, name: str | None, stem: str) -> RunDirectory:
     return RunDirectory(out, name) if name else RunDirectory.fresh(out, stem)
 
@@ -264,7 +284,7 @@ def _check_nothing_is_newer(home: Path, checkpoint: Path) -> None:
 
 @contextmanager
 def _watching(
-    quiet: bool, observer: Observer | None, sinks: Sequence[str]
+    quiet: bool, observer: Observer | None, sinks: Sequence[str] = ()
 ) -> Iterator[Observer | None]:
     """The observer given, or a screen, or nobody; and the sinks."""
     with ExitStack() as stack:

@@ -15,7 +15,7 @@ from p2pqg.results.seeds import is_of_seeds
 
 if TYPE_CHECKING:
     from p2pqg.results.records import Run
-    from p2pqg.running.single import Observer
+    from p2pqg.running.observer import Observer
     from p2pqg.simulation.simulation import Simulation
 
 AXES = {"round", "wall_seconds"}

@@ -10,28 +10,19 @@ from __future__ import annotations
 
 import contextlib
 import json
-import multiprocessing
-import os
-import queue
 import shutil
-import signal
-import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from p2pqg.base import yaml_text
 from p2pqg.base.errors import ClusterError, ConfigError, RunError, StoppedError
 from p2pqg.base.text import json_text, write_text
-from p2pqg.base.wording import seen
 from p2pqg.recipe.keys import HOW
 from p2pqg.results.records import Run
 from p2pqg.running.grid import NOT_OF_A_RUN, Point, Sweep
-
-if TYPE_CHECKING:
-    from p2pqg.simulation.simulation import Simulation
+from p2pqg.running.pool import Inside, Pool, gpus_for, say
 
 
 class Bar(Protocol):
@@ -43,33 +34,11 @@ class Bar(Protocol):
 
     def inside(self, name: str, text: str) -> None: ...
 
-    def done(self, name: str, accuracy: float | None) -> None: ...
+    def done(self, name: str, accuracy: float | None, *, failed: bool) -> None: ...
 
 
 Tell = Callable[[str, str], None]
 """Told of a run under way: its name, and where it stands."""
-
-SECONDS_BETWEEN_WORDS = 2.0
-"""Of a run under way."""
-
-
-class Inside:
-    """Watches a run of a sweep, and tells now and then where it stands (see Observer)."""
-
-    def __init__(self, name: str, tell: Tell) -> None:
-        self._name, self._tell, self._last = name, tell, time.monotonic()
-
-    def begin(self, simulation: Simulation, path: Path) -> None: ...
-
-    def recorded(self, simulation: Simulation) -> None:
-        now = time.monotonic()
-        if now - self._last >= SECONDS_BETWEEN_WORDS:
-            self._last = now
-            self._tell(self._name, _standing(simulation))
-
-    def noted(self, text: str) -> None: ...
-
-    def end(self, run: Run) -> None: ...
 
 
 def run_sweep(
@@ -108,18 +77,14 @@ def run_sweep(
             for name in _carried_out(todo, pool, bar.inside if bar else _to_nobody):
                 if bar:
                     done = Run(sweep.folder / name)
-                    bar.done(name, done.summary["test_accuracy"] if done.finished else None)
+                    accuracy = done.summary["test_accuracy"] if done.finished else None
+                    bar.done(name, accuracy, failed=not done.finished)
             for point in points:
                 run = sweep.result(point)
                 if run is not None and run.failure is not None:
                     failures[sweep.name(point)] = run.failure
             points = sweep.extensions()
     return failures
-
-
-def _standing(simulation: Simulation) -> str:
-    total, news = simulation.experiment.num_rounds, seen(simulation.rows[0])
-    return "  ".join(filter(None, [f"round {simulation.round:,}/{total:,}", news]))
 
 
 def _check_parts(sweep: Sweep, points: list[Point]) -> None:
@@ -202,75 +167,32 @@ def _resolved(settings: Mapping[str, Any]) -> dict[str, Any]:
     return plain(config) | {"partition": partition_of(read_config(settings)).resolved()}
 
 
-class Pool(NamedTuple):
-    """Processes, and the queue on which they tell of the runs under way."""
-
-    executor: ProcessPoolExecutor
-    told: Any
-
-
 @contextlib.contextmanager
 def _processes(sweep: Sweep, jobs: int | None) -> Iterator[Pool | None]:
     """A pool of processes that share the machine evenly; None for one job: this process."""
     from p2pqg.engine.on_ray.cluster import cores
 
-    ours, gpus = cores(), _gpus(sweep)
+    ours, gpus = cores(), gpus_for(str(sweep.base.get("device", "auto")))
     if jobs is None:
         jobs = 1 if sweep.base["engine"] == "ray" else len(gpus) or len(ours)
     if jobs == 1:
         yield None
         return
-    context = multiprocessing.get_context("spawn")
-    shares, told = context.Queue(), context.Queue()
-    for job in range(jobs):
-        mine = set(ours[job::jobs]) or {ours[job % len(ours)]}
-        shares.put((mine, gpus[job % len(gpus)] if gpus else None))
-    pool = ProcessPoolExecutor(jobs, context, _take_share, (shares, told))
     try:
-        yield Pool(pool, told)
+        with Pool(jobs, ours, gpus) as pool:
+            yield pool
     except BrokenProcessPool:
         raise RunError(
             "a process of the sweep died, perhaps for lack of memory; "
             "start it again with fewer --jobs, finished runs are kept"
         ) from None
-    except BaseException as error:
-        pool.shutdown(wait=False, cancel_futures=True)
-        for process in multiprocessing.active_children():
-            process.terminate()
-        if isinstance(error, KeyboardInterrupt):
-            raise StoppedError("stopped; start it again to go on, finished runs are kept") from None
-        raise
-    pool.shutdown()
-
-
-def _gpus(sweep: Sweep) -> list[str]:
-    """The GPUs that the runs of a sweep may use, as CUDA_VISIBLE_DEVICES names them."""
-    from p2pqg.engine.on_ray.cluster import this_machine
-
-    count = this_machine(str(sweep.base.get("device", "auto"))).num_gpus
-    named = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
-    return named[:count] or [str(index) for index in range(count)]
-
-
-_told: Any = None
-"""In a process of the pool: the queue to its parent."""
-
-
-def _take_share(shares: Any, told: Any = None) -> None:
-    """A process of the pool keeps to its cores and GPU; Ctrl-C is its parent's business."""
-    global _told
-    _told = told
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    cores, gpu = shares.get()
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, cores)
-    if gpu is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+    except KeyboardInterrupt:
+        raise StoppedError("stopped; start it again to go on, finished runs are kept") from None
 
 
 def _carry_out_there(settings: dict[str, Any]) -> None:
     """`carry_out` in a process of the pool; what it tells goes to the parent."""
-    carry_out(settings, lambda *said: _told.put(said))
+    carry_out(settings, say)
 
 
 def _carried_out(
@@ -282,15 +204,8 @@ def _carried_out(
             carry_out(settings, tell)
             yield name
         return
-    names = {
-        pool.executor.submit(_carry_out_there, settings): name for name, settings in todo.items()
-    }
-    left = set(names)
-    while left:
-        ended, left = wait(left, SECONDS_BETWEEN_WORDS / 2, FIRST_COMPLETED)
-        with contextlib.suppress(queue.Empty):
-            while True:
-                tell(*pool.told.get_nowait())
-        for future in ended:
-            future.result()
-            yield names[future]
+    work = {name: (settings,) for name, settings in todo.items()}
+    for name, error in pool.carry_out(_carry_out_there, work, tell):
+        if error is not None:
+            raise error
+        yield name

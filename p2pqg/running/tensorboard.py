@@ -13,7 +13,7 @@ from p2pqg.running.sink import Sink, needed, scalars
 
 if TYPE_CHECKING:
     from p2pqg.results.records import Run
-    from p2pqg.running.single import Observer
+    from p2pqg.running.observer import Observer
     from p2pqg.simulation.simulation import Simulation
 
 FOLDER = "tensorboard"

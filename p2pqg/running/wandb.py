@@ -20,7 +20,7 @@ from p2pqg.base.text import write_text
 from p2pqg.running.sink import Sink, call_it, needed, scalars
 
 if TYPE_CHECKING:
-    from p2pqg.running.single import Observer
+    from p2pqg.running.observer import Observer
     from p2pqg.simulation.simulation import Simulation
 
 FOLDER = "wandb"

@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 from ray import cloudpickle
 
 from p2pqg.base.registry import Entry
 from p2pqg.base.source import is_library
 from p2pqg.base.user_code import beside
+
+
+def packed(thing: Any) -> bytes:
+    """What `pickle.loads` in another process of this machine makes the same thing of.
+
+    Also what was written in a script or notebook, which goes by value.
+
+    Raises:
+        Exception: of many kinds: it holds something that cannot travel.
+    """
+    data: bytes = cloudpickle.dumps(thing)
+    return data
 
 
 def is_foreign(part: Entry) -> bool:

@@ -8,18 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
+from p2pqg.base.alone import alone
 from p2pqg.base.cache_dir import cache_dir
 from p2pqg.base.text import json_text, read_json, write_text
 from p2pqg.models.stacked.trying import Tried
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 FOLDER = "captured"
 
@@ -79,19 +75,6 @@ class Remembered:
         if line not in self.notes:
             self.notes.append(line)
 
-    @contextmanager
-    def alone(self) -> Iterator[None]:
+    def alone(self) -> AbstractContextManager[None]:
         """No other process of this machine is inside; where files cannot be locked, some may be."""
-        lock = None
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            lock = self.path.with_suffix(".lock").open("w", encoding="ascii")
-            if fcntl is not None:
-                fcntl.flock(lock, fcntl.LOCK_EX)
-        except OSError:
-            pass
-        try:
-            yield
-        finally:
-            if lock is not None:
-                lock.close()
+        return alone(self.path.with_suffix(".lock"))

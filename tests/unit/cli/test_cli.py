@@ -23,7 +23,7 @@ def called(monkeypatch, fake_run):
     """What `run` hands to the simulation; the run itself is made up."""
     settings = {}
 
-    def simulate(*, observer, started, **given):
+    def simulate(*, observer, sinks, jobs, started, **given):
         settings.update(given)
         return fake_run("made-up")
 
@@ -90,11 +90,10 @@ def test_json_prints_the_summary_and_nothing_else(called):
 
 @pytest.mark.parametrize("name", ["run", "resume"])
 def test_tensorboard_may_watch_silently_whatever_goes_on(monkeypatch, fake_run, name):
-    pytest.importorskip("tensorboard.summary")
     watching = []
 
-    def simulate(*_, observer, **__):
-        watching.append(type(observer).__name__)
+    def simulate(*_, observer, sinks, **__):
+        watching.append((observer, sinks))
         return done
 
     done = fake_run("made-up")
@@ -103,7 +102,7 @@ def test_tensorboard_may_watch_silently_whatever_goes_on(monkeypatch, fake_run, 
     words = [name, *(["somewhere"] if name == "resume" else [])]
     assert command(*words, "--tensorboard", "--quiet").output == ""
     assert command(*words, "--quiet").exit_code == 0
-    assert watching == ["TensorBoard", "NoneType"]
+    assert watching == [(None, ["tensorboard"]), (None, [])]
 
 
 def test_quiet_prints_nothing(called):

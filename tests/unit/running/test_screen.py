@@ -99,7 +99,7 @@ def test_a_sweep_logs_now_and_then_where_a_run_stands_that_is_under_way():
         bar.grow(2)
         for now[0] in range(1, 22):
             bar.inside("dsgd-seed1", f"round {now[0]}/40")
-        bar.done("dsgd-seed1", 0.9)
+        bar.done("dsgd-seed1", 0.9, failed=False)
         for now[0] in range(22, 33):
             bar.inside("dsgd-seed2", f"round {now[0] - 21}/40")
     assert drawn.file.getvalue().splitlines() == [
@@ -116,8 +116,8 @@ def test_a_sweep_logs_a_line_per_run_with_the_time_left_of_those_not_done_before
     with SweepBar(drawn, lambda: next(clock, 80.0)) as bar:
         bar.grow(3)
         bar.skip(1)
-        bar.done("dsgd-seed1", 0.9)
-        bar.done("dsgd-seed2", None)
+        bar.done("dsgd-seed1", 0.9, failed=False)
+        bar.done("dsgd-seed2", None, failed=True)
     assert drawn.file.getvalue().splitlines() == [
         "2/3  dsgd-seed1  90.0 %  40.0 s left",
         "3/3  dsgd-seed2  failed",

@@ -72,7 +72,7 @@ def test_what_ctrl_c_left_undone_is_resumed(small, checkpoint_every):
     left = p2pqg.load(stop.value.results)
     assert left.missing == [2, 3]
     first = (left[0].path / "rounds.parquet").stat().st_mtime_ns
-    done = p2pqg.resume(left.path)
+    done = p2pqg.resume(left.path, rounds=None, name=None)  # as the command gives its flags
     assert (done[0].path / "rounds.parquet").stat().st_mtime_ns == first
     whole = p2pqg.run(seed=[1, 2, 3], name="whole", **settings)
     accuracies = [run.summary["test_accuracy"] for run in whole]

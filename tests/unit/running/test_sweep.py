@@ -13,6 +13,7 @@ from p2pqg.base.errors import AlgorithmError, ConfigError, DivergedError, Stoppe
 from p2pqg.engine.placement import Machine
 from p2pqg.results.records import Run
 from p2pqg.results.report import cells, read_runs
+from p2pqg.running import pool
 from p2pqg.running import sweep as sweeps
 from p2pqg.running.grid import read_sweep
 from p2pqg.running.screen import SweepBar
@@ -241,7 +242,7 @@ def test_a_long_run_that_was_interrupted_goes_on_from_its_checkpoint(world, tmp_
 
 
 def test_a_run_under_way_tells_where_it_stands(tmp_path, monkeypatch):
-    monkeypatch.setattr(sweeps, "SECONDS_BETWEEN_WORDS", 0.0)
+    monkeypatch.setattr(pool, "SECONDS_BETWEEN_WORDS", 0.0)
     told = []
     settings = {"topology": "ring4", "model": "logistic", "engine": "local", "eval_every": 2}
     settings |= {"rounds": 4, "out": str(tmp_path), "name": "x"}
@@ -257,7 +258,7 @@ def test_every_process_gets_its_own_cores_and_gpu(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
     shares = queue.Queue()
     shares.put(({0, 2}, "3"))
-    sweeps._take_share(shares)
+    pool._take_share(shares, None)
     assert gone == [{0, 2}]
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "3"
 
@@ -265,8 +266,8 @@ def test_every_process_gets_its_own_cores_and_gpu(monkeypatch):
 @pytest.mark.parametrize(
     ("visible", "found"), [("", ["0", "1"]), ("2,3", ["2", "3"]), ("GPU-a", ["GPU-a"])]
 )
-def test_gpus_are_called_what_they_are_called_outside(monkeypatch, visible, found, tmp_path):
+def test_gpus_are_called_what_they_are_called_outside(monkeypatch, visible, found):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     machine = Machine(num_cpus=4, num_gpus=len(found))
     monkeypatch.setattr("p2pqg.engine.on_ray.cluster.this_machine", lambda device: machine)
-    assert sweeps._gpus(read_sweep(RECIPE, "grid", str(tmp_path))) == found
+    assert pool.gpus_for("auto") == found

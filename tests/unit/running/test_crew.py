@@ -1,0 +1,122 @@
+"""Seeds side by side: the same numbers, the same directories, and who stays in this process."""
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+import p2pqg
+from p2pqg.base.errors import ConfigError, StoppedError
+from p2pqg.recipe.settings import read_settings
+from p2pqg.running.crew import Crew
+from p2pqg.running.screen import Screen
+
+SMALL = {"topology": "ring4", "model": "logistic", "engine": "local"}
+LONG = SMALL | {"topology": "ring16", "rounds": 40_000, "eval_every": 40_000}
+
+
+class Hears:
+    def __init__(self):
+        self.notes = []
+
+    def begin(self, simulation, path): ...
+    def recorded(self, simulation): ...
+    def end(self, run): ...
+
+    def noted(self, text):
+        self.notes.append(text)
+
+
+def how_many(jobs=None, observer=None, count=3, **settings):
+    return Crew(jobs, observer, ())._jobs(count, *read_settings(settings), "")
+
+
+@pytest.fixture
+def four_cores(monkeypatch):
+    monkeypatch.setattr("p2pqg.engine.on_ray.cluster.cores", lambda: [0, 1, 2, 3])
+
+
+def numbers(run):
+    return run.rounds.select_dtypes("number").drop(columns="wall_seconds")
+
+
+def slow_and_stopped(sim, row):
+    """Seed 1 presses Ctrl-C in the process that leads both, when seed 2 has begun, which waits."""
+    folder = Path(sim.experiment.config.out)
+    if multiprocessing.parent_process() is None:
+        return  # resumed
+    if sim.experiment.config.seed == 2:
+        time.sleep(0.3)
+    elif row["round"] == 10:
+        while not (folder / "seed2" / "config.yaml").exists():
+            time.sleep(0.1)
+        os.kill(os.getppid(), signal.SIGINT)
+
+
+def test_side_by_side_stopped_and_resumed_numbers_are_those_of_one_after_the_other(
+    tmp_path, capsys
+):
+    def sure(outputs, targets):
+        return outputs.softmax(1).max(1).values.mean().item()
+
+    settings = SMALL | {"rounds": 40, "record_every": 1, "out": str(tmp_path)}
+    settings |= {"metrics": {"sure": sure}, "sinks": ["csv"]}
+    whole = p2pqg.run(seed=[1, 2], name="whole", jobs=1, **settings)
+    with Screen() as screen:
+        settings |= {"callbacks": [slow_and_stopped], "name": "both", "observer": screen}
+        stops = r"seed 1: stopped in round \d+; seed 2: stopped in round"
+        with pytest.raises(StoppedError, match=stops):
+            p2pqg.run(seed=[1, 2], jobs=2, **settings)
+    assert capsys.readouterr().out.count("algorithm  ") == 1  # the first seed says it for all
+    done = p2pqg.resume(tmp_path / "both", metrics={"sure": sure}, sinks=["csv"])
+    for alone, beside in zip(whole, done, strict=True):
+        assert numbers(beside).equals(numbers(alone))
+        assert len((beside.path / "rounds.csv").read_text().splitlines()) == 41
+    assert done.summary.loc["sure", "mean"] == whole.summary.loc["sure", "mean"]
+
+
+def test_there_are_as_many_processes_as_are_faster(four_cores):
+    assert how_many(**LONG) == (3, "")
+    assert how_many(**LONG, count=9) == (4, "")
+    assert how_many(**LONG | {"rounds": 50}) == (1, "")  # they would take longer to start
+    assert how_many(**LONG | {"rounds": 50}, jobs=2) == (2, "")
+    assert how_many(**LONG, jobs=1) == (1, "")
+    assert how_many(**LONG | {"engine": "ray"}) == (1, "")  # which has all cores already
+    wide = {"name": "mlp", "hidden": [4096, 4096]}  # its threads take all cores
+    assert how_many(**LONG | {"model": wide}) == (1, "")
+
+
+def test_there_are_no_more_processes_than_there_is_memory_for(four_cores, monkeypatch):
+    monkeypatch.setattr("p2pqg.running.crew.available_memory", lambda: 1500 * 2**20)
+    assert how_many(**LONG) == (2, "")
+
+
+def test_what_learns_of_a_run_in_this_process_keeps_it_here(four_cores):
+    rows = []
+    _, why = how_many(**LONG, callbacks=[lambda sim, row: rows.append(row)])
+    assert why == "callbacks[0] uses rows of this process; jobs=3 gives each process a copy"
+    assert how_many(**LONG, callbacks=[lambda sim, row: None]) == (3, "")
+    assert how_many(**LONG, observer=Hears())[0] == 1
+
+
+def test_what_cannot_travel_is_run_here_and_a_line_says_why(tmp_path):
+    lock, heard = threading.Lock(), Hears()
+
+    def guarded(outputs, targets):
+        with lock:
+            return 1.0
+
+    settings = SMALL | {"rounds": 2, "out": str(tmp_path), "metrics": {"guarded": guarded}}
+    runs = p2pqg.run(seed=[1, 2], jobs=2, observer=heard, **settings)
+    assert runs.finished
+    assert heard.notes[0].startswith("seeds run one after the other: an object of the settings")
+    assert "lock" in heard.notes[0]
+
+
+def test_a_wrong_number_of_jobs_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="jobs must be an integer >= 1 or left out, got 0"):
+        p2pqg.run(**SMALL, jobs=0, out=str(tmp_path))
