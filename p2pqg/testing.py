@@ -402,8 +402,7 @@ def check_again(algorithm: str | Entry, **params: Any) -> None:
     def asked_twice(s: Any, grad: Callable[..., Any], p: Any, *more: Any) -> Any:
         def checked(x: torch.Tensor, *, again: bool = False) -> torch.Tensor:
             g: torch.Tensor = grad(x, again=again)
-            if x.dim() == 2:  # of an inbox the last model's is the last
-                same.append(torch.equal(grad(x, again=True), g))
+            same.append(torch.equal(grad(x, again=True), g))  # of an inbox, of all its models
             return g
 
         return entry.build(s, checked, p, *more)
@@ -414,6 +413,7 @@ def check_again(algorithm: str | Entry, **params: Any) -> None:
         trajectory(one, gradient, starts(), topology=topology, rounds=6, lr=0.05, **params)
         for one in (entry, replace(entry, build=asked_twice))
     )
+    assert same, "it asks for no gradient: there is nothing to ask again"
     assert all(same), f"{same.count(False)} of {len(same)} are another gradient"
     np.testing.assert_array_equal(twice, usual)
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import suppress
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from p2pqg.algorithms.effects import (
     Decide,
     Effect,
     Exchange,
+    Gossip,
     Neighbors,
     Parameter,
     Peers,
@@ -48,6 +49,24 @@ Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 
 ROUNDS_TRIED = 2000
 """Rounds that are looked at to see whether an algorithm asks the same in all of them."""
+
+
+LISTENED = 100
+"""Rounds that are waited for a first gossip."""
+
+
+class Asks(NamedTuple):
+    """What an algorithm asks of the network.
+
+    Attributes:
+        gossips: it gossips.
+        exchanges: before that, or instead, it sends every neighbor a message of its own.
+        before_steps: the models that it gossips first are those that it started with.
+    """
+
+    gossips: bool
+    exchanges: bool
+    before_steps: bool
 
 
 class Rule:
@@ -109,6 +128,10 @@ class Rule:
             reason = "hears of one client a round, and counts on every word of it"
         elif what == "rule" and "column-stochastic" in needs:
             reason = "is push-sum: only sums keep the weights that travel with the models"
+        elif not self.asks.gossips:
+            reason = "sends every neighbor a message of its own"
+            if not self.asks.exchanges:
+                reason = "does not gossip"
         else:
             return
         raise ConfigError(
@@ -225,6 +248,10 @@ class Rule:
                 reason = "sends what neighbors remember, not models"
             elif how.name == "free-rider" and "column-stochastic" in needs:
                 reason = "sends a scaled model"
+            elif self.asks.exchanges and not self.asks.gossips:
+                reason = "sends every neighbor a message of its own"
+            elif how.name == "free-rider" and self.asks.before_steps:
+                reason = "sends models as they are before the steps of a round"
             else:
                 continue
             if not how.entry.traits["anywhere"]:
@@ -233,6 +260,27 @@ class Rule:
                     f"attack {how.name} does not go with {name}, which {reason}; take one of "
                     f"{others}, or an algorithm that gossips models, such as dsgdm-n"
                 )
+
+    @cached_property
+    def asks(self) -> Asks:
+        """What it asks of the network up to its first gossip, as far as no clients can tell."""
+        width = sum(math.prod(shape) for _, shape in self.shapes) or 1
+        alone = self.with_changes(control=None, gossip_rule=None)
+        exchanges = False
+        try:
+            state = alone.start(torch.empty(0, width))
+            model, reply = alone.model(state), None
+            trip = itinerary(alone, state, 0, LISTENED)
+            while True:
+                _, effect = trip.send(reply)
+                if isinstance(effect, Gossip):
+                    return Asks(True, exchanges, effect.tensors[0] is model)
+                exchanges |= isinstance(effect, Exchange)
+                reply = 0.0 if isinstance(effect, Decide) else None
+        except StopIteration:
+            return Asks(False, exchanges, False)
+        except AlgorithmError:  # a mistake is told by the run itself
+            return Asks(True, exchanges, False)
 
     @cached_property
     def is_steady(self) -> bool:

@@ -146,6 +146,8 @@ def _churn(item: Mapping[str, Any], num_rounds: int, where: str) -> Iterator[Eve
     if how not in SOURCES:
         raise ConfigError(f"{where}.how must be {', '.join(SOURCES)}, got {how!r}")
     found = []
+    if not isinstance(item["churn"], str | Path):
+        raise ConfigError(f"{where}.churn must be a CSV file, got {item['churn']!r:.60}")
     for line, row in rows(Path(item["churn"]), ["client", "event"], ["round", "seconds"]):
         if ("round" in row) == ("seconds" in row):
             raise ConfigError(f"{line} must have a round or seconds, one of them")

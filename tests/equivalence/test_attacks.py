@@ -309,6 +309,12 @@ def test_with_a_rule_one_shouting_liar_moves_the_honest_little(rule):
             "sends what neighbors rem",
         ),
         ([{"who": [1], "how": "free-rider"}], {"algorithm": "sgp"}, "sends a scaled model"),
+        ([{"who": [1], "how": "alie"}], {"algorithm": "ngc"}, "sends every neighbor a message of"),
+        (
+            [{"who": [1], "how": "free-rider"}],
+            {"algorithm": "dsgd-gt", "form": "cta"},
+            "sends models as they are before the steps of a round",
+        ),
         (
             [{"who": [3, 20, 21, 22], "how": "noise"}],
             {"rule": "trimmed-mean"},

@@ -301,6 +301,7 @@ def test_a_mistake_in_a_function_of_ones_own_is_told_with_its_line():
         ("median", {"algorithm": "sgp"}, "rule does not go with sgp, which is push-sum"),
         ("median", {"algorithm": "choco-sgd"}, "which sends what neighbors remember"),
         ("median", {"algorithm": "sgdm"}, "which does not gossip"),
+        ("median", {"algorithm": "ngc"}, "which sends every neighbor a message of its own"),
     ],
 )
 def test_what_a_rule_cannot_do_is_refused_with_the_reason(rule, settings, told):

@@ -132,8 +132,17 @@ def test_a_batch_that_is_another_one_where_the_last_is_asked_for_is_found(monkey
     check_again("dsgd")
     draws = count()
     monkeypatch.setattr(testing, "rng", lambda *key: rng(*key, next(draws)))
-    with pytest.raises(AssertionError, match="6 of 6 are another gradient"):
-        check_again("dsgd")
+    for name in ("dsgd", "ngc"):  # which asks for gradients of a whole inbox
+        with pytest.raises(AssertionError, match="6 of 6 are another gradient"):
+            check_again(name)
+
+
+def test_there_is_nothing_to_ask_again_where_nothing_is_asked():
+    def idle(s, grad, p):
+        return State((yield gossip(s.x)), s.t + 1)
+
+    with pytest.raises(AssertionError, match="asks for no gradient"):
+        check_again(entry(idle))
 
 
 def test_a_rule_that_does_something_is_not_gossip():

@@ -185,6 +185,7 @@ def test_churn_that_cannot_be_is_said_with_its_line(tmp_path, line, message):
         ("{at: 3, add_clients: {number: 2}}", "unknown key scenario.0..add_clients.number"),
         ("{every: 50, drop_links: [[3, 4]]}", "link 3-4 is down already"),
         ("{churn: nothing.csv}", "nothing.csv: cannot be read"),
+        ("{churn: {leave: 0.3}}", "churn must be a CSV file, got {'leave': 0.3}"),
         ("{churn: x.csv, at: 3}", "unknown key at"),
     ],
 )
