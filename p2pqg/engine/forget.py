@@ -36,7 +36,7 @@ def forget(generator: GeneratorType[Any, Any, Any]) -> None:
 
 def _clear(frame: FrameType, names: frozenset[str]) -> None:
     variables = frame.f_locals
-    for name in names & variables.keys():
+    for name in names.intersection(variables):
         variables[name] = None
     if sys.version_info < (3, 13):  # before, they are a copy
         ctypes.pythonapi.PyFrame_LocalsToFast(ctypes.py_object(frame), ctypes.c_int(0))

@@ -64,7 +64,8 @@ def _least_stress(graph: nx.Graph, rounds: int = 300) -> np.ndarray:
     spots = vectors[:, -2:] * np.sqrt(np.maximum(values[-2:], 0))
     spots = spots + 0.01 * np.cos(np.arange(2 * n).reshape(n, 2) ** 2)  # no two in one place
     weights = (1 - np.eye(n)) / (far + np.eye(n)) ** 2
-    inverse = np.linalg.pinv(np.diag(weights.sum(axis=1)) - weights)
+    laplacian = np.diag(weights.sum(axis=1)) - weights
+    inverse = np.linalg.pinv(laplacian, rcond=1e-9, hermitian=True)  # it is singular
     for _ in range(rounds):
         apart = np.linalg.norm(spots[:, None] - spots[None], axis=-1)
         pull = -weights * far / np.maximum(apart, 1e-9)

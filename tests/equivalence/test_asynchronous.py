@@ -298,7 +298,7 @@ def chi(network):
     for i, j, rate in zip(a, b, rates, strict=True):
         L += rate * np.outer(np.eye(n)[i] - np.eye(n)[j], np.eye(n)[i] - np.eye(n)[j])
     values = np.linalg.eigvalsh(L)
-    inverse = np.linalg.pinv(L)
+    inverse = np.linalg.pinv(L, rcond=1e-9, hermitian=True)  # the mean of all is a zero
     resistance = [
         inverse[i, i] + inverse[j, j] - 2 * inverse[i, j] for i, j in zip(a, b, strict=True)
     ]
