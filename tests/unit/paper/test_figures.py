@@ -105,7 +105,8 @@ def test_to_first_order_the_bias_is_lr_times_a_known_vector_and_momentum_multipl
     problem, W = Quadratics.regression(8, 5, 30, 1), build("ring8").mixing(0).dense()
     best = problem.optimum()
     h = problem.gradient(np.broadcast_to(best, problem.b.shape), 0)
-    apart = -np.linalg.pinv(np.eye(8) - W, rcond=1e-9) @ W @ h  # (I - W) u = -W h, up to what all share
+    inverse = np.linalg.pinv(np.eye(8) - W, rcond=1e-9)  # I - W is singular
+    apart = -inverse @ W @ h  # (I - W) u = -W h, up to what all share
     # At rest the mean gradient is 0: sum_i A_i u_i = 0 says what that is.
     common = np.linalg.solve(problem.A.sum(0), -np.einsum("cij,cj->i", problem.A, apart))
     expected = np.square(apart + common).sum(1).mean()
