@@ -58,6 +58,7 @@ def exposed(found: Exposure) -> list[Row]:
             f"noise once, then {counted(found.rounds, 'round')} of gossip; 1: as if it had been "
             "sent the noisy value itself, 0: nothing",
         ),
+        ("how", "of all messages together, our derivation; message by message as Cyffers et al."),
     ]
     for links, bound, joint, largest in found.by_distance():
         text = f"{joint:.3g} in the mean, {largest:.3g} at most; message by message {bound:.3g}"

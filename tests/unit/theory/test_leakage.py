@@ -8,9 +8,11 @@ import pytest
 from click.testing import CliRunner
 
 from p2pqg.base.errors import TopologyError
+from p2pqg.base.seeding import rng
 from p2pqg.cli import main
 from p2pqg.testing import dense
 from p2pqg.theory.leakage import exposure, leakage, rounds_of
+from p2pqg.theory.trajectories import trajectory
 
 CHAIN = np.array([[2, 1, 0], [1, 1, 1], [0, 1, 2]]) / 3
 
@@ -68,6 +70,24 @@ def test_all_messages_together_are_what_the_gaussian_says():
         A = np.array(rows)
         inverse = np.linalg.pinv(A @ A.T, rcond=1e-12)
         np.testing.assert_allclose(joint[:, v], np.einsum("iu,ij,ju->u", A, inverse, A), atol=1e-9)
+
+
+def test_all_messages_together_are_what_a_regression_on_simulated_messages_finds_out():
+    """Noise is gossiped by the engine; of u's noise, v's messages explain so much of the variance.
+
+    A message that tells all of u's noise explains all of it, one that tells nothing nothing.
+    """
+    rounds, draws, n = 3, 4000, 9
+    noise = rng(0, "noise").standard_normal((n, draws))
+    gradient = lambda x, round: 0 * x  # noqa: E731 - only gossip is wanted
+    sent = trajectory("dsgd", gradient, noise, topology="chain9", rounds=rounds - 1, lr=1.0)
+    _, joint = leakage(dense("chain9"), rounds)
+    for v in (0, 4, 7):
+        near = [w for w in (v - 1, v + 1) if 0 <= w < n]
+        seen = np.concatenate([noise[[v]], *(messages[near] for messages in sent)])
+        explained = seen.T @ np.linalg.lstsq(seen.T, noise.T)[0]  # [draws, clients]
+        share = 1 - (noise.T - explained).var(0) / noise.var(1)
+        np.testing.assert_allclose(share, joint[:, v], atol=5 / np.sqrt(draws))
 
 
 def test_news_travels_a_link_a_round_and_what_is_known_stays_known():
