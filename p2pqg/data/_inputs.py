@@ -9,6 +9,7 @@ import numpy as np
 
 from p2pqg.base.errors import DataError
 from p2pqg.base.memory import check_room
+from p2pqg.base.wording import counted
 
 EXACT_IN_FLOAT32 = 2**24
 """Whole numbers up to here are float32 numbers, too."""
@@ -40,11 +41,32 @@ def array_of(value: Any, what: str, dimensions: int = 1) -> np.ndarray:
         array = np.asarray(value)
     except (ValueError, TypeError) as error:
         raise DataError(f"{what} is no array: its rows are of different shapes") from error
-    if array.dtype.kind == "O" and all(isinstance(item, str) for item in array.ravel()):
-        array = array.astype(str)
+    if array.dtype.kind == "O":
+        array = _of_one_kind(array, what)
     if array.dtype.kind not in "biufUT" or array.ndim < dimensions:
         held = type(array.ravel()[0]).__name__ if array.size else "nothing"
         raise DataError(f"{what} must hold numbers or texts, row by row; it holds {held}")
+    return array
+
+
+def _of_one_kind(array: np.ndarray, what: str) -> np.ndarray:
+    """An array of objects as one of numbers or texts, if all of them are.
+
+    Raises:
+        DataError: some are missing.
+    """
+    items = array.ravel()
+    empty = [index for index, item in enumerate(items) if item is None]
+    if empty:
+        row = empty[0] // max(1, array.size // len(array)) if array.ndim else 0
+        raise DataError(
+            f"{what} has {counted(len(empty), 'empty value')} (None, the first in row {row}, "
+            "counted from 0); fill them, or leave the rows out"
+        )
+    if all(isinstance(item, str) for item in items):
+        return array.astype(str)
+    if items.size and all(isinstance(item, int | float | np.number) for item in items):
+        return np.array(array.tolist())
     return array
 
 

@@ -22,7 +22,7 @@ from p2pqg.base.ranges import out_of_range
 from p2pqg.base.shipped import shipped_folder
 from p2pqg.network import Impairments
 from p2pqg.network.units import seconds
-from p2pqg.recipe.own import Own, taken
+from p2pqg.recipe.own import TAKERS, Own, taken
 from p2pqg.recipe.stopping import Stop
 
 DEFAULT_ROUNDS = 500
@@ -183,6 +183,15 @@ class RunConfig:
         for key in ("algorithm", "dataset", "model", "partition"):
             if getattr(self, key) == "":
                 yield f"{key} must be a name, got ''; leave it out for the usual one"
+        for key in ("algorithm", "dataset", "model", "partition", "loss", "rule"):
+            part = getattr(self, key)
+            name = part.get("name") if isinstance(part, Mapping) else None
+            if not isinstance(name, str | int | float | None):
+                kind = "a function" if callable(name) else f"an object ({type(name).__name__})"
+                repair = f"give it itself: {key}=..." if key in TAKERS else "name a file: my.py:it"
+                if key == "dataset":
+                    repair = 'what holds samples is data: dataset={"data": ...}'
+                yield f"{key}.name must be a text, got {kind}; {repair}"
         ends = {key: getattr(self, key) for key in ENDS if getattr(self, key) is not None}
         if len(ends) > 1:
             got = " and ".join(f"{key} {value}" for key, value in ends.items())
@@ -254,7 +263,9 @@ def read_config(values: Mapping[str, Any], where: str = "") -> RunConfig:
     for key, kind in NESTED.items():
         below = given.pop(key, None)
         if not isinstance(below, Mapping | None):
-            problems.append(f"{key} must be keys and values, got {below!r:.60}")
+            got = "a function" if callable(below) else f"{below!r:.60}"
+            repair = "; a function of the round or epoch is lr=" if key == "lr_schedule" else ""
+            problems.append(f"{key} must be keys and values, got {got}{repair}")
             continue
         nested[key], found = machinery.read(kind, below or {}, f"{key}.")
         problems += found

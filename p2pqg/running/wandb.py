@@ -55,14 +55,19 @@ class Wandb(Sink):
             write_text(known, os.urandom(4).hex())
         for old in folder.glob("offline-run-*"):
             shutil.rmtree(old)
-        mode = os.environ.get("WANDB_MODE") or ("online" if self._has_key() else "offline")
+        mode = os.environ.get("WANDB_MODE") or ("online" if self._has_key() else "")
+        here = folder.absolute()
+        kept = f"rows are kept in {here}, `wandb sync {here}/offline-run-*` sends them"
+        if not mode:
+            mode = "offline"
+            self.noted(f"nobody has logged in to W&B (`wandb login`): {kept}")
         try:
             self._run = self._begin(simulation, path, known, mode)
         except self._wandb.Error as error:
             if mode != "online":
                 raise
             reason = " ".join(str(error).split())
-            self.noted(f"W&B cannot be reached ({reason}); rows are kept in {folder.absolute()}")
+            self.noted(f"W&B cannot be reached ({reason}): {kept}")
             write_text(known, os.urandom(4).hex())  # the other may be half begun
             self._run = self._begin(simulation, path, known, "offline")
         return int(self._run.step) - 1

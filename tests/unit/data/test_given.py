@@ -278,3 +278,15 @@ def test_more_than_the_memory_is_refused_before_it_is_filled(monkeypatch):
     monkeypatch.setattr("p2pqg.base.memory.available_memory", lambda: 100)
     with pytest.raises(DataError, match="10 samples would take 320 B of memory, 100 B are free"):
         read(Pairs(X, Y))
+
+
+def test_arrays_of_objects_are_numbers_where_all_are_and_empty_values_are_named():
+    same(read((X.astype(object), Y.astype(object), *TEST)))
+    holes = X.astype(object)
+    holes[3, 2] = holes[7, 0] = None
+    with pytest.raises(DataError, match=r"X has 2 empty values .None, the first in row 3, co"):
+        read((holes, Y))
+    labels = Y.astype(object)
+    labels[5] = None
+    with pytest.raises(DataError, match="y has 1 empty value .*row 5.*; fill them, or leave the"):
+        read((X, labels))

@@ -6,7 +6,7 @@ import pytest
 import p2pqg
 from p2pqg.base.errors import ConfigError
 from p2pqg.recipe.parts import shards
-from p2pqg.recipe.settings import read_config
+from p2pqg.recipe.settings import read_config, read_settings
 from p2pqg.simulation.build import build
 
 CSV = "age,dose,hospital,ill\n" + "".join(
@@ -110,3 +110,17 @@ def test_several_problems_are_told_at_once():
         built(dataset="patients.csv", model="mpl", partition="iidd")
     assert "did you mean mlp" in str(error.value)
     assert "did you mean iid" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"dataset": {"name": {"train": [1]}}}, "got an object .dict.; what holds samples is data"),
+        ({"partition": {"name": len}}, "partition.name must be a text, got a function; give it it"),
+        ({"rule": {"name": len}}, "rule.name must be a text, got a function; name a file: my.py"),
+        ({"lr_schedule": len}, "lr_schedule must be keys and values, got a function; .* is lr="),
+    ],
+)
+def test_an_object_in_the_place_of_a_name_is_told_where_it_belongs(settings, told):
+    with pytest.raises(ConfigError, match=told):
+        read_settings(settings)

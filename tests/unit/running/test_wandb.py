@@ -56,3 +56,32 @@ def test_seeds_are_a_group(tmp_path):
         ("two", "two/seed1"),
         ("two", "two/seed2"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("mode", "why"), [("", "nobody has logged in"), ("online", "cannot be re")]
+)
+def test_without_a_login_rows_are_kept_and_a_line_says_how_to_send_them(
+    tmp_path, monkeypatch, mode, why
+):
+    monkeypatch.delenv("WANDB_MODE")
+    if mode:
+        monkeypatch.setenv("WANDB_MODE", mode)
+    monkeypatch.setenv("WANDB_API_KEY", "")
+    monkeypatch.setenv("NETRC", str(tmp_path / "none"))
+    told = []
+
+    class Hears:
+        def begin(self, simulation, path): ...
+        def recorded(self, simulation): ...
+        def end(self, run): ...
+
+        def noted(self, text):
+            told.append(text)
+
+    run = p2pqg.run(**SETTINGS, rounds=2, out=str(tmp_path), sinks=["wandb"], observer=Hears())
+    wandb.teardown()
+    assert len(losses(run.path)) == len(run.rounds)
+    (line,) = told
+    assert why in line
+    assert line.endswith(f"`wandb sync {run.path.absolute()}/wandb/offline-run-*` sends them")
