@@ -30,6 +30,17 @@ class Pieces:
     def __len__(self) -> int:
         return self.shape[0]
 
+    def __getitem__(self, rows: slice) -> Pieces:
+        """Some rows, one after the other, which are not fetched yet either."""
+        first, last, _ = rows.indices(len(self))
+        shape, fetch = (max(0, last - first), *self.shape[1:]), self.fetch
+        return Pieces(shape, self.dtype, lambda a, b: fetch(first + a, first + b))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all rows, wherever they are."""
+        return self.dtype.itemsize * int(np.prod(self.shape))
+
     def __iter__(self) -> Iterator[np.ndarray]:
         """Piece after piece, in order."""
         row = self.dtype.itemsize * int(np.prod(self.shape[1:]))
@@ -39,7 +50,10 @@ class Pieces:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         """All of it."""
-        whole = np.concatenate(list(self)) if len(self) else np.empty(self.shape, self.dtype)
+        whole, done = np.empty(self.shape, self.dtype), 0
+        for piece in self:
+            whole[done : done + len(piece)] = piece
+            done += len(piece)
         return whole if dtype is None else whole.astype(dtype)
 
 

@@ -36,7 +36,7 @@ from p2pqg.engine.parts import HalfWay, Later, Successor, cut, of_part, together
 from p2pqg.engine.robust import RuleMixer
 from p2pqg.engine.routes import EdgeRoutes, Leg, Routing, RowRoutes, everyone
 from p2pqg.engine.rule import Rule, Traffic, bare, computed, exact_mean
-from p2pqg.engine.snapshot import Snapshot, leaves, with_leaves
+from p2pqg.engine.snapshot import Snapshot, leaves, loaded, with_leaves
 from p2pqg.topology import Mixing
 
 Parcel = tuple[Tensor, ...]
@@ -182,7 +182,7 @@ class Block:
 
     def load(self, snapshot: Snapshot) -> None:
         """Go on from a snapshot of the hosted clients."""
-        rows = {n: torch.tensor(a, device=self.x.device) for n, a in snapshot.rows.items()}
+        rows = {n: loaded(a, self.x.device) for n, a in snapshot.rows.items()}
         self.state = with_leaves(self.state, {**rows, **snapshot.numbers})
         self.round, self.step = snapshot.round, snapshot.step
         self.gradients = snapshot.gradients

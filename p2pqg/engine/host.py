@@ -18,7 +18,7 @@ from p2pqg.engine.block import Block, chosen, to_numpy
 from p2pqg.engine.clock import Clock
 from p2pqg.engine.learner import Learner
 from p2pqg.engine.rule import Rule, batches_per_round
-from p2pqg.engine.snapshot import Snapshot
+from p2pqg.engine.snapshot import Snapshot, loaded
 from p2pqg.engine.spec import AnyRouting, HostSpec, Measurement, Report, Stop
 from p2pqg.models.stacked.promises import keep_promises
 
@@ -215,7 +215,7 @@ class Host:
 
     def load(self, snapshot: Snapshot) -> None:
         """Go on from a snapshot of the hosted clients."""
-        self.learner.buffers = torch.tensor(snapshot.rows["buffers"], device=self.learner.device)
+        self.learner.buffers = loaded(snapshot.rows["buffers"], self.learner.device)
         self.block.load(snapshot)
         if snapshot.ways:
             self.learner.wish = snapshot.ways[0]

@@ -16,7 +16,7 @@ import numpy as np
 
 from p2pqg.base.errors import AlgorithmError
 from p2pqg.base.lazy import torch
-from p2pqg.base.pieces import joined
+from p2pqg.base.pieces import Array, Pieces, joined
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Snapshot:
             rows were mixed; gradients: that each client has computed.
         rows: name -> [clients, ...]: the algorithm's state ("state.x"), batch-norm statistics
             ("buffers"), messages still on their way ("past.0.1.0"). Arrays; large ones may be
-            `Pieces`, to be written at once, before the clients go on.
+            `Pieces`, to be written at once, before the clients go on, or read as they are loaded.
         numbers: name -> what the algorithm's state counts, the same for every client.
         totals: name -> [blocks, ...], sums over the clients of each block: "bytes_sent", and
             "drift" [blocks, params].
@@ -87,6 +87,18 @@ class Snapshot:
             firsts=self.firsts[here],
             ways=tuple(way for way, mine in zip(self.ways, here, strict=False) if mine),
         )
+
+
+def loaded(rows: Array | torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Rows of a snapshot on a device, as a copy; those in pieces one piece after the other."""
+    if not isinstance(rows, Pieces):
+        return rows if isinstance(rows, torch.Tensor) else torch.tensor(rows, device=device)
+    dtype = torch.from_numpy(np.empty(0, rows.dtype)).dtype
+    whole, done = torch.empty(rows.shape, dtype=dtype, device=device), 0
+    for piece in rows:
+        whole[done : done + len(piece)] = torch.from_numpy(piece)
+        done += len(piece)
+    return whole
 
 
 def _joined(mails: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:

@@ -21,12 +21,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
 
 from p2pqg.base.errors import ConfigError
-from p2pqg.base.pieces import Array, pieces_of
+from p2pqg.base.pieces import PIECE_BYTES, Array, Pieces, pieces_of
 from p2pqg.base.text import read_json
 from p2pqg.recipe.own_files import FOLDER
 from p2pqg.results.parquet import read_rows, write_parquet
@@ -44,6 +45,7 @@ TYPES = {
     "bool": "BOOL",
 }
 """What safetensors calls the types of numpy."""
+NAMES = {called: name for name, called in TYPES.items()}
 HEADER, ARRAYS = "checkpoint.json", "state.safetensors"
 KEPT = 2
 """So many automatic checkpoints of a run stay."""
@@ -55,12 +57,13 @@ class Checkpoint:
 
     Attributes:
         header: JSON.
-        arrays: name -> array.
+        arrays: name -> array; large ones are in pieces, which are read when they are wanted, even
+            if the folder has been removed by then.
         tables: name -> rows, of which those that were not measured lack the key.
     """
 
     header: Mapping[str, Any]
-    arrays: Mapping[str, np.ndarray]
+    arrays: Mapping[str, Array]
     tables: Mapping[str, list[dict[str, Any]]]
 
 
@@ -113,8 +116,6 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     Raises:
         ConfigError: there is none, it is damaged, or another version's.
     """
-    from safetensors.numpy import load_file
-
     path = Path(path)
     try:
         header = read_json(path / HEADER)
@@ -131,7 +132,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         tables = [name for name in header["files"] if name.endswith(".parquet")]
         return Checkpoint(
             header,
-            load_file(path / ARRAYS),
+            _load_arrays(path / ARRAYS),
             {name.removesuffix(".parquet"): read_rows(path / name) for name in tables},
         )
     except FileNotFoundError as error:
@@ -180,6 +181,48 @@ def _save_arrays(file: Path, arrays: Mapping[str, Array]) -> None:
         for name in largest_first:
             for piece in pieces_of(arrays[name]):
                 stream.write(np.ascontiguousarray(piece).reshape(-1).view(np.uint8).data)
+
+
+class _Stored:
+    """A file that stays open as long as somebody may want something of it."""
+
+    def __init__(self, file: Path) -> None:
+        self._stream = file.open("rb")
+        self._turn = Lock()
+        length = int.from_bytes(self._stream.read(8), "little")
+        self.places: dict[str, Any] = json.loads(self._stream.read(length))
+        self.places.pop("__metadata__", None)
+        self._start = 8 + length
+
+    def array(self, name: str) -> Array:
+        """One of its arrays, in pieces if it is large."""
+        place = self.places[name]
+        dtype, shape = np.dtype(NAMES[place["dtype"]]), tuple(place["shape"])
+        begin, end = place["data_offsets"]
+        if end - begin <= PIECE_BYTES or not shape:
+            return self._read(dtype, begin, end).reshape(shape)
+        row = (end - begin) // shape[0]
+
+        def fetch(first: int, last: int) -> np.ndarray:
+            rows = self._read(dtype, begin + first * row, begin + last * row)
+            return rows.reshape(-1, *shape[1:])
+
+        return Pieces(shape, dtype, fetch)
+
+    def _read(self, dtype: np.dtype[Any], begin: int, end: int) -> np.ndarray:
+        with self._turn:
+            self._stream.seek(self._start + begin)
+            return np.fromfile(self._stream, dtype, (end - begin) // dtype.itemsize)
+
+    def __del__(self) -> None:
+        with suppress(AttributeError):  # it could not be opened
+            self._stream.close()
+
+
+def _load_arrays(file: Path) -> dict[str, Array]:
+    """What `_save_arrays` wrote, or safetensors' own library."""
+    stored = _Stored(file)
+    return {name: stored.array(name) for name in stored.places}
 
 
 def _spelled(value: Any) -> Any:

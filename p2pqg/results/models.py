@@ -93,12 +93,12 @@ class Kept:
                 f"{self.path}: an older p2pqg wrote its checkpoint, and did not say where the "
                 f"models are in it; `p2pqg resume {self.path}` for a round more"
             )
-        return torch.from_numpy(arrays[row])
+        return torch.from_numpy(np.asarray(arrays[row]))
 
     @cached_property
     def buffers(self) -> Tensor:
         """[clients, buffers]."""
-        return torch.from_numpy(self.checkpoint.arrays["rows.buffers"])
+        return torch.from_numpy(np.asarray(self.checkpoint.arrays["rows.buffers"]))
 
     @cached_property
     def sizes(self) -> tuple[int, tuple[int, ...]]:
@@ -149,7 +149,7 @@ class Kept:
         """
         here = torch.ones(self.num_clients, dtype=torch.bool)
         here[self.checkpoint.header["network"]["absent"]] = False
-        firsts = np.sort(self.checkpoint.arrays["firsts"]).tolist()
+        firsts = np.sort(np.asarray(self.checkpoint.arrays["firsts"])).tolist()
         blocks = [slice(*ends) for ends in zip(firsts, [*firsts[1:], len(here)], strict=True)]
 
         def mean(rows: Tensor) -> Tensor:

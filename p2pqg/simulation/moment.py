@@ -19,6 +19,7 @@ from p2pqg.algorithms.effects import the_state_x
 from p2pqg.algorithms.lr import LearningRate
 from p2pqg.base import config as machinery
 from p2pqg.base.errors import ConfigError
+from p2pqg.base.pieces import Array
 from p2pqg.base.user_code import GIVEN
 from p2pqg.engine.bookkeeping import Logbook
 from p2pqg.engine.rule import Rule
@@ -383,8 +384,9 @@ def _config(saved: Mapping[str, Any], changes: Mapping[str, Any], replan: bool) 
     return read_config(values | given)
 
 
-def _within(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
-    return {k.removeprefix(prefix): a for k, a in arrays.items() if k.startswith(prefix)}
+def _within(arrays: Mapping[str, Array], prefix: str) -> dict[str, np.ndarray]:
+    found = {k.removeprefix(prefix): a for k, a in arrays.items() if k.startswith(prefix)}
+    return {name: np.asarray(array) for name, array in found.items()}
 
 
 def _snapshot(saved: Checkpoint) -> Snapshot | None:
@@ -395,7 +397,7 @@ def _snapshot(saved: Checkpoint) -> Snapshot | None:
     """
     if "clients" not in saved.header:
         return None
-    if saved.arrays.get("rows.computed", np.zeros(0)).any():
+    if np.asarray(saved.arrays.get("rows.computed", ())).any():
         raise ConfigError(
             "the checkpoint is of an earlier version, whose clients do not wait and stood in the "
             "middle of a gradient; begin the run anew"
@@ -405,9 +407,13 @@ def _snapshot(saved: Checkpoint) -> Snapshot | None:
     return Snapshot(
         round=saved.header["round"],
         **{"gradients": counters["step"], **counters},
-        rows=_within(saved.arrays, "rows."),
+        rows={
+            name.removeprefix("rows."): array  # large ones pass through a piece at a time
+            for name, array in saved.arrays.items()
+            if name.startswith("rows.")
+        },
         totals=_within(saved.arrays, "totals."),
-        firsts=saved.arrays["firsts"],
+        firsts=np.asarray(saved.arrays["firsts"]),
         timeline=_within(saved.arrays, "timeline."),
         mail=_within(saved.arrays, "mail."),
     )

@@ -16,9 +16,11 @@ import pytest
 from toys import DSGD, TOY
 
 import p2pqg
+from p2pqg.base import pieces
 from p2pqg.base.errors import ConfigError, StoppedError, StorageError
 from p2pqg.cli import main
 from p2pqg.engine import driver
+from p2pqg.results import checkpoint as checkpoints
 from p2pqg.results.checkpoint import ARRAYS, HEADER, newest, read_checkpoint
 from p2pqg.results.records import Run, RunDirectory
 from p2pqg.running import single
@@ -454,7 +456,9 @@ def assert_restored_on_actors(path, **settings):
         np.testing.assert_allclose(sim.history["train_loss"], history["train_loss"], atol=1e-9)
 
 
-def test_restored_actors_go_on_bit_for_bit(cluster, tmp_path):
+def test_restored_actors_go_on_bit_for_bit(cluster, tmp_path, monkeypatch):
+    for place in (pieces, checkpoints):  # as large models are: piece by piece
+        monkeypatch.setattr(place, "PIECE_BYTES", 1000)
     assert_restored_on_actors(tmp_path / "c", precision="float64", **EVERYTHING)
 
 

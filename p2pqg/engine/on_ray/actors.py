@@ -15,7 +15,7 @@ import sys
 import warnings
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -83,6 +83,7 @@ class Branch:
         steps: taken so far.
         picks: which parcel of each shelf that arrives next is for this host.
         failure: what ended it.
+        received: rows of a snapshot that is about to be loaded.
     """
 
     host: Host
@@ -90,6 +91,7 @@ class Branch:
     running: Generator[Any, Any, None] | None = None
     picks: Sequence[int] = ()
     failure: Exception | None = None
+    received: dict[str, torch.Tensor] = field(default_factory=dict)
 
     def check(self, step: Step) -> None:
         """Whether it waits where the driver expects it to."""
@@ -203,8 +205,18 @@ class HostActor:
     def fetch(self, branch: int, name: str, first: int, last: int) -> np.ndarray:
         return self.branches[branch].host.fetch(name, first, last)
 
+    def receive(self, branch: int, name: str, shape: Sequence[int], at: int, piece: Any) -> None:
+        """A piece of the rows that `load` will put in their place, a piece after the other."""
+        rows, piece = self.branches[branch].received, torch.from_numpy(piece)
+        if name not in rows:
+            device = self.branches[branch].host.learner.device
+            rows[name] = torch.empty(tuple(shape), dtype=piece.dtype, device=device)
+        rows[name][at : at + len(piece)] = piece
+
     def load(self, branch: int, snapshot: Snapshot) -> None:
-        self.branches[branch].host.load(snapshot)
+        me = self.branches[branch]
+        received, me.received = me.received, {}
+        me.host.load(dataclasses.replace(snapshot, rows={**snapshot.rows, **received}))
 
     def parameters(self, branch: int) -> np.ndarray:
         return self.branches[branch].host.parameters()
@@ -483,14 +495,28 @@ class RayEngine:
         """Go on from a snapshot."""
         self.round = snapshot.round
         if self.scout is not None:
-            nobody = {name: array[:0] for name, array in snapshot.rows.items()}
+            nobody = {name: np.asarray(a[:0]) for name, a in snapshot.rows.items()}
             self.scout = self.rule.state_of(nobody, snapshot.numbers)
         if self.waves:
             self.waves.load(snapshot)
         bounds = self.routing.bounds
         for index, actor in enumerate(self.crew.actors):
             part = snapshot.cut(bounds[index], bounds[index + 1])
+            for name, rows in part.rows.items():
+                self._send_in_pieces(actor, name, rows)
+            rows = {name: _unfetched(r) for name, r in part.rows.items()}
+            part = dataclasses.replace(part, rows=rows)
             actor.load.options(num_returns=0).remote(self.branch, part)
+
+    def _send_in_pieces(self, actor: Any, name: str, rows: Any) -> None:
+        """Those that are in pieces: the next one when the one before has arrived."""
+        done = 0
+        for piece in rows if isinstance(rows, Pieces) else ():
+            sent = actor.receive.remote(self.branch, name, rows.shape, done, piece)
+            done += len(piece)
+            del piece
+            with self._told_if_ray_ends():
+                ray.wait([sent])  # if the actor dies, whoever asks next for its results is told
 
     def fork(self) -> RayEngine:
         """The same clients once more, in the same actors, which go their own way from here."""

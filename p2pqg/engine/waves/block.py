@@ -22,7 +22,7 @@ from p2pqg.engine.call import CONTRACT, Ask, Call
 from p2pqg.engine.clock import Clock
 from p2pqg.engine.routes import Leg
 from p2pqg.engine.rule import Rule, bare
-from p2pqg.engine.snapshot import Snapshot
+from p2pqg.engine.snapshot import Snapshot, loaded
 from p2pqg.engine.waves.calls import Asks, met, pace_of, step
 from p2pqg.engine.waves.computed import Computed
 from p2pqg.engine.waves.cut import Knife, MeetingWave, PostWave, Stage, Wave, num_waves, transfers
@@ -166,7 +166,7 @@ class WaveBlock:
         """Go on from a snapshot of the hosted clients."""
         rows, device = snapshot.rows, self.begun.device
         self._rows.load(rows)
-        self._begun = Table(torch.tensor(rows["begun"], device=device))
+        self._begun = Table(loaded(rows["begun"], device))
         self.round = snapshot.round
         self.bytes_sent = float(snapshot.totals["bytes_sent"].sum())
         self.timeline.load(snapshot.timeline)

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from p2pqg.base.errors import AlgorithmError
-from p2pqg.engine.snapshot import leaves, with_leaves
+from p2pqg.engine.snapshot import leaves, loaded, with_leaves
 
 
 class Table:
@@ -82,7 +81,7 @@ class StateRows:
             if value is not was:
                 table.put(rows, value)
 
-    def load(self, rows: Mapping[str, np.ndarray]) -> None:
-        """All rows, from arrays of the same names."""
+    def load(self, rows: Mapping[str, Any]) -> None:
+        """All rows, from those of a snapshot, of the same names."""
         for name, table in self.tables.items():
-            table.tensor.copy_(torch.tensor(rows[name], device=table.tensor.device))
+            table.tensor.copy_(loaded(rows[name], table.tensor.device))

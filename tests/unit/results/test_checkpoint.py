@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import resource
+import shutil
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from numpy.testing import assert_array_equal
 from p2pqg.base import pieces
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.seeding import rng
+from p2pqg.results import checkpoint
 from p2pqg.results.checkpoint import (
     ARRAYS,
     HEADER,
@@ -187,6 +189,14 @@ def test_an_array_in_pieces_is_written_as_if_it_were_there(tmp_path, monkeypatch
 
     both = pieces.joined([rows(0, 5), x[5:6], rows(6, 7)])
     write_checkpoint(tmp_path / "c", {}, {"x": both, "n": np.arange(3)}, {})
-    assert_array_equal(read_checkpoint(tmp_path / "c").arrays["x"], x)
+    monkeypatch.setattr(checkpoint, "PIECE_BYTES", 2 * 3 * 8)
+    read = read_checkpoint(tmp_path / "c").arrays
+    shutil.rmtree(tmp_path / "c")  # as a run prunes its old ones
+    assert isinstance(read["n"], np.ndarray)
+    assert isinstance(read["x"], pieces.Pieces)
+    assert [len(piece) for piece in read["x"]] == [2, 2, 2, 1]
+    assert_array_equal(read["x"], x)
+    assert_array_equal(read["x"][3:6][1:], x[4:6])
+    assert read["x"][:0].__array__().shape == (0, 3)
     assert fetched == [(0, 2), (2, 4), (4, 5), (6, 7)]
     assert_array_equal(np.asarray(both), x)

@@ -14,6 +14,7 @@ from p2pqg.base.errors import ConfigError
 from p2pqg.base.registry import NoParams
 from p2pqg.engine import block
 from p2pqg.models import MODELS
+from p2pqg.results import checkpoint
 from p2pqg.results.checkpoint import ARRAYS, HEADER
 from p2pqg.simulation.moment import CHECKPOINTS, Moment
 from p2pqg.testing import suitable_topology
@@ -111,6 +112,17 @@ def test_large_models_go_to_disk_in_pieces_and_are_the_same(
         x, *_ = sim._ask(lambda d: d.engine.snapshot(pieces=True)).rows.values()
         assert isinstance(x, pieces.Pieces)
         assert isinstance(next(iter(sim.moment().snapshot.rows.values())), np.ndarray)
+
+
+@pytest.mark.parametrize("settings", [{}, {"clients_per_actor": 4}, {"algorithm": "ad-psgd"}])
+def test_large_models_are_read_in_pieces_and_go_on_bit_for_bit(tmp_path, monkeypatch, settings):
+    for module in (pieces, block, checkpoint):
+        monkeypatch.setattr(module, "PIECE_BYTES", 100)
+    if settings.get("algorithm") == "ad-psgd":
+        settings = settings | {"network": {"compute": 1}}
+    assert_restored_goes_on(tmp_path / "c", **settings)
+    rows = Moment.read(tmp_path / "c").snapshot.rows.values()
+    assert any(isinstance(some, pieces.Pieces) for some in rows)
 
 
 @pytest.fixture
