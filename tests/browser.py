@@ -7,6 +7,7 @@ a server. Chromium is Debian's (`apt-get install chromium`), Playwright drives i
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections import deque
 from collections.abc import Iterator
@@ -103,7 +104,8 @@ class Shown:
         scale = min(box["width"] / scene["width"], 520 / scene["height"], 1.6)
         left = (box["width"] - scene["width"] * scale) / 2
         x, y = scene["spots"][client]
-        return left + x * scale, y * scale
+        top = max(0, box["height"] - math.ceil(scene["height"] * scale))  # room for names
+        return left + x * scale, top + y * scale
 
     def canvas(self, branch: int = 0) -> Any:
         return self.page.locator("section.network canvas[tabindex]").nth(branch)

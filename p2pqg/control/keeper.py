@@ -75,7 +75,10 @@ class Keeper:
         home = self.folder / branch.name / CHECKPOINTS
         path = home / f"round-{sim.round:09d}"
         sim.checkpoint(path)
-        for other in home.glob("round-*"):
+        for other in (
+            *home.glob("round-*"),
+            *home.glob(".round-*"),
+        ):  # drafts of a dead kernel, too
             if other != path:  # also those of later rounds, when one has gone back
                 shutil.rmtree(other, ignore_errors=True)
         self._known[branch.name] = stands

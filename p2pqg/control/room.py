@@ -235,6 +235,8 @@ class Room:
 
         def note(text: str) -> None:
             self._say(text)
+            for listener in list(self.listeners):  # at once: what follows may take a while
+                listener(self._about([{"id": one.number} for one in self.branches]))
             before(text)
 
         sim.on_note = note
@@ -266,6 +268,10 @@ class Room:
             if not branch.sim.closed and self._links != "none" and self.until is None:
                 found["widths"] = branch.widths(self._links)
             branches.append(found)
+        return self._about(branches)
+
+    def _about(self, branches: list[Frame]) -> Frame:
+        """A frame with what is to be seen of each branch."""
         closed = self.branches[0].sim.closed
         return {
             "playing": self.until is not None,

@@ -77,10 +77,12 @@ const p2pqgDrawing = (() => {
   // Where a network is drawn: scene pixels -> canvas pixels.
   const fitted = (scene, width) => {
     const scale = Math.min(width / scene.width, MOST_HEIGHT / scene.height, 1.6);
-    return { scale, height: Math.ceil(scene.height * scale), left: (width - scene.width * scale) / 2 };
+    const highest = Math.min(...scene.spots.map(([, y]) => y)) * scale;  // with its name above it
+    const top = scene.above.some(Boolean) ? Math.max(0, Math.max(scene.radius * scale, LEAST_RADIUS) + 14 - highest) : 0;
+    return { scale, top, height: Math.ceil(scene.height * scale + top), left: (width - scene.width * scale) / 2 };
   };
   const spot = (scene, fit, client) => [
-    fit.left + scene.spots[client][0] * fit.scale, scene.spots[client][1] * fit.scale,
+    fit.left + scene.spots[client][0] * fit.scale, fit.top + scene.spots[client][1] * fit.scale,
   ];
   const radiusOf = (scene, fit) => Math.max(scene.radius * fit.scale, LEAST_RADIUS);
 
@@ -234,7 +236,8 @@ const p2pqgDrawing = (() => {
   };
 
   // Draw curves. `look` has: series ({points: [[x, y]], low and high likewise (a band), color, dash,
-  // name}), marks ([{x, color}]), say (a value as text), xSay, zero (the y axis has 0), at (an x).
+  // name}), marks ([{x, color}]), say (a value as text), xSay, zero (the y axis has 0), at (an x),
+  // until (where the x axis ends at least).
   const curves = (canvas, look) => {
     const width = canvas.clientWidth || 320, height = look.height || 190;
     const context = prepared(canvas, width, height), colors = theme(canvas);
@@ -252,7 +255,7 @@ const p2pqgDrawing = (() => {
     }
     const max = (at) => every.reduce((most, point) => Math.max(most, point[at]), -Infinity);
     const min = (at) => every.reduce((least, point) => Math.min(least, point[at]), Infinity);
-    const x1 = Math.max(max(0), 1e-12);
+    const x1 = Math.max(max(0), look.until ?? 0, 1e-12);
     let [y0, y1] = [look.zero ? Math.min(0, min(1)) : min(1), max(1)];
     if (y1 - y0 < 1e-12) y1 = y0 + (Math.abs(y0) * 0.1 || 0.01);
     const margin = 0.05 * (y1 - y0);

@@ -5,6 +5,7 @@ const p2pqgRoom = (() => {
   const draw = p2pqgDrawing;
   const MOST_ROWS = 4000;  // of a curve that are kept; beyond, every second one goes
   const SECONDS_OF_PATIENCE = 6;
+  const SECONDS_OF_SILENCE = 15;  // while it plays: a round may take long
   const COMPACT_FROM = 7;  // so many networks get small curves only, until one is opened
   const DASHES = [[], [7, 4], [2, 3], [9, 3, 2, 3]];  // beside colors, for who does not see these
   const POINT = { round: 0, bytes: 1, seconds: 2, accuracy: 3, std: 4, worst: 5, loss: 6, consensus: 7 };
@@ -44,7 +45,7 @@ const p2pqgRoom = (() => {
     root.tabIndex = -1;
     const state = {
       frame: null, branches: new Map(), active: null, wanted: "test_accuracy", measure: "test_accuracy", axis: "round",
-      links: "none", opened: new Set(), asked: null,
+      links: "none", opened: new Set(), asked: null, heard: null, longest: 0,
     };
     const send = (message) => {
       if (!port.send) return;
@@ -412,15 +413,18 @@ const p2pqgRoom = (() => {
       const marks = shown.flatMap((card) => (card.now.events ?? []).map(([round]) => ({ color: card.color(), x: atRound(card, round, x) })));
       const past = shown.find((card) => card.now.past);
       const at = past ? atRound(past, past.now.round, x) : null;
+      const until = shown.reduce((most, card) => Math.max(most, card.rows.at(-1)?.[x] ?? 0), 0);
       const accuracy = shown.flatMap((card, k) => {
         const main = card.series(k), rows = card.rows.filter((row) => row[POINT.accuracy] !== null);
         const worst = { ...main, thin: true, dash: [], points: rows.map((row) => [row[x], row[POINT.worst]]) };
         const band = rows.map((row) => [row[x], row[POINT.accuracy] - row[POINT.std], row[POINT.accuracy] + row[POINT.std]]);
         return shown.length > 2 ? [main] : [worst, { ...main, band }];
       });
-      draw.curves(plots.accuracy.canvas, { series: accuracy, marks, at, xSay, say: (v) => draw.percent(v, 0) });
+      const heights = accuracy.flatMap((one) => one.points.map(([, y]) => y)).filter((y) => y !== null);
+      const digits = heights.reduce((a, b) => Math.max(a, b), 0) - heights.reduce((a, b) => Math.min(a, b), 1) < 0.04 ? 1 : 0;
+      draw.curves(plots.accuracy.canvas, { series: accuracy, marks, at, until, xSay, say: (v) => draw.percent(v, digits) });
       for (const what of ["loss", "consensus"]) {
-        draw.curves(plots[what].canvas, { series: shown.map((card, k) => card.series(k, what)), marks, at, xSay, say: draw.number, zero: true });
+        draw.curves(plots[what].canvas, { series: shown.map((card, k) => card.series(k, what)), marks, at, until, xSay, say: draw.number, zero: true });
       }
       for (const [what, plot] of Object.entries(plots)) {
         plot.canvas.setAttribute("aria-label", shown.map((card) => `${card.now.name}: ${card.last(what === "difference" ? "accuracy" : what)}`).join("; "));
@@ -432,7 +436,7 @@ const p2pqgRoom = (() => {
           name: card.now.name, color: card.color(), dash: DASHES[(k + 1) % 4],
           points: card.rows.filter((row) => row[POINT.accuracy] !== null && (by.get(row[0]) ?? null) !== null).map((row) => [row[x], row[POINT.accuracy] - by.get(row[0])]),
         }));
-        draw.curves(plots.difference.canvas, { series, marks, at, xSay, zero: true, say: (v) => (100 * v).toFixed(1) });
+        draw.curves(plots.difference.canvas, { series, marks, at, until, xSay, zero: true, say: (v) => (100 * v).toFixed(1) });
       }
     };
     const atRound = (card, round, x) => {
@@ -502,10 +506,12 @@ const p2pqgRoom = (() => {
     const say = (sentence, wrong) => { status.textContent = sentence; status.classList.toggle("wrong", Boolean(wrong)); };
 
     const take = (frame) => {
-      state.frame = frame; state.asked = null;
+      if (state.frame?.playing) state.longest = Math.max(state.longest, Date.now() - state.heard);
+      state.frame = frame; state.asked = null; state.heard = Date.now();
       const there = new Set(frame.branches.map((branch) => branch.id));
       for (const [id, card] of state.branches) if (!there.has(id)) { card.box.remove(); state.branches.delete(id); }
       for (const news of frame.branches) {
+        if (!state.branches.has(news.id) && news.round === undefined) continue;  // of what is not seen yet
         if (!state.branches.has(news.id)) state.branches.set(news.id, new Card(news.id));
         state.branches.get(news.id).take(news);
       }
@@ -542,10 +548,16 @@ const p2pqgRoom = (() => {
       todo();
     });
 
+    const afterRestart = () => {
+      const kept = state.frame?.restoring ?? [];
+      return kept.length ? `After a restart go on with ${kept.join(" or ")}` : "Nothing is kept for after a restart; control(folder=\"room\") would do so.";
+    };
     const patience = hands ? setInterval(() => {
+      const silent = state.frame?.playing ? Date.now() - state.heard : 0;
       if (state.asked && Date.now() - state.asked > 1000 * SECONDS_OF_PATIENCE) {
-        const kept = state.frame?.restoring ?? [];
-        say(`The kernel has not answered: it is busy with another cell, or gone. ${kept.length ? `After a restart go on with ${kept.join(" or ")}` : "Nothing is kept for after a restart; control(folder=\"room\") would do so."}`, true);
+        say(`The kernel has not answered: it is busy with another cell, or gone. ${afterRestart()}`, true);
+      } else if (silent > Math.max(1000 * SECONDS_OF_SILENCE, 5 * state.longest)) {
+        say(`No news for ${Math.round(silent / 1000)} s: a round takes long, or the kernel is gone. ${afterRestart()}`, true);
       }
     }, 1000) : null;
     const repaint = () => requestAnimationFrame(paint);

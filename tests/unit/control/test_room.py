@@ -382,6 +382,13 @@ def test_a_folder_that_cannot_be_written_is_said_and_it_plays_on(sim, tmp_path):
         room.keep_in(tmp_path / "room" / "A")
 
 
+def test_what_should_be_known_is_said_at_once(sim, room):
+    ask(room, play(2))
+    sim.on_note("an actor died")
+    assert room.frames[-1]["sentence"] == "an actor died"
+    assert room.frames[-1]["branches"] == [{"id": 0}]  # nothing is read in the middle of a round
+
+
 def test_no_thread_is_left_when_nothing_is_to_be_done(sim, room):
     ask(room, play(3))
     assert not [t for t in threading.enumerate() if t.name == "control"]

@@ -47,6 +47,14 @@ def test_two_widgets_have_one_room_and_a_fork_has_its_own():
         assert one.card == sim._repr_html_()
 
 
+def test_clients_that_do_not_wait_are_not_offered_lies():
+    pytest.importorskip("anywidget", reason="anywidget is not installed")
+    own = {"algorithm": "ad-psgd", "network": {"compute": "1 s"}}
+    with p2pqg.Simulation(**SETTINGS) as sim, p2pqg.Simulation(**SETTINGS | own) as other:
+        assert "sign-flip" in sim.control().attacks
+        assert other.control().attacks == []
+
+
 def test_networks_of_that_size_are_offered():
     assert {"ring7", "complete7", "star7"} <= set(networks_of(7))
     assert "torus7" not in networks_of(7)
