@@ -14,6 +14,8 @@ network stays in one piece where neighbors see the same.
 from __future__ import annotations
 
 import networkx as nx
+import warnings
+
 import numpy as np
 
 from p2pqg.base.errors import TopologyError
@@ -60,15 +62,18 @@ def heterogeneity_aware(graph: nx.Graph) -> Mixing:
     touches[edges[:, 0], np.arange(len(edges))] = touches[edges[:, 1], np.arange(len(edges))] = 1
     degrees = touches.sum(1)
     first = 1 / (1 + np.maximum(degrees[edges[:, 0]], degrees[edges[:, 1]]))
-    found = solver(NAME).minimize(
-        lambda w: (0.5 * w @ Q @ w - q @ w, Q @ w - q),
-        first,
-        jac=True,
-        method="SLSQP",
-        bounds=[(LEAST * weight, 1) for weight in first],
-        constraints={"type": "ineq", "fun": lambda w: 1 - touches @ w, "jac": lambda w: -touches},
-        options={"maxiter": 500, "ftol": 1e-12},
-    )
+    at_most_one = {"type": "ineq", "fun": lambda w: 1 - touches @ w, "jac": lambda w: -touches}
+    with warnings.catch_warnings():  # older versions say when a step ends at a bound
+        warnings.simplefilter("ignore", RuntimeWarning)
+        found = solver(NAME).minimize(
+            lambda w: (0.5 * w @ Q @ w - q @ w, Q @ w - q),
+            first,
+            jac=True,
+            method="SLSQP",
+            bounds=[(LEAST * weight, 1) for weight in first],
+            constraints=at_most_one,
+            options={"maxiter": 500, "ftol": 1e-12},
+        )
     if not found.success:
         raise TopologyError(
             f"mixing rule {NAME} found no weights ({found.message}). Use "

@@ -228,6 +228,7 @@ def test_another_format_is_refused_with_the_two_lines_that_convert_it(load, name
         compile(line, "the message", "exec")
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # networkx 3.4 of its own default
 def test_the_lines_that_convert_do_convert(load, tmp_path):
     """Those that need nothing beyond what p2pqg needs."""
     (tmp_path / "net.json").write_text(json.dumps(nx.node_link_data(HOUSE)))
