@@ -13,9 +13,9 @@ network stays in one piece where neighbors see the same.
 
 from __future__ import annotations
 
-import networkx as nx
 import warnings
 
+import networkx as nx
 import numpy as np
 
 from p2pqg.base.errors import TopologyError
