@@ -27,7 +27,7 @@ from p2pqg.engine.waves.calls import Asks, met, pace_of, step
 from p2pqg.engine.waves.computed import Computed
 from p2pqg.engine.waves.cut import Knife, MeetingWave, PostWave, Stage, Wave, num_waves, transfers
 from p2pqg.engine.waves.journal import Journal
-from p2pqg.engine.waves.letters import SERIAL, LetterTimeline
+from p2pqg.engine.waves.letters import LetterTimeline
 from p2pqg.engine.waves.mail import Delivered, Mail
 from p2pqg.engine.waves.meetings import MeetingTimeline
 from p2pqg.engine.waves.routing import WaveRouting, meeting_rates
@@ -176,8 +176,9 @@ class WaveBlock:
         """Numbers of the messages that the hosted clients will read."""
         if not isinstance(self.timeline, LetterTimeline):
             return np.empty(0, dtype=np.int64)
-        mine = (one[SERIAL] for i, one in self.timeline.under_way() if i in self.clients)
-        return np.unique(np.fromiter(mine, dtype=np.int64))
+        letters = self.timeline.mail.then(self.timeline.held)
+        here = (self.clients.start <= letters.receiver) & (letters.receiver < self.clients.stop)
+        return np.unique(letters.serial[here])
 
     def rounds(self, until: int) -> Generator[tuple[list[Parcel], Leg], list[Parcel], None]:
         """Run up to round `until`; yields what other blocks need, takes what this one needs."""
@@ -201,8 +202,7 @@ class WaveBlock:
             message_bytes = self.asks.message_bytes
             if self.index == 0:  # all hosts would tell the same
                 self.traffic.append(Journal.of(window, self.routing.num_clients, message_bytes))
-            senders = np.array(window.senders, dtype=np.int64)
-            mine = (self.clients.start <= senders) & (senders < self.clients.stop)
+            mine = (self.clients.start <= window.senders) & (window.senders < self.clients.stop)
             self.bytes_sent += message_bytes * int(mine.sum())
             self.round = last
 

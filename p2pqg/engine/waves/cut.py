@@ -6,6 +6,7 @@ wave: first the block's own clients whose step it is, in order, then those who a
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -173,23 +174,23 @@ class PostWave(Wave):
 def transfers(window: Window, bounds: tuple[int, ...]) -> Transfers:
     """What crosses the borders of blocks in a window."""
     if isinstance(window, Meetings):
-        wave, a, b = (_ints(x) for x in (window.wave, window.a, window.b))
+        wave, a, b = window.wave, window.a, window.b
         twice = np.concatenate
         return Transfers.of(bounds, twice([wave, wave]), twice([a, b]), twice([b, a]))
     assert isinstance(window, Posts)
-    client, left = _ints(window.client), _ints(window.left).reshape(-1, 2)
-    serial = np.concatenate([_ints(window.read), left[:, 0]])
-    reader = np.concatenate([client[_ints(window.read_by)], left[:, 1]])
-    sent = np.flatnonzero(_ints(window.serial) != NOTHING)  # steps; serials rise with them by one
-    first = _ints(window.serial)[sent[:1]]
+    client, left = window.client, window.left
+    serial = np.concatenate([window.read, left[:, 0]])
+    reader = np.concatenate([client[window.read_by], left[:, 1]])
+    sent = np.flatnonzero(window.serial != NOTHING)  # steps; serials rise with them by one
+    first = window.serial[sent[:1]]
     new = serial >= first if len(sent) else np.zeros(len(serial), dtype=bool)
     at = sent[serial[new] - first] if len(sent) else serial[new]
-    return Transfers.of(bounds, _ints(window.level)[at], client[at], reader[new])
+    return Transfers.of(bounds, window.level[at], client[at], reader[new])
 
 
 def num_waves(window: Window) -> int:
     """How many waves a window has."""
-    return max(window.level, default=-1) + 1
+    return int(window.level.max(initial=-1)) + 1
 
 
 class Knife:
@@ -215,8 +216,8 @@ class Knife:
         self.first, self.last, self.timed = bounds[block], bounds[block + 1], timed
         self.alone = len(bounds) == 2
         if self.alone and isinstance(window, Meetings):
-            window.level, window.wave = _in_parts(window)
-        client, wave = _ints(window.client), _ints(window.level)
+            self.window = window = _in_parts(window)
+        client, wave = window.client, window.level
         self.across = transfers(window, bounds)
         self.legs = self.across.legs(num_waves(window))
         mine = self._hosted(client)
@@ -224,16 +225,16 @@ class Knife:
         self.wave, self.client = wave[self.order], client[self.order]
         self.ends = self._ends(self.wave)
         self.rounds = window.first + np.searchsorted(window.done, self.order, side="right")
-        self.numbers = _ints(window.number)[self.order]
+        self.numbers = window.number[self.order]
         self.at = self.client - self.first
         self.rows = self._index(self.at)
         self.elapsed = self._seconds(window.elapsed, self.order)
 
-    def _seconds(self, elapsed: list[float], at: Ints) -> Tensor:
+    def _seconds(self, elapsed: np.ndarray, at: Ints) -> Tensor:
         """[steps, 1], or nothing but places where nobody asks."""
         if not self.timed:
             return self.like.new_zeros(1, 1).expand(len(at), 1)
-        return self._numbers(np.array(elapsed)[at])
+        return self._numbers(elapsed[at])
 
     def _stages(self) -> list[int]:
         """The first wave of each stage, and the number of waves."""
@@ -255,7 +256,7 @@ class Knife:
         """
         window, ranks = self.window, np.stack([client, np.full_like(client, 3)])
         if isinstance(window, Meetings):
-            step, both = _ints(window.step), np.array(window.both, dtype=bool)
+            step, both = window.step, window.both
             pair = np.arange(len(step))
             ranks[:, step[~both]] = pair[~both], np.zeros(len(step[~both]))
             ranks[:, step[both]] = pair[both], np.ones(len(step[both]))
@@ -319,9 +320,8 @@ class Knife:
         """The waves of a window of meetings."""
         window = self.window
         assert isinstance(window, Meetings)
-        wave, a, b = (_ints(x) for x in (window.wave, window.a, window.b))
+        wave, b, both = window.wave, window.b, window.both
         met = self._hosted(b)
-        both = np.array(window.both, dtype=bool)
         met = met[~both[met]]
         met = met[np.argsort(wave[met], kind="stable")]  # as those who ask
         met_wave, met_ends = wave[met], self._ends(wave[met])
@@ -346,7 +346,7 @@ class Knife:
             return [[]] * len(self.legs), [self._index(np.empty(0, np.int64))] * len(self.legs)
         window = self.window
         assert isinstance(window, Meetings)
-        wave, a, b = (_ints(x) for x in (window.wave, window.a, window.b))
+        wave, a, b = window.wave, window.a, window.b
         coming_wave, coming = self.across.coming(self.block)
         num_steps, num_met = np.diff(self.ends), np.diff(met_ends)
         places = _Places(
@@ -375,10 +375,10 @@ class Knife:
         """The waves of a window of messages, which get their slots in the mail."""
         window = self.window
         assert isinstance(window, Posts)
-        serials, readers = _ints(window.serial), _ints(window.read_by)
-        left, receiver = _ints(window.left).reshape(-1, 2).T
-        read = self._hosted(_ints(window.client)[readers])
-        wanted = np.union1d(_ints(window.read)[read], left[self._hosted(receiver)])
+        serials, readers = window.serial, window.read_by
+        left, receiver = window.left.T
+        read = self._hosted(window.client[readers])
+        wanted = np.union1d(window.read[read], left[self._hosted(receiver)])
         mail.reserve(wanted)
         # What the block itself sends, and what comes, as far as somebody here will read it.
         places = _Places(self._code(self.wave, self.client), _within(self.wave, self.ends))
@@ -386,7 +386,7 @@ class Knife:
         writes = np.flatnonzero(np.isin(sent, wanted) & (sent != NOTHING))
         write_ends = self._ends(self.wave[writes])
         coming_wave, coming = self.across.coming(self.block)
-        everyone = self._code(_ints(window.level), _ints(window.client))
+        everyone = self._code(window.level, window.client)
         incoming = _Places(everyone, serials).of(self._code(coming_wave, coming))
         # Who reads what: sorted by wave, and by position in it.
         place = np.full(len(serials), -1)
@@ -396,14 +396,14 @@ class Knife:
         first = np.searchsorted(reader, np.arange(len(self.order) + 1))
         read_ends = first[self.ends]
         offsets = first[:-1] - np.repeat(read_ends[:-1], np.diff(self.ends))
-        weights = np.array(window.read_weight, dtype=np.float64)[read]
+        weights = window.read_weight[read]
         of_steps = {
-            "kept": self._numbers(np.array(window.kept)[self.order]),
+            "kept": self._numbers(window.kept[self.order]),
             "offsets": self._index(offsets),
             "weight": self._numbers(np.bincount(reader, weights, len(self.order))),
         }
         of_reads = {
-            "reads": self._index(mail.slots_of(_ints(window.read)[read])),
+            "reads": self._index(mail.slots_of(window.read[read])),
             "weights": self._numbers(weights)[:, 0],
         }
         of_writes = {
@@ -425,18 +425,19 @@ class Knife:
             )
 
 
-def _in_parts(window: Meetings) -> tuple[list[int], list[int]]:
-    """The waves of steps and of meetings, none larger than `AT_ONCE`: they stay in the cache."""
-    level, both = _ints(window.level), np.array(window.both, dtype=bool)
+def _in_parts(window: Meetings) -> Meetings:
+    """Waves of steps and of meetings, none larger than `AT_ONCE`: they stay in the cache."""
+    level, both = window.level, window.both
     if len(level) <= AT_ONCE:
-        return window.level, window.wave
+        return window
     order = np.argsort(level, kind="stable")
     place = np.empty_like(level)
     place[order] = _within(level[order], np.searchsorted(level[order], np.arange(level.max() + 1)))
-    step = _ints(window.step)
+    step = window.step
     place[step[both] + 1] = place[step[both]]  # the two of a pair stay together
     _, level = np.unique(level * len(level) + place // AT_ONCE, return_inverse=True)
-    return level.tolist(), level[step].tolist()
+    level = level.astype(np.int64)
+    return dataclasses.replace(window, level=level, wave=level[step])
 
 
 class _Places:
@@ -453,7 +454,3 @@ class _Places:
 def _within(wave: Ints, ends: Ints) -> Ints:
     """Place of each item within its wave; items are sorted by wave."""
     return np.arange(len(wave)) - ends[wave]
-
-
-def _ints(values: object) -> Ints:
-    return np.array(values, dtype=np.int64)

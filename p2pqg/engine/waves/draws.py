@@ -1,4 +1,4 @@
-"""What each client's next steps take and whom they lead to, as lists, for timelines to run along.
+"""What each client's next steps take, and whom they lead to.
 
 All of it is a function of the seed, the network, the client and the number of its step: drawing it
 again, in other portions or by another process, gives the same.
@@ -6,7 +6,6 @@ again, in other portions or by another process, gives the same.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -21,62 +20,31 @@ MOST = 2**17
 """Steps that are drawn at once, about, of all clients together."""
 AHEAD = 64
 """Steps of each client that are drawn at once, at most."""
-
-Letter = tuple[int, float, float]
-"""(receiver, weight, seconds that it travels)"""
-
-
-class Post(NamedTuple):
-    """What a client sends after a step.
-
-    Attributes:
-        receivers: to whom.
-        letters: what will arrive of it.
-        busy: seconds until it has left the client's line.
-        kept: 1 less the weights of what will arrive.
-    """
-
-    receivers: list[int]
-    letters: list[Letter]
-    busy: float
-    kept: float
+KNOWN = 64
+"""Rounds whose W is kept, at most."""
 
 
-class Draws(ABC):
-    """The steps `base[i]` .. `base[i] + ahead - 1` of each client i; lists [clients][ahead].
+class Draws:
+    """What is drawn on a network, each time by whoever asks.
 
-    Attributes:
-        base: the first step that is drawn, of each client.
-        seconds: of computing.
+    Args:
+        routing: the network.
+        asks: what a step asks of it.
     """
 
     def __init__(self, routing: WaveRouting, asks: Asks) -> None:
         self.network, self.timing, self.asks = routing.network, routing.timing, asks
         self.num_clients = routing.num_clients
-        self.ahead = max(4, min(AHEAD, MOST // self.num_clients))
-        self.base = [-self.ahead] * self.num_clients
-        self.seconds: list[list[float]] = [[]] * self.num_clients
 
-    def draw(self, steps: list[int]) -> None:
-        """Draw on from these steps, of the clients that have used half of what was drawn."""
-        used = np.array(steps) - self.base
-        who = np.flatnonzero((used < 0) | (2 * used >= self.ahead))
-        number = np.array(steps)[who][:, None] + np.arange(self.ahead)
-        clients = who[:, None] + np.zeros_like(number)
-        fill(self.base, who, number[:, 0].tolist())
-        fill(self.seconds, who, self.timing.compute.seconds_of(clients, number).tolist())
-        self._draw(who, clients, number)
-
-    @abstractmethod
-    def _draw(self, who: np.ndarray, clients: np.ndarray, number: np.ndarray) -> None:
-        """Draw whom steps lead to: [clients, ahead] whose, and which; of those of `who`."""
-
-    def _rounds(self, number: np.ndarray) -> Iterator[tuple[Mixing, np.ndarray]]:
-        """Every W that is asked for, and where: a mask of the shape of `number`."""
-        schedule = self.network.remaining
-        rounds = number if schedule.period is None else number % schedule.period
+    def _rounds(self, number: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+        """Every round whose W is asked for, and where: a mask of the shape of `number`."""
+        period = self.network.remaining.period
+        if period == 1 or not number.size:
+            yield 0, np.ones(number.shape, dtype=bool)
+            return
+        rounds = number if period is None else number % period
         for round in np.unique(rounds).tolist():
-            yield schedule.mixing(round), rounds == round
+            yield round, rounds == round
 
     def _travel(
         self, senders: np.ndarray, receivers: np.ndarray, number: np.ndarray, phase: int
@@ -122,14 +90,6 @@ class Arcs(NamedTuple):
     others: np.ndarray
     weights: np.ndarray
 
-    def listed(self) -> list[dict[int, float]]:
-        """Of each client: the other end -> weight."""
-        others, weights, ends = self.others.tolist(), self.weights.tolist(), self.first.tolist()
-        return [
-            dict(zip(others[a:b], weights[a:b], strict=True))
-            for a, b in zip(ends, ends[1:], strict=False)
-        ]
-
     @classmethod
     def into(cls, W: Mixing) -> Arcs:
         """By receiver: a row of W."""
@@ -149,9 +109,13 @@ class Arcs(NamedTuple):
 
 
 class MeetingDraws(Draws):
-    """Of clients that meet.
+    """Of clients that meet, as lists [clients][ahead] for a timeline to run along.
+
+    Step number `base[i]` .. `base[i] + ahead - 1` of each client i.
 
     Attributes:
+        base: the first step that is drawn, of each client.
+        seconds: of computing.
         partner: whom the client wants to meet, -1: there is nobody.
         lasts: seconds that the meeting takes.
         lost: a message gets lost, and nothing comes of it.
@@ -164,12 +128,22 @@ class MeetingDraws(Draws):
     def __init__(self, routing: WaveRouting, asks: Asks) -> None:
         super().__init__(routing, asks)
         n = self.num_clients
+        self.ahead = max(4, min(AHEAD, MOST // n))
+        self.base = [-self.ahead] * n
+        self.seconds: list[list[float]] = [[]] * n
         self.partner, self.lasts, self.lost = [[]] * n, [[]] * n, [[]] * n
 
-    def _draw(self, who: np.ndarray, clients: np.ndarray, number: np.ndarray) -> None:
+    def draw(self, steps: list[int]) -> None:
+        """Draw on from these steps, of the clients that have used half of what was drawn."""
+        used = np.array(steps) - self.base
+        who = np.flatnonzero((used < 0) | (2 * used >= self.ahead))
+        number = np.array(steps)[who][:, None] + np.arange(self.ahead)
+        clients = who[:, None] + np.zeros_like(number)
+        fill(self.base, who, number[:, 0].tolist())
+        fill(self.seconds, who, self.timing.compute.seconds_of(clients, number).tolist())
         partner = np.full(number.shape, -1)
-        for W, where in self._rounds(number):
-            arcs = Arcs.into(W)
+        for round, where in self._rounds(number):
+            arcs = Arcs.into(self.network.remaining.mixing(round))
             at = self._one_of("meet", arcs, clients[where], number[where])
             partner[where] = np.where(at < 0, -1, arcs.others[at] if len(arcs.others) else -1)
         mine, other, step = clients.ravel(), np.maximum(partner, 0).ravel(), number.ravel()
@@ -186,60 +160,76 @@ class MeetingDraws(Draws):
         fill(self.lost, who, lost.reshape(number.shape).tolist())
 
 
-class LetterDraws(Draws):
-    """Of clients that push.
+class Sending(NamedTuple):
+    """What some steps send; letters [letters] in the order of the steps.
 
     Attributes:
-        posts: what the client sends at the end of the step.
-        room: the sum of W's row without the own entry.
-        row: W's row, sender -> weight, where the last message of every neighbor counts on.
+        first: int64 [steps + 1], step k sends letters first[k] .. first[k + 1] - 1.
+        receiver: int64 [letters], to whom.
+        weight: float64 [letters].
+        travel: float64 [letters], seconds until it is there.
+        there: bool [letters], it will be there; the others get lost.
+        busy: float64 [steps], seconds until all have left the client's line.
+        kept: float64 [steps], 1 less the weights of what will arrive.
     """
 
-    posts: list[list[Post]]
-    room: list[list[float]]
-    row: list[list[dict[int, float]]]
+    first: np.ndarray
+    receiver: np.ndarray
+    weight: np.ndarray
+    travel: np.ndarray
+    there: np.ndarray
+    busy: np.ndarray
+    kept: np.ndarray
+
+
+class LetterDraws(Draws):
+    """Of clients that push."""
 
     def __init__(self, routing: WaveRouting, asks: Asks) -> None:
         super().__init__(routing, asks)
-        n = self.num_clients
-        self.posts, self.room, self.row = [[]] * n, [[]] * n, [[]] * n
+        self._arcs: dict[int, tuple[Arcs, Arcs]] = {}
 
-    def _draw(self, who: np.ndarray, clients: np.ndarray, number: np.ndarray) -> None:
-        nothing = Post([], [], 0.0, 1.0)
-        posts = [[nothing] * self.ahead for _ in who]
-        weights: list[list[dict[int, float]]] = [[{}] * self.ahead for _ in who]
-        room = np.zeros(number.shape)
-        for W, where in self._rounds(number):
-            into, arcs = Arcs.into(W), Arcs.out_of(W)
-            if self.asks.keep == "last":
-                rows = into.listed()
-                for place, at in np.argwhere(where).tolist():
-                    weights[place][at] = rows[who[place]]
-            mass = np.concatenate([[0.0], np.cumsum(into.weights)])
-            room[where] = (mass[into.first[1:]] - mass[into.first[:-1]])[clients[where]]
-            if self._is_certain:  # then all posts of a client are one
-                for place, post in enumerate(self._posts(into, arcs, who, number[:, 0])):
-                    for at in np.flatnonzero(where[place]).tolist():
-                        posts[place][at] = post
-                continue
-            cells = zip(*(index.tolist() for index in np.nonzero(where)), strict=True)
-            found = self._posts(into, arcs, clients[where], number[where])
-            for (place, at), post in zip(cells, found, strict=True):
-                posts[place][at] = post
-        fill(self.posts, who, posts)
-        fill(self.row, who, weights)
-        fill(self.room, who, room.tolist())
+    def arcs(self, round: int) -> tuple[Arcs, Arcs]:
+        """The entries of a round's W by receiver, and by sender."""
+        found = self._arcs.get(round)
+        if found is None:
+            if len(self._arcs) >= KNOWN:
+                self._arcs.clear()
+            W = self.network.remaining.mixing(round)
+            self._arcs[round] = found = Arcs.into(W), Arcs.out_of(W)
+        return found
 
-    @property
-    def _is_certain(self) -> bool:
-        """Nothing is drawn: with one W a client's posts are all alike."""
-        jitter = self.timing.links.figures[:, 2]
-        return self.asks.to == "all" and not self.network.impairments.loss and not jitter.any()
+    def sending(self, clients: np.ndarray, steps: np.ndarray) -> Sending:
+        """What some clients send after some of their steps; int64 [steps] each."""
+        parts = list[tuple[np.ndarray, ...]]()
+        for round, where in self._rounds(steps):
+            at = np.flatnonzero(where)
+            of, *letters = self._letters(round, clients[at], steps[at])
+            parts.append((at[of], *letters))
+        columns = [np.concatenate(some) for some in zip(*parts, strict=True)]
+        if len(parts) > 1:
+            order = np.argsort(columns[0], kind="stable")
+            columns = [column[order] for column in columns]
+        of, receiver, weight, travel, leaving, there = columns
+        size = len(clients)
+        first = np.searchsorted(of, np.arange(size + 1))
+        busy = np.zeros(size)
+        np.maximum.at(busy, of, leaving)
+        lost = ~there
+        arriving = np.where(lost, 0.0, weight) if lost.any() else weight
+        kept = 1 - np.bincount(of, arriving, size)
+        return Sending(first, receiver, weight, travel, there, busy, kept)
 
-    def _posts(
-        self, into: Arcs, arcs: Arcs, clients: np.ndarray, steps: np.ndarray
-    ) -> Iterator[Post]:
-        """What some clients send after some of their steps, of one W."""
+    def _letters(
+        self, round: int, clients: np.ndarray, steps: np.ndarray
+    ) -> tuple[np.ndarray, ...]:
+        """Of one W, [letters] each.
+
+        Returns:
+            of which of these steps, its receiver, its weight, seconds on the way, seconds until it
+            has left, and whether it arrives.
+        """
+        into, arcs = self.arcs(round)
         n, wrong = self.num_clients, self.network.impairments
         if self.asks.to == "one":
             at = self._one_of("push", arcs, clients, steps)
@@ -252,28 +242,31 @@ class LetterDraws(Draws):
         a, b = clients[of], arcs.others[at]
         travel, bandwidth = self._travel(a, b, steps[of], 0)
         bits, lines = 8 * self.asks.message_bytes, self.timing
-        sending = np.maximum(copies[a] * bits / lines.uplink[a], bits / bandwidth)
-        sending = np.maximum(sending, shares[b] * bits / lines.downlink[b])
-        busy = np.zeros(len(clients))
-        np.maximum.at(busy, of, sending)
+        leaving = np.maximum(copies[a] * bits / lines.uplink[a], bits / bandwidth)
+        leaving = np.maximum(leaving, shares[b] * bits / lines.downlink[b])
         there = ~wrong.lost(self.network.seed, steps[of], a, b)
-        kept = 1 - np.bincount(of[there], weights[there], len(clients))
-        letters = list(
-            zip(
-                b.tolist(),
-                weights.tolist(),
-                (travel + sending).tolist(),
-                there.tolist(),
-                strict=True,
-            )
-        )
-        ends = np.searchsorted(of, np.arange(len(clients) + 1)).tolist()
-        rows = zip(ends, ends[1:], busy.tolist(), kept.tolist(), strict=False)
-        for first, last, line, rest in rows:
-            mine = letters[first:last]
-            yield Post(
-                [receiver for receiver, *_ in mine], [one[:3] for one in mine if one[3]], line, rest
-            )
+        return of, b, weights, travel + leaving, leaving, there
+
+    def room(self, clients: np.ndarray, steps: np.ndarray) -> np.ndarray:
+        """float64 [steps]: the sum of W's row without the own entry, in some of their steps."""
+        room = np.zeros(len(clients))
+        for round, where in self._rounds(steps):
+            into, _ = self.arcs(round)
+            mass = np.concatenate([[0.0], np.cumsum(into.weights)])
+            room[where] = (mass[into.first[1:]] - mass[into.first[:-1]])[clients[where]]
+        return room
+
+    def weights(self, clients: np.ndarray, senders: np.ndarray, steps: np.ndarray) -> np.ndarray:
+        """float64 [letters]: W[client, sender] in a step of the client, 0: no neighbor."""
+        found, n = np.zeros(len(clients)), self.num_clients
+        for round, where in self._rounds(steps):
+            into, _ = self.arcs(round)
+            codes = np.repeat(np.arange(n), np.diff(into.first)) * n + into.others  # rising
+            wanted = clients[where] * n + senders[where]
+            at = np.minimum(np.searchsorted(codes, wanted), max(len(codes) - 1, 0))
+            if len(codes):
+                found[where] = np.where(codes[at] == wanted, into.weights[at], 0.0)
+        return found
 
 
 def fill(items: list[Any], at: np.ndarray, values: Any) -> None:

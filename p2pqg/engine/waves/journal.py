@@ -40,19 +40,18 @@ class Journal(NamedTuple):
     @classmethod
     def of(cls, window: Window, num_clients: int, message_bytes: float) -> Journal:
         """What is to be told of a window."""
-        client = np.array(window.client, dtype=np.int64)
         round = np.repeat(np.arange(len(window.done)), np.diff(window.done, prepend=0))
         size = len(window.done) * num_clients
-        steps = np.bincount(round * num_clients + client, minlength=size)
-        arcs = np.array(window.senders, dtype=np.int64) * num_clients + window.receivers
+        steps = np.bincount(round * num_clients + window.client, minlength=size)
+        arcs = window.senders * num_clients + window.receivers
         codes, counts = np.unique(arcs, return_counts=True)
         senders, receivers = np.divmod(codes, num_clients)
         return cls(
             window.first,
-            np.array(window.seconds),
+            window.seconds,
             steps.reshape(-1, num_clients),
-            np.array(window.behind, dtype=np.float64),
-            np.array(window.age),
+            window.behind.astype(np.float64),
+            window.age,
             senders,
             receivers,
             counts,

@@ -12,16 +12,15 @@ until then the sender has nothing to say. What gets lost never arrives, and cost
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from heapq import heapify, heappop, heappush
+from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import chain
-from typing import Final
+from typing import NamedTuple
 
 import numpy as np
 
-from p2pqg.engine.waves.draws import LetterDraws
-from p2pqg.engine.waves.timeline import Timeline, Window
+from p2pqg.engine.waves.draws import LetterDraws, Sending, spread
+from p2pqg.engine.waves.timeline import Timeline, Window, ints
 
 NOTHING = -1
 
@@ -29,54 +28,152 @@ SENDS = 2**40
 """More steps than anybody's patience lasts: something has come, so the client may send."""
 
 
-Delivery = tuple[float, int, int, float, float, int]
-"""A message on its way to one receiver, or there and not yet read: seconds on the clock at which it
-arrives; its sender; its number among all that were ever sent; its weight; when it was sent; and the
-steps that its sender had done by then. A plain tuple, of which there are many."""
-ARRIVAL: Final = 0
-SENDER: Final = 1
-SERIAL: Final = 2
-WEIGHT: Final = 3
-COLUMNS = ("arrival", "sender", "serial", "weight", "sent", "number")
+class Letters(NamedTuple):
+    """Messages on their way, each to one receiver, or there and not yet read; [letters].
+
+    Attributes:
+        receiver: int64.
+        arrival: float64, seconds on the clock at which it arrives.
+        sender: int64.
+        serial: int64, its number among all messages that were ever sent.
+        weight: float64.
+        sent: float64, seconds on the clock at which it was sent.
+        number: int64, the steps that its sender had done by then.
+    """
+
+    receiver: np.ndarray
+    arrival: np.ndarray
+    sender: np.ndarray
+    serial: np.ndarray
+    weight: np.ndarray
+    sent: np.ndarray
+    number: np.ndarray
+
+    @classmethod
+    def none(cls) -> Letters:
+        """No letters."""
+        floats = {"arrival", "weight", "sent"}
+        return cls(*(np.empty(0, float if name in floats else int) for name in cls._fields))
+
+    def of(self, at: np.ndarray) -> Letters:
+        """Some of them."""
+        return Letters(*(column[at] for column in self))
+
+    def then(self, others: Letters) -> Letters:
+        """These, and others after them."""
+        return Letters(*map(np.concatenate, zip(self, others, strict=True)))
+
+    def by_receiver(self) -> Letters:
+        """One receiver's after the other's, each one's in the order in which they are."""
+        return self.of(np.argsort(self.receiver, kind="stable"))
 
 
-@dataclass
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Posts(Window):
     """A window of messages.
 
     Attributes:
-        serial: of each step: the message that it sends, -1: none.
-        kept: of each step: see `push`.
-        read_by: of each message that is read: the step that does it, counted in this window.
-        read: its serial; read_weight: what it counts.
-        left: (serial, receiver) of what is still on its way at the end of the window, or kept.
+        serial: int64 [steps], the message that it sends, -1: none.
+        kept: float64 [steps], see `push`.
+        read_by: int64 [reads], which step reads a message, counted in this window; it rises.
+        read: int64 [reads], the message's serial; read_weight: float64 [reads], what it counts.
+        left: int64 [letters, 2], serial and receiver of what is still on its way at the end of the
+            window, or kept.
     """
 
-    serial: list[int] = field(default_factory=list)
-    kept: list[float] = field(default_factory=list)
-    read_by: list[int] = field(default_factory=list)
-    read: list[int] = field(default_factory=list)
-    read_weight: list[float] = field(default_factory=list)
-    left: list[tuple[int, int]] = field(default_factory=list)
+    serial: np.ndarray
+    kept: np.ndarray
+    read_by: np.ndarray
+    read: np.ndarray
+    read_weight: np.ndarray
+    left: np.ndarray
 
 
-def _newest(known: dict[int, Delivery], came: list[Delivery]) -> list[Delivery]:
-    """Of every sender the newest message; `known`: sender -> its last one, which is put down."""
-    for one in came:
-        before = known.get(one[SENDER])
-        if before is None or before[SERIAL] < one[SERIAL]:
-            known[one[SENDER]] = one
-    return list(known.values())
+class _Steps(NamedTuple):
+    """The steps of a window, in the order in which they are done.
+
+    Those of one moment are a group: all of them send before any reads.
+
+    Attributes:
+        client, number: int64 [steps].
+        time: float64 [steps], when each is done; begun: when its gradient was begun.
+        group: int64 [steps], the last step of its group.
+        before: int64 [steps], the client's step before it, -1: that is in no step of this window.
+        codes: int64 [steps], client * `size` + step, rising.
+        first: int64 [clients + 1], client i's steps are codes[first[i]] .. codes[first[i + 1] - 1].
+        size: more than there are steps.
+    """
+
+    client: np.ndarray
+    number: np.ndarray
+    time: np.ndarray
+    begun: np.ndarray
+    group: np.ndarray
+    before: np.ndarray
+    codes: np.ndarray
+    first: np.ndarray
+    size: int
+
+    @classmethod
+    def of(
+        cls,
+        made: np.ndarray,
+        client: np.ndarray,
+        number: np.ndarray,
+        time: np.ndarray,
+        begun: np.ndarray,
+    ) -> _Steps:
+        """Some in order; made: int64 [clients], how many of each."""
+        count = len(client)
+        size = count + 1
+        codes = np.sort(client * size + np.arange(count))
+        whose, step = np.divmod(codes, size)
+        before, again = np.full(count, NOTHING), whose[1:] == whose[:-1]
+        before[step[1:][again]] = step[:-1][again]
+        # A step that takes no time at all is a moment of its own.
+        last = np.append((time[1:] != time[:-1]) | (client[1:] <= client[:-1]), True)[:count]
+        ends = np.flatnonzero(last)
+        group = np.repeat(ends, np.diff(ends, prepend=-1))
+        first = np.concatenate([[0], np.cumsum(made)])
+        return cls(client, number, time, begun, group, before, codes, first, size)
+
+    def reading(self, receiver: np.ndarray, arrival: np.ndarray) -> np.ndarray:
+        """int64: the step in which a receiver reads what arrives then; -1: in none of these."""
+        earliest = np.searchsorted(self.time, arrival, side="left")
+        at = np.searchsorted(self.codes, receiver * self.size + earliest)
+        client, step = np.divmod(np.append(self.codes, -1)[at], self.size)
+        return np.where(client == receiver, step, NOTHING)
+
+    def last(self) -> list[tuple[int, int]]:
+        """(client, step) of the last one of each client."""
+        made = np.flatnonzero(np.diff(self.first))
+        return list(
+            zip(
+                made.tolist(),
+                (self.codes[self.first[made + 1] - 1] % self.size).tolist(),
+                strict=True,
+            )
+        )
+
+    def made_by(self, client: np.ndarray, step: np.ndarray) -> np.ndarray:
+        """int64: how many steps clients have made in this window when the group of `step` has."""
+        after = client * self.size + self.group[step] + 1
+        return np.searchsorted(self.codes, after) - self.first[client]
 
 
 class LetterTimeline(Timeline):
     """Clients that push.
 
+    When a client's steps are done depends on nobody else. So a window is not played event by event:
+    all steps are put in order first, and then it is looked up who reads what.
+
     Attributes:
-        line: when the last message of each has left it.
+        line: seconds on the clock at which the last message of each has left it.
         silent: steps that each has made since it sent, as long as nothing has come.
-        inbox: of each client, what is on its way to it, or there.
-        held: of each client, the last message of every sender, where these count on.
+        mail: what is on its way, or there and not yet read, one receiver's after the other's, in
+            the order in which it was sent.
+        held: of each client, the last message of every sender, where these count on; in the order
+            in which it first heard of them.
         serial: of the next message.
     """
 
@@ -85,17 +182,16 @@ class LetterTimeline(Timeline):
     draws: LetterDraws
     line: list[float]
     silent: list[int]
-    inbox: list[list[Delivery]]
-    held: list[dict[int, Delivery]]
+    mail: Letters
+    held: Letters
     serial: int
 
-    def _draws(self) -> LetterDraws:
-        return LetterDraws(self.routing, self.asks)
+    def _draw(self) -> None:
+        self.draws = LetterDraws(self.routing, self.asks)
 
     def _begin_anew(self, who: np.ndarray) -> None:
-        if not hasattr(self, "inbox"):
-            self.serial = 0
-            self.inbox, self.held = [[] for _ in self.steps], [{} for _ in self.steps]
+        if not hasattr(self, "mail"):
+            self.serial, self.mail, self.held = 0, Letters.none(), Letters.none()
         super()._begin_anew(who)
         for client in np.flatnonzero(who).tolist():
             self.line[client] = self.now
@@ -103,153 +199,287 @@ class LetterTimeline(Timeline):
 
     def play(self, rounds: int) -> Posts:
         """The events of the next rounds."""
-        window = super().play(rounds)
-        assert isinstance(window, Posts)
-        window.left = [(one[SERIAL], client) for client, one in self.under_way()]
-        return window
+        self.fresh[:] = False
+        here = sum(self.here)
+        wanted = self.target + here * np.arange(1, rounds + 1) - self.total
+        steps = self._steps(int(wanted[-1]))
+        num_steps = len(steps.client)
+        ends = np.unique(steps.group) + 1
+        at = np.searchsorted(ends, wanted)
+        enough = at < len(ends)
+        done = np.where(enough, np.append(ends, num_steps)[at], num_steps)
+        done = np.where(wanted <= 0, 0, done)
+        seconds = np.append(steps.time, self.now)[done - 1]
+        seconds = np.where(enough | (wanted <= 0), seconds, self.routing.end)
+        posts = self._posts(steps, done, seconds)
+        self.target += here * rounds
+        self.total += num_steps
+        self.now = float(seconds[-1])
+        self.round += rounds
+        return posts
 
-    def _window(self) -> Posts:
-        return Posts(self.round)
+    def _steps(self, wanted: int) -> _Steps:
+        """The next steps, so many or as many as are done at the same moment, until the end."""
+        client, number, time, begun = self._row(max(wanted, 0))
+        limit = self.routing.end
+        if 0 < wanted <= len(time):
+            limit = min(limit, np.partition(time, wanted - 1)[wanted - 1])
+        at = np.flatnonzero(time <= limit)
+        order = at[np.argsort(time[at], kind="stable")]  # at the same moment by client
+        made = np.bincount(client[order], minlength=self.num_clients)
+        place = np.searchsorted(client, np.arange(self.num_clients)) + made  # the first not made
+        for i in np.flatnonzero(made).tolist():
+            self.begun[i], self.ready[i] = float(begun[place[i]]), float(time[place[i]])
+            self.steps[i] += int(made[i])
+        return _Steps.of(made, *(column[order] for column in (client, number, time, begun)))
 
-    def _open(self) -> None:
-        super()._open()
-        self._level = [0] * self.num_clients
-        self._first, self._wave = self.serial, list[int]()  # of the messages of this window
-        self._heap = [(self.ready[i], i) for i in range(self.num_clients) if self.here[i]]
-        heapify(self._heap)
+    def _row(self, wanted: int) -> tuple[np.ndarray, ...]:
+        """More of everybody's next steps than there are among so many of all.
 
-    def _play(self, window: Window) -> None:
-        assert isinstance(window, Posts)
-        heap, level, end = self._heap, self._level, self.routing.end
-        while self.total < self.target:
-            now = heap[0][0]
-            if now > end:
-                self.now = end
-                return
-            self.now = now
-            group = [heappop(heap)[1]]
-            while heap and heap[0][0] == now:  # those of one moment all send before any reads
-                group.append(heappop(heap)[1])
-            first, wave = len(window.client), 0
-            for i in group:
-                wave = max(wave, level[i])
-                self._send(window, i, now)
-            for place, i in enumerate(group, first):
-                wave = max(wave, self._read(window, i, place, now))
-            for place, i in enumerate(group, first):
-                level[i] = wave + 1
-                window.level.append(wave)
-                if (serial := window.serial[place]) != NOTHING:
-                    self._wave[serial - self._first] = wave
-                self._begin(i, now)
-            self.total += len(group)
+        Returns:
+            client, number, seconds on the clock when each is done and when it is begun, [steps]; by
+            client, and in order.
+        """
+        who = np.flatnonzero(self.here) if wanted else np.empty(0, dtype=np.int64)
+        number, time, begun = (np.array(x)[who] for x in (self.steps, self.ready, self.begun))
+        parts, more = [(who, number, time, begun)], 2 + int(1.25 * wanted / max(len(who), 1))
+        while len(who):
+            numbers = number[:, None] + np.arange(1, more + 1)
+            clients = who[:, None] + np.zeros_like(numbers)
+            takes = self.routing.timing.compute.seconds_of(clients, numbers)
+            times = np.add.accumulate(np.column_stack([time, takes]), axis=1)  # as the clock goes
+            columns = clients, numbers, times[:, 1:], times[:, :-1]
+            parts.append(tuple(column.ravel() for column in columns))
+            done = np.concatenate([part[2] for part in parts])
+            limit = self.routing.end
+            if wanted <= len(done):
+                limit = min(limit, np.partition(done, wanted - 1)[wanted - 1])
+            short = times[:, -1] <= limit
+            who, number, time = who[short], numbers[short, -1], times[short, -1]
+            more *= 2
+        found = [np.concatenate(some) for some in zip(*parts, strict=True)]
+        order = np.argsort(found[0], kind="stable")
+        return tuple(column[order] for column in found)
 
-    def _send(self, window: Posts, i: int, now: float) -> None:
-        """Client i makes its step, and sends unless its line is busy."""
-        number, draws = self.steps[i], self.draws
-        at = number - draws.base[i]
-        window.client.append(i)
-        window.number.append(number)
-        window.elapsed.append(now - self.begun[i])
-        self.steps[i] = number = number + 1
-        post = draws.posts[i][at]
-        self.silent[i] += 1
-        if self.line[i] > now or not post.receivers or self.silent[i] < self.asks.patience:
-            window.serial.append(NOTHING)
-            window.kept.append(1.0)
-            return
-        serial = self.serial
-        window.senders += [i] * len(post.receivers)
-        window.receivers += post.receivers
-        for receiver, weight, travel in post.letters:
-            self.inbox[receiver].append((now + travel, i, serial, weight, now, number))
-        self.line[i] = now + post.busy
-        self.silent[i] = 0
-        self.serial = serial + 1
-        self._wave.append(0)
-        window.serial.append(serial)
-        window.kept.append(post.kept)
+    def _posts(self, steps: _Steps, done: np.ndarray, seconds: np.ndarray) -> Posts:
+        """What is sent and read in some steps."""
+        first, sending = self.serial, self.draws.sending(steps.client, steps.number)
+        of, _ = spread(sending.first[:-1], np.diff(sending.first))
+        arrival = steps.time[of] + sending.travel
+        read_old = steps.reading(self.mail.receiver, self.mail.arrival)
+        read_new = steps.reading(sending.receiver, arrival)
+        sends = self._sends(steps, sending, read_old, np.where(sending.there, read_new, NOTHING))
+        serial = np.where(sends, first - 1 + np.cumsum(sends), NOTHING)
+        self.serial += int(sends.sum())
+        out = sends[of]
+        fly = np.flatnonzero(out & sending.there)
+        by = of[fly]
+        new = Letters(
+            sending.receiver[fly],
+            arrival[fly],
+            steps.client[by],
+            serial[by],
+            sending.weight[fly],
+            steps.time[by],
+            steps.number[by] + 1,
+        )
+        mail, read_in = self.mail.then(new), np.concatenate([read_old, read_new[fly]])
+        self.mail = mail.of(read_in == NOTHING).by_receiver()
+        order = np.flatnonzero(read_in != NOTHING)
+        order = order[np.argsort(read_in[order], kind="stable")]
+        read, read_by, weight = self._counted(steps, mail.of(order), read_in[order])
+        level = self._levels(steps, read.serial - first, read_by, np.flatnonzero(sends))
+        made = steps.made_by(read.sender, read_by) - np.diff(steps.first)[read.sender]
+        left = self.mail.then(self.held)
+        return Posts(
+            first=self.round,
+            seconds=seconds,
+            done=done,
+            client=steps.client,
+            number=steps.number,
+            level=level,
+            elapsed=steps.time - steps.begun,
+            behind=ints(self.steps)[read.sender] + made - read.number,
+            age=steps.time[read_by] - read.sent,
+            senders=steps.client[of[out]],
+            receivers=sending.receiver[out],
+            serial=serial,
+            kept=np.where(sends, sending.kept, 1.0),
+            read_by=read_by,
+            read=read.serial,
+            read_weight=weight,
+            left=np.column_stack([left.serial, left.receiver]),
+        )
 
-    def _read(self, window: Posts, i: int, place: int, now: float) -> int:
-        """Client i reads what has come; returns the last of the waves in which it was sent."""
-        box, keep = self.inbox[i], self.asks.keep
-        came = [one for one in box if one[ARRIVAL] <= now]
-        if len(came) == len(box):
-            self.inbox[i] = []
-        elif came:
-            self.inbox[i] = [one for one in box if one[ARRIVAL] > now]
-        if came:
-            self.silent[i] = SENDS
+    def _sends(
+        self, steps: _Steps, sending: Sending, read_old: np.ndarray, read_new: np.ndarray
+    ) -> np.ndarray:
+        """Who sends, bool [steps]: its line is free, there is somebody, and it has its patience.
+
+        Args:
+            steps: of the window.
+            sending: what each would send.
+            read_old: int64 [mail], the step that reads a message of earlier, -1: none.
+            read_new: int64 [letters], the same of what these steps would send.
+        """
+        was, over = steps.before, steps.time + sending.busy
+        may, heard = np.diff(sending.first) > 0, np.zeros(len(was), dtype=bool)
+        heard[read_old[read_old >= 0]] = True
+        until = np.where(was >= 0, over[was], np.array(self.line)[steps.client])
+        if self.asks.patience <= 1 and may.all() and (until <= steps.time).all():
+            sends = may
+            heard[read_new[read_new >= 0]] = True
+            hears, line, silent = heard.tolist(), over.tolist(), self.silent
+            for client, step in steps.last():
+                self.line[client], silent[client] = line[step], 0
+        else:
+            sends, hears = np.zeros(len(was), dtype=bool), heard.tolist()
+            self._one_by_one(steps, sending, read_new.tolist(), sends, hears)
+        for client, step in steps.last():
+            if hears[step]:
+                self.silent[client] = SENDS
+        return sends
+
+    def _one_by_one(
+        self,
+        steps: _Steps,
+        sending: Sending,
+        reader: list[int],
+        sends: np.ndarray,
+        hears: list[bool],
+    ) -> None:
+        """The same where a step depends on the ones before.
+
+        Args:
+            steps: of the window.
+            sending: what each would send.
+            reader: [letters], the step that would read them, -1: none.
+            sends: bool [steps], filled in.
+            hears: of each step whether it reads anything; filled in.
+        """
+        line, silent, patience = self.line, self.silent, self.asks.patience
+        first = sending.first.tolist()
+        columns = steps.client, steps.before, steps.time, steps.time + sending.busy
+        rows = zip(*(column.tolist() for column in columns), first, first[1:], strict=False)
+        for step, (client, was, now, over, letter, end) in enumerate(rows):
+            quiet = 1 + (SENDS if was >= 0 and hears[was] else silent[client])
+            if line[client] > now or letter == end or quiet < patience:
+                silent[client] = quiet
+                continue
+            sends[step], line[client], silent[client] = True, over, 0
+            for one in reader[letter:end]:
+                if one >= 0:
+                    hears[one] = True
+
+    def _levels(
+        self, steps: _Steps, serial: np.ndarray, read_by: np.ndarray, sent: np.ndarray
+    ) -> np.ndarray:
+        """int64 [steps]: the wave of each.
+
+        Args:
+            steps: of the window.
+            serial: int64 [reads], numbers of the messages among those of the window; below 0: of
+                earlier.
+            read_by: int64 [reads], the step that reads it; rising.
+            sent: int64 [messages], the step that sends it.
+        """
+        new = serial >= 0
+        source = sent[serial[new]].tolist()
+        ends = np.searchsorted(read_by[new], np.arange(len(steps.client)), side="right").tolist()
+        level, waves, begin = [0] * self.num_clients, [0] * len(ends), 0
+        group, client, first = steps.group.tolist(), steps.client.tolist(), 0
+        for step, end in enumerate(ends):
+            if group[step] != step:
+                continue  # all of one moment are of one wave
+            wave = max([level[client[step]], *[waves[one] for one in source[begin:end]]])
+            if first < step:
+                wave = max(wave, *[level[one] for one in client[first:step]])
+                for one in range(first, step):
+                    level[client[one]], waves[one] = wave + 1, wave
+            level[client[step]], waves[step] = wave + 1, wave
+            begin, first = end, step + 1
+        return ints(waves)
+
+    def _counted(
+        self, steps: _Steps, came: Letters, by: np.ndarray
+    ) -> tuple[Letters, np.ndarray, np.ndarray]:
+        """What of that which has come is mixed, the step that does it, and with what weight.
+
+        Args:
+            steps: of the window.
+            came: in the order in which it is read.
+            by: int64 [letters], the step that reads it; rising.
+        """
+        keep = self.asks.keep
         if keep is None:
-            return 0
-        scale = 1.0
+            return came.of(by[:0]), by[:0], came.weight[:0]
         if keep == "last":
-            came = self._held(i, came)
-        elif keep == "newest":
-            if len({one[SENDER] for one in came}) < len(came):
-                came = _newest({}, came)
-            scale = self._scale(i, came)
-        wave, first, steps = 0, self._first, self.steps
-        for _, sender, serial, weight, sent, number in came:
-            window.read_by.append(place)
-            window.read.append(serial)
-            window.read_weight.append(weight * scale)
-            window.behind.append(steps[sender] - number)
-            window.age.append(now - sent)
-            if serial >= first and self._wave[serial - first] > wave:
-                wave = self._wave[serial - first]
-        return wave
+            return self._held(steps, came, by)
+        if keep == "all":
+            return came, by, came.weight
+        codes = by * self.num_clients + came.sender
+        order = np.argsort(codes, kind="stable")
+        if (again := codes[order][1:] == codes[order][:-1]).any():
+            first = order[np.append(True, ~again)]  # a sender's place is that of its first message
+            newest = order[np.append(~again, True)][np.argsort(first)]
+            came, by = came.of(newest), by[newest]
+        return came, by, came.weight * self._scale(steps, came, by)[by]
 
-    def _held(self, i: int, came: list[Delivery]) -> list[Delivery]:
-        """The last message of everybody who is a neighbor in this round, with its weight."""
-        row = self.draws.row[i][self.steps[i] - 1 - self.draws.base[i]]
-        found = _newest(self.held[i], came)
-        return [
-            (arrival, sender, serial, row[sender], sent, number)
-            for arrival, sender, serial, _, sent, number in found
-            if sender in row
-        ]
-
-    def _scale(self, i: int, came: list[Delivery]) -> float:
+    def _scale(self, steps: _Steps, came: Letters, by: np.ndarray) -> np.ndarray:
         """By what weights are multiplied, so that they leave the receiver what is its own in W."""
-        if not came:
-            return 1.0
+        count = len(steps.client)
         if self.asks.to == "one":  # of a half each: all that came and the own model count alike
-            return 2 / (1 + len(came))
-        room = self.draws.room[i][self.steps[i] - 1 - self.draws.base[i]]
-        weight = sum([one[WEIGHT] for one in came])
-        return room / weight if weight > room else 1.0
+            return 2 / (1 + np.bincount(by, minlength=count))
+        room = self.draws.room(steps.client, steps.number)
+        weight = np.bincount(by, came.weight, count)
+        return np.where(weight > room, room / np.where(weight > 0, weight, 1.0), 1.0)
 
-    def _begin(self, i: int, now: float) -> None:
-        """Client i begins its next gradient."""
-        self.begun[i] = now
-        at = self.steps[i] - self.draws.base[i]
-        if at == self.draws.ahead:
-            self.draws.draw(self.steps)
-            at = 0
-        self.ready[i] = ready = now + self.draws.seconds[i][at]
-        heappush(self._heap, (ready, i))
-
-    def under_way(self) -> Iterator[tuple[int, Delivery]]:
-        """(receiver, delivery) of all that is on its way, there and not yet read, or held."""
-        for client, box in enumerate(self.inbox):
-            for one in box:
-                yield client, one
-        for client, held in enumerate(self.held):
-            for one in held.values():
-                yield client, one
+    def _held(
+        self, steps: _Steps, came: Letters, by: np.ndarray
+    ) -> tuple[Letters, np.ndarray, np.ndarray]:
+        """The last message of everybody who is a neighbor in a step's round, with its weight."""
+        n, size = self.num_clients, steps.size
+        known = self.held.then(came)
+        since = np.concatenate([np.full(len(self.held.sender), 0), by + 1])  # 0: before the window
+        # A slot is a pair of receiver and sender, in the order in which it first heard of it.
+        pairs, begin, slot = np.unique(
+            known.receiver * n + known.sender, return_index=True, return_inverse=True
+        )
+        ranks = np.lexsort((begin, pairs // n))
+        place = np.empty_like(ranks)
+        place[ranks] = np.arange(len(ranks))
+        slot, whose = place[slot], pairs[ranks] // n
+        # Of each slot's messages, in the order in which they are read, the newest so far.
+        order = np.lexsort((since, slot))
+        top = int(known.serial.max(initial=0)) + 1
+        best = np.maximum.accumulate(slot[order] * top + known.serial[order])
+        newest = np.maximum.accumulate(
+            np.where(best == slot[order] * top + known.serial[order], np.arange(len(order)), 0)
+        )
+        moments = slot[order] * (size + 1) + since[order]
+        # Every step looks into all slots of its client.
+        slots = np.searchsorted(whose, np.arange(n + 1))
+        step, looks = spread(slots[steps.client], np.diff(slots)[steps.client])
+        at = np.searchsorted(moments, looks * (size + 1) + step + 1, side="right") - 1
+        here = (at >= 0) & (slot[order][at] == looks) if len(order) else at >= 0
+        step, found = step[here], known.of(order[newest[at[here]]])
+        weight = self.draws.weights(found.receiver, found.sender, steps.number[step])
+        last = np.append(slot[order][1:] != slot[order][:-1], True)[: len(order)]
+        self.held = known.of(order[newest[last]])
+        counts = weight > 0
+        return found.of(counts), step[counts], weight[counts]
 
     def _part_with(self, gone: list[int]) -> None:
         self._forget(gone)
         if self.asks.keep == "last":  # a neighbor no more counts no more
             known = self._neighbors()
-            for client, held in enumerate(self.held):
-                self.held[client] = {j: one for j, one in held.items() if (j, client) in known}
+            pairs = zip(self.held.sender.tolist(), self.held.receiver.tolist(), strict=True)
+            self.held = self.held.of(np.array([pair in known for pair in pairs], dtype=bool))
 
     def _forget(self, gone: list[int]) -> None:
         """What was sent to those that left."""
-        for client in gone:
-            self.inbox[client], self.held[client] = [], {}
+        self.mail = self.mail.of(~np.isin(self.mail.receiver, gone))
+        self.held = self.held.of(~np.isin(self.held.receiver, gone))
 
     def _neighbors(self) -> set[tuple[int, int]]:
         """(sender, receiver) of every link in any round of a period, or in the next 16."""
@@ -260,27 +490,16 @@ class LetterTimeline(Timeline):
 
     def data(self) -> dict[str, np.ndarray]:
         """As of a timeline, and the messages that are on their way."""
-        found = super().data()
-        found["serial"] = np.array([self.serial])
-        for name, some in (("mail", self.inbox), ("held", [d.values() for d in self.held])):
-            letters = [(client, *one) for client, box in enumerate(some) for one in box]
-            columns = zip(*letters, strict=True) if letters else [[]] * (1 + len(COLUMNS))
-            for part, column in zip(("receiver", *COLUMNS), columns, strict=True):
-                kind = np.float64 if part in ("arrival", "weight", "sent") else np.int64
-                found[f"{name}.{part}"] = np.array(column, dtype=kind)
+        found = super().data() | {"serial": np.array([self.serial])}
+        for name, letters in (("mail", self.mail), ("held", self.held)):
+            found |= {f"{name}.{part}": column for part, column in letters._asdict().items()}
         return found
 
     def _load(self, data: Mapping[str, np.ndarray]) -> None:
         self.serial = int(data["serial"][0])
-        n = self.num_clients
-        self.inbox, self.held = [[] for _ in range(n)], [{} for _ in range(n)]
-        for name in ("mail", "held"):
-            columns = (data[f"{name}.{part}"].tolist() for part in ("receiver", *COLUMNS))
-            for client, *parts in zip(*columns, strict=True):
-                one: Delivery = tuple(parts)
-                if name == "mail":
-                    self.inbox[client].append(one)
-                else:
-                    self.held[client][one[SENDER]] = one
+        self.mail, self.held = (
+            Letters(*(data[f"{name}.{part}"] for part in Letters._fields)).by_receiver()
+            for name in ("mail", "held")
+        )
         # What came of one that had left is held as before: it counts when both are linked again.
         self._forget([i for i, here in enumerate(self.here) if not here])

@@ -10,38 +10,40 @@ very same meeting, it makes its step in it, too. Then the next gradient begins.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from heapq import heapify, heappop, heappush
+from dataclasses import dataclass
+from heapq import heapify, heappop, heappush, heapreplace
 
 import numpy as np
 
 from p2pqg.engine.waves.draws import MeetingDraws
-from p2pqg.engine.waves.timeline import Timeline, Window
+from p2pqg.engine.waves.timeline import Timeline, Window, ints
 
 NOBODY = -1
 
 DEPTH = 2
-"""Waves between two computations of gradients, see `MeetingTimeline._play`."""
+"""Waves between two computations of gradients, see `MeetingTimeline.play`."""
 
 
-@dataclass
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Meetings(Window):
     """A window of meetings.
 
     Attributes:
-        a, b: the two of each meeting in which something was averaged, the one that asked first.
-        both: whether b makes a step in it as well.
-        wave: of each meeting.
-        elapsed_b: seconds since b's last event.
-        step: the step of a, counted in this window; that of b, if it makes one, is the next.
+        a, b: int64 [meetings], the two of each in which something was averaged, the one that asked
+            first.
+        both: bool [meetings], whether b makes a step in it as well.
+        wave: int64 [meetings].
+        elapsed_b: float64 [meetings], seconds since b's last event.
+        step: int64 [meetings], the step of a, counted in this window; that of b, if it makes one,
+            is the next.
     """
 
-    a: list[int] = field(default_factory=list)
-    b: list[int] = field(default_factory=list)
-    both: list[bool] = field(default_factory=list)
-    wave: list[int] = field(default_factory=list)
-    elapsed_b: list[float] = field(default_factory=list)
-    step: list[int] = field(default_factory=list)
+    a: np.ndarray
+    b: np.ndarray
+    both: np.ndarray
+    wave: np.ndarray
+    elapsed_b: np.ndarray
+    step: np.ndarray
 
 
 class MeetingTimeline(Timeline):
@@ -66,145 +68,158 @@ class MeetingTimeline(Timeline):
     joint: list[int]
     fails: list[int]
 
-    def _draws(self) -> MeetingDraws:
-        return MeetingDraws(self.routing, self.asks)
+    def _draw(self) -> None:
+        self.draws = MeetingDraws(self.routing, self.asks)
 
     def _begin_anew(self, who: np.ndarray) -> None:
+        self.draws.draw(self.steps)
         super()._begin_anew(who)
         for client in np.flatnonzero(who).tolist():
             self.free[client] = self.last[client] = self.now
             self.read[client] = self.version[client]
             self.partner[client], self.joint[client] = NOBODY, 0
 
-    def play(self, rounds: int) -> Meetings:
-        """The events of the next rounds."""
-        window = super().play(rounds)
-        assert isinstance(window, Meetings)
-        codes = np.unique(np.array(window.level, dtype=np.int64))  # some waves have no steps
-        window.level = np.searchsorted(codes, window.level).tolist()
-        window.wave = np.searchsorted(codes, window.wave).tolist()
-        return window
+    def _opened(self) -> list[tuple[float, float, int]]:
+        """A heap of what comes next: when, its gradient was ready then, client.
 
-    def _window(self) -> Meetings:
-        return Meetings(self.round)
-
-    def _open(self) -> None:
-        super()._open()
-        self._wave, self._stage = [0] * self.num_clients, [0] * self.num_clients
+        -1 for the gradient: its meeting is over.
+        """
         busy = {self.partner[i] for i in range(self.num_clients) if self.joint[i]}
-        # (when, its gradient was ready then, client), or -1 for the gradient: its meeting is over.
-        self._heap = [
+        heap = [
             (max(self.now, self.ready[i]), self.ready[i], i)
             if self.partner[i] == NOBODY
             else (self.free[i], -1.0, i)
             for i in range(self.num_clients)
             if self.here[i] and i not in busy
         ]
-        heapify(self._heap)
+        heapify(heap)
+        return heap
 
-    def _play(self, window: Window) -> None:
-        """As of a timeline. One long function: it runs once for every step, and calls would cost.
+    def play(self, rounds: int) -> Meetings:
+        """The events of the next rounds.
+
+        One long function: its inside runs twice for every step, and calls would cost.
 
         Of the waves: gradients are computed together when one is needed, so a step is put off for
         the sake of those that have theirs. A stage is the waves between two such computations. A
         client makes one step in a stage at most, and no stage has more than `DEPTH` waves.
         """
-        assert isinstance(window, Meetings)
-        heap, draws, end, target = self._heap, self.draws, self.routing.end, self.target
+        self.fresh[:] = False
+        heap, draws, end = self._opened(), self.draws, self.routing.end
         ready, free, begun, last = self.ready, self.free, self.begun, self.last
         steps, version, read = self.steps, self.version, self.read
-        waves, stages = self._wave, self._stage
+        met, joins, fails = self.partner, self.joint, self.fails
+        waves, floors = [0] * self.num_clients, [0] * self.num_clients
         base, ahead, partner, seconds = draws.base, draws.ahead, draws.partner, draws.seconds
-        senders, receivers = window.senders, window.receivers
-        client_is, number_is, level_is = (
-            window.client.append,
-            window.number.append,
-            window.level.append,
-        )
-        elapsed_is, behind_is, age_is = (
-            window.elapsed.append,
-            window.behind.append,
-            window.age.append,
-        )
-        a_is, b_is, both_is = (window.a.append, window.b.append, window.both.append)
-        wave_is, elapsed_b_is, step_is = (
-            window.wave.append,
-            window.elapsed_b.append,
-            window.step.append,
-        )
-        total, made, now = self.total, len(window.client), self.now
-        while total < target:
-            if heap[0][0] > end:
-                now = end
-                break
-            now, asked, i = heappop(heap)
-            if asked < 0:  # the meeting is over
-                j, joint, good = self.partner[i], self.joint[i], not self.fails[i]
-                self.partner[i], self.joint[i] = NOBODY, 0
-            else:
-                if asked != ready[i]:
-                    continue  # that step was made in the other's meeting
-                if free[i] > now:
-                    heappush(heap, (free[i], asked, i))
-                    continue
-                at = steps[i] - base[i]
-                j = partner[i][at]
-                joint, good = 0, j >= 0
+        client, number, level = list[int](), list[int](), list[int]()
+        elapsed, behind, age = list[float](), list[int](), list[float]()
+        asks, others, both = list[int](), list[int](), list[bool]()
+        elapsed_b, step = list[float](), list[int]()
+        times, done = list[float](), list[int]()
+        total, now, here = self.total, self.now, sum(self.here)
+        for _ in range(rounds):
+            self.target = target = self.target + here
+            while total < target:
+                now, asked, i = heap[0]
+                if now > end:
+                    now = end
+                    break
+                if asked < 0:  # the meeting is over
+                    j, joint, good = met[i], joins[i], not fails[i]
+                    met[i], joins[i] = NOBODY, 0
+                else:
+                    if asked != ready[i]:
+                        heappop(heap)  # that step was made in the other's meeting
+                        continue
+                    if free[i] > now:
+                        heapreplace(heap, (free[i], asked, i))
+                        continue
+                    at = steps[i] - base[i]
+                    j = partner[i][at]
+                    joint, good = 0, j >= 0
+                    if good:
+                        if free[j] > now:
+                            heapreplace(heap, (free[j], asked, i))
+                            continue
+                        joint = ready[j] <= now and partner[j][steps[j] - base[j]] == i
+                        asks += i, j
+                        good, lasts = not draws.lost[i][at], draws.lasts[i][at]
+                        if lasts > 0:
+                            free[i] = free[j] = over = now + lasts
+                            met[i], joins[i], fails[i] = j, int(joint), int(not good)
+                            heapreplace(heap, (over, -1.0, i))
+                            continue
+                wave = waves[i]
+                if floors[i] > wave:
+                    wave = floors[i]
+                if good or joint:
+                    if waves[j] > wave:
+                        wave = waves[j]
+                    if joint and floors[j] > wave:
+                        wave = floors[j]
+                    waves[j] = wave + 1
+                waves[i] = wave + 1
                 if good:
-                    if free[j] > now:
-                        heappush(heap, (free[j], asked, i))
-                        continue
-                    joint = ready[j] <= now and partner[j][steps[j] - base[j]] == i
-                    senders += (i, j)
-                    receivers += (j, i)
-                    good, lasts = not draws.lost[i][at], draws.lasts[i][at]
-                    if lasts > 0:
-                        free[i] = free[j] = now + lasts
-                        self.partner[i], self.joint[i] = j, int(joint)
-                        self.fails[i] = int(not good)
-                        heappush(heap, (free[i], -1.0, i))
-                        continue
-            wave = waves[i]
-            if (good or joint) and waves[j] > wave:
-                wave = waves[j]
-            if DEPTH * stages[i] > wave:
-                wave = DEPTH * stages[i]
-            if joint and DEPTH * stages[j] > wave:
-                wave = DEPTH * stages[j]
-            waves[i] = wave + 1
-            if good or joint:
-                waves[j] = wave + 1
-            if good:
-                a_is(i)
-                b_is(j)
-                both_is(bool(joint))
-                wave_is(wave)
-                elapsed_b_is(now - last[j])
-                step_is(made)
-                if not joint:
-                    version[j] += 1
-                    last[j] = now
-            for k in (i, j) if joint else (i,):  # makes its step, and begins the next gradient
-                stages[k] = wave // DEPTH + 1
-                number = steps[k]
-                client_is(k)
-                number_is(number)
-                level_is(wave)
-                elapsed_is(now - last[k])
-                behind_is(version[k] - read[k])
-                age_is(now - begun[k])
-                total += 1
-                made += 1
-                steps[k] = number = number + 1
-                version[k] = read[k] = version[k] + 1
-                begun[k] = last[k] = now
-                at = number - base[k]
-                if at == ahead:
-                    draws.draw(steps)
-                    at = number - base[k]
-                ready[k] = due = now + seconds[k][at]
-                heappush(heap, (due, due, k))
-        self.total, self.now = total, now
+                    step.append(len(client))
+                    others.append(j)
+                    both.append(bool(joint))
+                    elapsed_b.append(now - last[j])
+                    if not joint:
+                        version[j] += 1
+                        last[j] = now
+                k = i
+                while True:  # makes its step, and begins the next gradient
+                    floors[k] = wave - wave % DEPTH + DEPTH
+                    client.append(k)
+                    level.append(wave)
+                    at = steps[k]
+                    number.append(at)
+                    elapsed.append(now - last[k])
+                    behind.append(version[k] - read[k])
+                    age.append(now - begun[k])
+                    steps[k] = at = at + 1
+                    version[k] = read[k] = version[k] + 1
+                    begun[k] = last[k] = now
+                    at -= base[k]
+                    if at == ahead:
+                        draws.draw(steps)
+                        at = steps[k] - base[k]
+                    ready[k] = due = now + seconds[k][at]
+                    total += 1
+                    if k == i:
+                        heapreplace(heap, (due, due, k))
+                        if joint:
+                            k = j
+                            continue
+                    else:
+                        heappush(heap, (due, due, k))
+                    break
+            times.append(now)
+            done.append(len(client))
+        self.total, self.now, first = total, now, self.round
+        self.round += rounds
+        clients, steps_of = ints(client), ints(step)
+        pairs = ints(asks).reshape(-1, 2)
+        _, levels = np.unique(ints(level), return_inverse=True)  # some waves have no steps
+        return Meetings(
+            first=first,
+            seconds=np.array(times),
+            done=ints(done),
+            client=clients,
+            number=ints(number),
+            level=levels.astype(np.int64),
+            elapsed=np.array(elapsed),
+            behind=ints(behind),
+            age=np.array(age),
+            senders=pairs.ravel(),
+            receivers=pairs[:, ::-1].ravel(),
+            a=clients[steps_of],
+            b=ints(others),
+            both=np.array(both, dtype=bool),
+            wave=levels[steps_of],
+            elapsed_b=np.array(elapsed_b),
+            step=steps_of,
+        )
 
     def _part_with(self, gone: list[int]) -> None:
         lost = set(gone)

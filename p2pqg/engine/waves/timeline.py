@@ -9,58 +9,46 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from p2pqg.engine.waves.calls import Asks
-from p2pqg.engine.waves.draws import Draws
 from p2pqg.engine.waves.routing import WaveRouting
 
 
-@dataclass
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Window:
-    """What happens in some rounds. Lists in the order in which steps are done.
+    """What happens in some rounds; arrays, in the order in which steps are done.
 
     Attributes:
         first: the first round.
-        seconds: on the clock at the end of each round.
-        done: steps done at the end of each round.
-        client, number: of each step: whose, and which of its.
-        level: of each step: its wave. What a step depends on is in an earlier one.
-        elapsed: of each step: seconds since the client's last event.
-        behind: of each piece of news: how many versions newer its model was when it was used.
-        age: of each piece of news: seconds since it was read, or sent.
-        news: pieces of news used at the end of each round.
-        senders, receivers: of each message sent.
-        sent: messages sent at the end of each round.
+        seconds: float64 [rounds], on the clock at the end of each.
+        done: int64 [rounds], steps done at the end of each.
+        client, number: int64 [steps], whose, and which of its.
+        level: int64 [steps], its wave. What a step depends on is in an earlier one.
+        elapsed: float64 [steps], seconds since the client's last event.
+        behind: int64 [news], how many versions newer its model was when it was used.
+        age: float64 [news], seconds since it was read, or sent.
+        senders, receivers: int64 [messages sent].
     """
 
     first: int
-    seconds: list[float] = field(default_factory=list)
-    done: list[int] = field(default_factory=list)
-    client: list[int] = field(default_factory=list)
-    number: list[int] = field(default_factory=list)
-    level: list[int] = field(default_factory=list)
-    elapsed: list[float] = field(default_factory=list)
-    behind: list[int] = field(default_factory=list)
-    age: list[float] = field(default_factory=list)
-    news: list[int] = field(default_factory=list)
-    senders: list[int] = field(default_factory=list)
-    receivers: list[int] = field(default_factory=list)
-    sent: list[int] = field(default_factory=list)
+    seconds: np.ndarray
+    done: np.ndarray
+    client: np.ndarray
+    number: np.ndarray
+    level: np.ndarray
+    elapsed: np.ndarray
+    behind: np.ndarray
+    age: np.ndarray
+    senders: np.ndarray
+    receivers: np.ndarray
 
     @property
     def num_rounds(self) -> int:
         return len(self.seconds)
-
-    def close_round(self, now: float) -> None:
-        """A round is over."""
-        self.seconds.append(now)
-        self.done.append(len(self.client))
-        self.news.append(len(self.age))
-        self.sent.append(len(self.senders))
 
 
 class Timeline(ABC):
@@ -88,7 +76,7 @@ class Timeline(ABC):
             setattr(self, name, [0.0] * n)
         self.fresh = np.zeros(n, dtype=bool)
         self.here = [client not in routing.network.absent for client in range(n)]
-        self.draws = self._draws()
+        self._draw()
         self._begin_anew(np.array(self.here))
 
     steps: list[int]
@@ -96,42 +84,23 @@ class Timeline(ABC):
     ready: list[float]
 
     @abstractmethod
-    def _draws(self) -> Draws:
-        """What the clients' next steps take and lead to."""
+    def _draw(self) -> None:
+        """Make ready to draw what the clients' steps lead to, on the network as it is."""
 
     @property
     def num_clients(self) -> int:
         return len(self.steps)
 
+    @abstractmethod
     def play(self, rounds: int) -> Window:
         """The events of the next rounds."""
-        window = self._window()
-        self._open()
-        for _ in range(rounds):
-            self.target += sum(self.here)
-            self._play(window)
-            window.close_round(self.now)
-        self.round += rounds
-        return window
-
-    def _window(self) -> Window:
-        """An empty one."""
-        return Window(self.round)
-
-    def _open(self) -> None:
-        """Make ready to play."""
-        self.fresh[:] = False
-
-    @abstractmethod
-    def _play(self, window: Window) -> None:
-        """Go on until `total` steps are as many as the `target`, or the end is there."""
 
     def rewire(self, routing: WaveRouting) -> None:
         """From now on another network. Gradients and messages that are on their way go on."""
         before = self.here
         self.routing = routing
         self.here = [client not in routing.network.absent for client in range(self.num_clients)]
-        self.draws = self._draws()
+        self._draw()
         self._part_with(
             [i for i, (was, here) in enumerate(zip(before, self.here, strict=True)) if was > here]
         )
@@ -141,10 +110,10 @@ class Timeline(ABC):
         """These clients have left."""
 
     def _begin_anew(self, who: np.ndarray) -> None:
-        self.draws.draw(self.steps)
-        for client in np.flatnonzero(who).tolist():
-            self.begun[client] = self.now
-            self.ready[client] = self.now + self.draws.seconds[client][0]
+        clients = np.flatnonzero(who)
+        seconds = self.routing.timing.compute.seconds_of(clients, np.array(self.steps)[clients])
+        for client, takes in zip(clients.tolist(), seconds.tolist(), strict=True):
+            self.begun[client], self.ready[client] = self.now, self.now + takes
         self.fresh |= who
 
     def data(self) -> dict[str, np.ndarray]:
@@ -186,9 +155,7 @@ class Timeline(ABC):
         twin.load(self.data())
         return twin
 
-    def until(self, reached: Any, most: int) -> int:
-        """Rounds done when `reached(timeline)` first holds, looking ahead; at most `most`."""
-        ahead = self.copy()
-        while ahead.round < most and not reached(ahead):
-            ahead.play(1)
-        return ahead.round
+
+def ints(values: object) -> np.ndarray:
+    """As int64; an array that is one already stays itself."""
+    return np.asarray(values, dtype=np.int64)
