@@ -13,6 +13,9 @@ from p2pqg.network import Network, Timing
 if TYPE_CHECKING:  # brings torch
     from p2pqg.engine.waves.timeline import Timeline
 
+AT_ONCE = 16
+"""Rounds of a timeline that are looked at together."""
+
 
 class Outlook(NamedTuple):
     """Some rounds ahead.
@@ -48,11 +51,16 @@ def of_rounds(
 
 def of_waves(timeline: Timeline) -> Iterator[Outlook]:
     """Of clients that do not wait; the timeline itself stays where it is."""
-    ahead = timeline.copy()
+    ahead, here = timeline.copy(), np.flatnonzero(timeline.here)
+    yield Outlook(ahead.round, ahead.now, int(np.array(ahead.steps)[here].min()))
     while True:
-        here = [steps for steps, here in zip(ahead.steps, ahead.here, strict=True) if here]
-        yield Outlook(ahead.round, ahead.now, min(here))
-        ahead.play(1)
+        steps = np.array(ahead.steps)
+        window = ahead.play(AT_ONCE)
+        first = 0
+        for round, (seconds, last) in enumerate(zip(window.seconds, window.done, strict=True), 1):
+            np.add.at(steps, window.client[first:last], 1)
+            first = last
+            yield Outlook(window.first + round, float(seconds), int(steps[here].min()))
 
 
 def through(

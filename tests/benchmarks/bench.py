@@ -6,7 +6,8 @@
     R      16 clients on a ring, ResNet-20-GN at 3 x 32 x 32, batch 32, gossip SGD; and in bf16
     scale  10,240 clients with the MLP of job S, against 32 of them
     pace   job S by clients that do not wait, whose gradients take exponential times, against job S;
-           and 10,240 of them. "planning" is the share of the time that the timeline takes
+           and 10,240 of them; and the share of the time that planning takes. In CPU time, in one
+           process (`pace.py`): about a minute
 
 The baselines (`baselines.py`, plain PyTorch, no Ray) run in turn with ours, so that a ratio holds
 when the machine's speed drifts. Ours is the whole command, with defaults: Ray, evaluation and
@@ -118,7 +119,7 @@ def contestants(job: str, seconds: float) -> dict[str, Any]:
             "p2pqg run, bf16": lambda: ours(*words, "--precision", "bf16", rounds=rounds),
         }
 
-    def scale(topology: str, clients: int, *more: str) -> dict[str, float]:
+    def scale(topology: str, clients: int) -> dict[str, float]:
         blobs = [f"samples={40 * clients}", "test_samples=100", "features=64"]
         sets = [word for blob in blobs for word in ("--set", f"dataset.{blob}")]
         words = [
@@ -129,24 +130,9 @@ def contestants(job: str, seconds: float) -> dict[str, Any]:
             "--dataset",
             "synthetic",
             *sets,
-            *more,
         ]
         return ours(*words, rounds=max(150, int(200_000 * seconds / 8 / clients)))
 
-    if job == "pace":
-        clock = ["network.compute.seconds=1", "network.compute.varies=exponential"]
-        alone = [word for one in clock for word in ("--set", one)]
-        rounds, small = int(1000 * seconds), ["--topology", "ring32"]
-        many = ["--algorithm", "ad-psgd", *alone]
-        return {
-            "dsgd": lambda: ours(*small, "--algorithm", "dsgd", rounds=rounds),
-            "ad-psgd": lambda: ours(*small, *many, rounds=rounds),
-            "async-dsgdm-n": lambda: ours(
-                *small, "--algorithm", "async-dsgdm-n", *alone, rounds=rounds
-            ),
-            "ad-psgd, 32 of synthetic": lambda: scale("ring32", 32, *many),
-            "ad-psgd, 10,240 of synthetic": lambda: scale("ring10240", 10_240, *many),
-        }
     names = ("ring10240", "random-regular10240:degree=8", "onepeer-exponential10240")
     small = {"ring32": lambda: scale("ring32", 32)}
     return small | {name: lambda name=name: scale(name, 10_240) for name in names}
@@ -160,6 +146,11 @@ def main() -> None:
     settings = parser.parse_args()
     print(f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}\n")
     for job in settings.jobs:
+        if job == "pace":
+            words = [str(settings.seconds / 8), str(settings.repeats)]
+            subprocess.run([sys.executable, str(HERE / "pace.py"), *words], check=True)
+            print()
+            continue
         runs = contestants(job, settings.seconds)
         seen: dict[str, list[dict[str, float]]] = {name: [] for name in runs}
         for _ in range(settings.repeats):

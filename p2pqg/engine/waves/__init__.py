@@ -6,10 +6,10 @@ clock, which every process works out for itself. It is cut into waves: steps of 
 that do not depend on each other, one stacked call on the rows that take part.
 
     routing.py    what a timeline is made of: network, clock, borders of blocks
-    draws.py      what each client's next steps will take, and whom they lead to
-    timeline.py   one event after the other: what all timelines have in common
+    draws.py      what each client's steps will take, and whom they lead to
+    timeline.py   what all timelines have in common
     meetings.py   the timeline of `meet`: two clients at a time, who wait for each other
-    letters.py    the timeline of `push` and `arrived`: messages on their way
+    letters.py    the timeline of `push` and `arrived`: messages on their way, put in order at once
     cut.py        the events of a few rounds as waves, cut along the borders of blocks
     mail.py       messages that have been sent and are not read yet
     block.py      a block of clients that plays waves

@@ -326,7 +326,8 @@ class Knife:
         met = met[np.argsort(wave[met], kind="stable")]  # as those who ask
         met_wave, met_ends = wave[met], self._ends(wave[met])
         parcels, others = self._crossing(met, met_wave, met_ends)
-        joint = np.bincount(wave[both], minlength=len(self.legs)).tolist()
+        here = (self.first <= window.a) & (window.a < self.last)  # others' pairs are not ours
+        joint = np.bincount(wave[both & here], minlength=len(self.legs)).tolist()
         rows = self._cut(self._index(b[met] - self.first), met_ends)
         elapsed = self._cut(self._seconds(window.elapsed_b, met), met_ends)
         for one, base in enumerate(self._base(parcels)):

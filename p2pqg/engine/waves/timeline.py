@@ -1,4 +1,4 @@
-"""A timeline: the events of clients that do not wait, one after the other.
+"""A timeline: the events of clients that do not wait, in their order.
 
 A client takes some seconds for a gradient, makes its step when it has it, and begins the next one
 at once. Whoever asks plays the same events: two timelines of one routing never differ, however
