@@ -79,7 +79,6 @@ class WaveBlock:
         self.timeline = timeline_of(routing, self.asks)
         self._rows = StateRows(rule.start(x0), rule.algorithm.name)
         self.round = 0
-        self._begun = Table(x0.clone())
         self._stage: Stage | None = None  # whose gradients are here
         self._computed: Computed
         self.mail = Mail()
@@ -89,6 +88,7 @@ class WaveBlock:
                 f"{rule.algorithm.name}: what is met is state.x, and its model is another one; say "
                 "what happens, OwnPace(met=...)"
             )
+        self._begun = self._x if self._stays and self._x is not None else Table(x0.clone())
         self.bytes_sent = 0.0
         self.drift = x0.new_zeros(0)
         self.traffic: list[Journal] = []
@@ -114,6 +114,11 @@ class WaveBlock:
     def who(self) -> str:
         """The hosted clients, for messages."""
         return f"clients {self.clients.start} to {self.clients.stop - 1}"
+
+    @property
+    def _stays(self) -> bool:
+        """A model stays as it is while its gradient is computed: it need not be kept twice."""
+        return self.asks.kind == "push"
 
     @property
     def begun(self) -> Tensor:
@@ -166,7 +171,11 @@ class WaveBlock:
         """Go on from a snapshot of the hosted clients."""
         rows, device = snapshot.rows, self.begun.device
         self._rows.load(rows)
-        self._begun = Table(loaded(rows["begun"], device))
+        begun = loaded(rows["begun"], device)
+        if self._stays and self._x is not None and torch.equal(begun, self._x.tensor):
+            self._begun = self._x
+        else:
+            self._begun = Table(begun)
         self.round = snapshot.round
         self.bytes_sent = float(snapshot.totals["bytes_sent"].sum())
         self.timeline.load(snapshot.timeline)
@@ -209,7 +218,7 @@ class WaveBlock:
     def _begin_anew(self) -> None:
         """Who is new, or back, begins a gradient at its model as it is."""
         fresh = np.flatnonzero(self.timeline.fresh[self._here])
-        if len(fresh):
+        if len(fresh) and self._begun is not self._x:
             rows = uploaded(torch.from_numpy(fresh), self.begun.device)
             self._begun.put(rows, self.x.index_select(0, rows))
 
@@ -277,7 +286,10 @@ class WaveBlock:
                 active = _Part(self.rows_of(wave.rows))
                 active.call = self._step(wave, active.taken, params)
                 sent = self._asked(active.call, Push).tensors
-                self.mail.put(wave.to, tuple(t.index_select(0, wave.write) for t in sent))
+                some = sent
+                if len(wave.write) < len(wave.at):  # otherwise all of it is read here
+                    some = tuple(t.index_select(0, wave.write) for t in sent)
+                self.mail.put(wave.to, some)
         if not wave.leg.silent:
             arrived = yield [tuple(t[at] for t in sent) for at in wave.parcels], wave.leg
             with self.clock("exchange"):
@@ -338,7 +350,8 @@ class WaveBlock:
             more = {name: value[wave.part] for name, value in self._computed.more.items()}
             self.on_step(wave, more)
         self._rows.put(wave.rows, new, taken)
-        self._begun.put(wave.rows, self.rule.model(new))
+        if self._begun is not self._x:
+            self._begun.put(wave.rows, self.rule.model(new))
 
     def rows_of(self, rows: Tensor) -> Any:
         """Some rows of the state."""

@@ -242,7 +242,8 @@ class LetterTimeline(Timeline):
         """
         who = np.flatnonzero(self.here) if wanted else np.empty(0, dtype=np.int64)
         number, time, begun = (np.array(x)[who] for x in (self.steps, self.ready, self.begun))
-        parts, more = [(who, number, time, begun)], 2 + int(1.25 * wanted / max(len(who), 1))
+        parts = list[tuple[np.ndarray, ...]]([(who, number, time, begun)])
+        more = 2 + int(1.25 * wanted / max(len(who), 1))
         while len(who):
             numbers = number[:, None] + np.arange(1, more + 1)
             clients = who[:, None] + np.zeros_like(numbers)
