@@ -95,17 +95,23 @@ def resume_seeds(
         runs = Runs(path)
         changes = {key: value for key, value in changes.items() if value is not None}
         length = {key: changes[key] for key in ENDS if key in changes}
-        begun = next(
-            (one for one in map(runs.of_seed, runs.seeds) if (one.path / "config.yaml").exists()),
-            None,
-        )
-        if begun is None:
+        begun = [
+            one for one in map(runs.of_seed, runs.seeds) if (one.path / "config.yaml").exists()
+        ]
+        if not begun:
             raise ConfigError(f"{path}: none of its seeds had begun; run it again")
-        settings = {**begun.config}
+        first = next(filter(_goes_on, begun), begun[0])
+        settings, home = {**first.config}, first.path
+        if not _goes_on(first):  # it is begun anew, of what it had kept
+            with suppress(OSError):
+                shutil.copytree(
+                    home / own_files.FOLDER, path / own_files.FOLDER, dirs_exist_ok=True
+                )
+            home = path
         tell = crew.observer.noted if crew.observer else _to_nobody
-        settings |= own_files.from_copies(settings, begun.path, tell)
+        settings |= own_files.from_copies(settings, home, tell)
         given = {k: v for k, v in settings.items() if not (length and k in ENDS)}
-        config, own = read_settings({**given, **changes, "seed": begun.config["seed"]})
+        config, own = read_settings({**given, **changes, "seed": first.config["seed"]})
 
         def begin(seed: int) -> Callable[..., Run]:
             mine = runs.of_seed(seed)
@@ -125,13 +131,17 @@ def resume_seeds(
             there = done and all(run.config.get(key) == value for key, value in length.items())
             if there or run.failure is not None:
                 continue
-            goes_on = done or any(run.path.glob("checkpoints/*"))
-            todo[seed] = go_on(seed) if goes_on else begin(seed)
+            todo[seed] = go_on(seed) if _goes_on(run) else begin(seed)
         if not todo:
             raise ConfigError(f"{path} has done all its seeds; ask for more with --rounds")
         again = next((key for key in TAKERS if key in changes), None)  # its code is known here
         stays = f"{again} was given again" if again else ""
         return _carried_out(path, crew.each(todo, path, config, own, stays))
+
+
+def _goes_on(run: Run) -> bool:
+    """Whether there is something to go on from."""
+    return run.finished or run.failure is not None or any(run.path.glob("checkpoints/*"))
 
 
 def _to_nobody(text: str) -> None: ...

@@ -1,8 +1,10 @@
 """Several seeds of one simulation: as each alone, in one directory, stopped and finished."""
 
 import json
+from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from click.testing import CliRunner
 
@@ -106,3 +108,18 @@ def test_the_command_shows_mean_and_spread(small):
     header = outcome.output.splitlines()[-13:]
     assert any(line.split() == ["mean", "std", "low", "high"] for line in header)
     assert outcome.output.endswith(f"{small['out']}/two\n")
+
+
+def logistic(num_classes, input_shape):
+    return torch.nn.Linear(input_shape[0], num_classes)
+
+
+def test_seeds_that_were_killed_before_a_checkpoint_begin_anew_with_the_users_own_model(small):
+    settings = small | {"model": logistic, "checkpoint_every": 0}
+    with pytest.raises(StoppedError):
+        p2pqg.run(seed=[1, 2], name="these", observer=Interrupting(1), record_every=1, **settings)
+    left = Path(small["out"]) / "these"
+    (left / "seed1" / "summary.json").unlink()
+    done = p2pqg.resume(left)
+    whole = p2pqg.run(seed=[1, 2], name="whole", record_every=1, **settings)
+    assert done.summary.loc["test_accuracy"].equals(whole.summary.loc["test_accuracy"])
