@@ -62,6 +62,8 @@ def suitable_topology(algorithm: str | Entry, **params: Any) -> str:
     made, problems = read(entry.params, {"lr": 0.1, **params})
     assert not problems, problems
     needs = entry.traits["needs"](made)
+    if "teleportation" in needs:
+        return "teleportation8"
     return "ceca8" if "ceca" in needs else "binary-tree8" if "tree" in needs else "ring8"
 
 

@@ -18,6 +18,7 @@ NEEDS = {
     "tree": "a tree",
     "static": "static",
     "ceca": "that of ceca",
+    "teleportation": "that of its name",
     "steady": "better static",
     "lambda-min": "eigenvalues > -1/3",
 }

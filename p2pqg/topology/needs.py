@@ -19,7 +19,7 @@ from p2pqg.topology.mixing import Mixing
 from p2pqg.topology.names import schedule_named
 from p2pqg.topology.schedule import Schedule
 
-PINNED = frozenset({"static", "tree", "ceca"})
+PINNED = frozenset({"static", "tree", "ceca", "teleportation"})
 """Needs of a network in which everything goes as planned: no losses, no links that change."""
 
 
@@ -32,8 +32,8 @@ def check_needs(
         schedule: the network, see `Schedule`.
         needs: of "symmetric", "doubly-stochastic", "column-stochastic", "tree", "static",
             "steady" (a W that changes is a warning), "undirected", "lambda-min" (smallest
-            eigenvalue > -1/3), "lambda-min:-0.4" (> -0.4), "ceca" (the network of that name).
-            Without "column-stochastic" the rows of W must sum to 1.
+            eigenvalue > -1/3), "lambda-min:-0.4" (> -0.4), "ceca" or "teleportation" (the
+            network of that name). Without "column-stochastic" the rows of W must sum to 1.
         algorithm: its name, for the message.
         rounds: look at so many rounds; None: all of a period, the first 4 of an aperiodic network.
 
@@ -46,7 +46,7 @@ def check_needs(
     unknown = {need.partition(":")[0] for need in needs} - set(_NEEDS)
     assert not unknown, f"{algorithm}: unknown needs {unknown}"
     warnings = list(schedule.notes)
-    if "column-stochastic" not in needs:
+    if {"column-stochastic", "teleportation"}.isdisjoint(needs):
         needs = ("row-stochastic", *needs)
     if not {"tree", "static"}.isdisjoint(needs) and schedule.period != 1:
         raise TopologyError(
@@ -58,6 +58,11 @@ def check_needs(
             f"{schedule.name!r}: W changes from round to round: {algorithm} takes what that does "
             "to the models for a step of its own, and may diverge. Use a network that stays, a "
             "smaller beta or mu, or qg-dsgdm-n"
+        )
+    if "teleportation" in needs and schedule.rule != "teleportation":
+        raise TopologyError(
+            f"{schedule.name!r}: {algorithm} needs the network that is made for it. "
+            f"Use teleportation{schedule.num_clients}."
         )
     if "ceca" in needs:
         _check_ceca(schedule, algorithm)
@@ -181,6 +186,7 @@ _NEEDS: dict[str, Callable[..., str | None]] = {
     "tree": _tree,
     "static": lambda W, name, algorithm: None,
     "ceca": lambda W, name, algorithm: None,
+    "teleportation": lambda W, name, algorithm: None,
     "steady": lambda W, name, algorithm: None,
     "lambda-min": _lambda_min,
 }

@@ -80,7 +80,7 @@ CENTRALIZED = [name for name, entry in ALGORITHMS.items() if entry.traits["centr
 RANDOM = [("choco-sgd", "random-k"), ("choco-sgd", "qsgd")]
 
 
-@every(*RANDOM, "dsgd-ceca")
+@every(*RANDOM, "dsgd-ceca", "teleportation")
 @pytest.mark.parametrize("check", UNIVERSAL, ids=name_of)
 def test_algorithm_keeps_the_rules_of_the_house(check, name, params):
     check(name, **params)
@@ -93,8 +93,9 @@ def test_random_compressors_draw_by_client_and_round(check, compressor):
 
 
 @pytest.mark.parametrize("check", [c for c in UNIVERSAL if c.__name__ != "check_permutation"])
-def test_ceca_knows_clients_by_their_numbers(check):
-    check("dsgd-ceca")
+@pytest.mark.parametrize("name", ["dsgd-ceca", "teleportation"])
+def test_some_networks_know_clients_by_their_numbers(check, name):
+    check(name)
 
 
 @pytest.mark.parametrize("name", sorted(ALGORITHMS))
@@ -110,7 +111,8 @@ def test_the_same_rows_again_give_the_last_gradient(name, params):
 
 
 # RelaySGD fills in for those not heard yet, whose number differs from client to client at first.
-@every("relay-sgd", *RANDOM)
+# Teleportation lets most clients stand still.
+@every("relay-sgd", "teleportation", *RANDOM)
 def test_equal_clients_stay_equal_forever(name, params):
     check_equal_stays_equal(name, **params)
 
@@ -120,6 +122,7 @@ def test_equal_clients_stay_equal_forever(name, params):
     *CENTRALIZED,
     "slowmo",
     "dsgd-ceca",
+    "teleportation",
     ("dsgdm-sync", "allreduce"),
     *RANDOM,
     "momentum-tracking",
@@ -142,7 +145,7 @@ def test_without_a_network_slowmo_without_average_is_alone():
 # SlowMo is slow (below).
 @every(
     *("adam", "dadam", "qg-dadam", "slowmo"),
-    *("dfedsam", "diloco", "noloco"),
+    *("dfedsam", "diloco", "noloco", "teleportation"),
 )
 def test_the_mean_of_the_clients_finds_the_optimum_of_equal_curvature(name, params):
     check_mean_finds_optimum(name, **params)

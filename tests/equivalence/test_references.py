@@ -450,6 +450,15 @@ def ceca(x, g, W, lr):
         yield x
 
 
+def teleportation(x, g, W, lr):
+    """Who hears of others is active; slot by slot: test_teleportation.py."""
+    for t in range(ROUNDS):
+        active = (np.eye(len(x)) != W(t)).any(1, keepdims=True)
+        x = W(t) @ x
+        x = x - active * lr(t) * g(x, t)
+        yield x
+
+
 def muffliato(x, g, W, lr, gossips=5, gap=None):
     """The gossips of a round as one matrix, P_k+1 = omega W P_k + (1 - omega) P_k-1."""
     omega = 1 if gap is None else 2 * (1 - np.sqrt(gap - gap**2 / 4)) / (1 - gap / 2) ** 2
@@ -616,6 +625,7 @@ CASES = [
     ("powergossip", {}, powergossip_of_vectors, {}, SYMMETRIC),
     ("powergossip", {"beta": 0.8}, powergossip_of_vectors, {}, SYMMETRIC),
     ("dsgd-ceca", {}, ceca, {}, {"ceca": "ceca8"}),
+    ("teleportation", {}, teleportation, {}, {"teleportation": "teleportation8:k=3"}),
     ("muffliato", {}, muffliato, {}, SYMMETRIC),
     ("muffliato", {"gossips": 3, "gap": 0.2}, muffliato, {}, SYMMETRIC),
     ("ngc", {}, ngc, {}, SYMMETRIC),
