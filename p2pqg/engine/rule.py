@@ -124,6 +124,8 @@ class Rule:
             reason = "sends what neighbors remember, which must not be sent twice"
             if what == "rule":
                 reason = "sends what neighbors remember: all or nothing of it must arrive"
+        elif "teleportation" in needs:
+            reason = "fetches models of others, and has none of its own to compare them with"
         elif what == "rule" and "ceca" in needs:
             reason = "hears of one client a round, and counts on every word of it"
         elif what == "rule" and "column-stochastic" in needs:

@@ -56,3 +56,8 @@ def test_rows_sum_to_one_and_k_of_them_are_not_idle():
 def test_networks_that_will_not_do_are_refused(topology, told):
     with pytest.raises(ConfigError, match=told):
         run("teleportation", topology=topology, rounds=1)
+
+
+def test_a_rule_that_starts_from_the_own_model_is_refused():
+    with pytest.raises(ConfigError, match="fetches models of others, and has none of its own"):
+        run("teleportation", topology="teleportation8", rounds=1, rule="median")
