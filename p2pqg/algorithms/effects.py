@@ -186,7 +186,8 @@ def gossip(
 
     Args:
         tensors: [clients, ...].
-        message_bytes: [clients], what one message costs, where it is sent compressed.
+        message_bytes: [clients], what one message costs, where it is sent compressed; in main
+            memory, or the host waits for the device.
         rule: what a receiver makes of its inbox instead of the sum, of each tensor by itself: a
             name, {name, parameters}, or a function (own [params], inbox [slots, params], weights
             [slots]) -> [params]; see `gossip_rules.py`. None: what the recipe says.
