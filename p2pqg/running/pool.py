@@ -114,8 +114,10 @@ class Pool:
             self._processes |= set(multiprocessing.active_children()) - before
         left = set(self._futures)
         while left:
-            ended, left = wait(left, SECONDS_BETWEEN_WORDS / 2, FIRST_COMPLETED)
-            self.hear(tell)
+            try:
+                ended, left = wait(left, SECONDS_BETWEEN_WORDS / 2, FIRST_COMPLETED)
+            finally:  # Ctrl-C, too, comes after what was said before it
+                self.hear(tell)
             for future in ended:
                 if isinstance(error := future.exception(), BrokenProcessPool):
                     raise error
