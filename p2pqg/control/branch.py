@@ -12,9 +12,9 @@ from p2pqg.control import frames
 from p2pqg.control.moments import Moments, size_of
 from p2pqg.control.playable import Playable
 from p2pqg.data import label_counts
-from p2pqg.page.replay import digits, names_of, point
+from p2pqg.page.replay import names_of, point
+from p2pqg.page.scene import digits, scene, traffic
 from p2pqg.page.scene import links as links_now
-from p2pqg.page.scene import scene
 
 MOST_UNDONE = 12
 """Actions that can be taken back one after the other."""
@@ -183,10 +183,7 @@ class Branch:
             table = self.sim.links
             if not len(table):
                 return None
-            sums: dict[tuple[int, int], float] = {}
-            for a, b, count in zip(table["sender"], table["receiver"], table["bytes"], strict=True):
-                sums[min(a, b), max(a, b)] = sums.get((min(a, b), max(a, b)), 0.0) + count
-            return [digits(sums.get((min(a, b), max(a, b)), 0.0)) for a, b in pairs]
+            return traffic(pairs, table)
         x, ends = self.sim.parameters(), np.array(pairs, dtype=int).reshape(-1, 2)
         apart = np.linalg.norm(x[ends[:, 0]] - x[ends[:, 1]], axis=1) if len(ends) else np.empty(0)
         return [digits(value) for value in apart.tolist()]

@@ -10,7 +10,8 @@ import numpy as np
 from p2pqg.base.config import plain
 from p2pqg.network import Network
 from p2pqg.network.lies import liars
-from p2pqg.page.replay import MOST_EVENTS, NOT_SHOWN, digits
+from p2pqg.page.replay import MOST_EVENTS, NOT_SHOWN
+from p2pqg.page.scene import digits
 
 AGE_SEEN = 64
 """Rounds that are looked back for when a client last heard of another one."""

@@ -5,7 +5,6 @@ Reads the files that the run writes, and nothing else: the run is not slowed dow
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
@@ -19,7 +18,7 @@ from p2pqg.base.errors import P2pqgError
 from p2pqg.network import Network
 from p2pqg.page.maps import network_of, shards_of
 from p2pqg.page.runs import read
-from p2pqg.page.scene import scene
+from p2pqg.page.scene import digits, scene, traffic
 from p2pqg.results.changes import Became, became
 from p2pqg.results.columns import column
 from p2pqg.results.parquet import read_rows
@@ -51,13 +50,6 @@ MOST_MOMENTS, MOST_NUMBERS = 60, 40_000
 """Of a run in a report, which is one file: moments of it, and numbers of clients in all of them."""
 WATCHED = ("rounds.parquet", "clients.parquet", "summary.json", "failed.json", "changes.parquet")
 """Files whose change means news."""
-
-
-def digits(value: Any) -> float | int | None:
-    """A number in few digits; None for what is none, or not finite."""
-    if value is None or not math.isfinite(value):
-        return None
-    return int(value) if value == int(value) and abs(value) < 2**53 else float(f"{value:.5g}")
 
 
 def point(row: Mapping[str, Any]) -> list[float | int | None]:
@@ -166,9 +158,12 @@ class Replay:
             "liars": [],
             "pieces": 1,
             "trouble": "",
+            "traffic": None,
         }
         if with_network and self._start is not None:
             found |= self._network(self._start, at)
+            if not past:
+                found["traffic"] = self._traffic(found["scene"]["links"])
         return found
 
     def whole(self) -> dict[str, Any] | None:
@@ -208,6 +203,12 @@ class Replay:
             "values": values,
             "measures": names_of(list(values.get("of", ()))),
         }
+
+    def _traffic(self, pairs: Sequence[Sequence[int]]) -> list[float | None] | None:
+        """Bytes over each drawn link since the start; None: there is no simulated clock."""
+        with suppress(OSError, ValueError):  # not there; or half written
+            return traffic(pairs, pd.read_parquet(self.path / "links.parquet"))
+        return None
 
     def _scene(self, schedule: Schedule, now: Became) -> dict[str, Any]:
         key = now.num_clients, now.links

@@ -41,7 +41,12 @@ const p2pqgRoom = (() => {
 
   const mount = (root, port, { hands = true, curves = true, attacks = [], topologies = [] } = {}) => {
     root.classList.add("p2pqg-room");
-    root.setAttribute("data-lm-suppress-shortcuts", "true");  // JupyterLab's own keys
+    const ownKeys = (event) => {  // JupyterLab's own letters; Ctrl+S and the like stay its
+      if (event.ctrlKey || event.metaKey) root.removeAttribute("data-lm-suppress-shortcuts");
+      else root.setAttribute("data-lm-suppress-shortcuts", "true");
+    };
+    ownKeys({});
+    window.addEventListener("keydown", ownKeys, true);
     root.tabIndex = -1;
     const state = {
       frame: null, branches: new Map(), active: null, wanted: "test_accuracy", measure: "test_accuracy", axis: "round",
@@ -71,9 +76,8 @@ const p2pqgRoom = (() => {
     const views = element(bar, "span", { class: "views" });
     const colored = select(views, "color", { test_accuracy: "accuracy" }, (value) => { state.wanted = value; paint(); });
     const wide = select(views, "links", { none: "alike", bytes: "by bytes", disagreement: "by disagreement" },
-      (value) => { state.links = value; send({ do: "show", links: value }); });
+      (value) => { state.links = value; if (hands) send({ do: "show", links: value }); else paint(); });
     const against = select(views, "against", { round: AXES.round }, (value) => { state.axis = value; paint(); });
-    if (!hands) wide.list.parentNode.hidden = true;
     if (!curves) against.list.parentNode.hidden = true;
     const status = element(root, "p", { class: "sentence", role: "status", "aria-live": "polite" });
     const scale = element(root, "div", { class: "scale" });
@@ -263,13 +267,14 @@ const p2pqgRoom = (() => {
           return;
         }
         this.canvas.setAttribute("aria-label", `network ${now.name}, ${now.scene.name}: ${now.trouble || "all is well"}; arrows go through clients and links${hands ? ", Enter acts" : ""}`);
-        this.fit = draw.network(this.canvas, { ...now, values: this.values, range, chosen: this.chosen, rope: this.rope });
+        this.fit = draw.network(this.canvas, { ...now, values: this.values, range, widths: hands ? now.widths : state.links === "bytes" ? now.traffic : null, chosen: this.chosen, rope: this.rope });
         const { moments = [] } = now;
         this.scrub.hidden = !moments.length || !together.hidden;
         this.slider.max = moments.length;
         if (document.activeElement !== this.slider) this.slider.value = now.past ? moments.indexOf(now.round) : moments.length;
         this.slider.title = `${moments.length} moments are kept, ${count(now.every ?? 1)} rounds apart`;
         this.at.textContent = now.past ? `round ${count(now.round)}` : `now (${moments.length} kept)`;
+        this.slider.setAttribute("aria-valuetext", this.at.textContent);
         if (hands) { this.now_.hidden = !now.past; this.back.hidden = !now.past; }
       }
 
@@ -347,7 +352,7 @@ const p2pqgRoom = (() => {
         const box = element(panel, "label", { class: "field" }, `${label} `);
         const input = element(box, "input", { type: "range", min, max, step, "aria-label": label });
         const output = element(box, "output");
-        input.addEventListener("input", () => { output.textContent = draw.number(read(input.value)); });
+        input.addEventListener("input", () => { output.textContent = draw.number(read(input.value)); input.setAttribute("aria-valuetext", output.textContent); });
         input.addEventListener("change", () => change(read(input.value)));
         fields[name] = { input, output, read };
       };
@@ -361,6 +366,7 @@ const p2pqgRoom = (() => {
       const list = element(network, "datalist", { id: known });
       for (const name of topologies) element(list, "option", { value: name });
       const params = select(panel, "parameter", {}, () => paintParameter());
+      params.list.setAttribute("aria-label", "parameter");
       fields.param = params;
       fields.value = element(params.list.parentNode, "input", { size: 6, "aria-label": "its value", onchange: () => {
         const text = fields.value.value.trim(), value = Number(text);
@@ -379,7 +385,7 @@ const p2pqgRoom = (() => {
       if (!hands || !settings) return;
       const set = (name, value, shown) => {
         const { input, output } = fields[name];
-        if (document.activeElement !== input || !input.matches(":active")) { input.value = shown; output.textContent = draw.number(value); }
+        if (document.activeElement !== input || !input.matches(":active")) { input.value = shown; output.textContent = draw.number(value); input.setAttribute("aria-valuetext", output.textContent); }
       };
       set("lr", settings.lr, Math.log10(settings.lr || 1e-4));
       set("loss", settings.loss, settings.loss);
@@ -480,6 +486,10 @@ const p2pqgRoom = (() => {
       const axes = { round: AXES.round, bytes: AXES.bytes };
       if (cards.some((card) => card.now.seconds !== null && card.now.seconds !== undefined)) axes.seconds = AXES.seconds;
       against.fill(axes);
+      if (!hands) {  // what went over links is known of runs with a clock, as they are now
+        wide.fill({ none: "alike", bytes: "by bytes" });
+        wide.list.parentNode.hidden = !cards.some((card) => card.now.traffic);
+      }
       const range = draw.rangeOf(state.measure, cards.map((card) => card.values ?? []));
       board.style.setProperty("--networks", Math.min(cards.length, 2));
       board.classList.toggle("compact", cards.length >= COMPACT_FROM);
@@ -574,6 +584,7 @@ const p2pqgRoom = (() => {
       clearInterval(patience); sizes.disconnect(); themes.disconnect();
       dark.removeEventListener("change", repaint);
       document.removeEventListener("pointerdown", outside);
+      window.removeEventListener("keydown", ownKeys, true);
     };
   };
 

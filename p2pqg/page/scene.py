@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,13 @@ from p2pqg.topology import Schedule
 
 MOST_LINKS = 6000
 """That are drawn: more would be a gray disk, and slow."""
+
+
+def digits(value: Any) -> float | int | None:
+    """A number in few digits; None for what is none, or not finite."""
+    if value is None or not math.isfinite(value):
+        return None
+    return int(value) if value == int(value) and abs(value) < 2**53 else float(f"{value:.5g}")
 
 
 def scene(schedule: Schedule, counts: np.ndarray | None) -> dict[str, Any]:
@@ -47,6 +56,20 @@ def scene(schedule: Schedule, counts: np.ndarray | None) -> dict[str, Any]:
         if n <= 10 * MOST_WITH_BARS:
             found["shards"] = [shard_text(row) for row in counts]
     return found
+
+
+def traffic(pairs: Sequence[Sequence[int]], table: Mapping[str, Any]) -> list[float | None]:
+    """Bytes that went over each drawn link, both ways together.
+
+    Args:
+        pairs: as of `links`.
+        table: columns of links.parquet.
+    """
+    sums: dict[tuple[int, int], float] = {}
+    for a, b, count in zip(table["sender"], table["receiver"], table["bytes"], strict=True):
+        key = min(a, b), max(a, b)
+        sums[key] = sums.get(key, 0.0) + count
+    return [digits(sums.get((min(a, b), max(a, b)), 0.0)) for a, b in pairs]
 
 
 def links(schedule: Schedule, round: int) -> dict[str, Any]:

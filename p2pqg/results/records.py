@@ -333,13 +333,19 @@ class RunDirectory:
         now: bool = False,
         columns: dict[str, str] = ROUND_COLUMNS,
         of_clients: dict[str, str] = CLIENT_COLUMNS,
-    ) -> None:
-        """Bring the Parquet files up to date, at most every few seconds unless `now`."""
-        if now or time.monotonic() - self._written > SECONDS_BETWEEN_WRITES:
+    ) -> bool:
+        """Bring the Parquet files up to date, at most every few seconds unless `now`.
+
+        Returns:
+            Whether they were written.
+        """
+        is_due = now or time.monotonic() - self._written > SECONDS_BETWEEN_WRITES
+        if is_due:
             self._make_again()
             write_parquet(self.path / "rounds.parquet", rounds, columns)
             write_parquet(self.path / "clients.parquet", clients, of_clients)
             self._written = time.monotonic()
+        return is_due
 
     def write_table(self, name: str, rows: list[dict[str, Any]], columns: dict[str, str]) -> None:
         write_parquet(self.path / f"{name}.parquet", rows, columns)

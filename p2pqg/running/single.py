@@ -384,7 +384,9 @@ class _Log:
 
     def rows(self, sim: Simulation) -> None:
         with sim.clock("recording"), self._tolerant("rows"):
-            self.directory.write_rows(*sim.rows, columns=sim.columns, of_clients=sim.client_columns)
+            columns, of_clients = sim.columns, sim.client_columns
+            if self.directory.write_rows(*sim.rows, columns=columns, of_clients=of_clients):
+                self._write_links()
             self._write_changes()
         if self.observer:
             self.observer.recorded(sim)
@@ -405,6 +407,12 @@ class _Log:
         events = self.sim.events
         if self.changes.look(self.sim.network, events[-1]["round"] if events else self.sim.round):
             self.directory.write_table("changes", self.changes.rows, CHANGE_COLUMNS)
+
+    def _write_links(self) -> None:
+        """What went over each link so far."""
+        if self.sim.experiment.timing is not None:
+            links = self.sim.links.to_dict("records")
+            self.directory.write_table("links", links, LINK_COLUMNS)
 
     def checkpoint(self, moment: Moment) -> Path | None:
         """Save a moment; returns where to find it, or None if it could not be written."""
@@ -443,8 +451,7 @@ class _Log:
                 *sim.rows, columns=sim.columns, of_clients=sim.client_columns, now=True
             )
             self._write_changes()
-            if sim.experiment.timing is not None:
-                directory.write_table("links", sim.links.to_dict("records"), LINK_COLUMNS)
+            self._write_links()
             directory.write_summary(sim.summary(evaluate=False))
             if sim.experiment.config.profile:
                 directory.write_json("trace.json", sim.trace())

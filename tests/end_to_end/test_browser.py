@@ -4,12 +4,14 @@ import re
 import threading
 
 import numpy as np
+import pandas as pd
 import pytest
 from browser import Shown, chromium
 
 import p2pqg
 from p2pqg.control.room import Room
 from p2pqg.page import write_page
+from p2pqg.page.replay import Replay
 from p2pqg.recipe.settings import recipe
 from p2pqg.running.watch import serving
 
@@ -248,6 +250,25 @@ def test_a_watched_run_is_seen_at_every_moment(run):
             with chromium() as page:
                 page.goto(address)
                 check_moments(seen_at_every_moment(page))
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_a_watched_run_with_a_clock_has_links_as_wide_as_their_traffic(run):
+    frame = Replay(0, run.path, "one").frame()
+    scene, table = frame["scene"], run.path / "links.parquet"
+    sent = pd.read_parquet(table).set_index(["sender", "receiver"])["bytes"]
+    assert frame["traffic"] == [sent[a, b] + sent[b, a] for a, b in scene["links"]]
+    assert frame["traffic"][scene["links"].index([0, 1])] < max(frame["traffic"])  # it was cut
+    assert Replay(0, run.path, "one").frame(round=10)["traffic"] is None
+    with serving([run.path]) as (address, server):
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            with chromium() as page:
+                page.goto(address)
+                page.get_by_label("links").select_option("bytes")
         finally:
             server.shutdown()
             thread.join()

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 from click.testing import CliRunner
+from toys import TOY
 
 import p2pqg
 from p2pqg.cli import main
@@ -186,3 +187,22 @@ def test_a_run_can_open_its_own_page(tmp_path):
     assert "p2pqgRoom" in Reads.text
     with pytest.raises(urllib.error.URLError):  # it ended with the run
         get(Reads.notes[0].removeprefix("watch: "))
+
+
+def test_the_traffic_of_links_is_on_disk_while_a_run_goes(tmp_path):
+    seen = []
+
+    class Looks:
+        def begin(self, simulation, path):
+            self.path = path
+
+        def noted(self, text): ...
+        def end(self, run): ...
+
+        def recorded(self, simulation):
+            seen.append((self.path / "links.parquet").exists())
+
+    clock = {"network": {"compute": "1 s"}, "engine": "local", "rounds": 20}
+    p2pqg.run(**TOY | clock, out=str(tmp_path), observer=Looks())
+    assert seen
+    assert seen[0]
