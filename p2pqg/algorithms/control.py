@@ -5,6 +5,10 @@ value there is no difference, and it matters most in the first phase. The contro
 gossip algorithm: within a round it repeats the exchange, with the same W, until the distance of
 what is mixed falls below a target. target = infinity is the algorithm itself. Of push-sum methods,
 which mix a scaled model and a weight, the quotient of the two is measured.
+
+The critical distance falls with the gradient, so a target may be a share of it (`of: gradient`):
+that is the paper's advice for practice, which needs no run without control to know the distances.
+There the norm is averaged over rounds; here over the clients in this round, and nothing is kept.
 """
 
 from __future__ import annotations
@@ -24,6 +28,9 @@ Target = float | Literal["free", "exact"]
 Model = Callable[[tuple[Any, ...]], Any]
 """What is mixed together -> [clients, params], the models in it."""
 
+Lengths = Callable[[], Any]
+"""-> [clients], ||g||^2 of each client's last gradient."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Consensus:
@@ -37,9 +44,13 @@ class Consensus:
     reference: tuple[float, ...] = (1.0,)
     """What the targets are fractions of, for each phase or one for all; 1: targets are absolute.
     In the paper: the distance of the uncontrolled algorithm in that phase."""
+    of: Literal["reference", "gradient"] = "reference"
+    """What targets are fractions of. gradient: mean_i ||g_i||^2, where g_i is the last gradient
+    that client i has computed in this round."""
     measure: Literal["distance", "exchange"] = "distance"
     """distance: the exact one, mean_i ||x_i - mean x||^2, which the simulation sees for free.
-    exchange: mean_i ||(W x)_i - x_i||^2, what clients can know: one number each is all-reduced."""
+    exchange: mean_i ||(W x)_i - x_i||^2, what clients can know: one number each is all-reduced, and
+    one more for the gradient where targets are of it."""
     max_exchanges: int = 10
     """In one round, >= 1."""
 
@@ -47,6 +58,8 @@ class Consensus:
         num_phases = len(self.phases) + 1
         if not self.targets and (self.phases or self.reference != (1.0,)):
             yield "consensus.phases and reference do nothing without consensus.targets; add targets"
+        if self.of == "gradient" and (not self.targets or self.reference != (1.0,)):
+            yield "consensus.of: gradient goes with targets and without reference; mend these"
         if self.targets and len(self.targets) != num_phases:
             yield (
                 f"consensus.targets must be one for each phase ({num_phases}), "
@@ -77,6 +90,7 @@ class Controller:
     targets: tuple[Target, ...]
     measure: str
     max_exchanges: int
+    of_gradient: bool = False
 
     @classmethod
     def of(cls, settings: Consensus, num_rounds: int) -> Controller | None:
@@ -92,6 +106,7 @@ class Controller:
             ),
             measure=settings.measure,
             max_exchanges=settings.max_exchanges,
+            of_gradient=settings.of == "gradient",
         )
 
     @property
@@ -102,7 +117,11 @@ class Controller:
         )
 
     def lead(
-        self, call: Generator[Any, Any, Any], round: int, push_sum: bool = False
+        self,
+        call: Generator[Any, Any, Any],
+        round: int,
+        push_sum: bool = False,
+        lengths: Lengths | None = None,
     ) -> Generator[Any, Any, Any]:
         """One round of an algorithm, its gossip repeated or replaced as the phase wants it.
 
@@ -110,16 +129,23 @@ class Controller:
             call: the round.
             round: its number.
             push_sum: the first tensor that is mixed is a model times the second, its weight.
+            lengths: of the gradients, where targets are fractions of them.
         """
         target = self.targets[bisect(self.borders, round)]
-        return led(call, partial(self._answer, target, _quotient if push_sum else _first))
+        model = _quotient if push_sum else _first
+        return led(call, partial(self._answer, target, model, lengths))
 
-    def _answer(self, target: Target, model: Model, effect: Effect) -> Generator[Any, Any, Any]:
+    def _answer(
+        self, target: Target, model: Model, lengths: Lengths | None, effect: Effect
+    ) -> Generator[Any, Any, Any]:
         if target == "free" or not isinstance(effect, Gossip):
             return (yield effect)
         if target == "exact":
             return (yield AllReduce(effect.tensors))
         assert not isinstance(target, str)
+        if self.of_gradient and self.max_exchanges > 1 and target < inf:
+            assert lengths is not None
+            target *= yield Decide(lengths(), free=self.measure == "distance")
         return (yield from self._repeat(effect, target, model))
 
     def _repeat(self, effect: Gossip, target: float, model: Model) -> Generator[Any, Any, Any]:

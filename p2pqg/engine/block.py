@@ -114,6 +114,7 @@ class Block:
         self._waiting: tuple[Call, Effect] | None = None
         self._sent: list[tuple[str, float]] = []
         self._slot = 0
+        self._lengths: Tensor | None = None
 
     @property
     def who(self) -> str:
@@ -207,6 +208,7 @@ class Block:
 
     def _played(self) -> Generator[Wait, list[Parcel], Any]:
         """The next round; returns the new state."""
+        self._lengths = None
         call, reply = self._call(), None
         try:
             while True:
@@ -221,7 +223,9 @@ class Block:
     def _call(self) -> Call:
         """The next round; it returns the new state."""
         if len(self.parts) == 1:
-            call = self.rule.play(self.state, self._grad_of(None), self.round, self.clients)
+            call = self.rule.play(
+                self.state, self._grad_of(None), self.round, self.clients, self._gradient_lengths
+            )
             call.requests = self._whole(call.requests)
             return call
         calls = [
@@ -233,7 +237,17 @@ class Block:
             )
             for part in self.parts
         ]
-        return self.rule.led(Call(self._by_parts(calls), calls[0].own), self.round)
+        call = Call(self._by_parts(calls), calls[0].own)
+        return self.rule.led(call, self.round, self._gradient_lengths)
+
+    def _gradient_lengths(self) -> Tensor:
+        """[clients]: ||g||^2 of each client's last gradient in this round, for `Controller`."""
+        if self._lengths is None:
+            raise AlgorithmError(
+                f"consensus.of: gradient does not go with {self.rule.algorithm.name}, which "
+                "gossips before it computes a gradient; give a reference instead"
+            )
+        return self._lengths
 
     def _whole(self, requests: Generator[Effect, Any, Any]) -> Generator[Effect, Any, Any]:
         """The round of all at once."""
@@ -286,6 +300,11 @@ class Block:
                     found.append(self.gradient(model, step - 1, **used, **more))
                     number += 1
             self.step, self.gradients = step, number
+            if self.rule.measures_gradients:
+                squares = found[-1].square().sum(1)
+                if self._lengths is None:
+                    self._lengths = squares.new_zeros(len(self.clients))
+                self._lengths[part or slice(None)] = squares
             if first:
                 computed(self._sent, len(found))
             return torch.stack(found, 1) if x.dim() == 3 else found[0]

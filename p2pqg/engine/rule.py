@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from p2pqg.algorithms.attacks import ATTACKS
-from p2pqg.algorithms.control import Controller
+from p2pqg.algorithms.control import Controller, Lengths
 from p2pqg.algorithms.effects import (
     AllReduce,
     Decide,
@@ -334,9 +334,16 @@ class Rule:
         """[clients, params]: the models, of which push-sum, say, keeps only a scaled form."""
         return self.algorithm.traits["model"](state)
 
-    def play(self, state: Any, grad: Callable[..., Any], round: int, clients: range) -> Call:
-        """One round, with this round's step size, led by the control."""
-        return self.led(self.alone(state, grad, round, clients), round)
+    def play(
+        self,
+        state: Any,
+        grad: Callable[..., Any],
+        round: int,
+        clients: range,
+        lengths: Lengths | None = None,
+    ) -> Call:
+        """One round, with this round's step size, led by the control, see `Controller.lead`."""
+        return self.led(self.alone(state, grad, round, clients), round, lengths)
 
     def alone(self, state: Any, grad: Callable[..., Any], round: int, clients: range) -> Call:
         """One round as the algorithm plays it by itself."""
@@ -347,13 +354,18 @@ class Rule:
         """Whether somebody else answers some of the algorithm's requests."""
         return bool(self.personal or self.control)
 
-    def led(self, call: Call, round: int) -> Call:
+    @property
+    def measures_gradients(self) -> bool:
+        """Whether somebody asks how long gradients are."""
+        return self.control is not None and self.control.of_gradient
+
+    def led(self, call: Call, round: int, lengths: Lengths | None = None) -> Call:
         """The same round, led by those that lead."""
         if self.personal:
             call.requests = self.personal.lead(call.requests)
         if self.control:
             push_sum = "column-stochastic" in self.algorithm.traits["needs"](self.params)
-            call.requests = self.control.lead(call.requests, round, push_sum)
+            call.requests = self.control.lead(call.requests, round, push_sum, lengths)
         return call
 
     def _own(self, state: Any, grad: Callable[..., Any], round: int, clients: range) -> Any:
@@ -473,7 +485,7 @@ def itinerary(
         return torch.zeros_like(x)
 
     for round in range(first, until):
-        call = rule.play(state, grad, round, range(0))
+        call = rule.play(state, grad, round, range(0), lambda: torch.zeros(0))
         try:
             effect = call.send(None)
             while True:

@@ -83,6 +83,7 @@ class ConsensusKeys(TypedDict, total=False):
     targets: tuple[Target, ...]
     phases: tuple[float, ...]
     reference: tuple[float, ...]
+    of: Literal["reference", "gradient"]
     measure: Literal["distance", "exchange"]
     max_exchanges: int
 

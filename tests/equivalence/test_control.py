@@ -132,6 +132,39 @@ def test_targets_are_fractions_of_the_reference():
     assert (halves == path(targets=(0.01,), **both)).all()
 
 
+def test_a_target_may_be_a_share_of_the_gradients():
+    """DSGD moves by lr g before it mixes: what the gradients were can be read off its path."""
+    share, lr = 1e-4, 0.05
+    x = path(targets=(share,), of="gradient", max_exchanges=1000)
+    gradients = np.stack([PROBLEM.gradient(models, 0) for models in x[:-1]])
+    allowed = share * np.square(gradients).sum(2).mean(1)
+    assert (distance(x)[1:] <= allowed * (1 + 1e-9)).all()
+    free = path()
+    moved = np.square(PROBLEM.gradient(free[0], 0)).sum(1).mean()
+    assert distance(free)[1] > share * moved  # it took more than one exchange
+    assert lr**2 > share  # so that the target binds
+
+
+def test_shares_of_gradients_are_absolute_targets_where_the_gradients_are_known():
+    g = np.random.default_rng(0).standard_normal((8, 5))
+    settings = {"topology": "ring8", "rounds": 9, "lr": 0.05}
+    target = float(np.square(g).sum(1).mean())
+
+    def found(**consensus):
+        consensus["max_exchanges"] = 50
+        return p2pqg.trajectory("dsgd", lambda x, t: g, X0, consensus=consensus, **settings)
+
+    assert (found(targets=(1e-4,), of="gradient") == found(targets=(1e-4 * target,))).all()
+
+
+def test_of_gradients_one_number_each_is_sent_where_clients_measure_themselves():
+    _, free = counted(targets=(1e-30,), max_exchanges=3, of="gradient")
+    _, sent = counted(targets=(1e-30,), max_exchanges=3, of="gradient", measure="exchange")
+    _, before = counted(targets=(1e-30,), max_exchanges=3, measure="exchange")
+    assert free == counted(targets=(1e-30,), max_exchanges=3)[1]
+    assert sent - before == pytest.approx(12 * 2 * (8 - 1) * 8)
+
+
 def test_the_limit_on_exchanges_holds():
     assert counted(targets=(1e-30,), max_exchanges=3)[0] == 3 * 12
 
@@ -144,10 +177,11 @@ def test_bytes_are_those_of_the_exchanges_and_the_exact_distance_is_free():
     assert with_numbers - sent == pytest.approx(decisions * 2 * (8 - 1) * 8)
 
 
+@pytest.mark.parametrize("of", ["reference", "gradient"])
 @pytest.mark.parametrize("measure", ["distance", "exchange"])
 @pytest.mark.parametrize("blocks", [[3, 5], [1] * 8])
-def test_hosting_does_not_change_controlled_numbers(measure, blocks):
-    settings = {"targets": (0.002,), "measure": measure}
+def test_hosting_does_not_change_controlled_numbers(measure, blocks, of):
+    settings = {"targets": (0.002 if of == "reference" else 1e-4,), "measure": measure, "of": of}
     np.testing.assert_allclose(
         path(blocks=blocks, **settings), path(**settings), rtol=0, atol=1e-12
     )
@@ -172,6 +206,9 @@ def test_one_exchange_bounds_the_distance():
         ({"targets": (1.0, 1.0), "phases": (1.5,)}, "rising fractions"),
         ({"phases": (0.5,)}, "do nothing without consensus.targets"),
         ({"reference": (2.0,)}, "do nothing without consensus.targets"),
+        ({"of": "gradient"}, "of: gradient goes with targets and without reference"),
+        ({"targets": (1.0,), "reference": (2.0,), "of": "gradient"}, "without reference"),
+        ({"targets": (1.0,), "of": "gradients"}, "consensus.of must be"),
         ({"target": 1}, "unknown key consensus.target; did you mean targets"),
     ],
 )

@@ -76,6 +76,6 @@ def test_results_that_are_kept_were_made_by_the_recipe_and_its_rules():
             stem = name.removesuffix(f"-{tier}")
             values = at_tier(load_yaml(shipped_folder("runs") / f"{stem}.yaml"), tier, stem)
             for key in ("claim", "sweep", "validation", "tune"):
-                assert made[key] == values[key], f"{name}: {key}"
+                assert made.get(key) == values.get(key), f"{name}: {key}"
             judged += 1
     assert judged >= 1

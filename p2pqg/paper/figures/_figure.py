@@ -90,7 +90,9 @@ def read_figure(values: Mapping[str, Any]) -> tuple[Entry, Any, dict[str, Any]]:
     )
     if not entry.traits["trains"]:
         problems += [f"unknown key {key}{did_you_mean(key, own)}" for key in rest]
-    else:
+    elif not values.get(
+        "sweep"
+    ):  # which reads each of its runs; what they share may be half of one
         try:
             read_config(rest)
         except ConfigError as error:

@@ -318,3 +318,26 @@ def test_accuracy_is_drawn_against_any_setting_at_the_tuned_rate(tmp_path, fake_
         run_figure({"figure": said | {"x": "batchsize"}}, tmp_path)
     with pytest.raises(ConfigError, match="x and by must be two settings, got lr twice"):
         run_figure({"figure": said | {"x": "lr", "by": "lr"}}, tmp_path)
+
+
+# Accuracy against the consensus distance
+
+
+def test_the_critical_distance_is_the_largest_that_loses_no_more_than_is_allowed(
+    tmp_path, fake_run
+):
+    lost = {"exact": 0.0, 0.125: 0.001, 0.25: 0.002, 0.5: 0.008, "free": 0.02}
+    for target, loss in lost.items():
+        for seed in range(1, 5):
+            targets = [target, "exact"]
+            accuracy = 0.9 - loss + seed / 100 + (-1) ** seed * loss / 50
+            control = {"targets": targets, "phases": [0.5]}
+            fake_run(f"{target}-{seed}", accuracy, consensus=control, seed=seed)
+    path = run_figure({"figure": "critical-distance", "sweep": {"seed": [1]}}, tmp_path)
+    frame = pd.read_csv(path.with_suffix(".csv"))
+    assert frame["share"].tolist() == [0.125, 0.25, 0.5, 1]
+    assert frame["mean"].tolist() == pytest.approx([-0.001, -0.002, -0.008, -0.02])
+    assert frame["verdict"].tolist() == ["holds"] * 2 + ["does not hold"] * 2
+    assert frame["critical"].tolist() == [False, True, False, False]
+    with pytest.raises(ConfigError, match=r"allowed must be in \(0, 1\), got 0"):
+        run_figure({"figure": {"name": "critical-distance", "allowed": 0}, "sweep": {}}, tmp_path)
