@@ -1,4 +1,4 @@
-"""Tuning with Optuna: ranges of keys, the same number of trials for every method, means over seeds.
+"""Tuning with Optuna: ranges of keys, the same number of trials for every method.
 
     tune:
       lr: {log: [0.01, 1]}           # drawn evenly in its logarithm
@@ -8,6 +8,9 @@
     seed: [1, 2, 3]
     trials: 20                       # of each method
     validation: 0.1                  # then the best is chosen on these samples
+
+The best trial is that of the most `merit`, as of a sweep's grid: the mean over seeds minus their
+deviation, so that nothing is chosen that is one step from where runs diverge.
 
 A study is a file in the folder, and a trial a directory of seeds: what was killed goes on, with the
 same trials as if nothing had happened.
@@ -28,6 +31,7 @@ from p2pqg.base.errors import ConfigError, DivergedError
 from p2pqg.base.text import folder_name, write_text
 from p2pqg.recipe.keys import HOW
 from p2pqg.recipe.settings import chosen, read_config
+from p2pqg.results.report import merit
 from p2pqg.results.seeds import Runs, is_of_seeds, load, seeds_of
 from p2pqg.running.grid import NOT_OF_A_RUN, folder_of
 from p2pqg.running.single import resume, run
@@ -59,7 +63,7 @@ class Tuning:
 
     @property
     def by(self) -> str:
-        """The metric whose mean over the seeds is to be high."""
+        """The metric whose merit over the seeds is to be high."""
         return "validation_accuracy" if self.base.get("validation") else "test_accuracy"
 
     def home(self, method: Any) -> Path:
@@ -215,9 +219,10 @@ def _tuned(tuning: Tuning, method: Any, optuna: Any, tell: Callable[[str], None]
             continue
         if tuning.by not in runs.summary.index:
             raise ConfigError("tune needs a task with classes: it goes by the accuracy")
-        mean = float(runs.summary.loc[tuning.by, "mean"])
-        study.tell(trial, mean)
-        tell(f"{where}  {tuning.by.replace('_', ' ')} {mean:.4f}")
+        found = merit([runs.of_seed(seed).summary[tuning.by] for seed in tuning.seeds])
+        study.tell(trial, found)
+        spread = " (mean - deviation)" if len(tuning.seeds) > 1 else ""
+        tell(f"{where}  {tuning.by.replace('_', ' ')} {found:.4f}{spread}")
     with suppress(ValueError):  # none: all diverged
         best = study.best_trial
         settings = tuning.settings(method, best.params)
