@@ -158,7 +158,8 @@ def table(
     """Tabulate all runs below DIR.
 
     Mean and standard deviation (n - 1) over seeds, in the layout of the paper's tables, and beside
-    its numbers. Where a cell has several learning rates, the one with the best mean minus deviation counts.
+    its numbers. Where a cell has several learning rates, the one with the best mean minus deviation
+    counts.
 
     With --to-accuracy a second table says after how many rounds, bytes and simulated seconds the
     clients' mean came to it, on straight lines between evaluations. There ± is what is larger, the

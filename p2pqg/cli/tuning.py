@@ -35,8 +35,9 @@ def tune(
     """Find good values of keys with Optuna (pip install 'p2pqg[tune]').
 
     RECIPE has ranges under `tune:`, such as `lr: {log: [0.01, 1]}`, perhaps several methods under
-    `algorithm:`, which get equally many trials, and several seeds, whose mean minus deviation counts:
-    on validation samples, where `validation:` holds some out. Start it again to go on where it was stopped.
+    `algorithm:`, which get equally many trials, and several seeds, whose mean minus deviation
+    counts: on validation samples, where `validation:` holds some out. Start it again to go on where
+    it was stopped.
     """
     from p2pqg.base.dotted import set_dotted
     from p2pqg.base.wording import aligned, percent
