@@ -26,6 +26,7 @@ import numpy as np
 import torch
 
 from p2pqg.algorithms import ALGORITHMS
+from p2pqg.algorithms.control import Lengths
 from p2pqg.algorithms.effects import Effect, Exchange, Round, led
 from p2pqg.algorithms.privacy import Privacy
 from p2pqg.base.config import read
@@ -209,8 +210,15 @@ class _Listener(Rule):
         for ask, effect in itinerary(rule, rule.start(nobody), 0, self.rounds):
             self.expected[ask.round].append(_Request.of(ask, effect))
 
-    def play(self, state: Any, grad: Callable[..., Any], round: int, clients: range) -> Call:
-        call = super().play(state, grad, round, clients)
+    def play(
+        self,
+        state: Any,
+        grad: Callable[..., Any],
+        round: int,
+        clients: range,
+        lengths: Lengths | None = None,
+    ) -> Call:
+        call = super().play(state, grad, round, clients, lengths)
         expected = iter(self.expected[round])
 
         def hear(effect: Effect) -> Generator[Effect, Any, Any]:

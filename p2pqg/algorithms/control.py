@@ -145,7 +145,8 @@ class Controller:
         assert not isinstance(target, str)
         if self.of_gradient and self.max_exchanges > 1 and target < inf:
             assert lengths is not None
-            target *= yield Decide(lengths(), free=self.measure == "distance")
+            length: float = yield Decide(lengths(), free=self.measure == "distance")
+            target = target * length
         return (yield from self._repeat(effect, target, model))
 
     def _repeat(self, effect: Gossip, target: float, model: Model) -> Generator[Any, Any, Any]:
