@@ -217,7 +217,8 @@ class Rule:
             check_inboxes(self.gossip_rule, network)
         self.check_attacks(network)
         self.check_repeats(network.schedule)
-        return network.check_needs(needs, self.algorithm.name)
+        waits = not self.algorithm.traits.get("asynchronous")
+        return network.check_needs(needs, self.algorithm.name, waits)
 
     def check_repeats(self, schedule: Schedule) -> None:
         """Whether W repeated averages, where consensus control repeats it; ConfigError if not."""

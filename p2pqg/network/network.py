@@ -205,8 +205,14 @@ class Network(Changes):
             words.append(f"deadline {self.deadline:g} s")
         return ", ".join([*words, *self.impairments.describe()])
 
-    def check_needs(self, needs: tuple[str, ...], algorithm: str) -> list[str]:
+    def check_needs(self, needs: tuple[str, ...], algorithm: str, waits: bool = True) -> list[str]:
         """`p2pqg.topology.check_needs` of this network, whatever may still be drawn.
+
+        Args:
+            needs: of the algorithm.
+            algorithm: its name.
+            waits: clients go by rounds, whose W lacks what is lost. Otherwise a message is lost by
+                itself, and a meeting for both.
 
         Returns:
             Warnings, a line each.
@@ -214,6 +220,8 @@ class Network(Changes):
         Raises:
             ConfigError: what happens here takes from W what the algorithm relies on.
         """
+        if not waits:
+            return check_needs(self.remaining, needs, algorithm)
         if self.drawn and not PINNED.isdisjoint(needs):
             raise ConfigError(
                 f"{algorithm} needs the same network in every round, which {', '.join(self.drawn)} "

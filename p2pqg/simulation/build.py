@@ -191,7 +191,8 @@ def build(config: RunConfig, own: Own = NOTHING) -> Experiment:
         clock = _clock(config, network)
     with problems:
         if network and method and not method.entry.traits["centralized"]:
-            warnings = network.check_needs(method.needs, method.name)
+            waits = not method.entry.traits.get("asynchronous")
+            warnings = network.check_needs(method.needs, method.name, waits)
     with problems:
         if network and method and method.entry.traits.get("asynchronous"):
             check_clock(method.name, with_timing(network, clock))

@@ -26,6 +26,13 @@ def test_who_becomes_slow_ends_its_gradient_as_it_began_and_then_is_slow():
         assert sim.sim_seconds == 15.0
 
 
+def test_clients_meet_where_messages_get_lost():
+    """W of a round that lacks lost messages is directed; the network is not."""
+    with p2pqg.Simulation(**PACE, rounds=5, impairments={"loss": 0.5}) as sim:
+        sim.advance(5)
+        assert sim.summary()["least_steps"] == 5
+
+
 def test_there_must_be_a_clock_to_set_and_nobody_may_be_infinitely_fast():
     with (
         p2pqg.Simulation(**TOY, engine="local", rounds=5) as sim,
