@@ -268,7 +268,8 @@ def test_a_watched_run_with_a_clock_has_links_as_wide_as_their_traffic(run):
         try:
             with chromium() as page:
                 page.goto(address)
-                page.get_by_label("links").select_option("bytes")
+                page.locator("section.network canvas").first.wait_for()
+                page.get_by_label("links").first.select_option("bytes")
         finally:
             server.shutdown()
             thread.join()
