@@ -44,24 +44,23 @@ def numbers(run):
     return run.rounds.select_dtypes("number").drop(columns="wall_seconds")
 
 
-def slow_and_stopped(sim, row):
-    """Seed 1 presses Ctrl-C in the process that leads both, when seed 2 has begun, which waits."""
-    folder = Path(sim.experiment.config.out)
-    if multiprocessing.parent_process() is None:
-        return  # resumed
-    if sim.experiment.config.seed == 2:
-        time.sleep(0.3)
-    elif row["round"] == 10:
-        while not (folder / "seed2" / "config.yaml").exists():
-            time.sleep(0.1)
-        os.kill(os.getppid(), signal.SIGINT)
-
-
 def test_side_by_side_stopped_and_resumed_numbers_are_those_of_one_after_the_other(
     tmp_path, capsys
 ):
     def sure(outputs, targets):
         return outputs.softmax(1).max(1).values.mean().item()
+
+    def slow_and_stopped(sim, row):
+        """Seed 1 presses Ctrl-C in the process that leads both, when seed 2 has begun, which waits."""
+        folder = Path(sim.experiment.config.out)
+        if multiprocessing.parent_process() is None:
+            return  # resumed
+        if sim.experiment.config.seed == 2:
+            time.sleep(0.3)
+        elif row["round"] == 10:
+            while not (folder / "seed2" / "config.yaml").exists():
+                time.sleep(0.1)
+            os.kill(os.getppid(), signal.SIGINT)
 
     settings = SMALL | {"rounds": 40, "record_every": 1, "out": str(tmp_path)}
     settings |= {"metrics": {"sure": sure}, "sinks": ["csv"]}
