@@ -51,7 +51,7 @@ def test_side_by_side_stopped_and_resumed_numbers_are_those_of_one_after_the_oth
         return outputs.softmax(1).max(1).values.mean().item()
 
     def slow_and_stopped(sim, row):
-        """Seed 1 presses Ctrl-C in the process that leads both, when seed 2 has begun, which waits."""
+        """Seed 1 presses Ctrl-C in the process that leads both, when seed 2 has begun."""
         folder = Path(sim.experiment.config.out)
         if multiprocessing.parent_process() is None:
             return  # resumed
@@ -71,7 +71,8 @@ def test_side_by_side_stopped_and_resumed_numbers_are_those_of_one_after_the_oth
         with pytest.raises(StoppedError, match=stops):
             p2pqg.run(seed=[1, 2], jobs=2, **settings)
     assert capsys.readouterr().out.count("algorithm  ") == 1  # the first seed says it for all
-    done = p2pqg.resume(tmp_path / "both", metrics={"sure": sure}, sinks=["csv"])
+    again = {"metrics": {"sure": sure}, "callbacks": [slow_and_stopped]}
+    done = p2pqg.resume(tmp_path / "both", sinks=["csv"], **again)
     for alone, beside in zip(whole, done, strict=True):
         assert numbers(beside).equals(numbers(alone))
         assert len((beside.path / "rounds.csv").read_text().splitlines()) == 41
