@@ -6,6 +6,7 @@ Sinks are opened where a seed runs. Seeds stay here where that is faster, or whe
 
 from __future__ import annotations
 
+import dis
 import inspect
 import math
 import multiprocessing
@@ -23,6 +24,7 @@ from p2pqg.base.memory import available_memory
 from p2pqg.engine.placement import FLOPS_PER_CORE, SHORT_ROUND
 from p2pqg.recipe.own import Own
 from p2pqg.recipe.settings import RunConfig
+from p2pqg.results import seeds as results
 from p2pqg.running.pool import Inside, Pool, gpus_for, say
 from p2pqg.running.sinks import with_sinks
 
@@ -198,11 +200,14 @@ class Crew:
                     path, {seeds[name]: error for name, error in ended.items()}
                 ) from None
             except BrokenProcessPool:
-                lost = RunError(
-                    "a process died, perhaps for lack of memory; "
+                begun = results.any_begun(path)
+                then = (
                     f"`p2pqg resume {path} --jobs 1` does the rest"
+                    if begun
+                    else ("no seed had begun; run it again with --jobs 1")
                 )
-                lost.results = path
+                lost = RunError(f"a process died, perhaps for lack of memory; {then}")
+                lost.results = path if begun else None
                 raise lost from None
 
 
@@ -210,6 +215,8 @@ def _stopped(path: Path, ended: Mapping[int, BaseException]) -> StoppedError:
     """What a user is told after Ctrl-C."""
     reasons = {seed: str(error).partition("; ")[0] for seed, error in sorted(ended.items())}
     told = [f"seed {seed}: {why}" for seed, why in reasons.items() if "in round" in why]
+    if not results.any_begun(path):
+        return StoppedError("stopped before any seed had begun; run it again")
     stopped = StoppedError(f"{'; '.join(told) or 'stopped'}; `p2pqg resume {path}` does the rest")
     stopped.results = path
     return stopped
@@ -226,11 +233,22 @@ def _accuracy(path: Path) -> float | None:
 
 def _uses(function: Any) -> str:
     """The name of something from outside that a function could change; "": there is none."""
+    if inspect.ismethod(function):
+        if not isinstance(function.__self__, CODE):
+            return f"an object ({type(function.__self__).__name__})"
+        function = function.__func__
     with suppress(TypeError, ValueError):  # a builtin, or one that cannot be looked into
         names = inspect.getclosurevars(function)
-        for name, value in {**names.nonlocals, **names.globals}.items():
+        kept = inspect.signature(function).parameters.values()
+        defaults = {one.name: one.default for one in kept if one.default is not one.empty}
+        for name, value in {**names.nonlocals, **names.globals, **defaults}.items():
             if not isinstance(value, IMMUTABLE + CODE):
                 return name
+        code = function.__code__
+        for step in dis.get_instructions(code):  # global n, or nonlocal n; n += 1
+            outside = step.opname == "STORE_DEREF" and step.argval in code.co_freevars
+            if outside or step.opname == "STORE_GLOBAL":
+                return str(step.argval)
     return ""
 
 

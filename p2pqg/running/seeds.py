@@ -60,8 +60,8 @@ def run_seeds(seeds: Sequence[int], settings: Mapping[str, Any], begin: One, cre
         todo = {seed: partial(begin, plan, own) for seed, plan in plans.items()}
         try:
             return _carried_out(path, crew.each(todo, path, plans[seeds[0]], own))
-        except ConfigError:
-            if not any(path.glob("seed*/config.yaml")):
+        except (P2pqgError, KeyboardInterrupt):
+            if not results.any_begun(path):  # then there is nothing to resume
                 (path / SEEDS).unlink()
                 directory.discard()
             raise
@@ -157,10 +157,10 @@ def _carried_out(path: Path, ended: Ended) -> Runs:
                     diverged[seed] = str(error).partition("; results so far")[0]
                 elif isinstance(error, RunError):
                     reason = str(error).partition("; ")[0]
-                    failed = type(error)(
-                        f"seed {seed}: {reason}; `p2pqg resume {path}` does the rest"
-                    )
-                    failed.results = path
+                    begun = results.any_begun(path)
+                    then = f"`p2pqg resume {path}` does the rest" if begun else "run it again"
+                    failed = type(error)(f"seed {seed}: {reason}; {then}")
+                    failed.results = path if begun else None
                     raise failed from error
                 elif error is not None:
                     raise error

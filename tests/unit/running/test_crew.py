@@ -30,6 +30,9 @@ class Hears:
     def noted(self, text):
         self.notes.append(text)
 
+    def recorded_row(self, sim, row):
+        self.notes.append(row)
+
 
 def how_many(jobs=None, observer=None, count=3, **settings):
     return Crew(jobs, observer, ())._jobs(count, *read_settings(settings), "")
@@ -101,6 +104,45 @@ def test_what_learns_of_a_run_in_this_process_keeps_it_here(four_cores):
     assert why == "callbacks[0] uses rows of this process; jobs=3 gives each process a copy"
     assert how_many(**LONG, callbacks=[lambda sim, row: None]) == (3, "")
     assert how_many(**LONG, observer=Hears())[0] == 1
+
+
+def test_a_callback_that_counts_or_collects_in_any_way_keeps_it_here(four_cores):
+    count = 0
+
+    def counts(sim, row):
+        nonlocal count
+        count += 1
+
+    def collects(sim, row, seen=[]):  # noqa: B006
+        seen.append(row)
+
+    def keeps_to_itself(sim, row):
+        loss = row["train_loss"]
+        return [loss for _ in range(2)], lambda: loss
+
+    for one, what in (
+        (counts, "count"),
+        (collects, "seen"),
+        (Hears().recorded_row, "an object (Hears)"),
+    ):
+        jobs, why = how_many(**LONG, callbacks=[one])
+        assert (jobs, why.partition(";")[0]) == (1, f"callbacks[0] uses {what} of this process")
+    assert how_many(**LONG, callbacks=[keeps_to_itself]) == (3, "")
+
+
+def test_stopped_before_any_seed_began_leaves_nothing_and_says_to_run_it_again(
+    tmp_path, monkeypatch
+):
+    def stops(*_):
+        raise KeyboardInterrupt
+
+    settings = SMALL | {"rounds": 2, "out": str(tmp_path), "name": "early"}
+    with monkeypatch.context() as patch:
+        patch.setattr("p2pqg.running.pool.Pool.carry_out", stops)
+        with pytest.raises(StoppedError, match="^stopped before any seed had begun; run it again$"):
+            p2pqg.run(seed=[1, 2], jobs=2, **settings)
+    assert not (tmp_path / "early").exists()
+    assert p2pqg.run(seed=[1, 2], jobs=1, **settings).finished
 
 
 def test_what_cannot_travel_is_run_here_and_a_line_says_why(tmp_path):
