@@ -29,12 +29,13 @@ class Branch:
         sim: it; moments: to go back to.
         looked_at: a moment that is shown in place of now.
         diverged: its clients went on beyond the last round that was finite.
+        turns: times that it was acted on, or taken to another moment.
     """
 
     def __init__(self, number: int, sim: Playable, moments: Moments) -> None:
         self.number, self.name, self.sim, self.moments = number, "ABCD"[number], sim, moments
         self.looked_at: Any = None
-        self.diverged = False
+        self.diverged, self.turns = False, 0
         self._before: list[Any] = []  # moments before each of the last actions
         self._scene: tuple[Any, dict[str, Any]] | None = None
         self._now: dict[str, Any] = {}
@@ -75,6 +76,7 @@ class Branch:
 
     def before_action(self) -> None:
         """Remember how it was, so that what comes now can be undone."""
+        self.turns += 1
         moment = self.sim.moment()
         if size_of(moment) * MOST_UNDONE <= 4 * self.moments.most_bytes:
             self._before = [*self._before[1 - MOST_UNDONE :], moment]
@@ -100,6 +102,7 @@ class Branch:
         self._return_to(moment)
 
     def _return_to(self, moment: Any) -> None:
+        self.turns += 1
         self.sim.go_back(moment)
         self.moments.forget_after(moment.log.round)
         self.looked_at, self._told, self._now, self.diverged = None, 0, {}, False

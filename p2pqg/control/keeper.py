@@ -69,7 +69,7 @@ class Keeper:
 
     def _keep(self, branch: Branch) -> None:
         sim = branch.sim
-        stands = id(sim), sim.round, len(sim.events), len(sim.interventions)
+        stands = id(sim), branch.turns, sim.round, len(sim.events), len(sim.interventions)
         if self._known.get(branch.name) == stands:
             return
         home = self.folder / branch.name / CHECKPOINTS

@@ -209,9 +209,12 @@ class Rule:
             (check_clock if timed else check_troubles)(self.algorithm.name, network)
         needs = self.algorithm.traits["needs"](self.params)
         if moved and PINNED & set(needs):
+            reason = "keeps a memory of every neighbor"
+            if {"ceca", "teleportation"} & set(needs):
+                reason = "counts on every message of the network that is made for it"
             raise ConfigError(
-                f"{self.algorithm.name} keeps a memory of every neighbor: its network cannot "
-                "change after the first round; take another algorithm"
+                f"{self.algorithm.name} {reason}: its network cannot change after the first round; "
+                "take another algorithm"
             )
         if self.gossip_rule is not None:
             check_inboxes(self.gossip_rule, network)

@@ -65,11 +65,14 @@ def traffic(pairs: Sequence[Sequence[int]], table: Mapping[str, Any]) -> list[fl
         pairs: as of `links`.
         table: columns of links.parquet.
     """
-    sums: dict[tuple[int, int], float] = {}
-    for a, b, count in zip(table["sender"], table["receiver"], table["bytes"], strict=True):
-        key = min(a, b), max(a, b)
-        sums[key] = sums.get(key, 0.0) + count
-    return [digits(sums.get((min(a, b), max(a, b)), 0.0)) for a, b in pairs]
+    if not len(pairs):
+        return []
+    ends = np.stack([np.asarray(table[name], np.int64) for name in ("sender", "receiver")])
+    drawn = np.asarray(pairs, np.int64).T
+    codes, wanted = ((part.min(0) << 32) + part.max(0) for part in (ends, drawn))
+    known, place = np.unique(np.concatenate([codes, wanted]), return_inverse=True)
+    sums = np.bincount(place[: len(codes)], np.asarray(table["bytes"]), len(known))
+    return [digits(value) for value in sums[place[len(codes) :]].tolist()]
 
 
 def links(schedule: Schedule, round: int) -> dict[str, Any]:

@@ -13,7 +13,6 @@ import numpy as np
 def write_parquet(path: Path, rows: Sequence[dict[str, Any]], columns: Mapping[str, str]) -> None:
     """Write rows under a temporary name, then rename; missing keys become null, others drop."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     def column(name: str, kind: str) -> pa.Array:
         """Made of its buffers: pa.array would import pandas, to ask whether it got a Series."""
@@ -28,8 +27,27 @@ def write_parquet(path: Path, rows: Sequence[dict[str, Any]], columns: Mapping[s
         )
 
     arrays = [column(name, kind) for name, kind in columns.items()]
+    _write(path, pa.Table.from_arrays(arrays, names=list(columns)))
+
+
+def write_columns(path: Path, arrays: Mapping[str, np.ndarray], columns: Mapping[str, str]) -> None:
+    """As `write_parquet`, of numbers that are in columns already: no row is made of them."""
+    import pyarrow as pa
+
+    def column(name: str, kind: str) -> pa.Array:
+        numbers = np.ascontiguousarray(arrays.get(name, ()), dtype=kind)
+        buffers = [None, pa.py_buffer(numbers)]
+        return pa.Array.from_buffers(pa.type_for_alias(kind), len(numbers), buffers)
+
+    found = [column(name, kind) for name, kind in columns.items()]
+    _write(path, pa.Table.from_arrays(found, names=list(columns)))
+
+
+def _write(path: Path, table: Any) -> None:
+    import pyarrow.parquet as pq
+
     draft = path.with_suffix(".tmp")
-    pq.write_table(pa.Table.from_arrays(arrays, names=list(columns)), draft)
+    pq.write_table(table, draft)
     os.replace(draft, path)
 
 

@@ -20,7 +20,7 @@ from p2pqg.base import yaml_text
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.text import json_text, read_json, write_bytes, write_text
 from p2pqg.recipe.own_files import FOLDER
-from p2pqg.results.parquet import write_parquet
+from p2pqg.results.parquet import write_columns, write_parquet
 
 try:
     import fcntl
@@ -89,9 +89,10 @@ ALL_ROUND_COLUMNS = {
 }
 
 LINK_COLUMNS = {"sender": "int64", "receiver": "int64", "bytes": "float64", "messages": "int64"}
+"""links.parquet, where links have a speed: what went over each directed link."""
+
 CHANGE_COLUMNS = {"round": "int64", "what": "int64", "a": "int64", "b": "int64"}
 """changes.parquet: what became of the network, see `p2pqg.results.changes`."""
-"""links.parquet, where links have a speed: what went over each directed link."""
 
 CLIENT_COLUMNS = {
     "round": "int64",
@@ -349,6 +350,11 @@ class RunDirectory:
 
     def write_table(self, name: str, rows: list[dict[str, Any]], columns: dict[str, str]) -> None:
         write_parquet(self.path / f"{name}.parquet", rows, columns)
+
+    def write_links(self, links: pd.DataFrame) -> None:
+        """What went over each link; there may be a million of them."""
+        arrays = {name: links[name].to_numpy() for name in links}
+        write_columns(self.path / "links.parquet", arrays, LINK_COLUMNS)
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         self.write_json("summary.json", summary)

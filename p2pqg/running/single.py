@@ -28,7 +28,7 @@ from p2pqg.recipe.settings import RunConfig, read_settings
 from p2pqg.results.changes import Watched
 from p2pqg.results.checkpoint import CHECKPOINTS, newest, prune
 from p2pqg.results.parquet import read_rows
-from p2pqg.results.records import CHANGE_COLUMNS, LINK_COLUMNS, Run, RunDirectory, load
+from p2pqg.results.records import CHANGE_COLUMNS, Run, RunDirectory, load
 from p2pqg.results.seeds import Runs, is_of_seeds, seeds_of
 from p2pqg.running.crew import Crew
 from p2pqg.running.observer import Observer
@@ -411,8 +411,7 @@ class _Log:
     def _write_links(self) -> None:
         """What went over each link so far."""
         if self.sim.experiment.timing is not None:
-            links = self.sim.links.to_dict("records")
-            self.directory.write_table("links", links, LINK_COLUMNS)
+            self.directory.write_links(self.sim.links)
 
     def checkpoint(self, moment: Moment) -> Path | None:
         """Save a moment; returns where to find it, or None if it could not be written."""

@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+from toys import TOY
 
+import p2pqg
 from p2pqg.base.errors import ConfigError
 from p2pqg.testing import assert_same, dense, run
 from p2pqg.theory.quadratics import Quadratics, starts
@@ -61,3 +63,11 @@ def test_networks_that_will_not_do_are_refused(topology, told):
 def test_a_rule_that_starts_from_the_own_model_is_refused():
     with pytest.raises(ConfigError, match="fetches models of others, and has none of its own"):
         run("teleportation", topology="teleportation8", rounds=1, rule="median")
+
+
+def test_its_network_stays_and_nobody_is_told_of_a_memory_that_it_does_not_have():
+    settings = {"topology": "teleportation8", "algorithm": "teleportation", "engine": "local"}
+    with p2pqg.Simulation(**TOY | settings) as sim:
+        sim.advance(1)
+        with pytest.raises(ConfigError, match="counts on every message of the network that is"):
+            sim.set_topology("teleportation8:k=2")

@@ -382,6 +382,17 @@ def test_a_folder_that_cannot_be_written_is_said_and_it_plays_on(sim, tmp_path):
         room.keep_in(tmp_path / "room" / "A")
 
 
+def test_what_was_undone_and_done_otherwise_is_kept_though_it_counts_as_many_actions(sim, tmp_path):
+    room = Room(sim, folder=tmp_path)
+    ask(room, play(3), verb("set_lr", lr=0.3))
+    with room._lock:  # two clicks while it is busy
+        room.act({"do": "undo", "branch": 0})
+        room.act(verb("set_lr", lr=0.01))
+    assert room.wait(60)
+    with p2pqg.Simulation.restore(tmp_path / "A") as again:
+        assert again.interventions == sim.interventions == [{"round": 3, "set_lr": 0.01}]
+
+
 def test_what_should_be_known_is_said_at_once(sim, room):
     ask(room, play(2))
     sim.on_note("an actor died")

@@ -10,7 +10,7 @@ import yaml
 from click.testing import CliRunner
 
 from p2pqg.cli import main
-from p2pqg.page import charts, maps, write_page
+from p2pqg.page import charts, maps, scene, write_page
 from p2pqg.page.charts import Scale
 from p2pqg.page.runs import gather, labels
 from p2pqg.page.seeds import Seeds
@@ -869,3 +869,10 @@ def test_names_of_metrics_and_warnings_stay_text(recorded, page_of):
     assert not page.all("img")
     assert page.said.count(evil) >= 4  # who lies, a metric's number, a warning, an actor's death
     assert evil in page.data("points")
+
+
+def test_traffic_is_that_of_both_ways_of_the_links_that_are_drawn():
+    table = {"sender": [0, 1, 2, 1], "receiver": [1, 0, 1, 3], "bytes": [100.0, 30.0, 0.5, 7.0]}
+    assert scene.traffic([[1, 0], [1, 2], [0, 3]], table) == [130, 0.5, 0]
+    assert scene.traffic([], table) == []
+    assert scene.traffic([[0, 1]], {name: [] for name in table}) == [0]

@@ -2,8 +2,11 @@
 
 import shutil
 import threading
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from p2pqg.base.errors import ConfigError
@@ -91,3 +94,21 @@ def test_a_file_in_the_way_is_said(tmp_path, make):
 @pytest.mark.parametrize("column", {**ALL_ROUND_COLUMNS, **CLIENT_COLUMNS, **LINK_COLUMNS})
 def test_every_column_of_our_files_says_what_it_is(column):
     assert MEANING[column]
+
+
+def test_many_links_are_written_without_a_row_of_objects_each(tmp_path):
+    number = np.arange(300_000)
+    kinds = LINK_COLUMNS.items()
+    links = pd.DataFrame(
+        {name: (number + at).astype(kind) for at, (name, kind) in enumerate(kinds)}
+    )
+    directory = RunDirectory(str(tmp_path), "mine")
+    directory.write_links(links[:1])  # its libraries are there
+    tracemalloc.start()
+    directory.write_links(links)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < links.memory_usage().sum()
+    pd.testing.assert_frame_equal(pd.read_parquet(directory.path / "links.parquet"), links)
+    directory.write_links(pd.DataFrame({}))  # before anything was sent
+    assert list(pd.read_parquet(directory.path / "links.parquet")) == list(LINK_COLUMNS)
