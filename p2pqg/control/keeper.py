@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import time
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ class Keeper:
         folder: where.
         spent: seconds that it took so far while networks played.
         problem: why the last one could not be written, or "".
+        aside: where the last one is that another room had kept under such a name, or None.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -34,6 +36,7 @@ class Keeper:
             ConfigError: it cannot be made.
         """
         self.folder, self.spent, self.problem = Path(folder), 0.0, ""
+        self.aside: Path | None = None
         self._at = -SECONDS_BETWEEN
         self._known: dict[str, tuple[int, ...]] = {}
         try:
@@ -46,7 +49,8 @@ class Keeper:
 
     def restoring(self, branch: Branch) -> str:
         """The line that goes on with a network after a restart of the kernel."""
-        return f"p2pqg.Simulation.restore({str(self.folder / branch.name)!r}).control()"
+        home = str(self.folder / branch.name)
+        return f"p2pqg.Simulation.restore({home!r}).control(folder={str(self.folder)!r})"
 
     def is_due(self, played: float) -> bool:
         """Whether it is time, while it plays, to keep another one; played: seconds so far."""
@@ -72,6 +76,8 @@ class Keeper:
         stands = id(sim), branch.turns, sim.round, len(sim.events), len(sim.interventions)
         if self._known.get(branch.name) == stands:
             return
+        if branch.name not in self._known:
+            self._put_aside(branch)
         home = self.folder / branch.name / CHECKPOINTS
         path = home / f"round-{sim.round:09d}"
         sim.checkpoint(path)
@@ -82,6 +88,16 @@ class Keeper:
             if other != path:  # also those of later rounds, when one has gone back
                 shutil.rmtree(other, ignore_errors=True)
         self._known[branch.name] = stands
+
+    def _put_aside(self, branch: Branch) -> None:
+        """What another room kept there, perhaps of another network."""
+        home = self.folder / branch.name
+        if any((home / CHECKPOINTS).glob("round-*")):
+            free = (home.with_name(f"{branch.name}-{number}") for number in itertools.count(2))
+            try:
+                self.aside = home.rename(next(path for path in free if not path.exists()))
+            except OSError as error:
+                raise P2pqgError(f"{home} cannot be renamed ({error.strerror})") from None
 
     def forget(self, branch: Branch) -> None:
         """It was closed by hand."""

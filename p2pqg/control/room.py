@@ -203,8 +203,10 @@ class Room:
         """On disk, for the time after this kernel."""
         self._is_kept = True
         if self.keeper is not None:
-            known = self.keeper.problem
+            known, before = self.keeper.problem, self.keeper.aside
             self.keeper.keep(self.branches, while_playing=self.until is not None)
+            if self.keeper.aside != before:
+                self._say(f"what an earlier room kept is in {str(self.keeper.aside)!r} now")
             if self.keeper.problem not in ("", known):
                 self._say(f"nothing is kept on disk: {self.keeper.problem}", wrong=True)
                 self._show(always=True)

@@ -344,7 +344,8 @@ def test_a_room_with_a_folder_keeps_each_network_for_a_kernel_that_is_restarted(
     ask(room, play(6), verb("drop_links", links=[[0, 1]]), play(3), {"do": "fork", "branch": 0})
     ask(room, verb("set_lr", branch=1, lr=0.3))  # while it stands
     a, b = room.frame()["restoring"]
-    assert a == f"p2pqg.Simulation.restore({str(tmp_path / 'room' / 'A')!r}).control()"
+    folder = str(tmp_path / "room")
+    assert a == f"p2pqg.Simulation.restore({folder + '/A'!r}).control(folder={folder!r})"
     with p2pqg.Simulation.restore(tmp_path / "room" / "A") as again:
         assert again.round == 9
         assert np.array_equal(sim.parameters(), again.parameters())
@@ -356,6 +357,28 @@ def test_a_room_with_a_folder_keeps_each_network_for_a_kernel_that_is_restarted(
         assert again.round == 6
     assert not (tmp_path / "room" / "B").exists()
     room.close()
+
+
+def test_another_room_in_the_same_folder_takes_nothing_of_what_was_kept(tmp_path):
+    with p2pqg.Simulation(**SETTINGS) as first:
+        room = Room(first, folder=tmp_path)
+        ask(room, play(6))
+        room.close()
+    for name in ("A-2", "A-3"):  # begun from the start again, as a cell run once more does
+        with p2pqg.Simulation(**SETTINGS) as anew:
+            room = Room(anew, folder=tmp_path)
+            ask(room, {"do": "hello"})
+            assert room.frame()["sentence"].endswith(f"is in {str(tmp_path / name)!r} now")
+            ask(room, play(2))
+            room.close()
+    with p2pqg.Simulation.restore(tmp_path / "A-2") as again:
+        assert again.round == 6
+        room = Room(again, folder=tmp_path)
+        ask(room, play(1))
+        room.close()
+    for name, round in {"A": 7, "A-2": 6, "A-3": 2, "A-4": 2}.items():
+        with p2pqg.Simulation.restore(tmp_path / name) as again:
+            assert again.round == round
 
 
 def test_checkpoints_take_a_twentieth_of_the_time(sim, monkeypatch, tmp_path):
