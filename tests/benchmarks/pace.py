@@ -54,7 +54,7 @@ def cost(simulation: p2pqg.Simulation, rounds: int) -> float:
 
 
 def planned(simulation: p2pqg.Simulation, rounds: int) -> float:
-    """The share of the time that planning takes."""
+    """The share of the time on the wall that planning takes."""
 
     def spent() -> float:
         return sum(spans.get("planning", 0.0) for spans in simulation.profile().values())
@@ -104,7 +104,11 @@ def main(seconds: float, repeats: int) -> None:
     for name in ("ad-psgd", "async-dsgdm-n"):
         one = job(name, profile=True)
         one.advance(64)
-        show(f"planning, of {name}", "< 0.1", [planned(one, rounds) for _ in range(repeats)])
+        show(
+            f"planning, of {name}, of the time on the wall",
+            "< 0.1",
+            [planned(one, rounds) for _ in range(repeats)],
+        )
 
 
 if __name__ == "__main__":

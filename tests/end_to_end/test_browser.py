@@ -2,6 +2,7 @@
 
 import re
 import threading
+from contextlib import contextmanager
 
 import numpy as np
 import pandas as pd
@@ -242,17 +243,24 @@ def check_moments(said):
     assert [re.search(r"round (\d+)", one)[1] for one in said] == ["5", "10", "15", "20"]
 
 
-def test_a_watched_run_is_seen_at_every_moment(run):
+@contextmanager
+def watched(run):
+    """The page of `p2pqg watch` in a browser."""
     with serving([run.path]) as (address, server):
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))
         thread.start()
         try:
             with chromium() as page:
                 page.goto(address)
-                check_moments(seen_at_every_moment(page))
+                yield page
         finally:
             server.shutdown()
             thread.join()
+
+
+def test_a_watched_run_is_seen_at_every_moment(run):
+    with watched(run) as page:
+        check_moments(seen_at_every_moment(page))
 
 
 def test_a_watched_run_with_a_clock_has_links_as_wide_as_their_traffic(run):
@@ -262,17 +270,9 @@ def test_a_watched_run_with_a_clock_has_links_as_wide_as_their_traffic(run):
     assert frame["traffic"] == [sent[a, b] + sent[b, a] for a, b in scene["links"]]
     assert frame["traffic"][scene["links"].index([0, 1])] < max(frame["traffic"])  # it was cut
     assert Replay(0, run.path, "one").frame(round=10)["traffic"] is None
-    with serving([run.path]) as (address, server):
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        try:
-            with chromium() as page:
-                page.goto(address)
-                page.locator("section.network canvas").first.wait_for()
-                page.get_by_label("links").first.select_option("bytes")
-        finally:
-            server.shutdown()
-            thread.join()
+    with watched(run) as page:
+        page.locator("section.network canvas").first.wait_for()
+        page.get_by_label("links").first.select_option("bytes")
 
 
 def test_a_report_goes_through_the_rounds_by_itself(run, tmp_path):
