@@ -16,7 +16,7 @@ those of neighbors' models on its data (model-variant), and those of its model o
 
 Each model that is tried counts as a gradient, for every slot of the client with most neighbors. On
 the complete graph, from a common start and with alpha = 1, this is SGDm-N on the mean gradient.
-CGA (Esfandiari et al., ICML 2021), which replaces that mean by a quadratic program, is not here.
+`cga` replaces that mean by a quadratic program.
 """
 
 from __future__ import annotations

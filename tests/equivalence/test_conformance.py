@@ -48,6 +48,7 @@ VARIANTS = [
     ("ef21", {"compressor": "sign", "beta": 0.9}),
     ("dsmt", {"gap": 0.2}),
     ("ngc", {"alpha": 0.0}),
+    ("cga", {"layerwise": False, "nesterov": False, "margin": 0.0}),
     ("noloco", {"inner": "sgd", "local_steps": 3}),
     ("diloco", {"inner": "sgd", "local_steps": 3}),
 ]
@@ -142,9 +143,9 @@ def test_without_a_network_slowmo_without_average_is_alone():
 
 
 # Adam's step does not shrink with the gradient, nor does the distance at which DFedSAM looks;
-# SlowMo is slow (below).
+# SlowMo is slow (below). CGA rests where gradients are at odds.
 @every(
-    *("adam", "dadam", "qg-dadam", "slowmo"),
+    *("adam", "dadam", "qg-dadam", "slowmo", "cga"),
     *("dfedsam", "diloco", "noloco", "teleportation"),
 )
 def test_the_mean_of_the_clients_finds_the_optimum_of_equal_curvature(name, params):
@@ -265,6 +266,7 @@ def test_on_the_complete_graph_it_is_a_centralized_method(name, params, centrali
         ("dsgd-ceca", {}, 1, 0, 0),
         ("ngc", {}, 2, 0, 0),
         ("ngc", {"alpha": 0.0}, 1, 0, 0),
+        ("cga", {}, 2, 0, 0),
         ("noloco", {}, 2, 0, 0),
         ("diloco", {}, 0, 0, 1),
     ],

@@ -6,6 +6,7 @@ lr(t) belong to round t. Where there is a choice it is written in another form t
 """
 
 import copy
+import itertools
 
 import networkx as nx
 import numpy as np
@@ -487,6 +488,27 @@ def ngc(x, g, W, lr, beta=0.9, alpha=1.0):
         yield x
 
 
+def cga(x, g, W, lr, beta=0.9, nesterov=True, margin=0.5):
+    """The quadratic program by trying which cross-gradients count more than `margin`."""
+    m = 0
+    for t in range(ROUNDS):
+        at = [g(np.tile(x[i], (8, 1)), t) for i in range(8)]  # model i on the data of all
+        z = np.zeros_like(x)
+        for i in range(8):
+            A = np.stack([W(t)[i, j] * at[i][j] for j in range(8) if j != i and W(t)[i, j] > 0])
+            least = W(t)[i, i] * at[i][i] + margin * A.sum(0)
+            tried = []
+            for free in itertools.product((False, True), repeat=len(A)):
+                counted = A[list(free)]
+                more = np.linalg.lstsq(counted.T, -least, rcond=None)[0]
+                if (more >= 0).all():
+                    tried.append(least + more @ counted)
+            z[i] = min(tried, key=np.linalg.norm)
+        m = beta * m + z
+        x = W(t) @ x - lr(t) * (z + beta * m if nesterov else m)
+        yield x
+
+
 # the networks
 
 
@@ -631,6 +653,8 @@ CASES = [
     ("ngc", {}, ngc, {}, SYMMETRIC),
     ("ngc", {"alpha": 0.3, "beta": 0.5}, ngc, {}, SYMMETRIC),
     ("ngc", {"alpha": 0.0}, ngc, {}, SYMMETRIC),
+    ("cga", {}, cga, {}, SYMMETRIC),
+    ("cga", {"margin": 0.0, "beta": 0.5, "nesterov": False}, cga, {}, SYMMETRIC),
     ("diloco", {"local_steps": 4}, diloco, {}, STATIC),
     ("diloco", {"local_steps": 3, "inner": "sgd", "outer_beta": 0.5}, diloco, {}, STATIC),
     ("noloco", {"local_steps": 4}, noloco, {}, ROWS),

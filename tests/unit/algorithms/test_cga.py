@@ -1,0 +1,93 @@
+"""The quadratic program of CGA, and what follows from it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from p2pqg.algorithms.cga import shares
+from p2pqg.errors import ConfigError
+from p2pqg.testing import Quadratics, assert_same, run, starts
+
+optimize = pytest.importorskip("scipy.optimize")
+
+
+def gradients(kind: str, others: int, dim: int) -> np.ndarray:
+    """[programs, 1 + others, dim]."""
+    random = np.random.default_rng([others, dim])
+    found = random.normal(size=(40, 1 + others, dim)) + 0.2
+    if kind == "twice" and others > 1:
+        found[:, 2] = found[:, 1]
+    if kind == "sums" and others > 2:
+        found[:, 3] = found[:, 1] + found[:, 2]
+    if kind == "silent":
+        found[:, 1:2] = 0
+    if kind == "opposite":
+        found[:, 1:2] = -2 * found[:, :1]
+    if kind == "uneven":
+        found *= 10.0 ** random.integers(-5, 5, size=(40, 1 + others, 1))
+    return found
+
+
+@pytest.mark.parametrize("margin", [0.0, 0.5])
+@pytest.mark.parametrize("others", [0, 1, 2, 7])
+@pytest.mark.parametrize("dim", [3, 50])
+@pytest.mark.parametrize("kind", ["any", "twice", "sums", "silent", "opposite", "uneven"])
+def test_the_weighted_sum_is_the_shortest_as_scipy_finds_it(kind, dim, others, margin):
+    rows = gradients(kind, others, dim)
+    G = torch.from_numpy(rows)
+    v = shares((G @ G.mT)[:, None], margin)[:, 0].numpy()
+    assert (v[:, 0] == 1).all()
+    assert (v[:, 1:] >= margin).all()
+    z = np.einsum("cr,crp->cp", v, rows)
+    for own, among, found in zip(rows[:, 0], rows[:, 1:], z, strict=True):
+        least = own + margin * among.sum(0)
+        more = optimize.nnls(among.T, -least)[0] if others else np.zeros(0)
+        size = np.linalg.norm(own) + np.linalg.norm(among, axis=1).sum()
+        np.testing.assert_allclose(found, least + more @ among, rtol=0, atol=1e-10 * size)
+
+
+def test_a_step_goes_against_no_neighbor_and_not_further_than_it_must():
+    rows = gradients("any", 4, 8)
+    G = torch.from_numpy(rows)
+    z = torch.einsum("cr,crp->cp", shares((G @ G.mT)[:, None], 0.5)[:, 0], G)
+    least, against = G[:, 0] + 0.5 * G[:, 1:].sum(1), torch.einsum("cp,crp->cr", z, G[:, 1:])
+    assert against.min() > -1e-10
+    good = (torch.einsum("cp,crp->cr", least, G[:, 1:]) >= 0).all(1)
+    assert 0 < good.sum() < len(good)  # some gradients were at odds, some were not
+    torch.testing.assert_close(z[good], least[good])
+
+
+def test_programs_do_not_see_each_other():
+    G = torch.from_numpy(gradients("sums", 7, 5))
+    F = (G @ G.mT)[:, None]
+    together, alone = shares(F, 0.5), torch.cat([shares(f[None], 0.5) for f in F])
+    assert torch.equal(together, alone)
+
+
+def test_gradients_that_are_no_numbers_come_to_an_end():
+    F = torch.full((2, 1, 4, 4), torch.nan, dtype=torch.float64)
+    assert shares(F, 0.5).shape == (2, 1, 4)
+    assert shares(F[:0], 0.5).shape == (0, 1, 4)
+
+
+def test_on_the_complete_graph_it_is_nesterov_momentum_where_all_agree():
+    far = np.tile(starts()[0] + 50, (8, 1))  # all gradients point home
+    usual = run("sgdm-n", x0=far, topology="complete8", rounds=5, lr=0.01)
+    assert_same(run("cga", x0=far, topology="complete8", rounds=5, lr=0.01, margin=1.0), usual)
+
+
+def test_tensors_have_programs_of_their_own():
+    problem = Quadratics.random()
+    layers = [
+        run("cga", problem, topology="ring8", shapes=[[2], [3]], layerwise=b) for b in (True, False)
+    ]
+    whole = run("cga", problem, topology="ring8")
+    assert np.abs(layers[0][1] - whole[1]).max() > 1e-3
+    assert_same(layers[1], whole)
+
+
+def test_a_margin_below_zero_is_refused():
+    with pytest.raises(ConfigError, match=r"algorithm.margin must be >= 0, got -1"):
+        run("cga", topology="ring8", margin=-1.0)
