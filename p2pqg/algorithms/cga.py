@@ -79,8 +79,8 @@ def cga(s: State, grad: Grad, p: Params, tensors: tuple[Parameter, ...]) -> Roun
     # [clients, layers, 1 + slots, 1 + slots]: what a program needs to know of its gradients
     products = torch.stack([_products(rows[..., layer]) for layer in layers], 1)
     v = shares(products, p.margin).to(rows)
-    z = [torch.einsum("cr,crp->cp", v[:, i], rows[..., layer]) for i, layer in enumerate(layers)]
-    z = torch.cat(z, 1)
+    sums = [torch.einsum("cr,crp->cp", v[:, i], rows[..., at]) for i, at in enumerate(layers)]
+    z = torch.cat(sums, 1)
     m = p.beta * s.m + z
     mixed = own * s.x + (weights * inbox).sum(1)
     return State(x=mixed - p.lr * (z + p.beta * m if p.nesterov else m), m=m)
