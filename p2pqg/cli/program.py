@@ -153,6 +153,9 @@ FLAGS = {
     "local_epochs": "E",
     "rule": "RULE",
     "weight_decay": "W",
+    "privacy.clip": "C",
+    "privacy.sigma": "S",
+    "privacy.delta": "D",
     "seed": "N",
     "device": "auto|cpu|cuda",
     "precision": "float32|bf16|fp16|float64",
@@ -169,18 +172,24 @@ FLAGS = {
 }
 """Flags of `run`, which are keys of a recipe, and what stands for their values in the help.
 
-Values pass as they are; read_config judges them.
+Below a key they have its name in front: --privacy-clip. Values pass as they are; read_config judges
+them.
 """
 
 
 class SettingOption(click.Option):
     """A key of a recipe; its help is the key's own sentence, looked up when somebody asks."""
 
+    def __init__(self, *declared: Any, key: str, **more: Any) -> None:
+        super().__init__(*declared, **more)
+        self.key = key
+
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
         from p2pqg.base.config import sentences
-        from p2pqg.recipe.settings import RunConfig
+        from p2pqg.recipe.settings import NESTED, RunConfig
 
-        self.help = sentences(RunConfig)[self.name or ""]
+        above, _, key = self.key.rpartition(".")
+        self.help = sentences(NESTED[above] if above else RunConfig)[key]
         return super().get_help_record(ctx)
 
 
@@ -189,8 +198,9 @@ def setting_flags(keys: Sequence[str]) -> Callable[[F], F]:
 
     def add(command: F) -> F:
         for key in reversed(keys):
-            flag = f"--{key.replace('_', '-')}"
-            option = click.option(flag, key, metavar=FLAGS[key], cls=SettingOption)
+            name = key.replace(".", "_")
+            flag = f"--{name.replace('_', '-')}"
+            option = click.option(flag, name, metavar=FLAGS[key], cls=SettingOption, key=key)
             command = option(command)
         return command
 

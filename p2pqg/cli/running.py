@@ -185,7 +185,7 @@ def merged(
     Raises:
         ConfigError: the recipe alone is wrong already, or is that of a sweep.
     """
-    from p2pqg.base.dotted import set_dotted
+    from p2pqg.base.dotted import assign, set_dotted
     from p2pqg.recipe import own_files
     from p2pqg.recipe.settings import ENDS, read_config
     from p2pqg.recipe.settings import recipe as read_recipe
@@ -211,12 +211,13 @@ def merged(
         read_config(settings | one, where=recipe)  # for errors that name the file
         if tier is None and tell and (tier := usual_tier(tiers)):
             tell(choice(tiers, tier))
-    given = {key: value for key, value in flags.items() if value is not None}
+    given = {key: value for key in FLAGS if (value := flags.get(key.replace(".", "_"))) is not None}
     if given.keys() & set(ENDS):
         settings = {k: v for k, v in settings.items() if k not in ENDS}
     if "topology" in given:  # the recipe's number of clients is that of its own network
         settings.pop("clients", None)
-    settings |= given
+    for key, value in given.items():
+        assign(settings, key, value)
     for setting in sets:
         set_dotted(settings, setting)
     return {key.replace("-", "_"): value for key, value in settings.items()}

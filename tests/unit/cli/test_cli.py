@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 import p2pqg
+from p2pqg.algorithms.privacy import Privacy
 from p2pqg.base.errors import DivergedError
 from p2pqg.cli import main
 from p2pqg.cli.listing import KINDS, known
@@ -44,8 +45,9 @@ def recipe(folder, text):
 def test_every_setting_has_a_flag():
     settings = {f.name for f in dataclasses.fields(RunConfig)}
     nested = {"lr_schedule", "consensus", "network", "impairments", "attacks", "scenario"}
-    nested |= {"privacy"}  # --set privacy.clip=1.0
-    assert set(FLAGS) == settings - nested - {
+    nested |= {"privacy"}  # whose keys have flags of their own
+    below = {f"privacy.{f.name}" for f in dataclasses.fields(Privacy)}
+    assert set(FLAGS) - below == settings - nested - {
         "profile",
         "max_restarts",
         "eval_first",
@@ -80,6 +82,30 @@ def test_set_reaches_into_a_part_given_by_its_name(tmp_path, called):
     words = ["--algorithm", "dmsgd", "--set", "algorithm.mu=0.3"]
     assert command("run", *words).exit_code == 0
     assert called == {"algorithm": {"name": "dmsgd", "mu": 0.3}}
+
+
+def test_flags_below_a_key_override_a_recipes_and_leave_its_others(tmp_path, called):
+    path = recipe(tmp_path, "privacy: {clip: 2.0, delta: 1.0e-6}\n")
+    assert command("run", path, "--privacy-clip", 1, "--privacy-sigma", 0.5).exit_code == 0
+    assert called == {"privacy": {"clip": "1", "sigma": "0.5", "delta": 1e-6}}
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--privacy-sigma", 1], "privacy.sigma 1.0 needs a clip"),
+        (["--privacy-clip", 0], "privacy.clip must be > 0, got 0.0"),
+        (["--privacy-clip", "much"], "privacy.clip must be a number"),
+        (["--privacy-clip", "nan"], "privacy.clip must be > 0, got nan"),
+        (["--privacy-clip", 1, "--privacy-sigma", -1], "privacy.sigma must be >= 0, got -1.0"),
+        (["--privacy-clip", 1, "--privacy-delta", 1], "privacy.delta must be in (0, 1), got 1.0"),
+    ],
+)
+def test_privacy_that_cannot_be_is_one_line(words, told):
+    result = command("run", "--topology", "ring4", *words)
+    assert result.exit_code == 2
+    assert told in result.stderr
+    assert result.stderr.count("\n") == 1
 
 
 def test_json_prints_the_summary_and_nothing_else(called):
