@@ -21,7 +21,7 @@ def params_of(function: Callable[..., Any], given: Iterable[str]) -> type:
         given: parameters that are filled in by us, and cannot be set.
     """
     fields: list[Any] = []
-    for name, parameter in _parameters(function).items():
+    for name, parameter in parameters(function).items():
         if name in given or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
         kind = _kind(parameter.annotation)
@@ -45,28 +45,29 @@ def positional(function: Callable[..., Any], names: tuple[str, ...], what: str) 
     Raises:
         ConfigError: it leaves no room for them.
     """
-    parameters = _parameters(function)
-    if any(name in parameters for name in names):
-        return {name: name for name in names if name in parameters}
+    all_of_them = parameters(function)
+    if any(name in all_of_them for name in names):
+        return {name: name for name in names if name in all_of_them}
     bare = [
         name
-        for name, p in parameters.items()
+        for name, p in all_of_them.items()
         if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
     ]
     if len(bare) not in (0, len(names)):
         raise ConfigError(
             f"{what} must take ({', '.join(names)}) or nothing that has no default, got "
-            f"({', '.join(parameters)})"
+            f"({', '.join(all_of_them)})"
         )
     return dict(zip(names, bare, strict=False))
 
 
 def bare(function: Callable[..., Any]) -> list[str]:
     """Names of the parameters that have no default."""
-    return [name for name, p in _parameters(function).items() if p.default is p.empty]
+    return [name for name, p in parameters(function).items() if p.default is p.empty]
 
 
-def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+def parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """Name -> parameter; none where nobody can tell."""
     try:
         return dict(inspect.signature(function).parameters)
     except (TypeError, ValueError):  # written in C

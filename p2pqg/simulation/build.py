@@ -51,7 +51,7 @@ from p2pqg.simulation.callbacks import callbacks_of
 from p2pqg.simulation.experiment import Experiment, check_attacks, dtype_of, with_clock, with_timing
 from p2pqg.topology import Schedule
 from p2pqg.topology import build as build_topology
-from p2pqg.topology.names import looks_at_labels
+from p2pqg.topology.label_counts import LabelsWanted
 
 if TYPE_CHECKING:  # brings torch
     pass
@@ -172,21 +172,25 @@ def build(config: RunConfig, own: Own = NOTHING) -> Experiment:
         ConfigError: with every problem found, a line each.
     """
     problems, warnings = Problems(), list[str]()
-    method = network = clock = gossip_rule = found = counts = None
+    method = network = clock = gossip_rule = found = asked = None
     with problems:
         method = _method(config)
     with problems:
         if config.rule is not None:
             gossip_rule = find_rule(config.rule)
-    of_labels = looks_at_labels(config.topology, config.clients)
-    if of_labels is not None and own.get("topology") is None:  # samples first: it looks at them
-        with problems:
-            found = learning(config, of_labels, own)
-        problems.refuse()
-        assert found is not None
-        counts = _label_counts(config, found)
+    needs = method.needs if method else ()
     with problems:
-        network = _network(config, method.needs if method else (), own, counts)
+        try:
+            network = _network(config, needs, own, None)
+        except LabelsWanted as wanted:
+            asked = wanted.num_clients
+    if asked is not None:  # samples first: the network looks at them
+        with problems:
+            found = learning(config, asked, own)
+        problems.refuse()
+        with problems:
+            assert found is not None
+            network = _network(config, needs, own, _label_counts(config, found))
     with problems:
         clock = _clock(config, network)
     with problems:

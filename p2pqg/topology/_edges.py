@@ -11,6 +11,7 @@ import networkx as nx
 
 from p2pqg.base.csv_file import NUMBER
 from p2pqg.base.errors import TopologyError
+from p2pqg.topology import heterogeneity_aware
 from p2pqg.topology._registry import check_size
 from p2pqg.topology.labels import are_integers, in_order, key_of
 from p2pqg.topology.schedule import Rounds, Schedule, schedule_of
@@ -35,11 +36,13 @@ class Wanted:
         rule: mixing rule.
         directed: edges run from sender to receiver.
         clients: their number.
+        label_counts: [clients, classes], for networks that look at the clients' labels.
     """
 
     rule: str | None = None
     directed: bool | None = None
     clients: int | None = None
+    label_counts: Any = None
 
 
 def number_clients(
@@ -125,11 +128,12 @@ def check_weight(edge: Edge, before: float | None) -> None:
 
 
 def file_schedule(
-    network: nx.Graph | Rounds, path: Path, rule: str | None, **about: Any
+    network: nx.Graph | Rounds, path: Path, rule: str | None, seen: Any, **about: Any
 ) -> Schedule:
-    """`schedule_of`, whose errors name the file."""
+    """`schedule_of`, whose errors name the file; `seen` are the label counts, if anybody knows."""
+    heterogeneity_aware.tell(network, rule, seen, str(path))
     try:
-        return schedule_of(network, str(path), rule, **about)
+        return heterogeneity_aware.settled(schedule_of(network, str(path), rule, **about))
     except TopologyError as error:
         raise TopologyError(f"{path}: {error}") from None
 

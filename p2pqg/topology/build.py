@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numbers
 import os
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,14 @@ from p2pqg.base.errors import TopologyError, did_you_mean
 from p2pqg.base.memory import check_room
 from p2pqg.base.registry import Entry
 from p2pqg.base.shipped import shipped_folder
-from p2pqg.base.signature import bare
+from p2pqg.base.signature import bare, parameters
 from p2pqg.base.source import blamed
 from p2pqg.base.user_code import find_in_file, names_a_file
 from p2pqg.base.wording import counted
 from p2pqg.topology._registry import TOPOLOGIES
 from p2pqg.topology.checks import as_mixing
 from p2pqg.topology.files import is_file_name, not_read, read
+from p2pqg.topology.label_counts import COUNTS, checked
 from p2pqg.topology.labels import numbered
 from p2pqg.topology.mixing import Mixing
 from p2pqg.topology.names import schedule_named, split_name
@@ -52,7 +53,8 @@ def build(
             function of the round that returns W, a graph of networkx, or a Schedule.
         clients: their number, where the name leaves it out.
         label_counts: [clients, classes], how many samples of each class the clients have, for
-            networks by name that look at them (d-cliques, stl-fw, mixing=heterogeneity_aware).
+            networks that look at them (d-cliques, stl-fw, mixing=heterogeneity_aware, and
+            functions of yours that have a parameter of this name).
         needs: of the algorithm; with "column-stochastic" a given W needs columns that sum to 1
             only. What else an algorithm needs: `check_needs`.
         allow_disconnected: clients that never hear of each other are fine.
@@ -117,9 +119,12 @@ def _schedule(
     if isinstance(topology, (str, Path)):
         return _from_text(str(topology), clients, label_counts)
     if callable(topology):
-        first = topology(0)
+        seen = _seen(topology, "given function", clients, label_counts)
+        if seen and not _of_the_round(topology):
+            return _schedule(topology(**seen), clients)
+        first = topology(0, **seen)
         size = len(first) if isinstance(first, nx.Graph) else len(np.atleast_1d(first))
-        ask = Asked(topology, clients or size)
+        ask = Asked(topology, clients or size, seen)
         return Schedule("given function", ask.num_clients, ask(0).graph().is_directed(), None, ask)
     try:
         W = np.asarray(topology, dtype=np.float64)
@@ -132,15 +137,15 @@ def _schedule(
 
 def _from_text(text: str, clients: int | None, label_counts: np.ndarray | None = None) -> Schedule:
     if names_a_file(text):
-        return _of_code(text, clients)
+        return _of_code(text, clients, label_counts)
     if is_file_name(text):
-        return read(text, clients)
+        return read(text, clients, label_counts)
     if split_name(text)[0] in TOPOLOGIES:
         return schedule_named(text, clients, label_counts)
     head, colon, tail = text.partition(":")
     files = shipped()
     if head in files:
-        schedule = read(f"{files[head]}{colon}{tail}", clients)
+        schedule = read(f"{files[head]}{colon}{tail}", clients, label_counts)
         schedule.name = text
         return schedule
     if os.path.isfile(text):
@@ -149,10 +154,11 @@ def _from_text(text: str, clients: int | None, label_counts: np.ndarray | None =
     raise TopologyError(f"unknown topology {text!r:.80}{did_you_mean(split_name(text)[0], known)}")
 
 
-def _of_code(text: str, clients: int | None) -> Schedule:
+def _of_code(text: str, clients: int | None, label_counts: np.ndarray | None) -> Schedule:
     """Of a user's file: a decorated network, or a function of the round that returns W.
 
     A function that takes nothing without a default returns a graph, or what else `build` takes.
+    Either is told of the clients' labels if it has a parameter `label_counts`.
     """
 
     def wrap(function: Any, name: str) -> Entry:
@@ -160,11 +166,11 @@ def _of_code(text: str, clients: int | None) -> Schedule:
 
     entry = find_in_file(TOPOLOGIES, text, wrap)
     if "own" not in entry.traits:
-        return schedule_named(entry.name, clients)
+        return schedule_named(entry.name, clients, label_counts)
     try:
-        needs_a_round = bool(bare(entry.build))
-        made = entry.build if needs_a_round else entry.build()
-        schedule = _schedule(made, clients)
+        seen = _seen(entry.build, text, clients, label_counts)
+        made = entry.build if _of_the_round(entry.build) else entry.build(**seen)
+        schedule = _schedule(made, clients, label_counts)
     except TopologyError:
         raise
     except Exception as error:
@@ -173,17 +179,41 @@ def _of_code(text: str, clients: int | None) -> Schedule:
     return schedule
 
 
+def _of_the_round(function: Callable[..., Any]) -> bool:
+    """Whether it must be told the round."""
+    return bool(set(bare(function)) - {COUNTS})
+
+
+def _seen(
+    function: Callable[..., Any], name: str, clients: int | None, label_counts: Any
+) -> dict[str, np.ndarray]:
+    """What a user's function is told of the clients' labels, by keyword; {} if it does not ask.
+
+    Raises:
+        TopologyError: nobody said how many clients there are, or what they see.
+    """
+    if COUNTS not in parameters(function):
+        return {}
+    if clients is None:
+        raise TopologyError(
+            f"{name!r:.80} looks at the clients' labels, and nothing says how many clients there "
+            "are. Use clients: 16."
+        )
+    return {COUNTS: checked(label_counts, clients, name)}
+
+
 @dataclass(frozen=True)
 class Asked:
-    """A user's function of the round."""
+    """A user's function of the round, and what else it is told."""
 
-    function: Callable[[int], Any]
+    function: Callable[..., Any]
     num_clients: int
+    seen: Mapping[str, Any] = field(default_factory=dict)
 
     def __call__(self, round: int) -> Mixing:
         """W of a round."""
         name = f"given function, round {round}"
-        made = self.function(round)
+        made = self.function(round, **self.seen)
         if isinstance(made, nx.Graph):  # with the weights that it has by itself
             W = schedule_of(numbered(made)[0], name).mixing(0)
         else:

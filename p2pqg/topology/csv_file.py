@@ -63,7 +63,9 @@ def read_csv(path: Path, wanted: Wanted) -> Schedule:
         notes.append(f"{str(path)!r}: {UNUSED_WEIGHTS}")
     if rounds is None:
         graph = graph_of(edges, number, len(labels), directed, rule)
-        return file_schedule(graph, path, rule, labels=labels, notes=tuple(notes))
+        return file_schedule(
+            graph, path, rule, wanted.label_counts, labels=labels, notes=tuple(notes)
+        )
     trace = Trace.of(edges, rounds, number, len(labels), directed, rule)
     period, listed = int(trace.rounds[-1]) + 1, len(trace.rounds)
     if listed < period / 2:
@@ -72,7 +74,9 @@ def read_csv(path: Path, wanted: Wanted) -> Schedule:
             "them out, name the column time"
         )
     network = Rounds(trace, period, frozenset(trace.rounds.tolist()))
-    return file_schedule(network, path, rule, labels=labels, notes=tuple(notes))
+    return file_schedule(
+        network, path, rule, wanted.label_counts, labels=labels, notes=tuple(notes)
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from p2pqg.base.errors import ConfigError, TopologyError, did_you_mean
 from p2pqg.topology._edges import Wanted
@@ -55,8 +56,10 @@ CONVERT = {
 """Suffix that is not read -> the two lines of Python that make a file which is."""
 
 
-def read(text: str, clients: int | None = None) -> Schedule:
+def read(text: str, clients: int | None = None, label_counts: Any = None) -> Schedule:
     """The network in a file; `net.csv:mixing=given,directed=true` sets what the file leaves open.
+
+    `label_counts`, [clients, classes], is for networks that look at the clients' labels.
 
     Raises:
         TopologyError: file, line or key, rule and repair.
@@ -81,7 +84,7 @@ def read(text: str, clients: int | None = None) -> Schedule:
     except ValueError as error:
         raise TopologyError(f"{text!r:.80}: directed must be {error}") from None
     try:
-        schedule = READERS[kind](path, Wanted(rule, directed, clients))
+        schedule = READERS[kind](path, Wanted(rule, directed, clients, label_counts))
     except TopologyError:
         raise
     except ConfigError as error:

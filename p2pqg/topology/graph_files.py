@@ -76,6 +76,7 @@ def read_graph(path: Path, wanted: Wanted) -> Schedule:
         graph_of(edges, number, len(labels), graph.is_directed(), rule),
         path,
         rule,
+        wanted.label_counts,
         labels=tuple(labels.values()),
         notes=(f"{str(path)!r}: {UNUSED_WEIGHTS}",) if unused else (),
     )
@@ -203,6 +204,7 @@ def read_edge_list(path: Path, wanted: Wanted) -> Schedule:
         graph_of(edges, number, len(labels), bool(directed), rule),
         path,
         rule,
+        wanted.label_counts,
         labels=labels,
         notes=(f"{str(path)!r}: {UNUSED_WEIGHTS}",) if unused else (),
     )

@@ -14,19 +14,20 @@ network stays in one piece where neighbors see the same.
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import networkx as nx
 import numpy as np
 
 from p2pqg.base.errors import TopologyError
 from p2pqg.topology._registry import shares_of, solver
+from p2pqg.topology.label_counts import COUNTS, checked
 from p2pqg.topology.mixing import RULES, Arcs, Mixing, with_own
+from p2pqg.topology.schedule import Schedule
 
 LAMBDA, LEAST = 0.1, 0.1
 MOST_EDGES = 1000
 NAME = "heterogeneity_aware"
-COUNTS = "label_counts"
-"""Attribute of a graph: [clients, classes], how many samples of each class clients have."""
 
 
 @RULES.register(NAME, source="after Dandi et al. 2022 (reconstruction)")
@@ -42,8 +43,8 @@ def heterogeneity_aware(graph: nx.Graph) -> Mixing:
     counts = None if isinstance(graph, Arcs) else graph.graph.get(COUNTS)
     if counts is None:
         raise TopologyError(
-            f"mixing rule {NAME} looks at the clients' labels: it is for networks by name that "
-            "stay, in a run. Use mixing: metropolis_hastings."
+            f"mixing rule {NAME} looks at the clients' labels: it is for networks that stay, "
+            "by name or as edges in a file, in a run. Use mixing: metropolis_hastings."
         )
     if graph.is_directed() or graph.number_of_edges() > MOST_EDGES:
         raise TopologyError(
@@ -82,6 +83,24 @@ def heterogeneity_aware(graph: nx.Graph) -> Mixing:
     w = found.x / max(1.0, (touches @ found.x).max())  # rounding may leave own weights below 0
     senders, receivers = np.concatenate([edges, edges[:, ::-1]]).T
     return with_own(n, senders, receivers, np.concatenate([w, w]))
+
+
+def tell(network: Any, rule: str | None, label_counts: Any, name: str) -> None:
+    """Write down on a graph what its clients see, if that is the rule that weighs its edges.
+
+    Raises:
+        TopologyError: as of `checked`.
+    """
+    if rule == NAME and isinstance(network, nx.Graph):
+        who = f"{name}, mixing {rule}"
+        network.graph[COUNTS] = checked(label_counts, network.number_of_nodes(), who)
+
+
+def settled(schedule: Schedule) -> Schedule:
+    """With weights that are given: whoever changes links has no labels to weigh them by."""
+    if schedule.rule == NAME:
+        schedule.rule = "given"
+    return schedule
 
 
 def _moved(part: np.ndarray, edges: np.ndarray) -> np.ndarray:

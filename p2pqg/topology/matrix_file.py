@@ -114,4 +114,4 @@ def matrix_schedule(
         Arcs.of(n, np.argwhere(one), directed) for one in (joined if joined.ndim == 3 else [joined])
     ]
     network = graphs[0] if len(graphs) == 1 else Rounds(partial(in_turn, graphs), len(graphs))
-    return file_schedule(network, path, rule, **about)
+    return file_schedule(network, path, rule, wanted.label_counts, **about)

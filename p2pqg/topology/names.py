@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import types
-from contextlib import suppress
 from dataclasses import MISSING, fields
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -15,6 +14,7 @@ from p2pqg.base.errors import TopologyError, did_you_mean
 from p2pqg.base.registry import Entry
 from p2pqg.topology import heterogeneity_aware
 from p2pqg.topology._registry import TOPOLOGIES, check_size
+from p2pqg.topology.label_counts import LabelsWanted, checked
 from p2pqg.topology.mixing import RULES
 from p2pqg.topology.schedule import Rounds, Schedule, schedule_of
 from p2pqg.topology.social import ALIASES
@@ -95,49 +95,15 @@ def network_named(
     check_size(num_clients, entry.traits["neighbors"](num_clients, params), name)
     seen: tuple[np.ndarray, ...] = ()
     if entry.traits["labels"]:
-        seen = (_checked(label_counts, num_clients, name),)
+        seen = (checked(label_counts, num_clients, name),)
     try:
         network = entry.build(num_clients, params, *seen)
-        if rule == heterogeneity_aware.NAME and isinstance(network, nx.Graph):
-            counts = _checked(label_counts, num_clients, f"{name}, mixing {rule}")
-            network.graph[heterogeneity_aware.COUNTS] = counts
+        heterogeneity_aware.tell(network, rule, label_counts, name)
         return network, name, rule or "", entry.source
+    except LabelsWanted:
+        raise
     except TopologyError as error:
         raise TopologyError(f"{name!r:.80}: {error}") from None
-
-
-def _checked(label_counts: Any, num_clients: int, name: str) -> np.ndarray:
-    """What the clients of a network see that looks at it."""
-    if label_counts is None:
-        raise TopologyError(
-            f"{name!r:.80} looks at the clients' labels, which a run knows of from its start; "
-            "elsewhere build it with label_counts, [clients, classes]."
-        )
-    counts = np.asarray(label_counts)
-    if (
-        counts.ndim != 2
-        or len(counts) != num_clients
-        or not (counts >= 0).all()
-        or not counts.any()
-    ):
-        raise TopologyError(
-            f"{name!r:.80}: label_counts must be [{num_clients}, classes], numbers >= 0 and not "
-            f"all 0, got shape {list(counts.shape)}."
-        )
-    return counts
-
-
-def looks_at_labels(topology: Any, clients: int | None = None) -> int | None:
-    """The number of clients of a network by name that looks at their labels; None: it does not."""
-    if not isinstance(topology, str):
-        return None
-    with suppress(TopologyError):
-        stem, number, options = split_name(topology)
-        if stem in TOPOLOGIES:
-            entry, rule = TOPOLOGIES[stem], options.get("mixing", "").replace("-", "_")
-            if entry.traits["labels"] or rule == heterogeneity_aware.NAME:
-                return _num_clients(entry, topology, number, clients)
-    return None
 
 
 def schedule_named(
@@ -152,9 +118,7 @@ def schedule_named(
         schedule = schedule_of(network, name, rule or None, labels=labels, source=source)
     except TopologyError as error:
         raise TopologyError(f"{name!r:.80}: {error}") from None
-    if rule == heterogeneity_aware.NAME:  # whoever changes links has no labels to weigh them by
-        schedule.rule = "given"
-    return schedule
+    return heterogeneity_aware.settled(schedule)
 
 
 def _num_clients(entry: Entry, text: str, number: int | None, clients: int | None) -> int:

@@ -23,6 +23,7 @@ import numpy as np
 from p2pqg.base.csv_file import text_of
 from p2pqg.base.errors import TopologyError, did_you_mean
 from p2pqg.topology._edges import Edge, Wanted, file_schedule, finite, graph_of, number_clients
+from p2pqg.topology.label_counts import LabelsWanted
 from p2pqg.topology.names import network_named, rule_named
 from p2pqg.topology.schedule import Rounds, Schedule, in_turn, schedule_of_arrays
 
@@ -41,6 +42,7 @@ class Said:
         clients: their number, in the file; None: it does not say.
         asked: their number, as the user of the file has it, or None.
         source: where the network comes from.
+        seen: [clients, classes], for networks that look at the clients' labels.
     """
 
     path: Path
@@ -50,6 +52,7 @@ class Said:
     clients: int | None
     asked: int | None
     source: str
+    seen: Any
 
 
 def read_yaml(path: Path, wanted: Wanted) -> Schedule:
@@ -73,6 +76,7 @@ def read_yaml(path: Path, wanted: Wanted) -> Schedule:
             clients,
             wanted.clients,
             _typed(found, "source", str, "", path),
+            wanted.label_counts,
         )
     )
 
@@ -120,9 +124,9 @@ def _graph(said: Said) -> Schedule:
         raise TopologyError(
             f"{said.path}: graph must be a name such as ring16, got {said.value!r:.40}"
         )
-    network, _, own, source = _named(said.value, "graph", said.path, said.clients or said.asked)
+    network, _, own, source = _named(said.value, "graph", said)
     rule = said.rule or own or None
-    return file_schedule(network, said.path, rule, source=said.source or source)
+    return file_schedule(network, said.path, rule, said.seen, source=said.source or source)
 
 
 def _edges(said: Said) -> Schedule:
@@ -134,7 +138,7 @@ def _edges(said: Said) -> Schedule:
             f"{said.path}: clients must be {len(labels)}, as many as edges name; got {said.clients}"
         )
     graph = graph_of(edges, number, len(labels), said.directed, said.rule)
-    return file_schedule(graph, said.path, said.rule, labels=labels, source=said.source)
+    return file_schedule(graph, said.path, said.rule, said.seen, labels=labels, source=said.source)
 
 
 def _graphs(said: Said) -> Schedule:
@@ -150,14 +154,14 @@ def _graphs(said: Said) -> Schedule:
             f"{said.path}: graphs must all have the same clients, got {sizes}. Correct the names."
         )
     network = Rounds(partial(in_turn, graphs), len(graphs))
-    return file_schedule(network, said.path, said.rule, source=said.source)
+    return file_schedule(network, said.path, said.rule, said.seen, source=said.source)
 
 
 def _one_graph(item: Any, key: str, said: Said) -> nx.Graph:
     """One of `graphs:`, a name or a list of edges between clients 0 .. n-1."""
     clients = said.clients or said.asked
     if isinstance(item, str):
-        network = _named(item, key, said.path, clients)[0]
+        network = _named(item, key, said)[0]
         if isinstance(network, Rounds):
             raise TopologyError(
                 f"{said.path}: {key} must not change itself, {item} does. Use edges."
@@ -195,12 +199,14 @@ def _matrix(said: Said) -> Schedule:
 KINDS = {"graph": _graph, "edges": _edges, "graphs": _graphs, "matrix": _matrix}
 
 
-def _named(text: str, key: str, path: Path, clients: int | None) -> tuple[Any, str, str, str]:
+def _named(text: str, key: str, said: Said) -> tuple[Any, str, str, str]:
     """`network_named`, whose errors name the file and the key."""
     try:
-        return network_named(text, clients)
+        return network_named(text, said.clients or said.asked, said.seen)
+    except LabelsWanted:
+        raise
     except TopologyError as error:
-        raise TopologyError(f"{path}: {key}: {error}") from None
+        raise TopologyError(f"{said.path}: {key}: {error}") from None
 
 
 def _edge_list(value: Any, key: str, said: Said) -> list[Edge]:

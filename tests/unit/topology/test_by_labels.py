@@ -7,7 +7,7 @@ from scipy.optimize import linear_sum_assignment
 import p2pqg
 from p2pqg.base.errors import ConfigError, P2pqgError, TopologyError
 from p2pqg.base.seeding import rng
-from p2pqg.topology import build
+from p2pqg.topology import TOPOLOGIES, build
 
 DRAW = np.random.default_rng(0)
 SOME = DRAW.integers(0, 30, (24, 4))
@@ -200,10 +200,122 @@ def test_elsewhere_nobody_knows_the_labels(name):
         ("stl-fw10:lam=0", "lam must be > 0, got 0.0"),
         ("stl-fw10:budget=1", "fall into pieces that never meet. Use a larger budget"),
         ("exponential10:mixing=heterogeneity-aware", "is for undirected networks"),
-        ("random-matching10:mixing=heterogeneity-aware", "for networks by name that stay"),
+        (
+            "random-matching10:mixing=heterogeneity-aware",
+            "for networks that stay, by name or as edges",
+        ),
     ],
 )
 def test_bad_settings_are_one_line_before_a_run(name, told):
     with pytest.raises(ConfigError, match=told) as refused:
         p2pqg.run(topology=name, **RUN)
     assert "\n" not in str(refused.value)
+
+
+# Users' own networks
+
+
+OWN = """
+import networkx as nx
+import numpy as np
+from p2pqg.topology._registry import topology
+
+
+def star(label_counts):
+    # Around whoever sees most classes.
+    middle = int((label_counts > 0).sum(1).argmax())
+    return nx.Graph([(middle, i) for i in range(len(label_counts)) if i != middle])
+
+
+def turning(round, label_counts):
+    n = len(label_counts)
+    hop = 1 + int(label_counts[0, round % label_counts.shape[1]]) % (n - 1)
+    return (np.eye(n) + np.roll(np.eye(n), hop, 1)) / 2
+
+
+@topology("of-labels", source="a test", labels=True)
+def registered(num_clients, params, label_counts):
+    return star(label_counts)
+"""
+FILES = {
+    "edges.csv": "source,target\n0,1\n1,2\n2,3\n3,4\n4,0\n0,2\n",
+    "edges.yaml": "edges: [[0, 1], [1, 2], [2, 3], [3, 4], [4, 0], [0, 2]]\n"
+    "mixing: heterogeneity_aware\n",
+    "named.yaml": "graph: stl-fw5:budget=3\n",
+    "turns.yaml": "clients: 5\ngraphs: ['d-cliques5:size=5', ring5]\n",
+}
+
+
+@pytest.fixture
+def mine(tmp_path, monkeypatch):
+    """Where the files are."""
+    monkeypatch.chdir(tmp_path)
+    for name, text in {"mine.py": OWN, **FILES}.items():
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(TOPOLOGIES, "_entries", dict(TOPOLOGIES))  # what files add goes again
+    return tmp_path
+
+
+def hearing(label_counts):
+    return np.where(label_counts.sum(1) > 0, 1 / len(label_counts), 0) * np.ones((5, 1))
+
+
+OWN_NAMES = [
+    "mine.py:star",
+    "mine.py:turning",
+    "mine.py:of-labels",
+    "edges.csv:mixing=heterogeneity_aware",
+    *("edges.yaml", "named.yaml", "turns.yaml"),
+]
+
+
+@pytest.mark.parametrize("name", [*OWN_NAMES, hearing])
+def test_a_run_tells_users_own_networks_what_clients_see(name, mine, tmp_path):
+    with p2pqg.Simulation(topology=name, clients=5, out=str(tmp_path / "out"), **RUN) as sim:
+        counts = np.stack([np.bincount(sim.shard(i)[1], minlength=10) for i in range(5)])
+        schedule = build(name, 5, label_counts=counts)
+        for round in range(3):
+            np.testing.assert_array_equal(sim.W(round), schedule.mixing(round).dense())
+        sim.advance(1)
+        if name is hearing:  # which is in no file
+            return
+        stored = sim.checkpoint(tmp_path / "stored")
+        sim.advance(1)
+        ended = sim.parameters()
+    with p2pqg.Simulation.restore(stored) as again:
+        again.advance(1)
+        np.testing.assert_array_equal(again.parameters(), ended)
+
+
+@pytest.mark.parametrize("name", OWN_NAMES)
+def test_own_networks_say_what_they_lack(name, mine):
+    with pytest.raises(TopologyError, match="looks at the clients' labels, which a run knows of"):
+        p2pqg.mixing_matrix(name, clients=5)
+    with pytest.raises(TopologyError, match=r"label_counts must be \[5, classes\]"):
+        p2pqg.mixing_matrix(name, clients=5, label_counts=np.ones((9, 4)))
+
+
+@pytest.mark.parametrize("name", ["mine.py:star", hearing])
+def test_a_network_of_labels_cannot_say_how_many_clients_there_are(name, mine):
+    with pytest.raises(ConfigError, match="nothing says how many clients there are") as refused:
+        p2pqg.run(topology=name, **RUN)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["mine.py:star", "edges.yaml", "d-cliques5"])
+def test_where_there_are_no_labels_nobody_can_look_at_them(name, mine):
+    lines = ["x,y,target", *(f"{i % 7},{i % 5},{i * 0.37}" for i in range(60))]
+    (mine / "numbers.csv").write_text("\n".join(lines))
+    data = {"dataset": {"name": "numbers.csv", "label": "target"}, "batch_size": 4}
+    run = {k: v for k, v in RUN.items() if k not in ("dataset", "alpha")}
+    with pytest.raises(ConfigError, match="looks at classes, and targets are numbers") as refused:
+        p2pqg.run(topology=name, clients=5, **run, **data)
+    assert "\n" not in str(refused.value)
+
+
+def test_mistakes_in_samples_are_told_once(mine):
+    with pytest.raises(ConfigError) as refused:
+        p2pqg.run(
+            topology="mine.py:star", clients=5, **(RUN | {"dataset": "digitz", "algorithm": "dsgx"})
+        )
+    assert len(refused.value.lines) == 2
