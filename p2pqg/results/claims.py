@@ -12,7 +12,8 @@
 
 Several claims are a mapping of names to such mappings. A side may itself be a comparison, {left,
 right, by}, so that a difference of differences can be judged. Where a side does not name its
-learning rate, runs at the tuned one count, as in tables.
+learning rate, runs at the tuned one count, as in tables; `tune: [algorithm.mu]` names more keys of
+which each side has its best, all at once, of equally many tries.
 
 How a comparison is judged. It has one value for each seed: left and right of the same seed, which
 share their start, and where they have the same clients their shards and batches. The 95 % interval
@@ -44,10 +45,10 @@ from p2pqg.results.report import (
     EXPORTED,
     OUTCOME,
     SAME_NUMBERS,
+    best_of,
     num_unfinished,
     read_runs,
     recipe_of,
-    tuned,
 )
 from p2pqg.results.seeds import t_quantile, t_share
 
@@ -74,6 +75,7 @@ class Claim:
     by: Literal["difference", "ratio"] = "difference"
     where: dict[str, Any] = field(default_factory=dict)
     each: dict[str, list[Any]] = field(default_factory=dict)
+    tune: list[str] = field(default_factory=list)
 
     def problems(self) -> Iterator[str]:
         """A line for each rule that is broken; `claim.` stands before them."""
@@ -118,7 +120,8 @@ class Claim:
             whole = {"left": self.left, "right": self.right, "by": self.by}
         limit = f"{bound[0]:g} to {bound[1]:g}" if kind == "within" else f"{bound:g}"
         place = f" at {_told(self.where)}" if self.where else ""
-        return f"{self.metric.replace('_', ' ')} of {_told(whole)}{place}, {kind} {limit}"
+        best = f", each at its best {' and '.join(self.tune)}" if self.tune else ""
+        return f"{self.metric.replace('_', ' ')} of {_told(whole)}{place}{best}, {kind} {limit}"
 
 
 def _side_problems(side: Side, where: str) -> Iterator[str]:
@@ -322,25 +325,42 @@ def _found(
 def _values(claim: Claim, frame: pd.DataFrame, apart: Side, where: str, planned: bool) -> pd.Series:
     """The difference or ratio, by seed."""
     common = {**flat(claim.where), **flat(apart)}
-    left = _side(claim.left, common, claim.metric, frame, f"{where}: left", planned)
+    for key in claim.tune:
+        if key not in frame:
+            raise ConfigError(f"{where}: the runs have no column {key}{did_you_mean(key, frame)}")
+    left = _side(claim.left, common, claim, frame, f"{where}: left", planned)
     if claim.right is None:
         values = left
     else:
-        right = _side(claim.right, common, claim.metric, frame, f"{where}: right", planned)
+        right = _side(claim.right, common, claim, frame, f"{where}: right", planned)
         values = _compared(left, right, claim.by, where)
+        if planned and claim.tune:
+            _equally_tuned(claim, common, frame, where)
     if len(values) < 2:
         seeds = ", ".join(map(str, values.index))
         raise ConfigError(f"{where} needs two seeds or more, the runs have only seed {seeds}")
     return values
 
 
+def _equally_tuned(claim: Claim, common: Side, frame: pd.DataFrame, where: str) -> None:
+    """Refuse sides of which one is tuned over more runs than the other."""
+    sides = [side for side in (claim.left, claim.right) if side and "left" not in side]
+    runs = [len(_planned({**common, **flat(side)}, frame, where)) for side in sides]
+    if len(set(runs)) > 1:
+        raise ConfigError(
+            f"{where}: left has {runs[0]} runs and right {runs[1]}; give both equally many to be "
+            f"tuned by {', '.join(claim.tune)}"
+        )
+
+
 def _side(
-    side: Side, common: Side, metric: str, frame: pd.DataFrame, where: str, planned: bool
+    side: Side, common: Side, claim: Claim, frame: pd.DataFrame, where: str, planned: bool
 ) -> pd.Series:
     """The metric of one side, by seed."""
+    metric = claim.metric
     if "left" in side:
         left, right = (
-            _side(side[key], common, metric, frame, f"{where}.{key}", planned)
+            _side(side[key], common, claim, frame, f"{where}.{key}", planned)
             for key in ("left", "right")
         )
         return _compared(left, right, side.get("by", "difference"), where)
@@ -348,7 +368,8 @@ def _side(
     if planned:
         rows = _planned(wanted, frame, where).drop_duplicates("seed")
     else:
-        rows = _alone(_with_lr(wanted, _selected(wanted, frame, where)), wanted, where)
+        rows = _at_best(wanted, _selected(wanted, frame, where), ["lr", *claim.tune])
+        rows = _alone(rows, wanted, where)
     if metric not in rows:
         known = [key for key in (*OUTCOME, *frame) if key in frame]
         raise ConfigError(f"{where}: the runs have no column {metric}{did_you_mean(metric, known)}")
@@ -400,12 +421,14 @@ def _planned(wanted: Side, frame: pd.DataFrame, where: str) -> pd.DataFrame:
     return _selected({k: v for k, v in wanted.items() if not by_default(k)}, frame, where)
 
 
-def _with_lr(wanted: Side, rows: pd.DataFrame) -> pd.DataFrame:
-    """At the tuned learning rate, if none is named."""
-    if "lr" in wanted or not {"lr", "test_accuracy"} <= set(rows) or rows["lr"].nunique() < 2:
+def _at_best(wanted: Side, rows: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
+    """At the best of the tuned keys that are not named."""
+    keys = [key for key in keys if key not in wanted and key in rows and rows[key].nunique() > 1]
+    if not keys or "test_accuracy" not in rows:
         return rows
-    lr = tuned(rows)
-    return rows[rows["lr"] == lr] if lr == lr else rows
+    for key, value in best_of(rows, keys).items():
+        rows = rows[rows[key] == value]
+    return rows
 
 
 def _alone(rows: pd.DataFrame, wanted: Side, where: str) -> pd.DataFrame:

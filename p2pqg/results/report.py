@@ -333,12 +333,20 @@ def tuned(group: pd.DataFrame) -> float:
     On the validation samples where all runs that finished held some out: then nothing is chosen by
     what it is judged by. A rate at which a seed failed, or with fewer seeds than another, is out.
     """
+    return float(best_of(group, ["lr"]).get("lr", float("nan")))
+
+
+def best_of(group: pd.DataFrame, keys: list[str]) -> dict[str, Any]:
+    """The values of tuned keys with the best merit, as `tuned` chooses; {} where all failed."""
     finished = group[group["test_accuracy"].notna()]
     held_out = "validation_accuracy" in group and finished["validation_accuracy"].notna().all()
-    rates = group.groupby("lr")
-    merits = rates["validation_accuracy" if held_out else "test_accuracy"].apply(merit)
-    merits = merits[rates.size() == rates.size().max()]
-    return float(merits.idxmax()) if (merits > float("-inf")).any() else float("nan")
+    tried = group.groupby(keys)
+    merits = tried["validation_accuracy" if held_out else "test_accuracy"].apply(merit)
+    merits = merits[tried.size() == tried.size().max()]
+    if not (merits > float("-inf")).any():
+        return {}
+    best = merits.idxmax()
+    return dict(zip(keys, best if len(keys) > 1 else [best], strict=True))
 
 
 def _best(group: pd.DataFrame) -> dict[str, Any]:

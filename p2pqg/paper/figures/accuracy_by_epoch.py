@@ -1,0 +1,91 @@
+"""Accuracy against epochs: where a longer run turns an order around, the crossing shows.
+
+Drawn of the runs of the recipe's own sweep, each method at its tuned learning rate. It takes their
+directories: exported runs do not say how they came to their end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from p2pqg.base.errors import ConfigError, did_you_mean
+from p2pqg.paper.figures._figure import Recipe, figure
+from p2pqg.plots.canvas import COLUMN, Picture, colors_of, in_percent, label_ends, panels, styled
+from p2pqg.results.records import Run
+from p2pqg.results.report import read_runs, tuned
+
+PANELS = {
+    "test_accuracy": "the clients' own models",
+    "averaged_model_accuracy": "the mean of their models",
+}
+"""Column of rounds.parquet -> whose accuracy that is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params:
+    by: str = "algorithm"
+    """The setting that names the lines."""
+
+    def problems(self) -> Iterator[str]:
+        if self.by in ("lr", "seed"):
+            yield f"by must be a setting that is not averaged or tuned over, got {self.by}"
+
+
+@styled
+def draw(frame: pd.DataFrame) -> Picture:
+    """A panel for whose accuracy, a line per method, bands of a standard deviation over seeds."""
+    picture, axes = panels(len(PANELS), width=2 * COLUMN, height=2.3, sharey=True)
+    methods = list(frame["method"].unique())
+    colors = dict(zip(methods, colors_of(methods), strict=True))
+    for ax, (what, title) in zip(axes.flat, PANELS.items(), strict=True):
+        ends = []
+        for method, line in frame[frame["of"] == what].groupby("method", sort=False):
+            spread = line["std"].fillna(0)
+            ax.plot(line["epoch"], line["mean"], "o-", markersize=2.5, color=colors[method])
+            ax.fill_between(
+                line["epoch"],
+                line["mean"] - spread,
+                line["mean"] + spread,
+                color=colors[method],
+                alpha=0.2,
+                lw=0,
+            )
+            ends.append((line["mean"].iloc[-1], method, colors[method]))
+        ax.set(title=title, xlabel="epoch")
+        in_percent(ax.yaxis)
+    label_ends(axes.flat[-1], ends)
+    axes[0, 0].set_ylabel("test accuracy (%)")
+    return picture
+
+
+@figure("accuracy-by-epoch", params=Params, draw=draw, trains=True)
+def accuracy_by_epoch(p: Params, recipe: Recipe) -> pd.DataFrame:
+    """Accuracy by method and epoch, of the runs in the folder, at every evaluation.
+
+    Returns:
+        Columns method, lr, of (a key of PANELS), epoch, mean, std, seeds.
+
+    Raises:
+        ConfigError: no run has finished, or none has such a setting.
+    """
+    runs = read_runs([recipe.folder])
+    if p.by not in runs:
+        raise ConfigError(f"the runs have no setting {p.by}{did_you_mean(p.by, runs)}")
+    rows = []
+    for method, cell in runs.groupby(p.by, sort=False):
+        lr = tuned(cell)
+        paths = cell.loc[cell["lr"] == lr, "path"]
+        rounds = pd.concat([Run(Path(path)).rounds for path in paths]) if len(paths) else None
+        if rounds is None:  # all of them diverged
+            continue
+        for of in PANELS:
+            found = rounds.dropna(subset=[of]).groupby("epoch")[of].agg(["mean", "std", "count"])
+            rows += [(method, lr, of, *row) for row in found.itertuples()]
+    if not rows:
+        raise ConfigError(f"{recipe.folder}: no run of the figure's sweep has finished")
+    columns = ["method", "lr", "of", "epoch", "mean", "std", "seeds"]
+    return pd.DataFrame(rows, columns=columns)
