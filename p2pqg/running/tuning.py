@@ -37,6 +37,8 @@ from p2pqg.running.grid import NOT_OF_A_RUN, folder_of
 from p2pqg.running.single import resume, run
 
 TRIALS = 20
+RULE = "mean minus deviation"
+"""What trials are chosen by, over their seeds; on record, since trials were once chosen by the mean."""
 FIRST = 10
 """Trials that are drawn at random, before earlier ones are learned from."""
 
@@ -183,9 +185,20 @@ def _claim(tuning: Tuning) -> None:
     path = tuning.folder / "tune.yaml"
     base = {key: value for key, value in tuning.base.items() if key not in HOW}
     ranges = {key: list(value) for key, value in tuning.ranges.items()}
-    mine = json.loads(json.dumps({"base": base, "tune": ranges, "seed": list(tuning.seeds)}))
-    if path.exists() and yaml_text.parse(path.read_text(encoding="utf-8")) != mine:
-        raise ConfigError(f"{tuning.folder} holds trials of other settings; choose another --out")
+    mine = {"base": base, "tune": ranges, "seed": list(tuning.seeds), "by": RULE}
+    mine = json.loads(json.dumps(mine))
+    if path.exists():
+        before = yaml_text.parse(path.read_text(encoding="utf-8"))
+        old_rule = before.get("by") != RULE and len(tuning.seeds) > 1  # one seed has no deviation
+        if {**before, "by": RULE} != mine:
+            raise ConfigError(
+                f"{tuning.folder} holds trials of other settings; choose another --out"
+            )
+        if old_rule:
+            raise ConfigError(
+                f"{tuning.folder} holds trials of a version that chose by the mean over seeds, "
+                f"this one chooses by {RULE}; choose another --out, and they begin anew"
+            )
     tuning.folder.mkdir(parents=True, exist_ok=True)
     write_text(path, yaml_text.dump(mine))
 

@@ -23,6 +23,7 @@ from p2pqg.paper.figures import (
 )
 from p2pqg.recipe.tiers import at_tier
 from p2pqg.running.grid import read_sweep
+from p2pqg.running.sweep import run_sweep
 from p2pqg.theory.quadratics import Quadratics
 from p2pqg.topology import build
 
@@ -318,6 +319,35 @@ def test_accuracy_is_drawn_against_any_setting_at_the_tuned_rate(tmp_path, fake_
         run_figure({"figure": said | {"x": "batchsize"}}, tmp_path)
     with pytest.raises(ConfigError, match="x and by must be two settings, got lr twice"):
         run_figure({"figure": said | {"x": "lr", "by": "lr"}}, tmp_path)
+
+
+# Accuracy against epochs
+
+
+def test_accuracy_by_epoch_is_the_mean_over_the_seeds_of_the_tuned_rate(tmp_path):
+    said = {
+        "figure": "accuracy-by-epoch",
+        "sweep": {"algorithm": ["dsgd"], "lr": [0.05, 0.2], "seed": [1, 2]},
+        "tune": "lr",
+        "topology": "ring4",
+        "model": "logistic",
+        "rounds": 6,
+        "eval_every": 3,
+    }
+    run_sweep(read_sweep(said, "by-epoch", str(tmp_path)), jobs=1)
+    path = run_figure(said, tmp_path / "by-epoch")
+    frame = pd.read_csv(path.with_suffix(".csv"))
+    (lr,) = frame["lr"].unique()
+    pair = [p2pqg.load(tmp_path / "by-epoch" / f"dsgd-lr{lr:g}-seed{seed}") for seed in (1, 2)]
+    for of, line in frame.groupby("of"):
+        found = np.array([run.rounds.dropna(subset=[of])[of] for run in pair])  # [seeds, evaluations]
+        np.testing.assert_allclose(line["mean"], found.mean(0))
+        np.testing.assert_allclose(line["std"], found.std(0, ddof=1))
+    assert len(frame) == 2 * len(found[0])
+    assert (frame["seeds"] == 2).all()
+    other = said | {"figure": {"name": "accuracy-by-epoch", "by": "seed"}}
+    with pytest.raises(ConfigError, match="by must be a setting that is not averaged"):
+        run_figure(other, tmp_path / "by-epoch")
 
 
 # Accuracy against the consensus distance

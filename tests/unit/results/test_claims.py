@@ -191,6 +191,37 @@ def test_a_wrong_claim_is_refused(claim, text):
         read_claims(claim)
 
 
+def test_each_side_has_its_own_best_of_more_tuned_keys_by_validation_samples():
+    tried = [(0.1, 0.5, 0.7), (0.1, 0.9, 0.9), (0.4, 0.5, 0.8), (0.4, 0.9, 0.6)]  # lr, mu, accuracy
+    qg = [
+        runs(qg=[accuracy, accuracy - 0.1]).assign(lr=lr, mu=mu, validation_accuracy=accuracy)
+        for lr, mu, accuracy in tried
+    ]
+    d2 = [
+        runs(d2=[accuracy / 2, accuracy / 2]).assign(lr=lr, mu=mu, validation_accuracy=1 - accuracy)
+        for lr, mu, accuracy in tried
+    ]
+    both = {"left": {"algorithm": "qg"}, "right": {"algorithm": "d2"}, "tune": ["mu"]}
+    found = verdict_of(pd.concat([*qg, *d2]), **both)
+    assert found.findings[0].mean == pytest.approx(0.85 - 0.3)
+    assert found.claim.rule == "test accuracy of qg - d2, each at its best mu, above 0"
+    named = both | {"right": {"algorithm": "d2", "mu": 0.5}}
+    assert verdict_of(pd.concat([*qg, *d2]), **named).findings[0].mean == pytest.approx(0.85 - 0.35)
+    with pytest.raises(ConfigError, match="several runs of a seed with qg; they differ in mu"):
+        verdict_of(pd.concat([*qg, *d2]), **both | {"tune": []})
+
+
+def test_sides_that_are_tuned_with_unequal_budgets_are_refused_before_the_runs():
+    planned = pd.concat([runs(qg=[0, 0]).assign(mu=mu) for mu in (0.1, 0.5, 0.9)])
+    rival = pd.concat([runs(d2=[0, 0]).assign(mu=mu) for mu in (0.1, 0.5)])
+    said = read_claims(CLAIM | {"right": {"algorithm": "d2"}, "tune": ["mu"]})
+    with pytest.raises(ConfigError, match="left has 6 runs and right 4; give both equally many"):
+        check(said, pd.concat([planned, rival]))
+    check(said, pd.concat([planned, planned.assign(algorithm="d2")]))
+    with pytest.raises(ConfigError, match="the runs have no column nu; known: .*, mu"):
+        check(read_claims(CLAIM | {"tune": ["nu"]}), planned)
+
+
 def test_claims_are_checked_against_the_runs_that_are_planned():
     planned = runs(qg=[0, 0], dsgd=[0, 0]).drop(columns="test_accuracy")
     check(read_claims(CLAIM | {"metric": "f1", "where": {"algorithm.mu": 0.9}}), planned)

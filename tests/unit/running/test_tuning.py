@@ -81,6 +81,13 @@ def test_every_method_has_equally_many_trials_and_a_stopped_study_goes_on_alike(
     with pytest.raises(ConfigError, match="holds trials of other settings"):
         tune(read_tuning(RECIPE | {"rounds": 3}, "stopped", str(tmp_path)))
 
+    record = tmp_path / "stopped" / "tune.yaml"
+    written = yaml.safe_load(record.read_text())
+    assert written.pop("by") == "mean minus deviation"
+    record.write_text(yaml.dump(written))  # as versions wrote it that chose by the mean
+    with pytest.raises(ConfigError, match="by the mean over seeds, .*; choose another --out"):
+        tune(again)
+
 
 def test_trials_that_diverge_count_and_are_not_the_best(tmp_path):
     pytest.importorskip("optuna", reason="the extra `tune` is not installed")
@@ -91,3 +98,15 @@ def test_trials_that_diverge_count_and_are_not_the_best(tmp_path):
     assert lines[0].endswith("diverged")
     assert tune(read_tuning(far, "far", str(tmp_path)), lines.append) == [best]
     assert len(lines) == 1
+
+
+def test_a_study_of_one_seed_goes_on_whatever_it_was_chosen_by_since_one_has_no_deviation(tmp_path):
+    pytest.importorskip("optuna", reason="the extra `tune` is not installed")
+    plan = read_tuning(RECIPE | {"seed": 1, "algorithm": "dsgd", "trials": 1}, "one", str(tmp_path))
+    (best,) = tune(plan)
+    record = tmp_path / "one" / "tune.yaml"
+    written = yaml.safe_load(record.read_text())
+    del written["by"]
+    record.write_text(yaml.dump(written))
+    assert [found.values for found in tune(plan)] == [best.values]
+    assert yaml.safe_load(record.read_text())["by"] == "mean minus deviation"
