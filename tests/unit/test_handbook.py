@@ -67,6 +67,12 @@ def test_the_verdicts_of_the_handbook_and_the_readme_are_those_of_the_results_be
     assert not any(verdict == "not run" for _, _, verdict in rows)
 
 
+def test_the_picture_of_the_handbook_is_that_of_the_results():
+    (name,) = re.findall(r"!\[.*\]\((.*\.svg)\)", (DOCS / "papers.md").read_text("utf-8"))
+    kept = DOCS.parent / "runs" / "results" / "table1-longer-cpu" / name
+    assert (DOCS / name).read_bytes() == kept.read_bytes()
+
+
 def test_the_numbers_of_the_readme_are_those_of_the_results_beside_it():
     found = cells(read_runs([DOCS.parent / "runs" / "results" / "digits-table"]))
     readme = (DOCS.parent / "README.md").read_text("utf-8")
