@@ -38,7 +38,7 @@ from p2pqg.running.single import resume, run
 
 TRIALS = 20
 RULE = "mean minus deviation"
-"""What trials are chosen by, over their seeds; on record, since trials were once chosen by the mean."""
+"""What trials are chosen by, over their seeds; on record, since it was once the mean."""
 FIRST = 10
 """Trials that are drawn at random, before earlier ones are learned from."""
 

@@ -340,7 +340,7 @@ def test_accuracy_by_epoch_is_the_mean_over_the_seeds_of_the_tuned_rate(tmp_path
     (lr,) = frame["lr"].unique()
     pair = [p2pqg.load(tmp_path / "by-epoch" / f"dsgd-lr{lr:g}-seed{seed}") for seed in (1, 2)]
     for of, line in frame.groupby("of"):
-        found = np.array([run.rounds.dropna(subset=[of])[of] for run in pair])  # [seeds, evaluations]
+        found = np.array([run.rounds.dropna(subset=[of])[of] for run in pair])  # [seeds, times]
         np.testing.assert_allclose(line["mean"], found.mean(0))
         np.testing.assert_allclose(line["std"], found.std(0, ddof=1))
     assert len(frame) == 2 * len(found[0])
