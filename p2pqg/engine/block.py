@@ -32,7 +32,7 @@ from p2pqg.engine.call import Ask, Call, disagreement
 from p2pqg.engine.clock import Clock
 from p2pqg.engine.lying import Liars, Lying, lied_about
 from p2pqg.engine.mixer import Arrivals, Gather, Mixer
-from p2pqg.engine.parts import HalfWay, Later, Successor, cut, of_part, together
+from p2pqg.engine.parts import HalfWay, Later, Spare, Successor, cut, of_part, together
 from p2pqg.engine.robust import RuleMixer
 from p2pqg.engine.routes import EdgeRoutes, Leg, Routing, RowRoutes, everyone
 from p2pqg.engine.rule import Rule, Traffic, bare, computed, exact_mean
@@ -115,6 +115,7 @@ class Block:
         self._sent: list[tuple[str, float]] = []
         self._slot = 0
         self._lengths: Tensor | None = None
+        self._spare = Spare()
 
     @property
     def who(self) -> str:
@@ -261,7 +262,7 @@ class Block:
             new.put(part, self._of_active(state, part))
 
         try:
-            yield from together(self.round, calls, self.parts, self._called, end)
+            yield from together(self.round, calls, self.parts, self._called, end, self._spare)
         except Exception as error:
             self.state = HalfWay(self.round, error)
             raise
@@ -353,6 +354,7 @@ class Block:
         rule = effect.rule or self.rule.gossip_rule
         perfect = routes.mixing.is_perfect and rule is None and liars is None
         if perfect and len(self.parts) > 1 and not self.rule.is_led and mixer.dense is None:
+            self._spare.lend(effect.tensors)
             return tuple(Later(partial(self._mixed, mixer, t)) for t in columns)
         with self.clock("mixing"):
             if liars is not None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable
-from functools import cached_property
+from collections.abc import Callable, Iterable
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -26,7 +26,9 @@ from p2pqg.engine.spec import Shards, Task
 from p2pqg.engine.waves.computed import Computed
 from p2pqg.models._capture import OFF, Capture
 from p2pqg.models.stacked.choosing import Choice, Examples, choose, eagerly
+from p2pqg.models.stacked.probe import tried_elsewhere
 from p2pqg.models.stacked.stacked import EVALUATED_AT_ONCE, Stacked
+from p2pqg.models.stacked.trying import Job, Tried
 
 INPUT_BYTES = 2**26
 CLIENTS_AT_ONCE = 256
@@ -189,7 +191,16 @@ class Learner:
         examples = Examples(
             (x[part], self.buffers[part], *batch), rest, tests, self.task.model.strategy != "loop"
         )
-        return choose(self.stacked, examples, self.capture, self.wish)
+        return choose(self.stacked, examples, self.capture, self.wish, self._attempt)
+
+    @property
+    def _attempt(self) -> Callable[[Job], list[Tried]]:
+        """Tries the ways of a job in a process of its own, which need not have a user's files."""
+        if not self.capture.session:
+            return tried_elsewhere
+        from p2pqg.engine.on_ray.carry import by_value  # brings Ray
+
+        return partial(tried_elsewhere, pickling=by_value(self.task.entries))
 
     @property
     def _scratch(self) -> Tensor:

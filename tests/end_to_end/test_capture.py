@@ -1,6 +1,7 @@
 """Captured steps, rehearsed on a CPU through whole commands: actors, processes that try, caches."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -55,3 +56,43 @@ def test_ray_actors_say_what_they_chose_and_a_run_goes_on_with_it(tmp_path, cach
     with p2pqg.Simulation.restore(tmp_path / "half", engine="local") as sim:
         sim.advance(2)
         np.testing.assert_allclose(sim.parameters(), whole, rtol=0, atol=1e-12)
+
+
+OWN = """
+from torch import nn
+
+from parts_of_net import WIDTH
+
+
+class Net(nn.Module):
+    def __init__(self, num_classes, input_shape):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(64, WIDTH), nn.Tanh())
+        self.last = nn.Linear(WIDTH, num_classes)
+
+    def forward(self, x):
+        return self.last(self.layers(x))
+"""
+
+
+def test_a_users_own_network_is_tried_though_nobody_else_has_its_file(tmp_path, monkeypatch, cache):
+    (tmp_path / "net_of_theirs.py").write_text(OWN)
+    (tmp_path / "parts_of_net.py").write_text("WIDTH = 5\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    from net_of_theirs import Net
+
+    monkeypatch.undo()  # only this process has read the files
+    monkeypatch.setenv("P2PQG_CACHE", str(cache.parent))
+    for name in ("net_of_theirs", "parts_of_net"):
+        (tmp_path / f"{name}.py").rename(tmp_path / f"{name}.txt")
+    try:
+        with p2pqg.Simulation(**SETTINGS, model=Net, capture="rehearse") as sim:
+            (told,) = sim.ways()
+            sim.advance(2)
+    finally:
+        for name in ("net_of_theirs", "parts_of_net"):
+            del sys.modules[name]
+    (file,) = cache.glob("*.json")
+    tried = json.loads(file.read_text())["tried"]
+    assert [one["way"] for one in tried] == ["eager", "loop", "vmap"], told
+    assert not any(one["why"] for one in tried)

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import subprocess
 import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -24,10 +26,14 @@ PATIENCE = 180
 """Seconds for one process."""
 
 
-def tried_elsewhere(job: Job) -> list[Tried]:
+def tried_elsewhere(job: Job, pickling: Any = pickle) -> list[Tried]:
     """What came of each way of a job, the eager strategy first.
 
     A process that fails has tried one way in vain; the next one tries the others.
+
+    Args:
+        job: what to try.
+        pickling: a module like `pickle`, by which the job goes to the other process.
 
     Raises:
         ValueError: a process of its own cannot be had, or knows not what to do with the job.
@@ -38,7 +44,7 @@ def tried_elsewhere(job: Job) -> list[Tried]:
         path = Path(folder) / "job.pt"
         while not found or left:
             try:
-                torch.save(replace(job, ways=left), path)
+                torch.save(replace(job, ways=left), path, pickle_module=pickling)
             except Exception as error:  # whatever a user's class raises when it is pickled
                 raise ValueError(f"it cannot be sent to another process ({error})") from None
             new, why = _process(path)

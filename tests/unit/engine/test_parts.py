@@ -83,6 +83,35 @@ def test_few_clients_are_one_part():
     assert [(part.start, part.stop) for part in many] == [(0, 3), (3, 6), (6, 9), (9, 10)]
 
 
+@pytest.mark.parametrize(("name", "vectors"), [("dsgd", 1), ("momentum-tracking", 2)])
+def test_what_is_sent_lies_in_the_same_memory_round_after_round(name, vectors, monkeypatch):
+    """Of 2 GB, new memory would cost half a million page faults a round."""
+    lend, lent = parts.Spare.lend, []
+
+    def noted(self, tensors):
+        lent.extend(tensors)  # they are held here, so memory of them cannot come back by chance
+        lend(self, tensors)
+
+    monkeypatch.setattr(parts.Spare, "lend", noted)
+    monkeypatch.setattr(parts, "WORTH_IT", 0)
+    monkeypatch.setattr(Learner, "at_once", 12)
+    with p2pqg.Simulation(topology="ring32", algorithm=name, engine="local", rounds=4) as sim:
+        sim.advance(4)
+    assert len(lent) == 4 * vectors
+    assert len({t.data_ptr() for t in lent}) == vectors
+
+
+def test_memory_that_is_still_read_is_not_given_to_the_next_request():
+    rows, spare = torch.zeros(2, 3), parts.Spare()
+    first = spare.like(rows, 5)
+    spare.lend([first])
+    second = spare.like(rows, 5)
+    assert first.data_ptr() != second.data_ptr()
+    spare.take_back()
+    assert spare.like(rows, 6).shape == (6, 3)  # of another length it is of no use
+    assert spare.like(rows, 5).data_ptr() == first.data_ptr()
+
+
 OWN = """
 from p2pqg import algorithm, gossip
 from p2pqg.algorithms.dsgd import State, start
