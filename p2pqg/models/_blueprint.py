@@ -88,6 +88,12 @@ class Blueprint:
                 raise
             except Exception as error:
                 raise ConfigError(f"model {blamed(error, self.name)}") from error
+            for name, weights in model.named_parameters():
+                if torch.nn.parameter.is_lazy(weights):
+                    raise ConfigError(
+                        f"model {self.name}: {name} has no size before it sees a sample, as in "
+                        "LazyLinear; say how many inputs its layer has"
+                    )
         return copy.deepcopy(model).float().train()
 
     def _load(self, model: torch.nn.Module) -> None:

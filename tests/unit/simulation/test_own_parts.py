@@ -199,6 +199,7 @@ class Breaks(Net):
         ({"model": 3}, "model must be a name, a module or a function .* got int"),
         ({"model": {"name": net, "widht": 3}}, "unknown key model.widht; did you mean width"),
         ({"model": lambda a: Net()}, "must take .num_classes, input_shape. or nothing"),
+        ({"model": lambda: nn.Sequential(nn.Flatten(), nn.LazyLinear(10))}, "1.weight has no size"),
         ({"loss": lambda o, t: o.mean()}, r"must return one number per sample, a tensor \[4\]"),
         ({"metrics": {"m": lambda o, t: o.mean(0)}}, r"must return one number, got a Tensor \[3\]"),
         ({"metrics": {"lr": lambda o, t: 0.5}}, "metrics: lr is a column that there is already"),
