@@ -16,7 +16,8 @@ P2pqgError
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 
@@ -96,20 +97,60 @@ MOST_KNOWN = 100
 """Names that a message lists; there may be ten thousand clients."""
 
 
-def did_you_mean(name: str, known: Iterable[str], *, show_known: bool = True) -> str:
+WORSE = 0.2
+"""How much less alike than the nearest name another one may be, to be proposed, too."""
+
+
+def did_you_mean(
+    name: str,
+    known: Iterable[str],
+    *,
+    show_known: bool = True,
+    written: Mapping[str, str] | None = None,
+) -> str:
     """The tail of an "unknown name" message: the nearest known names, or all of them.
+
+    Args:
+        name: what nobody knows.
+        known: names.
+        show_known: whether all of them are told where none is near.
+        written: how known names are to be written here, where that is not as they are.
 
     >>> did_you_mean("rign", ["ring", "star"])
     '; did you mean ring?'
+    >>> did_you_mean("Cifar-10", ["cifar10", "cifar100"])
+    '; did you mean cifar10?'
     >>> did_you_mean("zzz", ["ring", "star"])
     '; known: ring, star'
     """
     known = sorted(known)
-    lower = {other.lower(): other for other in known}
-    close = difflib.get_close_matches(name[:MOST_KNOWN].lower(), lower, n=3, cutoff=0.6)
+    close = [(written or {}).get(other, other) for other in _near(name[:MOST_KNOWN], known)]
     if close:
-        return f"; did you mean {' or '.join(lower[other] for other in close)}?"
+        return f"; did you mean {' or '.join(close)}?"
     if not (show_known and known):
         return ""
     more = len(known) - MOST_KNOWN
     return f"; known: {', '.join(known[:MOST_KNOWN])}" + (f" and {more:,} more" if more > 0 else "")
+
+
+def _near(name: str, known: Iterable[str]) -> list[str]:
+    """Names that are like it, three at most, the nearest first.
+
+    Those that differ in capitals and signs only are meant; next come those with the same numbers,
+    for who writes resnet20 does not mean resnet32.
+    """
+    bare = {other: re.sub(r"[\W_]", "", other).lower() for other in known}
+    mine = re.sub(r"[\W_]", "", name).lower()
+    if same := [other for other in known if mine and bare[other] == mine]:
+        return same[:3]
+    lower = {other.lower(): other for other in known}
+    near = difflib.get_close_matches(name.lower(), lower, n=9, cutoff=0.6)
+    alike = {other: _alike(name.lower(), other) for other in near}
+    near = [other for other in near if alike[other] >= max(alike.values()) - WORSE]
+    if numbers := re.findall(r"\d+", name):
+        near = [one for one in near if re.findall(r"\d+", one) == numbers] or near
+    return [lower[other] for other in near[:3]]
+
+
+def _alike(name: str, other: str) -> float:
+    return difflib.SequenceMatcher(None, other, name).ratio()

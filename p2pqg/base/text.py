@@ -11,6 +11,17 @@ from pathlib import Path
 from typing import Any
 
 
+def user_path(text: str | Path) -> Path:
+    """A path as people write it, ~ being their home.
+
+    Nobody who reads or writes files is left to think of ~: Arrow does by itself, Python does not.
+
+    >>> user_path("~/runs") == Path.home() / "runs", user_path("~nobody-at-all/x").parts[0]
+    (True, '~nobody-at-all')
+    """
+    return Path(os.path.expanduser(text))
+
+
 def folder_name(words: str) -> str:
     """A name for a file or folder that every system can bear.
 

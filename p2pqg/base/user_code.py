@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 from p2pqg.base.errors import ConfigError, did_you_mean
 from p2pqg.base.registry import Entry, Registry
+from p2pqg.base.text import user_path
 
 _BESIDE: dict[str, tuple[Path, bytes]] = {}
 """Modules that users' files imported from beside them: where each was, and its text then."""
@@ -153,7 +154,7 @@ def load_file(path: Path, kind: str) -> ModuleType:
     Raises:
         ConfigError: there is no such file, or running it failed; with the line.
     """
-    file = path.expanduser().resolve()
+    file = user_path(path).resolve()
     try:
         text = file.read_bytes()
     except OSError as error:

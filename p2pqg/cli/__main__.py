@@ -2,4 +2,5 @@
 
 from p2pqg.cli import main
 
-main()
+if __name__ == "__main__":  # processes that are begun anew look at it, too
+    main()

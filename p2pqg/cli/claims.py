@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from p2pqg.base.text import user_path
 from p2pqg.cli.program import (
     debug_flag,
     main,
@@ -60,7 +61,7 @@ def claims(
             raise ConfigError(f"{recipe} makes no claim; state it under `claim:`")
         carry_out_recipe(recipe, Changes(tier, out, data_dir, sets), jobs, quiet=quiet)
         return
-    folder = Path(results) if results else shipped_folder("runs") / "results"
+    folder = user_path(results) if results else shipped_folder("runs") / "results"
     if results and not folder.is_dir():
         raise ConfigError(f"--results must be a folder, got {results}")
     if not quiet:

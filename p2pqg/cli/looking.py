@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from p2pqg.base.text import user_path
 from p2pqg.cli.program import (
     SHARE,
     clients_flag,
@@ -56,11 +57,9 @@ def models(run_dir: str, out: str | None) -> None:
     As they were at its last checkpoint, with their buffers: a safetensors file for each client and
     one of the averaged model; load.py beside them says how they are loaded.
     """
-    from pathlib import Path
-
     from p2pqg.results.records import Run
 
-    run = Run(Path(run_dir))
+    run = Run(user_path(run_dir))
     click.echo(f"models: {run.save_models(out or run.path / 'models')}")
 
 

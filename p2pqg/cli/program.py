@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 
-from p2pqg.base.errors import P2pqgError, StoppedError
+from p2pqg.base.errors import ConfigError, P2pqgError, StoppedError
 from p2pqg.base.registry import F
 from p2pqg.engine.interrupts import POLITE
 
@@ -61,9 +61,14 @@ class Program(click.Group):
         except P2pqgError as caught:
             error, code = caught, caught.exit_code
         except Exception as caught:
-            if isinstance(caught, OSError) and caught.errno == errno.EPIPE:
-                raise  # the reader has gone: click ends quietly
             error, code = caught, 1
+            if isinstance(caught, OSError):
+                if caught.errno == errno.EPIPE:
+                    raise  # the reader has gone: click ends quietly
+                if caught.errno == errno.ENAMETOOLONG:
+                    named = f"{str(caught.filename):.60}..."
+                    error = ConfigError(f"{named}: too long for the name of a file; shorten it")
+                    code = ConfigError.exit_code
         if ctx.meta.get("debug"):
             traceback.print_exception(error)
         else:

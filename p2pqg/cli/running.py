@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from p2pqg.base.errors import ConfigError, RunError
-from p2pqg.base.text import json_text
+from p2pqg.base.text import json_text, user_path
 from p2pqg.cli.program import (
     FLAGS,
     command_started,
@@ -204,7 +203,7 @@ def merged(
         settings.pop("source", None)
         # In a run's directory copies of the user's own files lie beside the recipe.
         settings |= own_files.from_copies(
-            settings, Path(recipe).parent, tell or (lambda line: None)
+            settings, user_path(recipe).parent, tell or (lambda line: None)
         )
         seeds = seeds_of(settings.get("seed"))
         one = {"seed": seeds[0]} if seeds else {}

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from p2pqg.base.errors import ConfigError, P2pqgError
+from p2pqg.base.text import user_path
 from p2pqg.control.branch import Branch
 from p2pqg.results.checkpoint import CHECKPOINTS
 
@@ -35,7 +36,7 @@ class Keeper:
         Raises:
             ConfigError: it cannot be made.
         """
-        self.folder, self.spent, self.problem = Path(folder), 0.0, ""
+        self.folder, self.spent, self.problem = user_path(folder), 0.0, ""
         self.aside: Path | None = None
         self._at = -SECONDS_BETWEEN
         self._known: dict[str, tuple[int, ...]] = {}

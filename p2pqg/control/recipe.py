@@ -13,7 +13,7 @@ from typing import Any
 from p2pqg.base import yaml_text
 from p2pqg.base.config import plain
 from p2pqg.base.errors import ConfigError
-from p2pqg.base.text import write_bytes, write_text
+from p2pqg.base.text import user_path, write_bytes, write_text
 from p2pqg.base.user_code import GIVEN
 from p2pqg.control.playable import Playable
 from p2pqg.network.events import Event
@@ -69,7 +69,7 @@ class Recipe:
         Raises:
             ConfigError: it is no such path, or cannot be written.
         """
-        path = Path(path)
+        path = user_path(path)
         if path.suffix not in (".yaml", ".yml"):
             raise ConfigError(f"a recipe must be a .yaml file, got {str(path)!r}; add .yaml")
         texts = {path: self.yaml, path.with_suffix(".py"): self.python}

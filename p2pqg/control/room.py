@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from p2pqg.base.errors import ConfigError, P2pqgError, did_you_mean
+from p2pqg.base.text import user_path
 from p2pqg.base.wording import counted
 from p2pqg.control.branch import Branch
 from p2pqg.control.keeper import Keeper
@@ -97,7 +98,7 @@ class Room:
         Raises:
             ConfigError: the folder cannot be made.
         """
-        if self.keeper is None or self.keeper.folder != Path(folder):
+        if self.keeper is None or self.keeper.folder != user_path(folder):
             self.keeper = Keeper(folder)
 
     def wait(self, seconds: float | None = None) -> bool:
@@ -427,7 +428,7 @@ class Room:
         written = recipe.save(path)
         left_out = counted(len(recipe.last), "action") + " after the last round as a comment"
         self._say(
-            f"saved {' and '.join(map(str, written))}; `p2pqg run {Path(path)}` repeats it"
+            f"saved {' and '.join(map(str, written))}; `p2pqg run {user_path(path)}` repeats it"
             + (f" ({left_out})" if recipe.last else "")
         )
 

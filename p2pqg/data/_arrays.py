@@ -13,6 +13,7 @@ import numpy as np
 
 from p2pqg.base.errors import ConfigError, DataError
 from p2pqg.base.registry import F, NoParams
+from p2pqg.base.text import user_path
 from p2pqg.base.user_code import FileRegistry
 from p2pqg.data._columns import Column
 from p2pqg.data._params import params_of
@@ -116,7 +117,7 @@ def load(
         DataError: missing, broken, and not to be had from the network either.
     """
     entry = DATASETS[name]
-    folder = None if data_dir is None else Path(os.path.expanduser(data_dir))
+    folder = None if data_dir is None else user_path(data_dir)
     if folder is not None and not os.path.isdir(folder):
         raise DataError(f"data_dir must be an existing folder, got {str(data_dir)!r:.200}")
     chosen = params_of(entry, params)

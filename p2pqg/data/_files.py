@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from p2pqg.base.errors import ConfigError, DataError
+from p2pqg.base.text import user_path
 
 BLOCK = 2**20
 
@@ -20,7 +21,7 @@ def located(path: str, data_dir: Path | None, kind: str) -> Path:
     """
     if not path:
         raise ConfigError(f"dataset {kind} needs dataset.path, a file")
-    given = Path(os.path.expanduser(path))
+    given = user_path(path)
     for place in ([data_dir / given] if data_dir else []) + [given]:
         if os.path.isfile(place):
             return place

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
+from p2pqg.base.text import user_path
 from p2pqg.data import _parquet
 from p2pqg.data._arrays import DATASETS
 from p2pqg.data.texts import TEXTS
@@ -45,7 +45,7 @@ def by_path(name: str, data_dir: str | None = None) -> tuple[str, str | None]:
 
     A registered name stays what it is, and what is neither is left to be refused.
     """
-    folder = Path(os.path.expanduser(name))
+    folder = user_path(name)
     if name in DATASETS or not os.path.isdir(folder):  # which bears any text
         return name, data_dir
     files = _parquet.find(folder, ("train",))

@@ -48,11 +48,7 @@ Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 """Names and shapes of the tensors that a row is made of, in order."""
 
 ROUNDS_TRIED = 2000
-"""Rounds that are looked at to see whether an algorithm asks the same in all of them."""
-
-
-LISTENED = 100
-"""Rounds that are waited for a first gossip."""
+"""Rounds that are looked at to see whether an algorithm asks the same in all, and if it gossips."""
 
 
 class Asks(NamedTuple):
@@ -133,7 +129,7 @@ class Rule:
         elif not self.asks.gossips:
             reason = "sends every neighbor a message of its own"
             if not self.asks.exchanges:
-                reason = "does not gossip"
+                reason = f"does not gossip in its first {ROUNDS_TRIED:,} rounds"
         else:
             return
         raise ConfigError(
@@ -276,7 +272,7 @@ class Rule:
         try:
             state = alone.start(torch.empty(0, width))
             model, reply = alone.model(state), None
-            trip = itinerary(alone, state, 0, LISTENED)
+            trip = itinerary(alone, state, 0, ROUNDS_TRIED)
             while True:
                 _, effect = trip.send(reply)
                 if isinstance(effect, Gossip):

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from p2pqg.base.lazy import torch
+from p2pqg.base.text import user_path
 from p2pqg.models._registry import MODELS, text_length
 
 
@@ -22,8 +22,8 @@ class Params:
 
     def __post_init__(self) -> None:
         """Folders become absolute: actors may run in others."""
-        if self.path and Path(self.path).expanduser().is_dir():
-            object.__setattr__(self, "path", str(Path(self.path).expanduser().resolve()))
+        if self.path and user_path(self.path).is_dir():
+            object.__setattr__(self, "path", str(user_path(self.path).resolve()))
 
     def problems(self) -> Iterator[str]:
         """Every rule that is broken."""

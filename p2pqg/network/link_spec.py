@@ -12,6 +12,7 @@ import networkx as nx
 
 from p2pqg.base.csv_file import rows
 from p2pqg.base.errors import ConfigError, did_you_mean
+from p2pqg.base.text import user_path
 from p2pqg.network.clients import Clients
 from p2pqg.network.links import (
     CLASSES,
@@ -62,7 +63,7 @@ def read_links(value: Any, key: str = "network.links") -> LinkSpec:
         ConfigError: with `key`, what is wrong, and the repair.
     """
     if isinstance(value, str) and value.endswith(FILES):
-        return LinkSpec(file=Path(value))
+        return LinkSpec(file=user_path(value))
     if not isinstance(value, Mapping) or any(part in (*LINK_KEYS, "per") for part in value):
         return LinkSpec(*_read_default(value, key))
     edges = {str(edge): link for edge, link in value.items() if edge not in ("default", "file")}
@@ -75,7 +76,7 @@ def read_links(value: Any, key: str = "network.links") -> LinkSpec:
         raise ConfigError(f"{key}.file must end in {' or '.join(FILES)}, got {file!r}")
     return LinkSpec(
         *_read_default(value.get("default", {}), f"{key}.default"),
-        Path(file) if file is not None else None,
+        user_path(file) if file is not None else None,
         {edge: read_link(link, f"{key}.{edge}") for edge, link in edges.items()},
     )
 

@@ -24,6 +24,7 @@ from typing import Any
 
 from p2pqg.base.csv_file import rows
 from p2pqg.base.errors import ConfigError, did_you_mean
+from p2pqg.base.text import user_path
 from p2pqg.network.events import Event, action_of, moments
 from p2pqg.network.named import refuse
 from p2pqg.network.network import Network
@@ -148,7 +149,7 @@ def _churn(item: Mapping[str, Any], num_rounds: int, where: str) -> Iterator[Eve
     found = []
     if not isinstance(item["churn"], str | Path):
         raise ConfigError(f"{where}.churn must be a CSV file, got {item['churn']!r:.60}")
-    for line, row in rows(Path(item["churn"]), ["client", "event"], ["round", "seconds"]):
+    for line, row in rows(user_path(item["churn"]), ["client", "event"], ["round", "seconds"]):
         if ("round" in row) == ("seconds" in row):
             raise ConfigError(f"{line} must have a round or seconds, one of them")
         if row["event"] not in ("leave", "join"):

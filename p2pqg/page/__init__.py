@@ -23,7 +23,7 @@ import numpy as np
 from markupsafe import Markup, escape
 
 from p2pqg.base.errors import ConfigError
-from p2pqg.base.text import json_text
+from p2pqg.base.text import json_text, user_path
 from p2pqg.page import charts, claims, curves, front, maps, pictures, tables, words
 from p2pqg.page.charts import MOST_RUNS
 from p2pqg.page.replay import Replay
@@ -54,7 +54,7 @@ def write_page(run_dirs: Sequence[str | Path], out: str | Path | None = None) ->
     home = shown[0].path
     if len(shown) > 1:
         home = Path(os.path.commonpath([one.path.absolute() for one in shown]))
-    path = home / "report.html" if out is None else Path(out)
+    path = home / "report.html" if out is None else user_path(out)
     if path.is_dir():
         raise ConfigError(f"--out must be a file, got a folder; try {path / 'report.html'}")
     text = render(best_first(by_setting(shown)), claims.judged(run_dirs))

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from p2pqg.base.errors import ConfigError
+from p2pqg.base.text import user_path
 
 FORMATS = (".png", ".svg", ".pdf")
 COLUMN, PAGE = 3.25, 6.75
@@ -109,7 +110,7 @@ def write(figure: Figure, path: str | Path) -> None:
     Raises:
         ConfigError: another suffix, or it cannot be written.
     """
-    path = Path(path)
+    path = user_path(path)
     if path.suffix.lower() not in FORMATS:
         raise ConfigError(f"a drawing must end in {', '.join(FORMATS)}, got {path.name!r}")
     undated = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}

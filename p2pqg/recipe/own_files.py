@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from p2pqg.base.text import user_path
 from p2pqg.topology.files import SUFFIXES as NETWORKS
 
 FOLDER = "files"
@@ -65,7 +66,7 @@ def _plain(value: Any) -> Any:
 def read(settings: Mapping[str, Any], neighbors: Iterable[Path] = ()) -> dict[str, bytes]:
     """Name -> content of the files that a recipe names, and of modules beside its algorithm's."""
     files = {file.name: file for file in neighbors}
-    files |= {name: Path(path).expanduser() for path, name in paths_in(settings).items()}
+    files |= {name: user_path(path) for path, name in paths_in(settings).items()}
     return {name: file.read_bytes() for name, file in files.items() if file.is_file()}
 
 
@@ -104,12 +105,12 @@ def from_copies(
 
 def _originals(path: str, named: Mapping[str, str], copies: Mapping[str, bytes]) -> dict[str, Path]:
     """Name of a copy -> its original, for a file and, of one of code, the modules beside it."""
-    name, file = named[path], Path(path).expanduser()
+    name, file = named[path], user_path(path)
     if name not in copies:
         return {}
     found = {name: file}
     if file.suffix == ".py":
-        others = [Path(p).expanduser() for p in named if p != path and p.endswith(".py")]
+        others = [user_path(p) for p in named if p != path and p.endswith(".py")]
         for copy in set(copies) - set(named.values()):
             beside = file.with_name(copy)
             elsewhere = any(other.with_name(copy).is_file() for other in others)

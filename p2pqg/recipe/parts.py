@@ -15,6 +15,7 @@ from p2pqg.base.config import Problems, plain
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.registry import Entry, Registry
 from p2pqg.base.seeding import rng
+from p2pqg.base.text import user_path
 from p2pqg.base.user_code import find_in_file, names_a_file
 from p2pqg.data import (
     DATASETS,
@@ -67,7 +68,7 @@ class Part:
         """The same, bound to the content that its files have now, where it is read from some."""
         if not hasattr(self.params, "fixed"):
             return self
-        fixed = self.params.fixed(Path(folder).expanduser() if folder else None)
+        fixed = self.params.fixed(user_path(folder) if folder else None)
         return dataclasses.replace(self, params=fixed)
 
     def resolved(self) -> dict[str, Any]:
@@ -155,7 +156,7 @@ def blueprint_of(part: Part, own: Own = NOTHING) -> Blueprint:
     assert part.entry is not None
     # An object that is here has its weights itself.
     start = getattr(part, "start", None) if own.get("model") is None else None
-    return Blueprint(part.entry, part.params, None if start is None else _weights(Path(start)))
+    return Blueprint(part.entry, part.params, None if start is None else _weights(user_path(start)))
 
 
 def _weights(file: Path) -> Mapping[str, np.ndarray]:
@@ -163,7 +164,7 @@ def _weights(file: Path) -> Mapping[str, np.ndarray]:
     from safetensors.numpy import load_file
 
     try:
-        return load_file(file.expanduser())
+        return load_file(file)
     except FileNotFoundError:
         raise ConfigError(f"model.start: {file}: no such file") from None
     except (OSError, SafetensorError, KeyError) as error:

@@ -20,6 +20,7 @@ from p2pqg.base import config as machinery
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.ranges import out_of_range
 from p2pqg.base.shipped import shipped_folder
+from p2pqg.base.text import user_path
 from p2pqg.network import Impairments
 from p2pqg.network.units import seconds
 from p2pqg.recipe.own import TAKERS, Own, taken
@@ -300,7 +301,7 @@ def read_settings(values: Mapping[str, Any]) -> tuple[RunConfig, Own]:
 
 def recipe(path: str | Path) -> dict[str, Any]:
     """A recipe's mapping, from a file or from those shipped in `runs/`."""
-    given = Path(path)
+    given = user_path(path)
     if not given.exists() and given.suffix == "" and given.parent == Path():
         shipped = shipped_folder("runs") / f"{given.name}.yaml"
         if shipped.exists():

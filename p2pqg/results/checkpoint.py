@@ -28,7 +28,7 @@ import numpy as np
 
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.pieces import PIECE_BYTES, Array, Pieces, pieces_of
-from p2pqg.base.text import read_json
+from p2pqg.base.text import read_json, user_path
 from p2pqg.recipe.own_files import FOLDER
 from p2pqg.results.parquet import read_rows, write_parquet
 
@@ -116,7 +116,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     Raises:
         ConfigError: there is none, it is damaged, or another version's.
     """
-    path = Path(path)
+    path = user_path(path)
     try:
         header = read_json(path / HEADER)
         if header["format"] != FORMAT:

@@ -38,6 +38,7 @@ import pandas as pd
 from p2pqg.base import config as machinery
 from p2pqg.base.dotted import flat
 from p2pqg.base.errors import ConfigError, did_you_mean
+from p2pqg.base.text import user_path
 from p2pqg.base.wording import aligned, counted, number, plain_text
 from p2pqg.recipe.keys import SELF_EVIDENT
 from p2pqg.results.records import Run
@@ -522,7 +523,7 @@ def numbers_in(folder: str | Path, claims: Mapping[str, Claim]) -> pd.DataFrame:
     Raises:
         ConfigError: there is neither, or some runs have yet to be done.
     """
-    folder = Path(folder)
+    folder = user_path(folder)
     has_runs = any(True for name in (EXPORTED, "summary.json") for _ in folder.rglob(name))
     if not has_runs:
         files = sorted(folder.glob("*.csv"))

@@ -18,7 +18,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from p2pqg.base import yaml_text
 from p2pqg.base.errors import ConfigError
-from p2pqg.base.text import json_text, read_json, write_bytes, write_text
+from p2pqg.base.text import json_text, read_json, user_path, write_bytes, write_text
 from p2pqg.recipe.own_files import FOLDER
 from p2pqg.results.parquet import write_columns, write_parquet
 
@@ -189,7 +189,7 @@ class RunDirectory:
         Raises:
             ConfigError: it cannot be made or written, or already holds a run.
         """
-        self._begin(Path(out) / name, is_new=True)
+        self._begin(user_path(out) / name, is_new=True)
         self._check_it_is_free()
         self._open()
 
@@ -203,7 +203,7 @@ class RunDirectory:
         base = f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}"
         for count in itertools.count(1):
             directory = cls.__new__(cls)
-            path = Path(out) / (base if count == 1 else f"{base}-{count}")
+            path = user_path(out) / (base if count == 1 else f"{base}-{count}")
             directory._begin(path, is_new=True)
             with directory._told_if_not_writable():
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -470,7 +470,7 @@ class Run:
         """
         from p2pqg.results.models import Kept  # brings torch
 
-        return Kept.of(self.path).save(Path(out))
+        return Kept.of(self.path).save(user_path(out))
 
     @property
     def has_summary(self) -> bool:
@@ -508,7 +508,7 @@ def load(path: str | Path) -> Run:
     Raises:
         ConfigError: there is none, or it has no summary yet.
     """
-    path = Path(path)
+    path = user_path(path)
     if not (path / "summary.json").exists():
         more = f"; `p2pqg resume {path}` goes on with it" if (path / "checkpoints").exists() else ""
         raise ConfigError(f"{path}: no finished run here (summary.json is missing){more}")

@@ -17,7 +17,7 @@ import pandas as pd
 from p2pqg.base import yaml_text
 from p2pqg.base.dotted import flat
 from p2pqg.base.errors import ConfigError
-from p2pqg.base.text import write_text
+from p2pqg.base.text import user_path, write_text
 from p2pqg.base.wording import plain_text
 from p2pqg.recipe.keys import CARE, WHERE
 from p2pqg.results.columns import measured
@@ -239,7 +239,7 @@ def export(frame: pd.DataFrame, recipe: Mapping[str, Any], folder: str | Path) -
     Raises:
         ConfigError: it cannot be written.
     """
-    folder = Path(folder)
+    folder = user_path(folder)
     kept = frame.drop(columns=[key for key in PRIVATE if key in frame])
     for key in kept:  # a column of Parquet has one type: auto or 4 becomes auto or "4"
         kinds = {type(value) for value in kept[key].dropna()}

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from p2pqg.base.errors import ConfigError
-from p2pqg.base.text import json_text, read_json, write_text
+from p2pqg.base.text import json_text, read_json, user_path, write_text
 from p2pqg.base.wording import aligned
 from p2pqg.results.columns import column
 from p2pqg.results.records import SEEDS, Run
@@ -150,7 +150,7 @@ def any_begun(path: Path) -> bool:
 
 def is_of_seeds(path: str | Path) -> bool:
     """Whether a directory holds a run for each of several seeds."""
-    return (Path(path) / SEEDS).is_file()
+    return (user_path(path) / SEEDS).is_file()
 
 
 def load(path: str | Path) -> Run | Any:
@@ -161,7 +161,7 @@ def load(path: str | Path) -> Run | Any:
     """
     if not is_of_seeds(path):
         return load_run(path)
-    runs = Runs(Path(path))
+    runs = Runs(user_path(path))
     if not len(runs):
         raise ConfigError(f"{path}: none of its seeds has results yet; `p2pqg resume {path}`")
     return runs

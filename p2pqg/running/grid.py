@@ -27,7 +27,7 @@ from typing import Any
 
 from p2pqg.base.dotted import assign
 from p2pqg.base.errors import ConfigError, did_you_mean
-from p2pqg.base.text import folder_name
+from p2pqg.base.text import folder_name, user_path
 from p2pqg.recipe.keys import SELF_EVIDENT
 from p2pqg.results.records import Run
 from p2pqg.results.report import merit, settings_of
@@ -194,7 +194,7 @@ def folder_of(values: Mapping[str, Any], name: str, out: str | None = None) -> P
     from p2pqg.recipe.settings import read_config
 
     read_config({"out": out or values.get("out"), "name": values.get("name")}, where=name)
-    return Path(out or values.get("out") or "runs/out") / (values.get("name") or name)
+    return user_path(out or values.get("out") or "runs/out") / (values.get("name") or name)
 
 
 def read_sweep(values: Mapping[str, Any], name: str, out: str | None = None) -> Sweep:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
 import threading
@@ -21,9 +22,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from p2pqg.base.errors import StoppedError
+from p2pqg.base.errors import StoppedError, UserCodeError
 from p2pqg.base.wording import seen
 from p2pqg.engine.interrupts import uninterrupted
+from p2pqg.engine.on_ray.carry import packed
 
 if TYPE_CHECKING:
     from p2pqg.results.records import Run
@@ -121,7 +123,7 @@ class Pool:
             for future in ended:
                 if isinstance(error := future.exception(), BrokenProcessPool):
                     raise error
-                yield self._futures[future], error
+                yield self._futures[future], _come_home(error)
 
     def hear(self, tell: Tell) -> None:
         """Pass on what processes have said."""
@@ -149,7 +151,9 @@ class Pool:
         return {
             name: error
             for future, name in self._futures.items()
-            if future.done() and not future.cancelled() and (error := future.exception())
+            if future.done()
+            and not future.cancelled()
+            and (error := _come_home(future.exception()))
         }
 
 
@@ -210,8 +214,62 @@ def _done(do: Callable[..., None], arguments: Sequence[Any]) -> None:
         do(*arguments)
     except KeyboardInterrupt:
         raise StoppedError("stopped") from None
+    except Exception as error:
+        raise _Abroad.of(error) from error
     finally:
         _working = False
+
+
+class _Abroad(Exception):
+    """Carries an error home, be it of a class that only the user's script knows.
+
+    Left to the pool, one that cannot be read again would count as a process that died.
+    """
+
+    def __init__(self, told: str, data: bytes) -> None:
+        super().__init__(told, data)
+
+    @classmethod
+    def of(cls, error: Exception) -> _Abroad:
+        """As much of it as can travel: all, without what its own `__init__` does, or its text."""
+        told = " ".join(f"{type(error).__name__}: {error}".split())
+        for how in (
+            (_itself, error),
+            (_anew, type(error), error.args, vars(error)),
+            (_anew, type(error), error.args, {}),
+        ):
+            with suppress(Exception):
+                data = packed(how)
+                if isinstance(_unpacked(data), type(error)):
+                    return cls(told, data)
+        return cls(told, b"")
+
+
+def _itself(error: BaseException) -> BaseException:
+    return error
+
+
+def _anew(kind: type[BaseException], args: tuple[Any, ...], kept: dict[str, Any]) -> BaseException:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(kept)
+    return error
+
+
+def _unpacked(data: bytes) -> Any:
+    make, *parts = pickle.loads(data)
+    return make(*parts)
+
+
+def _come_home(error: BaseException | None) -> BaseException | None:
+    """The error that was raised in a process of the pool, with that process's traceback."""
+    if not isinstance(error, _Abroad):
+        return error
+    told, data = error.args
+    own: BaseException = UserCodeError(told)
+    with suppress(Exception):  # nothing of it could travel, or it is read otherwise here
+        own = _unpacked(data)
+    own.__cause__ = error.__cause__
+    return own
 
 
 def _stop(*_: object) -> None:

@@ -172,7 +172,9 @@ def _carried_out(path: Path, ended: Ended) -> Runs:
         raise
     if diverged:
         told = "; ".join(f"seed {seed}: {reason}" for seed, reason in sorted(diverged.items()))
-        all_of_them = DivergedError(f"{told}; the other seeds are done: {path}")
+        others = len(diverged) < len(Runs(path).seeds)
+        then = "the other seeds are done" if others else "results so far"
+        all_of_them = DivergedError(f"{told}; {then}: {path}")
         all_of_them.results = path
         raise all_of_them
     return Runs(path)

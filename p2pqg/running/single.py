@@ -20,7 +20,7 @@ from p2pqg.base.errors import (
     StoppedError,
     StorageError,
 )
-from p2pqg.base.text import folder_name
+from p2pqg.base.text import folder_name, user_path
 from p2pqg.engine.interrupts import to_the_end, uninterrupted
 from p2pqg.recipe.keywords import OfAnySeed, Restart, Resumed, Settings, with_keywords
 from p2pqg.recipe.own import Own
@@ -236,7 +236,7 @@ def resume(
         RunError: as of `run`.
     """
     check_sinks(sinks)
-    path = Path(path)
+    path = user_path(path)
     if is_of_seeds(path):
         with _watching(quiet, observer) as observer:
             again, crew = partial(resume, replan=replan), Crew(jobs, observer, sinks)

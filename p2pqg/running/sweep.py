@@ -13,12 +13,11 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures.process import BrokenProcessPool
-from pathlib import Path
 from typing import Any, Protocol
 
 from p2pqg.base import yaml_text
 from p2pqg.base.errors import ClusterError, ConfigError, RunError, StoppedError
-from p2pqg.base.text import json_text, write_text
+from p2pqg.base.text import json_text, user_path, write_text
 from p2pqg.recipe.keys import HOW
 from p2pqg.results.records import Run
 from p2pqg.running.grid import NOT_OF_A_RUN, Point, Sweep
@@ -133,7 +132,7 @@ def carry_out(settings: dict[str, Any], tell: Tell = _to_nobody) -> None:
     from p2pqg.running.single import resume, run
 
     inside = Inside(settings["name"], tell)
-    directory = Path(settings["out"]) / settings["name"]
+    directory = user_path(settings["out"]) / settings["name"]
     checkpoints = directory / "checkpoints"
     try:
         if checkpoints.exists():  # a long run of an interrupted sweep

@@ -21,7 +21,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from p2pqg.base.errors import ConfigError, P2pqgError
-from p2pqg.base.text import json_text
+from p2pqg.base.text import json_text, user_path
 from p2pqg.page import front
 from p2pqg.page.replay import Replay
 from p2pqg.page.runs import labels, read, runs_in
@@ -55,7 +55,7 @@ class Watch:
         Raises:
             ConfigError: there is none, or one that cannot be read.
         """
-        self.paths = [Path(path) for path in paths]
+        self.paths = [user_path(path) for path in paths]
         self.replays: dict[Path, Replay] = {}
         self._lock = threading.Lock()
         self.look()

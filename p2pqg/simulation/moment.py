@@ -20,6 +20,7 @@ from p2pqg.algorithms.lr import LearningRate
 from p2pqg.base import config as machinery
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.pieces import Array
+from p2pqg.base.text import user_path
 from p2pqg.base.user_code import GIVEN
 from p2pqg.engine.bookkeeping import Logbook
 from p2pqg.engine.rule import Rule
@@ -195,12 +196,12 @@ class Moment:
         Raises:
             ConfigError: there is none, or none that can be used.
         """
-        folder, recipe = Path(path) / CHECKPOINTS, Path(path) / "config.yaml"
-        if recipe.exists() and not any(newest(folder)) and _was_broken_off(Path(path)):
+        folder, recipe = user_path(path) / CHECKPOINTS, user_path(path) / "config.yaml"
+        if recipe.exists() and not any(newest(folder)) and _was_broken_off(user_path(path)):
             tell(f"{path}: no checkpoint yet; from the start")
             return cls.first(
                 experiment
-                or _built(machinery.load_yaml(recipe), settings, Path(path), tell, replan)
+                or _built(machinery.load_yaml(recipe), settings, user_path(path), tell, replan)
             )
         if not folder.is_dir():
             return cls.read(path, experiment, tell, replan, **settings)
@@ -252,7 +253,7 @@ class Moment:
     ) -> Moment:
         header, arrays = saved.header, saved.arrays
         if experiment is None:
-            experiment = _built(header["config"], settings, Path(path), tell, replan)
+            experiment = _built(header["config"], settings, user_path(path), tell, replan)
         known = experiment.network
         if callable(topology := settings.get("topology")):
             known = known.with_topology(topology)

@@ -19,6 +19,7 @@ import numpy as np
 from typing_extensions import Unpack
 
 from p2pqg.base.errors import ClusterError, ConfigError, DivergedError, P2pqgError, did_you_mean
+from p2pqg.base.text import user_path
 from p2pqg.engine.bookkeeping import Bookkeeper, Logbook
 from p2pqg.engine.clock import Clock, Span, chrome_trace, totals
 from p2pqg.engine.driver import Agenda, Driver, Engine
@@ -377,7 +378,7 @@ class Simulation:
             ConfigError: the folder cannot be written, or holds something else.
         """
         self._check_open()
-        path = Path(path)
+        path = user_path(path)
         if path.exists() and not (path / "checkpoint.json").exists():
             raise ConfigError(f"{path}: there is something else already; choose another path")
         try:

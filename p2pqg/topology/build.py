@@ -12,7 +12,7 @@ from typing import Any
 import networkx as nx
 import numpy as np
 
-from p2pqg.base.errors import TopologyError, did_you_mean
+from p2pqg.base.errors import TopologyError
 from p2pqg.base.memory import check_room
 from p2pqg.base.registry import Entry
 from p2pqg.base.shipped import shipped_folder
@@ -26,7 +26,7 @@ from p2pqg.topology.files import is_file_name, not_read, read
 from p2pqg.topology.label_counts import COUNTS, checked
 from p2pqg.topology.labels import numbered
 from p2pqg.topology.mixing import Mixing
-from p2pqg.topology.names import schedule_named, split_name
+from p2pqg.topology.names import near, schedule_named, split_name
 from p2pqg.topology.schedule import Schedule, schedule_of, schedule_of_arrays
 
 
@@ -150,8 +150,7 @@ def _from_text(text: str, clients: int | None, label_counts: np.ndarray | None =
         return schedule
     if os.path.isfile(text):
         raise TopologyError(not_read(Path(text)))
-    known = [*TOPOLOGIES, *files]
-    raise TopologyError(f"unknown topology {text!r:.80}{did_you_mean(split_name(text)[0], known)}")
+    raise TopologyError(f"unknown topology {text!r:.80}{near(text, files)}")
 
 
 def _of_code(text: str, clients: int | None, label_counts: np.ndarray | None) -> Schedule:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from p2pqg.base.errors import ConfigError, TopologyError, did_you_mean
+from p2pqg.base.text import user_path
 from p2pqg.topology._edges import Wanted
 from p2pqg.topology.csv_file import read_csv
 from p2pqg.topology.graph_files import EDGE_LISTS, FORMATS, read_edge_list, read_graph
@@ -117,8 +118,8 @@ def is_file_name(text: str) -> bool:
 def _split_path(text: str) -> tuple[Path, dict[str, str]]:
     head, colon, tail = text.rpartition(":")
     if colon and Path(head).suffix.lower() in SUFFIXES:
-        return Path(head), split_options(tail, text)
-    return Path(text), {}
+        return user_path(head), split_options(tail, text)
+    return user_path(text), {}
 
 
 def _beside(path: Path) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import types
+from collections.abc import Iterable
 from dataclasses import MISSING, fields
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -84,7 +85,7 @@ def network_named(
     """
     stem, number, options = split_name(text)
     if stem not in TOPOLOGIES:
-        raise TopologyError(f"unknown topology {text!r:.80}{did_you_mean(stem, TOPOLOGIES)}")
+        raise TopologyError(f"unknown topology {text!r:.80}{near(text)}")
     entry = TOPOLOGIES[stem]
     num_clients = _num_clients(entry, text, number, clients)
     tail = text.partition(":")[2].strip()
@@ -104,6 +105,24 @@ def network_named(
         raise
     except TopologyError as error:
         raise TopologyError(f"{name!r:.80}: {error}") from None
+
+
+def near(text: str, others: Iterable[str] = ()) -> str:
+    """The tail of a message on an unknown network, see `did_you_mean`.
+
+    >>> near("socal32"), near("rign16:mixing=lazy")
+    ('; did you mean social32?', '; did you mean ring16:mixing=lazy?')
+
+    Args:
+        text: what nobody knows.
+        others: names that are written as they are.
+    """
+    head, colon, options = text.partition(":")
+    stem, number, _ = split_name(head)
+    size = "" if number is None or re.search(r"\d", stem) else number  # torus4x4 has another
+    full = {name: f"{name}{entry.traits['size'] or size}" for name, entry in TOPOLOGIES.items()}
+    written = {name: f"{full.get(name, name)}{colon}{options}" for name in [*full, *others]}
+    return did_you_mean(stem, written, written=written)
 
 
 def schedule_named(

@@ -5,12 +5,15 @@ Sources: He, Karimireddy, Jaggi, arXiv:2202.01545; Yin et al., ICML 2018; Blanch
 """
 
 import math
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
 
 import p2pqg
+from p2pqg.algorithms import gossip
 from p2pqg.algorithms.gossip_rules import GOSSIP_RULES, find_rule
 from p2pqg.base.errors import AlgorithmError, ConfigError
 from p2pqg.engine import robust
@@ -276,6 +279,41 @@ def test_a_mistake_in_a_function_of_ones_own_is_told_with_its_line():
         path(wrong)
     with pytest.raises(AlgorithmError, match=r"rule <lambda> must return \[params\]"):
         path(lambda own, inbox, weights: inbox)
+
+
+def rare(first):
+    """An algorithm that gossips once, in a round."""
+
+    class Rare(NamedTuple):
+        x: torch.Tensor
+        rounds: int
+
+    @dataclass(frozen=True, kw_only=True)
+    class Params:
+        lr: float
+
+    @p2pqg.algorithm("rare", params=Params, start=lambda x0: Rare(x0, 0))
+    def method(s, grad, p):
+        x = s.x - p.lr * grad(s.x)
+        if s.rounds == first:
+            x = yield gossip(x)
+        return Rare(x, s.rounds + 1)
+
+    return "rare"
+
+
+def test_a_method_that_is_silent_for_long_has_a_rule_all_the_same():
+    start = np.arange(4.0)[:, None] * np.ones((4, PARAMS))
+    for rule in (None, "median"):
+        runs = p2pqg.trajectory(
+            rare(150), lambda x, _: 0 * x, start, topology="ring4", rounds=151, lr=0.1, rule=rule
+        )
+        assert np.array_equal(runs[150], start)
+        assert not np.array_equal(runs[151], start)
+    with pytest.raises(ConfigError, match="does not gossip in its first 2,000 rounds"):
+        p2pqg.trajectory(
+            rare(-1), lambda x, _: 0 * x, start, topology="ring4", rounds=1, lr=0.1, rule="median"
+        )
 
 
 # Refused

@@ -20,6 +20,7 @@ import pandas as pd
 from p2pqg.base import config as machinery
 from p2pqg.base.errors import ConfigError, did_you_mean
 from p2pqg.base.registry import Entry, F, NoParams, Registry
+from p2pqg.base.text import user_path
 from p2pqg.running.grid import NOT_OF_A_RUN
 
 FIGURES = Registry("figure")
@@ -122,7 +123,7 @@ def run_figure(values: Mapping[str, Any], folder: str | Path) -> Path:
     from p2pqg.plots.canvas import write
 
     entry, params, settings = read_figure(values)
-    folder = Path(folder)
+    folder = user_path(folder)
     number = entry.traits["number"]
     stem = folder / (f"figure{number}" if number else entry.name)
     try:

@@ -2,8 +2,32 @@
 
 import math
 
+import p2pqg
 from p2pqg.base import yaml_text
 from p2pqg.base.text import json_text, read_json, write_text
+from p2pqg.recipe.settings import recipe
+
+
+def test_a_home_is_one_for_all_who_read_and_write(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "net.csv").write_text("source,target\n0,1\n1,2\n")
+    (home / "links.csv").write_text("source,target,latency\n0,1,5 ms\n1,2,5 ms\n")
+    (home / "churn.csv").write_text("client,round,event\n0,2,leave\n")
+    (home / "small.yaml").write_text("topology: ~/net.csv\nengine: local\nmodel: logistic\n")
+    run = p2pqg.run(
+        **recipe("~/small.yaml"),
+        rounds=4,
+        network={"links": "~/links.csv"},
+        scenario=[{"churn": "~/churn.csv"}],
+        out="~/results",
+    )
+    assert run.path.parent == home / "results"
+    assert len(run.rounds) == 4
+    assert p2pqg.load(f"~/results/{run.path.name}").finished
+    assert list(tmp_path.iterdir()) == [home]  # no folder that is called ~
 
 
 def test_json_has_no_infinity_and_no_nan(tmp_path):

@@ -17,6 +17,14 @@ main()
 """
 
 
+def test_the_package_is_a_program_too():
+    done = subprocess.run(
+        [sys.executable, "-m", "p2pqg", "list", "topologies"], capture_output=True, text=True
+    )
+    assert done.returncode == 0
+    assert "social" in done.stdout
+
+
 def test_ctrl_c_while_the_interpreter_tidies_up_changes_nothing():
     for name, more, code in [("SIGINT", "", 0), ("SIGTERM", "", 0), ("SIGINT", ", '--nope'", 2)]:
         done = subprocess.run(

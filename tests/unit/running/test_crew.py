@@ -159,6 +159,25 @@ def test_what_cannot_travel_is_run_here_and_a_line_says_why(tmp_path):
     assert "lock" in heard.notes[0]
 
 
+class Full(Exception):
+    """As people write them: it is not made of what it was given, and holds what cannot travel."""
+
+    def __init__(self, what, where):
+        super().__init__(f"{what} is full: {where}")
+        self.lock, self.where = threading.Lock(), where
+
+
+def test_what_an_observer_raises_in_another_process_is_raised_here(tmp_path):
+    class Watches(Hears):
+        def recorded(self, simulation):
+            raise Full("the disk", "/data")
+
+    settings = SMALL | {"rounds": 2, "out": str(tmp_path), "observer": Watches()}
+    with pytest.raises(Full, match="^the disk is full: /data$") as caught:
+        p2pqg.run(seed=[1, 2], jobs=2, **settings)
+    assert "in recorded" in str(caught.value.__cause__)  # the other process's traceback
+
+
 def test_a_wrong_number_of_jobs_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="jobs must be an integer >= 1 or left out, got 0"):
         p2pqg.run(**SMALL, jobs=0, out=str(tmp_path))

@@ -86,8 +86,16 @@ def test_what_ctrl_c_left_undone_is_resumed(small, checkpoint_every):
 
 
 def test_a_seed_that_diverges_does_not_keep_the_others_from_running(small):
-    with pytest.raises(DivergedError, match="seed 1: .*; seed 2: .*; the other seeds are done"):
+    with pytest.raises(DivergedError, match="seed 1: .*; seed 2: .*; results so far: [^;]*$"):
         p2pqg.run(seed=[1, 2], name="far", **small | {"lr": 1e38, "rounds": 40})
+
+    def diverges_with_seed_1(sim, row):
+        if sim.experiment.config.seed == 1:
+            raise DivergedError("round 3: client 0 has a loss that is not finite")
+
+    settings = small | {"callbacks": [diverges_with_seed_1]}
+    with pytest.raises(DivergedError, match="^seed 1: round 3: [^;]*; the other seeds are done"):
+        p2pqg.run(seed=[1, 2], name="near", **settings)
 
 
 def test_the_command_prints_one_json_with_the_seeds(small, tmp_path):

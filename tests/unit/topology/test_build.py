@@ -45,7 +45,11 @@ def test_names_may_leave_the_number_to_clients(name, clients, full):
 @pytest.mark.parametrize(
     ("name", "clients", "message"),
     [
-        ("rign16", None, "unknown topology 'rign16'; did you mean ring"),
+        ("rign16", None, r"unknown topology 'rign16'; did you mean ring16\?$"),
+        ("socal32", None, r"unknown topology 'socal32'; did you mean social32\?$"),
+        ("socal", None, r"did you mean social32\?$"),
+        ("ring-16:mixing=lazy", None, r"did you mean ring16:mixing=lazy\?$"),
+        ("torus4x4", None, r"did you mean torus\?$"),
         ("hospitls12", None, "did you mean hospitals12"),
         ("ring", None, "does not say how many clients. Use ring16"),
         ("ring0", None, "clients must be >= 1, got 0"),
