@@ -47,6 +47,8 @@ _HOMES = {
     "run": "running.single",
     "trajectory": "theory.trajectories",
 }
+_MODULES = ("errors", "testing")
+"""Found as `p2pqg.errors` without an import of their own, too."""
 
 __all__ = sorted(_HOMES)
 
@@ -95,6 +97,8 @@ else:
         value: Any
         if name == "__version__":
             value = import_module("importlib.metadata").version("p2pqg")
+        elif name in _MODULES:
+            value = import_module(f"p2pqg.{name}")
         elif name in _HOMES:
             value = getattr(import_module(f"p2pqg.{_HOMES[name]}"), name)
         else:

@@ -23,6 +23,12 @@ def find_algorithm(name: str | Entry) -> Entry:
     """
     if isinstance(name, Entry):
         return name
+    if not isinstance(name, str):
+        what = "a function" if callable(name) else repr(name)[:60]
+        raise ConfigError(
+            f"algorithm must be a name, got {what}; a function is called as its decorator says, "
+            '@p2pqg.algorithm("its-name", ...)'
+        )
     # A name with a colon is meant to be a file's, also where its ending is wrong.
     of_file = names_a_file(name) or ":" in name
     return _usable(find_in_file(ALGORITHMS, name) if of_file else ALGORITHMS[name])

@@ -84,6 +84,8 @@ def describe_type(hint: Any) -> str:
     if origin is typing.Literal:
         return " or ".join(str(a) for a in args)
     if origin in (tuple, list):
+        if args[0] is typing.Any:
+            return "a list"
         return f"a list of {describe_type(args[0]).removeprefix('an ').removeprefix('a ')}s"
     named = {
         int: "an integer",

@@ -42,6 +42,9 @@ SECONDS_OF_A_ROUND = 0.0005
 BYTES_OF_A_PROCESS = 600 * 2**20
 """Beside models and samples: torch, above all."""
 
+WATCHES = ("begin", "recorded", "noted", "end")
+"""What an observer must have."""
+
 Do = Callable[..., Any]
 """Runs one seed; called with an observer."""
 
@@ -65,14 +68,20 @@ class Crew:
     sinks: Sequence[str]
 
     def __post_init__(self) -> None:
-        """Refuse a wrong number.
+        """Refuse a wrong number, and an observer that is none.
 
         Raises:
-            ConfigError: it is none.
+            ConfigError: it is so.
         """
         jobs = self.jobs
         if jobs is not None and (isinstance(jobs, bool) or not isinstance(jobs, int) or jobs < 1):
             raise ConfigError(f"jobs must be an integer >= 1 or left out, got {jobs!r:.60}")
+        lacking = [name for name in WATCHES if not callable(getattr(self.observer, name, None))]
+        if self.observer is not None and lacking:
+            raise ConfigError(
+                f"observer ({type(self.observer).__name__}) must have {', '.join(lacking)}; see "
+                "p2pqg.running.observer.Observer"
+            )
 
     def each(
         self, todo: Mapping[int, Do], path: Path, config: RunConfig, own: Own, stays: str = ""

@@ -40,6 +40,8 @@ def with_sinks(names: Iterable[str], observer: Any = None) -> Iterator[Any]:
     if isinstance(names, str):  # not its letters
         names = [names]
     with contextlib.ExitStack() as stack:
+        if not isinstance(names, Iterable):
+            raise ConfigError(f"sinks must be a list of names, got {names!r:.60}")
         for name in dict.fromkeys(names):
             if name not in SINKS:
                 raise ConfigError(f"sinks: unknown sink {name!r}{did_you_mean(str(name), SINKS)}")

@@ -230,6 +230,8 @@ def _placed(start: Tensor, topology: Any, entry: Entry, params: Any) -> tuple[Te
     n = schedule.num_clients
     if start.ndim not in (1, 2) or (start.ndim == 2 and len(start) != n):
         raise ConfigError(f"x0 must be [params] or [{n}, params], got shape {list(start.shape)}")
+    if not torch.isfinite(start).all():
+        raise ConfigError("x0 must be finite, got nan or inf")
     if not entry.traits["centralized"]:
         check_needs(schedule, needs, entry.name)
     return start.expand(n, -1).clone(), schedule

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import p2pqg
-from p2pqg.algorithms import gossip
+from p2pqg.algorithms import ALGORITHMS, gossip
 from p2pqg.algorithms.gossip_rules import GOSSIP_RULES, find_rule
 from p2pqg.base.errors import AlgorithmError, ConfigError
 from p2pqg.engine import robust
@@ -299,7 +299,7 @@ def rare(first):
             x = yield gossip(x)
         return Rare(x, s.rounds + 1)
 
-    return "rare"
+    return ALGORITHMS._entries.pop("rare")  # other tests look at all there are
 
 
 def test_a_method_that_is_silent_for_long_has_a_rule_all_the_same():

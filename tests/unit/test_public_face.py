@@ -3,6 +3,8 @@
 import ast
 import configparser
 import inspect
+import subprocess
+import sys
 from importlib import import_module
 from pathlib import Path
 
@@ -53,3 +55,8 @@ def test_the_version_is_that_of_the_package():
 def test_a_name_that_is_not_there_is_told_as_python_does():
     with pytest.raises(AttributeError, match="module 'p2pqg' has no attribute 'rnu'"):
         _ = p2pqg.rnu
+
+
+def test_errors_are_at_hand_after_import_p2pqg_alone():
+    code = "import p2pqg; assert p2pqg.errors.StoppedError is p2pqg.StoppedError; p2pqg.testing"
+    subprocess.run([sys.executable, "-c", code], check=True)

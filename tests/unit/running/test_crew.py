@@ -181,3 +181,16 @@ def test_what_an_observer_raises_in_another_process_is_raised_here(tmp_path):
 def test_a_wrong_number_of_jobs_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="jobs must be an integer >= 1 or left out, got 0"):
         p2pqg.run(**SMALL, jobs=0, out=str(tmp_path))
+
+
+def test_who_cannot_watch_or_is_no_sink_is_refused_before_anything_starts(tmp_path):
+    place = str(tmp_path / "out")
+    with pytest.raises(
+        ConfigError, match=r"observer \(int\) must have begin, recorded, noted, end"
+    ):
+        p2pqg.run(**SMALL, observer=5, out=place)
+    with pytest.raises(ConfigError, match="sinks must be a list of names, got 5"):
+        p2pqg.run(**SMALL, sinks=5, out=place)
+    with pytest.raises(ConfigError, match="attacks must be a list or a mapping, got 5"):
+        p2pqg.run(**SMALL, attacks=5, out=place)
+    assert list(tmp_path.iterdir()) == []

@@ -26,12 +26,19 @@ def run(gradient=lambda x, round: x, x0=(1.0, 2.0), **settings):
         ({"blocks": [2, 3]}, "blocks must be numbers >= 1 that add up to 4"),
         ({"blocks": [4, 0]}, "blocks must be numbers >= 1 that add up to 4"),
         ({"x0": np.ones((3, 2))}, "4 clients, but clients is 3"),
+        ({"x0": (1.0, math.nan)}, "x0 must be finite, got nan or inf"),
         ({"gradient": lambda x, round: x[:, :1]}, r"gradient must return \[4, 2\]"),
     ],
 )
 def test_wrong_input_is_one_clear_line(settings, complaint):
     with pytest.raises(ConfigError, match=complaint):
         run(**settings)
+
+
+def test_a_method_is_called_by_its_name():
+    for method, what in ((run, "a function"), (5, "5")):
+        with pytest.raises(ConfigError, match=f"algorithm must be a name, got {what}; a function"):
+            trajectory(method, lambda x, round: x, [1.0], **GOOD)
 
 
 @pytest.mark.parametrize(
