@@ -10,6 +10,7 @@ that do not depend on each other, one stacked call on the rows that take part.
     timeline.py   what all timelines have in common
     meetings.py   the timeline of `meet`: two clients at a time, who wait for each other
     letters.py    the timeline of `push` and `arrived`: messages on their way, put in order at once
+    planner.py    a timeline some rounds ahead, handed out in portions
     cut.py        the events of a few rounds as waves, cut along the borders of blocks
     mail.py       messages that have been sent and are not read yet
     block.py      a block of clients that plays waves

@@ -7,8 +7,9 @@ computed when it is done: those of several waves are computed together, in one s
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Generator
-from typing import Any, TypeVar
+from collections.abc import Callable, Generator, Iterable, Iterator
+from itertools import islice, repeat
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -25,11 +26,12 @@ from p2pqg.engine.rule import Rule, bare
 from p2pqg.engine.snapshot import Snapshot, loaded
 from p2pqg.engine.waves.calls import Asks, met, pace_of, step
 from p2pqg.engine.waves.computed import Computed
-from p2pqg.engine.waves.cut import Knife, MeetingWave, PostWave, Stage, Wave, num_waves, transfers
+from p2pqg.engine.waves.cut import Knife, MeetingWave, PostWave, Stage, Wave, transfers
 from p2pqg.engine.waves.journal import Journal
 from p2pqg.engine.waves.letters import LetterTimeline
 from p2pqg.engine.waves.mail import Delivered, Mail
 from p2pqg.engine.waves.meetings import MeetingTimeline
+from p2pqg.engine.waves.planner import Planner
 from p2pqg.engine.waves.routing import WaveRouting, meeting_rates
 from p2pqg.engine.waves.rows import StateRows, Table
 from p2pqg.engine.waves.timeline import Timeline, Window
@@ -45,13 +47,31 @@ def timeline_of(routing: WaveRouting, asks: Asks) -> Timeline:
     return (MeetingTimeline if asks.kind == "meet" else LetterTimeline)(routing, asks)
 
 
+class Portion(NamedTuple):
+    """Some rounds as a block plays them.
+
+    Attributes:
+        number: of it in its window.
+        fresh: int64, rows that begin a gradient at their model as it is before them.
+        waves: of the block.
+        sent: how many messages the hosted clients send.
+        journal: for the books; the first block's only.
+    """
+
+    number: int
+    fresh: np.ndarray
+    waves: list[Any]
+    sent: int
+    journal: Journal | None
+
+
 class WaveBlock:
     """k clients that do not wait.
 
     Attributes:
         clients: the hosted clients, consecutive.
         round: the next round.
-        timeline: where all clients of the network stand.
+        planner: of the timeline of all clients of the network.
         mail: messages for the hosted clients.
         bytes_sent: by the hosted clients, since the start.
         traffic: of each window not yet taken, for the books; the first block's only.
@@ -76,7 +96,7 @@ class WaveBlock:
         self.clients = range(routing.bounds[index], routing.bounds[index + 1])
         self.gradient, self.on_step = gradient, on_step
         self.asks = Asks.of(rule, x0.shape[1], x0.dtype)
-        self.timeline = timeline_of(routing, self.asks)
+        self.planner = Planner(timeline_of(routing, self.asks), rule, self._portions)
         self._rows = StateRows(rule.start(x0), rule.algorithm.name)
         self.round = 0
         self._stage: Stage | None = None  # whose gradients are here
@@ -109,6 +129,11 @@ class WaveBlock:
         return self.round
 
     gradients = step
+
+    @property
+    def timeline(self) -> Timeline:
+        """Where all clients of the network stand."""
+        return self.planner.timeline
 
     @property
     def who(self) -> str:
@@ -148,7 +173,7 @@ class WaveBlock:
     def rewire(self, rule: Rule, routing: WaveRouting) -> None:
         """From the next round on, another network with the same borders, or other parameters."""
         self.rule, self.routing = rule, routing
-        self.timeline.rewire(routing)
+        self.planner.rewire(rule, routing)
         self._fit()
 
     def snapshot(self, pieces: Any = None) -> Snapshot:
@@ -178,7 +203,7 @@ class WaveBlock:
             self._begun = Table(begun)
         self.round = snapshot.round
         self.bytes_sent = float(snapshot.totals["bytes_sent"].sum())
-        self.timeline.load(snapshot.timeline)
+        self.planner.load(snapshot.timeline)
         self.mail.load(snapshot.mail, self._wanted(), self.begun)
 
     def _wanted(self) -> np.ndarray:
@@ -192,32 +217,43 @@ class WaveBlock:
     def rounds(self, until: int) -> Generator[tuple[list[Parcel], Leg], list[Parcel], None]:
         """Run up to round `until`; yields what other blocks need, takes what this one needs."""
         while self.round < until:
-            last = next_cut(self.rule, self.routing.window, self.round, until)
-            with self.clock("update"):
-                self._begin_anew()
             with self.clock("planning"):
-                window = self.timeline.play(last - self.round)
-                bounds, timed = self.routing.bounds, self._pace.elapsed
-                knife = Knife(window, bounds, self.index, self.begun, timed)
-                meets = self.asks.kind == "meet"
-                waves: list[Any] = list(knife.meetings() if meets else knife.posts(self.mail))
+                last, portion = self.planner.take(until)
+            with self.clock("update"):
+                self._begin_anew(portion.fresh)
+            self.mail.portion, meets = portion.number, self.asks.kind == "meet"
             params = dataclasses.replace(self.params, lr=self.rule.lr(self.round))
-            for number, wave in enumerate(waves):
+            for number, wave in enumerate(portion.waves):
                 self.ask = None
                 if not wave.leg.silent:
                     self.ask = Ask(self.round, self.asks.kind, f"wave {number}")
                 yield from (self._meet if meets else self._post)(wave, params)
             self.ask = None
-            message_bytes = self.asks.message_bytes
-            if self.index == 0:  # all hosts would tell the same
-                self.traffic.append(Journal.of(window, self.routing.num_clients, message_bytes))
-            mine = (self.clients.start <= window.senders) & (window.senders < self.clients.stop)
-            self.bytes_sent += message_bytes * int(mine.sum())
+            if portion.journal is not None:
+                self.traffic.append(portion.journal)
+            self.bytes_sent += self.asks.message_bytes * portion.sent
             self.round = last
 
-    def _begin_anew(self) -> None:
+    def _portions(self, window: Window) -> list[Portion]:
+        """What the block does in each portion of a window."""
+        knife = Knife(window, self.routing.bounds, self.index, self.begun, self._pace.elapsed)
+        meets = self.asks.kind == "meet"
+        waves: Iterator[Any] = knife.meetings() if meets else knife.posts(self.mail)
+        ends = np.diff(knife.window.waves, prepend=0).tolist()
+        mine = (self.clients.start <= window.senders) & (window.senders < self.clients.stop)
+        sent = np.append(0, np.cumsum(mine))[window.sent[window.portions - 1]]
+        fresh = np.flatnonzero(window.fresh[self._here])
+        journals: Iterable[Journal | None] = repeat(None, len(ends))
+        if self.index == 0:  # all hosts would tell the same
+            journals = Journal.of(window, self.routing.num_clients, self.asks.message_bytes)
+        rows = zip(ends, np.diff(sent, prepend=0).tolist(), journals, strict=True)
+        return [
+            Portion(number, fresh if number == 0 else fresh[:0], list(islice(waves, count)), *told)
+            for number, (count, *told) in enumerate(rows)
+        ]
+
+    def _begin_anew(self, fresh: np.ndarray) -> None:
         """Who is new, or back, begins a gradient at its model as it is."""
-        fresh = np.flatnonzero(self.timeline.fresh[self._here])
         if len(fresh) and self._begun is not self._x:
             rows = uploaded(torch.from_numpy(fresh), self.begun.device)
             self._begun.put(rows, self.x.index_select(0, rows))
@@ -404,14 +440,10 @@ def _stacked(parcels: list[Parcel]) -> Parcel:
     return tuple(torch.cat(parts) for parts in zip(*parcels, strict=True))
 
 
-def next_cut(rule: Rule, window: int, first: int, until: int) -> int:
-    """Where the window that begins with a round ends: all its rounds have one step size."""
-    last = min(until, (first // window + 1) * window)
-    lr = rule.lr(first)
-    return next((round for round in range(first + 1, last) if rule.lr(round) != lr), last)
-
-
-def legs(window: Window, bounds: tuple[int, ...]) -> list[tuple[int, Leg]]:
-    """Waves of a window in which something travels between blocks, and what."""
-    found = transfers(window, bounds).legs(num_waves(window))
-    return [(number, leg) for number, leg in enumerate(found) if not leg.silent]
+def legs(window: Window, bounds: tuple[int, ...]) -> Iterator[list[tuple[int, Leg]]]:
+    """Of each portion the waves in which something travels between blocks, and what."""
+    ends = window.waves.tolist()
+    found = iter(transfers(window, bounds).legs(ends[-1]))
+    for count in np.diff(ends, prepend=0).tolist():
+        waves = enumerate(islice(found, count))
+        yield [(number, leg) for number, leg in waves if not leg.silent]

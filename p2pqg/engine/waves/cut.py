@@ -178,19 +178,18 @@ def transfers(window: Window, bounds: tuple[int, ...]) -> Transfers:
         twice = np.concatenate
         return Transfers.of(bounds, twice([wave, wave]), twice([a, b]), twice([b, a]))
     assert isinstance(window, Posts)
-    client, left = window.client, window.left
-    serial = np.concatenate([window.read, left[:, 0]])
-    reader = np.concatenate([client[window.read_by], left[:, 1]])
+    serial, reader, _ = window.needed.T
+    new, at = _sent_by(window, serial)
+    return Transfers.of(bounds, window.level[at], window.client[at], reader[new])
+
+
+def _sent_by(window: Posts, serial: Ints) -> tuple[np.ndarray, Ints]:
+    """Which messages are sent in a window, bool [messages], and in what step, [of these]."""
     sent = np.flatnonzero(window.serial != NOTHING)  # steps; serials rise with them by one
-    first = window.serial[sent[:1]]
-    new = serial >= first if len(sent) else np.zeros(len(serial), dtype=bool)
-    at = sent[serial[new] - first] if len(sent) else serial[new]
-    return Transfers.of(bounds, window.level[at], client[at], reader[new])
-
-
-def num_waves(window: Window) -> int:
-    """How many waves a window has."""
-    return int(window.level.max(initial=-1)) + 1
+    if not len(sent):
+        return np.zeros(len(serial), dtype=bool), sent
+    new = serial >= (first := window.serial[sent[0]])
+    return new, sent[serial[new] - first]
 
 
 class Knife:
@@ -219,7 +218,7 @@ class Knife:
             self.window = window = _in_parts(window)
         client, wave = window.client, window.level
         self.across = transfers(window, bounds)
-        self.legs = self.across.legs(num_waves(window))
+        self.legs = self.across.legs(int(window.waves[-1]))
         mine = self._hosted(client)
         self.order = mine[np.lexsort((*self._ranks(client)[:, mine], wave[mine]))]
         self.wave, self.client = wave[self.order], client[self.order]
@@ -242,9 +241,10 @@ class Knife:
         again = self.client[by][1:] == self.client[by][:-1]
         latest = np.full(len(self.legs), -1)  # the last wave in which one of these made a step
         np.maximum.at(latest, self.wave[by[1:][again]], self.wave[by[:-1][again]])
-        first, ends = [0], self.ends.tolist()
+        first, ends, portions = [0], self.ends.tolist(), set(self.window.waves.tolist())
         for wave, last in enumerate(latest.tolist()):
-            if last >= first[-1] or ends[wave + 1] - ends[first[-1]] > AT_ONCE:
+            full = ends[wave + 1] - ends[first[-1]] > AT_ONCE
+            if last >= first[-1] or full or wave in portions:
                 first.append(wave)
         return [*dict.fromkeys(first), len(self.legs)]
 
@@ -377,10 +377,8 @@ class Knife:
         window = self.window
         assert isinstance(window, Posts)
         serials, readers = window.serial, window.read_by
-        left, receiver = window.left.T
         read = self._hosted(window.client[readers])
-        wanted = np.union1d(window.read[read], left[self._hosted(receiver)])
-        mail.reserve(wanted)
+        wanted = self._reserve(mail)
         # What the block itself sends, and what comes, as far as somebody here will read it.
         places = _Places(self._code(self.wave, self.client), _within(self.wave, self.ends))
         sent = serials[self.order]
@@ -424,6 +422,20 @@ class Knife:
                 **parts,
                 **base,
             )
+
+    def _reserve(self, mail: Mail) -> Ints:
+        """Slots for the messages that the block needs; which these are, rising."""
+        window = self.window
+        assert isinstance(window, Posts)
+        mine = window.needed[self._hosted(window.needed[:, 1])]
+        wanted, which = np.unique(mine[:, 0], return_inverse=True)
+        first, last = np.zeros((2, len(wanted)), dtype=np.int64)
+        np.maximum.at(last, which, mine[:, 2])
+        new, step = _sent_by(window, wanted)
+        if len(window.portions) > 1:
+            first[new] = np.searchsorted(window.waves, window.level[step], side="right")
+        mail.reserve(wanted, first, last)
+        return wanted
 
 
 def _in_parts(window: Meetings) -> Meetings:

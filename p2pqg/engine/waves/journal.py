@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -38,22 +39,30 @@ class Journal(NamedTuple):
         return self.first + len(self.seconds)
 
     @classmethod
-    def of(cls, window: Window, num_clients: int, message_bytes: float) -> Journal:
-        """What is to be told of a window."""
-        round = np.repeat(np.arange(len(window.done)), np.diff(window.done, prepend=0))
-        size = len(window.done) * num_clients
-        steps = np.bincount(round * num_clients + window.client, minlength=size)
-        arcs = window.senders * num_clients + window.receivers
-        codes, counts = np.unique(arcs, return_counts=True)
-        senders, receivers = np.divmod(codes, num_clients)
-        return cls(
-            window.first,
-            window.seconds,
-            steps.reshape(-1, num_clients),
-            window.behind.astype(np.float64),
-            window.age,
-            senders,
-            receivers,
-            counts,
-            message_bytes,
-        )
+    def of(cls, window: Window, num_clients: int, message_bytes: float) -> Iterator[Journal]:
+        """What is to be told of each portion of a window."""
+        n, ends = num_clients, window.portions - 1
+        round = np.repeat(np.arange(window.num_rounds), np.diff(window.done, prepend=0))
+        steps = np.bincount(round * n + window.client, minlength=window.num_rounds * n)
+        steps, behind = steps.reshape(-1, n), window.behind.astype(np.float64)
+        portion = np.repeat(np.arange(len(ends)), np.diff(window.sent[ends], prepend=0))
+        arcs = window.senders * n + window.receivers
+        codes, counts = np.unique(portion * n * n + arcs, return_counts=True)
+        senders, receivers = np.divmod(codes % (n * n), n)
+        links = np.searchsorted(codes, n * n * np.arange(1, len(ends) + 1))
+        columns = window.portions, window.used[ends], links
+        begin = 0, 0, 0
+        for end in zip(*(column.tolist() for column in columns), strict=True):
+            rounds, news, over = map(slice, begin, end)
+            yield cls(
+                window.first + begin[0],
+                window.seconds[rounds],
+                steps[rounds],
+                behind[news],
+                window.age[news],
+                senders[over],
+                receivers[over],
+                counts[over],
+                message_bytes,
+            )
+            begin = end

@@ -77,8 +77,8 @@ class Posts(Window):
         kept: float64 [steps], see `push`.
         read_by: int64 [reads], which step reads a message, counted in this window; it rises.
         read: int64 [reads], the message's serial; read_weight: float64 [reads], what it counts.
-        left: int64 [letters, 2], serial and receiver of what is still on its way at the end of the
-            window, or kept.
+        needed: int64 [letters, 3], serial and receiver, and the last portion in which it is read,
+            or at whose end it is on its way or kept. A letter has several rows, or none.
     """
 
     serial: np.ndarray
@@ -86,7 +86,7 @@ class Posts(Window):
     read_by: np.ndarray
     read: np.ndarray
     read_weight: np.ndarray
-    left: np.ndarray
+    needed: np.ndarray
 
 
 class _Steps(NamedTuple):
@@ -161,6 +161,30 @@ class _Steps(NamedTuple):
         return np.searchsorted(self.codes, after) - self.first[client]
 
 
+class _Borders:
+    """Where the portions of a window end.
+
+    Attributes:
+        rounds: int64 [portions], rounds done at the end of each.
+        done: int64 [rounds], steps done at the end of each round; steps: [portions], the same.
+    """
+
+    def __init__(self, rounds: np.ndarray, done: np.ndarray) -> None:
+        self.rounds, self.done, self.steps = rounds, done, done[rounds - 1]
+
+    def of(self, step: np.ndarray) -> np.ndarray:
+        """int64: the portion of each step; of `NOTHING`, which is in none, their number."""
+        if len(self.steps) == 1:
+            return np.where(step == NOTHING, 1, 0)
+        portion = np.searchsorted(self.steps, step, side="right")
+        return np.where(step == NOTHING, len(self.steps), portion)
+
+
+def _needed(letters: Letters, last: np.ndarray) -> np.ndarray:
+    """As in `Posts.needed`, with those that are not needed even in the portion they are sent in."""
+    return np.column_stack([letters.serial, letters.receiver, last])
+
+
 class LetterTimeline(Timeline):
     """Clients that push.
 
@@ -197,10 +221,9 @@ class LetterTimeline(Timeline):
             self.line[client] = self.now
             self.silent[client] = SENDS
 
-    def play(self, rounds: int) -> Posts:
-        """The events of the next rounds."""
-        self.fresh[:] = False
-        here = sum(self.here)
+    def play(self, *portions: int) -> Posts:
+        """The events of the next rounds, so many in each portion."""
+        fresh, rounds, here = self._begun(), sum(portions), sum(self.here)
         wanted = self.target + here * np.arange(1, rounds + 1) - self.total
         steps = self._steps(int(wanted[-1]))
         num_steps = len(steps.client)
@@ -211,7 +234,7 @@ class LetterTimeline(Timeline):
         done = np.where(wanted <= 0, 0, done)
         seconds = np.append(steps.time, self.now)[done - 1]
         seconds = np.where(enough | (wanted <= 0), seconds, self.routing.end)
-        posts = self._posts(steps, done, seconds)
+        posts = self._posts(steps, _Borders(np.cumsum(portions), done), fresh, seconds)
         self.target += here * rounds
         self.total += num_steps
         self.now = float(seconds[-1])
@@ -262,7 +285,9 @@ class LetterTimeline(Timeline):
         order = np.argsort(found[0], kind="stable")
         return tuple(column[order] for column in found)
 
-    def _posts(self, steps: _Steps, done: np.ndarray, seconds: np.ndarray) -> Posts:
+    def _posts(
+        self, steps: _Steps, borders: _Borders, fresh: np.ndarray, seconds: np.ndarray
+    ) -> Posts:
         """What is sent and read in some steps."""
         first, sending = self.serial, self.draws.sending(steps.client, steps.number)
         of, _ = spread(sending.first[:-1], np.diff(sending.first))
@@ -288,14 +313,21 @@ class LetterTimeline(Timeline):
         self.mail = mail.of(read_in == NOTHING).by_receiver()
         order = np.flatnonzero(read_in != NOTHING)
         order = order[np.argsort(read_in[order], kind="stable")]
-        read, read_by, weight = self._counted(steps, mail.of(order), read_in[order])
-        level = self._levels(steps, read.serial - first, read_by, np.flatnonzero(sends))
+        read, read_by, weight, held = self._counted(steps, mail.of(order), read_in[order], borders)
+        level = self._levels(steps, read.serial - first, read_by, np.flatnonzero(sends), borders)
+        unread = _needed(mail, borders.of(read_in) - 1)
+        needed = np.concatenate([unread, _needed(read, borders.of(read_by)), held])
+        sent_in = np.append(borders.of(np.flatnonzero(sends)), 0)  # at last: before this window
+        since = sent_in[np.maximum(needed[:, 0] - first, -1)]
         made = steps.made_by(read.sender, read_by) - np.diff(steps.first)[read.sender]
-        left = self.mail.then(self.held)
         return Posts(
             first=self.round,
+            portions=borders.rounds,
+            fresh=fresh,
             seconds=seconds,
-            done=done,
+            done=borders.done,
+            used=np.searchsorted(read_by, borders.done),
+            sent=np.searchsorted(of[out], borders.done),
             client=steps.client,
             number=steps.number,
             level=level,
@@ -309,7 +341,7 @@ class LetterTimeline(Timeline):
             read_by=read_by,
             read=read.serial,
             read_weight=weight,
-            left=np.column_stack([left.serial, left.receiver]),
+            needed=needed[needed[:, 2] >= since],
         )
 
     def _sends(
@@ -373,7 +405,12 @@ class LetterTimeline(Timeline):
                     hears[one] = True
 
     def _levels(
-        self, steps: _Steps, serial: np.ndarray, read_by: np.ndarray, sent: np.ndarray
+        self,
+        steps: _Steps,
+        serial: np.ndarray,
+        read_by: np.ndarray,
+        sent: np.ndarray,
+        borders: _Borders,
     ) -> np.ndarray:
         """int64 [steps]: the wave of each.
 
@@ -383,12 +420,14 @@ class LetterTimeline(Timeline):
                 earlier.
             read_by: int64 [reads], the step that reads it; rising.
             sent: int64 [messages], the step that sends it.
+            borders: of portions; each has waves of its own.
         """
         new = serial >= 0
         source = sent[serial[new]].tolist()
         ends = np.searchsorted(read_by[new], np.arange(len(steps.client)), side="right").tolist()
         level, waves, begin = [0] * self.num_clients, [0] * len(ends), 0
         group, client, first = steps.group.tolist(), steps.client.tolist(), 0
+        anew = set(borders.steps.tolist())
         for step, end in enumerate(ends):
             if group[step] != step:
                 continue  # all of one moment are of one wave
@@ -399,32 +438,37 @@ class LetterTimeline(Timeline):
                     level[client[one]], waves[one] = wave + 1, wave
             level[client[step]], waves[step] = wave + 1, wave
             begin, first = end, step + 1
+            if first in anew:
+                level = [max(level)] * self.num_clients
         return ints(waves)
 
     def _counted(
-        self, steps: _Steps, came: Letters, by: np.ndarray
-    ) -> tuple[Letters, np.ndarray, np.ndarray]:
+        self, steps: _Steps, came: Letters, by: np.ndarray, borders: _Borders
+    ) -> tuple[Letters, np.ndarray, np.ndarray, np.ndarray]:
         """What of that which has come is mixed, the step that does it, and with what weight.
+
+        And what is kept, as in `Posts.needed`.
 
         Args:
             steps: of the window.
             came: in the order in which it is read.
             by: int64 [letters], the step that reads it; rising.
+            borders: of portions.
         """
-        keep = self.asks.keep
+        keep, nothing = self.asks.keep, np.empty((0, 3), dtype=np.int64)
         if keep is None:
-            return came.of(by[:0]), by[:0], came.weight[:0]
+            return came.of(by[:0]), by[:0], came.weight[:0], nothing
         if keep == "last":
-            return self._held(steps, came, by)
+            return self._held(steps, came, by, borders)
         if keep == "all":
-            return came, by, came.weight
+            return came, by, came.weight, nothing
         codes = by * self.num_clients + came.sender
         order = np.argsort(codes, kind="stable")
         if (again := codes[order][1:] == codes[order][:-1]).any():
             first = order[np.append(True, ~again)]  # a sender's place is that of its first message
             newest = order[np.append(~again, True)][np.argsort(first)]
             came, by = came.of(newest), by[newest]
-        return came, by, came.weight * self._scale(steps, came, by)[by]
+        return came, by, came.weight * self._scale(steps, came, by)[by], nothing
 
     def _scale(self, steps: _Steps, came: Letters, by: np.ndarray) -> np.ndarray:
         """By what weights are multiplied, so that they leave the receiver what is its own in W."""
@@ -436,8 +480,8 @@ class LetterTimeline(Timeline):
         return np.where(weight > room, room / np.where(weight > 0, weight, 1.0), 1.0)
 
     def _held(
-        self, steps: _Steps, came: Letters, by: np.ndarray
-    ) -> tuple[Letters, np.ndarray, np.ndarray]:
+        self, steps: _Steps, came: Letters, by: np.ndarray, borders: _Borders
+    ) -> tuple[Letters, np.ndarray, np.ndarray, np.ndarray]:
         """The last message of everybody who is a neighbor in a step's round, with its weight."""
         n, size = self.num_clients, steps.size
         known = self.held.then(came)
@@ -467,8 +511,14 @@ class LetterTimeline(Timeline):
         weight = self.draws.weights(found.receiver, found.sender, steps.number[step])
         last = np.append(slot[order][1:] != slot[order][:-1], True)[: len(order)]
         self.held = known.of(order[newest[last]])
+        # Each is kept until the next one that is newer takes its slot.
+        kept = np.flatnonzero(newest == np.arange(len(order)))
+        until = np.full(len(kept), NOTHING)
+        again = slot[order][kept][1:] == slot[order][kept][:-1]
+        until[:-1][again] = since[order][kept][1:][again] - 1
+        held = _needed(known.of(order[kept]), borders.of(until) - 1)
         counts = weight > 0
-        return found.of(counts), step[counts], weight[counts]
+        return found.of(counts), step[counts], weight[counts], held
 
     def _part_with(self, gone: list[int]) -> None:
         self._forget(gone)

@@ -20,6 +20,8 @@ class Mail:
 
     Attributes:
         serials: int64 [messages], rising; slots: int64 [messages], where each is.
+        first, last: int64 [messages], the portions of a window between which it is needed.
+        portion: that was handed out last.
         tables: [capacity, ...] of each tensor that is sent; none before the first message.
     """
 
@@ -29,6 +31,8 @@ class Mail:
     def _clear(self) -> None:
         self.serials = np.empty(0, dtype=np.int64)
         self.slots = np.empty(0, dtype=np.int64)
+        self.first = self.last = np.empty(0, dtype=np.int64)
+        self.portion = 0
         self.tables: list[Table] = []
         self.capacity = 0
 
@@ -37,17 +41,38 @@ class Mail:
         """The tensors of all messages, [capacity, ...]."""
         return [table.tensor for table in self.tables]
 
-    def reserve(self, wanted: np.ndarray) -> None:
-        """Slots for these messages, rising; others are forgotten, and those here stay put."""
-        known = np.isin(self.serials, wanted)
-        serials, slots = self.serials[known], self.slots[known]
-        new = np.setdiff1d(wanted, serials, assume_unique=True)
-        if len(wanted) > self.capacity:
-            self._grow(len(wanted) + len(wanted) // 4)
-        free = np.setdiff1d(np.arange(self.capacity), slots)[: len(new)]
-        both = np.concatenate([serials, new])
-        order = np.argsort(both)
-        self.serials, self.slots = both[order], np.concatenate([slots, free])[order]
+    @property
+    def here(self) -> np.ndarray:
+        """Which messages it holds after the portion that was handed out last; bool [messages]."""
+        return (self.first <= self.portion) & (self.portion <= self.last)
+
+    def reserve(self, wanted: np.ndarray, first: np.ndarray, last: np.ndarray) -> None:
+        """Slots for the messages of the next window, as long as they are needed.
+
+        Those that are here stay put, and what nobody wants is forgotten.
+
+        Args:
+            wanted: int64 [messages], rising.
+            first: int64 [messages], the portion in which each comes.
+            last: int64 [messages], the last one in which it is needed.
+        """
+        serials, slots = self.serials[self.here], self.slots[self.here]
+        known, at = np.isin(wanted, serials), np.searchsorted(serials, wanted)
+        found = np.full(len(wanted), -1)
+        found[known] = slots[at[known]]
+        size = int(last.max(initial=0)) + 1
+        come, gone = np.bincount(first, minlength=size), np.bincount(last, minlength=size)
+        most = int((np.cumsum(come) - np.cumsum(gone) + gone).max())
+        if most > self.capacity:
+            self._grow(most + most // 4)
+        free = np.setdiff1d(np.arange(self.capacity), found)
+        for portion in range(size):
+            new = np.flatnonzero((first == portion) & ~known)
+            found[new], free = free[: len(new)], free[len(new) :]
+            if portion + 1 < size:
+                free = np.concatenate([found[last == portion], free])
+        self.serials, self.slots, self.portion = wanted, found, 0
+        self.first, self.last = first, last
 
     def _grow(self, capacity: int) -> None:
         self.tables = [
@@ -71,15 +96,16 @@ class Mail:
 
     def data(self) -> dict[str, np.ndarray]:
         """Serials, and what each message holds."""
-        held = {str(i): rows.cpu().numpy()[self.slots] for i, rows in enumerate(self.rows)}
-        return {"serial": self.serials.copy(), **held}
+        slots = self.slots[self.here]
+        held = {str(i): rows.cpu().numpy()[slots] for i, rows in enumerate(self.rows)}
+        return {"serial": self.serials[self.here], **held}
 
     def load(self, data: Mapping[str, np.ndarray], wanted: np.ndarray, like: Tensor) -> None:
         """Hold those messages of `data` that are wanted."""
         self._clear()
         serials, at = np.unique(data["serial"], return_index=True)  # other blocks had them, too
         here = np.isin(serials, wanted)
-        self.reserve(serials[here])
+        self.reserve(serials[here], *np.zeros((2, int(here.sum())), dtype=np.int64))
         if here.any():
             held = [data[str(i)][at[here]] for i in range(len(data) - 1)]
             messages = tuple(torch.tensor(array, device=like.device) for array in held)

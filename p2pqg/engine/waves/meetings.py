@@ -95,7 +95,7 @@ class MeetingTimeline(Timeline):
         heapify(heap)
         return heap
 
-    def play(self, rounds: int) -> Meetings:
+    def play(self, *portions: int) -> Meetings:
         """The events of the next rounds.
 
         One long function: its inside runs twice for every step, and calls would cost.
@@ -104,7 +104,7 @@ class MeetingTimeline(Timeline):
         the sake of those that have theirs. A stage is the waves between two such computations. A
         client makes one step in a stage at most, and no stage has more than `DEPTH` waves.
         """
-        self.fresh[:] = False
+        fresh, borders = self._begun(), set(np.cumsum(portions).tolist())
         heap, draws, end = self._opened(), self.draws, self.routing.end
         ready, free, begun, last = self.ready, self.free, self.begun, self.last
         steps, version, read = self.steps, self.version, self.read
@@ -115,9 +115,9 @@ class MeetingTimeline(Timeline):
         elapsed, behind, age = list[float](), list[int](), list[float]()
         asks, others, both = list[int](), list[int](), list[bool]()
         elapsed_b, step = list[float](), list[int]()
-        times, done = list[float](), list[int]()
+        times, done, sent = list[float](), list[int](), list[int]()
         total, now, here = self.total, self.now, sum(self.here)
-        for _ in range(rounds):
+        for round in range(1, sum(portions) + 1):
             self.target = target = self.target + here
             while total < target:
                 now, asked, i = heap[0]
@@ -196,15 +196,24 @@ class MeetingTimeline(Timeline):
                     break
             times.append(now)
             done.append(len(client))
+            sent.append(len(asks))
+            if round in borders:  # the next portion has waves of its own
+                wave = max(waves)
+                wave += -wave % DEPTH
+                waves, floors = [wave] * self.num_clients, [wave] * self.num_clients
         self.total, self.now, first = total, now, self.round
-        self.round += rounds
+        self.round += len(times)
         clients, steps_of = ints(client), ints(step)
         pairs = ints(asks).reshape(-1, 2)
         _, levels = np.unique(ints(level), return_inverse=True)  # some waves have no steps
         return Meetings(
             first=first,
+            portions=np.cumsum(portions),
+            fresh=fresh,
             seconds=np.array(times),
             done=ints(done),
+            used=ints(done),
+            sent=ints(sent),
             client=clients,
             number=ints(number),
             level=levels.astype(np.int64),

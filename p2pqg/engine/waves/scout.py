@@ -9,17 +9,22 @@ from p2pqg.engine.call import Ask
 from p2pqg.engine.routes import Leg
 from p2pqg.engine.rule import Rule
 from p2pqg.engine.snapshot import Snapshot
-from p2pqg.engine.waves.block import legs, next_cut, timeline_of
+from p2pqg.engine.waves.block import legs, timeline_of
 from p2pqg.engine.waves.calls import Asks
+from p2pqg.engine.waves.planner import Planner
 from p2pqg.engine.waves.routing import WaveRouting
-from p2pqg.engine.waves.timeline import Timeline
+from p2pqg.engine.waves.timeline import Timeline, Window
 
 
 class WaveScout:
     """Plays the timeline, and no client's part in it."""
 
     def __init__(self, rule: Rule, routing: WaveRouting, timeline: Timeline) -> None:
-        self.rule, self.routing, self.timeline = rule, routing, timeline
+        self.rule, self.routing = rule, routing
+        self.planner = Planner(timeline, rule, self._legs)
+
+    def _legs(self, window: Window) -> Iterator[list[tuple[int, Leg]]]:
+        return legs(window, self.routing.bounds)
 
     @classmethod
     def at_start(
@@ -30,21 +35,21 @@ class WaveScout:
 
     def legs(self, until: int) -> Iterator[tuple[Ask, Leg]]:
         """What travels on the way to round `until`, in order, as far as anything does."""
-        while (first := self.timeline.round) < until:
-            last = next_cut(self.rule, self.routing.window, first, until)
-            window = self.timeline.play(last - first)
-            for number, leg in legs(window, self.routing.bounds):
-                yield Ask(first, self.timeline.asks.kind, f"wave {number}"), leg
+        kind = self.planner.timeline.asks.kind
+        while (first := self.planner.round) < until:
+            _, portion = self.planner.take(until)
+            for number, leg in portion:
+                yield Ask(first, kind, f"wave {number}"), leg
 
     def rewire(self, rule: Rule, routing: WaveRouting) -> None:
         """As of a block."""
         self.rule, self.routing = rule, routing
-        self.timeline.rewire(routing)
+        self.planner.rewire(rule, routing)
 
     def load(self, snapshot: Snapshot) -> None:
         """As of a block."""
-        self.timeline.load(snapshot.timeline)
+        self.planner.load(snapshot.timeline)
 
     def fork(self) -> WaveScout:
         """One that goes on on its own."""
-        return WaveScout(self.rule, self.routing, self.timeline.copy())
+        return WaveScout(self.rule, self.routing, self.planner.timeline.copy())

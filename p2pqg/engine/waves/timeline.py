@@ -22,10 +22,14 @@ from p2pqg.engine.waves.routing import WaveRouting
 class Window:
     """What happens in some rounds; arrays, in the order in which steps are done.
 
+    Its rounds are in portions, which are handed out one by one. No wave has steps of two portions.
+
     Attributes:
         first: the first round.
+        portions: int64 [portions], rounds done at the end of each.
+        fresh: bool [clients], who begins anew, at the model as it is before the first round.
         seconds: float64 [rounds], on the clock at the end of each.
-        done: int64 [rounds], steps done at the end of each.
+        done, used, sent: int64 [rounds], steps done, news used, messages sent by the end of each.
         client, number: int64 [steps], whose, and which of its.
         level: int64 [steps], its wave. What a step depends on is in an earlier one.
         elapsed: float64 [steps], seconds since the client's last event.
@@ -35,8 +39,12 @@ class Window:
     """
 
     first: int
+    portions: np.ndarray
+    fresh: np.ndarray
     seconds: np.ndarray
     done: np.ndarray
+    used: np.ndarray
+    sent: np.ndarray
     client: np.ndarray
     number: np.ndarray
     level: np.ndarray
@@ -49,6 +57,12 @@ class Window:
     @property
     def num_rounds(self) -> int:
         return len(self.seconds)
+
+    @property
+    def waves(self) -> np.ndarray:
+        """int64 [portions]: waves done at the end of each."""
+        so_far = np.maximum.accumulate(np.append(-1, self.level)) + 1
+        return so_far[self.done[self.portions - 1]]
 
 
 class Timeline(ABC):
@@ -92,8 +106,13 @@ class Timeline(ABC):
         return len(self.steps)
 
     @abstractmethod
-    def play(self, rounds: int) -> Window:
-        """The events of the next rounds."""
+    def play(self, *portions: int) -> Window:
+        """The events of the next rounds, so many in each portion."""
+
+    def _begun(self) -> np.ndarray:
+        """Who was to begin anew, and now does."""
+        fresh, self.fresh = self.fresh, np.zeros_like(self.fresh)
+        return fresh
 
     def rewire(self, routing: WaveRouting) -> None:
         """From now on another network. Gradients and messages that are on their way go on."""
@@ -151,8 +170,12 @@ class Timeline(ABC):
 
     def copy(self) -> Timeline:
         """One that goes on on its own."""
+        return self.at(self.data())
+
+    def at(self, data: Mapping[str, np.ndarray]) -> Timeline:
+        """One of the same network, where `data` says."""
         twin = type(self)(self.routing, self.asks)
-        twin.load(self.data())
+        twin.load(data)
         return twin
 
 
