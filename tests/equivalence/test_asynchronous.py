@@ -325,7 +325,7 @@ def both_ways(name, topology, clock, wrong=None, blocks=None, changes=(), rounds
     peers = at_start(name, problem.gradient, x0, **where, lr=LR, seed=SEED, **more)
     for block in peers:
         rewire(block, network)
-        block.planner.begin(type(block.timeline)(block.routing, block.asks))
+        block.timeline = type(block.timeline)(block.routing, block.timeline.asks)
     plain, waves, one_by_one = Plain(name, problem, network, x0), [], []
     for done in range(1, rounds + 1):
         lockstep(peers, done)

@@ -135,6 +135,10 @@ class WaveBlock:
         """Where all clients of the network stand."""
         return self.planner.timeline
 
+    @timeline.setter
+    def timeline(self, timeline: Timeline) -> None:
+        self.planner.begin(timeline)
+
     @property
     def who(self) -> str:
         """The hosted clients, for messages."""

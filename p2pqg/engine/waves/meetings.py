@@ -1,7 +1,8 @@
 """The timeline of clients that meet.
 
 A client whose gradient is done asks one neighbor. Nobody is in two meetings at a time: it waits
-until both have time, first come, first served, and computing does not count. Then the two exchange
+until both have time, first come, first served (who comes at the same moment: by number), and
+computing does not count; nor does it step alone before its meeting is over. Then the two exchange
 their models, which takes as long as the slower way; until that is over nothing else changes them,
 and at its end the client makes its step and both average. If the neighbor had just asked for the
 very same meeting, it makes its step in it, too. Then the next gradient begins.

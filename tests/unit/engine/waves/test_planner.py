@@ -49,7 +49,7 @@ class World:
         first = self.blocks[0]
         for block in self.blocks:
             block.rewire(block.rule, self.routing)
-            block.planner.begin(timeline_of(self.routing, block.asks))
+            block.timeline = timeline_of(self.routing, block.asks)
         self.scout = WaveScout(first.rule, self.routing, timeline_of(self.routing, first.asks))
 
     @property
