@@ -47,16 +47,20 @@ FOUND = {
         assert set(fastest.loc[50:]) == {"exponential32"}
     """,
     "05-does-it-pay-not-to-wait": """
+        own, qg, meeting, alone = (each.loc[name] for name in METHODS)
+        assert (alone < 0.7 * qg).all() and (meeting < own).all()
+        assert (qg[[1, 4]] < meeting[[1, 4]]).all() and (meeting[8] < qg[8]).sum() == 2
         own, qg, meeting, alone = (seconds.loc[name] for name in METHODS)
-        assert (alone < 0.8 * qg).all() and (qg < meeting).all() and (meeting < 0.8 * own).all()
-        assert qg[1] < qg[4] < qg[8] and alone.max() < 30 and qg[8] > 1.3 * qg[1]
+        assert qg[1] < qg[4] < qg[8] and qg[8] > 1.3 * qg[1] and alone.max() < 26
+        assert meeting.max() < 1.2 * meeting.min() and meeting.max() < 60 and own.min() > 65
         accuracy = pd.DataFrame({count: one.table["test_accuracy"] for count, one in runs.items()})
-        assert (accuracy.loc["qg-dsgdm-n"] > accuracy.loc["async-qg-dsgdm-n"] + 0.005).all()
-        worst = pd.DataFrame(pace).T["worst client"].unstack()["async-qg-dsgdm-n"]
-        assert (worst < accuracy.loc["async-qg-dsgdm-n"] - 0.02).all()
+        assert (accuracy.loc["qg-dsgdm-n"] > accuracy.loc["async-qg-dsgdm-n"] + 0.01).all()
+        worst = pace["worst client"].unstack()["async-qg-dsgdm-n"]
+        behind = accuracy.loc["async-qg-dsgdm-n"] - worst
+        assert behind.between(0.015, 0.055).all()
         reached = forks.table["sim_seconds_to_0.9"]
-        for name in ("qg-dsgdm-n", "ad-psgd"):
-            assert 1.15 < reached[f"{name}, slowed"] / reached[name] < 1.6
+        assert 1.3 < reached["qg-dsgdm-n, slowed"] / reached["qg-dsgdm-n"] < 1.5
+        assert 1.1 < reached["ad-psgd, slowed"] / reached["ad-psgd"] < 1.2
     """,
     "04-two-liars-on-the-bridge": """
         assert LIARS == ["E8", "E9"] and not found["E8, E9"].connected
