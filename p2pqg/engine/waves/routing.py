@@ -114,8 +114,11 @@ def check_troubles(name: str, network: Network) -> None:
         said.append("on_loss must be keep")
     if wrong.noise:
         said.append("noise is of rounds; leave it out")
-    if isinstance(network.timing, Timing) and not math.isinf(network.timing.deadline):
-        said.append("network.deadline ends a round for all; leave it out")
+    if isinstance(network.timing, Timing):
+        if not math.isinf(network.timing.deadline):
+            said.append("network.deadline ends a round for all; leave it out")
+        if network.timing.synchrony != "global":
+            said.append("network.synchrony says for whom a round waits; leave it out")
     if said:
         lines = "; ".join(f"impairments.{s}" if not s.startswith("network") else s for s in said)
         raise ConfigError(f"{name} does not wait for anybody, and there are no rounds: {lines}")

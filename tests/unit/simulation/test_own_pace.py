@@ -46,6 +46,18 @@ def test_there_must_be_a_clock_to_set_and_nobody_may_be_infinitely_fast():
         sim.set_network(compute={"seconds": 0})
 
 
+def test_a_clock_that_is_wrong_is_not_called_missing_and_rounds_that_wait_are_refused():
+    def told(clock):
+        with pytest.raises(ConfigError) as error:
+            p2pqg.Simulation(**PACE | {"network": {"compute": "1 s"} | clock}, rounds=5)
+        return str(error.value)
+
+    assert told({"compute": {"seconds": 1, "speeds": {"3": 0}}}) == (
+        "network.compute.speeds.3 must be > 0 and finite, got 0.0"
+    )
+    assert "network.synchrony says for whom a round waits" in told({"synchrony": "neighbors"})
+
+
 @pytest.mark.parametrize(
     ("ends", "said"),
     [
