@@ -17,6 +17,7 @@ client's own gradient, which is never sent.
     m    [clients, params]  local momentum  beta  memory of m, no dampening
 
 Each model that is tried counts as a gradient, for every slot of the client with most neighbors.
+Values decide when a program is solved: on a GPU the host waits for that in every round.
 Where no gradients are at odds and margin = 1, this is SGDm-N on the mean gradient on the complete
 graph. It rests where no direction is good for a client and all its neighbors, which need not be
 near the optimum of the mean loss.

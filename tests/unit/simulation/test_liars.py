@@ -164,3 +164,37 @@ def test_who_left_does_not_lie():
         with pytest.raises(ConfigError, match="client 2 left and sends nothing"):
             one.attack([2], "noise")
         assert one.history["liars"].tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"algorithm": "dsgd", "local_steps": 3, "topology": "exponential6", "rule": "median"},
+        {"algorithm": "k-gt", "topology": "erdos-renyi6:p=0.7", "rule": "clipped"},
+        {"algorithm": "qg-dsgdm-n", "topology": "onepeer-exponential6", "precision": "float64"},
+    ],
+)
+def test_liars_under_churn_and_losses_go_on_from_a_checkpoint_and_in_any_packing(
+    settings, tmp_path
+):
+    settings = {
+        "attacks": [{"who": [1], "how": {"name": "alie", "z": 1.0}, "when": [1, 6]}],
+        "impairments": {"loss": 0.3, "by": "link"},
+        "scenario": [
+            {"at": 2, "drop_clients": [4]},
+            {"at": 3, "attack": {"who": [2], "how": "label-flip"}},
+            {"at": 5, "restore_clients": [4]},
+            {"at": 6, "stop_attack": [2]},
+        ],
+        **settings,
+    }
+    with sim(**settings) as one, sim(clients_per_actor=2, **settings) as packed:
+        one.advance(rounds=4)
+        stored = one.checkpoint(tmp_path / "stored")
+        with one.fork() as branch, p2pqg.Simulation.restore(stored) as again:
+            for other in (one, branch, again):
+                other.advance(rounds=4)
+                assert (other.parameters() == one.parameters()).all()
+                assert other.history["liars"].tolist()[-4:] == [2, 2, 1, 0]
+        packed.advance(rounds=8)
+        np.testing.assert_allclose(packed.parameters(), one.parameters(), rtol=0, atol=1e-6)
