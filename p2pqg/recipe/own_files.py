@@ -14,9 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from p2pqg.base.text import user_path
+from p2pqg.data import DATASETS
 from p2pqg.topology.files import SUFFIXES as NETWORKS
 
 FOLDER = "files"
+LONGEST = 250
+"""A text that is longer names no file."""
 KEYS = (
     *("algorithm", "rule", "attacks", "topology", "network", "scenario"),
     *("model", "loss", "metrics", "callbacks", "partition", "lr_schedule", "dataset"),
@@ -101,6 +104,24 @@ def from_copies(
     before = {key: _plain(settings.get(key)) for key in KEYS}
     changed = {key: _with_paths(value, partial(_swapped, swap)) for key, value in before.items()}
     return {key: value for key, value in changed.items() if value != before[key]}
+
+
+def only_beside(settings: Mapping[str, Any], folder: Path) -> list[str]:
+    """Paths of settings that name nothing from here, but something in a recipe's folder.
+
+    Args:
+        settings: of a recipe.
+        folder: where it lies.
+    """
+    paths, data = list(paths_in(settings)), _plain(settings.get("dataset"))
+    if not settings.get("data_dir"):
+        named = [data.get("name"), data.get("path")] if isinstance(data, Mapping) else [data]
+        paths += [one for one in named if isinstance(one, str) and one and one not in DATASETS]
+    return [
+        path
+        for path in dict.fromkeys(paths)
+        if len(path) < LONGEST and not user_path(path).exists() and (folder / path).exists()
+    ]
 
 
 def _originals(path: str, named: Mapping[str, str], copies: Mapping[str, bytes]) -> dict[str, Path]:

@@ -155,6 +155,26 @@ def test_wrong_input_is_one_line_and_exit_code_2(tmp_path, words, text):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_recipe_whose_files_are_left_in_its_folder_says_where_to_run_it(tmp_path, monkeypatch):
+    home, place = tmp_path / "home", tmp_path / "place"
+    (home / "pictures").mkdir(parents=True)
+    place.mkdir()
+    (home / "net.csv").write_text("source,target\n0,1\n")
+    path = recipe(home, "topology: net.csv\ndataset: pictures\nmodel: own.py:net\nengine: local\n")
+    monkeypatch.chdir(place)
+    result = command("run", path)
+    assert result.exit_code == 2
+    assert result.stderr == (
+        f"ConfigError: {path}: net.csv and pictures cannot be found from here, where paths begin, "
+        f"but from the recipe's folder; run it there (cd {home})\n"
+    )
+    assert "net.csv" not in command("run", path, "--topology", "ring4").stderr
+    (home / "digits").mkdir()  # what is known by name needs no folder
+    path = recipe(home, "topology: ring4\ndataset: digits\nmodel: mpl\n")
+    assert "unknown model 'mpl'" in command("run", path).stderr
+    assert list(place.iterdir()) == []
+
+
 def test_errors_in_a_recipe_name_the_file(tmp_path):
     path = recipe(tmp_path, "alpha: -1\nlr: 0\n")
     result = command("run", path)
