@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -20,8 +20,17 @@ from p2pqg.algorithms.gossip_rules import GossipRule, Inbox
 from p2pqg.base.errors import AlgorithmError
 from p2pqg.engine.call import blame, guarded
 from p2pqg.engine.distances import LONG, Pairs, inner_products
-from p2pqg.engine.middle import COMPARED_UP_TO, mean_of_the_middle, means_of_the_middle
+from p2pqg.engine.middle import (
+    COMPARED_UP_TO,
+    compiled,
+    mean_of_the_middle,
+    means_of_the_middle,
+    plan,
+)
 from p2pqg.engine.mixer import Arrivals, Mixer, weighted_sums
+
+if TYPE_CHECKING:
+    from p2pqg.engine.compiled import Middles
 
 CACHED = 2**21
 """Bytes of messages that are looked at together."""
@@ -75,6 +84,7 @@ class RuleMixer:
         if self._sum and self.groups and not rule.entry.traits.get("between"):
             ends = [(g.own[:, None].expand_as(g.columns), g.columns) for g in self.groups]
             self._pairs = Pairs(ends, CACHED)
+        self._middles: Middles | None = None
         self._looped = False
 
     def __call__(self, columns: Tensor, over: float) -> Tensor:
@@ -157,11 +167,14 @@ class RuleMixer:
         if not columns.sum().isfinite():
             inf = float("inf")
             columns = columns.nan_to_num(nan=inf, posinf=inf, neginf=-inf)
+        groups = self.groups
+        if columns.is_cpu and columns.dtype in (torch.float32, torch.float64) and compiled():
+            groups = self._at_once(columns, mixed)
         whole = list[tuple[list[int], Tensor, int]]()
-        for group in self.groups:
+        for group in groups:
             num_values = group.columns.shape[1] + 1
-            left_out = self.rule.entry.build(num_values, self.rule.params)
-            index = torch.cat([group.own[None], group.columns.T])  # [values, k]
+            left_out = self._left_out(group)
+            index = _values(group).T  # [values, k]
             if columns.shape[1] >= LONG and columns.is_cpu and num_values <= COMPARED_UP_TO:
                 to = [mixed[client] for client in group.rows.tolist()]
                 whole += zip(index.T.tolist(), to, [left_out] * len(to), strict=True)
@@ -172,6 +185,24 @@ class RuleMixer:
         if whole:
             means_of_the_middle(list(columns), whole)
         return mixed
+
+    def _at_once(self, columns: Tensor, mixed: Tensor) -> list[Group]:
+        """What one compiled call can do; the groups that are left to do."""
+        few = [group for group in self.groups if group.columns.shape[1] < COMPARED_UP_TO]
+        if few and self._middles is None:
+            self._middles = compiled().Middles(
+                [
+                    (g.rows.numpy(), values.numpy(), plan(values.shape[1], self._left_out(g)))
+                    for g, values in zip(few, map(_values, few), strict=True)
+                ]
+            )
+        if few:
+            rows = columns.detach().contiguous().numpy()
+            self._middles(rows, mixed.numpy(), torch.get_num_threads())
+        return [group for group in self.groups if group.columns.shape[1] >= COMPARED_UP_TO]
+
+    def _left_out(self, group: Group) -> int:
+        return self.rule.entry.build(group.columns.shape[1] + 1, self.rule.params)
 
     def _by_function(self, columns: Tensor) -> Tensor:
         mixed = columns[self.own].clone()
@@ -260,6 +291,11 @@ def of_one_size(arrivals: Arrivals, among: np.ndarray | None = None) -> list[np.
     classes = np.ceil(np.log2(np.maximum(sizes, 1))).astype(int)
     found = [np.flatnonzero((classes == c) & wanted) for c in np.unique(classes)]
     return [some for some in found if len(some)]
+
+
+def _values(group: Group) -> Tensor:
+    """[k, slots + 1]: where the own one is and those received."""
+    return torch.cat([group.own[:, None], group.columns], 1)
 
 
 def group_of(arrivals: Arrivals, clients: np.ndarray, like: Tensor) -> Group:

@@ -45,7 +45,8 @@ def mixers(name: str, num_params: int) -> dict[str, Callable[[], Any]]:
         if inboxes.min() >= find_rule(given).least:
             mixer = RuleMixer(arrivals, find_rule(given), x)
             found[rule] = lambda mixer=mixer: mixer(x, 0.5)
-    count = sum(len(plan(n + 1, n // 2).steps) for n in inboxes.tolist())
+    steps = [step for n in inboxes.tolist() for step in plan(n + 1, n // 2).steps]
+    count = sum(2 if operation == 3 else 1 for operation, *_ in steps)
     one, other, to = (row.copy() for row in x[:3].numpy())
 
     def operations() -> None:
