@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 from p2pqg.base.config import read
@@ -33,40 +34,75 @@ the messages lie to each other; `strict`, more than f liars among a receiver's n
 it anywhere."""
 
 
+@dataclass(frozen=True, eq=False)
+class Slots:
+    """Where k clients received something; what follows from it is found once.
+
+    Attributes:
+        weights: [k, slots], of W; 0 where the slot is empty.
+        there: bool [k, slots], there is a message, and it is finite.
+    """
+
+    weights: torch.Tensor
+    there: torch.Tensor
+
+    @cached_property
+    def absent(self) -> torch.Tensor:
+        """Bool [k, slots]."""
+        return ~self.there
+
+    @cached_property
+    def all_absent(self) -> torch.Tensor:
+        """Bool [k, 1 + slots]: the own row, which is there, comes first."""
+        return torch.nn.functional.pad(self.absent, (1, 0))
+
+    @cached_property
+    def all_weights(self) -> torch.Tensor:
+        """[k, 1 + slots]: they sum to 1; the first is what W leaves to the own row."""
+        return torch.cat([1 - self.weights.sum(1, keepdim=True), self.weights], 1)
+
+    @cached_property
+    def counts(self) -> torch.Tensor:
+        """int64 [k]: models, the own one among them."""
+        return 1 + self.there.sum(1)
+
+
 class Inbox(NamedTuple):
     """What k clients received, as far as a rule that weighs it wants to know.
 
     Attributes:
-        squares: [k, slots], |x_j - x_i|^2.
-        dots: [k, slots, slots], inner products of the differences x_j - x_i; None unless asked for.
-        weights: [k, slots], of W; 0 where the slot is empty.
-        there: bool [k, slots], there is a message, and it is finite.
+        squares: [k, slots], |x_j - x_i|^2; perhaps less than 0 by rounding.
+        products: [k, 1 + slots, 1 + slots], inner products of the own row and the messages, all
+            less some row that they have in common; symmetric but for rounding; None unless asked
+            for, and then `squares` is None.
+        slots: where there is a message, and its weight; not to be written to.
         length: [k], of the own row; not a number unless asked for.
         over: share of the run that is over, in [0, 1].
     """
 
-    squares: torch.Tensor
-    dots: torch.Tensor | None
-    weights: torch.Tensor
-    there: torch.Tensor
+    squares: torch.Tensor | None
+    products: torch.Tensor | None
+    slots: Slots
     length: torch.Tensor
     over: float
 
     @property
+    def apart(self) -> torch.Tensor:
+        """[k, slots]: |x_j - x_i|^2; 0 where nothing is."""
+        assert self.squares is not None
+        return self.squares.clamp(min=0).masked_fill_(self.slots.absent, 0)
+
+    @property
     def distances(self) -> torch.Tensor:
         """[k, slots]: |x_j - x_i|; inf where nothing is."""
-        return self.squares.clamp(min=0).sqrt().masked_fill(~self.there, math.inf)
+        assert self.squares is not None
+        return self.squares.clamp(min=0).sqrt_().masked_fill_(self.slots.absent, math.inf)
 
     @property
     def between(self) -> torch.Tensor:
         """The inner products, of a rule that says `between`."""
-        assert self.dots is not None
-        return self.dots
-
-    @property
-    def own_weight(self) -> torch.Tensor:
-        """[k]: what W leaves to the own row."""
-        return 1 - self.weights.sum(1)
+        assert self.products is not None
+        return self.products
 
 
 class GossipRule(Chosen):
@@ -132,22 +168,20 @@ def clipped(inbox: Inbox, p: ClippedParams) -> torch.Tensor:
     With d_j = |x_j - x_i| and S all but the f largest of them, the adaptive length is
     tau_i^2 = sum_{j in S} W[i, j] d_j^2 / sum_{j not in S} W[i, j].
     """
-    d = inbox.distances
+    squares, weights, absent = inbox.apart, inbox.slots.weights, inbox.slots.absent
     if p.tau == "adaptive":
-        least = d.masked_fill(~inbox.there, -math.inf)
-        farthest = least.topk(min(p.f, d.shape[1]), sorted=False).indices
-        doubtful = inbox.weights.gather(1, farthest).sum(1, keepdim=True)
-        spread = torch.where(inbox.there, inbox.weights * inbox.squares, 0)
-        spread = spread.scatter(1, farthest, 0).clamp(min=0).sum(1, keepdim=True)
-        tau = (spread / doubtful).sqrt()  # without liars nothing is doubtful: inf
+        there = squares.masked_fill(absent, -1)
+        farthest = there.topk(min(p.f, there.shape[1]), sorted=False).indices
+        doubtful = weights.gather(1, farthest).sum(1, keepdim=True)
+        spread = (weights * squares).scatter_(1, farthest, 0).sum(1, keepdim=True)
+        limit = spread / doubtful  # without liars nothing is doubtful: inf
     elif p.tau == "second":
-        least = d.masked_fill(~inbox.there, -math.inf).sort(1, descending=True).values
-        second = least[:, 1:2] if d.shape[1] > 1 else least
-        tau = torch.where(second >= 0, second, least[:, :1])
+        far = squares.masked_fill(absent, -1).sort(1, descending=True).values
+        second = far[:, 1:2] if far.shape[1] > 1 else far
+        limit = torch.where(second >= 0, second, far[:, :1]).clamp_(min=0)
     else:
-        tau = torch.full_like(d[:, :1], p.tau)
-    kept = torch.where(d > tau, tau / d, 1)
-    return torch.where(inbox.there, inbox.weights * kept, 0)
+        limit = torch.full_like(squares[:, :1], p.tau).square()
+    return weights * torch.where(squares > limit, (limit / squares).sqrt_(), 1)
 
 
 @trimming(
@@ -186,20 +220,18 @@ def krum(inbox: Inbox, p: Liars) -> torch.Tensor:
 
     Of n models, the own one among them; near is the sum of squared distances.
     """
-    k, slots = inbox.weights.shape
-    dots, lengths = inbox.between, inbox.squares
-    squares = dots.new_zeros(k, slots + 1, slots + 1)  # between all; the own row is the first
-    both = lengths[:, :, None] + lengths[:, None, :]
-    squares[:, 1:, 1:] = both - (dots + dots.transpose(1, 2))  # a to b is as b to a
-    squares[:, 0, 1:] = squares[:, 1:, 0] = lengths
-    there = torch.cat([inbox.there.new_ones(k, 1), inbox.there], 1)
-    same = torch.eye(slots + 1, dtype=torch.bool, device=squares.device)
-    away = same | ~(there[:, :, None] & there[:, None, :])
-    nearest = squares.clamp(min=0).masked_fill(away, math.inf).sort(2).values.cumsum(2)
-    count = (there.sum(1) - p.f - 2).clamp(min=1)  # >= 1 where messages are lost, too
-    scores = nearest.gather(2, (count - 1)[:, None, None].expand(-1, slots + 1, 1))[..., 0]
-    chosen = scores.masked_fill(~there, math.inf).argmin(1)  # of equals the first
-    return torch.nn.functional.one_hot(chosen, slots + 1)[:, 1:].to(dots)
+    products, absent = inbox.between, inbox.slots.all_absent
+    lengths = products.diagonal(dim1=1, dim2=2)
+    squares = lengths[:, :, None] + lengths[:, None, :]
+    squares -= products + products.transpose(1, 2)  # a to b is as b to a
+    squares.clamp_(min=0).masked_fill_(absent[:, None, :], math.inf)
+    squares.diagonal(dim1=1, dim2=2).fill_(math.inf)
+    nearest = squares.sort(2).values.cumsum(2)
+    # At least one is near, even where messages are lost.
+    last = (inbox.slots.counts - (p.f + 3)).clamp_(min=0)[:, None, None]
+    scores = nearest.gather(2, last.expand(-1, squares.shape[1], 1))[..., 0]
+    chosen = scores.masked_fill_(absent, math.inf).argmin(1, keepdim=True)  # of equals the first
+    return torch.zeros_like(scores).scatter_(1, chosen, 1)[:, 1:]
 
 
 @weighing(
@@ -215,20 +247,16 @@ def ios(inbox: Inbox, p: Liars) -> torch.Tensor:
 
     The mean is that of what is left, with the own model, by the weights of W.
     """
-    left, most = inbox.there, inbox.weights.shape[1]
-    for _ in range(min(p.f, most)):
-        c = _shares(inbox, left)
-        # |x_j - mean|^2 but for |mean - x_i|^2, which all have in common.
-        squares = inbox.squares - 2 * (inbox.between @ c[:, :, None])[..., 0]
-        farthest = squares.masked_fill(~left, -math.inf).argmax(1, keepdim=True)
-        left = left.scatter(1, farthest, False)
-    return _shares(inbox, left)
-
-
-def _shares(inbox: Inbox, left: torch.Tensor) -> torch.Tensor:
-    """[k, slots]: weights of what is left, so that with the own one they sum to 1."""
-    weights = torch.where(left, inbox.weights, 0)
-    return weights / (inbox.own_weight + weights.sum(1))[:, None]
+    products, weights, gone = inbox.between, inbox.slots.all_weights, inbox.slots.absent
+    lengths = products.diagonal(dim1=1, dim2=2)[:, :, None]
+    for _ in range(min(p.f, gone.shape[1])):
+        # |x_j - mean|^2 but for |mean|^2, which all have in common.
+        squares = torch.baddbmm(lengths, products, weights[:, :, None], alpha=-2)[:, 1:, 0]
+        farthest = squares.masked_fill(gone, -math.inf).argmax(1, keepdim=True)
+        gone = gone.scatter(1, farthest, True)
+        weights = weights.scatter(1, farthest + 1, 0)
+        weights /= weights.sum(1, keepdim=True)
+    return weights[:, 1:]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -263,8 +291,8 @@ def balance(inbox: Inbox, p: BalanceParams) -> torch.Tensor:
     |x_j - x_i| <= gamma exp(-kappa t / T) |x_i|; nobody is near enough: the own model stays.
     """
     limit = p.gamma * math.exp(-p.kappa * inbox.over) * inbox.length
-    near = (inbox.there & (inbox.distances <= limit[:, None])).to(inbox.squares)
-    return (1 - p.alpha) * near / near.sum(1, keepdim=True).clamp(min=1)
+    near = (inbox.slots.there & (inbox.distances <= limit[:, None])).to(limit)
+    return (1 - p.alpha) * near / near.sum(1, keepdim=True).clamp_(min=1)
 
 
 def find_rule(given: str | Mapping[str, Any] | Callable[..., Any] | GossipRule) -> GossipRule:

@@ -13,6 +13,9 @@ from p2pqg.engine.middle import ENTRIES_AT_ONCE
 LONG = 4096
 """Entries of a row from which on pairs are taken one by one, without being copied."""
 
+AWAY_AT_ONCE = 2**19
+"""Bytes that are in the cache when they are multiplied."""
+
 ROWS_AT_ONCE = 16
 """Of one matrix product on an accelerator: what is below the diagonal is not computed twice."""
 
@@ -35,8 +38,9 @@ class Pairs:
         one, other = (torch.cat([part[side].flatten() for part in ends]) for side in (0, 1))
         both = torch.stack([torch.minimum(one, other), torch.maximum(one, other)])
         self.ends, self._place = both.unique(dim=1, return_inverse=True)
-        apart = enumerate(self.ends.T.tolist())
-        self._apart = [(at, one, other) for at, (one, other) in apart if one != other]
+        apart = self.ends[0] != self.ends[1]
+        self._at = apart.nonzero()[:, 0].cpu().numpy()
+        self._apart = self.ends[:, apart].T.tolist()
         self._cached = cached
 
     def __call__(self, rows: Tensor) -> list[Tensor]:
@@ -55,13 +59,13 @@ class Pairs:
         squares = np.zeros(self.ends.shape[1])
         array = rows.detach().numpy()  # NumPy's calls cost half of torch's
         buffer = np.empty(min(width, ENTRIES_AT_ONCE), array.dtype)
+        subtract = np.subtract
         with np.errstate(all="ignore"):
             for start in range(0, width, ENTRIES_AT_ONCE):
                 part = list(array[:, start : start + ENTRIES_AT_ONCE])
-                difference = buffer[: len(part[0])]
-                for at, a, b in self._apart:
-                    np.subtract(part[a], part[b], out=difference)
-                    squares[at] += np.dot(difference, difference)
+                d = buffer[: len(part[0])]
+                found = [subtract(part[a], part[b], d).dot(d) for a, b in self._apart]
+                squares[self._at] += found
         return torch.from_numpy(squares).to(rows)
 
 
@@ -82,11 +86,12 @@ def _on_cpu(rows: np.ndarray, origin: np.ndarray) -> Tensor:
     """NumPy knows that the product of rows with themselves is symmetric, and does half of it."""
     n, width = rows.shape
     dots = np.zeros((n, n), rows.dtype)
-    buffer = np.empty((n, min(width, ENTRIES_AT_ONCE)), rows.dtype)
+    at_once = max(1, AWAY_AT_ONCE // (n * rows.itemsize))
+    buffer = np.empty((n, min(width, at_once)), rows.dtype)
     with np.errstate(all="ignore"):
-        for start in range(0, width, ENTRIES_AT_ONCE):
-            part = rows[:, start : start + ENTRIES_AT_ONCE]
+        for start in range(0, width, at_once):
+            part = rows[:, start : start + at_once]
             away = buffer[:, : part.shape[1]]
-            np.subtract(part, origin[start : start + ENTRIES_AT_ONCE], out=away)
+            np.subtract(part, origin[start : start + at_once], out=away)
             dots += away @ away.T
     return torch.from_numpy(dots)

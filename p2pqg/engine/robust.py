@@ -8,15 +8,18 @@ linear in the edges. Rules that trim compare whole rows (`engine.middle`).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
-from p2pqg.algorithms.gossip_rules import GossipRule, Inbox
+from p2pqg.algorithms.gossip_rules import GossipRule, Inbox, Slots
 from p2pqg.base.errors import AlgorithmError
 from p2pqg.engine.call import blame, guarded
 from p2pqg.engine.distances import LONG, Pairs, inner_products
@@ -62,6 +65,11 @@ class Group:
     weights: Tensor
     there: Tensor
 
+    @cached_property
+    def slots(self) -> Slots:
+        """What rules want to know of them."""
+        return Slots(self.weights, self.there)
+
     def parts(self, clients: int) -> Iterator[Group]:
         """So many of them at a time."""
         fields = self.rows, self.own, self.columns, self.weights, self.there
@@ -80,6 +88,8 @@ class RuleMixer:
             self.own = torch.from_numpy(arrivals.own).to(like.device)
         self.groups = [group_of(arrivals, some, like) for some in _by_size(arrivals, rule.kind)]
         self._sum = _Sum(self.groups, arrivals, like) if rule.kind == "weights" else None
+        self._no_length = like.new_full((arrivals.num_clients,), float("nan"))
+        self._places: tuple[int, list[Tensor]] = 0, []
         self._pairs: Pairs | None = None
         if self._sum and self.groups and not rule.entry.traits.get("between"):
             ends = [(g.own[:, None].expand_as(g.columns), g.columns) for g in self.groups]
@@ -107,55 +117,59 @@ class RuleMixer:
         assert self._sum is not None
         if not self.groups:
             return columns[self.own].clone()
-        asked = self.rule.entry.traits.get("lengths")
-        own = columns[self.own]
-        length = own.norm(dim=1) if asked else own.new_full((len(own),), float("nan"))
-        found = self._found(columns)
+        between = bool(self.rule.entry.traits.get("between"))
+        length = self._no_length
+        if self.rule.entry.traits.get("lengths"):
+            length = columns[self.own].norm(dim=1)
+        found = self._products(columns) if between else self._squares(columns)
         finite: Tensor | None = None
-        if not all(squares.sum().isfinite() for squares, _ in found):
+        if not all(math.isfinite(some.sum().item()) for some in found):
             finite = columns.isfinite().all(1)  # what is merely far away is another thing
-            columns = torch.where(finite[:, None], columns, 0)  # 0 times infinity is no number
+            if not finite.all():  # 0 times infinity is no number
+                columns = torch.where(finite[:, None], columns, 0)
+                found = self._products(columns) if between else found
         coefficients = []
-        for group, (squares, dots) in zip(self.groups, found, strict=True):
-            there, weights = group.there, group.weights
+        for group, some in zip(self.groups, found, strict=True):
+            slots = group.slots
             if finite is not None:
-                there = there & finite[group.columns]
-                weights = torch.where(there, weights, 0)
-            inbox = Inbox(squares, dots, weights, there, length[group.rows], over)
-            c = self.rule.entry.build(inbox, self.rule.params)
-            coefficients.append(c.to(columns))
+                there = slots.there & finite[group.columns]
+                slots = Slots(torch.where(there, slots.weights, 0), there)
+            own = length if len(group.rows) == len(length) else length[group.rows]
+            known = (None, some) if between else (some, None)
+            inbox = Inbox(*known, slots, own, over)
+            coefficients.append(self.rule.entry.build(inbox, self.rule.params).to(columns))
         return self._sum(columns, coefficients)
 
-    def _found(self, columns: Tensor) -> list[tuple[Tensor, Tensor | None]]:
-        """Of each group, the squared distances [k, slots], and inner products where asked for."""
+    def _squares(self, columns: Tensor) -> list[Tensor]:
+        """Of each group, the squared distances to the own rows, [k, slots]."""
+        assert self._pairs is not None
         few = len(columns) <= DENSE_UP_TO
-        pairs = self._pairs
-        if pairs and not (few and len(pairs.ends.T) * PAIR_COST > len(columns) ** 2):
-            return [(squares, None) for squares in pairs(columns)]
-        found = self._all_products(columns) if few else self._products(columns)
-        return [(dots.diagonal(dim1=1, dim2=2), dots) for dots in found]
-
-    def _all_products(self, columns: Tensor) -> list[Tensor]:
-        """Of x_j - x_i and x_k - x_i, from those of x_j, x_k and x_i."""
-        # From a place that nobody else has touched: far rows must not cost near ones digits.
-        dots = inner_products(columns, columns[self.groups[0].own[0]])
-        found = []
-        for group in self.groups:
-            i, j = group.own[:, None], group.columns
-            to_own = dots[i, j]
-            between = dots[j[:, :, None], j[:, None, :]] - to_own[:, :, None] - to_own[:, None, :]
-            found.append(between + dots[i, i][:, :, None])
-        return found
+        if not few or len(self._pairs.ends.T) * PAIR_COST <= len(columns) ** 2:
+            return self._pairs(columns)
+        found = self._products(columns)
+        lengths = [products.diagonal(dim1=1, dim2=2) for products in found]
+        return [
+            length[:, 1:] + length[:, :1] - 2 * products[:, 0, 1:]
+            for length, products in zip(lengths, found, strict=True)
+        ]
 
     def _products(self, columns: Tensor) -> list[Tensor]:
-        """The same, inbox by inbox."""
+        """Of each group, all inner products, [k, 1 + slots, 1 + slots]."""
+        if len(columns) <= DENSE_UP_TO:
+            # From a place that nobody else has touched: far rows must not cost near ones digits.
+            products = inner_products(columns, columns[self.groups[0].own[0]])
+            n = len(columns)
+            if self._places[0] != n:
+                each = map(_values, self.groups)
+                self._places = n, [some[:, :, None] * n + some[:, None, :] for some in each]
+            return [products.take(place) for place in self._places[1]]
         found = []
         for group in self.groups:
             per_client = group.columns.shape[1] * columns[:1].nbytes
             parts = []
             for part in group.parts(CACHED // max(1, per_client)):
                 d = columns[part.columns] - columns[part.own][:, None]
-                parts.append(d @ d.transpose(1, 2))
+                parts.append(pad(d @ d.transpose(1, 2), (1, 0, 1, 0)))
             found.append(torch.cat(parts))
         return found
 
@@ -238,31 +252,36 @@ class _Sum:
     """x_i + sum_j c[i, j] (x_j - x_i) of all clients: plain mixing, with weights of the round."""
 
     def __init__(self, groups: list[Group], arrivals: Arrivals, like: Tensor) -> None:
-        everyone = torch.arange(arrivals.num_clients, device=like.device)
+        n = arrivals.num_clients
+        everyone = torch.arange(n, device=like.device)
         own = torch.from_numpy(arrivals.own).to(like.device)
         rows = [g.rows[:, None].expand_as(g.columns).flatten() for g in groups]
         there = torch.cat([g.there.flatten() for g in groups] + [torch.ones_like(own).bool()])
-        self.receivers = torch.cat([*rows, everyone])
+        receivers = torch.cat([*rows, everyone])
         columns = torch.cat([*(g.columns.flatten() for g in groups), own])
         # Entries of the sum in the order of the receivers, and which of the coefficients each is.
-        self.source = self.receivers.argsort(stable=True)
+        self.source = receivers.argsort(stable=True)
         self.source = self.source[there[self.source]]
-        self.rows, self.columns = self.receivers[self.source], columns[self.source]
-        self.num_clients = arrivals.num_clients
-        self.offsets = torch.searchsorted(self.rows, torch.arange(len(own) + 1).to(self.rows))
+        self.rows, self.columns = receivers[self.source], columns[self.source]
+        self.heard = [None if len(g.rows) == n else g.rows for g in groups]
+        self.num_clients = n
+        self.offsets = torch.searchsorted(self.rows, torch.arange(n + 1).to(self.rows))
 
     def __call__(self, columns: Tensor, coefficients: list[Tensor]) -> Tensor:
         """[columns, params] -> [clients, params]; coefficients [k, slots] of each group."""
-        others = torch.cat([c.flatten() for c in coefficients])
-        kept = others.new_zeros(self.num_clients)
-        kept.index_add_(0, self.receivers[: len(others)], others)
-        weights = torch.cat([others, 1 - kept])[self.source]
+        kept = columns.new_ones(self.num_clients)
+        for rows, c in zip(self.heard, coefficients, strict=True):
+            if rows is None:
+                kept -= c.sum(1)
+            else:
+                kept[rows] -= c.sum(1)
+        weights = torch.cat([*(c.flatten() for c in coefficients), kept])[self.source]
         if Mixer.wants_matrix(len(weights), self.num_clients, columns):
             W = columns.new_zeros(self.num_clients, len(columns))
             return W.index_put_((self.rows, self.columns), weights, accumulate=True) @ columns
-        used = weights != 0
-        if 2 * int(used.sum()) > len(weights):
+        if 2 * int(weights.count_nonzero()) > len(weights):
             return weighted_sums(columns, self.columns, self.offsets, weights)
+        used = weights != 0
         before = torch.cat([self.offsets[:1], used.cumsum(0)])
         return weighted_sums(columns, self.columns[used], before[self.offsets], weights[used])
 
