@@ -79,19 +79,21 @@ def _run(
     first: int,
     last: int,
     at_once: int,
-) -> None:
-    """Columns from first to last, so many at once.
+) -> bool:
+    """Columns from first to last, so many at once; whether all values that it took are finite.
 
     Args:
         program: what to do.
         num_kept: [plans], of the rows' dtype: how many values each sums.
         rows: [rows, params]; out: [clients, params].
-        work: [places * at_once].
+        work: [(places + 1) * at_once]; the last place is for what is not finite.
         first: uintp; last, at_once: the same.
     """
     width, zero = U(rows.shape[1]), work.dtype.type(0)
     source, result = rows.ravel(), out.ravel()
-    steps = program.steps
+    steps, check = program.steps, U(len(work)) - at_once
+    for j in range(at_once):
+        work[check + j] = zero
     for tile in range(U(len(program.tiles) - 1)):
         used_from = program.used_from[tile]
         num_used = program.used_from[tile + U(1)] - used_from
@@ -102,6 +104,7 @@ def _run(
                 x, z = program.used[used_from + place] * width + start, place * at_once
                 for j in range(m):
                     work[z + j] = source[x + j]
+                    work[check + j] += source[x + j] - source[x + j]  # 0, or not a number
             for receiver in range(program.tiles[tile], program.tiles[tile + U(1)]):
                 values = program.values_from[receiver]
                 n = program.values_from[receiver + U(1)] - values
@@ -133,6 +136,10 @@ def _run(
                 for j in range(m):
                     result[z + j] = work[x + j] / num_kept[plan] + zero
             start += at_once
+    finite = True
+    for j in range(at_once):
+        finite = finite and work[check + j] == zero
+    return finite
 
 
 class Middles:
@@ -142,7 +149,8 @@ class Middles:
         """Say which.
 
         Args:
-            sets: int64 [k], the rows of the results; int64 [k, n], where the values are; how.
+            sets: int64 [k], the rows of the results; int64 [k, n], where the values are; how, by
+                plans that are `apart`: what is written where it is read is not vectorised.
         """
         wanted = [
             (to, row, number)
@@ -181,27 +189,35 @@ class Middles:
         self.num_places = most + max(plan.num_spare for plan in plans)
         self._work: list[np.ndarray] = []
 
-    def __call__(self, rows: np.ndarray, out: np.ndarray, threads: int) -> None:
-        """Of rows [rows, params] to out [clients, params], both in order, by so many threads."""
+    def __call__(self, rows: np.ndarray, out: np.ndarray, threads: int) -> bool:
+        """Of rows [rows, params] to out [clients, params], both in order, by so many threads.
+
+        Returns:
+            Whether all values are finite; if not, what is in `out` means nothing.
+        """
         width = rows.shape[1]
         if len(self.program.values) * width <= ALONE_UP_TO:
             threads = 1
-        fitting = CACHED // (self.num_places * rows.itemsize) // 64 * 64
-        at_once = min(max(fitting, 64), COLUMNS_AT_ONCE, -(-width // 16) * 16)
-        size = self.num_places * at_once
+        # An odd number of cache lines: else rows at work were in each other's place in the cache.
+        fitting = CACHED // ((self.num_places + 1) * rows.itemsize)
+        at_once = max(min(fitting, COLUMNS_AT_ONCE, width + 31) // 32 * 32, 64) - 16
+        size = (self.num_places + 1) * at_once
         if [(w.size, w.dtype) for w in self._work] != [(size, rows.dtype)] * threads:
-            self._work = [np.empty(size, rows.dtype) for _ in range(threads)]
+            self._work = [_aligned(size, rows.dtype) for _ in range(threads)]
         num_kept = self.num_kept.astype(rows.dtype)
         bounds = [width * part // threads // 16 * 16 for part in range(threads)] + [width]
 
-        def run(part: int) -> None:
+        def run(part: int) -> bool:
             ends = U(bounds[part]), U(bounds[part + 1])
-            _run(self.program, num_kept, rows, out, self._work[part], *ends, U(at_once))
+            return _run(self.program, num_kept, rows, out, self._work[part], *ends, U(at_once))
 
-        if threads == 1:
-            run(0)
-        else:
-            list(_pool(threads).map(run, range(threads)))
+        return run(0) if threads == 1 else all(list(_pool(threads).map(run, range(threads))))
+
+
+def _aligned(size: int, dtype: np.dtype) -> np.ndarray:
+    """Not initialised, from the beginning of a cache line on."""
+    room = np.empty(size + 64, dtype)
+    return room[-room.ctypes.data % 64 // room.itemsize :][:size]
 
 
 @lru_cache(1)

@@ -40,7 +40,8 @@ class Plan(NamedTuple):
     Attributes:
         steps: (operation, one, other, to, also): 0 minimum, 1 maximum, 2 sum, 3 minimum and also
             maximum. Places 0 .. n - 1 are the values, which are not written to; then come spare
-            ones. What is written is never what is read in the same step. The last step writes the
+            ones. The minimum is never written where a maximum is still to be read; nothing that is
+            read in a step is written to in it if the plan is `apart`. The last step writes the
             result, to the last place.
         num_spare: places besides.
         num_kept: values whose sum the result is.
@@ -52,7 +53,7 @@ class Plan(NamedTuple):
 
 
 @lru_cache
-def plan(n: int, left_out: int) -> Plan:
+def plan(n: int, left_out: int, apart: bool = False) -> Plan:
     """Of n values, without so many of the smallest and of the largest."""
     ways = [(_batcher(n), list(range(left_out, n - left_out))), _outside_in(n, left_out)]
     ways = [(_fewer(n, some, left_out, kept), kept) for some, kept in ways]
@@ -71,24 +72,32 @@ def plan(n: int, left_out: int) -> Plan:
     for place in kept[1:]:
         steps.append((2, total, value[place], made, made))
         total, made = made, made + 1
-    return _placed(steps, n, len(kept))
+    return _placed(steps, n, len(kept), apart)
 
 
-def _placed(steps: Sequence[tuple[int, int, int, int, int]], n: int, num_kept: int) -> Plan:
+def _placed(
+    steps: Sequence[tuple[int, int, int, int, int]], n: int, num_kept: int, apart: bool
+) -> Plan:
     """With places that are used again as soon as nobody needs what is there."""
     last = {v: at for at, (_, *read, _, _) in enumerate(steps) for v in read}
     place, free, top = {v: v for v in range(n)}, list[int](), n
     placed = []
     for at, (operation, one, other, *to) in enumerate(steps):
-        for v in dict.fromkeys(to):
+        read = place[one], place[other]
+        done = [place[v] for v in (one, other) if v >= n and last[v] == at]
+        written = to[:1] if to[0] == to[1] else to
+        for v in written:
+            if not apart and v == written[-1]:
+                free += done
             if at == len(steps) - 1:
                 place[v] = top
             elif free:
                 place[v] = free.pop()
             else:
                 place[v], top = top, top + 1
-        placed.append((operation, place[one], place[other], place[to[0]], place[to[1]]))
-        free += [place[v] for v in (one, other) if v >= n and last[v] == at]
+        if apart:
+            free += done
+        placed.append((operation, *read, place[to[0]], place[to[1]]))
     return Plan(tuple(placed), top + 1 - n, num_kept)
 
 

@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -178,14 +179,13 @@ class RuleMixer:
         heard = sum(len(group.rows) for group in self.groups)
         own = columns[self.own]
         mixed = torch.empty_like(own) if heard == len(own) else own.clone()
+        if self._comparable(columns) and (module := compiled()):
+            self._in_one_call(module, columns, mixed)
+            return mixed
         if not columns.sum().isfinite():
-            inf = float("inf")
-            columns = columns.nan_to_num(nan=inf, posinf=inf, neginf=-inf)
-        groups = self.groups
-        if columns.is_cpu and columns.dtype in (torch.float32, torch.float64) and compiled():
-            groups = self._at_once(columns, mixed)
+            columns = _in_order(columns)
         whole = list[tuple[list[int], Tensor, int]]()
-        for group in groups:
+        for group in self.groups:
             num_values = group.columns.shape[1] + 1
             left_out = self._left_out(group)
             index = _values(group).T  # [values, k]
@@ -200,20 +200,22 @@ class RuleMixer:
             means_of_the_middle(list(columns), whole)
         return mixed
 
-    def _at_once(self, columns: Tensor, mixed: Tensor) -> list[Group]:
-        """What one compiled call can do; the groups that are left to do."""
-        few = [group for group in self.groups if group.columns.shape[1] < COMPARED_UP_TO]
-        if few and self._middles is None:
-            self._middles = compiled().Middles(
-                [
-                    (g.rows.numpy(), values.numpy(), plan(values.shape[1], self._left_out(g)))
-                    for g, values in zip(few, map(_values, few), strict=True)
-                ]
-            )
-        if few:
-            rows = columns.detach().contiguous().numpy()
-            self._middles(rows, mixed.numpy(), torch.get_num_threads())
-        return [group for group in self.groups if group.columns.shape[1] >= COMPARED_UP_TO]
+    def _comparable(self, columns: Tensor) -> bool:
+        most = max((group.columns.shape[1] for group in self.groups), default=0)
+        known = columns.dtype in (torch.float32, torch.float64)
+        return known and columns.is_cpu and 0 < most < COMPARED_UP_TO
+
+    def _in_one_call(self, module: ModuleType, columns: Tensor, mixed: Tensor) -> None:
+        if self._middles is None:
+            values = [(_values(g).numpy(), self._left_out(g)) for g in self.groups]
+            plans = [plan(some.shape[1], left_out, apart=True) for some, left_out in values]
+            to = [group.rows.numpy() for group in self.groups]
+            sets = zip(to, (some for some, _ in values), plans, strict=True)
+            self._middles = module.Middles(list(sets))
+        out, threads = mixed.numpy(), torch.get_num_threads()
+        rows = columns.detach().contiguous()
+        if not self._middles(rows.numpy(), out, threads):
+            self._middles(_in_order(rows).numpy(), out, threads)
 
     def _left_out(self, group: Group) -> int:
         return self.rule.entry.build(group.columns.shape[1] + 1, self.rule.params)
@@ -310,6 +312,12 @@ def of_one_size(arrivals: Arrivals, among: np.ndarray | None = None) -> list[np.
     classes = np.ceil(np.log2(np.maximum(sizes, 1))).astype(int)
     found = [np.flatnonzero((classes == c) & wanted) for c in np.unique(classes)]
     return [some for some in found if len(some)]
+
+
+def _in_order(columns: Tensor) -> Tensor:
+    """With infinity for what is not a number: that has its place among others."""
+    inf = float("inf")
+    return columns.nan_to_num(nan=inf, posinf=inf, neginf=-inf)
 
 
 def _values(group: Group) -> Tensor:

@@ -105,6 +105,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=0)
     settings = parser.parse_args()
     torch.set_num_threads(settings.threads)
+    # glibc learns from a large block to keep what is freed. Else it is chance whose result is given
+    # back to the system and fetched again, for more than the mixing itself.
+    del [np.ones(30 * 2**20, dtype=np.uint8)][:]
     for name in settings.networks:
         if settings.rounds:
             runs = whole_rounds(name, settings.rounds, settings.repeats)
