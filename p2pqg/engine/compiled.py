@@ -85,9 +85,12 @@ def _run(
     Args:
         program: what to do.
         num_kept: [plans], of the rows' dtype: how many values each sums.
-        rows: [rows, params]; out: [clients, params].
+        rows: [rows, params].
+        out: [clients, params].
         work: [(places + 1) * at_once]; the last place is for what is not finite.
-        first: uintp; last, at_once: the same.
+        first: as `uintp`.
+        last: likewise.
+        at_once: likewise.
     """
     width, zero = U(rows.shape[1]), work.dtype.type(0)
     source, result = rows.ravel(), out.ravel()

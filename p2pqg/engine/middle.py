@@ -7,7 +7,7 @@ operation takes two whole rows. That the rest suffices is tried on all rows of z
 as Knuth's 0-1 principle allows (The Art of Computer Programming 3, 5.3.4).
 
 With Numba (`pip install 'p2pqg[fast]'`) the CPU takes the same operations in one call, to the same
-bits (`engine.compiled`). No zero of a mean is negative: which zero a minimum takes is the machine's.
+bits (`engine.compiled`). No zero of a mean is negative: which of two a minimum takes is not said.
 """
 
 from __future__ import annotations

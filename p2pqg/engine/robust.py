@@ -3,7 +3,7 @@
 Rules that weigh messages see how far these are from the own row and, where they ask for it, from
 each other; then they are a sum like plain mixing, with other weights. Among few clients all inner
 products are one matrix product; among many, as many as there are inboxes, so that the cost is
-linear in the edges. Rules that trim compare whole rows (`engine.middle`).
+linear in the edges. Rules that trim compare whole rows (`engine.middle`, `engine.compiled`).
 """
 
 from __future__ import annotations
@@ -136,8 +136,8 @@ class RuleMixer:
                 there = slots.there & finite[group.columns]
                 slots = Slots(torch.where(there, slots.weights, 0), there)
             own = length if len(group.rows) == len(length) else length[group.rows]
-            known = (None, some) if between else (some, None)
-            inbox = Inbox(*known, slots, own, over)
+            squares, products = (None, some) if between else (some, None)
+            inbox = Inbox(squares, products, slots, own, over)
             coefficients.append(self.rule.entry.build(inbox, self.rule.params).to(columns))
         return self._sum(columns, coefficients)
 

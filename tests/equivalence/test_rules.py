@@ -224,6 +224,17 @@ def test_one_impossible_message_costs_nobody_else_any_digits(name, told, dtype):
         torch.testing.assert_close(*seen, rtol=0, atol=rounding)
 
 
+@pytest.mark.parametrize("told", [math.inf, math.nan], ids=str)
+@pytest.mark.parametrize(("name", "rule"), [("krum", krum), ("ios", ios)])
+def test_a_message_that_is_not_finite_is_as_if_it_were_not_there(name, rule, told):
+    x = torch.from_numpy(X0[:8].copy())
+    x[7] = told
+    found = of_others(find_rule({"name": name, "f": 1}), x)
+    for i, row in enumerate(found.numpy()):
+        inbox = np.delete(X0[:7], i, axis=0)
+        np.testing.assert_allclose(row, rule(X0[i], inbox, np.full(6, 1 / 8), 0.0, f=1), atol=1e-9)
+
+
 def of_others(rule, x):
     """What all but the last of some clients that all hear each other come to."""
     n = len(x)
