@@ -14,8 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from importlib.util import find_spec
-from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -233,17 +231,3 @@ def _run(made: Plan, rows: Sequence[Any], out: Any, of: Any) -> None:
         if made.num_kept > 1:
             of.divide(result, made.num_kept, out=result)
         of.add(result, 0, out=result)
-
-
-@lru_cache
-def compiled() -> ModuleType | None:
-    """`engine.compiled`, where Numba is installed, and goes with the NumPy that is."""
-    if find_spec("numba") is None:
-        return None
-    try:
-        import numba
-
-        from p2pqg.engine import compiled
-    except ImportError:
-        return None
-    return None if numba.config.DISABLE_JIT else compiled

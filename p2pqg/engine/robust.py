@@ -11,7 +11,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
+from importlib.util import find_spec
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,6 @@ from p2pqg.engine.call import blame, guarded
 from p2pqg.engine.distances import LONG, Pairs, inner_products
 from p2pqg.engine.middle import (
     COMPARED_UP_TO,
-    compiled,
     mean_of_the_middle,
     means_of_the_middle,
     plan,
@@ -342,3 +342,17 @@ def group_of(arrivals: Arrivals, clients: np.ndarray, like: Tensor) -> Group:
         torch.from_numpy(weights).to(like),
         torch.from_numpy(there).to(like.device),
     )
+
+
+@lru_cache
+def compiled() -> ModuleType | None:
+    """`engine.compiled`, where Numba is installed, and goes with the NumPy that is."""
+    if find_spec("numba") is None:
+        return None
+    try:
+        import numba
+
+        from p2pqg.engine import compiled
+    except ImportError:
+        return None
+    return None if numba.config.DISABLE_JIT else compiled

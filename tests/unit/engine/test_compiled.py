@@ -10,7 +10,7 @@ import torch
 
 import p2pqg
 from p2pqg.algorithms.gossip_rules import find_rule
-from p2pqg.engine import middle, robust
+from p2pqg.engine import robust
 from p2pqg.engine.middle import plan
 from p2pqg.engine.mixer import Arrivals
 from p2pqg.engine.robust import RuleMixer
@@ -27,7 +27,7 @@ RULES = ["median", {"name": "trimmed-mean", "f": 1}, {"name": "trimmed-mean", "f
 def both_ways(monkeypatch, make):
     """What the compiled way makes, of which is made sure that it was taken, and the other one."""
     calls = []
-    module = middle.compiled()
+    module = robust.compiled()
     assert module is not None, "Numba is installed, but engine.compiled cannot be had"
 
     class Counted(module.Middles):
@@ -61,7 +61,7 @@ def rows_of(num_rows, width, dtype, seed):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("network", ["social32", "ring90", "complete13"])
 def test_the_bits_are_those_without_numba(network, dtype, threads, monkeypatch):
-    monkeypatch.setattr(middle.compiled(), "ALONE_UP_TO", 0)  # else few values want no threads
+    monkeypatch.setattr(robust.compiled(), "ALONE_UP_TO", 0)  # else few values want no threads
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     W = build(network).mixing(0)
     bits = torch.int32 if dtype == torch.float32 else torch.int64
@@ -106,18 +106,18 @@ def test_a_run_ends_at_the_same_numbers_with_and_without_numba(monkeypatch):
 def test_where_nothing_can_be_kept_on_disk_it_is_compiled_all_the_same():
     space = {}
     exec("def twice(x):\n    return 2 * x", space)  # of no file: there is no place beside it
-    assert middle.compiled()._kernel(space["twice"])(21) == 42
+    assert robust.compiled()._kernel(space["twice"])(21) == 42
 
 
 @needs_numba
 def test_numba_told_not_to_compile_is_left_alone(monkeypatch):
     monkeypatch.setattr("numba.config.DISABLE_JIT", 1)
-    assert middle.compiled.__wrapped__() is None
+    assert robust.compiled.__wrapped__() is None
 
 
 def test_without_numba_there_is_the_other_way(monkeypatch):
     monkeypatch.setitem(sys.modules, "numba", None)
-    assert middle.compiled.__wrapped__() is None
+    assert robust.compiled.__wrapped__() is None
 
 
 @pytest.mark.parametrize("n", range(2, 18))
