@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from p2pqg.base.errors import ConfigError
-from p2pqg.base.lazy import torch
+from p2pqg.engine.cards import cards, torch_knows_cuda
 from p2pqg.engine.mps import mps_runs, of_mps
 from p2pqg.engine.on_ray.actors import RayEngine
-from p2pqg.engine.on_ray.cluster import Cluster, memory_of_gpus, this_machine
+from p2pqg.engine.on_ray.cluster import Cluster, this_machine
 from p2pqg.engine.on_ray.transport import check_available
 from p2pqg.engine.placement import Machine, Placement, check_memory, on_what_is_left, place
 from p2pqg.engine.rule import Rule
@@ -127,8 +127,10 @@ def placed(experiment: Experiment, machine: Machine, device: str) -> Placement:
     if packing == "auto" and config.engine == "local":
         packing = n  # without actors there is nothing to spread
     if device == "cuda":  # how large the GPUs of a cluster are, nobody tells
-        gpus = machine.num_gpus if config.engine == "ray" else 1
-        memory = None if config.address else memory_of_gpus(gpus)
+        found = None if config.address else cards()
+        memory = found and found.memory
+        if found and config.engine == "local":  # on one of them
+            memory = found.memory // max(1, found.count)
         machine = dataclasses.replace(machine, memory=memory)
     smallest = n * experiment.cost.num_params  # floats; counting on needs torch
     if machine.memory and 400 * smallest + 4 * experiment.batch_bytes > machine.memory:
@@ -146,7 +148,7 @@ def resolve_device(device: str, machine: Machine) -> str:
     Raises:
         ConfigError: cuda was asked for and there is none.
     """
-    has_gpu = machine.num_gpus > 0 and torch.version.cuda is not None
+    has_gpu = machine.num_gpus > 0 and torch_knows_cuda()
     if device == "cuda" and not has_gpu:
         raise ConfigError("device must be auto or cpu here, got cuda: no GPU is visible")
     return "cuda" if has_gpu and device != "cpu" else "cpu"

@@ -2,6 +2,11 @@
 
     python tests/gpu/check.py                        six minutes on a GPU
     python tests/gpu/check.py --device cpu --tiny    the same on a CPU in a minute: is it whole?
+    python tests/gpu/check.py --pack SITE.tar.xz     put what it needs into an archive of packages
+
+An archive for a machine without a network has the packages that p2pqg needs, itself among them, at
+its top. There: mkdir site; tar xJf SITE.tar.xz -C site; chmod -R u+x site/ray/core/src/ray; export
+PYTHONPATH=$PWD/site; python3 site/tests/gpu/check.py --only tests, then all of it.
 
 1. the card's ceilings: copying, matrix products
 2. the gpu tests, each in a process of its own with a time limit
@@ -10,8 +15,8 @@
    with the time to the first round, what was chosen to compute gradients, and the memory taken
 
 What there is no time for is named and left out, the least telling last. Results are in --out after
-every piece. It needs this folder and an installed or unpacked p2pqg, no checkout: the tests are
-taken from --tests.
+every test and run, whatever ends it. It needs this folder and an installed or unpacked p2pqg, no
+checkout: the tests are taken from --tests.
 """
 
 from __future__ import annotations
@@ -23,6 +28,7 @@ import os
 import platform
 import subprocess
 import sys
+import tarfile
 import tempfile
 import threading
 import time
@@ -83,6 +89,7 @@ class Check:
             "p2pqg": [],
             "left_out": [],
         }
+        self._writing = threading.Lock()
         self.environment = dict(os.environ)
         self.environment.setdefault("P2PQG_CACHE", tempfile.mkdtemp(prefix="p2pqg-check-"))
 
@@ -92,10 +99,11 @@ class Check:
 
     def write(self) -> None:
         """All that is known, under the final name only when it is whole."""
-        self.found["seconds"] = round(time.time() - self.began, 1)
-        draft = self.options.out.with_suffix(".tmp")
-        draft.write_text(json.dumps(self.found, indent=1) + "\n", encoding="utf-8")
-        os.replace(draft, self.options.out)
+        with self._writing:
+            self.found["seconds"] = round(time.time() - self.began, 1)
+            draft = self.options.out.with_suffix(".tmp")
+            draft.write_text(json.dumps(self.found, indent=1) + "\n", encoding="utf-8")
+            os.replace(draft, self.options.out)
 
     def say(self, *words: object) -> None:
         """A line with the seconds since the beginning."""
@@ -148,15 +156,18 @@ class Check:
         def one(name: str) -> None:
             start, limit = time.time(), min(TEST_LIMIT, self.left(SHARES["tests"]))
             if limit < 5:
-                self.found["left_out"].append(f"test {name}")
+                with self._writing:
+                    self.found["left_out"].append(f"test {name}")
                 return
             out, wrong = self.ended([*pytest, f"{file}::{name}"], limit)
             outcome = wrong or ("skipped" if "skipped" in out and "passed" not in out else "passed")
             seconds = round(time.time() - start, 1)
-            self.found["tests"][name] = {"outcome": outcome, "seconds": seconds}
+            row = {"outcome": outcome, "seconds": seconds}
+            more = {"tail": out.splitlines()[-25:]} if wrong else {}
+            with self._writing:
+                self.found["tests"][name] = row | more
             self.say("test", name, outcome, f"{seconds} s")
-            if wrong:
-                self.found["tests"][name]["tail"] = out.splitlines()[-25:]
+            self.write()
 
         with ThreadPoolExecutor(1 if self.options.tiny else SIDE_BY_SIDE) as pool:
             list(pool.map(one, names))
@@ -307,6 +318,20 @@ class Memory:
         return gpu, main
 
 
+def pack(archive: Path) -> None:
+    """Put these scripts and the gpu tests into an archive of packages, in place of older ones."""
+    mine = [*sorted(HERE.glob("*.py")), TESTS]
+    names = {f"tests/{path.parent.name}/{path.name}": path for path in mine}
+    draft = archive.with_name(archive.name + ".tmp")
+    with tarfile.open(archive) as old, tarfile.open(draft, "w:xz") as new:
+        for member in old:
+            if os.path.normpath(member.name) not in names:
+                new.addfile(member, old.extractfile(member) if member.isreg() else None)
+        for name, path in names.items():
+            new.add(path, name)
+    os.replace(draft, archive)
+
+
 def main() -> None:
     """Everything, in order; exit code 1 if a test or a run failed."""
     say = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -317,17 +342,34 @@ def main() -> None:
     say.add_argument("--tests", type=Path, default=TESTS, help="the file of the gpu tests")
     say.add_argument("--only", choices=("ceilings", "tests", "bare", "ours"), action="append")
     say.add_argument("--capture", help="of the runs; default: auto, on a CPU rehearse")
+    say.add_argument(
+        "--pack", type=Path, metavar="SITE.tar.xz", help="only write into this archive"
+    )
     options = say.parse_args()
+    if options.pack:
+        pack(options.pack)
+        return
     options.capture = options.capture or ("auto" if options.device == "cuda" else "rehearse")
     check = Check(options)
+    broken = False
     for piece in options.only or ("ceilings", "tests", "bare", "ours"):
-        getattr(check, piece)()
-        check.write()
+        try:
+            getattr(check, piece)()
+        except Exception as error:  # what comes next may still tell something
+            broken = True
+            check.found["left_out"].append(f"{piece}: {type(error).__name__}: {error}")
+            check.say(check.found["left_out"][-1])
+        except KeyboardInterrupt:
+            broken = True
+            check.found["left_out"].append(f"{piece} and what follows: interrupted")
+            break
+        finally:
+            check.write()
     check.table()
     rows = [*check.found["bare"], *check.found["p2pqg"]]
     wrong = any("failed" in row for row in rows)
     bad = [t for t in check.found["tests"].values() if t["outcome"] not in ("passed", "skipped")]
-    sys.exit(1 if wrong or bad else 0)
+    sys.exit(1 if wrong or bad or broken else 0)
 
 
 if __name__ == "__main__":

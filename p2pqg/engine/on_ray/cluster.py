@@ -16,8 +16,8 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from p2pqg.base.errors import ClusterError, ConfigError
-from p2pqg.base.lazy import torch
 from p2pqg.base.memory import available_memory
+from p2pqg.engine.cards import cards
 from p2pqg.engine.interrupts import uninterrupted
 from p2pqg.engine.on_ray import private_ray
 from p2pqg.engine.on_ray.keeper import Keeper
@@ -45,20 +45,14 @@ def cores() -> list[int]:
 
 
 def this_machine(device: str) -> Machine:
-    """Cores this process may use, the GPUs torch sees, and the memory that is free.
+    """Cores this process may use, the GPUs that CUDA sees, and the memory that is free.
 
-    A run on device cpu counts no GPUs, and nor does one where there is no driver for them: neither
-    has to wait for torch.
+    A run on device cpu counts no GPUs, and nor does one where there is no driver for them.
     """
     num_gpus = 0
     if device != "cpu" and any(map(os.path.exists, NVIDIA_DRIVER)):
-        num_gpus = torch.cuda.device_count()
+        num_gpus = cards().count
     return Machine(len(cores()), num_gpus, available_memory())
-
-
-def memory_of_gpus(num_gpus: int) -> int:
-    """Bytes that the GPUs of this machine have together."""
-    return sum(torch.cuda.get_device_properties(i).total_memory for i in range(num_gpus))
 
 
 class Cluster:

@@ -11,6 +11,7 @@ from torch.nn.utils import vector_to_parameters
 
 import p2pqg
 from p2pqg.base.errors import ConfigError
+from p2pqg.engine.cards import Cards
 from p2pqg.engine.driver import Driver
 from p2pqg.models import build_model
 
@@ -63,7 +64,7 @@ def test_16_bits_move_the_models_by_no_more_than_they_round(precision, digits):
 
 def test_a_gpu_that_is_too_small_is_told_before_anything_is_on_it(monkeypatch):
     monkeypatch.setattr("p2pqg.simulation.hosting.resolve_device", lambda device, machine: "cuda")
-    monkeypatch.setattr("p2pqg.simulation.hosting.memory_of_gpus", lambda num_gpus: 2**20)
+    monkeypatch.setattr("p2pqg.simulation.hosting.cards", lambda: Cards(1, 2**20))
     with pytest.raises(ConfigError, match="64 clients of this model need about .* --clients"):
         p2pqg.Simulation(topology="ring64", engine="local", rounds=1)
 
