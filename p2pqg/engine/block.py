@@ -32,7 +32,7 @@ from p2pqg.engine.call import Ask, Call, disagreement
 from p2pqg.engine.clock import Clock
 from p2pqg.engine.lying import Liars, Lying, lied_about
 from p2pqg.engine.mixer import Arrivals, Gather, Mixer
-from p2pqg.engine.parts import HalfWay, Later, Spare, Successor, cut, of_part, together
+from p2pqg.engine.parts import HalfWay, Later, Spare, Successor, below, cut, of_part, together
 from p2pqg.engine.robust import RuleMixer
 from p2pqg.engine.routes import EdgeRoutes, Leg, Routing, RowRoutes, everyone
 from p2pqg.engine.rule import Rule, Traffic, bare, computed, exact_mean
@@ -115,7 +115,7 @@ class Block:
         self._sent: list[tuple[str, float]] = []
         self._slot = 0
         self._lengths: Tensor | None = None
-        self._spare = Spare()
+        self._spare = Spare(self._incoming)
 
     @property
     def who(self) -> str:
@@ -139,6 +139,11 @@ class Block:
     def W(self) -> Mixing:
         """The network of the next round, or of the one that runs."""
         return self.routing.schedule.mixing(self.round)
+
+    def _incoming(self) -> int:
+        """Rows that come in with a gossip of this round, if all are new."""
+        routes = self.routing.rows(self.round)
+        return 0 if routes.memory else len(routes.senders[self.index]) - len(self.clients)
 
     def mine(self, mask: np.ndarray | None) -> Tensor | None:
         """[k], bool: the hosted clients' part of a mask [clients]; None where it is true of all."""
@@ -348,9 +353,13 @@ class Block:
             with self.clock("exchange"):
                 parcels = [tuple(t[own] for t in columns) for own in mixer.parcels]
             arrived = yield parcels, routes.leg
+            # What the parts have sent lies where there is room for what comes in.
+            roomy = len(self.parts) > 1 and columns is effect.tensors and not self.rule.is_led
             with self.clock("exchange"):
                 parts = zip(columns, *arrived, strict=True)
-                columns = tuple(torch.cat(part) for part in parts)
+                columns = tuple(
+                    below(own, more) if roomy else torch.cat([own, *more]) for own, *more in parts
+                )
         rule = effect.rule or self.rule.gossip_rule
         perfect = routes.mixing.is_perfect and rule is None and liars is None
         if perfect and len(self.parts) > 1 and not self.rule.is_led and mixer.dense is None:

@@ -112,6 +112,43 @@ def test_memory_that_is_still_read_is_not_given_to_the_next_request():
     assert spare.like(rows, 5).data_ptr() == first.data_ptr()
 
 
+@pytest.mark.parametrize("topology", ["ring32", "onepeer-exponential32"])
+def test_what_comes_in_from_other_blocks_lies_below_without_a_copy_of_what_is_sent(
+    topology, monkeypatch
+):
+    settings = {"topology": topology, "algorithm": "dsgdm-n", "engine": "local", "rounds": 4}
+    settings |= {"clients_per_actor": 16, "precision": "float64", "alpha": 1.0}
+
+    def models():
+        with p2pqg.Simulation(**settings) as sim:
+            sim.advance(4)
+            return sim.parameters()
+
+    whole, copied, below = models(), [], parts.below
+
+    def noted(own, arrived):
+        found = below(own, arrived)
+        copied.append(found.data_ptr() != own.data_ptr())
+        return found
+
+    monkeypatch.setattr("p2pqg.engine.block.below", noted)
+    monkeypatch.setattr(parts, "WORTH_IT", 0)
+    monkeypatch.setattr(Learner, "at_once", 6)
+    np.testing.assert_allclose(models(), whole, rtol=1e-10, atol=1e-12)
+    assert copied
+    assert not any(copied)
+
+
+def test_rows_without_room_behind_them_are_copied():
+    own, more = torch.ones(2, 3), [torch.full((1, 3), 2.0), torch.full((2, 3), 3.0)]
+    assert parts.below(own, more)[:, 0].tolist() == [1, 1, 2, 3, 3]
+    roomy = parts.Spare().like(own, 2, room=3)
+    roomy.copy_(own)
+    found = parts.below(roomy, more)
+    assert found[:, 0].tolist() == [1, 1, 2, 3, 3]
+    assert found.data_ptr() == roomy.data_ptr()
+
+
 OWN = """
 from p2pqg import algorithm, gossip
 from p2pqg.algorithms.dsgd import State, start
