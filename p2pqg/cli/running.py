@@ -210,7 +210,8 @@ def merged(
         read_config(settings | one, where=recipe)  # for errors that name the file
         if tier is None and tell and (tier := usual_tier(tiers)):
             tell(choice(tiers, tier))
-    given = {key: value for key in FLAGS if (value := flags.get(key.replace(".", "_"))) is not None}
+    keys = {key.replace(".", "_"): key for key in FLAGS}
+    given = {keys.get(name, name): value for name, value in flags.items() if value is not None}
     if given.keys() & set(ENDS):
         settings = {k: v for k, v in settings.items() if k not in ENDS}
     if "topology" in given:  # the recipe's number of clients is that of its own network

@@ -331,6 +331,13 @@ def test_help_loads_nothing_heavy():
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
 
 
+def test_flags_are_settings_whether_or_not_they_are_in_the_table():
+    """--profile is not, and for a day it did nothing."""
+    given = {"rounds": "3", "privacy_clip": "0.5", "profile": True, "clients": None}
+    settings = merged(None, given, ())
+    assert settings == {"rounds": "3", "privacy": {"clip": "0.5"}, "profile": True}
+
+
 def test_another_network_brings_its_own_number_of_clients(tmp_path):
     path = recipe(tmp_path, "topology: social32\nclients: 32\n")
     settings = merged(str(path), {"topology": "ring16", "clients": None}, ())
