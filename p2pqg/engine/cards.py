@@ -23,12 +23,12 @@ class Cards(NamedTuple):
     """Those that CUDA sees in this process.
 
     Attributes:
-        count: how many.
+        number: how many.
         memory: bytes of all together; where only some of unequal ones are visible, at least so
             many: which ones, the two libraries number differently.
     """
 
-    count: int
+    number: int
     memory: int
 
 

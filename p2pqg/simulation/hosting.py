@@ -130,7 +130,7 @@ def placed(experiment: Experiment, machine: Machine, device: str) -> Placement:
         found = None if config.address else cards()
         memory = found and found.memory
         if found and config.engine == "local":  # on one of them
-            memory = found.memory // max(1, found.count)
+            memory = found.memory // max(1, found.number)
         machine = dataclasses.replace(machine, memory=memory)
     smallest = n * experiment.cost.num_params  # floats; counting on needs torch
     if machine.memory and 400 * smallest + 4 * experiment.batch_bytes > machine.memory:

@@ -51,7 +51,7 @@ def this_machine(device: str) -> Machine:
     """
     num_gpus = 0
     if device != "cpu" and any(map(os.path.exists, NVIDIA_DRIVER)):
-        num_gpus = cards().count
+        num_gpus = cards().number
     return Machine(len(cores()), num_gpus, available_memory())
 
 
