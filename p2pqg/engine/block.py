@@ -115,7 +115,7 @@ class Block:
         self._sent: list[tuple[str, float]] = []
         self._slot = 0
         self._lengths: Tensor | None = None
-        self._spare = Spare(self._incoming)
+        self._spare = Spare()
 
     @property
     def who(self) -> str:
@@ -267,7 +267,9 @@ class Block:
             new.put(part, self._of_active(state, part))
 
         try:
-            yield from together(self.round, calls, self.parts, self._called, end, self._spare)
+            yield from together(
+                self.round, calls, self.parts, self._called, end, self._spare, self._incoming
+            )
         except Exception as error:
             self.state = HalfWay(self.round, error)
             raise

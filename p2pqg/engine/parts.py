@@ -43,13 +43,9 @@ class Spare:
 
     Memory as large as all models comes from the system each time it is asked for, and then costs a
     page fault per 4 KB: a third of a round of 102,400 small models.
-
-    Args:
-        room: () -> rows of other blocks that will come in, to lie below what is sent.
     """
 
-    def __init__(self, room: Callable[[], int] = lambda: 0) -> None:
-        self.room = room
+    def __init__(self) -> None:
         self._free: list[torch.Tensor] = []
         self._lent: list[torch.Tensor] = []
 
@@ -105,6 +101,7 @@ def together(
     who: Callable[[slice], str],
     end: Callable[[slice, Any], None],
     spare: Spare,
+    room: Callable[[], int],
 ) -> Generator[Effect, Any, None]:
     """The requests of all clients in a round that each part of them plays by itself.
 
@@ -115,13 +112,14 @@ def together(
         who: a part's clients, in a message.
         end: called with each part and its new state, as soon as it is there.
         spare: memory for requests.
+        room: () -> rows that will come in with a gossip, to lie below what is sent.
 
     Raises:
         AlgorithmError: the parts do not ask for the same.
     """
     replies: Iterator[Any] = repeat(None)
     while True:
-        whole, first = _Whole(parts[-1].stop, spare), None
+        whole, first = _Whole(parts[-1].stop, spare, room), None
         for call, part, reply in zip(calls, parts, replies, strict=False):
             ask: Ask | None = None
             try:
@@ -149,15 +147,15 @@ def together(
 class _Whole:
     """A request of all clients, gathered from the requests of the parts."""
 
-    def __init__(self, num_clients: int, spare: Spare) -> None:
-        self._num_clients, self._spare = num_clients, spare
+    def __init__(self, num_clients: int, spare: Spare, room: Callable[[], int]) -> None:
+        self._num_clients, self._spare, self._room = num_clients, spare, room
         self._effect: Effect | None = None
 
     def takes(self, effect: Effect, part: slice) -> bool:
         """Put a part's rows in their place; False: they do not fit."""
         rows = _rows(effect)
         if self._effect is None:
-            room = self._spare.room() if isinstance(effect, Gossip) else 0
+            room = self._room() if isinstance(effect, Gossip) else 0
             self._effect = _with(
                 effect, [self._spare.like(t, self._num_clients, room) for t in rows]
             )
