@@ -9,8 +9,9 @@ Without a rule it is the weighted sum, x_i <- sum_j W[i, j] x_j. There are three
     own       a user's function (own [params], inbox [slots, params], weights [slots]) -> [params],
               for one client; it is vectorised
 
-What is not finite counts as not there, or as the largest value. Where f is the number of liars that
-a receiver reckons with among its neighbors, networks with too few neighbors are refused.
+Where weights are sought, a message that is not finite is not there, and an own model that is not
+stays so; where values are trimmed, what is not a number is the largest. Where f is the number of
+liars that a receiver reckons with among its neighbors, networks with too few neighbors are refused.
 """
 
 from __future__ import annotations

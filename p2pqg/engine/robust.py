@@ -2,8 +2,10 @@
 
 Rules that weigh messages see how far these are from the own row and, where they ask for it, from
 each other; then they are a sum like plain mixing, with other weights. Among few clients all inner
-products are one matrix product; among many, as many as there are inboxes, so that the cost is
-linear in the edges. Rules that trim compare whole rows (`engine.middle`, `engine.compiled`).
+products are one matrix product; among many, or where somebody is so far away that differences of
+these lose their digits, as many as there are inboxes, so that the cost is linear in the edges.
+Who has no finite model itself has nothing to compare with, and stays without. Rules that trim
+compare whole rows (`engine.middle`, `engine.compiled`).
 """
 
 from __future__ import annotations
@@ -44,6 +46,9 @@ DENSE_UP_TO = 256
 
 PAIR_COST = 6
 """What a distance costs that is taken alone, in inner products of one matrix product."""
+
+LOST_UP_TO = 1e-3
+"""Part of a squared distance that may be rounding."""
 
 PADDED_UP_TO = 2**17
 """Inner products of padded inboxes, up to which these are all one group."""
@@ -122,13 +127,14 @@ class RuleMixer:
         length = self._no_length
         if self.rule.entry.traits.get("lengths"):
             length = columns[self.own].norm(dim=1)
-        found = self._products(columns) if between else self._squares(columns)
+        find = self._products if between else self._squares
+        found = find(columns)
         finite: Tensor | None = None
         if not all(math.isfinite(some.sum().item()) for some in found):
             finite = columns.isfinite().all(1)  # what is merely far away is another thing
             if not finite.all():  # 0 times infinity is no number
                 columns = torch.where(finite[:, None], columns, 0)
-                found = self._products(columns) if between else found
+                found = find(columns)
         coefficients = []
         for group, some in zip(self.groups, found, strict=True):
             slots = group.slots
@@ -139,7 +145,10 @@ class RuleMixer:
             squares, products = (None, some) if between else (some, None)
             inbox = Inbox(squares, products, slots, own, over)
             coefficients.append(self.rule.entry.build(inbox, self.rule.params).to(columns))
-        return self._sum(columns, coefficients)
+        mixed = self._sum(columns, coefficients)
+        if finite is not None:
+            mixed[~finite[self.own]] = math.nan
+        return mixed
 
     def _squares(self, columns: Tensor) -> list[Tensor]:
         """Of each group, the squared distances to the own rows, [k, slots]."""
@@ -147,23 +156,13 @@ class RuleMixer:
         few = len(columns) <= DENSE_UP_TO
         if not few or len(self._pairs.ends.T) * PAIR_COST <= len(columns) ** 2:
             return self._pairs(columns)
-        found = self._products(columns)
-        lengths = [products.diagonal(dim1=1, dim2=2) for products in found]
-        return [
-            length[:, 1:] + length[:, :1] - 2 * products[:, 0, 1:]
-            for length, products in zip(lengths, found, strict=True)
-        ]
+        found = self._from_one_place(columns)
+        return self._pairs(columns) if found is None else found[1]
 
     def _products(self, columns: Tensor) -> list[Tensor]:
         """Of each group, all inner products, [k, 1 + slots, 1 + slots]."""
-        if len(columns) <= DENSE_UP_TO:
-            # From a place that nobody else has touched: far rows must not cost near ones digits.
-            products = inner_products(columns, columns[self.groups[0].own[0]])
-            n = len(columns)
-            if self._places[0] != n:
-                each = map(_values, self.groups)
-                self._places = n, [some[:, :, None] * n + some[:, None, :] for some in each]
-            return [products.take(place) for place in self._places[1]]
+        if len(columns) <= DENSE_UP_TO and (made := self._from_one_place(columns)) is not None:
+            return made[0]
         found = []
         for group in self.groups:
             per_client = group.columns.shape[1] * columns[:1].nbytes
@@ -174,11 +173,36 @@ class RuleMixer:
             found.append(torch.cat(parts))
         return found
 
+    def _from_one_place(self, columns: Tensor) -> tuple[list[Tensor], list[Tensor]] | None:
+        """All inner products and squared distances of each group, from one matrix product.
+
+        None: the place is so far from a client that what is near to this cannot be told.
+        """
+        # One that nobody else has touched: far rows must not cost near ones digits.
+        products = inner_products(columns, columns[self.groups[0].own[0]])
+        n = len(columns)
+        if self._places[0] != n:
+            each = map(_values, self.groups)
+            self._places = n, [some[:, :, None] * n + some[:, None, :] for some in each]
+        found = [products.take(place) for place in self._places[1]]
+        lengths = [some.diagonal(dim1=1, dim2=2) for some in found]
+        squares = [
+            length[:, 1:] + length[:, :1] - 2 * some[:, 0, 1:]
+            for length, some in zip(lengths, found, strict=True)
+        ]
+        part = torch.finfo(columns.dtype).eps / LOST_UP_TO
+        told = [  # not if either is no number
+            (length[:, :1] * part <= some.masked_fill(group.slots.absent, math.inf)).all()
+            for group, length, some in zip(self.groups, lengths, squares, strict=True)
+        ]
+        return (found, squares) if all(told) else None
+
     def _trimmed(self, columns: Tensor) -> Tensor:
         """Means of the values in the middle, entry by entry."""
         heard = sum(len(group.rows) for group in self.groups)
         own = columns[self.own]
-        mixed = torch.empty_like(own) if heard == len(own) else own.clone()
+        # In order, whatever the rows are: who writes into them in one call counts on it.
+        mixed = own.new_empty(own.shape) if heard == len(own) else own.contiguous().clone()
         if self._comparable(columns) and (module := compiled()):
             self._in_one_call(module, columns, mixed)
             return mixed

@@ -235,6 +235,62 @@ def test_a_message_that_is_not_finite_is_as_if_it_were_not_there(name, rule, tol
         np.testing.assert_allclose(row, rule(X0[i], inbox, np.full(6, 1 / 8), 0.0, f=1), atol=1e-9)
 
 
+@pytest.mark.parametrize("told", [1e3, 1e4, 1e6, 1e12, math.inf, math.nan], ids=str)
+@pytest.mark.parametrize(
+    ("name", "rule", "params"),
+    [
+        ("clipped", clipped, {"tau": 0.7}),
+        ("clipped", clipped, {"tau": "second"}),
+        ("krum", krum, {"f": 1}),
+        ("ios", ios, {"f": 1}),
+        ("balance", balance, {"gamma": 1.2}),
+    ],
+    ids=name_of,
+)
+def test_a_client_that_leaves_all_others_far_behind_costs_those_beside_it_no_digits(
+    name, rule, params, told
+):
+    """The first of a block, from which the others are measured; what is not finite is not there."""
+    x = np.random.default_rng(4).standard_normal((8, 20))
+    x[0] = told
+    routes = RowRoutes.cut(build("complete8").mixing(0), (0, 8))
+    rows = torch.from_numpy(x).float()
+    found = RuleMixer(Arrivals.of(routes, 0), find_rule({"name": name, **params}), rows)(rows, 0.0)
+    for i in range(1, 8):
+        inbox = np.delete(x, [i] if math.isfinite(told) else [0, i], axis=0)
+        wanted = rule(x[i], inbox, np.full(len(inbox), 1 / 8), 0.0, **params)
+        # A difference of such rows has no more digits than the longer one.
+        np.testing.assert_allclose(found[i], wanted, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("told", [math.inf, math.nan], ids=str)
+@pytest.mark.parametrize("name", ["clipped", "krum", "ios", "balance"])
+@pytest.mark.parametrize("topology", ["complete8", "ring8"])
+def test_who_has_no_finite_model_is_not_given_another_one_in_silence(topology, name, told):
+    """With balance it would have gone on from zeros."""
+    x = torch.from_numpy(X0[:8].copy())
+    x[3, 0] = told
+    routes = RowRoutes.cut(build(topology).mixing(0), (0, 8))
+    rule = find_rule({"name": name} | ({"f": 0} if name in ("krum", "ios") else {}))
+    found = RuleMixer(Arrivals.of(routes, 0), rule, x)(x, 0.0).isfinite().all(1)
+    assert found.tolist() == [i != 3 for i in range(8)]
+
+
+@pytest.mark.parametrize("width", [6, 5000])
+@pytest.mark.parametrize("topology", ["social32", "onepeer-exponential32"])
+@pytest.mark.parametrize("name", ["clipped", "trimmed-mean", "median", "balance"])
+def test_rows_may_lie_in_memory_as_they_like(name, topology, width, monkeypatch):
+    """As those of a product that an algorithm has transposed."""
+    x = torch.from_numpy(np.random.default_rng(1).standard_normal((32, width)))
+    across = x.T.contiguous().T
+    routes = RowRoutes.cut(build(topology).mixing(0), (0, 32))
+    rule = find_rule({"name": name} | ({"f": 0} if name == "trimmed-mean" else {}))
+    for way in (robust.compiled, lambda: None):
+        monkeypatch.setattr(robust, "compiled", way)
+        mixer = RuleMixer(Arrivals.of(routes, 0), rule, x)
+        torch.testing.assert_close(mixer(across, 0.0), mixer(x, 0.0), rtol=0, atol=1e-12)
+
+
 def of_others(rule, x):
     """What all but the last of some clients that all hear each other come to."""
     n = len(x)
