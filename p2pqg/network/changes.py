@@ -300,7 +300,7 @@ class Changes:
     def _built(self, topology: Any, n: int, key: str) -> Schedule:
         """A topology of n clients; where it does not name them they keep their labels."""
         try:
-            clients = n if isinstance(topology, (str, Path)) else None
+            clients = n if isinstance(topology, (str, Path)) or callable(topology) else None
             needs = ("column-stochastic",) if self.by_columns else ()
             base = build(topology, clients, needs=needs)
         except TopologyError as error:

@@ -23,6 +23,7 @@ from p2pqg.base.errors import ConfigError, did_you_mean
 from p2pqg.base.ranges import out_of_range
 from p2pqg.base.registry import NoParams, Registry
 from p2pqg.base.seeding import uniforms
+from p2pqg.base.text import user_path
 from p2pqg.network.clients import Clients
 from p2pqg.network.units import number, seconds
 
@@ -164,7 +165,7 @@ def read_compute(value: Any, key: str = "network.compute") -> ComputeSpec:
         "varies": read_distribution,
         "speeds": _read_speeds,
         "stragglers": _read_stragglers,
-        "trace": lambda path, key: Path(str(path)),
+        "trace": lambda path, key: user_path(str(path)),
     }
     return ComputeSpec(
         **{part: readers[part](said, f"{key}.{part}") for part, said in value.items()}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from p2pqg.base.errors import ConfigError
+from p2pqg.base.text import user_path
 from p2pqg.results.claims import ERROR, Verdict, judge_folder
 
 
@@ -39,7 +40,7 @@ class Judged:
 def judged(paths: Iterable[str | Path]) -> list[Judged]:
     """Of every folder that is a sweep with claims, what became of them."""
     found = []
-    for path in map(Path, paths):
+    for path in map(user_path, paths):
         try:
             verdicts = tuple(judge_folder(path))
         except ConfigError as error:

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from p2pqg.base.errors import ConfigError
+from p2pqg.base.text import user_path
 from p2pqg.base.wording import plain_text
 from p2pqg.page.seeds import Seeds
 from p2pqg.results import report
@@ -59,7 +60,7 @@ def runs_in(paths: Iterable[str | Path]) -> list[Run]:
         ConfigError: no run there.
     """
     found: dict[Path, Run] = {}
-    for path in map(Path, paths):
+    for path in map(user_path, paths):
         if not path.is_dir():
             raise ConfigError(f"{path}: no such run directory")
         going = [

@@ -45,9 +45,9 @@ from p2pqg.results.records import Run
 from p2pqg.results.report import (
     EXPORTED,
     OUTCOME,
-    SAME_NUMBERS,
     best_of,
     num_unfinished,
+    one_a_seed,
     read_runs,
     recipe_of,
 )
@@ -370,7 +370,7 @@ def _side(
         rows = _planned(wanted, frame, where).drop_duplicates("seed")
     else:
         rows = _at_best(wanted, _selected(wanted, frame, where), ["lr", *claim.tune])
-        rows = _alone(rows, wanted, where)
+        rows = one_a_seed(rows, where, _told(wanted), "name it")
     if metric not in rows:
         known = [key for key in (*OUTCOME, *frame) if key in frame]
         raise ConfigError(f"{where}: the runs have no column {metric}{did_you_mean(metric, known)}")
@@ -429,18 +429,6 @@ def _at_best(wanted: Side, rows: pd.DataFrame, keys: Sequence[str]) -> pd.DataFr
         return rows
     for key, value in best_of(rows, keys).items():
         rows = rows[rows[key] == value]
-    return rows
-
-
-def _alone(rows: pd.DataFrame, wanted: Side, where: str) -> pd.DataFrame:
-    """The rows, one for each seed."""
-    if rows["seed"].duplicated().any():
-        results = {*SAME_NUMBERS, *OUTCOME, "seed", "path", "versions", "failure"}
-        other = [
-            key for key in rows if key not in results and rows[key].map(plain_text).nunique() > 1
-        ]
-        more = f"; they differ in {', '.join(other)}: name it" if other else ""
-        raise ConfigError(f"{where}: several runs of a seed with {_told(wanted)}{more}")
     return rows
 
 

@@ -31,7 +31,7 @@ def find_runs(paths: Iterable[str | Path]) -> list[Run]:
         ConfigError: a directory has no run in it.
     """
     found: dict[Path, Run] = {}
-    for path in map(Path, paths):
+    for path in map(user_path, paths):
         runs = _runs_below(path)
         if not runs:
             raise ConfigError(f"{path}: no run in or below it (no summary.json)")
@@ -49,7 +49,7 @@ def with_runs(paths: Iterable[str | Path], tell: Callable[[str], None]) -> list[
     Raises:
         ConfigError: a path is not there, or there is no run at all.
     """
-    given = list(map(Path, paths))
+    given = list(map(user_path, paths))
     for path in given:
         if not path.exists():
             raise ConfigError(f"{path}: no such run directory")
@@ -66,7 +66,7 @@ def with_runs(paths: Iterable[str | Path], tell: Callable[[str], None]) -> list[
 def num_unfinished(paths: Iterable[str | Path]) -> int:
     """How many runs in or below the directories neither finished nor failed."""
     found: dict[Path, Run] = {}
-    for path in map(Path, paths):
+    for path in map(user_path, paths):
         found |= _runs_below(path)
     return sum(not run.finished and run.failure is None for run in found.values())
 
@@ -219,7 +219,7 @@ def read_runs(paths: Iterable[str | Path]) -> pd.DataFrame:
         ConfigError: a directory has no run in it.
     """
     frames = []
-    for path in map(Path, paths):
+    for path in map(user_path, paths):
         files = sorted(path.rglob(EXPORTED))
         frames += [with_defaults(pd.read_parquet(file)) for file in files]
         if not files or _runs_below(path):
@@ -257,7 +257,7 @@ def export(frame: pd.DataFrame, recipe: Mapping[str, Any], folder: str | Path) -
 
 def recipe_of(paths: Iterable[str | Path]) -> dict[str, Any]:
     """The recipe of the sweep that the first of the directories belongs to; {} if of none."""
-    for path in map(Path, paths):
+    for path in map(user_path, paths):
         for name in ("sweep.yaml", RECIPE):
             if (path / name).is_file():
                 return yaml_text.parse((path / name).read_text(encoding="utf-8"))
@@ -347,6 +347,28 @@ def best_of(group: pd.DataFrame, keys: list[str]) -> dict[str, Any]:
         return {}
     best = merits.idxmax()
     return dict(zip(keys, best if len(keys) > 1 else [best], strict=True))
+
+
+def one_a_seed(rows: pd.DataFrame, where: str, what: str, repair: str) -> pd.DataFrame:
+    """The same runs, of which no two have a seed in common.
+
+    Args:
+        rows: runs.
+        where: in a message, where they are asked for.
+        what: in a message, what they have in common.
+        repair: what to do about a setting in which they differ.
+
+    Raises:
+        ConfigError: two have.
+    """
+    if rows["seed"].duplicated().any():
+        results = {*SAME_NUMBERS, *OUTCOME, "seed", "path", "versions", "failure"}
+        other = [
+            key for key in rows if key not in results and rows[key].map(plain_text).nunique() > 1
+        ]
+        more = f"; they differ in {', '.join(other)}: {repair}" if other else ""
+        raise ConfigError(f"{where}: several runs of a seed with {what}{more}")
+    return rows
 
 
 def _best(group: pd.DataFrame) -> dict[str, Any]:

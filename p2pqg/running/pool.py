@@ -25,7 +25,6 @@ from typing import TYPE_CHECKING, Any
 from p2pqg.base.errors import StoppedError, UserCodeError
 from p2pqg.base.wording import seen
 from p2pqg.engine.interrupts import uninterrupted
-from p2pqg.engine.on_ray.carry import packed
 
 if TYPE_CHECKING:
     from p2pqg.results.records import Run
@@ -232,6 +231,8 @@ class _Abroad(Exception):
     @classmethod
     def of(cls, error: Exception) -> _Abroad:
         """As much of it as can travel: all, without what its own `__init__` does, or its text."""
+        from p2pqg.engine.on_ray.carry import packed  # brings Ray
+
         told = " ".join(f"{type(error).__name__}: {error}".split())
         for how in (
             (_itself, error),
@@ -240,7 +241,9 @@ class _Abroad(Exception):
         ):
             with suppress(Exception):
                 data = packed(how)
-                if isinstance(_unpacked(data), type(error)):
+                same = _unpacked(data)
+                # An `__init__` that makes a sentence of what it is given would do so twice.
+                if isinstance(same, type(error)) and str(same) == str(error):
                     return cls(told, data)
         return cls(told, b"")
 

@@ -252,11 +252,9 @@ class Moment:
         settings: Mapping[str, Any],
     ) -> Moment:
         header, arrays = saved.header, saved.arrays
-        if experiment is None:
+        if experiment is None:  # with a topology that is given again
             experiment = _built(header["config"], settings, user_path(path), tell, replan)
         known = experiment.network
-        if callable(topology := settings.get("topology")):
-            known = known.with_topology(topology)
         network = Network.from_data(header["network"], _within(arrays, "network."), known)
         same = (network.num_clients, network.base.labels) == (known.num_clients, known.base.labels)
         if same and not network.retimed:

@@ -121,7 +121,7 @@ def _schedule(
     if callable(topology):
         seen = _seen(topology, "given function", clients, label_counts)
         if seen and not _of_the_round(topology):
-            return _schedule(topology(**seen), clients)
+            return _schedule(topology(**seen), clients, label_counts)
         first = topology(0, **seen)
         size = len(first) if isinstance(first, nx.Graph) else len(np.atleast_1d(first))
         ask = Asked(topology, clients or size, seen)

@@ -19,6 +19,12 @@ def test_with_one_actor_the_driver_needs_no_torch(tmp_path):
     assert ran.stdout == "[]\n"
 
 
+def test_a_sweep_is_planned_without_ray():
+    code = "import sys, p2pqg.running.sweep; print('ray' in sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout == "False\n"
+
+
 TASK_WITH_AN_ENVIRONMENT = """
 import os
 from pathlib import Path

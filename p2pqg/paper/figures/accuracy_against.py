@@ -14,7 +14,7 @@ import pandas as pd
 from p2pqg.base.errors import ConfigError, did_you_mean
 from p2pqg.paper.figures._figure import Recipe, figure
 from p2pqg.plots.canvas import COLUMN, Picture, colors_of, in_percent, label_ends, panels, styled
-from p2pqg.results.report import read_runs, tuned
+from p2pqg.results.report import one_a_seed, read_runs, tuned
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +73,7 @@ def accuracy_against(p: Params, recipe: Recipe) -> pd.DataFrame:
         Columns method, x (its name), value, log, lr, mean, std, seeds.
 
     Raises:
-        ConfigError: no run has finished, or none has such a setting.
+        ConfigError: no run has finished, none has such a setting, or they differ in more.
     """
     runs = read_runs([recipe.folder])
     for key in (p.x, p.by, *p.where):
@@ -84,7 +84,8 @@ def accuracy_against(p: Params, recipe: Recipe) -> pd.DataFrame:
     rows = []
     for (method, value), cell in runs.groupby([p.by, p.x], sort=False):
         lr = tuned(cell)
-        found = cell.loc[cell["lr"] == lr, "test_accuracy"]
+        best = one_a_seed(cell[cell["lr"] == lr], "figure", method, "name it under figure.where")
+        found = best["test_accuracy"]
         rows.append((method, p.x, float(value), p.log, lr, found.mean(), found.std(), len(found)))
     columns = ["method", "x", "value", "log", "lr", "mean", "std", "seeds"]
     frame = pd.DataFrame(rows, columns=columns).dropna(subset=["mean"])

@@ -16,7 +16,7 @@ from p2pqg.base.errors import ConfigError, did_you_mean
 from p2pqg.paper.figures._figure import Recipe, figure
 from p2pqg.plots.canvas import COLUMN, Picture, colors_of, in_percent, label_ends, panels, styled
 from p2pqg.results.records import Run
-from p2pqg.results.report import read_runs, tuned
+from p2pqg.results.report import one_a_seed, read_runs, tuned
 
 PANELS = {
     "test_accuracy": "the clients' own models",
@@ -70,7 +70,7 @@ def accuracy_by_epoch(p: Params, recipe: Recipe) -> pd.DataFrame:
         Columns method, lr, of (a key of PANELS), epoch, mean, std, seeds.
 
     Raises:
-        ConfigError: no run has finished, or none has such a setting.
+        ConfigError: no run has finished, none has such a setting, or they differ in more.
     """
     runs = read_runs([recipe.folder])
     if p.by not in runs:
@@ -78,7 +78,8 @@ def accuracy_by_epoch(p: Params, recipe: Recipe) -> pd.DataFrame:
     rows = []
     for method, cell in runs.groupby(p.by, sort=False):
         lr = tuned(cell)
-        paths = cell.loc[cell["lr"] == lr, "path"]
+        at_best = one_a_seed(cell[cell["lr"] == lr], "figure", method, "keep one of its values")
+        paths = at_best["path"]
         rounds = pd.concat([Run(Path(path)).rounds for path in paths]) if len(paths) else None
         if rounds is None:  # all of them diverged
             continue

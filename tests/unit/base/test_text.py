@@ -6,6 +6,7 @@ import p2pqg
 from p2pqg.base import yaml_text
 from p2pqg.base.text import json_text, read_json, write_text
 from p2pqg.recipe.settings import recipe
+from p2pqg.results.report import read_runs
 
 
 def test_a_home_is_one_for_all_who_read_and_write(tmp_path, monkeypatch):
@@ -16,17 +17,19 @@ def test_a_home_is_one_for_all_who_read_and_write(tmp_path, monkeypatch):
     (home / "net.csv").write_text("source,target\n0,1\n1,2\n")
     (home / "links.csv").write_text("source,target,latency\n0,1,5 ms\n1,2,5 ms\n")
     (home / "churn.csv").write_text("client,round,event\n0,2,leave\n")
+    (home / "speeds.csv").write_text("client,round,seconds\n0,0,2\n")
     (home / "small.yaml").write_text("topology: ~/net.csv\nengine: local\nmodel: logistic\n")
     run = p2pqg.run(
         **recipe("~/small.yaml"),
         rounds=4,
-        network={"links": "~/links.csv"},
+        network={"links": "~/links.csv", "compute": {"seconds": 1, "trace": "~/speeds.csv"}},
         scenario=[{"churn": "~/churn.csv"}],
         out="~/results",
     )
     assert run.path.parent == home / "results"
     assert len(run.rounds) == 4
     assert p2pqg.load(f"~/results/{run.path.name}").finished
+    assert len(read_runs(["~/results"])) == 1
     assert list(tmp_path.iterdir()) == [home]  # no folder that is called ~
 
 

@@ -22,6 +22,7 @@ from p2pqg.paper.figures import (
     valley,
 )
 from p2pqg.recipe.tiers import at_tier
+from p2pqg.results.report import read_runs, tuned
 from p2pqg.running.grid import read_sweep
 from p2pqg.running.sweep import run_sweep
 from p2pqg.theory.quadratics import Quadratics
@@ -319,6 +320,11 @@ def test_accuracy_is_drawn_against_any_setting_at_the_tuned_rate(tmp_path, fake_
         run_figure({"figure": said | {"x": "batchsize"}}, tmp_path)
     with pytest.raises(ConfigError, match="x and by must be two settings, got lr twice"):
         run_figure({"figure": said | {"x": "lr", "by": "lr"}}, tmp_path)
+    for lr in (0.1, 0.2):
+        fake_run(f"other-{lr}", 0.5, batch_size=8, lr=lr, seed=1, alpha=1.0)
+    assert pd.read_csv(run_figure({"figure": said}, tmp_path).with_suffix(".csv")).equals(frame)
+    with pytest.raises(ConfigError, match="differ in alpha: name it under figure.where"):
+        run_figure({"figure": said | {"where": {}}}, tmp_path)
 
 
 # Accuracy against epochs
@@ -345,9 +351,15 @@ def test_accuracy_by_epoch_is_the_mean_over_the_seeds_of_the_tuned_rate(tmp_path
         np.testing.assert_allclose(line["std"], found.std(0, ddof=1))
     assert len(frame) == 2 * len(found[0])
     assert (frame["seeds"] == 2).all()
+    assert lr == tuned(read_runs([tmp_path / "by-epoch"]))
     other = said | {"figure": {"name": "accuracy-by-epoch", "by": "seed"}}
     with pytest.raises(ConfigError, match="by must be a setting that is not averaged"):
         run_figure(other, tmp_path / "by-epoch")
+    once = {key: value for key, value in said.items() if key not in ("figure", "sweep", "tune")}
+    more = {"topology": "ring5", "algorithm": "dsgd", "lr": lr, "engine": "local"}
+    p2pqg.run(**once | more, seed=1, name="more", out=str(tmp_path / "by-epoch"))
+    with pytest.raises(ConfigError, match="several runs of a seed with dsgd; they differ in topol"):
+        run_figure(said, tmp_path / "by-epoch")
 
 
 # Accuracy against the consensus distance

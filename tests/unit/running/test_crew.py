@@ -12,6 +12,7 @@ import pytest
 import p2pqg
 from p2pqg.base.errors import ConfigError, StoppedError
 from p2pqg.recipe.settings import read_settings
+from p2pqg.running import pool
 from p2pqg.running.crew import Crew
 from p2pqg.running.screen import Screen
 
@@ -176,6 +177,19 @@ def test_what_an_observer_raises_in_another_process_is_raised_here(tmp_path):
     with pytest.raises(Full, match="^the disk is full: /data$") as caught:
         p2pqg.run(seed=[1, 2], jobs=2, **settings)
     assert "in recorded" in str(caught.value.__cause__)  # the other process's traceback
+
+
+class Short(Exception):
+    """It makes a sentence of what it is given, and pickle would give it that sentence."""
+
+    def __init__(self, left):
+        super().__init__(f"{left} bytes are left")
+
+
+def test_a_sentence_is_not_made_of_a_sentence_on_the_way_home():
+    home = pool._come_home(pool._Abroad.of(Short(5)))
+    assert isinstance(home, Short)
+    assert str(home) == "5 bytes are left"
 
 
 def test_a_wrong_number_of_jobs_is_refused(tmp_path):

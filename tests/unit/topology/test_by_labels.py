@@ -269,7 +269,11 @@ OWN_NAMES = [
 ]
 
 
-@pytest.mark.parametrize("name", [*OWN_NAMES, hearing])
+def hopping(round, label_counts):
+    return (np.eye(5) + np.roll(np.eye(5), 1 + (round + int(label_counts[0].max())) % 4, 1)) / 2
+
+
+@pytest.mark.parametrize("name", [*OWN_NAMES, hearing, hopping])
 def test_a_run_tells_users_own_networks_what_clients_see(name, mine, tmp_path):
     with p2pqg.Simulation(topology=name, clients=5, out=str(tmp_path / "out"), **RUN) as sim:
         counts = np.stack([np.bincount(sim.shard(i)[1], minlength=10) for i in range(5)])
@@ -277,14 +281,31 @@ def test_a_run_tells_users_own_networks_what_clients_see(name, mine, tmp_path):
         for round in range(3):
             np.testing.assert_array_equal(sim.W(round), schedule.mixing(round).dense())
         sim.advance(1)
-        if name is hearing:  # which is in no file
-            return
         stored = sim.checkpoint(tmp_path / "stored")
         sim.advance(1)
         ended = sim.parameters()
-    with p2pqg.Simulation.restore(stored) as again:
+    given = {"topology": name} if callable(name) else {}
+    with p2pqg.Simulation.restore(stored, **given) as again:
         again.advance(1)
         np.testing.assert_array_equal(again.parameters(), ended)
+
+
+def test_a_function_may_answer_with_the_name_of_a_network_that_looks_at_labels(tmp_path):
+    def named(label_counts):
+        return "stl-fw5:budget=3"
+
+    with (
+        p2pqg.Simulation(topology=named, clients=5, **RUN) as sim,
+        p2pqg.Simulation(topology=named(None), **RUN) as same,
+    ):
+        np.testing.assert_array_equal(sim.W(0), same.W(0))
+
+
+def test_whoever_changes_the_network_in_a_run_is_told_that_nobody_knows_the_labels():
+    with p2pqg.Simulation(topology="ring5", **RUN) as sim:
+        for network in (hearing, "stl-fw5:budget=3"):
+            with pytest.raises(TopologyError, match="set_topology: .* looks at the clients' labe"):
+                sim.set_topology(network)
 
 
 @pytest.mark.parametrize("name", OWN_NAMES)
