@@ -221,10 +221,5 @@ def merged(
     for setting in sets:
         set_dotted(settings, setting)
     if recipe is not None:
-        home = user_path(recipe).parent
-        if left := own_files.only_beside(settings, home):
-            raise ConfigError(
-                f"{recipe}: {' and '.join(left)} cannot be found from here, where paths begin, but "
-                f"from the recipe's folder; run it there (cd {home})"
-            )
+        own_files.check_place(settings, recipe)
     return {key.replace("-", "_"): value for key, value in settings.items()}

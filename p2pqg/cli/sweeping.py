@@ -67,6 +67,7 @@ def carry_out_recipe(
 ) -> None:
     """Run what a recipe has to be run, make its figure, and judge its claims."""
     from p2pqg.base.dotted import set_dotted
+    from p2pqg.recipe.own_files import check_place
     from p2pqg.recipe.settings import recipe as read_recipe
     from p2pqg.recipe.tiers import at_tier, choice, usual_tier
     from p2pqg.results.claims import read_claims
@@ -81,6 +82,7 @@ def carry_out_recipe(
         set_dotted(values, setting)
     if data_dir is not None:
         values["data_dir"] = data_dir
+    check_place(values, recipe)
     name = "-".join(filter(None, [Path(recipe).stem, tier]))
     folder = grid.folder_of(values, name, out)
     claims = read_claims(values.get("claim"))

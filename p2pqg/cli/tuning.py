@@ -41,6 +41,7 @@ def tune(
     """
     from p2pqg.base.dotted import set_dotted
     from p2pqg.base.wording import aligned, percent
+    from p2pqg.recipe.own_files import check_place
     from p2pqg.recipe.settings import recipe as read_recipe
     from p2pqg.running import tuning
 
@@ -49,6 +50,7 @@ def tune(
         set_dotted(values, setting)
     if data_dir is not None:
         values["data_dir"] = data_dir
+    check_place(values, recipe)
     plan = tuning.read_tuning(values, Path(recipe).stem, out, trials)
     tell = (lambda line: None) if quiet else click.echo
     with sigterm_is_ctrl_c():

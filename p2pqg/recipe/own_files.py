@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from p2pqg.base.errors import ConfigError
 from p2pqg.base.text import user_path
 from p2pqg.data import DATASETS
 from p2pqg.topology.files import SUFFIXES as NETWORKS
@@ -106,22 +107,31 @@ def from_copies(
     return {key: value for key, value in changed.items() if value != before[key]}
 
 
-def only_beside(settings: Mapping[str, Any], folder: Path) -> list[str]:
-    """Paths of settings that name nothing from here, but something in a recipe's folder.
+def check_place(settings: Mapping[str, Any], recipe: str) -> None:
+    """Refuse settings whose files are left in the recipe's folder.
 
     Args:
         settings: of a recipe.
-        folder: where it lies.
+        recipe: its file.
+
+    Raises:
+        ConfigError: paths name nothing from here, but something in that folder.
     """
+    folder = user_path(recipe).parent
     paths, data = list(paths_in(settings)), _plain(settings.get("dataset"))
     if not settings.get("data_dir"):
         named = [data.get("name"), data.get("path")] if isinstance(data, Mapping) else [data]
         paths += [one for one in named if isinstance(one, str) and one and one not in DATASETS]
-    return [
+    left = [
         path
         for path in dict.fromkeys(paths)
         if len(path) < LONGEST and not user_path(path).exists() and (folder / path).exists()
     ]
+    if left:
+        raise ConfigError(
+            f"{recipe}: {' and '.join(left)} cannot be found from here, where paths begin, but "
+            f"from the recipe's folder; run it there (cd {folder})"
+        )
 
 
 def _originals(path: str, named: Mapping[str, str], copies: Mapping[str, bytes]) -> dict[str, Path]:

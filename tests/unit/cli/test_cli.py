@@ -169,6 +169,9 @@ def test_a_recipe_whose_files_are_left_in_its_folder_says_where_to_run_it(tmp_pa
         f"but from the recipe's folder; run it there (cd {home})\n"
     )
     assert "net.csv" not in command("run", path, "--topology", "ring4").stderr
+    grid = recipe(home, "topology: net.csv\nmodel: logistic\nsweep: {seed: [1]}\n")
+    for verb in ("sweep", "tune"):
+        assert "recipe.yaml: net.csv cannot be found from here" in command(verb, grid).stderr
     (home / "digits").mkdir()  # what is known by name needs no folder
     path = recipe(home, "topology: ring4\ndataset: digits\nmodel: mpl\n")
     assert "unknown model 'mpl'" in command("run", path).stderr
