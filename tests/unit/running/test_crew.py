@@ -55,14 +55,15 @@ def test_side_by_side_stopped_and_resumed_numbers_are_those_of_one_after_the_oth
         return outputs.softmax(1).max(1).values.mean().item()
 
     def slow_and_stopped(sim, row):
-        """Seed 1 presses Ctrl-C in the process that leads both, when seed 2 has begun."""
-        folder = Path(sim.experiment.config.out)
+        """Seed 1 presses Ctrl-C in the process that leads both, when seed 2 is under way."""
+        under_way = Path(sim.experiment.config.out).with_name("under-way")
         if multiprocessing.parent_process() is None:
             return  # resumed
         if sim.experiment.config.seed == 2:
+            under_way.touch()
             time.sleep(0.3)
         elif row["round"] == 10:
-            while not (folder / "seed2" / "config.yaml").exists():
+            while not under_way.exists():
                 time.sleep(0.1)
             os.kill(os.getppid(), signal.SIGINT)
 
