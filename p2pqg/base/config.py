@@ -51,7 +51,8 @@ def read(cls: type[T], values: Mapping[str, Any], prefix: str = "") -> tuple[T |
         try:
             taken[name] = checks[name].validate_python(value)
         except ValidationError:
-            problems.append(f"{prefix}{name} must be {describe_type(hints[name])}, got {value!r}")
+            got = "a function" if callable(value) else repr(value)
+            problems.append(f"{prefix}{name} must be {describe_type(hints[name])}, got {got}")
     missing = [
         name
         for name, f in known.items()

@@ -31,6 +31,23 @@ def folder_name(words: str) -> str:
     return re.sub(r"[^\w.+-]", "_", words)
 
 
+def without_folders(value: Any) -> Any:
+    """The same settings, of absolute paths only the last part: what may be told elsewhere.
+
+    >>> without_folders({"data_dir": "/home/ada/photos", "model": "/home/ada/m.py:net", "lr": 0.1})
+    {'data_dir': 'photos', 'model': 'm.py:net', 'lr': 0.1}
+    >>> without_folders(["runs/mine.csv", "~/mine.csv", "/"])
+    ['runs/mine.csv', 'mine.csv', '/']
+    """
+    if isinstance(value, Mapping):
+        return {key: without_folders(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_folders(part) for part in value]
+    if isinstance(value, str) and (os.path.isabs(value) or value.startswith("~")):
+        return Path(value).name or value
+    return value
+
+
 def is_number(text: str) -> bool:
     """Whether a text is a number, nan and inf included."""
     try:

@@ -13,6 +13,7 @@ import os
 import re
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -23,7 +24,7 @@ import numpy as np
 from markupsafe import Markup, escape
 
 from p2pqg.base.errors import ConfigError
-from p2pqg.base.text import json_text, user_path
+from p2pqg.base.text import json_text, user_path, without_folders
 from p2pqg.page import charts, claims, curves, front, maps, pictures, tables, words
 from p2pqg.page.charts import MOST_RUNS
 from p2pqg.page.replay import Replay
@@ -70,11 +71,15 @@ def write_page(run_dirs: Sequence[str | Path], out: str | Path | None = None) ->
 
 def render(shown: list[Standing], verdicts: Sequence[claims.Judged] = ()) -> str:
     """The page as text: tables of all of them, drawings of the first MOST_RUNS."""
-    everybody, every_name = shown, labels(shown)
+    # A page is sent on: but for what is worked out again from files, paths lose their folders.
+    everybody = [replace(one, config=without_folders(one.config)) for one in shown]
+    every_name = labels(everybody)
+    recipes = tables.recipes(shown, every_name)
     shown, names = shown[:MOST_RUNS], every_name[:MOST_RUNS]
     shards = maps.shards_of(shown)
     counts = [found for found, _ in shards]
     networks = [maps.network_now(one) for one in shown]
+    shown = everybody[:MOST_RUNS]
     style, script = (
         (HERE / name).read_text(encoding="utf-8") for name in ("style.css", "script.js")
     )
@@ -105,7 +110,7 @@ def render(shown: list[Standing], verdicts: Sequence[claims.Judged] = ()) -> str
         span=maps.accuracy_range(shown),
         viridis=maps.VIRIDIS,
         tiles=pictures.tiles(counts, networks[0][0]),
-        recipes=tables.recipes(everybody, every_name),
+        recipes=recipes,
         points=json_text(points(shown), indent=None).replace("<", "\\u003c"),
         size=charts.SIZE,
         written=time.strftime("%d %B %Y, %H:%M"),

@@ -11,8 +11,10 @@ from typing import Any
 import networkx as nx
 import numpy as np
 
+from p2pqg.base.dotted import flat
 from p2pqg.base.errors import P2pqgError
 from p2pqg.base.hub import no_downloads
+from p2pqg.base.text import without_folders
 from p2pqg.base.wording import counted, percent
 from p2pqg.data import label_counts
 from p2pqg.network import Network
@@ -103,9 +105,18 @@ def shards_of(shown: Iterable[Standing]) -> list[tuple[np.ndarray | None, str]]:
                 counts = label_counts(parts, arrays.train_y, arrays.num_classes)
                 known[key] = counts, ""
             except P2pqgError as error:
-                known[key] = None, str(error).partition("\n")[0]
+                known[key] = None, _told(str(error).partition("\n")[0], one.config)
         found.append(known[key])
     return found
+
+
+def _told(text: str, config: Mapping[str, Any]) -> str:
+    """A text about a recipe, without the folders of the machine that are named there."""
+    short = flat(without_folders(config))
+    for key, value in flat(config).items():
+        if isinstance(value, str) and short[key] != value:
+            text = text.replace(value, short[key])
+    return text
 
 
 def _with_copies(one: Standing) -> dict[str, Any]:
@@ -116,7 +127,7 @@ def _with_copies(one: Standing) -> dict[str, Any]:
 def network_of(shown: Standing) -> Schedule | None:
     """The network of a run, from its own copy of a file; None if that is gone or wrong."""
     settings = _with_copies(shown)
-    name = str(shown.config["topology"])
+    name = without_folders(str(shown.config["topology"]))
     try:
         built = build_topology(str(settings["topology"]), clients=settings["clients"])
         return replace(built, name=name) if built.name == str(settings["topology"]) else built

@@ -6,8 +6,11 @@ import base64
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from p2pqg.base import yaml_text
+from p2pqg.base.dotted import flat
+from p2pqg.base.text import without_folders
 from p2pqg.base.wording import counted
 from p2pqg.page.runs import differing
 from p2pqg.page.seeds import Seeds
@@ -131,7 +134,8 @@ class Recipe:
 def recipes(shown: Sequence[Standing], labels: Sequence[str]) -> list[Recipe]:
     found = []
     for run, (one, label) in enumerate(zip(shown, labels, strict=True)):
-        command = f"p2pqg run {shlex.quote(str(one.path / 'config.yaml'))}"
+        path = _from_here(one.path)
+        command = f"p2pqg run {shlex.quote(str(path / 'config.yaml'))}"
         if one.config.get("name"):  # a directory that holds a run is not written to
             command += f" --name {shlex.quote(str(one.config['name']) + '-again')}"
         if isinstance(one, Seeds):
@@ -142,7 +146,16 @@ def recipes(shown: Sequence[Standing], labels: Sequence[str]) -> list[Recipe]:
             hosted = counted(one.summary.get("actors") or 0, "actor")
             where.append(f"engine {one.summary['engine']}" + f", {hosted}" * (hosted[0] != "0"))
         texts = [", ".join(f"{name} {version}" for name, version in versions.items()), *where]
-        text = yaml_text.dump(one.config)
+        text = yaml_text.dump(shortened := without_folders(one.config))
+        whole, told = flat(one.config), flat(shortened)
+        if gone := [key for key, value in whole.items() if told[key] != value]:
+            text = f"# without the folders of the machine it ran on: {', '.join(gone)}\n{text}"
         versions_text = "; ".join(filter(None, texts)) or "not on record"
-        found.append(Recipe(run, label, str(one.path), text, command, versions_text))
+        found.append(Recipe(run, label, str(path), text, command, versions_text))
     return found
+
+
+def _from_here(path: Path) -> Path:
+    """The path without what leads to where we are."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from p2pqg.algorithms.control import Consensus
+from p2pqg.algorithms.effects import ALGORITHMS
 from p2pqg.algorithms.lr import LrSchedule
 from p2pqg.algorithms.privacy import Privacy
 from p2pqg.base import config as machinery
@@ -270,11 +271,25 @@ def read_config(values: Mapping[str, Any], where: str = "") -> RunConfig:
             continue
         nested[key], found = machinery.read(kind, below or {}, f"{key}.")
         problems += found
+    if callable(given.get("algorithm")):
+        problems.append(_function_as_algorithm(given.pop("algorithm")))
     config, found = machinery.read(RunConfig, given)
     problems += found
     if config is None or problems:
         raise ConfigError.of(problems, where)
     return dataclasses.replace(config, **nested)
+
+
+def _function_as_algorithm(given: Any) -> str:
+    """What to write instead: an algorithm goes by the name it was decorated with, or its file's."""
+    named = next((entry.name for entry in ALGORITHMS.values() if entry.build is given), None)
+    if named:
+        return f"algorithm must be a name, got a function; this one's is {named!r}"
+    name = getattr(given, "__name__", "it").strip("<>")
+    return (
+        "algorithm must be a name, got a function; write @algorithm(...) of p2pqg above it, and "
+        f"name it as you do there, or its file: 'my_method.py:{name}'"
+    )
 
 
 C = TypeVar("C", bound=RunConfig)

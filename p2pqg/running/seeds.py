@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from p2pqg.base.errors import ConfigError, DivergedError, P2pqgError, RunError
-from p2pqg.base.text import folder_name
+from p2pqg.base.text import folder_name, without_folders
 from p2pqg.recipe import own_files
 from p2pqg.recipe.own import TAKERS
 from p2pqg.recipe.settings import ENDS, chosen, read_settings
@@ -45,7 +45,7 @@ def run_seeds(seeds: Sequence[int], settings: Mapping[str, Any], begin: One, cre
     """
     config, own = read_settings({**settings, "seed": seeds[0]})
     method, _ = chosen(config.algorithm, "qg-dsgdm-n")
-    stem = folder_name(f"{config.topology}-{method}-seeds")
+    stem = folder_name(f"{without_folders(config.topology)}-{method}-seeds")
     out, name = config.out, config.name
     directory = RunDirectory(out, name) if name else RunDirectory.fresh(out, stem)
     with directory:

@@ -20,7 +20,7 @@ from p2pqg.base.errors import (
     StoppedError,
     StorageError,
 )
-from p2pqg.base.text import folder_name, user_path
+from p2pqg.base.text import folder_name, user_path, without_folders
 from p2pqg.engine.interrupts import to_the_end, uninterrupted
 from p2pqg.recipe.keywords import OfAnySeed, Restart, Resumed, Settings, with_keywords
 from p2pqg.recipe.own import Own
@@ -195,7 +195,7 @@ def begin(
     started = time.time() if started is None else started
     experiment = build(config, own)
     config = experiment.config
-    stem = folder_name(f"{config.topology}-{experiment.config.algorithm['name']}")
+    stem = folder_name(f"{without_folders(config.topology)}-{experiment.config.algorithm['name']}")
     directory = _new_directory(config.out, config.name, stem)
     with watching(observer) as observer:
         return _lead(lambda: Simulation(experiment, started=started), directory, observer)

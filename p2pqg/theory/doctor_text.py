@@ -21,7 +21,7 @@ MOST_NAMES = 40
 def sheet(found: Diagnosis) -> list[Row]:
     """One network: (what, and what there is to say about it)."""
     low, mean, high = found.degrees
-    spread = f"{low}" if low == high else f"{low} to {high} others, {mean:.1f} in the mean"
+    spread = _from_to(low, high) + ("" if low == high else f" others, {mean:.1f} in the mean")
     way = "directed" if found.directed else "undirected"
     each = found.bytes_per_round / found.clients
     rows = [
@@ -83,6 +83,11 @@ def plain_exposure(found: Exposure) -> dict[str, Any]:
     }
 
 
+def _from_to(low: int, high: int) -> str:
+    """`2`, `0 or 1`, `2 to 14`."""
+    return f"{low}" if low == high else f"{low} {'or' if high == low + 1 else 'to'} {high}"
+
+
 def _power(share: float) -> str:
     return f"1e{round(log10(share))}"
 
@@ -105,7 +110,12 @@ def _liars(found: Diagnosis) -> str:
 
 
 def _names(labels: Sequence[str]) -> str:
-    """`0 Albert, 1 Bob`: what the clients are called, with the numbers they are drawn by."""
+    """`0 Albert, 1 Bob`: what the clients are called, with the numbers they are drawn by.
+
+    Nothing where they are called by their numbers.
+    """
+    if list(labels) == [str(client) for client in range(len(labels))]:
+        return ""
     by_number = any(len(name) > MOST_LETTERS for name in labels)
     shown = ", ".join(
         f"{client} {name}" if by_number else name for client, name in enumerate(labels[:MOST_NAMES])
@@ -189,7 +199,7 @@ def table(found: list[Diagnosis]) -> list[str]:
             [
                 one.topology,
                 str(one.clients),
-                f"{low}" if low == high else f"{low} to {high}",
+                _from_to(low, high),
                 _or_dash(one.diameter),
                 number(one.spectral_gap),
                 _eigenvalue(one.lambda_min) or "-",

@@ -112,6 +112,8 @@ def near(text: str, others: Iterable[str] = ()) -> str:
 
     >>> near("socal32"), near("rign16:mixing=lazy")
     ('; did you mean social32?', '; did you mean ring16:mixing=lazy?')
+    >>> near("torus4x4"), near("grid2x6:mixing=lazy")
+    ('; did you mean torus16?', '; did you mean grid12:rows=2,mixing=lazy?')
 
     Args:
         text: what nobody knows.
@@ -119,9 +121,17 @@ def near(text: str, others: Iterable[str] = ()) -> str:
     """
     head, colon, options = text.partition(":")
     stem, number, _ = split_name(head)
-    size = "" if number is None or re.search(r"\d", stem) else number  # torus4x4 has another
-    full = {name: f"{name}{entry.traits['size'] or size}" for name, entry in TOPOLOGIES.items()}
-    written = {name: f"{full.get(name, name)}{colon}{options}" for name in [*full, *others]}
+    rows = 0
+    if number and (sides := re.fullmatch(r"(.*?)([1-9][0-9]{0,3})x", stem)):  # torus4x4
+        stem, rows = sides[1], int(sides[2])
+        number *= rows
+    size = "" if number is None or re.search(r"\d", stem) else number
+    written = {name: f"{name}{colon}{options}" for name in others}
+    for name, entry in TOPOLOGIES.items():
+        square = rows * rows == number  # which a lattice is without being told
+        told = rows and not square and any(field.name == "rows" for field in fields(entry.params))
+        said = ",".join(filter(None, (f"rows={rows}" if told else "", options)))
+        written[name] = f"{name}{entry.traits['size'] or size}" + (f":{said}" if said else "")
     return did_you_mean(stem, written, written=written)
 
 

@@ -1,5 +1,6 @@
 """The page says what the files say, needs nothing from elsewhere, and takes no text for HTML."""
 
+import base64
 import json
 import re
 from html.parser import HTMLParser
@@ -328,7 +329,25 @@ def test_the_recipe_repeats_the_run(recorded, page_of):
     command = page.all("code")[0][1]
     assert command == f"p2pqg run '{run.path}/config.yaml' --name 'a b-again'"
     recipe = next(a["data-copy"] for a, _ in page.all("button") if "topology:" in a["data-copy"])
-    assert yaml.safe_load(recipe) == run.config
+    assert yaml.safe_load(recipe) == run.config | {"out": run.path.parent.name}
+
+
+def test_the_page_does_not_say_where_the_sender_keeps_files(
+    recorded, page_of, tmp_path, monkeypatch
+):
+    ring, photos = tmp_path / "office.csv", str(tmp_path / "photos")
+    ring.write_text("source,target\n" + "".join(f"{i},{(i + 1) % 16}\n" for i in range(16)))
+    runs = [recorded("a", topology=str(ring), data_dir=photos), recorded("b", lr=0.3, data_dir="d")]
+    monkeypatch.chdir(tmp_path)
+    for shown in (runs, runs[:1]):
+        page = page_of(*shown)
+        assert str(tmp_path) not in page.text
+        links = [a["href"] for a, _ in page.all("a") if a.get("download")]
+        recipe = base64.b64decode(links[0].partition("base64,")[2]).decode()
+        assert recipe.startswith("# without the folders of the machine it ran on: ")
+        assert yaml.safe_load(recipe)["topology"] == "office.csv"
+        assert yaml.safe_load(recipe)["data_dir"] == "photos"
+        assert "office.csv: 16 clients, degree 2" in page.text  # for that the file was read
 
 
 # ---- several runs

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import p2pqg
+from p2pqg.algorithms import ALGORITHMS
 from p2pqg.base.errors import ConfigError
 from p2pqg.recipe.parts import shards
 from p2pqg.recipe.settings import read_config, read_settings
@@ -118,6 +119,9 @@ def test_several_problems_are_told_at_once():
         ({"dataset": {"name": {"train": [1]}}}, "got an object .dict.; what holds samples is data"),
         ({"partition": {"name": len}}, "partition.name must be a text, got a function; give it it"),
         ({"rule": {"name": len}}, "rule.name must be a text, got a function; name a file: my.py"),
+        ({"algorithm": len}, "^algorithm must be a name, got a function; .* 'my_method.py:len'$"),
+        ({"algorithm": ALGORITHMS["gut"].build}, "got a function; this one's is 'gut'$"),
+        ({"rounds": len}, "^rounds must be an integer.*, got a function$"),
         ({"lr_schedule": len}, "lr_schedule must be keys and values, got a function; .* is lr="),
     ],
 )
