@@ -33,6 +33,10 @@ def _seconds_spent() -> float:
 IMPORTED_AT, SPENT = time.time(), _seconds_spent()
 
 
+CALLED = {"doctor": "topology"}
+"""What the handbook calls a command -> its name."""
+
+
 class Program(click.Group):
     """Our errors as one line on stderr and their exit code; a traceback only with --debug."""
 
@@ -48,6 +52,14 @@ class Program(click.Group):
             if not (args or kwargs):  # else it was called by somebody who goes on
                 for number in POLITE:
                     signal.signal(number, signal.SIG_IGN)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command of that name; who asks for the doctor is told what it is called."""
+        if args[0] in CALLED and args[0] not in self.commands:
+            ctx.fail(f"No such command {args[0]!r}. Did you mean {CALLED[args[0]]!r}?")
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command, and end the process with the code of what went wrong."""

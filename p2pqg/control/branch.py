@@ -16,6 +16,8 @@ from p2pqg.page.replay import names_of, point
 from p2pqg.page.scene import digits, scene, traffic
 from p2pqg.page.scene import links as links_now
 
+NAMES = "ABCD"
+
 MOST_UNDONE = 12
 """Actions that can be taken back one after the other."""
 
@@ -33,7 +35,7 @@ class Branch:
     """
 
     def __init__(self, number: int, sim: Playable, moments: Moments) -> None:
-        self.number, self.name, self.sim, self.moments = number, "ABCD"[number], sim, moments
+        self.number, self.name, self.sim, self.moments = number, NAMES[number], sim, moments
         self.looked_at: Any = None
         self.diverged, self.turns = False, 0
         self._before: list[Any] = []  # moments before each of the last actions

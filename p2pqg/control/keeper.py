@@ -10,7 +10,8 @@ from pathlib import Path
 
 from p2pqg.base.errors import ConfigError, P2pqgError
 from p2pqg.base.text import user_path
-from p2pqg.control.branch import Branch
+from p2pqg.control.branch import NAMES, Branch
+from p2pqg.control.playable import Playable
 from p2pqg.results.checkpoint import CHECKPOINTS
 
 SHARE = 0.05
@@ -52,6 +53,21 @@ class Keeper:
         """The line that goes on with a network after a restart of the kernel."""
         home = str(self.folder / branch.name)
         return f"p2pqg.Simulation.restore({home!r}).control(folder={str(self.folder)!r})"
+
+    def is_of(self, sim: Playable) -> bool:
+        """Whether it was restored from what is kept of A here."""
+        if sim.restored is None:
+            return False
+        return user_path(sim.restored[0]).resolve() == (self.folder / NAMES[0]).resolve()
+
+    def forks(self) -> dict[int, Path]:
+        """Networks that are kept beside A: number -> where."""
+        folders = {number: self.folder / name for number, name in enumerate(NAMES) if number}
+        return {n: at for n, at in folders.items() if any((at / CHECKPOINTS).glob("round-*"))}
+
+    def goes_on(self, branch: Branch) -> None:
+        """What is kept of it is its own: it was restored from there."""
+        self._known[branch.name] = ()
 
     def is_due(self, played: float) -> bool:
         """Whether it is time, while it plays, to keep another one; played: seconds so far."""

@@ -19,6 +19,7 @@ class Playable(Live, Protocol):
         stopped: why it ended before its last round, if it did.
         cursor: how many events of its scenario, by round and by seconds, are over.
         on_note: called with a line of text when something happens that a user should know.
+        restored: the checkpoint or folder that it was restored from, and with which settings.
         turn: held by the thread that uses it.
     """
 
@@ -26,7 +27,11 @@ class Playable(Live, Protocol):
     stopped: str | None
     cursor: tuple[int, int]
     on_note: Callable[[str], None]
+    restored: tuple[Path, dict[str, Any]] | None
     turn: Any
+
+    @classmethod
+    def restore(cls, path: str | Path, **settings: Any) -> Playable: ...
 
     @property
     def interventions(self) -> list[dict[str, Any]]: ...

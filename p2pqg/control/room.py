@@ -14,10 +14,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from p2pqg.base.errors import ConfigError, P2pqgError, did_you_mean
+from p2pqg.base.errors import ConfigError, DivergedError, P2pqgError, did_you_mean
 from p2pqg.base.text import user_path
 from p2pqg.base.wording import counted
-from p2pqg.control.branch import Branch
+from p2pqg.control.branch import NAMES, Branch
 from p2pqg.control.keeper import Keeper
 from p2pqg.control.moments import Moments
 from p2pqg.control.playable import Playable
@@ -77,6 +77,23 @@ class Room:
         self._is_kept = False
         self._shown_at, self._rounds_per_second = 0.0, 0.0
         self._listen_to(sim)
+        if self.keeper is not None and sim.restored is not None and self.keeper.is_of(sim):
+            self._take_back(self.keeper, sim.restored[1], per_branch)
+
+    def _take_back(self, keeper: Keeper, settings: Mapping[str, Any], most_bytes: int) -> None:
+        """The forks that stood beside A when the kernel ended that kept them."""
+        sim, lost = self.branches[0].sim, []
+        keeper.goes_on(self.branches[0])
+        for number, home in keeper.forks().items():
+            try:
+                twin = sim.restore(home, **settings)
+            except P2pqgError as error:  # it stays where it is, and goes aside for a new one
+                lost.append(f"{NAMES[number]} could not be restored: {_told(error)}")
+                continue
+            self.branches.append(Branch(number, twin, Moments(most_bytes)))
+            keeper.goes_on(self.branches[-1])
+            self._listen_to(twin)
+        self._say("; ".join(lost), wrong=bool(lost))
 
     # From any thread
 
@@ -163,16 +180,20 @@ class Room:
         assert self.until is not None
         self._check_open()
         began = time.perf_counter()
-        lowest = min(branch.sim.round for branch in self.branches)
+        lowest = min(branch.sim.round for branch in self._playing)
         if lowest >= self.until:
             self._stand("")
             return
         num_rounds = max(1, int(SECONDS_AT_ONCE * self._rounds_per_second))
         goal, before = min(self.until, lowest + num_rounds), self._rounds_done
-        for branch in self.branches:
+        for branch in self._playing:
             sim = branch.sim
             if sim.round < goal:
-                branch.advance(goal - sim.round)
+                try:
+                    branch.advance(goal - sim.round)
+                except DivergedError as error:
+                    self._stand_diverged(branch, error)
+                    return
                 if sim.stopped:
                     self.played += time.perf_counter() - began
                     self._stand(f"{branch.name} has ended by itself: {sim.stopped}")
@@ -180,12 +201,17 @@ class Room:
         seconds = max(time.perf_counter() - began, 1e-9)
         self.played += seconds
         if before:  # the first rounds are slow: actors have to start
-            self._rounds_per_second = (self._rounds_done - before) / seconds / len(self.branches)
+            self._rounds_per_second = (self._rounds_done - before) / seconds / len(self._playing)
         self._keep_moments()
         if self.keeper is not None and self.keeper.is_due(self.played):
             self._keep()
         self._show()
         time.sleep(SECONDS_OF_REST)
+
+    @property
+    def _playing(self) -> list[Branch]:
+        """Those that can: what has diverged stands until it is taken to an earlier moment."""
+        return [branch for branch in self.branches if not branch.diverged]
 
     @property
     def _rounds_done(self) -> int:
@@ -228,6 +254,14 @@ class Room:
             if not branch.sim.closed:
                 branch.evaluate()
         self._show(always=True)
+
+    def _stand_diverged(self, branch: Branch, error: DivergedError) -> None:
+        """That is news, so all stand; then the others can go on."""
+        self._say(_told(error), wrong=True)
+        if len(self.branches) > 1:
+            rest = "; play goes on without it" if self._playing else ""
+            self._say(f"{branch.name}: {self.sentence}{rest}", wrong=True)
+        self._stand("")
 
     def _say(self, sentence: str, wrong: bool = False) -> None:
         self.sentence, self.is_wrong = sentence, wrong
@@ -317,13 +351,13 @@ class Room:
     def _run(self, rounds: int | None = None) -> None:
         """So many more rounds of all; None: to the end of the recipe, or as long again.
 
-        While it plays they come on top.
+        While it plays they come on top. What has diverged stands; the others go on without it.
         """
-        for branch in self.branches:
+        for branch in self._playing or self.branches:
             branch.check_finite()
             branch.looked_at = None
             branch.keep()
-        furthest = max([branch.sim.round for branch in self.branches] + [self.until or 0])
+        furthest = max([branch.sim.round for branch in self._playing] + [self.until or 0])
         planned = self.branches[0].sim.experiment.num_rounds
         if rounds is None:
             rounds = planned - furthest if furthest < planned else planned

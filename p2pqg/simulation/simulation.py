@@ -132,7 +132,9 @@ class Simulation:
 
         Warns where a newer checkpoint of a run is damaged, so that an older one is used.
         """
-        return cls.at(Moment.newest(path, tell=partial(warnings.warn, stacklevel=4), **settings))
+        sim = cls.at(Moment.newest(path, tell=partial(warnings.warn, stacklevel=4), **settings))
+        sim.restored = Path(path), dict(settings)
+        return sim
 
     @classmethod
     def at(cls, moment: Moment, started: float | None = None) -> Simulation:
@@ -147,6 +149,7 @@ class Simulation:
         self.closed = False
         self.turn = RLock()
         self.room: Any = None
+        self.restored: tuple[Path, dict[str, Any]] | None = None
         self._safe = Safe(moment)
         self._seen: tuple[tuple[int, int], Rows] | None = None
         self._told = moment.log.rounds[-1]["round"] if moment.log.rounds else -1
@@ -403,7 +406,7 @@ class Simulation:
         self._check_open()
         self._driver.settle()
         twin = copy.copy(self)
-        twin.turn, twin.room = RLock(), None
+        twin.turn, twin.room, twin.restored = RLock(), None, None
         twin._driver = self._driver.fork()
         twin.hosting = self.hosting.share()
         twin._safe = Safe(twin.moment() if self.hosting.cluster else self._safe.last)
@@ -899,8 +902,9 @@ class Simulation:
         Args:
             megabytes: of memory for the moments that one can go back to.
             folder: where it keeps a checkpoint every few seconds, and whenever it stands, in `A`
-                (of forks in `B`, `C`, `D`): after a restart of the kernel `Simulation.restore` of
-                that goes on. None: nowhere.
+                (of forks in `B`, `C`, `D`): after a restart of the kernel
+                `Simulation.restore(folder / "A").control(folder=folder)` goes on with all of them.
+                None: nowhere.
 
         Returns:
             A widget; where there are none, this simulation's card with a line that says why.

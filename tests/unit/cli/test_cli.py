@@ -178,6 +178,13 @@ def test_a_recipe_whose_files_are_left_in_its_folder_says_where_to_run_it(tmp_pa
     assert list(place.iterdir()) == []
 
 
+def test_who_asks_for_the_doctor_is_told_what_it_is_called():
+    result = command("doctor", "ring16")
+    assert result.exit_code == 2
+    assert "No such command 'doctor'. Did you mean 'topology'?" in result.output
+    assert "Did you mean 'topology'?" in command("topologie").output  # click's own proposal
+
+
 def test_errors_in_a_recipe_name_the_file(tmp_path):
     path = recipe(tmp_path, "alpha: -1\nlr: 0\n")
     result = command("run", path)

@@ -3,6 +3,7 @@
 import threading
 import time
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -110,6 +111,23 @@ def test_what_has_diverged_is_not_saved_touched_or_forked_but_left(sim, room, tm
     assert not list(tmp_path.iterdir())
     assert ask(room, {"do": "undo", "branch": 0}, verb("set_lr", lr=0.1), play(5)) == ""
     assert "repeats it" in ask(room, save)
+
+
+def test_others_play_on_without_what_has_diverged(sim, room):
+    ask(room, play(5), {"do": "fork", "branch": 0}, verb("set_lr", branch=1, lr=1e30))
+    said = ask(room, play(10))
+    assert said.startswith("B: ")
+    assert "non-finite loss" in said
+    assert said.endswith("; play goes on without it")
+    assert ask(room, play(10)) == ""
+    twin = room.branch(1)
+    assert twin.diverged
+    assert sim.round >= 15 > twin.sim.round
+    with p2pqg.Simulation(**SETTINGS) as other:
+        other.advance(sim.round)
+        assert np.array_equal(sim.parameters(), other.parameters())
+    ask(room, {"do": "undo", "branch": 1}, play(1))  # now it can come after them
+    assert twin.sim.round == sim.round
 
 
 def test_going_back_forgets_what_was_later_and_the_same_comes_again(sim, room):
@@ -357,6 +375,31 @@ def test_a_room_with_a_folder_keeps_each_network_for_a_kernel_that_is_restarted(
         assert again.round == 6
     assert not (tmp_path / "room" / "B").exists()
     room.close()
+
+
+def test_after_a_restart_all_networks_stand_side_by_side_again(sim, tmp_path):
+    room = Room(sim, folder=tmp_path)
+    ask(room, play(6), {"do": "fork", "branch": 0}, {"do": "fork", "branch": 0})
+    ask(room, verb("drop_clients", branch=2, clients=[3]), {"do": "end", "branch": 1}, play(3))
+    before = [branch.sim.parameters() for branch in room.branches]
+    with p2pqg.Simulation.restore(tmp_path / "A", engine="local") as again:  # another kernel
+        room = Room(again, folder=tmp_path)
+        assert [branch.name for branch in room.branches] == ["A", "C"]
+        for branch, x in zip(room.branches, before, strict=True):
+            assert np.array_equal(branch.sim.parameters(), x)
+        assert [list(one) for one in room.branches[1].sim.interventions] == [
+            ["round", "drop_clients"]
+        ]
+        assert ask(room, play(2)) == ""
+        room.close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["A", "C"]  # nothing went aside
+    (kept,) = (tmp_path / "C" / "checkpoints").iterdir()
+    for file in filter(Path.is_file, kept.rglob("*")):
+        file.write_bytes(b"")
+    with p2pqg.Simulation.restore(tmp_path / "A") as again:
+        room = Room(again, folder=tmp_path)
+        assert again.round == 11
+        assert room.sentence.startswith("C could not be restored: ")
 
 
 def test_another_room_in_the_same_folder_takes_nothing_of_what_was_kept(tmp_path):
