@@ -25,6 +25,7 @@ from p2pqg.engine.parts import PART_BYTES
 from p2pqg.engine.spec import Shards, Task
 from p2pqg.engine.waves.computed import Computed
 from p2pqg.models._capture import OFF, Capture
+from p2pqg.models.stacked.batched import clients_per_product
 from p2pqg.models.stacked.choosing import Choice, Examples, choose, eagerly
 from p2pqg.models.stacked.probe import tried_elsewhere
 from p2pqg.models.stacked.stacked import EVALUATED_AT_ONCE, Stacked
@@ -231,9 +232,11 @@ class Learner:
         """So many clients may play a round together where there are many; None: all have to."""
         if self.device.type != "cpu" or isinstance(self.feed, FileFeed):
             return None  # decoding is a step ahead of all
-        if self.stacked.strategy == "batched":
-            return self._few  # products are made for so many at a time
-        return max(1, min(self._few, PART_BYTES // (self.stacked.num_params * self.dtype.itemsize)))
+        fitting = PART_BYTES // (self.stacked.num_params * self.dtype.itemsize)
+        if self.stacked.strategy == "batched":  # whole products, so that their numbers stay
+            product = clients_per_product()
+            fitting = max(1, fitting // product) * product
+        return max(1, min(self._few, fitting))
 
     def _of_few(self, x: Tensor, part: slice, step: int, losses: Tensor, number: int) -> Tensor:
         """Gradients of a few clients; notes their losses and statistics."""

@@ -23,6 +23,11 @@ from p2pqg.models.judging.losses import Objective
 CLIENTS_PER_THREAD = 32
 
 
+def clients_per_product() -> int:
+    """Clients in one pass on a CPU, with the threads of this process."""
+    return CLIENTS_PER_THREAD * torch.get_num_threads()
+
+
 class _Layer(NamedTuple):
     """Columns of one linear layer in a row of parameters."""
 
@@ -82,7 +87,7 @@ class Batched:
     ) -> tuple[Tensor, Tensor, Tensor]:
         """See `Stacked.gradients`; those of scale * loss."""
         losses, g = x.new_empty(len(x)), torch.empty_like(x)
-        at_once = len(x) if x.is_cuda else CLIENTS_PER_THREAD * torch.get_num_threads()
+        at_once = len(x) if x.is_cuda else clients_per_product()
         for start in range(0, len(x), at_once):
             rows = slice(start, start + at_once)
             self._backward(x[rows], inputs[rows], targets[rows], scale, clip, losses[rows], g[rows])

@@ -5,8 +5,9 @@ import pytest
 import torch
 
 import p2pqg
-from p2pqg.engine import parts
+from p2pqg.engine import learner, parts
 from p2pqg.engine.learner import Learner
+from p2pqg.models.stacked import batched
 
 ROUNDS = 5
 LIARS = {"attacks": [{"who": [1], "how": "alie"}]}
@@ -182,3 +183,32 @@ def test_a_round_that_breaks_off_half_way_is_told_and_not_gone_on_from(
             sim.advance(1)
         with pytest.raises(p2pqg.AlgorithmError, match="round 0 broke off half-way"):
             sim.parameters()
+
+
+def test_dense_models_are_bound_by_bytes_in_whole_products_with_the_same_bits(monkeypatch):
+    """Of 270,000 parameters 256 at once were 280 MB, and a round makes a handful of those."""
+    monkeypatch.setattr(batched, "CLIENTS_PER_THREAD", 2)
+    monkeypatch.setattr(parts, "WORTH_IT", 0)
+    settings = {"topology": "ring32", "algorithm": "qg-dsgdm-n", "rounds": 3, "alpha": 1.0}
+    settings |= {"engine": "local", "model": {"name": "mlp", "hidden": [9]}}
+    with p2pqg.Simulation(**settings) as sim:  # from now on there are as many threads as it takes
+        row_bytes = sim.parameters()[:1].nbytes
+    product, seen = 2 * torch.get_num_threads(), {}
+    for fitting in (0.5, 2.5, 1e6):  # products that fit into the bytes of a part
+        monkeypatch.setattr(learner, "PART_BYTES", int(fitting * product * row_bytes))
+        lengths, played = [], parts.together
+
+        def noted(round, calls, slices, *more, lengths=lengths, played=played):
+            lengths.extend(len(range(part.start, part.stop)) // product for part in slices)
+            return played(round, calls, slices, *more)
+
+        monkeypatch.setattr("p2pqg.engine.block.together", noted)
+        with p2pqg.Simulation(**settings) as sim:
+            sim.advance(1)
+            seen[fitting] = lengths, sim.parameters()
+        monkeypatch.setattr("p2pqg.engine.block.together", played)
+    whole = 32 // product
+    lengths = [lengths for lengths, _ in seen.values()]
+    assert lengths == [[1] * whole, [2] * (whole // 2), []]  # [] is all at once
+    for _, models in seen.values():
+        np.testing.assert_array_equal(models, seen[1e6][1])
