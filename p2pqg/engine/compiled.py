@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from functools import lru_cache, wraps
 from typing import Any, NamedTuple
 
 import numba
@@ -39,9 +39,18 @@ def _kernel(function: Callable[..., Any]) -> Any:
     """Compiled at its first call, once for each dtype; kept on disk where there is a place."""
     options = {"nogil": True, "error_model": "numpy"}
     try:
-        return numba.njit(cache=True, **options)(function)
+        kernel = numba.njit(cache=True, **options)(function)
     except RuntimeError:  # neither beside the source, nor in the user's cache, nor where told
         return numba.njit(**options)(function)
+
+    @wraps(function)
+    def called(*given: Any) -> Any:
+        try:
+            return kernel(*given)
+        except OSError:  # there was no room to keep it, say; but it is compiled
+            return kernel(*given)
+
+    return called
 
 
 class Program(NamedTuple):

@@ -156,8 +156,8 @@ class RuleMixer:
         few = len(columns) <= DENSE_UP_TO
         if not few or len(self._pairs.ends.T) * PAIR_COST <= len(columns) ** 2:
             return self._pairs(columns)
-        found = self._from_one_place(columns)
-        return self._pairs(columns) if found is None else found[1]
+        made = self._from_one_place(columns)
+        return self._pairs(columns) if made is None else made[1]
 
     def _products(self, columns: Tensor) -> list[Tensor]:
         """Of each group, all inner products, [k, 1 + slots, 1 + slots]."""
@@ -176,26 +176,38 @@ class RuleMixer:
     def _from_one_place(self, columns: Tensor) -> tuple[list[Tensor], list[Tensor]] | None:
         """All inner products and squared distances of each group, from one matrix product.
 
-        None: the place is so far from a client that what is near to this cannot be told.
+        None: wherever one looks from, it is so far from a client that it cannot tell how far this
+        is from half of its messages.
         """
-        # One that nobody else has touched: far rows must not cost near ones digits.
-        products = inner_products(columns, columns[self.groups[0].own[0]])
-        n = len(columns)
+        # A place that nobody else has touched: far rows must not cost near ones digits.
+        place, own = self.groups[0].own[0], self.own
+        if isinstance(own, slice):
+            own = torch.arange(self.num_clients, device=columns.device)
+        for _ in range(2):
+            products = inner_products(columns, columns[place])
+            found = self._of_groups(products)
+            squares = [_to_own(some) for some in found]
+            if all(map(self._tells, self.groups, found, squares)):
+                return found, squares
+            # It may be that one which is far away: most of the others are not as near to it.
+            place = own[products.diagonal()[own].argsort()[len(own) // 2]]
+        return None
+
+    def _of_groups(self, products: Tensor) -> list[Tensor]:
+        """[rows, rows] -> [k, 1 + slots, 1 + slots] of each group."""
+        n = len(products)
         if self._places[0] != n:
             each = map(_values, self.groups)
             self._places = n, [some[:, :, None] * n + some[:, None, :] for some in each]
-        found = [products.take(place) for place in self._places[1]]
-        lengths = [some.diagonal(dim1=1, dim2=2) for some in found]
-        squares = [
-            length[:, 1:] + length[:, :1] - 2 * some[:, 0, 1:]
-            for length, some in zip(lengths, found, strict=True)
-        ]
-        part = torch.finfo(columns.dtype).eps / LOST_UP_TO
-        told = [  # not if either is no number
-            (length[:, :1] * part <= some.masked_fill(group.slots.absent, math.inf)).all()
-            for group, length, some in zip(self.groups, lengths, squares, strict=True)
-        ]
-        return (found, squares) if all(told) else None
+        return [products.take(place) for place in self._places[1]]
+
+    @staticmethod
+    def _tells(group: Group, products: Tensor, squares: Tensor) -> bool:
+        """Whether rounding has left the digits of the nearer half of each one's distances."""
+        near = squares.masked_fill(group.slots.absent, math.inf).sort(1).values
+        half = near.gather(1, (group.slots.counts[:, None] - 2) // 2)
+        lost = products[:, :1, 0] * torch.finfo(products.dtype).eps
+        return bool((lost <= LOST_UP_TO * half).all())  # not if either is no number
 
     def _trimmed(self, columns: Tensor) -> Tensor:
         """Means of the values in the middle, entry by entry."""
@@ -342,6 +354,12 @@ def _in_order(columns: Tensor) -> Tensor:
     """With infinity for what is not a number: that has its place among others."""
     inf = float("inf")
     return columns.nan_to_num(nan=inf, posinf=inf, neginf=-inf)
+
+
+def _to_own(products: Tensor) -> Tensor:
+    """Squared distances to the own row, [k, slots], from [k, 1 + slots, 1 + slots]."""
+    length = products.diagonal(dim1=1, dim2=2)
+    return length[:, 1:] + length[:, :1] - 2 * products[:, 0, 1:]
 
 
 def _values(group: Group) -> Tensor:

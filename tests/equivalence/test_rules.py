@@ -22,7 +22,7 @@ from p2pqg.engine.mixer import Arrivals
 from p2pqg.engine.robust import RuleMixer
 from p2pqg.engine.routes import RowRoutes
 from p2pqg.testing import Quadratics, assert_same, check_rule_is_gossip, dense
-from p2pqg.topology import build
+from p2pqg.topology import Mixing, build
 
 NETWORK, ROUNDS, PARAMS = "social32", 5, 6
 PROBLEM = Quadratics.random(32, PARAMS, seed=3)
@@ -261,6 +261,30 @@ def test_a_client_that_leaves_all_others_far_behind_costs_those_beside_it_no_dig
         wanted = rule(x[i], inbox, np.full(len(inbox), 1 / 8), 0.0, **params)
         # A difference of such rows has no more digits than the longer one.
         np.testing.assert_allclose(found[i], wanted, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "rule", "params"),
+    [
+        ("clipped", clipped, {"tau": 0.7}),
+        ("krum", krum, {"f": 0}),
+        ("ios", ios, {"f": 1}),
+        ("balance", balance, {"gamma": 1e-5}),
+    ],
+    ids=name_of,
+)
+def test_of_two_groups_far_apart_neither_is_measured_from_the_other(name, rule, params):
+    x = np.random.default_rng(4).standard_normal((10, 20)).astype(np.float32)
+    x[5:] += 1e5
+    both = torch.block_diag(torch.full((5, 5), 0.2), torch.full((5, 5), 0.2)).double().numpy()
+    routes = RowRoutes.cut(Mixing.from_dense(both), (0, 10))
+    rows = torch.from_numpy(x)
+    found = RuleMixer(Arrivals.of(routes, 0), find_rule({"name": name, **params}), rows)(rows, 0.0)
+    for i in range(10):
+        inbox = [j for j in range(10) if j != i and i // 5 == j // 5]
+        own, heard = x[i].astype(float), x[inbox].astype(float)
+        wanted = rule(own, heard, np.full(4, 0.2), 0.0, **params)
+        np.testing.assert_allclose(found[i], wanted, rtol=0, atol=1e-4 if i < 5 else 0.02)
 
 
 @pytest.mark.parametrize("told", [math.inf, math.nan], ids=str)

@@ -1,7 +1,9 @@
 """The compiled way to the values in the middle: the same bits as without it."""
 
+import errno
 import importlib.util
 import math
+import runpy
 import sys
 
 import numpy as np
@@ -107,6 +109,20 @@ def test_where_nothing_can_be_kept_on_disk_it_is_compiled_all_the_same():
     space = {}
     exec("def twice(x):\n    return 2 * x", space)  # of no file: there is no place beside it
     assert robust.compiled()._kernel(space["twice"])(21) == 42
+
+
+@needs_numba
+def test_where_the_disk_is_full_it_is_compiled_all_the_same(tmp_path, monkeypatch):
+    def full(*args):
+        seen.append(args)
+        raise OSError(errno.ENOSPC, "no space left")
+
+    seen, file = [], tmp_path / "twice.py"
+    file.write_text("def twice(x):\n    return 2 * x\n")
+    monkeypatch.setattr("numba.core.caching.IndexDataCacheFile.save", full)
+    twice = robust.compiled()._kernel(runpy.run_path(str(file))["twice"])
+    assert [twice(21), twice(4)] == [42, 8]
+    assert len(seen) == 1
 
 
 @needs_numba
