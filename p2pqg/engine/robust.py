@@ -176,8 +176,8 @@ class RuleMixer:
     def _from_one_place(self, columns: Tensor) -> tuple[list[Tensor], list[Tensor]] | None:
         """All inner products and squared distances of each group, from one matrix product.
 
-        None: wherever one looks from, it is so far from a client that it cannot tell how far this
-        is from half of its messages.
+        None: wherever one looks from, it is so far from a client that rounding takes the digits of
+        half of its distances.
         """
         # A place that nobody else has touched: far rows must not cost near ones digits.
         place, own = self.groups[0].own[0], self.own
@@ -203,11 +203,10 @@ class RuleMixer:
 
     @staticmethod
     def _tells(group: Group, products: Tensor, squares: Tensor) -> bool:
-        """Whether rounding has left the digits of the nearer half of each one's distances."""
-        near = squares.masked_fill(group.slots.absent, math.inf).sort(1).values
-        half = near.gather(1, (group.slots.counts[:, None] - 2) // 2)
-        lost = products[:, :1, 0] * torch.finfo(products.dtype).eps
-        return bool((lost <= LOST_UP_TO * half).all())  # not if either is no number
+        """Whether rounding has left the digits of more than half of each one's distances."""
+        most = products[:, :1, 0] * (torch.finfo(products.dtype).eps / LOST_UP_TO)
+        lost = group.there & ~(most <= squares)  # nor does what is no number tell anything
+        return bool((2 * lost.sum(1) + 1 < group.slots.counts).all())
 
     def _trimmed(self, columns: Tensor) -> Tensor:
         """Means of the values in the middle, entry by entry."""
