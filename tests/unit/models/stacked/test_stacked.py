@@ -1,6 +1,7 @@
 """The three strategies agree with each other and with plain PyTorch, one client at a time."""
 
 import copy
+import sys
 
 import pytest
 import torch
@@ -211,3 +212,17 @@ def test_a_client_leaves_as_an_ordinary_state_dict():
 def test_wrong_options_are_one_clear_line(name, options, message):
     with pytest.raises(ConfigError, match=message):
         Stacked(build_model(name, 10, (1, 8, 8)), **options)
+
+
+@pytest.mark.parametrize("clip", [float("inf"), 1.0])
+def test_a_client_after_the_other_learns_without_what_takes_torch_half_a_second(clip, monkeypatch):
+    """To compare shapes torch would import SymPy in every actor; here it could not."""
+    monkeypatch.setitem(sys.modules, "torch.fx.experimental.symbolic_shapes", None)
+    stacked, module, *given = stacked_clients(IMAGES[0], "loop")
+    with pytest.raises(ImportError):
+        one = torch.ones((), requires_grad=True)
+        torch.autograd.grad(one, one, torch.ones(()))
+    stacked._by_sample = "loop"
+    losses, g, _ = stacked.gradients(*given, clip=clip)
+    assert losses.isfinite().all()
+    assert (g.norm(dim=1) > 0).all()
