@@ -219,8 +219,8 @@ def test_a_client_after_the_other_learns_without_what_takes_torch_half_a_second(
     """To compare shapes torch would import SymPy in every actor; here it could not."""
     monkeypatch.setitem(sys.modules, "torch.fx.experimental.symbolic_shapes", None)
     stacked, module, *given = stacked_clients(IMAGES[0], "loop")
+    one = torch.ones((), requires_grad=True)
     with pytest.raises(ImportError):
-        one = torch.ones((), requires_grad=True)
         torch.autograd.grad(one, one, torch.ones(()))
     stacked._by_sample = "loop"
     losses, g, _ = stacked.gradients(*given, clip=clip)
