@@ -187,13 +187,14 @@ def test_a_round_that_breaks_off_half_way_is_told_and_not_gone_on_from(
 
 def test_dense_models_are_bound_by_bytes_in_whole_products_with_the_same_bits(monkeypatch):
     """Of 270,000 parameters 256 at once were 280 MB, and a round makes a handful of those."""
-    monkeypatch.setattr(batched, "CLIENTS_PER_THREAD", 2)
+    product, seen = 4, {}
+    for module in (batched, learner):  # whatever the number of threads
+        monkeypatch.setattr(module, "clients_per_product", lambda: product)
     monkeypatch.setattr(parts, "WORTH_IT", 0)
     settings = {"topology": "ring32", "algorithm": "qg-dsgdm-n", "rounds": 3, "alpha": 1.0}
     settings |= {"engine": "local", "model": {"name": "mlp", "hidden": [9]}}
-    with p2pqg.Simulation(**settings) as sim:  # from now on there are as many threads as it takes
+    with p2pqg.Simulation(**settings) as sim:
         row_bytes = sim.parameters()[:1].nbytes
-    product, seen = 2 * torch.get_num_threads(), {}
     for fitting in (0.5, 2.5, 1e6):  # products that fit into the bytes of a part
         monkeypatch.setattr(learner, "PART_BYTES", int(fitting * product * row_bytes))
         lengths, played = [], parts.together
@@ -207,8 +208,7 @@ def test_dense_models_are_bound_by_bytes_in_whole_products_with_the_same_bits(mo
             sim.advance(1)
             seen[fitting] = lengths, sim.parameters()
         monkeypatch.setattr("p2pqg.engine.block.together", played)
-    whole = 32 // product
     lengths = [lengths for lengths, _ in seen.values()]
-    assert lengths == [[1] * whole, [2] * (whole // 2), []]  # [] is all at once
+    assert lengths == [[1] * 8, [2] * 4, []]  # [] is all at once
     for _, models in seen.values():
         np.testing.assert_array_equal(models, seen[1e6][1])
