@@ -262,7 +262,8 @@ class Verdict:
         points = self.claim.metric.endswith("accuracy") and self.claim.by == "difference"
 
         def say(value: float) -> str:
-            return f"{100 * value:.2f}" if points else number(value)
+            # + 0: no minus before a zero
+            return f"{round(100 * value, 2) + 0:.2f}" if points else number(value)
 
         unit = " %" if points and self.claim.right is None else " points" * points
         return f"{say(one.mean)} [{say(one.low)}, {say(one.high)}]{unit}"

@@ -85,6 +85,11 @@ def test_a_side_alone_is_judged_against_a_number():
     assert found.numbers[0].startswith("91.50 [85.15, 97.85] %")
 
 
+def test_nothing_has_no_minus():
+    found = verdict_of(runs(qg=[0.5, 0.5], dsgd=[0.5 + 1e-6, 0.5 + 1e-6]))
+    assert found.numbers == ["0.00 [0.00, 0.00] points"]
+
+
 def test_seeds_that_agree_exactly_decide():
     found = verdict_of(runs(qg=[0.5, 0.5], dsgd=[0.25, 0.25]))
     assert (found.verdict, found.findings[0].p) == ("holds", 0)
