@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -256,7 +257,7 @@ def read_config(values: Mapping[str, Any], where: str = "") -> RunConfig:
     """
     known = {field.name for field in dataclasses.fields(RunConfig)}
     given = {  # of a key that is not known None is no default
-        key: value
+        key: fspath(value) if isinstance(value, PathLike) else value
         for key, value in values.items()
         if value is not None or str(key).replace("-", "_") not in known
     }

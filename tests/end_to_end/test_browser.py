@@ -283,3 +283,23 @@ def test_a_report_goes_through_the_rounds_by_itself(run, tmp_path):
         page.goto(file.as_uri())
         check_moments(seen_at_every_moment(page))
         assert asked == [file.as_uri()]
+
+
+def test_a_report_on_runs_with_long_names_fits_a_phone(tmp_path):
+    runs = [
+        p2pqg.run(
+            topology="ring4",
+            rounds=2,
+            engine="local",
+            out=tmp_path,
+            lr=lr,
+            name=f"{'long-name-' * 9}{lr}",
+        )
+        for lr in (0.1, 0.2)
+    ]
+    runs += [p2pqg.run(topology="ring4", rounds=2, engine="local", out=tmp_path, name="b" * 70)]
+    path = write_page([run.path for run in runs], tmp_path / "page.html")
+    with chromium(width=390, dark=True) as page:
+        page.goto(path.as_uri())
+        assert "long-name-long-name" in page.locator("body").inner_text()
+        assert page.evaluate("document.documentElement.scrollWidth") == 390

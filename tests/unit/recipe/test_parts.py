@@ -1,5 +1,7 @@
 """Data of a user's own that a recipe names: files, columns and functions reach the run."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -104,6 +106,12 @@ def test_an_alpha_that_means_nothing_is_said_to_be_ignored(partition):
     assert f"alpha 0.1 is ignored: partition {partition} makes no use of it" in said
     said = built(dataset=dataset, partition="dirichlet", alpha=10.0).warnings
     assert not any("ignored" in line for line in said)
+
+
+def test_files_and_folders_may_be_paths(tmp_path):
+    config = read_config({"out": tmp_path, "data_dir": tmp_path / "d", "topology": Path("a.csv")})
+    assert (config.out, config.topology) == (str(tmp_path), "a.csv")
+    assert config.data_dir == str(tmp_path / "d")
 
 
 def test_several_problems_are_told_at_once():
