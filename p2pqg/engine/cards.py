@@ -18,6 +18,9 @@ from p2pqg.base.lazy import torch
 
 LIBRARY = "libnvidia-ml.so.1"
 
+AMPERE = 8
+"""Major number of the compute capability from which on cards multiply in bfloat16 themselves."""
+
 
 class Cards(NamedTuple):
     """Those that CUDA sees in this process.
@@ -26,10 +29,17 @@ class Cards(NamedTuple):
         number: how many.
         memory: bytes of all together; where only some of unequal ones are visible, at least so
             many: which ones, the two libraries number differently.
+        oldest: major number of the lowest compute capability of this machine's; None: not known.
     """
 
     number: int
     memory: int
+    oldest: int | None = None
+
+    @property
+    def slow_in_bf16(self) -> bool:
+        """Whether one of them is known to have no bfloat16 of its own; torch then does without."""
+        return self.oldest is not None and self.oldest < AMPERE
 
 
 class _Memory(ctypes.Structure):
@@ -47,9 +57,9 @@ def cards() -> Cards:
     with suppress(OSError, AttributeError):  # no library, or an old one
         if (found := told_by(ctypes.CDLL(LIBRARY))) is not None:
             return found
-    count = torch.cuda.device_count()
-    memory = (torch.cuda.get_device_properties(i).total_memory for i in range(count))
-    return Cards(count, sum(memory))
+    seen = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
+    oldest = min((one.major for one in seen), default=None)
+    return Cards(len(seen), sum(one.total_memory for one in seen), oldest)
 
 
 def told_by(nvml: Any) -> Cards | None:
@@ -65,13 +75,15 @@ def told_by(nvml: Any) -> Cards | None:
         if nvml.nvmlDeviceGetCount_v2(ctypes.byref(number)):
             return None
         sizes = [_size(nvml, index) for index in range(number.value)]
+        ages = [_age(nvml, index) for index in range(number.value)]
     finally:
         nvml.nvmlShutdown()
     visible = visible_of(len(sizes), os.environ.get("CUDA_VISIBLE_DEVICES"))
     if visible is None or None in sizes:
         return None
     known = [size for size in sizes if size is not None]
-    return Cards(visible, sum(known) if visible == len(known) else visible * min(known, default=0))
+    memory = sum(known) if visible == len(known) else visible * min(known, default=0)
+    return Cards(visible, memory, min((age for age in ages if age is not None), default=None))
 
 
 def _size(nvml: Any, index: int) -> int | None:
@@ -84,6 +96,15 @@ def _size(nvml: Any, index: int) -> int | None:
         return None
     failed = nvml.nvmlDeviceGetMemoryInfo(card, ctypes.byref(memory))
     return None if failed else int(memory.total)
+
+
+def _age(nvml: Any, index: int) -> int | None:
+    """Major number of a card's compute capability; None: it cannot be asked."""
+    card, major, minor = ctypes.c_void_p(), ctypes.c_int(), ctypes.c_int()
+    if nvml.nvmlDeviceGetHandleByIndex_v2(index, ctypes.byref(card)):
+        return None
+    wanted = ctypes.byref(major), ctypes.byref(minor)
+    return None if nvml.nvmlDeviceGetCudaComputeCapability(card, *wanted) else major.value
 
 
 def visible_of(count: int, said: str | None) -> int | None:

@@ -33,6 +33,7 @@ class Hosting:
         placement: which clients live in which actor.
         cluster: of Ray; None: everything is in this process.
         session: a name for this simulation and its forks, which no other one has.
+        of_precision: a line, if a card has to do without what the precision asks for.
     """
 
     machine: Machine
@@ -40,6 +41,7 @@ class Hosting:
     placement: Placement
     cluster: Cluster | None = None
     session: str = field(default_factory=lambda: uuid.uuid4().hex)
+    of_precision: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, experiment: Experiment) -> Hosting:
@@ -58,7 +60,8 @@ class Hosting:
             placement = placed(experiment, machine, device)
             if on_ray and not cluster:
                 cluster = Cluster.at(num_gpus=machine.num_gpus or None)
-            return cls(machine, device, placement, cluster)
+            said = of_precision(config.precision, device, config.address)
+            return cls(machine, device, placement, cluster, of_precision=said)
         except BaseException:
             if cluster:
                 cluster.close()
@@ -95,8 +98,8 @@ class Hosting:
 
     @property
     def notes(self) -> list[str]:
-        """What a user should know of the cluster, a line each."""
-        return self.cluster.notes if self.cluster else []
+        """What a user should know of the cluster and its cards, a line each."""
+        return [*self.of_precision, *(self.cluster.notes if self.cluster else [])]
 
     @property
     def sharing(self) -> str:
@@ -140,6 +143,16 @@ def placed(experiment: Experiment, machine: Machine, device: str) -> Placement:
     if direct:
         check_available()
     return place(n, packing, machine, flops, device, experiment.is_dense, direct)
+
+
+def of_precision(precision: str, device: str, address: str | None) -> tuple[str, ...]:
+    """A line if a card of this machine has to do without what the precision asks for."""
+    if precision != "bf16" or device != "cuda" or address or not cards().slow_in_bf16:
+        return ()
+    return (
+        "precision bf16: a GPU here is older than NVIDIA's Ampere, so torch computes it slowly; "
+        "fp16 and float32 are faster",
+    )
 
 
 def resolve_device(device: str, machine: Machine) -> str:

@@ -26,6 +26,7 @@ import contextlib
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 import tarfile
@@ -90,6 +91,8 @@ class Check:
             "left_out": [],
         }
         self._writing = threading.Lock()
+        self._running: set[subprocess.Popen[str]] = set()
+        self._interrupted = False
         self.environment = dict(os.environ)
         self.environment.setdefault("P2PQG_CACHE", tempfile.mkdtemp(prefix="p2pqg-check-"))
 
@@ -119,13 +122,18 @@ class Check:
             env=self.environment,
             start_new_session=True,
         )
+        self._running.add(process)
         try:
             out, error = process.communicate(timeout=max(1.0, limit))
         except subprocess.TimeoutExpired:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, 9)
+            _kill(process)
             out, _ = process.communicate()
             return out, f"did not end in {limit:.0f} s"
+        except KeyboardInterrupt:  # it is in a session of its own, and would go on
+            _kill(process)
+            raise
+        finally:
+            self._running.discard(process)
         lines = error.strip().splitlines() or out.strip().splitlines() or ["no word"]
         return out, "" if process.returncode == 0 else f"exit {process.returncode}: {lines[-1]}"
 
@@ -162,6 +170,8 @@ class Check:
             out, wrong = self.ended([*pytest, f"{file}::{name}"], limit)
             outcome = wrong or ("skipped" if "skipped" in out and "passed" not in out else "passed")
             seconds = round(time.time() - start, 1)
+            if self._interrupted:
+                return
             row = {"outcome": outcome, "seconds": seconds}
             more = {"tail": out.splitlines()[-25:]} if wrong else {}
             with self._writing:
@@ -170,7 +180,14 @@ class Check:
             self.write()
 
         with ThreadPoolExecutor(1 if self.options.tiny else SIDE_BY_SIDE) as pool:
-            list(pool.map(one, names))
+            try:
+                list(pool.map(one, names))
+            except KeyboardInterrupt:  # else it would wait until all tests are over
+                self._interrupted = True
+                pool.shutdown(wait=False, cancel_futures=True)
+                for process in tuple(self._running):
+                    _kill(process)
+                raise
 
     def cells(self) -> Iterator[tuple[str, str, int]]:
         """Model, precision and clients, the most telling first."""
@@ -275,6 +292,12 @@ class Check:
         print("results:", self.options.out)
 
 
+def _kill(process: subprocess.Popen[str]) -> None:
+    """A process that `Check.ended` started, and those that it started."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, 9)
+
+
 class Memory:
     """The most that was taken while it watches, on the card and beside it, in GB.
 
@@ -351,6 +374,7 @@ def main() -> None:
         return
     options.capture = options.capture or ("auto" if options.device == "cuda" else "rehearse")
     check = Check(options)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what runs ends, too
     broken = False
     for piece in options.only or ("ceilings", "tests", "bare", "ours"):
         try:

@@ -8,13 +8,15 @@ import torch
 
 from p2pqg.engine import cards
 from p2pqg.engine.cards import Cards, told_by, torch_knows_cuda
+from p2pqg.simulation.hosting import of_precision
 
 
 class Library:
     """NVML on a machine with some cards, as its functions behave: 0 is success."""
 
-    def __init__(self, *sizes, fails=(), mig=False):
+    def __init__(self, *sizes, fails=(), mig=False, majors=()):
         self.sizes, self.mig, self.open = sizes, mig, 0
+        self.majors = majors or [9] * len(sizes)
         for name in fails:
             setattr(self, name, lambda *args: 9)
 
@@ -38,6 +40,10 @@ class Library:
         mode._obj.value = self.mig
         return 0
 
+    def nvmlDeviceGetCudaComputeCapability(self, card, major, minor):
+        major._obj.value = self.majors[card.value - 1]
+        return 0
+
     def nvmlDeviceGetMemoryInfo(self, card, memory):
         memory._obj.total = self.sizes[card.value - 1]
         return 0
@@ -46,11 +52,11 @@ class Library:
 @pytest.mark.parametrize(
     ("visible", "found"),
     [
-        (None, Cards(2, 120)),
-        ("1,0", Cards(2, 120)),
-        ("1", Cards(1, 40)),  # which of the two it is nobody knows: it has at least so much
-        ("", Cards(0, 0)),
-        ("0,5", Cards(1, 40)),
+        (None, Cards(2, 120, 9)),
+        ("1,0", Cards(2, 120, 9)),
+        ("1", Cards(1, 40, 9)),  # which of the two it is nobody knows: it has at least so much
+        ("", Cards(0, 0, 9)),
+        ("0,5", Cards(1, 40, 9)),
         ("GPU-8932f937", None),
     ],
 )
@@ -78,10 +84,29 @@ def test_torch_is_asked_where_the_library_cannot_tell(library, monkeypatch):
     monkeypatch.setattr(cards.ctypes, "CDLL", lambda name: library)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
     monkeypatch.setattr(
-        torch.cuda, "get_device_properties", lambda i: type("", (), {"total_memory": 5})
+        torch.cuda, "get_device_properties", lambda i: type("", (), {"total_memory": 5, "major": 7})
     )
     monkeypatch.setattr(cards, "torch", torch)
-    assert cards.cards() == Cards(3, 15)
+    assert cards.cards() == Cards(3, 15, 7)
+
+
+@pytest.mark.parametrize(
+    ("majors", "precision", "lines"),
+    [([9, 7], "bf16", 1), ([9, 7], "fp16", 0), ([8, 9], "bf16", 0)],
+)
+def test_a_card_without_bf16_costs_a_line(majors, precision, lines, monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(cards.ctypes, "CDLL", lambda name: Library(40, 80, majors=majors))
+    said = of_precision(precision, "cuda", None)
+    assert len(said) == lines
+    assert all("fp16 and float32 are faster" in line for line in said)
+    assert of_precision(precision, "cpu", None) == ()
+
+
+def test_what_cannot_tell_its_age_is_not_called_slow():
+    found = told_by(Library(40, fails=["nvmlDeviceGetCudaComputeCapability"]))
+    assert found == Cards(1, 40)
+    assert not found.slow_in_bf16
 
 
 def test_what_torch_was_built_for_is_read_without_importing_it():
