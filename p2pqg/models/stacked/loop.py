@@ -141,8 +141,8 @@ class Loop(Strategy):
 def _gradient(loss: Tensor, weights: list[Tensor], scale: float) -> tuple[Tensor, ...]:
     """Of scale * loss; 0 for parts that a pretrained network does not use.
 
-    To compare shapes with those of a factor that it is given, torch imports SymPy: half a second
-    and 40 MB of every actor. It makes a factor 1 by itself.
+    To compare shapes with those of a factor that it is given, torch imports SymPy: 0.4 s and
+    40 MB of every actor. It makes a factor 1 by itself.
     """
     factor = None if scale == 1.0 else torch.full_like(loss, scale)
     return torch.autograd.grad(loss, weights, factor, materialize_grads=True)
