@@ -195,10 +195,10 @@ class Learner:
         return choose(self.stacked, examples, self.capture, self.wish, self._attempt)
 
     @property
-    def _attempt(self) -> Callable[[Job], list[Tried]]:
-        """Tries the ways of a job in a process of its own, which need not have a user's files."""
+    def _attempt(self) -> Callable[[Job], list[Tried]] | None:
+        """Tries the ways of a job in a process that need not have a user's files; None: it has."""
         if not self.capture.session:
-            return tried_elsewhere
+            return None
         from p2pqg.engine.on_ray.carry import by_value  # brings Ray
 
         return partial(tried_elsewhere, pickling=by_value(self.task.entries))

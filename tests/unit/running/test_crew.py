@@ -161,18 +161,21 @@ def test_what_cannot_travel_is_run_here_and_a_line_says_why(tmp_path):
     assert "lock" in heard.notes[0]
 
 
-class Full(Exception):
-    """As people write them: it is not made of what it was given, and holds what cannot travel."""
-
-    def __init__(self, what, where):
-        super().__init__(f"{what} is full: {where}")
-        self.lock, self.where = threading.Lock(), where
-
-
 def test_what_an_observer_raises_in_another_process_is_raised_here(tmp_path):
-    class Watches(Hears):
+    class Full(Exception):
+        """As people write them: it is not made of what it was given, and holds what cannot travel."""
+
+        def __init__(self, what, where):
+            super().__init__(f"{what} is full: {where}")
+            self.lock, self.where = threading.Lock(), where
+
+    class Watches:
+        def begin(self, simulation, path): ...
         def recorded(self, simulation):
             raise Full("the disk", "/data")
+
+        def end(self, run): ...
+        def noted(self, text): ...
 
     settings = SMALL | {"rounds": 2, "out": str(tmp_path), "observer": Watches()}
     with pytest.raises(Full, match="^the disk is full: /data$") as caught:
