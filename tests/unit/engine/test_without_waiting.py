@@ -10,6 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from toys import TOY
 
 import p2pqg
+from p2pqg.engine import learner
 from p2pqg.models.stacked import choosing
 from p2pqg.models.stacked.trying import trials
 from p2pqg.models.stacked.ways import EAGER
@@ -45,7 +46,7 @@ def run_without_a_look(**settings):
         assert block.round == 5
 
 
-def tried_here_and_taken(job):
+def tried_here_and_taken(job, pickling=None):
     """What a process of its own would find, were every replay the faster one."""
     return [one._replace(ms=float(one.way == EAGER)) for one in trials(job)]
 
@@ -76,7 +77,8 @@ IMAGES = {"name": "synthetic", "samples": 48, "image_side": 8, "classes": 3}
 )
 def test_a_round_looks_at_no_value(settings, tmp_path, monkeypatch):
     monkeypatch.setenv("P2PQG_CACHE", str(tmp_path))
-    monkeypatch.setattr(choosing, "tried_elsewhere", tried_here_and_taken)
+    for module in (choosing, learner):
+        monkeypatch.setattr(module, "tried_elsewhere", tried_here_and_taken)
     run_without_a_look(**settings)
 
 
@@ -90,6 +92,7 @@ def test_a_look_would_be_seen():
 @pytest.mark.parametrize(
     "settings", [{"precision": "fp16"}, {"consensus": {"targets": [1e-3]}}, {"rule": "median"}]
 )
-def test_where_the_handbook_says_so_it_does(settings):
+def test_where_the_handbook_says_so_it_does(settings, monkeypatch):
+    monkeypatch.setattr("p2pqg.engine.robust.compiled", lambda: None)  # as on a GPU
     with pytest.raises(pytest.fail.Exception, match="the host waits"):
         run_without_a_look(**settings)

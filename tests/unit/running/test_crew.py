@@ -163,7 +163,7 @@ def test_what_cannot_travel_is_run_here_and_a_line_says_why(tmp_path):
 
 def test_what_an_observer_raises_in_another_process_is_raised_here(tmp_path):
     class Full(Exception):
-        """As people write them: it is not made of what it was given, and holds what cannot travel."""
+        """As people write them: not made of what it was given, and it holds what cannot travel."""
 
         def __init__(self, what, where):
             super().__init__(f"{what} is full: {where}")

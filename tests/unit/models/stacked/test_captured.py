@@ -9,6 +9,7 @@ from torch.testing import assert_close
 
 import p2pqg
 from p2pqg.base.errors import ClusterError
+from p2pqg.engine import learner
 from p2pqg.models import build_model
 from p2pqg.models._capture import Capture
 from p2pqg.models.judging.losses import LOSSES, Objective
@@ -35,11 +36,12 @@ def here(monkeypatch):
     """Ways are tried in this process; the jobs that there were."""
     jobs = []
 
-    def attempt(job):
+    def attempt(job, pickling=None):
         jobs.append(job)
         return list(trials(job))
 
-    monkeypatch.setattr(choosing, "tried_elsewhere", attempt)
+    for module in (choosing, learner):
+        monkeypatch.setattr(module, "tried_elsewhere", attempt)
     return jobs
 
 
