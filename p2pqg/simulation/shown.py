@@ -1,0 +1,339 @@
+"""What a live network shows of itself: rows, tables, states, W, and what summary.json says."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import suppress
+from threading import RLock
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from p2pqg.base.errors import ConfigError, DivergedError, P2pqgError
+from p2pqg.engine.clock import Clock, Span, chrome_trace, totals
+from p2pqg.engine.driver import Driver
+from p2pqg.engine.outlook import Outlook
+from p2pqg.engine.placement import Placement
+from p2pqg.engine.rule import Rule
+from p2pqg.network import Network
+from p2pqg.simulation import evidence, summary
+from p2pqg.simulation.experiment import Experiment
+from p2pqg.simulation.hosting import Hosting
+from p2pqg.simulation.turns import in_turn
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Rows = tuple[dict[str, Any], list[dict[str, Any]]]
+"""A row of rounds.parquet, and the rows of clients.parquet that go with it."""
+
+
+class Shown(ABC):
+    """What can be read of a live network; reading changes nothing that is on record.
+
+    Its attributes are made by `Life`, and told to users by `Simulation`.
+    """
+
+    experiment: Experiment
+    rule: Rule
+    network: Network
+    hosting: Hosting
+    restarts: tuple[str, ...]
+    stopped: str | None
+    closed: bool
+    turn: RLock
+    _driver: Driver
+    _started: float
+    _seconds_before: float
+    _seen: tuple[tuple[int, int], Rows] | None
+    _networks: evidence.Past
+    _ways: list[str]
+
+    @property
+    def round(self) -> int:
+        """Rounds done."""
+        return self._driver.round
+
+    @property
+    def seconds(self) -> float:
+        """Wall time so far, without that in which it was not running."""
+        return self._seconds_before + time.time() - self._started
+
+    @property
+    def sim_seconds(self) -> float:
+        """The simulated clock; 0 without one."""
+        return self._driver.log.sim_seconds
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """One row per recorded round, columns as of rounds.parquet."""
+        return self._frame(self._driver.log.rounds, self.columns)
+
+    @property
+    def clients(self) -> pd.DataFrame:
+        """One row per evaluation and client, columns as of clients.parquet."""
+        return self._frame(self._driver.log.clients, self.client_columns)
+
+    def _frame(self, rows: list[dict[str, Any]], columns: dict[str, str]) -> pd.DataFrame:
+        import pandas as pd
+
+        there = list(rows)  # as of now, whatever another thread adds
+        return pd.DataFrame(there, columns=list(columns)).astype(columns)
+
+    @property
+    def links(self) -> pd.DataFrame:
+        """What went over each directed link; empty without a simulated clock."""
+        import pandas as pd
+
+        ledger = self._driver.log.ledger
+        return pd.DataFrame({} if ledger is None else ledger.arrays())
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """Name and type of the columns of rounds.parquet: those of what there is to be told."""
+        return summary.round_columns(self.experiment, self.network, self.events)
+
+    @property
+    def client_columns(self) -> dict[str, str]:
+        """Name and type of the columns of clients.parquet."""
+        return summary.client_columns(self.experiment, self.network, self.events)
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """What was done to it: {"round", "sim_seconds", "what"} each."""
+        return list(self._driver.log.events)
+
+    @property
+    def interventions(self) -> list[dict[str, Any]]:
+        """What was done by hand: {"round", verb: its value in a recipe} each."""
+        return list(self._driver.log.interventions)
+
+    @property
+    def rows(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """Rows of rounds.parquet and of clients.parquet so far."""
+        return self._driver.log.rounds, self._driver.log.clients
+
+    @property
+    def placement(self) -> Placement:
+        """Which clients live in which actor."""
+        return self.hosting.placement
+
+    @property
+    def device(self) -> str:
+        """Cpu or cuda."""
+        return self.hosting.device
+
+    def evaluate(self) -> dict[str, Any]:
+        """How the clients do now: a row of rounds.parquet, with every client evaluated.
+
+        Nothing is put on record, and asking twice costs once.
+
+        Returns:
+            test_accuracy and all other columns; `round` is that of the last round, -1 before the
+            first.
+
+        Raises:
+            ConfigError: this simulation is closed.
+            DivergedError: its clients went on beyond the last round that was finite.
+        """
+        return dict(self.present()[0])
+
+    @in_turn
+    def present(self) -> Rows:
+        """The row of rounds.parquet, and those of clients.parquet, that would be written now.
+
+        Raises:
+            As `evaluate`.
+        """
+        self._check_open()
+        self._driver.settle()
+        log = self._driver.log
+        key = self.round, len(log.events)
+        if self._seen is not None and self._seen[0] == key:
+            return self._seen[1]
+        row = log.rounds[-1] if log.rounds else {}
+        changed = log.events and log.events[-1]["round"] == self.round
+        if row.get("round") == self.round - 1 and "test_loss" in row and not changed:
+            clients = [one for one in log.clients if one["round"] == self.round - 1]
+        else:
+            seen = self._ask(lambda driver: driver.look())
+            if seen[0].round != self.round:
+                raise DivergedError(
+                    f"the clients diverged after round {self.round}; restore a checkpoint"
+                )
+            row, clients = self._driver.book.seen(seen)
+        self._seen = key, (row, clients)
+        return row, clients
+
+    def summary(self, *, evaluate: bool = True) -> dict[str, Any]:
+        """What summary.json holds, as of now.
+
+        Args:
+            evaluate: False: accuracies are those on record; `evaluated_rounds` and
+                `recorded_rounds` say after how many rounds what is told was measured.
+        """
+        driver, experiment = self._driver, self.experiment
+        rows = driver.log.rounds
+        last = rows[-1] if rows else {}
+        tested: dict[str, Any] = next((row for row in reversed(rows) if "test_loss" in row), {})
+        if evaluate and not self.closed:
+            with suppress(DivergedError):
+                last = tested = self.present()[0]
+        more: dict[str, Any] = {}
+        if self.events:
+            more["events"] = self.events
+            more["network"] = summary.network_now(self.network, self.events)
+        if not (self._ways or self.closed):
+            with suppress(P2pqgError):
+                self._ways = _said(driver.engine.ways())
+        if self._ways:
+            more["ways"] = self._ways
+        if self.restarts:
+            more["restarts"] = list(self.restarts)
+        if self.stopped:
+            more["stopped"] = self.stopped
+        return {
+            **summary.what_ran(experiment),
+            "rounds": self.round,
+            **summary.how_it_went(experiment, self.columns, last, tested),
+            **({} if experiment.waits else summary.pace(driver.log, self._stand.steps)),
+            "wall_seconds": self.seconds,
+            **self._speed(),
+            **summary.where_it_ran(experiment, self.hosting),
+            **more,
+            "versions": summary.versions(),
+        }
+
+    def _speed(self) -> dict[str, float | None]:
+        """Of a summary: how long until the first round, and how fast since."""
+        driver, experiment = self._driver, self.experiment
+        if driver.first_round_at is None:
+            return {"startup_seconds": None, "client_steps_per_second": None}
+        rounds = self.round - driver.first_round
+        steps = rounds * experiment.steps_per_round * experiment.num_clients
+        seconds = time.time() - driver.first_round_at
+        return {
+            "startup_seconds": driver.first_round_at - self._started,
+            "client_steps_per_second": steps / seconds if steps > 0 else None,
+        }
+
+    @property
+    def _stand(self) -> Outlook:
+        """Where it stands."""
+        log = self._driver.log
+        here = [i for i in range(self.network.num_clients) if i not in self.network.absent]
+        made = self.round * self.experiment.steps_per_round
+        if not self.experiment.waits:
+            made = 0 if log.steps is None else int(log.steps[here].min())
+        return Outlook(self.round, log.sim_seconds, made)
+
+    def parameters(self) -> np.ndarray:
+        """[clients, params]: every client's model."""
+        self._check_open()
+        return self._ask(lambda driver: driver.engine.parameters())
+
+    def shard(self, client: Any) -> tuple[np.ndarray, np.ndarray]:
+        """A client's training samples and their targets.
+
+        Args:
+            client: its number, or its name.
+
+        Returns:
+            [samples, ...] as they are stored (images as bytes, or as the paths of their files), and
+            [samples, ...] as the task has them.
+
+        Raises:
+            ConfigError: no such client.
+        """
+        return evidence.shard(self.experiment, evidence.number_of(self.network, client))
+
+    def batch(self, client: Any, step: int) -> tuple[np.ndarray, np.ndarray]:
+        """What a client learns from at a step, as it sees it.
+
+        Args:
+            client: its number, or its name.
+            step: of its gradients, from 0 on; a round has `experiment.steps_per_round` of them.
+
+        Returns:
+            inputs [batch, ...], normalised and augmented; targets [batch, ...], flipped where an
+            attack flips them.
+
+        Raises:
+            ConfigError: no such client or step.
+        """
+        number = evidence.number_of(self.network, client)
+        return evidence.batch(self.experiment, self.network, number, step)
+
+    def state(self, client: Any) -> dict[str, np.ndarray]:
+        """What a client carries to the next round: name -> array.
+
+        The names are those of the algorithm's `State`: x, its model, [params], m, its momentum,
+        and so on. "buffers" are what batch normalisation remembers, where there is any.
+
+        Args:
+            client: its number, or its name.
+
+        Raises:
+            ConfigError: no such client, or this simulation is closed.
+        """
+        self._check_open()
+        number = evidence.number_of(self.network, client)
+        return evidence.state(self._ask(lambda driver: driver.engine.snapshot()), number)
+
+    def W(self, round: int) -> np.ndarray:
+        """The mixing matrix of a round under whatever goes wrong: float64 [clients, clients].
+
+        W[receiver, sender]: lost and late messages, clients that sit out or left and links that are
+        cut are in it; noise, lies and rules of gossip come on top. Where clients do not wait, it is
+        the network's, and each meeting takes its weights from it.
+
+        Args:
+            round: of the past, as the network was then, or of the future, if nothing is done to it.
+
+        Raises:
+            ConfigError: no such round, or one before a change that was made before `restore`.
+        """
+        return evidence.W(self._networks, round)
+
+    def ways(self) -> list[str]:
+        """How actors compute gradients, where there was a choice: a line for each kind of them.
+
+        On a GPU this waits until they have chosen.
+        """
+        self._ways = _said(self._ask(lambda driver: driver.engine.ways()))
+        return self._ways
+
+    @property
+    def clock(self) -> Clock:
+        """Of the driver's own work."""
+        return self._driver.clock
+
+    def profile(self) -> dict[str, dict[str, float]]:
+        """Seconds of each kind of work (see `engine.clock.KINDS`), of each host and the driver."""
+        return {name: totals(spans) for name, spans in self._spans().items()}
+
+    def trace(self) -> dict[str, Any]:
+        """The same, span by span, for chrome://tracing; with notes on the cluster."""
+        about = {"notes": self.hosting.notes, "ways": self._ways}
+        return chrome_trace(self._spans()) | {"otherData": about}
+
+    def _spans(self) -> dict[str, list[Span]]:
+        driver = self._driver
+        return {**driver.spans, "driver": driver.clock.spans} if driver.clock.on else {}
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise ConfigError(
+                "this simulation is closed; start another, or restore a checkpoint of it"
+            )
+
+    @abstractmethod
+    def _ask(self, what: Callable[[Driver], Any]) -> Any:
+        """Something of all clients as they are after the last round."""
+
+
+def _said(ways: list[str]) -> list[str]:
+    """What is to be said of them: those that there was a choice of, each kind once."""
+    return list(dict.fromkeys(filter(None, ways)))
