@@ -20,7 +20,8 @@ share their start, and where they have the same clients their shards and batches
 of the mean is Student's, with n - 1 degrees of freedom; ratios are judged by their logarithms, so
 that the mean is geometric. Where the interval keeps to the side of the rule's bounds it holds,
 where it keeps to the other side it does not, else it is undecided. All comparisons of a recipe are
-one family: by Holm's procedure the probability of even one wrong verdict is at most 5 %.
+one family: by Holm's procedure the probability of even one wrong verdict is at most 5 %. Two seeds
+that agree to rounding have an interval without width, which is no evidence: that is undecided.
 """
 
 from __future__ import annotations
@@ -57,6 +58,11 @@ HOLDS, NOT, OPEN = "holds", "does not hold", "undecided"
 ERROR = 0.05
 """Probability of even one wrong verdict in a family."""
 MOST_SEEDS = 1000
+FEWEST_ALIKE = 3
+"""Seeds that may decide where all of them agree: of two it may be chance, as accuracies are counts
+of test samples."""
+ROUNDING = 1e-9
+"""Share of a mean below which its deviation is one of arithmetic, and not of seeds."""
 BOUNDS = ("above", "below", "within")
 SIDE = ("left", "right", "by")
 
@@ -209,6 +215,7 @@ class Finding:
         verdict: holds, does not hold, undecided.
         more: seeds that it would take beside these, if mean and spread stay; None where it is
             decided, infinity for more than MOST_SEEDS.
+        alike: its seeds agree to rounding, so that nothing is known of their spread.
     """
 
     about: str
@@ -219,6 +226,12 @@ class Finding:
     p: float
     verdict: str = OPEN
     more: float | None = None
+    alike: bool = False
+
+    @property
+    def result(self) -> str:
+        """The verdict in words, with the seeds that are wanting, and why."""
+        return self.verdict + _wanting(self.more, [self])
 
 
 @dataclass(frozen=True)
@@ -250,8 +263,8 @@ class Verdict:
 
     @property
     def result(self) -> str:
-        """The verdict in words, with the seeds that are wanting."""
-        return self.verdict + _wanting(self.more)
+        """The verdict in words, with the seeds that are wanting, and why."""
+        return self.verdict + _wanting(self.more, self.findings)
 
     @property
     def numbers(self) -> list[str]:
@@ -445,12 +458,18 @@ def _measured(claim: Claim, about: str, values: pd.Series) -> Finding:
     scale = np.log if claim.by == "ratio" else np.asarray
     back = math.exp if claim.by == "ratio" else float
     found, n = scale(values.to_numpy()), len(values)
-    mean, error = float(found.mean()), float(found.std(ddof=1)) / math.sqrt(n)
+    mean, deviation = float(found.mean()), float(found.std(ddof=1))
+    alike = deviation <= ROUNDING * float(np.abs(found).max())
+    error = 0.0 if alike else deviation / math.sqrt(n)
     half = t_quantile(n - 1) * error
     distance = _distance(claim, mean)
-    p = 1.0 if distance == 0 else 1 - t_share(distance / error, n - 1) if error else 0.0
+    if alike:
+        p = 0.0 if n >= FEWEST_ALIKE and distance > ROUNDING * abs(mean) else 1.0
+    else:
+        p = 1 - t_share(distance / error, n - 1)
     seeds = tuple(int(seed) for seed in values.index)
-    return Finding(about, seeds, back(mean), back(mean - half), back(mean + half), p)
+    low, high = back(mean - half), back(mean + half)
+    return Finding(about, seeds, back(mean), low, high, p, alike=alike)
 
 
 def _distance(claim: Claim, mean: float) -> float:
@@ -491,6 +510,8 @@ def _more_seeds(claim: Claim, one: Finding, share: float) -> float:
     mean, high = (math.log(v) if claim.by == "ratio" else v for v in (one.mean, one.high))
     spread = (high - mean) / t_quantile(n - 1) * math.sqrt(n)
     distance = _distance(claim, mean)
+    if one.alike:
+        return max(FEWEST_ALIKE - n, 1) if distance > ROUNDING * abs(mean) else math.inf
 
     def decides(count: int) -> bool:
         return t_quantile(count - 1, share) * spread / math.sqrt(count) < distance
@@ -558,7 +579,7 @@ def lines(verdicts: Sequence[Verdict]) -> list[str]:
         told.append(f"{one.verdict.upper()}  {name}{one.claim.says}".rstrip())
         told.append(f"  {one.claim.rule}")
         rows = [
-            [found.about or "all", text, found.verdict + _wanting(found.more)]
+            [found.about or "all", text, found.result]
             for found, text in zip(one.findings, (one._say(f) for f in one.findings), strict=True)
         ]
         told += [f"  {line}" for line in aligned(["", "mean [95 %]", "verdict"], rows)[1:]]
@@ -568,10 +589,12 @@ def lines(verdicts: Sequence[Verdict]) -> list[str]:
     return [*told, f"mean over {counts} seeds, paired, 95 % interval by t{holm}"]
 
 
-def _wanting(more: float | None) -> str:
-    """How many seeds a comparison is short of, in brackets."""
+def _wanting(more: float | None, findings: Sequence[Finding]) -> str:
+    """How many seeds comparisons are short of, in brackets."""
     if more is None:
         return ""
     if more == math.inf:
         return f" (over {MOST_SEEDS:,} seeds more)"
-    return f" (about {counted(int(more), 'seed')} more)"
+    few = any(one.alike and len(one.seeds) < FEWEST_ALIKE for one in findings if one.more)
+    why = "two seeds that agree exactly decide nothing: " if few else ""
+    return f" ({why}about {counted(int(more), 'seed')} more)"

@@ -90,12 +90,31 @@ def test_nothing_has_no_minus():
     assert found.numbers == ["0.00 [0.00, 0.00] points"]
 
 
-def test_seeds_that_agree_exactly_decide():
+def test_two_seeds_that_agree_exactly_decide_nothing_and_three_do():
     found = verdict_of(runs(qg=[0.5, 0.5], dsgd=[0.25, 0.25]))
+    assert (found.verdict, found.findings[0].p, found.more) == ("undecided", 1, 1)
+    assert found.result == (
+        "undecided (two seeds that agree exactly decide nothing: about 1 seed more)"
+    )
+    assert lines([found])[2].endswith(found.result)
+    found = verdict_of(runs(qg=[0.5] * 3, dsgd=[0.25] * 3))
     assert (found.verdict, found.findings[0].p) == ("holds", 0)
     assert verdict_of(runs(qg=[0.5, 0.5], dsgd=[0.5, 0.5])).result == (
         "undecided (over 1,000 seeds more)"
     )
+
+
+@pytest.mark.parametrize("by", ["difference", "ratio"])
+def test_seeds_that_agree_to_rounding_agree(by):
+    accuracies = {"qg": [0.912, 0.873], "dsgd": [0.905, 0.866]}  # 0.007 and 0.007000000000000006
+    if by == "ratio":
+        accuracies = {"qg": [0.3, 0.9], "dsgd": [0.1, 0.3]}  # 2.9999999999999996 and 3.0
+    rule = {"above": 0 if by == "difference" else 1}
+    (one,) = verdict_of(runs(**accuracies), by=by, holds_if=rule).findings
+    assert (one.verdict, one.p, one.low) == ("undecided", 1, one.high)
+    worse = {"above": one.mean * (1 + 1e-15)}  # a bound that is where they all are
+    same = {name: [*values, values[-1]] for name, values in accuracies.items()}
+    assert verdict_of(runs(**same), by=by, holds_if=worse).verdict == "undecided"
 
 
 def family(*ps):
@@ -236,7 +255,7 @@ def test_claims_are_checked_against_the_runs_that_are_planned():
 
 def test_a_folder_is_judged_by_its_own_recipe_and_exported_runs_alike(tmp_path, fake_run):
     claim = {"left": {"algorithm": "dsgd"}, "holds_if": {"above": 0.5}, "where": {"alpha": 0.1}}
-    found = [fake_run(f"s{s}", 0.9, seed=s, folder=tmp_path / "sweep") for s in (1, 2)]
+    found = [fake_run(f"s{s}", 0.9, seed=s, folder=tmp_path / "sweep") for s in (1, 2, 3)]
     assert judge_folder(tmp_path / "sweep") == []
     export(runs_of(found), {"claim": claim}, tmp_path / "small")
     (small,) = judge_folder(tmp_path / "small")
