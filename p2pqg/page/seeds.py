@@ -20,7 +20,7 @@ class Seeds(Standing):
     """Several seeds of one setting.
 
     Its recipe, clients, events and network are those of the first seed; its rounds and numbers are
-    means over the seeds, as far as all of them have come.
+    means over the seeds, as far as all of them have come, or of their ends where they all ended.
 
     Attributes:
         members: a run per seed, at least two.
@@ -59,8 +59,24 @@ class Seeds(Standing):
 
     @cached_property
     def _finals(self) -> pd.DataFrame:
-        """[seeds, columns]: the last value of each."""
-        return pd.DataFrame([one.final for one in self.members if not one.rounds.empty])
+        """[seeds, columns]: the last value of each; if some did not end, of where all have it."""
+        known = [one for one in self.members if not one.rounds.empty]
+        if self.finished or len({one.rounds_done for one in known}) == 1:
+            return pd.DataFrame([one.final for one in known])
+        last = {key: self.rounds.loc[self.rounds[key].last_valid_index()] for key in self._told_of}
+        rows = [
+            one.rounds.drop_duplicates("round", keep="last").set_index("round", drop=False)
+            for one in known
+        ]
+        return pd.DataFrame(
+            [{key: row.loc[at["round"], key] for key, at in last.items()} for row in rows],
+            columns=list(self.rounds),
+        )
+
+    @property
+    def _told_of(self) -> list[str]:
+        """Columns that have a value in a round to which all have come."""
+        return [key for key in self.rounds if self.rounds[key].notna().any()]
 
     @cached_property
     def final(self) -> dict[str, float]:

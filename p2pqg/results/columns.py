@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import NamedTuple
 
-from p2pqg.base.wording import duration, human_bytes, number, percent
+from p2pqg.base.wording import duration, human_bytes, missing, number, percent
 from p2pqg.results.records import ALL_ROUND_COLUMNS
 
 share = partial(percent, digits=2)
@@ -27,7 +27,7 @@ class Column(NamedTuple):
 
 
 COLUMNS = {
-    "rounds": Column("rounds", lambda count: f"{count:,.0f}"),
+    "rounds": Column("rounds", lambda count: "-" if missing(count) else f"{count:,.0f}"),
     "test_accuracy": Column("accuracy", share, max),
     "best_accuracy": Column("best", share, max),
     "test_accuracy_min": Column("worst client", share, max),

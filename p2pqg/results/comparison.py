@@ -22,7 +22,7 @@ import pandas as pd
 from p2pqg.base.errors import ConfigError, did_you_mean
 from p2pqg.base.wording import aligned, plain_text
 from p2pqg.results.comparison_text import html, result, set_apart, with_spread
-from p2pqg.results.report import differing, settings_of
+from p2pqg.results.report import SAME_NUMBERS, differing, settings_of
 from p2pqg.results.seeds import is_of_seeds, load
 from p2pqg.results.standing import Standing
 
@@ -50,7 +50,8 @@ def compare(
 
     Raises:
         ConfigError: nothing to compare, a directory without a finished run, names that are not as
-            many as runs or not unlike, or an accuracy that is not in (0, 1].
+            many as runs or not unlike, a list whose runs do not differ in their seeds, or differ in
+            other settings, or an accuracy that is not in (0, 1].
     """
     asked = [to_accuracy] if isinstance(to_accuracy, int | float) else list(to_accuracy)
     for accuracy in asked:
@@ -68,12 +69,33 @@ def compare(
             f"names must be one for each of {len(given)} runs, all different, got {list(names)}"
         )
     groups = [[Standing.of(one) for one in group] for group in given]
+    for group in groups:
+        _check_it_is_one_setting(group)
     return Comparison(groups, None if names is None else list(map(str, names)), asked)
 
 
 def _opened(one: One | Sequence[One]) -> One | Sequence[One]:
     """All runs of a directory of seeds."""
     return load(one) if isinstance(one, str | Path) and is_of_seeds(one) else one
+
+
+def _check_it_is_one_setting(group: Sequence[Standing]) -> None:
+    """Refuse a list of which a mean would be one of unlike runs, or of a seed that counts twice."""
+    if len(group) < 2:
+        return
+    settings = settings_of(group)
+    other = [key for key in differing(settings) if key not in {*SAME_NUMBERS, "seed"}]
+    if other:
+        raise ConfigError(
+            f"the runs of a list are seeds of one setting, these differ in {', '.join(other)}; "
+            "give them one by one, without a list"
+        )
+    if len(seeds := settings["seed"].unique()) < len(group):
+        told = ", ".join(map(str, seeds))
+        raise ConfigError(
+            f"the runs of a list must have a seed each, {len(group)} have {told}; "
+            "give them one by one, without a list"
+        )
 
 
 @dataclass(frozen=True, repr=False)
@@ -149,6 +171,11 @@ class Comparison:
         frames = []
         for group in self.groups:
             rows = [one.results for one in group]
+            if len(group) > 1:  # the end of a run and the middle of another have no mean
+                rows = [
+                    row if one.is_live or one.finished else dict.fromkeys(row, np.nan)
+                    for row, one in zip(rows, group, strict=True)
+                ]
             for row, one in zip(rows, group, strict=True):
                 if self.round is not None and len(ends) > 1:
                     at = one.evaluated.loc[self.round, "test_accuracy"]
@@ -167,7 +194,8 @@ class Comparison:
         """A row each: the settings in which they differ, then results, means over seeds.
 
         Accuracies are shares: the last (`test_accuracy`), the `best_accuracy` on the way, and where
-        runs are not equally long, that after equally many rounds. A mean is NaN where a seed is.
+        runs are not equally long, that after equally many rounds. A mean is NaN where a seed is,
+        and where one did not come to its end.
         """
         means = pd.DataFrame([frame.mean(skipna=False) for frame in self._results])
         return pd.concat([self.settings, means], axis=1).set_axis(self.names)
@@ -235,11 +263,17 @@ class Comparison:
             columns["run"] = [_where(group) for group in self.groups]
         return list(columns), [list(row) for row in zip(*columns.values(), strict=True)]
 
+    @property
+    def notes(self) -> list[str]:
+        """Runs that did not come to their end, a line each."""
+        every = [one for group in self.groups for one in group if not one.is_live]
+        return [f"{one.path}: {one.ending}" for one in every if one.ending]
+
     def __repr__(self) -> str:
-        return "\n".join(aligned(*self.texts()))
+        return "\n".join([*aligned(*self.texts()), *self.notes])
 
     def _repr_html_(self) -> str:
-        return html(*self.texts())
+        return html(*self.texts(), self.notes)
 
     def draw(self, y: str = "test_accuracy", x: str = "round", **options: Any) -> Picture:
         """A curve for each row, with a band over its seeds, and marks where something was done.

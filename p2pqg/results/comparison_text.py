@@ -61,13 +61,14 @@ def with_spread(say: Callable[[float], str], mean: float, deviation: float) -> s
     return f"{text} ± {more}"
 
 
-def html(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table for a notebook."""
+def html(header: Sequence[str], rows: Sequence[Sequence[str]], notes: Sequence[str] = ()) -> str:
+    """A table for a notebook, and what is to be said of its rows."""
     lines = [header, *rows]
     if sum(max(map(len, column)) + 2 for column in zip(*lines, strict=True)) > WIDEST:
         lines = list(zip(*lines, strict=True))  # a column for each run
     top, *body = (_line(line, "td" if k else "th") for k, line in enumerate(lines))
-    return f"<table><thead>{top}</thead><tbody>{''.join(body)}</tbody></table>"
+    below = "".join(f"<p>{escape(note)}</p>" for note in notes)
+    return f"<table><thead>{top}</thead><tbody>{''.join(body)}</tbody></table>{below}"
 
 
 def _line(texts: Sequence[str], kind: str) -> str:

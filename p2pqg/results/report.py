@@ -78,8 +78,8 @@ def _runs_below(path: Path) -> dict[Path, Run]:
 
 SAME_RESULTS = {"out", "name", "eval_every", "eval_first", "record_every", *CARE}
 """Settings that change nothing but what is on disk."""
-SAME_NUMBERS = {*SAME_RESULTS, *WHERE, "clients"}
-"""Settings that do not change what is learned (`clients` follows from the topology)."""
+SAME_NUMBERS = {*SAME_RESULTS, *WHERE}
+"""Settings that do not change what is learned."""
 
 
 class Configured(Protocol):
@@ -118,13 +118,14 @@ def _network(topology: str, clients: int) -> str:
 def differing(settings: pd.DataFrame) -> list[str]:
     """The columns of `settings_of` in which runs differ in a way that a reader wants to know.
 
-    Parameters of a part, such as algorithm.mu, count where runs with the same part differ.
+    Parameters of a part, such as algorithm.mu, count where runs with the same part differ, and the
+    number of clients where the topology's name does not tell it.
     """
+    part = {key: key.partition(".")[0] for key in settings if "." in key} | {"clients": "topology"}
     return [
         key
         for key in settings
-        if key not in SAME_RESULTS | {"clients"}  # they are in the topology's name
-        and _differs(settings, key, [key.partition(".")[0]] if "." in key else [])
+        if key not in SAME_RESULTS and _differs(settings, key, [part[key]] if key in part else [])
     ]
 
 

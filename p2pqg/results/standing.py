@@ -160,7 +160,8 @@ class Standing:
     def results(self) -> dict[str, float]:
         """Its columns of the table; NaN: not measured."""
         more = measured(self.rounds)
-        found = {key: self.summary.get(key) for key in COMPARED} | {k: self.final[k] for k in more}
+        last = self.summary if self._is_summed_up else {**self.final, "rounds": self.rounds_done}
+        found = {key: last.get(key) for key in COMPARED} | {k: self.final[k] for k in more}
         found["test_accuracy_min"] = self.rounds["test_accuracy_min"].dropna().iloc[-1:].max()
         every = pd.Series([*self.evaluated["test_accuracy"], found["test_accuracy"]], dtype=float)
         found["best_accuracy"] = every.max()
@@ -192,12 +193,17 @@ class Standing:
         """Rounds done by now."""
         return max(self.recorded, self.summary.get("rounds") or 0)
 
+    @property
+    def _is_summed_up(self) -> bool:
+        """Whether the summary is of the end; else there is none, or it is of before a resume."""
+        return bool(self.summary) and (self.summary.get("rounds") or 0) >= self.recorded
+
     @cached_property
     def final(self) -> dict[str, float]:
         """The last value on record of every column; NaN without one."""
         known = {key: self.rounds[key].dropna() for key in self.rounds}
         values = {key: found.iloc[-1] for key, found in known.items() if len(found)}
-        if (self.summary.get("rounds") or 0) >= self.recorded:  # else it is of before a resume
+        if self._is_summed_up:
             values |= {k: self.summary[k] for k in known if self.summary.get(k) is not None}
         return {key: float(values.get(key, "nan")) for key in known}
 
@@ -241,7 +247,9 @@ class Standing:
         resumable = (self.path / "checkpoints").is_dir()
         more = f"; `p2pqg resume {self.path}` goes on" if resumable else ""
         ended = (
-            f"stopped after {of}" if self.summary else f"broken off after {of}, no end on record"
+            f"stopped after {of}"
+            if self._is_summed_up
+            else f"broken off after {of}, no end on record"
         )
         return ended + more
 

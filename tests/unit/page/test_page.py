@@ -2,6 +2,7 @@
 
 import base64
 import json
+import math
 import re
 from html.parser import HTMLParser
 
@@ -444,6 +445,17 @@ def test_a_band_goes_from_the_lowest_seed_to_the_highest(recorded):
     assert span["max"].iloc[-1] == pytest.approx(0.9)
     assert one.final["test_accuracy"] == pytest.approx(0.7)
     assert one.deviation["test_accuracy"] == pytest.approx(0.2)
+
+
+def test_seeds_that_ended_apart_are_told_as_they_were_together(recorded):
+    whole = recorded("0", seed=0, last=0.9)  # 0.9 / 10 a round
+    short = recorded("1", seed=1, last=0.2, rows=4)  # 0.05 a round
+    one = Seeds.of_runs(gather([whole.path, short.path]))
+    assert one.rounds_done == 4
+    assert one.final["round"] == 3
+    assert one.final["test_accuracy"] == pytest.approx((0.36 + 0.2) / 2)
+    assert one.final["bytes_sent"] == 800_000
+    assert one.deviation["test_accuracy"] == pytest.approx(0.16 / math.sqrt(2))
 
 
 def test_a_seed_that_failed_is_told_of_and_not_in_the_mean(recorded, fake_run, page_of):

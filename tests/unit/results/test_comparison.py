@@ -259,3 +259,37 @@ def test_only_runs_can_be_compared(tmp_path):
         p2pqg.compare(pd.DataFrame())
     with pytest.raises(ConfigError, match="no finished run here"):
         p2pqg.compare(tmp_path)
+
+
+def test_a_list_of_unlike_runs_has_no_mean(fake):
+    unlike = [fake("a", [0.5], lr=0.1, seed=1), fake("b", [0.7], lr=0.2, seed=2)]
+    with pytest.raises(ConfigError, match="seeds of one setting, these differ in lr; give them"):
+        p2pqg.compare(unlike)
+    with pytest.raises(ConfigError, match="must have a seed each, 2 have 1; give them one by one"):
+        p2pqg.compare([unlike[0], unlike[0]])
+    assert p2pqg.compare(*unlike).table["test_accuracy"].tolist() == [0.5, 0.7]
+
+
+def test_a_seed_that_did_not_come_to_its_end_leaves_no_mean_and_is_told_of(fake):
+    seeds = [fake("s1", [0.2, 0.8], seed=1), fake("s2", [0.4], seed=2, rounds=20)]
+    runs = p2pqg.compare(seeds, fake("other", [0.1, 0.6], lr=0.3))
+    assert runs.table["test_accuracy"].tolist() == pytest.approx([np.nan, 0.6], nan_ok=True)
+    assert runs.table["accuracy_after_10_rounds"].tolist() == pytest.approx([0.3, 0.1])
+    assert runs.notes == [f"{seeds[1].path}: stopped after 10 rounds of 20"]
+    assert repr(runs).splitlines()[-1] == runs.notes[0]
+    assert runs.notes[0] in runs._repr_html_()
+    alone = p2pqg.compare(*seeds)  # then each is told as far as it came
+    assert alone.table["test_accuracy"].tolist() == [0.8, 0.4]
+    assert alone.table["rounds"].tolist() == [20, 10]
+
+
+def test_a_run_that_went_on_and_was_killed_is_not_told_as_it_was_before(fake):
+    run = fake("a", [0.3, 0.5, 0.7], rounds=40)
+    summary = json.loads((run.path / "summary.json").read_text())
+    before = summary | {"rounds": 10, "test_accuracy": 0.3, "bytes_sent": 1000}
+    (run.path / "summary.json").write_text(json.dumps(before))
+    found = p2pqg.compare(run.path)
+    told = found.table.iloc[0]
+    assert told["rounds"] == 30
+    assert (told["test_accuracy"], told["bytes_sent"]) == (0.7, 3000)
+    assert found.notes[0].endswith("broken off after 30 rounds of 40, no end on record")

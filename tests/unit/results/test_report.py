@@ -11,6 +11,7 @@ from p2pqg.base.errors import ConfigError
 from p2pqg.paper.tables import table
 from p2pqg.results.records import load
 from p2pqg.results.report import (
+    by_seed,
     cells,
     differing,
     export,
@@ -120,6 +121,23 @@ def test_where_every_learning_rate_failed_there_is_a_cell_without_a_mean(fake_ru
     found = cells([fake_run("a", failure="diverged")])
     assert math.isnan(found.iloc[0]["mean"])
     assert found.iloc[0]["seeds"] == 1
+
+
+def test_networks_of_unlike_sizes_are_no_seeds_of_one_setting(fake_run):
+    network = "ring:mixing=lazy"  # a name that does not tell how many clients it has
+    runs = [
+        fake_run(f"{n}-{seed}", n / 100 + seed / 1000, topology=network, clients=n, seed=seed)
+        for n in (4, 8)
+        for seed in (1, 2)
+    ]
+    found = cells(runs)
+    assert found["method"].tolist() == ["dsgd clients=4", "dsgd clients=8"]
+    assert found["mean"].tolist() == pytest.approx([0.0415, 0.0815])
+    assert found["seeds"].tolist() == [2, 2]
+    assert [len(group) for group in by_seed(runs)] == [2, 2]
+    assert differing(settings_of(runs)) == ["clients", "seed"]
+    named = [fake_run(f"ring{n}", topology="ring", clients=n) for n in (4, 8)]
+    assert differing(settings_of(named)) == ["topology"]  # ring4 and ring8
 
 
 def test_runs_that_were_stopped_do_not_count(fake_run):
