@@ -4,7 +4,8 @@ The consensus distance is what separates decentralized from centralized training
 value there is no difference, and it matters most in the first phase. The controller leads any
 gossip algorithm: within a round it repeats the exchange, with the same W, until the distance of
 what is mixed falls below a target. target = infinity is the algorithm itself. Of push-sum methods,
-which mix a scaled model and a weight, the quotient of the two is measured.
+which mix a scaled model and a weight, the quotient of the two is measured. What a method gossips by
+itself beside its models, such as gradients, goes out once, as without control.
 
 The critical distance falls with the gradient, so a target may be a share of it (`of: gradient`):
 that is the paper's advice for practice, which needs no run without control to know the distances.
@@ -142,6 +143,8 @@ class Controller:
             return (yield effect)
         if target == "exact":
             return (yield AllReduce(effect.tensors))
+        if not effect.models:
+            return (yield effect)
         assert not isinstance(target, str)
         if self.of_gradient and self.max_exchanges > 1 and target < inf:
             assert lengths is not None

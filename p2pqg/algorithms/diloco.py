@@ -102,6 +102,6 @@ def diloco(s: State, grad: Grad, p: Params) -> Round[State]:
 def noloco(s: State, grad: Grad, p: NoLoCoParams) -> Round[State]:
     """NoLoCo: many local steps of Adam, then a momentum step with some neighbors."""
     mine = _inner(s, grad, p)
-    d, mixed = yield gossip(mine.x - s.x, s.x)
+    mixed, d = yield gossip(s.x, mine.x - s.x)
     b = p.outer_beta * s.b + p.outer_lr * d + p.gamma * (mixed - s.x)
     return State(x=s.x + b, b=b, m=mine.m, v=mine.v, t=mine.t)

@@ -39,7 +39,7 @@ def dsgdm_sync(s: State, grad: Grad, p: Params) -> Round[State]:
     """Decentralized SGD with momentum that is synchronised every round."""
     g = grad(s.x)
     if p.what == "gradient":
-        g = yield (gossip(g) if p.over == "gossip" else allreduce(g))
+        g = yield (gossip(g, models=False) if p.over == "gossip" else allreduce(g))
     m = p.beta * s.m + g
     half = s.x - p.lr * (g + p.beta * m if p.nesterov else m)
     if p.what == "momentum" and p.over == "gossip":

@@ -83,8 +83,10 @@ def dsmt(s: State, grad: Grad, p: Params) -> Round[State]:
     """Momentum tracking with accelerated gossip, for badly connected networks."""
     beta, eta = p.chosen
 
-    def accelerated(now: torch.Tensor, old: torch.Tensor) -> Round[torch.Tensor]:
-        mixed = yield gossip(now)
+    def accelerated(
+        now: torch.Tensor, old: torch.Tensor, models: bool = True
+    ) -> Round[torch.Tensor]:
+        mixed = yield gossip(now, models=models)
         if p.lazy:
             mixed = (mixed + now) / 2
         return (1 + eta) * mixed - eta * old
@@ -92,7 +94,7 @@ def dsmt(s: State, grad: Grad, p: Params) -> Round[State]:
     z = beta * s.z + (1 - beta) * grad(s.x)
     y = y_old = s.y + z - s.z
     if s.t > 0:
-        y = yield from accelerated(y_old, s.y_old + z - s.z)
+        y = yield from accelerated(y_old, s.y_old + z - s.z, models=False)
     x_old = s.x - p.lr * y
     x = yield from accelerated(x_old, s.x_old - p.lr * y)
     return State(x=x, x_old=x_old, y=y, y_old=y_old, z=z, t=s.t + 1)

@@ -45,6 +45,8 @@ class Gossip:
     """[clients]: what one message of each client really costs, where it is sent compressed."""
     rule: GossipRule | None = None
     """What a receiver makes of its inbox; None: what the run says, usually the weighted sum."""
+    models: bool = True
+    """The first tensor holds models; False: gradients, say, on which clients need not agree."""
 
 
 @dataclass(frozen=True)
@@ -181,6 +183,7 @@ def gossip(
     *tensors: torch.Tensor,
     message_bytes: torch.Tensor | None = None,
     rule: Any = None,
+    models: bool = True,
 ) -> Gossip:
     """Ask for sum_j W[i, j] t_j for each tensor t; the reply is a tensor, or a tuple of them.
 
@@ -191,8 +194,10 @@ def gossip(
         rule: what a receiver makes of its inbox instead of the sum, of each tensor by itself: a
             name, {name, parameters}, or a function (own [params], inbox [slots, params], weights
             [slots]) -> [params]; see `gossip_rules.py`. None: what the recipe says.
+        models: whether the first tensor holds models. If not (it holds gradients, say), consensus
+            control does not ask how far its rows are apart, and nobody sends an old model instead.
     """
-    return Gossip(tensors, message_bytes, None if rule is None else find_rule(rule))
+    return Gossip(tensors, message_bytes, None if rule is None else find_rule(rule), models)
 
 
 def exchange(*tensors: torch.Tensor) -> Exchange:

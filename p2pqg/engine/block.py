@@ -347,7 +347,7 @@ class Block:
         self._sent.append(("gossip", message))
         liars, everybody, sent = self._liars(), None, effect.tensors
         if liars is not None:
-            sent = liars.sent(sent, self._before(), self._normal)
+            sent = liars.sent(sent, self._before(), self._normal, models=effect.models)
             if liars.needs_everybody:
                 everybody = yield from self._reveal(effect.tensors)
         columns = self._with_past(sent, routes.memory)

@@ -53,6 +53,7 @@ class Liars:
         before: Tensor,
         normal: Callable[[int, int, Tensor], Tensor],
         anywhere: bool = False,
+        models: bool = True,
     ) -> Parcel:
         """What the block's clients send to everybody.
 
@@ -61,6 +62,7 @@ class Liars:
             before: [k, params], their models before the round.
             normal: (row, number of the tensor, like) -> standard normal numbers.
             anywhere: only by attacks that suit whatever is sent.
+            models: whether the first tensor holds models.
         """
         found = list(tensors)
         for attack in self.attacks:
@@ -70,7 +72,7 @@ class Liars:
             )
             about = lied_about(tensors, before)
             if attack.lie.entry.traits.get("first"):
-                about = about[:1]
+                about = about[:1] if models else []
             for number in about if rows and wanted else ():
                 honest = tensors[number][rows]
 

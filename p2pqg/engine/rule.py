@@ -55,7 +55,7 @@ class Asks(NamedTuple):
     """What an algorithm asks of the network.
 
     Attributes:
-        gossips: it gossips.
+        gossips: it gossips models.
         exchanges: before that, or instead, it sends every neighbor a message of its own.
         before_steps: the models that it gossips first are those that it started with.
     """
@@ -265,7 +265,7 @@ class Rule:
 
     @cached_property
     def asks(self) -> Asks:
-        """What it asks of the network up to its first gossip, as far as no clients can tell."""
+        """What it asks of the network up to its first gossip of models, as far as can be told."""
         width = sum(math.prod(shape) for _, shape in self.shapes) or 1
         alone = self.with_changes(control=None, gossip_rule=None)
         exchanges = False
@@ -275,7 +275,7 @@ class Rule:
             trip = itinerary(alone, state, 0, ROUNDS_TRIED)
             while True:
                 _, effect = trip.send(reply)
-                if isinstance(effect, Gossip):
+                if isinstance(effect, Gossip) and effect.models:
                     return Asks(True, exchanges, effect.tensors[0] is model)
                 exchanges |= isinstance(effect, Exchange)
                 reply = 0.0 if isinstance(effect, Decide) else None

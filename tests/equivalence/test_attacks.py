@@ -160,6 +160,23 @@ def test_a_free_rider_hides_its_step_and_not_what_it_tracks():
     assert_same(found, W @ told + np.diag(W)[:, None] * (half - told))
 
 
+def test_a_free_rider_sends_no_model_where_gradients_are_mixed():
+    """dsgdm-sync mixes gradients first: the free rider's is honest, its model is the old one."""
+    W, x = dense("ring5"), X0[:5]
+    problem = Quadratics.random(5, 6, seed=3)
+    expected = [x]
+    for t in range(ROUNDS):
+        g = W @ problem.gradient(x, t)
+        half = x - 0.1 * g
+        sent = np.where(np.arange(5)[:, None] == 1, x, half)
+        x = W @ sent + np.diag(W)[:, None] * (half - sent)
+        expected.append(x)
+    how = [{"who": [1], "how": "free-rider"}]
+    settings = {"what": "gradient", "beta": 0.0, "attacks": how, "topology": "ring5", "lr": 0.1}
+    reached = p2pqg.trajectory("dsgdm-sync", problem.gradient, X0[:5], rounds=ROUNDS, **settings)
+    np.testing.assert_allclose(reached, expected, rtol=0, atol=1e-12)
+
+
 def test_in_an_all_reduce_a_liar_lies_too():
     found = path("sign-flip", algorithm="sgd", rounds=1)[1]
     g = PROBLEM.gradient(X0, 0)

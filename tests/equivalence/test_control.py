@@ -8,10 +8,12 @@ import torch
 
 import p2pqg
 from p2pqg.algorithms.control import Consensus, Controller
-from p2pqg.algorithms.effects import AllReduce, Decide, Gossip, gossip
+from p2pqg.algorithms.effects import ALGORITHMS, AllReduce, Decide, Gossip, gossip
+from p2pqg.algorithms.lr import LearningRate
 from p2pqg.base.errors import ConfigError
 from p2pqg.engine.block import lockstep
-from p2pqg.testing import Quadratics
+from p2pqg.engine.rule import Rule
+from p2pqg.testing import Quadratics, dense
 from p2pqg.theory.trajectories import at_start
 
 PROBLEM = Quadratics.random(8, 5, seed=1)
@@ -39,6 +41,11 @@ def counted(topology="ring8", rounds=12, **consensus):
     )
     lockstep(blocks, rounds)
     return blocks[0].exchanges, blocks[0].bytes_sent
+
+
+def needs_of(entry):
+    """What an algorithm wants of W, with its defaults."""
+    return entry.traits["needs"](entry.params(lr=0.1))
 
 
 def distance(x):
@@ -238,3 +245,80 @@ def test_what_cannot_be_repeated_is_refused(algorithm, topology, reason):
             lr=0.1,
             consensus={"targets": (1.0,)},
         )
+
+
+def test_control_asks_how_far_models_are_apart_and_leaves_gradients_alone():
+    """dsgdm-sync mixes gradients before its step: once, whatever the target of the models is."""
+    W, target, lr, most = dense("ring8"), 0.01, 0.05, 6
+    x, m = np.tile(X0, (8, 1)), np.zeros((8, 5))
+    expected, exchanges = [x], []
+    for t in range(6):
+        m = 0.5 * m + W @ PROBLEM.gradient(x, t)
+        x = x - lr * m
+        for count in range(1, most + 1):
+            x = W @ x
+            if distance(x[None])[0] <= target:
+                break
+        expected.append(x)
+        exchanges.append(count)
+    settings = {"what": "gradient", "beta": 0.5, "nesterov": False}
+    control = {"targets": (target,), "max_exchanges": most}
+    reached = p2pqg.trajectory(
+        "dsgdm-sync",
+        PROBLEM.gradient,
+        X0,
+        topology="ring8",
+        rounds=6,
+        lr=lr,
+        consensus=control,
+        **settings,
+    )
+    np.testing.assert_allclose(reached, expected, rtol=0, atol=1e-12)
+    assert len(set(exchanges)) > 1
+
+
+def gossiped(name, params, x0):
+    """What the first rounds gossip first, and whether it is said to be models; of three clients."""
+    entry = ALGORITHMS[name]
+    made = entry.params(lr=0.1, **params)
+    rule = Rule(entry, made, LearningRate(0.1), seed=0)
+    state, found = rule.start(x0), []
+    g = torch.tensor([[1.0], [2.0], [4.0]], dtype=torch.float64)
+
+    def mean(t):
+        return t.mean(0, keepdim=True).expand_as(t)
+
+    for round in range(4):
+        call = rule.alone(state, lambda x, again=False: g.expand_as(x), round, range(3))
+        try:
+            effect = call.send(None)
+            while True:
+                if isinstance(effect, Gossip):
+                    found.append((effect.models, effect.tensors[0]))
+                reply = tuple(map(mean, effect.tensors))
+                effect = call.send(reply if len(reply) > 1 else reply[0])
+        except StopIteration as end:
+            state = end.value
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "params"),
+    [
+        *(
+            (name, {})
+            for name, entry in sorted(ALGORITHMS.items())
+            if not (entry.traits.get("asynchronous") or entry.traits["centralized"])
+            and not {"static", "tree", "ceca", "teleportation"} & set(needs_of(entry))
+            and name not in ("cga", "ngc")  # they exchange
+        ),
+        ("dsgdm-sync", {"what": "gradient"}),
+    ],
+)
+def test_what_is_gossiped_as_models_moves_with_the_models(name, params):
+    """Gradients are constant here: from shifted models, models are shifted and all else is not."""
+    x0 = torch.zeros(3, 2, dtype=torch.float64)
+    pairs = zip(gossiped(name, params, x0), gossiped(name, params, x0 + 7), strict=True)
+    for (models, one), (_, other) in pairs:
+        shift = 7.0 if models else 0.0
+        torch.testing.assert_close(other - one, torch.full_like(one, shift), rtol=0, atol=1e-9)
