@@ -5,7 +5,8 @@ the same step on the all-reduced gradient. With one client both are torch.optim.
     x    [clients, params]  model                    lr     step size of this round
     m    [clients, params]  mean of the gradients    beta1  memory of m
     v    [clients, params]  mean of their squares    beta2  memory of v
-    t    steps done, for the bias correction         eps    keeps the division finite
+    t    [clients, 1]  steps that each has made, for the bias correction
+                                                     eps    keeps the division finite
 """
 
 from __future__ import annotations
@@ -45,11 +46,17 @@ class State(NamedTuple):
     x: torch.Tensor
     m: torch.Tensor
     v: torch.Tensor
-    t: int
+    t: torch.Tensor
 
 
 def start(x0: torch.Tensor) -> State:
-    return State(x=x0, m=torch.zeros_like(x0), v=torch.zeros_like(x0), t=0)
+    none = torch.zeros_like(x0[:, :1], dtype=torch.int64)
+    return State(x=x0, m=torch.zeros_like(x0), v=torch.zeros_like(x0), t=none)
+
+
+def correction(beta: float, t: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """[clients, 1]: 1 - beta^t, what a mean of t steps that began at zero is short of."""
+    return (1 - beta ** t.double()).to(like)
 
 
 def adam_step(s: State, g: torch.Tensor, p: Params) -> State:
@@ -57,12 +64,19 @@ def adam_step(s: State, g: torch.Tensor, p: Params) -> State:
     t = s.t + 1
     m = p.beta1 * s.m + (1 - p.beta1) * g
     v = p.beta2 * s.v + (1 - p.beta2) * g * g
-    m_hat = m / (1 - p.beta1**t)
-    v_hat = v / (1 - p.beta2**t)
+    m_hat = m / correction(p.beta1, t, m)
+    v_hat = v / correction(p.beta2, t, v)
     return State(x=s.x - p.lr * m_hat / (v_hat.sqrt() + p.eps), m=m, v=v, t=t)
 
 
-@algorithm("adam", params=Params, start=start, centralized=True, source="Kingma, Ba, ICLR 2015")
+@algorithm(
+    "adam",
+    params=Params,
+    start=start,
+    centralized=True,
+    shared=("x", "m", "v", "t"),
+    source="Kingma, Ba, ICLR 2015",
+)
 def adam(s: State, grad: Grad, p: Params) -> Round[State]:
     """Centralized Adam on the mean of the clients' gradients."""
     g = yield allreduce(grad(s.x))

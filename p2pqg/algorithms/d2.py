@@ -5,7 +5,7 @@ difference between the clients' data cancels, and the mean follows mean SGD. On 
 from a common start, and with W = I, this is DSGD. D2+ is D2 while lr is constant; when lr falls,
 D2 keeps a part of the old step for ever, D2+ rescales it.
     x       [clients, params]  model                  lr       step size of this round
-    x_prev  [clients, params]  model one round ago    lr_prev  step size one round ago
+    x_prev  [clients, params]  model one round ago    lr_prev  [clients, 1]  step size then
     g_prev  [clients, params]  gradient there
 
 Stable only if the smallest eigenvalue of W is above -1/3; (W + I) / 2 always is: `lazy`.
@@ -31,12 +31,12 @@ class State(NamedTuple):
     x: torch.Tensor
     x_prev: torch.Tensor
     g_prev: torch.Tensor
-    lr_prev: float
+    lr_prev: torch.Tensor
 
 
 def start(x0: torch.Tensor) -> State:
     # Nothing has moved and no gradient was seen: the first step is W (x - lr g), whatever lr_prev.
-    return State(x=x0, x_prev=x0, g_prev=torch.zeros_like(x0), lr_prev=1.0)
+    return State(x=x0, x_prev=x0, g_prev=torch.zeros_like(x0), lr_prev=torch.ones_like(x0[:, :1]))
 
 
 def needs(p: Params) -> tuple[str, ...]:
@@ -54,7 +54,7 @@ def d2(s: State, grad: Grad, p: Params) -> Round[State]:
     x = yield gossip(half)
     if p.lazy:
         x = (half + x) / 2
-    return State(x=x, x_prev=s.x, g_prev=g, lr_prev=p.lr)
+    return State(x=x, x_prev=s.x, g_prev=g, lr_prev=torch.full_like(s.lr_prev, p.lr))
 
 
 @algorithm(
@@ -67,4 +67,4 @@ def d2_plus(s: State, grad: Grad, p: Params) -> Round[State]:
     x = yield gossip(half)
     if p.lazy:
         x = (half + x) / 2
-    return State(x=x, x_prev=s.x, g_prev=g, lr_prev=p.lr)
+    return State(x=x, x_prev=s.x, g_prev=g, lr_prev=torch.full_like(s.lr_prev, p.lr))

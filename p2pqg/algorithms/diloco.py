@@ -60,12 +60,12 @@ class State(NamedTuple):
     b: torch.Tensor
     m: torch.Tensor
     v: torch.Tensor
-    t: int
+    t: torch.Tensor
 
 
 def start(x0: torch.Tensor) -> State:
     zero = torch.zeros_like(x0)
-    return State(x=x0, b=zero, m=zero, v=zero, t=0)
+    return State(x=x0, b=zero, m=zero, v=zero, t=adam.start(x0).t)
 
 
 def _inner(s: State, grad: Grad, p: Params) -> adam.State:
@@ -82,6 +82,7 @@ def _inner(s: State, grad: Grad, p: Params) -> adam.State:
     params=Params,
     start=start,
     centralized=True,
+    shared=("x", "b"),
     source="Douillard et al. 2023",
 )
 def diloco(s: State, grad: Grad, p: Params) -> Round[State]:

@@ -6,7 +6,7 @@ this is DSGD in its combine-then-adapt form, W x - lr g.
     x           [clients, params]  model               lr    step size of this round
     x_prev      [clients, params]  model before that   beta  weight of the last displacement
     mixed_prev  [clients, params]  W x_prev            mu    the neighborhood's share of it
-    t           rounds done
+    t           [clients, 1]  rounds that each has taken part in
 
 W x of the last round is kept, so that W (x - x_prev) costs no message of its own. On a network that
 changes it is kept as it was then: W_t x - W_(t-1) x_prev. The authors' network is fixed; where it
@@ -45,11 +45,12 @@ class State(NamedTuple):
     x: torch.Tensor
     x_prev: torch.Tensor
     mixed_prev: torch.Tensor
-    t: int
+    t: torch.Tensor
 
 
 def start(x0: torch.Tensor) -> State:
-    return State(x=x0, x_prev=x0, mixed_prev=x0, t=0)
+    none = torch.zeros_like(x0[:, :1], dtype=torch.int64)
+    return State(x=x0, x_prev=x0, mixed_prev=x0, t=none)
 
 
 def needs(params: Params) -> tuple[str, ...]:
@@ -68,6 +69,6 @@ def dmsgd(s: State, grad: Grad, p: Params) -> Round[State]:
     """Decentralized momentum SGD: local and consensus momentum, mixed by mu."""
     g = grad(s.x)
     mixed = yield gossip(s.x)
-    mixed_prev = s.mixed_prev if s.t else mixed  # before the first round nothing moved
+    mixed_prev = torch.where(s.t > 0, s.mixed_prev, mixed)  # before its first, nothing moved
     d = p.mu * (mixed - mixed_prev) + (1 - p.mu) * (s.x - s.x_prev)
     return State(x=mixed - p.lr * g + p.beta * d, x_prev=s.x, mixed_prev=mixed, t=s.t + 1)

@@ -14,8 +14,8 @@ this is SGD.
     h      [clients, params]  what others know of v
     mean   [clients, params]  of everybody's h            t     rounds done
 
-Compressed vectors cannot be added up on the way, so each one goes round to all: n - 1 messages per
-client and round.
+The mean is that of all h while all take part in every round, which is asked for. Compressed vectors
+cannot be added up on the way, so each one goes round to all: n - 1 messages per client and round.
 """
 
 from __future__ import annotations
@@ -59,6 +59,7 @@ def start(x0: torch.Tensor) -> State:
     params=Params,
     start=start,
     centralized=True,
+    needs=("static",),
     source="Richtarik et al., NeurIPS 2021; Fatkhullin et al., NeurIPS 2023",
     draws=True,
 )

@@ -252,6 +252,7 @@ def algorithm(
     needs: Needs = (),
     model: Callable[[Any], torch.Tensor] = the_state_x,
     centralized: bool = False,
+    shared: tuple[str, ...] = (),
     reconstruction: bool = False,
     draws: bool = False,
     shapes: bool | Callable[[Any], bool] = False,
@@ -269,6 +270,9 @@ def algorithm(
             (smallest eigenvalue > -1/3; "lambda-min:-0.4": > -0.4).
         model: state -> the clients' models [clients, params], where that is not state.x.
         centralized: does not use the network (all-reduce only).
+        shared: fields of the state that are the same for all clients, such as the model of a
+            centralized method. Who sits a round out has them as the others do, and so has who
+            comes back or joins; without that a client keeps them as they were, or begins anew.
         reconstruction: written from secondary sources; said in docstring and `p2pqg list`.
         draws: the round takes one more argument, `draw` (see `Draw`).
         shapes: the round takes one more argument, behind that: a tuple of `Parameter`, the tensors
@@ -284,6 +288,7 @@ def algorithm(
         needs=needs if callable(needs) else lambda params: needs,
         model=model,
         centralized=centralized,
+        shared=shared,
         reconstruction=reconstruction,
         draws=draws,
         shapes=shapes if callable(shapes) else lambda params: shapes,

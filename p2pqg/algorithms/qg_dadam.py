@@ -71,8 +71,8 @@ def qg_dadam(s: State, grad: Grad, p: Params, tensors: tuple[Parameter, ...] = (
         m = p.beta1 * (m if v2 else s.m) + (1 if p.variant == "official" else 1 - p.beta1) * g
         v = p.beta2 * s.v + (1 - p.beta2) * g * g
         seen = s.t * p.local_steps + k + 1 if v2 else t
-        m_hat = m if paper else m / (1 - p.beta1**seen)
-        v_hat = v if paper else v / (1 - p.beta2**t)
+        m_hat = m if paper else m / adam.correction(p.beta1, seen, m)
+        v_hat = v if paper else v / adam.correction(p.beta2, t, v)
         half = half - p.lr * m_hat / (v_hat.sqrt() + p.eps)
     x = yield gossip(half)
 

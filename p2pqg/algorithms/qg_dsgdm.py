@@ -9,6 +9,7 @@ leave the momentum alone, as rounds within tau do; it then follows their mean.
     x    [clients, params]  model          lr    step size (eta in the paper) of this round
     m    [clients, params]  momentum       beta  weight of m in the step;  mu  memory of m
     acc  [clients, params]  sum of the last steps the network took, refreshed every tau rounds
+    t    [clients, 1]  rounds that each has taken part in
 """
 
 from __future__ import annotations
@@ -48,11 +49,12 @@ class State(NamedTuple):
     x: torch.Tensor
     m: torch.Tensor
     acc: torch.Tensor
-    t: int
+    t: torch.Tensor
 
 
 def start(x0: torch.Tensor) -> State:
-    return State(x=x0, m=torch.zeros_like(x0), acc=torch.zeros_like(x0), t=0)
+    none = torch.zeros_like(x0[:, :1], dtype=torch.int64)
+    return State(x=x0, m=torch.zeros_like(x0), acc=torch.zeros_like(x0), t=none)
 
 
 def _learn(s: State, x: torch.Tensor, p: Params) -> State:
@@ -61,10 +63,9 @@ def _learn(s: State, x: torch.Tensor, p: Params) -> State:
     t = s.t + 1
     if p.tau == 1:
         return State(x=x, m=p.mu * s.m + (1 - p.mu) * d, acc=s.acc, t=t)
-    acc = s.acc + d
-    if t % p.tau:
-        return State(x=x, m=s.m, acc=acc, t=t)
-    return State(x=x, m=p.mu * s.m + (1 - p.mu) / p.tau * acc, acc=torch.zeros_like(acc), t=t)
+    acc, due = s.acc + d, t % p.tau == 0
+    m = torch.where(due, p.mu * s.m + (1 - p.mu) / p.tau * acc, s.m)
+    return State(x=x, m=m, acc=acc.masked_fill(due, 0), t=t)
 
 
 @algorithm("qg-dsgdm", params=Params, start=start, source="Lin et al., ICML 2021, Algorithm 1")

@@ -6,7 +6,7 @@ hosts all that is needed, otherwise by handing parcels to the engine and waiting
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -280,8 +280,15 @@ class Block:
 
     def _of_active(self, new: Any, part: slice) -> Any:
         """The new state of a part, in which clients that stand still have the old one."""
-        active = self.mine(self.W.active)
-        return new if active is None else chosen(active[part], new, of_part(self.state, part))
+        active, old = self.mine(self.W.active), of_part(self.state, part)
+        if active is None:
+            return new
+        present = self.mine(self.W.present)
+        there = torch.ones_like(active) if present is None else present
+        if not self.W.active.any():  # nobody has computed anything
+            there = torch.zeros_like(active)
+        shared = self.rule.algorithm.traits["shared"]
+        return chosen(active[part], new, old, {f"state.{name}": there[part] for name in shared})
 
     def _grad_of(self, part: slice | None) -> Callable[..., Tensor]:
         """The gradients of some clients, or of all (None), in the next round.
@@ -375,7 +382,7 @@ class Block:
             else:
                 robust = self._robust(routes, rule, columns[0])
                 mixed = tuple(robust(t, self.rule.over(self.round)) for t in columns)
-        return mixed if perfect else self._disturbed(effect.tensors, mixed, mixer)
+        return mixed if perfect else self._disturbed(effect, mixed, mixer)
 
     def _mixed(self, mixer: Mixer, rows: Tensor, part: slice) -> Tensor:
         with self.clock("mixing"):
@@ -393,11 +400,13 @@ class Block:
         sent = sent + [sent[-1]] * (memory + 1 - len(sent))  # at first, the oldest message there is
         return tuple(torch.cat(ages) for ages in zip(*sent, strict=True))
 
-    def _disturbed(self, sent: Parcel, mixed: Parcel, mixer: Mixer) -> Parcel:
+    def _disturbed(self, effect: Gossip, mixed: Parcel, mixer: Mixer) -> Parcel:
         """What gossip gives where things go wrong: noise is added, the drift is put on record."""
         if mixer.noise is not None:
             mixed = tuple(t + mixer.noise * self._noise(t, i) for i, t in enumerate(mixed))
-        drift = (mixed[0] - sent[0]).flatten(1).sum(0)
+        if not effect.models:
+            return mixed
+        drift = (mixed[0] - effect.tensors[0]).flatten(1).sum(0)
         self.drift = drift if len(self.drift) == 0 else self.drift + drift
         return mixed
 
@@ -565,15 +574,27 @@ def total(in_order: list[Parcel]) -> Parcel:
     return tuple(torch.cat(parts).sum(0, keepdim=True) for parts in zip(*in_order, strict=True))
 
 
-def chosen(active: Tensor, new: Any, old: Any) -> Any:
-    """The new state of the clients that are active, the old one of those that stand still."""
-    before = leaves(old)
+def chosen(active: Tensor, new: Any, old: Any, others: Mapping[str, Tensor] | None = None) -> Any:
+    """The new state of the clients that are active, the old one of those that stand still.
+
+    Args:
+        active: [clients], bool.
+        new: as if all were.
+        old: before.
+        others: of whom the new one is taken instead of the active ones', by the leaf's name.
+    """
+    before, others = leaves(old), others or {}
     kept = {
-        name: torch.where(active.view(-1, *[1] * (value.dim() - 1)), value, before[name])
+        name: torch.where(_as_rows(others.get(name, active), value), value, before[name])
         for name, value in leaves(new).items()
         if isinstance(value, Tensor)
     }
     return with_leaves(new, kept)
+
+
+def _as_rows(mask: Tensor, like: Tensor) -> Tensor:
+    """[clients, 1, ...]."""
+    return mask.view(-1, *[1] * (like.dim() - 1))
 
 
 def to_numpy(t: Tensor) -> np.ndarray:

@@ -199,7 +199,7 @@ class Rule:
         """
         if self.algorithm.traits["centralized"]:
             self.check_attacks(network)
-            return []
+            return self._check_all_reduced(network, moved)
         if self.algorithm.traits.get("asynchronous"):
             timed = isinstance(network.timing, Timing)
             (check_clock if timed else check_troubles)(self.algorithm.name, network)
@@ -218,6 +218,24 @@ class Rule:
         self.check_repeats(network.schedule)
         waits = not self.algorithm.traits.get("asynchronous")
         return network.check_needs(needs, self.algorithm.name, waits)
+
+    def _check_all_reduced(self, network: Network, moved: bool) -> list[str]:
+        """Whether a centralized method works with a network, of which it only wants the clients."""
+        name, idle = self.algorithm.name, [key for key in network.drawn if key != "participation"]
+        memory = "static" in self.algorithm.traits["needs"](self.params)
+        if memory and (moved or "participation" in network.drawn):
+            what = "participation would leave some out"
+            if moved:
+                what = "its network cannot change after the first round"
+            raise ConfigError(
+                f"{name} counts on all that it was told by each client, in every round: {what}; "
+                "take another algorithm, such as sgd"
+            )
+        idle += ["noise"] * bool(network.impairments.noise) + ["cut links"] * bool(network.cut)
+        told = (
+            f"{name} all-reduces, exactly and past the links: nothing changes by {', '.join(idle)}"
+        )
+        return [told] if idle else []
 
     def check_repeats(self, schedule: Schedule) -> None:
         """Whether W repeated averages, where consensus control repeats it; ConfigError if not."""

@@ -129,12 +129,18 @@ def leaves(state: Any, prefix: str = "state") -> dict[str, Any]:
 
 
 def with_leaves(state: Any, values: Mapping[str, Any], prefix: str = "state") -> Any:
-    """The same state with other tensors and numbers; names it does not have are left alone."""
+    """The same state with other tensors and numbers; names it does not have are left alone.
+
+    A number where the state has a tensor is that of every client: an older checkpoint counted so.
+    """
     new = {}
     for name, value in _parts(state):
         path = f"{prefix}.{name}"
         nested = not isinstance(value, (torch.Tensor, int, float, str, type(None)))
-        new[name] = with_leaves(value, values, path) if nested else values.get(path, value)
+        found = with_leaves(value, values, path) if nested else values.get(path, value)
+        if isinstance(value, torch.Tensor) and isinstance(found, (int, float)):
+            found = torch.full_like(value, found)
+        new[name] = found
     if dataclasses.is_dataclass(state) and not isinstance(state, type):
         return dataclasses.replace(state, **new)
     return state._replace(**new) if hasattr(state, "_replace") else tuple(new.values())

@@ -224,7 +224,8 @@ def build(config: RunConfig, own: Own = NOTHING) -> Experiment:
         rule.traffic(found.cost.num_params, torch.float32)  # refuses messages of its own
     check_attacks(live, task)
     _check_privacy(task, np.array([len(part) for part in found.parts]))
-    rule.check_network(live)  # a deadline draws W anew every round, which not all can do
+    told = rule.check_network(live)  # a deadline draws W anew every round, which not all can do
+    warnings += [line for line in told if method.entry.traits["centralized"]]
     if rule.control and "delay" in network.drawn:
         raise ConfigError(
             "impairments.delay does not go with consensus: exchanges repeated within a round have "

@@ -23,7 +23,13 @@ from p2pqg.recipe.keywords import ImpairmentKeys, with_keywords
 from p2pqg.simulation import evidence
 from p2pqg.simulation.life import Life
 from p2pqg.simulation.turns import in_turn
-from p2pqg.simulation.what_if import donors_of, grown, shards_of_new, with_models_of
+from p2pqg.simulation.what_if import (
+    donors_of,
+    grown,
+    shards_of_new,
+    with_models_of,
+    with_what_is_shared,
+)
 
 
 class Interventions(Life):
@@ -100,7 +106,8 @@ class Interventions(Life):
             clients: who; None: all that are gone.
             how: with the model they left with ("stale"), that of their first neighbor
                 ("neighbor"), or the mean of their neighbors' ("average"). With a new model, what
-                the algorithm keeps beside it begins anew.
+                the algorithm keeps beside it begins anew. Centralized methods have one model for
+                all, and whoever comes back has that.
 
         Raises:
             ConfigError: they are not gone, or have no neighbor to take a model from.
@@ -117,6 +124,12 @@ class Interventions(Life):
             most = 1 if how == "neighbor" else None
             donors = {one: donors_of(network, one, before.absent)[:most] for one in back}
             snapshot = with_models_of(snapshot, donors, self.rule)
+        elif self.rule.algorithm.traits["shared"] and len(before.absent) < before.num_clients:
+            self._check_open()
+            snapshot = self.moment().snapshot
+            assert snapshot is not None  # it is live
+            there = next(one for one in range(before.num_clients) if one not in before.absent)
+            snapshot = with_what_is_shared(snapshot, dict.fromkeys(back, there), self.rule)
         given = {"clients": [network.base.called(client) for client in back], "how": how}
         words = VERBS["restore_clients"].words(given, network)
         self._rewire("restore_clients", given, words, network, snapshot=snapshot)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -71,4 +71,16 @@ def with_models_of(snapshot: Snapshot, donors: dict[int, list[int]], rule: Rule)
         for name in rows:
             if name.startswith("past."):
                 rows[name][client] = rows[name][others].mean(0)
+    told = {client: others[0] for client, others in donors.items()}
+    return with_what_is_shared(dataclasses.replace(snapshot, rows=rows), told, rule)
+
+
+def with_what_is_shared(snapshot: Snapshot, told: Mapping[int, int], rule: Rule) -> Snapshot:
+    """Some clients are told by another one what the algorithm keeps the same for all."""
+    rows = dict(snapshot.rows)
+    for name in (f"state.{field}" for field in rule.algorithm.traits["shared"]):
+        if name in rows:  # not a number
+            rows[name] = np.array(rows[name])
+            for client, by in told.items():
+                rows[name][client] = rows[name][by]
     return dataclasses.replace(snapshot, rows=rows)

@@ -255,10 +255,9 @@ def test_control_asks_how_far_models_are_apart_and_leaves_gradients_alone():
     for t in range(6):
         m = 0.5 * m + W @ PROBLEM.gradient(x, t)
         x = x - lr * m
-        for count in range(1, most + 1):
-            x = W @ x
-            if distance(x[None])[0] <= target:
-                break
+        x, count = W @ x, 1
+        while count < most and distance(x[None])[0] > target:
+            x, count = W @ x, count + 1
         expected.append(x)
         exchanges.append(count)
     settings = {"what": "gradient", "beta": 0.5, "nesterov": False}

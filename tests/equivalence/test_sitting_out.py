@@ -1,0 +1,192 @@
+"""Clients that sit out rounds, come back or join, method by method: what each counts is its own.
+
+A simulation gives the gradients and says who takes part; everything else is worked out here.
+"""
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+
+import p2pqg
+from p2pqg.base.errors import ConfigError
+
+TOY = {
+    "topology": "ring6",
+    "dataset": {"name": "synthetic", "samples": 120, "features": 8, "classes": 3},
+    "model": "logistic",
+    "alpha": 0.5,
+    "batch_size": 4,
+    "lr": 0.05,
+    "rounds": 40,
+    "engine": "local",
+    "precision": "float64",
+    "impairments": {"participation": 0.5},
+    "seed": 3,
+}
+RING = [(i, (i + 1) % 6) for i in range(6)]
+
+
+def simulation(algorithm, **settings):
+    return p2pqg.Simulation(**TOY | {"algorithm": algorithm} | settings)
+
+
+def gradients(sim):
+    """(x, round) -> every client's gradient on its batch of that round."""
+    learner = sim._driver.engine.hosts[0].learner.fork()
+    return lambda x, round: learner.gradient(torch.from_numpy(x), round).numpy()
+
+
+def W_of(takes_part):
+    """Metropolis-Hastings on what is left of the ring."""
+    talk = [(i, j) for i, j in RING if takes_part[i] and takes_part[j]]
+    degree = np.bincount(np.array(talk, dtype=int).ravel(), minlength=6)
+    W = np.zeros((6, 6))
+    for i, j in talk:
+        W[i, j] = W[j, i] = 1 / (1 + max(degree[i], degree[j]))
+    return W + np.diag(1 - W.sum(1))
+
+
+def played(sim, rounds, step):
+    """Plays the rounds, by step(x, g, W, who takes part, round, lr) -> x by hand as well."""
+    gradient, x = gradients(sim), sim.parameters()
+    for round in range(rounds):
+        on = sim.network.schedule.mixing(round).active
+        new = step(x, gradient(x, round), W_of(on), on, round, sim.rule.lr(round))
+        x = np.where(on[:, None], new, x)
+    sim.advance(rounds)
+    return sim.parameters(), x
+
+
+def test_adam_corrects_for_the_steps_that_a_client_has_made_itself():
+    m = v = np.zeros((6, 27))
+    t = np.zeros((6, 1))
+
+    def step(x, g, W, on, round, lr):
+        nonlocal m, v, t
+        on = on[:, None]
+        t = t + on
+        m, v = np.where(on, 0.9 * m + 0.1 * g, m), np.where(on, 0.99 * v + 0.01 * g * g, v)
+        d = (m / (1 - 0.9 ** np.maximum(t, 1))) / (
+            np.sqrt(v / (1 - 0.99 ** np.maximum(t, 1))) + 1e-8
+        )
+        return W @ (x - lr * d)
+
+    with simulation("dadam") as sim:
+        assert_allclose(*played(sim, 12, step), rtol=0, atol=1e-11)
+
+
+def test_quasi_global_momentum_is_refreshed_after_tau_rounds_of_ones_own():
+    m = acc = np.zeros((6, 27))
+    t = np.zeros((6, 1))
+
+    def step(x, g, W, on, round, lr):
+        nonlocal m, acc, t
+        new, on = W @ (x - lr * (g + 0.8 * m)), on[:, None]
+        t, acc = t + on, np.where(on, acc + (x - new) / lr, acc)
+        due = on & (t % 3 == 0)
+        m, acc = np.where(due, 0.6 * m + 0.4 * acc / 3, m), np.where(due, 0, acc)
+        return new
+
+    method = {"name": "qg-dsgdm", "beta": 0.8, "mu": 0.6, "tau": 3}
+    with simulation(method) as sim:
+        assert_allclose(*played(sim, 15, step), rtol=0, atol=1e-11)
+
+
+def test_d2_plus_rescales_by_the_step_size_of_a_clients_own_last_round():
+    x_prev, g_prev, lr_prev = None, np.zeros((6, 27)), np.ones((6, 1))
+
+    def step(x, g, W, on, round, lr):
+        nonlocal x_prev, g_prev, lr_prev
+        x_prev = x if x_prev is None else x_prev
+        half = x - lr * ((x_prev - x) / lr_prev + g - g_prev)
+        on = on[:, None]
+        x_prev, g_prev = np.where(on, x, x_prev), np.where(on, g, g_prev)
+        lr_prev = np.where(on, lr, lr_prev)
+        return (half + W @ half) / 2
+
+    schedule = {"kind": "cosine"}
+    with simulation({"name": "d2-plus", "lazy": True}, lr_schedule=schedule) as sim:
+        assert_allclose(*played(sim, 15, step), rtol=0, atol=1e-11)
+
+
+def test_for_dmsgd_nothing_has_moved_before_a_clients_first_round():
+    x_prev = mixed_prev = None
+    seen = np.zeros(6, dtype=bool)
+
+    def step(x, g, W, on, round, lr):
+        nonlocal x_prev, mixed_prev, seen
+        mixed = W @ x
+        x_prev = x if x_prev is None else x_prev
+        before = mixed if mixed_prev is None else np.where(seen[:, None], mixed_prev, mixed)
+        new = mixed - lr * g + 0.7 * (0.5 * (mixed - before) + 0.5 * (x - x_prev))
+        there, seen = on[:, None], seen | on
+        x_prev, mixed_prev = np.where(there, x, x_prev), np.where(there, mixed, before)
+        return new
+
+    with simulation({"name": "dmsgd", "beta": 0.7}) as sim:
+        assert_allclose(*played(sim, 12, step), rtol=0, atol=1e-11)
+
+
+CENTRALIZED = ["sgd", "sgdm", "sgdm-n", "adam", {"name": "diloco", "local_steps": 2}]
+
+
+def test_centralized_sgd_takes_the_mean_of_those_who_take_part_and_all_step():
+    settings = {"impairments": {"participation": 0.3}}
+    with simulation({"name": "sgdm", "beta": 0.9}, **settings) as sim:
+        gradient, x, m = gradients(sim), sim.parameters()[0], 0
+        for round in range(25):
+            on = sim.network.schedule.mixing(round).active
+            if on.any():
+                m = 0.9 * m + gradient(np.tile(x, (6, 1)), round)[on].mean(0)
+                x = x - 0.05 * m
+        sim.advance(25)
+        assert_allclose(sim.parameters(), np.tile(x, (6, 1)), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("how", ["stale", "neighbor"])
+@pytest.mark.parametrize("method", CENTRALIZED, ids=str)
+def test_clients_of_a_centralized_method_stay_equal_whoever_goes_comes_back_or_joins(method, how):
+    with simulation(method) as sim:
+        sim.advance(3)
+        sim.drop_clients([1])
+        sim.advance(2)
+        assert (sim.parameters()[1] != sim.parameters()[0]).any()  # it stands still
+        sim.restore_clients([1], how=how)
+        assert np.ptp(sim.parameters(), axis=0).max() == 0
+        sim.add_clients(1)
+        sim.advance(3)
+        assert np.ptp(sim.parameters(), axis=0).max() == 0
+
+
+def test_a_newcomer_corrects_for_its_own_steps():
+    """All begin with moments of zero; those of a newcomer are five rounds younger."""
+    with simulation("dadam", impairments={}) as sim:
+        sim.advance(5)
+        sim.add_clients(1, shards=[list(range(20))])
+        rows, x, W = sim.moment().snapshot.rows, sim.parameters(), sim.W(5)
+        t = np.array([[6]] * 6 + [[1]])
+        assert_array_equal(rows["state.t"], t - 1)
+        g = gradients(sim)(x, 5)
+        m, v = 0.9 * rows["state.m"] + 0.1 * g, 0.99 * rows["state.v"] + 0.01 * g * g
+        d = m / (1 - 0.9**t) / (np.sqrt(v / (1 - 0.99**t)) + 1e-8)
+        sim.advance(1)
+        assert_allclose(sim.parameters(), W @ (x - 0.05 * d), rtol=0, atol=1e-12)
+
+
+def test_ef21_which_counts_on_everybody_says_so():
+    with pytest.raises(ConfigError, match="participation would leave some out"):
+        simulation("ef21")
+    with simulation("ef21", impairments={}) as sim:
+        sim.advance(2)
+        with pytest.raises(ConfigError, match="its network cannot change after the first round"):
+            sim.drop_clients([1])
+
+
+def test_what_does_nothing_to_an_all_reduce_is_told():
+    trouble = {"loss": 0.5, "noise": 0.1}
+    with simulation("sgd", impairments=trouble) as sim:
+        told = "sgd all-reduces, exactly and past the links: nothing changes by loss, noise"
+        assert told in sim.experiment.warnings
+    with simulation("sgd", impairments={}) as sim:
+        assert sim.experiment.warnings == []
