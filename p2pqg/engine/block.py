@@ -280,12 +280,13 @@ class Block:
 
     def _of_active(self, new: Any, part: slice) -> Any:
         """The new state of a part, in which clients that stand still have the old one."""
-        active, old = self.mine(self.W.active), of_part(self.state, part)
-        if active is None:
+        mask, old = self.W.active, of_part(self.state, part)
+        active = self.mine(mask)
+        if mask is None or active is None:
             return new
         present = self.mine(self.W.present)
         there = torch.ones_like(active) if present is None else present
-        if not self.W.active.any():  # nobody has computed anything
+        if not mask.any():  # nobody has computed anything
             there = torch.zeros_like(active)
         shared = self.rule.algorithm.traits["shared"]
         return chosen(active[part], new, old, {f"state.{name}": there[part] for name in shared})
