@@ -47,6 +47,12 @@ def read_csv(path: Path, delimiter: str = "") -> pa.Table:
         raise DataError(f"{path}: not a readable CSV file ({reason:.200})") from error
     if any(pa.types.is_binary(kind) for kind in table.schema.types) or not _is_utf8(table):
         raise DataError(f"{path}: not a readable CSV file (it is not UTF-8); save it as UTF-8")
+    if "" in table.column_names:
+        raise DataError(
+            f"{path}: the first line must name the columns, number "
+            f"{table.column_names.index('') + 1} has no name; pandas writes its index so: leave "
+            "that out with to_csv(..., index=False), or name the column"
+        )
     return table
 
 
@@ -69,6 +75,6 @@ def _delimiter(path: Path, delimiter: str) -> str:
 def _is_utf8(table: pa.Table) -> bool:
     """Whether the names of the columns are; those of the cells are known by their type."""
     try:
-        return all(table.column_names)
+        return all(isinstance(name, str) for name in table.column_names)
     except UnicodeDecodeError:
         return False

@@ -60,6 +60,8 @@ def numbered(
         train, test = train.astype(np.int64), test.astype(np.int64)
         _check_hidden(train, test, what, test_what or what)
     found = np.unique(np.concatenate([train, test]))
+    alone = [f"{what}: all labels are {found[0]}: of one class nothing can be learned"]
+    notes = alone if len(found) == 1 else []
     if found.dtype.kind == "i" and found[0] >= 0:
         most = int(found[-1]) + 1
         if names and most > len(names):
@@ -68,11 +70,10 @@ def numbered(
             )
         if names or (found[0] == 0 and most <= 2 * len(found)):
             names = tuple(names) or tuple(map(str, range(most)))
-            few = f"{what}: {len(found)} of {len(names)} classes occur"
-            notes = [few] if len(found) < len(names) else []
+            if len(found) < len(names):
+                notes = [f"{what}: {len(found)} of {len(names)} classes occur"]
             return Labels(train, test, names, (*notes, *_unknown(train, test, names, what)))
-    notes = []
-    if found.dtype.kind == "i":
+    if found.dtype.kind == "i" and len(found) > 1:
         notes = [
             f"{what}: labels are {_listed(found.tolist())}: numbered 0 .. {len(found) - 1} in that "
             f"order, {len(found)} classes"

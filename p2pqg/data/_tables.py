@@ -89,7 +89,9 @@ def samples_of(
         return Samples(x, y, columns, **called), notes
     other = {*labels, *beside, *chosen.leave_out}
     features = chosen.features or [name for name in names if name not in other]
-    return Samples(_features(table, features, what), y, columns, **called), ()
+    x = _features(table, features, what)
+    notes = () if chosen.features else _that_count_rows(table, features, what)
+    return Samples(x, y, columns, **called), notes
 
 
 def class_names(table: pa.Table, chosen: Columns, what: str) -> tuple[str, ...]:
@@ -159,6 +161,28 @@ def _lists(column: pa.ChunkedArray, what: str) -> np.ndarray:
     if found.dtype.kind not in "biuf":
         raise DataError(f"{what} holds lists of {column.type}; lists of numbers are read")
     return found
+
+
+def _that_count_rows(table: pa.Table, names: Sequence[str], what: str) -> tuple[str, ...]:
+    """A line on columns that number the rows: what is sorted by its label can be told by them."""
+    import pyarrow as pa
+
+    found = []
+    for name in names:
+        column = table[name]
+        if pa.types.is_integer(column.type) and len(column) > 2:
+            first = column[0].as_py()
+            if column[1].as_py() == first + 1 and column[-1].as_py() == first + len(column) - 1:
+                numbers = column.to_numpy()
+                if (np.diff(numbers) == 1).all():
+                    found.append(name)
+    if not found:
+        return ()
+    told = ", ".join(found)
+    return (
+        f"{what}: column {told} numbers the rows, and is learned from as a feature; if it is an "
+        f"index, set dataset.leave_out: [{told}]",
+    )
 
 
 def _features(table: pa.Table, names: Sequence[str], what: str) -> np.ndarray:

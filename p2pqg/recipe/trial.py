@@ -128,10 +128,10 @@ def _slower(what: str, strategy: str, why: str) -> str:
 def _check_outputs(
     blueprint: Blueprint, objective: Objective, module: nn.Module, inputs: Tensor
 ) -> None:
-    what = f"model {blueprint.name}"
+    what, tried = f"model {blueprint.name}", copy.deepcopy(module).eval()
     try:
         with torch.no_grad():
-            outputs = copy.deepcopy(module).eval()(inputs)
+            outputs = tried(inputs)
     except P2pqgError:
         raise
     except Exception as error:
@@ -147,6 +147,21 @@ def _check_outputs(
             f"{what} ({blueprint.place}): outputs must be [batch, {objective.outputs}] for "
             f"{objective.outputs} {of}, got {got} for a batch of {len(inputs)}"
         )
+    if late := [name for name in _tensors(tried) if name not in _tensors(module)]:
+        raise ConfigError(
+            f"{what} ({blueprint.place}): {', '.join(late[:3])} must be there from the start, "
+            "they are made when a sample comes; make them where the model is made"
+        )
+    if not torch.isfinite(outputs).all():
+        raise ConfigError(
+            f"{what} ({blueprint.place}): outputs must be finite numbers, its first batch has "
+            f"{float(outputs[~torch.isfinite(outputs)][0])}; look at its weights and inputs"
+        )
+
+
+def _tensors(module: nn.Module) -> list[str]:
+    """Names of its parameters and buffers."""
+    return [name for name, _ in (*module.named_parameters(), *module.named_buffers())]
 
 
 def _draws(module: nn.Module, inputs: Tensor) -> bool:

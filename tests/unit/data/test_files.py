@@ -126,6 +126,7 @@ def test_images_in_a_table_are_read_as_files_are(tmp_path):
         (CSV.replace("dose", "age"), {}, "has two columns called 'age'; rename one"),
         ("ill\n1\n", {"leave_out": []}, "has no columns but that of the label"),
         ("age,ill\n", {"leave_out": []}, "has no rows"),
+        (",age,ill\n0,5,1\n", {"leave_out": []}, r"number 1 has no name; pandas writes its index"),
     ],
 )
 def test_a_table_that_cannot_be_learned_from_is_refused_in_one_clear_line(
@@ -134,6 +135,16 @@ def test_a_table_that_cannot_be_learned_from_is_refused_in_one_clear_line(
     with pytest.raises(DataError, match=complaint) as error:
         of(csv(text), **settings)
     assert "\n" not in str(error.value)
+
+
+def test_a_column_that_numbers_the_rows_is_told_of_unless_it_is_named(csv):
+    text = "row,age,ill\n" + "".join(f"{i},{i * i % 7},{i // 6}\n" for i in range(4, 12))
+    arrays = load("table", path=csv(text), label="ill")
+    told = "column row numbers the rows, and is learned from as a feature; if it is an index, set "
+    assert any(told + "dataset.leave_out: [row]" in note for note in arrays.notes)
+    for settings in ({"features": ["row", "age"]}, {"leave_out": ["row"]}):
+        again = load("table", path=csv(text), label="ill", **settings)
+        assert not any("numbers the rows" in note for note in again.notes)
 
 
 def test_a_file_in_another_encoding_is_refused(csv):

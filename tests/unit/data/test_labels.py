@@ -34,6 +34,13 @@ def test_a_few_missing_classes_are_said():
     assert labels.notes == ("here: 3 of 4 classes occur",)
 
 
+@pytest.mark.parametrize("label", [0, 7, "cat"])
+def test_labels_that_are_all_alike_are_said(label):
+    labels = numbers([label] * 3)
+    assert labels.num_classes == 1
+    assert labels.notes == (f"here: all labels are {label}: of one class nothing can be learned",)
+
+
 def test_far_ids_are_numbered_in_order_and_keep_their_names():
     labels = numbers([400_000, 100_000, 300_000, 200_000], [200_000, 200_000])
     assert labels.train.tolist() == [3, 0, 2, 1]

@@ -190,9 +190,29 @@ class Breaks(Net):
         return self.head(x)
 
 
+class Late(Net):
+    """Makes its head when it sees a sample."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = None
+
+    def forward(self, x):
+        if self.head is None:
+            self.head = nn.Linear(self.width, self.classes).to(x.dtype)
+        return super().forward(x)
+
+
+class Nothing(Net):
+    def forward(self, x):
+        return super().forward(x) / 0
+
+
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
+        ({"model": Late()}, r"Late\): head.weight, head.bias must be there from the start"),
+        ({"model": Nothing()}, r"Nothing\): outputs must be finite numbers, its first batch has"),
         ({"model": Wide()}, r"line \d+, Wide\): outputs must be \[batch, 3\] for 3 classes, got"),
         ({"model": Counts()}, r"Counts\): its losses are others when the same batch comes again"),
         ({"model": Breaks()}, r"\(test_own_parts.py line \d+\): RuntimeError: .* \(on inputs"),
