@@ -6,7 +6,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,23 @@ def without_folders(value: Any) -> Any:
     if isinstance(value, str) and (os.path.isabs(value) or value.startswith("~")):
         return Path(value).name or value
     return value
+
+
+def without_folders_but_unlike(values: Iterable[Any]) -> dict[Any, Any]:
+    """Value -> what it is called elsewhere: of absolute paths as few last parts as tell them apart.
+
+    >>> without_folders_but_unlike(["/home/ada/a/net.csv", "/home/ada/b/net.csv", "ring16"])
+    {'/home/ada/a/net.csv': 'a/net.csv', '/home/ada/b/net.csv': 'b/net.csv', 'ring16': 'ring16'}
+    """
+    names = list(dict.fromkeys(values))
+    short = {name: without_folders(name) for name in names}
+    for kept in range(2, max((len(Path(str(name)).parts) for name in names), default=0) + 1):
+        if len(set(short.values())) == len(names):
+            break
+        for name in names:
+            if without_folders(name) != name:
+                short[name] = "/".join(Path(name).parts[-kept:]).replace("//", "/")
+    return short
 
 
 def is_number(text: str) -> bool:

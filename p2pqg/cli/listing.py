@@ -58,7 +58,7 @@ def known(kind: str) -> Iterator[tuple[str, str, str]]:
     if kind == "recipes":
         from p2pqg.base.shipped import shipped_folder
 
-        yield from map(_about_file, sorted(shipped_folder("runs").glob("*.yaml")))
+        yield from map(_about_file, sorted(shipped_folder("runs").glob("*.yaml"), key=_in_order))
     elif kind == "links":
         from p2pqg.network.links import CLASSES, PER_WORDS
 
@@ -88,6 +88,15 @@ def known(kind: str) -> Iterator[tuple[str, str, str]]:
             if entry.traits.get("reconstruction") and "reconstruction" not in source:
                 source += "; a reconstruction"
             yield name, entry.summary, source
+
+
+def _in_order(path: Path) -> list[tuple[str, int]]:
+    """By words and numbers: table1 before table1-longer, figure5 before figure11.
+
+    >>> [p.stem for p in sorted(map(Path, ["a2-b.x", "a10.x", "a2.x"]), key=_in_order)]
+    ['a2', 'a2-b', 'a10']
+    """
+    return [(word, int(digits or 0)) for word, digits in re.findall(r"(\D*)(\d*)", path.stem)]
 
 
 def _rate(bits: float) -> str:

@@ -12,12 +12,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from functools import lru_cache, wraps
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numba
 import numpy as np
 
+from p2pqg.base.alone import alone
 from p2pqg.engine.middle import Plan
 
 ROWS_AT_ONCE = 64
@@ -36,19 +39,30 @@ U = np.uintp  # Numba reckons with indices that may be negative, and then takes 
 
 
 def _kernel(function: Callable[..., Any]) -> Any:
-    """Compiled at its first call, once for each dtype; kept on disk where there is a place."""
+    """Compiled at its first call, once for each dtype; kept on disk where there is a place.
+
+    Numba numbers what it keeps: two processes that keep something at the same time may take one
+    number for two dtypes, and whoever reads that has the code of the wrong one. So one compiles at
+    a time, and another that wants the same reads what the first has kept.
+    """
     options = {"nogil": True, "error_model": "numpy"}
     try:
         kernel = numba.njit(cache=True, **options)(function)
     except RuntimeError:  # neither beside the source, nor in the user's cache, nor where told
         return numba.njit(**options)(function)
+    lock = Path(kernel.stats.cache_path) / f"{function.__name__}.lock"
+    compiled = set[tuple[np.dtype | None, ...]]()
 
     @wraps(function)
     def called(*given: Any) -> Any:
-        try:
-            return kernel(*given)
-        except OSError:  # there was no room to keep it, say; but it is compiled
-            return kernel(*given)
+        dtypes = tuple(getattr(one, "dtype", None) for one in given)
+        with nullcontext() if dtypes in compiled else alone(lock):
+            try:
+                result = kernel(*given)
+            except OSError:  # there was no room to keep it, say; but it is compiled
+                result = kernel(*given)
+        compiled.add(dtypes)
+        return result
 
     return called
 

@@ -17,7 +17,7 @@ import pandas as pd
 from p2pqg.base import yaml_text
 from p2pqg.base.dotted import flat
 from p2pqg.base.errors import ConfigError
-from p2pqg.base.text import user_path, write_text
+from p2pqg.base.text import user_path, without_folders_but_unlike, write_text
 from p2pqg.base.wording import plain_text
 from p2pqg.recipe.keys import CARE, WHERE
 from p2pqg.results.columns import measured
@@ -280,7 +280,8 @@ def cells(runs: Iterable[Run] | pd.DataFrame) -> pd.DataFrame:
         runs: in any order, or a frame of them; where a run is there twice, the last counts.
 
     Returns:
-        A row per dataset, model, method, topology, partition and alpha:
+        A row per dataset, model, method, topology, partition and alpha, of files without the
+        folders that lead to them, for tables are sent on:
             lr, mean, std (sample, n - 1; NaN for one seed; fractions), seeds: at the best rate;
                 mean is NaN where every rate failed.
             rates, runs, failed: how many learning rates were tried, in how many runs, and how many
@@ -310,7 +311,11 @@ def cells(runs: Iterable[Run] | pd.DataFrame) -> pd.DataFrame:
         dict(zip(cell, key, strict=True)) | _best(group)
         for key, group in frame.groupby(cell, dropna=False)
     ]
-    return pd.DataFrame(rows, columns=columns)
+    made = pd.DataFrame(rows, columns=columns)
+    for key in (*BLOCK, "topology", "partition"):
+        short = without_folders_but_unlike(made[key].dropna())
+        made[key] = made[key].map(short, na_action="ignore")
+    return made
 
 
 def merit(accuracies: Sequence[float]) -> float:
@@ -399,11 +404,13 @@ def _best(group: pd.DataFrame) -> dict[str, Any]:
 
 def _methods(frame: pd.DataFrame, keys: list[str], cell: list[str]) -> list[str]:
     """The algorithm, with those of the settings `keys` that differ within a cell."""
-    names = frame["algorithm"].tolist()
+    short = without_folders_but_unlike(frame["algorithm"])
+    names = [short[name] for name in frame["algorithm"]]
     for key in keys:
+        called = without_folders_but_unlike(f"{value}" for value in frame[key])
         for algorithm in frame["algorithm"].unique():
             rows = (frame["algorithm"] == algorithm).to_numpy()
             if _differs(frame[rows], key, cell):
                 for row in rows.nonzero()[0]:
-                    names[row] += f" {key.removeprefix('algorithm.')}={frame[key].iloc[row]}"
+                    names[row] += f" {key.removeprefix('algorithm.')}={called[f'{frame[key].iloc[row]}']}"
     return names

@@ -16,6 +16,8 @@ from p2pqg.topology.drawing import MOST_LETTERS
 
 Row = tuple[str, str]
 MOST_NAMES = 40
+FEW = 4
+"""Of several clients with one value, how many are named."""
 
 
 def sheet(found: Diagnosis) -> list[Row]:
@@ -50,7 +52,6 @@ def exposed(found: Exposure) -> list[Row]:
     others = ~np.eye(len(found.joint), dtype=bool)
     mean = found.joint.sum(0, where=others) / max(1, len(others) - 1)
     told = found.joint.sum(1, where=others) / max(1, len(others) - 1)
-    most, least = int(mean.argmax()), int(mean.argmin())
     rows = [
         ("network", f"{found.topology}: {counted(len(others), 'client')}"),
         (
@@ -65,11 +66,21 @@ def exposed(found: Exposure) -> list[Row]:
         rows.append((f"{counted(links, 'link')} away", text))
     if len(others) > 1:
         rows += [
-            ("learns most", f"{found.labels[most]}, {mean[most]:.3g} of each other in the mean"),
-            ("learns least", f"{found.labels[least]}, {mean[least]:.3g}"),
-            ("most exposed", f"{found.labels[int(told.argmax())]}, {told.max():.3g} to each other"),
+            ("learns most", f"{_all_at(found, mean, mean.max())} of each other in the mean"),
+            ("learns least", _all_at(found, mean, mean.min())),
+            ("most exposed", f"{_all_at(found, told, told.max())} to each other"),
         ]
     return rows
+
+
+def _all_at(found: Exposure, values: np.ndarray, value: float) -> str:
+    """Whose value it is, all of them where several have it, and what it is as a text."""
+    told = f"{value:.3g}"
+    who = [label for label, one in zip(found.labels, values, strict=True) if f"{one:.3g}" == told]
+    if len(who) == len(values):
+        return f"all alike, {told}"
+    more = f" and {len(who) - FEW} more" if len(who) > FEW else ""
+    return f"{', '.join(who[:FEW])}{more}, {told}"
 
 
 def plain_exposure(found: Exposure) -> dict[str, Any]:

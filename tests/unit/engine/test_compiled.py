@@ -126,6 +126,34 @@ def test_where_the_disk_is_full_it_is_compiled_all_the_same(tmp_path, monkeypatc
 
 
 @needs_numba
+def test_one_process_compiles_at_a_time_and_nobody_waits_for_what_is_compiled(tmp_path, monkeypatch):
+    from numba.core import caching
+
+    fcntl = pytest.importorskip("fcntl")
+    monkeypatch.setattr("numba.config.CACHE_DIR", "")  # beside the file
+    seen, file = [], tmp_path / "twice.py"
+    file.write_text("def twice(x):\n    return 2 * x\n")
+    twice = robust.compiled()._kernel(runpy.run_path(str(file))["twice"])
+    save = caching.IndexDataCacheFile.save
+
+    def watched(*given):
+        """As another process would, that keeps something at the same time."""
+        (lock,) = tmp_path.rglob("twice.lock")
+        with lock.open() as other, pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        seen.append(lock)
+        return save(*given)
+
+    monkeypatch.setattr("numba.core.caching.IndexDataCacheFile.save", watched)
+    for dtype in (np.float32, np.float64):
+        assert twice(np.ones(3, dtype)).dtype == dtype
+    assert len(seen) == 2
+    with seen[0].open() as other:
+        fcntl.flock(other, fcntl.LOCK_EX)  # who waited for it now would wait for ever
+        assert twice(np.ones(3, np.float32)).tolist() == [2, 2, 2]
+
+
+@needs_numba
 def test_numba_told_not_to_compile_is_left_alone(monkeypatch):
     monkeypatch.setattr("numba.config.DISABLE_JIT", 1)
     assert robust.compiled.__wrapped__() is None

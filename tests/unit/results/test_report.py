@@ -86,6 +86,28 @@ def test_a_cell_is_the_mean_and_sample_deviation_over_seeds(fake_run):
     assert row["seeds"] == 3
 
 
+def test_what_is_shown_of_files_is_not_the_folders_that_lead_to_them(fake_run):
+    runs = [
+        fake_run(
+            f"{net}-{method}",
+            0.5,
+            topology=f"/home/ada/{net}/net.csv",
+            dataset={"name": "csv", "path": "/home/ada/photos.csv"},
+            model={"name": f"/home/ada/{net}.py:net"},
+            algorithm={"name": f"/home/ada/{method}.py:mine"},
+        )
+        for net in "ab"
+        for method in ("one", "two")
+    ]
+    found = cells(runs)
+    assert len(found) == 4
+    assert set(found["topology"]) == {"a/net.csv", "b/net.csv"}
+    assert set(found["model"]) == {"a.py:net", "b.py:net"}
+    assert set(found["method"]) == {"one.py:mine", "two.py:mine"}
+    for style in ("markdown", "latex", "csv"):
+        assert "/home/ada" not in table(found, style)
+
+
 def test_the_learning_rate_with_the_best_mean_over_seeds_wins(fake_run):
     accuracies = {(0.1, 1): 0.80, (0.1, 2): 0.82, (0.2, 1): 0.95, (0.2, 2): 0.60}
     found = cells(

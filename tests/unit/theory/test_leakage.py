@@ -122,6 +122,14 @@ def test_the_command_tells_it_by_distance_and_as_numbers():
     )
 
 
+def test_all_who_have_the_most_or_the_least_are_named():
+    told = CliRunner().invoke(main, ["topology", "star8", "ring8", "--privacy"]).stdout
+    star, ring = told.split("network")[1:]
+    assert "learns most   0, 1 of each other in the mean" in star  # the centre hears everybody
+    assert "learns least  1, 2, 3, 4 and 3 more, 0.286" in star
+    assert ring.count("all alike, 1") == 3
+
+
 @pytest.mark.parametrize(
     ("network", "told"),
     [
