@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
 
+from p2pqg.base.errors import ConfigError
 from p2pqg.cli.program import (
     SHARE,
     debug_flag,
@@ -82,16 +83,19 @@ def carry_out_recipe(
         set_dotted(values, setting)
     if data_dir is not None:
         values["data_dir"] = data_dir
+    if not {"sweep", "figure"} & values.keys():
+        raise ConfigError(f"{recipe} is one run; use `p2pqg run {recipe}`")
     check_place(values, recipe)
     name = "-".join(filter(None, [Path(recipe).stem, tier]))
-    folder = grid.folder_of(values, name, out)
-    claims = read_claims(values.get("claim"))
-    if "figure" in values:
-        from p2pqg.paper.figures import read_figure, run_figure
+    folder = grid.folder_of(values, name, out, recipe)
+    with _naming(recipe):
+        claims = read_claims(values.get("claim"))
+        if "figure" in values:
+            from p2pqg.paper.figures import read_figure, run_figure
 
-        read_figure(values)  # before hours go into its runs
-    if "sweep" in values or "figure" not in values:
-        carry_out_sweep(grid.read_sweep(values, name, out), jobs, retry, quiet)
+            read_figure(values)  # before hours go into its runs
+    if "sweep" in values:
+        carry_out_sweep(grid.read_sweep(values, name, out, recipe), jobs, retry, quiet)
     if "figure" in values:
         drawing = run_figure(values, folder)
         if not quiet:
@@ -102,6 +106,15 @@ def carry_out_recipe(
         click.echo()
         for line in lines(judge_folder(folder, claims)):
             click.echo(line)
+
+
+@contextlib.contextmanager
+def _naming(recipe: str) -> Iterator[None]:
+    """What is wrong is told with the recipe that says it."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError.of(error.lines, recipe) from None
 
 
 def carry_out_sweep(plan: Any, jobs: int | None, retry: bool, quiet: bool) -> None:

@@ -51,7 +51,7 @@ def tune(
     if data_dir is not None:
         values["data_dir"] = data_dir
     check_place(values, recipe)
-    plan = tuning.read_tuning(values, Path(recipe).stem, out, trials)
+    plan = tuning.read_tuning(values, Path(recipe).stem, out, trials, recipe)
     tell = (lambda line: None) if quiet else click.echo
     with sigterm_is_ctrl_c():
         found = tuning.tune(plan, tell)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -118,10 +118,11 @@ def check_place(settings: Mapping[str, Any], recipe: str) -> None:
         ConfigError: paths name nothing from here, but something in that folder.
     """
     folder = user_path(recipe).parent
-    paths, data = list(paths_in(settings)), _plain(settings.get("dataset"))
-    if not settings.get("data_dir"):
-        named = [data.get("name"), data.get("path")] if isinstance(data, Mapping) else [data]
-        paths += [one for one in named if isinstance(one, str) and one and one not in DATASETS]
+    paths = list[str]()
+    for given in (settings, *_values_tried(settings)):
+        paths += paths_in(given)
+        if not settings.get("data_dir"):
+            paths += _data_named(_plain(given.get("dataset")))
     left = [
         path
         for path in dict.fromkeys(paths)
@@ -132,6 +133,23 @@ def check_place(settings: Mapping[str, Any], recipe: str) -> None:
             f"{recipe}: {' and '.join(left)} cannot be found from here, where paths begin, but "
             f"from the recipe's folder; run it there (cd {folder})"
         )
+
+
+def _values_tried(settings: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Key -> the values that a recipe's grids and tuning try."""
+    grids = settings.get("sweep")
+    for axes in grids if isinstance(grids, list) else [grids]:
+        if isinstance(axes, Mapping):
+            yield {str(key): values for key, values in axes.items()}
+    if isinstance(tune := settings.get("tune"), Mapping):
+        yield {str(k): v.get("choose") for k, v in tune.items() if isinstance(v, Mapping)}
+
+
+def _data_named(value: Any) -> Iterator[str]:
+    """Files and folders of data, of one value of `dataset` or of a list of them."""
+    for data in value if isinstance(value, list) else [value]:
+        named = [data.get("name"), data.get("path")] if isinstance(data, Mapping) else [data]
+        yield from (one for one in named if isinstance(one, str) and one and one not in DATASETS)
 
 
 def _originals(path: str, named: Mapping[str, str], copies: Mapping[str, bytes]) -> dict[str, Path]:

@@ -412,5 +412,7 @@ def _methods(frame: pd.DataFrame, keys: list[str], cell: list[str]) -> list[str]
             rows = (frame["algorithm"] == algorithm).to_numpy()
             if _differs(frame[rows], key, cell):
                 for row in rows.nonzero()[0]:
-                    names[row] += f" {key.removeprefix('algorithm.')}={called[f'{frame[key].iloc[row]}']}"
+                    names[row] += (
+                        f" {key.removeprefix('algorithm.')}={called[f'{frame[key].iloc[row]}']}"
+                    )
     return names

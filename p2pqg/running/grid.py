@@ -185,36 +185,48 @@ def beyond_the_edge(merits: Mapping[float, float]) -> float | None:
     return float(f"{edge * edge / neighbor:.6g}")  # the same digits, and so the same name, always
 
 
-def folder_of(values: Mapping[str, Any], name: str, out: str | None = None) -> Path:
+def folder_of(
+    values: Mapping[str, Any], name: str, out: str | None = None, where: str | None = None
+) -> Path:
     """Where a recipe's results go: `out` or its own or runs/out, then its name or `name`.
+
+    Args:
+        values: the recipe.
+        name: see above.
+        out: see above.
+        where: what messages begin with; default: the name.
 
     Raises:
         ConfigError: either cannot be a folder's name.
     """
     from p2pqg.recipe.settings import read_config
 
-    read_config({"out": out or values.get("out"), "name": values.get("name")}, where=name)
+    read_config({"out": out or values.get("out"), "name": values.get("name")}, where=where or name)
     return user_path(out or values.get("out") or "runs/out") / (values.get("name") or name)
 
 
-def read_sweep(values: Mapping[str, Any], name: str, out: str | None = None) -> Sweep:
+def read_sweep(
+    values: Mapping[str, Any], name: str, out: str | None = None, where: str | None = None
+) -> Sweep:
     """A sweep from the mapping of its recipe.
 
     Args:
         values: a recipe with `sweep`, perhaps with `tune`, `max_extensions`, `name` and `out`.
         name: the sweep's folder, unless the recipe has a name.
         out: where that folder goes; default: the recipe's, or runs/out.
+        where: what messages begin with, such as the recipe's file; default: the name.
 
     Raises:
         ConfigError: with every problem found in the recipe or in one of its runs.
     """
     from p2pqg.recipe.settings import read_config
 
+    where = where or name
     base = {str(key).replace("-", "_"): value for key, value in values.items()}
     given, tune = base.pop("sweep", None), base.pop("tune", None)
     extensions = base.pop("max_extensions", 2)
     about = {key: base.pop(key) for key in NOT_OF_A_RUN if base.get(key) is not None}
-    folder = folder_of(base, name, out)
+    folder = folder_of(base, name, out, where)
     for key in ("out", "name"):
         base.pop(key, None)
     base.setdefault("engine", "local")  # no start of Ray for every small run
@@ -225,19 +237,19 @@ def read_sweep(values: Mapping[str, Any], name: str, out: str | None = None) -> 
     if not isinstance(extensions, int) or extensions < 0:
         problems.append(f"max_extensions must be an integer >= 0, got {extensions!r}")
     if problems:
-        raise ConfigError.of(problems, name)
+        raise ConfigError.of(problems, where)
     sweep = Sweep(folder, base, tuple(grids), tune, extensions, about)
     points = sweep.points()
     for same, count in Counter(map(sweep.name, points)).items():
         if count > 1:
-            raise ConfigError(f"{name}: sweep has {same} twice; take a value out of a list")
+            raise ConfigError(f"{where}: sweep has {same} twice; take a value out of a list")
     for point in points:
-        read_config(sweep.settings(point), where=f"{name}, {sweep.name(point)}")
-    _check_claims(sweep, name)
+        read_config(sweep.settings(point), where=f"{where}, {sweep.name(point)}")
+    _check_claims(sweep, where)
     return sweep
 
 
-def _check_claims(sweep: Sweep, name: str) -> None:
+def _check_claims(sweep: Sweep, where: str) -> None:
     """Refuse claims on runs that the sweep does not have, before any is done."""
     from p2pqg.base.config import plain
     from p2pqg.recipe.settings import read_config
@@ -249,7 +261,7 @@ def _check_claims(sweep: Sweep, name: str) -> None:
             runs = (plain(read_config(sweep.settings(point))) for point in sweep.points())
             check(claims, settings_of([Planned(run) for run in runs]))
     except ConfigError as error:
-        raise ConfigError.of(error.lines, name) from None
+        raise ConfigError.of(error.lines, where) from None
 
 
 @dataclass(frozen=True)

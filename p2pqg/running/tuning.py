@@ -96,17 +96,29 @@ def method_name(method: Any) -> str:
 
 
 def read_tuning(
-    values: Mapping[str, Any], name: str, out: str | None = None, trials: int | None = None
+    values: Mapping[str, Any],
+    name: str,
+    out: str | None = None,
+    trials: int | None = None,
+    where: str | None = None,
 ) -> Tuning:
     """What to tune, from the mapping of a recipe.
+
+    Args:
+        values: the recipe.
+        name: of the folder, unless the recipe has one.
+        out: where that goes; default: the recipe's, or runs/out.
+        trials: of every method; default: the recipe's.
+        where: what messages begin with, such as the recipe's file; default: the name.
 
     Raises:
         ConfigError: with every problem found; nothing was started.
     """
+    where = where or name
     base = {str(key).replace("-", "_"): value for key, value in values.items()}
     given, found = base.pop("tune", None), base.pop("trials", TRIALS)
     trials = found if trials is None else trials
-    folder = folder_of({**base, "algorithm": None, "seed": None}, name, out)
+    folder = folder_of({**base, "algorithm": None, "seed": None}, name, out, where)
     for key in ("out", "name", *NOT_OF_A_RUN):
         base.pop(key, None)
     base = {"engine": "local", "checkpoint_every": 0, **base}
@@ -132,12 +144,12 @@ def read_tuning(
         except ConfigError as error:
             problems.append(str(error))
     if problems:
-        raise ConfigError.of(problems, name)
+        raise ConfigError.of(problems, where)
     tuning = Tuning(folder, base, ranges, tuple(methods), tuple(seeds), trials)
     for method in methods:
         for end in (0, -1):
             settings = tuning.settings(method, {key: r[1][end] for key, r in ranges.items()})
-            read_config(settings | {"seed": seeds[0]}, where=name)
+            read_config(settings | {"seed": seeds[0]}, where=where)
     return tuning
 
 

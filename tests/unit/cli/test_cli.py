@@ -172,10 +172,40 @@ def test_a_recipe_whose_files_are_left_in_its_folder_says_where_to_run_it(tmp_pa
     grid = recipe(home, "topology: net.csv\nmodel: logistic\nsweep: {seed: [1]}\n")
     for verb in ("sweep", "tune"):
         assert "recipe.yaml: net.csv cannot be found from here" in command(verb, grid).stderr
+    for text in (
+        "sweep: {topology: [ring4, net.csv], lr: [0.1]}",
+        "sweep: [{lr: [0.1]}, {topology: [net.csv]}]",
+        "tune: {topology: {choose: [ring4, net.csv]}}",
+    ):
+        tried = recipe(home, f"model: logistic\n{text}\n")
+        verb = text.partition(":")[0]
+        assert "recipe.yaml: net.csv cannot be found from here" in command(verb, tried).stderr
+    tried = recipe(home, "sweep: {dataset: [digits, pictures]}\n")
+    assert "recipe.yaml: pictures cannot be found from here" in command("sweep", tried).stderr
     (home / "digits").mkdir()  # what is known by name needs no folder
     path = recipe(home, "topology: ring4\ndataset: digits\nmodel: mpl\n")
     assert "unknown model 'mpl'" in command("run", path).stderr
     assert list(place.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("verb", "text", "told"),
+    [
+        ("sweep", "sweep: {lr: [0.1, x]}", "{path}, lrx: lr must be a number, got 'x'"),
+        ("sweep", "sweep: {lr: 0.1}", "{path}: sweep.lr must be a list of values, got 0.1"),
+        ("sweep", "sweep: {lr: [0.1]}\nclaim: {a: 3}", "{path}: claim.a must be a mapping"),
+        ("sweep", "figure: vally", "{path}: unknown figure 'vally'; did you mean valley?"),
+        ("sweep", "sweep: {lr: [0.1]}\nname: 3", "{path}: name must be a text or nothing, got 3"),
+        ("tune", "tune: {lr: 3}", "{path}: tune.lr must be [low, high]"),
+        ("tune", "tune: {lr: [0.1, 1]}\nround: 3", "{path}: unknown key round"),
+        ("run", "round: 3", "{path}: unknown key round"),
+    ],
+)
+def test_what_is_wrong_with_a_recipe_is_told_with_its_file(tmp_path, verb, text, told):
+    path = recipe(tmp_path, f"{text}\nout: {tmp_path}\n")
+    result = command(verb, path)
+    assert result.exit_code == 2
+    assert f"ConfigError: {told.format(path=path)}" in result.stderr
 
 
 def test_who_asks_for_the_doctor_is_told_what_it_is_called():
@@ -249,7 +279,7 @@ def test_a_sweep_goes_where_its_recipe_and_tier_say_and_then_makes_its_figure(
 def test_a_recipe_that_is_no_sweep_is_not_swept(tmp_path):
     result = command("sweep", recipe(tmp_path, "lr: 0.1\n"))
     assert result.exit_code == 2
-    assert "sweep must be a mapping of keys to lists" in result.stderr
+    assert "recipe.yaml is one run; use `p2pqg run " in result.stderr
 
 
 def test_exported_runs_make_the_same_table(tmp_path, fake_run):

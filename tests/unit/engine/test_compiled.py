@@ -126,7 +126,7 @@ def test_where_the_disk_is_full_it_is_compiled_all_the_same(tmp_path, monkeypatc
 
 
 @needs_numba
-def test_one_process_compiles_at_a_time_and_nobody_waits_for_what_is_compiled(tmp_path, monkeypatch):
+def test_one_process_compiles_at_a_time_and_what_is_compiled_waits_for_none(tmp_path, monkeypatch):
     from numba.core import caching
 
     fcntl = pytest.importorskip("fcntl")
