@@ -100,7 +100,7 @@ class Screen:
         experiment = simulation.experiment
         self._say([*about(simulation), ("results", str(path.absolute()))])
         if not self.console.is_terminal:
-            self._lines, self._first_round = NowAndThen(self._clock), simulation.round
+            self._lines, self._since = NowAndThen(self._clock), (simulation.round, 0.0)
             return
         picture = label_picture(counts_of(experiment))
         self.console.print(*picture, "", sep="\n", style="dim")
@@ -127,15 +127,24 @@ class Screen:
                 seen=seen(simulation.rows[0]),
                 pace=pace(task.speed),
             )
-        elif not self.console.is_terminal and self._lines.due():
+        elif not self.console.is_terminal:
+            self._count_from_the_second(simulation.round)
+            if not self._lines.due():
+                return
             self.console.print(self._standing(simulation), markup=False, soft_wrap=True)
+
+    def _count_from_the_second(self, round: int) -> None:
+        """The first round is not like the others: whatever is needed once is made in it."""
+        if self._since == (round - 1, 0.0):
+            self._since = round, self._lines.seconds
 
     def _standing(self, simulation: Simulation) -> str:
         """Where a run stands, in a line; the time left is that of rounds like those so far."""
-        total, done = simulation.experiment.num_rounds, simulation.round - self._first_round
+        first, began = self._since
+        total, done = simulation.experiment.num_rounds, simulation.round - first
         parts = [f"round {simulation.round:,}/{total:,}", seen(simulation.rows[0])]
         if done > 0:
-            left = self._lines.seconds / done * (total - simulation.round)
+            left = (self._lines.seconds - began) / done * (total - simulation.round)
             parts.append(f"{duration(left)} left")
         return "  ".join(filter(None, parts))
 

@@ -167,3 +167,20 @@ def test_a_line_of_the_log_says_round_loss_accuracy_and_time_left(fake_run):
     assert "% (round 2)" in line
     assert line.endswith("  12.0 s left")
     assert at_start.splitlines()[-1].split(maxsplit=1)[1] == str(Path("somewhere").absolute())
+
+
+def test_the_time_left_is_not_told_by_the_first_round(fake_run):
+    now = [0.0]
+    drawn = console(terminal=False)
+    with Simulation(engine="local", topology="ring4", model="logistic", rounds=5) as simulation:
+        screen = Screen(drawn, clock=lambda: now[0])
+        screen.begin(simulation, Path("somewhere"))
+        at_start = drawn.file.getvalue()
+        for seconds in (30, 5, 5):
+            simulation.advance(1)
+            now[0] += seconds
+            screen.recorded(simulation)
+    lines = drawn.file.getvalue().removeprefix(at_start).splitlines()
+    assert ["left" in line for line in lines] == [False, True]
+    assert lines[1].startswith("round 3/5")
+    assert lines[1].endswith("  10.0 s left")
