@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from inspect import signature
 from typing import Any, Literal
 
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.ranges import out_of_range
+from p2pqg.base.signature import check_takes, parameters
 from p2pqg.base.source import blamed
 
 
@@ -142,7 +142,8 @@ def tabled(
     Raises:
         ConfigError: it fails, or a step size is not > 0.
     """
-    by_epoch = next(iter(signature(function).parameters), "") == "epoch"
+    by_epoch = next(iter(parameters(function)), "") == "epoch"
+    check_takes(function, ("epoch" if by_epoch else "round",), f"lr {name}")
     values = []
     for round in range(num_rounds):
         at = round / rounds_per_epoch if by_epoch else round

@@ -61,6 +61,31 @@ def positional(function: Callable[..., Any], names: tuple[str, ...], what: str) 
     return dict(zip(names, bare, strict=False))
 
 
+def check_takes(
+    function: Callable[..., Any],
+    names: tuple[str, ...],
+    what: str,
+    error: type[ConfigError] = ConfigError,
+) -> None:
+    """Refuse a function that cannot be called with so many values.
+
+    Args:
+        function: or whatever is called.
+        names: what it is called with.
+        what: it is, for messages.
+        error: what is raised where it cannot.
+    """
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # written in C: nobody can tell
+        return
+    try:
+        signature.bind(*names)
+    except TypeError:
+        takes = ", ".join(signature.parameters)
+        raise error(f"{what} must take ({', '.join(names)}), got ({takes})") from None
+
+
 def bare(function: Callable[..., Any]) -> list[str]:
     """Names of the parameters that have no default."""
     return [name for name, p in parameters(function).items() if p.default is p.empty]

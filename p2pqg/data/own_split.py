@@ -13,7 +13,7 @@ import numpy as np
 from p2pqg.base.errors import ConfigError, DataError
 from p2pqg.base.registry import Entry
 from p2pqg.base.seeding import rng
-from p2pqg.base.signature import params_of
+from p2pqg.base.signature import check_takes, params_of
 from p2pqg.base.source import blamed
 from p2pqg.data._arrays import Arrays
 from p2pqg.data._files import located
@@ -63,6 +63,7 @@ def parts_of(
     if not callable(value):
         return only(checked_parts(value, len(arrays.train_y), clients, "partition"), rows, "it")
     what = f"partition {getattr(value, '__name__', 'function')}"
+    check_takes(value, GIVEN, what, DataError)
     targets = arrays.train_y if rows is None else arrays.train_y[rows]
     made = _called(value, (targets, clients, rng(seed, "partition")), {}, what)
     parts = checked_parts(made, len(targets), clients, what)
@@ -79,7 +80,7 @@ def checked_parts(value: Any, num_samples: int, clients: int, what: str) -> list
     """
     if not isinstance(value, Sequence | np.ndarray) or isinstance(value, str):
         raise DataError(
-            f"{what} must be a list of index arrays, one for each client, got a "
+            f"{what} must be a list of index arrays, one for each client, got "
             f"{type(value).__name__}"
         )
     if len(value) != clients:
@@ -125,7 +126,7 @@ def _from_file(function: Callable[..., Any], name: str) -> Entry:
     what = f"partition {name}"
     asked = list(inspect.signature(function).parameters)
     if len(asked) < len(GIVEN):
-        raise ConfigError(f"{what} must take ({', '.join(GIVEN)}), got ({', '.join(asked)})")
+        check_takes(function, GIVEN, what)
     with_alpha = ALPHA in asked[len(GIVEN) :]
 
     @functools.wraps(function)

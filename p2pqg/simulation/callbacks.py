@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from p2pqg.base.errors import ConfigError, P2pqgError, UserCodeError
 from p2pqg.base.registry import Entry, Registry
+from p2pqg.base.signature import check_takes
 from p2pqg.base.source import blamed
 from p2pqg.base.user_code import find_in_file, names_a_file
 from p2pqg.recipe.own import check_given
@@ -83,13 +84,15 @@ def _callback(name: str, own: Any, place: int) -> Callback:
         if not names_a_file(name):
             raise ConfigError(f"{key} must be FILE.py:NAME, a function or an object, got {name!r}")
         own = find_in_file(CALLBACKS, name, _entry_of).build
+    else:
+        name = name.rpartition(":")[2]  # a run calls it after the file that it will keep
     if inspect.isclass(own):
         try:
             own = own()
         except Exception as error:
             raise ConfigError(blamed(error, f"{key} {name}")) from error
     if inspect.isfunction(own) or inspect.ismethod(own):
-        _check_takes_two(own, name)
+        check_takes(own, ("sim", "row"), f"callback {name}")
         return Callback(name, on_round=own)
     on_round, on_evaluation = (getattr(own, n, None) for n in ("on_round", "on_evaluation"))
     if on_round is None and on_evaluation is None:
@@ -98,17 +101,9 @@ def _callback(name: str, own: Any, place: int) -> Callback:
         )
     for function in (on_round, on_evaluation):
         if function is not None:
-            _check_takes_two(function, name)
+            check_takes(function, ("sim", "row"), f"callback {name}")
     return Callback(name, on_round, on_evaluation)
 
 
 def _entry_of(found: Any, name: str) -> Entry:
     return Entry(name, found)
-
-
-def _check_takes_two(function: Told, name: str) -> None:
-    try:
-        inspect.signature(function).bind(None, None)
-    except TypeError:
-        takes = ", ".join(inspect.signature(function).parameters)
-        raise ConfigError(f"callback {name} must take (sim, row), got ({takes})") from None

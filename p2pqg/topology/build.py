@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import numbers
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from p2pqg.base.errors import TopologyError
 from p2pqg.base.memory import check_room
 from p2pqg.base.registry import Entry
 from p2pqg.base.shipped import shipped_folder
-from p2pqg.base.signature import bare, parameters
+from p2pqg.base.signature import bare, check_takes, parameters
 from p2pqg.base.source import blamed
 from p2pqg.base.user_code import find_in_file, names_a_file
 from p2pqg.base.wording import counted
@@ -119,13 +121,7 @@ def _schedule(
     if isinstance(topology, (str, Path)):
         return _from_text(str(topology), clients, label_counts)
     if callable(topology):
-        seen = _seen(topology, "given function", clients, label_counts)
-        if seen and not _of_the_round(topology):
-            return _schedule(topology(**seen), clients, label_counts)
-        first = topology(0, **seen)
-        size = len(first) if isinstance(first, nx.Graph) else len(np.atleast_1d(first))
-        ask = Asked(topology, clients or size, seen)
-        return Schedule("given function", ask.num_clients, ask(0).graph().is_directed(), None, ask)
+        return _of_function(topology, clients, label_counts)
     try:
         W = np.asarray(topology, dtype=np.float64)
     except (TypeError, ValueError):
@@ -133,6 +129,32 @@ def _schedule(
             f"a topology is a name, a file, an array or a function, got {type(topology).__name__}"
         ) from None
     return schedule_of_arrays(W, "given W")
+
+
+def _of_function(
+    function: Callable[..., Any], clients: int | None, label_counts: np.ndarray | None
+) -> Schedule:
+    """Of a function of the round; or of one that takes nothing, and says what the network is."""
+    called = f"topology {getattr(function, '__name__', type(function).__name__)}"
+    seen = _seen(function, "given function", clients, label_counts)
+    takes_nothing = inspect.isroutine(function) and not set(parameters(function)) - {COUNTS}
+    try:
+        if takes_nothing or (seen and not _of_the_round(function)):
+            return _schedule(function(**seen), clients, label_counts)
+        check_takes(partial(function, **seen), ("round",), called, TopologyError)
+        first = function(0, **seen)
+    except TopologyError:
+        raise
+    except Exception as error:  # of the user's own code
+        raise TopologyError(blamed(error, called)) from error
+    if isinstance(first, nx.Graph) and not len(first):
+        raise TopologyError(
+            f"{called} is asked for the network of a round, and returns a graph of no clients for "
+            f"round 0; where its parameter is their number, give it: topology={called[9:]}(16)"
+        )
+    size = len(first) if isinstance(first, nx.Graph) else len(np.atleast_1d(first))
+    ask = Asked(function, clients or size, seen)
+    return Schedule("given function", ask.num_clients, ask(0).graph().is_directed(), None, ask)
 
 
 def _from_text(text: str, clients: int | None, label_counts: np.ndarray | None = None) -> Schedule:

@@ -99,7 +99,7 @@ def find_loss(own: Any, name: str) -> Entry:
         ConfigError: there is none of that name.
     """
     if own is not None:
-        return _entry_of(own, name)
+        return _entry_of(own, name.rpartition(":")[2])
     if names_a_file(name) or ":" in name:
         return find_in_file(LOSSES, name, _entry_of)
     return LOSSES[name]

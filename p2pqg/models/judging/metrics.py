@@ -17,9 +17,10 @@ from typing import Any
 from p2pqg.base.errors import ConfigError, P2pqgError, UserCodeError, did_you_mean
 from p2pqg.base.lazy import torch
 from p2pqg.base.registry import Entry, Registry
+from p2pqg.base.signature import check_takes
 from p2pqg.base.source import blamed, place_of
 from p2pqg.base.user_code import find_in_file, names_a_file
-from p2pqg.models.judging.losses import Objective
+from p2pqg.models.judging.losses import GIVEN, Objective
 
 METRICS = Registry("metric")
 """Entries are (outputs, targets, objective) -> number; trait `kinds`: of the tasks it suits."""
@@ -133,7 +134,7 @@ def metrics_of(
 
 def _metric(column: str, name: str, own: Any, objective: Objective) -> Metric:
     if own is not None:
-        return Metric(column, _entry_of(own, name), is_own=True)
+        return Metric(column, _entry_of(own, name.rpartition(":")[2]), is_own=True)
     if names_a_file(name) or ":" in name:
         return Metric(column, find_in_file(METRICS, name, _entry_of), is_own=True)
     if name in METRICS:
@@ -151,6 +152,7 @@ def _entry_of(own: Any, name: str) -> Entry:
             f"metric {name} must be a function (outputs, targets) -> number, got "
             f"{type(own).__name__}"
         )
+    check_takes(own, GIVEN, f"metric {name}")
 
     if inspect.isfunction(own):
 

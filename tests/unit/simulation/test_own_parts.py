@@ -226,6 +226,28 @@ class Nothing(Net):
         ({"metrics": {"averaged_m": number, "m": number}}, "averaged_m is a column that there is"),
         ({"metrics": {"a/b": lambda o, t: 0.5}}, "metrics: a name begins with a letter .* 'a/b'"),
         ({"metrics": ["no_file.py:f"]}, "metric no_file.py: no such file"),
+        (
+            {"metrics": {"m": lambda o: 0.5}},
+            r"metric <lambda> must take \(outputs, targets\), got \(o",
+        ),
+        (
+            {"loss": lambda o: o},
+            r"loss <lambda> must take \(outputs, targets\) or nothing .* \(o\)",
+        ),
+        (
+            {"partition": lambda y: []},
+            r"partition <lambda> must take \(labels, clients, rng\), got",
+        ),
+        ({"lr": lambda: 0.1}, r"lr given:<lambda> must take \(round\), got \(\)"),
+        (
+            {"lr": lambda epoch, of: 0.1},
+            r"lr given:<lambda> must take \(epoch\), got \(epoch, of\)",
+        ),
+        ({"topology": lambda n, k: None}, r"topology <lambda> must take \(round\), got \(n, k\)"),
+        (
+            {"topology": lambda round: 1 / round},
+            r"topology <lambda> \(test_own_parts.py line .*Zero",
+        ),
         ({"validation": 0.001}, "validation 0.001 of 120 samples is 0 of them"),
         ({"loss": "mse", "test": "own"}, "test own needs classes"),
     ],
@@ -311,7 +333,7 @@ def test_what_is_personal_is_never_mixed_nor_counted():
         ({"stop": {"when": "test_acuracy > 0.9"}}, "stop.when: no column 'test_acuracy'; did you"),
         ({"stop": {"when": "test_accuracy"}}, "stop.when must be COLUMN >= NUMBER"),
         ({"stop": {"patience": 0}}, "stop.patience must be >= 1, got 0"),
-        ({"callbacks": [lambda sim: 0]}, r"callback given:<lambda> must take \(sim, row\), got"),
+        ({"callbacks": [lambda sim: 0]}, r"callback <lambda> must take \(sim, row\), got"),
         ({"callbacks": [object()]}, r"callbacks\[0\] \(object\) must have on_round"),
         ({"callbacks": ["nope"]}, r"callbacks\[0\] must be FILE.py:NAME"),
         ({"lr": lambda round: -1.0}, "must return numbers > 0, got -1 for round 0"),

@@ -124,6 +124,23 @@ def test_a_function_may_return_a_graph_which_has_the_weights_of_that_graph():
         assert_array_equal(schedule.mixing(round).dense(), alone.dense())
 
 
+def test_a_function_that_takes_nothing_says_what_the_network_is():
+    def net():
+        return nx.cycle_graph(4)
+
+    schedule = build(net)
+    assert schedule.period == 1
+    np.testing.assert_array_equal(schedule.mixing(0).dense(), mixing_matrix("ring4"))
+
+
+def test_a_function_of_the_number_of_clients_is_told_that_it_is_asked_for_a_round():
+    def cycle(clients):
+        return nx.cycle_graph(clients)
+
+    with pytest.raises(TopologyError, match=r"topology cycle .* topology=cycle\(16\)"):
+        build(cycle)
+
+
 def test_a_function_that_returns_no_matrix_is_refused():
     with pytest.raises(TopologyError, match="W must be square"):
         build(lambda round: round)
