@@ -218,7 +218,7 @@ def find_attack(given: str | Mapping[str, Any] | Callable[..., Any] | Lie) -> Li
     if not isinstance(name, str):
         raise ConfigError(f"an attack must have a name, such as sign-flip, got {given!r}")
     of_file = names_a_file(name)
-    entry = find_in_file(ATTACKS, name, _entry_of) if of_file else ATTACKS[name]
+    entry = find_in_file(ATTACKS, name, _entry_of) if of_file else ATTACKS.named(name)
     params, problems = read(entry.params, settings, f"attack {name}: ")
     if problems:
         raise ConfigError.of(problems)

@@ -315,7 +315,7 @@ def find_rule(given: str | Mapping[str, Any] | Callable[..., Any] | GossipRule) 
     if not isinstance(name, str):
         raise ConfigError(f"rule must have a name, such as clipped, got {given!r}")
     of_file = names_a_file(name)
-    entry = find_in_file(GOSSIP_RULES, name, _entry_of) if of_file else GOSSIP_RULES[name]
+    entry = find_in_file(GOSSIP_RULES, name, _entry_of) if of_file else GOSSIP_RULES.named(name)
     params, problems = read(entry.params, settings, "rule.")
     if problems:
         raise ConfigError.of(problems)

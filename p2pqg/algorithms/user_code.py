@@ -31,7 +31,7 @@ def find_algorithm(name: str | Entry) -> Entry:
         )
     # A name with a colon is meant to be a file's, also where its ending is wrong.
     of_file = names_a_file(name) or ":" in name
-    return _usable(find_in_file(ALGORITHMS, name) if of_file else ALGORITHMS[name])
+    return _usable(find_in_file(ALGORITHMS, name) if of_file else ALGORITHMS.named(name))
 
 
 def _usable(entry: Entry) -> Entry:

@@ -13,8 +13,10 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from p2pqg.base.errors import ConfigError, did_you_mean
@@ -73,6 +75,7 @@ class Registry(Mapping[str, Entry]):
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self._entries: dict[str, Entry] = {}
+        self._files: dict[str, list[Path]] = {}
         Registry.known.append(self)
 
     def register(
@@ -80,21 +83,37 @@ class Registry(Mapping[str, Entry]):
     ) -> Callable[[F], F]:
         """Decorator: file the function under `name`.
 
-        A user's part replaces a user's: a notebook's cell may run again.
+        A user's part replaces a user's: a notebook's cell may run again. Of two in files that
+        recipes name, neither has the name to itself: they go by `FILE.py:NAME`.
 
         Raises:
             ConfigError: p2pqg has a part of that name.
         """
 
-        def file(build: F) -> F:
+        def registered(build: F) -> F:
             before = self._entries.get(name)
             if before and before.build.__module__.startswith("p2pqg."):
                 raise ConfigError(f"{self.kind} {name!r} is there already; choose another name")
             summary = (inspect.getdoc(build) or "").partition("\n")[0]
             self._entries[name] = Entry(name, build, params, summary, source, traits)
+            file = _file_of(build)
+            others = [one for one in self._files.get(name, []) if one != file]
+            self._files[name] = [*others, file] if file else []
             return build
 
-        return file
+        return registered
+
+    def named(self, name: str) -> Entry:
+        """The entry that a user calls by its name.
+
+        Raises:
+            ConfigError: there is none; or there are several, in files that recipes have named.
+        """
+        files = [file for file in self._files.get(name, []) if file.is_file()]
+        if len(files) > 1:
+            which = " or ".join(f"{file}:{name}" for file in files)
+            raise ConfigError(f"{self.kind} {name!r} is in {len(files)} files; say which: {which}")
+        return self[name]
 
     def __getitem__(self, name: str) -> Entry:
         """The entry called `name`; a ConfigError that names the nearest known ones otherwise."""
@@ -113,3 +132,9 @@ class Registry(Mapping[str, Entry]):
 
     def __len__(self) -> int:
         return len(self._entries)
+
+
+def _file_of(build: Callable[..., Any]) -> Path | None:
+    """The user's file that a recipe named, of a part in one (see `base.user_code.load_file`)."""
+    home = vars(sys.modules[build.__module__]) if build.__module__ in sys.modules else {}
+    return Path(home["__file__"]) if "__text__" in home else None

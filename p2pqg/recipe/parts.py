@@ -57,7 +57,7 @@ class Part:
         Raises:
             ConfigError: unknown, or its parameters are wrong.
         """
-        return cls.made(registry[name], name, given, key)
+        return cls.made(registry.named(name), name, given, key)
 
     @classmethod
     def made(cls, entry: Entry, name: str, given: dict[str, Any], key: str) -> Part:

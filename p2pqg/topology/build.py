@@ -187,7 +187,7 @@ def _of_code(text: str, clients: int | None, label_counts: np.ndarray | None) ->
 
     entry = find_in_file(TOPOLOGIES, text, wrap)
     if "own" not in entry.traits:
-        return schedule_named(entry.name, clients, label_counts)
+        return schedule_named(entry.name, clients, label_counts, entry)
     try:
         seen = _seen(entry.build, text, clients, label_counts)
         made = entry.build if _of_the_round(entry.build) else entry.build(**seen)

@@ -11,7 +11,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 import networkx as nx
 import numpy as np
 
-from p2pqg.base.errors import TopologyError, did_you_mean
+from p2pqg.base.errors import ConfigError, TopologyError, did_you_mean
 from p2pqg.base.registry import Entry
 from p2pqg.topology import heterogeneity_aware
 from p2pqg.topology._registry import TOPOLOGIES, check_size
@@ -68,7 +68,10 @@ def split_name(text: str) -> tuple[str, int | None, dict[str, str]]:
 
 
 def network_named(
-    text: str, clients: int | None = None, label_counts: np.ndarray | None = None
+    text: str,
+    clients: int | None = None,
+    label_counts: np.ndarray | None = None,
+    own: Entry | None = None,
 ) -> tuple[nx.Graph | Rounds, str, str, str]:
     """Build the network that a name says.
 
@@ -76,6 +79,7 @@ def network_named(
         text: NAME<clients>[:key=value,...].
         clients: where the name leaves the number out.
         label_counts: [clients, classes], for networks that look at the clients' labels.
+        own: what has that name in a user's file; None: what is registered under it.
 
     Returns:
         (network, its full name, mixing rule or "", source).
@@ -86,7 +90,10 @@ def network_named(
     stem, number, options = split_name(text)
     if stem not in TOPOLOGIES:
         raise TopologyError(f"unknown topology {text!r:.80}{near(text)}")
-    entry = TOPOLOGIES[stem]
+    try:
+        entry = own or TOPOLOGIES.named(stem)
+    except ConfigError as error:
+        raise TopologyError(str(error)) from None
     num_clients = _num_clients(entry, text, number, clients)
     tail = text.partition(":")[2].strip()
     name = f"{stem}{num_clients}{':' + tail if tail else ''}"
@@ -136,10 +143,13 @@ def near(text: str, others: Iterable[str] = ()) -> str:
 
 
 def schedule_named(
-    text: str, clients: int | None = None, label_counts: np.ndarray | None = None
+    text: str,
+    clients: int | None = None,
+    label_counts: np.ndarray | None = None,
+    own: Entry | None = None,
 ) -> Schedule:
     """The schedule that a name says, see `network_named`."""
-    network, name, rule, source = network_named(text, clients, label_counts)
+    network, name, rule, source = network_named(text, clients, label_counts, own)
     labels = ()
     if isinstance(network, nx.Graph):
         labels = tuple(nx.get_node_attributes(network, "label").values())

@@ -5,7 +5,9 @@ import sys
 
 import pytest
 
+from p2pqg.base.errors import ConfigError
 from p2pqg.base.registry import import_parts
+from p2pqg.topology import build
 
 PARTS = {
     "algorithms": """
@@ -79,3 +81,27 @@ assert "new" in module.{REGISTRY[room]}, sorted(module.{REGISTRY[room]})
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_of_two_files_with_one_name_each_has_its_own_and_the_bare_name_is_refused(tmp_path):
+    text = """
+import networkx as nx
+from p2pqg.topology._registry import topology
+
+@topology("twice-there", source="ours")
+def mine(num_clients, params):
+    return nx.{kind}_graph(num_clients)
+"""
+    for kind in ("path", "cycle"):
+        (tmp_path / f"{kind}.py").write_text(text.format(kind=kind))
+    one, two = (f"{tmp_path / kind}.py:mine" for kind in ("path", "cycle"))
+    assert build(one, 5).num_clients == 5
+    assert build("twice-there5").mixing(0).dense()[0, 4] == 0  # a path's ends do not meet
+    assert build(two, 5).mixing(0).dense()[0, 4] > 0
+    assert build(one, 5).mixing(0).dense()[0, 4] == 0
+    with pytest.raises(
+        ConfigError, match=r"'twice-there' is in 2 files; say which: .*path.py:twic"
+    ):
+        build("twice-there5")
+    (tmp_path / "cycle.py").unlink()
+    assert build("twice-there5").num_clients == 5
