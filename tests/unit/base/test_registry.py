@@ -7,7 +7,7 @@ import pytest
 
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.registry import import_parts
-from p2pqg.topology import build
+from p2pqg.topology import TOPOLOGIES, build
 
 PARTS = {
     "algorithms": """
@@ -83,7 +83,10 @@ assert "new" in module.{REGISTRY[room]}, sorted(module.{REGISTRY[room]})
     assert done.returncode == 0, done.stderr
 
 
-def test_of_two_files_with_one_name_each_has_its_own_and_the_bare_name_is_refused(tmp_path):
+def test_of_two_files_with_one_name_each_has_its_own_and_the_bare_name_is_refused(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(TOPOLOGIES, "_entries", dict(TOPOLOGIES))  # what files add goes again
     text = """
 import networkx as nx
 from p2pqg.topology._registry import topology
