@@ -44,6 +44,8 @@ class Arrays:
         tokenizer: how texts were cut into tokens, see `_tokens.py`; empty: they are no texts.
         columns: name -> what each training sample belongs to, such as its hospital.
         notes: what a reader should know of how the data were read, a line each.
+        drawn: test samples that were drawn out of the training samples, none being given: the
+            others are numbered anew.
     """
 
     train_x: np.ndarray
@@ -60,6 +62,7 @@ class Arrays:
     tokenizer: str = ""
     columns: Mapping[str, Column] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    drawn: int = 0
 
     @property
     def input_shape(self) -> tuple[int, ...]:

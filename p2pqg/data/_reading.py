@@ -126,7 +126,8 @@ def arrays_from(raw: Raw, reading: Reading, tokenizer: str | None = None) -> Arr
         raise ConfigError(f"{what} holds no texts, and the model reads nothing else; use model mlp")
     found = targets(train.y, test.y, train.y_name, reading.task, raw.names)
     arrays = _finished(train_x, test_x, found, raw, reading, columns, (*notes, *said))
-    return dataclasses.replace(arrays, tokenizer=tokenizer or "")
+    drawn = len(test.y) if raw.test is None else 0
+    return dataclasses.replace(arrays, tokenizer=tokenizer or "", drawn=drawn)
 
 
 def _finished(

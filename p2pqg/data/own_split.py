@@ -57,10 +57,16 @@ def parts_of(
             others are left out.
 
     Raises:
-        DataError: not one array for each client, indices outside, twice or none; or the function
-            failed.
+        DataError: not one array for each client, indices outside, twice or none; a list where the
+            test samples were drawn, so that its indices are others; or the function failed.
     """
     if not callable(value):
+        if arrays.drawn:
+            raise DataError(
+                f"partition names training samples by number, but {arrays.drawn:,} of them are "
+                "drawn for a test, which numbers the others anew; give a test part, or a function "
+                "(labels, clients, rng) as partition"
+            )
         return only(checked_parts(value, len(arrays.train_y), clients, "partition"), rows, "it")
     what = f"partition {getattr(value, '__name__', 'function')}"
     check_takes(value, GIVEN, what, DataError)

@@ -301,7 +301,7 @@ def learning(config: RunConfig, num_clients: int | None, own: Own = NOTHING) -> 
         objective,
         metrics,
         out,
-        (*own.notes, *notes, *_ignored(config, how, own)),
+        (*own.notes, *notes, *_ignored(config, how, own), *_unused(how, own, parts, arrays, out)),
         tuple(part.entry for part in (dataset, how) if part.entry),
         files,
     )
@@ -315,6 +315,20 @@ def _ignored(config: RunConfig, how: Part, own: Own) -> list[str]:
         return []
     called = "given as an object" if given else how.name
     return [f"alpha {config.alpha:g} is ignored: partition {called} makes no use of it"]
+
+
+def _unused(
+    how: Part, own: Own, parts: list[np.ndarray], arrays: Arrays, out: np.ndarray
+) -> list[str]:
+    """A line on training samples that a user's own partition gives to nobody."""
+    assert how.entry is not None
+    if not parts or not (own.get("partition") is not None or how.entry.traits.get("own")):
+        return []
+    total = len(arrays.train_y) - len(out)
+    used = np.zeros(len(arrays.train_y), dtype=bool)
+    used[np.concatenate(parts)] = True
+    left = total - int(used.sum())
+    return [f"partition: {left:,} of {total:,} training samples belong to no client"] * bool(left)
 
 
 def _copies(

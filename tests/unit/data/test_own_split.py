@@ -27,6 +27,16 @@ def test_a_sample_may_belong_to_several_clients():
     assert parts_of([[0, 1], [1, 2]], ARRAYS, 2)[1].tolist() == [1, 2]
 
 
+def test_a_list_is_refused_where_samples_that_were_drawn_for_a_test_number_the_others_anew():
+    x, y = np.arange(20.0).reshape(10, 2), np.arange(10) % 2
+    given = [[0, 1], [2, 3]]
+    with pytest.raises(DataError, match="2 of them are drawn for a test, which numbers the others"):
+        parts_of(given, read((x, y)), 2)
+    assert len(parts_of(halves, read((x, y)), 2)) == 2  # a function is told those that are left
+    arrays = read((x, y), test=(x, y))
+    assert arrays.train_x[parts_of(given, arrays, 2)[1]].tolist() == [[4.0, 5.0], [6.0, 7.0]]
+
+
 def test_a_function_gets_the_labels_the_clients_and_a_generator_of_the_seed():
     for seed in (0, 3):
         expected = halves(ARRAYS.train_y, 4, rng(seed, "partition"))

@@ -257,6 +257,17 @@ def test_what_is_wrong_with_own_parts_is_told_before_anything_starts(settings, t
         p2pqg.Simulation(**OWN | settings)
 
 
+def test_training_samples_that_a_partition_of_ones_own_leaves_out_are_told_of():
+    def warned(parts, **more):
+        with p2pqg.Simulation(**OWN | {"partition": parts, "topology": "ring3"} | more) as sim:
+            return [w for w in sim.experiment.warnings if w.startswith("partition")]
+
+    few = [[0, 1], [1, 2], [3]]
+    assert warned(few) == ["partition: 116 of 120 training samples belong to no client"]
+    assert warned([range(k, 120, 3) for k in range(3)]) == []
+    assert warned([range(k, 120, 3) for k in range(3)], validation=0.1) == []
+
+
 def test_dropout_of_a_users_own_is_seen_wherever_it_is():
     class Drops(Net):
         def forward(self, x):
