@@ -114,6 +114,7 @@ class Block:
         self._waiting: tuple[Call, Effect] | None = None
         self._sent: list[tuple[str, float]] = []
         self._slot = 0
+        self._told = 0
         self._lengths: Tensor | None = None
         self._spare = Spare()
 
@@ -207,7 +208,7 @@ class Block:
     def rounds(self, until: int) -> Generator[Wait, list[Parcel], None]:
         """Run up to round `until`; yields what other blocks need, takes what this one needs."""
         while self.round < until:
-            self._slot, self._sent, self.first_step = 0, [], self.step
+            self._slot, self._told, self._sent, self.first_step = 0, 0, [], self.step
             self.state = yield from self._played()
             self.traffic.append(tuple(self._sent))
             self.round += 1
@@ -517,7 +518,21 @@ class Block:
             edges = routes.edges[a, me]
             for box, received in zip(inbox, parcel, strict=True):
                 box[edges[:, 2], edges[:, 3]] = received
+        self._told += 1
+        if routes.mixing.noise:
+            for number, box in enumerate(inbox):
+                self._add_noise(box, routes, number)
         return inbox
+
+    def _add_noise(self, box: Tensor, routes: EdgeRoutes, number: int) -> None:
+        """To every message of a tensor [clients, slots, ...] that came, keyed by who heard it."""
+        if not box.is_floating_point():
+            return
+        for row, client in enumerate(self.clients):
+            heard = int((routes.senders[client] >= 0).sum())
+            draw = rng(self.rule.seed, "noise of messages", client, self.round, self._told, number)
+            normal = draw.standard_normal((heard, *box.shape[2:]))
+            box[row, :heard] += routes.mixing.noise * torch.from_numpy(normal).to(box)
 
     def _neighbors(self) -> Peers:
         routes, mine = self.routing.edges(self.round), slice(self.clients.start, self.clients.stop)

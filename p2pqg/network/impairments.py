@@ -45,7 +45,8 @@ class Impairments:
     """Probability that a client takes part in a round, in (0, 1]. The others neither compute nor
     send, and W is that of those who do."""
     noise: float = 0.0
-    """Standard deviation of normal noise on every number in every message, >= 0."""
+    """Standard deviation of normal noise on every number in every message, >= 0. Counts and
+    all-reduces stay exact."""
 
     def problems(self) -> Iterator[str]:
         if not 0 <= self.loss <= 1:

@@ -10,6 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import p2pqg
 from p2pqg.base.errors import ConfigError
+from p2pqg.base.seeding import rng
 
 TOY = {
     "topology": "ring6",
@@ -190,3 +191,41 @@ def test_what_does_nothing_to_an_all_reduce_is_told():
         assert told in sim.experiment.warnings
     with simulation("sgd", impairments={}) as sim:
         assert sim.experiment.warnings == []
+
+
+def test_noise_is_on_messages_of_ones_own_too():
+    """NGC on model-variant gradients alone: one exchange a round, of models, each with noise."""
+    method = {"name": "ngc", "alpha": 0.0, "beta": 0.0}
+    settings = {"impairments": {"noise": 0.3}, "topology": "star6"}
+    with (
+        simulation(method, **settings) as sim,
+        simulation(method, **settings, clients_per_actor=2) as cut,
+    ):
+        gradient, x, W = gradients(sim), sim.parameters(), p2pqg.mixing_matrix("star6")
+        for round in range(3):
+            inbox, weights = np.zeros((6, 5, 27)), np.zeros((6, 5))
+            for i in range(6):
+                heard = [j for j in range(6) if W[i, j] and j != i]
+                normal = rng(3, "noise of messages", i, round, 1, 0).standard_normal
+                inbox[i, : len(heard)] = x[heard] + 0.3 * normal((len(heard), 27))
+                weights[i, : len(heard)] = W[i, heard]
+            own = np.diag(W)[:, None]
+            mixed = own * x + np.einsum("ij,ijp->ip", weights, inbox)
+            g = own * gradient(mixed, round)
+            for slot in range(5):
+                g += weights[:, slot, None] * gradient(inbox[:, slot].copy(), round)
+            x = mixed - 0.05 * g
+        for one in (sim, cut):
+            one.advance(3)
+            assert_allclose(one.parameters(), x, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("method", ["powergossip", "relay-sgd", "cga"])
+def test_noise_is_felt_by_every_method_that_sends(method):
+    settings = {"topology": "chain6"}
+    with simulation(method, **settings, impairments={}) as clean:
+        clean.advance(3)
+        with simulation(method, **settings, impairments={"noise": 1e-6}) as noisy:
+            noisy.advance(3)
+            apart = np.abs(noisy.parameters() - clean.parameters()).max()
+            assert 1e-8 < apart < 1e-3
