@@ -253,6 +253,7 @@ def algorithm(
     model: Callable[[Any], torch.Tensor] = the_state_x,
     centralized: bool = False,
     shared: tuple[str, ...] = (),
+    fixed: tuple[str, ...] = (),
     reconstruction: bool = False,
     draws: bool = False,
     shapes: bool | Callable[[Any], bool] = False,
@@ -273,6 +274,8 @@ def algorithm(
         shared: fields of the state that are the same for all clients, such as the model of a
             centralized method. Who sits a round out has them as the others do, and so has who
             comes back or joins; without that a client keeps them as they were, or begins anew.
+        fixed: parameters that cannot change in a live run: what the state means depends on them,
+            or they are of the first round.
         reconstruction: written from secondary sources; said in docstring and `p2pqg list`.
         draws: the round takes one more argument, `draw` (see `Draw`).
         shapes: the round takes one more argument, behind that: a tuple of `Parameter`, the tensors
@@ -289,6 +292,7 @@ def algorithm(
         model=model,
         centralized=centralized,
         shared=shared,
+        fixed=fixed,
         reconstruction=reconstruction,
         draws=draws,
         shapes=shapes if callable(shapes) else lambda params: shapes,

@@ -76,6 +76,7 @@ def _round(s: State, g: torch.Tensor, p: Params, beta: float, nesterov: bool) ->
     params=Params,
     start=start,
     needs=("doubly-stochastic",),
+    fixed=("form",),
     source="Di Lorenzo, Scutari 2016; Nedic et al. 2017; code of QG and RelaySGD",
 )
 def dsgd_gt(s: State, grad: Grad, p: Params) -> Round[State]:
@@ -88,6 +89,7 @@ def dsgd_gt(s: State, grad: Grad, p: Params) -> Round[State]:
     params=MomentumParams,
     start=start,
     needs=("doubly-stochastic",),
+    fixed=("form",),
     source="code of Lin et al., ICML 2021",
 )
 def dsgdm_gt(s: State, grad: Grad, p: MomentumParams) -> Round[State]:
@@ -100,6 +102,7 @@ def dsgdm_gt(s: State, grad: Grad, p: MomentumParams) -> Round[State]:
     params=MomentumParams,
     start=start,
     needs=("doubly-stochastic",),
+    fixed=("form",),
     source="code of Lin et al., ICML 2021",
 )
 def dsgdm_n_gt(s: State, grad: Grad, p: MomentumParams) -> Round[State]:

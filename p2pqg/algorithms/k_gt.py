@@ -51,6 +51,7 @@ def start(x0: torch.Tensor) -> State:
     params=Params,
     start=start,
     needs=("doubly-stochastic",),
+    fixed=("init",),
     source="Liu et al. 2023; code of decent-bench",
 )
 def k_gt(s: State, grad: Grad, p: Params) -> Round[State]:

@@ -49,6 +49,7 @@ def start(x0: torch.Tensor) -> State:
     params=Params,
     start=start,
     needs=("doubly-stochastic",),
+    fixed=("init",),
     source="Takezawa et al., TMLR 2023, and its code",
 )
 def momentum_tracking(s: State, grad: Grad, p: Params) -> Round[State]:

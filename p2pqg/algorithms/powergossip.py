@@ -73,6 +73,7 @@ def start(x0: torch.Tensor) -> State:
     start=start,
     needs=("static", "symmetric"),
     source="Vogels et al., NeurIPS 2020, and its code",
+    fixed=("rank", "iterations"),
     draws=True,
     shapes=True,
 )

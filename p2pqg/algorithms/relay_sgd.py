@@ -64,6 +64,7 @@ def start(x0: torch.Tensor) -> State:
     params=Params,
     start=start,
     needs=("tree",),
+    fixed=("relay",),
     source="Vogels et al., NeurIPS 2021, and its code",
 )
 def relay_sgd(s: State, grad: Grad, p: Params) -> Round[State]:

@@ -174,10 +174,16 @@ class Rule:
         """Another rule with other parameters of the algorithm; those not named stay.
 
         Raises:
-            ConfigError: unknown, out of range, or lr.
+            ConfigError: unknown, out of range, or lr; or what the clients carry depends on it.
         """
         if "lr" in params:
             raise ConfigError("algorithm.lr cannot be set here; use set_lr")
+        for name in self.algorithm.traits["fixed"]:
+            if name in params and params[name] != getattr(self.params, name):
+                raise ConfigError(
+                    f"algorithm.{name} of {self.algorithm.name} cannot change in a live run: what "
+                    "its clients carry from round to round is made for it; set it from the start"
+                )
         given = plain(self.params) | params
         changed, problems = read(self.algorithm.params, given, "algorithm.")
         if problems:

@@ -12,6 +12,7 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
 import p2pqg
+from p2pqg.base.errors import ConfigError
 from p2pqg.recipe.settings import read_config
 from p2pqg.simulation.build import build
 from p2pqg.simulation.moment import Moment
@@ -334,6 +335,27 @@ def test_other_parameters_hold_from_the_next_round_on(algorithm, old, new):
             for one in (sim, expected):
                 one.advance(14)
             assert same(sim, expected)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "change"),
+    [
+        ("powergossip", {"rank": 2}),
+        ("powergossip", {"iterations": 2}),
+        ("dsgdm-gt", {"form": "atc"}),
+        ("momentum-tracking", {"init": "allreduce"}),
+        ("k-gt", {"init": "allreduce"}),
+    ],
+)
+def test_what_the_state_is_made_for_cannot_change_on_the_way(algorithm, change):
+    with simulation(algorithm=algorithm) as sim:
+        sim.advance(2)
+        before = sim.rule.params
+        name = next(iter(change))
+        with pytest.raises(ConfigError, match=f"algorithm.{name} of {algorithm} cannot change"):
+            sim.set_algorithm_params(**change)
+        sim.set_algorithm_params(**{name: getattr(before, name)})  # as it is
+        sim.advance(2)
 
 
 # The mean, and noise
