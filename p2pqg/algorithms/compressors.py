@@ -36,6 +36,13 @@ class Compression:
         if not 1 <= self.bits <= 16:
             yield f"algorithm.bits must be in 1 .. 16, got {self.bits}"
 
+    def ignored(self) -> Iterator[tuple[str, str]]:
+        """Names of what the compressor has no use for, and why."""
+        if self.compressor not in ("top-k", "random-k"):
+            yield "ratio", f"compressor {self.compressor} makes no use of it"
+        if self.compressor != "qsgd":
+            yield "bits", f"compressor {self.compressor} makes no use of it"
+
     def compress(self, v: torch.Tensor, draw: Draw) -> tuple[torch.Tensor, float]:
         """(q, bytes) of v."""
         return COMPRESSORS[self.compressor](v, self, draw)

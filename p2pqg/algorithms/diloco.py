@@ -44,6 +44,12 @@ class Params(adam.LocalParams):
         yield from super().problems()
         yield from out_of_range(self, "algorithm.", outer_lr="> 0", outer_beta="[0, 1)")
 
+    def ignored(self) -> Iterator[tuple[str, str]]:
+        """Names of what the inner method has no use for, and why."""
+        if self.inner == "sgd":
+            for name in ("beta1", "beta2", "eps"):
+                yield name, "inner sgd makes no use of it"
+
 
 @dataclass(frozen=True, kw_only=True)
 class NoLoCoParams(Params):

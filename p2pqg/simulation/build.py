@@ -43,6 +43,7 @@ from p2pqg.network.scenario import read_scenario
 from p2pqg.network.units import seconds
 from p2pqg.network.verbs import VERBS
 from p2pqg.recipe import own_files
+from p2pqg.recipe.ignored import ignored
 from p2pqg.recipe.own import NOTHING, Own, check_given
 from p2pqg.recipe.parts import Learning, learning
 from p2pqg.recipe.settings import DEFAULT_ROUNDS, ResolvedConfig, RunConfig, chosen
@@ -226,6 +227,7 @@ def build(config: RunConfig, own: Own = NOTHING) -> Experiment:
     _check_privacy(task, np.array([len(part) for part in found.parts]))
     told = rule.check_network(live)  # a deadline draws W anew every round, which not all can do
     warnings += [line for line in told if method.entry.traits["centralized"]]
+    warnings += ignored(config, method.params, _target(config, network.num_clients))
     if rule.control and "delay" in network.drawn:
         raise ConfigError(
             "impairments.delay does not go with consensus: exchanges repeated within a round have "
@@ -461,6 +463,13 @@ def _rule(
 
 RATES = Registry("learning rate")
 """None are registered; it is how files are looked through."""
+
+
+def _target(config: RunConfig, num_clients: int) -> float:
+    """What the step size warms up to."""
+    return learning_rate(
+        config.lr, config.lr_schedule, num_clients, config.batch_size, 1, 1.0
+    ).target
 
 
 def _own_rate(name: str, own: Own) -> Callable[..., Any]:

@@ -1,0 +1,79 @@
+"""Settings that are accepted and change nothing beside the others: a line for each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator
+from dataclasses import fields
+from typing import Any
+
+from p2pqg.recipe.settings import RunConfig
+
+
+def ignored(config: RunConfig, params: Any, lr: float) -> Iterator[str]:
+    """What is set, not as it is by default, and does nothing.
+
+    Args:
+        config: the settings.
+        params: of the algorithm; what they leave out they say themselves, by a method `ignored`
+            that yields pairs of a name and the reason.
+        lr: that the step size warms up to.
+    """
+    yield from _of_lr(config, lr)
+    yield from _of_impairments(config)
+    controlled = [t for t in config.consensus.targets if not isinstance(t, str) and t < math.inf]
+    if not controlled:
+        why = "no phase has a number as its target"
+        yield from _told(config.consensus, "consensus.", ("measure", "max_exchanges"), why)
+    if config.stop.patience is None:
+        yield from _told(
+            config.stop, "stop.", ("metric", "best", "min_delta"), "they are of stop.patience"
+        )
+    if not config.privacy.sigma:
+        yield from _told(config.privacy, "privacy.", ("delta",), "there is no privacy.sigma")
+    if hasattr(params, "ignored"):
+        for name, why in params.ignored():
+            yield from _told(params, "algorithm.", (name,), why)
+
+
+def _of_lr(config: RunConfig, lr: float) -> Iterator[str]:
+    schedule = config.lr_schedule
+    if schedule.function is not None:
+        names = [field.name for field in fields(schedule) if field.name != "function"]
+        yield from _told(schedule, "lr_schedule.", names, "a function says what lr is")
+        return
+    if schedule.scaling == "none":
+        yield from _told(schedule, "lr_schedule.", ("base_batch_size",), "scaling is none")
+    if not schedule.warmup_epochs:
+        yield from _told(schedule, "lr_schedule.", ("warmup_from",), "there are no warmup_epochs")
+    elif lr <= schedule.warmup_from:
+        why = f"lr {lr:g} is not above warmup_from {schedule.warmup_from:g}"
+        yield from _told(schedule, "lr_schedule.", ("warmup_epochs",), why)
+    if schedule.kind == "cosine" or (schedule.kind == "milestones" and not schedule.milestones):
+        yield from _told(schedule, "lr_schedule.", ("decay",), "there are no milestones or steps")
+    if schedule.kind != "step":
+        yield from _told(schedule, "lr_schedule.", ("step_epochs",), f"kind is {schedule.kind}")
+    if schedule.kind != "cosine":
+        yield from _told(schedule, "lr_schedule.", ("floor",), f"kind is {schedule.kind}")
+
+
+def _of_impairments(config: RunConfig) -> Iterator[str]:
+    wrong, network = config.impairments, config.network or {}
+    later = any(isinstance(item, dict) and "set_impairments" in item for item in config.scenario)
+    if later:
+        return
+    if not wrong.loss:
+        yield from _told(wrong, "impairments.", ("burst",), "there is no loss")
+    if not {"loss", "delay"} & set(wrong.drawn) and network.get("deadline") is None:
+        why = "nothing is lost or late"
+        yield from _told(wrong, "impairments.", ("by", "on_loss"), why)
+
+
+def _told(settings: Any, prefix: str, names: Collection[str], why: str) -> Iterator[str]:
+    """A line for each of the names that is not as it is by default."""
+    for field in fields(settings):
+        value = getattr(settings, field.name)
+        if field.name in names and value != field.default:
+            said = list(value) if isinstance(value, tuple) else value
+            said = f"{said:g}" if isinstance(said, float) else said
+            yield f"{prefix}{field.name} {said} is ignored: {why}"

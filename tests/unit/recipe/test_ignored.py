@@ -1,0 +1,76 @@
+"""Settings that do nothing are told, those that do something are not."""
+
+import pytest
+
+from p2pqg.recipe.settings import read_config
+from p2pqg.simulation.build import build
+
+BASE = {"topology": "ring4", "model": "logistic", "rounds": 4, "lr": 0.2, "algorithm": "dsgd"}
+
+
+def told(**settings):
+    """The lines on what is ignored."""
+    return [w for w in build(read_config(BASE | settings)).warnings if "is ignored" in w]
+
+
+CHOCO = {"name": "choco-sgd"}
+LOSS = [{"at": 2, "set_impairments": {"loss": 0.1}}]
+
+
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        ({"lr_schedule": {"decay": 0.5}}, "lr_schedule.decay 0.5 is ignored: there are no"),
+        ({"lr_schedule": {"kind": "cosine", "decay": 0.5}}, "lr_schedule.decay 0.5 is ignored"),
+        ({"lr_schedule": {"floor": 0.5}}, "lr_schedule.floor 0.5 is ignored: kind is milestones"),
+        ({"lr_schedule": {"step_epochs": 2.0}}, "lr_schedule.step_epochs 2 is ignored"),
+        ({"lr_schedule": {"base_batch_size": 8}}, "base_batch_size 8 is ignored: scaling is none"),
+        ({"lr_schedule": {"warmup_from": 0.01}}, "warmup_from 0.01 is ignored"),
+        (
+            {"lr_schedule": {"warmup_epochs": 5, "warmup_from": 0.3}},
+            "warmup_epochs 5 is ignored: lr 0.2 is not above warmup_from 0.3",
+        ),
+        ({"impairments": {"by": "link"}}, "impairments.by link is ignored: nothing is lost"),
+        ({"impairments": {"burst": 3}}, "impairments.burst 3 is ignored: there is no loss"),
+        ({"consensus": {"max_exchanges": 3}}, "consensus.max_exchanges 3 is ignored: no phase"),
+        (
+            {"consensus": {"targets": ["exact"], "measure": "exchange"}},
+            "consensus.measure exchange is ignored",
+        ),
+        ({"stop": {"min_delta": 0.1}}, "stop.min_delta 0.1 is ignored: they are of stop.patience"),
+        ({"privacy": {"clip": 1.0, "delta": 1e-3}}, "privacy.delta 0.001 is ignored"),
+        ({"algorithm": CHOCO | {"bits": 8}}, "algorithm.bits 8 is ignored: compressor top-k"),
+        (
+            {"algorithm": CHOCO | {"compressor": "sign", "ratio": 0.5}},
+            "algorithm.ratio 0.5 is ignored: compressor sign",
+        ),
+        (
+            {"algorithm": {"name": "noloco", "inner": "sgd", "eps": 0.1}},
+            "algorithm.eps 0.1 is ignored: inner sgd makes no use of it",
+        ),
+    ],
+)
+def test_what_does_nothing_is_told(settings, line):
+    (said,) = told(**settings)
+    assert line in said
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"lr_schedule": {"milestones": [0.5], "decay": 0.5}},
+        {"lr_schedule": {"kind": "step", "step_epochs": 2.0, "decay": 0.5}},
+        {"lr_schedule": {"kind": "cosine", "floor": 0.5, "warmup_epochs": 5}},
+        {"lr_schedule": {"scaling": "linear", "base_batch_size": 8}},
+        {"impairments": {"by": "link", "loss": 0.1, "burst": 3, "on_loss": "renormalise"}},
+        {"impairments": {"by": "link", "burst": 3}, "scenario": LOSS},
+        {"consensus": {"targets": [0.1], "measure": "exchange", "max_exchanges": 3}},
+        {"stop": {"patience": 3, "min_delta": 0.1}},
+        {"algorithm": CHOCO | {"compressor": "qsgd", "bits": 8}},
+        {"algorithm": CHOCO | {"ratio": 0.5}},
+    ],
+    ids=str,
+)
+def test_what_does_something_is_not(settings):
+    assert told(**settings) == []
