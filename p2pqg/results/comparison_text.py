@@ -10,6 +10,7 @@ from typing import Any
 from p2pqg.base.wording import missing, percent, plain_text
 from p2pqg.recipe.keys import SELF_EVIDENT
 from p2pqg.results.columns import COLUMNS, column, share
+from p2pqg.results.report import OWN_FILES
 
 COMPARED = tuple(key for key in COLUMNS if key != "train_loss")
 """Columns of the table of a comparison."""
@@ -21,6 +22,8 @@ WIDEST = 120
 def setting(key: str, value: Any) -> str:
     """A setting in a name: `lr 0.1`, but parts of a run say by themselves what they are."""
     text = plain_text(value)
+    if key.startswith(OWN_FILES):
+        return f"{key.removeprefix(OWN_FILES)} {text}"
     return text if key in SELF_EVIDENT else f"{key.rpartition('.')[2]} {text}"
 
 

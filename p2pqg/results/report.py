@@ -7,6 +7,7 @@ of them. How tables are set in Markdown and LaTeX is in `p2pqg.paper.tables`.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from p2pqg.base.errors import ConfigError
 from p2pqg.base.text import user_path, without_folders_but_unlike, write_text
 from p2pqg.base.wording import plain_text
 from p2pqg.recipe.keys import CARE, WHERE
+from p2pqg.recipe.own_files import FOLDER
 from p2pqg.results.columns import measured
 from p2pqg.results.records import Run
 
@@ -81,6 +83,12 @@ SAME_RESULTS = {"out", "name", "eval_every", "eval_first", "record_every", *CARE
 SAME_NUMBERS = {*SAME_RESULTS, *WHERE}
 """Settings that do not change what is learned."""
 
+OWN_FILES = "files."
+"""Before the name of a file of the user's in a frame of runs, such as files.my_model.py: what is in
+it, as a few letters. Code that was edited between two runs makes them unlike."""
+LARGE = 2**20
+"""Bytes of a file from which on only its size is looked at."""
+
 
 class Configured(Protocol):
     """A run, or where one stands: whatever has a resolved recipe."""
@@ -95,8 +103,24 @@ def settings_of(runs: Iterable[Configured]) -> pd.DataFrame:
     for run in runs:
         row = flat(run.config)
         row["topology"] = _network(row["topology"], row["clients"])
-        rows.append(row)
+        rows.append(row | _own_files(run))
     return with_defaults(pd.DataFrame(rows).drop(columns="name", errors="ignore"))
+
+
+def _own_files(one: Configured) -> dict[str, str]:
+    """What a run on disk kept of the user's files, as texts that tell contents apart."""
+    path = getattr(getattr(one, "run", one), "path", None)  # a run; or where one stands
+    if path is None or not (path / FOLDER).is_dir():
+        return {}
+    files = sorted(file for file in (path / FOLDER).iterdir() if file.is_file())
+    return {f"{OWN_FILES}{file.name}": _told_apart(file) for file in files}
+
+
+def _told_apart(file: Path) -> str:
+    size = file.stat().st_size
+    if size >= LARGE:
+        return f"{size} bytes"
+    return hashlib.blake2b(file.read_bytes(), digest_size=4).hexdigest()
 
 
 def with_defaults(frame: pd.DataFrame) -> pd.DataFrame:
@@ -131,6 +155,8 @@ def differing(settings: pd.DataFrame) -> list[str]:
 
 def _differs(settings: pd.DataFrame, key: str, within: list[str]) -> bool:
     """Whether rows that agree in the columns `within` differ in `key`."""
+    if key.startswith(OWN_FILES):  # that some name no such file is another setting
+        settings = settings[settings[key].notna()]
     texts = settings[key].map(plain_text)
     groups = [settings[name].map(plain_text) for name in within if name in settings]
     if not groups:
@@ -413,6 +439,7 @@ def _methods(frame: pd.DataFrame, keys: list[str], cell: list[str]) -> list[str]
             if _differs(frame[rows], key, cell):
                 for row in rows.nonzero()[0]:
                     names[row] += (
-                        f" {key.removeprefix('algorithm.')}={called[f'{frame[key].iloc[row]}']}"
+                        f" {key.removeprefix('algorithm.').removeprefix(OWN_FILES)}="
+                        f"{called[f'{frame[key].iloc[row]}']}"
                     )
     return names

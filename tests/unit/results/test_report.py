@@ -162,6 +162,27 @@ def test_networks_of_unlike_sizes_are_no_seeds_of_one_setting(fake_run):
     assert differing(settings_of(named)) == ["topology"]  # ring4 and ring8
 
 
+def test_code_that_was_edited_between_two_runs_makes_them_unlike(fake_run):
+    runs = []
+    for seed, code in enumerate(["net = 1", "net = 1", "net = 2"], 1):
+        run = fake_run(f"s{seed}", seed / 10, seed=seed, model={"name": "m.py:net"})
+        (run.path / "files").mkdir()
+        (run.path / "files" / "m.py").write_text(code)
+        (run.path / "files" / "weights.bin").write_bytes(bytes(2**20))
+        runs.append(run)
+    assert [len(group) for group in by_seed(runs)] == [2, 1]
+    assert differing(settings_of(runs)) == ["seed", "files.m.py"]
+    found = cells(runs)
+    assert [name.partition("m.py=")[0] for name in found["method"]] == ["dsgd "] * 2
+    assert sorted(found["mean"]) == pytest.approx([0.15, 0.3])
+    with pytest.raises(ConfigError, match="these differ in files.m.py; give them one by one"):
+        p2pqg.compare(runs)
+    names = p2pqg.compare(*runs[1:]).settings["files.m.py"]
+    assert names.nunique() == 2
+    other = fake_run("other", 0.4, seed=4)  # without a file: its model is another one
+    assert "files.m.py" not in differing(settings_of([*runs[:2], other]))
+
+
 def test_runs_that_were_stopped_do_not_count(fake_run):
     found = cells([fake_run("a", 0.9, seed=1), fake_run("b", 0.1, seed=2, rounds_done=5)])
     assert found.iloc[0][["mean", "seeds"]].tolist() == [0.9, 1]
