@@ -14,8 +14,8 @@ import numpy as np
 from p2pqg.algorithms.privacy import EPSILONS, Accounts
 from p2pqg.base.errors import DivergedError
 from p2pqg.engine.outlook import through
-from p2pqg.engine.rule import Traffic
 from p2pqg.engine.spec import Measurement, Report
+from p2pqg.engine.traffic import Traffic
 from p2pqg.network import Ledger, Network, Timing
 
 OVER_ALL = dict.fromkeys(EPSILONS, np.max)

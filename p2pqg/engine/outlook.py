@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from p2pqg.engine.rule import Traffic
+from p2pqg.engine.traffic import Traffic
 from p2pqg.network import Network, Timing
 
 if TYPE_CHECKING:  # brings torch

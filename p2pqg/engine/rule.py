@@ -14,7 +14,6 @@ import numpy as np
 from p2pqg.algorithms.attacks import ATTACKS
 from p2pqg.algorithms.control import Controller, Lengths
 from p2pqg.algorithms.effects import (
-    AllReduce,
     Decide,
     Effect,
     Exchange,
@@ -31,18 +30,15 @@ from p2pqg.base.lazy import torch
 from p2pqg.base.registry import Entry
 from p2pqg.base.seeding import rng
 from p2pqg.engine.call import ON_NO_CLIENTS, Ask, Call, guarded
+from p2pqg.engine.inboxes import check_inboxes
 from p2pqg.engine.personal import Personal
 from p2pqg.engine.snapshot import with_leaves
+from p2pqg.engine.traffic import Traffic, computed, weighed
 from p2pqg.engine.waves.routing import check_clock, check_troubles
 from p2pqg.network import Network, Timing
 from p2pqg.network.changes import rounds_of
 from p2pqg.topology import PINNED, Schedule
 from p2pqg.topology.checks import TOLERANCE
-
-Traffic = tuple[tuple[str, float], ...]
-"""What one round took, in order: ("gradient", how many each client computed), ("gossip", bytes of
-one client's message to one neighbor), ("allreduce", bytes of the tensor), ("allgather", bytes of
-one client's message to all)."""
 
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 """Names and shapes of the tensors that a row is made of, in order."""
@@ -333,7 +329,7 @@ class Rule:
                 while True:
                     _, effect = next(trip)
                     if effect.tensors:
-                        taken.append(_weighed(effect))
+                        taken.append(weighed(effect))
             except StopIteration as end:
                 state = end.value
             yield tuple(taken)
@@ -412,54 +408,6 @@ class Rule:
         return guarded(self.algorithm, self.algorithm.build, state, grad, self.params, *more)
 
 
-def check_inboxes(rule: GossipRule, network: Network) -> None:
-    """Whether a rule finds enough messages wherever there are any, while none is lost.
-
-    Raises:
-        ConfigError: somebody has too few neighbors, or the network does what the rule cannot take.
-    """
-    name = rule.entry.name
-    if network.impairments.noise:
-        raise ConfigError(
-            f"impairments.noise does not go with rule {name}, which weighs each message; "
-            "take attacks: noise, or leave one of them out"
-        )
-    for W in rounds_of(network.remaining):
-        apart = W.receivers != W.senders
-        inbox = np.bincount(W.receivers[apart], minlength=W.num_clients)
-        few = np.flatnonzero((inbox > 0) & (inbox < rule.least))
-        if len(few):
-            client = few[inbox[few].argmin()]
-            raise ConfigError(
-                f"rule {name} reckons with more liars than {network.base.name!r} can bear: it "
-                f"needs {rule.least} neighbors, client {network.base.called(int(client))} has "
-                f"{inbox[client]}; take a smaller rule.f, clipped or median, or a denser network"
-            )
-    _check_liars(rule, network)
-
-
-def _check_liars(rule: GossipRule, network: Network) -> None:
-    """Whether nobody hears more liars than the rule reckons with; ConfigError if somebody does."""
-    f = getattr(rule.params, "f", None)
-    if f is None or not rule.entry.traits.get("strict"):
-        return
-    for attack in network.attacks:
-        lying = network.liars(attack.first)
-        assert lying is not None
-        for W in rounds_of(network.remaining):
-            heard = lying[W.senders] & (W.receivers != W.senders) & ~lying[W.receivers]
-            count = np.bincount(W.receivers[heard], minlength=W.num_clients)
-            if count.max() > f:
-                client = int(count.argmax())
-                who = W.senders[heard & (W.receivers == client)].tolist()
-                liars = ", ".join(network.base.called(liar) for liar in who)
-                raise ConfigError(
-                    f"rule {rule.entry.name} reckons with f = {f} liars among anybody's neighbors, "
-                    f"client {network.base.called(client)} has {count[client]} ({liars}): more "
-                    "than it can bear; take a larger rule.f, clipped or median, or fewer liars"
-                )
-
-
 def batches_per_round(algorithm: Entry, params: Any) -> int:
     """Batches that each client draws in a round: what `local_steps` says, else what it asks for."""
     if hasattr(params, "local_steps"):
@@ -480,12 +428,6 @@ def batches_per_round(algorithm: Entry, params: Any) -> int:
         while True:
             effect = call.send(_echo(effect))
     return max(1, drawn)
-
-
-def computed(taken: list[tuple[str, float]], gradients: int) -> None:
-    """Add so many gradients to the traffic; those one after the other are one entry."""
-    before = taken.pop()[1] if taken and taken[-1][0] == "gradient" else 0
-    taken.append(("gradient", before + gradients))
 
 
 def itinerary(
@@ -529,23 +471,6 @@ def _echo(effect: Effect) -> Any:
         nobody = torch.empty(0, 1, dtype=torch.int64)
         return Peers(nobody, nobody, torch.empty(0, 1), torch.empty(0, dtype=torch.int64))
     return bare(effect.tensors)
-
-
-def _weighed(effect: Effect) -> tuple[str, float]:
-    """What an exchange sends, in bytes per client; it may have no rows to measure."""
-    if isinstance(effect, AllReduce | Decide):
-        return exact_mean(effect)
-    skipped = 2 if isinstance(effect, Exchange) else 1  # clients; and slots, one per message
-    size = sum(math.prod(t.shape[skipped:]) * t.itemsize for t in effect.tensors)
-    return "gossip", float(size)
-
-
-def exact_mean(effect: AllReduce | Decide) -> tuple[str, float]:
-    """What a mean over all clients takes, as of `Traffic`."""
-    if isinstance(effect, AllReduce) and effect.message_bytes is not None:
-        return "allgather", float(effect.message_bytes)
-    size = sum(math.prod(t.shape[1:]) * t.itemsize for t in effect.tensors)
-    return "allreduce", float(size)
 
 
 def bare(tensors: tuple[torch.Tensor, ...]) -> torch.Tensor | tuple[torch.Tensor, ...]:

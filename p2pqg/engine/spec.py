@@ -14,7 +14,8 @@ from p2pqg.algorithms.privacy import Privacy
 from p2pqg.base.registry import Entry
 from p2pqg.engine.clock import Span
 from p2pqg.engine.routes import Routing
-from p2pqg.engine.rule import Rule, Traffic
+from p2pqg.engine.rule import Rule
+from p2pqg.engine.traffic import Traffic
 from p2pqg.engine.waves.routing import WaveRouting
 from p2pqg.models._blueprint import Blueprint
 from p2pqg.models._capture import OFF, Capture

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from p2pqg.base.errors import ConfigError
 from p2pqg.engine.cards import cards, torch_knows_cuda
 from p2pqg.engine.mps import mps_runs, of_mps
-from p2pqg.engine.on_ray.actors import RayEngine
 from p2pqg.engine.on_ray.cluster import Cluster, this_machine
+from p2pqg.engine.on_ray.engine import RayEngine
 from p2pqg.engine.on_ray.transport import check_available
 from p2pqg.engine.placement import Machine, Placement, check_memory, on_what_is_left, place
 from p2pqg.engine.rule import Rule

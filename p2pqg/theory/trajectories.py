@@ -19,8 +19,9 @@ from p2pqg.base import config as machinery
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.registry import Entry
 from p2pqg.engine.block import Block, lockstep
+from p2pqg.engine.inboxes import check_inboxes
 from p2pqg.engine.routes import Routing
-from p2pqg.engine.rule import Rule, Shapes, check_inboxes
+from p2pqg.engine.rule import Rule, Shapes
 from p2pqg.engine.waves.block import WaveBlock
 from p2pqg.engine.waves.computed import Computed
 from p2pqg.engine.waves.routing import WaveRouting, check_clock

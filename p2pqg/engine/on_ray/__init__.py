@@ -1,7 +1,8 @@
 """The engine on Ray actors: the only room that imports ray.
 
-`actors.py` is a thin shell around a host; `cluster.py` starts, joins and shares Ray;
-`own_folder.py` and `keeper.py` are the folder and the thread of a Ray of our own; `transport.py` is
-Ray's direct transport; `carry.py` takes a user's own algorithm to the actors. All that is private
-in Ray, which a new version may change, is in `private_ray.py`.
+`engine.py` is the driver's side of it, `actors.py` the actors', a thin shell around a host;
+`cluster.py` starts, joins and shares Ray; `own_folder.py` and `keeper.py` are the folder and the
+thread of a Ray of our own; `transport.py` is Ray's direct transport; `carry.py` takes a user's own
+algorithm to the actors. All that is private in Ray, which a new version may change, is in
+`private_ray.py`.
 """

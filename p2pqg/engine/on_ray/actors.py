@@ -1,44 +1,28 @@
-"""The Ray engine: a thin actor around every host; rows travel through the object store.
-
-The driver sends calls and object references only, never waits for a round, and never sees a row:
-it knows from its own block of no clients (`itinerary`) what the hosts will hand out, and names
-those objects as arguments of the next call. A Ray actor runs its calls in the order they came.
-"""
+"""The actors: a thin shell around every host, which plays what the driver tells it."""
 
 from __future__ import annotations
 
-import copy
 import ctypes
 import dataclasses
 import signal
 import sys
 import warnings
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import ray
 
-from p2pqg.algorithms.effects import Decide
-from p2pqg.base.errors import AlgorithmError, ClusterError, P2pqgError, RunError
+from p2pqg.base.errors import AlgorithmError, ClusterError
 from p2pqg.base.lazy import torch
 from p2pqg.base.pieces import Pieces
-from p2pqg.base.registry import Entry
 from p2pqg.engine.call import ON_NO_CLIENTS, Ask, disagreement
-from p2pqg.engine.on_ray.carry import carry, is_foreign
-from p2pqg.engine.on_ray.private_ray import node, what_ended
-from p2pqg.engine.on_ray.transport import connect, disconnect
-from p2pqg.engine.routes import Routing
-from p2pqg.engine.rule import Rule, itinerary
+from p2pqg.engine.rule import Rule
 from p2pqg.engine.snapshot import Snapshot
 from p2pqg.engine.spec import AnyRouting, HostSpec, Report, Stop
-from p2pqg.engine.waves.routing import WaveRouting
 
 if TYPE_CHECKING:
     from p2pqg.engine.host import Host
-    from p2pqg.engine.waves.scout import WaveScout
 
 Wire = tuple[np.ndarray, ...]
 """A parcel as an object in the store."""
@@ -200,7 +184,7 @@ class HostActor:
 
     def snapshot(self, branch: int, pieces: bool) -> Snapshot:
         found = self.branches[branch].host.snapshot(pieces)
-        return dataclasses.replace(found, rows={n: _unfetched(r) for n, r in found.rows.items()})
+        return dataclasses.replace(found, rows={n: unfetched(r) for n, r in found.rows.items()})
 
     def fetch(self, branch: int, name: str, first: int, last: int) -> np.ndarray:
         return self.branches[branch].host.fetch(name, first, last)
@@ -226,7 +210,7 @@ def _nowhere(first: int, last: int) -> np.ndarray:
     raise AssertionError("the actor has them")
 
 
-def _unfetched(rows: Any) -> Any:
+def unfetched(rows: Any) -> Any:
     """What travels of rows that the actor keeps back: their shape and type."""
     return dataclasses.replace(rows, fetch=_nowhere) if isinstance(rows, Pieces) else rows
 
@@ -239,363 +223,3 @@ def _pack(host: Host, tensors: tuple[torch.Tensor, ...]) -> Wire:
 def _unpack(host: Host, wire: tuple[Any, ...]) -> tuple[torch.Tensor, ...]:
     with host.clock("exchange"):
         return tuple(torch.as_tensor(a, device=host.learner.device) for a in wire)
-
-
-def _first_to_fail(references: list[ray.ObjectRef[Any]]) -> ray.exceptions.RayTaskError | None:
-    """The error that is not the consequence of another one's, if any can be told by now."""
-    there, _ = ray.wait(references, num_returns=len(references), timeout=2, fetch_local=False)
-    for reference in there:
-        try:
-            ray.get(reference)
-        except ray.exceptions.RayTaskError as error:
-            if not isinstance(error.cause, MissedStepError):
-                return error
-        except ray.exceptions.RayError:
-            continue
-    return None
-
-
-class Crew:
-    """The actors of a simulation and of its forks; they end when the last of these closes.
-
-    Attributes:
-        actors: one per block of clients.
-        branches: numbers of the simulations that they host.
-        transport: what carries rows directly from actor to actor, if anything.
-        node: of the Ray that has them.
-    """
-
-    def __init__(
-        self,
-        specs: Sequence[HostSpec],
-        test: tuple[Any, Any],
-        gpus_per_actor: float,
-        transport: str | None = None,
-    ) -> None:
-        self.transport, self.node = transport, node()
-        # Cores are shared, not reserved: a second simulation need not wait for the first one, nor
-        # an actor for ever, because no node has as much as its share left.
-        remote: Any = ray.remote
-        if transport:
-            remote = ray.remote(enable_tensor_transport=True)  # type: ignore[call-overload]
-        actor = remote(HostActor).options(
-            num_cpus=0, num_gpus=gpus_per_actor, scheduling_strategy="SPREAD"
-        )
-        shared = ray.put(test)
-        self.actors: list[Any] = [actor.remote(spec, shared) for spec in specs]
-        self.branches = {0}
-        self._group = connect(self.actors, transport) if transport else None
-
-    def fork(self, branch: int) -> int:
-        """A new branch, as that one is when the actors come to it; returns its number."""
-        twin = max(self.branches) + 1
-        self.branches.add(twin)
-        for actor in self.actors:
-            actor.fork.options(num_returns=0).remote(branch, twin)
-        return twin
-
-    def release(self, branch: int) -> None:
-        """A simulation needs them no longer."""
-        self.branches.discard(branch)
-        if what_ended(self.node):
-            self.actors, self._group = [], None  # they ended with it
-            return
-        if self.branches:
-            for actor in self.actors:
-                actor.forget.options(num_returns=0).remote(branch)
-            return
-        for actor in self.actors:
-            ray.kill(actor)
-        if self._group:  # last: an actor that waits for a dead one would not answer
-            disconnect(self._group)
-        self.actors, self._group = [], None
-
-
-def _scout_of(rule: Rule, routing: WaveRouting, num_params: int, precision: str) -> WaveScout:
-    from p2pqg.engine.waves.scout import WaveScout  # brings torch
-
-    dtype = torch.float64 if precision == "float64" else torch.float32
-    return WaveScout.at_start(rule, routing, num_params, dtype)
-
-
-class RayEngine:
-    """One actor per host. The cluster is there already (`cluster.py`)."""
-
-    max_in_flight = 2
-
-    def __init__(
-        self,
-        specs: Sequence[HostSpec],
-        test: tuple[np.ndarray, np.ndarray],
-        num_params: int,
-        gpus_per_actor: float,
-        snapshot: Snapshot | None = None,
-        transport: str | None = None,
-    ) -> None:
-        self.rule, self.routing = specs[0].rule, specs[0].routing
-        network = [specs[0].own_network] if specs[0].own_network else []
-        for part in (*_parts(self.rule, self.routing), *specs[0].task.entries, *network):
-            carry(part)
-        self.crew = Crew(specs, test, gpus_per_actor, transport)
-        self.branch = 0
-        self.chooses = specs[0].capture.concerns(specs[0].device)
-        self.round = 0
-        self.steps = 0
-        self.scout: Any = None
-        if len(specs) > 1 or is_foreign(
-            self.rule.algorithm
-        ):  # a mistake in `start` is told here, not by an actor
-            self.scout = self.rule.start(torch.empty(0, num_params))
-        self.waves: WaveScout | None = None
-        if len(specs) > 1 and isinstance(self.routing, WaveRouting):
-            self.waves = _scout_of(self.rule, self.routing, num_params, specs[0].task.precision)
-        if snapshot is not None:
-            self.load(snapshot)
-
-    def _all(self, method: str, *args: Any, silent: bool = False) -> list[ray.ObjectRef[Any]]:
-        """Call every actor; `silent`: nobody will ask for what comes back."""
-        calls = [getattr(actor, method) for actor in self.crew.actors]
-        if silent:
-            calls = [call.options(num_returns=0) for call in calls]
-        return [call.remote(self.branch, *args) for call in calls]
-
-    def submit(self, stops: list[Stop]) -> list[ray.ObjectRef[Any]]:
-        """Send all calls that lead through the stops; returns at once."""
-        with self._told_if_ray_ends():
-            return self._submitted(stops)
-
-    def _submitted(self, stops: list[Stop]) -> list[ray.ObjectRef[Any]]:
-        if len(self.crew.actors) == 1:
-            self.round = stops[-1].round
-            return self._all("advance", stops)
-        for stop in stops:
-            (self._send_waves if self.waves else self._send_rounds)(stop.round)
-            if stop.measure:
-                mean = self.crew.actors[0].mean.remote(self.branch, *self._all("sums"))
-                self._all("measure", mean, stop.evaluate, silent=True)
-        return self._all("collect")
-
-    def _send_rounds(self, until: int) -> None:
-        assert isinstance(self.routing, Routing)
-        trip = itinerary(self.rule, self.scout, self.round, until)
-        arriving: list[list[ray.ObjectRef[Any]]] = [[] for _ in self.crew.actors]
-        decided = None
-        try:
-            while True:
-                ask, effect = trip.send(decided)
-                decided = None
-                for leg in self.routing.legs(effect, ask.round):
-                    if leg.silent:
-                        continue
-                    # What the driver has to read goes through the store.
-                    direct = bool(self.crew.transport) and not isinstance(effect, Decide)
-                    step = Step(self.steps, until, direct, ask)
-                    shelves = self._step(step, arriving, leg.num_parcels)
-                    arriving = [[shelves[a][p] for a, p in wanted] for wanted in leg.addresses]
-                    if isinstance(effect, Decide):
-                        decided = self._decide(shelves)
-        except StopIteration as end:
-            self.scout = end.value
-        self._step(Step(self.steps, until, False, None), arriving, (0,) * len(self.crew.actors))
-        self.round = until
-
-    def _send_waves(self, until: int) -> None:
-        """The same for clients that do not wait; which rows travel is known beforehand."""
-        assert self.waves is not None
-        arriving: list[list[ray.ObjectRef]] = [[] for _ in self.crew.actors]
-        for ask, leg in self.waves.legs(until):
-            step = Step(self.steps, until, bool(self.crew.transport), ask)
-            shelves = self._step(step, arriving, leg.num_parcels)
-            arriving = [[shelves[a][p] for a, p in wanted] for wanted in leg.addresses]
-        self._step(Step(self.steps, until, False, None), arriving, (0,) * len(self.crew.actors))
-        self.round = until
-
-    def _step(
-        self,
-        step: Step,
-        arriving: list[list[ray.ObjectRef[Any]]],
-        num_parcels: tuple[int, ...],
-    ) -> list[list[ray.ObjectRef[Any]]]:
-        """Hand every actor what arrives for it; references to each parcel that it then hands out.
-
-        Parcels that travel `direct`ly are one object, to which all their references point.
-        """
-        shelves, packed = [], step.packed()
-        self.steps += 1
-        for actor, arrived, parcels in zip(self.crew.actors, arriving, num_parcels, strict=True):
-            how: dict[str, Any] = {"num_returns": parcels}
-            if step.direct and parcels:
-                how = {"tensor_transport": self.crew.transport}
-            returned = actor.step.options(**how).remote(self.branch, packed, *arrived)
-            shelves.append(returned if isinstance(returned, list) else [returned] * parcels)
-        return shelves
-
-    def _decide(self, shelves: list[list[ray.ObjectRef[Any]]]) -> float:
-        """The number that the actors will come to: here the driver must wait."""
-        from p2pqg.engine.block import total  # brings torch, as does the scout
-
-        sums = self._get([shelf[0] for shelf in shelves])
-        (together,) = total([(torch.from_numpy(s.copy()),) for (s,) in sums])
-        assert isinstance(self.routing, Routing)
-        active = self.routing.schedule.mixing(self.round).active
-        n = self.routing.num_clients if active is None else max(1, int(active.sum()))
-        return float(together[0] / n)
-
-    def fetch(self, ticket: list[ray.ObjectRef[Any]]) -> list[Report]:
-        """Wait for the reports of what was submitted, one per host."""
-        return self._get(ticket)
-
-    def rewire(self, rule: Rule, routing: AnyRouting) -> None:
-        """From the next round on, another network with the same borders, or other parameters."""
-        self.rule, self.routing = rule, routing
-        for part in _parts(rule, routing):
-            carry(part)
-        if self.waves:
-            assert isinstance(routing, WaveRouting)
-            self.waves.rewire(rule, routing)
-        self._all("rewire", rule, routing, silent=True)
-
-    def snapshot(self, pieces: bool = False) -> Snapshot:
-        """All that the clients carry on, when everything submitted has been fetched.
-
-        Args:
-            pieces: large arrays are to be fetched a piece at a time, before anything else is done.
-        """
-        parts = self._get(self._all("snapshot", pieces))
-        return Snapshot.join(
-            [
-                dataclasses.replace(
-                    part, rows={n: self._to_be_fetched(actor, n, r) for n, r in part.rows.items()}
-                )
-                for part, actor in zip(parts, self.crew.actors, strict=True)
-            ]
-        )
-
-    def _to_be_fetched(self, actor: Any, name: str, rows: Any) -> Any:
-        """Rows that an actor has kept back; others as they are."""
-        if not isinstance(rows, Pieces):
-            return rows
-
-        def fetch(first: int, last: int) -> np.ndarray:
-            return self._get([actor.fetch.remote(self.branch, name, first, last)])[0]
-
-        return dataclasses.replace(rows, fetch=fetch)
-
-    def timeline(self) -> Mapping[str, np.ndarray]:
-        """Where all clients stand that do not wait; see `engine.waves.timeline`."""
-        return self._get([self.crew.actors[0].timeline.remote(self.branch)])[0]
-
-    def ways(self) -> list[str]:
-        """How each actor computes gradients; waits for all of them, if there is much to say."""
-        if not self.chooses:
-            return [""] * len(self.crew.actors)
-        return self._get(self._all("way"))
-
-    def load(self, snapshot: Snapshot) -> None:
-        """Go on from a snapshot."""
-        self.round = snapshot.round
-        if self.scout is not None:
-            nobody = {name: np.asarray(a[:0]) for name, a in snapshot.rows.items()}
-            self.scout = self.rule.state_of(nobody, snapshot.numbers)
-        if self.waves:
-            self.waves.load(snapshot)
-        bounds = self.routing.bounds
-        for index, actor in enumerate(self.crew.actors):
-            part = snapshot.cut(bounds[index], bounds[index + 1])
-            for name, rows in part.rows.items():
-                self._send_in_pieces(actor, name, rows)
-            rows = {name: _unfetched(r) for name, r in part.rows.items()}
-            part = dataclasses.replace(part, rows=rows)
-            actor.load.options(num_returns=0).remote(self.branch, part)
-
-    def _send_in_pieces(self, actor: Any, name: str, rows: Any) -> None:
-        """Those that are in pieces: the next one when the one before has arrived."""
-        done = 0
-        for piece in rows if isinstance(rows, Pieces) else ():
-            sent = actor.receive.remote(self.branch, name, rows.shape, done, piece)
-            done += len(piece)
-            del piece
-            with self._told_if_ray_ends():
-                ray.wait([sent])  # if the actor dies, whoever asks next for its results is told
-
-    def fork(self) -> RayEngine:
-        """The same clients once more, in the same actors, which go their own way from here."""
-        twin = copy.copy(self)
-        twin.branch = self.crew.fork(self.branch)
-        twin.waves = self.waves and self.waves.fork()
-        return twin
-
-    def _get(self, references: list[ray.ObjectRef[Any]]) -> list[Any]:
-        """What the actors returned, or why they did not as an error of ours."""
-        with self._told_if_ray_ends():
-            return self._received(references)
-
-    @contextmanager
-    def _told_if_ray_ends(self) -> Iterator[None]:
-        """Ray itself has many ways to say it, or says it to nobody.
-
-        Raises:
-            ClusterError: it has ended, or does while inside.
-        """
-        try:
-            self._check_ray_is_there()
-            yield
-        except Exception:
-            self._check_ray_is_there()
-            raise
-
-    def _check_ray_is_there(self) -> None:
-        if gone := what_ended(self.crew.node):
-            raise ClusterError(f"Ray is gone: {gone}") from None
-
-    def _received(self, references: list[ray.ObjectRef[Any]]) -> list[Any]:
-        try:
-            return ray.get(references)
-        except ray.exceptions.RayTaskError as error:
-            # When an actor dies, the others stumble over what it no longer sends.
-            if death := self._obituary():
-                raise ClusterError(death) from None
-            error = _first_to_fail(references) or error
-            if isinstance(error.cause, P2pqgError):
-                raise error.cause from None
-            raise error.as_instanceof_cause() from None
-        except ray.exceptions.RayError as error:
-            first = str(error).strip().splitlines()[0]
-            raise ClusterError(self._obituary() or f"Ray failed: {first}") from None
-
-    def _obituary(self) -> str | None:
-        """Which actor died, as far as Ray can tell; None: none.
-
-        Raises:
-            RunError: it did not die but failed to start, for a reason that stays.
-        """
-        bounds = self.routing.bounds
-        for index, actor in enumerate(self.crew.actors):
-            try:
-                ray.get(actor.__ray_ready__.remote(), timeout=2)
-            except ray.exceptions.GetTimeoutError:
-                continue  # it is busy, and so alive
-            except ray.exceptions.RayError as gone:
-                first, last = bounds[index], bounds[index + 1] - 1
-                told = str(gone).strip().splitlines() or ["no reason"]
-                reason = told[-1].partition(" Worker exit detail")[0].strip()
-                who = f"actor {index} (clients {first} to {last})"
-                if getattr(gone, "actor_init_failed", False) and "ray.exceptions" not in reason:
-                    # Not its process died: what it ran into would meet the next one, too.
-                    raise RunError(f"{who} cannot start: {reason}") from None
-                return f"{who} died: {reason}"
-        return None
-
-    def parameters(self) -> np.ndarray:
-        """[clients, params]."""
-        return np.concatenate(self._get(self._all("parameters")))
-
-    def close(self) -> None:
-        """Let go of the actors; the last simulation that does ends them."""
-        self.crew.release(self.branch)
-
-
-def _parts(rule: Rule, routing: Routing | WaveRouting) -> list[Entry]:
-    """What of them may be a user's own code."""
-    attacks = routing.attacks if isinstance(routing, Routing) else ()
-    return [*rule.parts, *(attack.lie.entry for attack in attacks)]

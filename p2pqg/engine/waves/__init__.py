@@ -9,7 +9,8 @@ that do not depend on each other, one stacked call on the rows that take part.
     draws.py      what each client's steps will take, and whom they lead to
     timeline.py   what all timelines have in common
     meetings.py   the timeline of `meet`: two clients at a time, who wait for each other
-    letters.py    the timeline of `push` and `arrived`: messages on their way, put in order at once
+    pushes.py     the timeline of `push` and `arrived`: all steps of a window, put in order at once
+    letters.py    messages on their way, and the steps that send and read them
     planner.py    a timeline some rounds ahead, handed out in portions
     cut.py        the events of a few rounds as waves, cut along the borders of blocks
     mail.py       messages that have been sent and are not read yet

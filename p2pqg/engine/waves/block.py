@@ -18,7 +18,8 @@ from torch import Tensor
 from p2pqg.algorithms.asynchronous import Arrived, Meet, Push
 from p2pqg.base.errors import AlgorithmError
 from p2pqg.base.uploading import uploaded
-from p2pqg.engine.block import Parcel, to_numpy
+from p2pqg.engine.answers import Parcel
+from p2pqg.engine.block import to_numpy
 from p2pqg.engine.call import CONTRACT, Ask, Call
 from p2pqg.engine.clock import Clock
 from p2pqg.engine.routes import Leg
@@ -28,10 +29,10 @@ from p2pqg.engine.waves.calls import Asks, met, pace_of, step
 from p2pqg.engine.waves.computed import Computed
 from p2pqg.engine.waves.cut import Knife, MeetingWave, PostWave, Stage, Wave, transfers
 from p2pqg.engine.waves.journal import Journal
-from p2pqg.engine.waves.letters import LetterTimeline
 from p2pqg.engine.waves.mail import Delivered, Mail
 from p2pqg.engine.waves.meetings import MeetingTimeline
 from p2pqg.engine.waves.planner import Planner
+from p2pqg.engine.waves.pushes import LetterTimeline
 from p2pqg.engine.waves.routing import WaveRouting, meeting_rates
 from p2pqg.engine.waves.rows import StateRows, Table
 from p2pqg.engine.waves.timeline import Timeline, Window
