@@ -8,20 +8,17 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from p2pqg.algorithms import ALGORITHMS
 from p2pqg.algorithms.control import Controller
 from p2pqg.algorithms.gossip_rules import GossipRule, find_rule
 from p2pqg.algorithms.lr import LearningRate, learning_rate, tabled
-from p2pqg.algorithms.user_code import find_algorithm
 from p2pqg.base import config as machinery
 from p2pqg.base.config import Problems
 from p2pqg.base.errors import ConfigError
@@ -29,91 +26,35 @@ from p2pqg.base.lazy import torch
 from p2pqg.base.registry import Entry, Registry
 from p2pqg.base.user_code import find_in_file, neighbors
 from p2pqg.data.skew import label_counts
-from p2pqg.engine.outlook import Outlook, of_rounds, of_waves
 from p2pqg.engine.personal import Personal
-from p2pqg.engine.rule import Rule, Shapes, batches_per_round
+from p2pqg.engine.rule import Rule, Shapes
 from p2pqg.engine.spec import Task
-from p2pqg.engine.waves.routing import WaveRouting, check_clock
-from p2pqg.models import Cost
+from p2pqg.engine.waves.routing import check_clock
 from p2pqg.network import ClockParams, Network, Timing
 from p2pqg.network.events import Event
 from p2pqg.network.lies import Attack, read_attacks
 from p2pqg.network.link_spec import read_links, spelled_out
 from p2pqg.network.scenario import read_scenario
-from p2pqg.network.units import seconds
 from p2pqg.network.verbs import VERBS
 from p2pqg.recipe import own_files
 from p2pqg.recipe.ignored import ignored
 from p2pqg.recipe.own import NOTHING, Own, check_given
 from p2pqg.recipe.parts import Learning, learning
-from p2pqg.recipe.settings import DEFAULT_ROUNDS, ResolvedConfig, RunConfig, chosen
+from p2pqg.recipe.settings import ResolvedConfig, RunConfig
 from p2pqg.results.records import ALL_ROUND_COLUMNS, CLIENT_COLUMNS
 from p2pqg.simulation.callbacks import callbacks_of
-from p2pqg.simulation.experiment import Experiment, check_attacks, dtype_of, with_clock, with_timing
+from p2pqg.simulation.experiment import Experiment, check_attacks, with_clock, with_timing
+from p2pqg.simulation.length import (
+    Length,
+    evaluations,
+    length_of,
+    outlook_of,
+    steps_per_epoch_of,
+)
+from p2pqg.simulation.method import Method, method_of
 from p2pqg.topology import Schedule
 from p2pqg.topology import build as build_topology
 from p2pqg.topology.label_counts import LabelsWanted
-
-if TYPE_CHECKING:  # brings torch
-    pass
-
-
-MOST_ROUNDS = 10**6
-"""Of a run that ends by something else."""
-
-
-@dataclass(frozen=True)
-class _Method:
-    """An algorithm with its parameters; lr is the one of the recipe, before any schedule."""
-
-    name: str
-    entry: Entry
-    params: Any
-
-    @property
-    def needs(self) -> tuple[str, ...]:
-        """Of W."""
-        return self.entry.traits["needs"](self.params)
-
-    def with_local_epochs(self, epochs: float, steps_per_epoch: float) -> _Method:
-        """So many passes over a mean-sized shard between two exchanges, at least one batch."""
-        steps = max(1, round(epochs * steps_per_epoch))
-        params = dataclasses.replace(self.params, local_steps=steps)
-        return dataclasses.replace(self, params=params)
-
-
-def _method(config: RunConfig) -> _Method:
-    """The algorithm that the settings ask for."""
-    name, given = chosen(config.algorithm, "qg-dsgdm-n")
-    entry, problems = find_algorithm(name), Problems()
-    params: Any = None
-    given = {"lr": config.lr} | given
-    with problems:
-        if config.momentum is not None:
-            if "beta" not in {field.name for field in dataclasses.fields(entry.params)}:
-                raise ConfigError(f"momentum cannot be set: {name} has none")
-            given["beta"] = config.momentum
-    with problems:
-        if config.local_steps is not None or config.local_epochs is not None:
-            _check_local_steps(config, entry)
-            given |= {} if config.local_steps is None else {"local_steps": config.local_steps}
-    with problems:
-        params = machinery.made(entry.params, given, "algorithm.")
-    problems.refuse()
-    return _Method(name, entry, params)
-
-
-def _check_local_steps(config: RunConfig, entry: Entry) -> None:
-    """Whether it takes several steps between two exchanges; ConfigError if not."""
-    if config.local_steps is not None and config.local_epochs is not None:
-        raise ConfigError(
-            f"set local_steps or local_epochs, not both; got {config.local_steps} and "
-            f"{config.local_epochs}"
-        )
-    if not hasattr(entry.params, "local_steps"):
-        able = sorted(n for n, e in ALGORITHMS.items() if hasattr(e.params, "local_steps"))
-        key = "local_epochs" if config.local_steps is None else "local_steps"
-        raise ConfigError(f"{key} does not go with {entry.name}; it is for {', '.join(able)}")
 
 
 def _label_counts(config: RunConfig, found: Learning) -> np.ndarray:
@@ -162,6 +103,18 @@ def _clock(config: RunConfig, network: Network | None) -> ClockParams | None:
     return clock
 
 
+@dataclass(frozen=True)
+class _Parts:
+    """What the settings name, each part by itself; the network is still without its clock."""
+
+    method: Method
+    network: Network
+    clock: ClockParams | None
+    gossip_rule: GossipRule | None
+    learning: Learning
+    warnings: list[str]
+
+
 def build(config: RunConfig, own: Own = NOTHING) -> Experiment:
     """Put the parts together.
 
@@ -172,10 +125,19 @@ def build(config: RunConfig, own: Own = NOTHING) -> Experiment:
     Raises:
         ConfigError: with every problem found, a line each.
     """
+    return _put_together(config, own, _parts(config, own))
+
+
+def _parts(config: RunConfig, own: Own) -> _Parts:
+    """Find every part; what is wrong with one does not hide what is wrong with another.
+
+    Raises:
+        ConfigError: with every problem found, a line each.
+    """
     problems, warnings = Problems(), list[str]()
     method = network = clock = gossip_rule = found = asked = None
     with problems:
-        method = _method(config)
+        method = method_of(config)
     with problems:
         if config.rule is not None:
             gossip_rule = find_rule(config.rule)
@@ -209,30 +171,27 @@ def build(config: RunConfig, own: Own = NOTHING) -> Experiment:
     assert method is not None
     assert network is not None
     assert found is not None
-
     if config.local_epochs is not None:
-        method = method.with_local_epochs(config.local_epochs, _steps_per_epoch(config, found))
+        method = method.with_local_epochs(config.local_epochs, steps_per_epoch_of(config, found))
+    return _Parts(method, network, clock, gossip_rule, found, warnings)
+
+
+def _put_together(config: RunConfig, own: Own, parts: _Parts) -> Experiment:
+    """What the parts are together; ConfigError where they do not suit each other."""
+    method, network, clock, found = parts.method, parts.network, parts.clock, parts.learning
     task = _task(config, found)
     shapes = _shapes(method, task)
     personal = _personal(config, method, task)
     plain = Rule(method.entry, method.params, LearningRate(config.lr), config.seed, None, shapes)
     plain = plain.with_changes(personal=personal)
     live = with_clock(network, clock, plain, found.cost, task)
-    length = _length(config, method, found, partial(_outlook, plain, live, found.cost, task))
-    rule = _rule(config, method, network.num_clients, length, shapes, gossip_rule, own)
+    length = length_of(config, method, found, partial(outlook_of, plain, live, found.cost, task))
+    rule = _rule(config, method, network.num_clients, length, shapes, parts.gossip_rule, own)
     if personal:
         rule = rule.with_changes(personal=personal)
         rule.traffic(found.cost.num_params, torch.float32)  # refuses messages of its own
-    check_attacks(live, task)
-    _check_privacy(task, np.array([len(part) for part in found.parts]))
-    told = rule.check_network(live)  # a deadline draws W anew every round, which not all can do
-    warnings += [line for line in told if method.entry.traits["centralized"]]
-    warnings += ignored(config, method.params, _target(config, network.num_clients))
-    if rule.control and "delay" in network.drawn:
-        raise ConfigError(
-            "impairments.delay does not go with consensus: exchanges repeated within a round have "
-            "no messages of the round before; set one of them"
-        )
+    told = _check_together(rule, live, task, found)
+    told += ignored(config, method.params, _target(config, network.num_clients))
     scenario = read_scenario(
         config.scenario,
         dataclasses.replace(network, clock=clock),
@@ -242,7 +201,7 @@ def build(config: RunConfig, own: Own = NOTHING) -> Experiment:
     )
     callbacks = callbacks_of(config.callbacks, own.get("callbacks") or {})
     experiment = Experiment(
-        config=_resolved(config, method, network, length, found, gossip_rule),
+        config=_resolved(config, method, network, length, found, parts.gossip_rule),
         network=live,
         arrays=found.arrays,
         parts=found.parts,
@@ -250,7 +209,7 @@ def build(config: RunConfig, own: Own = NOTHING) -> Experiment:
         task=task,
         cost=found.cost,
         **dataclasses.asdict(length),
-        warnings=[*warnings, *found.arrays.notes, *found.notes],
+        warnings=[*parts.warnings, *told, *found.arrays.notes, *found.notes],
         scenario=scenario,
         clock=clock,
         own=own,
@@ -265,6 +224,23 @@ def build(config: RunConfig, own: Own = NOTHING) -> Experiment:
     _check_columns([metric.name for metric in task.metrics])
     config.stop.check({**ALL_ROUND_COLUMNS, **experiment.measured_columns})
     return experiment
+
+
+def _check_together(rule: Rule, network: Network, task: Task, found: Learning) -> list[str]:
+    """Whether rule, network and task suit each other; ConfigError if not.
+
+    Returns:
+        What should be known and was not told when the network was found, a line each.
+    """
+    check_attacks(network, task)
+    _check_privacy(task, np.array([len(part) for part in found.parts]))
+    told = rule.check_network(network)  # a deadline draws W every round, which not all can do
+    if rule.control and "delay" in network.drawn:
+        raise ConfigError(
+            "impairments.delay does not go with consensus: exchanges repeated within a round have "
+            "no messages of the round before; set one of them"
+        )
+    return told if rule.algorithm.traits["centralized"] else []
 
 
 def _check_columns(metrics: Sequence[str]) -> None:
@@ -292,84 +268,6 @@ def _neighbors(rule: Rule, network: Network, found: Learning) -> list[Path]:
     entries = [*rule.parts, *lies, found.blueprint.entry, found.objective.entry, *found.entries]
     entries += [metric.entry for metric in found.metrics]
     return [file for entry in entries for file in neighbors(entry)]
-
-
-@dataclass(frozen=True)
-class _Length:
-    """How long a run is, see `Experiment`; planned_rounds: what fractions are of."""
-
-    num_rounds: int
-    planned_rounds: int
-    steps_per_epoch: float
-    steps_per_round: int
-
-
-def _steps_per_epoch(config: RunConfig, found: Learning) -> float:
-    return sum(map(len, found.parts)) / len(found.parts) / config.batch_size
-
-
-def _length(
-    config: RunConfig,
-    method: _Method,
-    found: Learning,
-    outlook: Callable[[float], Iterator[Outlook]],
-) -> _Length:
-    steps_per_epoch = _steps_per_epoch(config, found)
-    steps_per_round = batches_per_round(method.entry, method.params)
-
-    def num_rounds(rounds: int | None, epochs: float | None) -> int | None:
-        return rounds if epochs is None else math.ceil(epochs * steps_per_epoch / steps_per_round)
-
-    length = num_rounds(config.rounds, config.epochs) or DEFAULT_ROUNDS
-    if config.time is not None:
-        end = seconds(config.time, "time")
-        length = _first(outlook(end), lambda ahead: ahead.seconds >= end, f"time {config.time}")
-    elif config.steps is not None and method.entry.traits.get("asynchronous"):
-        wanted = config.steps
-        length = _first(outlook(math.inf), lambda ahead: ahead.steps >= wanted, f"steps {wanted}")
-    elif config.steps is not None:
-        length = math.ceil(config.steps / steps_per_round)
-    return _Length(
-        num_rounds=length,
-        planned_rounds=num_rounds(config.planned_rounds, config.planned_epochs) or length,
-        steps_per_epoch=steps_per_epoch,
-        steps_per_round=steps_per_round,
-    )
-
-
-def _outlook(rule: Rule, network: Network, cost: Cost, task: Task, end: float) -> Iterator[Outlook]:
-    """What the clock will show, from the start to `end`, if nothing is done on the way.
-
-    Raises:
-        ConfigError: there is no clock.
-    """
-    if not isinstance(network.timing, Timing):
-        raise ConfigError(
-            "time is that of the simulated clock, and there is none. Add network: {compute: 1 s, "
-            "links: wan}, or say rounds"
-        )
-    n, dtype = network.num_clients, dtype_of(task)
-    if rule.algorithm.traits.get("asynchronous"):
-        from p2pqg.engine.waves.block import timeline_of  # brings torch, as the algorithm does
-        from p2pqg.engine.waves.calls import Asks
-
-        routing = WaveRouting(network, (0, n), end=end)
-        return of_waves(timeline_of(routing, Asks.of(rule, cost.num_params, dtype)))
-    taken = rule.scouted(torch.empty(0, cost.num_params, dtype=dtype), MOST_ROUNDS)
-    return of_rounds(network, network.timing, 0, taken, np.zeros(n))
-
-
-def _first(ahead: Iterator[Outlook], reached: Callable[[Outlook], bool], wanted: str) -> int:
-    """Rounds done when it is so far."""
-    seen = None
-    for seen in islice(ahead, MOST_ROUNDS):
-        if reached(seen):
-            return max(1, seen.round)
-    shown = seen.seconds if seen else 0.0
-    raise ConfigError(
-        f"{wanted} is more than {MOST_ROUNDS:,} rounds, after which the simulated clock shows "
-        f"{shown:.3g} s; make it less, or set network.compute"
-    )
 
 
 def _task(config: RunConfig, found: Learning) -> Task:
@@ -414,7 +312,7 @@ def _check_privacy(task: Task, sizes: np.ndarray) -> None:
             )
 
 
-def _shapes(method: _Method, task: Task) -> Shapes:
+def _shapes(method: Method, task: Task) -> Shapes:
     """Of the model's tensors, for an algorithm that asks for them: that takes building a model."""
     if not method.entry.traits["shapes"](method.params):
         return ()
@@ -423,9 +321,9 @@ def _shapes(method: _Method, task: Task) -> Shapes:
 
 def _rule(
     config: RunConfig,
-    method: _Method,
+    method: Method,
     num_clients: int,
-    length: _Length,
+    length: Length,
     shapes: Shapes,
     gossip_rule: GossipRule | None,
     own: Own,
@@ -480,7 +378,7 @@ def _own_rate(name: str, own: Own) -> Callable[..., Any]:
     return find_in_file(RATES, name, lambda found, name: Entry(name, found)).build
 
 
-def _personal(config: RunConfig, method: _Method, task: Task) -> Personal | None:
+def _personal(config: RunConfig, method: Method, task: Task) -> Personal | None:
     """The columns that stay with their client.
 
     Raises:
@@ -504,16 +402,16 @@ def _personal(config: RunConfig, method: _Method, task: Task) -> Personal | None
 
 def _resolved(
     config: RunConfig,
-    method: _Method,
+    method: Method,
     network: Network,
-    length: _Length,
+    length: Length,
     found: Learning,
     gossip_rule: GossipRule | None,
 ) -> ResolvedConfig:
     """The settings with every default filled in."""
     params = {k: v for k, v in machinery.plain(method.params).items() if k != "lr"}
     samples = config.batch_size * length.steps_per_round
-    every, first = _evaluations(length.num_rounds, samples, config, found)
+    every, first = evaluations(length.num_rounds, samples, config, found)
     filled_in = {
         "topology": str(config.topology),
         "clients": network.num_clients,
@@ -565,23 +463,3 @@ class _Rehearsal:
         if self.rule.algorithm.traits.get("asynchronous"):
             network = with_timing(network, network.clock)
         self.rule.check_network(network, moved)
-
-
-def _evaluations(
-    num_rounds: int, samples: int, config: RunConfig, found: Learning
-) -> tuple[int, bool]:
-    """Rounds between evaluations, and whether there is one after the first round.
-
-    By default up to a hundred a run, fewer where they would cost over a tenth of it. A training
-    sample (of a client, in a round) costs three times a test sample; in a stack of linear layers
-    twelve times, as a small batch is mostly the cost of calling functions (measured on digits and
-    its MLP).
-    """
-    ratio = 12 if "cost" in found.blueprint.entry.traits else 3
-    cost = len(found.arrays.test_y) / (ratio * samples)  # in rounds
-    affordable = max(1, min(100, int(0.1 * num_rounds / cost)))
-    every = config.eval_every or math.ceil(num_rounds / affordable)
-    first = config.eval_first
-    if first is None:
-        first = config.eval_every is None and affordable > 1
-    return every, first
