@@ -132,7 +132,7 @@ def test_what_comes_in_from_other_blocks_lies_below_without_a_copy_of_what_is_se
         copied.append(found.data_ptr() != own.data_ptr())
         return found
 
-    monkeypatch.setattr("p2pqg.engine.block.below", noted)
+    monkeypatch.setattr("p2pqg.engine.answers.below", noted)
     monkeypatch.setattr(parts, "WORTH_IT", 0)
     monkeypatch.setattr(Learner, "at_once", 6)
     np.testing.assert_allclose(models(), whole, rtol=1e-10, atol=1e-12)
