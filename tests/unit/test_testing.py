@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from p2pqg import testing
 from p2pqg.algorithms import gossip
 from p2pqg.algorithms.dsgd import Params
 from p2pqg.base.errors import AlgorithmError
 from p2pqg.base.registry import Entry
 from p2pqg.base.seeding import rng
-from p2pqg.testing import UNIVERSAL, check_again, check_requests, check_rule_is_gossip, run
+from p2pqg.testing import UNIVERSAL, check_again, check_requests, check_rule_is_gossip, run, special
 
 
 class State(NamedTuple):
@@ -131,7 +130,7 @@ def test_blocks_of_one_process_that_ask_unlike_things_are_told_the_line():
 def test_a_batch_that_is_another_one_where_the_last_is_asked_for_is_found(monkeypatch):
     check_again("dsgd")
     draws = count()
-    monkeypatch.setattr(testing, "rng", lambda *key: rng(*key, next(draws)))
+    monkeypatch.setattr(special, "rng", lambda *key: rng(*key, next(draws)))
     for name in ("dsgd", "ngc"):  # which asks for gradients of a whole inbox
         with pytest.raises(AssertionError, match="6 of 6 are another gradient"):
             check_again(name)
