@@ -35,7 +35,8 @@ from p2pqg.running.observer import Observer
 from p2pqg.running.seeds import resume_seeds, run_seeds
 from p2pqg.running.sinks import check_sinks, with_sinks
 from p2pqg.simulation.build import build
-from p2pqg.simulation.moment import Moment, home_of
+from p2pqg.simulation.going_on import home_of
+from p2pqg.simulation.moment import Moment
 from p2pqg.simulation.simulation import Simulation
 
 

@@ -21,28 +21,23 @@ from p2pqg.base import config as machinery
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.pieces import Array
 from p2pqg.base.text import user_path
-from p2pqg.base.user_code import GIVEN
 from p2pqg.engine.bookkeeping import Logbook
 from p2pqg.engine.rule import Rule
 from p2pqg.engine.snapshot import Snapshot
 from p2pqg.network import Ledger, Network
-from p2pqg.network.link_spec import spelled_out
 from p2pqg.network.network import CLOCK
 from p2pqg.network.scenario import Cursor
-from p2pqg.recipe import keys, own_files
-from p2pqg.recipe.own import TAKERS, Own, taken
-from p2pqg.recipe.settings import ENDS, RunConfig, read_config, with_changes
+from p2pqg.recipe import own_files
 from p2pqg.results.checkpoint import (
     CHECKPOINTS,
-    HEADER,
     Checkpoint,
     newest,
     read_checkpoint,
     write_checkpoint,
 )
-from p2pqg.results.records import ALL_ROUND_COLUMNS, Run
-from p2pqg.simulation.build import build
+from p2pqg.results.records import ALL_ROUND_COLUMNS
 from p2pqg.simulation.experiment import Experiment
+from p2pqg.simulation.going_on import built_again, was_broken_off
 
 LARGE = 2**20
 """Bytes of a user's file from which on a run's checkpoints do without a copy of their own."""
@@ -98,15 +93,33 @@ class Moment:
             OSError: it cannot be written; what was there before is still there.
             ConfigError: the network is a Python function, which cannot be saved.
         """
-        log, snapshot, config = self.log, self.snapshot, self.experiment.config
+        network, of_network = self.network.to_data()
+        header, arrays = self._header(network), _under("network", of_network)
+        if self.snapshot is not None:
+            header["clients"], header["model"], more = self._of_clients(self.snapshot)
+            arrays |= more
+        experiment = self.experiment
+        joined = range(experiment.config.clients, len(experiment.parts))
+        arrays |= {f"parts.{client}": experiment.parts[client] for client in joined}
+        arrays |= _log_arrays(self.log)
+        tables = {
+            "rounds": (self.log.rounds, ALL_ROUND_COLUMNS | experiment.measured_columns),
+            "clients": (self.log.clients, {**experiment.client_columns, "lied": "bool"}),
+        }
+        files = experiment.own_files
+        if path.parent.name == CHECKPOINTS:  # of a run, which has the large ones itself
+            here = path.parents[1] / own_files.FOLDER
+            files = {n: f for n, f in files.items() if len(f) < LARGE or not (here / n).is_file()}
+        write_checkpoint(path, header, arrays, tables, files)
+
+    def _header(self, network: Mapping[str, Any]) -> dict[str, Any]:
+        """What a checkpoint's header says, but for the clients; plain data."""
         lr = self.rule.lr
         assert isinstance(lr, LearningRate)
-        network, arrays = self.network.to_data()
-        arrays = {f"network.{name}": array for name, array in arrays.items()}
-        header = {
+        return {
             "p2pqg": version("p2pqg"),
-            "round": log.round,
-            "config": machinery.plain(config),
+            "round": self.log.round,
+            "config": machinery.plain(self.experiment.config),
             "algorithm": machinery.plain(self.rule.params),
             "lr": dataclasses.asdict(lr),
             "rule": self.rule.gossip_rule and self.rule.gossip_rule.to_data(),
@@ -115,43 +128,30 @@ class Moment:
             "seconds": self.seconds,
             "restarts": list(self.restarts),
             "stopped": self.stopped,
-            "log": {name: getattr(log, name) for name in PLAINLY},
+            "log": {name: getattr(self.log, name) for name in PLAINLY},
         }
-        if snapshot is not None:
-            header["clients"] = {
-                "step": snapshot.step,
-                "exchanges": snapshot.exchanges,
-                "gradients": snapshot.gradients,
-                "numbers": dict(snapshot.numbers),
-                "ways": list(snapshot.ways),
-            }
-            header["model"], more = self._about_models(snapshot)
-            arrays |= {f"rows.{name}": array for name, array in snapshot.rows.items()} | more
-            arrays |= {f"totals.{name}": array for name, array in snapshot.totals.items()}
-            arrays["firsts"] = snapshot.firsts
-            arrays |= {f"timeline.{name}": array for name, array in snapshot.timeline.items()}
-            arrays |= {f"mail.{name}": array for name, array in snapshot.mail.items()}
-        arrays |= {
-            f"parts.{client}": self.experiment.parts[client]
-            for client in range(config.clients, len(self.experiment.parts))
+
+    def _of_clients(
+        self, snapshot: Snapshot
+    ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Array]]:
+        """Of a checkpoint: what its header says of clients, and of models; and the arrays."""
+        counters = {
+            "step": snapshot.step,
+            "exchanges": snapshot.exchanges,
+            "gradients": snapshot.gradients,
+            "numbers": dict(snapshot.numbers),
+            "ways": list(snapshot.ways),
         }
-        for name in ("last_finite", "ready", "steps"):
-            if (array := getattr(log, name)) is not None:
-                arrays[f"log.{name}"] = array
-        for name in ("behind", "age"):
-            if parts := getattr(log, name):
-                arrays[f"log.{name}"] = np.concatenate(parts)
-        if log.ledger is not None:
-            arrays |= {f"ledger.{name}": array for name, array in log.ledger.arrays().items()}
-        tables = {
-            "rounds": (log.rounds, ALL_ROUND_COLUMNS | self.experiment.measured_columns),
-            "clients": (log.clients, {**self.experiment.client_columns, "lied": "bool"}),
+        about, models = self._about_models(snapshot)
+        arrays = {
+            **_under("rows", snapshot.rows),
+            **models,
+            **_under("totals", snapshot.totals),
+            "firsts": snapshot.firsts,
+            **_under("timeline", snapshot.timeline),
+            **_under("mail", snapshot.mail),
         }
-        files = self.experiment.own_files
-        if path.parent.name == CHECKPOINTS:  # of a run, which has the large ones itself
-            here = path.parents[1] / own_files.FOLDER
-            files = {n: f for n, f in files.items() if len(f) < LARGE or not (here / n).is_file()}
-        write_checkpoint(path, header, arrays, tables, files)
+        return counters, about, arrays
 
     def _about_models(self, snapshot: Snapshot) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """What models are made of again without an engine, see `p2pqg.results.models`.
@@ -197,11 +197,11 @@ class Moment:
             ConfigError: there is none, or none that can be used.
         """
         folder, recipe = user_path(path) / CHECKPOINTS, user_path(path) / "config.yaml"
-        if recipe.exists() and not any(newest(folder)) and _was_broken_off(user_path(path)):
+        if recipe.exists() and not any(newest(folder)) and was_broken_off(user_path(path)):
             tell(f"{path}: no checkpoint yet; from the start")
             return cls.first(
                 experiment
-                or _built(machinery.load_yaml(recipe), settings, user_path(path), tell, replan)
+                or built_again(machinery.load_yaml(recipe), settings, user_path(path), tell, replan)
             )
         if not folder.is_dir():
             return cls.read(path, experiment, tell, replan, **settings)
@@ -251,39 +251,14 @@ class Moment:
         replan: bool,
         settings: Mapping[str, Any],
     ) -> Moment:
-        header, arrays = saved.header, saved.arrays
+        header = saved.header
         if experiment is None:  # with a topology that is given again
-            experiment = _built(header["config"], settings, user_path(path), tell, replan)
-        known = experiment.network
-        network = Network.from_data(header["network"], _within(arrays, "network."), known)
-        same = (network.num_clients, network.base.labels) == (known.num_clients, known.base.labels)
-        if same and not network.retimed:
-            clock = {key: getattr(known, key) for key in CLOCK}
-            network = dataclasses.replace(network, **clock)  # its file may be another one by now
-        else:
-            network = experiment.with_clock(network)
-        added = _within(arrays, "parts.")
-        original = experiment.parts[: experiment.config.clients]
-        parts = [*original, *(added[key] for key in sorted(added, key=int))]
-        experiment = dataclasses.replace(experiment, network=network, parts=parts)
-        params, problems = machinery.read(
-            experiment.rule.algorithm.params, header["algorithm"], "algorithm."
-        )
-        if problems:
-            raise ConfigError.of(problems, str(path))
-        lr, ours = _rate(header["lr"]), experiment.rule.lr
-        values = getattr(lr, "values", ())
-        if values and getattr(ours, "values", ())[: len(values)] == values:
-            lr = ours  # the same function; the run may be longer by now
-        if replan and not any(e["what"].startswith("set_lr") for e in header["log"]["events"]):
-            lr = experiment.rule.lr
-        rule = experiment.rule.with_changes(params=params, lr=lr)
-        if header.get("rule") != header["config"].get("rule"):  # it was changed on the way
-            rule = rule.with_gossip_rule(header.get("rule"))
+            experiment = built_again(header["config"], settings, user_path(path), tell, replan)
+        experiment = _as_it_was(experiment, saved)
         return cls(
             experiment,
-            rule,
-            network,
+            _rule(saved, experiment.rule, path, replan),
+            experiment.network,
             _snapshot(saved),
             _logbook(saved),
             tuple(header["cursor"]),
@@ -293,12 +268,48 @@ class Moment:
         )
 
 
-def _was_broken_off(home: Path) -> bool:
-    """Whether the run in a directory was killed, or stopped before its first checkpoint."""
-    if not (home / "summary.json").exists():
-        return True
-    run = Run(home)
-    return bool(run.config.get("checkpoint_every")) and not run.finished and not run.failure
+def _as_it_was(experiment: Experiment, saved: Checkpoint) -> Experiment:
+    """With the network as it was by then, and the shards of clients that had joined."""
+    known = experiment.network
+    changed = Network.from_data(saved.header["network"], _within(saved.arrays, "network."), known)
+    same = (changed.num_clients, changed.base.labels) == (known.num_clients, known.base.labels)
+    if same and not changed.retimed:
+        clock = {key: getattr(known, key) for key in CLOCK}
+        network = dataclasses.replace(changed, **clock)  # its file may be another one by now
+    else:
+        network = experiment.with_clock(changed)
+    added = _within(saved.arrays, "parts.")
+    original = experiment.parts[: experiment.config.clients]
+    parts = [*original, *(added[key] for key in sorted(added, key=int))]
+    return dataclasses.replace(experiment, network=network, parts=parts)
+
+
+def _rule(saved: Checkpoint, ours: Rule, path: str | Path, replan: bool) -> Rule:
+    """The algorithm with its parameters, step sizes and rule of gossip as they were by then.
+
+    Args:
+        saved: of what was done to it.
+        ours: as the recipe has it.
+        path: of the checkpoint.
+        replan: step sizes are those of the recipe, unless they were set by hand.
+
+    Raises:
+        ConfigError: the algorithm has other parameters in this version.
+    """
+    header = saved.header
+    params, problems = machinery.read(ours.algorithm.params, header["algorithm"], "algorithm.")
+    if problems:
+        raise ConfigError.of(problems, str(path))
+    lr = _rate(header["lr"])
+    values = getattr(lr, "values", ())
+    if values and getattr(ours.lr, "values", ())[: len(values)] == values:
+        lr = ours.lr  # the same function; the run may be longer by now
+    if replan and not any(e["what"].startswith("set_lr") for e in header["log"]["events"]):
+        lr = ours.lr
+    rule = ours.with_changes(params=params, lr=lr)
+    if header.get("rule") != header["config"].get("rule"):  # it was changed on the way
+        rule = rule.with_gossip_rule(header.get("rule"))
+    return rule
 
 
 def _rate(saved: Mapping[str, Any]) -> Callable[[int], float]:
@@ -309,78 +320,8 @@ def _rate(saved: Mapping[str, Any]) -> Callable[[int], float]:
     return LearningRate(**fields)
 
 
-def home_of(path: Path) -> Path | None:
-    """The directory of the run that a path is, or is a checkpoint of; None: of no run."""
-    if not (path / HEADER).exists():
-        return path
-    checkpoint = path.resolve()
-    return checkpoint.parents[1] if checkpoint.parent.name == CHECKPOINTS else None
-
-
-def _built(
-    saved: Mapping[str, Any],
-    changes: Mapping[str, Any],
-    folder: Path,
-    tell: Callable[[str], None],
-    replan: bool = False,
-) -> Experiment:
-    """The experiment of a recipe; the user's files are those that the folder has copies of."""
-    saved = _with_lines_of_then(saved)
-    config = _config(saved, changes, replan)
-    home = home_of(folder)
-    if home and (home / own_files.FOLDER).is_dir():
-        folder = home  # checkpoints are pruned while the run goes on
-    same = {key: value for key, value in saved.items() if changes.get(key) is None}
-    copied = own_files.from_copies(same, folder, tell)
-    own = _given_again(saved, changes)
-    experiment = build(with_changes(config, copied), own)
-    return dataclasses.replace(
-        experiment,
-        config=with_changes(experiment.config, {key: saved[key] for key in copied}),
-        own_files={**experiment.own_files, **own_files.kept(folder)},
-    )
-
-
-def _is_given_again(key: str, saved: Mapping[str, Any], value: Any) -> bool:
-    """Whether a setting is an object that the run could not keep."""
-    if key == "topology" and callable(value):
-        return True
-    return key in TAKERS and GIVEN in str(saved.get("lr_schedule" if key == "lr" else key))
-
-
-def _given_again(saved: Mapping[str, Any], changes: Mapping[str, Any]) -> Own:
-    """The objects that a run could not keep, as they are given anew."""
-    again = {k: v for k, v in changes.items() if v is not None and _is_given_again(k, saved, v)}
-    return taken(again)[1]
-
-
-def _with_lines_of_then(saved: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The recipe as it was meant: before `per` was said, a class was a line to each neighbor."""
-    network = saved.get("network")
-    if not network or "links" not in network:
-        return saved
-    return {**saved, "network": {**network, "links": spelled_out(network["links"], "link")}}
-
-
-def _config(saved: Mapping[str, Any], changes: Mapping[str, Any], replan: bool) -> RunConfig:
-    given = {k: value for k, value in changes.items() if value is not None}
-    given = {k: value for k, value in given.items() if not _is_given_again(k, saved, value)}
-    fixed = [key for key in given if key not in keys.RESTART]
-    if fixed:
-        raise ConfigError.of(
-            [
-                f"{key} cannot change in the middle of a run; fork it, or start another"
-                for key in fixed
-            ]
-        )
-    values = dict(saved)
-    if given.keys() & set(ENDS):
-        values |= dict.fromkeys(ENDS)
-        if not any(values.get(f"planned_{unit}") for unit in ("rounds", "epochs")):
-            values |= {f"planned_{unit}": saved[unit] for unit in ("rounds", "epochs")}
-    if replan:
-        values |= {"planned_rounds": None, "planned_epochs": None}
-    return read_config(values | given)
+def _under(prefix: str, arrays: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"{prefix}.{name}": array for name, array in arrays.items()}
 
 
 def _within(arrays: Mapping[str, Array], prefix: str) -> dict[str, np.ndarray]:
@@ -443,3 +384,18 @@ def _logbook(saved: Checkpoint) -> Logbook:
         age=[arrays["age"]] if "age" in arrays else [],
         **log,
     )
+
+
+def _log_arrays(log: Logbook) -> dict[str, np.ndarray]:
+    """The arrays of a logbook, as `_logbook` reads them."""
+    found = {
+        f"log.{name}": array
+        for name in ("last_finite", "ready", "steps")
+        if (array := getattr(log, name)) is not None
+    }
+    found |= {
+        f"log.{name}": np.concatenate(parts)
+        for name in ("behind", "age")
+        if (parts := getattr(log, name))
+    }
+    return found | ({} if log.ledger is None else _under("ledger", log.ledger.arrays()))
