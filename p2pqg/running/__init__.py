@@ -1,7 +1,8 @@
 """From start to results: `single.py` leads one run, `sweep.py` a grid of them (`grid.py`).
 
-`seeds.py`: several seeds of a run, which a `crew.py` does; `pool.py`: processes side by side.
-`observer.py`: who watches. `screen.py` shows them on a terminal or in a log. `sink.py`: where rows
-go beside the run's directory; `sinks.py` names them (`tables.py`, `tensorboard.py`, `wandb.py`,
-`mlflow.py`).
+`seeds.py`: several seeds of a run, which a `crew.py` does; `pool.py`: processes side by side;
+`tuning.py`: trials of `p2pqg tune`. `observer.py`: who watches. `screen.py` shows them on a
+terminal or in a log, `told.py` is what it says of a run in words; `watch.py` is the page of `p2pqg
+watch`, `watching.py` that of `run --watch`. `sink.py`: where rows go beside the run's directory;
+`sinks.py` names them (`tables.py`, `tensorboard.py`, `wandb.py`, `mlflow.py`).
 """

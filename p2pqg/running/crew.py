@@ -269,7 +269,7 @@ class _Abroad(Inside):
         self._then = then
 
     def begin(self, simulation: Simulation, path: Path) -> None:
-        from p2pqg.running.screen import about
+        from p2pqg.running.told import about
 
         say("begun", self._name, about(simulation))
         if self._then:

@@ -3,34 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from p2pqg.algorithms.lr import LearningRate
 from p2pqg.base.wording import (
-    counted,
     duration,
-    human_bytes,
-    number,
     pace,
     percent,
     seen,
 )
-from p2pqg.data.skew import describe_skew, label_picture
-from p2pqg.network.units import seconds
-from p2pqg.results.columns import column, measured, say
-from p2pqg.topology.words import describe_network
+from p2pqg.data.skew import label_picture
+from p2pqg.running.told import about, counts_of, outcome
 
 if TYPE_CHECKING:  # torch takes seconds to import; by then the screen should say something
     from p2pqg.results.records import Run
-    from p2pqg.simulation.experiment import Experiment
     from p2pqg.simulation.simulation import Simulation
 
 
@@ -178,143 +170,6 @@ def _in_columns(console: Console, rows: list[tuple[str, str]]) -> None:
     console.print(grid)
 
 
-def about(simulation: Simulation) -> list[tuple[str, str]]:
-    """What runs on what, before the first round."""
-    experiment, config = simulation.experiment, simulation.experiment.config
-    task, lr = experiment.task, experiment.rule.lr
-    assert isinstance(lr, LearningRate)  # that of the recipe; another comes later
-    values = [f"{k} {v}" for k, v in config.algorithm.items() if k != "name"]
-    steps = [f"lr {lr.target:g}"]
-    if lr.warmup_rounds and lr.target > lr.warmup_from:
-        steps.append(f"from {lr.warmup_from:g} in {config.lr_schedule.warmup_epochs:g} epochs")
-    if lr.values:
-        steps = [f"lr by {config.lr_schedule.function}, {lr(0):g} at first"]
-    elif lr.kind != "milestones":
-        steps.append(f"{lr.kind}, {lr.length} rounds")
-    if lr.drops:
-        steps.append(f"x {lr.decay:g} after rounds {', '.join(map(str, lr.drops))}")
-    epochs = experiment.num_rounds / experiment.rounds_per_epoch
-    alpha = "" if config.alpha is None else f", alpha {config.alpha:g}"
-    sizes = [len(part) for part in experiment.parts]
-    low, high = min(sizes), max(sizes)
-    samples = f"{low:,}" if low == high else f"{low:,} to {high:,}"
-    kept = len(experiment.held_out)
-    held_out = f", {kept:,} to validate" if kept else ""
-    uses_network = not experiment.rule.algorithm.traits["centralized"]
-    if config.engine == "ray":
-        hosting = simulation.placement.reason
-    else:
-        blocks = simulation.placement.num_actors
-        hosting = f"none: {counted(blocks, 'block')} in this process (engine local)"
-    hosting = "; ".join(filter(None, [hosting, simulation.hosting.sharing, *simulation.ways()]))
-    return [
-        ("algorithm", ", ".join([config.algorithm["name"], *values, *steps])),
-        (
-            "network",
-            describe_network(experiment.schedule) if uses_network else "all-reduce over all",
-        ),
-        (
-            "data",
-            f"{config.dataset['name']}, {config.partition['name']}{alpha}: {samples} samples per "
-            f"client, {experiment.num_test_samples:,} to test{held_out}",
-        ),
-        ("skew", describe_skew(counts_of(experiment))),
-        (
-            "model",
-            f"{task.model.name}, {experiment.cost.num_params:,} parameters, {config.precision} on "
-            f"{simulation.device}",
-        ),
-        (
-            "length",
-            f"{_until(experiment)}{counted(experiment.num_rounds, 'round')} = {epochs:.1f} epochs, "
-            f"batches of {config.batch_size}, seed {config.seed}",
-        ),
-        *events(experiment),
-        ("actors", hosting),
-        *(("warning", warning) for warning in experiment.warnings),
-    ]
-
-
-def events(experiment: Experiment) -> list[tuple[str, str]]:
-    """What will happen to the network, and what its clock counts."""
-    rows = []
-    if trouble := experiment.network.describe():
-        rows.append(("trouble", trouble))
-    if experiment.scenario:
-        rows.append(("scenario", counted(len(experiment.scenario), "event")))
-    if experiment.clock:
-        links = experiment.clock.links
-        kind = links if isinstance(links, str) else "of several kinds"
-        together = f"{experiment.clock.synchrony} rounds"
-        alone = "nobody waits: a round is as many steps as there are clients"
-        rows.append(("clock", f"links {kind}, {together if experiment.waits else alone}"))
-    return rows
-
-
-def _until(experiment: Experiment) -> str:
-    """What ends a run whose length is not said in rounds."""
-    config = experiment.config
-    if config.time is not None:
-        return f"until {duration(seconds(config.time, 'time'))} on the simulated clock: "
-    if config.steps is not None and not experiment.waits:
-        return f"until every client has made {counted(config.steps, 'step')}: "
-    return ""
-
-
-def counts_of(experiment: Experiment) -> np.ndarray:
-    """[clients, classes]: training samples."""
-    from p2pqg.data import label_counts
-
-    arrays = experiment.arrays
-    return label_counts(experiment.parts, arrays.train_y, arrays.num_classes)
-
-
-def outcome(run: Run) -> list[tuple[str, str]]:
-    """What a run came to."""
-    summary = run.summary
-    lowest = run.rounds["test_accuracy_min"].dropna()
-    accuracy = "not measured"
-    if summary["test_accuracy"] is not None:
-        accuracy = (
-            f"{percent(summary['test_accuracy'], 2)} ± {100 * summary['test_accuracy_std']:.2f} "
-            f"over clients, lowest {percent(lowest.iloc[-1], 2)}"
-        )
-        if summary.get("evaluated_rounds", summary["rounds"]) < summary["rounds"]:
-            accuracy += f", after round {summary['evaluated_rounds']:,} of {summary['rounds']:,}"
-    speed, started = summary["client_steps_per_second"], duration(summary["startup_seconds"])
-    tested = [
-        ("test accuracy", accuracy),
-        ("averaged model", percent(summary["averaged_model_accuracy"], 2)),
-    ]
-    losses = run.rounds["test_loss"].dropna()
-    if summary["test_accuracy"] is None and len(losses):  # of numbers, which are never just right
-        tested = [("test loss", number(losses.iloc[-1]))]
-    return [
-        *tested,
-        *((column(key).title, say(key, summary.get(key))) for key in measured(run.rounds)),
-        ("consensus distance", number(summary["consensus_distance"])),
-        ("sent", human_bytes(summary["bytes_sent"])),
-        *(
-            [("simulated time", duration(summary["sim_seconds"]))]
-            if summary.get("sim_seconds") is not None
-            else []
-        ),
-        *([("steps", _steps(summary))] if summary.get("most_steps") is not None else []),
-        *([("stopped", summary["stopped"])] if summary.get("stopped") else []),
-        ("time", f"{duration(summary['wall_seconds'])}, of it {started} to the first round"),
-        ("speed", "-" if speed is None else f"{speed:,.0f} client-steps/s"),
-        *((("gradients", way) for way in summary.get("ways", ())) if run.profile else ()),
-        *((f"time of {name}", shares(kinds)) for name, kinds in run.profile.items()),
-    ]
-
-
-def shares(kinds: dict[str, float]) -> str:
-    """Seconds of each kind of work as shares of their sum, largest first."""
-    total = sum(kinds.values()) or 1.0
-    largest_first = sorted(kinds.items(), key=lambda item: -item[1])
-    return ", ".join(f"{kind} {percent(seconds / total)}" for kind, seconds in largest_first)
-
-
 class SweepBar:
     """Progress over all the runs of a sweep: a bar on a terminal, elsewhere a line per run.
 
@@ -412,12 +267,3 @@ class SeedsBar(SweepBar):
         if text not in self._notes:
             self._notes.add(text)
             self.console.print(f"note: {name}: {text}", markup=False, soft_wrap=True)
-
-
-def _steps(summary: Mapping[str, Any]) -> str:
-    """How often clients stepped that do not wait, and on how old news."""
-    text = f"{summary['least_steps']:,} to {summary['most_steps']:,} of a client"
-    if summary.get("staleness_mean") is not None:
-        mean, most = summary["staleness_mean"], summary["staleness_max"]
-        text += f"; the news was {number(mean)} steps old on average, at most {most:,.0f}"
-    return text

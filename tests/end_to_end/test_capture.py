@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import p2pqg
-from p2pqg.running.screen import about
+from p2pqg.running.told import about
 
 SETTINGS = {
     "topology": "ring4",

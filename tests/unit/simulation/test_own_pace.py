@@ -8,7 +8,7 @@ from toys import TOY
 import p2pqg
 from p2pqg.base.errors import ConfigError
 from p2pqg.page import write_page
-from p2pqg.running.screen import about, outcome
+from p2pqg.running.told import about, outcome
 
 PACE = TOY | {"algorithm": "ad-psgd", "engine": "local", "network": {"compute": "1 s"}}
 
