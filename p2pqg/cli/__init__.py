@@ -1,6 +1,8 @@
 """The command line: argv -> settings -> run, and where the results are.
 
-Heavy imports stay inside the commands: `p2pqg --help` answers at once.
+`program.py` is what all commands share; `running.py`, `sweeping.py`, `tuning.py`, `claims.py`,
+`looking.py` and `listing.py` (with `catalogue.py`) have their commands. Heavy imports stay inside
+these: `p2pqg --help` answers at once.
 """
 
 from p2pqg.cli import (  # noqa: F401  each files its commands

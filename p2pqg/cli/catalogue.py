@@ -1,4 +1,4 @@
-"""The methods and networks that are registered, as Markdown tables for the README."""
+"""The methods and networks that are registered, as Markdown tables: `p2pqg list --markdown`."""
 
 from __future__ import annotations
 

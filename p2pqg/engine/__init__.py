@@ -1,12 +1,17 @@
 """Rounds: how an algorithm is carried out on blocks of clients, in one process or in many.
 
-`driver.py` leads the rounds; `host.py` holds clients and measures them, their `block.py` plays the
-rounds, and `answers.py` is what it replies when the algorithm asks something of the network.
-`rule.py` is an algorithm with its parameters, `call.py` one round of it; `routes.py` says which
-rows go where, `mixer.py` and `robust.py` (rules of gossip) what becomes of them, `lying.py` who
-lies.
-`learner.py` computes gradients and evaluates, `bookkeeping.py` makes rows of results of it,
-`snapshot.py` is what clients carry on; `placement.py` packs them into processes.
+    driver.py    leads an engine through the rounds; `bookkeeping.py` makes rows of results of it
+    local.py     the engine in this process; `on_ray/` is that on actors
+    host.py      k clients of a process: their `block.py` plays rounds, their `learner.py` learns
+    rule.py      an algorithm with its parameters; `call.py` is one round of it
+    answers.py   what a block replies when the algorithm asks something of the network
+    routes.py    which rows go where: W cut along the borders of the blocks
 
-`local.py` runs it all in this process, `on_ray/` on actors; `waves/` are clients that do not wait.
+What becomes of rows: `mixer.py`; with rules of gossip `robust.py`, `distances.py`, `middle.py` and
+`compiled.py`, checked by `inboxes.py`; with liars `lying.py`. Many clients play part by part:
+`parts.py`, `forget.py`. What is between two rounds: `snapshot.py`; what hosts are told: `spec.py`;
+what stays at home: `personal.py`. Where clients live: `placement.py`, `cards.py`, `mps.py`. Time:
+`traffic.py` and `outlook.py` (simulated), `clock.py` (ours), `interrupts.py` (Ctrl-C).
+
+Clients that do not wait for each other are in `waves/`.
 """

@@ -1,4 +1,14 @@
-"""The simulated network: what happens to it, and how long everything takes."""
+"""The simulated network: what happens to it, and how long everything takes.
+
+`network.py` is a topology and what became of it. What a user does to it: `verbs.py` (the one
+table), `changes.py` (whether it can be), `clients.py` and `named.py` (who is meant), `grown.py`
+(more clients), `scenario.py` and its `events.py` (what is done when).
+What goes wrong: `impairments.py` (lost, late), `lies.py` (who lies). What W is then: `remains.py`,
+`effective.py`.
+How long it takes: `timing.py`, of `compute.py` (gradients) and `links.py` (messages), with
+`params.py` (the keys of `network:`), `link_spec.py` (what may be said of links) and `units.py`;
+`ledger.py` counts what went over each link. `stored.py` is all of it for a checkpoint.
+"""
 
 from p2pqg.network.events import Event
 from p2pqg.network.impairments import Impairments

@@ -2,7 +2,12 @@
 
 Everything is inside: styles, drawings (SVG), a small script for what it is nice to have (values
 under the pointer, copying). Runs have Okabe and Ito's colors, accuracies those of viridis, which
-color-blind readers can tell apart. All texts of the user's are escaped by the template.
+color-blind readers can tell apart. All texts of the user's are escaped by the template,
+`page.html`.
+
+`runs.py` and `seeds.py` find what is shown; `words.py`, `tables.py` and `claims.py` say it;
+`curves.py` (on `charts.py`), `maps.py` and `pictures.py` draw it. `replay.py` leads through the
+rounds with the drawing of the control room: `scene.py`, `front.py`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Frames and runs -> figures. The only package that knows matplotlib.
 
 Every function returns a figure, which shows itself in a notebook, and writes it where `save` says:
-.png, .svg or .pdf. Sizes are those of print: a column or a page of a paper.
+.png, .svg or .pdf. Sizes are those of print: a column or a page of a paper (`canvas.py`). What is
+drawn: `curves.py`, `points.py`, `clients.py`, `shards.py`, `networks.py`.
 """
 
 from p2pqg.plots.clients import draw_clients

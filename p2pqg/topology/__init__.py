@@ -1,4 +1,14 @@
-"""Networks: a name, file, array or function -> Schedule (round -> W[receiver, sender])."""
+"""Networks: a name, file, array or function -> Schedule (round -> W[receiver, sender]).
+
+`build.py` makes a `schedule.py` of whatever users call a topology, and `mixing.py` weighs a graph;
+`checks.py` is what can be said of W, `needs.py` what algorithms rely on.
+By name (`names.py`, `_registry.py`): `graphs.py`, `random_graphs.py`, `social.py`, `changing.py`
+(from round to round), `base.py`, `teleportation.py`; those that look at labels are `d_cliques.py`,
+`stl_fw.py`, `heterogeneity_aware.py`, told of them by `label_counts.py`.
+From files (`files.py`): `yaml_file.py`, `csv_file.py`, `matrix_file.py`, `graph_files.py`,
+`_edges.py`; `keeping.py` writes one of an object.
+To people: `labels.py`, `words.py`, `drawing.py`; `convergence.py` is how fast a network agrees.
+"""
 
 from p2pqg.base.registry import import_parts
 from p2pqg.topology._registry import TOPOLOGIES

@@ -71,6 +71,25 @@ def test_only_the_engine_on_ray_imports_ray():
             assert "from ray" not in words, file
 
 
+ONE_PART_A_FILE = {"algorithms", "data", "models", "figures"}
+"""Rooms whose files are found and listed by what they register."""
+
+
+@pytest.mark.parametrize(
+    "folder",
+    sorted(
+        folder
+        for folder in {path.parent for path in FILES.values()} - {HOUSE}
+        if folder.name not in ONE_PART_A_FILE
+    ),
+    ids=lambda folder: folder.name,
+)
+def test_a_room_says_what_is_in_it(folder):
+    told = (folder / "__init__.py").read_text("utf-8")
+    there = {path.name for path in folder.glob("*.py") if not path.name.startswith("__")}
+    assert not [name for name in sorted(there) if name not in told]
+
+
 @pytest.mark.parametrize("reader", ["recipe", "plots", "results", "page"])
 def test_reading_never_reaches_the_engine(reader):
     graph = nx.DiGraph((file, other) for file in FILES for other in imports(file))

@@ -1,6 +1,6 @@
 """Each client's batches: `batches.py` which samples, `feed.py` and `file_feed.py` their values.
 
-`augment.py` crops and flips. Needs torch.
+`own_pace.py`: those of clients that do not wait. `augment.py` crops and flips. Needs torch.
 """
 
 STEPS_AHEAD = 64

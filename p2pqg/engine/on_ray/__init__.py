@@ -2,7 +2,7 @@
 
 `engine.py` is the driver's side of it, `actors.py` the actors', a thin shell around a host;
 `cluster.py` starts, joins and shares Ray; `own_folder.py` and `keeper.py` are the folder and the
-thread of a Ray of our own; `transport.py` is Ray's direct transport; `carry.py` takes a user's own
-algorithm to the actors. All that is private in Ray, which a new version may change, is in
-`private_ray.py`.
+thread of a Ray of our own, whose agents wake up when they are called (`_sleeping_agent.py`);
+`transport.py` is Ray's direct transport; `carry.py` takes a user's own algorithm to the actors. All
+that is private in Ray, which a new version may change, is in `private_ray.py`.
 """

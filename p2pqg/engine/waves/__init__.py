@@ -14,7 +14,11 @@ that do not depend on each other, one stacked call on the rows that take part.
     planner.py    a timeline some rounds ahead, handed out in portions
     cut.py        the events of a few rounds as waves, cut along the borders of blocks
     mail.py       messages that have been sent and are not read yet
-    block.py      a block of clients that plays waves
+    block.py      a block of clients that plays waves, and its host.py
+    calls.py      one step, and what it asks of the network
+    rows.py       some rows of tensors, taken out and put back; computed.py: their gradients
+    journal.py    what happened in a round; book.py: the books of it
+    scout.py      what the driver knows of the waves beforehand
 
 A round is as many steps as there are clients, whoever makes them: a mean client-step. What
 is between two rounds, gradients begun and messages on their way included, is state.
