@@ -79,6 +79,21 @@ def fetch(kind: str, path: str, **options: Any) -> Any:
         ) from error
 
 
+def version_of(path: str) -> str:
+    """Which version of a model on the hub is on this machine; it is fetched if there is none.
+
+    Args:
+        path: its name there.
+
+    Raises:
+        ConfigError: as `fetch`.
+    """
+    fetch("AutoConfig", path)
+    from transformers.utils import cached_file
+
+    return Path(cached_file(path, "config.json", local_files_only=True)).parent.name
+
+
 def check_reachable() -> None:
     """Ask the hub for a sign of life, once and shortly.
 

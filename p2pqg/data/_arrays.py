@@ -27,8 +27,9 @@ class Arrays:
 
     Attributes:
         train_x: uint8 images [samples, channels, height, width], float32 features
-            [samples, features], int32 tokens [samples, length], or paths of images that stay on
-            disk, as bytes [samples]. A user's own features may be float64.
+            [samples, features], int32 tokens [samples, length], float32 states of texts [samples,
+            length, width] (see `_encoded.py`), or paths of images that stay on disk, as bytes
+            [samples]. A user's own features may be float64.
         train_y: of task "classes" int64 [samples], 0 .. num_classes - 1; of "regression" floats
             [samples, outputs]; of "multilabel" uint8 [samples, outputs], 0 or 1.
         test_x: as train_x.

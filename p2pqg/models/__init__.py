@@ -89,6 +89,17 @@ def tokenizer_of(name: str, params: Any) -> str | None:
     return tokenizer(params) if tokenizer else None
 
 
+def encoder_of(name: str, params: Any) -> Any:
+    """What of a model is frozen and computed once per text, for `p2pqg.data`; None: nothing.
+
+    Args:
+        name: of a registered model.
+        params: an object of its params class.
+    """
+    encoder = MODELS[name].traits.get("encoder")
+    return encoder(params) if encoder else None
+
+
 def _chosen(entry: Entry, params: dict[str, Any]) -> Any:
     """The model's params; ConfigError for unknown names and broken rules."""
     known = {field.name: field.default for field in dataclasses.fields(entry.params)}
@@ -116,6 +127,7 @@ __all__ = [
     "blueprint",
     "build_model",
     "by_path",
+    "encoder_of",
     "model",
     "model_cost",
     "parameter_shapes",

@@ -38,8 +38,9 @@ def cost_of(model: nn.Module, input_shape: tuple[int, ...], inputs: Tensor | Non
     if inputs is None:
         inputs = torch.zeros(samples, *input_shape)
     samples = len(inputs)
-    if isinstance(model, Reader):  # tokens, none of which is left out
-        inputs = torch.full_like(inputs, int(model.pad == 0), dtype=torch.int32)
+    if isinstance(model, Reader):  # texts, of which nothing is left out
+        dtype = torch.int32 if inputs.dim() == 2 else torch.float32  # tokens, or states of them
+        inputs = torch.full_like(inputs, int(model.pad == 0 or inputs.dim() > 2), dtype=dtype)
     with torch.no_grad():
         model(inputs)
     return Cost(num_params, total // samples)

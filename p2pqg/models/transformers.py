@@ -7,10 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from p2pqg.base.lazy import torch
 from p2pqg.base.text import user_path
 from p2pqg.models._registry import MODELS, text_length
+
+if TYPE_CHECKING:
+    from p2pqg.models._frozen import Encoder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +23,9 @@ class Params:
 
     path: str = ""
     """A folder with a model and its tokenizer, or its name on the Hugging Face hub."""
+    trained_layers: int | None = None
+    """How many of the last layers are trained, >= 0, and the head; the others drop nothing, and are
+    computed once before the first round. None: all are trained, the word vectors, too."""
 
     def __post_init__(self) -> None:
         """Folders become absolute: actors may run in others."""
@@ -32,6 +39,9 @@ class Params:
                 "model.path must be a folder or a name on the Hugging Face hub, such as "
                 "distilbert/distilbert-base-uncased"
             )
+        layers = self.trained_layers
+        if layers is not None and not (type(layers) is int and layers >= 0):
+            yield f"model.trained_layers must be an integer >= 0, or null for all, got {layers!r}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,15 +55,39 @@ def _path(p: Params) -> str:
     return p.path
 
 
-@MODELS.register("transformers", params=Params, source="Wolf et al., EMNLP 2020", tokenizer=_path)
+def _encoder(p: Params) -> Encoder | None:
+    if p.trained_layers is None:
+        return None
+    from p2pqg.models._frozen import Encoder
+
+    return Encoder(p.path, p.trained_layers)
+
+
+@MODELS.register(
+    "transformers",
+    params=Params,
+    source="Wolf et al., EMNLP 2020",
+    tokenizer=_path,
+    encoder=_encoder,
+)
 def transformers(num_classes: int, input_shape: tuple[int, ...], p: Params) -> torch.nn.Module:
     """Any text classifier of the package transformers, by its folder or name (model.path)."""
+    if p.trained_layers is not None:
+        from p2pqg.models._frozen import partly_frozen
+
+        return partly_frozen(p.path, num_classes, input_shape, p.trained_layers)
     from p2pqg.models._pretrained import pretrained
 
     return pretrained(p.path, num_classes, text_length("transformers", input_shape))
 
 
-@MODELS.register("distilbert", params=DistilbertParams, source="Sanh et al., 2019", tokenizer=_path)
+@MODELS.register(
+    "distilbert",
+    params=DistilbertParams,
+    source="Sanh et al., 2019",
+    tokenizer=_path,
+    encoder=_encoder,
+)
 def distilbert(num_classes: int, input_shape: tuple[int, ...], p: Params) -> torch.nn.Module:
     """DistilBERT, pretrained, with a new head: the paper's model for texts."""
     return transformers(num_classes, input_shape, p)

@@ -31,9 +31,10 @@ from p2pqg.data import (
     usual_model,
 )
 from p2pqg.data._columns import CLIENT
+from p2pqg.data._encoded import encoded
 from p2pqg.data._stored import copy_of, copy_of_parts
 from p2pqg.data.partition import COLUMN
-from p2pqg.models import MODELS, Blueprint, Cost, tokenizer_of
+from p2pqg.models import MODELS, Blueprint, Cost, encoder_of, tokenizer_of
 from p2pqg.models import by_path as model_by_path
 from p2pqg.models.judging import USUAL, Metric, Objective, find_loss, metrics_of
 from p2pqg.models.judging import objective_of as objective_for
@@ -275,7 +276,7 @@ def learning(config: RunConfig, num_clients: int | None, own: Own = NOTHING) -> 
         parts = _split(config, how, arrays, num_clients, out, own) if num_clients else []
     problems.refuse()
     copies, files = _copies(own, arrays, parts)
-    arrays = _as_judged(arrays, objective, out)
+    arrays = _as_judged(_seen(arrays, model), objective, out)
     notes: tuple[str, ...] = ()
     if blueprint.is_own or objective.is_own or metrics:
         from p2pqg.recipe.trial import tried  # brings torch
@@ -377,6 +378,14 @@ def _loaded(
     if (given := own.get("dataset")) is not None:
         return read(given, test=own.get("test"), tokenizer=reads, columns=beside)
     return load(dataset.name, folder, reads, beside, **dataclasses.asdict(dataset.params))
+
+
+def _seen(arrays: Arrays, model: Part) -> Arrays:
+    """Samples as the clients' models take them: with what is frozen computed."""
+    assert model.entry is not None
+    if "own" in model.entry.traits:
+        return arrays
+    return encoded(arrays, encoder_of(model.name, model.params))
 
 
 def held_out(config: RunConfig, arrays: Arrays) -> np.ndarray:

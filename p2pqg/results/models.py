@@ -200,9 +200,15 @@ class Kept:
         yield AVERAGED, AVERAGED
 
     @property
+    def _sizes_of_file(self) -> tuple[int, tuple[int, ...]]:
+        """As `sizes`; in a file the frozen layers are there, too, and a model reads tokens."""
+        outputs, shape = self.sizes
+        return outputs, shape[:1] if isinstance(self._template, Reader) else shape
+
+    @property
     def _script(self) -> str:
         header = self.checkpoint.header
-        outputs, shape = self.sizes
+        outputs, shape = self._sizes_of_file
         dtype = str(self.stacked.dtype).removeprefix("torch.")
         about = header.get("model") or {}
         kind = "int64 (tokens)" if isinstance(self._template, Reader) else dtype
@@ -221,7 +227,7 @@ class Kept:
 
     @property
     def _our_build(self) -> str:
-        blueprint, (outputs, shape) = self.blueprint, self.sizes
+        blueprint, (outputs, shape) = self.blueprint, self._sizes_of_file
         params = {name: plain(value) for name, value in vars(blueprint.params).items()}
         given = "".join(f", {name}={value!r}" for name, value in params.items())
         return (

@@ -9,8 +9,12 @@ from torch import nn
 from torch.nn import functional as F
 from torch.testing import assert_close
 
+from p2pqg import load, run
 from p2pqg.base.errors import ConfigError
-from p2pqg.models import MODELS, build_model, by_path, model_cost, tokenizer_of
+from p2pqg.data._arrays import Arrays
+from p2pqg.data._encoded import encoded
+from p2pqg.models import MODELS, build_model, by_path, encoder_of, model_cost, tokenizer_of
+from p2pqg.models._frozen import Encoder
 from p2pqg.models._reading import Reader
 from p2pqg.models.stacked.stacked import Stacked
 
@@ -306,3 +310,103 @@ def test_what_is_not_there_is_named(folder, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(ConfigError, match=r"pip install 'p2pqg\[text\]'"):
         build_model("transformers", CLASSES, (LENGTH,), path=folder)
+
+
+# ---- the lower layers frozen
+
+
+def halves(folder, shape=(LENGTH,), trained_layers=1):
+    return build_model("transformers", CLASSES, shape, path=folder, trained_layers=trained_layers)
+
+
+@pytest.mark.parametrize("trained_layers", [0, 1, 2])
+def test_both_halves_are_the_whole(folder, trained_layers):
+    whole, cut = fine_tuned(folder).eval(), halves(folder, (LENGTH, 8), trained_layers).eval()
+    tokens = texts(5)
+    states = cut.states(tokens)
+    assert states.shape == (5, LENGTH, 8)
+    assert states[tokens == 0].eq(0).all()
+    assert_close(cut(tokens), whole(tokens), rtol=1e-5, atol=1e-6)
+    assert_close(cut(states), whole(tokens), rtol=1e-5, atol=1e-6)
+
+
+def test_the_upper_half_has_the_gradients_of_the_whole_and_the_lower_has_none(folder):
+    whole, cut = fine_tuned(folder).double().eval(), halves(folder).double().eval()
+    tokens, targets = texts(5), torch.tensor([0, 1, 2, 1, 0])
+    for model in (whole, cut):
+        F.cross_entropy(model(tokens), targets).backward()
+    upper = whole.network.bert.encoder.layer[1]
+    mine = cut.network.bert.encoder.layer[0]
+    for expected, found in zip(upper.parameters(), mine.parameters(), strict=True):
+        assert_close(found.grad, expected.grad, rtol=0, atol=1e-12)
+    trained = {name for name, p in cut.named_parameters() if p.requires_grad}
+    assert {name.split(".")[0] for name in trained} == {"network"}
+    assert not any("embeddings" in name for name in trained)
+
+
+def test_frozen_layers_drop_nothing_in_training(folder):
+    cut = halves(folder).train()
+    assert torch.equal(cut.states(texts(5)), cut.states(texts(5)))
+    assert cut.network.training
+    assert not cut.lower.training
+
+
+def test_states_are_computed_once_for_the_same_texts_and_layers(folder, monkeypatch):
+    encoder = encoder_of(
+        "transformers", MODELS["transformers"].params(path=folder, trained_layers=1)
+    )
+    assert encoder_of("transformers", MODELS["transformers"].params(path=folder)) is None
+    assert encoder_of("mlp", MODELS["mlp"].params()) is None
+    x, y = texts(6, seed=3).numpy(), torch.arange(6).numpy() % CLASSES
+    arrays = Arrays(x, y, x[:2], y[:2], num_classes=CLASSES)
+    first = encoded(arrays, encoder)
+    assert_close(torch.tensor(first.train_x), halves(folder).eval().states(texts(6, seed=3)))
+    monkeypatch.setattr(Encoder, "__call__", None)  # it is not called again
+    assert (encoded(arrays, encoder).test_x == first.test_x).all()
+    with pytest.raises(TypeError):  # but for other layers it is
+        encoded(arrays, Encoder(folder, 2))
+
+
+def test_a_run_trains_the_upper_half_alone_and_its_models_read_tokens(folder, tmp_path):
+    x, y = texts(60, seed=5).numpy(), (texts(60, seed=5)[:, 0].numpy() > 15).astype(int)
+    ran = run(
+        dataset=(x, y),
+        model={"name": "transformers", "path": folder, "trained_layers": 1},
+        topology="ring4",
+        rounds=3,
+        batch_size=4,
+        engine="local",
+        checkpoint_every=1e9,
+        out=tmp_path,
+        name="texts",
+    )
+    before = halves(folder).state_dict()
+    module = load(ran.path).model(0)
+    for name, now in module.state_dict().items():
+        if name.startswith("lower."):
+            assert torch.equal(now, before[name])
+    moved = "network.bert.encoder.layer.0.output.dense.weight"
+    assert not torch.equal(module.state_dict()[moved], before[moved])
+    assert module(texts(2)).shape == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("trained_layers", "message"),
+    [
+        (3, "model.trained_layers must be <= 2 for"),
+        (-1, "model.trained_layers must be an integer >= 0, or null for all, got -1"),
+        (0.5, "model.trained_layers must be an integer >= 0, or null for all, got 0.5"),
+    ],
+)
+def test_wrong_numbers_of_layers_are_one_clear_line(folder, trained_layers, message):
+    with pytest.raises(ConfigError, match=message):
+        halves(folder, trained_layers=trained_layers)
+
+
+def test_a_network_that_cannot_be_cut_is_refused(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    config = transformers.GPT2Config(vocab_size=30, n_embd=8, n_layer=2, n_head=2, n_positions=12)
+    with torch.random.fork_rng(devices=[]):
+        transformers.GPT2Model(config).save_pretrained(tmp_path)
+    with pytest.raises(ConfigError, match="is not a stack of layers over embeddings, as BERT is"):
+        halves(str(tmp_path))
