@@ -24,7 +24,7 @@ from p2pqg.models._pretrained import Pretrained, pretrained
 
 TEXTS_AT_ONCE = 64
 WEIGHT_FILES = ("config.json", "*.safetensors", "*.bin")
-CLOSE = {"rtol": 1e-3, "atol": 1e-4}
+RTOL, ATOL = 1e-3, 1e-4
 """How near the two halves must come to the whole, in float32."""
 
 
@@ -139,7 +139,7 @@ def partly_frozen(
             found = halves(tokens)
     except (RuntimeError, TypeError, ValueError, AttributeError):
         raise ConfigError(_cannot_be_cut(path)) from None
-    if not torch.allclose(found, expected, **CLOSE):
+    if not torch.allclose(found, expected, RTOL, ATOL):
         raise ConfigError(_cannot_be_cut(path))
     return halves.train()
 
@@ -180,7 +180,8 @@ class Encoder:
         """
         model = partly_frozen(self.path, 2, tokens.shape[1:], self.trained_layers)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        width = model.network.config.hidden_size
+        network: Any = model.network
+        width = int(network.config.hidden_size)
         check_room(
             4 * tokens.size * width,
             f"the frozen layers' states of {len(tokens):,} texts",
