@@ -7,8 +7,12 @@ over; the model that they train is the upper layers and the head.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import hashlib
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -189,7 +193,20 @@ class Encoder:
         )
         states = np.empty((*tokens.shape, width), dtype=np.float32)
         model = model.to(device)
-        for start in range(0, len(tokens), TEXTS_AT_ONCE):
+
+        def fill(start: int) -> None:
             some = slice(start, start + TEXTS_AT_ONCE)
             states[some] = model.states(torch.from_numpy(tokens[some]).to(device)).cpu().numpy()
+
+        with _single_threads() as threads:
+            list(threads.map(fill, range(0, len(tokens), TEXTS_AT_ONCE)))
         return states
+
+
+@contextlib.contextmanager
+def _single_threads() -> Iterator[ThreadPoolExecutor]:
+    """A thread for each core, in which torch uses one: the last digit depends on their number."""
+    before, cores = torch.get_num_threads(), os.cpu_count() or 1
+    with ThreadPoolExecutor(cores, "frozen", torch.set_num_threads, (1,)) as threads:
+        yield threads
+    torch.set_num_threads(before)
