@@ -23,6 +23,8 @@ from p2pqg.recipe.settings import DEFAULT_ROUNDS, RunConfig
 from p2pqg.simulation.experiment import dtype_of
 from p2pqg.simulation.method import Method
 
+ROUNDING = 1e-9
+"""Share of a round's number that is the rounding of a product, see also `Run.finished`."""
 MOST_ROUNDS = 10**6
 """Of a run that ends by something else."""
 
@@ -65,7 +67,10 @@ def length_of(
     steps_per_round = batches_per_round(method.entry, method.params)
 
     def num_rounds(rounds: int | None, epochs: float | None) -> int | None:
-        return rounds if epochs is None else math.ceil(epochs * steps_per_epoch / steps_per_round)
+        if epochs is None:
+            return rounds
+        exact = epochs * steps_per_epoch / steps_per_round
+        return math.ceil(exact * (1 - ROUNDING))  # 1.1 epochs of 10 steps are 11, not 12
 
     length = num_rounds(config.rounds, config.epochs) or DEFAULT_ROUNDS
     if config.time is not None:

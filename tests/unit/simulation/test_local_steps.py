@@ -38,6 +38,14 @@ def test_as_many_epochs_are_fewer_rounds():
     assert (one.num_rounds, three.num_rounds) == (3 * BATCHES, BATCHES)
 
 
+def test_the_rounding_of_a_product_makes_no_round_more():
+    for epochs, batch_size, rounds in ((1.35, 9, 3), (2.1, 6, 7), (2.11, 6, 8)):
+        _, experiment, _ = history(
+            epochs=epochs, batch_size=batch_size
+        )  # 1.35 x 20 / 9 is 3 + 4e-16
+        assert experiment.num_rounds == rounds
+
+
 @pytest.mark.parametrize(("epochs", "steps"), [(0.5, 2), (1, 5), (0.01, 1), (2.4, 12)])
 def test_local_epochs_are_passes_over_a_mean_sized_shard(epochs, steps):
     _, experiment, _ = history(rounds=1, local_epochs=epochs)
