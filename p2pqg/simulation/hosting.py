@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from p2pqg.engine.placement import Machine, Placement, check_memory, on_what_is_
 from p2pqg.engine.rule import Rule
 from p2pqg.engine.snapshot import Snapshot
 from p2pqg.network import Network
+from p2pqg.recipe.settings import RunConfig
 from p2pqg.simulation.experiment import Experiment
 
 if TYPE_CHECKING:  # brings torch
@@ -33,7 +35,7 @@ class Hosting:
         placement: which clients live in which actor.
         cluster: of Ray; None: everything is in this process.
         session: a name for this simulation and its forks, which no other one has.
-        of_precision: a line, if a card has to do without what the precision asks for.
+        said: what a user should know of the settings, a line each.
     """
 
     machine: Machine
@@ -41,7 +43,7 @@ class Hosting:
     placement: Placement
     cluster: Cluster | None = None
     session: str = field(default_factory=lambda: uuid.uuid4().hex)
-    of_precision: tuple[str, ...] = ()
+    said: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, experiment: Experiment) -> Hosting:
@@ -52,16 +54,17 @@ class Hosting:
         """
         config = experiment.config
         on_ray = config.engine == "ray"
+        address = config.address if on_ray else None
         # Only a cluster that is joined knows what it has; all else is checked before Ray starts.
-        cluster = Cluster.at(config.address) if on_ray and config.address else None
+        cluster = Cluster.at(address) if address else None
         try:
             machine = cluster.machine() if cluster else this_machine(config.device)
             device = resolve_device(config.device, machine)
             placement = placed(experiment, machine, device)
             if on_ray and not cluster:
                 cluster = Cluster.at(num_gpus=machine.num_gpus or None)
-            said = of_precision(config.precision, device, config.address)
-            return cls(machine, device, placement, cluster, of_precision=said)
+            said = (*of_precision(config.precision, device, address), *without_ray(config))
+            return cls(machine, device, placement, cluster, said=said)
         except BaseException:
             if cluster:
                 cluster.close()
@@ -98,8 +101,8 @@ class Hosting:
 
     @property
     def notes(self) -> list[str]:
-        """What a user should know of the cluster and its cards, a line each."""
-        return [*self.of_precision, *(self.cluster.notes if self.cluster else [])]
+        """What a user should know of where it computes, a line each."""
+        return [*self.said, *(self.cluster.notes if self.cluster else [])]
 
     @property
     def sharing(self) -> str:
@@ -127,19 +130,20 @@ def placed(experiment: Experiment, machine: Machine, device: str) -> Placement:
     """
     config, n = experiment.config, experiment.num_clients
     packing: int | str = config.clients_per_actor
-    if packing == "auto" and config.engine == "local":
+    alone = config.engine == "local"
+    if packing == "auto" and alone:
         packing = n  # without actors there is nothing to spread
     if device == "cuda":  # how large the GPUs of a cluster are, nobody tells
-        found = None if config.address else cards()
+        found = None if config.address and not alone else cards()
         memory = found and found.memory
-        if found and config.engine == "local":  # on one of them
+        if found and alone:  # on one of them
             memory = found.memory // max(1, found.number)
         machine = dataclasses.replace(machine, memory=memory)
     smallest = n * experiment.cost.num_params  # floats; counting on needs torch
     if machine.memory and 400 * smallest + 4 * experiment.batch_bytes > machine.memory:
         check_memory(n, config.batch_size, experiment.memory_bytes(device), machine)
     flops = experiment.flops_per_client()
-    direct = config.transport == "direct" and config.engine == "ray"
+    direct = config.transport == "direct" and not alone
     if direct:
         check_available()
     return place(n, packing, machine, flops, device, experiment.is_dense, direct)
@@ -153,6 +157,19 @@ def of_precision(precision: str, device: str, address: str | None) -> tuple[str,
         "precision bf16: a GPU here is older than NVIDIA's Ampere, so torch computes it slowly; "
         "fp16 and float32 are faster",
     )
+
+
+def without_ray(config: RunConfig) -> Iterator[str]:
+    """A line on each setting of Ray's that the engine makes no use of.
+
+    They are no mistake: recipes that go to clusters are tried out without one.
+    """
+    if config.engine == "ray":
+        return
+    if config.address is not None:
+        yield f"address {config.address} is ignored: engine local computes in this process"
+    if config.transport == "direct":
+        yield "transport direct is ignored: engine local has no actors to carry rows between"
 
 
 def resolve_device(device: str, machine: Machine) -> str:
