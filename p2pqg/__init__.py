@@ -96,7 +96,7 @@ else:
     def __getattr__(name: str) -> Any:
         value: Any
         if name == "__version__":
-            value = import_module("importlib.metadata").version("p2pqg")
+            value = import_module("p2pqg.base.own_version").own_version()
         elif name in _MODULES:
             value = import_module(f"p2pqg.{name}")
         elif name in _HOMES:

@@ -20,7 +20,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ import numpy as np
 from markupsafe import Markup, escape
 
 from p2pqg.base.errors import ConfigError
+from p2pqg.base.own_version import own_version
 from p2pqg.base.text import json_text, user_path, without_folders
 from p2pqg.page import charts, claims, curves, front, maps, pictures, tables, words
 from p2pqg.page.charts import MOST_RUNS
@@ -119,7 +119,7 @@ def render(shown: list[Standing], verdicts: Sequence[claims.Judged] = ()) -> str
         points=json_text(points(shown), indent=None).replace("<", "\\u003c"),
         size=charts.SIZE,
         written=time.strftime("%d %B %Y, %H:%M"),
-        version=version("p2pqg"),
+        version=own_version(),
         style=style,
         script=script,
         script_hash=_hash(script),

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from p2pqg.algorithms.effects import the_state_x
 from p2pqg.algorithms.lr import LearningRate
 from p2pqg.base import config as machinery
 from p2pqg.base.errors import ConfigError
+from p2pqg.base.own_version import own_version
 from p2pqg.base.pieces import Array
 from p2pqg.base.text import user_path
 from p2pqg.engine.bookkeeping import Logbook
@@ -117,7 +117,7 @@ class Moment:
         lr = self.rule.lr
         assert isinstance(lr, LearningRate)
         return {
-            "p2pqg": version("p2pqg"),
+            "p2pqg": own_version(),
             "round": self.log.round,
             "config": machinery.plain(self.experiment.config),
             "algorithm": machinery.plain(self.rule.params),

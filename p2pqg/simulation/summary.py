@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from p2pqg.base.own_version import own_version
 from p2pqg.engine.bookkeeping import Logbook
 from p2pqg.network import Network
 from p2pqg.network.changes import rounds_of
@@ -146,5 +147,5 @@ def network_now(network: Network, events: Sequence[Row]) -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Of what the numbers depend on."""
-    found = {name: version(name) for name in ("p2pqg", "torch", "ray", "numpy")}
-    return {"python": platform.python_version(), **found}
+    found = {name: version(name) for name in ("torch", "ray", "numpy")}
+    return {"python": platform.python_version(), "p2pqg": own_version(), **found}

@@ -1,5 +1,9 @@
-"""On a GPU: the numbers of the CPU, wherever the models are. `pytest -m gpu`."""
+"""On a GPU: the numbers of the CPU, wherever the models are. `pytest -m gpu`.
 
+With P2PQG_GPU_TESTS=cpu a CPU and rehearsals take the place of a card: are the tests whole?
+"""
+
+import os
 import signal
 
 import numpy as np
@@ -8,9 +12,14 @@ import torch
 
 import p2pqg
 
+DEVICE = os.environ.get("P2PQG_GPU_TESTS", "cuda")
+CAPTURED, RECORDING = {"cuda": ("auto", "CUDA graph"), "cpu": ("rehearse", "rehearsal")}[DEVICE]
+
 pytestmark = [
     pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+    pytest.mark.skipif(
+        DEVICE == "cuda" and not torch.cuda.is_available(), reason="needs a CUDA device"
+    ),
 ]
 
 TIME_LIMIT = 120
@@ -29,7 +38,8 @@ def time_limit():
     signal.signal(signal.SIGALRM, before)
 
 
-IMAGES = {"name": "synthetic", "samples": 200, "test_samples": 40, "image_side": 16}
+SIDE = 16 if DEVICE == "cuda" else 8
+IMAGES = {"name": "synthetic", "samples": 200, "test_samples": 40, "image_side": SIDE}
 SETTINGS = {"topology": "ring4", "alpha": 1.0, "lr": 0.05, "precision": "float64"}
 
 
@@ -41,35 +51,36 @@ def parameters(rounds=6, **settings):
 
 
 MODELS = ["mlp", "cnn", "resnet20-bn", "resnet20-gn", "resnet20-evonorm"]
+MODELS = MODELS if DEVICE == "cuda" else MODELS[:2]
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_stacked_models_on_the_gpu_are_those_of_the_cpu(model):
     dataset = "digits" if model == "mlp" else IMAGES
     here, _ = parameters(model=model, dataset=dataset, engine="local", device="cpu")
-    there, device = parameters(model=model, dataset=dataset, engine="local", device="cuda")
-    assert device == "cuda"
+    there, device = parameters(model=model, dataset=dataset, engine="local", device=DEVICE)
+    assert device == DEVICE
     np.testing.assert_allclose(there, here, rtol=0, atol=1e-8)
 
 
 @pytest.mark.parametrize("clients_per_actor", [4, 2, 1])
 def test_actors_share_a_gpu_and_agree_with_the_cpu(clients_per_actor):
     here, _ = parameters(engine="local", device="cpu")
-    there, device = parameters(device="cuda", clients_per_actor=clients_per_actor)
-    assert device == "cuda"
+    there, device = parameters(device=DEVICE, clients_per_actor=clients_per_actor)
+    assert device == DEVICE
     np.testing.assert_allclose(there, here, rtol=0, atol=1e-8)
 
 
 def test_rows_that_stay_on_the_gpu_are_those_of_the_object_store():
-    store, _ = parameters(device="cuda", clients_per_actor=2)
-    direct, _ = parameters(device="cuda", clients_per_actor=2, transport="direct")
+    store, _ = parameters(device=DEVICE, clients_per_actor=2)
+    direct, _ = parameters(device=DEVICE, clients_per_actor=2, transport="direct")
     assert (store == direct).all()
 
 
 def test_a_checkpoint_from_the_gpu_goes_on_on_the_cpu(tmp_path):
-    whole, _ = parameters(engine="local", device="cuda")
+    whole, _ = parameters(engine="local", device=DEVICE)
     with p2pqg.Simulation(
-        **SETTINGS, dataset="digits", rounds=6, engine="local", device="cuda"
+        **SETTINGS, dataset="digits", rounds=6, engine="local", device=DEVICE
     ) as sim:
         sim.advance(3)
         sim.checkpoint(tmp_path / "half")
@@ -82,7 +93,7 @@ def test_a_checkpoint_from_the_gpu_goes_on_on_the_cpu(tmp_path):
 @pytest.mark.parametrize("model", MODELS)
 def test_16_bits_on_the_gpu_stay_near_float32(model, precision):
     settings = {"model": model, "dataset": IMAGES if model != "mlp" else "digits"}
-    settings |= {"engine": "local", "device": "cuda"}
+    settings |= {"engine": "local", "device": DEVICE}
     start, _ = parameters(rounds=0, precision="float32", **settings)
     exact, _ = parameters(precision="float32", **settings)
     rows, _ = parameters(precision=precision, **settings)
@@ -96,7 +107,7 @@ def test_16_bits_on_the_gpu_stay_near_float32(model, precision):
 def test_captured_steps_give_the_eager_numbers(model, precision, apart, tmp_path, monkeypatch):
     monkeypatch.setenv("P2PQG_CACHE", str(tmp_path))
     settings = {"model": model, "dataset": IMAGES if model != "mlp" else "digits", "rounds": 2}
-    settings = SETTINGS | settings | {"engine": "local", "device": "cuda", "precision": precision}
+    settings = SETTINGS | settings | {"engine": "local", "device": DEVICE, "precision": precision}
 
     def two_rounds(capture):
         with p2pqg.Simulation(**settings, capture=capture) as sim:
@@ -106,10 +117,10 @@ def test_captured_steps_give_the_eager_numbers(model, precision, apart, tmp_path
 
     start, eager, ways = two_rounds("off")
     assert ways == []
-    _, captured, (way,) = two_rounds("auto")
-    assert "CUDA graph" in way or "ms, replayed" in way, way  # captured, or right but slower
+    _, captured, (way,) = two_rounds(CAPTURED)
+    assert RECORDING in way or "ms, replayed" in way, way  # captured, or right but slower
     assert np.linalg.norm(captured - eager) < apart * np.linalg.norm(eager - start)
-    _, again, (same,) = two_rounds("auto")
+    _, again, (same,) = two_rounds(CAPTURED)
     assert (again == captured).all()
     assert same == way
 
@@ -125,9 +136,10 @@ class LooksAtValues(torch.nn.Module):
         return self.layer(x.flatten(1)) * (2 if x.abs().max().item() > 1e9 else 1)
 
 
+@pytest.mark.skipif(DEVICE == "cpu", reason="a rehearsal may look at values")
 def test_a_model_that_looks_at_values_runs_eagerly_and_says_why(tmp_path, monkeypatch):
     monkeypatch.setenv("P2PQG_CACHE", str(tmp_path))
-    settings = SETTINGS | {"dataset": "digits", "rounds": 3, "engine": "local", "device": "cuda"}
+    settings = SETTINGS | {"dataset": "digits", "rounds": 3, "engine": "local", "device": DEVICE}
     with p2pqg.Simulation(**settings, model=LooksAtValues) as sim:
         (way,) = sim.ways()
         assert way.startswith("gradients computed eagerly: ")
@@ -138,7 +150,8 @@ def test_a_model_that_looks_at_values_runs_eagerly_and_says_why(tmp_path, monkey
 def test_a_checkpoint_of_captured_steps_goes_on_bit_for_bit(tmp_path, monkeypatch):
     monkeypatch.setenv("P2PQG_CACHE", str(tmp_path / "cache"))
     settings = SETTINGS | {"model": "resnet20-gn", "dataset": IMAGES, "rounds": 6}
-    with p2pqg.Simulation(**settings, engine="local", device="cuda") as sim:
+    settings |= {"capture": CAPTURED}
+    with p2pqg.Simulation(**settings, engine="local", device=DEVICE) as sim:
         sim.advance(3)
         sim.checkpoint(tmp_path / "half")
         (way,) = sim.ways()

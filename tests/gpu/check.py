@@ -8,6 +8,7 @@ An archive for a machine without a network has the packages that p2pqg needs, it
 its top. There: mkdir site; tar xJf SITE.tar.xz -C site; chmod -R u+x site/ray/core/src/ray; export
 PYTHONPATH=$PWD/site; python3 site/tests/gpu/check.py --only tests, then all of it.
 
+0. a small run on the CPU: if something is missing, all that follows would fail, and nothing follows
 1. the card's ceilings: copying, matrix products
 2. the gpu tests, each in a process of its own with a time limit
 3. job R (ResNet-20, batches of 32 on a ring, gossip SGD; GN and EvoNorm, float32 and bf16, 16 and
@@ -15,8 +16,8 @@ PYTHONPATH=$PWD/site; python3 site/tests/gpu/check.py --only tests, then all of 
    with the time to the first round, what was chosen to compute gradients, and the memory taken
 
 What there is no time for is named and left out, the least telling last. Results are in --out after
-every test and run, whatever ends it. It needs this folder and an installed or unpacked p2pqg, no
-checkout: the tests are taken from --tests.
+every test and run, whatever ends it. It needs this folder in a checkout or an archive, or beside it
+an installed p2pqg; the tests are taken from --tests.
 """
 
 from __future__ import annotations
@@ -39,7 +40,10 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+"""Of a checkout, or of an unpacked archive."""
 TESTS = HERE.parent / "end_to_end" / "test_cuda.py"
+PIECES = ("whole", "ceilings", "tests", "bare", "ours")
 TEST_LIMIT = 90
 """Seconds for one test."""
 SIDE_BY_SIDE = 6
@@ -84,6 +88,7 @@ class Check:
             "device": options.device,
             "cores": os.cpu_count(),
             "python": platform.python_version(),
+            "whole": {},
             "ceilings": {},
             "tests": {},
             "bare": [],
@@ -95,6 +100,10 @@ class Check:
         self._interrupted = False
         self.environment = dict(os.environ)
         self.environment.setdefault("P2PQG_CACHE", tempfile.mkdtemp(prefix="p2pqg-check-"))
+        self.environment["P2PQG_GPU_TESTS"] = options.device
+        if (ROOT / "p2pqg").is_dir():  # it may be there without being installed
+            paths = [str(ROOT), self.environment.get("PYTHONPATH", "")]
+            self.environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
 
     def left(self, share: float = 1.0) -> float:
         """Seconds until that share of the time is over."""
@@ -136,6 +145,23 @@ class Check:
             self._running.discard(process)
         lines = error.strip().splitlines() or out.strip().splitlines() or ["no word"]
         return out, "" if process.returncode == 0 else f"exit {process.returncode}: {lines[-1]}"
+
+    def whole(self) -> None:
+        """Whether all that a run needs is there, before a card's time is spent on finding out.
+
+        Raises:
+            RuntimeError: it is not.
+        """
+        with tempfile.TemporaryDirectory() as out:
+            command = [sys.executable, "-m", "p2pqg.cli", "run", "--topology", "ring4", "--json"]
+            command += ["--dataset", "synthetic", "--set", "dataset.image_side=8", "--model", "cnn"]
+            command += ["--rounds", "2", "--clients-per-actor", "2", "--device", "cpu"]
+            command += ["--capture", "rehearse", "--out", out]
+            printed, wrong = self.ended(command, min(120, self.left()))
+        if wrong:
+            raise RuntimeError(f"nothing runs here ({wrong})")
+        self.found["whole"] = json.loads(printed)["versions"]
+        self.say("whole:", self.found["whole"])
 
     def ceilings(self) -> None:
         """What the card can do at most."""
@@ -222,9 +248,11 @@ class Check:
             self.write()
 
     def ours(self) -> None:
-        """`p2pqg run` as a user runs it; cells of one actor first, then of an actor per client."""
-        cells = [(cell, packing) for packing in ("one", "each") for cell in self.cells()]
-        for (model, precision, clients), packing in cells:
+        """`p2pqg run` as a user runs it, with one actor and with one per client."""
+        cells = list(self.cells())
+        groups = (cells[:2], cells[2:])  # the first ones in both ways before all others
+        ways = [(cell, one) for group in groups for one in ("one", "each") for cell in group]
+        for (model, precision, clients), packing in ways:
             per_actor = clients if packing == "one" else 1
             cell = {"model": model, "precision": precision, "clients": clients, "actors": packing}
             if self.left() < (5 if self.options.tiny else 20):
@@ -363,7 +391,7 @@ def main() -> None:
     say.add_argument("--minutes", type=float, default=6.0, help="that it may take")
     say.add_argument("--out", type=Path, default=Path("gpu-check.json"))
     say.add_argument("--tests", type=Path, default=TESTS, help="the file of the gpu tests")
-    say.add_argument("--only", choices=("ceilings", "tests", "bare", "ours"), action="append")
+    say.add_argument("--only", choices=PIECES, action="append")
     say.add_argument("--capture", help="of the runs; default: auto, on a CPU rehearse")
     say.add_argument(
         "--pack", type=Path, metavar="SITE.tar.xz", help="only write into this archive"
@@ -376,13 +404,15 @@ def main() -> None:
     check = Check(options)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what runs ends, too
     broken = False
-    for piece in options.only or ("ceilings", "tests", "bare", "ours"):
+    for piece in options.only or PIECES:
         try:
             getattr(check, piece)()
         except Exception as error:  # what comes next may still tell something
             broken = True
             check.found["left_out"].append(f"{piece}: {type(error).__name__}: {error}")
             check.say(check.found["left_out"][-1])
+            if piece == "whole":
+                break
         except KeyboardInterrupt:
             broken = True
             check.found["left_out"].append(f"{piece} and what follows: interrupted")

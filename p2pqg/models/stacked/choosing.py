@@ -10,13 +10,13 @@ from __future__ import annotations
 import hashlib
 import platform
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from p2pqg.base.errors import ClusterError
+from p2pqg.base.own_version import own_version
 from p2pqg.models._capture import Capture
 from p2pqg.models.stacked.captured import Captured
 from p2pqg.models.stacked.lanes import STREAMS
@@ -216,7 +216,7 @@ def _key(stacked: Stacked, job: Job, capture: Capture) -> dict[str, object]:
     model = f"{job.module}{named_tensors}{job.objective.entry.name}{job.objective.params}"
     return {
         "format": FORMAT,
-        "p2pqg": version("p2pqg"),
+        "p2pqg": own_version(),
         "model": hashlib.blake2b(model.encode(), digest_size=12).hexdigest(),
         "session": capture.session,
         "shapes": [list(t.shape) for t in job.args],
