@@ -53,10 +53,11 @@ class Batches:
             if size < 1:
                 raise DataError(f"client {client} has no samples; use fewer clients")
         self._shape = (len(clients), batch_size)
-        self._ahead = torch.empty((0, *self._shape), dtype=torch.int64)
-        self._first_ahead = 0
         # Shards of one size begin a new epoch together, so they are read as one array.
         sizes, group = np.unique(np.asarray(num_samples), return_inverse=True)
+        self._dtype = smallest(int(sizes[-1]) - 1 if len(sizes) else 0)
+        self._ahead = torch.from_numpy(np.empty((0, *self._shape), self._dtype))
+        self._first_ahead = 0
         self._streams = []
         for number, size in enumerate(sizes.tolist()):
             rows = np.flatnonzero(group == number)
@@ -69,8 +70,8 @@ class Batches:
         """Which samples the clients use in steps first_step .. first_step + num_steps - 1.
 
         Returns:
-            int64 [num_steps, k, batch_size], positions in each client's own shard; not to be
-            written to.
+            Whole numbers [num_steps, k, batch_size], of as few bytes as hold them: positions in
+            each client's own shard; not to be written to.
         """
         begin = first_step - self._first_ahead
         if begin < 0 or begin + num_steps > len(self._ahead):
@@ -82,11 +83,21 @@ class Batches:
     def _read(self, first_step: int, num_steps: int) -> Tensor:
         k, batch_size = self._shape
         start, stop = first_step * batch_size, (first_step + num_steps) * batch_size
-        indices = np.empty((num_steps, k, batch_size), dtype=np.int64)
+        indices = np.empty((num_steps, k, batch_size), self._dtype)
         for rows, stream in self._streams:
             steps = stream.read(start, stop).reshape(-1, num_steps, batch_size)
             indices[:, rows] = steps.swapaxes(0, 1)
         return torch.from_numpy(indices)
+
+
+def smallest(largest: int) -> type[np.integer]:
+    """Of the whole numbers that torch can add, the smallest that hold 0 .. `largest`.
+
+    >>> [smallest(n).__name__ for n in (255, 256, 2**15, 2**31)]
+    ['uint8', 'int16', 'int32', 'int64']
+    """
+    kinds: tuple[type[np.integer], ...] = (np.uint8, np.int16, np.int32)
+    return next((kind for kind in kinds if largest <= np.iinfo(kind).max), np.int64)
 
 
 def epochs_of(num_samples: int, seed: int) -> Callable[[int, int], np.ndarray]:

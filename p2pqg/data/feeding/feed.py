@@ -70,7 +70,8 @@ class Feed:
         self.x, self.test_x = self._stored(x), self._stored(test[0])
         self.y, self.test_y = (torch.from_numpy(labels).to(looks.device) for labels in (y, test[1]))
         self._batches = Batches(sizes, clients, looks.batch_size, looks.seed)
-        self._offsets = torch.from_numpy(np.concatenate([[0], np.cumsum(sizes)[:-1]]))
+        self._offsets = torch.from_numpy(np.concatenate([[0], np.cumsum(sizes)[:-1]]))[:, None]
+        self._offsets_there = self._offsets.to(looks.device)
         self._draws = (
             AugmentDraws(clients, looks.batch_size, looks.seed) if looks.augmentation else None
         )
@@ -89,7 +90,8 @@ class Feed:
 
     def batch(self, step: int, part: slice = slice(None)) -> tuple[Tensor, Tensor]:
         """Inputs [k, batch, ...] and targets [k, batch] of some clients' batch number `step`."""
-        at = self._indices(step)[part]
+        # Only here: small numbers for many steps ahead are read in an eighth of the time.
+        at = self._indices(step)[part] + self._offsets_there[part]
         return self._prepare(self._inputs(step, part, at)), rows_at(self.y, at)
 
     def batch_of(self, rows: np.ndarray, steps: np.ndarray) -> tuple[Tensor, Tensor]:
@@ -136,11 +138,10 @@ class Feed:
         return inputs
 
     def _indices(self, step: int) -> Tensor:
-        """[k, batch]: rows of self.x in every client's batch number `step`."""
+        """[k, batch]: positions in the shards, of every client's batch number `step`."""
         first = step - step % self.steps_ahead
         if first not in self._ahead:
-            index = self._batches.indices(first, self.steps_ahead)
-            index = uploaded(index + self._offsets[:, None], self.looks.device)
+            index = uploaded(self._batches.indices(first, self.steps_ahead), self.looks.device)
             draws = self._draws.draw(first, self.steps_ahead) if self._draws else ()
             here = tuple(uploaded(t, self.looks.device) for t in draws)
             # The last ones stay: where a round has several steps, parts of the clients take turns.

@@ -59,7 +59,7 @@ class FileFeed(Feed):
     def _begin(self, step: int) -> list[list[Future[np.ndarray]]]:
         """Images [k][batch], as soon as a thread has time."""
         first = step * self.looks.batch_size
-        rows = (self._batches.indices(step, 1)[0] + self._offsets[:, None]).tolist()
+        rows = (self._batches.indices(step, 1)[0] + self._offsets).tolist()
         return [
             [
                 self._threads.submit(self._decode, self.x[row], client, first + position)

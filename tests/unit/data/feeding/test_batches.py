@@ -60,7 +60,17 @@ def test_each_sample_is_equally_likely_in_a_batch():
 def test_shape_and_type_are_as_documented():
     batches = Batches([45, 50], [3, 9], batch_size=8, seed=0).indices(4, 5)
     assert batches.shape == (5, 2, 8)
-    assert batches.dtype == torch.int64
+    assert batches.dtype == torch.uint8
+
+
+@pytest.mark.parametrize(
+    ("size", "dtype"),
+    [(256, torch.uint8), (257, torch.int16), (2**15 + 1, torch.int32)],
+)
+def test_positions_take_as_few_bytes_as_hold_the_largest_shard(size, dtype):
+    batches = Batches([3, size], [0, 1], batch_size=size, seed=0).indices(0, 1)
+    assert batches.dtype == dtype
+    assert sorted(batches[0, 1].tolist()) == list(range(size))
 
 
 def test_an_empty_shard_and_an_empty_batch_are_refused():

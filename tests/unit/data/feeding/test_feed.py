@@ -46,6 +46,18 @@ def fed(kind, x, clients=range(CLIENTS), **options):
     return kind(x[rows], y[rows], sizes, (x[:6], y[:6]), clients, looks(**options))
 
 
+def test_samples_beyond_the_numbers_that_a_shard_needs_are_found():
+    sizes = np.array([200, 250, 3])  # positions take a byte, samples do not
+    y = np.arange(453)
+    x = y[:, None].astype(np.float32)
+    feed = Feed(x, y, sizes, (x[:1], y[:1]), range(3), looks())
+    seen = torch.stack([feed.batch(step)[1] for step in range(250)])  # [step, client, 3]
+    for own, first, size in zip(seen.unbind(1), (0, 200, 450), sizes, strict=True):
+        assert sorted(set(own.flatten().tolist())) == list(range(first, first + size))
+    inputs, targets = feed.batch(7, slice(1, 3))
+    assert torch.equal(inputs[..., 0], targets.to(torch.float32))
+
+
 @pytest.mark.parametrize("augmentation", [None, "resized-crop"])
 def test_a_batch_from_files_does_not_depend_on_who_is_hosted_nor_on_the_order(paths, augmentation):
     everyone = fed(FileFeed, paths, augmentation=augmentation)
