@@ -10,7 +10,8 @@ from weakref import ref
 from p2pqg.algorithms.attacks import ATTACKS
 from p2pqg.base.errors import TopologyError
 from p2pqg.control.playable import Playable
-from p2pqg.control.room import MEGABYTES, Frame, Room
+from p2pqg.control.player import MEGABYTES, Frame
+from p2pqg.control.room import Room
 from p2pqg.page import front
 from p2pqg.topology import build
 

@@ -11,7 +11,8 @@ from clicks import ask, play, random_actions, verb
 from toys import TOY
 
 import p2pqg
-from p2pqg.control.room import ACTIONS, MOST_BRANCHES, SECONDS_BETWEEN_FRAMES, SHARE, Room
+from p2pqg.control.player import MOST_BRANCHES, SECONDS_BETWEEN_FRAMES, SHARE
+from p2pqg.control.room import ACTIONS, Room
 from p2pqg.network.verbs import VERBS
 from p2pqg.recipe.settings import recipe
 
