@@ -1,0 +1,90 @@
+"""The geometry of charts: scales, ticks, thinned curves, and the labels at their ends."""
+
+import numpy as np
+import pytest
+from pages import algorithm
+
+from p2pqg.page import charts
+from p2pqg.page.charts import Scale
+from p2pqg.page.runs import gather, labels
+
+
+@pytest.mark.parametrize(
+    ("low", "high"),
+    [(0.1, 0.92), (0.951, 0.958), (3.0, 3.0), (0.0, 0.0), (-2.0, 7e9), (1e-9, 2e-9)],
+)
+def test_a_scale_holds_its_values_and_ends_at_its_ticks(low, high):
+    scale = Scale.over(np.array([low, high]), log=False)
+    shares = scale.shares(np.array([low, high]))
+    assert (shares >= -1e-9).all()
+    assert (shares <= 1 + 1e-9).all()
+    ticks = scale.ticks()
+    assert 2 <= len(ticks) <= 9
+    np.testing.assert_allclose([ticks[0], ticks[-1]], [scale.low, scale.high])
+    steps = np.diff(ticks)
+    np.testing.assert_allclose(steps, steps[0])
+
+
+def test_what_spans_more_than_two_orders_of_magnitude_is_logarithmic():
+    assert Scale.over(np.array([1.0, 101.0])).log
+    assert not Scale.over(np.array([1.0, 99.0])).log
+    assert not Scale.over(np.array([0.0])).log
+    decades = Scale.over(np.array([1e-4, 1e-3, 1e3]))
+    assert decades.shares(np.array([np.sqrt(1e-4 * 1e3)])) == pytest.approx(0.5)
+    assert charts.tick_texts(decades.ticks(), log=True)[0] == "10⁻⁴"
+
+
+@pytest.mark.parametrize(
+    ("values", "texts"),
+    [
+        ([0, 0.25, 0.5], ["0", "0.25", "0.5"]),
+        ([0.1 * 3, 12000.0], ["0.3", "12,000"]),
+        ([0, 2e6], ["0", "2e+06"]),
+    ],
+)
+def test_ticks_read_well(values, texts):
+    assert charts.tick_texts(values) == texts
+
+
+def test_thinning_keeps_both_ends_and_the_extremes_of_every_stretch():
+    y = np.zeros(10_000)
+    y[1234], y[4321] = 5.0, -5.0
+    kept = charts.thinned(y)
+    assert len(kept) <= charts.MOST_POINTS
+    assert {0, 1234, 4321, 9999} <= set(kept.tolist())
+    assert charts.thinned(y[:500]).tolist() == list(range(500))
+
+
+def test_labels_keep_their_distance_and_move_no_more_than_they_must():
+    assert charts.spread_out([10.0, 50.0], 5) == [10.0, 50.0]
+    assert charts.spread_out([50.0, 50.0, 50.0], 5) == [50.0, 55.0, 60.0]
+    assert charts.spread_out([99.0, 100.0], 5) == [95.0, 100.0]
+
+
+def test_the_end_of_a_curve_says_whose_it_is_and_a_line_leads_there(recorded, page_of):
+    runs = [recorded(n, last=0.9, **algorithm(n)) for n in ("dsgd", "dsgdm", "qg-dsgdm")]
+    from p2pqg.page.curves import ACCURACY, chart
+
+    shown = gather([run.path for run in runs])
+    ends = chart(shown, labels(shown), ACCURACY).plots[0].ends
+    assert [end.name for end in ends] == ["dsgd", "dsgdm", "qg-dsgdm"]
+    assert len({end.height for end in ends}) == 1  # all end at one height,
+    assert np.diff(sorted(end.at for end in ends)).min() > 5  # and their texts do not collide
+    page = page_of(*runs)
+    assert {"dsgd 90.00 %", "dsgdm 90.00 %"} < {text for _, text in page.all("span")}
+
+
+def test_the_y_axis_can_zoom_to_where_runs_differ(recorded, page_of):
+    runs = [recorded(n, last=a, **algorithm(n)) for n, a in (("dsgd", 0.9), ("dsgdm", 0.92))]
+    runs.append(recorded("diverged", last=0.1, **algorithm("qg-dsgdm")))
+    from p2pqg.page.curves import ACCURACY, chart
+
+    shown = gather([run.path for run in runs])
+    whole, close = chart(shown, labels(shown), ACCURACY).plots[:2]
+    assert (whole.zoomed, close.zoomed) == (False, True)
+    assert whole.y.low <= 0.1
+    late = [0.9 * 6 / 10, 0.92]  # of the second half, without the run that came to nothing
+    assert late[0] - 0.1 < close.y.low <= late[0]  # round ends
+    assert late[1] <= close.y.high < late[1] + 0.1
+    assert page_of(*runs).all("input", id="closer")
+    assert not page_of(runs[0]).all("input", id="closer")

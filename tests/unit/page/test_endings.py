@@ -1,0 +1,133 @@
+"""The page says how runs ended, what went wrong, and of when its numbers are."""
+
+import json
+
+from pages import with_summary
+
+from p2pqg.results.records import (
+    LOCK,
+    ROUND_COLUMNS,
+    RunDirectory,
+    being_written,
+    write_parquet,
+)
+
+
+def test_a_run_that_was_stopped_says_when(recorded, page_of):
+    page = page_of(recorded("a", rows=4))
+    assert page.notes == ["stopped after 4 rounds of 10"]
+
+
+def test_a_stopped_run_with_a_checkpoint_says_how_to_go_on(recorded, page_of):
+    run = recorded("a", rows=4)
+    (run.path / "checkpoints").mkdir()
+    assert page_of(run).notes[0].endswith(f"`p2pqg resume {run.path}` goes on")
+
+
+def test_a_run_that_diverged_says_why(recorded, page_of):
+    run = recorded("a", rows=4, failure="round 4: client 1 has a non-finite loss")
+    assert page_of(run).notes == ["diverged: round 4: client 1 has a non-finite loss"]
+
+
+def test_a_failed_run_without_rows_is_still_a_line_beside_others(fake_run, recorded, page_of):
+    failed = fake_run("failed", failure="no memory", lr=7.0)
+    for name in ("rounds.parquet", "summary.json"):
+        (failed.path / name).unlink()
+    page = page_of(recorded("a"), failed)
+    assert page.notes == ["lr 7 failed: no memory"]
+
+
+def test_a_loss_that_grew_is_pointed_out(recorded, page_of):
+    run = recorded("a")
+    rows = [{"round": t, "train_loss": 2.0 * 100**t} for t in range(3)]
+    write_parquet(run.path / "rounds.parquet", rows, ROUND_COLUMNS)
+    assert "diverging: its training loss grew from 2 to 2e+04" in page_of(run).notes
+
+
+def test_a_run_whose_process_lives_is_still_going(recorded, page_of):
+    run = recorded("a", rows=4)
+    (run.path / "summary.json").unlink()
+    assert page_of(run).notes == ["broken off after 4 rounds of 10, no end on record"]
+    with RunDirectory.reopen(run.path) as directory:
+        directory.reserve()
+        assert being_written(run.path)
+        assert page_of(run).notes == ["still going: 4 rounds of 10 so far"]
+    (run.path / LOCK).touch()  # what a killed process leaves
+    assert not being_written(run.path)
+
+
+def test_what_was_done_to_a_run_is_told_in_order(recorded, page_of):
+    run = recorded("a")
+    told = {
+        "events": [{"round": 6, "sim_seconds": 0.0, "what": "drop_clients <7>"}],
+        "restarts": ["round 5: actor 1 died; going on from round 4"],
+    }
+    (run.path / "summary.json").write_text(json.dumps(run.summary | told))
+    page = page_of(run)
+    events = [text for _, text in page.all("li") if text.startswith("after round")]
+    assert events == [
+        "after round 5 actor 1 died; going on from round 4",
+        "after round 6 drop_clients <7>",
+    ]
+
+
+def test_what_was_done_to_all_runs_is_told_once(recorded, page_of):
+    runs = [recorded("a", lr=0.1), recorded("b", lr=0.2)]
+    for run, more in zip(runs, ([], [{"round": 8, "what": "set_lr 0.3"}]), strict=True):
+        told = {"events": [{"round": 6, "what": "drop_links 0-1"}, *more]}
+        (run.path / "summary.json").write_text(json.dumps(run.summary | told))
+    page = page_of(*runs)
+    events = [text for _, text in page.all("li") if text.startswith("after round")]
+    assert events == ["after round 6 drop_links 0-1", "after round 8 set_lr 0.3"]
+
+
+def test_what_goes_wrong_by_design_is_in_the_text(recorded, page_of):
+    run = recorded(
+        "a",
+        impairments={"loss": 0.1, "delay": [1, 3]},
+        network={"links": "wan", "compute": {"seconds": 0.05, "stragglers": {"share": 0.25}}},
+        scenario=[{"at": "round 3", "drop_links": [[3, 4], "5-6"]}, {"churn": "trace.csv"}],
+        rule={"name": "clipped", "tau": 2.0},
+    )
+    told = [text for _, text in page_of(run).all("p", class_="hardship")]
+    assert told == [
+        "What goes wrong in every round: 0.1 of the messages lost, delay 1 to 3 rounds.",
+        "A clock is simulated: links wan; compute (seconds 0.05, stragglers (share 0.25)).",
+        "The scenario: at round 3, drop links 3-4, 5-6; churn trace.csv.",
+        "Clients mix what they hear by the rule clipped (tau 2).",
+    ]
+
+
+def test_what_goes_wrong_in_some_runs_only_is_told_of_those(recorded, page_of):
+    runs = [recorded("a"), recorded("b", impairments={"loss": 0.5})]
+    ((_, told),) = page_of(*runs).all("p", class_="hardship")
+    assert told.endswith("What goes wrong in every round: 0.5 of the messages lost.")
+    assert not page_of(recorded("c")).all("p", class_="hardship")
+
+
+def test_a_warning_stands_behind_its_cause_and_is_nothing_that_was_done(recorded, page_of):
+    told = [
+        {"round": 6, "what": "drop_links 0-1"},
+        {"round": 6, "what": "a warning that comes first by its letters"},
+        {"round": 6, "what": "set_lr 0.2"},
+    ]
+    page = page_of(with_summary(recorded("a"), events=told))
+    assert [text for _, text in page.all("li", class_="warning")] == [told[1]["what"]]
+    text = page.said[page.said.index("What happened on the way") :]
+    places = [text.index(event["what"]) for event in told]
+    assert places == sorted(places)
+
+
+def test_an_accuracy_that_is_older_than_the_run_says_of_when_it_is(recorded, page_of):
+    run = recorded("a", rows=8)
+    assert not page_of(run).all("small")
+    older = with_summary(run, rounds=10, evaluated_rounds=8)
+    texts = [text for _, text in page_of(older).all("small")]
+    assert texts == ["after 8 rounds"] * 4  # the loss is as it was recorded, no accuracy
+
+
+def test_a_scenario_in_a_table_is_words(recorded, page_of):
+    scenario = [{"at": "round 3", "drop_clients": [7, 12]}]
+    page = page_of(recorded("a", scenario=scenario), recorded("b", scenario=[]))
+    cells = [text for a, text in page.all("td") if a["data-name"] == "scenario"]
+    assert cells == ["at round 3, drop clients 7, 12", "none"]
