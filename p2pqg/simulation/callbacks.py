@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # brings pandas, which a run can begin without
     from p2pqg.results.standing import Live
 
 CALLBACKS = Registry("callback")
-"""None are registered; it is how files are looked through."""
+"""Empty: a user's callback is found in its file by a registry, and none is registered."""
 
 Told = Callable[..., Any]
 

@@ -26,7 +26,7 @@ from p2pqg.simulation.method import Method
 ROUNDING = 1e-9
 """Share of a round's number that is the rounding of a product, see also `Run.finished`."""
 MOST_ROUNDS = 10**6
-"""Of a run that ends by something else."""
+"""Rounds that a run may take which ends by the clock or by steps."""
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ from p2pqg.simulation.shown import Shown
 from p2pqg.simulation.turns import in_turn
 
 SECONDS_OF_PATIENCE = 3.0
-"""So long nobody has to be told why a Ctrl-C does not end a run at once."""
+"""After a Ctrl-C, until it is said why the run has not ended yet."""
 
 WAITS = "stops when the rounds on their way are done; Ctrl-C once more stops at once"
 
