@@ -40,11 +40,6 @@ class Moments:
         """The moment of that round; None: there is none."""
         return self._kept.get(round)
 
-    def last_before(self, round: int) -> Any:
-        """The last moment of an earlier round; None: there is none."""
-        earlier = [known for known in self._kept if known < round]
-        return self._kept[max(earlier)] if earlier else None
-
     def wants(self, round: int) -> bool:
         """Whether it is time to keep another one."""
         return not self._kept or round >= max(self._kept) + self.every

@@ -28,10 +28,6 @@ class Personal:
 
     columns: np.ndarray
 
-    @property
-    def num_shared(self) -> int:
-        return int((~self.columns).sum())
-
     def shared(self, rows: torch.Tensor) -> torch.Tensor:
         """[..., params] -> [..., shared]; what is no row of parameters stays as it is."""
         if rows.shape[-1] != len(self.columns):
