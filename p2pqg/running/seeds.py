@@ -13,8 +13,8 @@ from typing import Any
 from p2pqg.base.errors import ConfigError, DivergedError, P2pqgError, RunError
 from p2pqg.base.text import folder_name, without_folders
 from p2pqg.recipe import own_files
-from p2pqg.recipe.own import TAKERS
-from p2pqg.recipe.settings import ENDS, chosen, read_settings
+from p2pqg.recipe.own import TAKERS, Own
+from p2pqg.recipe.settings import ENDS, RunConfig, chosen, read_settings
 from p2pqg.results import seeds as results
 from p2pqg.results.records import SEEDS, Run, RunDirectory, being_written
 from p2pqg.results.seeds import Runs
@@ -95,23 +95,7 @@ def resume_seeds(
         runs = Runs(path)
         changes = {key: value for key, value in changes.items() if value is not None}
         length = {key: changes[key] for key in ENDS if key in changes}
-        begun = [
-            one for one in map(runs.of_seed, runs.seeds) if (one.path / "config.yaml").exists()
-        ]
-        if not begun:
-            raise ConfigError(f"{path}: none of its seeds had begun; run it again")
-        first = next(filter(_goes_on, begun), begun[0])
-        settings, home = {**first.config}, first.path
-        if not _goes_on(first):  # it is begun anew, of what it had kept
-            with suppress(OSError):
-                shutil.copytree(
-                    home / own_files.FOLDER, path / own_files.FOLDER, dirs_exist_ok=True
-                )
-            home = path
-        tell = crew.observer.noted if crew.observer else _to_nobody
-        settings |= own_files.from_copies(settings, home, tell)
-        given = {k: v for k, v in settings.items() if not (length and k in ENDS)}
-        config, own = read_settings({**given, **changes, "seed": first.config["seed"]})
+        config, own = _as_begun(runs, changes, length, crew)
 
         def begin(seed: int) -> Callable[..., Run]:
             mine = runs.of_seed(seed)
@@ -124,19 +108,47 @@ def resume_seeds(
         def go_on(seed: int) -> Callable[..., Run]:
             return partial(resume_one, runs.of_seed(seed).path, **changes)
 
-        todo: dict[int, Callable[..., Run]] = {}
-        for seed in runs.seeds:
-            run = runs.of_seed(seed)
-            done = run.finished or run.failure is not None
-            there = done and all(run.config.get(key) == value for key, value in length.items())
-            if there or run.failure is not None:
-                continue
-            todo[seed] = go_on(seed) if _goes_on(run) else begin(seed)
+        todo = {
+            seed: go_on(seed) if _goes_on(run) else begin(seed)
+            for seed in runs.seeds
+            if not _is_over(run := runs.of_seed(seed), length)
+        }
         if not todo:
             raise ConfigError(f"{path} has done all its seeds; ask for more with --rounds")
         again = next((key for key in TAKERS if key in changes), None)  # its code is known here
         stays = f"{again} was given again" if again else ""
         return _carried_out(path, crew.each(todo, path, config, own, stays))
+
+
+def _as_begun(
+    runs: Runs, changes: Mapping[str, Any], length: Mapping[str, Any], crew: Crew
+) -> tuple[RunConfig, Own]:
+    """The settings of the seeds that had begun, with what shall differ; `seed` is that of one.
+
+    Raises:
+        ConfigError: none had begun.
+    """
+    path = runs.path
+    begun = [one for one in map(runs.of_seed, runs.seeds) if (one.path / "config.yaml").exists()]
+    if not begun:
+        raise ConfigError(f"{path}: none of its seeds had begun; run it again")
+    first = next(filter(_goes_on, begun), begun[0])
+    settings, home = {**first.config}, first.path
+    if not _goes_on(first):  # it is begun anew, of what it had kept
+        with suppress(OSError):
+            shutil.copytree(home / own_files.FOLDER, path / own_files.FOLDER, dirs_exist_ok=True)
+        home = path
+    tell = crew.observer.noted if crew.observer else _to_nobody
+    settings |= own_files.from_copies(settings, home, tell)
+    given = {k: v for k, v in settings.items() if not (length and k in ENDS)}
+    return read_settings({**given, **changes, "seed": first.config["seed"]})
+
+
+def _is_over(run: Run, length: Mapping[str, Any]) -> bool:
+    """Whether a seed has failed, or has done all that is asked of it."""
+    if run.failure is not None:
+        return True
+    return run.finished and all(run.config.get(key) == value for key, value in length.items())
 
 
 def _goes_on(run: Run) -> bool:
