@@ -47,6 +47,54 @@ class Meetings(Window):
     step: np.ndarray
 
 
+class _Noted:
+    """What is noted of a window while it is played: a list for each column, see `Meetings`."""
+
+    def __init__(self) -> None:
+        self.client, self.number, self.level = list[int](), list[int](), list[int]()
+        self.elapsed, self.behind, self.age = list[float](), list[int](), list[float]()
+        self.asks = list[int]()
+        """The two of every meeting that was asked for, one after the other."""
+        self.others, self.both, self.step = list[int](), list[bool](), list[int]()
+        self.elapsed_b = list[float]()
+        self.times, self.done, self.sent = list[float](), list[int](), list[int]()
+
+    def end_of_round(self, now: float) -> None:
+        """A round is over at that time."""
+        self.times.append(now)
+        self.done.append(len(self.client))
+        self.sent.append(len(self.asks))
+
+    def window(self, first: int, portions: np.ndarray, fresh: np.ndarray) -> Meetings:
+        """All of it as arrays."""
+        clients, steps = ints(self.client), ints(self.step)
+        pairs = ints(self.asks).reshape(-1, 2)
+        _, levels = np.unique(ints(self.level), return_inverse=True)  # some waves have no steps
+        return Meetings(
+            first=first,
+            portions=portions,
+            fresh=fresh,
+            seconds=np.array(self.times),
+            done=ints(self.done),
+            used=ints(self.done),
+            sent=ints(self.sent),
+            client=clients,
+            number=ints(self.number),
+            level=levels.astype(np.int64),
+            elapsed=np.array(self.elapsed),
+            behind=ints(self.behind),
+            age=np.array(self.age),
+            senders=pairs.ravel(),
+            receivers=pairs[:, ::-1].ravel(),
+            a=clients[steps],
+            b=ints(self.others),
+            both=np.array(self.both, dtype=bool),
+            wave=levels[steps],
+            elapsed_b=np.array(self.elapsed_b),
+            step=steps,
+        )
+
+
 class MeetingTimeline(Timeline):
     """Clients that meet.
 
@@ -112,11 +160,10 @@ class MeetingTimeline(Timeline):
         met, joins, fails = self.partner, self.joint, self.fails
         waves, floors = [0] * self.num_clients, [0] * self.num_clients
         base, ahead, partner, seconds = draws.base, draws.ahead, draws.partner, draws.seconds
-        client, number, level = list[int](), list[int](), list[int]()
-        elapsed, behind, age = list[float](), list[int](), list[float]()
-        asks, others, both = list[int](), list[int](), list[bool]()
-        elapsed_b, step = list[float](), list[int]()
-        times, done, sent = list[float](), list[int](), list[int]()
+        noted = _Noted()
+        client, number, level, elapsed = noted.client, noted.number, noted.level, noted.elapsed
+        behind, age, asks, step = noted.behind, noted.age, noted.asks, noted.step
+        others, both, elapsed_b = noted.others, noted.both, noted.elapsed_b
         total, now, here = self.total, self.now, sum(self.here)
         for round in range(1, sum(portions) + 1):
             self.target = target = self.target + here
@@ -195,41 +242,14 @@ class MeetingTimeline(Timeline):
                     else:
                         heappush(heap, (due, due, k))
                     break
-            times.append(now)
-            done.append(len(client))
-            sent.append(len(asks))
+            noted.end_of_round(now)
             if round in borders:  # the next portion has waves of its own
                 wave = max(waves)
                 wave += -wave % DEPTH
                 waves, floors = [wave] * self.num_clients, [wave] * self.num_clients
         self.total, self.now, first = total, now, self.round
-        self.round += len(times)
-        clients, steps_of = ints(client), ints(step)
-        pairs = ints(asks).reshape(-1, 2)
-        _, levels = np.unique(ints(level), return_inverse=True)  # some waves have no steps
-        return Meetings(
-            first=first,
-            portions=np.cumsum(portions),
-            fresh=fresh,
-            seconds=np.array(times),
-            done=ints(done),
-            used=ints(done),
-            sent=ints(sent),
-            client=clients,
-            number=ints(number),
-            level=levels.astype(np.int64),
-            elapsed=np.array(elapsed),
-            behind=ints(behind),
-            age=np.array(age),
-            senders=pairs.ravel(),
-            receivers=pairs[:, ::-1].ravel(),
-            a=clients[steps_of],
-            b=ints(others),
-            both=np.array(both, dtype=bool),
-            wave=levels[steps_of],
-            elapsed_b=np.array(elapsed_b),
-            step=steps_of,
-        )
+        self.round += len(noted.times)
+        return noted.window(first, np.cumsum(portions), fresh)
 
     def _part_with(self, gone: list[int]) -> None:
         lost = set(gone)
