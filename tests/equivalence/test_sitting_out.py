@@ -3,6 +3,8 @@
 A simulation gives the gradients and says who takes part; everything else is worked out here.
 """
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -229,3 +231,28 @@ def test_noise_is_felt_by_every_method_that_sends(method):
             noisy.advance(3)
             apart = np.abs(noisy.parameters() - clean.parameters()).max()
             assert 1e-8 < apart < 1e-3
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        {"name": "qg-dsgdm", "tau": 3},
+        {"name": "d2-plus", "lazy": True},
+        *("dadam", "qg-dadam", "dmsgd", {"name": "noloco", "local_steps": 2}),
+    ],
+    ids=str,
+)
+def test_an_older_checkpoint_in_which_one_number_stood_for_all_goes_on_as_it_was(method):
+    field = "state.lr_prev" if "lazy" in method else "state.t"
+    with simulation(method, impairments={}) as sim:
+        sim.advance(4)
+        moment = sim.moment()
+        rows = dict(moment.snapshot.rows)
+        count = rows.pop(field)
+        assert np.ptp(count) == 0
+        numbers = {**moment.snapshot.numbers, field: count.flat[0].item()}
+        old = dataclasses.replace(moment.snapshot, rows=rows, numbers=numbers)
+        with p2pqg.Simulation.at(dataclasses.replace(moment, snapshot=old)) as again:
+            for one in (sim, again):
+                one.advance(4)
+            assert_array_equal(again.parameters(), sim.parameters())
