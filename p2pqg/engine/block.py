@@ -226,8 +226,15 @@ class Block(Answers):
         there = torch.ones_like(active) if present is None else present
         if not mask.any():  # nobody has computed anything
             there = torch.zeros_like(active)
-        shared = self.rule.algorithm.traits["shared"]
-        return chosen(active[part], new, old, {f"state.{name}": there[part] for name in shared})
+        active, there = active[part], there[part]
+        others = {}
+        for name in self.rule.algorithm.traits["shared"]:
+            width = getattr(old, name).shape[-1]
+            mine = self.rule.personal and self.rule.personal.mask(width, active.device)
+            others[f"state.{name}"] = (
+                there if mine is None else torch.where(mine, active[:, None], there[:, None])
+            )
+        return chosen(active, new, old, others)
 
     def _grad_of(self, part: slice | None) -> Callable[..., Tensor]:
         """The gradients of some clients, or of all (None), in the next round.
@@ -273,7 +280,8 @@ def chosen(active: Tensor, new: Any, old: Any, others: Mapping[str, Tensor] | No
         active: [clients], bool.
         new: as if all were.
         old: before.
-        others: of whom the new one is taken instead of the active ones', by the leaf's name.
+        others: of whom the new one is taken instead of the active ones', by the leaf's name; or of
+            whom in which column, [clients, columns].
     """
     before, others = leaves(old), others or {}
     kept = {
@@ -285,8 +293,8 @@ def chosen(active: Tensor, new: Any, old: Any, others: Mapping[str, Tensor] | No
 
 
 def _as_rows(mask: Tensor, like: Tensor) -> Tensor:
-    """[clients, 1, ...]."""
-    return mask.view(-1, *[1] * (like.dim() - 1))
+    """[clients, 1, ...]; one that says it column by column stays as it is."""
+    return mask if mask.dim() > 1 else mask.view(-1, *[1] * (like.dim() - 1))
 
 
 def to_numpy(t: Tensor) -> np.ndarray:

@@ -61,6 +61,12 @@ class Personal:
             return mixed
         return sent.index_copy(-1, self._places(sent.device), mixed)
 
+    def mask(self, width: int, device: torch.device) -> torch.Tensor | None:
+        """Columns that stay, bool [params]; None for rows that are not as wide as the model."""
+        if width != len(self.columns):
+            return None
+        return torch.from_numpy(self.columns).to(device)
+
     def _places(self, device: torch.device) -> torch.Tensor:
         """int64 [shared]: the columns that are sent; kept, for a GPU would wait for them."""
         found = self.__dict__.get("_kept")

@@ -118,7 +118,7 @@ class Rule:
                 reason = "sends what neighbors remember: all or nothing of it must arrive"
         elif "teleportation" in needs:
             reason = "fetches models of others, and has none of its own to compare them with"
-        elif what == "rule" and "ceca" in needs:
+        elif "ceca" in needs:
             reason = "hears of one client a round, and counts on every word of it"
         elif what == "rule" and "column-stochastic" in needs:
             reason = "is push-sum: only sums keep the weights that travel with the models"

@@ -230,6 +230,7 @@ def test_wrong_settings_are_named(settings, complaint):
         ("choco-sgd", "ring8", "sends what neighbors remember"),
         ("relay-sgd", "chain8", "sends what neighbors remember"),
         ("sgdm", "ring8", "does not gossip"),
+        ("dsgd-ceca", "ceca8", "hears of one client a round"),
     ],
 )
 def test_what_cannot_be_repeated_is_refused(algorithm, topology, reason):

@@ -256,3 +256,23 @@ def test_an_older_checkpoint_in_which_one_number_stood_for_all_goes_on_as_it_was
             for one in (sim, again):
                 one.advance(4)
             assert_array_equal(again.parameters(), sim.parameters())
+
+
+def test_what_is_personal_is_nobody_elses_in_a_centralized_method_either():
+    """Biases stay with their client: who sits out or is away keeps them as they are."""
+    with simulation("sgd", personal=["*bias*"]) as sim:
+        gradient, x = gradients(sim), sim.parameters()
+        shared = np.arange(27) < 24
+        for round in range(8):
+            on = sim.network.schedule.mixing(round).active
+            g = gradient(x, round)
+            mean = g[on].mean(0) if on.any() else np.zeros(27)
+            x = x - 0.05 * np.where(shared, mean, np.where(on[:, None], g, 0))
+        sim.advance(8)
+        assert_allclose(sim.parameters(), x, rtol=0, atol=1e-12)
+        sim.drop_clients([1])
+        sim.advance(2)
+        sim.restore_clients([1])
+        now = sim.parameters()
+        assert_array_equal(now[1, shared], now[0, shared])
+        assert_array_equal(now[1, ~shared], x[1, ~shared])
