@@ -227,10 +227,9 @@ class Block(Answers):
         if not mask.any():  # nobody has computed anything
             there = torch.zeros_like(active)
         active, there = active[part], there[part]
-        others = {}
+        personal, others = self.rule.personal, {}
         for name in self.rule.algorithm.traits["shared"]:
-            width = getattr(old, name).shape[-1]
-            mine = self.rule.personal and self.rule.personal.mask(width, active.device)
+            mine = personal.mask(getattr(old, name).shape[-1], there.device) if personal else None
             others[f"state.{name}"] = (
                 there if mine is None else torch.where(mine, active[:, None], there[:, None])
             )

@@ -81,9 +81,9 @@ def with_what_is_shared(snapshot: Snapshot, told: Mapping[int, int], rule: Rule)
     for name in (f"state.{field}" for field in rule.algorithm.traits["shared"]):
         if name in rows:  # not a number
             rows[name] = np.array(rows[name])
-            common = slice(None)
-            if rule.personal and rows[name].shape[-1] == len(rule.personal.columns):
-                common = np.flatnonzero(~rule.personal.columns)
+            common = np.arange(rows[name].shape[-1])
+            if rule.personal and len(common) == len(rule.personal.columns):
+                common = common[~rule.personal.columns]
             for client, by in told.items():
                 rows[name][client, common] = rows[name][by, common]
     return dataclasses.replace(snapshot, rows=rows)
