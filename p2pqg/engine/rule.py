@@ -234,10 +234,20 @@ class Rule:
                 "take another algorithm, such as sgd"
             )
         idle += ["noise"] * bool(network.impairments.noise) + ["cut links"] * bool(network.cut)
-        told = (
-            f"{name} all-reduces, exactly and past the links: nothing changes by {', '.join(idle)}"
-        )
-        return [told] if idle else []
+        told = []
+        if idle:
+            told.append(
+                f"{name} all-reduces, exactly and past the links: nothing changes by "
+                f"{', '.join(idle)}"
+            )
+        if not self.algorithm.traits["shared"] and (
+            "participation" in network.drawn or network.absent
+        ):
+            told.append(
+                f"{name} does not say what its clients share: who sits out, or comes back, stays "
+                'behind for good; say @algorithm(shared=("x",))'
+            )
+        return told
 
     def check_repeats(self, schedule: Schedule) -> None:
         """Whether W repeated averages, where consensus control repeats it; ConfigError if not."""

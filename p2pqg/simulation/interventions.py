@@ -91,7 +91,11 @@ class Interventions(Life):
         self.do("add_links", links=listed(links))
 
     def drop_clients(self, clients: Iterable[Any]) -> None:
-        """Clients leave: they stand still, nobody hears of them, and they count in no mean."""
+        """Clients leave: they stand still, nobody hears of them, and they count in no mean.
+
+        Methods that track a sum over all clients (gradient and momentum tracking, D2, EDM) keep
+        in it what those clients last put there, as they would without a server to tell them.
+        """
         self.do("drop_clients", clients=listed(clients))
 
     @in_turn

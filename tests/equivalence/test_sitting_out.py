@@ -276,3 +276,22 @@ def test_what_is_personal_is_nobody_elses_in_a_centralized_method_either():
         now = sim.parameters()
         assert_array_equal(now[1, shared], now[0, shared])
         assert_array_equal(now[1, ~shared], x[1, ~shared])
+
+
+def test_a_centralized_method_of_ones_own_that_shares_nothing_is_warned(tmp_path):
+    own = tmp_path / "mine.py"
+    own.write_text(
+        "from p2pqg import algorithm\n"
+        "from p2pqg.algorithms import dsgd\n"
+        "from p2pqg.algorithms.effects import allreduce\n"
+        '@algorithm("mine", params=dsgd.Params, start=dsgd.start, centralized=True)\n'
+        "def mine(s, grad, p):\n"
+        '    """Mine."""\n'
+        "    g = yield allreduce(grad(s.x))\n"
+        "    return dsgd.State(x=s.x - p.lr * g)\n",
+        encoding="utf-8",
+    )
+    with simulation(f"{own}:mine") as sim:
+        assert any("does not say what its clients share" in w for w in sim.experiment.warnings)
+    with simulation(f"{own}:mine", impairments={}) as sim:
+        assert sim.experiment.warnings == []
