@@ -7,8 +7,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from p2pqg.base.config import load_yaml
+from p2pqg.base.dotted import flat
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.user_code import GIVEN
+from p2pqg.base.wording import plain_text
 from p2pqg.network.link_spec import spelled_out
 from p2pqg.recipe import keys, own_files
 from p2pqg.recipe.own import TAKERS, Own, taken
@@ -41,6 +44,51 @@ def built_again(
         config=with_changes(experiment.config, {key: saved[key] for key in copied}),
         own_files={**experiment.own_files, **own_files.kept(folder)},
     )
+
+
+LENGTH = (*ENDS, "planned_rounds", "planned_epochs")
+"""Keys of a recipe that say how long a run is, and what its fractions are of."""
+
+
+def as_last_begun(
+    saved: Mapping[str, Any],
+    home: Path,
+    changes: Mapping[str, Any],
+    tell: Callable[[str], None],
+) -> tuple[Mapping[str, Any], bool]:
+    """The recipe of a checkpoint, but as long as config.yaml of its run says.
+
+    Who goes on with a run for longer may be killed before the first checkpoint since.
+
+    Args:
+        saved: the checkpoint's.
+        home: the run's directory; other settings of its config.yaml do not count, which is told.
+        changes: what the user asks for; a length there counts.
+        tell: called with a line for what is not as in config.yaml.
+
+    Returns:
+        The recipe, and whether fractions are to be of its length from here on.
+    """
+    try:
+        begun = load_yaml(home / "config.yaml")
+    except ConfigError:  # it is only read here
+        return saved, False
+    before, now = flat(saved), flat(begun)
+    free = {*keys.RESTART, *LENGTH, *changes}
+    for key in before:
+        if key in now and key.partition(".")[0] not in free:
+            there, here = plain_text(now[key]), plain_text(before[key])
+            if there != here:
+                tell(
+                    f"config.yaml has {key} {there}, which cannot change in the middle of a run; "
+                    f"it stays {here}"
+                )
+    length = {key: begun.get(key) for key in LENGTH}
+    if any(changes.get(key) is not None for key in ENDS):
+        return saved, False
+    if not any(length[key] for key in ENDS) or all(length[k] == saved.get(k) for k in ENDS):
+        return saved, False
+    return {**saved, **length}, not (length["planned_rounds"] or length["planned_epochs"])
 
 
 def was_broken_off(home: Path) -> bool:

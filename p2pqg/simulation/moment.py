@@ -37,7 +37,7 @@ from p2pqg.results.checkpoint import (
 )
 from p2pqg.results.records import ALL_ROUND_COLUMNS
 from p2pqg.simulation.experiment import Experiment
-from p2pqg.simulation.going_on import built_again, was_broken_off
+from p2pqg.simulation.going_on import as_last_begun, built_again, was_broken_off
 
 LARGE = 2**20
 """Bytes of a user's file from which on a run's checkpoints do without a copy of their own."""
@@ -214,6 +214,12 @@ class Moment:
             else:
                 for problem in problems:
                     tell(f"{problem}; using {candidate.name}")
+                if experiment is None:
+                    saved = checkpoint.header["config"]
+                    saved, anew = as_last_begun(saved, user_path(path), settings, tell)
+                    header = {**checkpoint.header, "config": saved}
+                    checkpoint = dataclasses.replace(checkpoint, header=header)
+                    replan = replan or anew
                 return cls._of(checkpoint, candidate, experiment, tell, replan, settings)
         raise ConfigError.of(problems or [f"{folder}: no checkpoint in it"])
 

@@ -1,5 +1,7 @@
 """A simulation that is saved and restored goes on as if nothing had been in between."""
 
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -210,6 +212,40 @@ def test_a_longer_run_keeps_what_it_planned_unless_it_is_planned_anew(tmp_path, 
     anew = Moment.newest(first.path, replan=True, rounds=4 * planned)
     for rule in (anew.rule, anew.experiment.rule):
         assert rule.lr.drops == (2 * planned, 3 * planned)
+
+
+@pytest.mark.parametrize("replan", [False, True])
+def test_a_longer_run_that_is_killed_before_its_first_checkpoint_is_still_longer(tmp_path, replan):
+    schedule = {"lr_schedule": {"milestones": [0.5]}}
+    own = TOY | schedule | {"rounds": 10, "engine": "local", "out": str(tmp_path)}
+    run = p2pqg.run(**own, name="a")
+    shutil.copytree(run.path, tmp_path / "b")
+    whole = p2pqg.resume(run.path, rounds=20, replan=replan)
+    killed = tmp_path / "b"
+    shutil.copy(run.path / "config.yaml", killed)  # all that it had written by then
+    gone_on = p2pqg.resume(killed)
+    assert gone_on.summary["rounds"] == 20
+    assert gone_on.finished
+    same = [c for c in whole.rounds if c != "wall_seconds"]
+    pd.testing.assert_frame_equal(gone_on.rounds[same], whole.rounds[same])
+    assert gone_on.rounds["lr"].iloc[10] == pytest.approx(0.005)
+    assert gone_on.config["planned_rounds"] == (None if replan else 10)
+    with pytest.raises(ConfigError, match="has done all its 20 rounds"):
+        p2pqg.resume(killed)
+
+
+def test_what_was_edited_in_the_config_of_a_run_and_cannot_change_is_told(tmp_path):
+    own = TOY | {"rounds": 6, "engine": "local", "out": str(tmp_path), "name": "a"}
+    path = p2pqg.run(**own).path
+    edited = (path / "config.yaml").read_text().replace("batch_size: 4", "batch_size: 8")
+    (path / "config.yaml").write_text(edited)
+    told = []
+    moment = Moment.newest(path, tell=told.append, rounds=8)
+    assert told == [
+        "config.yaml has batch_size 8, which cannot change in the middle of a run; it stays 4"
+    ]
+    assert moment.experiment.config.batch_size == 4
+    assert moment.experiment.num_rounds == 8
 
 
 def test_a_restored_one_can_be_saved_again(tmp_path):
