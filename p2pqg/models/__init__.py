@@ -1,6 +1,12 @@
 """One model family, one file; importing this package registers all of them (see `_registry.py`).
 
-The clients' models as rows of a matrix, and their gradients, are in `stacked/`.
+What a model is before it is built: `_blueprint.py`, with `_weights.py` (the start), `_cost.py` and
+`_capture.py`. What families are made of: `_norms.py`, `_residual.py`, `_transformer.py`;
+`_pretrained.py`, `_reading.py` and `_frozen.py` are of those that read texts. A user's own:
+`_own.py`, kept by a run as `_keeping.py` says.
+
+The clients' models as rows of a matrix, and their gradients, are in `stacked/`; losses and metrics
+are in `judging/`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The figures of the paper: numbers by our code, and their drawings. One file per figure.
 
-`p2pqg sweep figure2` makes one; `run_figure` does the same for the mapping of a recipe.
+`p2pqg sweep figure2` makes one; `run_figure` does the same for the mapping of a recipe. What they
+share is in `_figure.py`.
 """
 
 from p2pqg.base.registry import import_parts
