@@ -124,23 +124,26 @@ class RuleMixer:
         if not self.groups:
             return columns[self.own].clone()
         between = bool(self.rule.entry.traits.get("between"))
-        length = self._no_length
-        if self.rule.entry.traits.get("lengths"):
-            length = columns[self.own].norm(dim=1)
         find = self._products if between else self._squares
-        found = find(columns)
+        seen, found = columns, find(columns)
         finite: Tensor | None = None
-        if not all(math.isfinite(some.sum().item()) for some in found):
+        if not _all_finite(found):
             finite = columns.isfinite().all(1)  # what is merely far away is another thing
             if not finite.all():  # 0 times infinity is no number
-                columns = torch.where(finite[:, None], columns, 0)
-                found = find(columns)
+                seen = columns = torch.where(finite[:, None], columns, 0)
+                found = find(seen)
+            if not _all_finite(found):  # so far that its square is beyond float32
+                seen = columns.double()
+                found = find(seen)
+        length = self._no_length
+        if self.rule.entry.traits.get("lengths"):
+            length = seen[self.own].norm(dim=1)
         coefficients = []
         for group, some in zip(self.groups, found, strict=True):
             slots = group.slots
             if finite is not None:
                 there = slots.there & finite[group.columns]
-                slots = Slots(torch.where(there, slots.weights, 0), there)
+                slots = Slots(torch.where(there, slots.weights, 0).to(seen.dtype), there)
             own = length if len(group.rows) == len(length) else length[group.rows]
             squares, products = (None, some) if between else (some, None)
             inbox = Inbox(squares, products, slots, own, over)
@@ -347,6 +350,10 @@ def of_one_size(arrivals: Arrivals, among: np.ndarray | None = None) -> list[np.
     classes = np.ceil(np.log2(np.maximum(sizes, 1))).astype(int)
     found = [np.flatnonzero((classes == c) & wanted) for c in np.unique(classes)]
     return [some for some in found if len(some)]
+
+
+def _all_finite(found: list[Tensor]) -> bool:
+    return all(math.isfinite(some.sum().item()) for some in found)
 
 
 def _in_order(columns: Tensor) -> Tensor:

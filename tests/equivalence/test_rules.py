@@ -235,7 +235,7 @@ def test_a_message_that_is_not_finite_is_as_if_it_were_not_there(name, rule, tol
         np.testing.assert_allclose(row, rule(X0[i], inbox, np.full(6, 1 / 8), 0.0, f=1), atol=1e-9)
 
 
-@pytest.mark.parametrize("told", [1e3, 1e4, 1e6, 1e12, math.inf, math.nan], ids=str)
+@pytest.mark.parametrize("told", [1e3, 1e4, 1e6, 1e12, 1e20, -3e38, math.inf, math.nan], ids=str)
 @pytest.mark.parametrize(
     ("name", "rule", "params"),
     [
@@ -261,6 +261,23 @@ def test_a_client_that_leaves_all_others_far_behind_costs_those_beside_it_no_dig
         wanted = rule(x[i], inbox, np.full(len(inbox), 1 / 8), 0.0, **params)
         # A difference of such rows has no more digits than the longer one.
         np.testing.assert_allclose(found[i], wanted, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("rule", "params"), [(clipped, {}), (clipped, {"f": 3}), (balance, {"gamma": 0.5})], ids=name_of
+)
+def test_where_squares_are_beyond_float32_who_is_far_is_weighed_all_the_same(rule, params):
+    """Several of them: none may pass since infinity is no more than infinity."""
+    x = np.random.default_rng(4).standard_normal((8, 20))
+    x[:3] *= [[1e19], [1e25], [1e38]]
+    routes = RowRoutes.cut(build("complete8").mixing(0), (0, 8))
+    rows = torch.from_numpy(x).float()
+    given = find_rule({"name": rule.__name__, **params})
+    found = RuleMixer(Arrivals.of(routes, 0), given, rows)(rows, 0.0)
+    for i, row in enumerate(found):
+        wanted = rule(x[i], np.delete(x, i, axis=0), np.full(7, 1 / 8), 0.0, **params)
+        size = np.abs(wanted).max()
+        np.testing.assert_allclose(row / size, wanted / size, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize(
