@@ -209,7 +209,8 @@ def _download(spec: ImageSet, folder: Path, looked_in: list[Path]) -> None:
                 os.replace(child, folder / child.name)
     except Exception as error:  # no network, a mirror that is gone, no space: nothing is left
         where = " and ".join(str(place) for place in looked_in)
+        reason = " ".join(str(error).split())  # of several mirrors there are several lines
         raise DataError(
-            f"{spec.name} is not in {where or 'the cache'} and could not be downloaded ({error}); "
+            f"{spec.name} is not in {where or 'the cache'} and could not be downloaded ({reason}); "
             f"point data_dir to a folder with train.parquet and test.parquet, or {spec.layout}"
         ) from error
