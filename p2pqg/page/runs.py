@@ -145,7 +145,8 @@ def labels(shown: Sequence[Standing]) -> list[str]:
         return [shown[0].part("algorithm")]
     settings = differing(shown)
     names = []
-    for one, row in zip(shown, settings.to_dict("records"), strict=True):
+    # By index: Pandas 2 has no records of a frame without columns.
+    for one, row in zip(shown, settings.to_dict("index").values(), strict=True):
         name = ", ".join(set_apart(row))
         names.append(name if name and len(name) <= LONGEST_LABEL else one.path.name)
     return [

@@ -121,7 +121,8 @@ class Comparison:
             return [str(one.path) for (one,) in self.groups]
         names = [
             ", ".join([*set_apart(row), *(what for _, what in self._own_events(group))])
-            for row, group in zip(self.settings.to_dict("records"), self.groups, strict=True)
+            # By index: Pandas 2 has no records of a frame without columns.
+            for row, group in zip(self.settings.to_dict("index").values(), self.groups, strict=True)
         ]
         names = [n if len(n) <= LONGEST_NAME else f"{n[: LONGEST_NAME - 1]}…" for n in names]
         names = [name or "left alone" for name in names]
