@@ -97,17 +97,29 @@ class Changes:
         )
         return self._but(base=joined(self.base, self.base.labels, self.num_clients, arcs))
 
-    def drop_clients(self, clients: Iterable[Any]) -> Self:
+    def drop_clients(self, clients: Iterable[Any], round: int = 0) -> Self:
         """Clients leave: they neither compute nor talk, nor count, until they are back.
 
+        Args:
+            clients: who.
+            round: from when on; attacks that are over by then do not count.
+
         Raises:
-            ConfigError: there is no such client, it left already, or nobody would be left.
+            ConfigError: there is no such client, it left already, nobody would be left, or only
+                such as lie.
         """
         who = clients_in(clients, self._known, "drop_clients")
         gone = self._names(who & self.absent)
         refuse(f"drop_clients: client {name} left already; leave it out" for name in gone)
         if len(self.absent | who) == self.num_clients:
             raise ConfigError("drop_clients: nobody would be left; keep at least one client")
+        left = set(range(self.num_clients)) - self.absent - who
+        now = [one for one in self.attacks if one.last is None or one.last >= round]
+        for attack in now:
+            if left <= {client for one in now if one.overlaps(attack) for client in one.who}:
+                raise ConfigError(
+                    "drop_clients: nobody honest would be left; stop_attack first, or keep one"
+                )
         return self._but(absent=self.absent | who)
 
     def restore_clients(self, clients: Iterable[Any] | None = None) -> Self:

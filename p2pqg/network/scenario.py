@@ -222,7 +222,8 @@ def _done(verb: str, network: Network, event: Event) -> Network:
     """The network after another verb with the arguments of an event."""
     change = VERBS[verb].network
     assert change is not None
-    return change(network, event.arguments, 0)
+    round = int(event.at) if event.kind == "round" else 0  # of a second nobody knows yet
+    return change(network, event.arguments, round)
 
 
 def _by_itself(event: Event, network: Network) -> Network:

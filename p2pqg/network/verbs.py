@@ -241,7 +241,7 @@ VERBS: dict[str, Verb] = {
     ),
     "drop_clients": Verb(
         _clients,
-        network=lambda network, given, round: network.drop_clients(given["clients"]),
+        network=lambda network, given, round: network.drop_clients(given["clients"], round),
         words=_which_clients,
     ),
     "restore_clients": Verb(

@@ -426,6 +426,10 @@ RING = network().drop_links(["0-1"]).drop_clients([4])
         (lambda: RING.drop_clients([4]), "drop_clients: client 4 left already"),
         (lambda: RING.drop_clients([8]), "no client is called 8"),
         (lambda: RING.drop_clients([0, 1, 2, 3, 5, 6, 7]), "nobody would be left"),
+        (
+            lambda: RING.attack([0, 1], "sign-flip").drop_clients([2, 3, 5, 6, 7]),
+            "drop_clients: nobody honest would be left; stop_attack first, or keep one",
+        ),
         (lambda: RING.restore_clients([3]), "restore_clients: client 3 did not leave"),
         (lambda: RING.with_topology("torus9"), "set_topology: 'torus9' has 9 clients"),
         (lambda: RING.with_topology(np.eye(3)), "set_topology: 'given W'"),

@@ -198,3 +198,24 @@ def test_liars_under_churn_and_losses_go_on_from_a_checkpoint_and_in_any_packing
                 assert other.history["liars"].tolist()[-4:] == [2, 2, 1, 0]
         packed.advance(rounds=8)
         np.testing.assert_allclose(packed.parameters(), one.parameters(), rtol=0, atol=1e-6)
+
+
+def test_who_is_left_may_not_only_be_liars_but_may_have_been():
+    settings = TOY | {"engine": "local", "rounds": 8}
+    with p2pqg.Simulation(**settings) as sim:
+        sim.attack([0, 1], "sign-flip")
+        sim.advance(2)
+        with pytest.raises(ConfigError, match="nobody honest would be left; stop_attack first"):
+            sim.drop_clients([2, 3, 4, 5])
+        sim.drop_clients([2, 3, 4])
+        sim.stop_attack()
+        sim.drop_clients([5])
+        sim.advance(2)
+        assert sim.evaluate()["present"] == 2
+    over = [{"who": [0, 1], "how": "sign-flip", "when": [0, 3]}]
+    leave = [{"at": "round 5", "drop_clients": [2, 3, 4, 5]}]
+    with p2pqg.Simulation(**settings, attacks=over, scenario=leave) as sim:
+        sim.finish()
+        assert sim.history["present"].iloc[-1] == 2
+    with pytest.raises(ConfigError, match="nobody honest would be left"):
+        p2pqg.Simulation(**settings, attacks=[{"who": [0, 1], "how": "sign-flip"}], scenario=leave)
