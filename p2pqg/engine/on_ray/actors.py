@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from p2pqg.base.errors import AlgorithmError, ClusterError
-from p2pqg.base.lazy import torch
+from p2pqg.base.lazy import torch, without_collection
 from p2pqg.base.pieces import Pieces
 from p2pqg.engine.call import ON_NO_CLIENTS, Ask, disagreement
 from p2pqg.engine.rule import Rule
@@ -104,7 +104,8 @@ class HostActor:
     """
 
     def __init__(self, spec: HostSpec, test: tuple[Any, Any]) -> None:
-        from p2pqg.engine.waves.host import host_of  # brings torch, which the driver does without
+        with without_collection():  # brings torch, which the driver does without
+            from p2pqg.engine.waves.host import host_of
 
         _end_with_the_node()
         # Objects in the store are read-only and stay so: we only ever copy from them.

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from p2pqg.base.lazy import without_collection
 from p2pqg.models.stacked.recording import Recorder, Recording, Step
 
 WARM_UPS = 3
@@ -63,11 +64,6 @@ class _Graph(Recording):
 @contextmanager
 def _no_collection() -> Iterator[None]:
     """No garbage is collected inside: a tensor or graph that is freed would end the capture."""
-    was_on = gc.isenabled()
     gc.collect()
-    gc.disable()
-    try:
+    with without_collection():
         yield
-    finally:
-        if was_on:
-            gc.enable()

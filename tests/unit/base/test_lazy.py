@@ -1,11 +1,12 @@
 """What takes long to import is imported when it is used: an ordinary run begins without it."""
 
+import gc
 import subprocess
 import sys
 
 import pytest
 
-from p2pqg.base.lazy import Lazy
+from p2pqg.base.lazy import Lazy, without_collection
 
 DENSE_RUN = """
 import sys
@@ -32,6 +33,27 @@ def test_a_lazy_module_has_what_the_module_has():
     assert vars(lazy)["Fraction"] is fractions.Fraction  # and the next look costs nothing
     with pytest.raises(AttributeError, match="'fractions' has no attribute 'Fracton'"):
         _ = lazy.Fracton
+
+
+def test_nothing_is_collected_while_a_module_is_imported(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "looks_at_gc.py").write_text("import gc\nwas_on = gc.isenabled()\n")
+    assert gc.isenabled()
+    assert Lazy("looks_at_gc").was_on is False
+    assert gc.isenabled()
+
+
+def test_garbage_is_collected_again_whatever_happens_inside():
+    with pytest.raises(ModuleNotFoundError), without_collection():
+        __import__("no_such_module")
+    assert gc.isenabled()
+    gc.disable()  # by a user, who has it so
+    try:
+        with without_collection():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
 
 
 def test_who_only_looks_at_a_lazy_module_does_not_import_it():
