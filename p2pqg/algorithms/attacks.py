@@ -22,6 +22,7 @@ from p2pqg.base.errors import ConfigError
 from p2pqg.base.lazy import torch
 from p2pqg.base.ranges import out_of_range
 from p2pqg.base.registry import Entry, F, NoParams, Registry
+from p2pqg.base.signature import check_takes, parameters
 from p2pqg.base.user_code import Chosen, find_in_file, names_a_file
 
 ATTACKS = Registry("attack")
@@ -227,4 +228,6 @@ def find_attack(given: str | Mapping[str, Any] | Callable[..., Any] | Lie) -> Li
 
 def _entry_of(function: Callable[..., Any], name: str) -> Entry:
     """An attack by a user's function."""
+    more = ("liars",) if len(parameters(function)) > 3 else ()
+    check_takes(function, ("honest", "W", "round", *more), f"attack {name}")
     return Entry(name, function, traits={"kind": "own", "anywhere": False})

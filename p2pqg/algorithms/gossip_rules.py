@@ -26,6 +26,7 @@ from p2pqg.base.config import read
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.lazy import torch
 from p2pqg.base.registry import Entry, F, NoParams, Registry
+from p2pqg.base.signature import check_takes
 from p2pqg.base.user_code import Chosen, find_in_file, names_a_file
 
 GOSSIP_RULES = Registry("rule")
@@ -324,4 +325,5 @@ def find_rule(given: str | Mapping[str, Any] | Callable[..., Any] | GossipRule) 
 
 def _entry_of(function: Callable[..., Any], name: str) -> Entry:
     """A rule that applies a user's function to each client."""
+    check_takes(function, ("own", "inbox", "weights"), f"rule {name}")
     return Entry(name, function, traits={"kind": "own", "least": lambda params: 0})

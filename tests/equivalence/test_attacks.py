@@ -300,6 +300,11 @@ def test_with_a_rule_one_shouting_liar_moves_the_honest_little(rule):
     [
         ([{"who": [99], "how": "sign-flip"}], {}, r"attacks\[0\].who: no client is called 99"),
         ([{"who": [1], "how": "flip"}], {}, r"attacks\[0\].how: unknown attack 'flip'"),
+        (
+            [{"who": [1], "how": lambda x: x}],
+            {},
+            r"attack <lambda> must take \(honest, W, round\), got \(x\)",
+        ),
         ([{"who": [1], "how": {"name": "noise", "sigma": -1}}], {}, "sigma must be > 0, got -1"),
         ([{"who": [1], "how": {"name": "noise", "tau": 1}}], {}, "unknown key attack noise: tau"),
         ([{"who": [1]}], {}, r"attacks\[0\] must say who lies and how"),

@@ -431,6 +431,7 @@ def test_a_method_that_is_silent_for_long_has_a_rule_all_the_same():
     ("rule", "settings", "told"),
     [
         ("clip", {}, "unknown rule 'clip'; did you mean clipped"),
+        (lambda own, heard: own, {}, r"<lambda> must take \(own, inbox, weights\), got \(own, he"),
         ({"name": "clipped", "tau": 0}, {}, "rule.tau must be > 0, adaptive or second, got 0"),
         ({"name": "clipped", "radius": 1}, {}, "unknown key rule.radius"),
         ({"name": "balance", "alpha": 2}, {}, r"rule.alpha must be in \[0, 1\]"),
