@@ -93,7 +93,8 @@ class Runs(Sequence[Run]):
                 rows[seed] = {**one.results, **losses}
             elif run.has_summary or run.failure is not None:
                 rows[seed] = {}
-        frame = pd.DataFrame.from_dict(rows, orient="index", dtype=float)
+        # Not from_dict: with Pandas 2 that leaves out rows that are empty.
+        frame = pd.DataFrame(list(rows.values()), list(rows), dtype=float)
         return frame.dropna(axis="columns", how="all").rename_axis("seed")
 
     @cached_property
