@@ -56,6 +56,16 @@ def test_garbage_is_collected_again_whatever_happens_inside():
         gc.enable()
 
 
+def test_garbage_is_collected_when_the_last_of_several_threads_is_done():
+    first, second = without_collection(), without_collection()
+    first.__enter__()
+    second.__enter__()  # in another thread, say
+    first.__exit__(None, None, None)
+    assert not gc.isenabled()
+    second.__exit__(None, None, None)
+    assert gc.isenabled()
+
+
 def test_who_only_looks_at_a_lazy_module_does_not_import_it():
     lazy = Lazy("no_such_module")
     assert not hasattr(lazy, "__wrapped__")
