@@ -229,7 +229,9 @@ class Block(Answers):
         active, there = active[part], there[part]
         personal, others = self.rule.personal, {}
         for name in self.rule.algorithm.traits["shared"]:
-            mine = personal.mask(getattr(old, name).shape[-1], there.device) if personal else None
+            value, mine = getattr(old, name), None
+            if personal and isinstance(value, Tensor) and value.dim() > 1:
+                mine = personal.mask(value.shape[-1], there.device)
             others[f"state.{name}"] = (
                 there if mine is None else torch.where(mine, active[:, None], there[:, None])
             )
@@ -292,8 +294,9 @@ def chosen(active: Tensor, new: Any, old: Any, others: Mapping[str, Tensor] | No
 
 
 def _as_rows(mask: Tensor, like: Tensor) -> Tensor:
-    """[clients, 1, ...]; one that says it column by column stays as it is."""
-    return mask if mask.dim() > 1 else mask.view(-1, *[1] * (like.dim() - 1))
+    """[clients, 1, ...], or [clients, 1, ..., columns] of one that says it column by column."""
+    inner = [1] * (like.dim() - mask.dim())
+    return mask.view(len(mask), *inner, *mask.shape[1:])
 
 
 def to_numpy(t: Tensor) -> np.ndarray:

@@ -350,8 +350,13 @@ class Rule:
         return with_leaves(self.start(torch.empty(0, 1)), {**tensors, **numbers})
 
     def start(self, x0: torch.Tensor) -> Any:
-        """The state before the first round; AlgorithmError if the models are not in it."""
+        """The state before the first round; AlgorithmError if it lacks models or shared fields."""
         state = guarded(self.algorithm, self.algorithm.traits["start"], x0)
+        for field in self.algorithm.traits["shared"]:
+            if not hasattr(state, field):
+                raise AlgorithmError(
+                    f"{self.algorithm.name}: shared names {field!r}, which its state does not have"
+                )
         with suppress(AttributeError):
             if self.model(state).shape == x0.shape:
                 return state

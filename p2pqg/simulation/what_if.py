@@ -81,9 +81,12 @@ def with_what_is_shared(snapshot: Snapshot, told: Mapping[int, int], rule: Rule)
     for name in (f"state.{field}" for field in rule.algorithm.traits["shared"]):
         if name in rows:  # not a number
             rows[name] = np.array(rows[name])
-            common = np.arange(rows[name].shape[-1])
-            if rule.personal and len(common) == len(rule.personal.columns):
-                common = common[~rule.personal.columns]
+            personal = rule.personal if rows[name].ndim > 1 else None
+            wide = personal is not None and rows[name].shape[-1] == len(personal.columns)
             for client, by in told.items():
-                rows[name][client, common] = rows[name][by, common]
+                if personal is None or not wide:
+                    rows[name][client] = rows[name][by]
+                else:
+                    common = ~personal.columns
+                    rows[name][client, ..., common] = rows[name][by, ..., common]
     return dataclasses.replace(snapshot, rows=rows)

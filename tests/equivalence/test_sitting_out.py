@@ -11,7 +11,7 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
 import p2pqg
-from p2pqg.base.errors import ConfigError
+from p2pqg.base.errors import AlgorithmError, ConfigError
 from p2pqg.base.seeding import rng
 
 TOY = {
@@ -276,6 +276,54 @@ def test_what_is_personal_is_nobody_elses_in_a_centralized_method_either():
         now = sim.parameters()
         assert_array_equal(now[1, shared], now[0, shared])
         assert_array_equal(now[1, ~shared], x[1, ~shared])
+
+
+OWN = """
+from typing import NamedTuple
+import torch
+from p2pqg import algorithm
+from p2pqg.algorithms import dsgd
+from p2pqg.algorithms.effects import allreduce
+
+class State(NamedTuple):
+    x: torch.Tensor
+    count: torch.Tensor  # [clients]
+    last: torch.Tensor  # [clients, 2, params]: of the last two rounds
+
+def start(x0):
+    return State(x0, x0.new_zeros(len(x0)), torch.stack([0 * x0, 0 * x0], 1))
+
+@algorithm("mine", params=dsgd.Params, start=start, centralized=True, shared=SHARED)
+def mine(s, grad, p):
+    g = yield allreduce(grad(s.x))
+    last = torch.stack([s.last[:, 1], g], 1)
+    return State(s.x - p.lr * last.sum(1), s.count + 1, last)
+"""
+
+
+@pytest.mark.parametrize("personal", [[], ["*bias*"]])
+def test_what_is_shared_may_have_any_number_of_dimensions(personal, tmp_path):
+    own = tmp_path / "mine.py"
+    own.write_text(OWN.replace("SHARED", '("x", "count", "last")'), encoding="utf-8")
+    common = np.arange(27) < (24 if personal else 27)
+    with simulation(f"{own}:mine", personal=personal) as sim:
+        sim.advance(4)
+        sim.drop_clients([1])
+        sim.advance(3)
+        sim.restore_clients([1])
+        rows = sim.moment().snapshot.rows
+        assert rows["state.count"].tolist() == [7] * 6
+        assert np.ptp(rows["state.x"][:, common], axis=0).max() == 0
+        assert np.ptp(rows["state.last"][..., common], axis=0).max() == 0
+        if personal:
+            assert np.ptp(rows["state.x"][:, ~common], axis=0).max() > 0
+
+
+def test_what_is_shared_must_be_in_the_state(tmp_path):
+    own = tmp_path / "mine.py"
+    own.write_text(OWN.replace("SHARED", '("x", "counts")'), encoding="utf-8")
+    with pytest.raises(AlgorithmError, match="mine: shared names 'counts', which its state does"):
+        simulation(f"{own}:mine")
 
 
 def test_a_centralized_method_of_ones_own_that_shares_nothing_is_warned(tmp_path):
