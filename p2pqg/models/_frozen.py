@@ -207,6 +207,8 @@ class Encoder:
 def _single_threads() -> Iterator[ThreadPoolExecutor]:
     """A thread for each core, in which torch uses one: the last digit depends on their number."""
     before, cores = torch.get_num_threads(), os.cpu_count() or 1
-    with ThreadPoolExecutor(cores, "frozen", torch.set_num_threads, (1,)) as threads:
-        yield threads
-    torch.set_num_threads(before)
+    try:
+        with ThreadPoolExecutor(cores, "frozen", torch.set_num_threads, (1,)) as threads:
+            yield threads
+    finally:
+        torch.set_num_threads(before)

@@ -9,14 +9,15 @@ from torch import nn
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from p2pqg import load, run
+from p2pqg import Simulation, load, run
 from p2pqg.base.errors import ConfigError
 from p2pqg.data._arrays import Arrays
 from p2pqg.data._encoded import encoded
 from p2pqg.models import MODELS, build_model, by_path, encoder_of, model_cost, tokenizer_of
-from p2pqg.models._frozen import Encoder
+from p2pqg.models._frozen import Encoder, _single_threads
 from p2pqg.models._reading import Reader
 from p2pqg.models.stacked.stacked import Stacked
+from p2pqg.recipe import parts
 
 LENGTH, CLASSES = 7, 3
 SMALL = {"width": 8, "layers": 2, "heads": 2, "vocabulary": 30}
@@ -365,6 +366,35 @@ def test_states_are_computed_once_for_the_same_texts_and_layers(folder, monkeypa
     assert (encoded(arrays, encoder).test_x == first.test_x).all()
     with pytest.raises(TypeError):  # but for other layers it is
         encoded(arrays, Encoder(folder, 2))
+
+
+def test_torch_has_its_threads_again_where_the_frozen_layers_fail(monkeypatch):
+    told, before = [], torch.get_num_threads()
+    monkeypatch.setattr(torch, "set_num_threads", told.append)
+    with pytest.raises(MemoryError), _single_threads():
+        raise MemoryError
+    assert told[-1:] == [before]
+
+
+def test_a_run_on_states_has_the_models_of_a_run_on_tokens(folder, monkeypatch):
+    x, y = texts(60, seed=5).numpy(), (texts(60, seed=5)[:, 0].numpy() > 15).astype(int)
+    found = []
+    for _ in range(2):
+        with Simulation(
+            dataset=(x, y),
+            model={"name": "transformers", "path": folder, "trained_layers": 1},
+            topology="ring4",
+            algorithm="qg-dsgdm-n",
+            rounds=3,
+            batch_size=4,
+            lr=0.5,
+            validation=0.2,
+            engine="local",
+        ) as sim:
+            sim.advance(3)
+            found.append(sim.parameters())
+        monkeypatch.setattr(parts, "encoded", lambda arrays, encoder: arrays)
+    assert_close(*found, rtol=0, atol=1e-6)
 
 
 def test_a_run_trains_the_upper_half_alone_and_its_models_read_tokens(folder, tmp_path):
