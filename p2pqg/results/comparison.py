@@ -22,7 +22,7 @@ import pandas as pd
 from p2pqg.base.errors import ConfigError, did_you_mean
 from p2pqg.base.wording import aligned, plain_text
 from p2pqg.results.comparison_text import html, result, set_apart, with_spread
-from p2pqg.results.report import SAME_NUMBERS, differing, settings_of
+from p2pqg.results.report import SAME_NUMBERS, SPLIT, differing, settings_of
 from p2pqg.results.seeds import is_of_seeds, load
 from p2pqg.results.standing import Standing
 
@@ -84,7 +84,8 @@ def _check_it_is_one_setting(group: Sequence[Standing]) -> None:
     if len(group) < 2:
         return
     settings = settings_of(group)
-    other = [key for key in differing(settings) if key not in {*SAME_NUMBERS, "seed"}]
+    drawn = {*SPLIT, "seed"}  # a split may be drawn anew for each seed
+    other = [key for key in differing(settings) if key not in {*SAME_NUMBERS, *drawn}]
     if other:
         raise ConfigError(
             f"the runs of a list are seeds of one setting, these differ in {', '.join(other)}; "

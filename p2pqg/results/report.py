@@ -18,12 +18,12 @@ import pandas as pd
 from p2pqg.base import yaml_text
 from p2pqg.base.dotted import flat
 from p2pqg.base.errors import ConfigError
-from p2pqg.base.text import user_path, without_folders_but_unlike, write_text
+from p2pqg.base.text import read_json, user_path, without_folders_but_unlike, write_text
 from p2pqg.base.wording import plain_text
 from p2pqg.recipe.keys import CARE, WHERE
 from p2pqg.recipe.own_files import FOLDER
 from p2pqg.results.columns import measured
-from p2pqg.results.records import Run
+from p2pqg.results.records import SEEDS, Run
 
 
 def find_runs(paths: Iterable[str | Path]) -> list[Run]:
@@ -86,6 +86,8 @@ SAME_NUMBERS = {*SAME_RESULTS, *WHERE}
 OWN_FILES = "files."
 """Before the name of a file of the user's in a frame of runs, such as files.my_model.py: what is in
 it, as a few letters. Code that was edited between two runs makes them unlike."""
+KEPT = re.compile(r"(data|partition)-[0-9a-f]{16}\.safetensors")
+"""Files of what was given as an object: the recipe says their content."""
 LARGE = 2**20
 """Bytes of a file from which on only its size is looked at."""
 
@@ -103,17 +105,40 @@ def settings_of(runs: Iterable[Configured]) -> pd.DataFrame:
     for run in runs:
         row = flat(run.config)
         row["topology"] = _network(row["topology"], row["clients"])
-        rows.append(row | _own_files(run))
+        rows.append(row | _split_of_first_seed(run, row) | _own_files(run))
     return with_defaults(pd.DataFrame(rows).drop(columns="name", errors="ignore"))
+
+
+def _place_of(one: Configured) -> Path | None:
+    """The directory of a run, or of the run that stands somewhere; None: it is on no disk."""
+    return getattr(getattr(one, "run", one), "path", None)
+
+
+SPLIT = ("partition.path", "partition.content")
+"""Settings that say how the samples of a run were split by an object of Python."""
+
+
+def _split_of_first_seed(one: Configured, row: Mapping[str, Any]) -> dict[str, Any]:
+    """Of runs that began together: a function draws a split for each seed, and is one setting."""
+    path = _place_of(one)
+    if path is None or SPLIT[1] not in row or not (path.parent / SEEDS).is_file():
+        return {}
+    seeds = (Run(path.parent / f"seed{seed}") for seed in read_json(path.parent / SEEDS)["seeds"])
+    for run in seeds:
+        if (run.path / "config.yaml").exists():
+            first = flat(run.config)
+            return {key: first.get(key) for key in SPLIT}
+    return {}
 
 
 def _own_files(one: Configured) -> dict[str, str]:
     """What a run on disk kept of the user's files, as texts that tell contents apart."""
-    path = getattr(getattr(one, "run", one), "path", None)  # a run; or where one stands
+    path = _place_of(one)
     if path is None or not (path / FOLDER).is_dir():
         return {}
     files = sorted(file for file in (path / FOLDER).iterdir() if file.is_file())
-    return {f"{OWN_FILES}{file.name}": _told_apart(file) for file in files}
+    told = (file for file in files if not KEPT.fullmatch(file.name))
+    return {f"{OWN_FILES}{file.name}": _told_apart(file) for file in told}
 
 
 def _told_apart(file: Path) -> str:

@@ -12,6 +12,7 @@ from p2pqg.base.errors import ConfigError
 from p2pqg.cli import main
 from p2pqg.results.comparison import Comparison
 from p2pqg.results.records import CLIENT_COLUMNS, ROUND_COLUMNS, TIMING_COLUMNS, Run, write_parquet
+from p2pqg.results.report import by_seed
 from p2pqg.results.standing import Standing
 
 TINY = {"topology": "ring4", "engine": "local", "rounds": 20, "eval_every": 5, "alpha": 1.0}
@@ -293,3 +294,19 @@ def test_a_run_that_went_on_and_was_killed_is_not_told_as_it_was_before(fake):
     assert told["rounds"] == 30
     assert (told["test_accuracy"], told["bytes_sent"]) == (0.7, 3000)
     assert found.notes[0].endswith("broken off after 30 rounds of 40, no end on record")
+
+
+def test_seeds_for_each_of_which_a_function_drew_a_split_are_one_setting(tmp_path):
+    def split(labels, clients, rng):
+        return np.array_split(rng.permutation(len(labels)), clients)
+
+    x = np.random.default_rng(0).normal(size=(80, 2)).astype("float32")
+    given = {"dataset": (x, (x[:, 0] > 0).astype(int)), "partition": split}
+    tiny = {"topology": "ring2", "engine": "local", "rounds": 1, "out": str(tmp_path)}
+    together = p2pqg.run(seed=[1, 2], name="together", **given, **tiny)
+    contents = {run.config["partition"]["content"] for run in together}
+    assert len(contents) == 2  # else there is nothing to see here
+    assert len(by_seed(list(together))) == 1  # as report shows them, and table
+    assert len(p2pqg.compare(together).table) == 1
+    alone = p2pqg.run(seed=3, name="alone", **given, **tiny)
+    assert len(p2pqg.compare([*together, alone]).table) == 1
