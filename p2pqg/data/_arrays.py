@@ -47,6 +47,7 @@ class Arrays:
         notes: what a reader should know of how the data were read, a line each.
         drawn: test samples that were drawn out of the training samples, none being given: the
             others are numbered anew.
+        frozen: changes when what computed the states of texts does; empty: they are no states.
     """
 
     train_x: np.ndarray
@@ -64,6 +65,7 @@ class Arrays:
     columns: Mapping[str, Column] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     drawn: int = 0
+    frozen: str = ""
 
     @property
     def input_shape(self) -> tuple[int, ...]:

@@ -31,14 +31,15 @@ def encoded(arrays: Arrays, encoder: Encoder | None) -> Arrays:
     """The data set with states in place of tokens; as it is without an encoder."""
     if encoder is None:
         return arrays
+    key = encoder.key
     train, test = (
-        _states(encoder, x, y)
+        _states(encoder, key, x, y)
         for x, y in ((arrays.train_x, arrays.train_y), (arrays.test_x, arrays.test_y))
     )
-    return dataclasses.replace(arrays, train_x=train, test_x=test)
+    return dataclasses.replace(arrays, train_x=train, test_x=test, frozen=key)
 
 
-def _states(encoder: Encoder, tokens: np.ndarray, y: np.ndarray) -> np.ndarray:
+def _states(encoder: Encoder, key: str, tokens: np.ndarray, y: np.ndarray) -> np.ndarray:
     content = hashlib.blake2b(np.ascontiguousarray(tokens).tobytes()).hexdigest()
-    key = (encoder.key, tokens.shape, content)
-    return remembered("states", key, lambda: Part(encoder(tokens), y)).x
+    parts = (key, tokens.shape, content)
+    return remembered("states", parts, lambda: Part(encoder(tokens), y)).x

@@ -170,6 +170,8 @@ class Moment:
             "mean": task.mean,
             "std": task.std,
         }
+        if self.experiment.arrays.frozen:
+            about["frozen"] = self.experiment.arrays.frozen
         return about, more
 
     @classmethod
@@ -260,6 +262,11 @@ class Moment:
         header = saved.header
         if experiment is None:  # with a topology that is given again
             experiment = built_again(header["config"], settings, user_path(path), tell, replan)
+            if header.get("model", {}).get("frozen", "") not in ("", experiment.arrays.frozen):
+                tell(
+                    "the frozen layers at model.path are not those that the run began with; its "
+                    "models go on above these"
+                )
         experiment = _as_it_was(experiment, saved)
         return cls(
             experiment,

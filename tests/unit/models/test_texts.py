@@ -1,6 +1,7 @@
 """Models that read texts: padding, dropout by key, pretrained weights and new heads."""
 
 import copy
+import shutil
 import sys
 
 import pytest
@@ -418,6 +419,29 @@ def test_a_run_trains_the_upper_half_alone_and_its_models_read_tokens(folder, tm
     moved = "network.bert.encoder.layer.0.output.dense.weight"
     assert not torch.equal(module.state_dict()[moved], before[moved])
     assert module(texts(2)).shape == (2, 2)
+
+
+def test_who_goes_on_above_other_frozen_layers_is_told(folder, tmp_path, recwarn):
+    x, y = texts(60, seed=5).numpy(), (texts(60, seed=5)[:, 0].numpy() > 15).astype(int)
+    mine = shutil.copytree(folder, tmp_path / "mine")
+    with Simulation(
+        dataset=(x, y),
+        model={"name": "transformers", "path": str(mine), "trained_layers": 1},
+        topology="ring4",
+        rounds=3,
+        batch_size=4,
+        engine="local",
+    ) as sim:
+        sim.advance(1)
+        sim.checkpoint(tmp_path / "saved")
+    with Simulation.restore(tmp_path / "saved") as same:
+        assert same.round == 1
+    assert not recwarn
+    config = (mine / "config.json").read_text(encoding="utf-8")
+    (mine / "config.json").write_text(config + "\n", encoding="utf-8")
+    told = "the frozen layers at model.path are not those that the run began with"
+    with pytest.warns(UserWarning, match=told), Simulation.restore(tmp_path / "saved"):
+        pass
 
 
 @pytest.mark.parametrize(
