@@ -75,27 +75,26 @@ def _levels(values: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 class Stated:
-    """The claims of a recipe, and what became of them.
+    """The claims of a recipe at one of its tiers, and what became of them.
 
     Attributes:
         recipe: its name; source: of the claims; takes: tier -> how long it takes.
-        tier: whose results were judged: the largest that has some; "" for a recipe without tiers.
+        tier: whose results were judged; "" for a recipe without tiers.
         claims: by name.
         verdicts: by name of the claim; {} where nothing was run.
         problem: why they cannot be judged, or "".
     """
 
-    def __init__(self, recipe: str, values: dict[str, Any], results: Path) -> None:
+    def __init__(self, recipe: str, values: dict[str, Any], results: Path, tier: str) -> None:
         """Judge what is there."""
         from p2pqg.base.errors import ConfigError
-        from p2pqg.recipe.tiers import TAKES, at_tier, usual_tier
+        from p2pqg.recipe.tiers import TAKES, at_tier
         from p2pqg.results.claims import judge_folder, read_claims
 
         tiers = values.get("tiers") or {}
         self.recipe, self.source = recipe, str(values.get("source", ""))
         self.takes = {tier: str(changes.get(TAKES, "")) for tier, changes in tiers.items()}
-        there = [tier for tier in reversed(tiers) if (results / f"{recipe}-{tier}").is_dir()]
-        self.tier = there[0] if there else usual_tier(values) or ""
+        self.tier = tier
         at = at_tier(values, self.tier or None, recipe)
         self.claims: dict[str, Claim] = read_claims(at.get("claim"))
         self.verdicts: dict[str, Verdict] = {}
@@ -116,14 +115,26 @@ class Stated:
 
 
 def stated(results: Path) -> Iterator[Stated]:
-    """The shipped recipes that make claims, judged by what lies in a folder of results."""
+    """The shipped recipes that make claims, judged by what lies in a folder of results.
+
+    A recipe is there once for each of its tiers that has results and makes claims; once if none.
+    """
     from p2pqg.base.config import load_yaml
     from p2pqg.base.shipped import shipped_folder
+    from p2pqg.recipe.tiers import at_tier, usual_tier
 
     for path in sorted(shipped_folder("runs").glob("*.yaml")):
         values = load_yaml(path)
-        if any("claim" in one for one in _levels(values)):
-            yield Stated(path.stem, values, results)
+        if not any("claim" in one for one in _levels(values)):
+            continue
+        tiers = [
+            tier
+            for tier in values.get("tiers") or {}
+            if (results / f"{path.stem}-{tier}").is_dir()
+            and at_tier(values, tier, path.stem).get("claim")
+        ]
+        for tier in tiers or [usual_tier(values) or ""]:
+            yield Stated(path.stem, values, results, tier)
 
 
 def _list(found: list[Stated]) -> Iterator[str]:

@@ -23,5 +23,12 @@ def test_one_that_is_only_unpacked_says_so(tmp_path):
     code = "import p2pqg; print(p2pqg.__version__)"
     command = [sys.executable, "-S", "-c", code]  # -S: without site-packages
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    said = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    said = subprocess.run(
+        command,
+        env=environment,
+        cwd=tmp_path,  # a checkout that is installed from has metadata beside it
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert said.stdout.strip() == UNKNOWN

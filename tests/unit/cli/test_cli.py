@@ -513,6 +513,13 @@ def test_claims_are_listed_with_what_their_results_say():
     assert "  holds at tier cpu: DecentLaM's squared bias is DSGD's, to a thousandth." in bias
 
 
+def test_a_recipe_is_listed_with_each_of_its_tiers_that_has_results():
+    blocks = [b for b in command("claims").stdout.split("\n\n") if b.startswith("decentlam-batch ")]
+    assert len(blocks) == 2
+    for block, tier in zip(blocks, ("cpu", "cifar10"), strict=True):
+        assert block.count(f" at tier {tier}: ") == 4
+
+
 def test_claims_without_results_are_not_run_and_a_table_has_a_row_for_each(tmp_path):
     result = command("claims", "--results", tmp_path, "--markdown")
     rows = result.stdout.splitlines()[2:]
