@@ -75,7 +75,7 @@ class Registry(Mapping[str, Entry]):
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self._entries: dict[str, Entry] = {}
-        self._files: dict[str, list[Path]] = {}
+        self._files: dict[str, dict[Path, Entry]] = {}
         Registry.known.append(self)
 
     def register(
@@ -97,23 +97,24 @@ class Registry(Mapping[str, Entry]):
             summary = (inspect.getdoc(build) or "").partition("\n")[0]
             self._entries[name] = Entry(name, build, params, summary, source, traits)
             file = _file_of(build)
-            others = [one for one in self._files.get(name, []) if one != file]
-            self._files[name] = [*others, file] if file else []
+            others = self._files.get(name, {})
+            self._files[name] = {**others, file: self._entries[name]} if file else {}
             return build
 
         return registered
 
     def named(self, name: str) -> Entry:
-        """The entry that a user calls by its name.
+        """The entry that a user calls by its name; the original, where a run keeps a copy.
 
         Raises:
             ConfigError: there is none; or there are several, in files that recipes have named.
         """
-        files = [file for file in self._files.get(name, []) if file.is_file()]
-        if len(files) > 1:
-            which = " or ".join(f"{file}:{name}" for file in files)
-            raise ConfigError(f"{self.kind} {name!r} is in {len(files)} files; say which: {which}")
-        return self[name]
+        there = {file: e for file, e in self._files.get(name, {}).items() if file.is_file()}
+        found = {file: e for file, e in there.items() if not _is_copy(file)} or there
+        if len(found) > 1:
+            which = " or ".join(f"{file}:{name}" for file in found)
+            raise ConfigError(f"{self.kind} {name!r} is in {len(found)} files; say which: {which}")
+        return next(iter(found.values()), None) or self[name]
 
     def __getitem__(self, name: str) -> Entry:
         """The entry called `name`; a ConfigError that names the nearest known ones otherwise."""
@@ -132,6 +133,16 @@ class Registry(Mapping[str, Entry]):
 
     def __len__(self) -> int:
         return len(self._entries)
+
+
+COPIES, BESIDE_COPIES = "files", ("config.yaml", "checkpoint.json")
+"""The folder of a run, or of its checkpoint, that keeps the user's files, and how that is known."""
+
+
+def _is_copy(file: Path) -> bool:
+    """Whether a file is what a run keeps of another, and reads when it goes on."""
+    home = file.parent.parent
+    return file.parent.name == COPIES and any((home / name).is_file() for name in BESIDE_COPIES)
 
 
 def _file_of(build: Callable[..., Any]) -> Path | None:

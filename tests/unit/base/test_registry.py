@@ -108,3 +108,23 @@ def mine(num_clients, params):
         build("twice-there5")
     (tmp_path / "cycle.py").unlink()
     assert build("twice-there5").num_clients == 5
+
+
+def test_a_bare_name_is_the_original_where_a_run_went_on_with_its_copy(tmp_path, monkeypatch):
+    monkeypatch.setattr(TOPOLOGIES, "_entries", dict(TOPOLOGIES))
+    kept = tmp_path / "run" / "files" / "own.py"
+    kept.parent.mkdir(parents=True)
+    (tmp_path / "run" / "config.yaml").write_text("")
+    text = """
+import networkx as nx
+from p2pqg.topology._registry import topology
+
+@topology("kept-there", source="ours")
+def mine(num_clients, params):
+    return nx.{kind}_graph(num_clients)
+"""
+    (tmp_path / "own.py").write_text(text.format(kind="cycle"))
+    kept.write_text(text.format(kind="path"))  # it was that when the run began
+    assert build(f"{tmp_path / 'own.py'}:mine", 5).mixing(0).dense()[0, 4] > 0
+    assert build(f"{kept}:mine", 5).mixing(0).dense()[0, 4] == 0
+    assert build("kept-there5").mixing(0).dense()[0, 4] > 0
