@@ -88,6 +88,7 @@ def entry(method):
         "draws": False,
         "shapes": lambda params: False,
         "centralized": False,
+        "shared": (),
     }
     return Entry(method.__name__, method, Params, traits=traits)
 

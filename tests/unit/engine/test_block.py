@@ -26,7 +26,13 @@ class Params:
 
 
 def blocks_of(play, topology, sizes, x0):
-    traits = {"start": State, "model": lambda s: s.x, "draws": False, "shapes": lambda p: False}
+    traits = {
+        "start": State,
+        "model": lambda s: s.x,
+        "draws": False,
+        "shapes": lambda p: False,
+        "shared": (),
+    }
     rule = Rule(Entry("test", play, Params, traits=traits), Params(), lambda round: 1.0, seed=0)
     bounds = (0, *torch.tensor(sizes).cumsum(0).tolist())
     routing = Routing(build(topology, allow_disconnected=True), bounds)
@@ -133,6 +139,7 @@ def test_the_scout_asks_what_the_blocks_ask():
         "model": lambda s: s.x,
         "draws": False,
         "shapes": lambda p: False,
+        "shared": (),
     }
     rule = Rule(Entry("test", sometimes, Params, traits=traits), Params(), lambda t: 1.0, seed=0)
     asked = [
