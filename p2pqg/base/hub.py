@@ -9,10 +9,11 @@ Downloads can be forbidden: whoever only looks at results must not fetch a data 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
 from pathlib import Path
 from ssl import SSLError
@@ -77,6 +78,14 @@ def fetch(kind: str, path: str, **options: Any) -> Any:
             f"{path!r} holds no {kind}, and the Hugging Face hub gave none ({reason}); "
             "set model.path to a local folder"
         ) from error
+
+
+def contents_of(folder: Path, patterns: Iterable[str]) -> str:
+    """A digest of the files of a folder whose names fit one of the patterns, in order of names."""
+    contents = hashlib.blake2b()
+    for file in sorted({file for pattern in patterns for file in folder.glob(pattern)}):
+        contents.update(file.read_bytes())
+    return contents.hexdigest()
 
 
 def version_of(path: str) -> str:

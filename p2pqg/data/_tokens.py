@@ -7,7 +7,6 @@ anything else   a folder, or a name on the Hugging Face hub: the tokenizer of a 
 
 from __future__ import annotations
 
-import hashlib
 import re
 import zlib
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from p2pqg.base.hub import fetch
+from p2pqg.base.hub import contents_of, fetch
 from p2pqg.base.memory import check_room
 
 WORD = re.compile(r"\w+|[^\w\s]")
@@ -49,8 +48,7 @@ def fingerprint(tokenizer: str) -> str:
     folder = Path(tokenizer)
     if not folder.is_dir():
         return tokenizer
-    files = sorted({file for pattern in TOKENIZER_FILES for file in folder.glob(pattern)})
-    return hashlib.blake2b(b"".join(file.read_bytes() for file in files)).hexdigest()
+    return contents_of(folder, TOKENIZER_FILES)
 
 
 def _words(texts: Sequence[str], vocabulary: int, length: int) -> np.ndarray:

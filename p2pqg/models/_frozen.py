@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import hashlib
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,9 +21,10 @@ import torch
 from torch import Tensor, nn
 
 from p2pqg.base.errors import ConfigError
-from p2pqg.base.hub import version_of
+from p2pqg.base.hub import contents_of, version_of
 from p2pqg.base.memory import check_room
 from p2pqg.models._pretrained import Pretrained, pretrained
+from p2pqg.models._reading import shortened
 
 TEXTS_AT_ONCE = 64
 WEIGHT_FILES = ("config.json", "*.safetensors", "*.bin")
@@ -55,10 +55,7 @@ class PartlyFrozen(Pretrained):
     def forward(self, texts: Tensor) -> Tensor:
         """Tokens [batch, length], or their states [batch, length, width] -> [batch, classes]."""
         states = texts if texts.is_floating_point() else self.states(texts)
-        text = (states != 0).any(-1)
-        text[:, 0] = True
-        longest = int(text.any(0).nonzero().max()) + 1
-        states, text = states[:, :longest], text[:, :longest]
+        states, text = shortened(states, (states != 0).any(-1))
         return self.network(inputs_embeds=states, attention_mask=text.long()).logits
 
     @torch.no_grad()
@@ -163,11 +160,9 @@ class Encoder:
     @property
     def key(self) -> str:
         """Changes when what the layers return does: a folder is known by what is in its files."""
-        folder, contents = Path(self.path), hashlib.blake2b()
+        folder = Path(self.path)
         if folder.is_dir():
-            for file in sorted({file for p in WEIGHT_FILES for file in folder.glob(p)}):
-                contents.update(file.read_bytes())
-            return f"{contents.hexdigest()}|{self.trained_layers}"
+            return f"{contents_of(folder, WEIGHT_FILES)}|{self.trained_layers}"
         return f"{self.path}|{version_of(self.path)}|{self.trained_layers}"
 
     def __call__(self, tokens: np.ndarray) -> np.ndarray:

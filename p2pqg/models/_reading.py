@@ -26,7 +26,17 @@ class Reader(nn.Module):
             int64 [batch, longest], and bool of that shape: where there is text. The first token
             counts as text, or nothing would be left of an empty one.
         """
-        text = tokens != self.pad
-        text[:, 0] = True
-        longest = int(text.any(0).nonzero().max()) + 1
-        return tokens[:, :longest].long(), text[:, :longest]
+        tokens, text = shortened(tokens, tokens != self.pad)
+        return tokens.long(), text
+
+
+def shortened(texts: Tensor, there: Tensor) -> tuple[Tensor, Tensor]:
+    """Texts and where they are, as long as the longest; the first token counts as text.
+
+    Args:
+        texts: [batch, length, ...].
+        there: [batch, length], bool; changed.
+    """
+    there[:, 0] = True
+    longest = int(there.any(0).nonzero().max()) + 1
+    return texts[:, :longest], there[:, :longest]
