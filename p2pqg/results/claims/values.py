@@ -1,0 +1,158 @@
+"""The runs that a rule speaks of, and the values it compares: one for each seed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from p2pqg.base.config import Problems
+from p2pqg.base.dotted import flat
+from p2pqg.base.errors import ConfigError, did_you_mean
+from p2pqg.base.wording import plain_text
+from p2pqg.results.claims.claim import Claim, Side, told
+from p2pqg.results.report import OUTCOME, best_of, one_a_seed
+
+
+def comparisons(
+    claims: Mapping[str, Claim], frame: pd.DataFrame, planned: bool = False
+) -> dict[str, list[tuple[str, pd.Series]]]:
+    """Claim -> (what sets it apart, its values by seed) of each comparison.
+
+    Args:
+        claims: by name.
+        frame: a row per run, or per number of a figure.
+        planned: they have yet to be done: what a part has by default may be missing.
+
+    Raises:
+        ConfigError: runs, seeds or columns that a rule needs are not there.
+    """
+    problems = Problems()
+    found: dict[str, list[tuple[str, pd.Series]]] = {}
+    for name, claim in claims.items():
+        for case in product(*claim.each.values()):
+            apart = dict(zip(claim.each, case, strict=True))
+            with problems:
+                values = _values(claim, frame, apart, f"claim {name}".strip(), planned)
+                found.setdefault(name, []).append((told(apart), values))
+    problems.refuse()
+    return found
+
+
+def _values(claim: Claim, frame: pd.DataFrame, apart: Side, where: str, planned: bool) -> pd.Series:
+    """The difference or ratio, by seed."""
+    common = {**flat(claim.where), **flat(apart)}
+    for key in claim.tune:
+        if key not in frame:
+            raise ConfigError(f"{where}: the runs have no column {key}{did_you_mean(key, frame)}")
+    left = _side(claim.left, common, claim, frame, f"{where}: left", planned)
+    if claim.right is None:
+        values = left
+    else:
+        right = _side(claim.right, common, claim, frame, f"{where}: right", planned)
+        values = _compared(left, right, claim.by, where)
+        if planned and claim.tune:
+            _equally_tuned(claim, common, frame, where)
+    if len(values) < 2:
+        seeds = ", ".join(map(str, values.index))
+        raise ConfigError(f"{where} needs two seeds or more, the runs have only seed {seeds}")
+    return values
+
+
+def _equally_tuned(claim: Claim, common: Side, frame: pd.DataFrame, where: str) -> None:
+    """Refuse sides of which one is tuned over more runs than the other."""
+    sides = [side for side in (claim.left, claim.right) if side and "left" not in side]
+    runs = [len(_planned({**common, **flat(side)}, frame, where)) for side in sides]
+    if len(set(runs)) > 1:
+        raise ConfigError(
+            f"{where}: left has {runs[0]} runs and right {runs[1]}; give both equally many to be "
+            f"tuned by {', '.join(claim.tune)}"
+        )
+
+
+def _side(
+    side: Side, common: Side, claim: Claim, frame: pd.DataFrame, where: str, planned: bool
+) -> pd.Series:
+    """The metric of one side, by seed."""
+    metric = claim.metric
+    if "left" in side:
+        left, right = (
+            _side(side[key], common, claim, frame, f"{where}.{key}", planned)
+            for key in ("left", "right")
+        )
+        return _compared(left, right, side.get("by", "difference"), where)
+    wanted = {**common, **flat(side)}
+    if planned:
+        rows = _planned(wanted, frame, where).drop_duplicates("seed")
+    else:
+        rows = _at_best(wanted, _selected(wanted, frame, where), ["lr", *claim.tune])
+        rows = one_a_seed(rows, where, told(wanted), "name it")
+    if metric not in rows:
+        known = [key for key in (*OUTCOME, *frame) if key in frame]
+        raise ConfigError(f"{where}: the runs have no column {metric}{did_you_mean(metric, known)}")
+    values = rows.set_index("seed")[metric].astype(float)
+    lost = values.index[~np.isfinite(values)]
+    if len(lost):
+        seeds = ", ".join(map(str, lost))
+        raise ConfigError(f"{where} ({told(wanted)}): no {metric} of seed {seeds}")
+    return values
+
+
+def _compared(left: pd.Series, right: pd.Series, by: str, where: str) -> pd.Series:
+    """Left - right, or left / right, of the same seeds."""
+    apart = {
+        "left": sorted(set(right.index) - set(left.index)),
+        "right": sorted(set(left.index) - set(right.index)),
+    }
+    for side, seeds in apart.items():
+        if seeds:
+            lost = ", ".join(map(str, seeds))
+            raise ConfigError(f"{where}: {side} lacks seed {lost}, which the other side has")
+    if by == "difference":
+        return left - right
+    if not ((left > 0).all() and (right > 0).all()):
+        raise ConfigError(f"{where}: a ratio needs numbers > 0; compare by difference")
+    return left / right
+
+
+def _selected(wanted: Side, frame: pd.DataFrame, where: str) -> pd.DataFrame:
+    """The runs of those settings."""
+    rows = frame
+    for key, value in wanted.items():
+        if key not in frame:
+            raise ConfigError(f"{where}: the runs have no column {key}{did_you_mean(key, frame)}")
+        same = rows[key].map(_comparable) == _comparable(value)
+        if not same.any():
+            known = ", ".join(sorted({plain_text(one) for one in rows[key]}))
+            raise ConfigError(f"{where}: no run with {told({key: value})}; they have {known}")
+        rows = rows[same]
+    return rows.sort_values("seed")
+
+
+def _planned(wanted: Side, frame: pd.DataFrame, where: str) -> pd.DataFrame:
+    """The same of runs that have yet to be done; what is by default is not known of them."""
+
+    def by_default(key: str) -> bool:
+        return frame[key].isna().all() if key in frame else "." in key
+
+    return _selected({k: v for k, v in wanted.items() if not by_default(k)}, frame, where)
+
+
+def _at_best(wanted: Side, rows: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
+    """At the best of the tuned keys that are not named."""
+    keys = [key for key in keys if key not in wanted and key in rows and rows[key].nunique() > 1]
+    if not keys or "test_accuracy" not in rows:
+        return rows
+    for key, value in best_of(rows, keys).items():
+        rows = rows[rows[key] == value]
+    return rows
+
+
+def _comparable(value: Any) -> Any:
+    """A setting so that 10 is 10.0, and a list is its text."""
+    if isinstance(value, int | float | np.number) and not isinstance(value, bool):
+        return float(value)
+    return plain_text(value)
