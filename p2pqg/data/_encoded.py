@@ -16,11 +16,15 @@ class Encoder(Protocol):
     """What is the same for all clients in all rounds.
 
     Attributes:
-        key: changes when its results do.
+        key: changes when its results do, but for their last digits.
+        place: what computes; the last digits change with it.
     """
 
     @property
     def key(self) -> str: ...
+
+    @property
+    def place(self) -> str: ...
 
     def __call__(self, tokens: np.ndarray) -> np.ndarray:
         """int32 tokens [texts, length] -> float32 states [texts, length, width]."""
@@ -41,5 +45,5 @@ def encoded(arrays: Arrays, encoder: Encoder | None) -> Arrays:
 
 def _states(encoder: Encoder, key: str, tokens: np.ndarray, y: np.ndarray) -> np.ndarray:
     content = hashlib.blake2b(np.ascontiguousarray(tokens).tobytes()).hexdigest()
-    parts = (key, tokens.shape, content)
+    parts = (key, encoder.place, tokens.shape, content)
     return remembered("states", parts, lambda: Part(encoder(tokens), y)).x

@@ -95,15 +95,16 @@ def tokenizer_of(name: str, params: Any) -> str | None:
     return tokenizer(params) if tokenizer else None
 
 
-def encoder_of(name: str, params: Any) -> Any:
+def encoder_of(name: str, params: Any, device: str = "auto") -> Any:
     """What of a model is frozen and computed once per text, for `p2pqg.data`; None: nothing.
 
     Args:
         name: of a registered model.
         params: an object of its params class.
+        device: it may use: "cpu", "cuda" or "auto".
     """
     encoder = MODELS[name].traits.get("encoder")
-    return encoder(params) if encoder else None
+    return encoder(params, device) if encoder else None
 
 
 def _chosen(entry: Entry, params: dict[str, Any]) -> Any:

@@ -36,20 +36,24 @@ class PartlyFrozen(Pretrained):
     """The classifier, cut in two; only the upper half and the head have gradients.
 
     Args:
-        whole: with its pretrained weights.
+        whole: with its pretrained weights; it is cut.
         trained_layers: of its last ones.
         path: for messages.
+        reads: tokens, too; else states alone, and the frozen layers are left out.
     """
 
-    def __init__(self, whole: Pretrained, trained_layers: int, path: str) -> None:
-        lower, upper = _halves(whole.network, trained_layers, path)
+    def __init__(
+        self, whole: Pretrained, trained_layers: int, path: str, reads: bool = True
+    ) -> None:
+        lower, upper = _halves(whole.network, trained_layers, path, reads)
         super().__init__(upper, whole.fresh, whole.pad)
-        self.lower = lower.requires_grad_(False).eval()
+        self.lower = lower and lower.requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> PartlyFrozen:
         """The frozen layers stay as in evaluation: they drop nothing."""
         super().train(mode)
-        self.lower.eval()
+        if self.lower is not None:
+            self.lower.eval()
         return self
 
     def forward(self, texts: Tensor) -> Tensor:
@@ -68,6 +72,7 @@ class PartlyFrozen(Pretrained):
         Returns:
             [batch, length, width]; zeros where a text is over.
         """
+        assert self.lower is not None, "made for states alone"
         length = tokens.shape[1]
         tokens, text = self.trimmed(tokens)
         states = self.lower(input_ids=tokens, attention_mask=text.long()).last_hidden_state
@@ -81,24 +86,32 @@ class _Passed(nn.Module):
         return inputs_embeds
 
 
-def _halves(network: Any, trained_layers: int, path: str) -> tuple[Any, Any]:
-    """The base without its upper layers, and the classifier without its lower ones."""
+def _halves(
+    network: Any, trained_layers: int, path: str, with_lower: bool
+) -> tuple[Any | None, Any]:
+    """The base without its upper layers, or None, and the classifier without its lower ones."""
     count = getattr(network.config, "num_hidden_layers", 0)
     if trained_layers > count:
         raise ConfigError(f"model.trained_layers must be <= {count} for {path}")
-    lower, upper = copy.deepcopy(network.base_model), network
+    keep = count - trained_layers
+    lower = None
     try:
-        keep = count - trained_layers
-        for base, part in ((lower, slice(0, keep)), (upper.base_model, slice(keep, count))):
-            name = _layers(base, count)
-            holder = base.get_submodule(name.rpartition(".")[0])
-            setattr(holder, name.rpartition(".")[2], base.get_submodule(name)[part])
-        if hasattr(lower, "pooler"):
-            lower.pooler = None
-        upper.base_model.embeddings = _Passed()
+        if with_lower:
+            lower = copy.deepcopy(network.base_model)
+            _keep_layers(lower, slice(0, keep), count)
+            if hasattr(lower, "pooler"):
+                lower.pooler = None
+        _keep_layers(network.base_model, slice(keep, count), count)
+        network.base_model.embeddings = _Passed()
     except (AttributeError, LookupError):
         raise ConfigError(_cannot_be_cut(path)) from None
-    return lower, upper
+    return lower, network
+
+
+def _keep_layers(base: Any, part: slice, count: int) -> None:
+    name = _layers(base, count)
+    holder = base.get_submodule(name.rpartition(".")[0])
+    setattr(holder, name.rpartition(".")[2], base.get_submodule(name)[part])
 
 
 def _layers(base: nn.Module, count: int) -> str:
@@ -124,13 +137,16 @@ def partly_frozen(
     Args:
         path: a folder or a name on the Hugging Face hub.
         num_classes: number of logits.
-        input_shape: (length,) of tokens, or (length, width) of states.
+        input_shape: (length,) of tokens; or (length, width) of states: then the frozen layers,
+            which have been tried where the states were computed, are left out.
         trained_layers: >= 0; 0: the head alone.
 
     Raises:
         ConfigError: as `pretrained`; or the network cannot be cut like that.
     """
     whole = pretrained(path, num_classes, input_shape[0]).eval()
+    if len(input_shape) > 1:
+        return PartlyFrozen(whole, trained_layers, path, reads=False).train()
     tokens = torch.tensor([[token for token in (1, 2, 3) if token != whole.pad]])
     with torch.no_grad():
         expected = whole(tokens)
@@ -152,10 +168,12 @@ class Encoder:
     Attributes:
         path: a folder or a name on the Hugging Face hub.
         trained_layers: the last ones, which are left out.
+        device: "cpu", "cuda" or "auto", as of a recipe.
     """
 
     path: str
     trained_layers: int
+    device: str = "auto"
 
     @property
     def key(self) -> str:
@@ -165,8 +183,13 @@ class Encoder:
             return f"{contents_of(folder, WEIGHT_FILES)}|{self.trained_layers}"
         return f"{self.path}|{version_of(self.path)}|{self.trained_layers}"
 
+    @property
+    def place(self) -> str:
+        """What computes, "cpu" or "cuda": their last digits differ."""
+        return "cuda" if self.device != "cpu" and torch.cuda.is_available() else "cpu"
+
     def __call__(self, tokens: np.ndarray) -> np.ndarray:
-        """The states of texts, on a GPU if there is one.
+        """The states of texts.
 
         Args:
             tokens: int32 [texts, length].
@@ -178,7 +201,7 @@ class Encoder:
             ConfigError: as `partly_frozen`, or they do not fit into memory.
         """
         model = partly_frozen(self.path, 2, tokens.shape[1:], self.trained_layers)
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        device = torch.device(self.place)
         network: Any = model.network
         width = int(network.config.hidden_size)
         check_room(

@@ -18,7 +18,7 @@ from p2pqg.models._own import builder_of, settable_of
 MODELS = Registry("model")
 """Trait `cost`, where a formula knows it: (num_classes, input_shape, params) -> Cost. Trait
 `tokenizer`, of models that read texts: params -> its name, see `p2pqg/data/_tokens.py`. Trait
-`encoder`, of models with a frozen part: params -> what computes it, or None, see
+`encoder`, of models with a frozen part: (params, device) -> what computes it, or None, see
 `p2pqg/data/_encoded.py`. Trait `own`: a user's, whose layers draw their own weights."""
 
 

@@ -55,12 +55,12 @@ def _path(p: Params) -> str:
     return p.path
 
 
-def _encoder(p: Params) -> Encoder | None:
+def _encoder(p: Params, device: str) -> Encoder | None:
     if p.trained_layers is None:
         return None
     from p2pqg.models._frozen import Encoder
 
-    return Encoder(p.path, p.trained_layers)
+    return Encoder(p.path, p.trained_layers, device)
 
 
 @MODELS.register(

@@ -276,7 +276,7 @@ def learning(config: RunConfig, num_clients: int | None, own: Own = NOTHING) -> 
         parts = _split(config, how, arrays, num_clients, out, own) if num_clients else []
     problems.refuse()
     copies, files = _copies(own, arrays, parts)
-    arrays = _as_judged(_seen(arrays, model), objective, out)
+    arrays = _as_judged(_seen(arrays, model, config.device), objective, out)
     notes: tuple[str, ...] = ()
     if blueprint.is_own or objective.is_own or metrics:
         from p2pqg.recipe.trial import tried  # brings torch
@@ -380,12 +380,12 @@ def _loaded(
     return load(dataset.name, folder, reads, beside, **dataclasses.asdict(dataset.params))
 
 
-def _seen(arrays: Arrays, model: Part) -> Arrays:
+def _seen(arrays: Arrays, model: Part, device: str) -> Arrays:
     """Samples as the clients' models take them: with what is frozen computed."""
     assert model.entry is not None
     if "own" in model.entry.traits:
         return arrays
-    return encoded(arrays, encoder_of(model.name, model.params))
+    return encoded(arrays, encoder_of(model.name, model.params, device))
 
 
 def held_out(config: RunConfig, arrays: Arrays) -> np.ndarray:

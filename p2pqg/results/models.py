@@ -18,7 +18,7 @@ from p2pqg.base.config import plain
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.signature import positional
 from p2pqg.base.user_code import GIVEN, names_a_file, neighbors
-from p2pqg.models import Blueprint
+from p2pqg.models import Blueprint, encoder_of
 from p2pqg.models._own import GIVEN as TOLD
 from p2pqg.models._reading import Reader
 from p2pqg.models.stacked.stacked import Stacked
@@ -122,7 +122,23 @@ class Kept:
 
     @cached_property
     def _template(self) -> nn.Module:
-        return self.blueprint.build(*self.sizes, self.settings["seed"])
+        self._check_frozen()
+        return self.blueprint.build(*self._sizes_of_file, self.settings["seed"])
+
+    @cached_property
+    def _encoder(self) -> Any:
+        """The frozen layers, if the model has some."""
+        blueprint = self.blueprint
+        return None if blueprint.is_own else encoder_of(blueprint.name, blueprint.params)
+
+    def _check_frozen(self) -> None:
+        """ConfigError where the frozen layers are others by now: the models were not made above."""
+        known = self.checkpoint.header.get("model", {}).get("frozen", "")
+        if known and known != self._encoder.key:
+            raise ConfigError(
+                f"{self.path}: the frozen layers at model.path ({self._encoder.path}) are not "
+                "those that its models were trained above; put those back there"
+            )
 
     @cached_property
     def stacked(self) -> Stacked:
@@ -203,7 +219,7 @@ class Kept:
     def _sizes_of_file(self) -> tuple[int, tuple[int, ...]]:
         """As `sizes`; in a file the frozen layers are there, too, and a model reads tokens."""
         outputs, shape = self.sizes
-        return outputs, shape[:1] if isinstance(self._template, Reader) else shape
+        return outputs, shape[:1] if self._encoder else shape
 
     @property
     def _script(self) -> str:

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F
 from torch.testing import assert_close
@@ -323,13 +325,43 @@ def halves(folder, shape=(LENGTH,), trained_layers=1):
 
 @pytest.mark.parametrize("trained_layers", [0, 1, 2])
 def test_both_halves_are_the_whole(folder, trained_layers):
-    whole, cut = fine_tuned(folder).eval(), halves(folder, (LENGTH, 8), trained_layers).eval()
+    whole, cut = fine_tuned(folder).eval(), halves(folder, (LENGTH,), trained_layers).eval()
+    upper = halves(folder, (LENGTH, 8), trained_layers).eval()
     tokens = texts(5)
     states = cut.states(tokens)
     assert states.shape == (5, LENGTH, 8)
     assert states[tokens == 0].eq(0).all()
     assert_close(cut(tokens), whole(tokens), rtol=1e-5, atol=1e-6)
-    assert_close(cut(states), whole(tokens), rtol=1e-5, atol=1e-6)
+    for model in (cut, upper):
+        assert_close(model(states), whole(tokens), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("trained_layers", [0, 1, 2])
+def test_what_reads_states_has_the_trained_tensors_and_no_others(folder, trained_layers):
+    cut = halves(folder, (LENGTH,), trained_layers)
+    trained = {name: p for name, p in cut.named_parameters() if p.requires_grad}
+    upper = dict(halves(folder, (LENGTH, 8), trained_layers).named_parameters())
+    assert list(upper) == list(trained)
+    assert all(torch.equal(upper[name], p) for name, p in trained.items())
+
+
+def test_the_frozen_layers_are_computed_where_the_run_is(folder, monkeypatch):
+    params = MODELS["transformers"].params(path=folder, trained_layers=1)
+    x, y = texts(4, seed=9).numpy(), torch.arange(4).numpy() % CLASSES
+    arrays, asked = Arrays(x, y, x[:2], y[:2], num_classes=CLASSES), []
+
+    def compute(encoder, tokens):
+        asked.append(encoder.place)
+        return tokens[..., None].astype("float32")
+
+    monkeypatch.setattr(Encoder, "__call__", compute)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    seen = {d: encoded(arrays, encoder_of("transformers", params, d)) for d in ("cuda", "cpu")}
+    encoded(arrays, encoder_of("transformers", params, "auto"))  # as "cuda": nothing is computed
+    assert asked == ["cuda", "cuda", "cpu", "cpu"]
+    assert seen["cuda"].frozen == seen["cpu"].frozen
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert encoder_of("transformers", params, "auto").place == "cpu"
 
 
 def test_the_upper_half_has_the_gradients_of_the_whole_and_the_lower_has_none(folder):
@@ -442,6 +474,34 @@ def test_who_goes_on_above_other_frozen_layers_is_told(folder, tmp_path, recwarn
     told = "the frozen layers at model.path are not those that the run began with"
     with pytest.warns(UserWarning, match=told), Simulation.restore(tmp_path / "saved"):
         pass
+
+
+def test_models_come_out_above_their_own_frozen_layers_or_not_at_all(folder, tmp_path):
+    x, y = texts(60, seed=5).numpy(), (texts(60, seed=5)[:, 0].numpy() > 15).astype(int)
+    mine = shutil.copytree(folder, tmp_path / "mine")
+    ran = run(
+        dataset=(x, y),
+        model={"name": "transformers", "path": str(mine), "trained_layers": 1},
+        topology="ring4",
+        rounds=2,
+        batch_size=4,
+        engine="local",
+        checkpoint_every=1e9,
+        out=tmp_path,
+        name="texts",
+    )
+    said = ran.model(0)(texts(5))
+    ran.save_models(tmp_path / "models")
+    with safe_open(mine / "model.safetensors", "pt") as file:
+        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  no dict
+    save_file({n: 2 * t for n, t in weights.items()}, mine / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ConfigError, match=r"the frozen layers at model.path .* are not those"):
+        load(ran.path).model(0)
+    with pytest.raises(ConfigError, match=r"the frozen layers at model.path .* are not those"):
+        load(ran.path).save_models(tmp_path / "more")
+    scope = {"__file__": str(tmp_path / "models" / "load.py")}
+    exec((tmp_path / "models" / "load.py").read_text(encoding="utf-8"), scope)
+    assert torch.equal(scope["load"]("client-0")(texts(5)), said)  # its file has the old ones
 
 
 @pytest.mark.parametrize(
