@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import inspect
 import itertools
+import re
 import textwrap
 import types
 import typing
@@ -65,7 +66,11 @@ def read(cls: type[T], values: Mapping[str, Any], prefix: str = "") -> tuple[T |
     if missing:
         return None, problems
     made = cls(**taken)  # where a value was refused, the default stands in, to try the others
-    problems += made.problems() if hasattr(made, "problems") else []
+    refused = "|".join(re.escape(f"{prefix}{name}") for name in known if name in given - {*taken})
+    rules = list(made.problems() if hasattr(made, "problems") else ())
+    if refused:  # nobody gave the default: no word of it
+        rules = [line for line in rules if not re.search(rf"(^|\bgot\b.*\b)({refused})\b", line)]
+    problems += rules
     return (None, problems) if problems else (made, [])
 
 

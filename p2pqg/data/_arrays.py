@@ -122,7 +122,7 @@ def load(
         ConfigError: unknown name or params, or texts for a model that reads none (or vice versa).
         DataError: missing, broken, and not to be had from the network either.
     """
-    entry = DATASETS[name]
+    entry = DATASETS.named(name)
     folder = None if data_dir is None else user_path(data_dir)
     if folder is not None and not os.path.isdir(folder):
         raise DataError(f"data_dir must be an existing folder, got {str(data_dir)!r:.200}")

@@ -70,7 +70,7 @@ def partition(
         ConfigError: unknown name or params, or a value out of its range.
         DataError: too few samples for that many clients.
     """
-    entry = PARTITIONS[name]
+    entry = PARTITIONS.named(name)
     settings = params_of(entry, params)
     labels = np.asarray(labels)
     own = entry.traits.get("own", False)  # may look at targets of any kind
@@ -124,7 +124,7 @@ def split(
         ConfigError: see `partition`.
         DataError: see `partition`; or there is no such column, or of other than so many values.
     """
-    traits = PARTITIONS[name].traits
+    traits = PARTITIONS.named(name).traits
     if "column" in traits:
         return only(_by_column(arrays, traits["column"], clients), rows, f"partition {name}")
     targets = arrays.train_y if traits.get("own") else labels_of(arrays.train_y)

@@ -52,7 +52,7 @@ def build_model(
 
 def blueprint(name: str, **params: Any) -> Blueprint:
     """A registered model with its parameters, to be built wherever it is needed."""
-    entry = MODELS[name]
+    entry = MODELS.named(name)
     return Blueprint(entry, _chosen(entry, params))
 
 
@@ -91,7 +91,7 @@ def tokenizer_of(name: str, params: Any) -> str | None:
         name: of a registered model.
         params: an object of its params class.
     """
-    tokenizer = MODELS[name].traits.get("tokenizer")
+    tokenizer = MODELS.named(name).traits.get("tokenizer")
     return tokenizer(params) if tokenizer else None
 
 
@@ -103,7 +103,7 @@ def encoder_of(name: str, params: Any, device: str = "auto") -> Any:
         params: an object of its params class.
         device: it may use: "cpu", "cuda" or "auto".
     """
-    encoder = MODELS[name].traits.get("encoder")
+    encoder = MODELS.named(name).traits.get("encoder")
     return encoder(params, device) if encoder else None
 
 

@@ -20,7 +20,7 @@ def longer(name: str | None, n: int) -> Schedule | None:
     """
     name = name or ""
     stem = split_name(name)[0]
-    if stem not in TOPOLOGIES or TOPOLOGIES[stem].traits["size"] is not None:
+    if stem not in TOPOLOGIES or TOPOLOGIES.named(stem).traits["size"] is not None:
         return None
     tail = name.partition(":")[2]
     return build(f"{stem}{n}{':' + tail if tail else ''}")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
@@ -86,11 +87,26 @@ def taken(settings: Mapping[str, Any]) -> tuple[dict[str, Any], Own]:
     Returns:
         The settings with a name in place of each object, and the objects.
     """
-    kept = _Kept(dict(settings))
+    kept = _Kept({key: _paths_as_texts(value) for key, value in settings.items()})
     for key, take in TAKERS.items():
         if kept.settings.get(key) is not None:
             take(kept, kept.settings[key])
     return kept.settings, Own(kept.objects, kept.files, kept.lost)
+
+
+def _paths_as_texts(value: Any) -> Any:
+    """The same, as a recipe would say it: a `Path` is a text, also in a mapping or a list.
+
+    >>> _paths_as_texts({"path": Path("models/bert"), "edges": {"3-4": Path("a.csv")}})
+    {'path': 'models/bert', 'edges': {'3-4': 'a.csv'}}
+    """
+    if isinstance(value, PathLike):
+        return fspath(value)
+    if type(value) is dict:
+        return {key: _paths_as_texts(one) for key, one in value.items()}
+    if type(value) is list and any(isinstance(one, PathLike | dict) for one in value):
+        return [_paths_as_texts(one) for one in value]
+    return value
 
 
 def check_given(name: str, key: str) -> None:
@@ -223,9 +239,7 @@ def _take_lr(kept: _Kept, value: Any) -> None:
 
 def _take_dataset(kept: _Kept, value: Any) -> None:
     """Arrays become files when they have been read: how depends on the model."""
-    if isinstance(value, Path):
-        kept.settings["dataset"] = str(value)
-    elif is_object(value):
+    if is_object(value):
         kept.objects["dataset"] = value
         kept.settings["dataset"] = "given"
 
@@ -247,9 +261,6 @@ def _take_partition(kept: _Kept, value: Any) -> None:
 
 
 def _take_topology(kept: _Kept, value: Any) -> None:
-    if isinstance(value, Path):
-        kept.settings["topology"] = str(value)
-        return
     if isinstance(value, str):
         return
     kept.objects["topology"] = value

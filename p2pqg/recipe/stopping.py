@@ -27,7 +27,17 @@ COMPARE: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
 }
 SMALL_IS_GOOD = ("loss", "distance", "error", "mse", "mae", "bytes", "seconds")
-"""What is in the names of columns that should fall."""
+"""What is in the names of columns that should fall, a user's own among them."""
+
+
+def is_better_small(column: str) -> bool:
+    """Whether a column of rounds.parquet should fall, as its name tells.
+
+    >>> is_better_small("test_loss"), is_better_small("test_accuracy")
+    (True, False)
+    """
+    return any(word in column for word in SMALL_IS_GOOD)
+
 
 Row = Mapping[str, Any]
 
@@ -96,7 +106,7 @@ class Stop:
         """Evaluations since the last one that was better than all before."""
         small = self.best == "min"
         if self.best == "auto":
-            small = any(word in self.metric for word in SMALL_IS_GOOD)
+            small = is_better_small(self.metric)
         best, waited = None, 0
         for row in rows:
             value = row.get(self.metric)

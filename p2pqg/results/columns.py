@@ -7,6 +7,7 @@ from functools import partial
 from typing import NamedTuple
 
 from p2pqg.base.wording import duration, human_bytes, missing, number, percent
+from p2pqg.recipe.stopping import is_better_small
 from p2pqg.results.records import ALL_ROUND_COLUMNS
 
 share = partial(percent, digits=2)
@@ -42,19 +43,17 @@ COLUMNS = {
 """Consensus is no merit of its own, and wall time is the machine's as much as the run's."""
 
 
-SMALL_IS_GOOD = ("loss", "distance", "error", "mse", "mae")
-"""What is in the names of a user's own columns that should fall."""
-
-
 def column(key: str) -> Column:
     """One of COLUMNS, or of a metric that only some runs have.
 
     >>> column("averaged_f1").title, column("f1").say(0.25), column("mse").best([1.0, 2.0])
     ('averaged f1', '0.25', 1.0)
+    >>> column("seconds_idle").best([1.0, 2.0])  # as patience sees it, see `recipe.stopping`
+    1.0
     """
     if key in COLUMNS:
         return COLUMNS[key]
-    best = min if any(word in key for word in SMALL_IS_GOOD) else max
+    best = min if is_better_small(key) else max
     told = share if key.endswith("accuracy") else number
     return Column(key.replace("_", " "), told, best)
 

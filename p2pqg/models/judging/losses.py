@@ -102,7 +102,7 @@ def find_loss(own: Any, name: str) -> Entry:
         return _entry_of(own, name.rpartition(":")[2])
     if names_a_file(name) or ":" in name:
         return find_in_file(LOSSES, name, _entry_of)
-    return LOSSES[name]
+    return LOSSES.named(name)
 
 
 def _entry_of(own: Callable[..., Any], name: str) -> Entry:

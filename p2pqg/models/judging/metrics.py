@@ -138,7 +138,7 @@ def _metric(column: str, name: str, own: Any, objective: Objective) -> Metric:
     if names_a_file(name) or ":" in name:
         return Metric(column, find_in_file(METRICS, name, _entry_of), is_own=True)
     if name in METRICS:
-        entry = METRICS[name]
+        entry = METRICS.named(name)
         if objective.kind not in entry.traits["kinds"]:
             suits = " or ".join(entry.traits["kinds"])
             raise ConfigError(f"metric {name} is for {suits}, and targets are {objective.kind}")

@@ -7,6 +7,7 @@ import pytest
 
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.registry import import_parts
+from p2pqg.network import Network
 from p2pqg.topology import TOPOLOGIES, build
 
 PARTS = {
@@ -128,3 +129,23 @@ def mine(num_clients, params):
     assert build(f"{tmp_path / 'own.py'}:mine", 5).mixing(0).dense()[0, 4] > 0
     assert build(f"{kept}:mine", 5).mixing(0).dense()[0, 4] == 0
     assert build("kept-there5").mixing(0).dense()[0, 4] > 0
+
+
+def test_new_clients_join_the_network_of_the_original_and_not_of_its_copy(tmp_path, monkeypatch):
+    monkeypatch.setattr(TOPOLOGIES, "_entries", dict(TOPOLOGIES))
+    kept = tmp_path / "run" / "files" / "own.py"
+    kept.parent.mkdir(parents=True)
+    (tmp_path / "run" / "config.yaml").write_text("")
+    text = """
+import networkx as nx
+from p2pqg.topology._registry import topology
+
+@topology("grown-there", source="ours"{more})
+def mine(num_clients, params):
+    return nx.cycle_graph(num_clients)
+"""
+    (tmp_path / "own.py").write_text(text.format(more=""))
+    kept.write_text(text.format(more=", size=5"))  # of one size only, when the run began
+    network = Network(build(f"{tmp_path / 'own.py'}:mine", 5), seed=0)
+    build(f"{kept}:mine", 5)
+    assert network.add_clients(1).num_clients == 6

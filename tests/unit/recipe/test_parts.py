@@ -114,6 +114,22 @@ def test_files_and_folders_may_be_paths(tmp_path):
     assert config.data_dir == str(tmp_path / "d")
 
 
+def test_a_path_is_a_text_wherever_a_recipe_has_one():
+    model = {"name": "transformers", "path": Path("models/bert")}
+    given = {"dataset": Path("patients.csv"), "model": model, "metrics": [Path("my.py:auc")]}
+    config, own = read_settings({**given, "network": {"links": {"edges": {"0-1": Path("a.csv")}}}})
+    assert not own.objects
+    assert (config.dataset, config.model["path"]) == ("patients.csv", "models/bert")
+    assert config.metrics == {"auc": "my.py:auc"}
+    assert config.network["links"]["edges"] == {"0-1": "a.csv"}
+
+
+def test_a_value_of_the_wrong_type_has_one_line():
+    with pytest.raises(ConfigError) as error:
+        built(dataset="patients.csv", model={"name": "transformers", "path": 5})
+    assert error.value.lines == ["model.path must be a text, got 5"]
+
+
 def test_several_problems_are_told_at_once():
     with pytest.raises(ConfigError) as error:
         built(dataset="patients.csv", model="mpl", partition="iidd")
