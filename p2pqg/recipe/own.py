@@ -12,7 +12,6 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from os import PathLike, fspath
-from pathlib import Path
 from typing import Any
 
 from p2pqg.base.errors import ConfigError
@@ -97,6 +96,7 @@ def taken(settings: Mapping[str, Any]) -> tuple[dict[str, Any], Own]:
 def _paths_as_texts(value: Any) -> Any:
     """The same, as a recipe would say it: a `Path` is a text, also in a mapping or a list.
 
+    >>> from pathlib import Path
     >>> _paths_as_texts({"path": Path("models/bert"), "edges": {"3-4": Path("a.csv")}})
     {'path': 'models/bert', 'edges': {'3-4': 'a.csv'}}
     """
