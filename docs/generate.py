@@ -30,7 +30,7 @@ from p2pqg.network.params import ClockParams
 from p2pqg.network.verbs import VERBS
 from p2pqg.plots import draw_network
 from p2pqg.recipe.settings import NESTED, RunConfig
-from p2pqg.results import records
+from p2pqg.results import schemas
 from p2pqg.running.sinks import SINKS
 from p2pqg.simulation.simulation import Simulation
 from p2pqg.theory.doctor import examine
@@ -95,7 +95,7 @@ def results() -> str:
     def columns(known: dict[str, str]) -> str:
         return table(
             ["Column", "Type", "What"],
-            ([f"`{name}`", kind, escape(records.MEANING[name])] for name, kind in known.items()),
+            ([f"`{name}`", kind, escape(schemas.MEANING[name])] for name, kind in known.items()),
         )
 
     return "\n\n".join(
@@ -103,19 +103,19 @@ def results() -> str:
             "# Results",
             "One directory per run, below `runs/out`. Files are written under another name and "
             "renamed, so a killed run leaves whole ones. `p2pqg.load(path)` reads them.",
-            table(["File", "What"], ([f"`{k}`", escape(v)] for k, v in records.FILES.items())),
+            table(["File", "What"], ([f"`{k}`", escape(v)] for k, v in schemas.FILES.items())),
             "## rounds.parquet",
             "One row per recorded round; null where not measured.",
-            columns(records.ALL_ROUND_COLUMNS),
+            columns(schemas.ALL_ROUND_COLUMNS),
             "## clients.parquet",
             "One row per evaluation and client.",
-            columns(records.CLIENT_COLUMNS),
+            columns(schemas.CLIENT_COLUMNS),
             "## links.parquet",
             "Where links have a speed: what went over each directed link.",
-            columns(records.LINK_COLUMNS),
+            columns(schemas.LINK_COLUMNS),
             "## changes.parquet",
             "What became of the network; `p2pqg watch` and reports draw it as it was.",
-            columns(records.CHANGE_COLUMNS),
+            columns(schemas.CHANGE_COLUMNS),
             "## Sinks",
             "Flags of `p2pqg run` and `p2pqg resume`, names for `p2pqg.run(sinks=[...])`: where "
             "the rows of rounds.parquet go, too, each once. See [Where people keep their results]"

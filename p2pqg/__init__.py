@@ -18,7 +18,7 @@ _HOMES = {
     "DivergedError": "base.errors",
     "OwnPace": "algorithms",
     "P2pqgError": "base.errors",
-    "Run": "results.records",
+    "Run": "results.run",
     "Runs": "results.seeds",
     "RunError": "base.errors",
     "Settings": "recipe.keywords",
@@ -80,7 +80,7 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers; a test keeps
     from p2pqg.recipe.keywords import Settings as Settings
     from p2pqg.results.comparison import Comparison as Comparison
     from p2pqg.results.comparison import compare as compare
-    from p2pqg.results.records import Run as Run
+    from p2pqg.results.run import Run as Run
     from p2pqg.results.seeds import Runs as Runs
     from p2pqg.results.seeds import load as load
     from p2pqg.running.single import resume as resume

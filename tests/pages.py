@@ -3,9 +3,7 @@
 import json
 from html.parser import HTMLParser
 
-from p2pqg.results.records import (
-    Run,
-)
+from p2pqg.results.run import Run
 
 VOID = {"meta", "br", "input", "link", "img", "hr"}
 

@@ -57,7 +57,7 @@ def models(run_dir: str, out: str | None) -> None:
     As they were at its last checkpoint, with their buffers: a safetensors file for each client and
     one of the averaged model; load.py beside them says how they are loaded.
     """
-    from p2pqg.results.records import Run
+    from p2pqg.results.run import Run
 
     run = Run(user_path(run_dir))
     click.echo(f"models: {run.save_models(out or run.path / 'models')}")

@@ -27,7 +27,7 @@ from p2pqg.recipe.keys import RESTART
 from p2pqg.running.sinks import SINKS
 
 if TYPE_CHECKING:
-    from p2pqg.results.records import Run
+    from p2pqg.results.run import Run
     from p2pqg.results.seeds import Runs
 
 

@@ -22,7 +22,7 @@ from p2pqg.page.scene import digits, scene, traffic
 from p2pqg.results.changes import Became, became
 from p2pqg.results.columns import column
 from p2pqg.results.parquet import read_rows
-from p2pqg.results.records import Run
+from p2pqg.results.run import Run
 from p2pqg.results.standing import Standing
 from p2pqg.topology import Schedule
 

@@ -15,15 +15,15 @@ from p2pqg.page.seeds import Seeds
 from p2pqg.results import report
 from p2pqg.results.columns import measured
 from p2pqg.results.comparison_text import set_apart
-from p2pqg.results.records import (
+from p2pqg.results.report import find_runs, settings_of
+from p2pqg.results.run import Run
+from p2pqg.results.schemas import (
     CLIENT_COLUMNS,
     ROUND_COLUMNS,
     STALENESS_COLUMNS,
     STEPS_COLUMNS,
     TIMING_COLUMNS,
-    Run,
 )
-from p2pqg.results.report import find_runs, settings_of
 from p2pqg.results.standing import Standing
 
 LONGEST_LABEL = 36

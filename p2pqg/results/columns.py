@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from p2pqg.base.wording import duration, human_bytes, missing, number, percent
 from p2pqg.recipe.stopping import is_better_small
-from p2pqg.results.records import ALL_ROUND_COLUMNS
+from p2pqg.results.schemas import ALL_ROUND_COLUMNS
 
 share = partial(percent, digits=2)
 

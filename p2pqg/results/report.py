@@ -23,7 +23,8 @@ from p2pqg.base.wording import plain_text
 from p2pqg.recipe.keys import CARE, WHERE
 from p2pqg.recipe.own_files import FOLDER
 from p2pqg.results.columns import measured
-from p2pqg.results.records import SEEDS, Run
+from p2pqg.results.directory import SEEDS
+from p2pqg.results.run import Run
 
 
 def find_runs(paths: Iterable[str | Path]) -> list[Run]:

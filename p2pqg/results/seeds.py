@@ -16,8 +16,9 @@ from p2pqg.base.errors import ConfigError
 from p2pqg.base.text import json_text, read_json, user_path, write_text
 from p2pqg.base.wording import aligned
 from p2pqg.results.columns import column
-from p2pqg.results.records import SEEDS, Run
-from p2pqg.results.records import load as load_run
+from p2pqg.results.directory import SEEDS
+from p2pqg.results.run import Run
+from p2pqg.results.run import load as load_run
 
 if TYPE_CHECKING:
     import pandas as pd

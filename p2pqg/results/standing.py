@@ -20,7 +20,8 @@ from p2pqg.network import Network
 from p2pqg.network.verbs import VERBS
 from p2pqg.results.columns import measured
 from p2pqg.results.comparison_text import COMPARED
-from p2pqg.results.records import Run, being_written, load
+from p2pqg.results.directory import being_written
+from p2pqg.results.run import Run, load
 from p2pqg.topology import build as build_topology
 
 

@@ -29,7 +29,7 @@ from p2pqg.running.pool import Inside, Pool, gpus_for, say
 from p2pqg.running.sinks import with_sinks
 
 if TYPE_CHECKING:
-    from p2pqg.results.records import Run
+    from p2pqg.results.run import Run
     from p2pqg.running.observer import Observer
     from p2pqg.simulation.simulation import Simulation
 
@@ -233,7 +233,7 @@ def _stopped(path: Path, ended: Mapping[int, BaseException]) -> StoppedError:
 
 def _accuracy(path: Path) -> float | None:
     """Of a run that came to its end."""
-    from p2pqg.results.records import Run
+    from p2pqg.results.run import Run
 
     run = Run(path)
     accuracy: float | None = run.summary["test_accuracy"] if run.finished else None

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:  # brings torch
-    from p2pqg.results.records import Run
+    from p2pqg.results.run import Run
     from p2pqg.simulation.simulation import Simulation
 
 

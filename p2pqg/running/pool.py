@@ -27,7 +27,7 @@ from p2pqg.base.wording import seen
 from p2pqg.engine.interrupts import uninterrupted
 
 if TYPE_CHECKING:
-    from p2pqg.results.records import Run
+    from p2pqg.results.run import Run
     from p2pqg.simulation.simulation import Simulation
 
 SECONDS_BETWEEN_WORDS = 2.0

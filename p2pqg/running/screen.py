@@ -22,7 +22,7 @@ from p2pqg.data.skew import label_picture
 from p2pqg.running.told import about, counts_of, outcome
 
 if TYPE_CHECKING:  # torch takes seconds to import; by then the screen should say something
-    from p2pqg.results.records import Run
+    from p2pqg.results.run import Run
     from p2pqg.simulation.simulation import Simulation
 
 

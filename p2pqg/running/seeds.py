@@ -16,7 +16,8 @@ from p2pqg.recipe import own_files
 from p2pqg.recipe.own import TAKERS, Own
 from p2pqg.recipe.settings import ENDS, RunConfig, chosen, read_settings
 from p2pqg.results import seeds as results
-from p2pqg.results.records import SEEDS, Run, RunDirectory, being_written
+from p2pqg.results.directory import SEEDS, RunDirectory, being_written
+from p2pqg.results.run import Run
 from p2pqg.results.seeds import Runs
 from p2pqg.running.crew import Crew
 

@@ -27,8 +27,10 @@ from p2pqg.recipe.own import Own
 from p2pqg.recipe.settings import RunConfig, read_settings
 from p2pqg.results.changes import Watched
 from p2pqg.results.checkpoint import CHECKPOINTS, newest, prune
+from p2pqg.results.directory import RunDirectory
 from p2pqg.results.parquet import read_rows
-from p2pqg.results.records import CHANGE_COLUMNS, Run, RunDirectory, load
+from p2pqg.results.run import Run, load
+from p2pqg.results.schemas import CHANGE_COLUMNS
 from p2pqg.results.seeds import Runs, is_of_seeds, seeds_of
 from p2pqg.running.crew import Crew
 from p2pqg.running.observer import Observer

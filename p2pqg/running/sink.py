@@ -14,7 +14,7 @@ from p2pqg.base.errors import ConfigError
 from p2pqg.results.seeds import is_of_seeds
 
 if TYPE_CHECKING:
-    from p2pqg.results.records import Run
+    from p2pqg.results.run import Run
     from p2pqg.running.observer import Observer
     from p2pqg.simulation.simulation import Simulation
 

@@ -19,7 +19,7 @@ from p2pqg.base import yaml_text
 from p2pqg.base.errors import ClusterError, ConfigError, RunError, StoppedError
 from p2pqg.base.text import json_text, user_path, write_text
 from p2pqg.recipe.keys import HOW
-from p2pqg.results.records import Run
+from p2pqg.results.run import Run
 from p2pqg.running.grid import NOT_OF_A_RUN, Point, Sweep
 from p2pqg.running.pool import Inside, Pool, gpus_for, say
 

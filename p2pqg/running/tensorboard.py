@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from p2pqg.running.sink import Sink, needed, scalars
 
 if TYPE_CHECKING:
-    from p2pqg.results.records import Run
+    from p2pqg.results.run import Run
     from p2pqg.running.observer import Observer
     from p2pqg.simulation.simulation import Simulation
 

@@ -18,7 +18,7 @@ from p2pqg.results.columns import column, measured, say
 from p2pqg.topology.words import describe_network
 
 if TYPE_CHECKING:  # torch takes seconds to import; by then the screen should say something
-    from p2pqg.results.records import Run
+    from p2pqg.results.run import Run
     from p2pqg.simulation.experiment import Experiment
     from p2pqg.simulation.simulation import Simulation
 

@@ -41,7 +41,7 @@ from p2pqg.recipe.ignored import ignored
 from p2pqg.recipe.own import NOTHING, Own, check_given
 from p2pqg.recipe.parts import Learning, learning
 from p2pqg.recipe.settings import ResolvedConfig, RunConfig
-from p2pqg.results.records import ALL_ROUND_COLUMNS, CLIENT_COLUMNS
+from p2pqg.results.schemas import ALL_ROUND_COLUMNS, CLIENT_COLUMNS
 from p2pqg.simulation.callbacks import callbacks_of
 from p2pqg.simulation.experiment import Experiment, check_attacks, with_clock, with_timing
 from p2pqg.simulation.length import (

@@ -29,7 +29,7 @@ from p2pqg.network.scenario import Scenario
 from p2pqg.network.units import seconds
 from p2pqg.recipe.own import NOTHING, Own
 from p2pqg.recipe.settings import ResolvedConfig
-from p2pqg.results.records import CLIENT_COLUMNS, STEPS_COLUMNS
+from p2pqg.results.schemas import CLIENT_COLUMNS, STEPS_COLUMNS
 from p2pqg.simulation.callbacks import Callback
 from p2pqg.topology import Schedule
 from p2pqg.topology.build import asked_of

@@ -17,7 +17,7 @@ from p2pqg.recipe import keys, own_files
 from p2pqg.recipe.own import TAKERS, Own, taken
 from p2pqg.recipe.settings import ENDS, RunConfig, read_config, with_changes
 from p2pqg.results.checkpoint import CHECKPOINTS, HEADER
-from p2pqg.results.records import Run
+from p2pqg.results.run import Run
 from p2pqg.simulation.build import build
 from p2pqg.simulation.experiment import Experiment
 

@@ -35,7 +35,7 @@ from p2pqg.results.checkpoint import (
     read_checkpoint,
     write_checkpoint,
 )
-from p2pqg.results.records import ALL_ROUND_COLUMNS
+from p2pqg.results.schemas import ALL_ROUND_COLUMNS
 from p2pqg.simulation.experiment import Experiment
 from p2pqg.simulation.going_on import as_last_begun, built_again, was_broken_off
 

@@ -15,7 +15,7 @@ import yaml
 
 from p2pqg.base.shipped import shipped_folder
 from p2pqg.cli import main
-from p2pqg.results.records import CLIENT_COLUMNS, ROUND_COLUMNS
+from p2pqg.results.schemas import CLIENT_COLUMNS, ROUND_COLUMNS
 from p2pqg.topology import build as build_topology
 
 TOY = ["run", "--topology", "ring4", "--alpha", "1", "--rounds", "20", "--set", "model.hidden=[8]"]

@@ -13,7 +13,7 @@ from p2pqg.cli import main
 from p2pqg.recipe.parts import shards
 from p2pqg.recipe.settings import read_config
 from p2pqg.results.comparison import compare
-from p2pqg.results.records import load
+from p2pqg.results.run import load
 from p2pqg.running.single import resume, run
 
 OLD = Path(__file__).parents[1] / "data" / "old-runs"

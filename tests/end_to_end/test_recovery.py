@@ -11,7 +11,7 @@ import ray
 from toys import TOY
 
 import p2pqg
-from p2pqg.results.records import Run
+from p2pqg.results.run import Run
 from p2pqg.running import single as running
 
 SETTINGS = TOY | {"rounds": 400, "eval_every": 50, "clients_per_actor": 3}

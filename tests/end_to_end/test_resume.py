@@ -22,7 +22,8 @@ from p2pqg.cli import main
 from p2pqg.engine import driver
 from p2pqg.results import checkpoint as checkpoints
 from p2pqg.results.checkpoint import ARRAYS, HEADER, newest, read_checkpoint
-from p2pqg.results.records import Run, RunDirectory
+from p2pqg.results.directory import RunDirectory
+from p2pqg.results.run import Run
 from p2pqg.running import single
 from p2pqg.running.single import resume, run
 from p2pqg.simulation.moment import CHECKPOINTS

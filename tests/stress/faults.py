@@ -36,7 +36,7 @@ from trial import (
 )
 
 from p2pqg.results.checkpoint import newest
-from p2pqg.results.records import load
+from p2pqg.results.run import load
 
 # Processes
 

@@ -29,7 +29,7 @@ from faults import KINDS
 from trial import MissedError, Trial, command, finish, processes
 
 from p2pqg.results.checkpoint import newest, read_checkpoint
-from p2pqg.results.records import Run, load
+from p2pqg.results.run import Run, load
 
 SECONDS_TO_END = 5.0
 """Processes of Ray may take so long after the command has ended."""

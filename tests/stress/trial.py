@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from p2pqg.results.records import load
+from p2pqg.results.run import load
 
 MARK = f"p2pqg-stress-{os.getpid()}"
 """In the environment of all that is started here, Ray's own processes among them."""

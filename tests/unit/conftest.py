@@ -5,7 +5,9 @@ import json
 import pytest
 import yaml
 
-from p2pqg.results.records import CLIENT_COLUMNS, ROUND_COLUMNS, Run, write_parquet
+from p2pqg.results.parquet import write_parquet
+from p2pqg.results.run import Run
+from p2pqg.results.schemas import CLIENT_COLUMNS, ROUND_COLUMNS
 
 
 @pytest.fixture

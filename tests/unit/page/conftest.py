@@ -5,12 +5,9 @@ import pytest
 from pages import Page
 
 from p2pqg.page import write_page
-from p2pqg.results.records import (
-    CLIENT_COLUMNS,
-    ROUND_COLUMNS,
-    Run,
-    write_parquet,
-)
+from p2pqg.results.parquet import write_parquet
+from p2pqg.results.run import Run
+from p2pqg.results.schemas import CLIENT_COLUMNS, ROUND_COLUMNS
 
 
 @pytest.fixture

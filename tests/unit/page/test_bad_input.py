@@ -4,10 +4,8 @@ import pytest
 from click.testing import CliRunner
 
 from p2pqg.cli import main
-from p2pqg.results.records import (
-    ROUND_COLUMNS,
-    write_parquet,
-)
+from p2pqg.results.parquet import write_parquet
+from p2pqg.results.schemas import ROUND_COLUMNS
 
 
 def report(*words):

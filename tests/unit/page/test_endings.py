@@ -4,13 +4,9 @@ import json
 
 from pages import with_summary
 
-from p2pqg.results.records import (
-    LOCK,
-    ROUND_COLUMNS,
-    RunDirectory,
-    being_written,
-    write_parquet,
-)
+from p2pqg.results.directory import LOCK, RunDirectory, being_written
+from p2pqg.results.parquet import write_parquet
+from p2pqg.results.schemas import ROUND_COLUMNS
 
 
 def test_a_run_that_was_stopped_says_when(recorded, page_of):

@@ -8,11 +8,8 @@ from p2pqg.page import maps, scene, write_page
 from p2pqg.page.runs import gather, labels
 from p2pqg.recipe.own_files import FOLDER
 from p2pqg.recipe.settings import read_config
-from p2pqg.results.records import (
-    LINK_COLUMNS,
-    ROUND_COLUMNS,
-    write_parquet,
-)
+from p2pqg.results.parquet import write_parquet
+from p2pqg.results.schemas import LINK_COLUMNS, ROUND_COLUMNS
 from p2pqg.simulation.build import build
 
 

@@ -8,11 +8,8 @@ from pages import algorithm
 
 from p2pqg.page import charts
 from p2pqg.page.runs import gather
-from p2pqg.results.records import (
-    ROUND_COLUMNS,
-    TIMING_COLUMNS,
-    write_parquet,
-)
+from p2pqg.results.parquet import write_parquet
+from p2pqg.results.schemas import ROUND_COLUMNS, TIMING_COLUMNS
 
 
 def test_the_numbers_of_a_run_are_those_of_its_files(recorded, page_of):

@@ -11,8 +11,10 @@ import p2pqg
 from p2pqg.base.errors import ConfigError
 from p2pqg.cli import main
 from p2pqg.results.comparison import Comparison
-from p2pqg.results.records import CLIENT_COLUMNS, ROUND_COLUMNS, TIMING_COLUMNS, Run, write_parquet
+from p2pqg.results.parquet import write_parquet
 from p2pqg.results.report import by_seed
+from p2pqg.results.run import Run
+from p2pqg.results.schemas import CLIENT_COLUMNS, ROUND_COLUMNS, TIMING_COLUMNS
 from p2pqg.results.standing import Standing
 
 TINY = {"topology": "ring4", "engine": "local", "rounds": 20, "eval_every": 5, "alpha": 1.0}

@@ -5,9 +5,10 @@ import pytest
 from click.testing import CliRunner
 
 from p2pqg.cli import main
+from p2pqg.results.parquet import write_parquet
 from p2pqg.results.reaching import reached
-from p2pqg.results.records import ROUND_COLUMNS, write_parquet
 from p2pqg.results.report import by_seed, cells, find_runs
+from p2pqg.results.schemas import ROUND_COLUMNS
 
 
 @pytest.fixture

@@ -10,14 +10,8 @@ import pandas as pd
 import pytest
 
 from p2pqg.base.errors import ConfigError
-from p2pqg.results.records import (
-    ALL_ROUND_COLUMNS,
-    CLIENT_COLUMNS,
-    LINK_COLUMNS,
-    LOCK,
-    MEANING,
-    RunDirectory,
-)
+from p2pqg.results.directory import LOCK, RunDirectory
+from p2pqg.results.schemas import ALL_ROUND_COLUMNS, CLIENT_COLUMNS, LINK_COLUMNS, MEANING
 
 
 def test_many_that_start_in_one_second_get_a_directory_each(tmp_path):

@@ -9,7 +9,6 @@ import pytest
 import p2pqg
 from p2pqg.base.errors import ConfigError
 from p2pqg.paper.tables import table
-from p2pqg.results.records import load
 from p2pqg.results.report import (
     by_seed,
     cells,
@@ -23,6 +22,7 @@ from p2pqg.results.report import (
     settings_of,
     with_runs,
 )
+from p2pqg.results.run import load
 
 
 def test_a_directory_without_a_summary_is_not_a_run(tmp_path):

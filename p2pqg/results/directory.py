@@ -1,0 +1,241 @@
+"""The directory of a run, as it is written while the run goes on.
+
+Files are rewritten whole under a temporary name and renamed, so that a killed run leaves
+readable ones.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from p2pqg.base import yaml_text
+from p2pqg.base.errors import ConfigError
+from p2pqg.base.text import json_text, user_path, write_bytes, write_text
+from p2pqg.recipe.own_files import FOLDER
+from p2pqg.results.parquet import write_columns, write_parquet
+from p2pqg.results.schemas import CLIENT_COLUMNS, LINK_COLUMNS, ROUND_COLUMNS
+
+try:
+    import fcntl
+except ImportError:  # Windows: no locks
+    fcntl = None  # type: ignore[assignment]
+
+if TYPE_CHECKING:  # reading needs pandas, writing does not: a run starts sooner without it
+    import pandas as pd
+
+SECONDS_BETWEEN_WRITES = 2.0
+LOCK = ".lock"
+FAILED = "failed.json"
+SEEDS = "seeds.json"
+"""Of a directory that holds a run for each of several seeds, see `p2pqg.results.seeds`."""
+
+
+class RunDirectory:
+    """runs/out/<run id>/: config.yaml, *.parquet, summary.json, checkpoints, the user's own files.
+
+    A context manager: what is inside has it to itself, see `reserve`.
+    """
+
+    def __init__(self, out: str, name: str) -> None:
+        """Make the directory.
+
+        Raises:
+            ConfigError: it cannot be made or written, or already holds a run.
+        """
+        self._begin(user_path(out) / name, is_new=True)
+        self._check_it_is_free()
+        self._open()
+
+    @classmethod
+    def fresh(cls, out: str, stem: str) -> RunDirectory:
+        """One that no other run has: its name is stem, date and time, and a number if needed.
+
+        Raises:
+            ConfigError: it cannot be made or written.
+        """
+        base = f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}"
+        for count in itertools.count(1):
+            directory = cls.__new__(cls)
+            path = user_path(out) / (base if count == 1 else f"{base}-{count}")
+            directory._begin(path, is_new=True)
+            with directory._told_if_not_writable():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                try:
+                    path.mkdir()
+                except FileExistsError:
+                    continue
+            directory._open()
+            return directory
+        raise AssertionError  # numbers do not end
+
+    @classmethod
+    def reopen(cls, path: Path) -> RunDirectory:
+        """The directory of a run that goes on."""
+        directory = cls.__new__(cls)
+        directory._begin(path, is_new=False)
+        directory._open()
+        return directory
+
+    def _begin(self, path: Path, is_new: bool) -> None:
+        self.path, self._is_new = path, is_new
+        self._made: list[Path] = []
+        self._written = 0.0
+        self._lock: IO[str] | None = None
+        self._own_files: Mapping[str, bytes] = {}
+        self._config = ""
+        with self._told_if_not_writable():  # a name may be too long even to be looked for
+            self._made = [folder for folder in (path, *path.parents) if not folder.exists()]
+
+    def _open(self) -> None:
+        with self._told_if_not_writable():
+            self.path.mkdir(parents=True, exist_ok=True)
+            (self.path / ".probe").touch()
+            (self.path / ".probe").unlink()
+
+    @contextmanager
+    def _told_if_not_writable(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self.discard()
+            raise ConfigError(
+                f"out must be a folder that can be written, got {str(self.path.parent)!r} "
+                f"({error.strerror}); set --out"
+            ) from None
+
+    def _check_it_is_free(self) -> None:
+        if any((self.path / name).exists() for name in ("config.yaml", SEEDS)):
+            raise ConfigError(f"{self.path} already holds a run; choose another --name or --out")
+
+    def reserve(self) -> None:
+        """Nobody else may write here while this process lives.
+
+        Raises:
+            ConfigError: another process does, or has just done so.
+        """
+        if fcntl is None or self._lock is not None:
+            return
+        for attempt in itertools.count():
+            with self._told_if_not_writable():
+                file = (self.path / LOCK).open("w")
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.close()
+                if attempt < 3:  # perhaps somebody only looks whether it is being written
+                    time.sleep(0.02)
+                    continue
+                raise ConfigError(
+                    f"{self.path} is being written by another process; wait for it, or stop it"
+                ) from None
+            except OSError:  # a file system that knows no locks
+                break
+            with suppress(OSError):
+                if os.path.samestat(os.fstat(file.fileno()), (self.path / LOCK).stat()):
+                    break
+            file.close()  # who had it has just taken it away
+        self._lock = file
+        if self._is_new:
+            try:
+                self._check_it_is_free()
+            except ConfigError:
+                self.__exit__()
+                raise
+
+    def __enter__(self) -> RunDirectory:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._lock is not None:
+            with suppress(OSError):
+                (self.path / LOCK).unlink()
+            self._lock.close()
+            self._lock = None
+
+    def discard(self) -> None:
+        """Take away what was made, as far as nothing is in it."""
+        self.__exit__()
+        with suppress(OSError):
+            for folder in self._made:
+                folder.rmdir()
+
+    def write_own_files(self, files: Mapping[str, bytes]) -> None:
+        """The user's own files that the recipe names: name -> content, see `own_files.py`."""
+        self._own_files = files
+        for name, content in files.items():
+            (self.path / FOLDER).mkdir(exist_ok=True)
+            write_bytes(self.path / FOLDER / name, content)
+
+    def write_config(self, config: dict[str, Any]) -> None:
+        """The recipe of what begins now; that it failed before is past."""
+        self._config = yaml_text.dump(config)
+        (self.path / FAILED).unlink(missing_ok=True)
+        write_text(self.path / "config.yaml", self._config)
+
+    def _make_again(self) -> None:
+        """Somebody has deleted the directory while the run goes on; all that it held is known."""
+        if self._config and not (self.path / "config.yaml").exists():
+            self.path.mkdir(parents=True, exist_ok=True)
+            self.write_own_files(self._own_files)
+            write_text(self.path / "config.yaml", self._config)
+
+    def write_rows(
+        self,
+        rounds: list[dict[str, Any]],
+        clients: list[dict[str, Any]],
+        *,
+        now: bool = False,
+        columns: dict[str, str] = ROUND_COLUMNS,
+        of_clients: dict[str, str] = CLIENT_COLUMNS,
+    ) -> bool:
+        """Bring the Parquet files up to date, at most every few seconds unless `now`.
+
+        Returns:
+            Whether they were written.
+        """
+        is_due = now or time.monotonic() - self._written > SECONDS_BETWEEN_WRITES
+        if is_due:
+            self._make_again()
+            write_parquet(self.path / "rounds.parquet", rounds, columns)
+            write_parquet(self.path / "clients.parquet", clients, of_clients)
+            self._written = time.monotonic()
+        return is_due
+
+    def write_table(self, name: str, rows: list[dict[str, Any]], columns: dict[str, str]) -> None:
+        write_parquet(self.path / f"{name}.parquet", rows, columns)
+
+    def write_links(self, links: pd.DataFrame) -> None:
+        """What went over each link; there may be a million of them."""
+        arrays = {name: links[name].to_numpy() for name in links}
+        write_columns(self.path / "links.parquet", arrays, LINK_COLUMNS)
+
+    def write_summary(self, summary: dict[str, Any]) -> None:
+        self.write_json("summary.json", summary)
+
+    def write_failure(self, message: str) -> None:
+        """Say why the run came to nothing."""
+        with suppress(OSError):
+            self.write_json(FAILED, {"message": message})
+
+    def write_json(self, name: str, content: dict[str, Any]) -> None:
+        write_text(self.path / name, json_text(content) + "\n")
+
+
+def being_written(path: Path) -> bool:
+    """Whether a living process has the run directory to itself."""
+    if fcntl is None or not (path / LOCK).exists():
+        return False
+    try:
+        with (path / LOCK).open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # gone by now, or a file system that knows no locks
+        pass
+    return False

@@ -1,0 +1,152 @@
+"""A run on disk, read again: its results, its recipe, its models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from p2pqg.base import yaml_text
+from p2pqg.base.errors import ConfigError
+from p2pqg.base.text import read_json, user_path
+from p2pqg.results.directory import FAILED
+
+if TYPE_CHECKING:  # what only writes a run needs none of them: it starts sooner
+    import pandas as pd
+    from torch import nn
+
+
+@contextmanager
+def _readable(file: Path) -> Iterator[Path]:
+    """Inside, a file of a run is read; ConfigError where it is there and cannot be."""
+    try:
+        yield file
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors, and NotYaml
+        reason = str(error).partition("\n")[0].rstrip(".")
+        raise ConfigError(f"{file}: cannot be read ({reason})") from None
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run on disk.
+
+    Attributes:
+        path: its directory.
+    """
+
+    path: Path
+
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        """summary.json."""
+        with _readable(self.path / "summary.json") as file:
+            return read_json(file)
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """config.yaml: the resolved recipe."""
+        with _readable(self.path / "config.yaml") as file:
+            return yaml_text.parse(file.read_text(encoding="utf-8"))
+
+    @cached_property
+    def rounds(self) -> pd.DataFrame:
+        """rounds.parquet: one row per recorded round."""
+        import pandas as pd
+
+        with _readable(self.path / "rounds.parquet") as file:
+            return pd.read_parquet(file)
+
+    @cached_property
+    def clients(self) -> pd.DataFrame:
+        """clients.parquet: one row per evaluation and client."""
+        import pandas as pd
+
+        with _readable(self.path / "clients.parquet") as file:
+            return pd.read_parquet(file)
+
+    @cached_property
+    def profile(self) -> dict[str, dict[str, float]]:
+        """profile.json: seconds of each kind of work, of each host and the driver; {} without."""
+        path = self.path / "profile.json"
+        return read_json(path) if path.exists() else {}
+
+    def model(self, client: Any) -> nn.Module:
+        """A client's model, or the averaged one, of the last checkpoint: to be evaluated.
+
+        Args:
+            client: its number or name; or "averaged": the mean over all that are present.
+
+        Returns:
+            The module with its parameters and buffers, on the CPU, in the run's precision.
+
+        Raises:
+            ConfigError: no such client; or the run kept no checkpoint, or not the model's code.
+        """
+        from p2pqg.results.models import Kept  # brings torch
+
+        return Kept.of(self.path).module(client)
+
+    def save_models(self, out: str | Path) -> Path:
+        """Write all models of the last checkpoint as safetensors, and how they are loaded.
+
+        Args:
+            out: a folder that is new or empty. It gets client-0.safetensors and so on,
+                averaged.safetensors, load.py, which does without p2pqg where the model is the
+                user's own, and that one's code.
+
+        Returns:
+            The folder.
+
+        Raises:
+            ConfigError: as of `model`; or the folder has something in it, or cannot be written.
+        """
+        from p2pqg.results.models import Kept  # brings torch
+
+        return Kept.of(self.path).save(user_path(out))
+
+    @property
+    def has_summary(self) -> bool:
+        """Whether there are results to be shown, be it finished, stopped or diverged."""
+        return (self.path / "summary.json").exists()
+
+    @cached_property
+    def failure(self) -> str | None:
+        """Why a run came to nothing (its failed.json), or None."""
+        path = self.path / FAILED
+        return read_json(path)["message"] if path.exists() else None
+
+    @cached_property
+    def finished(self) -> bool:
+        """Whether the run reached its last round, or ended itself; broken off ones did not."""
+        if self.failure is not None or not (self.path / "summary.json").exists():
+            return False
+        if self.summary.get("stopped"):
+            return True
+        if (end := self.config.get("time")) is not None:
+            from p2pqg.network.units import seconds  # brings what a help text does without
+
+            return self.summary["sim_seconds"] >= seconds(end, "time")
+        if (steps := self.config.get("steps")) is not None:
+            return self.summary["least_steps"] >= steps
+        if self.config["epochs"] is None:
+            return self.summary["rounds"] >= self.config["rounds"]
+        epochs = self.rounds["epoch"]
+        return bool((epochs >= self.config["epochs"] * (1 - 1e-9)).any())
+
+
+def load(path: str | Path) -> Run:
+    """The run in a directory.
+
+    Raises:
+        ConfigError: there is none, or it has no summary yet.
+    """
+    path = user_path(path)
+    if not (path / "summary.json").exists():
+        more = f"; `p2pqg resume {path}` goes on with it" if (path / "checkpoints").exists() else ""
+        raise ConfigError(f"{path}: no finished run here (summary.json is missing){more}")
+    return Run(path)
