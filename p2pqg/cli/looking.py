@@ -33,8 +33,9 @@ def compare(run_dirs: tuple[str, ...], to_accuracy: tuple[float, ...]) -> None:
     differ in their seed only make one row, mean ± standard deviation (n - 1), unless you name them
     one by one and there are no others.
     """
+    from p2pqg.results.alike import by_seed
     from p2pqg.results.comparison import compare as side_by_side
-    from p2pqg.results.report import by_seed, find_runs, with_runs
+    from p2pqg.results.search import find_runs, with_runs
 
     runs = find_runs(with_runs(run_dirs, tell=tell_on_stderr))
     for run in runs:
@@ -74,7 +75,7 @@ def report_(run_dirs: tuple[str, ...], out: str | None) -> None:
     runs side by side. All is inside the file: it can be sent, and opened without a network.
     """
     from p2pqg.page import write_page
-    from p2pqg.results.report import with_runs
+    from p2pqg.results.search import with_runs
 
     found = with_runs(run_dirs, tell=tell_on_stderr)
     click.echo(f"report: {write_page(found, out)}")

@@ -180,20 +180,21 @@ def table(
     clients' mean came to it, on straight lines between evaluations. There ± is what is larger, the
     standard deviation over seeds or half the distance of two evaluations.
     """
-    from p2pqg.results.report import with_runs
+    from p2pqg.results.search import with_runs
 
     directories = tuple(map(str, with_runs(directories, tell=tell_on_stderr)))
     print_table(directories, style, paper, show_lr=show_lr, show_costs=costs)
     if to_accuracy:
-        from p2pqg.results import report
+        from p2pqg.results.cells import cells
+        from p2pqg.results.frames import read_runs
         from p2pqg.results.reaching import reaching
 
         click.echo()
-        print_lines(reaching(report.cells(report.read_runs(directories)), to_accuracy))
+        print_lines(reaching(cells(read_runs(directories)), to_accuracy))
     if export:
-        from p2pqg.results import report
+        from p2pqg.results import frames
 
-        report.export(report.read_runs(directories), report.recipe_of(directories), export)
+        frames.export(frames.read_runs(directories), frames.recipe_of(directories), export)
         click.echo(f"exported: {export}", err=True)
 
 
@@ -207,14 +208,16 @@ def print_table(
     from p2pqg.base.wording import counted
     from p2pqg.paper import tables
     from p2pqg.paper.published import published
-    from p2pqg.results import report
+    from p2pqg.results.cells import cells
+    from p2pqg.results.frames import read_runs, recipe_of
+    from p2pqg.results.search import num_unfinished
 
-    paper = paper or report.recipe_of(directories).get("paper")
+    paper = paper or recipe_of(directories).get("paper")
     beside = published(paper) if paper not in (None, "none") else None
-    found = report.cells(report.read_runs(directories))
+    found = cells(read_runs(directories))
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     text = tables.table(found, style, paper=beside, max_width=width, **shown)
     click.echo(text, nl=False)
-    left_out = report.num_unfinished(directories)
+    left_out = num_unfinished(directories)
     if left_out:
         click.echo(f"left out, since they did not finish: {counted(left_out, 'run')}", err=True)

@@ -12,10 +12,10 @@ from p2pqg.base.errors import ConfigError
 from p2pqg.base.text import user_path
 from p2pqg.base.wording import plain_text
 from p2pqg.page.seeds import Seeds
-from p2pqg.results import report
+from p2pqg.results import alike
+from p2pqg.results.alike import settings_of
 from p2pqg.results.columns import measured
 from p2pqg.results.comparison_text import set_apart
-from p2pqg.results.report import find_runs, settings_of
 from p2pqg.results.run import Run
 from p2pqg.results.schemas import (
     CLIENT_COLUMNS,
@@ -24,6 +24,7 @@ from p2pqg.results.schemas import (
     STEPS_COLUMNS,
     TIMING_COLUMNS,
 )
+from p2pqg.results.search import find_runs
 from p2pqg.results.standing import Standing
 
 LONGEST_LABEL = 36
@@ -135,7 +136,7 @@ def differing(shown: Sequence[Standing]) -> pd.DataFrame:
     """The settings in which runs differ, as texts: a row per run, a column per setting."""
     settings = settings_of(shown)
     together = {"seed"} if any(isinstance(one, Seeds) for one in shown) else set()
-    keys = [key for key in report.differing(settings) if key not in together]
+    keys = [key for key in alike.differing(settings) if key not in together]
     return settings[keys].map(plain_text)
 
 

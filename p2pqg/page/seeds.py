@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from p2pqg.page.charts import MOST_RUNS
-from p2pqg.results.report import by_seed
+from p2pqg.results.alike import by_seed
 from p2pqg.results.standing import Standing
 
 

@@ -18,7 +18,7 @@ import pandas as pd
 
 from p2pqg.base.wording import counted, human_bytes, missing
 from p2pqg.paper.published import CENTRALIZED, SOURCE, Published, method_of, same_scale
-from p2pqg.results.report import BLOCK
+from p2pqg.results.cells import BLOCK
 
 Column = tuple[str, str]
 """(network, split of the data): the two lines of a column's head."""

@@ -1,4 +1,4 @@
-"""Cells of `p2pqg.results.report` -> tables in the layout of the paper's: Markdown, LaTeX, CSV.
+"""Cells of `p2pqg.results.cells` -> tables in the layout of the paper's: Markdown, LaTeX, CSV.
 
 What stands where is in `layout.py`; here it is written down. A number of the paper stands in square
 brackets behind ours.
@@ -16,8 +16,8 @@ import pandas as pd
 from p2pqg.base.wording import markdown_table
 from p2pqg.paper.layout import Cell, Table, layout, placed
 from p2pqg.paper.published import Published
+from p2pqg.results.cells import BLOCK
 from p2pqg.results.columns import column, say
-from p2pqg.results.report import BLOCK
 
 
 def table(

@@ -1,9 +1,12 @@
 """What runs left on disk, read again; never imports the engine.
 
-`records.py` writes and reads the files of a run (`parquet.py`), `columns.py` says what they mean;
-`checkpoint.py` are those that a run goes on from, `models.py` has the models of the last one, and
-`changes.py` what became of the network. `seeds.py` are runs that differ in their seed. `report.py`
-makes frames of many runs, `reaching.py` what it took to reach an accuracy; `standing.py`,
-`comparison.py` and `comparison_text.py` put runs and live simulations side by side; `claims/`
-judges what is said of them.
+One run: `directory.py` writes its files (`parquet.py`), `schemas.py` says what is in them, and
+`run.py` reads them again; `columns.py` is how a person reads them. `checkpoint.py` are those that
+a run goes on from, `models.py` has the models of the last one, and `changes.py` what became of the
+network. `seeds.py` are runs that differ in their seed.
+Many runs: `search.py` finds them in folders, `alike.py` says which differ and in what, `frames.py`
+has a row of each, `cells.py` the means that tables show, at the best of what was tried
+(`tuned.py`); `reaching.py` is what it took to reach an accuracy.
+Side by side, runs and live simulations: `standing.py`, `comparison.py`, `comparison_text.py`.
+`claims/` judges what is said of them.
 """

@@ -21,8 +21,8 @@ import pandas as pd
 
 from p2pqg.base.errors import ConfigError, did_you_mean
 from p2pqg.base.wording import aligned, plain_text
+from p2pqg.results.alike import SAME_NUMBERS, SPLIT, differing, settings_of
 from p2pqg.results.comparison_text import html, result, set_apart, with_spread
-from p2pqg.results.report import SAME_NUMBERS, SPLIT, differing, settings_of
 from p2pqg.results.seeds import is_of_seeds, load
 from p2pqg.results.standing import Standing
 

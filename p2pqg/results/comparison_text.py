@@ -9,8 +9,8 @@ from typing import Any
 
 from p2pqg.base.wording import missing, percent, plain_text
 from p2pqg.recipe.keys import SELF_EVIDENT
+from p2pqg.results.alike import OWN_FILES
 from p2pqg.results.columns import COLUMNS, column, share
-from p2pqg.results.report import OWN_FILES
 
 COMPARED = tuple(key for key in COLUMNS if key != "train_loss")
 """Columns of the table of a comparison."""

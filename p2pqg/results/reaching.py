@@ -10,8 +10,8 @@ import pandas as pd
 
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.wording import aligned, plain_text
+from p2pqg.results.cells import BLOCK, COLUMN
 from p2pqg.results.comparison_text import result, with_spread
-from p2pqg.results.report import BLOCK, COLUMN
 from p2pqg.results.run import Run
 from p2pqg.results.standing import Standing
 

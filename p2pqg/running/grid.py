@@ -29,8 +29,9 @@ from p2pqg.base.dotted import assign
 from p2pqg.base.errors import ConfigError, did_you_mean
 from p2pqg.base.text import folder_name, user_path
 from p2pqg.recipe.keys import SELF_EVIDENT
-from p2pqg.results.report import merit, settings_of
+from p2pqg.results.alike import settings_of
 from p2pqg.results.run import Run
+from p2pqg.results.tuned import merit
 
 Point = dict[str, Any]
 """One run of a grid: key -> value."""

@@ -31,8 +31,8 @@ from p2pqg.base.errors import ConfigError, DivergedError
 from p2pqg.base.text import folder_name, write_text
 from p2pqg.recipe.keys import HOW
 from p2pqg.recipe.settings import chosen, read_config
-from p2pqg.results.report import merit
 from p2pqg.results.seeds import Runs, is_of_seeds, load, seeds_of
+from p2pqg.results.tuned import merit
 from p2pqg.running.grid import NOT_OF_A_RUN, folder_of
 from p2pqg.running.single import resume, run
 

@@ -14,7 +14,8 @@ import pandas as pd
 from p2pqg.base.errors import ConfigError, did_you_mean
 from p2pqg.paper.figures._figure import Recipe, figure
 from p2pqg.plots.canvas import COLUMN, Picture, colors_of, in_percent, label_ends, panels, styled
-from p2pqg.results.report import one_a_seed, read_runs, tuned
+from p2pqg.results.frames import one_a_seed, read_runs
+from p2pqg.results.tuned import tuned
 
 
 @dataclass(frozen=True, kw_only=True)

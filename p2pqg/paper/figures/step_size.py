@@ -27,7 +27,7 @@ import pandas as pd
 from p2pqg.base.errors import ConfigError
 from p2pqg.paper.figures._figure import Recipe, figure
 from p2pqg.plots.canvas import BLUE, COLUMN, PAGE, VERMILLION, Picture, label_ends, panels, styled
-from p2pqg.results.report import SAME_NUMBERS
+from p2pqg.results.alike import SAME_NUMBERS
 
 METHODS = {"SGDm": ("dsgdm", VERMILLION), "QG-SGDm": ("qg-dsgdm", BLUE)}
 

@@ -14,7 +14,8 @@ from p2pqg.base.dotted import flat
 from p2pqg.base.errors import ConfigError, did_you_mean
 from p2pqg.base.wording import plain_text
 from p2pqg.results.claims.claim import Claim, Side, told
-from p2pqg.results.report import OUTCOME, best_of, one_a_seed
+from p2pqg.results.frames import OUTCOME, one_a_seed
+from p2pqg.results.tuned import best_of
 
 
 def comparisons(

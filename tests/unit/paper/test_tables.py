@@ -7,7 +7,7 @@ import pytest
 
 from p2pqg.paper.published import published
 from p2pqg.paper.tables import table
-from p2pqg.results.report import BLOCK, COLUMN
+from p2pqg.results.cells import BLOCK, COLUMN
 
 
 def cell(method, mean, std=0.01, *, topology="ring16", alpha=0.1, lr=0.1, seeds=3, **other):

@@ -10,9 +10,9 @@ from click.testing import CliRunner
 import p2pqg
 from p2pqg.base.errors import ConfigError
 from p2pqg.cli import main
+from p2pqg.results.alike import by_seed
 from p2pqg.results.comparison import Comparison
 from p2pqg.results.parquet import write_parquet
-from p2pqg.results.report import by_seed
 from p2pqg.results.run import Run
 from p2pqg.results.schemas import CLIENT_COLUMNS, ROUND_COLUMNS, TIMING_COLUMNS
 from p2pqg.results.standing import Standing

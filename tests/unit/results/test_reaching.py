@@ -5,10 +5,12 @@ import pytest
 from click.testing import CliRunner
 
 from p2pqg.cli import main
+from p2pqg.results.alike import by_seed
+from p2pqg.results.cells import cells
 from p2pqg.results.parquet import write_parquet
 from p2pqg.results.reaching import reached
-from p2pqg.results.report import by_seed, cells, find_runs
 from p2pqg.results.schemas import ROUND_COLUMNS
+from p2pqg.results.search import find_runs
 
 
 @pytest.fixture

@@ -1,0 +1,147 @@
+"""Which runs are alike: their settings side by side, and in which they differ."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import pandas as pd
+
+from p2pqg.base.dotted import flat
+from p2pqg.base.text import read_json
+from p2pqg.base.wording import plain_text
+from p2pqg.recipe.keys import CARE, WHERE
+from p2pqg.recipe.own_files import FOLDER
+from p2pqg.results.directory import SEEDS
+from p2pqg.results.run import Run
+
+SAME_RESULTS = {"out", "name", "eval_every", "eval_first", "record_every", *CARE}
+"""Settings that change nothing but what is on disk."""
+SAME_NUMBERS = {*SAME_RESULTS, *WHERE}
+"""Settings that do not change what is learned."""
+
+OWN_FILES = "files."
+"""Before the name of a file of the user's in a frame of runs, such as files.my_model.py: what is in
+it, as a few letters. Code that was edited between two runs makes them unlike."""
+KEPT = re.compile(r"(data|partition)-[0-9a-f]{16}\.safetensors")
+"""Files of what was given as an object: the recipe says their content."""
+SPLIT = ("partition.path", "partition.content")
+"""Settings that say how the samples of a run were split by an object of Python."""
+LARGE = 2**20
+"""Bytes of a file from which on only its size is looked at."""
+
+
+class Configured(Protocol):
+    """A run, or where one stands: whatever has a resolved recipe."""
+
+    @property
+    def config(self) -> dict[str, Any]: ...
+
+
+def settings_of(runs: Iterable[Configured]) -> pd.DataFrame:
+    """One row per run, one column per setting; NaN where a run does not have that setting."""
+    rows = []
+    for run in runs:
+        row = flat(run.config)
+        row["topology"] = _network(row["topology"], row["clients"])
+        rows.append(row | _split_of_first_seed(run, row) | _own_files(run))
+    return with_defaults(pd.DataFrame(rows).drop(columns="name", errors="ignore"))
+
+
+def with_defaults(frame: pd.DataFrame) -> pd.DataFrame:
+    """The same runs: what a version of p2pqg did not know yet is at its default."""
+    from p2pqg.base.config import plain
+    from p2pqg.recipe.settings import RunConfig
+
+    defaults = {key: value for key, value in flat(plain(RunConfig())).items() if value is not None}
+    known = {key: frame[key].fillna(value) for key, value in defaults.items() if key in frame}
+    return frame.assign(**{**defaults, **known})
+
+
+def differing(settings: pd.DataFrame) -> list[str]:
+    """The columns of `settings_of` in which runs differ in a way that a reader wants to know.
+
+    Parameters of a part, such as algorithm.mu, count where runs with the same part differ, and the
+    number of clients where the topology's name does not tell it.
+    """
+    part = {key: key.partition(".")[0] for key in settings if "." in key} | {"clients": "topology"}
+    return [
+        key
+        for key in settings
+        if key not in SAME_RESULTS and differs(settings, key, [part[key]] if key in part else [])
+    ]
+
+
+def differs(settings: pd.DataFrame, key: str, within: list[str]) -> bool:
+    """Whether rows that agree in the columns `within` differ in `key`."""
+    if key.startswith(OWN_FILES):  # that some name no such file is another setting
+        settings = settings[settings[key].notna()]
+    texts = settings[key].map(plain_text)
+    groups = [settings[name].map(plain_text) for name in within if name in settings]
+    if not groups:
+        return texts.nunique() > 1
+    return bool((texts.groupby(groups).nunique() > 1).any())
+
+
+C = TypeVar("C", bound=Configured)
+
+
+def by_seed(runs: Sequence[C]) -> list[list[C]]:
+    """Groups of runs that differ in their seed only, in the order of their first runs.
+
+    Runs stay alone that have their seed in common with another of their setting.
+    """
+    settings = settings_of(runs)
+    kept = [key for key in settings if key not in {*SAME_NUMBERS, "seed"}]
+    groups: dict[tuple[str, ...], list[C]] = {}
+    for one, row in zip(runs, settings[kept].to_dict("records"), strict=True):
+        groups.setdefault(tuple(plain_text(value) for value in row.values()), []).append(one)
+    found: list[list[C]] = []
+    for group in groups.values():
+        seeds = {str(one.config.get("seed")) for one in group}
+        found += [group] if len(seeds) == len(group) else [[one] for one in group]
+    return found
+
+
+def _place_of(one: Configured) -> Path | None:
+    """The directory of a run, or of the run that stands somewhere; None: it is on no disk."""
+    return getattr(getattr(one, "run", one), "path", None)
+
+
+def _split_of_first_seed(one: Configured, row: Mapping[str, Any]) -> dict[str, Any]:
+    """Of runs that began together: a function draws a split for each seed, and is one setting."""
+    path = _place_of(one)
+    if path is None or SPLIT[1] not in row or not (path.parent / SEEDS).is_file():
+        return {}
+    seeds = (Run(path.parent / f"seed{seed}") for seed in read_json(path.parent / SEEDS)["seeds"])
+    for run in seeds:
+        if (run.path / "config.yaml").exists():
+            first = flat(run.config)
+            return {key: first.get(key) for key in SPLIT}
+    return {}
+
+
+def _own_files(one: Configured) -> dict[str, str]:
+    """What a run on disk kept of the user's files, as texts that tell contents apart."""
+    path = _place_of(one)
+    if path is None or not (path / FOLDER).is_dir():
+        return {}
+    files = sorted(file for file in (path / FOLDER).iterdir() if file.is_file())
+    told = (file for file in files if not KEPT.fullmatch(file.name))
+    return {f"{OWN_FILES}{file.name}": _told_apart(file) for file in told}
+
+
+def _told_apart(file: Path) -> str:
+    size = file.stat().st_size
+    if size >= LARGE:
+        return f"{size} bytes"
+    return hashlib.blake2b(file.read_bytes(), digest_size=4).hexdigest()
+
+
+def _network(topology: str, clients: int) -> str:
+    """The topology's name with its number of clients: `ring` and 16 -> `ring16`."""
+    bare = not any(character.isdigit() or character in ":/." for character in topology)
+    return f"{topology}{clients}" if bare else topology

@@ -1,0 +1,66 @@
+"""Runs in and below folders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from p2pqg.base.errors import ConfigError
+from p2pqg.base.text import user_path
+from p2pqg.results.directory import FAILED
+from p2pqg.results.run import Run
+
+EXPORTED = "runs.parquet"
+"""What is there where runs were exported, see `p2pqg.results.frames.export`."""
+
+
+def find_runs(paths: Iterable[str | Path]) -> list[Run]:
+    """Every run in or below the directories, in order of their paths.
+
+    Raises:
+        ConfigError: a directory has no run in it.
+    """
+    found: dict[Path, Run] = {}
+    for path in map(user_path, paths):
+        runs = runs_below(path)
+        if not runs:
+            raise ConfigError(f"{path}: no run in or below it (no summary.json)")
+        found |= runs
+    return [found[path] for path in sorted(found)]
+
+
+def with_runs(paths: Iterable[str | Path], tell: Callable[[str], None]) -> list[Path]:
+    """Those of the paths that are runs, or have runs below them: sweeps, exported tables.
+
+    Args:
+        paths: as `runs/out/*` may give them: reports, notes and empty folders too.
+        tell: called with a line for each that is left out.
+
+    Raises:
+        ConfigError: a path is not there, or there is no run at all.
+    """
+    given = list(map(user_path, paths))
+    for path in given:
+        if not path.exists():
+            raise ConfigError(f"{path}: no such run directory")
+    found = [path for path in given if runs_below(path) or (path / EXPORTED).is_file()]
+    if not found:
+        told = ", ".join(map(str, given))
+        raise ConfigError(f"{told}: no run in or below it (no summary.json)")
+    for path in given:
+        if path not in found:
+            tell(f"skipped {path}: no run in it")
+    return found
+
+
+def num_unfinished(paths: Iterable[str | Path]) -> int:
+    """How many runs in or below the directories neither finished nor failed."""
+    found: dict[Path, Run] = {}
+    for path in map(user_path, paths):
+        found |= runs_below(path)
+    return sum(not run.finished and run.failure is None for run in found.values())
+
+
+def runs_below(path: Path) -> dict[Path, Run]:
+    files = [*path.rglob("summary.json"), *path.rglob(FAILED)]
+    return {file.parent.resolve(): Run(file.parent) for file in files}

@@ -1,0 +1,68 @@
+"""In what runs differ, and which are seeds of one setting."""
+
+import pytest
+
+import p2pqg
+from p2pqg.base.errors import ConfigError
+from p2pqg.results.alike import by_seed, differing, settings_of
+from p2pqg.results.cells import cells
+
+
+def test_runs_differ_in_the_settings_that_are_not_alike_and_in_no_others(fake_run):
+    frame = settings_of([fake_run("a", lr=0.1), fake_run("b", lr=0.2, accuracy=0.7)])
+    assert differing(frame) == ["lr"]
+
+
+def test_a_parameter_counts_only_between_runs_of_the_same_algorithm(fake_run):
+    dsgd = fake_run("a")
+    qg = [
+        fake_run(f"qg{mu}", algorithm={"name": "qg-dsgdm", "beta": 0.9, "mu": mu})
+        for mu in (0.5, 0.9)
+    ]
+    assert "algorithm.mu" not in differing(settings_of([dsgd, qg[0]]))
+    shown = differing(settings_of([dsgd, *qg]))
+    assert "algorithm.mu" in shown
+    assert "algorithm.beta" not in shown
+
+
+def test_networks_of_unlike_sizes_are_no_seeds_of_one_setting(fake_run):
+    network = "ring:mixing=lazy"  # a name that does not tell how many clients it has
+    runs = [
+        fake_run(f"{n}-{seed}", n / 100 + seed / 1000, topology=network, clients=n, seed=seed)
+        for n in (4, 8)
+        for seed in (1, 2)
+    ]
+    found = cells(runs)
+    assert found["method"].tolist() == ["dsgd clients=4", "dsgd clients=8"]
+    assert found["mean"].tolist() == pytest.approx([0.0415, 0.0815])
+    assert found["seeds"].tolist() == [2, 2]
+    assert [len(group) for group in by_seed(runs)] == [2, 2]
+    assert differing(settings_of(runs)) == ["clients", "seed"]
+    named = [fake_run(f"ring{n}", topology="ring", clients=n) for n in (4, 8)]
+    assert differing(settings_of(named)) == ["topology"]  # ring4 and ring8
+
+
+def test_code_that_was_edited_between_two_runs_makes_them_unlike(fake_run):
+    runs = []
+    for seed, code in enumerate(["net = 1", "net = 1", "net = 2"], 1):
+        run = fake_run(f"s{seed}", seed / 10, seed=seed, model={"name": "m.py:net"})
+        (run.path / "files").mkdir()
+        (run.path / "files" / "m.py").write_text(code)
+        (run.path / "files" / "weights.bin").write_bytes(bytes(2**20))
+        runs.append(run)
+    assert [len(group) for group in by_seed(runs)] == [2, 1]
+    assert differing(settings_of(runs)) == ["seed", "files.m.py"]
+    found = cells(runs)
+    assert [name.partition("m.py=")[0] for name in found["method"]] == ["dsgd "] * 2
+    assert sorted(found["mean"]) == pytest.approx([0.15, 0.3])
+    with pytest.raises(ConfigError, match="these differ in files.m.py; give them one by one"):
+        p2pqg.compare(runs)
+    names = p2pqg.compare(*runs[1:]).settings["files.m.py"]
+    assert names.nunique() == 2
+    other = fake_run("other", 0.4, seed=4)  # without a file: its model is another one
+    assert "files.m.py" not in differing(settings_of([*runs[:2], other]))
+
+
+def test_a_topology_without_its_size_gets_it(fake_run):
+    found = cells([fake_run("a", topology="ring"), fake_run("b", topology="ring16", seed=2)])
+    assert found[["topology", "seeds"]].to_numpy().tolist() == [["ring16", 2]]

@@ -1,0 +1,35 @@
+"""When a directory holds a run, and when that is finished."""
+
+import pytest
+
+from p2pqg.base.errors import ConfigError
+from p2pqg.results.run import load
+from p2pqg.results.search import find_runs
+
+
+def test_a_directory_without_a_summary_is_not_a_run(tmp_path):
+    with pytest.raises(ConfigError, match="no finished run here"):
+        load(tmp_path)
+    with pytest.raises(ConfigError, match="no run in or below it"):
+        find_runs([tmp_path])
+
+
+@pytest.mark.parametrize(
+    ("length", "done", "finished"),
+    [
+        ({"rounds": 10}, 10, True),
+        ({"rounds": 10}, 9, False),
+        ({"rounds": None, "epochs": 2.5}, 10, True),  # four rounds are an epoch here
+        ({"rounds": None, "epochs": 2.6}, 10, False),
+    ],
+)
+def test_a_run_is_finished_when_it_reached_the_length_it_was_asked_for(
+    fake_run, length, done, finished
+):
+    assert fake_run("a", rounds_done=done, **length).finished is finished
+
+
+def test_a_failed_run_is_not_finished_and_says_why(fake_run):
+    run = fake_run("a", failure="round 3: client 1 has a non-finite loss")
+    assert not run.finished
+    assert run.failure == "round 3: client 1 has a non-finite loss"
