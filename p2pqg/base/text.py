@@ -6,6 +6,7 @@ import json
 import math
 import os
 import re
+import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,15 @@ def user_path(text: str | Path) -> Path:
     (True, '~nobody-at-all')
     """
     return Path(os.path.expanduser(text))
+
+
+def typed(path: str | Path) -> str:
+    """A path as it is typed in a shell: quoted where it has blanks and the like.
+
+    >>> typed("runs/out/first"), typed(Path("My runs") / "first")
+    ('runs/out/first', "'My runs/first'")
+    """
+    return shlex.quote(str(path))
 
 
 def folder_name(words: str) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from p2pqg.base.errors import ConfigError, RunError
-from p2pqg.base.text import json_text, user_path
+from p2pqg.base.text import json_text, typed, user_path
 from p2pqg.cli.program import (
     FLAGS,
     command_started,
@@ -199,7 +199,7 @@ def merged(
         settings = at_tier(tiers, tier, recipe)
         for key in ("sweep", "figure"):
             if key in settings:
-                raise ConfigError(f"{recipe} is a {key}; use `p2pqg sweep {recipe}`")
+                raise ConfigError(f"{recipe} is a {key}; use `p2pqg sweep {typed(recipe)}`")
         settings.pop("source", None)
         # In a run's directory copies of the user's own files lie beside the recipe.
         settings |= own_files.from_copies(

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import click
 
 from p2pqg.base.errors import ConfigError
+from p2pqg.base.text import typed
 from p2pqg.cli.program import (
     SHARE,
     debug_flag,
@@ -84,7 +85,7 @@ def carry_out_recipe(
     if data_dir is not None:
         values["data_dir"] = data_dir
     if not {"sweep", "figure"} & values.keys():
-        raise ConfigError(f"{recipe} is one run; use `p2pqg run {recipe}`")
+        raise ConfigError(f"{recipe} is one run; use `p2pqg run {typed(recipe)}`")
     check_place(values, recipe)
     name = "-".join(filter(None, [Path(recipe).stem, tier]))
     folder = grid.folder_of(values, name, out, recipe)

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from p2pqg.base.errors import ConfigError, P2pqgError, did_you_mean
-from p2pqg.base.text import user_path
+from p2pqg.base.text import typed
 from p2pqg.base.wording import counted
 from p2pqg.control.branch import Branch
 from p2pqg.control.playable import Playable
@@ -182,7 +182,7 @@ class Room(Player):
         written = recipe.save(path)
         left_out = counted(len(recipe.last), "action") + " after the last round as a comment"
         self._say(
-            f"saved {' and '.join(map(str, written))}; `p2pqg run {user_path(path)}` repeats it"
+            f"saved {' and '.join(map(str, written))}; `p2pqg run {typed(written[0])}` repeats it"
             + (f" ({left_out})" if recipe.last else "")
         )
 

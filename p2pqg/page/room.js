@@ -50,7 +50,7 @@ const p2pqgRoom = (() => {
     root.tabIndex = -1;
     const state = {
       frame: null, branches: new Map(), active: null, wanted: "test_accuracy", measure: "test_accuracy", axis: "round",
-      links: "none", opened: new Set(), asked: null, heard: null, longest: 0,
+      links: "none", shared: "none", opened: new Set(), asked: null, heard: null, longest: 0,
     };
     const send = (message) => {
       if (!port.send) return;
@@ -135,39 +135,36 @@ const p2pqgRoom = (() => {
           return [event.clientX - box.left, event.clientY - box.top];
         };
         const under = (event) => draw.hit(this.now.scene, this.fit, ...place(event), this.now.links);
-        let from = null;
+        let press = null;  // what the pointer went down on, and where; held until it is let go
+        const isStill = (at) => Math.hypot(at[0] - press.at[0], at[1] - press.at[1]) <= 8;
         this.canvas.addEventListener("pointerdown", (event) => {
-          if (!this.fit) return;
-          const found = under(event);
-          from = found.client === undefined ? null : { client: found.client, at: place(event) };
-          this.pressed = found;
+          if (!this.fit || !event.isPrimary || event.button !== 0) return;
+          press = { ...under(event), at: place(event) };
+          this.canvas.setPointerCapture(event.pointerId);  // it may be let go on another network
         });
         this.canvas.addEventListener("pointermove", (event) => {
           if (!this.fit) return;
-          if (from && hands && event.buttons) {
-            const at = place(event);
-            if (Math.hypot(at[0] - from.at[0], at[1] - from.at[1]) > 8) {
-              this.rope = [...from.at, ...at]; this.paint();
-              return;
-            }
+          const at = place(event);
+          if (press && hands && press.client !== undefined && (this.rope || !isStill(at))) {
+            this.rope = [...press.at, ...at]; this.paint();
+            return;
           }
           const found = under(event);
           this.canvas.style.cursor = hands && (found.link || found.client !== undefined) ? "pointer" : "default";
           this.canvas.title = this.describe(found);
         });
         this.canvas.addEventListener("pointerup", (event) => {
-          if (!this.fit) return;
-          const found = under(event), was = from;
-          from = null;
-          if (this.rope) {
-            this.rope = null;
-            if (hands && found.client !== undefined && found.client !== was.client) act("add_links", { links: [[was.client, found.client]] });
+          if (!press || event.button !== 0) return;
+          const { at, ...was } = press, found = under(event), rope = this.rope, still = isStill(place(event));
+          press = this.rope = null;
+          if (rope) {
+            if (found.client !== undefined && found.client !== was.client) act("add_links", { links: [[was.client, found.client]] });
             this.paint();
-            return;
-          }
-          this.pick(found, event);
+          } else if (still) this.pick(was, event);
         });
-        this.canvas.addEventListener("pointercancel", () => { from = null; this.rope = null; this.paint(); });
+        const letGo = () => { if (press) { press = this.rope = null; this.paint(); } };
+        this.canvas.addEventListener("pointercancel", letGo);
+        this.canvas.addEventListener("lostpointercapture", letGo);
         this.canvas.addEventListener("keydown", (event) => this.key(event));
         this.canvas.addEventListener("focus", () => { if (this.now.scene && this.chosen.client === undefined && !this.chosen.link) this.choose({ client: 0 }); });
       }
@@ -526,6 +523,9 @@ const p2pqgRoom = (() => {
         state.branches.get(news.id).take(news);
       }
       if (!state.branches.has(state.active)) state.active = frame.branches[0]?.id ?? null;
+      if (hands && frame.links !== state.shared) {  // one choice for all views, whichever made it
+        state.shared = state.links = wide.list.value = frame.links;
+      }
       if (hands) {
         tools.play.textContent = frame.playing ? "❚❚ Pause" : "▶ Play";
         tools.play.setAttribute("aria-label", frame.playing ? "pause" : "play to the end");

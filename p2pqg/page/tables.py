@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import base64
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from p2pqg.base import yaml_text
 from p2pqg.base.dotted import flat
-from p2pqg.base.text import without_folders
+from p2pqg.base.text import typed, without_folders
 from p2pqg.base.wording import counted
 from p2pqg.page.runs import differing
 from p2pqg.page.seeds import Seeds
@@ -135,9 +134,9 @@ def recipes(shown: Sequence[Standing], labels: Sequence[str]) -> list[Recipe]:
     found = []
     for run, (one, label) in enumerate(zip(shown, labels, strict=True)):
         path = _from_here(one.path)
-        command = f"p2pqg run {shlex.quote(str(path / 'config.yaml'))}"
+        command = f"p2pqg run {typed(path / 'config.yaml')}"
         if one.config.get("name"):  # a directory that holds a run is not written to
-            command += f" --name {shlex.quote(str(one.config['name']) + '-again')}"
+            command += f" --name {typed(str(one.config['name']) + '-again')}"
         if isinstance(one, Seeds):
             command += f"   # and with --seed {', '.join(one.seeds[1:])}"
         versions = dict(one.summary.get("versions") or {})

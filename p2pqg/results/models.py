@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from p2pqg.base.config import plain
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.signature import positional
+from p2pqg.base.text import typed
 from p2pqg.base.user_code import GIVEN, names_a_file, neighbors
 from p2pqg.models import Blueprint, encoder_of
 from p2pqg.models._own import GIVEN as TOLD
@@ -91,7 +92,7 @@ class Kept:
         if row not in arrays:
             raise ConfigError(
                 f"{self.path}: an older p2pqg wrote its checkpoint, and did not say where the "
-                f"models are in it; `p2pqg resume {self.path}` for a round more"
+                f"models are in it; `p2pqg resume {typed(self.path)}` for a round more"
             )
         return torch.from_numpy(np.asarray(arrays[row]))
 

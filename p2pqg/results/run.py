@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from p2pqg.base import yaml_text
 from p2pqg.base.errors import ConfigError
-from p2pqg.base.text import read_json, user_path
+from p2pqg.base.text import read_json, typed, user_path
+from p2pqg.base.wording import counted, percent
 from p2pqg.results.directory import FAILED
 
 if TYPE_CHECKING:  # what only writes a run needs none of them: it starts sooner
@@ -40,6 +41,15 @@ class Run:
     """
 
     path: Path
+
+    def __repr__(self) -> str:
+        told = []
+        with suppress(ConfigError, OSError, KeyError, TypeError):  # not begun, or damaged
+            told.append(f"{self.config['algorithm']['name']} on {self.config['topology']}")
+            told.append(counted(self.summary["rounds"], "round"))
+            if (accuracy := self.summary.get("test_accuracy")) is not None:
+                told.append(f"test accuracy {percent(accuracy, 2)}")
+        return f"<Run {self.path}: {', '.join(told) or 'nothing to be read'}>"
 
     @cached_property
     def summary(self) -> dict[str, Any]:
@@ -147,6 +157,10 @@ def load(path: str | Path) -> Run:
     """
     path = user_path(path)
     if not (path / "summary.json").exists():
-        more = f"; `p2pqg resume {path}` goes on with it" if (path / "checkpoints").exists() else ""
+        more = (
+            f"; `p2pqg resume {typed(path)}` goes on with it"
+            if (path / "checkpoints").exists()
+            else ""
+        )
         raise ConfigError(f"{path}: no finished run here (summary.json is missing){more}")
     return Run(path)

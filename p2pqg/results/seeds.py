@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from p2pqg.base.errors import ConfigError
-from p2pqg.base.text import json_text, read_json, user_path, write_text
+from p2pqg.base.text import json_text, read_json, typed, user_path, write_text
 from p2pqg.base.wording import aligned
 from p2pqg.results.columns import column
 from p2pqg.results.directory import SEEDS
@@ -165,7 +165,9 @@ def load(path: str | Path) -> Run | Any:
         return load_run(path)
     runs = Runs(user_path(path))
     if not len(runs):
-        raise ConfigError(f"{path}: none of its seeds has results yet; `p2pqg resume {path}`")
+        raise ConfigError(
+            f"{path}: none of its seeds has results yet; `p2pqg resume {typed(path)}`"
+        )
     return runs
 
 

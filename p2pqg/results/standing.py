@@ -15,6 +15,7 @@ from typing_extensions import TypeIs
 
 from p2pqg.base.config import plain
 from p2pqg.base.errors import ConfigError, P2pqgError, RunError
+from p2pqg.base.text import typed
 from p2pqg.base.wording import counted, number
 from p2pqg.network import Network
 from p2pqg.network.verbs import VERBS
@@ -246,7 +247,7 @@ class Standing:
         if self.finished:
             return ""
         resumable = (self.path / "checkpoints").is_dir()
-        more = f"; `p2pqg resume {self.path}` goes on" if resumable else ""
+        more = f"; `p2pqg resume {typed(self.path)}` goes on" if resumable else ""
         ended = (
             f"stopped after {of}"
             if self._is_summed_up

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from p2pqg.base.errors import ConfigError, P2pqgError, RunError, StoppedError
 from p2pqg.base.memory import available_memory
+from p2pqg.base.text import typed
 from p2pqg.engine.placement import FLOPS_PER_CORE, SHORT_ROUND
 from p2pqg.recipe.own import Own
 from p2pqg.recipe.settings import RunConfig
@@ -211,7 +212,7 @@ class Crew:
             except BrokenProcessPool:
                 begun = results.any_begun(path)
                 then = (
-                    f"`p2pqg resume {path} --jobs 1` does the rest"
+                    f"`p2pqg resume {typed(path)} --jobs 1` does the rest"
                     if begun
                     else ("no seed had begun; run it again with --jobs 1")
                 )
@@ -226,7 +227,9 @@ def _stopped(path: Path, ended: Mapping[int, BaseException]) -> StoppedError:
     told = [f"seed {seed}: {why}" for seed, why in reasons.items() if "in round" in why]
     if not results.any_begun(path):
         return StoppedError("stopped before any seed had begun; run it again")
-    stopped = StoppedError(f"{'; '.join(told) or 'stopped'}; `p2pqg resume {path}` does the rest")
+    stopped = StoppedError(
+        f"{'; '.join(told) or 'stopped'}; `p2pqg resume {typed(path)}` does the rest"
+    )
     stopped.results = path
     return stopped
 

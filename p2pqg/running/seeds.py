@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from p2pqg.base.errors import ConfigError, DivergedError, P2pqgError, RunError
-from p2pqg.base.text import folder_name, without_folders
+from p2pqg.base.text import folder_name, typed, without_folders
 from p2pqg.recipe import own_files
 from p2pqg.recipe.own import TAKERS, Own
 from p2pqg.recipe.settings import ENDS, RunConfig, chosen, read_settings
@@ -171,7 +171,9 @@ def _carried_out(path: Path, ended: Ended) -> Runs:
                 elif isinstance(error, RunError):
                     reason = str(error).partition("; ")[0]
                     begun = results.any_begun(path)
-                    then = f"`p2pqg resume {path}` does the rest" if begun else "run it again"
+                    then = (
+                        f"`p2pqg resume {typed(path)}` does the rest" if begun else "run it again"
+                    )
                     failed = type(error)(f"seed {seed}: {reason}; {then}")
                     failed.results = path if begun else None
                     raise failed from error

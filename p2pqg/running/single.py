@@ -20,7 +20,7 @@ from p2pqg.base.errors import (
     StoppedError,
     StorageError,
 )
-from p2pqg.base.text import folder_name, user_path, without_folders
+from p2pqg.base.text import folder_name, typed, user_path, without_folders
 from p2pqg.engine.interrupts import to_the_end, uninterrupted
 from p2pqg.recipe.keywords import OfAnySeed, Restart, Resumed, Settings, with_keywords
 from p2pqg.recipe.own import Own
@@ -320,7 +320,7 @@ def _lead(
         _led(sim, directory, observer, notes or [])
     except KeyboardInterrupt:  # while another one was answered, or when nobody looked
         if not _has_finished(directory.path):
-            stopped = StoppedError(f"stopped; `p2pqg resume {directory.path}` goes on")
+            stopped = StoppedError(f"stopped; `p2pqg resume {typed(directory.path)}` goes on")
             stopped.results = directory.path
             raise stopped from None
     done = load(directory.path)
@@ -436,7 +436,9 @@ class _Log:
     def what_next(self) -> str:
         """What a user can do after a stop."""
         path = self.directory.path
-        return f"`p2pqg resume {path}` goes on" if self.sim.saver else f"results so far: {path}"
+        return (
+            f"`p2pqg resume {typed(path)}` goes on" if self.sim.saver else f"results so far: {path}"
+        )
 
     def _tolerant(self, what: str) -> _Tolerant:
         return _Tolerant(lambda reason: self.note(f"cannot write {what} ({reason}); going on"))

@@ -111,6 +111,30 @@ def test_twenty_random_clicks_saved_as_a_recipe_give_the_same_parameters(sim, tm
         assert np.array_equal(sim.parameters(), again.parameters())
 
 
+def test_only_a_click_acts_and_a_drag_ends_where_it_began(sim):
+    with chromium() as page:
+        shown = Shown(page, Room(sim))
+        shown.press("play one round")
+        shown.press("fork the chosen network")
+        box, twin = shown.canvas(0).bounding_box(), shown.canvas(1).bounding_box()
+        mouse, at = page.mouse, lambda box, spot: (box["x"] + spot[0], box["y"] + spot[1])
+        middle = tuple((p + q) / 2 for p, q in zip(shown.spot(0, 1), shown.spot(1, 1), strict=True))
+        for start, end in (
+            (at(box, shown.spot(0)), at(twin, middle)),  # from a client to a link of the fork
+            (at(box, (4, 4)), at(box, middle)),  # from nowhere to a link
+        ):
+            mouse.move(*start)
+            mouse.down()
+            mouse.move(*end, steps=3)
+            mouse.up()
+            shown.settle()
+        mouse.click(*at(box, middle), button="right")  # a menu of the browser
+        shown.settle()
+        assert [one.sim.interventions for one in shown.room.branches] == [[], []]
+        shown.click_link(3, 4)  # nothing of that is left
+        assert sim.interventions == [{"round": 1, "drop_links": [[3, 4]]}]
+
+
 def test_every_action_has_a_key_and_a_name(sim):
     with chromium(width=768, dark=True) as page:
         shown = Shown(page, Room(sim))
@@ -181,6 +205,9 @@ def test_two_views_of_one_room_both_show_and_either_acts(sim):
         assert re.search(r"round 10.*1 link down", page.locator("header").inner_text())
         assert frames[-1]["branches"][0]["cut"] == [[0, 1]]
         assert page.locator("output").all_inner_texts().count("0.02") == 1
+        shown.room.act({"do": "show", "links": "bytes"})
+        shown.settle()
+        assert page.get_by_label("links").first.input_value() == "bytes"
 
 
 def test_what_is_refused_is_one_sentence_and_paper_gets_the_card(sim):

@@ -1,5 +1,6 @@
 """The control room without a widget: it plays, is told what to do, and loses nothing."""
 
+import shlex
 import threading
 import time
 from itertools import pairwise
@@ -300,10 +301,12 @@ def test_what_changed_nothing_is_not_in_the_recipe(sim, room, tmp_path):
 
 
 def test_what_was_done_last_is_a_comment_and_no_round_no_recipe(sim, room, tmp_path):
-    path = tmp_path / "one.yaml"
+    path = tmp_path / "my first one.yaml"
     save = {"do": "save", "branch": 0, "path": str(path)}
     assert "no round is done yet" in ask(room, save)
-    assert "1 action after the last round" in ask(room, play(2), verb("set_lr", lr=0.3), save)
+    said = ask(room, play(2), verb("set_lr", lr=0.3), save)
+    assert "1 action after the last round" in said
+    assert shlex.split(said.split("`")[1]) == ["p2pqg", "run", str(path)]
     assert "# Done after the last round" in path.read_text()
     assert "#  - {at: round 2, set_lr: 0.3}" in path.read_text()
     assert recipe(path).get("scenario") is None

@@ -1,9 +1,9 @@
-"""When a directory holds a run, and when that is finished."""
+"""When a directory holds a run, when that is finished, and how it is shown."""
 
 import pytest
 
 from p2pqg.base.errors import ConfigError
-from p2pqg.results.run import load
+from p2pqg.results.run import Run, load
 from p2pqg.results.search import find_runs
 
 
@@ -33,3 +33,15 @@ def test_a_failed_run_is_not_finished_and_says_why(fake_run):
     run = fake_run("a", failure="round 3: client 1 has a non-finite loss")
     assert not run.finished
     assert run.failure == "round 3: client 1 has a non-finite loss"
+
+
+def test_a_run_shows_what_it_was_and_what_came_of_it_as_far_as_that_is_on_record(tmp_path):
+    run = Run(tmp_path / "mine")
+    assert repr(run) == f"<Run {run.path}: nothing to be read>"
+    run.path.mkdir()
+    (run.path / "config.yaml").write_text("{algorithm: {name: d2}, topology: ring8}")
+    assert repr(run) == f"<Run {run.path}: d2 on ring8>"
+    (run.path / "summary.json").write_text('{"rounds": 1200, "test_accuracy": 0.5}')
+    assert repr(run) == f"<Run {run.path}: d2 on ring8, 1,200 rounds, test accuracy 50.00 %>"
+    (run.path / "config.yaml").write_text("{")
+    assert repr(Run(run.path)) == f"<Run {run.path}: nothing to be read>"
