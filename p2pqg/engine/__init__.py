@@ -4,6 +4,7 @@
     local.py     the engine in this process; `on_ray/` is that on actors
     host.py      k clients of a process: their `block.py` plays rounds, their `learner.py` learns
     rule.py      an algorithm with its parameters; `call.py` is one round of it
+    scouting.py  what it will ask of the network; suits.py: whether it works with one
     answers.py   what a block replies when the algorithm asks something of the network
     routes.py    which rows go where: W cut along the borders of the blocks
 

@@ -16,11 +16,11 @@ from p2pqg.algorithms.effects import Effect
 from p2pqg.base.errors import AlgorithmError
 from p2pqg.base.pieces import PIECE_BYTES
 from p2pqg.engine.answers import Answers, Parcel, Wait
-from p2pqg.engine.call import Ask, Call, disagreement
+from p2pqg.engine.call import Ask, Call, bare, disagreement
 from p2pqg.engine.clock import Clock
 from p2pqg.engine.parts import HalfWay, Successor, cut, of_part, together
 from p2pqg.engine.routes import Routing
-from p2pqg.engine.rule import Rule, bare
+from p2pqg.engine.rule import Rule
 from p2pqg.engine.snapshot import Snapshot, leaves, loaded, with_leaves
 from p2pqg.engine.traffic import Traffic, computed
 

@@ -205,3 +205,8 @@ def _place(code: CodeType, line: int) -> str:
     path = Path(code.co_filename)
     name = "notebook cell" if path.parent.name.startswith("ipykernel") else path.name
     return f"{name} line {line}, in {code.co_name}"
+
+
+def bare(tensors: tuple[torch.Tensor, ...]) -> torch.Tensor | tuple[torch.Tensor, ...]:
+    """The reply to a request: a tensor where one was sent, else a tuple of them."""
+    return tensors[0] if len(tensors) == 1 else tensors

@@ -17,7 +17,8 @@ from p2pqg.base.pieces import Pieces
 from p2pqg.engine.block import Block, chosen, to_numpy
 from p2pqg.engine.clock import Clock
 from p2pqg.engine.learner import Learner
-from p2pqg.engine.rule import Rule, batches_per_round
+from p2pqg.engine.rule import Rule
+from p2pqg.engine.scouting import batches_per_round
 from p2pqg.engine.snapshot import Snapshot, loaded
 from p2pqg.engine.spec import AnyRouting, HostSpec, Measurement, Report, Stop
 from p2pqg.models.stacked.promises import keep_promises

@@ -28,7 +28,9 @@ from p2pqg.base.user_code import find_in_file, neighbors
 from p2pqg.data.skew import label_counts
 from p2pqg.engine.personal import Personal
 from p2pqg.engine.rule import Rule, Shapes
+from p2pqg.engine.scouting import first_traffic
 from p2pqg.engine.spec import Task
+from p2pqg.engine.suits import check_gossips_models, check_network
 from p2pqg.engine.waves.routing import check_clock
 from p2pqg.network import ClockParams, Network, Timing
 from p2pqg.network.events import Event
@@ -189,7 +191,7 @@ def _put_together(config: RunConfig, own: Own, parts: _Parts) -> Experiment:
     rule = _rule(config, method, network.num_clients, length, shapes, parts.gossip_rule, own)
     if personal:
         rule = rule.with_changes(personal=personal)
-        rule.traffic(found.cost.num_params, torch.float32)  # refuses messages of its own
+        first_traffic(rule, found.cost.num_params, torch.float32)  # refuses messages of its own
     told = _check_together(rule, live, task, found)
     told += ignored(config, method.params, _target(config, network.num_clients))
     scenario = read_scenario(
@@ -234,7 +236,7 @@ def _check_together(rule: Rule, network: Network, task: Task, found: Learning) -
     """
     check_attacks(network, task)
     _check_privacy(task, np.array([len(part) for part in found.parts]))
-    told = rule.check_network(network)  # a deadline draws W every round, which not all can do
+    told = check_network(rule, network)  # a deadline draws W every round, which not all can do
     if rule.control and "delay" in network.drawn:
         raise ConfigError(
             "impairments.delay does not go with consensus: exchanges repeated within a round have "
@@ -347,7 +349,7 @@ def _rule(
         )
     params = dataclasses.replace(method.params, lr=lr(0))
     control = Controller.of(config.consensus, length.planned_rounds)
-    return Rule(
+    rule = Rule(
         method.entry,
         params,
         lr,
@@ -357,6 +359,8 @@ def _rule(
         gossip_rule,
         length.planned_rounds,
     )
+    check_gossips_models(rule)
+    return rule
 
 
 RATES = Registry("learning rate")
@@ -457,9 +461,10 @@ class _Rehearsal:
         before, change = self.rule, VERBS[event.action].rule
         if change:
             self.rule = change(before, event.arguments)
+            check_gossips_models(self.rule)
             if self.rule.gossip_rule is before.gossip_rule:
                 return
         moved = event.at > 0 and network.schedule is not self.start
         if self.rule.algorithm.traits.get("asynchronous"):
             network = with_timing(network, network.clock)
-        self.rule.check_network(network, moved)
+        check_network(self.rule, network, moved)

@@ -20,6 +20,7 @@ from p2pqg.engine.parts import WORTH_IT
 from p2pqg.engine.placement import Placement
 from p2pqg.engine.routes import Routing
 from p2pqg.engine.rule import Rule
+from p2pqg.engine.scouting import first_traffic
 from p2pqg.engine.spec import HostSpec, Shards, Task
 from p2pqg.engine.waves.routing import WaveRouting
 from p2pqg.models import Cost
@@ -307,7 +308,7 @@ def with_clock(
     assert isinstance(timing, Timing)
     if math.isinf(timing.deadline):
         return timed
-    taken = rule.traffic(cost.num_params, dtype_of(task))
+    taken = first_traffic(rule, cost.num_params, dtype_of(task))
     sums = {kind: sum(size for other, size in taken if other == kind) for kind, _ in taken}
     gradients = sums.get("gradient", 0.0)
     computing = gradients * timing.compute.seconds(0).min()

@@ -16,6 +16,7 @@ from p2pqg.engine.bookkeeping import Logbook
 from p2pqg.engine.interrupts import uninterrupted
 from p2pqg.engine.rule import Rule
 from p2pqg.engine.snapshot import Snapshot
+from p2pqg.engine.suits import check_network
 from p2pqg.network import Impairments, Network
 from p2pqg.network.named import listed
 from p2pqg.network.verbs import SOURCES, VERBS, does_nothing, item_of
@@ -295,7 +296,7 @@ class Interventions(Life):
         """Whether the algorithm can go on like this; what should be known."""
         moved = self.round > 0 and network.schedule is not self.network.schedule
         self.experiment.check_attacks(network)
-        return rule.check_network(network, moved)
+        return check_network(rule, network, moved)
 
     def _remember(self, log: Logbook, verb: str, given: Mapping[str, Any]) -> None:
         """What was done by hand can be said in a recipe; a scenario is in one already."""

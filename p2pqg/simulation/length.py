@@ -12,7 +12,8 @@ import numpy as np
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.lazy import torch
 from p2pqg.engine.outlook import Outlook, of_rounds, of_waves
-from p2pqg.engine.rule import Rule, batches_per_round
+from p2pqg.engine.rule import Rule
+from p2pqg.engine.scouting import batches_per_round, scouted
 from p2pqg.engine.spec import Task
 from p2pqg.engine.waves.routing import WaveRouting
 from p2pqg.models import Cost
@@ -114,7 +115,7 @@ def outlook_of(
 
         routing = WaveRouting(network, (0, n), end=end)
         return of_waves(timeline_of(routing, Asks.of(rule, cost.num_params, dtype)))
-    taken = rule.scouted(torch.empty(0, cost.num_params, dtype=dtype), MOST_ROUNDS)
+    taken = scouted(rule, torch.empty(0, cost.num_params, dtype=dtype), MOST_ROUNDS)
     return of_rounds(network, network.timing, 0, taken, np.zeros(n))
 
 

@@ -25,6 +25,7 @@ from p2pqg.engine.clock import Clock
 from p2pqg.engine.driver import Agenda, Driver, Engine
 from p2pqg.engine.interrupts import uninterrupted
 from p2pqg.engine.outlook import Outlook, of_rounds, of_waves
+from p2pqg.engine.scouting import is_steady
 from p2pqg.engine.snapshot import Snapshot
 from p2pqg.engine.waves.book import WaveBookkeeper
 from p2pqg.network import Timing
@@ -248,7 +249,7 @@ class Life(Shown):
             timeline = experiment.timeline(self.rule, network)
             timeline.load(self._ask(lambda driver: driver.engine.timeline()))
             return of_waves(timeline)
-        if not log.traffic or not self.rule.is_steady or not isinstance(network.timing, Timing):
+        if not log.traffic or not is_steady(self.rule) or not isinstance(network.timing, Timing):
             return iter(())
         assert log.ready is not None  # there is a clock
         return of_rounds(network, network.timing, self.round, repeat(log.traffic), log.ready)

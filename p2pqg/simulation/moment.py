@@ -24,6 +24,7 @@ from p2pqg.base.text import user_path
 from p2pqg.engine.bookkeeping import Logbook
 from p2pqg.engine.rule import Rule
 from p2pqg.engine.snapshot import Snapshot
+from p2pqg.engine.suits import check_gossips_models
 from p2pqg.network import Ledger, Network
 from p2pqg.network.network import CLOCK
 from p2pqg.network.scenario import Cursor
@@ -322,6 +323,7 @@ def _rule(saved: Checkpoint, ours: Rule, path: str | Path, replan: bool) -> Rule
     rule = ours.with_changes(params=params, lr=lr)
     if header.get("rule") != header["config"].get("rule"):  # it was changed on the way
         rule = rule.with_gossip_rule(header.get("rule"))
+    check_gossips_models(rule)
     return rule
 
 

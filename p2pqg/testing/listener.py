@@ -10,7 +10,8 @@ import torch
 from p2pqg.algorithms.control import Lengths
 from p2pqg.algorithms.effects import Effect, Exchange, Round, led
 from p2pqg.engine.call import CONTRACT, ON_NO_CLIENTS, Ask, Call, disagreement
-from p2pqg.engine.rule import Rule, itinerary
+from p2pqg.engine.rule import Rule
+from p2pqg.engine.scouting import itinerary
 from p2pqg.testing.plays import (
     ROUNDS,
 )

@@ -22,6 +22,7 @@ from p2pqg.engine.block import Block, lockstep
 from p2pqg.engine.inboxes import check_inboxes
 from p2pqg.engine.routes import Routing
 from p2pqg.engine.rule import Rule, Shapes
+from p2pqg.engine.suits import check_attacks, check_gossips_models, check_repeats
 from p2pqg.engine.waves.block import WaveBlock
 from p2pqg.engine.waves.computed import Computed
 from p2pqg.engine.waves.routing import WaveRouting, check_clock
@@ -160,9 +161,10 @@ def at_start(
         None if rule is None else find_rule(rule),
         rounds,
     )
+    check_gossips_models(method)
     network = _attacked(Network(schedule, seed=seed), attacks)
-    method.check_attacks(network)
-    method.check_repeats(schedule)
+    check_attacks(method, network)
+    check_repeats(method, schedule)
     oracle = _Oracle(gradient, start, isinstance(x0, Tensor), weight_decay)
     if entry.traits.get("asynchronous"):
         waves = WaveRouting(_timed(schedule, "column-stochastic" in needs, seed, staleness), bounds)

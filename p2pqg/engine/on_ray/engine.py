@@ -26,7 +26,8 @@ from p2pqg.engine.on_ray.carry import carry, is_foreign
 from p2pqg.engine.on_ray.private_ray import node, what_ended
 from p2pqg.engine.on_ray.transport import connect, disconnect
 from p2pqg.engine.routes import Routing
-from p2pqg.engine.rule import Rule, itinerary
+from p2pqg.engine.rule import Rule
+from p2pqg.engine.scouting import itinerary
 from p2pqg.engine.snapshot import Snapshot
 from p2pqg.engine.spec import AnyRouting, HostSpec, Report, Stop
 from p2pqg.engine.waves.routing import WaveRouting

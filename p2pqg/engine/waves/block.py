@@ -20,10 +20,10 @@ from p2pqg.base.errors import AlgorithmError
 from p2pqg.base.uploading import uploaded
 from p2pqg.engine.answers import Parcel
 from p2pqg.engine.block import to_numpy
-from p2pqg.engine.call import CONTRACT, Ask, Call
+from p2pqg.engine.call import CONTRACT, Ask, Call, bare
 from p2pqg.engine.clock import Clock
 from p2pqg.engine.routes import Leg
-from p2pqg.engine.rule import Rule, bare
+from p2pqg.engine.rule import Rule
 from p2pqg.engine.snapshot import Snapshot, loaded
 from p2pqg.engine.waves.calls import Asks, met, pace_of, step
 from p2pqg.engine.waves.computed import Computed

@@ -12,7 +12,8 @@ from p2pqg.base.errors import AlgorithmError
 from p2pqg.base.registry import Entry
 from p2pqg.engine.block import Block, lockstep
 from p2pqg.engine.routes import Routing
-from p2pqg.engine.rule import Rule, batches_per_round, itinerary
+from p2pqg.engine.rule import Rule
+from p2pqg.engine.scouting import batches_per_round, first_traffic, itinerary
 from p2pqg.topology import build
 
 
@@ -212,7 +213,7 @@ def test_a_gradient_asked_for_again_before_any_is_a_mistake_of_the_algorithm():
 def test_the_scout_counts_gradients_as_the_blocks_do():
     (block,) = blocks_of(twice, "ring6", [6], start(6))
     lockstep([block], 1)
-    assert block.rule.traffic(3, torch.float64) == block.traffic[0]
+    assert first_traffic(block.rule, 3, torch.float64) == block.traffic[0]
     assert batches_per_round(block.rule.algorithm, block.rule.params) == 2
 
 

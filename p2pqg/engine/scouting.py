@@ -1,0 +1,161 @@
+"""What an algorithm will ask of the network: it is played on no clients, for free."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Iterator
+from contextlib import suppress
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from p2pqg.algorithms.effects import Decide, Effect, Exchange, Gossip, Neighbors, Peers
+from p2pqg.algorithms.lr import LearningRate
+from p2pqg.base.errors import AlgorithmError
+from p2pqg.base.lazy import torch
+from p2pqg.base.registry import Entry
+from p2pqg.engine.call import ON_NO_CLIENTS, Ask, bare
+from p2pqg.engine.rule import Rule
+from p2pqg.engine.traffic import Traffic, computed, weighed
+
+ROUNDS_TRIED = 2000
+"""Rounds that are looked at to see whether an algorithm asks the same in all, and if it gossips."""
+
+RULES_KNOWN = 16
+"""Of as many what was found is remembered."""
+
+
+def itinerary(
+    rule: Rule,
+    state: Any,
+    first: int,
+    until: int,
+    taken: list[tuple[str, float]] | None = None,
+) -> Generator[tuple[Ask, Effect], float | None, Any]:
+    """What rounds first .. until - 1 will ask of the network, in order.
+
+    Runs the rule on a block of no clients: the same code on empty rows asks the same, for free,
+    since what an algorithm asks must not depend on values (see `p2pqg.algorithms.effects`).
+    `state` has zero rows; the state after the last round is the generator's return value. After a
+    `Decide` it must be sent the number that the clients came to. Gradients are put down in `taken`.
+    """
+
+    def grad(x: torch.Tensor, *, again: bool = False) -> torch.Tensor:
+        if taken is not None:
+            computed(taken, x.shape[1] if x.dim() == 3 else 1)
+        return torch.zeros_like(x)
+
+    for round in range(first, until):
+        call = rule.play(state, grad, round, range(0), lambda: torch.zeros(0))
+        try:
+            effect = call.send(None)
+            while True:
+                decided = yield call.ask(round, effect), effect
+                asked = isinstance(effect, Decide)
+                effect = call.send(decided if asked else _echo(effect))
+        except StopIteration as end:
+            state = end.value
+        except AlgorithmError as error:
+            raise AlgorithmError(f"{error} (on zero rows, [0, params]: {ON_NO_CLIENTS})") from error
+    return state
+
+
+def scouted(rule: Rule, nobody: torch.Tensor, rounds: int) -> Iterator[Traffic]:
+    """What each of the first rounds will take; `nobody` has rows [0, params]."""
+    state = rule.start(nobody)
+    for round in range(rounds):
+        taken: list[tuple[str, float]] = []
+        trip = itinerary(rule, state, round, round + 1, taken)
+        try:
+            while True:
+                _, effect = next(trip)
+                if effect.tensors:
+                    taken.append(weighed(effect))
+        except StopIteration as end:
+            state = end.value
+        yield tuple(taken)
+
+
+def first_traffic(rule: Rule, num_params: int, dtype: torch.dtype) -> Traffic:
+    """What the first round will take, without consensus control, worked out beforehand."""
+    plain = rule.with_changes(control=None)
+    return next(scouted(plain, torch.empty(0, num_params, dtype=dtype), 1))
+
+
+@lru_cache(maxsize=RULES_KNOWN)
+def is_steady(rule: Rule) -> bool:
+    """Every round but the first makes the same exchanges, as far as ROUNDS_TRIED tell."""
+    if rule.control is not None:
+        return False
+    rounds = scouted(rule, _nobody(rule), ROUNDS_TRIED)
+    next(rounds)
+    return len(set(rounds)) <= 1
+
+
+class Opening(NamedTuple):
+    """What an algorithm asks of the network up to its first gossip of models.
+
+    Attributes:
+        gossips: it gossips models.
+        exchanges: before that, or instead, it sends every neighbor a message of its own.
+        before_steps: the models that it gossips first are those that it started with.
+    """
+
+    gossips: bool
+    exchanges: bool
+    before_steps: bool
+
+
+@lru_cache(maxsize=RULES_KNOWN)
+def opening_of(rule: Rule) -> Opening:
+    """How a rule's algorithm opens by itself, as far as ROUNDS_TRIED tell."""
+    alone = rule.with_changes(control=None, gossip_rule=None)
+    exchanges = False
+    try:
+        state = alone.start(_nobody(rule))
+        model, reply = alone.model(state), None
+        trip = itinerary(alone, state, 0, ROUNDS_TRIED)
+        while True:
+            _, effect = trip.send(reply)
+            if isinstance(effect, Gossip) and effect.models:
+                return Opening(True, exchanges, effect.tensors[0] is model)
+            exchanges |= isinstance(effect, Exchange)
+            reply = 0.0 if isinstance(effect, Decide) else None
+    except StopIteration:
+        return Opening(False, exchanges, False)
+    except AlgorithmError:  # a mistake is told by the run itself
+        return Opening(True, exchanges, False)
+
+
+def batches_per_round(algorithm: Entry, params: Any) -> int:
+    """Batches that each client draws in a round: what `local_steps` says, else what it asks for."""
+    if hasattr(params, "local_steps"):
+        return params.local_steps
+    if algorithm.build.__module__.startswith("p2pqg."):
+        return 1
+    drawn = 0
+
+    def grad(x: torch.Tensor, *, again: bool = False) -> torch.Tensor:
+        nonlocal drawn
+        drawn += not again
+        return torch.zeros_like(x)
+
+    rule = Rule(algorithm, params, LearningRate(params.lr), seed=0)
+    with suppress(StopIteration, AlgorithmError):  # a mistake is told by the run itself
+        call = rule.play(rule.start(torch.empty(0, 1)), grad, 0, range(0))
+        effect = call.send(None)
+        while True:
+            effect = call.send(_echo(effect))
+    return max(1, drawn)
+
+
+def _nobody(rule: Rule) -> torch.Tensor:
+    """[0, params]: the rows of no clients."""
+    return torch.empty(0, sum(math.prod(shape) for _, shape in rule.shapes) or 1)
+
+
+def _echo(effect: Effect) -> Any:
+    """What a block of no clients is answered."""
+    if isinstance(effect, Neighbors):
+        nobody = torch.empty(0, 1, dtype=torch.int64)
+        return Peers(nobody, nobody, torch.empty(0, 1), torch.empty(0, dtype=torch.int64))
+    return bare(effect.tensors)
