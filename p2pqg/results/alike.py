@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import pandas as pd
 
 from p2pqg.base.dotted import flat
+from p2pqg.base.errors import ConfigError
 from p2pqg.base.text import read_json
 from p2pqg.base.wording import plain_text
 from p2pqg.recipe.keys import CARE, WHERE
@@ -84,6 +86,45 @@ def differs(settings: pd.DataFrame, key: str, within: list[str]) -> bool:
     if not groups:
         return texts.nunique() > 1
     return bool((texts.groupby(groups).nunique() > 1).any())
+
+
+def unlike(settings: pd.DataFrame) -> list[str]:
+    """The columns of `settings_of` in which runs differ that should be seeds of one setting.
+
+    The split may be drawn anew for each seed.
+    """
+    return [key for key in differing(settings) if key not in {*SAME_NUMBERS, *SPLIT, "seed"}]
+
+
+def setting_told(key: str) -> str:
+    """A setting in a message; a file of the user's by its name."""
+    is_file = key.startswith(OWN_FILES)
+    return f"{key.removeprefix(OWN_FILES)} (edited in between)" if is_file else key
+
+
+def check_one_setting(
+    rows: pd.DataFrame, where: str, what: str, repair: str, tuned: Collection[str] = ()
+) -> None:
+    """Refuse runs of which a mean over the seeds would be one of unlike runs.
+
+    Args:
+        rows: a frame of runs, perhaps several of a seed: at different values of tuned keys.
+        where: in a message, where they are asked for.
+        what: in a message, what they have in common.
+        repair: what to do about a setting in which they differ.
+        tuned: keys in which they may differ.
+
+    Raises:
+        ConfigError: they differ in more.
+    """
+    from p2pqg.recipe.settings import RunConfig
+
+    known = {field.name for field in dataclasses.fields(RunConfig)}  # metrics are no settings
+    own = [key for key in rows if key.startswith(OWN_FILES) or key.partition(".")[0] in known]
+    other = [key for key in unlike(rows[own]) if key not in tuned]
+    if other:
+        told = ", ".join(map(setting_told, other))
+        raise ConfigError(f"{where}: runs with {what} differ in {told}: {repair}")
 
 
 C = TypeVar("C", bound=Configured)

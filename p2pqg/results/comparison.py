@@ -21,7 +21,7 @@ import pandas as pd
 
 from p2pqg.base.errors import ConfigError, did_you_mean
 from p2pqg.base.wording import aligned, plain_text
-from p2pqg.results.alike import SAME_NUMBERS, SPLIT, differing, settings_of
+from p2pqg.results.alike import differing, setting_told, settings_of, unlike
 from p2pqg.results.comparison_text import html, result, set_apart, with_spread
 from p2pqg.results.seeds import is_of_seeds, load
 from p2pqg.results.standing import Standing
@@ -84,11 +84,10 @@ def _check_it_is_one_setting(group: Sequence[Standing]) -> None:
     if len(group) < 2:
         return
     settings = settings_of(group)
-    drawn = {*SPLIT, "seed"}  # a split may be drawn anew for each seed
-    other = [key for key in differing(settings) if key not in {*SAME_NUMBERS, *drawn}]
-    if other:
+    if other := unlike(settings):
+        told = ", ".join(map(setting_told, other))
         raise ConfigError(
-            f"the runs of a list are seeds of one setting, these differ in {', '.join(other)}; "
+            f"the runs of a list are seeds of one setting, these differ in {told}; "
             "give them one by one, without a list"
         )
     if len(seeds := settings["seed"].unique()) < len(group):

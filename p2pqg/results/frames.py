@@ -17,7 +17,7 @@ from p2pqg.base import yaml_text
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.text import user_path, write_text
 from p2pqg.base.wording import plain_text
-from p2pqg.results.alike import SAME_NUMBERS, settings_of, with_defaults
+from p2pqg.results.alike import SAME_NUMBERS, check_one_setting, settings_of, with_defaults
 from p2pqg.results.columns import measured
 from p2pqg.results.run import Run
 from p2pqg.results.search import EXPORTED, find_runs, runs_below
@@ -130,7 +130,7 @@ def recipe_of(paths: Iterable[str | Path]) -> dict[str, Any]:
 
 
 def one_a_seed(rows: pd.DataFrame, where: str, what: str, repair: str) -> pd.DataFrame:
-    """The same runs, of which no two have a seed in common.
+    """The same runs, which are of one setting, and of which no two have a seed in common.
 
     Args:
         rows: runs.
@@ -139,13 +139,13 @@ def one_a_seed(rows: pd.DataFrame, where: str, what: str, repair: str) -> pd.Dat
         repair: what to do about a setting in which they differ.
 
     Raises:
-        ConfigError: two have.
+        ConfigError: they are not.
     """
+    check_one_setting(rows, where, what, repair)
     if rows["seed"].duplicated().any():
-        results = {*SAME_NUMBERS, *OUTCOME, "seed", "path", "versions", "failure"}
-        other = [
-            key for key in rows if key not in results and rows[key].map(plain_text).nunique() > 1
-        ]
+        results = {*SAME_NUMBERS, *OUTCOME, "seed", "path", "versions", "device", "failure"}
+        own = [key for key in rows if key not in results and not key.startswith(MEASURED)]
+        other = [key for key in own if rows[key].map(plain_text).nunique() > 1]
         more = f"; they differ in {', '.join(other)}: {repair}" if other else ""
         raise ConfigError(f"{where}: several runs of a seed with {what}{more}")
     return rows

@@ -14,6 +14,7 @@ import pandas as pd
 from p2pqg.base.errors import ConfigError, did_you_mean
 from p2pqg.paper.figures._figure import Recipe, figure
 from p2pqg.plots.canvas import COLUMN, Picture, colors_of, in_percent, label_ends, panels, styled
+from p2pqg.results.alike import check_one_setting
 from p2pqg.results.frames import one_a_seed, read_runs
 from p2pqg.results.tuned import tuned
 
@@ -84,6 +85,7 @@ def accuracy_against(p: Params, recipe: Recipe) -> pd.DataFrame:
         runs = runs[runs[key] == value]
     rows = []
     for (method, value), cell in runs.groupby([p.by, p.x], sort=False):
+        check_one_setting(cell, "figure", method, "name it under figure.where", ["lr"])
         lr = tuned(cell)
         best = one_a_seed(cell[cell["lr"] == lr], "figure", method, "name it under figure.where")
         found = best["test_accuracy"]

@@ -15,6 +15,7 @@ import pandas as pd
 from p2pqg.base.errors import ConfigError, did_you_mean
 from p2pqg.paper.figures._figure import Recipe, figure
 from p2pqg.plots.canvas import COLUMN, Picture, colors_of, in_percent, label_ends, panels, styled
+from p2pqg.results.alike import check_one_setting
 from p2pqg.results.frames import one_a_seed, read_runs
 from p2pqg.results.run import Run
 from p2pqg.results.tuned import tuned
@@ -78,6 +79,7 @@ def accuracy_by_epoch(p: Params, recipe: Recipe) -> pd.DataFrame:
         raise ConfigError(f"the runs have no setting {p.by}{did_you_mean(p.by, runs)}")
     rows = []
     for method, cell in runs.groupby(p.by, sort=False):
+        check_one_setting(cell, "figure", method, "keep one of its values", ["lr"])
         lr = tuned(cell)
         at_best = one_a_seed(cell[cell["lr"] == lr], "figure", method, "keep one of its values")
         paths = at_best["path"]

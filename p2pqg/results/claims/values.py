@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from p2pqg.base.config import Problems
 from p2pqg.base.dotted import flat
 from p2pqg.base.errors import ConfigError, did_you_mean
 from p2pqg.base.wording import plain_text
+from p2pqg.recipe.own_files import NAMED
+from p2pqg.results.alike import OWN_FILES, check_one_setting
 from p2pqg.results.claims.claim import Claim, Side, told
 from p2pqg.results.frames import OUTCOME, one_a_seed
 from p2pqg.results.tuned import best_of
@@ -38,7 +41,8 @@ def comparisons(
             apart = dict(zip(claim.each, case, strict=True))
             with problems:
                 values = _values(claim, frame, apart, f"claim {name}".strip(), planned)
-                found.setdefault(name, []).append((told(apart), values))
+                about = [told(apart), *_edited_between(claim, frame, apart)]
+                found.setdefault(name, []).append(("; ".join(filter(None, about)), values))
     problems.refuse()
     return found
 
@@ -86,11 +90,14 @@ def _side(
         )
         return _compared(left, right, side.get("by", "difference"), where)
     wanted = {**common, **flat(side)}
+    rows = _planned(wanted, frame, where) if planned else _selected(wanted, frame, where)
+    # Before the best is chosen: it may be that of one of several settings, and hide the others.
+    tuned = [key for key in ("lr", *claim.tune) if key not in wanted]
+    check_one_setting(rows, where, told(wanted), "name it", tuned)
     if planned:
-        rows = _planned(wanted, frame, where).drop_duplicates("seed")
+        rows = rows.drop_duplicates("seed")
     else:
-        rows = _at_best(wanted, _selected(wanted, frame, where), ["lr", *claim.tune])
-        rows = one_a_seed(rows, where, told(wanted), "name it")
+        rows = one_a_seed(_at_best(rows, tuned), where, told(wanted), "name it")
     if metric not in rows:
         known = [key for key in (*OUTCOME, *frame) if key in frame]
         raise ConfigError(f"{where}: the runs have no column {metric}{did_you_mean(metric, known)}")
@@ -119,6 +126,41 @@ def _compared(left: pd.Series, right: pd.Series, by: str, where: str) -> pd.Seri
     return left / right
 
 
+def _edited_between(claim: Claim, frame: pd.DataFrame, apart: Side) -> Iterator[str]:
+    """A note on each file that both sides name, and that is not the same for all of their runs."""
+    files = [key for key in frame if key.startswith(OWN_FILES)]
+    if not files:
+        return
+    common = {**flat(claim.where), **flat(apart)}
+    sides = [{**common, **one} for one in _settings_in(claim.left, claim.right)]
+    rows = pd.concat([_selected(wanted, frame, "") for wanted in sides])
+    for key in files:
+        name = key.removeprefix(OWN_FILES)
+        if any(key in wanted for wanted in sides):
+            continue
+        found = rows[rows[key].notna()]
+        places = [_places(name, row) for row in found.to_dict("records")]
+        if len(set(zip(places, found[key], strict=True))) > len(set(places)):
+            yield f"{name} was edited between its sides"
+
+
+def _settings_in(*sides: Side | None) -> Iterator[dict[str, Any]]:
+    """The settings of the runs that are compared."""
+    for side in filter(None, sides):
+        if "left" in side:
+            yield from _settings_in(side["left"], side["right"])
+        else:
+            yield flat(side)
+
+
+def _places(name: str, run: Mapping[str, Any]) -> tuple[str, ...]:
+    """Where a run had that file of its user from: its paths, or the folders of what imports it."""
+    texts = (value for value in run.values() if isinstance(value, str))
+    paths = {Path(match[1]) for text in texts if (match := NAMED.fullmatch(text))}
+    own = {str(path) for path in paths if path.name == name}
+    return tuple(sorted(own or {str(path.parent) for path in paths}))
+
+
 def _selected(wanted: Side, frame: pd.DataFrame, where: str) -> pd.DataFrame:
     """The runs of those settings."""
     rows = frame
@@ -142,9 +184,9 @@ def _planned(wanted: Side, frame: pd.DataFrame, where: str) -> pd.DataFrame:
     return _selected({k: v for k, v in wanted.items() if not by_default(k)}, frame, where)
 
 
-def _at_best(wanted: Side, rows: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
-    """At the best of the tuned keys that are not named."""
-    keys = [key for key in keys if key not in wanted and key in rows and rows[key].nunique() > 1]
+def _at_best(rows: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
+    """At the best of the tuned keys."""
+    keys = [key for key in keys if key in rows and rows[key].nunique() > 1]
     if not keys or "test_accuracy" not in rows:
         return rows
     for key, value in best_of(rows, keys).items():

@@ -359,7 +359,7 @@ def test_accuracy_by_epoch_is_the_mean_over_the_seeds_of_the_tuned_rate(tmp_path
     once = {key: value for key, value in said.items() if key not in ("figure", "sweep", "tune")}
     more = {"topology": "ring5", "algorithm": "dsgd", "lr": lr, "engine": "local"}
     p2pqg.run(**once | more, seed=1, name="more", out=str(tmp_path / "by-epoch"))
-    with pytest.raises(ConfigError, match="several runs of a seed with dsgd; they differ in topol"):
+    with pytest.raises(ConfigError, match="runs with dsgd differ in topology: keep one"):
         run_figure(said, tmp_path / "by-epoch")
 
 

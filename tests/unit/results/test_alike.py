@@ -55,7 +55,7 @@ def test_code_that_was_edited_between_two_runs_makes_them_unlike(fake_run):
     found = cells(runs)
     assert [name.partition("m.py=")[0] for name in found["method"]] == ["dsgd "] * 2
     assert sorted(found["mean"]) == pytest.approx([0.15, 0.3])
-    with pytest.raises(ConfigError, match="these differ in files.m.py; give them one by one"):
+    with pytest.raises(ConfigError, match=r"these differ in m.py \(edited in between\); give"):
         p2pqg.compare(runs)
     names = p2pqg.compare(*runs[1:]).settings["files.m.py"]
     assert names.nunique() == 2

@@ -182,7 +182,7 @@ def test_runs_count_at_the_tuned_rate_unless_a_side_names_it():
         (
             pd.concat([runs(qg=[1, 2], dsgd=[1, 2]).assign(alpha=a) for a in (1, 10)]),
             {},
-            "several runs of a seed with qg; they differ in alpha: name it",
+            "left: runs with qg differ in alpha: name it",
         ),
         (runs(qg=[1, 0], dsgd=[1, 2]), {"by": "ratio", "holds_if": {"above": 1}}, "numbers > 0"),
     ],
@@ -275,3 +275,74 @@ def test_a_verdict_is_told_with_its_rule_its_numbers_and_how_it_was_judged():
         "  all  31.50 [25.15, 37.85] points  holds",
         "mean over 2 seeds, paired, 95 % interval by t",
     ]
+
+
+def kept(fake_run, folder, name, accuracy, code="pace = 1", **settings):
+    """A run that kept a file of the user's."""
+    run = fake_run(name, accuracy, folder=folder, **settings)
+    (run.path / "files").mkdir()
+    (run.path / "files" / "mine.py").write_text(code)
+    return run
+
+
+def test_seeds_that_ran_with_code_edited_in_between_are_no_evidence(tmp_path, fake_run):
+    claim = read_claims({"left": {"algorithm": "mine.py:own"}, "holds_if": {"above": 0.5}})
+    own = {"algorithm": {"name": "mine.py:own"}}
+    for seed in (1, 2, 3):
+        kept(fake_run, tmp_path / "sweep", f"s{seed}", 0.9, seed=seed, **own)
+    assert judge_folder(tmp_path / "sweep", claim)[0].verdict == "holds"
+    (tmp_path / "sweep" / "s3" / "files" / "mine.py").write_text("pace = 2")
+    with pytest.raises(
+        ConfigError, match=r"left: runs with mine.py:own differ in mine.py \(edited"
+    ):
+        judge_folder(tmp_path / "sweep", claim)
+
+
+def test_code_that_was_edited_between_the_sides_is_told(tmp_path, fake_run):
+    claim = read_claims(
+        {
+            "left": {"algorithm": "mine.py:own"},
+            "right": {"algorithm": "mine.py:rival"},
+            "holds_if": {"above": 0},
+        }
+    )
+    for seed in (1, 2, 3):
+        for name, accuracy in (("own", 0.9), ("rival", 0.8)):
+            one = {"algorithm": {"name": f"mine.py:{name}"}, "seed": seed}
+            kept(fake_run, tmp_path / "sweep", f"{name}{seed}", accuracy, **one)
+    (verdict,) = judge_folder(tmp_path / "sweep", claim)
+    assert [one.about for one in verdict.findings] == [""]
+    for seed in (1, 2, 3):
+        (tmp_path / "sweep" / f"own{seed}" / "files" / "mine.py").write_text("pace = 2")
+    (verdict,) = judge_folder(tmp_path / "sweep", claim)
+    assert [one.about for one in verdict.findings] == ["mine.py was edited between its sides"]
+    assert verdict.verdict == "holds"
+
+
+def test_files_of_one_name_in_two_folders_are_two_files(tmp_path, fake_run):
+    sides = {"left": {"algorithm": "a/mine.py:own"}, "right": {"algorithm": "b/mine.py:own"}}
+    for seed in (1, 2, 3):
+        for folder, accuracy in (("a", 0.9), ("b", 0.8)):
+            one = {"algorithm": {"name": f"{folder}/mine.py:own"}, "seed": seed}
+            kept(fake_run, tmp_path / "sweep", f"{folder}{seed}", accuracy, folder, **one)
+    (verdict,) = judge_folder(tmp_path / "sweep", read_claims(sides | {"holds_if": {"above": 0}}))
+    assert [one.about for one in verdict.findings] == [""]
+
+
+def test_seeds_of_unlike_settings_are_refused_before_they_run_and_after():
+    frame = runs(qg=[0.9, 0.8, 0.7], dsgd=[0.5, 0.5, 0.5])
+    frame["batch_size"] = [32, 32, 64, 32, 32, 32]  # one run of each seed, of two settings
+    with pytest.raises(ConfigError, match="left: runs with qg differ in batch_size: name it"):
+        verdict_of(frame)
+    with pytest.raises(ConfigError, match="left: runs with qg differ in batch_size: name it"):
+        check(read_claims(CLAIM), frame.drop(columns="test_accuracy"))
+
+
+def test_the_best_rate_is_not_looked_for_among_unlike_settings():
+    mild = runs(qg=[0.9, 0.9], dsgd=[0.5, 0.5]).assign(alpha=10.0, lr=0.4)
+    hard = runs(qg=[0.6, 0.6], dsgd=[0.2, 0.2]).assign(alpha=0.1, lr=0.1)
+    with pytest.raises(ConfigError, match="left: runs with qg differ in alpha: name it"):
+        verdict_of(pd.concat([mild, hard]))  # else those of alpha 10 alone would count
+    assert verdict_of(pd.concat([mild, hard]), where={"alpha": 0.1}).findings[
+        0
+    ].mean == pytest.approx(0.4)
