@@ -12,6 +12,7 @@ that do not depend on each other, one stacked call on the rows that take part.
     pushes.py     the timeline of `push` and `arrived`: all steps of a window, put in order at once
     letters.py    messages on their way, and the steps that send and read them
     planner.py    a timeline some rounds ahead, handed out in portions
+    wave.py       one stacked call of a block; transfers.py: what crosses borders in it
     cut.py        the events of a few rounds as waves, cut along the borders of blocks
     mail.py       messages that have been sent and are not read yet
     block.py      a block of clients that plays waves, and its host.py

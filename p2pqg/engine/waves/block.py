@@ -27,7 +27,7 @@ from p2pqg.engine.rule import Rule
 from p2pqg.engine.snapshot import Snapshot, loaded
 from p2pqg.engine.waves.calls import Asks, met, pace_of, step
 from p2pqg.engine.waves.computed import Computed
-from p2pqg.engine.waves.cut import Knife, MeetingWave, PostWave, Stage, Wave, transfers
+from p2pqg.engine.waves.cut import Knife
 from p2pqg.engine.waves.journal import Journal
 from p2pqg.engine.waves.mail import Delivered, Mail
 from p2pqg.engine.waves.meetings import MeetingTimeline
@@ -36,6 +36,8 @@ from p2pqg.engine.waves.pushes import LetterTimeline
 from p2pqg.engine.waves.routing import WaveRouting, meeting_rates
 from p2pqg.engine.waves.rows import StateRows, Table
 from p2pqg.engine.waves.timeline import Timeline, Window
+from p2pqg.engine.waves.transfers import transfers
+from p2pqg.engine.waves.wave import MeetingWave, PostWave, Stage, Wave
 
 K = TypeVar("K", Meet, Push, Arrived)
 

@@ -1,195 +1,27 @@
-"""The events of a window as waves, cut along the borders of blocks.
-
-In a wave every row has at most one part, so that it is one stacked call. Positions count within the
-wave: first the block's own clients whose step it is, in order, then those who are met.
-"""
+"""The events of a window as waves, cut along the borders of blocks."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from p2pqg.base.uploading import uploaded
-from p2pqg.engine.routes import Leg
 from p2pqg.engine.waves.letters import NOTHING, Posts
 from p2pqg.engine.waves.mail import Mail
 from p2pqg.engine.waves.meetings import Meetings
 from p2pqg.engine.waves.timeline import Window
+from p2pqg.engine.waves.transfers import sent_by, transfers
+from p2pqg.engine.waves.wave import MeetingWave, PostWave, Stage
 
 Ints = np.ndarray
 
 AT_ONCE = 64
 """Steps in a wave of a single block, and about as many in a stage: many rows leave the cache."""
-
-
-@dataclass(frozen=True)
-class Transfers:
-    """Rows that cross the borders of blocks; int64 [rows] each, sorted by all of them in turn.
-
-    Attributes:
-        wave: in which it is sent.
-        source, target: from block to block.
-        client: whose row.
-    """
-
-    num_blocks: int
-    wave: Ints
-    source: Ints
-    target: Ints
-    client: Ints
-
-    @classmethod
-    def of(cls, bounds: tuple[int, ...], wave: Ints, client: Ints, receiver: Ints) -> Transfers:
-        """Every row that a receiver in another block needs, once for each block."""
-        blocks, n = len(bounds) - 1, bounds[-1]
-        if blocks == 1:
-            return cls(1, *[np.empty(0, dtype=np.int64)] * 4)
-        source, target = (np.searchsorted(bounds, x, side="right") - 1 for x in (client, receiver))
-        crosses = source != target
-        code = ((wave * blocks + source) * blocks + target) * n + client
-        rest, client = np.divmod(np.unique(code[crosses]), n)
-        rest, target = np.divmod(rest, blocks)
-        wave, source = np.divmod(rest, blocks)
-        return cls(blocks, wave, source, target, client)
-
-    def legs(self, num_waves: int) -> list[Leg]:
-        """What travels in each wave."""
-        if self.num_blocks == 1:
-            return [Leg((0,), ((),))] * num_waves
-        pairs = np.unique(np.stack([self.wave, self.source, self.target], axis=1), axis=0)
-        ends = np.searchsorted(pairs[:, 0], np.arange(num_waves + 1)).tolist()
-        return [self._leg(pairs[a:b, 1:].tolist()) for a, b in zip(ends, ends[1:], strict=False)]
-
-    def _leg(self, pairs: list[list[int]]) -> Leg:
-        parcels = [0] * self.num_blocks
-        addresses: list[list[tuple[int, int]]] = [[] for _ in parcels]
-        for source, target in pairs:  # sorted: parcels in the order of their targets
-            addresses[target].append((source, parcels[source]))
-            parcels[source] += 1
-        return Leg(tuple(parcels), tuple(map(tuple, addresses)))
-
-    def leaving(self, block: int) -> tuple[Ints, list[Ints]]:
-        """A block's own rows that leave it: waves, and clients, of each parcel in turn."""
-        mine = self.source == block
-        wave, target, client = self.wave[mine], self.target[mine], self.client[mine]
-        cuts = np.flatnonzero((np.diff(wave) != 0) | (np.diff(target) != 0)) + 1
-        parcels = np.split(client, cuts) if len(client) else []
-        return wave[np.concatenate([[0], cuts])] if len(client) else wave, parcels
-
-    def coming(self, block: int) -> tuple[Ints, Ints]:
-        """Rows that come to a block, in the order in which they do: waves and clients."""
-        here = self.target == block
-        return self.wave[here], self.client[here]
-
-
-class Stage(NamedTuple):
-    """Waves whose gradients are computed together: no client of the block makes two steps in them.
-
-    Attributes:
-        rows: int64 [steps], whose, wave by wave; at: the same as an array.
-        numbers: int64 [steps], which of their steps.
-    """
-
-    rows: Tensor
-    at: Ints
-    numbers: Ints
-
-
-@dataclass
-class Wave:
-    """One stacked call of a block. Rows and positions count from the block's first client.
-
-    Attributes:
-        leg: what crosses borders.
-        rows: int64 [steps], whose step it is; at: the same as an array.
-        clients: the same in the whole network; numbers: which of their steps; rounds: in which.
-        elapsed: [steps, 1], seconds since each one's last event, where the algorithm wants to know.
-        stage: to which it belongs; part: where its steps are in that.
-        parcels: positions of the rows that other blocks need.
-    """
-
-    leg: Leg
-    rows: Tensor
-    at: Ints
-    clients: Ints
-    numbers: Ints
-    rounds: Ints
-    elapsed: Tensor
-    stage: Stage
-    part: slice
-    parcels: list[Tensor]
-
-
-@dataclass
-class MeetingWave(Wave):
-    """A wave of meetings.
-
-    Attributes:
-        met: int64, rows of clients that are met; met_elapsed: seconds since each one's last event.
-        other: int64 [steps + met], the position of whom each averages with; its own: with nobody.
-            Rows that come from other blocks have the positions after those. Where no block but
-            this one is, it is empty.
-        joint: pairs that both make a step. Where nothing crosses a border, the steps are those of
-            the ones who are with the `met`, in their order; then the ones of `joint` pairs, then
-            the others; and those who are alone.
-    """
-
-    met: Tensor
-    met_elapsed: Tensor
-    other: Tensor
-    joint: int
-
-
-@dataclass
-class PostWave(Wave):
-    """A wave of messages.
-
-    Attributes:
-        kept: [steps, 1], see `push`.
-        write: int64, positions whose messages are read in this block; to: their slots.
-        incoming: int64, slots of the messages that come from other blocks.
-        offsets: int64 [steps], the first message that each step reads.
-        reads: int64 [reads], the slots of the messages that are read; weights: as of `Inbox`.
-        ages: float64 [2, reads], seconds and steps, as of `Inbox`.
-        weight: [steps, 1], sum of the weights.
-    """
-
-    kept: Tensor
-    write: Tensor
-    to: Tensor
-    incoming: Tensor
-    offsets: Tensor
-    reads: Tensor
-    weights: Tensor
-    ages: np.ndarray
-    weight: Tensor
-
-
-def transfers(window: Window, bounds: tuple[int, ...]) -> Transfers:
-    """What crosses the borders of blocks in a window."""
-    if isinstance(window, Meetings):
-        wave, a, b = window.wave, window.a, window.b
-        twice = np.concatenate
-        return Transfers.of(bounds, twice([wave, wave]), twice([a, b]), twice([b, a]))
-    assert isinstance(window, Posts)
-    serial, reader, _ = window.needed.T
-    new, at = _sent_by(window, serial)
-    return Transfers.of(bounds, window.level[at], window.client[at], reader[new])
-
-
-def _sent_by(window: Posts, serial: Ints) -> tuple[np.ndarray, Ints]:
-    """Which messages are sent in a window, bool [messages], and in what step, [of these]."""
-    sent = np.flatnonzero(window.serial != NOTHING)  # steps; serials rise with them by one
-    if not len(sent):
-        return np.zeros(len(serial), dtype=bool), sent
-    new = serial >= (first := window.serial[sent[0]])
-    return new, sent[serial[new] - first]
 
 
 class Knife:
@@ -431,7 +263,7 @@ class Knife:
         wanted, which = np.unique(mine[:, 0], return_inverse=True)
         first, last = np.zeros((2, len(wanted)), dtype=np.int64)
         np.maximum.at(last, which, mine[:, 2])
-        new, step = _sent_by(window, wanted)
+        new, step = sent_by(window, wanted)
         if len(window.portions) > 1:
             first[new] = np.searchsorted(window.waves, window.level[step], side="right")
         mail.reserve(wanted, first, last)

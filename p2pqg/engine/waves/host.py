@@ -13,7 +13,7 @@ from p2pqg.engine.host import Host
 from p2pqg.engine.rule import Rule
 from p2pqg.engine.spec import HostSpec
 from p2pqg.engine.waves.block import WaveBlock
-from p2pqg.engine.waves.cut import Wave
+from p2pqg.engine.waves.wave import Wave
 
 
 class WaveHost(Host):
