@@ -4,9 +4,11 @@
 keeps and how it ends in `life.py`; what can be done to it between two rounds in `interventions.py`
 (the verbs themselves are in `p2pqg.network.verbs`).
 
-It begins as an `experiment.py`, which `build.py` makes of the settings, with `method.py` (which
-algorithm) and `length.py` (how long); `hosting.py` is where it computes. `moment.py` is all that it
-needs to go on, which on disk is a `p2pqg.results.checkpoint`, and `going_on.py` builds the
+It begins as an `experiment.py`, which `build.py` makes of the settings. Each part is `found.py` by
+itself: `method.py` is which algorithm, `length.py` how long, `rates.py` by what steps, `task.py`
+what clients learn; `rehearsal.py` goes through the scenario, `resolved.py` is what config.yaml has.
+`hosting.py` is where it computes. `moment.py` is all that it
+needs to go on, `on_disk.py` how that is a `p2pqg.results.checkpoint`, and `going_on.py` builds the
 experiment again for one; `safe.py` is the last one kept.
 `what_if.py` has the rows of clients that come back or join, `callbacks.py` what a user wants to be
 told of. `evidence.py` is what a claim can be checked with, `summary.py` what is said of it;

@@ -390,7 +390,7 @@ def test_a_run_from_before_the_word_per_goes_on_with_a_line_to_each_neighbor(tmp
     """`links: 4g` meant that, and the checkpoint says no more."""
     meant = {"network": {"links": {"class": "4g", "per": "link"}}}
     with monkeypatch.context() as older:
-        older.setattr("p2pqg.simulation.build.spelled_out", lambda links: "4g")
+        older.setattr("p2pqg.simulation.resolved.spelled_out", lambda links: "4g")
         with simulation(**meant) as first:
             first.advance(SAVED_AT)
             first.checkpoint(tmp_path / "then")
@@ -408,11 +408,11 @@ def test_a_run_from_before_the_word_per_goes_on_with_a_line_to_each_neighbor(tmp
 
 def test_gradients_that_an_earlier_version_had_begun_are_refused_and_not_taken_for_models():
     from p2pqg.results.checkpoint import Checkpoint
-    from p2pqg.simulation.moment import _snapshot
+    from p2pqg.simulation.on_disk import saved_snapshot
 
     arrays = {"rows.begun": np.ones((2, 3)), "rows.computed": np.array([False, True])}
     with pytest.raises(ConfigError, match="earlier version.*begin the run anew"):
-        _snapshot(Checkpoint({"clients": {"step": 0}, "round": 1}, arrays, {}))
+        saved_snapshot(Checkpoint({"clients": {"step": 0}, "round": 1}, arrays, {}))
 
 
 @pytest.mark.parametrize("through_a_moment", [False, True])

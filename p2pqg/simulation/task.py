@@ -1,0 +1,77 @@
+"""What clients learn, and by what they are judged: a task, as hosts are told it."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from p2pqg.base.errors import ConfigError
+from p2pqg.engine.spec import Task
+from p2pqg.recipe.parts import Learning
+from p2pqg.recipe.settings import RunConfig
+from p2pqg.results.schemas import ALL_ROUND_COLUMNS, CLIENT_COLUMNS
+
+
+def task_of(config: RunConfig, found: Learning) -> Task:
+    """The task of a run; ConfigError where its clients cannot be judged as is asked."""
+    arrays = found.arrays
+    if config.test == "own" and found.objective.kind != "classes":
+        raise ConfigError(
+            f"test own needs classes, whose mix a client has, and targets are "
+            f"{found.objective.kind}; leave it out"
+        )
+    return Task(
+        model=found.blueprint,
+        num_classes=arrays.num_classes,
+        input_shape=arrays.input_shape,
+        mean=arrays.mean,
+        std=arrays.std,
+        augmentation=arrays.augmentation,
+        batch_size=config.batch_size,
+        weight_decay=config.weight_decay,
+        precision=config.precision,
+        seed=config.seed,
+        objective=found.objective,
+        metrics=found.metrics,
+        num_validation=len(found.held_out),
+        own_test=config.test == "own",
+        privacy=config.privacy,
+    )
+
+
+def check_privacy(task: Task, sizes: np.ndarray) -> None:
+    """Whether samples can be kept apart, and epsilon be told; ConfigError if not."""
+    privacy = task.privacy
+    privacy.check_accountant()
+    privacy.check_shards(sizes, task.batch_size)
+    if privacy.limit < math.inf:
+        from p2pqg.models.stacked.stacked import batch_statistics  # brings torch
+
+        model = task.model.build(task.num_classes, task.input_shape, task.seed)
+        if layer := batch_statistics(model):
+            raise ConfigError(
+                f"privacy does not go with {task.model.name}: in {layer} the samples of a batch "
+                "meet, so none has a gradient of its own; take one with group norm, resnet20-gn"
+            )
+
+
+def check_columns(metrics: Sequence[str]) -> None:
+    """Whether what is measured can have a column, and a file, by its name.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    taken = {*ALL_ROUND_COLUMNS, *CLIENT_COLUMNS, *(f"averaged_{name}" for name in metrics)}
+    for name in metrics:
+        if name in taken:
+            raise ConfigError(
+                f"metrics: {name} is a column that there is already; call it otherwise"
+            )
+        if not re.fullmatch(r"[^\W\d_][\w.-]*", name):
+            raise ConfigError(
+                f"metrics: a name begins with a letter and goes on with letters, digits and _ . -, "
+                f"got {name!r}"
+            )
