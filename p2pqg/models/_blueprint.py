@@ -88,13 +88,38 @@ class Blueprint:
                 raise
             except Exception as error:
                 raise ConfigError(f"model {blamed(error, self.name)}") from error
-            for name, weights in model.named_parameters():
-                if torch.nn.parameter.is_lazy(weights):
+            for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+                if torch.nn.parameter.is_lazy(tensor):
                     raise ConfigError(
                         f"model {self.name}: {name} has no size before it sees a sample, as in "
                         "LazyLinear; say how many inputs its layer has"
                     )
-        return copy.deepcopy(model).float().train()
+                if tensor.is_complex():
+                    raise ConfigError(
+                        f"model {self.name}: {name} is complex, and clients' rows are real; keep "
+                        "torch.view_as_real of it, and torch.view_as_complex in forward"
+                    )
+        if any(isinstance(part, torch.jit.ScriptModule) for part in model.modules()):
+            raise ConfigError(
+                f"model {self.name} is scripted or traced (torch.jit), and runs with its own "
+                "parameters only; give the module that it was made of"
+            )
+        return self._copied(model).float().train()
+
+    def _copied(self, model: torch.nn.Module) -> torch.nn.Module:
+        try:
+            return copy.deepcopy(model)
+        except Exception as error:  # whatever the user's attributes are
+            why, _, _ = str(error).partition("\n")
+            if "deepcopy protocol" in why:
+                why = (
+                    "a tensor in it is computed of others, as by torch.nn.utils.weight_norm; take "
+                    "torch.nn.utils.parametrizations, which keeps none"
+                )
+            raise ConfigError(
+                f"model {self.name} ({self.place}): each client needs a copy, and it cannot be "
+                f"copied: {why}"
+            ) from error
 
     def _load(self, model: torch.nn.Module) -> None:
         assert self.start is not None

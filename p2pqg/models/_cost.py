@@ -29,8 +29,10 @@ def cost_of(model: nn.Module, input_shape: tuple[int, ...], inputs: Tensor | Non
 
     def count(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         nonlocal total
-        # Each output is a product with one filter, or one row of the weight.
-        total += output.numel() * layer.get_parameter("weight")[0].numel()
+        # Each output is a product with one filter, or one row of the weight, which is no parameter
+        # where it is made of others (weight_norm).
+        assert isinstance(layer.weight, Tensor)
+        total += output.numel() * layer.weight[0].numel()
 
     for layer in model.modules():
         if isinstance(layer, (nn.Conv2d, nn.Linear)):

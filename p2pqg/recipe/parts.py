@@ -276,7 +276,8 @@ def learning(config: RunConfig, num_clients: int | None, own: Own = NOTHING) -> 
         parts = _split(config, how, arrays, num_clients, out, own) if num_clients else []
     problems.refuse()
     copies, files = _copies(own, arrays, parts)
-    arrays = _as_judged(_seen(arrays, model, config.device), objective, out)
+    seen = _seen(arrays, model, config.device)
+    arrays = _as_judged(seen, objective, out, config.precision == "float64")
     notes: tuple[str, ...] = ()
     if blueprint.is_own or objective.is_own or metrics:
         from p2pqg.recipe.trial import tried  # brings torch
@@ -404,9 +405,11 @@ def held_out(config: RunConfig, arrays: Arrays) -> np.ndarray:
     return np.sort(rng(config.seed, "validation").permutation(total)[:count])
 
 
-def _as_judged(arrays: Arrays, objective: Objective, out: np.ndarray) -> Arrays:
+def _as_judged(arrays: Arrays, objective: Objective, out: np.ndarray, exact: bool) -> Arrays:
     """Targets as the task has them; the validation samples at the end of the test set."""
-    train_y, test_y = (objective.targets(_column_of(y)) for y in (arrays.train_y, arrays.test_y))
+    train_y, test_y = (
+        objective.targets(_column_of(y), exact) for y in (arrays.train_y, arrays.test_y)
+    )
     test_x = arrays.test_x
     if len(out):
         test_x = np.concatenate([test_x, arrays.train_x[out]])

@@ -6,6 +6,8 @@ Gradients by each strategy are compared with those of plain PyTorch; the one tha
 from __future__ import annotations
 
 import copy
+import random
+import warnings
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,7 @@ from p2pqg.models import Blueprint, Cost
 from p2pqg.models._cost import cost_of
 from p2pqg.models.judging import Metric, Objective
 from p2pqg.models.stacked.batched import dense_layers
+from p2pqg.models.stacked.layout import in_columns
 from p2pqg.models.stacked.stacked import PRECISIONS, Stacked
 from p2pqg.recipe.settings import RunConfig
 
@@ -98,19 +101,37 @@ def _model(
     if not any(p.requires_grad for p in module.parameters()):
         raise ConfigError(f"{what} ({blueprint.place}): has no parameter that can be trained")
     cost = cost_of(module, inputs.shape[2:], inputs[0, :2])
-    if blueprint.is_own and _draws(module, inputs[0]):
-        blueprint = blueprint.with_(draws=True)
-        module.draws_in_training = True  # type: ignore[assignment]
+    if blueprint.is_own:
+        drawn = _draws(module, inputs[0])
+        if elsewhere := drawn - {"torch"}:
+            raise ConfigError(
+                f"{what} ({blueprint.place}): draws numbers from {elsewhere.pop()}, whose state "
+                "all that runs in a process shares; draw from torch (torch.rand), which is keyed"
+            )
+        if changed := _changes_weights(module, inputs[0]):
+            raise ConfigError(
+                f"{what} ({blueprint.place}): a forward pass writes into its parameter {changed}, "
+                "which is for the algorithm alone to change; compute with a changed copy, as by "
+                "torch.nn.utils.parametrize"
+            )
+        if drawn:
+            blueprint = blueprint.with_(draws=True)
+            module.draws_in_training = True  # type: ignore[assignment]
     if not (blueprint.is_own or objective.is_own):
         return blueprint, cost, ()
     if objective.kind != "classes":
         targets = targets.to(inputs.dtype if inputs.is_floating_point() else torch.float32)
+    if objective.is_own and (wrong := _loss_differs(objective, module, inputs[0], targets[0])):
+        raise ConfigError(
+            f"loss {objective.name} ({objective.place}): {wrong}; it must depend on outputs and "
+            "targets alone"
+        )
     found = _Trial(module, objective, config, inputs, targets)
-    wrong = found.differs("loop")
+    wrong = found.differs("loop") or _counts(module, inputs[0])
     if wrong:
         raise ConfigError(
             f"{what} ({blueprint.place}): {wrong}, so clients cannot share it; a forward pass must "
-            "depend on its parameters, buffers and inputs alone"
+            "depend on its parameters, buffers of floats and inputs alone"
         )
     if dense_layers(module) and all(p.requires_grad for p in module.parameters()):
         if wrong := found.differs("batched"):
@@ -164,14 +185,124 @@ def _tensors(module: nn.Module) -> list[str]:
     return [name for name, _ in (*module.named_parameters(), *module.named_buffers())]
 
 
-def _draws(module: nn.Module, inputs: Tensor) -> bool:
-    """Whether training draws numbers: dropout, for instance."""
-    seen = []
-    for seed in (1, 2):
+def _draws(module: nn.Module, inputs: Tensor) -> set[str]:
+    """Whose random numbers it takes, in training (as dropout does) or in evaluation.
+
+    What it returns does not tell: what is dropped once in a thousand times is not dropped here.
+    """
+    before, found = _states(), set[str]()
+    for training in (True, False):
         with torch.random.fork_rng(devices=[]), torch.no_grad():
-            torch.manual_seed(seed)  # noqa: TID251  of the fork
-            seen.append(copy.deepcopy(module).train()(inputs))
-    return not torch.equal(*seen)
+            here = torch.get_rng_state()
+            copy.deepcopy(module).train(training)(inputs.clone())
+            if not torch.equal(here, torch.get_rng_state()):
+                found.add("torch")
+    return found | {whose for whose, state in _states().items() if state != before[whose]}
+
+
+def _states() -> dict[str, Any]:
+    """Of the random numbers that are not torch's."""
+    numpys: Any = np.random.get_state()  # noqa: NPY002  whether somebody took from it
+    return {"Python's random": random.getstate(), "numpy.random": (numpys[1].tobytes(), numpys[2])}
+
+
+def _changes_weights(module: nn.Module, inputs: Tensor) -> str:
+    """The name of a parameter that a forward pass writes into; "": none.
+
+    Even where it writes what is there already, as a limit does that no weight has reached yet:
+    that shows in its version, or, where it goes by `.data`, with much larger weights.
+    """
+    for training, scale in ((True, 1), (False, 1), (True, 1e3)):
+        tried = copy.deepcopy(module).train(training)
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            for weight in tried.parameters():
+                weight.mul_(scale)
+            before = {n: (w._version, w.clone()) for n, w in tried.named_parameters()}
+            tried(inputs.clone())
+        for name, weight in tried.named_parameters():
+            version, values = before[name]
+            if weight._version != version or not torch.equal(weight, values):
+                return name
+    return ""
+
+
+def _outputs(module: nn.Module, inputs: Tensor, seed: int = 1) -> Tensor:
+    """In training; torch's own random state stays."""
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(seed)  # noqa: TID251  of the fork
+        return module.train()(inputs.clone())
+
+
+def _loss_differs(objective: Objective, module: nn.Module, inputs: Tensor, targets: Tensor) -> str:
+    """What a user's loss depends on beside outputs and targets; "": nothing that is seen."""
+    own = getattr(objective.entry.build, "__wrapped__", None)
+    learned = [n for n, p in own.named_parameters()] if isinstance(own, nn.Module) else []
+    if learned:
+        return f"nobody trains its parameter {learned[0]}, which belongs into the model"
+    outputs = in_columns(_outputs(copy.deepcopy(module), inputs))
+    before = _countable(own)
+    found = objective.each(outputs, targets)
+    now = _countable(own)
+    if not torch.equal(found, objective.each(outputs, targets)):
+        return "its values are others when it is asked again"
+    for name, value in now.items():
+        for later in _later(value) if before.get(name) != value else []:
+            setattr(own, name, later)
+            other = objective.each(outputs, targets)
+            setattr(own, name, value)
+            if not torch.equal(found, other):
+                return f"its values change with {name}, which it changes itself"
+    return ""
+
+
+def _counts(module: nn.Module, inputs: Tensor) -> str:
+    """What training changes that no client has a row of, if outputs depend on it; else "".
+
+    A warm-up that ends after 1,000 steps is not seen in the first ones: so what counts them is set
+    to what it may become.
+    """
+    tried = copy.deepcopy(module)
+    before = [_countable(part) for part in tried.modules()]
+    expected = _outputs(tried, inputs)
+    for position, part in enumerate(tried.modules()):
+        now = _countable(part)
+        changed = [name for name, value in now.items() if before[position].get(name) != value]
+        for counter, later in ((name, later) for name in changed for later in _later(now[name])):
+            other = copy.deepcopy(module)
+            _set(list(other.modules())[position], counter, later)
+            if not torch.equal(_outputs(other, inputs), expected):
+                return f"it depends on {counter} = {now[counter]!r}, which training changes"
+    return ""
+
+
+def _countable(part: Any) -> dict[str, Any]:
+    """Numbers and truth values of an object by name: attributes, and buffers of one entry."""
+    found = {
+        n: v for n, v in getattr(part, "__dict__", {}).items() if type(v) in (bool, int, float)
+    }
+    found.pop("training", None)
+    if not isinstance(part, nn.Module):
+        return found
+    for name, buffer in part.named_buffers(recurse=False):
+        counter = not buffer.is_floating_point() and buffer.numel() == 1
+        if counter and not isinstance(part, nn.modules.batchnorm._NormBase):
+            found[name] = buffer.item()
+    return found
+
+
+def _later(value: Any) -> list[Any]:
+    """What a counter may become."""
+    if isinstance(value, bool):
+        return [not value]
+    return [value + more for more in (1, 10, 100, 1000, 10**4, 10**6)]
+
+
+def _set(part: nn.Module, name: str, value: Any) -> None:
+    buffer = dict(part.named_buffers(recurse=False)).get(name)
+    if buffer is None:
+        setattr(part, name, value)
+    else:
+        buffer.fill_(value)
 
 
 class _Trial:
@@ -199,8 +330,10 @@ class _Trial:
         buffers = stacked.initial_buffers().repeat(len(x), 1)
         keys = [7] * len(x) if stacked.random else None
         try:
-            found = stacked.gradients(x, buffers, self.inputs, self.targets, keys)
-            again = stacked.gradients(x, buffers, self.inputs, self.targets, keys)
+            with warnings.catch_warnings():  # what vmap is slow at, many do without
+                warnings.filterwarnings("ignore", "There is a performance drop")
+                found = stacked.gradients(x, buffers, self.inputs, self.targets, keys)
+                again = stacked.gradients(x, buffers, self.inputs, self.targets, keys)
         except P2pqgError:
             raise
         except Exception as error:
@@ -232,7 +365,7 @@ class _Trial:
             loss = self.objective.mean(outputs, self.targets[client])
             trained = [p for p in model.parameters() if p.requires_grad]
             g = torch.autograd.grad(loss, trained, materialize_grads=True)
-            floats = [b.reshape(-1) for b in model.buffers() if b.is_floating_point()]
+            floats = [b.detach().reshape(-1) for b in model.buffers() if b.is_floating_point()]
             after = torch.cat(floats) if floats else buffers[client]
             found.append((loss.detach(), torch.cat([t.reshape(-1) for t in g]), after))
         losses, gradients, buffers_after = (

@@ -203,9 +203,11 @@ class Objective:
         hit = (outputs > 0) == (targets > 0)
         return hit if hit.dim() == 1 else hit.to(outputs.dtype).mean(1)
 
-    def targets(self, targets: np.ndarray) -> np.ndarray:
-        """As models are judged by them: classes stay numbers, and all else is float32."""
-        return targets if self.kind == "classes" else targets.astype(np.float32)
+    def targets(self, targets: np.ndarray, exact: bool = False) -> np.ndarray:
+        """As models are judged by them: classes stay numbers, all else is float32, or float64."""
+        if self.kind == "classes":
+            return targets
+        return targets.astype(np.float64 if exact else np.float32)
 
     @property
     def place(self) -> str:

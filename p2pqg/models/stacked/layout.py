@@ -28,7 +28,7 @@ class Layout:
             return {}
         columns = rows.split(self._sizes, -1)
         return {
-            name: column.view(*rows.shape[:-1], *shape)
+            name: column.view((*rows.shape[:-1], *shape))  # of no dimension, too
             for (name, shape), column in zip(self._shapes.items(), columns, strict=True)
         }
 

@@ -37,10 +37,12 @@ class Loop(Strategy):
     Attributes:
         lanes: streams for the clients of a GPU.
         channels_last: the memory order of images.
+        random: the network draws numbers, perhaps in evaluation, too: the same for each client.
     """
 
     lanes: Lanes = field(default_factory=Lanes)
     channels_last: bool = True
+    random: bool = False
 
     def gradients(
         self,
@@ -86,9 +88,13 @@ class Loop(Strategy):
         weights = self.params.views(row.detach())
         for weight in weights.values():
             weight.requires_grad_()
-        state = weights | self.buffers.views(buffers)
+        remembered = self.buffers.views(buffers)
+        state = weights | remembered
         with own_draws(key, row.device):
             logits = self.call(self.train, state, inputs).to(row.dtype)
+        for name, view in remembered.items():
+            if state[name] is not view:
+                view.copy_(state[name].detach())
         loss = self.objective.mean(logits, targets)
         grads = _gradient(loss, list(weights.values()), scale)
         torch.cat([grad.reshape(-1) for grad in grads], out=g)
@@ -123,15 +129,16 @@ class Loop(Strategy):
         return losses / batch, g / batch, buffers
 
     def logits(self, x: Tensor, buffers: Tensor, inputs: Tensor) -> Tensor:
-        """[k, params], [k, buffers], [samples, ...] -> [k, classes, samples]."""
-        return torch.stack(
-            [
-                self.call(self.evaluate, self.params.views(row) | self.buffers.views(own), inputs)
-                .to(x.dtype)
-                .T
-                for row, own in zip(x, buffers, strict=True)
-            ]
-        )
+        """[k, params], [k, buffers], [samples, ...] -> [k, classes, samples].
+
+        Nothing stays of it, though a network may change its statistics here, too.
+        """
+        answers = []
+        for row, own in zip(x, buffers.clone(), strict=True):
+            state = self.params.views(row) | self.buffers.views(own)
+            with own_draws(0 if self.random else None, x.device):
+                answers.append(self.call(self.evaluate, state, inputs).to(x.dtype).T)
+        return torch.stack(answers)
 
     def call(self, module: nn.Module, state: dict[str, Tensor], inputs: Tensor) -> Tensor:
         """What a network gives with these parameters and statistics."""

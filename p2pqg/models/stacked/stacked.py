@@ -153,7 +153,7 @@ class Stacked:
         evaluate, objective = _twin(train).eval(), self.objective
         parts = (train, evaluate, self._params, self._buffers, self.half, objective)
         if strategy == "loop":
-            return Loop(*parts, Lanes(lanes), channels_last is not False)
+            return Loop(*parts, Lanes(lanes), channels_last is not False, self.random)
         return Vmap(*parts, self._samples_at_once, bool(channels_last))
 
     def use(self, run: Batched | Loop | Vmap | Captured) -> None:

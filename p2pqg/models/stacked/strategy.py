@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +34,34 @@ class Strategy:
     objective: Objective
 
     def call(self, module: nn.Module, state: dict[str, Tensor], inputs: Tensor) -> Tensor:
-        """What a network gives with these parameters and statistics."""
+        """What a network gives with these parameters and statistics.
+
+        Args:
+            module: `train` or `evaluate`.
+            state: name -> tensor; has the network's new statistics afterwards, where it put others
+                in their place, as in `self.mean = 0.9 * self.mean + 0.1 * x.mean(0)`.
+            inputs: [batch, ...].
+        """
+        for name, first in self._twice:
+            state[name] = state[first]
         with torch.autocast(inputs.device.type, self.half, enabled=self.half is not None):
-            return in_columns(functional_call(module, state, (inputs,)))
+            # The default makes a state of its own, and what is put in there is lost.
+            outputs = functional_call(module, state, (inputs,), tie_weights=False)
+        return in_columns(outputs)
+
+    @cached_property
+    def _twice(self) -> list[tuple[str, str]]:
+        """(name, first name) of tensors of a row that have several."""
+        return list(_other_names(self.train, {*self.params.names, *self.buffers.names}))
+
+
+def _other_names(module: nn.Module, wanted: set[str]) -> Iterator[tuple[str, str]]:
+    firsts: dict[int, str] = {}
+    every = chain(
+        module.named_parameters(remove_duplicate=False),
+        module.named_buffers(remove_duplicate=False),
+    )
+    for name, tensor in every:
+        first = firsts.setdefault(id(tensor), name)
+        if first != name and first in wanted:
+            yield name, first

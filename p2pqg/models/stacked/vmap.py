@@ -89,7 +89,7 @@ class Vmap(Strategy):
         """[k, params], [k, buffers], [samples, ...] -> [k, classes, samples]."""
 
         def of_client(row: Tensor, own: Tensor) -> Tensor:
-            state = self.params.views(row) | self.buffers.views(own)
+            state = self.params.views(row) | self.buffers.views(own.clone())
             return self.call(self.evaluate, state, inputs).to(row.dtype).T
 
         chunk = max(1, self.samples_at_once // len(inputs))
@@ -101,9 +101,10 @@ class Vmap(Strategy):
         """One client's loss, scaled; the loss itself, and its buffers after the step."""
         # BatchNorm updates its running statistics in place: on copies, to keep this function pure.
         own = {name: view.clone() for name, view in self.buffers.views(buffers).items()}
-        logits = self.call(self.train, self.params.views(row) | own, inputs).to(row.dtype)
+        state = self.params.views(row) | own
+        logits = self.call(self.train, state, inputs).to(row.dtype)
         loss = self.objective.mean(logits, targets)
-        return scale * loss, (loss, self.buffers.row(own) if own else buffers)
+        return scale * loss, (loss, self.buffers.row(state) if own else buffers)
 
 
 def _compute_in_float32(norm: nn.Module) -> None:

@@ -1,0 +1,357 @@
+"""Modules of every kind that users have: the numbers of plain PyTorch, or one clear line."""
+
+import copy
+import random
+import threading
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.nn.utils import parametrizations
+from toys import TOY
+
+import p2pqg
+from p2pqg.base.errors import ConfigError
+
+ALONE = {"weight_decay": 0.0, "engine": "local", "precision": "float64"}
+OWN = TOY | ALONE | {"topology": "ring4", "rounds": 4, "lr": 0.05}
+BETA, MU = 0.9, 0.9
+
+
+class Head(nn.Module):
+    """A linear layer for the toy, and whatever a test adds."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x):
+        return self.head(x)
+
+
+class Temperature(Head):
+    def __init__(self):
+        super().__init__()
+        self.log = nn.Parameter(torch.tensor(0.3))
+
+    def forward(self, x):
+        return super().forward(x) * self.log.exp()
+
+
+class InPlace(Head):
+    """A running mean, and a count of floats that it divides by."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(8))
+        self.register_buffer("count", torch.tensor(0.0), persistent=False)
+
+    def forward(self, x):
+        if self.training:
+            self.count += 1
+            self.mean += (x.mean(0) - self.mean) / self.count
+        return super().forward(x - self.mean)
+
+
+class PutInPlace(InPlace):
+    """The same, with new tensors in place of the old ones; they remember where they come from."""
+
+    def forward(self, x):
+        h = x * self.head.weight.mean()
+        if self.training:
+            self.count = self.count + 1
+            self.mean = self.mean + (h.mean(0) - self.mean) / self.count
+        return Head.forward(self, h - self.mean.detach())
+
+
+class Twice(nn.Module):
+    """Weights under two names, a statistic under two names, and a module under two."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.two = nn.Linear(8, 8), nn.Linear(8, 8)
+        self.two.weight = self.one.weight
+        self.again = self.one
+        self.register_buffer("mean", torch.zeros(8))
+        self.register_buffer("same", self.mean)
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x):
+        if self.training:
+            self.mean.mul_(0.9).add_(0.1 * x.mean(0))
+        return self.head(self.again(self.two(self.one(x - self.same).tanh()).tanh()))
+
+
+class Listed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.several = nn.ParameterList([nn.Parameter(0.3 * torch.randn(8, 3)) for _ in range(2)])
+        self.named = nn.ParameterDict({"b": nn.Parameter(torch.zeros(3))})
+
+    def forward(self, x):
+        return x @ self.several[0] + (x @ self.several[1]).tanh() + self.named["b"]
+
+
+class Looks(Head):
+    def __init__(self):
+        super().__init__()
+        self.other = nn.Linear(8, 3)
+
+    def forward(self, x):
+        return super().forward(x) if x.mean() > 0 else self.other(x)
+
+
+class Tallies(Head):
+    """Counts what nothing depends on."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = 0
+        self.register_buffer("seen", torch.tensor(0))
+
+    def forward(self, x):
+        self.calls += 1
+        self.seen += len(x)
+        return super().forward(x)
+
+
+def layers(norm, *more):
+    return nn.Sequential(norm, *more, nn.Tanh(), nn.Linear(8, 3))
+
+
+def with_hook():
+    model = layers(nn.Linear(8, 8))
+    model[0].register_forward_hook(lambda module, inputs, output: 2 * output)
+    return model
+
+
+def partly_frozen():
+    model = layers(nn.Linear(8, 8), nn.BatchNorm1d(8))
+    model[:2].requires_grad_(False)
+    return model
+
+
+MODELS = {
+    "a number that is learned": Temperature,
+    "statistics in place": InPlace,
+    "statistics put in place of others": PutInPlace,
+    "shared weights and statistics": Twice,
+    "lists of parameters": Listed,
+    "a look at values": Looks,
+    "what is counted in vain": Tallies,
+    "a hook": with_hook,
+    "frozen layers": partly_frozen,
+    "batch norm of another momentum": lambda: layers(nn.BatchNorm1d(8, momentum=0.3)),
+    "spectral norm": lambda: layers(parametrizations.spectral_norm(nn.Linear(8, 8))),
+    "weight norm": lambda: layers(parametrizations.weight_norm(nn.Linear(8, 8))),
+    "half precision": lambda: layers(nn.Linear(8, 8)).bfloat16(),
+}
+
+
+def seeded(make):
+    with torch.random.fork_rng():
+        torch.manual_seed(1)  # noqa: TID251  of the fork
+        return make()
+
+
+def plain_qg_dsgdm_n(model, sim, rounds):
+    """Every client a module of its own, as in a loop that a user writes.
+
+    Returns:
+        [clients, params], and the modules.
+    """
+    W, lr = torch.from_numpy(sim.W(0)), OWN["lr"]
+    clients = [copy.deepcopy(model).double().train() for _ in W]
+    x = torch.stack([torch.cat([p.detach().flatten() for p in trained(m)]) for m in clients])
+    m = torch.zeros_like(x)
+    for step in range(rounds):
+        g = torch.zeros_like(x)
+        for client, module in enumerate(clients):
+            nn.utils.vector_to_parameters(x[client], trained(module))
+            inputs, targets = map(torch.from_numpy, sim.batch(client, step))
+            loss = F.cross_entropy(module(inputs), targets)
+            grads = torch.autograd.grad(loss, trained(module), materialize_grads=True)
+            g[client] = torch.cat([grad.flatten() for grad in grads])
+        new = W @ (x - lr * (g + BETA * (BETA * m + g)))
+        x, m = new, MU * m + (1 - MU) * (x - new) / lr
+    for client, module in enumerate(clients):
+        nn.utils.vector_to_parameters(x[client], trained(module))
+    return x, clients
+
+
+def trained(module):
+    return [p for p in module.parameters() if p.requires_grad]
+
+
+@pytest.mark.parametrize("make", MODELS.values(), ids=MODELS)
+def test_clients_learn_what_a_loop_of_plain_pytorch_gives_each(make):
+    model = seeded(make)
+    algorithm = {"name": "qg-dsgdm-n", "beta": BETA, "mu": MU}
+    with p2pqg.Simulation(**OWN | {"model": model, "algorithm": algorithm}) as sim:
+        sim.evaluate()
+        sim.advance(4)
+        expected, clients = plain_qg_dsgdm_n(model, sim, 4)
+        np.testing.assert_allclose(sim.parameters(), expected, rtol=0, atol=1e-12)
+        row = sim.evaluate()
+        inputs, targets = map(torch.from_numpy, sim.experiment.test)
+        with torch.no_grad():
+            right = [c.eval()(inputs.double()).argmax(1) == targets for c in clients]
+        assert row["test_accuracy"] == pytest.approx(torch.stack(right).double().mean().item())
+
+
+def test_evaluating_leaves_no_trace_in_a_model_that_changes_or_draws_then_too():
+    class Changes(Head):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("mean", torch.zeros(8))
+
+        def forward(self, x):
+            self.mean.mul_(0.9).add_(0.1 * x.detach().mean(0))
+            return super().forward(F.dropout(x - self.mean, 0.5, True))
+
+    model, found = seeded(Changes), []
+    for every in (1, 100):
+        with p2pqg.Simulation(**OWN | {"model": model, "eval_every": every}) as sim:
+            sim.advance(4)
+            found.append((sim.parameters(), sim.evaluate()["test_accuracy"]))
+    assert (found[0][0] == found[1][0]).all()
+    assert found[0][1] == found[1][1]
+
+
+class Warms(Head):
+    """Goes on otherwise after a hundred steps."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = 0
+
+    def forward(self, x):
+        self.calls += self.training
+        return super().forward(x) * (1 if self.calls < 100 else 2)
+
+
+class WarmsByBuffer(Head):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("seen", torch.tensor(0))
+
+    def forward(self, x):
+        if self.training:
+            self.seen += 1
+        return super().forward(x) * (1 if self.seen < 100 else 2)
+
+
+class Limits(Head):
+    """Keeps its weights within a limit that they are far from."""
+
+    def forward(self, x):
+        with torch.no_grad():
+            self.head.weight.clamp_(-50, 50)
+        return super().forward(x)
+
+
+class LimitsQuietly(Head):
+    def forward(self, x):
+        self.head.weight.data.clamp_(-50, 50)
+        return super().forward(x)
+
+
+class DropsSometimes(Head):
+    def forward(self, x):
+        return super().forward(x * 0 if random.random() < 1e-6 else x)
+
+
+class AddsNoise(Head):
+    def forward(self, x):
+        return super().forward(x + 1e-9 * np.random.rand())  # noqa: NPY002  as users do
+
+
+class Complex(Head):
+    def __init__(self):
+        super().__init__()
+        self.phase = nn.Parameter(torch.ones(3, dtype=torch.complex64))
+
+    def forward(self, x):
+        return (super().forward(x) * self.phase).abs()
+
+
+class Locked(Head):
+    def __init__(self):
+        super().__init__()
+        self.lock = threading.Lock()
+
+
+class Answers(Head):
+    def forward(self, x):
+        return {"logits": super().forward(x)}
+
+
+class Centers(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.centers = nn.Parameter(torch.zeros(3, 3))
+
+    def forward(self, outputs, targets):
+        return ((outputs - self.centers[targets]) ** 2).sum(1)
+
+
+class Grows:
+    """A loss that is another one after a hundred calls."""
+
+    calls = 0
+
+    def __call__(self, outputs, targets):
+        self.calls += 1
+        return F.cross_entropy(outputs, targets, reduction="none") * (1 + self.calls // 100)
+
+
+def noisy(outputs, targets):
+    return F.cross_entropy(outputs + torch.rand(()), targets, reduction="none") + torch.rand(())
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"model": Warms()}, "Warms.: it depends on calls = 1, which training changes"),
+        ({"model": WarmsByBuffer()}, "it depends on seen = 1, which training changes"),
+        ({"model": Limits()}, "a forward pass writes into its parameter head.weight, which is"),
+        ({"model": LimitsQuietly()}, "a forward pass writes into its parameter head.weight"),
+        ({"model": DropsSometimes()}, "draws numbers from Python's random, whose state all"),
+        ({"model": AddsNoise()}, "draws numbers from numpy.random, whose state all that runs"),
+        ({"model": Complex()}, "phase is complex, and clients' rows are real; keep torch.view_as_"),
+        ({"model": Locked()}, "each client needs a copy, and it cannot be copied: cannot pickle"),
+        ({"model": Answers()}, r"outputs must be \[batch, 3\] for 3 classes, got dict"),
+        ({"model": lambda: nn.Flatten()}, "has no parameter that can be trained|outputs must be"),
+        ({"loss": Centers()}, "nobody trains its parameter centers, which belongs into the model"),
+        ({"loss": Grows()}, "its values change with calls, which it changes itself"),
+        ({"loss": noisy}, r"loss noisy \(.*\): its values are others when it is asked again"),
+    ],
+)
+def test_what_would_make_figures_depend_on_something_else_is_one_clear_line(settings, told):
+    with pytest.raises(ConfigError, match=told) as error:
+        p2pqg.Simulation(**OWN | {"model": Head()} | settings)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.filterwarnings(
+    "ignore:.torch.jit:DeprecationWarning", "ignore:.torch.jit:FutureWarning"
+)
+@pytest.mark.filterwarnings("ignore:.torch.nn.utils.weight_norm:FutureWarning")
+def test_what_cannot_be_called_with_other_weights_is_one_clear_line():
+    scripted = torch.jit.trace(Head(), torch.zeros(2, 8))
+    old = nn.Sequential(nn.utils.weight_norm(nn.Linear(8, 3)))
+    for model, told in ((scripted, "is scripted or traced"), (old, "take torch.nn.utils.param")):
+        with pytest.raises(ConfigError, match=told):
+            p2pqg.Simulation(**OWN | {"model": model})
+
+
+def test_targets_keep_their_digits_in_a_run_of_float64():
+    x = np.random.default_rng(0).standard_normal((40, 8))
+    y = 123456789.123 + x[:, 0]
+    for precision, kept in (("float64", y), ("float32", y.astype("float32"))):
+        data = {"dataset": (x, y, x[:5], y[:5]), "model": "mlp", "partition": "iid"}
+        settings = OWN | data | {"precision": precision, "topology": "complete1", "alpha": None}
+        with p2pqg.Simulation(**settings) as sim:
+            assert set(sim.shard(0)[1]) == set(kept)
