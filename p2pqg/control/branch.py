@@ -104,9 +104,13 @@ class Branch:
         self._return_to(moment)
 
     def _return_to(self, moment: Any) -> None:
-        self.turns += 1
         self.sim.go_back(moment)
-        self.moments.forget_after(moment.log.round)
+        self.has_gone_back()
+
+    def has_gone_back(self) -> None:
+        """What was later than now is no more."""
+        self.turns += 1
+        self.moments.forget_after(self.sim.round)
         self.looked_at, self._told, self._now, self.diverged = None, 0, {}, False
 
     def fork(self, number: int, moment: Any = None) -> Branch:

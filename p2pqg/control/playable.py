@@ -19,6 +19,8 @@ class Playable(Live, Protocol):
         stopped: why it ended before its last round, if it did.
         cursor: how many events of its scenario, by round and by seconds, are over.
         on_note: called with a line of text when something happens that a user should know.
+        on_change: called when it has come further, was changed or is closed, with whether it has
+            gone back.
         restored: the checkpoint or folder that it was restored from, and with which settings.
         turn: held by the thread that uses it.
     """
@@ -27,6 +29,7 @@ class Playable(Live, Protocol):
     stopped: str | None
     cursor: tuple[int, int]
     on_note: Callable[[str], None]
+    on_change: Callable[[bool], None]
     restored: tuple[Path, dict[str, Any]] | None
     turn: Any
 

@@ -10,7 +10,8 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,9 @@ SECONDS_OF_REST = 0.001
 """In which another thread that waits for its turn gets it."""
 
 CLOSED = "this simulation is closed; start another, or restore a checkpoint of it"
+
+FOLLOW: Mapping[str, Any] = {"do": "follow"}
+"""In the queue: something else has changed what is shown."""
 
 Frame = dict[str, Any]
 
@@ -73,6 +77,7 @@ class Player(ABC):
         self._thread: threading.Thread | None = None
         self._is_kept = False
         self._shown_at, self._rounds_per_second = 0.0, 0.0
+        self._seconds_of_frame = 0.0
         self._listen_to(sim)
         if self.keeper is not None and sim.restored is not None and self.keeper.is_of(sim):
             self._take_back(self.keeper, sim.restored[1], per_branch)
@@ -103,6 +108,7 @@ class Player(ABC):
             before(text)
 
         sim.on_note = note
+        sim.on_change = partial(self._follow, sim)
 
     # From any thread
 
@@ -114,6 +120,7 @@ class Player(ABC):
         """
         with self._lock:
             self._queue.append(what)
+            self._lock.notify_all()
             if self._thread is None:
                 self._thread = threading.Thread(target=self._lead, name="control", daemon=True)
                 self._thread.start()
@@ -126,6 +133,14 @@ class Player(ABC):
         """
         if self.keeper is None or self.keeper.folder != user_path(folder):
             self.keeper = Keeper(folder)
+
+    def _follow(self, sim: Playable, has_gone_back: bool) -> None:
+        """Show soon what somebody else, such as another cell, has made of a simulation."""
+        if threading.current_thread() is self._thread or not self.listeners:
+            return
+        numbers = [one.number for one in self.branches if one.sim is sim and has_gone_back]
+        if numbers or FOLLOW not in self._queue:
+            self.act({**FOLLOW, "back": numbers} if numbers else FOLLOW)
 
     def wait(self, seconds: float | None = None) -> bool:
         """Until all that was asked is done and it stands; False: it took longer."""
@@ -151,6 +166,8 @@ class Player(ABC):
             try:
                 if over:
                     self._keep()
+                elif asked is not None and asked.get("do") == "follow":
+                    self._catch_up(asked.get("back", ()))
                 elif asked is not None:
                     self._is_kept = False
                     self._carry_out(asked)
@@ -220,6 +237,24 @@ class Player(ABC):
             rest = "; play goes on without it" if self._playing else ""
             self._say(f"{branch.name}: {self.sentence}{rest}", wrong=True)
         self._stand("")
+
+    def _catch_up(self, gone_back: Sequence[int]) -> None:
+        """Show how it stands, as rarely as while it plays, but not after what is asked."""
+        for branch in self.branches:
+            if branch.number in gone_back:
+                branch.has_gone_back()
+        if self.until is not None:  # it plays, and is shown anyway
+            return
+        if not self.branches[0].sim.closed:
+            rest = max(SECONDS_BETWEEN_FRAMES, self._seconds_of_frame / SHARE)
+            with self._lock:
+                self._lock.wait_for(self._is_asked, self._shown_at + rest - time.monotonic())
+        began = time.monotonic()
+        self._show(always=True)
+        self._seconds_of_frame = time.monotonic() - began
+
+    def _is_asked(self) -> bool:
+        return any(asked.get("do") != "follow" for asked in self._queue)
 
     # What is kept
 

@@ -182,6 +182,7 @@ class Interventions(Life):
             snapshot=with_models_of(grown(moment.snapshot, n), donors, self.rule),
         )
         self._rebuild(moment)
+        self.on_change(False)
 
     def set_algorithm_params(self, **params: Any) -> None:
         """Other parameters of the algorithm from the next round on.
@@ -291,6 +292,7 @@ class Interventions(Life):
                 snapshot=snapshot or kept.snapshot,
                 log=driver.log.copy(),
             )
+        self.on_change(False)
 
     def _check(self, network: Network, rule: Rule) -> list[str]:
         """Whether the algorithm can go on like this; what should be known."""

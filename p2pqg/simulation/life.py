@@ -63,6 +63,7 @@ class Life(Shown):
 
     def _begin(self, moment: Moment, started: float) -> None:
         self.on_note: Callable[[str], None] = _nobody
+        self.on_change: Callable[[bool], None] = _nobody
         self._by_hand = True
         self.closed = False
         self.turn = RLock()
@@ -162,6 +163,7 @@ class Life(Shown):
                 self._play_scenario()
                 stop = int(min(until, self._next_event(), self._next_hearing()))
                 for _ in self._driver.advance(stop, self._wants_saving):
+                    self.on_change(False)
                     if after:
                         after(self)
                 self._listen()
@@ -297,6 +299,8 @@ class Life(Shown):
             self._driver.engine.close()
         finally:
             self.hosting.close()
+        told, self.on_change = self.on_change, _nobody
+        told(False)
 
     def __enter__(self) -> Self:
         return self
@@ -378,6 +382,7 @@ class Life(Shown):
         self._driver.settle()
         twin = copy.copy(self)
         twin.turn, twin.room, twin.restored = RLock(), None, None
+        twin.on_change = _nobody
         twin._driver = self._driver.fork()
         twin.hosting = self.hosting.share()
         twin._safe = Safe(twin.moment() if self.hosting.cluster else self._safe.last)
@@ -410,6 +415,7 @@ class Life(Shown):
                 self._safe.last = moment
         self._seen = None
         self._told = moment.log.rounds[-1]["round"] if moment.log.rounds else -1
+        self.on_change(True)
 
     def _rebuild(self, moment: Moment) -> None:
         """Go on from a moment that differs in the number of clients: with actors of its own."""
@@ -464,5 +470,5 @@ class Life(Shown):
         )
 
 
-def _nobody(text: str) -> None:
+def _nobody(news: Any) -> None:
     """Listens to what nobody needs to hear."""

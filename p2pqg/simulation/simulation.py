@@ -45,6 +45,8 @@ class Simulation(Interventions):
         restarts: after actors that died, a line each.
         stopped: why it ended before its last round, if it did; then `advance` does nothing.
         on_note: called with a line of text when something happens that a user should know.
+        on_change: called when it has come further, was changed or is closed; with True: it has
+            gone back, and what was known of it holds no more.
         turn: held by the thread that uses it; what reads its records needs none.
         room: its control room, if there is one.
     """

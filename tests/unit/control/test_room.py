@@ -60,6 +60,40 @@ def test_other_threads_read_and_act_while_it_plays(sim, room):
     assert sim.interventions == [{"round": done, "drop_links": ["0-1"]}]
 
 
+def test_what_other_cells_do_is_shown(sim, room):
+    def shown():
+        assert room.wait(30)
+        return room.frames[-1]["branches"][0]
+
+    room.act({"do": "hello"})
+    room.wait(30)
+    sim.advance(rounds=3)
+    assert shown()["round"] == 3
+    sim.drop_links(["0-1"])
+    assert shown()["cut"] == [[0, 1]]
+    before = sim.moment()
+    ask(room, play(3))
+    assert shown()["moments"][-1] > 3
+    sim.go_back(before)
+    back = shown()
+    assert back["round"] == back["moments"][-1] == 3
+    assert back["points"]["from"] == 0  # those that were drawn are of another past
+    sim.close()
+    assert room.wait(30)
+    assert "is closed" in room.frames[-1]["sentence"]
+
+
+def test_a_room_follows_other_cells_ten_times_a_second_at_most(sim, room):
+    ask(room, {"do": "hello"})
+    began, before = time.monotonic(), len(room.frames)
+    for _ in range(60):
+        sim.advance(rounds=1)
+    room.wait(30)
+    most = 2 + (time.monotonic() - began) / SECONDS_BETWEEN_FRAMES
+    assert room.frames[-1]["branches"][0]["round"] == 60
+    assert len(room.frames) - before <= most
+
+
 def test_to_play_without_a_number_goes_to_the_end_and_then_as_long_again(sim, room):
     ask(room, {"do": "play"})
     assert sim.round == 40
@@ -472,7 +506,10 @@ def test_what_should_be_known_is_said_at_once(sim, room):
 
 def test_no_thread_is_left_when_nothing_is_to_be_done(sim, room):
     ask(room, play(3))
-    assert not [t for t in threading.enumerate() if t.name == "control"]
+    for thread in threading.enumerate():
+        if thread.name == "control":  # its last line is that it stands
+            thread.join(10)
+            assert not thread.is_alive()
 
 
 def test_every_verb_can_be_asked_for_and_every_action_has_a_sentence():
