@@ -27,7 +27,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from p2pqg.algorithms.compressors import Compression, bytes_of_each
+from p2pqg.algorithms.compressors import Compression
 from p2pqg.algorithms.effects import Draw, Grad, Round, algorithm, gossip
 from p2pqg.base.lazy import torch
 from p2pqg.base.ranges import out_of_range
@@ -77,10 +77,10 @@ def beer(s: State, grad: Grad, p: Params, draw: Draw) -> Round[State]:
     q, size = p.compress(x - s.hat, draw)
     hat_v, mixed_v = s.hat_v, s.mixed_v
     if s.t == 0:
-        news = yield gossip(q, message_bytes=bytes_of_each(q, size))
+        news = yield gossip(q, message_bytes=size)
     else:
         q_v, size_v = p.compress(v - s.hat_v, draw)
-        news, news_v = yield gossip(q, q_v, message_bytes=bytes_of_each(q, size + size_v))
+        news, news_v = yield gossip(q, q_v, message_bytes=size + size_v)
         hat_v, mixed_v = hat_v + q_v, mixed_v + news_v
     hat, mixed = s.hat + q, s.mixed + news
     return State(x, s.x, v, hat, mixed, hat_v, mixed_v, s.t + 1)

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from p2pqg.algorithms.compressors import Compression, bytes_of_each
+from p2pqg.algorithms.compressors import Compression
 from p2pqg.algorithms.effects import Draw, Grad, Round, algorithm, gossip
 from p2pqg.base.lazy import torch
 from p2pqg.base.ranges import out_of_range
@@ -66,7 +66,7 @@ def choco_sgd(s: State, grad: Grad, p: Params, draw: Draw) -> Round[State]:
     if p.order == "code":
         x = x + p.gamma * (s.mixed - s.hat)
     q, size = p.compress(x - s.hat, draw)
-    news = yield gossip(q, message_bytes=bytes_of_each(q, size))
+    news = yield gossip(q, message_bytes=size)
     hat, mixed = s.hat + q, s.mixed + news
     if p.order == "paper":
         x = x + p.gamma * (mixed - hat)

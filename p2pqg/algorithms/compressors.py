@@ -48,11 +48,6 @@ class Compression:
         return COMPRESSORS[self.compressor](v, self, draw)
 
 
-def bytes_of_each(q: torch.Tensor, size: float) -> torch.Tensor:
-    """[clients]: the same size for all of them, as `gossip` wants it."""
-    return torch.full(q.shape[:1], size, dtype=torch.float64)
-
-
 def kept(num_params: int, ratio: float) -> int:
     """How many entries a sparse message holds: the share `ratio`, rounded down, at least one."""
     whole = math.floor(ratio * num_params + 1e-9)  # 0.29 of 100 is 29, not 28.999...

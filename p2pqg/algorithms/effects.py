@@ -41,8 +41,8 @@ class Gossip:
     """Mix rows with this round's W. Tensors are [clients, ...]."""
 
     tensors: tuple[torch.Tensor, ...]
-    message_bytes: torch.Tensor | None = None
-    """[clients]: what one message of each client really costs, where it is sent compressed."""
+    message_bytes: torch.Tensor | float | None = None
+    """What one message really costs, where it is sent compressed; or [clients], each client's."""
     rule: GossipRule | None = None
     """What a receiver makes of its inbox; None: what the run says, usually the weighted sum."""
     models: bool = True
@@ -181,7 +181,7 @@ class Draw(Protocol):
 
 def gossip(
     *tensors: torch.Tensor,
-    message_bytes: torch.Tensor | None = None,
+    message_bytes: torch.Tensor | float | None = None,
     rule: Any = None,
     models: bool = True,
 ) -> Gossip:
@@ -189,8 +189,9 @@ def gossip(
 
     Args:
         tensors: [clients, ...].
-        message_bytes: [clients], what one message costs, where it is sent compressed; in main
-            memory, or the host waits for the device.
+        message_bytes: what one message costs, where it is sent compressed: a number, which the
+            length of a run that ends on the clock is planned by; or [clients], each client's own,
+            in main memory, or the host waits for the device.
         rule: what a receiver makes of its inbox instead of the sum, of each tensor by itself: a
             name, {name, parameters}, or a function (own [params], inbox [slots, params], weights
             [slots]) -> [params]; see `gossip_rules.py`. None: what the recipe says.

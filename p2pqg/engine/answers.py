@@ -34,7 +34,7 @@ from p2pqg.engine.parts import Later, Spare, below
 from p2pqg.engine.robust import RuleMixer
 from p2pqg.engine.routes import EdgeRoutes, Leg, Routing, RowRoutes, everyone
 from p2pqg.engine.rule import Rule
-from p2pqg.engine.traffic import exact_mean
+from p2pqg.engine.traffic import Taken, exact_mean, weighed
 from p2pqg.topology import Mixing
 
 Parcel = tuple[Tensor, ...]
@@ -78,7 +78,7 @@ class Answers:
         self.drift = x0.new_zeros(0)
         self.past: list[list[Parcel]] = []
         self._mixers: dict[Any, tuple[RowRoutes, Any]] = {}  # what was made of routes, see `_kept`
-        self._sent: list[tuple[str, float]] = []  # in this round, see `Traffic`
+        self._sent: list[Taken] = []  # in this round, see `Traffic`
         self._slot = 0  # which gossip of the round is next
         self._told = 0  # exchanges of the round so far
         self._spare = Spare()
@@ -118,14 +118,14 @@ class Answers:
         routes = self.routing.rows(self.round)
         mixer = self._mixer(routes, effect.tensors[0])
         self.exchanges += 1
-        if effect.message_bytes is None:
-            message: float = _row_bytes(effect.tensors)
-            self.bytes_sent += message * int(mixer.out_degrees.sum())
-        else:
-            each = effect.message_bytes.cpu().numpy()
-            message = float(each.mean())
+        if isinstance(effect.message_bytes, Tensor):
+            each = effect.message_bytes.cpu().numpy().astype(np.float64)
             self.bytes_sent += float(each @ mixer.out_degrees)
-        self._sent.append(("gossip", message))
+            self._sent.append(("gossip", tuple(each.tolist())))
+        else:
+            kind, size = weighed(effect)
+            self.bytes_sent += size * int(mixer.out_degrees.sum())
+            self._sent.append((kind, size))
         liars, everybody, sent = self._liars(), None, effect.tensors
         if liars is not None:
             sent = liars.sent(sent, self._before(), self._normal, models=effect.models)

@@ -15,7 +15,7 @@ from p2pqg.algorithms.privacy import EPSILONS, Accounts
 from p2pqg.base.errors import DivergedError
 from p2pqg.engine.outlook import through
 from p2pqg.engine.spec import Measurement, Report
-from p2pqg.engine.traffic import Traffic
+from p2pqg.engine.traffic import Traffic, of_all
 from p2pqg.network import Ledger, Network, Timing
 
 OVER_ALL = dict.fromkeys(EPSILONS, np.max)
@@ -130,7 +130,7 @@ class Bookkeeper:
         """
         log, first = self.log, reports[0].first_round
         losses = np.concatenate([report.losses for report in reports], axis=1)  # [rounds, clients]
-        traffic = reports[0].traffic  # the same on every host
+        traffic = self._traffic(reports)
         finite = np.isfinite(losses).all(axis=1)
         good = len(finite) if finite.all() else int(finite.argmin())
         for seen in zip(*(report.measurements for report in reports), strict=True):
@@ -143,6 +143,10 @@ class Bookkeeper:
         if good < len(losses):
             raise DivergedError(self._diverged(losses[good], before))
         log.last_finite = before
+
+    def _traffic(self, reports: list[Report]) -> list[Traffic]:
+        """Of each round."""
+        return of_all([one.traffic for one in reports], [one.losses.shape[1] for one in reports])
 
     @property
     def _troubled(self) -> Network | None:

@@ -176,7 +176,7 @@ class _Whole:
 def _rows(effect: Effect) -> list[torch.Tensor]:
     """All tensors of a request, [clients, ...] each."""
     size = effect.message_bytes if isinstance(effect, Gossip) else None
-    return [*effect.tensors, *([] if size is None else [size])]
+    return [*effect.tensors, *([size] if isinstance(size, torch.Tensor) else [])]
 
 
 def _with(effect: Effect, rows: Sequence[torch.Tensor]) -> Effect:
@@ -186,7 +186,7 @@ def _with(effect: Effect, rows: Sequence[torch.Tensor]) -> Effect:
     if isinstance(effect, Decide):
         return dataclasses.replace(effect, values=rows[0])
     tensors = tuple(rows[: len(effect.tensors)])
-    if isinstance(effect, Gossip) and effect.message_bytes is not None:
+    if isinstance(effect, Gossip) and isinstance(effect.message_bytes, torch.Tensor):
         return dataclasses.replace(effect, tensors=tensors, message_bytes=rows[-1])
     return dataclasses.replace(effect, tensors=tensors)
 

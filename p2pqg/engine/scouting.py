@@ -15,7 +15,7 @@ from p2pqg.base.lazy import torch
 from p2pqg.base.registry import Entry
 from p2pqg.engine.call import ON_NO_CLIENTS, Ask, bare
 from p2pqg.engine.rule import Rule
-from p2pqg.engine.traffic import Traffic, computed, weighed
+from p2pqg.engine.traffic import Taken, Traffic, computed, weighed
 
 ROUNDS_TRIED = 2000
 """Rounds that are looked at to see whether an algorithm asks the same in all, and if it gossips."""
@@ -29,7 +29,7 @@ def itinerary(
     state: Any,
     first: int,
     until: int,
-    taken: list[tuple[str, float]] | None = None,
+    taken: list[Taken] | None = None,
 ) -> Generator[tuple[Ask, Effect], float | None, Any]:
     """What rounds first .. until - 1 will ask of the network, in order.
 
@@ -61,18 +61,25 @@ def itinerary(
 
 def scouted(rule: Rule, nobody: torch.Tensor, rounds: int) -> Iterator[Traffic]:
     """What each of the first rounds will take; `nobody` has rows [0, params]."""
+    return (taken for taken, _ in _tried(rule, nobody, rounds))
+
+
+def _tried(rule: Rule, nobody: torch.Tensor, rounds: int) -> Iterator[tuple[Traffic, bool]]:
+    """The same, and whether it is known: messages may be as long as each client makes them."""
     state = rule.start(nobody)
     for round in range(rounds):
-        taken: list[tuple[str, float]] = []
+        taken, is_known = list[Taken](), True
         trip = itinerary(rule, state, round, round + 1, taken)
         try:
             while True:
                 _, effect = next(trip)
                 if effect.tensors:
                     taken.append(weighed(effect))
+                own = isinstance(effect, Gossip) and isinstance(effect.message_bytes, torch.Tensor)
+                is_known &= not own
         except StopIteration as end:
             state = end.value
-        yield tuple(taken)
+        yield tuple(taken), is_known
 
 
 def first_traffic(rule: Rule, num_params: int, dtype: torch.dtype) -> Traffic:
@@ -86,9 +93,10 @@ def is_steady(rule: Rule) -> bool:
     """Every round but the first makes the same exchanges, as far as ROUNDS_TRIED tell."""
     if rule.control is not None:
         return False
-    rounds = scouted(rule, _nobody(rule), ROUNDS_TRIED)
+    rounds = _tried(rule, _nobody(rule), ROUNDS_TRIED)
     next(rounds)
-    return len(set(rounds)) <= 1
+    different = set(rounds)
+    return len(different) <= 1 and all(is_known for _, is_known in different)
 
 
 class Opening(NamedTuple):

@@ -172,7 +172,9 @@ def saved_log(saved: Checkpoint) -> Logbook:
         row.setdefault("liars", 0)  # of a time when everybody was honest
     for row in saved.tables["clients"]:
         row.setdefault("lied", False)
-    log["traffic"] = tuple((kind, size) for kind, size in log["traffic"])
+    log["traffic"] = tuple(
+        (kind, tuple(size) if isinstance(size, list) else size) for kind, size in log["traffic"]
+    )
     return Logbook(
         round=saved.header["round"],
         rounds=saved.tables["rounds"],

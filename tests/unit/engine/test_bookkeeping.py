@@ -70,3 +70,50 @@ def test_epochs_count_batches_and_the_column_counts_gradients(tmp_path):
     np.testing.assert_allclose(history["epoch"], 2 * rounds / batches)
     np.testing.assert_allclose(history["gradients"], 3 * rounds)
     np.testing.assert_allclose(history["sim_seconds"], 3 * COMPUTE * rounds)
+
+
+UNEVEN = '''
+from p2pqg import algorithm, gossip, neighbors
+from p2pqg.algorithms import dsgd
+
+
+@algorithm("uneven", params=dsgd.Params, start=dsgd.start)
+def uneven(s, grad, p):
+    """A message of client i costs 100 (i + 1) bytes."""
+    peers = yield neighbors()
+    size = 100.0 * (peers.clients + 1)
+    x = yield gossip(s.x - p.lr * grad(s.x), message_bytes=size)
+    return dsgd.State(x)
+'''
+
+
+def test_messages_of_unlike_sizes_take_their_own_time_however_clients_are_hosted(tmp_path):
+    """On a ring, over links of 800 bits a second, everybody waits for the last client."""
+    rounds = 6
+    file = tmp_path / "uneven.py"
+    file.write_text(UNEVEN)
+    clock = {"links": {"bandwidth": 800}, "compute": COMPUTE}
+    for hosted in (2, 6):
+        recipe = {**TOY, "algorithm": f"{file}:uneven", "rounds": rounds, "network": clock}
+        with p2pqg.Simulation(**recipe, engine="local", clients_per_actor=hosted) as sim:
+            sim.advance(rounds)
+            links, last = sim.links, sim.history.iloc[-1]
+        assert (links["bytes"] == rounds * 100 * (links["sender"] + 1)).all()
+        assert last["bytes_sent"] == links["bytes"].sum() == rounds * 2 * 100 * (1 + 6) * 6 / 2
+        assert last["sim_seconds"] == pytest.approx(rounds * (COMPUTE + 8 * 600 / 800))
+
+
+def test_a_run_that_ends_on_the_clock_is_planned_by_what_is_really_sent():
+    """A sign is a bit, with 4 bytes in all for the scale; the step size falls half way."""
+    recipe = {**TOY, "algorithm": {"name": "choco-sgd", "compressor": "sign"}, "time": "60 s"}
+    clock = {"links": {"bandwidth": 96}, "compute": COMPUTE}
+    with p2pqg.Simulation(
+        **recipe, network=clock, lr_schedule={"milestones": [0.5]}, engine="local"
+    ) as sim:
+        size = -(-sim.parameters().shape[1] // 8) + 4
+        rounds = math.ceil(60 / (COMPUTE + 8 * size / 96))
+        sim.finish()
+        assert sim.experiment.num_rounds == sim.round == rounds
+        lr = sim.history.set_index("round")["lr"]
+        assert lr[round(rounds / 2) - 1] == 0.05
+        assert lr[round(rounds / 2)] == pytest.approx(0.005)
