@@ -18,6 +18,24 @@ from p2pqg.engine.spec import Measurement, Report
 from p2pqg.engine.traffic import Traffic, of_all
 from p2pqg.network import Ledger, Network, Timing
 
+
+@dataclass(frozen=True)
+class SetLater:
+    """Step sizes that were set on the way: round -> that of the round.
+
+    Attributes:
+        first: the first round of the new ones.
+        lr, before: the new ones, and those until then.
+    """
+
+    first: int
+    lr: Callable[[int], float]
+    before: Callable[[int], float]
+
+    def __call__(self, round: int) -> float:
+        return self.lr(round) if round >= self.first else self.before(round)
+
+
 OVER_ALL = dict.fromkeys(EPSILONS, np.max)
 """What a row tells of its clients' numbers, where it is not their mean."""
 
@@ -200,9 +218,10 @@ class Bookkeeper:
     def seen(self, seen: Sequence[Measurement]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         """What all hosts measured at one moment, as rows of rounds.parquet and clients.parquet.
 
-        Nothing is put on record. train_loss is the mean since the last row that is.
+        Nothing is put on record. train_loss is the mean since the last row that is, or that row's.
         """
         done, log = seen[0].round, self.log
+        on_record = log.rounds[-1] if log.rounds and log.rounds[-1]["round"] == done - 1 else {}
         last = max(done - 1, 0)
         network = self._troubled
         present = network.schedule.mixing(last).present if network else None
@@ -211,8 +230,8 @@ class Bookkeeper:
         row = {
             "round": done - 1,
             "epoch": seen[0].step / self.steps_per_epoch,
-            "lr": self.lr(last),
-            "train_loss": float(np.mean(log.losses)) if log.losses else None,
+            "lr": on_record.get("lr", self.lr(last)),
+            "train_loss": float(np.mean(log.losses)) if log.losses else on_record.get("train_loss"),
             "consensus_distance": float(distances[everyone].mean()),
             "bytes_sent": round(sum(m.bytes_sent for m in seen)),
             "wall_seconds": seen[0].time - self.started,

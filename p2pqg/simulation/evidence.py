@@ -33,12 +33,12 @@ def shard(experiment: Experiment, client: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def batch(
-    experiment: Experiment, network: Network, client: int, step: int
+    experiment: Experiment, past: Past, client: int, step: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Inputs [batch, ...] and targets [batch] of a client's batch number `step`.
 
     Raises:
-        ConfigError: there is no such step.
+        ConfigError: there is no such step, or it was before all that is known of who lies.
     """
     from p2pqg.algorithms.attacks import label_flip
     from p2pqg.data.feeding.feed import Feed, Looks
@@ -59,16 +59,22 @@ def batch(
     kind = FileFeed if x.dtype.kind == "S" else Feed
     feed = kind(x, y, np.array([len(x)]), (x[:0], y[:0]), [client], looks)
     inputs, targets = feed.batch_of(np.array([0]), np.array([step]))
-    if _flips(experiment, network, client, step):
+    if _flips(experiment, past, client, step):
         targets = label_flip(targets, task.num_classes)
     return inputs[0].numpy(), targets[0].numpy()
 
 
-def _flips(experiment: Experiment, network: Network, client: int, step: int) -> bool:
+def _flips(experiment: Experiment, past: Past, client: int, step: int) -> bool:
     """Whether the client learns from flipped labels at a step."""
     if not experiment.waits:
         return False  # nobody lies to clients that do not wait
     round = step // experiment.steps_per_round
+    network = network_at(past, round)
+    if network is None:
+        raise ConfigError(
+            f"batch({client}, {step}): who lied was changed before round {past[0][0]}, and this "
+            f"simulation began later; ask for a step from {past[0][0] * experiment.steps_per_round}"
+        )
     data = [attack for attack in network.attacks if attack.lie.kind == "data"]
     flipped = liars(data, round, network.num_clients)
     return flipped is not None and bool(flipped[client])
@@ -93,6 +99,11 @@ def since(past: Past, round: int, network: Network) -> Past:
     return (*((first, before) for first, before in past if first < round), (round, network))
 
 
+def network_at(past: Past, round: int) -> Network | None:
+    """The network in force in a round; None: it was before all that is known."""
+    return next((one for first, one in reversed(past) if first <= round), None)
+
+
 def W(past: Past, round: int) -> np.ndarray:
     """float64 [clients, clients], W[receiver, sender] of a round, as it came out.
 
@@ -100,7 +111,7 @@ def W(past: Past, round: int) -> np.ndarray:
         ConfigError: there is no such round, or it was before all that is known.
     """
     round = _whole(round, "round")
-    network = next((one for first, one in reversed(past) if first <= round), None)
+    network = network_at(past, round)
     if network is None:
         raise ConfigError(
             f"W({round}): the network was changed before round {past[0][0]}, and this simulation "

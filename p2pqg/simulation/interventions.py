@@ -12,7 +12,7 @@ from typing import Any, Literal
 from typing_extensions import Unpack
 
 from p2pqg.base.errors import ConfigError, did_you_mean
-from p2pqg.engine.bookkeeping import Logbook
+from p2pqg.engine.bookkeeping import Logbook, SetLater
 from p2pqg.engine.interrupts import uninterrupted
 from p2pqg.engine.rule import Rule
 from p2pqg.engine.snapshot import Snapshot
@@ -156,6 +156,7 @@ class Interventions(Life):
             topology: or a network of all clients, as of `p2pqg.topology.build`.
             shards: for each new client, the indices of its training samples; default: as many as
                 the others have on average, drawn from all training samples, keyed by the seed.
+                None of them are held out for validation.
 
         Raises:
             ConfigError: the network cannot grow like this, or a shard is wrong.
@@ -278,8 +279,10 @@ class Interventions(Life):
             driver.engine.rewire(rule, self.experiment.routing(network, bounds))
             if snapshot is not None:
                 driver.engine.load(snapshot)
+            if rule.lr is not self.rule.lr:
+                driver.book.lr = SetLater(self.round, rule.lr, driver.book.lr)
             self.network, self.rule = network, rule
-            driver.book.lr, driver.book.network = rule.lr, network
+            driver.book.network = network
             driver.book.timing = network.timing
             driver.log.note(f"{verb} {words}", warnings)
             self._remember(driver.log, verb, given)

@@ -88,7 +88,8 @@ class Life(Shown):
         self.stopped = moment.stopped
         self._safe.round = moment.log.round
         changed = moment.log.events[-1]["round"] if moment.log.events else 0
-        self._networks = evidence.since(self._networks, changed, self.network)
+        past = moment.networks or self._networks
+        self._networks = evidence.since(past, changed, self.network)
         experiment, config = self.experiment, self.experiment.config
         self._driver = Driver(
             engine=engine
@@ -365,6 +366,7 @@ class Life(Shown):
             self.seconds,
             self.restarts,
             self.stopped,
+            self._networks,
         )
 
     @in_turn

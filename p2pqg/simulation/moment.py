@@ -32,6 +32,7 @@ from p2pqg.results.checkpoint import (
     write_checkpoint,
 )
 from p2pqg.results.schemas import ALL_ROUND_COLUMNS
+from p2pqg.simulation.evidence import Past
 from p2pqg.simulation.experiment import Experiment
 from p2pqg.simulation.going_on import as_last_begun, built_again, was_broken_off
 from p2pqg.simulation.on_disk import (
@@ -66,6 +67,7 @@ class Moment:
         stopped: why it ended before its last round, if it did.
         seconds: of wall time so far.
         restarts: after actors that died, a line each.
+        networks: (first round, the network from it on), as far as is known; () from a disk.
     """
 
     experiment: Experiment
@@ -77,6 +79,7 @@ class Moment:
     seconds: float = 0.0
     restarts: tuple[str, ...] = ()
     stopped: str | None = None
+    networks: Past = ()
 
     @classmethod
     def first(cls, experiment: Experiment) -> Moment:

@@ -263,8 +263,10 @@ class Shown(ABC):
         Raises:
             ConfigError: no such client or step.
         """
-        number = evidence.number_of(self.network, client)
-        return evidence.batch(self.experiment, self.network, number, step)
+        number, past = evidence.number_of(self.network, client), self._networks
+        if not any("attack" in event["what"] for event in self.events):  # else: who lied, and when
+            past = ((0, self.network),)
+        return evidence.batch(self.experiment, past, number, step)
 
     def state(self, client: Any) -> dict[str, np.ndarray]:
         """What a client carries to the next round: name -> array.

@@ -10,6 +10,7 @@ import numpy as np
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.lazy import torch
 from p2pqg.base.seeding import rng
+from p2pqg.data.partition import only
 from p2pqg.engine.rule import Rule
 from p2pqg.engine.snapshot import Snapshot, leaves
 from p2pqg.network import Network
@@ -21,15 +22,18 @@ def shards_of_new(
 ) -> list[np.ndarray]:
     """For each new client, the indices of its training samples: those given, or drawn.
 
+    None of them are validation samples, which are left out of what is given, as of a partition.
+
     Raises:
-        ConfigError: not one shard per client, or indices that are none.
+        ConfigError: not one shard per client, indices that are none, or none but held-out ones.
     """
     total = len(experiment.arrays.train_y)
+    free = np.setdiff1d(np.arange(total), experiment.held_out)
     if shards is None:
         parts, seed = experiment.parts, experiment.config.seed
-        size = min(total, round(sum(map(len, parts)) / len(parts)))
+        size = min(len(free), round(sum(map(len, parts)) / len(parts)))
         return [
-            rng(seed, "added", len(parts) + k).choice(total, size, replace=False)
+            free[rng(seed, "added", len(parts) + k).choice(len(free), size, replace=False)]
             for k in range(count)
         ]
     if len(shards) != count:
@@ -38,7 +42,7 @@ def shards_of_new(
     for k, shard in enumerate(arrays):
         if shard.ndim != 1 or not len(shard) or shard.min() < 0 or shard.max() >= total:
             raise ConfigError(f"shards[{k}] must be indices of training samples, 0 to {total - 1}")
-    return arrays
+    return only(arrays, free, "shards") if len(experiment.held_out) else arrays
 
 
 def donors_of(network: Network, client: int, without: Iterable[int]) -> list[int]:

@@ -122,3 +122,39 @@ def test_flipped_labels_are_seen_by_the_clients_that_learn_from_them():
 def test_what_is_not_there_is_told(ask, said):
     with Simulation(**SMALL, rounds=1) as sim, pytest.raises(ConfigError, match=said):
         ask(sim)
+
+
+def test_w_of_the_past_is_that_of_the_moment_that_was_gone_back_to():
+    """Also where it is that of another fork, to which other things were done."""
+    with Simulation(**SMALL, rounds=9) as sim:
+        sim.advance(rounds=2)
+        branch = sim.fork()
+        sim.drop_links(["0-1"])
+        sim.advance(rounds=2)
+        sim.set_lr(0.01)
+        sim.advance(rounds=1)
+        branch.advance(rounds=1)
+        branch.drop_links(["2-3"])
+        branch.advance(rounds=1)
+        branch.go_back(sim.moment())
+        for round in range(6):
+            assert (branch.W(round)[0, 1] == 0) == (round >= 2)
+            assert branch.W(round)[2, 3] > 0
+        branch.close()
+
+
+def test_flipped_labels_of_the_past_stay_flipped_when_the_lying_is_over(tmp_path):
+    with Simulation(**SMALL, rounds=9) as honest, Simulation(**SMALL, rounds=9) as sim:
+        sim.advance(rounds=1)
+        sim.attack([1], "label-flip")
+        sim.advance(rounds=2)
+        sim.stop_attack()
+        sim.checkpoint(tmp_path / "here")
+        true = [honest.batch(1, step)[1] for step in range(5)]
+        for step, labels in enumerate(true):
+            learned = 9 - labels if step in (1, 2) else labels
+            assert np.array_equal(sim.batch(1, step)[1], learned)
+    with Simulation.restore(tmp_path / "here") as again:
+        assert np.array_equal(again.batch(1, 3)[1], true[3])
+        with pytest.raises(ConfigError, match="who lied was changed before round 3"):
+            again.batch(1, 2)

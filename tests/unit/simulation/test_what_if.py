@@ -393,3 +393,31 @@ def test_a_moment_can_be_gone_back_to_across_new_clients():
         another = p2pqg.Simulation(topology="ring8", engine="local")
         with another, pytest.raises(ConfigError, match="a moment of this simulation"):
             another.go_back(moment)
+
+
+@pytest.mark.parametrize("record_every", [1, 10])
+def test_what_is_done_now_does_not_change_what_the_last_round_was(record_every):
+    """Its step size, and the loss that is on record of it."""
+    with simulation(record_every=record_every, eval_every=10) as sim:
+        sim.advance(4)
+        loss = sim.evaluate()["train_loss"]
+        sim.set_lr(0.01)
+        sim.set_lr(0.02)
+        now = sim.evaluate()
+        assert (now["round"], now["lr"]) == (3, SETTINGS["lr"])
+        assert now["train_loss"] == loss is not None
+        sim.advance(1)
+        assert sim.evaluate()["lr"] == 0.02
+
+
+def test_new_clients_do_not_learn_from_samples_that_are_held_out():
+    with simulation(validation=0.3) as sim:
+        held_out = set(sim.experiment.held_out.tolist())
+        sim.add_clients(2)
+        mixed = [*sim.experiment.held_out[:2], *sim.experiment.parts[0][:3]]
+        sim.add_clients(shards=[mixed])
+        for part in sim.experiment.parts:
+            assert held_out.isdisjoint(part.tolist())
+        assert sim.experiment.parts[-1].tolist() == mixed[2:]
+        with pytest.raises(ConfigError, match="held out"):
+            sim.add_clients(shards=[mixed[:2]])
