@@ -48,8 +48,10 @@ def missing(value: Any) -> bool:
 def plain_text(value: Any) -> str:
     """A setting's value as a recipe would have it, lists and mappings in words.
 
-    >>> [plain_text(value) for value in (0.1, [], "[0.5, 0.75]", None)]
-    ['0.1', 'none', '0.5, 0.75', '-']
+    What is not equal has not the same text: a number has all its digits.
+
+    >>> [plain_text(value) for value in (0.1, [], "[0.5, 0.75]", None, 0.10000001)]
+    ['0.1', 'none', '0.5, 0.75', '-', '0.10000001']
     """
     if missing(value):
         return "-"
@@ -58,7 +60,10 @@ def plain_text(value: Any) -> str:
             value = literal_eval(value)
     if isinstance(value, Mapping | list | tuple):
         return in_words(value) or "none"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        short = f"{value:g}"
+        return short if float(short) == value else repr(float(value))
+    return str(value)
 
 
 def in_words(value: Any, key: str = "") -> str:
@@ -86,8 +91,15 @@ def in_words(value: Any, key: str = "") -> str:
         if key.endswith("links") and _is_pair(value):
             return "-".join(map(str, value))
         between = "; " if any(isinstance(one, Mapping) for one in value) else ", "
-        return between.join(in_words(one, key) for one in value)
+        return between.join(
+            f"({in_words(one)})" if _is_inner(one, key) else in_words(one, key) for one in value
+        )
     return plain_text(value)
+
+
+def _is_inner(value: Any, key: str) -> bool:
+    """Whether it is a list in a list, and no link."""
+    return isinstance(value, list | tuple) and not (key.endswith("links") and _is_pair(value))
 
 
 def _is_pair(value: Sequence[Any]) -> bool:

@@ -144,7 +144,7 @@ def _played(items: Sequence[Any], scenario: Any, sim: Playable) -> Iterator[Any]
         for event in by_item.get(number, []):
             if event.at < sim.round:
                 said = item_of(event.action, event.arguments)
-                yield {"at": f"round {event.at:g}", **said}
+                yield {"at": f"round {event.at:.0f}", **said}
 
 
 def _number(event: Event) -> int:

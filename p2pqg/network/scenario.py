@@ -131,7 +131,7 @@ def _events(item: Any, num_rounds: int, where: str) -> Iterator[Event]:
     kind, times = moments(item, num_rounds, where)
     if kind == "round" and times and times[-1] >= num_rounds:
         raise ConfigError(
-            f"{where} is in round {times[-1]:g}, but the last round is {num_rounds - 1}; "
+            f"{where} is in round {times[-1]:.0f}, but the last round is {num_rounds - 1}; "
             "make it earlier, or rounds more"
         )
     for at in times:

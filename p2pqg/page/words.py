@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from p2pqg.base.wording import counted, in_words
+from p2pqg.base.wording import counted, in_words, plain_text
 from p2pqg.data import label_skew
 from p2pqg.network import Impairments
 from p2pqg.page.runs import differing
@@ -46,7 +46,7 @@ def sentence(shown: Sequence[Standing], counts: Sequence[np.ndarray | None]) -> 
     text += f" with the model {part('model')}" if part("model") else ""
     text += ", each from its own shard"
     split = [name] if (name := part("partition")) else []
-    split += [f"alpha {common('alpha'):g}"] if common("alpha") is not None else []
+    split += [f"alpha {plain_text(common('alpha'))}"] if common("alpha") is not None else []
     if counts[0] is not None and all(one is counts[0] for one in counts):
         mean = label_skew(counts[0])["classes_above_1_percent"]
         split.append(f"{mean:.1f} of {counts[0].shape[1]} classes per client")
@@ -57,7 +57,7 @@ def sentence(shown: Sequence[Standing], counts: Sequence[np.ndarray | None]) -> 
     rounds = _common([one.rounds_done for one in shown])
     steps += [f"{counted(rounds, 'round')}"] if rounds else []
     steps += [f"batches of {common('batch_size')}"] if common("batch_size") else []
-    steps += [f"lr {common('lr'):g}"] if common("lr") is not None else []
+    steps += [f"lr {plain_text(common('lr'))}"] if common("lr") is not None else []
     seeds = _common([one.seeds if isinstance(one, Seeds) else None for one in shown])
     if seeds:
         steps.append(f"seeds {_and(seeds)}")

@@ -16,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 
-from p2pqg.base.wording import counted, human_bytes, missing
+from p2pqg.base.wording import counted, human_bytes, missing, plain_text
 from p2pqg.paper.published import CENTRALIZED, SOURCE, Published, method_of, same_scale
 from p2pqg.results.cells import BLOCK
 
@@ -88,9 +88,7 @@ def layout(
         theirs = paper.beside(dataset, model)
         order = {row: at for at, row in enumerate(dict.fromkeys(theirs["row"]))}
         rows.sort(key=lambda row: (order.get(row, len(order)), row))
-        published = {
-            (t.row, (t.network, f"alpha {t.alpha:g}")): (t.mean, t.std) for t in theirs.itertuples()
-        }
+        published = {(t.row, _column_of(t)): (t.mean, t.std) for t in theirs.itertuples()}
     cells: dict[tuple[str, Column], Cell] = {}
     for column, same in ours.groupby("column", sort=False):
         rivals = same.loc[same["row"] != CENTRALIZED, "mean"]  # that one is a bound, and no rival
@@ -108,7 +106,7 @@ def layout(
         scaled = not same_scale(theirs, dataset, model, block["epochs"].max())
         notes += _about_paper(paper, theirs, scaled)
         doubts = {
-            (t.row, (t.network, f"alpha {t.alpha:g}")): f"{t.mean:.2f} ({t.doubt.strip()})"
+            (t.row, _column_of(t)): f"{t.mean:.2f} ({t.doubt.strip()})"
             for t in theirs[theirs["doubt"].notna()].itertuples()
         }
         doubts = {place: doubt for place, doubt in doubts.items() if place in cells}
@@ -118,6 +116,11 @@ def layout(
     if show_costs:
         columns = _with_costs(shown, columns, ours)
     return Table(_caption(block), columns, rows, shown, notes)
+
+
+def _column_of(published: Any) -> Column:
+    """Where a number of the paper stands."""
+    return published.network, f"alpha {plain_text(published.alpha)}"
 
 
 def placed(block: pd.DataFrame, paper: Published | None) -> pd.DataFrame:
@@ -133,7 +136,7 @@ def placed(block: pd.DataFrame, paper: Published | None) -> pd.DataFrame:
         if paper:
             row, network = paper.place(names[row], network)
         usual = cell["partition"] == "qg-dirichlet"
-        alpha = "" if pd.isna(cell["alpha"]) else f" {cell['alpha']:g}"
+        alpha = "" if pd.isna(cell["alpha"]) else f" {plain_text(cell['alpha'])}"
         column = (network, ("alpha" if usual else cell["partition"]) + alpha)
         found.append(cell | {"row": row, "column": column})
     return pd.DataFrame(_spread_centralized(found) if paper else found)

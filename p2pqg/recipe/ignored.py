@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import fields
 from typing import Any
 
+from p2pqg.base.wording import plain_text
 from p2pqg.recipe.settings import RunConfig
 
 
@@ -75,5 +76,5 @@ def _told(settings: Any, prefix: str, names: Collection[str], why: str) -> Itera
         value = getattr(settings, field.name)
         if field.name in names and value != field.default:
             said = list(value) if isinstance(value, tuple) else value
-            said = f"{said:g}" if isinstance(said, float) else said
+            said = plain_text(said) if isinstance(said, float) else said
             yield f"{prefix}{field.name} {said} is ignored: {why}"

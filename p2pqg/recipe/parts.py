@@ -17,6 +17,7 @@ from p2pqg.base.registry import Entry, Registry
 from p2pqg.base.seeding import rng
 from p2pqg.base.text import user_path
 from p2pqg.base.user_code import find_in_file, names_a_file
+from p2pqg.base.wording import plain_text
 from p2pqg.data import (
     DATASETS,
     PARTITIONS,
@@ -316,7 +317,7 @@ def _ignored(config: RunConfig, how: Part, own: Own) -> list[str]:
     if config.alpha is None or (how.entry.traits["uses_alpha"] and not given):
         return []
     called = "given as an object" if given else how.name
-    return [f"alpha {config.alpha:g} is ignored: partition {called} makes no use of it"]
+    return [f"alpha {plain_text(config.alpha)} is ignored: partition {called} makes no use of it"]
 
 
 def _unused(

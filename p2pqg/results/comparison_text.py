@@ -7,7 +7,7 @@ from html import escape
 from itertools import starmap
 from typing import Any
 
-from p2pqg.base.wording import missing, percent, plain_text
+from p2pqg.base.wording import missing, plain_text
 from p2pqg.recipe.keys import SELF_EVIDENT
 from p2pqg.results.alike import OWN_FILES
 from p2pqg.results.columns import COLUMNS, column, share
@@ -50,7 +50,8 @@ def _asked_for(key: str) -> tuple[str, Callable[[float], str]]:
         return key.removeprefix("accuracy_").replace("_", " "), share
     title, say, _ = COLUMNS["bytes_sent" if what == "bytes" else what]
     title = "bytes" if what == "bytes" else title
-    return f"{title} to {percent(float(accuracy), 0)}", lambda n: "-" if missing(n) else say(n)
+    share_of = plain_text(round(100 * float(accuracy), 9))
+    return f"{title} to {share_of} %", lambda n: "-" if missing(n) else say(n)
 
 
 def with_spread(say: Callable[[float], str], mean: float, deviation: float) -> str:

@@ -37,7 +37,7 @@ def reached(paths: Sequence[str], accuracy: float) -> dict[str, tuple[float, flo
         values, gaps = np.array([one[key] for one in found]).T
         deviation = values.std(ddof=1) if len(values) > 1 else np.nan
         told[key] = float(values.mean()), float(np.fmax(deviation, gaps.mean()))
-    came = sum(not np.isnan(one[f"rounds_to_{accuracy:g}"][0]) for one in found)
+    came = sum(not np.isnan(one[f"rounds_to_{plain_text(accuracy)}"][0]) for one in found)
     return {"reached": (came, len(found)), **told}
 
 
@@ -57,10 +57,10 @@ def reaching(cells: pd.DataFrame, accuracies: Sequence[float]) -> list[str]:
             came, of = found["reached"]
             texts = []
             for what in titles:
-                _, say = result(f"{what}_to_{accuracy:g}")
-                mean, spread = found.get(f"{what}_to_{accuracy:g}", (np.nan, np.nan))
+                _, say = result(f"{what}_to_{plain_text(accuracy)}")
+                mean, spread = found.get(f"{what}_to_{plain_text(accuracy)}", (np.nan, np.nan))
                 texts.append(with_spread(say, mean, spread))
-            rows.append([*place, f"{accuracy:.4g}", f"{came:.0f} of {of:.0f}", *texts])
+            rows.append([*place, plain_text(accuracy), f"{came:.0f} of {of:.0f}", *texts])
     if not rows:
         raise ConfigError("--to-accuracy needs the directories of runs; exported ones do not do")
     header = ["method", *BLOCK, *COLUMN, "accuracy", "reached", "rounds", "bytes", "simulated time"]

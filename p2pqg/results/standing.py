@@ -16,7 +16,7 @@ from typing_extensions import TypeIs
 from p2pqg.base.config import plain
 from p2pqg.base.errors import ConfigError, P2pqgError, RunError
 from p2pqg.base.text import typed
-from p2pqg.base.wording import counted, number
+from p2pqg.base.wording import counted, number, plain_text
 from p2pqg.network import Network
 from p2pqg.network.verbs import VERBS
 from p2pqg.results.columns import measured
@@ -175,7 +175,7 @@ class Standing:
         """When it came to that accuracy, by `crossing`: rounds, bytes and seconds; NaN: never."""
         columns = {"rounds": "rounds", "bytes": "bytes_sent", seconds: seconds}
         return {
-            f"{what}_to_{accuracy:g}": crossing(self.evaluated, accuracy, key)
+            f"{what}_to_{plain_text(accuracy)}": crossing(self.evaluated, accuracy, key)
             for what, key in columns.items()
             if what and key
         }

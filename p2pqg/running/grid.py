@@ -20,14 +20,15 @@ from __future__ import annotations
 import itertools
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from p2pqg.base.dotted import assign
+from p2pqg.base.dotted import assign, flat
 from p2pqg.base.errors import ConfigError, did_you_mean
 from p2pqg.base.text import folder_name, user_path
+from p2pqg.base.wording import plain_text
 from p2pqg.recipe.keys import SELF_EVIDENT
 from p2pqg.results.alike import settings_of
 from p2pqg.results.run import Run
@@ -73,7 +74,21 @@ class Sweep:
         """A run's directory: `qg-dsgdm-n-ring16-alpha0.1-lr0.05-seed1`."""
         words = "-".join(_word(key, value) for key, value in point.items())
         before = re.sub(r"[^\w.+=,-]", "_", words)  # version 0.1.0; such sweeps go on, too
-        return before if (self.folder / before).exists() else folder_name(words)
+        if (self.folder / before).exists():
+            return before
+        rounded = folder_name("-".join(_word(k, v, "{:g}".format) for k, v in point.items()))
+        name = folder_name(words)  # with all digits, which names did not have before
+        return rounded if rounded != name and self._holds(rounded, point) else name
+
+    def _holds(self, name: str, point: Point) -> bool:
+        """Whether there is a run of that name, and with those very numbers."""
+        run = Run(self.folder / name)
+        if not (run.path / "config.yaml").is_file():
+            return False
+        has, wanted = flat(run.config), flat(point)
+        return all(
+            has.get(k) == v for k, v in wanted.items() if isinstance(v, float) or "[" in f"{v}"
+        )
 
     def settings(self, point: Point) -> dict[str, Any]:
         """The keywords of `p2pqg.run` for a point."""
@@ -157,14 +172,14 @@ def _points(axes: Axes) -> Iterator[Point]:
         yield dict(zip(axes, values, strict=True))
 
 
-def _word(key: str, value: Any) -> str:
+def _word(key: str, value: Any, say: Callable[[float], str] = plain_text) -> str:
     if isinstance(value, Mapping):
         rest = {k: v for k, v in value.items() if k != "name"}
-        return "-".join([str(value.get("name", "")), *(_word(k, v) for k, v in rest.items())])
+        return "-".join([str(value.get("name", "")), *(_word(k, v, say) for k, v in rest.items())])
     if isinstance(value, list):
-        text = ",".join(_word("", each) for each in value)
+        text = ",".join(_word("", each, say) for each in value)
     else:
-        text = f"{value:g}" if isinstance(value, float) else str(value).lower()
+        text = say(value) if isinstance(value, float) else str(value).lower()
     return text if key in SELF_EVIDENT else key.rpartition(".")[2] + text
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from p2pqg.algorithms.lr import LearningRate
-from p2pqg.base.wording import counted, duration, human_bytes, number, percent
+from p2pqg.base.wording import counted, duration, human_bytes, number, percent, plain_text
 from p2pqg.data.skew import describe_skew
 from p2pqg.network.units import seconds
 from p2pqg.results.columns import column, measured, say
@@ -29,7 +29,7 @@ def about(simulation: Simulation) -> list[tuple[str, str]]:
     task = experiment.task
     values = [f"{k} {v}" for k, v in config.algorithm.items() if k != "name"]
     epochs = experiment.num_rounds / experiment.rounds_per_epoch
-    alpha = "" if config.alpha is None else f", alpha {config.alpha:g}"
+    alpha = "" if config.alpha is None else f", alpha {plain_text(config.alpha)}"
     sizes = [len(part) for part in experiment.parts]
     low, high = min(sizes), max(sizes)
     samples = f"{low:,}" if low == high else f"{low:,} to {high:,}"

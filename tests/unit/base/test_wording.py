@@ -1,5 +1,7 @@
 """Numbers, networks and label distributions in words."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -91,3 +93,17 @@ def test_what_is_missing_is_a_dash():
 
 def test_one_is_singular():
     assert [counted(n, "round") for n in (1, 2, 1200)] == ["1 round", "2 rounds", "1,200 rounds"]
+
+
+def test_a_setting_has_all_its_digits():
+    draws = 10 ** np.random.default_rng(0).uniform(-9, 9, 200)
+    for value in [*draws.tolist(), *(round(one, 3) for one in draws.tolist()), 0.1, 1e6, 123456.0]:
+        assert float(plain_text(value)) == value
+        assert plain_text(math.nextafter(value, math.inf)) != plain_text(value)
+    assert plain_text(np.float64(1 / 3)) == plain_text(1 / 3) == "0.3333333333333333"
+    assert plain_text([0.1, 0.10000001]) == "0.1, 0.10000001"
+
+
+def test_lists_in_a_list_are_not_one_list():
+    assert plain_text([[0, 1], [2]]) == "(0, 1), (2)" != plain_text([[0], [1, 2]])
+    assert plain_text([{"drop_links": [[3, 4], [5, 6]]}]) == "drop links 3-4, 5-6"

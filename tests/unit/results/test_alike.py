@@ -4,6 +4,8 @@ import pytest
 
 import p2pqg
 from p2pqg.base.errors import ConfigError
+from p2pqg.base.wording import plain_text
+from p2pqg.paper.tables import table
 from p2pqg.results.alike import by_seed, differing, settings_of
 from p2pqg.results.cells import cells
 
@@ -66,3 +68,21 @@ def test_code_that_was_edited_between_two_runs_makes_them_unlike(fake_run):
 def test_a_topology_without_its_size_gets_it(fake_run):
     found = cells([fake_run("a", topology="ring"), fake_run("b", topology="ring16", seed=2)])
     assert found[["topology", "seeds"]].to_numpy().tolist() == [["ring16", 2]]
+
+
+def test_settings_that_differ_in_the_eighth_digit_differ(fake_run):
+    near = [0.1, 0.10000001]
+    for key in ("lr", "alpha"):
+        runs = [
+            fake_run(f"{key}{k}-{seed}", k / 2, seed=seed, **{key: value})
+            for k, value in enumerate(near)
+            for seed in (1, 2)
+        ]
+        assert [len(group) for group in by_seed(runs)] == [2, 2]
+        with pytest.raises(ConfigError, match=f"these differ in {key};"):
+            p2pqg.compare([runs[0], runs[3]])
+        names = p2pqg.compare(runs[:2], runs[2:]).settings[key]
+        assert [plain_text(value) for value in names] == ["0.1", "0.10000001"]
+    found = cells(runs)
+    assert found["mean"].tolist() == [0, 0.5]
+    assert "| ring16, alpha 0.10000001 | ring16, alpha 0.1 |" in table(found)

@@ -312,3 +312,9 @@ def test_seeds_for_each_of_which_a_function_drew_a_split_are_one_setting(tmp_pat
     assert len(p2pqg.compare(together).table) == 1
     alone = p2pqg.run(seed=3, name="alone", **given, **tiny)
     assert len(p2pqg.compare([*together, alone]).table) == 1
+
+
+def test_accuracies_that_are_asked_for_have_a_column_each(fake):
+    header, (row,) = p2pqg.compare(fake("a", [0.5, 0.9, 1.0]), to_accuracy=[0.941, 0.944]).texts()
+    columns = dict(zip(header, row, strict=True))
+    assert [columns[f"rounds to {share} %"][:2] for share in ("94.1", "94.4")] == ["24", "24"]

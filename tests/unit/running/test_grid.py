@@ -127,3 +127,15 @@ def test_a_wrong_sweep_is_refused_before_anything_starts(tmp_path, changes, text
 )
 def test_a_grid_grows_by_its_own_factor_beyond_the_edge_where_the_best_is(means, value):
     assert beyond_the_edge(means) == value
+
+
+def test_values_that_differ_in_the_eighth_digit_have_directories_of_their_own(tmp_path):
+    sweep = read_sweep({"sweep": {"lr": [0.1, 0.10000001]}}, "grid", str(tmp_path))
+    one, other = sweep.points()
+    assert [sweep.name(one), sweep.name(other)] == ["lr0.1", "lr0.10000001"]
+    before = sweep.folder / "lr0.1"  # what both were called before
+    before.mkdir(parents=True)
+    (before / "config.yaml").write_text("lr: 0.1")
+    assert [sweep.name(one), sweep.name(other)] == ["lr0.1", "lr0.10000001"]
+    (before / "config.yaml").write_text("lr: 0.10000001")
+    assert sweep.name(other) == "lr0.1"
