@@ -160,6 +160,7 @@ def load_file(path: Path, kind: str) -> ModuleType:
     except OSError as error:
         raise ConfigError(f"{kind} {path}: {(error.strerror or 'no such file').lower()}") from None
     name = f"{path.stem}_{hashlib.blake2b(str(file).encode(), digest_size=4).hexdigest()}"
+    _keep_from_autoreload(name)
     known = sys.modules.get(name)
     anew = _forget_other_neighbors(file.parent)
     if known is not None and not anew and known.__dict__.get("__text__") == text:
@@ -188,6 +189,19 @@ def load_file(path: Path, kind: str) -> ModuleType:
         for registry in Registry.known
     }
     return module
+
+
+def _keep_from_autoreload(name: str) -> None:
+    """A notebook's %autoreload leaves that module alone: what runs keeps the code it began with.
+
+    It would not find a module of that name either; the next run reads the file again anyway.
+    """
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    magics = getattr(getattr(shell, "magics_manager", None), "registry", {})
+    reloader = getattr(magics.get("AutoreloadMagics"), "_reloader", None)
+    if hasattr(reloader, "mark_module_skipped"):
+        reloader.mark_module_skipped(name)
 
 
 def _forget_other_neighbors(folder: Path) -> bool:

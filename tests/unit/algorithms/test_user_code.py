@@ -1,6 +1,8 @@
 """A user's own algorithm is a full citizen, and its mistakes are told with its file and line."""
 
+import os
 import textwrap
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -97,6 +99,27 @@ def test_it_is_found_by_its_registered_name_too_and_only_loaded_once(write):
 def test_an_edit_is_seen(write):
     first = path_of(write())
     assert not (path_of(write("    x = yield gossip(s.x)\n    return State(x)\n")) == first).all()
+
+
+def test_autoreload_of_a_notebook_leaves_what_was_read_alone(write, tmp_path, monkeypatch, capsys):
+    ipython = pytest.importorskip("IPython", reason="IPython is not installed")
+    autoreload = pytest.importorskip("IPython.extensions.autoreload")
+    reloader = autoreload.ModuleReloader()
+    reloader.enabled = True
+    shown = SimpleNamespace(_reloader=reloader)
+    shell = SimpleNamespace(
+        kernel=None, magics_manager=SimpleNamespace(registry={"AutoreloadMagics": shown})
+    )
+    monkeypatch.setattr(ipython, "get_ipython", lambda: shell)
+    first = find_algorithm(write())
+    code = first.build.__code__
+    reloader.check()
+    write(DSGD.replace("p.share *", "0 *"))
+    os.utime(tmp_path / "my_file.py", (2e9, 2e9))
+    reloader.check()  # before the next cell
+    assert capsys.readouterr().err == ""
+    assert first.build.__code__ is code
+    assert find_algorithm("my_file.py:mine") is not first
 
 
 def test_two_files_may_use_the_same_name(write):
