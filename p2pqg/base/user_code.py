@@ -199,7 +199,7 @@ def _keep_from_autoreload(name: str) -> None:
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None
     magics = getattr(getattr(shell, "magics_manager", None), "registry", {})
-    reloader = getattr(magics.get("AutoreloadMagics"), "_reloader", None)
+    reloader: Any = getattr(magics.get("AutoreloadMagics"), "_reloader", None)
     if hasattr(reloader, "mark_module_skipped"):
         reloader.mark_module_skipped(name)
 
