@@ -29,6 +29,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from p2pqg.algorithms._shortest import shortest
 from p2pqg.algorithms.effects import Grad, Parameter, Round, algorithm, exchange, neighbors
 from p2pqg.base.lazy import torch
 from p2pqg.base.ranges import out_of_range
@@ -70,93 +71,15 @@ def start(x0: torch.Tensor) -> State:
 def cga(s: State, grad: Grad, p: Params, tensors: tuple[Parameter, ...]) -> Round[State]:
     """CGA: clients step where neither they nor their neighbors would lose."""
     peers = yield neighbors()
-    inbox = yield exchange(s.x[:, None])
-    g = grad(torch.cat([s.x[:, None], inbox], 1))  # [clients, 1 + slots, params], on one batch
-    told = yield exchange(g[:, 1:])
-    weights = peers.weights[..., None]
-    own = 1 - weights.sum(1)
-    rows = torch.cat([(own * g[:, 0])[:, None], weights * told], 1)
+    inbox = yield exchange(s.x[:, None])  # x_j
+    g = grad(torch.cat([s.x[:, None], inbox], 1))  # g_i(x_i), then g_i(x_j), on one batch
+    told = yield exchange(g[:, 1:])  # g_j(x_i)
+    w = peers.weights[..., None]
+    w_ii = 1 - w.sum(1)
+    weighted = torch.cat([(w_ii * g[:, 0])[:, None], w * told], 1)  # [clients, 1 + slots, params]
     layers = [tensor.columns for tensor in tensors] if p.layerwise else [slice(None)]
-    # [clients, layers, 1 + slots, 1 + slots]: what a program needs to know of its gradients
-    products = torch.stack([_products(rows[..., layer]) for layer in layers], 1)
-    v = shares(products, p.margin).to(rows)
-    sums = [torch.einsum("cr,crp->cp", v[:, i], rows[..., at]) for i, at in enumerate(layers)]
-    z = torch.cat(sums, 1)
+    z = shortest(weighted, layers, p.margin)
     m = p.beta * s.m + z
-    mixed = own * s.x + (weights * inbox).sum(1)
-    return State(x=mixed - p.lr * (z + p.beta * m if p.nesterov else m), m=m)
-
-
-def _products(rows: torch.Tensor) -> torch.Tensor:
-    """Inner products of rows, [clients, rows, params] -> [clients, rows, rows], in float64."""
-    rows = rows.cpu() if rows.device.type == "mps" else rows  # which has no float64
-    rows = rows.double()
-    return rows @ rows.mT
-
-
-def shares(products: torch.Tensor, margin: float) -> torch.Tensor:
-    """How much each gradient counts: 1 for the own one, v >= margin for the others.
-
-    Args:
-        products: [..., 1 + others, 1 + others], float64, inner products of gradients; the first
-            is the own one.
-        margin: >= 0.
-
-    Returns:
-        [..., 1 + others]: what makes the weighted sum shortest.
-    """
-    F = products.flatten(0, -3)
-    length = F.diagonal(dim1=1, dim2=2).sqrt()
-    unit = torch.where(length > 0, length, 1.0)[:, 1:]
-    counts = torch.ones_like(length)
-    counts[:, 1:] = margin
-    # z = b + sum_j u_j a_j, u >= 0, of unit vectors a: u K u / 2 - c u is to be smallest.
-    K = F[:, 1:, 1:] / (unit[:, :, None] * unit[:, None])
-    c = -(F[:, 1:] * counts[:, None]).sum(2) / unit
-    u = _smallest(K, c, TOLERANCE * (counts * length).sum(1))
-    return torch.cat([counts[:, :1], margin + u / unit], 1).view(products.shape[:-1])
-
-
-TOLERANCE = 1e-13
-"""Slopes up to that part of the gradients' lengths are rounding."""
-
-
-def _smallest(K: torch.Tensor, c: torch.Tensor, least: torch.Tensor) -> torch.Tensor:
-    """Of all u >= 0 the one with the smallest u K u / 2 - c u: Lawson and Hanson 1974, batched.
-
-    One u after the other is let go, the one with the steepest slope; those that would turn
-    negative are held at 0 again. So the free ones never depend on each other, though K may be
-    singular.
-
-    Args:
-        K: [programs, unknowns, unknowns], positive semidefinite, with a diagonal of 1 (or 0).
-        c: [programs, unknowns].
-        least: [programs], the smallest slope that counts.
-
-    Returns:
-        [programs, unknowns].
-    """
-    u, eye = torch.zeros_like(c), torch.eye(c.shape[1]).to(c)
-    free = new = barred = torch.zeros_like(c, dtype=torch.bool)
-    for _ in range(10 * c.shape[1]):
-        among = (free[:, :, None] & free[:, None]).to(c)
-        best = torch.linalg.solve_ex(among * K + eye * ~free[:, None], free * c)[0]
-        best = torch.where(best.isfinite().all(1, keepdim=True), best, 0.0)
-        # Towards the best of the free ones, as far as none of them turns negative.
-        low = free & ~(best > 0)
-        part = torch.where(low, (u / (u - best)).nan_to_num(0.0), 1.0)
-        way = part.amin(1, keepdim=True)
-        stopped = low & (part <= way)
-        u = torch.where(stopped, 0.0, u + way * (best - u))
-        barred = torch.where(new.any(1, keepdim=True), stopped & new, False) | (
-            barred & ~(new & ~stopped).any(1, keepdim=True)
-        )  # let go in vain, as rounding has it, and no other one since
-        free = free & ~stopped
-        slopes = (c - (K * u[:, None]).sum(2)).masked_fill(free | barred, -torch.inf)
-        steepest, which = slopes.max(1)
-        goes_on = (steepest > least) & ~low.any(1)
-        if not (goes_on | low.any(1)).any():
-            break
-        new = goes_on[:, None] & (eye[which] > 0)
-        free = free | new
-    return u
+    mixed = w_ii * s.x + (w * inbox).sum(1)
+    n = z + p.beta * m if p.nesterov else m
+    return State(x=mixed - p.lr * n, m=m)

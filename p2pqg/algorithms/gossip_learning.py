@@ -3,6 +3,10 @@
 Models walk through the network. A client sends its own to one neighbor, merges what has come with
 it, and updates the result on its own data. It wakes whenever a gradient is done (the paper has a
 timer), and what came in the meantime is merged at once.
+
+    x <- (w x + sum_j w_j x_j) / (w + sum_j w_j),   age <- max(age, age_j),   of what came from j
+    where each w is 1 (average), or the age of its model (age)
+
     x    [clients, params]  model         lr  step size of this round
     age  [clients, 1]       updates that a model has seen
 """
@@ -13,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from p2pqg.algorithms.asynchronous import OwnPace, Step, arrived, push
+from p2pqg.algorithms.asynchronous import Inbox, OwnPace, Step, arrived, push
 from p2pqg.algorithms.effects import Grad, algorithm
 from p2pqg.base.lazy import torch
 
@@ -52,9 +56,14 @@ def gossip_learning(s: State, grad: Grad, p: Params) -> Step[State]:
     x, age = s.x - p.lr * grad(s.x), s.age + 1
     yield push(x, age, to="one")
     inbox = yield arrived()
+    return _merged(x, age, inbox, by_age=p.merge == "age")
+
+
+def _merged(x: torch.Tensor, age: torch.Tensor, inbox: Inbox, by_age: bool) -> State:
+    """The weighted mean of a model and those that have come; as old as the oldest of them."""
     ages = inbox[1]
+    own, theirs = (age, ages[:, 0]) if by_age else (1.0, torch.ones_like(ages[:, 0]))
+    came, _ = inbox.sum(theirs)
+    total = own + torch.zeros_like(age).index_add(0, inbox.to, theirs[:, None])
     oldest = age.scatter_reduce(0, inbox.to[:, None], ages, "amax")
-    weight, weights = (age, ages[:, 0]) if p.merge == "age" else (1.0, torch.ones_like(ages[:, 0]))
-    came, _ = inbox.sum(weights)
-    total = weight + torch.zeros_like(age).index_add(0, inbox.to, weights[:, None])
-    return State(x=(weight * x + came) / total, age=oldest)
+    return State(x=(own * x + came) / total, age=oldest)

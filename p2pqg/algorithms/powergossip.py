@@ -26,9 +26,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import prod
 from typing import NamedTuple
 
+from p2pqg.algorithms._matrices import Matrices, orthonormal
 from p2pqg.algorithms.effects import (
     Draw,
     Grad,
@@ -82,58 +82,34 @@ def powergossip(
 ) -> Round[State]:
     """PowerGossip: neighbors send what their matrices make of a few vectors that both know."""
     m = p.beta * s.m + grad(s.x)
-    matrices = [tensor for tensor in tensors if len(tensor.shape) > 1]
-    rest = [tensor for tensor in tensors if len(tensor.shape) < 2]
+    matrices = Matrices(tensors, p.rank)
     peers = yield neighbors()
     lower = peers.clients[:, None] < peers.senders
     if s.t == 0:
-        inputs = sum(prod(tensor.shape[1:]) * _rank(tensor, p) for tensor in matrices)
-        drawn = torch.special.ndtri(draw("powergossip", inputs)).to(s.x)[:, None]
+        drawn = torch.special.ndtri(draw("powergossip", matrices.inputs)).to(s.x)[:, None]
         theirs = yield exchange(drawn)
         return State(s.x - p.lr * m, m, v=torch.where(lower[..., None], drawn, theirs), t=1)
     x, v = s.x.clone(), s.v
-    sign = torch.where(lower, 1.0, -1.0).to(x)  # both ends keep v of X_higher - X_lower
+    sign = torch.where(lower, 1.0, -1.0).to(x)  # both ends keep v of D = X_higher - X_lower
     for k in range(p.iterations):
         from_right = ((s.t - 1) * p.iterations + k) % 2 == 0
-        X = [tensor.of(x).flatten(2) for tensor in matrices]  # [clients, out, in]
-        X = X if from_right else [matrix.mT for matrix in X]
-        ranks = [_rank(tensor, p) for tensor in matrices]
-        known = [_orthonormal(part) for part in _cut(v, [M.shape[2] for M in X], ranks)]
-        made = [M[:, None] @ vectors for M, vectors in zip(X, known, strict=True)]
+        X = matrices.of(x, from_right)
+        known = [orthonormal(u) for u in matrices.vectors(v, [M.shape[2] for M in X])]
+        made = [M[:, None] @ u for M, u in zip(X, known, strict=True)]
         own = torch.cat([v[..., :0], *(part.flatten(2) for part in made)], 2)
-        if k == 0:
-            whole = torch.cat([x[:, :0], *(x[:, tensor.columns] for tensor in rest)], 1)[:, None]
+        if k == 0:  # what is no matrix goes along
+            whole = matrices.whole(x)[:, None]
             theirs, wholes = yield exchange(own, whole)
             mixed = whole[:, 0] + (peers.weights[..., None] * (wholes - whole)).sum(1)
-            for tensor, part in zip(rest, _pieces(mixed, rest), strict=True):
-                x[:, tensor.columns] = part
+            matrices.put_whole(x, mixed)
         else:
             theirs = yield exchange(own)
-        v = sign[..., None] * (theirs - own)
-        found = _cut(v, [M.shape[1] for M in X], ranks)
-        for tensor, left, right in zip(matrices, found, known, strict=True):
-            D = torch.einsum("cs,csor,csir->coi", peers.weights * sign, left, right)
-            x[:, tensor.columns] += (D if from_right else D.mT).flatten(1)
+        v = sign[..., None] * (theirs - own)  # D orth(v)
+        found = matrices.vectors(v, [M.shape[1] for M in X])
+        # sum_j w_ij (+-v) orth(v_prev)', the sign again that of X_j - X_i
+        changes = (
+            torch.einsum("cs,csor,csir->coi", peers.weights * sign, new, u)
+            for new, u in zip(found, known, strict=True)
+        )
+        matrices.add(x, changes, from_right)
     return State(x=x - p.lr * m, m=m, v=v, t=s.t + 1)
-
-
-def _pieces(rows: torch.Tensor, tensors: list[Parameter]) -> tuple[torch.Tensor, ...]:
-    """What belongs to each of these tensors, of rows that are made of them."""
-    return rows.split([prod(tensor.shape) for tensor in tensors], 1)
-
-
-def _rank(tensor: Parameter, p: Params) -> int:
-    """How many vectors there are for a matrix: no more than it has rows or columns."""
-    return min(tensor.shape[0], prod(tensor.shape[1:]), p.rank)
-
-
-def _cut(v: torch.Tensor, sizes: list[int], ranks: list[int]) -> list[torch.Tensor]:
-    """[clients, slots, numbers] -> [clients, slots, size, rank] of each matrix."""
-    both = list(zip(sizes, ranks, strict=True))
-    parts = v.split([size * rank for size, rank in both], 2)
-    return [part.unflatten(2, shape) for part, shape in zip(parts, both, strict=True)]
-
-
-def _orthonormal(v: torch.Tensor) -> torch.Tensor:
-    """The same columns, made orthonormal: [clients, slots, size, rank]."""
-    return torch.linalg.qr(v.to(torch.promote_types(v.dtype, torch.float32))).Q.to(v.dtype)

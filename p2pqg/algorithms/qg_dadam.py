@@ -15,6 +15,11 @@ a whole; weight decay is inside, where that code adds it later. `official-v2` is
 name `decentralized_qg_adam` runs today. With d of length 1, v is about 1 / params whatever the
 gradient's scale: tune lr apart from Adam's. Several local steps (ours) leave m and v alone; only
 Adam's own m of v2 goes on.
+
+    half = x - lr m' / (sqrt(v') + eps)        m', v': as below, of the gradient g instead of d
+    x_new = W half,   d = (x - x_new) / |x - x_new|
+    m <- beta1 m + (1 - beta1) d,   v <- beta2 v + (1 - beta2) d^2
+
     x    [clients, params]  model                       lr            step size of this round
     m v  [clients, params]  moments of the direction    beta1, beta2  their memory
     d    [clients, params]  step the network took       eps           keeps the division finite
@@ -40,18 +45,6 @@ class Params(adam.LocalParams):
     """Which of the table's rows."""
 
 
-def _length(x: torch.Tensor) -> torch.Tensor:
-    """[clients, 1]: L2 norm over each client's whole model."""
-    return x.norm(dim=1, keepdim=True)
-
-
-def _by_filter(g: torch.Tensor) -> torch.Tensor:
-    """[clients, *shape] -> [clients, size]: scaled to length 1, filter by filter."""
-    g = g if g.dim() > 1 else g[:, None]
-    dims = tuple(range(2, g.dim())) if g.dim() > 3 else (1,)  # a vector's length, a column's
-    return (g / (torch.linalg.vector_norm(g, dim=dims, keepdim=True) + TINY)).flatten(1)
-
-
 @algorithm(
     "qg-dadam",
     params=Params,
@@ -62,24 +55,54 @@ def _by_filter(g: torch.Tensor) -> torch.Tensor:
 )
 def qg_dadam(s: State, grad: Grad, p: Params, tensors: tuple[Parameter, ...] = ()) -> Round[State]:
     """Quasi-global Adam: the moments follow the direction of the mixed model."""
-    paper, v2, t = p.variant == "paper", p.variant == "official-v2", s.t + 1
-    half, m = s.x, s.m
+    if p.variant != "paper":
+        return (yield from _released(s, grad, p, tensors))
+    half = s.x
+    for _ in range(p.local_steps):
+        g = grad(half)
+        m = p.beta1 * s.m + (1 - p.beta1) * g
+        v = p.beta2 * s.v + (1 - p.beta2) * g * g
+        half = half - p.lr * m / (v.sqrt() + p.eps)
+    x = yield gossip(half)
+    d = s.x - x
+    length = _length(d)
+    d = d / length.where(length > 0, 1)  # where nothing moved there is no direction: 0
+    m = p.beta1 * s.m + (1 - p.beta1) * d
+    v = p.beta2 * s.v + (1 - p.beta2) * d * d
+    return State(x=x, m=m, v=v, t=s.t + 1)
+
+
+def _released(s: State, grad: Grad, p: Params, tensors: tuple[Parameter, ...]) -> Round[State]:
+    """The same as the three files of the authors have it, see the table."""
+    adams_own = p.variant == "official-v2"
+    weight = 1 if p.variant == "official" else 1 - p.beta1
+    half, m, t = s.x, s.m, s.t + 1
     for k in range(p.local_steps):
         g = grad(half)
         if p.variant == "official-v1":
             g = torch.cat([_by_filter(tensor.of(g)) for tensor in tensors], 1)
-        m = p.beta1 * (m if v2 else s.m) + (1 if p.variant == "official" else 1 - p.beta1) * g
+        m = p.beta1 * (m if adams_own else s.m) + weight * g
         v = p.beta2 * s.v + (1 - p.beta2) * g * g
-        seen = s.t * p.local_steps + k + 1 if v2 else t
-        m_hat = m if paper else m / adam.correction(p.beta1, seen, m)
-        v_hat = v if paper else v / adam.correction(p.beta2, t, v)
+        seen = s.t * p.local_steps + k + 1 if adams_own else t
+        m_hat = m / adam.correction(p.beta1, seen, m)
+        v_hat = v / adam.correction(p.beta2, t, v)
         half = half - p.lr * m_hat / (v_hat.sqrt() + p.eps)
     x = yield gossip(half)
-
     d = s.x - x
-    length = _length(d)
-    # Where nothing moved, d = 0 has no direction and stays 0.
-    d = d / (length.where(length > 0, 1) if paper else length + TINY)
-    if not v2:
+    d = d / (_length(d) + TINY)
+    if not adams_own:
         m = p.beta1 * s.m + (1 - p.beta1) * d
-    return State(x=x, m=m, v=p.beta2 * s.v + (1 - p.beta2) * d * d, t=t)
+    v = p.beta2 * s.v + (1 - p.beta2) * d * d
+    return State(x=x, m=m, v=v, t=t)
+
+
+def _length(x: torch.Tensor) -> torch.Tensor:
+    """[clients, 1]: L2 norm over each client's whole model."""
+    return x.norm(dim=1, keepdim=True)
+
+
+def _by_filter(g: torch.Tensor) -> torch.Tensor:
+    """[clients, *shape] -> [clients, size]: scaled to length 1, filter by filter."""
+    g = g if g.dim() > 1 else g[:, None]
+    dims = tuple(range(2, g.dim())) if g.dim() > 3 else (1,)  # a vector's length, a column's
+    return (g / (torch.linalg.vector_norm(g, dim=dims, keepdim=True) + TINY)).flatten(1)

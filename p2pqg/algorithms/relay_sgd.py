@@ -5,8 +5,9 @@ words: after as many rounds as the tree is wide, everybody's model of some past 
 counted exactly once. With relay = model the fixed point is the exact optimum. On one or two clients
 this is SGDm(-N).
 
+    own_i     = x_i after its local step
     M[i -> j] = own_i + sum of M[k -> i] of the last round over the other neighbors k
-    x_i <- (own_i + sum_j M[j -> i] + missing_i * fill) / n
+    x_i      <- (own_i + sum_j M[j -> i] + missing_i * fill) / n
 
     x       [clients, params]             model            lr    step size of this round
     m       [clients, params]             local momentum   beta  memory of m, no dampening
@@ -78,18 +79,19 @@ def relay_sgd(s: State, grad: Grad, p: Params) -> Round[State]:
         1 + s.counts.sum(1, keepdim=True) - s.counts,
     )
     heard = counts.sum(1)
-    n = s.n
-    if s.t == 0:
-        # The first messages count one client each: a tree of n has mean degree 2 - 2 / n.
-        degree = yield allreduce(heard.double())
-        n = (2 / (2 - degree)).round().long()
+    n = s.n if s.t > 0 else (yield from _how_many(heard))
     total = own + inbox.sum(1)
     if p.fill == "count":
         mean = total / (1 + heard)
-    elif p.fill == "own":
-        mean = (total + (n - 1 - heard) * own) / n
     else:
         first = s.x0 if p.relay == "model" else torch.zeros_like(own)
-        mean = (total + (n - 1 - heard) * first) / n
+        fill = own if p.fill == "own" else first
+        mean = (total + (n - 1 - heard) * fill) / n
     x = mean if p.relay == "model" else s.x + mean
     return State(x=x, m=m, inbox=inbox, counts=counts, x0=s.x0, n=n, t=s.t + 1)
+
+
+def _how_many(neighbors: torch.Tensor) -> Round[torch.Tensor]:
+    """[clients, 1]: n, of how many neighbors each has: a tree of n has mean degree 2 - 2 / n."""
+    degree = yield allreduce(neighbors.double())
+    return (2 / (2 - degree)).round().long()

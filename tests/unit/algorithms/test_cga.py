@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from p2pqg.algorithms.cga import shares
+from p2pqg.algorithms._shortest import shares
 from p2pqg.errors import ConfigError
 from p2pqg.testing import Quadratics, assert_same, run, starts
 
