@@ -94,9 +94,10 @@ def _spread(one: Standing, key: str) -> str:
 
 
 def _age(one: Standing, key: str) -> str:
-    """Of which round an accuracy is, where that is not the last one."""
-    at = one.evaluated_rounds
-    if not (key in EVALUATED or key in measured(one.rounds)) or not 0 < at < one.rounds_done:
+    """Of which round a number is, where that is not the last one."""
+    is_tested = key in EVALUATED or key in measured(one.rounds)
+    at = one.evaluated_rounds if is_tested else one.recorded
+    if key == "wall_seconds" or not 0 < at < one.rounds_done:
         return ""
     return f"after {counted(at, 'round')}"
 

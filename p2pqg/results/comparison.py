@@ -266,9 +266,14 @@ class Comparison:
 
     @property
     def notes(self) -> list[str]:
-        """Runs that did not come to their end, a line each."""
-        every = [one for group in self.groups for one in group if not one.is_live]
-        return [f"{one.path}: {one.ending}" for one in every if one.ending]
+        """Runs that did not come to their end, and numbers older than a run, a line each."""
+        told = [
+            (name if one.is_live else str(one.path), filter(None, (one.ending, one.age)))
+            for name, group in zip(self.names, self.groups, strict=True)
+            for one in group
+        ]
+        lines = [(who, "; ".join(what)) for who, what in told]
+        return [f"{who}: {what}" for who, what in lines if what]
 
     def __repr__(self) -> str:
         return "\n".join([*aligned(*self.texts()), *self.notes])

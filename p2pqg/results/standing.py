@@ -215,6 +215,15 @@ class Standing:
         on_record = int(self.evaluated["rounds"].max()) if len(self.evaluated) else 0
         return max(on_record, self.summary.get("evaluated_rounds") or 0)
 
+    @property
+    def age(self) -> str:
+        """Of when its numbers are, where they are older than its last round; else ""."""
+        done, tested = self.rounds_done, self.evaluated_rounds
+        told = [f"accuracies are after {counted(tested, 'round')}"] * (0 < tested < done)
+        if 0 < self.recorded < done:
+            told.append(f"consensus, bytes and simulated time after {self.recorded:,}")
+        return ", ".join(told)
+
     @cached_property
     def last_clients(self) -> pd.DataFrame:
         """The clients at the last evaluation."""

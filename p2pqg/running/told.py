@@ -134,8 +134,8 @@ def outcome(run: Run) -> list[tuple[str, str]]:
             f"{percent(summary['test_accuracy'], 2)} ± {100 * summary['test_accuracy_std']:.2f} "
             f"over clients, lowest {percent(lowest.iloc[-1], 2)}"
         )
-        if summary.get("evaluated_rounds", summary["rounds"]) < summary["rounds"]:
-            accuracy += f", after round {summary['evaluated_rounds']:,} of {summary['rounds']:,}"
+        accuracy += _age(summary, "evaluated_rounds")
+    recorded = _age(summary, "recorded_rounds")
     speed, started = summary["client_steps_per_second"], duration(summary["startup_seconds"])
     tested = [
         ("test accuracy", accuracy),
@@ -147,10 +147,10 @@ def outcome(run: Run) -> list[tuple[str, str]]:
     return [
         *tested,
         *((column(key).title, say(key, summary.get(key))) for key in measured(run.rounds)),
-        ("consensus distance", number(summary["consensus_distance"])),
-        ("sent", human_bytes(summary["bytes_sent"])),
+        ("consensus distance", number(summary["consensus_distance"]) + recorded),
+        ("sent", human_bytes(summary["bytes_sent"]) + recorded),
         *(
-            [("simulated time", duration(summary["sim_seconds"]))]
+            [("simulated time", duration(summary["sim_seconds"]) + recorded)]
             if summary.get("sim_seconds") is not None
             else []
         ),
@@ -161,6 +161,12 @@ def outcome(run: Run) -> list[tuple[str, str]]:
         *((("gradients", way) for way in summary.get("ways", ())) if run.profile else ()),
         *((f"time of {name}", shares(kinds)) for name, kinds in run.profile.items()),
     ]
+
+
+def _age(summary: Mapping[str, Any], key: str) -> str:
+    """After which round that was measured, where it was not after the last one."""
+    at, done = summary.get(key, summary["rounds"]), summary["rounds"]
+    return f", after round {at:,} of {done:,}" if at < done else ""
 
 
 def shares(kinds: dict[str, float]) -> str:

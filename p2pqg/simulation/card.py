@@ -172,8 +172,10 @@ def _stands(simulation: Live, now: Standing) -> list[tuple[str, str, str]]:
         rows.append(("accuracy", text, "font-weight:600"))
         rows.append(("averaged model", percent(summary["averaged_model_accuracy"], 2), ""))
     if done:
-        rows.append(("consensus", number(summary["consensus_distance"]), ""))
-        rows.append(("sent", human_bytes(summary["bytes_sent"]), ""))
+        recorded = summary["recorded_rounds"]
+        then = f" (after {counted(recorded, 'round')})" if recorded < done else ""
+        rows.append(("consensus", number(summary["consensus_distance"]) + then, ""))
+        rows.append(("sent", human_bytes(summary["bytes_sent"]) + then, ""))
     if experiment.timing is not None:
         rows.append(("simulated time", duration(simulation.sim_seconds), ""))
     network = simulation.network

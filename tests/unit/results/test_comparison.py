@@ -16,6 +16,7 @@ from p2pqg.results.parquet import write_parquet
 from p2pqg.results.run import Run
 from p2pqg.results.schemas import CLIENT_COLUMNS, ROUND_COLUMNS, TIMING_COLUMNS
 from p2pqg.results.standing import Standing
+from p2pqg.running.told import outcome
 
 TINY = {"topology": "ring4", "engine": "local", "rounds": 20, "eval_every": 5, "alpha": 1.0}
 
@@ -318,3 +319,23 @@ def test_accuracies_that_are_asked_for_have_a_column_each(fake):
     header, (row,) = p2pqg.compare(fake("a", [0.5, 0.9, 1.0]), to_accuracy=[0.941, 0.944]).texts()
     columns = dict(zip(header, row, strict=True))
     assert [columns[f"rounds to {share} %"][:2] for share in ("94.1", "94.4")] == ["24", "24"]
+
+
+def test_numbers_that_are_older_than_a_run_are_told_of(fake):
+    """A run ends itself between two evaluations; a simulation is closed between two rows."""
+    run = fake("s1", [0.2, 0.8])
+    known = {"rounds": 25, "stopped": "enough", "evaluated_rounds": 10, "recorded_rounds": 20}
+    (run.path / "summary.json").write_text(json.dumps(run.summary | known))
+    run = p2pqg.load(run.path)
+    with p2pqg.Simulation(**TINY, record_every=3) as sim:
+        sim.advance(11)
+        assert p2pqg.compare(sim).notes == []
+    aged = "accuracies are after {}, consensus, bytes and simulated time after {}"
+    assert p2pqg.compare(run, sim, names=["a", "b"]).notes == [
+        f"{run.path}: {aged.format('20 rounds', 20)}",
+        f"b: {aged.format('10 rounds', 10)}",
+    ]
+    told = dict(outcome(run))
+    assert told["test accuracy"].endswith(", after round 10 of 25")
+    assert told["consensus distance"] == "0.0123, after round 20 of 25"
+    assert told["sent"] == "2.0 MB, after round 20 of 25"
