@@ -65,7 +65,8 @@ def draw_curves(
 
     Args:
         histories: name -> a run, a simulation, or the frame of its rounds; or a list of them, one
-            per seed: then the line is their mean, and a band goes from the lowest to the highest.
+            per seed: then the line is their mean, as far as all of them have come, and a band goes
+            from the lowest to the highest.
         y: a column, e.g. test_accuracy, train_loss, consensus_distance (on a log scale).
         x: a column: round, epoch, bytes_sent, sim_seconds, wall_seconds.
         marks: x -> what happened there; a vertical line with a text.
@@ -101,14 +102,18 @@ def draw_curves(
 
 
 def _over_seeds(name: str, given: Any, table: str, x: str, y: str) -> pd.DataFrame:
-    """Columns x, mean, min, max of y by round, over the runs given."""
+    """Columns x, mean, min, max of y by round, over the runs given, as far as all have come."""
     runs = given if isinstance(given, Sequence) else [given]
     frames = [_table(name, run, table, {x, y, "round"}).dropna(subset=[y]) for run in runs]
-    frame = pd.concat(frames)
-    if frame.empty:
+    frames = [frame for frame in frames if len(frame)]
+    if not frames:
         raise ConfigError(f"{name}: {y} was not measured")
-    rounds = frame.groupby("round")
-    return rounds[y].agg(["mean", "min", "max"]).assign(x=rounds[x].mean())
+    rounds = pd.concat(frames).groupby("round")
+    found = rounds[y].agg(["mean", "min", "max"]).assign(x=rounds[x].mean())
+    found = found[rounds.size() == len(frames)]  # a mean over those that go on would jump
+    if found.empty:
+        raise ConfigError(f"{name}: its runs have no round in common in which {y} was measured")
+    return found
 
 
 def _table(name: str, run: Any, table: str, columns: Iterable[str]) -> pd.DataFrame:

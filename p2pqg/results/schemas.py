@@ -78,8 +78,8 @@ STEPS_COLUMNS = {"steps": "int64"}
 
 MEANING = {
     "round": "communication rounds count from 0; the row is of the end of that round",
-    "epoch": "passes over a mean-sized shard so far",
-    "gradients": "that each client has computed so far",
+    "epoch": "passes over a mean-sized shard so far, of a client that took part in every round",
+    "gradients": "that such a client has computed so far; where clients do not wait, their mean",
     "lr": "step size of the round",
     "train_loss": "mean over the clients and over the rounds since the row before",
     "consensus_distance": "mean_i ||x_i - mean x||^2",

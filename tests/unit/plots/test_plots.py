@@ -110,6 +110,14 @@ def test_several_seeds_are_their_mean_and_a_band_from_the_lowest_to_the_highest(
     assert (heights.min(), heights.max()) == (0.1, 0.8)
 
 
+def test_a_mean_over_seeds_ends_where_the_first_seed_does():
+    """A seed that diverged would else leave a mean of those that did well."""
+    (line,) = lines(draw_curves({"dsgd": [history(0.1, 0.4, 0.9), history(0.3, 0.8)]}))
+    np.testing.assert_allclose(line.get_ydata(), [0.2, 0.6])
+    with pytest.raises(ConfigError, match="no round in common"):
+        draw_curves({"dsgd": [history(0.1, np.nan), history(np.nan, 0.2)]})
+
+
 def test_rounds_that_were_not_measured_are_left_out():
     (line,) = lines(draw_curves({"dsgd": history(0.1, np.nan, 0.7)}))
     assert line.get_xdata().tolist() == [0, 10]
