@@ -110,7 +110,9 @@ def _until(experiment: Experiment) -> str:
     """What ends a run whose length is not said in rounds."""
     config = experiment.config
     if config.time is not None:
-        return f"until {duration(seconds(config.time, 'time'))} on the simulated clock: "
+        unknown = experiment.scenario or experiment.rule.control  # what they do takes time, too
+        about = "about " if unknown else ""
+        return f"until {duration(seconds(config.time, 'time'))} on the simulated clock: {about}"
     if config.steps is not None and not experiment.waits:
         return f"until every client has made {counted(config.steps, 'step')}: "
     return ""

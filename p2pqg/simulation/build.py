@@ -6,6 +6,7 @@ Every problem is reported before anything starts.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -70,6 +71,7 @@ def _put_together(config: RunConfig, own: Own, parts: Found) -> Experiment:
         first_traffic(rule, found.cost.num_params, torch.float32)  # refuses messages of its own
     told = _check_together(rule, live, task, found)
     told += ignored(config, method.params, target_of(config, network.num_clients))
+    told += _cautions(config, rule, length)
     scenario = read_scenario(
         config.scenario,
         dataclasses.replace(network, clock=clock),
@@ -102,6 +104,22 @@ def _put_together(config: RunConfig, own: Own, parts: Found) -> Experiment:
     check_columns([metric.name for metric in task.metrics])
     config.stop.check({**ALL_ROUND_COLUMNS, **experiment.measured_columns})
     return experiment
+
+
+def _cautions(config: RunConfig, rule: Rule, length: Length) -> Iterator[str]:
+    """What may not be as it seems, a line each."""
+    stop, schedule = config.stop, config.lr_schedule
+    if stop.patience and config.validation and stop.metric.startswith("test_"):
+        yield (
+            f"stop.patience goes by {stop.metric}: the run ends when it suits the test set, though "
+            "samples are held out; set stop.metric: validation_accuracy"
+        )
+    fractions = schedule.milestones or schedule.kind == "cosine" or config.consensus.phases
+    if config.time is not None and fractions and rule.control and rule.control.repeats:
+        yield (
+            f"milestones, cosines and phases are fractions of {length.num_rounds:,} rounds, as "
+            "many as the time allows without the exchanges that consensus repeats: they come late"
+        )
 
 
 def _check_together(rule: Rule, network: Network, task: Task, found: Learning) -> list[str]:

@@ -74,3 +74,34 @@ def test_what_does_nothing_is_told(settings, line):
 )
 def test_what_does_something_is_not(settings):
     assert told(**settings) == []
+
+
+CLOCK = {"rounds": None, "time": 60, "network": {"compute": 1.0}}
+HALF = {"lr_schedule": {"milestones": [0.5]}}
+
+
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        ({"validation": 0.1, "stop": {"patience": 3}}, "patience goes by test_accuracy: the run"),
+        ({**CLOCK, **HALF, "consensus": {"targets": [0.1]}}, "fractions of 60 rounds"),
+    ],
+)
+def test_what_may_not_be_as_it_seems_is_told(settings, line):
+    said = build(read_config(BASE | settings)).warnings
+    assert [line in one for one in said] == [True]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"stop": {"patience": 3}},
+        {"validation": 0.1, "stop": {"patience": 3, "metric": "validation_loss"}},
+        {**CLOCK, **HALF},
+        {**CLOCK, "consensus": {"targets": [0.1]}},
+        {**HALF, "network": {"compute": 1.0}, "consensus": {"targets": [0.1]}},
+    ],
+    ids=str,
+)
+def test_what_is_as_it_seems_is_not_told(settings):
+    assert build(read_config(BASE | settings)).warnings == []
