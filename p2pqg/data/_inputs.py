@@ -14,6 +14,8 @@ from p2pqg.base.wording import counted
 EXACT_IN_FLOAT32 = 2**24
 """Whole numbers up to here are float32 numbers, too."""
 CHANNELS = (1, 3)
+CHANNELS_OF_BYTES = (1, 2, 3, 4)
+"""Bytes may have transparency, too."""
 ROWS_AT_ONCE = 2**16
 
 
@@ -110,7 +112,8 @@ def inputs(x: np.ndarray, what: str, tokens: bool = False) -> tuple[np.ndarray, 
     notes: tuple[str, ...] = ()
     if x.dtype == np.uint8 and x.ndim == 3:
         x = x[:, None]
-    if x.ndim == 4 and x.shape[1] not in CHANNELS and x.shape[3] in CHANNELS:
+    channels = CHANNELS_OF_BYTES if x.dtype == np.uint8 else CHANNELS
+    if x.ndim == 4 and x.shape[1] not in channels and x.shape[3] in channels:
         x = x.transpose(0, 3, 1, 2)
         notes = (f"{what}: the last of its dimensions is taken for the channels of images",)
     if x.dtype == np.uint8 and x.ndim == 4:

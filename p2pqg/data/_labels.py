@@ -12,6 +12,9 @@ from p2pqg.base.errors import DataError
 HIDDEN = -1
 """What data sets write where a label is withheld, such as GLUE in its test parts."""
 
+MISSING = ("", "?", "-", "na", "n/a", "nan", "none", "null", "missing")
+"""What people write where they have no label; in small letters."""
+
 
 @dataclass(frozen=True)
 class Labels:
@@ -78,9 +81,24 @@ def numbered(
             f"{what}: labels are {_listed(found.tolist())}: numbered 0 .. {len(found) - 1} in that "
             f"order, {len(found)} classes"
         ]
+    if found.dtype.kind == "U":
+        notes += _odd(found.tolist(), what)
     train, test = (np.searchsorted(found, part).astype(np.int64) for part in (train, test))
     names = tuple(str(label) for label in found.tolist())
     return Labels(train, test, names, (*notes, *_unknown(train, test, names, what)))
+
+
+def _odd(labels: Sequence[str], what: str) -> list[str]:
+    """Lines on texts that are classes here, and hardly are meant to be."""
+    notes = [
+        f"{what}: {label!r} is taken for a class; if it stands for no label, leave those rows out"
+        for label in labels
+        if label.strip().lower() in MISSING
+    ]
+    for label in labels:
+        if label != label.strip() and label.strip() in labels:
+            notes.append(f"{what}: {label!r} and {label.strip()!r} are two classes; spaces count")
+    return notes
 
 
 def _check_hidden(train: np.ndarray, test: np.ndarray, what: str, test_what: str) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from p2pqg.base.draws import draws_from
 from p2pqg.base.errors import DataError
 from p2pqg.base.memory import check_room
 from p2pqg.base.wording import counted
@@ -62,6 +63,11 @@ def read_map_style(data: Any, what: str) -> tuple[np.ndarray, np.ndarray]:
             f"{what}: sample 0 is another at each look; leave random transforms out, and set "
             "dataset.augmentation instead"
         )
+    if drawn := draws_from(lambda: _item(data, 0, what)):
+        raise DataError(
+            f"{what}: reading a sample draws numbers ({min(drawn)}), and a run reads it once; "
+            "leave random transforms out, and set dataset.augmentation instead"
+        )
     if _is_image(first[0]):
         return _images(data, count, what)
     check_room(count * (x.nbytes + y.nbytes), f"{what}: {counted(count, 'sample')}", "use fewer")
@@ -80,7 +86,12 @@ def read_map_style(data: Any, what: str) -> tuple[np.ndarray, np.ndarray]:
                     f"{what}: {name} {i} is of {item.dtype}, {name} 0 of {rows.dtype}; "
                     "they must be alike"
                 )
-            rows[i] = item
+            rows[i] = item.item() if rows.ndim == 1 and rows.dtype == object else item
+            if item.dtype.kind in "iu" and not (rows[i] == item).all():
+                raise DataError(
+                    f"{what}: {name} {i} does not fit into {rows.dtype}, of which {name} 0 is; "
+                    "they must be alike"
+                )
     return all_x, all_y
 
 

@@ -147,6 +147,12 @@ def _joined(rows: Sequence[np.ndarray], what: str, name: str) -> np.ndarray:
             )
     if len({own.dtype.kind in "UT" for own in rows}) > 1:
         raise DataError(f"{what}: {name} holds numbers of some clients and texts of others")
+    images = name == "X" and rows[0].ndim > 2
+    if images and len({own.dtype == np.uint8 for own in rows}) > 1:
+        raise DataError(
+            f"{what}: X holds bytes (uint8) of some clients and other numbers of others; images of "
+            "bytes become 0 .. 1: give all alike"
+        )
     return np.concatenate(rows)
 
 

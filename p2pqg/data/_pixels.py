@@ -28,6 +28,8 @@ PNG_DEPTH = 24
 ALPHA = "is partly transparent: its alpha channel is dropped"
 COLOR = "is in color, and made gray"
 DEEP = "has 16 bits per channel: the upper 8 are kept"
+DIM = 32
+"""Where the upper 8 of 16 bits stay below this, most of what images show is in the lower ones."""
 FRAMES = "has several frames: the first one is taken"
 INK = "holds amounts of ink (CMYK): its colors are approximate"
 TURN = "has EXIF data that cannot be read: it is not turned"
@@ -153,6 +155,7 @@ def pixels(
 
     decoded: list[np.ndarray] = []
     broken: list[str] = []
+    brightest = -1  # of those with 16 bits
     losses: dict[str, list[str]] = {}
     for name, content in images:
         try:
@@ -179,14 +182,23 @@ def pixels(
                 "set dataset.side, or use fewer",
             )
         decoded.append(np.asarray(image))
+        if DEEP in lost:
+            brightest = max(brightest, int(decoded[-1].max()))
         for loss in lost:
             losses.setdefault(loss, []).append(name)
     if broken:
         more = f" ({len(broken) - 1} more are broken, too)" if len(broken) > 1 else ""
         raise DataError(f"{broken[0]}{more}")
-    return Decoded(
-        stacked(decoded, channels), tuple(_line(what, *loss, count) for loss in losses.items())
-    )
+    notes = [_line(what, *loss, count) for loss in losses.items()]
+    if 0 <= brightest < DIM:
+        told = (
+            f"{what}: images with 16 bits per channel use the lower ones: of 0 .. 255 the upper 8 "
+            f"reach {brightest}; scale them, and save them with 8 bits"
+        )
+        if brightest == 0:
+            raise DataError(told)
+        notes.append(told)
+    return Decoded(stacked(decoded, channels), tuple(notes))
 
 
 def stacked(images: Sequence[np.ndarray], channels: int | None = None) -> np.ndarray:

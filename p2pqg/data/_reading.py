@@ -18,7 +18,7 @@ from p2pqg.data._inputs import array_of, check_finite, checked_lengths, inputs
 from p2pqg.data._params import whole_number
 from p2pqg.data._pixels import in_color
 from p2pqg.data._targets import TASKS, Targets, targets
-from p2pqg.data._tokens import tokenise
+from p2pqg.data._tokens import known_tokens, tokenise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +117,11 @@ def arrays_from(raw: Raw, reading: Reading, tokenizer: str | None = None) -> Arr
     test_x, _ = _seen(test, reading, tokenizer)
     if {train_x.shape[1:2], test_x.shape[1:2]} == {(1,), (3,)} and _are_images(train_x, test_x):
         train_x, test_x = in_color(train_x), in_color(test_x)
+    if len({x.dtype == np.uint8 for x in (train_x, test_x)}) > 1:
+        raise DataError(
+            f"{what}: training samples are {train_x.dtype}, test samples {test_x.dtype}; images of "
+            "bytes become 0 .. 1, and other numbers stay what they are: give both alike"
+        )
     if train_x.shape[1:] != test_x.shape[1:]:
         raise DataError(
             f"{what}: a training sample has shape {train_x.shape[1:]}, a test sample "
@@ -178,7 +183,13 @@ def _seen(
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """The inputs of a part, and what should be known of them."""
     if part.x.dtype.kind not in "UT":
-        return inputs(part.x, part.x_name, tokens=tokenizer is not None)
+        x, notes = inputs(part.x, part.x_name, tokens=tokenizer is not None)
+        if tokenizer and x.dtype == np.int32 and x.max() >= known_tokens(tokenizer):
+            raise ConfigError(
+                f"{part.x_name} has tokens up to {x.max():,}, and the model knows "
+                f"{known_tokens(tokenizer):,}; set model.vocabulary to {x.max() + 1}"
+            )
+        return x, notes
     if part.x.ndim != 1:
         raise DataError(f"{part.x_name} must hold one text for each sample, found {part.x.shape}")
     if not tokenizer:

@@ -7,6 +7,7 @@ anything else   a folder, or a name on the Hugging Face hub: the tokenizer of a 
 
 from __future__ import annotations
 
+import math
 import re
 import zlib
 from collections.abc import Sequence
@@ -41,6 +42,12 @@ def tokenise(texts: Sequence[str], tokenizer: str, length: int) -> np.ndarray:
     if kind == "words":
         return _words(texts, int(number), length)
     return _pretrained(texts, tokenizer, length)
+
+
+def known_tokens(tokenizer: str) -> float:
+    """Token numbers are below this; infinity where only the model can tell."""
+    kind, _, number = tokenizer.partition(":")
+    return int(number) if kind == "words" else math.inf
 
 
 def fingerprint(tokenizer: str) -> str:

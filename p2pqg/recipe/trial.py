@@ -6,14 +6,15 @@ Gradients by each strategy are compared with those of plain PyTorch; the one tha
 from __future__ import annotations
 
 import copy
-import random
 import warnings
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from p2pqg.base.draws import draws_from
 from p2pqg.base.errors import ConfigError, P2pqgError, UserCodeError
 from p2pqg.base.seeding import rng
 from p2pqg.base.source import blamed
@@ -190,35 +191,29 @@ def _draws(module: nn.Module, inputs: Tensor) -> set[str]:
 
     What it returns does not tell: what is dropped once in a thousand times is not dropped here.
     """
-    before, found = _states(), set[str]()
-    for training in (True, False):
-        with torch.random.fork_rng(devices=[]), torch.no_grad():
-            here = torch.get_rng_state()
-            copy.deepcopy(module).train(training)(inputs.clone())
-            if not torch.equal(here, torch.get_rng_state()):
-                found.add("torch")
-    return found | {whose for whose, state in _states().items() if state != before[whose]}
+    found = set[str]()
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        for training in (True, False):
+            found |= draws_from(partial(_forward, module, inputs, training))
+    return found
 
 
-def _states() -> dict[str, Any]:
-    """Of the random numbers that are not torch's."""
-    numpys: Any = np.random.get_state()  # noqa: NPY002  whether somebody took from it
-    return {"Python's random": random.getstate(), "numpy.random": (numpys[1].tobytes(), numpys[2])}
+def _forward(module: nn.Module, inputs: Tensor, training: bool) -> Tensor:
+    """Of a copy, which may change itself and its inputs."""
+    return _outputs(copy.deepcopy(module).train(training), inputs)
 
 
 def _changes_weights(module: nn.Module, inputs: Tensor) -> str:
     """The name of a parameter that a forward pass writes into; "": none.
 
-    Even where it writes what is there already, as a limit does that no weight has reached yet:
-    that shows in its version, or, where it goes by `.data`, with much larger weights.
+    Even where it writes what is there already, as a limit does that no weight has reached yet,
+    unless it goes by `.data`.
     """
-    for training, scale in ((True, 1), (False, 1), (True, 1e3)):
+    for training in (True, False):
         tried = copy.deepcopy(module).train(training)
+        before = {n: (w._version, w.detach().clone()) for n, w in tried.named_parameters()}
         with torch.random.fork_rng(devices=[]), torch.no_grad():
-            for weight in tried.parameters():
-                weight.mul_(scale)
-            before = {n: (w._version, w.clone()) for n, w in tried.named_parameters()}
-            tried(inputs.clone())
+            _outputs(tried, inputs)
         for name, weight in tried.named_parameters():
             version, values = before[name]
             if weight._version != version or not torch.equal(weight, values):
@@ -226,11 +221,22 @@ def _changes_weights(module: nn.Module, inputs: Tensor) -> str:
     return ""
 
 
-def _outputs(module: nn.Module, inputs: Tensor, seed: int = 1) -> Tensor:
-    """In training; torch's own random state stays."""
+def _outputs(module: nn.Module, inputs: Tensor) -> Tensor:
+    """ConfigError where the user's code fails; the inputs stay, whatever it does to them."""
+    try:
+        return module(inputs.clone())
+    except P2pqgError:
+        raise
+    except Exception as error:
+        mode = "training" if module.training else "evaluation"
+        raise ConfigError(blamed(error, f"model, in {mode}")) from error
+
+
+def _seeded(module: nn.Module, inputs: Tensor) -> Tensor:
+    """Outputs in training, with the same random numbers each time; torch's own state stays."""
     with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.manual_seed(seed)  # noqa: TID251  of the fork
-        return module.train()(inputs.clone())
+        torch.manual_seed(1)  # noqa: TID251  of the fork
+        return _outputs(module.train(), inputs)
 
 
 def _loss_differs(objective: Objective, module: nn.Module, inputs: Tensor, targets: Tensor) -> str:
@@ -239,7 +245,7 @@ def _loss_differs(objective: Objective, module: nn.Module, inputs: Tensor, targe
     learned = [n for n, p in own.named_parameters()] if isinstance(own, nn.Module) else []
     if learned:
         return f"nobody trains its parameter {learned[0]}, which belongs into the model"
-    outputs = in_columns(_outputs(copy.deepcopy(module), inputs))
+    outputs = in_columns(_seeded(copy.deepcopy(module), inputs))
     before = _countable(own)
     found = objective.each(outputs, targets)
     now = _countable(own)
@@ -263,14 +269,14 @@ def _counts(module: nn.Module, inputs: Tensor) -> str:
     """
     tried = copy.deepcopy(module)
     before = [_countable(part) for part in tried.modules()]
-    expected = _outputs(tried, inputs)
+    expected = _seeded(tried, inputs)
     for position, part in enumerate(tried.modules()):
         now = _countable(part)
         changed = [name for name, value in now.items() if before[position].get(name) != value]
         for counter, later in ((name, later) for name in changed for later in _later(now[name])):
             other = copy.deepcopy(module)
             _set(list(other.modules())[position], counter, later)
-            if not torch.equal(_outputs(other, inputs), expected):
+            if not torch.equal(_seeded(other, inputs), expected):
                 return f"it depends on {counter} = {now[counter]!r}, which training changes"
     return ""
 

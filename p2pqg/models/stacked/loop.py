@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from p2pqg.base.errors import P2pqgError, UserCodeError
+from p2pqg.base.source import blamed
 from p2pqg.models.stacked.lanes import Lanes
 from p2pqg.models.stacked.strategy import Strategy
 
@@ -141,8 +143,16 @@ class Loop(Strategy):
         return torch.stack(answers)
 
     def call(self, module: nn.Module, state: dict[str, Tensor], inputs: Tensor) -> Tensor:
-        """What a network gives with these parameters and statistics."""
-        return super().call(module, state, channels_last(inputs) if self.channels_last else inputs)
+        """As that of `Strategy`; UserCodeError where a user's network fails on a later batch."""
+        inputs = channels_last(inputs) if self.channels_last else inputs
+        try:
+            return super().call(module, state, inputs)
+        except (P2pqgError, MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:
+            if type(module).__module__.startswith("p2pqg."):
+                raise
+            raise UserCodeError(blamed(error, f"model {type(module).__name__}")) from error
 
 
 def _gradient(loss: Tensor, weights: list[Tensor], scale: float) -> tuple[Tensor, ...]:

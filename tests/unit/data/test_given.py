@@ -13,6 +13,7 @@ from p2pqg.data import Arrays, is_object, load, read, split, usual_model
 X = np.random.default_rng(0).standard_normal((10, 3))
 Y = np.arange(10) % 2
 TEST = X[:4] + 1, Y[:4]
+IMAGES = np.full((10, 1, 4, 4), 7, dtype=np.uint8)
 
 
 class Pairs(Dataset):
@@ -220,6 +221,14 @@ class Noisy(Pairs):
         return np.random.default_rng().standard_normal(3), self.y[i]
 
 
+class Mirrors(Pairs):
+    """Mirrors a sample now and then, as augmentation does; two looks hardly show it."""
+
+    def __getitem__(self, i):
+        x, y = super().__getitem__(i)
+        return (x[::-1].copy() if torch.rand(()) < 1e-6 else x), y
+
+
 class Stream(IterableDataset):
     def __iter__(self):
         return iter([(X[0], 0)])
@@ -248,6 +257,16 @@ class Stream(IterableDataset):
         ),
         (Broken(X, Y), "sample 3: KeyError: 'no such file'"),
         (Noisy(X, Y), "sample 0 is another at each look; leave random transforms out"),
+        (
+            Mirrors(X, Y),
+            r"reading a sample draws numbers \(torch\), and a run reads it once; leave",
+        ),
+        (
+            Pairs(X, [np.int8(0)] * 9 + [np.int64(300)]),
+            "target 9 does not fit into int8, of which target 0 is",
+        ),
+        ((IMAGES, Y, IMAGES / 255, Y), "training samples are uint8, test samples float64; images"),
+        ([(IMAGES, Y), (IMAGES / 255, Y)], r"X holds bytes \(uint8\) of some clients and other"),
         (Stream(), "without length or index .IterableDataset.; give a map-style one"),
         (Pairs([X[0], X[1][:2]], Y[:2]), r"sample 1 has shape \(2,\), sample 0 has \(3,\)"),
         (Pairs(X[:0], Y), "dataset has no samples"),
@@ -259,6 +278,29 @@ def test_data_that_cannot_be_learned_from_are_refused_in_one_clear_line(given, c
     with pytest.raises(DataError, match=complaint) as error:
         read(given)
     assert "\n" not in str(error.value)
+
+
+def test_texts_of_a_map_style_data_set_may_be_of_any_length():
+    arrays = read({"data": Pairs(X, ["no", "yes, it is"] * 5), "test": Pairs(X[:2], ["no", "no"])})
+    assert arrays.classes == ("no", "yes, it is")
+    assert arrays.train_y.tolist() == [0, 1] * 5
+    texts = read(
+        (Pairs(["a", "a longer one"] * 5, Y), Pairs(["b", "c"], Y[:2])), tokenizer="words:9"
+    )
+    assert (texts.train_x[1, :3] > 0).all()
+
+
+def test_bytes_with_transparency_may_have_their_channels_last():
+    seen = read((np.zeros((10, 8, 8, 4), np.uint8), Y))
+    assert seen.input_shape == (4, 8, 8)
+    assert read((np.zeros((10, 8, 8, 4)), Y)).input_shape == (8, 8, 4)  # any numbers at all
+
+
+def test_tokens_that_a_model_does_not_know_are_told():
+    tokens = np.arange(30).reshape(10, 3)
+    assert read((tokens, Y, tokens, Y), tokenizer="words:30").train_x.max() == 29
+    with pytest.raises(ConfigError, match="X of the test has tokens up to 30, and the model knows"):
+        read((tokens, Y, tokens + 1, Y), tokenizer="words:30")
 
 
 def test_wrong_settings_are_refused_all_at_once():

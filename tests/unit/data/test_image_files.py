@@ -94,6 +94,15 @@ def test_gray_of_16_bits_is_scaled_and_not_clipped(read):
     assert "2 of 2 images: each has 16 bits per channel: the upper 8 are kept" in arrays.notes[0]
 
 
+def test_16_bits_of_which_the_lower_ones_are_used_are_told(read):
+    twelve = file_of(Image.fromarray(np.full(GRAY.shape, 4095, np.uint16)))
+    told = "\n".join(read(twelve, twelve).notes)
+    assert "use the lower ones: of 0 .. 255 the upper 8 reach 15; scale them" in told
+    eight = file_of(Image.fromarray(np.full(GRAY.shape, 255, np.uint16)))
+    with pytest.raises(DataError, match="use the lower ones: of 0 .. 255 the upper 8 reach 0; sc"):
+        read(eight, eight)
+
+
 def test_color_of_16_bits_is_scaled_too(read):
     deep = np.linspace(0, 65_535, COLOR.size).astype(np.uint16).reshape(COLOR.shape)
     arrays = read(png_of_16_bits(deep), png(COLOR))

@@ -27,6 +27,17 @@ def test_labels_that_count_from_0_stay_what_they_are():
     assert labels.notes == ()
 
 
+def test_texts_that_hardly_are_classes_are_said():
+    labels = numbers(["yes", " yes", "?", "NA", "no"])
+    assert labels.num_classes == 5
+    assert labels.notes == (
+        "here: '?' is taken for a class; if it stands for no label, leave those rows out",
+        "here: 'NA' is taken for a class; if it stands for no label, leave those rows out",
+        "here: ' yes' and 'yes' are two classes; spaces count",
+    )
+    assert numbers(["yes", " no", "nah"]).notes == ()
+
+
 def test_a_few_missing_classes_are_said():
     labels = numbers([0, 1, 3])
     assert labels.train.tolist() == [0, 1, 3]

@@ -13,7 +13,7 @@ from torch.nn.utils import parametrizations
 from toys import TOY
 
 import p2pqg
-from p2pqg.base.errors import ConfigError
+from p2pqg.base.errors import ConfigError, UserCodeError
 
 ALONE = {"weight_decay": 0.0, "engine": "local", "precision": "float64"}
 OWN = TOY | ALONE | {"topology": "ring4", "rounds": 4, "lr": 0.05}
@@ -254,7 +254,7 @@ class Limits(Head):
 
 class LimitsQuietly(Head):
     def forward(self, x):
-        self.head.weight.data.clamp_(-50, 50)
+        self.head.weight.data.clamp_(-0.1, 0.1)
         return super().forward(x)
 
 
@@ -345,6 +345,31 @@ def test_what_cannot_be_called_with_other_weights_is_one_clear_line():
     for model, told in ((scripted, "is scripted or traced"), (old, "take torch.nn.utils.param")):
         with pytest.raises(ConfigError, match=told):
             p2pqg.Simulation(**OWN | {"model": model})
+
+
+class Embeds(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.vectors, self.head = nn.Embedding(10, 4), nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.head(self.vectors(x.long()).mean(1))
+
+
+def test_a_model_that_fails_on_a_later_batch_is_told_with_its_line():
+    few = np.arange(60).reshape(20, 3) % 10, np.arange(20) % 3
+    shards = [few, few, few, (few[0] + 1, few[1])]  # the last one has a token too many
+    own = OWN | {"dataset": shards, "test": few, "model": seeded(Embeds), "alpha": None}
+    told = r"model Embeds .test_own_models.py line \d+.: IndexError"
+    sim = p2pqg.Simulation(**own | {"partition": "column:client"})
+    with sim, pytest.raises(UserCodeError, match=told):
+        sim.advance(4)
+
+
+def test_a_model_that_fails_in_training_alone_is_one_clear_line():
+    model = nn.Sequential(nn.Linear(8, 4), nn.BatchNorm1d(4), nn.Linear(4, 3))
+    with pytest.raises(ConfigError, match="model, in training: ValueError: Expected more than 1"):
+        p2pqg.Simulation(**OWN | {"model": model, "batch_size": 1})
 
 
 def test_targets_keep_their_digits_in_a_run_of_float64():
