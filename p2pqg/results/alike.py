@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
+import json
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, BinaryIO, Protocol, TypeVar
 
 import pandas as pd
 
@@ -16,7 +19,7 @@ from p2pqg.base.errors import ConfigError
 from p2pqg.base.text import read_json
 from p2pqg.base.wording import plain_text
 from p2pqg.recipe.keys import CARE, WHERE
-from p2pqg.recipe.own_files import FOLDER
+from p2pqg.recipe.own_files import FOLDER, is_copy
 from p2pqg.results.directory import SEEDS
 from p2pqg.results.run import Run
 
@@ -32,6 +35,12 @@ KEPT = re.compile(r"(data|partition)-[0-9a-f]{16}\.safetensors")
 """Files of what was given as an object: the recipe says their content."""
 SPLIT = ("partition.path", "partition.content")
 """Settings that say how the samples of a run were split by an object of Python."""
+DRAWN = {
+    "data": ("dataset.path", ("dataset.path", "dataset.content")),
+    "start weights": ("model.start", (f"{OWN_FILES}own_model.safetensors",)),
+}
+"""What an object may be of -> the setting that names the file it is kept in, and all settings in
+which it shows."""
 LARGE = 2**20
 """Bytes of a file from which on only its size is looked at."""
 
@@ -96,10 +105,58 @@ def unlike(settings: pd.DataFrame) -> list[str]:
     return [key for key in differing(settings) if key not in {*SAME_NUMBERS, *SPLIT, "seed"}]
 
 
+def drawn_anew(runs: Sequence[Configured]) -> dict[str, tuple[str, ...]]:
+    """What was given as an object, another one for each seed: what it is -> the settings it is in.
+
+    Data count where all have as many samples of the same shape, type and classes, and weights that
+    a model starts with where they are of the same names and shapes: a seed may draw them. Whether
+    they are draws of one thing nobody can know, so who averages over such runs has to be told.
+    """
+    if len(runs) < 2:
+        return {}
+    rows = [flat(run.config) for run in runs]
+    found = {}
+    for what, (path, keys) in DRAWN.items():
+        forms = [_form(run, row.get(path)) for run, row in zip(runs, rows, strict=True)]
+        if all(form is not None and form == forms[0] for form in forms):
+            found[what] = keys
+    other = unlike(settings_of(runs))
+    return {what: keys for what, keys in found.items() if {*keys} & {*other}}
+
+
+def _form(one: Configured, path: Any) -> Any:
+    """What a file of arrays that a run keeps looks like, apart from the numbers; None: no file."""
+    if not isinstance(path, str) or not is_copy(path):
+        return None
+    try:
+        with _opened(one, Path(path).name) as file:  # the head of safetensors is JSON
+            head = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    except (OSError, KeyError, ValueError):
+        return None
+    about = json.loads(head.pop("__metadata__", {}).get("p2pqg", "{}"))
+    said = {key: value for key, value in about.items() if key not in ("mean", "std", "notes")}
+    return said, {name: (array["dtype"], array["shape"]) for name, array in head.items()}
+
+
+def _opened(one: Configured, name: str) -> BinaryIO:
+    """One of the files that a run keeps."""
+    place = _place_of(one)
+    return (
+        io.BytesIO(_in_memory(one)[name]) if place is None else (place / FOLDER / name).open("rb")
+    )
+
+
+def _in_memory(one: Configured) -> Mapping[str, bytes]:
+    """The user's files that a live simulation has."""
+    return getattr(one, "own_files", None) or {}
+
+
 def setting_told(key: str) -> str:
     """A setting in a message; a file of the user's by its name."""
-    is_file = key.startswith(OWN_FILES)
-    return f"{key.removeprefix(OWN_FILES)} (edited in between)" if is_file else key
+    if not key.startswith(OWN_FILES):
+        return key
+    name = key.removeprefix(OWN_FILES)
+    return f"{name} ({'edited in between' if name.endswith('.py') else 'other content'})"
 
 
 def check_one_setting(
@@ -166,20 +223,25 @@ def _split_of_first_seed(one: Configured, row: Mapping[str, Any]) -> dict[str, A
 
 
 def _own_files(one: Configured) -> dict[str, str]:
-    """What a run on disk kept of the user's files, as texts that tell contents apart."""
+    """What a run has of the user's files, as texts that tell contents apart."""
     path = _place_of(one)
-    if path is None or not (path / FOLDER).is_dir():
-        return {}
-    files = sorted(file for file in (path / FOLDER).iterdir() if file.is_file())
-    told = (file for file in files if not KEPT.fullmatch(file.name))
-    return {f"{OWN_FILES}{file.name}": _told_apart(file) for file in told}
+    found: dict[str, tuple[int, Callable[[], bytes]]] = {}
+    for name, content in sorted(_in_memory(one).items()):
+        found[name] = len(content), partial(bytes, content)
+    if path is not None and (path / FOLDER).is_dir():
+        for file in sorted(file for file in (path / FOLDER).iterdir() if file.is_file()):
+            found[file.name] = file.stat().st_size, file.read_bytes
+    return {
+        f"{OWN_FILES}{name}": _told_apart(size, read)
+        for name, (size, read) in found.items()
+        if not KEPT.fullmatch(name)
+    }
 
 
-def _told_apart(file: Path) -> str:
-    size = file.stat().st_size
+def _told_apart(size: int, read: Callable[[], bytes]) -> str:
     if size >= LARGE:
         return f"{size} bytes"
-    return hashlib.blake2b(file.read_bytes(), digest_size=4).hexdigest()
+    return hashlib.blake2b(read(), digest_size=4).hexdigest()
 
 
 def _network(topology: str, clients: int) -> str:

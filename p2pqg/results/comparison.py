@@ -21,7 +21,7 @@ import pandas as pd
 
 from p2pqg.base.errors import ConfigError, did_you_mean
 from p2pqg.base.wording import aligned, plain_text
-from p2pqg.results.alike import differing, setting_told, settings_of, unlike
+from p2pqg.results.alike import differing, drawn_anew, setting_told, settings_of, unlike
 from p2pqg.results.comparison_text import html, result, set_apart, with_spread
 from p2pqg.results.seeds import is_of_seeds, load
 from p2pqg.results.standing import Standing
@@ -84,7 +84,8 @@ def _check_it_is_one_setting(group: Sequence[Standing]) -> None:
     if len(group) < 2:
         return
     settings = settings_of(group)
-    if other := unlike(settings):
+    drawn = {key for keys in drawn_anew(group).values() for key in keys}
+    if other := [key for key in unlike(settings) if key not in drawn]:
         told = ", ".join(map(setting_told, other))
         raise ConfigError(
             f"the runs of a list are seeds of one setting, these differ in {told}; "
@@ -253,27 +254,43 @@ class Comparison:
     def texts(self) -> tuple[list[str], list[list[str]]]:
         """The table as a person reads it: a header, and a line for each row."""
         columns = {"": self.names}
-        recorded = self.given_names is None and not any(g[0].is_live for g in self.groups)
-        if recorded:  # paths are long, and say little: last
+        if self._are_recorded:  # paths are long, and say little: last
             columns = {key: [*map(plain_text, self.settings[key])] for key in self.settings}
         for key in self._results[0]:
             title, say = result(key)
             spread = zip(self.table[key], self.spread[key], strict=True)
             columns[title] = [with_spread(say, mean, deviation) for mean, deviation in spread]
-        if recorded:
+        if self._are_recorded:
             columns["run"] = [_where(group) for group in self.groups]
         return list(columns), [list(row) for row in zip(*columns.values(), strict=True)]
 
     @property
     def notes(self) -> list[str]:
-        """Runs that did not come to their end, and numbers older than a run, a line each."""
+        """What is to be known of the numbers, a line each.
+
+        Runs that did not come to their end, numbers older than a run, and means over more than the
+        seed.
+        """
         told = [
             (name if one.is_live else str(one.path), filter(None, (one.ending, one.age)))
             for name, group in zip(self.names, self.groups, strict=True)
             for one in group
         ]
         lines = [(who, "; ".join(what)) for who, what in told]
-        return [f"{who}: {what}" for who, what in lines if what]
+        called = [_where(g) for g in self.groups] if self._are_recorded else self.names
+        return [
+            *(f"{who}: {what}" for who, what in lines if what),
+            *(
+                f"{name}: each seed has {what} of its own, over which the mean is, too"
+                for name, group in zip(called, self.groups, strict=True)
+                for what in drawn_anew(group)
+            ),
+        ]
+
+    @property
+    def _are_recorded(self) -> bool:
+        """Each row is of runs on disk, and nobody gave it another name."""
+        return self.given_names is None and not any(g[0].is_live for g in self.groups)
 
     def __repr__(self) -> str:
         return "\n".join([*aligned(*self.texts()), *self.notes])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -99,7 +100,7 @@ class Standing:
         config: the resolved recipe; summary: what summary.json holds, {} before there is one.
         rounds, clients: rows of rounds.parquet and clients.parquet.
         run: where it is on disk; None: it is live.
-        live_network: of a simulation, as it is.
+        live_network: of a simulation, as it is; own_files: the user's, name -> content.
     """
 
     config: dict[str, Any]
@@ -108,13 +109,15 @@ class Standing:
     clients: pd.DataFrame
     run: Run | None = None
     live_network: Network | None = None
+    own_files: Mapping[str, bytes] | None = None
 
     @classmethod
     def of(cls, one: One) -> Standing:
         """Of a live simulation, a run, or the directory of one."""
         if is_live(one):
             config = plain(one.experiment.config)
-            return cls(config, one.summary(), *as_of_now(one), None, one.network)
+            files = one.experiment.own_files
+            return cls(config, one.summary(), *as_of_now(one), None, one.network, files)
         if not isinstance(one, Run | str | Path):
             kind = type(one).__name__
             raise ConfigError(f"compare takes simulations, runs and their directories, got {kind}")

@@ -2,10 +2,13 @@
 
 import json
 
+import networkx as nx
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from click.testing import CliRunner
+from torch import nn
 
 import p2pqg
 from p2pqg.base.errors import ConfigError
@@ -339,3 +342,59 @@ def test_numbers_that_are_older_than_a_run_are_told_of(fake):
     assert told["test accuracy"].endswith(", after round 10 of 25")
     assert told["consensus distance"] == "0.0123, after round 20 of 25"
     assert told["sent"] == "2.0 MB, after round 20 of 25"
+
+
+def drawn(seed, samples=80, features=2):
+    """Data that a user draws for each seed."""
+    x = np.random.default_rng(seed).normal(size=(samples, features)).astype("float32")
+    return x, (x[:, 0] > 0).astype(int)
+
+
+def net(seed, width=4):
+    """A model that a user makes anew for each seed."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)  # noqa: TID251  of the fork
+        return nn.Sequential(nn.Linear(2, width), nn.ReLU(), nn.Linear(width, 2))
+
+
+def test_seeds_with_objects_drawn_for_each_are_one_setting_and_it_is_told(tmp_path):
+    tiny = {"topology": "ring2", "engine": "local", "rounds": 1}
+    given = {
+        "data": lambda seed: {"dataset": drawn(seed)},
+        "start weights": lambda seed: {"dataset": drawn(0), "model": net(seed)},
+    }
+    for what, make in given.items():
+        runs = [
+            p2pqg.run(**make(seed), seed=seed, name=f"{what[:4]}{seed}", out=str(tmp_path), **tiny)
+            for seed in (1, 2)
+        ]
+        live = [p2pqg.Simulation(**make(seed), seed=seed, **tiny) for seed in (1, 2)]
+        for one in live:
+            one.advance(1)
+        for group, name in ((runs, f"{tmp_path} (2 seeds)"), (live, "left alone")):
+            found = p2pqg.compare(group)
+            means = [one.summary["test_accuracy"] for one in runs]
+            assert found.table["test_accuracy"].tolist() == pytest.approx([np.mean(means)])
+            told = f"{name}: each seed has {what} of its own, over which the mean is, too"
+            assert found.notes == [told]
+    assert p2pqg.compare(runs[0], runs[1]).notes == []
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "keys"),
+    [
+        ({"dataset": drawn(1)}, {"dataset": drawn(2, 90)}, "dataset.path, dataset.content"),
+        ({"dataset": drawn(1)}, {"dataset": drawn(2, 80, 3)}, "dataset.path, dataset.content"),
+        ({"model": net(1)}, {"model": net(2, 5)}, "own_model.py"),
+        (
+            {"topology": nx.path_graph(3)},
+            {"topology": nx.complete_graph(3)},
+            "own_topology.graphml",
+        ),
+    ],
+)
+def test_objects_of_another_form_are_no_draws_of_one_thing(one, other, keys):
+    usual = {"dataset": drawn(0), "topology": "ring2", "engine": "local", "rounds": 1}
+    sims = [p2pqg.Simulation(**usual | given, seed=s) for s, given in enumerate((one, other))]
+    with pytest.raises(ConfigError, match=f"these differ in {keys}"):
+        p2pqg.compare(sims)
