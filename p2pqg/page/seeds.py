@@ -45,7 +45,7 @@ class Seeds(Standing):
             "rounds": min(one.rounds_done for one in members if not one.rounds.empty or not known),
             "evaluated_rounds": min(one.evaluated_rounds for one in members),
         }
-        return cls(first.config, summary, mean, first.clients, first.run, None, tuple(members))
+        return cls(first.config, summary, mean, first.clients, first.run, members=tuple(members))
 
     @property
     def seeds(self) -> list[str]:

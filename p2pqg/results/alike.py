@@ -141,9 +141,7 @@ def _form(one: Configured, path: Any) -> Any:
 def _opened(one: Configured, name: str) -> BinaryIO:
     """One of the files that a run keeps."""
     place = _place_of(one)
-    return (
-        io.BytesIO(_in_memory(one)[name]) if place is None else (place / FOLDER / name).open("rb")
-    )
+    return (place / FOLDER / name).open("rb") if place else io.BytesIO(_in_memory(one)[name])
 
 
 def _in_memory(one: Configured) -> Mapping[str, bytes]:

@@ -377,6 +377,8 @@ def test_seeds_with_objects_drawn_for_each_are_one_setting_and_it_is_told(tmp_pa
             assert found.table["test_accuracy"].tolist() == pytest.approx([np.mean(means)])
             told = f"{name}: each seed has {what} of its own, over which the mean is, too"
             assert found.notes == [told]
+        for one in live:
+            one.close()
     assert p2pqg.compare(runs[0], runs[1]).notes == []
 
 
@@ -398,3 +400,5 @@ def test_objects_of_another_form_are_no_draws_of_one_thing(one, other, keys):
     sims = [p2pqg.Simulation(**usual | given, seed=s) for s, given in enumerate((one, other))]
     with pytest.raises(ConfigError, match=f"these differ in {keys}"):
         p2pqg.compare(sims)
+    for sim in sims:
+        sim.close()
