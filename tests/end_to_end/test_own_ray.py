@@ -167,3 +167,19 @@ print(Cluster.running._folder.path)
 def test_a_program_that_closes_nothing_leaves_nothing_either():
     (folder,) = python(LEAVE_AT_ONCE)
     assert not Path(folder).exists()
+
+
+STOP_AS_SOON_AS_RAY_STANDS = """
+import os
+import signal
+from p2pqg.engine.on_ray.cluster import Cluster
+
+signal.signal(signal.SIGTERM, lambda *_: print("stopped"))
+cluster = Cluster.at()  # in a thread of its own
+os.kill(os.getpid(), signal.SIGTERM)
+cluster.close()
+"""
+
+
+def test_a_polite_kill_while_ray_starts_dumps_no_stack():
+    assert python(STOP_AS_SOON_AS_RAY_STANDS) == ["stopped"]

@@ -114,7 +114,7 @@ class Cluster:
         try:
             if self.address:
                 _check_we_are_let_in(self.address)
-                with _signals_stay_ours():
+                with _signals_stay_ours(), private_ray.no_dump_when_stopped():
                     ray.init(address=self.address, **quiet)
             else:
                 self._folder, self._keeper = OwnFolder(), Keeper()

@@ -94,7 +94,8 @@ def start(folder: OwnFolder, **settings: Any) -> list[str]:
         "RAY_AUTH_TOKEN_PATH": str(folder.token),
     }
     notes: list[str] = []
-    with _environment(with_token), _instead(services, resolve_ip_for_localhost=_as_it_is):
+    alone = _instead(services, resolve_ip_for_localhost=_as_it_is)
+    with _environment(with_token), alone, no_dump_when_stopped():
         _read_authentication()
         with _raw_lines_hidden():
             AuthenticationTokenLoader.instance().has_token()  # some versions say where they find it
@@ -153,6 +154,17 @@ def what_ended(of: Any) -> str | None:
         return None
     names = sorted({name for name, _ in of.dead_processes()})
     return f"its {' and '.join(names)} ended" if names else None
+
+
+@contextmanager
+def no_dump_when_stopped() -> Iterator[None]:
+    """A Ray that starts while inside leaves the signals of this process alone.
+
+    On SIGTERM its handler in C++ would write a stack to stderr, and may crash in doing so, until
+    somebody sets a handler of Python again. It is installed whichever thread starts Ray.
+    """
+    with _instead(ray_constants, RAY_DISABLE_FAILURE_SIGNAL_HANDLER=True):
+        yield
 
 
 @contextmanager
