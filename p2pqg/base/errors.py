@@ -44,8 +44,9 @@ class ConfigError(P2pqgError):
     def lines(self) -> list[str]:
         """Its problems, a line each.
 
-        >>> ConfigError.of(["lr must be > 0", "unknown key x"]).lines
-        ['lr must be > 0', 'unknown key x']
+        Examples:
+            >>> ConfigError.of(["lr must be > 0", "unknown key x"]).lines
+            ['lr must be > 0', 'unknown key x']
         """
         head, *problems = str(self).split("\n  ")
         return problems or [head]

@@ -65,7 +65,7 @@ class RunConfig:
     """One simulation. The keys of a recipe, the flags of `run`, the keywords of `p2pqg.run`."""
 
     topology: str = "ring16"
-    """NAME<clients>[:key=value,...], or a file."""
+    """A network and its number of clients, ring16 or base25:k=2; or a file."""
     clients: int | None = None
     """Number of clients, where the topology's name leaves it out."""
     alpha: float | None = None

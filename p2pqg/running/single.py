@@ -89,7 +89,7 @@ def run(  # noqa: D417  its keywords are those of the overloads
         jobs: of several seeds, how many run side by side at most, a process each; default: with the
             local engine as many as cores and memory allow, where that is faster.
         started: `time.time()` when the command began; default: now.
-        topology: NAME<clients>[:key=value,...], or a file.
+        topology: A network and its number of clients, ring16 or base25:k=2; or a file.
         clients: Number of clients, where the topology's name leaves it out.
         alpha: Dirichlet concentration, > 0. 0.1: clients see few classes; 100: nearly alike.
         partition: How data is split; default: qg-dirichlet with alpha, iid without.

@@ -62,12 +62,11 @@ class Life(Shown):
         return sim
 
     def _begin(self, moment: Moment, started: float) -> None:
-        self.on_note: Callable[[str], None] = _nobody
-        self.on_change: Callable[[bool], None] = _nobody
+        self.on_note = self.on_change = _nobody
         self._by_hand = True
         self.closed = False
         self.turn = RLock()
-        self.room: Any = None
+        self.room = None
         self.restored: tuple[Path, dict[str, Any]] | None = None
         self._safe = Safe(moment)
         self._seen = None
@@ -266,7 +265,7 @@ class Life(Shown):
             after: as of `advance`.
 
         Raises:
-            As `advance`.
+            DivergedError, ClusterError: as of `advance`.
         """
         while not self.stopped and (left := self._last_round() - self.round) > 0:
             self.advance(left, after=after)

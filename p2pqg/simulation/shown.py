@@ -43,7 +43,10 @@ class Shown(ABC):
     restarts: tuple[str, ...]
     stopped: str | None
     closed: bool
+    on_note: Callable[[str], None]
+    on_change: Callable[[bool], None]
     turn: RLock
+    room: Any
     _driver: Driver
     _started: float
     _seconds_before: float
@@ -145,7 +148,7 @@ class Shown(ABC):
         """The row of rounds.parquet, and those of clients.parquet, that would be written now.
 
         Raises:
-            As `evaluate`.
+            ConfigError, DivergedError: as of `evaluate`.
         """
         self._check_open()
         self._driver.settle()

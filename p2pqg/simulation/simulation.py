@@ -26,13 +26,14 @@ from p2pqg.simulation.moment import Moment
 class Simulation(Interventions):
     """A live network of learning clients; also a context manager.
 
-    >>> with Simulation(topology="ring4", rounds=20, engine="local") as sim:
-    ...     sim.advance(rounds=5)
-    ...     branch = sim.fork()
-    ...     branch.drop_links(["0-1"])
-    ...     branch.advance(rounds=5)
-    ...     sim.round, branch.round, branch.parameters().shape
-    (5, 10, (4, 4810))
+    Examples:
+        >>> with Simulation(topology="ring4", rounds=20, engine="local") as sim:
+        ...     sim.advance(rounds=5)
+        ...     branch = sim.fork()
+        ...     branch.drop_links(["0-1"])
+        ...     branch.advance(rounds=5)
+        ...     sim.round, branch.round, branch.parameters().shape
+        (5, 10, (4, 4810))
 
     Clients are numbers, or names where the network has them; links are pairs (a, b), or "a-b" for
     both directions and "a->b" for one. A single one needs no brackets. Whatever is done to it is
@@ -40,7 +41,8 @@ class Simulation(Interventions):
 
     Attributes:
         experiment: its parts; experiment.config is the resolved recipe.
-        rule, network: the algorithm with its parameters, and the network, as they are now.
+        rule: the algorithm with its parameters, as it is now.
+        network: as it is now.
         hosting: where it computes, and which clients live in which actor.
         restarts: after actors that died, a line each.
         stopped: why it ended before its last round, if it did; then `advance` does nothing.

@@ -115,3 +115,10 @@ def test_the_keys_of_data_of_ones_own_have_sentences_also_those_they_build_on():
     said = sentences(Columns)
     assert list(said) == [field.name for field in dataclasses.fields(Columns)]
     assert said["task"].startswith("auto: whole numbers and texts are classes")
+
+
+def test_the_api_has_all_of_a_live_network_once_be_it_its_own_or_inherited():
+    page = (DOCS / "api.md").read_text("utf-8")
+    listed = re.findall(r"^::: p2pqg\.simulation\.simulation\.Simulation\.(\w+)$", page, re.M)
+    assert sorted(listed) == sorted(n for n in dir(p2pqg.Simulation) if not n.startswith("_"))
+    assert all(getattr(p2pqg.Simulation, name).__doc__ for name in listed)
