@@ -135,8 +135,8 @@ def examine(
         ConfigError: there are no such clients.
     """
     schedule = admit(topology, clients)
-    messages, degrees = _traffic(schedule)
     rounds = schedule.rounds(DRAWS)
+    messages, degrees = schedule.traffic(rounds)
     sums = {
         "rows": averages_rows(schedule),
         "columns": all(
@@ -176,17 +176,6 @@ def examine(
 
 def _lambda_min(schedule: Schedule) -> float | None:
     return lambda_min(schedule.mixing(0)) if schedule.period == 1 else None
-
-
-def _traffic(schedule: Schedule) -> tuple[float, tuple[int, float, int]]:
-    """Messages a round in the mean, and the least, mean and most that one client sends."""
-    total, rounds, least, most = 0, 0, schedule.num_clients, 0
-    for round in schedule.rounds(DRAWS):
-        sent, times = schedule.mixing(round).out_degrees(), schedule.times(round)
-        total, rounds = total + times * int(sent.sum()), rounds + times
-        least, most = min(least, int(sent.min())), max(most, int(sent.max()))
-    messages = total / rounds
-    return messages, (least, messages / schedule.num_clients, most)
 
 
 def _predicted(schedule: Schedule, gap: float, share: float) -> int | None:

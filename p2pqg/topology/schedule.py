@@ -98,6 +98,20 @@ class Schedule:
             return 1
         return self.period - len(self.listed)
 
+    def traffic(self, rounds: Sequence[int]) -> tuple[float, tuple[int, float, int]]:
+        """Messages a round in the mean, and the least, mean and most that one client sends.
+
+        Args:
+            rounds: among those of `rounds()`; each counts as often as it stands for others.
+        """
+        total, count, least, most = 0, 0, self.num_clients, 0
+        for round in rounds:
+            sent, times = self.mixing(round).out_degrees(), self.times(round)
+            total, count = total + times * int(sent.sum()), count + times
+            least, most = min(least, int(sent.min())), max(most, int(sent.max()))
+        messages = total / count
+        return messages, (least, messages / self.num_clients, most)
+
     def busy(self, start: int = 0) -> Iterator[int]:
         """The rounds from `start` on in which somebody hears of somebody, perhaps for ever."""
         if self.listed is None or self.period is None:

@@ -48,6 +48,9 @@ def test_a_ring_has_degree_two_and_the_gap_of_its_cosine():
 
 def test_a_star_has_one_client_with_more_neighbors():
     assert "degree 1 to 7 (mean 1.8)" in describe_network(build("star8"))
+    # Of six clients in twos and threes: a round of two neighbors each, a round of one.
+    assert "degree 1 to 2 (mean 1.5), spectral gap 1 over" in describe_network(build("base6:k=2"))
+    assert "degree 1 in the first round, drawn" in describe_network(build("random-matching6"))
 
 
 def test_directed_and_changing_networks_are_said_to_be():
