@@ -137,12 +137,13 @@ class Branch:
         network = sim.network if past is None else past.network
         round = sim.round if past is None else past.log.round
         rule = sim.rule if past is None else past.rule
+        log = sim if past is None else past.log
         found: dict[str, Any] = {
             "id": self.number,
             "name": self.name,
             "round": round,
             "past": past is not None,
-            "seconds": None if sim.experiment.timing is None else digits(sim.sim_seconds),
+            "seconds": None if sim.experiment.timing is None else digits(log.sim_seconds),
             "moments": self.moments.rounds,
             "every": self.moments.every,
             "undo": len(self._before),
@@ -186,7 +187,12 @@ class Branch:
         return self._scene[1]
 
     def widths(self, what: str) -> list[float | None] | None:
-        """A number for each drawn link: bytes that went over it, or how much its ends disagree."""
+        """A number for each drawn link: bytes that went over it, or how much its ends disagree.
+
+        None where there is none, as of a moment of the past that is looked at.
+        """
+        if self.looked_at is not None:
+            return None
         pairs = self._drawn(self.sim.network.base)["links"]
         if what == "bytes":
             table = self.sim.links

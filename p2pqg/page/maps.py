@@ -19,11 +19,13 @@ from p2pqg.base.wording import counted, percent
 from p2pqg.data import label_counts
 from p2pqg.network import Network
 from p2pqg.recipe.own_files import from_copies
+from p2pqg.results.changes import arcs_of
 from p2pqg.results.parquet import read_rows
 from p2pqg.results.standing import Standing
-from p2pqg.topology import Schedule
+from p2pqg.topology import TOPOLOGIES, Schedule
 from p2pqg.topology import build as build_topology
 from p2pqg.topology.drawing import LARGEST_LAYOUT, places
+from p2pqg.topology.names import split_name
 
 MOST_WITH_BARS = 40
 """Clients up to which bars fit into the drawing; beyond, they have a picture of their own."""
@@ -34,6 +36,7 @@ MOST_ROUNDS = 16
 """Of a changing network, the links of so many rounds are drawn."""
 VIRIDIS = ("#440154", "#46327e", "#365c8d", "#277f8e", "#1fa187", "#4ac16d", "#a0da39", "#fde725")
 """Van der Walt and Smith's: as even in brightness to color-blind eyes, and on paper."""
+ONLY_LINKS = "of which only the links are on record"
 SMALLEST_RANGE = 0.05
 UNKNOWN = "#9aa0a6"
 MOST_INSIDE, MOST_ABOVE = 3, 12
@@ -159,13 +162,22 @@ def network_now(shown: Standing) -> tuple[Network | None, bool]:
 
 
 def _rebuilt(became: dict[str, Any]) -> Schedule:
-    """A network that took the place of the recipe's, as far as a drawing needs it."""
+    """A network that took the place of the recipe's: that of its name, if its links are these.
+
+    Else as far as a drawing needs it, with ONLY_LINKS as its note.
+    """
+    name, n = str(became.get("topology")), int(became["clients"])
+    arcs = {(int(a), int(b)) for a, b in became.get("links", ())}
+    with suppress(P2pqgError):
+        if split_name(name)[0] in TOPOLOGIES:
+            named = build_topology(name, clients=n, needs=("column-stochastic",))
+            if arcs_of(named) == arcs:
+                return named
     graph = nx.DiGraph() if became.get("directed") else nx.Graph()
-    graph.add_nodes_from(range(int(became["clients"])))
-    graph.add_edges_from((int(a), int(b)) for a, b in became.get("links", ()))
-    base = build_topology(graph)
+    graph.add_nodes_from(range(n))
+    graph.add_edges_from(arcs)
     labels = tuple(map(str, became.get("labels") or ()))
-    return replace(base, name=str(became.get("topology")), labels=labels)
+    return replace(build_topology(graph), name=name, labels=labels, notes=(ONLY_LINKS,))
 
 
 def traffic_of(shown: Standing) -> dict[tuple[int, int], float]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from p2pqg.algorithms import ALGORITHMS
+from p2pqg.base.wording import counted
 from p2pqg.network import Network
 from p2pqg.page import maps
 from p2pqg.results.standing import Standing
@@ -40,7 +41,10 @@ def pictures(
             continue
         schedule = network.base
         drawing = maps.draw(one, network, counts, span, maps.traffic_of(one))
-        texts = [f"{describe_network(schedule)}."]
+        about = describe_network(schedule)
+        if maps.ONLY_LINKS in schedule.notes:  # its weights, and in which round, are not known
+            about = f"{schedule.name}: {counted(schedule.num_clients, 'client')}, {maps.ONLY_LINKS}"
+        texts = [f"{about}."]
         entry = dict(ALGORITHMS).get(one.part("algorithm"))
         if entry and entry.traits["centralized"]:
             texts.append("It is not used: gradients are all-reduced.")

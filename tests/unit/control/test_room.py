@@ -219,6 +219,22 @@ def test_a_fork_from_the_past_catches_up(sim, room):
     assert "no moment of round 9999" in ask(room, {"do": "look", "branch": 0, "round": 9999})
 
 
+def test_the_clock_of_the_past_is_that_of_then():
+    """A round of 2 s of computing, and nothing else."""
+    with p2pqg.Simulation(**SETTINGS, network={"compute": 2.0}) as sim:
+        room = Room(sim)
+        room.frames = []
+        room.listeners.append(room.frames.append)
+        ask(room, play(4), play(6), {"do": "hello"})
+        assert room.frames[-1]["branches"][0]["seconds"] == 20
+        ask(room, {"do": "show", "links": "bytes"})
+        assert len(room.frames[-1]["branches"][0]["widths"]) == 8
+        ask(room, {"do": "look", "branch": 0, "round": 4})
+        assert room.frames[-1]["branches"][0]["seconds"] == 8
+        assert room.frames[-1]["branches"][0]["widths"] is None  # those of now are not of then
+        room.close()
+
+
 def test_memory_for_moments_is_bounded_and_the_first_one_stays(sim):
     room = Room(sim, megabytes=4 * 1.2)  # a moment of ring8 takes 0.31 MB
     for _ in range(12):

@@ -140,6 +140,22 @@ def test_another_network_is_drawn_from_what_is_on_record(recorded):
     assert [maps.called(network, client) for client in range(4)] == ["Ada", "Bob", "new-2", "3"]
 
 
+def test_another_network_of_a_known_name_is_told_as_what_it_is(recorded, page_of):
+    """Not as the union of its rounds, with other weights."""
+
+    def said(topology, links):
+        became = {"topology": topology, "clients": 8, "labels": [], "links": links}
+        return page_of(with_summary(recorded(topology.strip("+")), network=became)).said
+
+    hops = [[i, (i + hop) % 8] for i in range(8) for hop in (1, 2, 4)]
+    ring = [[i, (i + way) % 8] for i in range(8) for way in (1, -1)]
+    one_peer = "onepeer-exponential8: 8 clients, out-degree 1, spectral gap 1 over its 3 rounds."
+    assert one_peer in said("onepeer-exponential8", hops)
+    gap = (1 - (1 + 2 * np.cos(2 * np.pi / 8)) / 3) / 2  # lazy: half of it
+    assert f"degree 2, spectral gap {gap:.3g}." in said("ring8:mixing=lazy", ring)
+    assert f"ring8+: 8 clients, {maps.ONLY_LINKS}." in said("ring8+", ring)
+
+
 def test_a_link_is_drawn_as_wide_as_its_bytes(recorded):
     run = recorded("a", topology="ring4", clients=4)
     sent = {(0, 1): 100, (1, 0): 200, (1, 2): 150, (2, 3): 0, (0, 3): 300}
