@@ -8,8 +8,8 @@
 Settings: `config.py` (mappings -> data classes, all problems at once), `dotted.py` (keys below
 keys), `ranges.py` (what numbers must keep to), `signature.py` (a user's function as a params
 class).
-Files: `yaml_text.py`, `csv_file.py`, `text.py` (UTF-8, JSON, names of folders), `shipped.py` (those
-that come with p2pqg), `cache_dir.py`, `hub.py` (of Hugging Face).
+Files: `yaml_text.py`, `csv_file.py`, `text.py` (UTF-8, JSON, names of folders), `drawings.py`
+(theirs), `shipped.py` (those that come with p2pqg), `cache_dir.py`, `hub.py` (of Hugging Face).
 A user's own code: `user_code.py` finds it in files, `source.py` makes a file of it, `draws.py` sees
 whether it takes random numbers that a process shares.
 Memory: `memory.py` (how much there is), `pieces.py` (arrays a piece at a time), `uploading.py` (to

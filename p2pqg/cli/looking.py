@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from p2pqg.base.text import user_path
@@ -110,7 +112,7 @@ def topology(
     num_params: int,
     liars: str | None,
     privacy: int | None,
-    draw: str | None,
+    draw: Path | None,
     as_json: bool,
 ) -> None:
     """Examine networks before anyone trains on them.
@@ -173,7 +175,7 @@ def consensus(
     beta: float,
     mu: float,
     seed: int,
-    draw: str | None,
+    draw: Path | None,
 ) -> None:
     """Average without learning: gossip against quasi-global momentum (Figure 3 of the paper).
 
@@ -188,11 +190,11 @@ def consensus(
         network = admit(name, clients)
         gossip = average_consensus(network, rounds, quasi_global=False, seed=seed)
         paths[network.name] = gossip, average_consensus(network, rounds, None, beta, mu, seed=seed)
-    print_lines(consensus_table(paths, beta, mu))
     if draw:
         from p2pqg.plots import draw_consensus
 
         draw_consensus(paths, f"QG (beta {beta:g}, mu {mu:g})", draw)
+    print_lines(consensus_table(paths, beta, mu))
 
 
 @main.command()

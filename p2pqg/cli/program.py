@@ -16,6 +16,7 @@ from typing import Any
 
 import click
 
+from p2pqg.base.drawings import drawing_path
 from p2pqg.base.errors import ConfigError, P2pqgError, StoppedError
 from p2pqg.base.registry import F
 from p2pqg.engine.interrupts import POLITE
@@ -128,7 +129,12 @@ set_flag = click.option(
 clients_flag = click.option(
     "--clients", type=int, metavar="N", help="Number of clients, where a name leaves it out."
 )
-draw_flag = click.option("--draw", metavar="FILE", help="Draw to a .png, .svg or .pdf.")
+draw_flag = click.option(
+    "--draw",
+    metavar="FILE",
+    callback=lambda _, __, given: given and drawing_path(given),
+    help="Draw to a .png, .svg or .pdf.",
+)
 tier_flag = click.option(
     "--tier",
     metavar="smoke|cpu|paper",

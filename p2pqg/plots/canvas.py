@@ -15,10 +15,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
+from p2pqg.base.drawings import drawing_path
 from p2pqg.base.errors import ConfigError
-from p2pqg.base.text import user_path
 
-FORMATS = (".png", ".svg", ".pdf")
 COLUMN, PAGE = 3.25, 6.75
 """Inches: a column and the full width of a page of two columns, as of ICML."""
 BLUE, VERMILLION, GREEN, PURPLE, SKY, ORANGE, GRAY = COLORS = (
@@ -110,9 +109,7 @@ def write(figure: Figure, path: str | Path) -> None:
     Raises:
         ConfigError: another suffix, or it cannot be written.
     """
-    path = user_path(path)
-    if path.suffix.lower() not in FORMATS:
-        raise ConfigError(f"a drawing must end in {', '.join(FORMATS)}, got {path.name!r}")
+    path = drawing_path(path)
     undated = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
     try:
         with rc_context(STYLE):

@@ -245,6 +245,8 @@ def resume(
             again, crew = partial(resume, replan=replan), Crew(jobs, observer, sinks)
             return resume_seeds(path, settings, begin, again, crew)
     Crew(jobs, observer, sinks)
+    if not path.exists():
+        raise ConfigError(f"{path}: no such run directory")
     home = home_of(path)
     changes: dict[str, Any] = {**settings}
     elsewhere = {key: changes.pop(key) for key in ("out", "name") if changes.get(key)}

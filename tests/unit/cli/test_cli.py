@@ -489,6 +489,22 @@ def test_places_that_cannot_be_are_told_in_one_line(words, told, tmp_path, monke
     assert not list(tmp_path.rglob("*.yaml"))
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["consensus", "ring8", "--draw", "x.foo"], "must end in .png, .svg, .pdf, got 'x.foo'"),
+        (["consensus", "ring8", "--draw", "no/x.svg"], "no/x.svg cannot be written"),
+        (["topology", "ring8", "--draw", "x"], "must end in .png, .svg, .pdf, got 'x'"),
+        (["resume", "no"], "no: no such run directory"),
+    ],
+)
+def test_what_cannot_be_written_or_read_is_told_before_anything_else(words, told):
+    result = command(*words)
+    assert result.exit_code == 2
+    assert told in result.stderr
+    assert result.stdout == ""
+
+
 @pytest.mark.parametrize("key", ["name: ../x", "out: [a, b]", "name: [1]"])
 def test_a_sweep_goes_to_one_plain_folder(key, tmp_path):
     path = recipe(tmp_path, f"topology: ring4\nrounds: 2\nsweep: {{lr: [0.1]}}\n{key}\n")
