@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copyreg
 import sys
 from collections.abc import Iterable, Iterator
+from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 from ray import cloudpickle
@@ -50,6 +53,25 @@ def carry(part: Entry) -> None:
             continue
         for module in {home, *beside(home)}:
             cloudpickle.register_pickle_by_value(module)
+        _modules_go_by_name()
+
+
+def _modules_go_by_name() -> None:
+    """Modules that are more than a module, such as torch.classes, are imported where they arrive.
+
+    Cloudpickle sends along what code may mean by its attributes: with `self.classes` in a function
+    that knows `torch`, that is torch.classes; and it knows the names of plain modules only.
+    """
+    for module in list(sys.modules.values()):
+        kind = type(module)
+        is_more = issubclass(kind, ModuleType) and kind is not ModuleType
+        if is_more and kind.__reduce__ is object.__reduce__:
+            copyreg.pickle(kind, _by_name)
+
+
+def _by_name(module: ModuleType) -> Any:
+    name = next(name for name, other in list(sys.modules.items()) if other is module)
+    return import_module, (name,)
 
 
 def _modules_of(part: Entry) -> Iterator[str]:

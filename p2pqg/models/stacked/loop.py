@@ -90,16 +90,17 @@ class Loop(Strategy):
         weights = self.params.views(row.detach())
         for weight in weights.values():
             weight.requires_grad_()
-        remembered = self.buffers.views(buffers)
+        # Views have one version together, and autograd would take a change of one for one of all.
+        remembered = {name: view.data for name, view in self.buffers.views(buffers).items()}
         state = weights | remembered
         with own_draws(key, row.device):
             logits = self.call(self.train, state, inputs).to(row.dtype)
-        for name, view in remembered.items():
-            if state[name] is not view:
-                view.copy_(state[name].detach())
         loss = self.objective.mean(logits, targets)
         grads = _gradient(loss, list(weights.values()), scale)
         torch.cat([grad.reshape(-1) for grad in grads], out=g)
+        for name, view in remembered.items():
+            if state[name] is not view:
+                view.copy_(state[name].detach())
         return loss.detach()
 
     def _clipped(

@@ -66,6 +66,26 @@ class PutInPlace(InPlace):
         return Head.forward(self, h - self.mean.detach())
 
 
+class AroundBatchNorm(Head):
+    """Statistics that change, in both ways, while autograd still needs others."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.BatchNorm1d(8)
+        self.register_buffer("before", torch.ones(8))
+        self.register_buffer("after", torch.zeros(3))
+
+    def forward(self, x):
+        h = self.norm(x) * self.before
+        if self.training:
+            self.before = 0.9 * self.before + 0.1 * x.std(0)
+            h = h + self.norm(h)
+        outputs = super().forward(h)
+        if self.training:
+            self.after += outputs.detach().mean(0)
+        return outputs - self.after.tanh()
+
+
 class Twice(nn.Module):
     """Weights under two names, a statistic under two names, and a module under two."""
 
@@ -137,6 +157,7 @@ MODELS = {
     "a number that is learned": Temperature,
     "statistics in place": InPlace,
     "statistics put in place of others": PutInPlace,
+    "statistics around batch norm": AroundBatchNorm,
     "shared weights and statistics": Twice,
     "lists of parameters": Listed,
     "a look at values": Looks,
