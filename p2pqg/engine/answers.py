@@ -58,8 +58,8 @@ class Answers:
         parts: of the clients, which play a round one after the other; usually a single one.
         bytes_sent: by the hosted clients to others, since the start.
         exchanges: times that rows were mixed with W, since the start.
-        drift: [params], how far mixing has moved the sum of the hosted models where it does not
-            keep the mean; empty as long as nothing went wrong in the network.
+        drift: [params], how far the hosted clients' mixing has moved the mean of all models where
+            it does not keep it; empty as long as nothing went wrong in the network.
         past: for each gossip of a round, what was sent in the last rounds, newest first.
     """
 
@@ -180,7 +180,9 @@ class Answers:
             mixed = tuple(t + mixer.noise * self._noise(t, i) for i, t in enumerate(mixed))
         if not effect.models:
             return mixed
-        drift = (mixed[0] - effect.tensors[0]).flatten(1).sum(0)
+        present = self.W.present
+        n = self.routing.num_clients if present is None else int(present.sum())
+        drift = (mixed[0] - effect.tensors[0]).flatten(1).sum(0) / n
         self.drift = drift if len(self.drift) == 0 else self.drift + drift
         return mixed
 

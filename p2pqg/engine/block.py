@@ -121,7 +121,7 @@ class Block(Answers):
             exchanges=self.exchanges,
             rows={n: copied(n, v) for n, v in found.items() if isinstance(v, Tensor)},
             numbers={n: v for n, v in found.items() if not isinstance(v, Tensor)},
-            totals={"bytes_sent": np.array([self.bytes_sent]), "drift": to_numpy(self.drift)[None]},
+            totals={"bytes_sent": np.array([self.bytes_sent]), "moved": to_numpy(self.drift)[None]},
             firsts=np.array([self.clients.start]),
         )
 
@@ -133,7 +133,7 @@ class Block(Answers):
         self.gradients = snapshot.gradients
         self.exchanges = snapshot.exchanges
         self.bytes_sent = float(snapshot.totals["bytes_sent"].sum())
-        self.drift = torch.tensor(snapshot.totals["drift"].sum(0), device=self.x.device)
+        self.drift = torch.tensor(snapshot.totals["moved"].sum(0), device=self.x.device)
         self.past = []
         for name in sorted((n for n in rows if n.startswith("past.")), key=_by_number):
             slot, age, _ = _by_number(name)

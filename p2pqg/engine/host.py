@@ -105,9 +105,9 @@ class Host:
         """The means of all clients from all hosts' sums, in order."""
         present, honest = self._present, self._honest
         n = self.block.routing.num_clients if present is None else int(present.sum())
-        *totals, theirs = (torch.stack(parts).sum(0) for parts in zip(*sums, strict=True))
+        x, buffers, drift, theirs = (torch.stack(p).sum(0) for p in zip(*sums, strict=True))
         num_honest = n if honest is None else max(1, int(honest.sum()))
-        return (*(total / n for total in totals), theirs / num_honest)
+        return x / n, buffers / n, drift, theirs / num_honest
 
     def measure(self, mean: tuple[Tensor, ...], evaluate: bool) -> None:
         """Note how far the models are from the mean of all and, if asked, how well they do."""

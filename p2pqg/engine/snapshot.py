@@ -31,7 +31,7 @@ class Snapshot:
             `Pieces`, to be written at once, before the clients go on, or read as they are loaded.
         numbers: name -> what the algorithm's state counts, the same for every client.
         totals: name -> [blocks, ...], sums over the clients of each block: "bytes_sent", and
-            "drift" [blocks, params].
+            "moved" [blocks, params], their part in how far mixing has moved the mean model.
         firsts: [blocks], the first client of each.
         timeline: where all clients stand that do not wait, see `engine.waves.timeline`.
         ways: [blocks], how each computes gradients, where that was chosen; see

@@ -113,11 +113,20 @@ def saved_snapshot(saved: Checkpoint) -> Snapshot | None:
             for name, array in saved.arrays.items()
             if name.startswith("rows.")
         },
-        totals=within(saved.arrays, "totals."),
+        totals=_totals(saved),
         firsts=np.asarray(saved.arrays["firsts"]),
         timeline=within(saved.arrays, "timeline."),
         mail=within(saved.arrays, "mail."),
     )
+
+
+def _totals(saved: Checkpoint) -> dict[str, np.ndarray]:
+    """Of a snapshot; older versions have how far mixing has moved the sum of all models."""
+    found = within(saved.arrays, "totals.")
+    if "drift" in found:
+        n = len(saved.arrays["rows.buffers"]) - len(saved.header["network"]["absent"])
+        found["moved"] = found.pop("drift") / n
+    return found
 
 
 def model_data(

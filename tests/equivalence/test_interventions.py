@@ -375,6 +375,30 @@ def test_the_drift_is_how_far_mixing_moved_the_mean(sim):
 
 
 @pytest.mark.parametrize(
+    "done", [lambda sim: sim.drop_clients([2]), lambda sim: sim.add_clients(2)], ids=["left", "new"]
+)
+def test_the_drift_of_before_does_not_change_when_clients_leave_or_join(sim, done, tmp_path):
+    """Step sizes are so small that only noise moves a model."""
+    sim.set_lr(1e-15)
+    sim.set_impairments(noise=0.01)
+    moved, known = 0, sim.history["mean_drift"].iloc[-1]
+    assert known == 0
+    for round in range(4):
+        if round == 2:
+            done(sim)
+            assert sim.evaluate()["mean_drift"] == known
+        here = [i for i in range(sim.network.num_clients) if i not in sim.network.absent]
+        before = sim.parameters()[here].mean(0)
+        sim.advance(1)
+        moved = moved + sim.parameters()[here].mean(0) - before
+        known = sim.history["mean_drift"].iloc[-1]
+        assert known == pytest.approx(np.linalg.norm(moved))
+    sim.checkpoint(tmp_path / "here")
+    with p2pqg.Simulation.restore(tmp_path / "here") as again:
+        assert again.evaluate()["mean_drift"] == known
+
+
+@pytest.mark.parametrize(
     "trouble",
     [
         lambda s: s.drop_links(["0-1", "2-3"]),

@@ -193,7 +193,7 @@ class WaveBlock:
             exchanges=0,
             rows=rows,
             numbers={},
-            totals={"bytes_sent": np.array([self.bytes_sent]), "drift": to_numpy(self.drift)[None]},
+            totals={"bytes_sent": np.array([self.bytes_sent]), "moved": to_numpy(self.drift)[None]},
             firsts=np.array([self.clients.start]),
             timeline=self.timeline.data(),
             mail=self.mail.data(),
