@@ -2,7 +2,8 @@
 
 `network.py` is a topology and what became of it. What a user does to it: `verbs.py` (the one
 table), `changes.py` (whether it can be), `clients.py` and `named.py` (who is meant), `grown.py`
-(more clients), `scenario.py` and its `events.py` (what is done when).
+(more clients), `scenario.py` and its `events.py` (what is done when), `trial.py` (whether all of
+that can be).
 What goes wrong: `impairments.py` (lost, late), `lies.py` (who lies). What W is then: `remains.py`,
 `effective.py`.
 How long it takes: `timing.py`, of `compute.py` (gradients) and `links.py` (messages), with

@@ -250,8 +250,12 @@ class Changes:
             raise ConfigError(f"{key}: nobody would be honest; leave at least one client out")
         return self._but(attacks=attacks)
 
-    def stop_attack(self, who: Any = None) -> Self:
+    def stop_attack(self, who: Any = None, round: int = 0) -> Self:
         """Clients are honest from now on; None: all.
+
+        Args:
+            who: clients.
+            round: from when on; attacks that are over by then do not count.
 
         Raises:
             ConfigError: there is no such client, or it does not lie.
@@ -259,7 +263,8 @@ class Changes:
         if who is None:
             return self._but(attacks=())
         chosen = clients_in(who, self._known, "stop_attack")
-        lying = {client for attack in self.attacks for client in attack.who}
+        now = [one for one in self.attacks if one.last is None or one.last >= round]
+        lying = {client for attack in now for client in attack.who}
         honest = self._names(chosen - lying)
         refuse(f"stop_attack: client {name} does not lie; leave it out" for name in honest)
         left = [

@@ -15,7 +15,7 @@ run starts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from math import inf
@@ -28,8 +28,11 @@ from p2pqg.base.text import user_path
 from p2pqg.network.events import Event, action_of, moments
 from p2pqg.network.named import refuse
 from p2pqg.network.network import Network
+from p2pqg.network.trial import Check, after_event, trial
 from p2pqg.network.units import number
-from p2pqg.network.verbs import SOURCES, VERBS
+from p2pqg.network.verbs import SOURCES
+
+__all__ = ["Cursor", "Scenario", "after_event", "read_scenario"]
 
 Cursor = tuple[int, int]
 """How many of the events by round, and of those by seconds, are over."""
@@ -42,10 +45,12 @@ class Scenario:
     Attributes:
         rounds: events by round, in order.
         seconds: events by the simulated clock, in order.
+        notes: on events that may fail, depending on when their seconds come, a line each.
     """
 
     rounds: tuple[Event, ...] = ()
     seconds: tuple[Event, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.rounds) + len(self.seconds)
@@ -85,7 +90,7 @@ def read_scenario(
     num_rounds: int,
     *,
     timed: bool = False,
-    check: Callable[[Event, Network], Any] | None = None,
+    check: Check | None = None,
 ) -> Scenario:
     """A scenario that can be played, from what a recipe says.
 
@@ -94,7 +99,7 @@ def read_scenario(
         network: at the start.
         num_rounds: of the run; what a trace says beyond that does not happen.
         timed: there is a simulated clock.
-        check: told of every event and the network after it; raises ConfigError if that cannot be.
+        check: told of every event and the network after it, see `trial.Check`.
 
     Raises:
         ConfigError: with every problem, a line each.
@@ -116,9 +121,10 @@ def read_scenario(
             f"{late[0].where}: seconds are those of the simulated clock, and there is none. "
             "Add network: {links: wan}, or say rounds."
         )
-    found = _trial(events, network, check)
+    found, notes = trial(events, network, check)
     refuse([*problems, *(line for place in places for line in found.get(place, []))])
-    return Scenario(tuple(event for event in events if event.kind == "round"), tuple(late))
+    by_round = tuple(event for event in events if event.kind == "round")
+    return Scenario(by_round, tuple(late), tuple(notes))
 
 
 def _events(item: Any, num_rounds: int, where: str) -> Iterator[Event]:
@@ -170,73 +176,3 @@ def _churn(item: Mapping[str, Any], num_rounds: int, where: str) -> Iterator[Eve
         if event == "join":
             arguments["how"] = how
         yield Event(kind, at, action, arguments, f"{where} ({some[0][-1]})")
-
-
-def _trial(
-    events: list[Event], network: Network, check: Callable[[Event, Network], Any] | None
-) -> dict[str, list[str]]:
-    """What is wrong with events, done one after the other: where -> the first problem there.
-
-    Which comes first, a round or a second, only the run will show. Where both change the network
-    each event is tried by itself.
-    """
-    alone = len({event.kind for event in events if VERBS[event.action].network}) > 1
-    grows = any(event.action in ("set_topology", "add_clients") for event in events)
-    now, problems = network, dict[str, list[str]]()
-    for event in events:
-        try:
-            if alone:
-                now = network if grows else _by_itself(event, network)
-            elif VERBS[event.action].network:
-                before, now = now, after_event(now, event)
-                _check_donors(event, before, now)
-            if check is not None:
-                check(event, now)
-        except ConfigError as error:
-            problems.setdefault(event.where, [_placed(line, event) for line in error.lines])
-    return problems
-
-
-def _check_donors(event: Event, before: Network, now: Network) -> None:
-    """Whoever comes back with somebody else's model must have a neighbor."""
-    if event.arguments.get("how", "stale") == "stale":
-        return
-    for client in sorted(before.absent - now.absent):
-        if before.absent.issuperset(now.neighbors(client)):
-            raise ConfigError(
-                f"{event.action}: client {now.base.called(client)} has no neighbor to take a model "
-                "from; restore it stale"
-            )
-
-
-def after_event(network: Network, event: Event) -> Network:
-    """The network after an event that changes it.
-
-    Raises:
-        ConfigError: it cannot be done.
-    """
-    return _done(event.action, network, event)
-
-
-def _done(verb: str, network: Network, event: Event) -> Network:
-    """The network after another verb with the arguments of an event."""
-    change = VERBS[verb].network
-    assert change is not None
-    round = int(event.at) if event.kind == "round" else 0  # of a second nobody knows yet
-    return change(network, event.arguments, round)
-
-
-def _by_itself(event: Event, network: Network) -> Network:
-    """Whether clients and links of an event exist; nothing is down or away before it."""
-    verb = VERBS[event.action]
-    if verb.undoes is not None:
-        if event.arguments.get("links") or event.arguments.get("clients"):
-            _done(verb.undoes, network, event)
-        return network
-    return after_event(network, event) if verb.network else network
-
-
-def _placed(line: str, event: Event) -> str:
-    if line.startswith(f"{event.action}:"):
-        return f"{event.where}.{line}"
-    return f"{event.where}.{event.action}: {line}"

@@ -290,7 +290,7 @@ VERBS: dict[str, Verb] = {
     "stop_attack": Verb(
         _clients_or_all,
         value=_those,
-        network=lambda network, given, round: network.stop_attack(given.get("clients")),
+        network=lambda network, given, round: network.stop_attack(given.get("clients"), round),
         words=_which_clients,
         undoes="attack",
     ),

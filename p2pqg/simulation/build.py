@@ -72,12 +72,13 @@ def _put_together(config: RunConfig, own: Own, parts: Found) -> Experiment:
     told = _check_together(rule, live, task, found)
     told += ignored(config, method.params, target_of(config, network.num_clients))
     told += _cautions(config, rule, length)
+    start = dataclasses.replace(network, clock=clock)
     scenario = read_scenario(
         config.scenario,
-        dataclasses.replace(network, clock=clock),
+        start,
         length.num_rounds,
         timed=clock is not None,
-        check=Rehearsal(rule, network.base),
+        check=Rehearsal(rule, start, (found.cost, task)),
     )
     callbacks = callbacks_of(config.callbacks, own.get("callbacks") or {})
     experiment = Experiment(
@@ -89,7 +90,7 @@ def _put_together(config: RunConfig, own: Own, parts: Found) -> Experiment:
         task=task,
         cost=found.cost,
         **dataclasses.asdict(length),
-        warnings=[*parts.warnings, *told, *found.arrays.notes, *found.notes],
+        warnings=[*parts.warnings, *told, *scenario.notes, *found.arrays.notes, *found.notes],
         scenario=scenario,
         clock=clock,
         own=own,

@@ -2,29 +2,46 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 from p2pqg.engine.rule import Rule
+from p2pqg.engine.spec import Task
 from p2pqg.engine.suits import check_gossips_models, check_network
+from p2pqg.models import Cost
 from p2pqg.network import Network
 from p2pqg.network.events import Event
 from p2pqg.network.verbs import VERBS
-from p2pqg.simulation.experiment import with_timing
-from p2pqg.topology import Schedule
+from p2pqg.simulation.experiment import check_attacks, with_clock, with_timing
 
 
+@dataclass(frozen=True)
 class Rehearsal:
-    """Told of the events of a scenario one after the other: ConfigError for one that cannot be."""
+    """Told of the events of a scenario one after the other: ConfigError for one that cannot be.
 
-    def __init__(self, rule: Rule, start: Schedule) -> None:
-        self.rule, self.start = rule, start
+    Attributes:
+        rule: before the event.
+        start: the network that the run begins with; its clock is that of the recipe.
+        learning: the size of the model, and the task.
+    """
 
-    def __call__(self, event: Event, network: Network) -> None:
-        before, change = self.rule, VERBS[event.action].rule
+    rule: Rule
+    start: Network
+    learning: tuple[Cost, Task]
+
+    def __call__(self, event: Event, network: Network) -> Rehearsal:
+        """What is told of the next event."""
+        change, cost, task = VERBS[event.action].rule, *self.learning
+        rule = change(self.rule, event.arguments) if change else self.rule
+        now = replace(self, rule=rule)
         if change:
-            self.rule = change(before, event.arguments)
-            check_gossips_models(self.rule)
-            if self.rule.gossip_rule is before.gossip_rule:
-                return
-        moved = event.at > 0 and network.schedule is not self.start
-        if self.rule.algorithm.traits.get("asynchronous"):
+            check_gossips_models(rule)
+            if rule.gossip_rule is self.rule.gossip_rule:
+                return now
+        check_attacks(network, task)
+        if network.clock is not self.start.clock:
+            with_clock(network, network.clock, rule, cost, task)
+        moved = event.at > 0 and network.schedule is not self.start.base
+        if rule.algorithm.traits.get("asynchronous"):
             network = with_timing(network, network.clock)
-        check_network(self.rule, network, moved)
+        check_network(rule, network, moved)
+        return now

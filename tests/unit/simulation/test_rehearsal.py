@@ -1,0 +1,129 @@
+"""What a scenario says is refused before the run if, and only if, the run could not do it."""
+
+import random
+
+import numpy as np
+import pytest
+
+import p2pqg
+from p2pqg.base.errors import ConfigError
+from p2pqg.network import scenario
+
+X = np.random.default_rng(0).normal(size=(60, 2)).astype("float32")
+Y = (X[:, 0] > 0).astype(int)
+SMALL = {
+    "topology": "ring6",
+    "dataset": (X, Y, X[:20], Y[:20]),
+    "engine": "local",
+    "rounds": 8,
+    "batch_size": 4,
+    "algorithm": "dsgd",
+    "network": {"compute": 1.0},
+}
+ITEMS = [
+    {"drop_links": [[0, 1]]},
+    {"restore_links": [[0, 1]]},
+    {"restore_links": "all"},
+    {"add_links": [[0, 3]]},
+    {"drop_clients": [5]},
+    {"drop_clients": [0, 1, 2, 3, 4]},
+    {"restore_clients": [5]},
+    {"restore_clients": {"clients": "all", "how": "average"}},
+    {"add_clients": {"count": 1, "links": [[6, 0]]}},
+    {"set_topology": "complete"},
+    {"set_rule": "clipped"},
+    {"attack": {"who": [1], "how": "sign-flip"}},
+    {"attack": {"who": [0, 1, 2, 3, 4], "how": "noise"}},
+    {"stop_attack": [1]},
+    {"set_network": {"compute": 0.5}},
+    {"set_impairments": {"loss": 0.1}},
+]
+ATTACKS = [
+    [],
+    [{"who": [1], "how": "sign-flip", "when": [0, 2]}],
+    [{"who": [0, 1, 2, 3, 4], "how": "sign-flip", "when": [0, 2]}],
+    [{"who": [0, 1, 2, 3, 4], "how": "sign-flip", "when": 6}],
+]
+
+
+def outcome(**settings):
+    """How a run of a scenario ends, and what was told before it."""
+    try:
+        sim = p2pqg.Simulation(**SMALL | settings)
+    except ConfigError as error:
+        return "refused", str(error)
+    with sim:
+        try:
+            sim.finish()
+        except ConfigError as error:
+            return "failed", "\n".join([*sim.experiment.warnings, str(error)])
+        return "done", "\n".join(sim.experiment.warnings)
+
+
+def drawn(seed, times):
+    """A scenario of two items or three."""
+    draw = random.Random(seed)
+    items = [{"at": draw.choice(times)} | draw.choice(ITEMS) for _ in range(draw.choice([2, 3]))]
+    return {"scenario": items, "attacks": draw.choice(ATTACKS)}
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_by_rounds_all_that_fails_is_refused_and_nothing_else(seed, monkeypatch):
+    said = drawn(seed, [1, 3, 5])
+    found, why = outcome(**said)
+    with monkeypatch.context() as patch:
+        patch.setattr(scenario, "trial", lambda *given: ({}, []))  # nothing is tried before
+        assert {"refused": "failed"}.get(found, found) == outcome(**said)[0], (said, why)
+    assert found != "failed", (said, why)
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_by_seconds_what_can_be_done_is_not_refused_and_what_may_fail_is_told(seed, monkeypatch):
+    said = drawn(seed, [1, 3, 5, "1.5 s", "2.5 s", "3.5 s"])  # all are due in eight rounds
+    found, told = outcome(**said)
+    with monkeypatch.context() as patch:
+        patch.setattr(scenario, "trial", lambda *given: ({}, []))
+        assert (found == "done") == (outcome(**said)[0] == "done"), (said, told)
+    if found == "failed":
+        assert "come first" in told or "over by then" in told
+
+
+def test_who_lied_until_a_round_may_be_all_that_is_left_after_a_second():
+    liars = {"who": [0, 1, 2, 3, 4], "how": "sign-flip"}
+    leaves = [{"at": "5.5 s", "drop_clients": [5]}]
+    found, told = outcome(attacks=[liars | {"when": [0, 2]}], scenario=leaves)
+    assert found == "done"
+    line = "scenario[0].drop_clients: nobody honest would be left; stop_attack first, or keep one: "
+    assert line + "it depends on what is over by then" in told
+    found, told = outcome(attacks=[liars], scenario=leaves)  # without an end
+    assert found == "refused"
+    assert told == line.removesuffix(": ")
+
+
+def test_who_lies_no_more_cannot_be_stopped():
+    over = [{"who": [1], "how": "sign-flip", "when": [0, 2]}]
+    found, told = outcome(attacks=over, scenario=[{"at": 5, "stop_attack": [1]}])
+    assert (found, told[-40:]) == (
+        "refused",
+        "stop_attack: client 1 does not lie; leave it out"[-40:],
+    )
+    assert outcome(attacks=over, scenario=[{"at": 2, "stop_attack": [1]}])[0] == "done"
+    assert outcome(attacks=over, scenario=[{"at": 5, "stop_attack": "all"}])[0] == "done"
+
+
+def test_a_new_client_without_a_neighbor_is_refused_before_the_run():
+    items = [{"at": at, "add_clients": {"count": 1, "links": [[6, 0]]}} for at in (2, 4)]
+    found, told = outcome(scenario=items)  # the second is client 7, and has no link
+    assert found == "refused"
+    assert told.endswith(
+        "add_clients: client 7 has no neighbor to take a model from; give it a link"
+    )
+
+
+def test_what_fails_in_every_order_of_rounds_and_seconds_is_refused():
+    twice = [{"at": 3, "drop_clients": [5]}, {"at": "2.5 s", "drop_clients": [5]}]
+    assert outcome(scenario=twice)[0] == "refused"
+    back = [{"at": 3, "drop_clients": [5]}, {"at": "3.5 s", "restore_clients": [5]}]
+    found, told = outcome(scenario=back)
+    assert found == "done"
+    assert "client 5 did not leave; leave it out: so it will be where seconds come first" in told
