@@ -15,9 +15,7 @@ from traceback import walk_tb
 from types import ModuleType
 from typing import Any
 
-from p2pqg.base.user_code import beside
-
-LIBRARIES = ("site-packages", "dist-packages")
+from p2pqg.base.user_code import LIBRARIES, beside, is_library
 
 
 class UnkeptError(Exception):
@@ -83,16 +81,6 @@ def _of_module(name: str, names: list[str]) -> tuple[str, list[Path]]:
 
 def _is_package(module: Any) -> bool:
     return isinstance(module, ModuleType) and hasattr(module, "__path__")
-
-
-def is_library(module: ModuleType) -> bool:
-    """Whether a module is installed, so that its name is enough to find it again."""
-    file = getattr(module, "__file__", None)
-    if file is None or module.__name__.partition(".")[0] in sys.stdlib_module_names:
-        return True
-    return any(part in Path(file).parts for part in LIBRARIES) or module.__name__.startswith(
-        "p2pqg."
-    )
 
 
 def _own_text(module: ModuleType) -> str:

@@ -20,6 +20,7 @@ from p2pqg.base.text import user_path
 _BESIDE: dict[str, tuple[Path, bytes]] = {}
 """Modules that users' files imported from beside them: where each was, and its text then."""
 
+LIBRARIES = ("site-packages", "dist-packages")
 
 GIVEN = "given:"
 """What a recipe calls an object of Python that cannot be said in plain data."""
@@ -169,6 +170,7 @@ def load_file(path: Path, kind: str) -> ModuleType:
     module.__file__ = str(file)
     module.__dict__["__text__"] = text
     sys.modules[name] = module  # data classes look their own module up
+    others = _set_aside(file.parent)
     before = set(sys.modules)
     try:
         with _folder_on_path(file.parent):
@@ -176,11 +178,18 @@ def load_file(path: Path, kind: str) -> ModuleType:
             exec(compile(text, str(file), "exec"), module.__dict__)
     except (Exception, SystemExit) as error:  # a script may end itself
         del sys.modules[name]
+        sys.modules.update(others)
         raise ConfigError(_what_failed(error, path, file)) from error
     for neighbor in beside(module):
-        if neighbor.__name__ not in before:
+        if (called := neighbor.__name__) not in before:
             place = Path(neighbor.__file__ or "")
-            _BESIDE[neighbor.__name__] = place, place.read_bytes()
+            if called in others:  # theirs comes back, ours stays under a name of its own
+                called = (
+                    f"{called}_{hashlib.blake2b(str(place).encode(), digest_size=4).hexdigest()}"
+                )
+                sys.modules[called] = neighbor
+            _BESIDE[called] = place, place.read_bytes()
+    sys.modules.update(others)
     # Kept here, for another file may register the same name later.
     module.__dict__["__parts__"] = {
         registry.kind: {
@@ -202,6 +211,32 @@ def _keep_from_autoreload(name: str) -> None:
     reloader: Any = getattr(magics.get("AutoreloadMagics"), "_reloader", None)
     if hasattr(reloader, "mark_module_skipped"):
         reloader.mark_module_skipped(name)
+
+
+def is_library(module: ModuleType) -> bool:
+    """Whether a module is installed, so that its name is enough to find it again."""
+    file = getattr(module, "__file__", None)
+    if file is None or module.__name__.partition(".")[0] in sys.stdlib_module_names:
+        return True
+    return any(part in Path(file).parts for part in LIBRARIES) or module.__name__.startswith(
+        "p2pqg."
+    )
+
+
+def _set_aside(folder: Path) -> dict[str, ModuleType]:
+    """Take out the modules that are called like files of this folder, and came from another one.
+
+    A notebook may have imported the helper.py of today, where a run has its own copy of it.
+    """
+    found = {}
+    for name, module in list(sys.modules.items()):
+        own = folder / f"{name}.py"
+        file = getattr(module, "__file__", None)
+        if "." in name or file is None or is_library(module) or not own.is_file():
+            continue
+        if Path(file).resolve() != own:
+            found[name] = sys.modules.pop(name)
+    return found
 
 
 def _forget_other_neighbors(folder: Path) -> bool:

@@ -176,18 +176,33 @@ class Kept:
         return mean(self.rows), mean(self.buffers)
 
     def state_dict(self, client: Any) -> dict[str, Tensor]:
-        """Name -> tensor, parameters and buffers; client: as of `Run.model`."""
+        """Name -> tensor, parameters and buffers; client: as of `Run.model`.
+
+        All buffers, persistent or not: a model has no accuracy without them.
+        """
+        row, buffers = self._row(client)
+        return self.stacked.state_dict(row, buffers) | self.stacked.unsaved(buffers)
+
+    def _row(self, client: Any) -> tuple[Tensor, Tensor]:
         if isinstance(client, str) and client == AVERAGED:
-            return self.stacked.state_dict(*self.averaged)
+            return self.averaged
         number = self.number(client)
-        return self.stacked.state_dict(self.rows[number], self.buffers[number])
+        return self.rows[number], self.buffers[number]
 
     def module(self, client: Any) -> nn.Module:
         """A client's model, or the averaged one, in evaluation mode."""
         state = self.state_dict(client)
         module = copy.deepcopy(self._template).to(dtype=self.stacked.dtype)
+        buffers = dict(module.named_buffers())
+        for name in self._unsaved:
+            buffers[name].copy_(state.pop(name))
         module.load_state_dict(state)
         return module.eval()
+
+    @property
+    def _unsaved(self) -> list[str]:
+        """Names of the buffers that are not persistent."""
+        return list(self.stacked.unsaved(self.buffers[0]))
 
     def save(self, out: Path) -> Path:
         """Write all of them, and how they are loaded."""
@@ -240,6 +255,7 @@ class Kept:
             example=next(self.names())[0],
             imports="import importlib\nimport sys\n" if self.blueprint.is_own else "",
             build=self._own_build if self.blueprint.is_own else self._our_build,
+            unsaved=UNSAVED.format(names=self._unsaved) if self._unsaved else "",
         )
 
     @property
@@ -263,10 +279,7 @@ class Kept:
         file = neighbors(blueprint.entry)
         name = blueprint.name
         stem = Path(name.rpartition(":")[0]).stem if names_a_file(name) else file[0].stem
-        return (
-            f"    sys.path.insert(0, str(HERE / {CODE!r}))\n"
-            f"    return importlib.import_module({stem!r}).{own.__name__}({words})"
-        )
+        return OWN_BUILD.format(code=CODE, stem=stem, name=own.__name__, words=words)
 
 
 SCRIPT = '''"""Models of the run {run} after {rounds} rounds, for torch.
@@ -292,6 +305,22 @@ def load(name, folder=HERE):
     """The module with its parameters and buffers, ready for evaluation."""
     state = load_file(folder / f"{{name}}.safetensors")
     model = build().to(dtype=next(t.dtype for t in state.values() if t.is_floating_point()))
-    model.load_state_dict(state)
+{unsaved}    model.load_state_dict(state)
     return model.eval()
 '''
+
+OWN_BUILD = """\
+    code = HERE / {code!r}
+    names = [file.stem for file in code.glob("*.py")]
+    others = {{name: sys.modules.pop(name) for name in names if name in sys.modules}}
+    sys.path.insert(0, str(code))
+    try:
+        return importlib.import_module({stem!r}).{name}({words})
+    finally:
+        sys.modules.update(others)  # of the same names, from elsewhere"""
+
+UNSAVED = """\
+    buffers = dict(model.named_buffers())
+    for name in {names}:  # not persistent: no state_dict has them
+        buffers[name].copy_(state.pop(name))
+"""

@@ -12,8 +12,7 @@ from typing import Any
 from ray import cloudpickle
 
 from p2pqg.base.registry import Entry
-from p2pqg.base.source import is_library
-from p2pqg.base.user_code import beside
+from p2pqg.base.user_code import beside, is_library
 
 
 def packed(thing: Any) -> bytes:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -212,15 +212,30 @@ class Stacked:
             buffers: [buffers]; may be left out if the model has none.
         """
         views = self._params.views(row)
-        names = {id(parameter): name for name, parameter in self._template.named_parameters()}
-        for name, parameter in self._template.named_parameters(remove_duplicate=False):
-            if parameter.requires_grad:
-                views[name] = views[names[id(parameter)]]  # layers may share their weights
-        state = dict(self._template.state_dict()) | views
         if buffers is not None:
-            views = self._buffers.views(buffers)
-            state |= {name: view for name, view in views.items() if name in state}
+            views |= self._buffers.views(buffers)
+        state = dict(self._template.state_dict())
+        for name, first in self._names():  # layers may share their tensors
+            if first in views and name in state:
+                state[name] = views[first]
         return {name: tensor.detach().clone() for name, tensor in state.items()}
+
+    def unsaved(self, buffers: Tensor) -> dict[str, Tensor]:
+        """One client's statistics that no state_dict has, for they are not persistent.
+
+        Args:
+            buffers: [buffers].
+        """
+        saved = self._template.state_dict().keys()
+        views = self._buffers.views(buffers)
+        return {name: view.clone() for name, view in views.items() if name not in saved}
+
+    def _names(self) -> Iterator[tuple[str, str]]:
+        """(name, first name) of each parameter and buffer, under all of its names."""
+        firsts: dict[int, str] = {}
+        for named in (self._template.named_parameters, self._template.named_buffers):
+            for name, tensor in named(remove_duplicate=False):
+                yield name, firsts.setdefault(id(tensor), name)
 
     def gradients(
         self,

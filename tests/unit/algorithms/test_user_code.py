@@ -1,7 +1,10 @@
 """A user's own algorithm is a full citizen, and its mistakes are told with its file and line."""
 
+import importlib
 import os
+import sys
 import textwrap
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,6 +14,7 @@ import p2pqg
 from p2pqg.algorithms import ALGORITHMS
 from p2pqg.algorithms.user_code import find_algorithm
 from p2pqg.base.errors import AlgorithmError, ConfigError, DataError
+from p2pqg.base.user_code import beside, load_file
 from p2pqg.cli import main
 from p2pqg.testing import UNIVERSAL, USUAL
 
@@ -266,6 +270,26 @@ def test_on_the_command_line_a_mistake_is_one_line_and_exit_code_1(write, capsys
     assert ended.value.code == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"AlgorithmError: my_file.py line {ROUND_AT}, in mine: yielded an int;")
+
+
+def test_what_the_user_imported_from_elsewhere_is_neither_taken_nor_lost(tmp_path, monkeypatch):
+    for folder, number in (("now", 7), ("then", 2)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "helps_mine.py").write_text(f"FACTOR = {number}\n", encoding="utf-8")
+    mine = tmp_path / "then" / "mine.py"
+    mine.write_text("from helps_mine import FACTOR\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path / "now")
+    theirs = importlib.import_module("helps_mine")
+    try:
+        module = load_file(mine, "model")
+        assert (module.FACTOR, theirs.FACTOR) == (2, 7)
+        assert sys.modules["helps_mine"] is theirs
+        there = {Path(other.__file__).name for other in beside(module)}
+        assert there == {"mine.py", "helps_mine.py"}
+        (tmp_path / "then" / "helps_mine.py").write_text("FACTOR = 3\n", encoding="utf-8")
+        assert load_file(mine, "model").FACTOR == 3
+    finally:
+        del sys.modules["helps_mine"]
 
 
 def test_a_file_gets_the_modules_beside_it_and_as_they_are_now(write, tmp_path):

@@ -222,6 +222,23 @@ def test_clients_learn_what_a_loop_of_plain_pytorch_gives_each(make):
         assert row["test_accuracy"] == pytest.approx(torch.stack(right).double().mean().item())
 
 
+@pytest.mark.parametrize("make", [InPlace, Twice])
+def test_models_come_out_with_all_that_they_remember(make, tmp_path):
+    model = seeded(make)
+    algorithm = {"name": "qg-dsgdm-n", "beta": BETA, "mu": MU}
+    settings = OWN | {"model": model, "algorithm": algorithm}
+    run = p2pqg.run(**settings, checkpoint_every=1e9, out=tmp_path, name="run")
+    run.save_models(tmp_path / "models")
+    scope = {"__file__": str(tmp_path / "models" / "load.py")}
+    exec((tmp_path / "models" / "load.py").read_text(encoding="utf-8"), scope)
+    with p2pqg.Simulation(**settings) as sim:
+        clients = plain_qg_dsgdm_n(model, sim, 4)[1]
+        x = torch.from_numpy(sim.experiment.test[0])
+    for number, client in enumerate(clients):
+        for module in (run.model(number), scope["load"](f"client-{number}")):
+            torch.testing.assert_close(module(x), client.eval()(x), rtol=0, atol=1e-12)
+
+
 def test_evaluating_leaves_no_trace_in_a_model_that_changes_or_draws_then_too():
     class Changes(Head):
         def __init__(self):
