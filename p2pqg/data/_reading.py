@@ -15,6 +15,7 @@ from p2pqg.base.wording import counted
 from p2pqg.data._arrays import Arrays
 from p2pqg.data._columns import Column
 from p2pqg.data._inputs import array_of, check_finite, checked_lengths, inputs
+from p2pqg.data._leak import leaked
 from p2pqg.data._params import whole_number
 from p2pqg.data._pixels import in_color
 from p2pqg.data._targets import TASKS, Targets, targets
@@ -130,6 +131,7 @@ def arrays_from(raw: Raw, reading: Reading, tokenizer: str | None = None) -> Arr
     if tokenizer and train_x.dtype != np.int32:
         raise ConfigError(f"{what} holds no texts, and the model reads nothing else; use model mlp")
     found = targets(train.y, test.y, train.y_name, reading.task, raw.names)
+    said = (*said, *leaked(train_x, test_x, what))
     arrays = _finished(train_x, test_x, found, raw, reading, columns, (*notes, *said))
     drawn = len(test.y) if raw.test is None else 0
     return dataclasses.replace(arrays, tokenizer=tokenizer or "", drawn=drawn)

@@ -17,6 +17,7 @@ from p2pqg.data._arrays import Arrays, dataset
 from p2pqg.data._cache import Part, remembered
 from p2pqg.data._images import DECODER, read_images
 from p2pqg.data._labels import Labels, numbered
+from p2pqg.data._leak import leaked
 from p2pqg.data._params import whole_number
 from p2pqg.data._pixels import content_of, in_color, pixels
 
@@ -67,7 +68,13 @@ def images(params: Params, data_dir: Path | None) -> Arrays:
         std=half,
         augmentation=None if params.augmentation == "none" else params.augmentation,
         classes=labels.names,
-        notes=(*notes, *labels.notes, *train.notes, *test.notes),
+        notes=(
+            *notes,
+            *labels.notes,
+            *train.notes,
+            *test.notes,
+            *leaked(train.x, test.x, f"{data_dir}"),
+        ),
     )
 
 

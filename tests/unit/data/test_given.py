@@ -332,3 +332,18 @@ def test_arrays_of_objects_are_numbers_where_all_are_and_empty_values_are_named(
     labels[5] = None
     with pytest.raises(DataError, match="y has 1 empty value .*row 5.*; fill them, or leave the"):
         read((X, labels))
+
+
+def test_a_test_sample_that_is_a_training_sample_is_told():
+    """Given twice, or there twice before some were held out; of a hundred one alike is told."""
+    x = np.arange(400.0).reshape(100, 4)
+    y = np.arange(100) % 2
+    told = "2 of 100 test samples are training samples, too"
+    assert any(told in note for note in read((x, y, np.concatenate([x[:2], -x[2:]]), y)).notes)
+    assert not any("training samples, too" in note for note in read((x, y, -x - 1, y)).notes)
+    few = np.concatenate([x[:1], -x[1:], -x - 500])  # one of 200
+    assert not any("too" in note for note in read((x, y, few, np.arange(200) % 2)).notes)
+    twice = read((np.concatenate([x, x]), np.concatenate([y, y])))
+    alike = sum((row == twice.train_x).all(1).any() for row in twice.test_x)
+    assert alike > 20
+    assert any(f"{alike} of 40 test samples are" in note for note in twice.notes)
