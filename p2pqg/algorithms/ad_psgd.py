@@ -9,25 +9,9 @@ neighbor at a time, are DSGD on random matchings.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import NamedTuple
-
 from p2pqg.algorithms.asynchronous import OwnPace, Step, meet
+from p2pqg.algorithms.dsgd import Params, State, start
 from p2pqg.algorithms.effects import Grad, algorithm
-from p2pqg.base.lazy import torch
-
-
-@dataclass(frozen=True, kw_only=True)
-class Params:
-    lr: float
-
-
-class State(NamedTuple):
-    x: torch.Tensor
-
-
-def start(x0: torch.Tensor) -> State:
-    return State(x=x0)
 
 
 @algorithm(

@@ -17,13 +17,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from p2pqg.base.config import read
-from p2pqg.base.errors import ConfigError
 from p2pqg.base.lazy import torch
 from p2pqg.base.ranges import out_of_range
 from p2pqg.base.registry import Entry, F, NoParams, Registry
 from p2pqg.base.signature import check_takes, parameters
-from p2pqg.base.user_code import Chosen, find_in_file, names_a_file
+from p2pqg.base.user_code import Chosen
 
 ATTACKS = Registry("attack")
 """Traits: `kind`, see above; `anywhere`, it suits whatever is sent, not only models that are
@@ -210,20 +208,7 @@ def find_attack(given: str | Mapping[str, Any] | Callable[..., Any] | Lie) -> Li
     Raises:
         ConfigError: no such attack, file or parameter.
     """
-    if isinstance(given, Lie):
-        return given
-    if callable(given):
-        return Lie(_entry_of(given, getattr(given, "__name__", "attack")), NoParams())
-    settings = {"name": given} if isinstance(given, str) else dict(given)
-    name = settings.pop("name", None)
-    if not isinstance(name, str):
-        raise ConfigError(f"an attack must have a name, such as sign-flip, got {given!r}")
-    of_file = names_a_file(name)
-    entry = find_in_file(ATTACKS, name, _entry_of) if of_file else ATTACKS.named(name)
-    params, problems = read(entry.params, settings, f"attack {name}: ")
-    if problems:
-        raise ConfigError.of(problems)
-    return Lie(entry, params)
+    return Lie.find(given, _entry_of, such_as="sign-flip", where="attack NAME: ")
 
 
 def _entry_of(function: Callable[..., Any], name: str) -> Entry:

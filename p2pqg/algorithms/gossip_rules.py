@@ -22,12 +22,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
-from p2pqg.base.config import read
-from p2pqg.base.errors import ConfigError
 from p2pqg.base.lazy import torch
 from p2pqg.base.registry import Entry, F, NoParams, Registry
 from p2pqg.base.signature import check_takes
-from p2pqg.base.user_code import Chosen, find_in_file, names_a_file
+from p2pqg.base.user_code import Chosen
 
 GOSSIP_RULES = Registry("rule")
 """Traits: `kind`, see above; `least`, params -> messages that it takes, at least; `timed`, it wants
@@ -307,20 +305,7 @@ def find_rule(given: str | Mapping[str, Any] | Callable[..., Any] | GossipRule) 
     Raises:
         ConfigError: no such rule, file or parameter.
     """
-    if isinstance(given, GossipRule):
-        return given
-    if callable(given):
-        return GossipRule(_entry_of(given, getattr(given, "__name__", "rule")), NoParams())
-    settings = {"name": given} if isinstance(given, str) else dict(given)
-    name = settings.pop("name", None)
-    if not isinstance(name, str):
-        raise ConfigError(f"rule must have a name, such as clipped, got {given!r}")
-    of_file = names_a_file(name)
-    entry = find_in_file(GOSSIP_RULES, name, _entry_of) if of_file else GOSSIP_RULES.named(name)
-    params, problems = read(entry.params, settings, "rule.")
-    if problems:
-        raise ConfigError.of(problems)
-    return GossipRule(entry, params)
+    return GossipRule.find(given, _entry_of, such_as="clipped", where="rule.")
 
 
 def _entry_of(function: Callable[..., Any], name: str) -> Entry:

@@ -23,8 +23,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
 
+from p2pqg.algorithms.dsgdm import State, start
 from p2pqg.algorithms.effects import Grad, Round, algorithm, exchange, neighbors
 from p2pqg.base.lazy import torch
 from p2pqg.base.ranges import out_of_range
@@ -40,15 +40,6 @@ class Params:
 
     def problems(self) -> Iterator[str]:
         yield from out_of_range(self, "algorithm.", beta="[0, 1)", alpha="[0, 1]")
-
-
-class State(NamedTuple):
-    x: torch.Tensor
-    m: torch.Tensor
-
-
-def start(x0: torch.Tensor) -> State:
-    return State(x=x0, m=torch.zeros_like(x0))
 
 
 @algorithm(

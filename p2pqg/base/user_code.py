@@ -11,11 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from traceback import walk_tb
 from types import FrameType, ModuleType
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from p2pqg.base.errors import ConfigError, did_you_mean
-from p2pqg.base.registry import Entry, Registry
+from p2pqg.base.registry import Entry, NoParams, Registry
 from p2pqg.base.text import user_path
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 _BESIDE: dict[str, tuple[Path, bytes]] = {}
 """Modules that users' files imported from beside them: where each was, and its text then."""
@@ -79,6 +82,45 @@ class Chosen:
     entry: Entry
     params: Any
     registry: ClassVar[Registry]
+
+    @classmethod
+    def find(
+        cls,
+        given: Any,
+        wrap: Callable[[Callable[..., Any], str], Entry],
+        *,
+        such_as: str,
+        where: str,
+    ) -> Self:
+        """The part that a recipe or keyword names.
+
+        Args:
+            given: one; a registered name; a mapping of `name` and parameters; FILE.py:NAME, a
+                function of that file; or a function itself.
+            wrap: makes an entry of a user's function and its name.
+            such_as: a name that there is, for messages.
+            where: what stands before a parameter in messages; NAME is the part's.
+
+        Raises:
+            ConfigError: no such part, file or parameter.
+        """
+        from p2pqg.base.config import read  # brings YAML, which networks do without
+
+        kind = cls.registry.kind
+        if isinstance(given, cls):
+            return given
+        if callable(given):
+            return cls(wrap(given, getattr(given, "__name__", kind)), NoParams())
+        settings = {"name": given} if isinstance(given, str) else dict(given)
+        name = settings.pop("name", None)
+        if not isinstance(name, str):
+            raise ConfigError(f"{_a(kind)} must have a name, such as {such_as}, got {given!r}")
+        of_file = names_a_file(name)
+        entry = find_in_file(cls.registry, name, wrap) if of_file else cls.registry.named(name)
+        params, problems = read(entry.params, settings, where.replace("NAME", name))
+        if problems:
+            raise ConfigError.of(problems)
+        return cls(entry, params)
 
     @property
     def name(self) -> str:

@@ -4,35 +4,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, overload
 
 from typing_extensions import Unpack
 
-from p2pqg.base.config import plain
 from p2pqg.base.errors import (
-    ClusterError,
     ConfigError,
-    P2pqgError,
-    RunError,
-    StoppedError,
-    StorageError,
 )
-from p2pqg.base.text import folder_name, typed, user_path, without_folders
-from p2pqg.engine.interrupts import to_the_end, uninterrupted
+from p2pqg.base.text import folder_name, user_path, without_folders
 from p2pqg.recipe.keywords import OfAnySeed, Restart, Resumed, Settings, with_keywords
 from p2pqg.recipe.own import Own
 from p2pqg.recipe.settings import RunConfig, read_settings
-from p2pqg.results.changes import Watched
-from p2pqg.results.checkpoint import CHECKPOINTS, newest, prune
+from p2pqg.results.checkpoint import CHECKPOINTS, newest
 from p2pqg.results.directory import RunDirectory
-from p2pqg.results.parquet import read_rows
-from p2pqg.results.run import Run, load
-from p2pqg.results.schemas import CHANGE_COLUMNS
+from p2pqg.results.run import Run
 from p2pqg.results.seeds import Runs, is_of_seeds, seeds_of
 from p2pqg.running.crew import Crew
+from p2pqg.running.leading import has_finished, lead
 from p2pqg.running.observer import Observer
 from p2pqg.running.seeds import resume_seeds, run_seeds
 from p2pqg.running.sinks import check_sinks, with_sinks
@@ -201,7 +192,7 @@ def begin(
     stem = folder_name(f"{without_folders(config.topology)}-{experiment.config.algorithm['name']}")
     directory = _new_directory(config.out, config.name, stem)
     with watching(observer) as observer:
-        return _lead(lambda: Simulation(experiment, started=started), directory, observer)
+        return lead(lambda: Simulation(experiment, started=started), directory, observer)
 
 
 @with_keywords(Restart.__annotations__)
@@ -262,7 +253,7 @@ def resume(
             raise ConfigError(
                 f"{path} stopped after {done} rounds: {moment.stopped}; nothing is left"
             )
-        if done >= moment.experiment.num_rounds and (home is None or _has_finished(home)):
+        if done >= moment.experiment.num_rounds and (home is None or has_finished(home)):
             config = moment.experiment.config
             key = config.ends if config.ends in ("steps", "time") else "rounds"
             raise ConfigError(f"{path} has done all its {done} rounds; ask for more with --{key}")
@@ -271,7 +262,7 @@ def resume(
         out = elsewhere.get("out") or (str(home.parent) if home else moment.experiment.config.out)
         directory = in_place or _new_directory(out, elsewhere.get("name"), (home or path).name)
         with _watching(quiet, observer, sinks) as observer:
-            return _lead(lambda: Simulation.at(moment, started), directory, observer, notes)
+            return lead(lambda: Simulation.at(moment, started), directory, observer, notes)
 
 
 def _new_directory(out: str, name: str | None, stem: str) -> RunDirectory:
@@ -298,187 +289,3 @@ def _watching(
 
             observer = stack.enter_context(Screen())
         yield stack.enter_context(with_sinks(sinks, observer))
-
-
-def _has_finished(home: Path) -> bool:
-    """Whether all is written; else it was killed at its very end."""
-    return (home / "summary.json").exists() and load(home).finished
-
-
-def _lead(
-    start: Callable[[], Simulation],
-    directory: RunDirectory,
-    observer: Observer | None,
-    notes: list[str] | None = None,
-) -> Run:
-    """Start the simulation and run it to its end, with its results in the directory."""
-    directory.reserve()
-    try:
-        sim = start()
-    except BaseException:
-        directory.discard()
-        raise
-    try:
-        _led(sim, directory, observer, notes or [])
-    except KeyboardInterrupt:  # while another one was answered, or when nobody looked
-        if not _has_finished(directory.path):
-            stopped = StoppedError(f"stopped; `p2pqg resume {typed(directory.path)}` goes on")
-            stopped.results = directory.path
-            raise stopped from None
-    done = load(directory.path)
-    if observer:
-        observer.end(done)
-    return done
-
-
-def _led(
-    sim: Simulation, directory: RunDirectory, observer: Observer | None, notes: list[str]
-) -> None:
-    """Run it to its end; all that is written is there, however it ends."""
-    with to_the_end() as stopping, directory, sim:
-        log = _Log(sim, directory, observer)
-        try:
-            directory.write_own_files(sim.experiment.own_files)
-            directory.write_config(plain(sim.experiment.config))
-        except OSError as error:
-            raise StorageError(
-                f"{directory.path}: cannot be written ({error.strerror}); make room, start again"
-            ) from None
-        if observer:
-            observer.begin(sim, directory.path)
-        for text in [*notes, *sim.hosting.notes]:
-            log.note(text)
-        try:
-            sim.finish(after=log.rows)
-            if sim.saver:
-                sim.save()
-        except KeyboardInterrupt:
-            stopping()
-            log.last_words()
-            if not sim.is_over:  # else nothing is left to be stopped: it has its results
-                stopped = StoppedError(f"stopped in round {sim.round}; {log.what_next}")
-                stopped.results = directory.path
-                raise stopped from None
-        except P2pqgError as error:
-            if not isinstance(error, ClusterError):  # with that it may go on
-                directory.write_failure(str(error))
-            failed = type(error)(f"{error}; results so far: {directory.path}")
-            if isinstance(failed, RunError):
-                failed.results = directory.path
-            raise failed from error
-        finally:
-            with uninterrupted():
-                log.close()
-
-
-class _Log:
-    """Writes what a run leaves behind; a full disk is no reason to stop."""
-
-    def __init__(self, sim: Simulation, directory: RunDirectory, observer: Observer | None) -> None:
-        self.sim, self.directory, self.observer = sim, directory, observer
-        self.told: set[str] = set()
-        self.changes = self._known_changes()
-        sim.on_note = self.note
-        if sim.experiment.config.checkpoint_every:
-            sim.saver = self.checkpoint
-
-    def note(self, text: str) -> None:
-        if self.observer and text not in self.told:
-            self.told.add(text)
-            self.observer.noted(text)
-
-    def rows(self, sim: Simulation) -> None:
-        with sim.clock("recording"), self._tolerant("rows"):
-            columns, of_clients = sim.columns, sim.client_columns
-            if self.directory.write_rows(*sim.rows, columns=columns, of_clients=of_clients):
-                self._write_links()
-            self._write_changes()
-        if self.observer:
-            self.observer.recorded(sim)
-
-    def _known_changes(self) -> Watched:
-        """Those of before a resume, or all that made the network what it is."""
-        sim, path = self.sim, self.directory.path / "changes.parquet"
-        with suppress(OSError, ValueError):
-            known = [row for row in read_rows(path) if row["round"] <= sim.round]
-            return Watched(sim.network, known)
-        watched = Watched(sim.experiment.network)
-        if sim.round:
-            watched.look(sim.network, sim.round)
-        return watched
-
-    def _write_changes(self) -> None:
-        """What became of the network, for replays; networks change seldom."""
-        events = self.sim.events
-        if self.changes.look(self.sim.network, events[-1]["round"] if events else self.sim.round):
-            self.directory.write_table("changes", self.changes.rows, CHANGE_COLUMNS)
-
-    def _write_links(self) -> None:
-        """What went over each link so far."""
-        if self.sim.experiment.timing is not None:
-            self.directory.write_links(self.sim.links)
-
-    def checkpoint(self, moment: Moment) -> Path | None:
-        """Save a moment; returns where to find it, or None if it could not be written."""
-        folder = self.directory.path / CHECKPOINTS
-        with self.sim.clock("recording"), self._tolerant("a checkpoint"):
-            path = folder / f"round-{moment.log.round:09d}"
-            moment.write(path)
-            prune(path)
-            return self.directory.path
-        return None
-
-    def last_words(self) -> None:
-        """Stopped from outside: keep what there is, unless that means to wait for the actors."""
-        if self.sim.saver and self.sim.is_settled:
-            with suppress(P2pqgError):
-                self.sim.save()
-
-    @property
-    def what_next(self) -> str:
-        """What a user can do after a stop."""
-        path = self.directory.path
-        return (
-            f"`p2pqg resume {typed(path)}` goes on" if self.sim.saver else f"results so far: {path}"
-        )
-
-    def _tolerant(self, what: str) -> _Tolerant:
-        return _Tolerant(lambda reason: self.note(f"cannot write {what} ({reason}); going on"))
-
-    def close(self) -> None:
-        """All that there is, now.
-
-        Raises:
-            StorageError: it cannot be written.
-        """
-        sim, directory = self.sim, self.directory
-        try:
-            directory.write_rows(
-                *sim.rows, columns=sim.columns, of_clients=sim.client_columns, now=True
-            )
-            self._write_changes()
-            self._write_links()
-            directory.write_summary(sim.summary(evaluate=False))
-            if sim.experiment.config.profile:
-                directory.write_json("trace.json", sim.trace())
-                directory.write_json("profile.json", sim.profile())
-        except OSError as error:
-            raise StorageError(
-                f"round {sim.round}: results cannot be written to {directory.path} "
-                f"({error.strerror}); make room, then `p2pqg resume` goes on from a checkpoint"
-            ) from None
-
-
-class _Tolerant:
-    """Context manager: an OSError inside is told and passed over."""
-
-    def __init__(self, tell: Callable[[str], None]) -> None:
-        self.tell = tell
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> bool:
-        if not isinstance(error, OSError):
-            return False
-        self.tell(error.strerror or str(error))
-        return True

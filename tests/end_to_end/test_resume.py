@@ -24,8 +24,8 @@ from p2pqg.results import checkpoint as checkpoints
 from p2pqg.results.checkpoint import ARRAYS, HEADER, newest, read_checkpoint
 from p2pqg.results.directory import RunDirectory
 from p2pqg.results.run import Run
-from p2pqg.running import single
 from p2pqg.running.single import resume, run
+from p2pqg.running.writer import Writer
 from p2pqg.simulation.moment import CHECKPOINTS
 
 ROUNDS = 24
@@ -148,7 +148,7 @@ def test_ctrl_c_after_the_last_round_is_too_late_to_stop_anything(whole):
 @pytest.mark.parametrize("moment", ["last_words", "close"])
 def test_ctrl_c_while_another_one_is_answered_says_how_to_go_on_too(whole, moment, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(single._Log, moment, lambda log: signal.raise_signal(signal.SIGINT))
+        patch.setattr(Writer, moment, lambda log: signal.raise_signal(signal.SIGINT))
         with pytest.raises(StoppedError, match=r"p2pqg resume runs/out/it` goes on$"):
             run(**SETTINGS, name="it", observer=ctrl_c(5))
     assert_same(resume(Path("runs/out/it")), whole)

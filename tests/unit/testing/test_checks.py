@@ -110,7 +110,7 @@ def wrong_line(method):
     ],
 )
 def test_requests_that_depend_on_values_are_found_with_their_line(method, place):
-    told = rf"test_testing.py line {wrong_line(place)}, in {place.__name__}: .*round \d+.* values"
+    told = rf"test_checks.py line {wrong_line(place)}, in {place.__name__}: .*round \d+.* values"
     with pytest.raises(AssertionError, match=told):
         check_requests(entry(method))
 
@@ -123,7 +123,7 @@ def test_the_round_may_decide_what_is_asked(check):
 def test_blocks_of_one_process_that_ask_unlike_things_are_told_the_line():
     line, x0 = wrong_line(asks_in_some_blocks), np.zeros((8, 5))
     x0[7] = 1000
-    told = rf"^test_testing.py line {line}, in .* by clients 3 to 7 and not by clients 0 to 2;"
+    told = rf"^test_checks.py line {line}, in .* by clients 3 to 7 and not by clients 0 to 2;"
     with pytest.raises(AlgorithmError, match=told):
         run(entry(asks_in_some_blocks), x0=x0, blocks=[3, 5])
 

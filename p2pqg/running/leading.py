@@ -1,0 +1,87 @@
+"""A simulation is led to its end, with its results on disk, however it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from p2pqg.base.config import plain
+from p2pqg.base.errors import ClusterError, P2pqgError, RunError, StoppedError, StorageError
+from p2pqg.base.text import typed
+from p2pqg.engine.interrupts import to_the_end, uninterrupted
+from p2pqg.results.directory import RunDirectory
+from p2pqg.results.run import Run, load
+from p2pqg.running.observer import Observer
+from p2pqg.running.writer import Writer
+from p2pqg.simulation.simulation import Simulation
+
+
+def lead(
+    start: Callable[[], Simulation],
+    directory: RunDirectory,
+    observer: Observer | None,
+    notes: list[str] | None = None,
+) -> Run:
+    """Start the simulation and run it to its end, with its results in the directory."""
+    directory.reserve()
+    try:
+        sim = start()
+    except BaseException:
+        directory.discard()
+        raise
+    try:
+        _led(sim, directory, observer, notes or [])
+    except KeyboardInterrupt:  # while another one was answered, or when nobody looked
+        if not has_finished(directory.path):
+            stopped = StoppedError(f"stopped; `p2pqg resume {typed(directory.path)}` goes on")
+            stopped.results = directory.path
+            raise stopped from None
+    done = load(directory.path)
+    if observer:
+        observer.end(done)
+    return done
+
+
+def _led(
+    sim: Simulation, directory: RunDirectory, observer: Observer | None, notes: list[str]
+) -> None:
+    """Run it to its end; all that is written is there, however it ends."""
+    with to_the_end() as stopping, directory, sim:
+        writer = Writer(sim, directory, observer)
+        try:
+            directory.write_own_files(sim.experiment.own_files)
+            directory.write_config(plain(sim.experiment.config))
+        except OSError as error:
+            raise StorageError(
+                f"{directory.path}: cannot be written ({error.strerror}); make room, start again"
+            ) from None
+        if observer:
+            observer.begin(sim, directory.path)
+        for text in [*notes, *sim.hosting.notes]:
+            writer.note(text)
+        try:
+            sim.finish(after=writer.rows)
+            if sim.saver:
+                sim.save()
+        except KeyboardInterrupt:
+            stopping()
+            writer.last_words()
+            if not sim.is_over:  # else nothing is left to be stopped: it has its results
+                stopped = StoppedError(f"stopped in round {sim.round}; {writer.what_next}")
+                stopped.results = directory.path
+                raise stopped from None
+        except P2pqgError as error:
+            if not isinstance(error, ClusterError):  # with that it may go on
+                directory.write_failure(str(error))
+            failed = type(error)(f"{error}; results so far: {directory.path}")
+            if isinstance(failed, RunError):
+                failed.results = directory.path
+            raise failed from error
+        finally:
+            with uninterrupted():
+                writer.close()
+
+
+def has_finished(home: Path) -> bool:
+    """Whether all is written; else it was killed at its very end."""
+    return (home / "summary.json").exists() and load(home).finished

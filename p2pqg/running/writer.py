@@ -1,0 +1,131 @@
+"""Writes what a run leaves behind, while it goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from p2pqg.base.errors import P2pqgError, StorageError
+from p2pqg.base.text import typed
+from p2pqg.results.changes import Watched
+from p2pqg.results.checkpoint import CHECKPOINTS, prune
+from p2pqg.results.directory import RunDirectory
+from p2pqg.results.parquet import read_rows
+from p2pqg.results.schemas import CHANGE_COLUMNS
+from p2pqg.running.observer import Observer
+from p2pqg.simulation.moment import Moment
+from p2pqg.simulation.simulation import Simulation
+
+
+class Writer:
+    """Writes what a run leaves behind; a full disk is no reason to stop."""
+
+    def __init__(self, sim: Simulation, directory: RunDirectory, observer: Observer | None) -> None:
+        self.sim, self.directory, self.observer = sim, directory, observer
+        self.told: set[str] = set()
+        self.changes = self._known_changes()
+        sim.on_note = self.note
+        if sim.experiment.config.checkpoint_every:
+            sim.saver = self.checkpoint
+
+    def note(self, text: str) -> None:
+        if self.observer and text not in self.told:
+            self.told.add(text)
+            self.observer.noted(text)
+
+    def rows(self, sim: Simulation) -> None:
+        with sim.clock("recording"), self._tolerant("rows"):
+            columns, of_clients = sim.columns, sim.client_columns
+            if self.directory.write_rows(*sim.rows, columns=columns, of_clients=of_clients):
+                self._write_links()
+            self._write_changes()
+        if self.observer:
+            self.observer.recorded(sim)
+
+    def _known_changes(self) -> Watched:
+        """Those of before a resume, or all that made the network what it is."""
+        sim, path = self.sim, self.directory.path / "changes.parquet"
+        with suppress(OSError, ValueError):
+            known = [row for row in read_rows(path) if row["round"] <= sim.round]
+            return Watched(sim.network, known)
+        watched = Watched(sim.experiment.network)
+        if sim.round:
+            watched.look(sim.network, sim.round)
+        return watched
+
+    def _write_changes(self) -> None:
+        """What became of the network, for replays; networks change seldom."""
+        events = self.sim.events
+        if self.changes.look(self.sim.network, events[-1]["round"] if events else self.sim.round):
+            self.directory.write_table("changes", self.changes.rows, CHANGE_COLUMNS)
+
+    def _write_links(self) -> None:
+        """What went over each link so far."""
+        if self.sim.experiment.timing is not None:
+            self.directory.write_links(self.sim.links)
+
+    def checkpoint(self, moment: Moment) -> Path | None:
+        """Save a moment; returns where to find it, or None if it could not be written."""
+        folder = self.directory.path / CHECKPOINTS
+        with self.sim.clock("recording"), self._tolerant("a checkpoint"):
+            path = folder / f"round-{moment.log.round:09d}"
+            moment.write(path)
+            prune(path)
+            return self.directory.path
+        return None
+
+    def last_words(self) -> None:
+        """Stopped from outside: keep what there is, unless that means to wait for the actors."""
+        if self.sim.saver and self.sim.is_settled:
+            with suppress(P2pqgError):
+                self.sim.save()
+
+    @property
+    def what_next(self) -> str:
+        """What a user can do after a stop."""
+        path = self.directory.path
+        return (
+            f"`p2pqg resume {typed(path)}` goes on" if self.sim.saver else f"results so far: {path}"
+        )
+
+    def _tolerant(self, what: str) -> _Tolerant:
+        return _Tolerant(lambda reason: self.note(f"cannot write {what} ({reason}); going on"))
+
+    def close(self) -> None:
+        """All that there is, now.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        sim, directory = self.sim, self.directory
+        try:
+            directory.write_rows(
+                *sim.rows, columns=sim.columns, of_clients=sim.client_columns, now=True
+            )
+            self._write_changes()
+            self._write_links()
+            directory.write_summary(sim.summary(evaluate=False))
+            if sim.experiment.config.profile:
+                directory.write_json("trace.json", sim.trace())
+                directory.write_json("profile.json", sim.profile())
+        except OSError as error:
+            raise StorageError(
+                f"round {sim.round}: results cannot be written to {directory.path} "
+                f"({error.strerror}); make room, then `p2pqg resume` goes on from a checkpoint"
+            ) from None
+
+
+class _Tolerant:
+    """Context manager: an OSError inside is told and passed over."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self.tell = tell
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> bool:
+        if not isinstance(error, OSError):
+            return False
+        self.tell(error.strerror or str(error))
+        return True
