@@ -72,7 +72,7 @@ def _smallest(K: torch.Tensor, c: torch.Tensor, least: torch.Tensor) -> torch.Te
     Returns:
         [programs, unknowns].
     """
-    u, eye = torch.zeros_like(c), torch.eye(c.shape[1]).to(c)
+    u, eye = torch.zeros_like(c), torch.eye(c.shape[1], dtype=c.dtype, device=c.device)
     free = new = barred = torch.zeros_like(c, dtype=torch.bool)
     for _ in range(10 * c.shape[1]):
         among = (free[:, :, None] & free[:, None]).to(c)

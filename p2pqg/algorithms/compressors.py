@@ -15,6 +15,7 @@ from typing import Literal
 from p2pqg.algorithms.effects import Draw
 from p2pqg.base.lazy import torch
 from p2pqg.base.ranges import out_of_range
+from p2pqg.base.uploading import uploaded
 
 INDEX_BYTES = 4
 SEED_BYTES = 8
@@ -70,7 +71,7 @@ def top_k(v: torch.Tensor, p: Compression, draw: Draw) -> tuple[torch.Tensor, fl
 def random_k(v: torch.Tensor, p: Compression, draw: Draw) -> tuple[torch.Tensor, float]:
     """Random entries; the seed says which."""
     k = kept(v.shape[1], p.ratio)
-    index = draw("random-k", v.shape[1]).topk(k, dim=1).indices.to(v.device)
+    index = uploaded(draw("random-k", v.shape[1]).topk(k, dim=1).indices, v.device)
     q = torch.zeros_like(v).scatter(1, index, v.gather(1, index))
     return q, k * v.element_size() + SEED_BYTES
 
@@ -85,7 +86,7 @@ def qsgd(v: torch.Tensor, p: Compression, draw: Draw) -> tuple[torch.Tensor, flo
     """Random rounding to 2^bits - 1 levels of |v| and a sign, shrunk to a contraction."""
     size, levels = v.shape[1], 2**p.bits - 1
     length = v.norm(dim=1, keepdim=True)
-    noise = draw("qsgd", size).to(v)
+    noise = uploaded(draw("qsgd", size), v)
     # A vector of zeros has length 0 and stays 0.
     level = (v.abs() / length.where(length > 0, 1) * levels + noise).floor()
     shrink = 1 + min(size / levels**2, size**0.5 / levels)

@@ -77,7 +77,7 @@ class Answers:
         self.exchanges = 0
         self.drift = x0.new_zeros(0)
         self.past: list[list[Parcel]] = []
-        self._mixers: dict[Any, tuple[RowRoutes, Any]] = {}  # what was made of routes, see `_kept`
+        self._mixers: dict[Any, tuple[Any, Any]] = {}  # what was made of routes, see `_kept`
         self._sent: list[Taken] = []  # in this round, see `Traffic`
         self._slot = 0  # which gossip of the round is next
         self._told = 0  # exchanges of the round so far
@@ -190,9 +190,8 @@ class Answers:
         """Standard normal numbers, keyed by client, round, and which exchange and tensor it is."""
         keys = self.round, self.exchanges, number
         draws = [rng(self.rule.seed, "noise", i, *keys) for i in self.clients]
-        return torch.from_numpy(np.stack([r.standard_normal(like.shape[1:]) for r in draws])).to(
-            like
-        )
+        normal = np.stack([r.standard_normal(like.shape[1:]) for r in draws])
+        return uploaded(torch.from_numpy(normal), like)
 
     def _liars(self) -> Liars | None:
         """Those of this round; None: there are none."""
@@ -207,7 +206,7 @@ class Answers:
         """Standard normal numbers for a liar, keyed by client, round, exchange and tensor."""
         client, at = self.clients[row], self.exchanges
         draw = rng(self.rule.seed, "attack", client, self.round, at, number)
-        return torch.from_numpy(draw.standard_normal(like.shape)).to(like)
+        return uploaded(torch.from_numpy(draw.standard_normal(like.shape)), like)
 
     def _reveal(self, tensors: Parcel) -> Answer:
         """[clients, ...] each: the rows of all, which a user's attack wants to see."""
@@ -259,7 +258,7 @@ class Answers:
 
         return self._kept(rule.key, routes, make)
 
-    def _kept(self, what: Any, routes: RowRoutes, make: Callable[[], Any]) -> Any:
+    def _kept(self, what: Any, routes: RowRoutes | EdgeRoutes, make: Callable[[], Any]) -> Any:
         """What was made of these routes before, or is made now."""
         key = what, self.routing.schedule.turn(self.round) or 0
         made_from, made = self._mixers.get(key, (None, None))
@@ -278,10 +277,11 @@ class Answers:
         message = _row_bytes(tuple(t[:, :1] for t in effect.tensors))
         self._sent.append(("gossip", message))
         self.bytes_sent += message * int(degrees.sum())
-        outgoing = {b: edges for (a, b), edges in routes.edges.items() if a == me}
+        edges = self._kept("edges", routes, lambda: self._edges(routes))
         parcels = {
-            b: tuple(t[e[:, 0], e[:, 1] if t.shape[1] > 1 else 0] for t in tensors)
-            for b, e in outgoing.items()
+            b: tuple(t[row, slot if t.shape[1] > 1 else 0] for t in tensors)
+            for (a, b), (row, slot, *_) in edges.items()
+            if a == me
         }
         at_home = {me: parcels.pop(me)} if me in parcels else {}
         arrived = [] if routes.leg.silent else (yield list(parcels.values()), routes.leg)
@@ -289,14 +289,22 @@ class Answers:
         sources = at_home | {a: p for (a, _), p in zip(addresses, arrived, strict=True)}
         inbox = tuple(t.new_zeros(len(t), routes.num_slots, *t.shape[2:]) for t in effect.tensors)
         for a, parcel in sources.items():
-            edges = routes.edges[a, me]
+            _, _, row, slot = edges[a, me]
             for box, received in zip(inbox, parcel, strict=True):
-                box[edges[:, 2], edges[:, 3]] = received
+                box[row, slot] = received
         self._told += 1
         if routes.mixing.noise:
             for number, box in enumerate(inbox):
                 self._add_noise(box, routes, number)
         return inbox
+
+    def _edges(self, routes: EdgeRoutes) -> dict[tuple[int, int], list[Tensor]]:
+        """The columns of `EdgeRoutes.edges` that concern the block, on the device."""
+        return {
+            pair: [uploaded(torch.from_numpy(column), self.x.device) for column in edges.T.copy()]
+            for pair, edges in routes.edges.items()
+            if self.index in pair
+        }
 
     def _add_noise(self, box: Tensor, routes: EdgeRoutes, number: int) -> None:
         """To every message of a tensor [clients, slots, ...] that came, keyed by who heard it."""
@@ -306,22 +314,29 @@ class Answers:
             heard = int((routes.senders[client] >= 0).sum())
             draw = rng(self.rule.seed, "noise of messages", client, self.round, self._told, number)
             normal = draw.standard_normal((heard, *box.shape[2:]))
-            box[row, :heard] += routes.mixing.noise * torch.from_numpy(normal).to(box)
+            box[row, :heard] += routes.mixing.noise * uploaded(torch.from_numpy(normal), box)
 
     def _neighbors(self) -> Peers:
-        routes, mine = self.routing.edges(self.round), slice(self.clients.start, self.clients.stop)
+        routes = self.routing.edges(self.round)
+        peers: Peers = self._kept("peers", routes, lambda: self._peers(routes))
+        return peers
+
+    def _peers(self, routes: EdgeRoutes) -> Peers:
+        mine = slice(self.clients.start, self.clients.stop)
         like, device = self.x, self.x.device
         return Peers(
-            torch.from_numpy(routes.receivers[mine]).to(device),
-            torch.from_numpy(routes.senders[mine]).to(device),
-            torch.from_numpy(routes.weights[mine]).to(like),
+            uploaded(torch.from_numpy(routes.receivers[mine]), device),
+            uploaded(torch.from_numpy(routes.senders[mine]), device),
+            uploaded(torch.from_numpy(routes.weights[mine]), like),
             torch.arange(self.clients.start, self.clients.stop, device=device),
         )
 
     def _allreduce(self, effect: AllReduce | Decide) -> Answer:
-        active = self.W.active
+        active, mine = self.W.active, None
         n = self.routing.num_clients if active is None else max(1, int(active.sum()))
-        mine = self.mine(active)
+        if active is not None:  # the places, not a mask: a GPU would have to be asked how many
+            places = np.flatnonzero(active[self.clients.start : self.clients.stop])
+            mine = uploaded(torch.from_numpy(places), self.x.device)
         tensors = effect.tensors
         if isinstance(effect, AllReduce) and not effect.free and (liars := self._liars()):
             tensors = liars.sent(tensors, self._before(), self._normal, anywhere=True)
@@ -329,10 +344,10 @@ class Answers:
             kind, size = exact_mean(effect)
             self._sent.append((kind, size))
             # A ring sends 2 (n - 1) / n of a vector per client, or n - 1 of the others' messages.
-            num_senders = len(self.clients) if mine is None else int(mine.sum())
+            num_senders = len(self.clients) if mine is None else len(mine)
             shares = 2 * (n - 1) / n if kind == "allreduce" else n - 1
             self.bytes_sent += size * num_senders * shares
-        ours = tensors if mine is None else tuple(t[mine] for t in tensors)
+        ours = tensors if mine is None else tuple(t.index_select(0, mine) for t in tensors)
         sums = tuple(t.sum(0, keepdim=True) for t in ours)
         leg = everyone(self.routing.num_blocks)
         if not leg.silent:

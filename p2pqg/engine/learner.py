@@ -301,7 +301,7 @@ class Learner:
         dtype = np.float64 if g.dtype == torch.float64 else np.float32
         for row, key in zip(g, keys, strict=True):
             normal = rng(self.task.seed, "privacy", *key).standard_normal(shape, dtype)
-            row.add_(torch.from_numpy(normal).to(row), alpha=deviation)
+            row.add_(uploaded(torch.from_numpy(normal), row), alpha=deviation)
 
     def _keys(self, step: int, part: slice) -> list[int] | None:
         """What dropout depends on, of clients at one step."""

@@ -8,7 +8,7 @@ liar mixes its own honest row.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from p2pqg.algorithms.attacks import Lie, Sent, Target
 from p2pqg.base.errors import AlgorithmError
+from p2pqg.base.uploading import uploaded
 from p2pqg.engine.call import guarded
 from p2pqg.engine.mixer import Arrivals
 from p2pqg.engine.robust import CACHED, Group, group_of, of_one_size
@@ -74,15 +75,16 @@ class Liars:
             if attack.lie.entry.traits.get("first"):
                 about = about[:1] if models else []
             for number in about if rows and wanted else ():
-                honest = tensors[number][rows]
+                at = uploaded(torch.tensor(rows), before.device)
+                honest = tensors[number].index_select(0, at)
 
                 def draws(rows: list[int] = rows, n: int = number, like: Tensor = honest) -> Tensor:
                     return torch.stack([normal(row, n, like[0]) for row in rows])
 
                 if found[number] is tensors[number]:
                     found[number] = tensors[number].clone()
-                sent = Sent(honest, before[rows], draws)
-                found[number][rows] = attack.lie.entry.build(sent, attack.lie.params)
+                sent = Sent(honest, before.index_select(0, at), draws)
+                found[number][at] = attack.lie.entry.build(sent, attack.lie.params)
         return tuple(found)
 
 
@@ -110,9 +112,10 @@ class Lying:
         columns, own = honest.columns.copy(), honest.own.copy()
         lying = {c: a for a in liars.attacks if a.lie.kind != "data" for c in a.who}
         # Their own honest rows come first behind the columns.
-        self.mine = [c - liars.clients.start for c in sorted(lying) if c in liars.clients]
-        own[self.mine] = self.num_columns + np.arange(len(self.mine))
-        next_column = self.num_columns + len(self.mine)
+        mine = np.array([c - liars.clients.start for c in sorted(lying) if c in liars.clients], int)
+        self.mine = uploaded(torch.from_numpy(mine), like.device)
+        own[mine] = self.num_columns + np.arange(len(mine))
+        next_column = self.num_columns + len(mine)
         self.lies: list[_Told | _Asked] = []  # in the order of their columns
         liar = np.isin(honest.senders, list(lying))
         for attack in liars.attacks:
@@ -124,7 +127,11 @@ class Lying:
                 good = honest.only(~liar)
                 bad = np.bincount(honest.rows[liar], honest.weights[liar], honest.num_clients)
                 groups = [
-                    (group_of(good, some, like), torch.from_numpy(bad[some]).to(like))
+                    (
+                        group_of(good, some, like),
+                        uploaded(torch.from_numpy(bad[some]), like),
+                        uploaded(torch.from_numpy(np.searchsorted(receivers, some)), like.device),
+                    )
                     for some in of_one_size(good, among=receivers)
                 ]
                 self.lies.append(_Told(attack.lie, groups, len(receivers)))
@@ -133,7 +140,8 @@ class Lying:
                 columns[entries] = next_column + np.arange(len(entries))
                 at = np.searchsorted(attack.who, honest.senders[entries])
                 receivers = honest.rows[entries] + liars.clients.start
-                self.lies.append(_Asked(attack, at, receivers))
+                places = map(torch.from_numpy, (at, receivers))
+                self.lies.append(_Asked(attack, *(uploaded(p, like.device) for p in places)))
                 next_column += len(entries)
         self.arrivals = honest.replaced(own, columns)
 
@@ -154,7 +162,7 @@ class Lying:
             W: [clients, clients], likewise.
             round: now.
         """
-        rows = [honest[self.mine]]
+        rows = [honest.index_select(0, self.mine)]
         for lie in self.lies:
             if isinstance(lie, _Told):
                 found = lie.rows(columns.flatten(1), honest.flatten(1))
@@ -171,19 +179,19 @@ class _Told:
     """An attack of what each receiver sees: one row for each that hears such a liar.
 
     Attributes:
-        groups: the receivers' honest neighbors, and what all liars among their neighbors weigh.
+        groups: the receivers' honest neighbors, what all liars among their neighbors weigh, and
+            where they are among all receivers.
         count: receivers.
     """
 
     lie: Lie
-    groups: list[tuple[Group, Tensor]]
+    groups: list[tuple[Group, Tensor, Tensor]]
     count: int
 
     def rows(self, columns: Tensor, own: Tensor) -> Tensor:
         """[receivers, params], in rising order."""
         found = columns.new_empty(self.count, columns.shape[1])
-        ranks = _ranks([group.rows for group, _ in self.groups])
-        for (group, bad), rank in zip(self.groups, ranks, strict=True):
+        for group, bad, rank in self.groups:
             found[rank] = _told(self.lie, group, bad, columns, own)
         return found
 
@@ -197,21 +205,13 @@ class _Asked:
     """
 
     attack: Attack
-    at: np.ndarray
-    receivers: np.ndarray
+    at: Tensor
+    receivers: Tensor
 
     def rows(self, everybody: Tensor, W: np.ndarray, round: int) -> Tensor:
         """[messages, ...]."""
         lies = _asked(self.attack, everybody, W, round)
         return lies[self.at] if lies.dim() == everybody.dim() else lies[self.at, self.receivers]
-
-
-def _ranks(parts: Sequence[Tensor]) -> list[Tensor]:
-    """Where each row of each part is among all of them in rising order."""
-    rows = torch.cat(list(parts)).cpu()
-    rank = torch.empty_like(rows)
-    rank[rows.argsort()] = torch.arange(len(rows))
-    return list(rank.split([len(part) for part in parts]))
 
 
 def _told(lie: Lie, group: Group, bad: Tensor, columns: Tensor, own: Tensor) -> Tensor:
@@ -231,8 +231,8 @@ def _told(lie: Lie, group: Group, bad: Tensor, columns: Tensor, own: Tensor) -> 
 def _asked(attack: Attack, everybody: Tensor, W: np.ndarray, round: int) -> Tensor:
     """What a user's function says: [liars, ...], or [liars, clients, ...]."""
     entry, flat = attack.lie.entry, everybody.flatten(1)
-    liars = torch.tensor(attack.who, device=flat.device)
-    given = [flat.clone(), torch.from_numpy(W).to(flat), round]
+    liars = uploaded(torch.tensor(attack.who), flat.device)
+    given = [flat.clone(), uploaded(torch.from_numpy(W), flat), round]
     if len(inspect.signature(entry.build).parameters) > len(given):
         given.append(liars)
     found = guarded(entry, entry.build, *given)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
+from p2pqg.base.uploading import uploaded
 from p2pqg.engine.routes import RowRoutes, sources
 
 
@@ -91,16 +92,17 @@ class Mixer:
         self.noise: Tensor | None = None
         if mixing.noise:
             power = np.bincount(rows[others], weights[others] ** 2, last - first)
-            self.noise = torch.from_numpy(mixing.noise * np.sqrt(power)).to(like)
+            self.noise = uploaded(torch.from_numpy(mixing.noise * np.sqrt(power)), like)
             self.noise = self.noise.view(-1, *[1] * (like.dim() - 1))
         self.out_degrees = mixing.out_degrees()[first:last]
-        self.parcels = [torch.from_numpy(own).to(like.device) for own in routes.parcels[block]]
+        parcels = map(torch.from_numpy, routes.parcels[block])
+        self.parcels = [uploaded(own, like.device) for own in parcels]
         self.dense: Tensor | None = None
         shape = (last - first, len(routes.senders[block]))
         if self.wants_matrix(len(weights), shape[0], like, shape[1]):
             W = np.zeros(shape)
             W[rows, columns] = weights
-            self.dense = torch.from_numpy(W).to(like)
+            self.dense = uploaded(torch.from_numpy(W), like)
         else:
             self.gather = Gather(rows, columns, weights, last - first, like)
 
@@ -141,9 +143,9 @@ class Gather:
     ) -> None:
         """Say which: rows rise."""
         offsets = np.searchsorted(rows, np.arange(num_rows + 1))
-        self.columns = torch.from_numpy(columns).to(like.device)
-        self.offsets = torch.from_numpy(offsets).to(like.device)
-        self.weights = torch.from_numpy(weights).to(like)
+        self.columns = uploaded(torch.from_numpy(columns), like.device)
+        self.offsets = uploaded(torch.from_numpy(offsets), like.device)
+        self.weights = uploaded(torch.from_numpy(weights), like)
 
     @classmethod
     def of(cls, arrivals: Arrivals, like: Tensor) -> Gather:

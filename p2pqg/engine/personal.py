@@ -16,6 +16,7 @@ import numpy as np
 from p2pqg.algorithms.effects import AllReduce, Effect, Exchange, Gossip, led
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.lazy import torch
+from p2pqg.base.uploading import uploaded
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,13 +66,13 @@ class Personal:
         """Columns that stay, bool [params]; None for rows that are not as wide as the model."""
         if width != len(self.columns):
             return None
-        return torch.from_numpy(self.columns).to(device)
+        return uploaded(torch.from_numpy(self.columns), device)
 
     def _places(self, device: torch.device) -> torch.Tensor:
-        """int64 [shared]: the columns that are sent; kept, for a GPU would wait for them."""
+        """int64 [shared]: the columns that are sent; kept."""
         found = self.__dict__.get("_kept")
         if found is None or found.device != device:
-            found = torch.from_numpy(np.flatnonzero(~self.columns)).to(device)
+            found = uploaded(torch.from_numpy(np.flatnonzero(~self.columns)), device)
             self.__dict__["_kept"] = found
         return found
 

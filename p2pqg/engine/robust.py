@@ -25,6 +25,7 @@ from torch.nn.functional import pad
 
 from p2pqg.algorithms.gossip_rules import GossipRule, Inbox, Slots
 from p2pqg.base.errors import AlgorithmError
+from p2pqg.base.uploading import uploaded
 from p2pqg.engine.call import blame, guarded
 from p2pqg.engine.distances import LONG, Pairs, inner_products
 from p2pqg.engine.middle import (
@@ -91,7 +92,7 @@ class RuleMixer:
         self.num_clients = arrivals.num_clients
         self.own: Tensor | slice = slice(0, arrivals.num_clients)  # a view costs nothing
         if not np.array_equal(arrivals.own, np.arange(arrivals.num_clients)):
-            self.own = torch.from_numpy(arrivals.own).to(like.device)
+            self.own = uploaded(torch.from_numpy(arrivals.own), like.device)
         self.groups = [group_of(arrivals, some, like) for some in _by_size(arrivals, rule.kind)]
         self._sum = _Sum(self.groups, arrivals, like) if rule.kind == "weights" else None
         self._no_length = like.new_full((arrivals.num_clients,), float("nan"))
@@ -294,7 +295,7 @@ class _Sum:
     def __init__(self, groups: list[Group], arrivals: Arrivals, like: Tensor) -> None:
         n = arrivals.num_clients
         everyone = torch.arange(n, device=like.device)
-        own = torch.from_numpy(arrivals.own).to(like.device)
+        own = uploaded(torch.from_numpy(arrivals.own), like.device)
         rows = [g.rows[:, None].expand_as(g.columns).flatten() for g in groups]
         there = torch.cat([g.there.flatten() for g in groups] + [torch.ones_like(own).bool()])
         receivers = torch.cat([*rows, everyone])
@@ -305,7 +306,7 @@ class _Sum:
         self.rows, self.columns = receivers[self.source], columns[self.source]
         self.heard = [None if len(g.rows) == n else g.rows for g in groups]
         self.num_clients = n
-        self.offsets = torch.searchsorted(self.rows, torch.arange(n + 1).to(self.rows))
+        self.offsets = torch.searchsorted(self.rows, torch.arange(n + 1, device=like.device))
 
     def __call__(self, columns: Tensor, coefficients: list[Tensor]) -> Tensor:
         """[columns, params] -> [clients, params]; coefficients [k, slots] of each group."""
@@ -384,11 +385,11 @@ def group_of(arrivals: Arrivals, clients: np.ndarray, like: Tensor) -> Group:
     weights[row, slot] = arrivals.weights[mine]
     there[row, slot] = True
     return Group(
-        torch.from_numpy(clients).to(like.device),
-        torch.from_numpy(arrivals.own[clients]).to(like.device),
-        torch.from_numpy(columns).to(like.device),
-        torch.from_numpy(weights).to(like),
-        torch.from_numpy(there).to(like.device),
+        uploaded(torch.from_numpy(clients), like.device),
+        uploaded(torch.from_numpy(arrivals.own[clients]), like.device),
+        uploaded(torch.from_numpy(columns), like.device),
+        uploaded(torch.from_numpy(weights), like),
+        uploaded(torch.from_numpy(there), like.device),
     )
 
 

@@ -112,7 +112,7 @@ class Knife:
 
     def _numbers(self, values: np.ndarray) -> Tensor:
         """[values, 1], for the algorithm to calculate with."""
-        return torch.from_numpy(values).to(self.like)[:, None]
+        return uploaded(torch.from_numpy(values), self.like)[:, None]
 
     def _parcels(self, places: _Places) -> list[list[Tensor]]:
         """For each wave, the positions of the rows that leave."""

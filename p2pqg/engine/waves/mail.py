@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
+from p2pqg.base.uploading import uploaded
 from p2pqg.engine.waves.rows import Table
 
 Parcel = tuple[Tensor, ...]
@@ -141,8 +142,9 @@ class Delivered:
 
     @cached_property
     def to(self) -> Tensor:
-        counts = self._counts
-        return torch.repeat_interleave(torch.arange(len(counts), device=counts.device), counts)
+        counts, length = self._counts, len(self._slots)  # known here: a GPU would have to be asked
+        who = torch.arange(len(counts), device=counts.device)
+        return torch.repeat_interleave(who, counts, output_size=length)
 
     @cached_property
     def count(self) -> Tensor:
@@ -150,11 +152,11 @@ class Delivered:
 
     @cached_property
     def seconds(self) -> Tensor:
-        return torch.from_numpy(self._ages[0]).to(self.weights.device)
+        return uploaded(torch.from_numpy(self._ages[0]), self.weights.device)
 
     @cached_property
     def steps(self) -> Tensor:
-        return torch.from_numpy(self._ages[1]).to(self.weights.device)
+        return uploaded(torch.from_numpy(self._ages[1]), self.weights.device)
 
     def __getitem__(self, number: int) -> Tensor:
         return self._rows[number][self._slots]

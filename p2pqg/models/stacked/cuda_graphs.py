@@ -9,8 +9,6 @@ on another stream would draw that stream into the capture, which then fails.
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -30,6 +28,7 @@ class CudaGraphs(Recorder):
     what = "CUDA graph"
 
     def __init__(self, device: torch.device) -> None:
+        gc.collect()  # what nobody needs leaves the memory to the recordings
         self.stream = torch.cuda.Stream(device)
         self.pool = torch.cuda.graph_pool_handle()
 
@@ -49,21 +48,14 @@ class _Graph(Recording):
         here.wait_stream(side)
         torch.cuda.synchronize()
         self._graph = torch.cuda.CUDAGraph()
-        # Of other threads (Ray's) nothing is asked: "thread_local" lets them be.
+        # Of other threads (Ray's) nothing is asked: "thread_local" lets them be. No garbage is
+        # collected inside: a tensor or graph that is freed would end the capture.
         capture = torch.cuda.graph(
             self._graph, pool=recorder.pool, stream=side, capture_error_mode="thread_local"
         )
-        with _no_collection(), capture:
+        with without_collection(), capture:
             self.outputs = step(*self.inputs)
         torch.cuda.synchronize()
 
     def _replay(self) -> None:
         self._graph.replay()
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """No garbage is collected inside: a tensor or graph that is freed would end the capture."""
-    gc.collect()
-    with without_collection():
-        yield
