@@ -43,6 +43,9 @@ from p2pqg.recipe.own import NOTHING, Own, check_given
 from p2pqg.recipe.own_files import FOLDER
 from p2pqg.recipe.settings import RunConfig, chosen
 
+LAYERS = "trained_layers"
+"""Key of the models that are partly frozen, their frozen layers computed once."""
+
 
 @dataclass(frozen=True)
 class Part:
@@ -64,6 +67,11 @@ class Part:
     @classmethod
     def made(cls, entry: Entry, name: str, given: dict[str, Any], key: str) -> Part:
         """The same of an entry."""
+        if LAYERS in given and LAYERS not in {f.name for f in dataclasses.fields(entry.params)}:
+            raise ConfigError(
+                f"{key}.{LAYERS} is for text classifiers of transformers; a model of your own says "
+                "itself which of its layers are frozen: layer.requires_grad_(False) where it is made"
+            )
         return cls(name, machinery.made(entry.params, given, f"{key}."), entry)
 
     def as_it_is(self, folder: str | None) -> Part:

@@ -6,6 +6,7 @@ Gradients by each strategy are compared with those of plain PyTorch; the one tha
 from __future__ import annotations
 
 import copy
+import math
 import warnings
 from functools import partial
 from typing import Any
@@ -26,7 +27,7 @@ from p2pqg.models._cost import cost_of
 from p2pqg.models.judging import Metric, Objective
 from p2pqg.models.stacked.batched import dense_layers
 from p2pqg.models.stacked.layout import in_columns
-from p2pqg.models.stacked.stacked import PRECISIONS, Stacked
+from p2pqg.models.stacked.stacked import PRECISIONS, Stacked, batch_statistics
 from p2pqg.recipe.settings import RunConfig
 
 CLIENTS, SAMPLES, TESTED = 2, 32, 512
@@ -114,6 +115,12 @@ def _model(
                 f"{what} ({blueprint.place}): a forward pass writes into its parameter {changed}, "
                 "which is for the algorithm alone to change; compute with a changed copy, as by "
                 "torch.nn.utils.parametrize"
+            )
+        private = config.privacy.limit < math.inf and not batch_statistics(module)  # told later
+        if private and (meeting := _samples_meet(module, inputs[0])):
+            raise ConfigError(
+                f"privacy does not go with {what} ({blueprint.place}): {meeting}, so none has a "
+                "gradient of its own"
             )
         if drawn:
             blueprint = blueprint.with_(draws=True)
@@ -219,6 +226,20 @@ def _changes_weights(module: nn.Module, inputs: Tensor) -> str:
             if weight._version != version or not torch.equal(weight, values):
                 return name
     return ""
+
+
+def _samples_meet(module: nn.Module, inputs: Tensor) -> str:
+    """How the samples of a batch meet in training, apart from batch norm; "": they do not."""
+    tried = copy.deepcopy(module)
+    before = {name: buffer.clone() for name, buffer in tried.named_buffers()}
+    together = _seeded(tried, inputs)
+    for name, buffer in tried.named_buffers():
+        if buffer.is_floating_point() and not torch.equal(buffer, before[name]):
+            return f"in its buffer {name} the samples of a batch meet"
+    alone = [_seeded(copy.deepcopy(module), inputs[i : i + 1]) for i in range(min(4, len(inputs)))]
+    if "torch" in _draws(module, inputs) or _close(torch.cat(alone), together[: len(alone)]):
+        return ""
+    return "what it makes of a sample depends on the others of its batch"
 
 
 def _outputs(module: nn.Module, inputs: Tensor) -> Tensor:

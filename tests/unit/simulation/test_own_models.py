@@ -385,6 +385,29 @@ def test_what_cannot_be_called_with_other_weights_is_one_clear_line():
             p2pqg.Simulation(**OWN | {"model": model})
 
 
+class Centres(Head):
+    def forward(self, x):
+        return super().forward(x - x.mean(0))
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (InPlace, r"InPlace\): in its buffer mean the samples of a batch meet, so none has a grad"),
+        (PutInPlace, r"PutInPlace\): in its buffer mean the samples of a batch meet"),
+        (Centres, "what it makes of a sample depends on the others of its batch, so none has"),
+        (Temperature, ""),
+    ],
+)
+def test_samples_that_meet_do_not_go_with_privacy(make, told):
+    settings = OWN | {"model": seeded(make), "privacy": {"clip": 1.0}}
+    if not told:
+        p2pqg.Simulation(**settings).close()
+        return
+    with pytest.raises(ConfigError, match=f"privacy does not go with model .*{told}"):
+        p2pqg.Simulation(**settings)
+
+
 class Embeds(nn.Module):
     def __init__(self):
         super().__init__()

@@ -218,6 +218,11 @@ class Nothing(Net):
         ({"model": Breaks()}, r"\(test_own_parts.py line \d+\): RuntimeError: .* \(on inputs"),
         ({"model": 3}, "model must be a name, a module or a function .* got int"),
         ({"model": {"name": net, "widht": 3}}, "unknown key model.widht; did you mean width"),
+        (
+            {"model": {"name": net, "trained_layers": 1}},
+            r"model.trained_layers is for text classifiers .* layer.requires_grad_\(False\) where",
+        ),
+        ({"model": {"name": "mlp", "trained_layers": 1}}, "model.trained_layers is for text class"),
         ({"model": lambda a: Net()}, "must take .num_classes, input_shape. or nothing"),
         ({"model": lambda: nn.Sequential(nn.Flatten(), nn.LazyLinear(10))}, "1.weight has no size"),
         ({"loss": lambda o, t: o.mean()}, r"must return one number per sample, a tensor \[4\]"),
