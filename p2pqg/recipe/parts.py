@@ -69,8 +69,8 @@ class Part:
         """The same of an entry."""
         if LAYERS in given and LAYERS not in {f.name for f in dataclasses.fields(entry.params)}:
             raise ConfigError(
-                f"{key}.{LAYERS} is for text classifiers of transformers; a model of your own says "
-                "itself which of its layers are frozen: layer.requires_grad_(False) where it is made"
+                f"{key}.{LAYERS} is for text classifiers of transformers; a model of your own "
+                "freezes layers where it is made: layer.requires_grad_(False)"
             )
         return cls(name, machinery.made(entry.params, given, f"{key}."), entry)
 

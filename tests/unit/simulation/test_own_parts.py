@@ -220,7 +220,7 @@ class Nothing(Net):
         ({"model": {"name": net, "widht": 3}}, "unknown key model.widht; did you mean width"),
         (
             {"model": {"name": net, "trained_layers": 1}},
-            r"model.trained_layers is for text classifiers .* layer.requires_grad_\(False\) where",
+            r"model.trained_layers is for text classifiers .* layer.requires_grad_\(False\)",
         ),
         ({"model": {"name": "mlp", "trained_layers": 1}}, "model.trained_layers is for text class"),
         ({"model": lambda a: Net()}, "must take .num_classes, input_shape. or nothing"),
