@@ -187,15 +187,17 @@ def table(
     print_table(directories, style, paper, show_lr=show_lr, show_costs=costs)
     if to_accuracy:
         from p2pqg.results.cells import cells
-        from p2pqg.results.frames import read_runs
         from p2pqg.results.reaching import reaching
+        from p2pqg.results.run_frames import read_runs
 
         click.echo()
         print_lines(reaching(cells(read_runs(directories)), to_accuracy))
     if export:
-        from p2pqg.results import frames
+        from p2pqg.results import run_frames
 
-        frames.export(frames.read_runs(directories), frames.recipe_of(directories), export)
+        run_frames.export(
+            run_frames.read_runs(directories), run_frames.recipe_of(directories), export
+        )
         click.echo(f"exported: {export}", err=True)
 
 
@@ -210,7 +212,7 @@ def print_table(
     from p2pqg.paper import tables
     from p2pqg.paper.published import published
     from p2pqg.results.cells import cells
-    from p2pqg.results.frames import read_runs, recipe_of
+    from p2pqg.results.run_frames import read_runs, recipe_of
     from p2pqg.results.search import num_unfinished
 
     paper = paper or recipe_of(directories).get("paper")

@@ -13,8 +13,8 @@ import pandas as pd
 
 from p2pqg.base.text import without_folders_but_unlike
 from p2pqg.results.alike import OWN_FILES, SAME_NUMBERS, differs
-from p2pqg.results.frames import MEASURED, OUTCOME, runs_of
 from p2pqg.results.run import Run
+from p2pqg.results.run_frames import MEASURED, OUTCOME, runs_of
 from p2pqg.results.tuned import tuned
 
 BLOCK = ["dataset", "model"]

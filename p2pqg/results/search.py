@@ -11,7 +11,7 @@ from p2pqg.results.directory import FAILED
 from p2pqg.results.run import Run
 
 EXPORTED = "runs.parquet"
-"""What is there where runs were exported, see `p2pqg.results.frames.export`."""
+"""What is there where runs were exported, see `p2pqg.results.run_frames.export`."""
 
 
 def find_runs(paths: Iterable[str | Path]) -> list[Run]:

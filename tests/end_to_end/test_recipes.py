@@ -8,7 +8,7 @@ from p2pqg.base.shipped import shipped_folder
 from p2pqg.cli import main
 from p2pqg.recipe.tiers import at_tier
 from p2pqg.results.cells import cells
-from p2pqg.results.frames import read_runs
+from p2pqg.results.run_frames import read_runs
 
 RECIPES = [path for path in shipped_folder("runs").glob("*.yaml") if "tiers" in load_yaml(path)]
 

@@ -18,7 +18,7 @@ from p2pqg.cli.catalogue import markdown
 from p2pqg.data._tables import Columns
 from p2pqg.results.cells import cells
 from p2pqg.results.claims import read_claims
-from p2pqg.results.frames import read_runs
+from p2pqg.results.run_frames import read_runs
 from p2pqg.topology import TOPOLOGIES
 
 DOCS = Path(__file__).parents[2] / "docs"

@@ -16,8 +16,8 @@ from p2pqg.base.errors import ConfigError, did_you_mean
 from p2pqg.paper.figures._figure import Recipe, figure
 from p2pqg.plots.canvas import COLUMN, Picture, colors_of, in_percent, label_ends, panels, styled
 from p2pqg.results.alike import check_one_setting
-from p2pqg.results.frames import one_a_seed, read_runs
 from p2pqg.results.run import Run
+from p2pqg.results.run_frames import one_a_seed, read_runs
 from p2pqg.results.tuned import tuned
 
 PANELS = {

@@ -21,7 +21,7 @@ from p2pqg.base.ranges import out_of_range
 from p2pqg.paper.figures._figure import Recipe, figure
 from p2pqg.plots.canvas import COLORS, COLUMN, FAINT, Picture, panels, styled
 from p2pqg.results.claims import HOLDS, Claim, judge
-from p2pqg.results.frames import read_runs
+from p2pqg.results.run_frames import read_runs
 
 TARGETS = "consensus.targets"
 

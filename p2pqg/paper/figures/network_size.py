@@ -15,7 +15,7 @@ from p2pqg.base.errors import ConfigError
 from p2pqg.paper.figures._figure import Recipe, figure
 from p2pqg.plots.canvas import PAGE, Picture, colors_of, in_percent, label_ends, panels, styled
 from p2pqg.results.cells import cells
-from p2pqg.results.frames import read_runs
+from p2pqg.results.run_frames import read_runs
 
 
 @styled

@@ -12,8 +12,8 @@ from p2pqg.base.text import user_path
 from p2pqg.base.wording import counted
 from p2pqg.results.claims.claim import Claim, read_claims
 from p2pqg.results.claims.verdicts import Verdict, judge
-from p2pqg.results.frames import read_runs, recipe_of
 from p2pqg.results.run import Run
+from p2pqg.results.run_frames import read_runs, recipe_of
 from p2pqg.results.search import EXPORTED, num_unfinished
 
 

@@ -17,7 +17,7 @@ from p2pqg.base.wording import plain_text
 from p2pqg.recipe.own_files import NAMED
 from p2pqg.results.alike import OWN_FILES, check_one_setting
 from p2pqg.results.claims.claim import Claim, Side, told
-from p2pqg.results.frames import OUTCOME, one_a_seed
+from p2pqg.results.run_frames import OUTCOME, one_a_seed
 from p2pqg.results.tuned import best_of
 
 

@@ -6,7 +6,7 @@ import p2pqg
 from p2pqg.base import yaml_text
 from p2pqg.base.text import json_text, read_json, write_text
 from p2pqg.recipe.settings import recipe
-from p2pqg.results.frames import read_runs
+from p2pqg.results.run_frames import read_runs
 
 
 def test_a_home_is_one_for_all_who_read_and_write(tmp_path, monkeypatch):

@@ -22,7 +22,7 @@ from p2pqg.paper.figures import (
     valley,
 )
 from p2pqg.recipe.tiers import at_tier
-from p2pqg.results.frames import read_runs
+from p2pqg.results.run_frames import read_runs
 from p2pqg.results.tuned import tuned
 from p2pqg.running.grid import read_sweep
 from p2pqg.running.sweep import run_sweep

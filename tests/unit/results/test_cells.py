@@ -9,7 +9,7 @@ import pytest
 import p2pqg
 from p2pqg.paper.tables import table
 from p2pqg.results.cells import cells
-from p2pqg.results.frames import export, read_runs
+from p2pqg.results.run_frames import export, read_runs
 
 
 def test_a_cell_is_the_mean_and_sample_deviation_over_seeds(fake_run):

@@ -8,7 +8,7 @@ import pytest
 
 from p2pqg.base.errors import ConfigError
 from p2pqg.results.claims import check, judge, judge_folder, lines, read_claims
-from p2pqg.results.frames import export, runs_of
+from p2pqg.results.run_frames import export, runs_of
 
 CLAIM = {"left": {"algorithm": "qg"}, "right": {"algorithm": "dsgd"}, "holds_if": {"above": 0}}
 

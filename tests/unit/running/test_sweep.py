@@ -12,8 +12,8 @@ import yaml
 from p2pqg.base.errors import AlgorithmError, ConfigError, DivergedError, StoppedError
 from p2pqg.engine.placement import Machine
 from p2pqg.results.cells import cells
-from p2pqg.results.frames import read_runs
 from p2pqg.results.run import Run
+from p2pqg.results.run_frames import read_runs
 from p2pqg.running import pool
 from p2pqg.running import sweep as sweeps
 from p2pqg.running.grid import read_sweep

@@ -4,7 +4,7 @@ import pandas as pd
 
 from p2pqg.results.alike import differing, settings_of
 from p2pqg.results.cells import cells
-from p2pqg.results.frames import export, read_runs, recipe_of, runs_of
+from p2pqg.results.run_frames import export, read_runs, recipe_of, runs_of
 from p2pqg.results.search import find_runs
 
 
