@@ -17,7 +17,7 @@ from typing import Any
 import click
 
 from p2pqg.base.drawings import drawing_path
-from p2pqg.base.errors import ConfigError, P2pqgError, StoppedError
+from p2pqg.base.errors import ConfigError, P2pqgError, StoppedError, StorageError
 from p2pqg.base.registry import F
 from p2pqg.engine.interrupts import POLITE
 
@@ -33,6 +33,9 @@ def _seconds_spent() -> float:
 
 IMPORTED_AT, SPENT = time.time(), _seconds_spent()
 
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Of disks; also under a log that stdout goes to."""
 
 CALLED = {"doctor": "topology"}
 """What the handbook calls a command -> its name."""
@@ -82,6 +85,9 @@ class Program(click.Group):
                     named = f"{str(caught.filename):.60}..."
                     error = ConfigError(f"{named}: too long for the name of a file; shorten it")
                     code = ConfigError.exit_code
+                if caught.errno in NO_ROOM:
+                    what = caught.filename or "what it prints"
+                    error = StorageError(f"{what} cannot be written: {caught.strerror}")
         if ctx.meta.get("debug"):
             traceback.print_exception(error)
         else:

@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -43,3 +44,13 @@ def test_a_program_that_calls_a_command_can_be_stopped_afterwards(capsys):
         main(["list", "topologies"])
     after = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
     assert after == before
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no disk that is always full")
+def test_a_log_on_a_full_disk_is_no_bug_of_ours():
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "p2pqg", "list", "topologies"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1
+    told = "StorageError: what it prints cannot be written: No space left on device\n"
+    assert done.stderr == told
