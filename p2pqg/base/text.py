@@ -7,7 +7,8 @@ import math
 import os
 import re
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,28 @@ def write_text(path: Path, text: str) -> None:
 
 def write_bytes(path: Path, content: bytes) -> None:
     """The same for bytes."""
-    draft = path.with_suffix(".tmp")
-    draft.write_bytes(content)
-    os.replace(draft, path)
+    with draft_of(path) as draft:
+        draft.write_bytes(content)
+
+
+@contextmanager
+def draft_of(path: Path, *, hidden: bool = False) -> Iterator[Path]:
+    """A temporary name beside a file, for what is written inside; renamed when it is whole.
+
+    Nothing is left of what fails, and what was there before stays.
+
+    Args:
+        path: of the file.
+        hidden: under a name that nobody else has, for folders that are not ours.
+    """
+    named = path.with_name(f".{path.name}.{os.getpid()}")
+    draft = named if hidden else path.with_suffix(".tmp")
+    try:
+        yield draft
+        os.replace(draft, path)
+    except BaseException as error:
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename in (None, str(draft)):
+            error.filename, error.filename2 = str(path), None
+        raise

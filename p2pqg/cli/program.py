@@ -37,6 +37,8 @@ IMPORTED_AT, SPENT = time.time(), _seconds_spent()
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Of disks; also under a log that stdout goes to."""
 
+NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
+
 CALLED = {"doctor": "topology"}
 """What the handbook calls a command -> its name."""
 
@@ -88,6 +90,9 @@ class Program(click.Group):
                 if caught.errno in NO_ROOM:
                     what = caught.filename or "what it prints"
                     error = StorageError(f"{what} cannot be written: {caught.strerror}")
+                if caught.errno in NOT_ALLOWED and caught.filename:
+                    error = ConfigError(f"{caught.filename}: {str(caught.strerror).lower()}")
+                    code = ConfigError.exit_code
         if ctx.meta.get("debug"):
             traceback.print_exception(error)
         else:

@@ -29,7 +29,7 @@ from markupsafe import Markup, escape
 
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.own_version import own_version
-from p2pqg.base.text import json_text, user_path, without_folders
+from p2pqg.base.text import draft_of, json_text, user_path, without_folders
 from p2pqg.page import charts, claims, curves, front, maps, pictures, tables, words
 from p2pqg.page.charts import MOST_RUNS
 from p2pqg.page.replay import Replay
@@ -64,12 +64,10 @@ def write_page(run_dirs: Sequence[str | Path], out: str | Path | None = None) ->
     if path.is_dir():
         raise ConfigError(f"--out must be a file, got a folder; try {path / 'report.html'}")
     text = render(best_first(by_setting(shown)), claims.judged(run_dirs))
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        draft.write_text(text, encoding="utf-8")
-        os.replace(draft, path)
+        with draft_of(path, hidden=True) as draft:
+            draft.write_text(text, encoding="utf-8")
     except OSError as error:
-        draft.unlink(missing_ok=True)
         raise ConfigError(f"{path} cannot be written: {error.strerror}; set --out") from None
     return path
 

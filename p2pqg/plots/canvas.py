@@ -17,6 +17,7 @@ from matplotlib.patheffects import withStroke
 
 from p2pqg.base.drawings import drawing_path
 from p2pqg.base.errors import ConfigError
+from p2pqg.base.text import draft_of
 
 COLUMN, PAGE = 3.25, 6.75
 """Inches: a column and the full width of a page of two columns, as of ICML."""
@@ -112,8 +113,9 @@ def write(figure: Figure, path: str | Path) -> None:
     path = drawing_path(path)
     undated = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
     try:
-        with rc_context(STYLE):
-            figure.savefig(path, metadata=undated.get(path.suffix.lower()))
+        with rc_context(STYLE), draft_of(path, hidden=True) as draft:
+            kind = path.suffix.lower()
+            figure.savefig(draft, format=kind[1:], metadata=undated.get(kind))
     except OSError as error:
         raise ConfigError(f"{path} cannot be written: {error.strerror}") from None
 

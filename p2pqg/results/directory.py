@@ -36,6 +36,21 @@ SEEDS = "seeds.json"
 """Of a directory that holds a run for each of several seeds, see `p2pqg.results.seeds`."""
 
 
+@contextmanager
+def told_if_not_writable(out: Path) -> Iterator[None]:
+    """Inside, something is written into a folder of results; ConfigError where that fails."""
+    try:
+        yield
+    except OSError as error:
+        raise _not_writable(out, error) from None
+
+
+def _not_writable(out: Path, error: OSError) -> ConfigError:
+    return ConfigError(
+        f"out must be a folder that can be written, got {str(out)!r} ({error.strerror}); set --out"
+    )
+
+
 class RunDirectory:
     """runs/out/<run id>/: config.yaml, *.parquet, summary.json, checkpoints, the user's own files.
 
@@ -104,10 +119,7 @@ class RunDirectory:
             yield
         except OSError as error:
             self.discard()
-            raise ConfigError(
-                f"out must be a folder that can be written, got {str(self.path.parent)!r} "
-                f"({error.strerror}); set --out"
-            ) from None
+            raise _not_writable(self.path.parent, error) from None
 
     def _check_it_is_free(self) -> None:
         if any((self.path / name).exists() for name in ("config.yaml", SEEDS)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import shutil
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -206,6 +207,7 @@ class Kept:
 
     def save(self, out: Path) -> Path:
         """Write all of them, and how they are loaded."""
+        from safetensors import SafetensorError
         from safetensors.torch import save_file
 
         script = self._script  # what cannot be built is told before anything is written
@@ -213,6 +215,9 @@ class Kept:
             if out.exists() and any(out.iterdir()):
                 raise ConfigError(f"{out} has something in it already; choose another folder")
             out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"{out}: cannot be written ({error.strerror or error})") from None
+        try:
             for name, client in self.names():
                 state = {key: t.contiguous() for key, t in self.state_dict(client).items()}
                 save_file(state, out / f"{name}.safetensors", {"format": "pt"})
@@ -220,8 +225,11 @@ class Kept:
                 (out / CODE).mkdir(exist_ok=True)
                 (out / CODE / file.name).write_bytes(file.read_bytes())
             (out / "load.py").write_text(script, encoding="utf-8")
-        except OSError as error:
-            raise ConfigError(f"{out}: cannot be written ({error.strerror or error})") from None
+        except (OSError, SafetensorError) as error:
+            for made in out.iterdir():  # half of the models look like all of them
+                shutil.rmtree(made) if made.is_dir() else made.unlink()
+            reason = getattr(error, "strerror", None) or error
+            raise ConfigError(f"{out}: cannot be written ({reason})") from None
         return out
 
     def names(self) -> Iterator[tuple[str, int | str]]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from p2pqg.base.text import draft_of
 
 
 def write_parquet(path: Path, rows: Sequence[dict[str, Any]], columns: Mapping[str, str]) -> None:
@@ -46,9 +47,8 @@ def write_columns(path: Path, arrays: Mapping[str, np.ndarray], columns: Mapping
 def _write(path: Path, table: Any) -> None:
     import pyarrow.parquet as pq
 
-    draft = path.with_suffix(".tmp")
-    pq.write_table(table, draft)
-    os.replace(draft, path)
+    with draft_of(path) as draft:
+        pq.write_table(table, draft)
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ import pandas as pd
 
 from p2pqg.base import yaml_text
 from p2pqg.base.errors import ConfigError
-from p2pqg.base.text import user_path, write_text
+from p2pqg.base.text import draft_of, user_path, write_text
 from p2pqg.base.wording import plain_text
 from p2pqg.results.alike import SAME_NUMBERS, check_one_setting, settings_of, with_defaults
 from p2pqg.results.columns import measured
@@ -113,7 +113,8 @@ def export(frame: pd.DataFrame, recipe: Mapping[str, Any], folder: str | Path) -
     plain = {key: value for key, value in recipe.items() if key not in PRIVATE}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        kept.dropna(axis="columns", how="all").to_parquet(folder / EXPORTED, index=False)
+        with draft_of(folder / EXPORTED, hidden=True) as draft:
+            kept.dropna(axis="columns", how="all").to_parquet(draft, index=False)
         text = yaml_text.dump(plain, default_flow_style=None)
         write_text(folder / RECIPE, text)
     except OSError as error:

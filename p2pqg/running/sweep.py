@@ -19,6 +19,7 @@ from p2pqg.base import yaml_text
 from p2pqg.base.errors import ClusterError, ConfigError, RunError, StoppedError
 from p2pqg.base.text import json_text, user_path, write_text
 from p2pqg.recipe.keys import HOW
+from p2pqg.results.directory import told_if_not_writable
 from p2pqg.results.run import Run
 from p2pqg.running.grid import NOT_OF_A_RUN, Point, Sweep
 from p2pqg.running.pool import Inside, Pool, gpus_for, say
@@ -120,8 +121,9 @@ def _claim(sweep: Sweep) -> None:
             f"{sweep.folder} holds runs with other settings ({'; '.join(changed)}); "
             "choose another --out"
         )
-    sweep.folder.mkdir(parents=True, exist_ok=True)
-    write_text(path, yaml_text.dump(recipe, default_flow_style=None))
+    with told_if_not_writable(sweep.folder):
+        sweep.folder.mkdir(parents=True, exist_ok=True)
+        write_text(path, yaml_text.dump(recipe, default_flow_style=None))
 
 
 def _to_nobody(name: str, text: str) -> None: ...

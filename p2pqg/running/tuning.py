@@ -31,6 +31,7 @@ from p2pqg.base.errors import ConfigError, DivergedError
 from p2pqg.base.text import folder_name, write_text
 from p2pqg.recipe.keys import HOW
 from p2pqg.recipe.settings import chosen, read_config
+from p2pqg.results.directory import told_if_not_writable
 from p2pqg.results.seeds import Runs, is_of_seeds, load, seeds_of
 from p2pqg.results.tuned import merit
 from p2pqg.running.grid import NOT_OF_A_RUN, folder_of
@@ -211,8 +212,9 @@ def _claim(tuning: Tuning) -> None:
                 f"{tuning.folder} holds trials of a version that chose by the mean over seeds, "
                 f"this one chooses by {RULE}; choose another --out, and they begin anew"
             )
-    tuning.folder.mkdir(parents=True, exist_ok=True)
-    write_text(path, yaml_text.dump(mine))
+    with told_if_not_writable(tuning.folder):
+        tuning.folder.mkdir(parents=True, exist_ok=True)
+        write_text(path, yaml_text.dump(mine))
 
 
 def _tuned(tuning: Tuning, method: Any, optuna: Any, tell: Callable[[str], None]) -> Best:

@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from safetensors.torch import load_file
 from torch import nn
@@ -144,7 +145,9 @@ def test_what_is_personal_is_the_clients_own_and_what_is_frozen_everyones(tmp_pa
 
 
 @pytest.mark.parametrize("algorithm", ["sgp", "qg-dsgdm-n"])
-def test_models_of_ours_are_loaded_by_what_the_command_wrote(algorithm, tmp_path, capsys):
+def test_models_of_ours_are_loaded_by_what_the_command_wrote(
+    algorithm, tmp_path, capsys, monkeypatch
+):
     run = p2pqg.run(
         topology="exponential4",
         algorithm=algorithm,
@@ -166,8 +169,28 @@ def test_models_of_ours_are_loaded_by_what_the_command_wrote(algorithm, tmp_path
         assert np.array_equal(row, sim.parameters()[2])
     with pytest.raises(ConfigError, match="has something in it already; choose another"):
         run.save_models(run.path / "models")
+    _check_a_full_disk(run, monkeypatch, tmp_path / "again")
     with pytest.raises(ConfigError, match="no client is called 4"):
         run.model(4)
+
+
+def _check_a_full_disk(run, monkeypatch, folder):
+    """Half of the models is none, and the same folder will do when there is room."""
+    write, written = safetensors.torch.save_file, []
+
+    def full(state, path, about):
+        write(state, path, about)
+        written.append(path)
+        if len(written) == 2:
+            raise safetensors.SafetensorError("No space left on device")
+
+    folder.mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(safetensors.torch, "save_file", full)
+        with pytest.raises(ConfigError, match="again: cannot be written .No space left"):
+            run.save_models(folder)
+    assert list(folder.iterdir()) == []
+    run.save_models(folder)
 
 
 def test_a_regression_of_a_file_of_the_users_comes_out(tmp_path, monkeypatch):

@@ -1,10 +1,13 @@
 """Our files are UTF-8 and strict JSON."""
 
+import errno
 import math
+
+import pytest
 
 import p2pqg
 from p2pqg.base import yaml_text
-from p2pqg.base.text import json_text, read_json, write_text
+from p2pqg.base.text import draft_of, json_text, read_json, write_text
 from p2pqg.recipe.settings import recipe
 from p2pqg.results.run_frames import read_runs
 
@@ -44,3 +47,20 @@ def test_names_in_every_script_survive_any_locale(tmp_path, monkeypatch):
     content = {"name": "Zürich-北京", "who": ["Ødegård", "Ünal"]}
     write_text(tmp_path / "a.yaml", yaml_text.dump(content))
     assert yaml_text.parse((tmp_path / "a.yaml").read_text("utf-8")) == content
+
+
+def test_what_cannot_be_written_leaves_the_file_as_it_was_and_nothing_beside_it(tmp_path):
+    path = tmp_path / "table.csv"
+    write_text(path, "before")
+
+    def write(hidden):
+        with draft_of(path, hidden=hidden) as draft:
+            draft.write_text("half of")
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    for hidden in (False, True):
+        with pytest.raises(OSError, match="No space left") as caught:
+            write(hidden)
+        assert caught.value.filename == str(path)
+    assert path.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [path]

@@ -74,6 +74,13 @@ def test_a_sweep_that_is_started_again_does_only_what_is_left(world, tmp_path):
     assert world.done == ["dsgd-lr0.1-seed2"]
 
 
+def test_a_folder_that_cannot_be_written_is_told_in_a_line(world, tmp_path):
+    (tmp_path / "grid").write_text("a file")
+    with pytest.raises(ConfigError, match=r"out must be a folder .*grid.*File exists.*set --out"):
+        world.sweep()
+    assert world.done == []
+
+
 def test_longer_lists_add_runs_and_other_settings_are_refused(world):
     world.sweep()
     world.done.clear()
