@@ -5,13 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator
 from dataclasses import fields
+from itertools import groupby
 from typing import Any
 
 from p2pqg.base.wording import plain_text
+from p2pqg.network import Event, Scenario
+from p2pqg.network.lies import read_attacks
+from p2pqg.network.units import seconds
 from p2pqg.recipe.settings import RunConfig
 
 
-def ignored(config: RunConfig, params: Any, lr: float) -> Iterator[str]:
+def ignored(config: RunConfig, params: Any, lr: float, num_rounds: int) -> Iterator[str]:
     """What is set, not as it is by default, and does nothing.
 
     Args:
@@ -19,8 +23,10 @@ def ignored(config: RunConfig, params: Any, lr: float) -> Iterator[str]:
         params: of the algorithm; what they leave out they say themselves, by a method `ignored`
             that yields pairs of a name and the reason.
         lr: that the step size warms up to.
+        num_rounds: of the run, as far as is known.
     """
     yield from _of_lr(config, lr)
+    yield from _of_length(config, num_rounds)
     yield from _of_impairments(config)
     controlled = [t for t in config.consensus.targets if not isinstance(t, str) and t < math.inf]
     if not controlled:
@@ -58,10 +64,64 @@ def _of_lr(config: RunConfig, lr: float) -> Iterator[str]:
         yield from _told(schedule, "lr_schedule.", ("floor",), f"kind is {schedule.kind}")
 
 
+def _of_length(config: RunConfig, num_rounds: int) -> Iterator[str]:
+    schedule = config.lr_schedule
+    by_schedule = schedule.function is None and (
+        schedule.kind == "cosine" or (schedule.kind == "milestones" and schedule.milestones)
+    )
+    # A rule of gossip may change as the run goes on.
+    by_rule = config.rule is not None or _is_in_scenario("set_rule", config)
+    if not (by_schedule or by_rule or config.consensus.phases):
+        why = "there are no milestones, cosine or phases, which are fractions of it"
+        yield from _told(config, "", ("planned_rounds", "planned_epochs"), why)
+    if config.time is None and config.steps is None:
+        for said in read_attacks(config.attacks):
+            if said.first >= num_rounds:
+                yield (
+                    f"{said.where} is ignored: it begins in round {said.first}, and the last one "
+                    f"is {num_rounds - 1}"
+                )
+
+
+def never_due(config: RunConfig, scenario: Scenario) -> Iterator[str]:
+    """Items of a scenario that a run comes to its end before, on the simulated clock."""
+    if config.time is None:
+        return
+    end = seconds(config.time, "time")
+    for where, events in groupby(sorted(scenario.seconds, key=_place), key=_place):
+        if (first := min(event.at for event in events)) >= end:
+            yield f"{where} is ignored: it is due at {first:g} s, and the run ends at {end:g} s"
+
+
+def _place(event: Event) -> str:
+    return event.where
+
+
+def _is_in_scenario(verb: str, config: RunConfig) -> bool:
+    return any(isinstance(item, dict) and verb in item for item in config.scenario)
+
+
+def of_the_clock(config: RunConfig, is_still: bool, all_reduces: bool) -> Iterator[str]:
+    """What is set of a simulated clock and does nothing.
+
+    Args:
+        config: the settings.
+        is_still: nothing takes time.
+        all_reduces: the algorithm waits for everybody in every round.
+    """
+    network = config.network
+    if network is None or _is_in_scenario("set_network", config):
+        return
+    if is_still:
+        what = "network.deadline" if network.get("deadline") is not None else "network"
+        yield f"{what} is ignored: nothing takes time; set network.compute or network.links"
+    elif all_reduces and network.get("synchrony") == "neighbors":
+        yield "network.synchrony neighbors is ignored: an all-reduce waits for everybody"
+
+
 def _of_impairments(config: RunConfig) -> Iterator[str]:
     wrong, network = config.impairments, config.network or {}
-    later = any(isinstance(item, dict) and "set_impairments" in item for item in config.scenario)
-    if later:
+    if _is_in_scenario("set_impairments", config):
         return
     if not wrong.loss:
         yield from _told(wrong, "impairments.", ("burst",), "there is no loss")

@@ -6,8 +6,10 @@ Every problem is reported before anything starts.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -18,15 +20,17 @@ from p2pqg.algorithms.lr import LearningRate
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.lazy import torch
 from p2pqg.base.user_code import neighbors
+from p2pqg.engine.outlook import Outlook
 from p2pqg.engine.personal import Personal
 from p2pqg.engine.rule import Rule, Shapes
 from p2pqg.engine.scouting import first_traffic
 from p2pqg.engine.spec import Task
 from p2pqg.engine.suits import check_gossips_models, check_network
-from p2pqg.network import Network
+from p2pqg.network import ClockParams, Network
+from p2pqg.network.compute import read_compute
 from p2pqg.network.scenario import read_scenario
 from p2pqg.recipe import own_files
-from p2pqg.recipe.ignored import ignored
+from p2pqg.recipe.ignored import ignored, never_due, of_the_clock
 from p2pqg.recipe.own import NOTHING, Own
 from p2pqg.recipe.parts import Learning
 from p2pqg.recipe.settings import RunConfig
@@ -40,6 +44,9 @@ from p2pqg.simulation.rates import step_sizes, target_of
 from p2pqg.simulation.rehearsal import Rehearsal
 from p2pqg.simulation.resolved import resolved
 from p2pqg.simulation.task import check_columns, check_privacy, task_of
+
+ROUNDS_SEEN = 3
+"""Rounds that are looked at to see whether anything takes time."""
 
 
 def build(config: RunConfig, own: Own = NOTHING) -> Experiment:
@@ -64,13 +71,17 @@ def _put_together(config: RunConfig, own: Own, parts: Found) -> Experiment:
     plain = Rule(method.entry, method.params, LearningRate(config.lr), config.seed, None, shapes)
     plain = plain.with_changes(personal=personal)
     live = with_clock(network, clock, plain, found.cost, task)
-    length = length_of(config, method, found, partial(outlook_of, plain, live, found.cost, task))
+    outlook = partial(outlook_of, plain, live, found.cost, task)
+    length = length_of(config, method, found, outlook)
     rule = _rule(config, method, network.num_clients, length, shapes, parts.gossip_rule, own)
     if personal:
         rule = rule.with_changes(personal=personal)
         first_traffic(rule, found.cost.num_params, torch.float32)  # refuses messages of its own
     told = _check_together(rule, live, task, found)
-    told += ignored(config, method.params, target_of(config, network.num_clients))
+    target = target_of(config, network.num_clients)
+    told += ignored(config, method.params, target, length.num_rounds)
+    still = clock is not None and _is_still(clock, outlook)
+    told += of_the_clock(config, still, method.entry.traits["centralized"])
     told += _cautions(config, rule, length)
     start = dataclasses.replace(network, clock=clock)
     scenario = read_scenario(
@@ -80,6 +91,7 @@ def _put_together(config: RunConfig, own: Own, parts: Found) -> Experiment:
         timed=clock is not None,
         check=Rehearsal(rule, start, (found.cost, task)),
     )
+    told += never_due(config, scenario)
     callbacks = callbacks_of(config.callbacks, own.get("callbacks") or {})
     experiment = Experiment(
         config=resolved(config, method, network, length, found, parts.gossip_rule),
@@ -105,6 +117,14 @@ def _put_together(config: RunConfig, own: Own, parts: Found) -> Experiment:
     check_columns([metric.name for metric in task.metrics])
     config.stop.check({**ALL_ROUND_COLUMNS, **experiment.measured_columns})
     return experiment
+
+
+def _is_still(clock: ClockParams, outlook: Callable[[float], Iterator[Outlook]]) -> bool:
+    """Whether nothing takes time."""
+    compute = read_compute(clock.compute)
+    if compute.seconds or compute.trace:
+        return False
+    return all(ahead.seconds == 0 for ahead in islice(outlook(math.inf), 1 + ROUNDS_SEEN))
 
 
 def _cautions(config: RunConfig, rule: Rule, length: Length) -> Iterator[str]:

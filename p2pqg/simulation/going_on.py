@@ -41,6 +41,8 @@ def built_again(
     experiment = build(with_changes(config, copied), own)
     return dataclasses.replace(
         experiment,
+        # That a plan is not needed is no news to who only goes on: it is set for them, see below.
+        warnings=[line for line in experiment.warnings if not line.startswith("planned_")],
         config=with_changes(experiment.config, {key: saved[key] for key in copied}),
         own_files={**experiment.own_files, **own_files.kept(folder)},
     )

@@ -13,6 +13,7 @@ def told(**settings):
     return [w for w in build(read_config(BASE | settings)).warnings if "is ignored" in w]
 
 
+CLOCK = {"rounds": None, "time": 60, "network": {"compute": 1.0}}
 CHOCO = {"name": "choco-sgd"}
 LOSS = [{"at": 2, "set_impairments": {"loss": 0.1}}]
 
@@ -48,6 +49,27 @@ LOSS = [{"at": 2, "set_impairments": {"loss": 0.1}}]
             {"algorithm": {"name": "noloco", "inner": "sgd", "eps": 0.1}},
             "algorithm.eps 0.1 is ignored: inner sgd makes no use of it",
         ),
+        ({"planned_rounds": 9}, "planned_rounds 9 is ignored: there are no milestones, cosine or"),
+        ({"planned_epochs": 1.5}, "planned_epochs 1.5 is ignored: there are no milestones"),
+        (
+            {"planned_rounds": 9, "lr_schedule": {"kind": "step", "step_epochs": 2.0}},
+            "planned_rounds 9 is ignored",
+        ),
+        ({"network": {}}, "network is ignored: nothing takes time; set network.compute or"),
+        ({"network": {"synchrony": "neighbors"}}, "network is ignored: nothing takes time"),
+        ({"network": {"deadline": 2.0}}, "network.deadline is ignored: nothing takes time"),
+        (
+            {"algorithm": "sgdm-n", "network": {"compute": 1.0, "synchrony": "neighbors"}},
+            "network.synchrony neighbors is ignored: an all-reduce waits for everybody",
+        ),
+        (
+            {"attacks": [{"who": [1], "how": "noise", "when": 4}]},
+            "attacks[0] is ignored: it begins in round 4, and the last one is 3",
+        ),
+        (
+            {**CLOCK, "scenario": [{"at": "60 s", "set_lr": 0.1}]},
+            "scenario[0] is ignored: it is due at 60 s, and the run ends at 60 s",
+        ),
     ],
 )
 def test_what_does_nothing_is_told(settings, line):
@@ -69,6 +91,16 @@ def test_what_does_nothing_is_told(settings, line):
         {"stop": {"patience": 3, "min_delta": 0.1}},
         {"algorithm": CHOCO | {"compressor": "qsgd", "bits": 8}},
         {"algorithm": CHOCO | {"ratio": 0.5}},
+        {"planned_rounds": 9, "lr_schedule": {"milestones": [0.5]}},
+        {"planned_rounds": 9, "lr_schedule": {"kind": "cosine"}},
+        {"planned_rounds": 9, "rule": "balance"},
+        {"planned_rounds": 9, "consensus": {"targets": ["free", 0.1], "phases": [0.5]}},
+        {"network": {"links": "wan", "synchrony": "neighbors"}},
+        {"network": {"links": "wan", "deadline": 2.0}},
+        {"network": {}, "scenario": [{"at": 2, "set_network": {"compute": 1.0}}]},
+        {"attacks": [{"who": [1], "how": "noise", "when": 3}]},
+        {**CLOCK, "attacks": [{"who": [1], "how": "noise", "when": 99}]},
+        {**CLOCK, "scenario": [{"at": "59 s", "set_lr": 0.1}]},
     ],
     ids=str,
 )
@@ -76,7 +108,6 @@ def test_what_does_something_is_not(settings):
     assert told(**settings) == []
 
 
-CLOCK = {"rounds": None, "time": 60, "network": {"compute": 1.0}}
 HALF = {"lr_schedule": {"milestones": [0.5]}}
 
 
