@@ -173,7 +173,7 @@ def points(shown: list[Standing]) -> dict[str, list[dict[str, list[Any]]]]:
         for one in shown:
             frame = curves.measured_rows(one, measure.key)
             frame = frame.iloc[charts.thinned(frame[measure.key].to_numpy())]
-            columns = {key: frame[key].to_numpy() for key in [*axes, measure.key]}
+            columns = {key: curves.along(key, frame) for key in [*axes, measure.key]}
             found[measure.key].append({key: _short(values) for key, values in columns.items()})
     return found
 

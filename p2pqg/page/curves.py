@@ -118,6 +118,12 @@ def chart(shown: Sequence[Standing], labels: Sequence[str], measure: Measure) ->
     return Chart(measure, plots)
 
 
+def along(axis: str, rows: pd.DataFrame) -> np.ndarray:
+    """Where rows lie on an axis: after so many rounds, bytes or seconds."""
+    values = rows[axis].to_numpy(dtype=float)
+    return values + 1 if axis == "round" else values  # which counts from 0
+
+
 def measured_rows(one: Standing, key: str) -> pd.DataFrame:
     """The rows that have a value of it; none in a run that does not measure it."""
     known = one.rounds if key in one.rounds else one.rounds.assign(**{key: float("nan")})
@@ -159,7 +165,7 @@ def _plot(
 ) -> Plot:
     """One measure of all runs against one axis."""
     alone = len(shown) == 1 and measure is ACCURACY and not shown[0].spread.empty
-    x, title, ticks = _horizontal(axis, [frame[axis].to_numpy() for frame in frames])
+    x, title, ticks = _horizontal(axis, [along(axis, frame) for frame in frames])
     marks = _event_marks(shown, axis, x)
     marks += _spread_marks(shown[0], 0, axis, x, y) if alone else []
     ends: list[tuple[int, float, str]] = []
@@ -168,7 +174,7 @@ def _plot(
         here = frame.dropna(subset=axis)
         if y.log:
             here = here[here[measure.key] > 0]
-        at, height = x.shares(here[axis]), y.shares(here[measure.key])
+        at, height = x.shares(along(axis, here)), y.shares(here[measure.key])
         kept = charts.thinned(height)
         marks += _seed_marks(shown[run], run, here.iloc[kept], measure.key, axis, x, y)
         marks += charts.curve(run, at[kept], height[kept])
@@ -206,7 +212,7 @@ def _seed_marks(
         return []
     span = one.range_of(key).loc[here["round"]]
     low, high = y.shares(span["min"]), y.shares(span["max"])
-    return [Mark(run, "band", charts.band_of(x.shares(here[axis]), low, high))]
+    return [Mark(run, "band", charts.band_of(x.shares(along(axis, here)), low, high))]
 
 
 def _name_at_end(labels: Sequence[str], run: int) -> str:
@@ -221,13 +227,11 @@ def _horizontal(
     """The scale of an x axis from 0 on, its title with the unit, its ticks (about parts + 1)."""
     known = np.concatenate([np.zeros(1), *values])
     most = float(known[np.isfinite(known)].max())
-    factor, title = 1.0, "round"
-    if axis == "round":
-        most += 1  # of 200 rounds the last is 199: end at a round number
-    elif axis == "bytes_sent":
+    factor, title = 1.0, "rounds"
+    if axis == "bytes_sent":
         power = min(5, int(np.log10(max(most, 1))) // 3)
         factor, title = 1000.0**-power, f"{' kMGTP'[power].strip()}B sent by all clients"
-    else:
+    elif axis != "round":
         units = ((3600, "hours"), (60, "minutes"), (1, "seconds"))
         divisor, unit = next(pair for pair in units if most > 2 * pair[0] or pair[0] == 1)
         factor = 1 / divisor
@@ -245,8 +249,9 @@ def _event_marks(shown: Sequence[Standing], axis: str, x: Scale) -> list[Mark]:
         known = one.rounds.dropna(subset=axis).sort_values("round")
         if known.empty:
             continue
+        done_then = np.append(0, along("round", known))
         for done in dict(one.events):
-            at = np.interp(done, known["round"], known[axis])
+            at = np.interp(done, done_then, np.append(0, along(axis, known)))
             spot = round(charts.SIZE * float(x.shares(at)))
             marks.append(Mark(run, "event", f"M{spot} 0V{charts.SIZE}"))
     return marks
@@ -262,11 +267,12 @@ def _spread_marks(one: Standing, run: int, axis: str, x: Scale, y: Scale) -> lis
         kept = charts.thinned(spread["mean"].to_numpy())
         spread = spread.iloc[kept]
         low, high = y.shares(spread["min"]), y.shares(spread["max"])
-        marks.append(Mark(run, "band", charts.band_of(x.shares(spread[axis]), low, high)))
+        marks.append(Mark(run, "band", charts.band_of(x.shares(along(axis, spread)), low, high)))
     averaged = measured_rows(one, "averaged_model_accuracy").dropna(subset=axis)
     heights = y.shares(averaged["averaged_model_accuracy"])
     kept = charts.thinned(heights)
-    return marks + charts.curve(run, x.shares(averaged[axis])[kept], heights[kept], "dashed")
+    there = x.shares(along(axis, averaged))
+    return marks + charts.curve(run, there[kept], heights[kept], "dashed")
 
 
 def spreads(shown: Sequence[Standing], labels: Sequence[str]) -> list[tuple[int, str, Plot]]:
@@ -284,9 +290,10 @@ def spreads(shown: Sequence[Standing], labels: Sequence[str]) -> list[tuple[int,
         if one.spread.empty:
             continue
         mean = one.spread["mean"].to_numpy()
-        x, title, ticks = _horizontal("round", [one.spread.index.to_numpy()], parts=3)
+        done = one.spread.index.to_numpy() + 1
+        x, title, ticks = _horizontal("round", [done], parts=3)
         kept = charts.thinned(mean)
-        at = x.shares(one.spread.index.to_numpy()[kept])
+        at = x.shares(done[kept])
         marks = _spread_marks(one, run, "round", x, y) + charts.curve(run, at, y.shares(mean[kept]))
         low, _, high = (percent(value, 2) for value in one.spread.iloc[-1])
         about = f"{labels[run]}: at the end the clients' accuracies go from {low} to {high}."

@@ -11,7 +11,7 @@
   };
   const say = {
     test_accuracy: (value) => `${(100 * value).toFixed(2)} %`,
-    round: (value) => `round ${value.toLocaleString("en")}`,
+    round: (value) => `after round ${value.toLocaleString("en")}`,
     bytes_sent: (value) => `${bytes(value)} sent`,
     wall_seconds: (value) => `${digits(value)} s`,
     sim_seconds: (value) => `${digits(value)} s simulated`,

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from pages import algorithm
+from pages import algorithm, with_summary
 
 from p2pqg.page import charts
 from p2pqg.page.charts import Scale
@@ -72,6 +72,22 @@ def test_the_end_of_a_curve_says_whose_it_is_and_a_line_leads_there(recorded, pa
     assert np.diff(sorted(end.at for end in ends)).min() > 5  # and their texts do not collide
     page = page_of(*runs)
     assert {"dsgd 90.00 %", "dsgdm 90.00 %"} < {text for _, text in page.all("span")}
+
+
+def test_a_point_and_what_was_done_are_where_so_many_rounds_are_done(recorded):
+    from p2pqg.page.curves import LOSS, chart
+
+    told = [{"round": 6, "what": "set_lr 0.2"}, {"round": 0, "what": "set_lr 0.1"}]
+    run = with_summary(recorded("a"), events=told)
+    shown = gather([run.path])
+    plots = {plot.axis: plot for plot in chart(shown, labels(shown), LOSS).plots}
+    sent = run.rounds.set_index("round")["bytes_sent"]
+    after_six = {"round": 6, "bytes_sent": sent[5]}  # rounds count from 0
+    for axis, at in after_six.items():
+        spots = [mark.path for mark in plots[axis].marks if mark.kind == "event"]
+        share = at / plots[axis].x.high
+        assert spots == [f"M0 0V{charts.SIZE}", f"M{round(charts.SIZE * share)} 0V{charts.SIZE}"]
+    assert plots["round"].x.high == 10  # rounds, all of which are drawn
 
 
 def test_the_y_axis_can_zoom_to_where_runs_differ(recorded, page_of):
