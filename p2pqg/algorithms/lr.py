@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from p2pqg.base.draws import keyed
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.ranges import out_of_range
 from p2pqg.base.signature import check_takes, parameters
@@ -148,7 +149,8 @@ def tabled(
     for round in range(num_rounds):
         at = round / rounds_per_epoch if by_epoch else round
         try:
-            lr = float(function(at))
+            with keyed(round):
+                lr = float(function(at))
         except Exception as error:
             raise ConfigError(blamed(error, f"lr {name}")) from error
         if not 0 < lr < math.inf:

@@ -1,10 +1,14 @@
-"""Whether somebody's code takes random numbers from a state that a whole process shares."""
+"""Random numbers that somebody's code takes from a state that a whole process shares.
+
+`draws_from` sees whether it does; `keyed` makes them depend on a key alone.
+"""
 
 from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -28,6 +32,31 @@ def draws_from(call: Callable[[], object]) -> set[str]:
         if not found:
             break
     return found or set()
+
+
+@contextmanager
+def keyed(seed: int) -> Iterator[None]:
+    """Inside, `random`, `numpy.random` and torch draw what belongs to a seed; outside as before.
+
+    So a user's function that draws gives the same again, in another process, too.
+
+    Args:
+        seed: 0 .. 2**63 - 1.
+    """
+    torch = sys.modules.get("torch")
+    before = random.getstate(), np.random.get_state()  # noqa: NPY002  to be put back
+    torchs = torch.get_rng_state() if torch else None
+    try:
+        random.seed(seed)  # noqa: TID251  users' code knows no generator of ours; put back
+        np.random.seed(seed % 2**32)  # noqa: NPY002  the same
+        if torch:
+            torch.manual_seed(seed)  # the same
+        yield
+    finally:
+        random.setstate(before[0])
+        np.random.set_state(before[1])  # noqa: NPY002  the same
+        if torch:
+            torch.set_rng_state(torchs)
 
 
 def _states() -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from p2pqg.base.draws import keyed
 from p2pqg.base.errors import ConfigError, DataError
 from p2pqg.base.registry import Entry
 from p2pqg.base.seeding import rng
@@ -71,7 +72,7 @@ def parts_of(
     what = f"partition {getattr(value, '__name__', 'function')}"
     check_takes(value, GIVEN, what, DataError)
     targets = arrays.train_y if rows is None else arrays.train_y[rows]
-    made = _called(value, (targets, clients, rng(seed, "partition")), {}, what)
+    made = _called(value, (targets, clients, seed), {}, what)
     parts = checked_parts(made, len(targets), clients, what)
     return parts if rows is None else [rows[part] for part in parts]
 
@@ -117,10 +118,13 @@ def _indices(value: Any, num_samples: int, what: str) -> np.ndarray:
 
 
 def _called(
-    function: Callable[..., Any], given: Sequence[Any], settings: dict[str, Any], what: str
+    function: Callable[..., Any], given: tuple[Any, ...], settings: dict[str, Any], what: str
 ) -> Any:
+    """What it returns for (labels, clients, seed)."""
+    targets, clients, seed = given
     try:
-        return function(*given, **settings)
+        with keyed(int(rng(seed, "partition of their own").integers(2**63))):
+            return function(targets, clients, rng(seed, "partition"), **settings)
     except ConfigError:
         raise
     except Exception as error:  # of the user's own code
@@ -139,7 +143,7 @@ def _from_file(function: Callable[..., Any], name: str) -> Entry:
     def build(
         labels: np.ndarray, num_clients: int, alpha: float | None, seed: int, params: Any
     ) -> list[np.ndarray]:
-        ours = labels, num_clients, rng(seed, "partition")
+        ours = labels, num_clients, seed
         settings = vars(params) | ({ALPHA: alpha} if with_alpha else {})
         made = _called(function, ours, settings, what)
         return checked_parts(made, len(labels), num_clients, what)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
+from p2pqg.base.draws import keyed
 from p2pqg.base.errors import ConfigError, DataError
 from p2pqg.base.registry import Entry
 from p2pqg.base.signature import params_of
@@ -119,7 +120,8 @@ def _builder(function: Callable[..., Any]) -> Callable[..., Arrays]:
         if DATA_DIR in asked:
             keywords[DATA_DIR] = data_dir
         try:
-            made = function(**keywords)
+            with keyed(0):  # it is the same for all seeds
+                made = function(**keywords)
         except ConfigError:
             raise
         except Exception as error:  # of the user's own code

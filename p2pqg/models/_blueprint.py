@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from p2pqg.base.draws import keyed
 from p2pqg.base.errors import ConfigError, P2pqgError, did_you_mean
 from p2pqg.base.lazy import torch
 from p2pqg.base.registry import Entry
@@ -79,9 +80,8 @@ class Blueprint:
         return model
 
     def _built_by_user(self, outputs: int, input_shape: tuple[int, ...], seed: int) -> Any:
-        """Its own code draws its weights, from a state of torch that the seed decides."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)  # noqa: TID251  a user's layers know no generator; forked
+        """Its own code draws its weights, from states that the seed decides."""
+        with keyed(seed):
             try:
                 model = self.entry.build(outputs, input_shape, self.params)
             except P2pqgError:

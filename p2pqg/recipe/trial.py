@@ -57,8 +57,11 @@ def tried(
     feed = _feed(arrays, parts[:CLIENTS], config, dtype)
     inputs, targets = feed.batch(0)
     try:
-        module = blueprint.build(objective.outputs, arrays.input_shape, config.seed).to(dtype)
+        sizes = objective.outputs, arrays.input_shape, config.seed
+        module = blueprint.build(*sizes).to(dtype)
         blueprint, cost, notes = _model(blueprint, objective, module, inputs, targets, config)
+        if blueprint.is_own and blueprint.start is None:
+            _check_built_alike(blueprint, module, blueprint.build(*sizes).to(dtype))
         if metrics:
             _metrics(module, objective, metrics, feed)
     except UserCodeError as error:
@@ -148,6 +151,18 @@ def _model(
         notes = (_slower(what, "vmap", wrong),) if torch.cuda.is_available() else ()
         return blueprint.with_(strategy="loop"), cost, notes
     return blueprint, cost, ()
+
+
+def _check_built_alike(blueprint: Blueprint, module: nn.Module, again: nn.Module) -> None:
+    """Every actor builds the model for itself, and all are to begin with the same weights."""
+    other = again.state_dict()
+    for name, tensor in module.state_dict().items():
+        if name not in other or not torch.equal(tensor, other[name]):
+            raise ConfigError(
+                f"model {blueprint.name} ({blueprint.place}): {name} is another one when the model "
+                "is built again, as each actor does; draw it from torch, random or numpy.random, "
+                "which are keyed by the seed, or from a generator that is made anew"
+            )
 
 
 def _slower(what: str, strategy: str, why: str) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 import networkx as nx
 import numpy as np
 
+from p2pqg.base.draws import keyed
 from p2pqg.base.errors import TopologyError
 from p2pqg.base.memory import check_room
 from p2pqg.base.registry import Entry
@@ -140,9 +141,12 @@ def _of_function(
     takes_nothing = inspect.isroutine(function) and not set(parameters(function)) - {COUNTS}
     try:
         if takes_nothing or (seen and not _of_the_round(function)):
-            return _schedule(function(**seen), clients, label_counts)
+            with keyed(0):
+                made = function(**seen)
+            return _schedule(made, clients, label_counts)
         check_takes(partial(function, **seen), ("round",), called, TopologyError)
-        first = function(0, **seen)
+        with keyed(0):
+            first = function(0, **seen)
     except TopologyError:
         raise
     except Exception as error:  # of the user's own code
@@ -154,7 +158,16 @@ def _of_function(
         )
     size = len(first) if isinstance(first, nx.Graph) else len(np.atleast_1d(first))
     ask = Asked(function, clients or size, seen)
-    return Schedule("given function", ask.num_clients, ask(0).graph().is_directed(), None, ask)
+    W, again = ask(0), ask(0)
+    if not all(
+        np.array_equal(getattr(W, part), getattr(again, part))
+        for part in ("receivers", "senders", "weights")
+    ):
+        raise TopologyError(
+            f"{called} gives another network for round 0 when it is asked again, and each actor "
+            "asks for itself; draw it by the round, as np.random.default_rng(round) does"
+        )
+    return Schedule("given function", ask.num_clients, W.graph().is_directed(), None, ask)
 
 
 def _from_text(text: str, clients: int | None, label_counts: np.ndarray | None = None) -> Schedule:
@@ -190,7 +203,8 @@ def _of_code(text: str, clients: int | None, label_counts: np.ndarray | None) ->
         return schedule_named(entry.name, clients, label_counts, entry)
     try:
         seen = _seen(entry.build, text, clients, label_counts)
-        made = entry.build if _of_the_round(entry.build) else entry.build(**seen)
+        with keyed(0):
+            made = entry.build if _of_the_round(entry.build) else entry.build(**seen)
         schedule = _schedule(made, clients, label_counts)
     except TopologyError:
         raise
@@ -234,7 +248,8 @@ class Asked:
     def __call__(self, round: int) -> Mixing:
         """W of a round."""
         name = f"given function, round {round}"
-        made = self.function(round, **self.seen)
+        with keyed(round):  # each actor asks for itself
+            made = self.function(round, **self.seen)
         if isinstance(made, nx.Graph):  # with the weights that it has by itself
             W = schedule_of(numbered(made)[0], name).mixing(0)
         else:

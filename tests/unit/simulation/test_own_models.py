@@ -385,6 +385,71 @@ def test_what_cannot_be_called_with_other_weights_is_one_clear_line():
             p2pqg.Simulation(**OWN | {"model": model})
 
 
+def by_numpy(num_classes, input_shape):
+    model = nn.Linear(*input_shape, num_classes)
+    drawn = np.random.standard_normal((num_classes, *input_shape))  # noqa: NPY002  as users do
+    model.weight.data.copy_(torch.from_numpy(drawn))
+    return model
+
+
+def test_weights_that_a_function_draws_are_keyed_by_the_seed_wherever_it_draws_them():
+    def start(**more):
+        with p2pqg.Simulation(**OWN | {"model": by_numpy} | more) as sim:
+            return sim.parameters()
+
+    before = np.random.get_state()[2]  # noqa: NPY002  it stays
+    x = start(clients_per_actor=1)
+    assert (x == x[0]).all()
+    assert (start() == x).all()
+    assert (start(seed=9) != x).any()
+    assert np.random.get_state()[2] == before  # noqa: NPY002  the same
+
+
+def test_a_model_that_is_another_one_in_each_actor_is_refused():
+    generator = torch.Generator().manual_seed(0)
+
+    def drawn(num_classes, input_shape):
+        model = nn.Linear(*input_shape, num_classes)
+        nn.init.normal_(model.weight, generator=generator)
+        return model
+
+    with pytest.raises(ConfigError, match="weight is another one when the model is built again"):
+        p2pqg.Simulation(**OWN | {"model": drawn})
+
+
+def test_data_splits_and_networks_that_draw_are_the_same_in_another_process(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "import numpy as np\n"
+        "def load():\n"
+        "    return np.random.randn(60, 8), np.random.randint(3, size=60)\n"
+        "def split(labels, clients, rng):\n"
+        "    return np.array_split(np.random.permutation(len(labels)), clients)\n"
+        "def net(round):\n"
+        "    return np.roll(np.eye(4), np.random.randint(1, 4), 0) / 2 + np.eye(4) / 2\n"
+        "def lr(round):\n"
+        "    return 0.01 + 0.01 * np.random.rand()\n",
+        encoding="utf-8",
+    )
+    named = {"dataset": "load", "partition": "split", "topology": "net"}
+    own = {key: f"{file}:{function}" for key, function in named.items()}
+    settings = OWN | own | {"model": "logistic", "alpha": None, "clients": 4}
+    found = []
+    for _ in range(2):
+        np.random.rand()  # noqa: NPY002  somebody else's draws
+        with p2pqg.Simulation(**settings) as sim:
+            sim.advance(4)
+            found.append((sim.parameters(), *sim.shard(2), *(sim.W(round) for round in range(4))))
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert not all((found[0][3] == W).all() for W in found[0][3:])
+    draws = np.random.default_rng(0)
+    with pytest.raises(ConfigError, match="gives another network for round 0 when it is asked ag"):
+        p2pqg.Simulation(
+            **OWN | {"topology": lambda round: np.roll(np.eye(99), draws.integers(99), 0)}
+        )
+
+
 class Centres(Head):
     def forward(self, x):
         return super().forward(x - x.mean(0))

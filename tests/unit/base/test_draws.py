@@ -1,0 +1,36 @@
+"""Random numbers of users' code: seen, and keyed."""
+
+import random
+
+import numpy as np
+import torch
+
+from p2pqg.base.draws import draws_from, keyed
+
+
+def draw():
+    return random.random(), np.random.rand(), torch.rand(()).item()  # noqa: NPY002  as users do
+
+
+def test_whose_numbers_a_call_takes_is_seen():
+    assert draws_from(draw) == {"Python's random", "numpy.random", "torch"}
+    assert draws_from(lambda: torch.rand(3)) == {"torch"}
+    assert draws_from(lambda: np.random.default_rng(0).random()) == set()
+
+
+def test_draws_belong_to_a_key_and_leave_no_trace():
+    with torch.random.fork_rng(devices=[]):
+        with keyed(5):
+            there = draw()
+            expected = draw()
+        with keyed(5):
+            assert draw() == there
+            with keyed(6):
+                assert all(a != b for a, b in zip(draw(), there, strict=True))
+            assert draw() == expected
+
+    def within():
+        with keyed(7):
+            draw()
+
+    assert draws_from(within) == set()
