@@ -28,7 +28,7 @@ from p2pqg.engine.spec import Task
 from p2pqg.engine.suits import check_gossips_models, check_network
 from p2pqg.network import ClockParams, Network
 from p2pqg.network.compute import read_compute
-from p2pqg.network.scenario import read_scenario
+from p2pqg.network.scenario import Scenario, read_scenario
 from p2pqg.recipe import own_files
 from p2pqg.recipe.ignored import ignored, never_due, of_the_clock
 from p2pqg.recipe.own import NOTHING, Own
@@ -92,6 +92,7 @@ def _put_together(config: RunConfig, own: Own, parts: Found) -> Experiment:
         check=Rehearsal(rule, start, (found.cost, task)),
     )
     told += never_due(config, scenario)
+    _check_length(config, scenario)
     callbacks = callbacks_of(config.callbacks, own.get("callbacks") or {})
     experiment = Experiment(
         config=resolved(config, method, network, length, found, parts.gossip_rule),
@@ -125,6 +126,17 @@ def _is_still(clock: ClockParams, outlook: Callable[[float], Iterator[Outlook]])
     if compute.seconds or compute.trace:
         return False
     return all(ahead.seconds == 0 for ahead in islice(outlook(math.inf), 1 + ROUNDS_SEEN))
+
+
+def _check_length(config: RunConfig, scenario: Scenario) -> None:
+    """Whether it can be said beforehand after how many rounds the run ends; ConfigError if not."""
+    key = next((key for key in ("epochs", "steps") if getattr(config, key) is not None), None)
+    for event in (*scenario.rounds, *scenario.seconds):
+        if key and event.action == "set_algorithm_params" and "local_steps" in event.arguments:
+            raise ConfigError(
+                f"{event.where}: other local_steps make rounds that are no longer so many of the "
+                f"run's {key}; say rounds in place of {key}"
+            )
 
 
 def _cautions(config: RunConfig, rule: Rule, length: Length) -> Iterator[str]:

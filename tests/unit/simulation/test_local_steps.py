@@ -73,6 +73,15 @@ def test_a_deadline_knows_that_local_steps_take_time():
     ("settings", "told"),
     [
         ({"local_steps": 0}, "local_steps must be >= 1, got 0"),
+        (
+            {
+                "rounds": None,
+                "epochs": 3,
+                "algorithm": "dfedavgm",
+                "scenario": [{"at": 1, "set_algorithm_params": {"local_steps": 2}}],
+            },
+            r"scenario\[0\]: other local_steps .* of the run's epochs; say rounds",
+        ),
         ({"local_epochs": 0}, "local_epochs must be > 0, got 0"),
         ({"local_steps": 2, "algorithm": "d2"}, "local_steps does not go with d2; it is for .*dsg"),
         ({"local_epochs": 2, "algorithm": "sgp"}, "local_epochs does not go with sgp"),
@@ -81,7 +90,7 @@ def test_a_deadline_knows_that_local_steps_take_time():
 )
 def test_local_steps_that_cannot_be_are_refused(settings, told):
     with pytest.raises(ConfigError, match=told):
-        history(rounds=2, **settings)
+        history(**{"rounds": 2} | settings)
 
 
 def test_v1_of_quasi_global_adam_scales_filter_by_filter():
