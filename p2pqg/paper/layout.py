@@ -181,9 +181,13 @@ def _tuning(block: pd.DataFrame) -> list[str]:
     methods = block.groupby("method")["runs"].sum()
     costs = ", ".join(f"{method} {runs}" for method, runs in methods.items())
     failed = block["failed"].sum()
+    by = {text.removesuffix("_accuracy") for text in block["chosen_by"]}
+    on = {"test": "the test samples themselves", "validation": "samples held out"}.get(
+        "".join(by), "samples held out, where there are any"
+    )
     return [
         "Learning rate chosen for each cell by the mean over seeds minus their deviation, "
-        f"of {rates} rates: "
+        f"on {on}, of {rates} rates: "
         f"{counted(methods.sum(), 'run')} ({costs}){f', {failed} failed' if failed else ''}."
     ]
 

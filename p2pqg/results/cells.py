@@ -15,7 +15,7 @@ from p2pqg.base.text import without_folders_but_unlike
 from p2pqg.results.alike import OWN_FILES, SAME_NUMBERS, differs
 from p2pqg.results.run import Run
 from p2pqg.results.run_frames import MEASURED, OUTCOME, runs_of
-from p2pqg.results.tuned import tuned
+from p2pqg.results.tuned import chosen_by, tuned
 
 BLOCK = ["dataset", "model"]
 COLUMN = ["topology", "partition", "alpha"]
@@ -37,7 +37,7 @@ def cells(runs: Iterable[Run] | pd.DataFrame) -> pd.DataFrame:
             lr, mean, std (sample, n - 1; NaN for one seed; fractions), seeds: at the best rate;
                 mean is NaN where every rate failed.
             rates, runs, failed: how many learning rates were tried, in how many runs, and how many
-                of these failed.
+                of these failed; chosen_by: validation_accuracy or test_accuracy.
             gradients, bytes: of a run at the best rate, each client's and sent by all; counted, so
                 that no busy machine distorts them (NaN: not on record).
             epochs: of the recipe, NaN if its length is in rounds.
@@ -46,7 +46,7 @@ def cells(runs: Iterable[Run] | pd.DataFrame) -> pd.DataFrame:
             paths: of the runs at the best rate, a list; [] where they are only exported.
     """
     frame = runs if isinstance(runs, pd.DataFrame) else runs_of(runs)
-    found = ["lr", "mean", "std", "seeds", "rates", "runs", "failed"]
+    found = ["lr", "mean", "std", "seeds", "rates", "chosen_by", "runs", "failed"]
     more = ["gradients", "bytes", "epochs", "measured", "settings", "paths"]
     columns = [*BLOCK, "method", *COLUMN, *found, *more]
     if frame.empty:
@@ -81,6 +81,7 @@ def _best(group: pd.DataFrame) -> dict[str, Any]:
         "std": chosen["test_accuracy"].std(),
         "seeds": int(group.groupby("lr").size().max()),
         "rates": group["lr"].nunique(),
+        "chosen_by": chosen_by(group),
         "runs": len(group),
         "failed": int(group["test_accuracy"].isna().sum()),
         "gradients": chosen["gradients"].mean() if "gradients" in chosen else float("nan"),

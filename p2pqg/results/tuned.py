@@ -32,12 +32,19 @@ def tuned(group: pd.DataFrame) -> float:
     return float(best_of(group, ["lr"]).get("lr", float("nan")))
 
 
+def chosen_by(group: pd.DataFrame) -> str:
+    """The column whose merit counts among the runs of one cell."""
+    finished = group[group["test_accuracy"].notna()]
+    if finished.empty or "validation_accuracy" not in group:
+        return "test_accuracy"
+    held_out = finished["validation_accuracy"].notna().all()
+    return "validation_accuracy" if held_out else "test_accuracy"
+
+
 def best_of(group: pd.DataFrame, keys: list[str]) -> dict[str, Any]:
     """The values of tuned keys with the best merit, as `tuned` chooses; {} where all failed."""
-    finished = group[group["test_accuracy"].notna()]
-    held_out = "validation_accuracy" in group and finished["validation_accuracy"].notna().all()
     tried = group.groupby(keys)
-    merits = tried["validation_accuracy" if held_out else "test_accuracy"].apply(merit)
+    merits = tried[chosen_by(group)].apply(merit)
     merits = merits[tried.size() == tried.size().max()]
     if not (merits > float("-inf")).any():
         return {}

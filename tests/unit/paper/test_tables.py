@@ -15,6 +15,7 @@ def cell(method, mean, std=0.01, *, topology="ring16", alpha=0.1, lr=0.1, seeds=
     row |= {"dataset": "digits", "model": "mlp", "partition": "qg-dirichlet", "method": method}
     row |= {
         "rates": 1,
+        "chosen_by": "test_accuracy",
         "runs": seeds,
         "failed": 0,
         "gradients": 1500.0,
@@ -230,6 +231,10 @@ def test_what_tuning_cost_is_said_with_the_rates():
     found = [cell("a", 0.5, rates=4, runs=12), cell("b", 0.5, rates=5, runs=15, failed=2)]
     text = table(pd.DataFrame(found), show_lr=True)
     assert "of 4 to 5 rates: 27 runs (a 12, b 15), 2 failed." in text
+    assert "deviation, on the test samples themselves, of" in text
+    held_out = [one | {"chosen_by": "validation_accuracy"} for one in found]
+    assert "deviation, on samples held out, of" in table(pd.DataFrame(held_out), show_lr=True)
+    assert "where there are any" in table(pd.DataFrame([found[0], held_out[1]]), show_lr=True)
 
 
 def test_latex_has_the_marks_and_the_papers_numbers_too():
