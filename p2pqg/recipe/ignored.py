@@ -15,7 +15,9 @@ from p2pqg.network.units import seconds
 from p2pqg.recipe.settings import RunConfig
 
 
-def ignored(config: RunConfig, params: Any, lr: float, num_rounds: int) -> Iterator[str]:
+def ignored(
+    config: RunConfig, params: Any, lr: float, num_rounds: int, by_columns: bool
+) -> Iterator[str]:
     """What is set, not as it is by default, and does nothing.
 
     Args:
@@ -24,10 +26,11 @@ def ignored(config: RunConfig, params: Any, lr: float, num_rounds: int) -> Itera
             that yields pairs of a name and the reason.
         lr: that the step size warms up to.
         num_rounds: of the run, as far as is known.
+        by_columns: the columns of W sum to 1, and not its rows (push-sum).
     """
     yield from _of_lr(config, lr)
     yield from _of_length(config, num_rounds)
-    yield from _of_impairments(config)
+    yield from _of_impairments(config, by_columns)
     controlled = [t for t in config.consensus.targets if not isinstance(t, str) and t < math.inf]
     if not controlled:
         why = "no phase has a number as its target"
@@ -119,7 +122,7 @@ def of_the_clock(config: RunConfig, is_still: bool, all_reduces: bool) -> Iterat
         yield "network.synchrony neighbors is ignored: an all-reduce waits for everybody"
 
 
-def _of_impairments(config: RunConfig) -> Iterator[str]:
+def _of_impairments(config: RunConfig, by_columns: bool) -> Iterator[str]:
     wrong, network = config.impairments, config.network or {}
     if _is_in_scenario("set_impairments", config):
         return
@@ -128,6 +131,12 @@ def _of_impairments(config: RunConfig) -> Iterator[str]:
     if not {"loss", "delay"} & set(wrong.drawn) and network.get("deadline") is None:
         why = "nothing is lost or late"
         yield from _told(wrong, "impairments.", ("by", "on_loss"), why)
+    least, most = wrong.delays
+    if wrong.drawn == ("delay",) and least == most and network.get("deadline") is None:
+        why = "nothing is lost, and all messages are equally late"
+        # Clients that come back have sent nothing; push-sum's senders keep what is under way.
+        alike = not (config.scenario or by_columns)
+        yield from _told(wrong, "impairments.", ("by", "on_loss") if alike else ("by",), why)
 
 
 def _told(settings: Any, prefix: str, names: Collection[str], why: str) -> Iterator[str]:

@@ -79,7 +79,7 @@ def _put_together(config: RunConfig, own: Own, parts: Found) -> Experiment:
         first_traffic(rule, found.cost.num_params, torch.float32)  # refuses messages of its own
     told = _check_together(rule, live, task, found)
     target = target_of(config, network.num_clients)
-    told += ignored(config, method.params, target, length.num_rounds)
+    told += ignored(config, method.params, target, length.num_rounds, network.by_columns)
     still = clock is not None and _is_still(clock, outlook)
     told += of_the_clock(config, still, method.entry.traits["centralized"])
     told += _cautions(config, rule, length)

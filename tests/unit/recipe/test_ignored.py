@@ -49,6 +49,11 @@ LOSS = [{"at": 2, "set_impairments": {"loss": 0.1}}]
             {"algorithm": {"name": "noloco", "inner": "sgd", "eps": 0.1}},
             "algorithm.eps 0.1 is ignored: inner sgd makes no use of it",
         ),
+        (
+            {"impairments": {"delay": 1, "on_loss": "renormalise"}},
+            "on_loss renormalise is ignored: nothing is lost, and all messages are equally late",
+        ),
+        ({"impairments": {"delay": [2, 2], "by": "link"}}, "impairments.by link is ignored"),
         ({"planned_rounds": 9}, "planned_rounds 9 is ignored: there are no milestones, cosine or"),
         ({"planned_epochs": 1.5}, "planned_epochs 1.5 is ignored: there are no milestones"),
         (
@@ -91,6 +96,9 @@ def test_what_does_nothing_is_told(settings, line):
         {"stop": {"patience": 3, "min_delta": 0.1}},
         {"algorithm": CHOCO | {"compressor": "qsgd", "bits": 8}},
         {"algorithm": CHOCO | {"ratio": 0.5}},
+        {"impairments": {"delay": (0, 2), "by": "link", "on_loss": "renormalise"}},
+        {"impairments": {"delay": 1, "loss": 0.1, "by": "link", "on_loss": "renormalise"}},
+        {"impairments": {"delay": 1, "participation": 0.5, "on_loss": "renormalise"}},
         {"planned_rounds": 9, "lr_schedule": {"milestones": [0.5]}},
         {"planned_rounds": 9, "lr_schedule": {"kind": "cosine"}},
         {"planned_rounds": 9, "rule": "balance"},
