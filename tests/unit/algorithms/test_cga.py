@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from p2pqg.algorithms import _shortest
 from p2pqg.algorithms._shortest import shares
-from p2pqg.errors import ConfigError
+from p2pqg.errors import ConfigError, RunError
 from p2pqg.testing import Quadratics, assert_same, run, starts
 
 optimize = pytest.importorskip("scipy.optimize")
@@ -46,6 +47,54 @@ def test_the_weighted_sum_is_the_shortest_as_scipy_finds_it(kind, dim, others, m
         more = optimize.nnls(among.T, -least)[0] if others else np.zeros(0)
         size = np.linalg.norm(own) + np.linalg.norm(among, axis=1).sum()
         np.testing.assert_allclose(found, least + more @ among, rtol=0, atol=1e-10 * size)
+
+
+AWKWARD = ["any", "twice", "sums", "multiples", "nearly against", "signs", "silent"]
+
+
+def awkward(kind: str, others: int, dim: int) -> np.ndarray:
+    """[programs, 1 + others, dim]: gradients of which many depend on each other."""
+    random = np.random.default_rng([others, dim])
+    found = random.normal(size=(8, 1 + others, dim))
+    if kind == "twice":
+        found[:, 2::2] = found[:, 1:-1:2]
+    if kind == "multiples":
+        found = found[:, :1] * random.normal(size=(8, 1 + others, 1))
+    if kind == "nearly against":
+        found[:, 1:] = 1e-3 * found[:, 1:] - found[:, :1]
+    if kind == "sums":
+        found[:, 3::3] = (found[:, 1:-2:3] + found[:, 2:-1:3])[:, : others // 3]
+    if kind == "signs":
+        found = np.sign(found)
+    if kind == "silent":
+        found[:, 1::3] = 0
+    return found
+
+
+@pytest.mark.parametrize("margin", [0.0, 0.5])
+@pytest.mark.parametrize("dim", [2, 8, 40])
+@pytest.mark.parametrize("others", [16, 33])
+@pytest.mark.parametrize("kind", AWKWARD)
+def test_the_weighted_sum_of_many_meets_the_conditions_of_the_shortest(kind, others, dim, margin):
+    """Karush, Kuhn, Tucker: no slope is uphill, and that of a share above the margin is 0."""
+    rows = awkward(kind, others, dim)
+    G = torch.from_numpy(rows)
+    v = shares((G @ G.mT)[:, None], margin)[:, 0].numpy()
+    z = np.einsum("cr,crp->cp", v, rows)
+    lengths = np.linalg.norm(rows, axis=2)
+    size = (lengths[:, :1] + margin * lengths[:, 1:].sum(1, keepdims=True)) * lengths[:, 1:]
+    slopes = np.einsum("cp,crp->cr", z, rows[:, 1:])
+    assert (v[:, 1:] >= margin).all()
+    assert (slopes >= -1e-9 * size).all()
+    assert (np.abs(slopes[v[:, 1:] > margin]) <= 1e-9 * size[v[:, 1:] > margin]).all()
+
+
+def test_a_program_without_an_end_is_told(monkeypatch):
+    G = torch.from_numpy(awkward("any", 33, 8))
+    shares((G @ G.mT)[:, None], 0.5)
+    monkeypatch.setattr(_shortest, "STEPS", 0)
+    with pytest.raises(RunError, match="cga: the shares of 33 gradients are not found in 0 steps"):
+        shares((G @ G.mT)[:, None], 0.5)
 
 
 def test_a_step_goes_against_no_neighbor_and_not_further_than_it_must():
