@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import math
 import traceback
-import weakref
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -41,6 +40,9 @@ OURS = str(Path(p2pqg.__file__).parent)
 VALUES = ("_local_scalar_dense", "nonzero", "is_nonzero", "equal", "masked_select", "_unique2")
 VALUES = (*VALUES, "unique_dim", "unique_consecutive", "_assert_async", "bincount", "allclose")
 """Operations whose result, or the shape of it, is not known before the values are."""
+
+STREAMS = 32
+"""That PyTorch keeps for each card."""
 
 INDEXED = ("index", "index_put", "index_put_", "_index_put_impl_", "_unsafe_index")
 
@@ -83,6 +85,11 @@ def is_on_card(t) -> bool:
     while not isinstance(t, OnCard) and _functorch.is_functorch_wrapped_tensor(t):
         t = _functorch.get_unwrapped(t)
     return isinstance(t, OnCard)
+
+
+def _is_pinned(t: torch.Tensor) -> bool:
+    """And in one piece: else it is copied first, to where the system may move it."""
+    return getattr(t, "pinned", False) and t.is_contiguous()
 
 
 def _leaves(value) -> list:
@@ -227,18 +234,20 @@ class Card:
 
     Attributes:
         waits: what the host waited for, (operation, line of p2pqg).
+        operations: names of those that it has done.
         on_wait: called at each, with both.
     """
 
     def __init__(self) -> None:
         self.waits: list[tuple[str, str]] = []
         self.on_wait = lambda what, where: None
+        self.operations: set[str] = set()
         self.inside = 0  # calls of functions that were given something on the card
         self._main = self.stream = Stream()
         self._main.clock[self._main] = 1
         self.capturing: Graph | None = None
         self.graphs = 0
-        self._all: weakref.WeakSet[Stream] = weakref.WeakSet([self.stream])
+        self._all, self._handed_out = [self.stream], 0
         self._host: dict[Stream, int] = {}  # what the host knows to be done
         # Storage -> (stream, first byte, end) -> when: it was written, and it was read.
         self._uses: dict[int, tuple[dict, dict]] = {}
@@ -271,15 +280,16 @@ class Card:
 
     def synchronize(self, *_) -> None:
         """The host waits for all streams."""
-        for stream in list(self._all):
+        for stream in self._all:
             self._merge(self._host, stream.clock)
         self.wait("synchronize")
 
     def new_stream(self, device=None) -> Stream:
-        """One more."""
-        stream = Stream()
-        self._all.add(stream)
-        return stream
+        """One of the few that there are, in turns."""
+        if self._handed_out < STREAMS:
+            self._all.append(Stream())
+        self._handed_out += 1
+        return self._all[1 + (self._handed_out - 1) % STREAMS]
 
     @contextmanager
     def on(self, stream: Stream) -> Iterator[None]:
@@ -370,7 +380,9 @@ class Card:
         """One operation of torch's."""
         leaves = _leaves((args, kwargs))
         if any(isinstance(leaf, OnCard) for leaf in leaves):
-            self._check(func._schema.name.removeprefix("aten::"), args, kwargs, leaves)
+            name = func._schema.name.removeprefix("aten::")
+            self.operations.add(name)
+            self._check(name, args, kwargs, leaves)
             args_there, kwargs_there = _mapped(_inner, args), _mapped(_inner, kwargs)
         elif self.inside and not any(isinstance(leaf, torch.Tensor) for leaf in leaves):
             args_there, kwargs_there = args, kwargs  # made of nothing
@@ -402,7 +414,7 @@ class Card:
             if isinstance(args[0], OnCard) != isinstance(source, OnCard) and not (
                 source.dim() == 0 and not isinstance(source, OnCard)
             ):
-                self.copied("copy_", getattr(source, "pinned", False) and args[-1] is True)
+                self.copied("copy_", _is_pinned(source) and args[-1] is True)
             return
         if wrong := [t for t in others if t.dim()]:
             shapes = [list(t.shape) for t in wrong]
@@ -508,7 +520,7 @@ class _Calls(TorchFunctionMode):
         if here:
             card.copied("a copy to the host")
             return self._inner(t).detach().to(dtype, copy=True, **more)
-        card.copied("a copy to the card", non_blocking and getattr(t, "pinned", False))
+        card.copied("a copy to the card", non_blocking and _is_pinned(t))
         return card.arrived(t.detach().to(dtype, copy=True, **more))
 
     @staticmethod
@@ -614,6 +626,7 @@ def stand_in() -> Iterator[Card]:
             ("torch.cuda.CUDAGraph", Graph),
             ("torch.cuda.graph", card.capture),
             ("torch.random.fork_rng", _fork_rng),
+            ("p2pqg.models.stacked.lanes._streams", {}),
             ("torch.cuda.mem_get_info", lambda *_: (8 * 2**30, 8 * 2**30)),
             ("torch.cuda.memory_reserved", lambda *_: 0),
             ("torch.cuda.memory_allocated", lambda *_: 0),

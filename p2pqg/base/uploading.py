@@ -20,5 +20,5 @@ def uploaded(
     if isinstance(to, torch.Tensor):
         dtype, to = to.dtype, to.device
     if to.type == "cuda" and not tensor.is_cuda:
-        tensor = tensor.pin_memory().to(to, non_blocking=True)
+        tensor = tensor.contiguous().pin_memory().to(to, non_blocking=True)
     return tensor.to(to, dtype or tensor.dtype)

@@ -218,6 +218,9 @@ class Encoder:
 
         with _single_threads() as threads:
             list(threads.map(fill, range(0, len(tokens), TEXTS_AT_ONCE)))
+        if device.type == "cuda":  # the card is for the clients now
+            del model, network, fill
+            torch.cuda.empty_cache()
         return states
 
 

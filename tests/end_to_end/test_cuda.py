@@ -162,3 +162,65 @@ def test_a_checkpoint_of_captured_steps_goes_on_bit_for_bit(tmp_path, monkeypatc
             assert sim.ways() == [way]
         sim.advance(3)
         assert (sim.parameters() == whole).all()
+
+
+NOT_WAITING = {"algorithm": "async-sgp", "network": {"compute": {"seconds": 1}}}
+
+
+@pytest.mark.skipif(DEVICE == "cpu", reason="on a CPU nobody waits for a device")
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"model": "cnn", "dataset": IMAGES, "capture": "auto"},
+        {"algorithm": "powergossip"},
+        {"algorithm": {"name": "choco-sgd", "compressor": "qsgd"}},
+        {"topology": "random-matching4"},
+        {"impairments": {"loss": 0.2, "noise": 0.1, "participation": 0.7}},
+        {"attacks": [{"who": [0], "how": "alie"}]},
+        NOT_WAITING,
+    ],
+    ids=str,
+)
+def test_the_host_does_not_wait_for_the_card_between_two_records(settings, tmp_path, monkeypatch):
+    """What tests/unit/engine/test_no_card.py says of a stand-in for a card."""
+    monkeypatch.setenv("P2PQG_CACHE", str(tmp_path))
+    settings = SETTINGS | {"dataset": "digits", "rounds": 8, "capture": "off"} | settings
+    with p2pqg.Simulation(**settings, engine="local", device=DEVICE) as sim:
+        sim.advance(4)
+        (host,) = sim._driver.engine.hosts
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            for _ in host.block.rounds(7):
+                raise AssertionError("a sole host waits for others")
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+
+def test_attention_repeats_its_bits():
+    texts = [" ".join("abcdefgh"[(i * j) % 8] for j in range(1, 25)) for i in range(80)]
+    dataset = {"data": (texts, [i % 4 for i in range(80)]), "length": 24}
+    model = {"name": "transformer", "width": 64, "layers": 2, "heads": 4}
+    settings = {"dataset": dataset, "model": model, "precision": "float32"}
+    one, other = (parameters(engine="local", device=DEVICE, **settings)[0] for _ in range(2))
+    assert (one == other).all()
+
+
+@pytest.mark.skipif(DEVICE == "cpu", reason="a rehearsal has no graphs")
+def test_a_simulation_goes_on_when_another_one_has_taken_its_graphs_along(tmp_path, monkeypatch):
+    """PyTorch's issue 193402: graphs share what cuBLAS keeps for a stream."""
+    monkeypatch.setenv("P2PQG_CACHE", str(tmp_path))
+    settings = SETTINGS | {"dataset": IMAGES, "model": "resnet20-gn", "rounds": 6}
+    settings |= {"engine": "local", "device": DEVICE, "precision": "float32"}
+    with p2pqg.Simulation(**settings) as alone:
+        alone.advance(6)
+        expected = alone.parameters()
+    with p2pqg.Simulation(**settings) as stays:
+        stays.advance(2)
+        for _ in range(3):
+            with p2pqg.Simulation(**settings) as goes:
+                goes.advance(2)
+            torch.cuda.empty_cache()  # what nobody keeps any more is gone
+            stays.advance(1)
+        stays.advance(1)
+        assert (stays.parameters() == expected).all()

@@ -13,7 +13,8 @@ PYTHONPATH=$PWD/site; python3 site/tests/gpu/check.py --only tests, then all of 
 2. the gpu tests, each in a process of its own with a time limit
 3. job R (ResNet-20, batches of 32 on a ring, gossip SGD; GN and EvoNorm, float32 and bf16, 16 and
    32 clients): bare PyTorch (`bare.py`), and `p2pqg run` with one actor and with one per client;
-   with the time to the first round, what was chosen to compute gradients, and the memory taken
+   with the time to the first round, what was chosen to compute gradients, and the memory taken.
+   The first cell once more with --profile: where the time goes (it waits for the card at each step)
 
 What there is no time for is named and left out, the least telling last. Results are in --out after
 every test and run, whatever ends it. It needs this folder in a checkout or an archive, or beside it
@@ -250,18 +251,23 @@ class Check:
     def ours(self) -> None:
         """`p2pqg run` as a user runs it, with one actor and with one per client."""
         cells = list(self.cells())
-        groups = (cells[:2], cells[2:])  # the first ones in both ways before all others
-        ways = [(cell, one) for group in groups for one in ("one", "each") for cell in group]
-        for (model, precision, clients), packing in ways:
+        # The first ones in both ways before all others.
+        ways = [(cell, one, False) for one in ("one", "each") for cell in cells[:2]]
+        ways += [(cells[0], one, True) for one in ("one", "each")]
+        ways += [(cell, one, False) for one in ("one", "each") for cell in cells[2:]]
+        for (model, precision, clients), packing, profiled in ways:
             per_actor = clients if packing == "one" else 1
             cell = {"model": model, "precision": precision, "clients": clients, "actors": packing}
+            if profiled:
+                cell["profiled"] = True
             if self.left() < (5 if self.options.tiny else 20):
                 self.found["left_out"].append(f"p2pqg {cell}")
                 continue
             with tempfile.TemporaryDirectory() as out, Memory(self.options.device) as memory:
                 side = 8 if self.options.tiny else 32
                 rounds = 3 if self.options.tiny else 150 if packing == "one" else 60
-                command = [sys.executable, "-m", "p2pqg.cli", "run", "--json", "--profile"]
+                command = [sys.executable, "-m", "p2pqg.cli", "run", "--json"]
+                command += ["--profile"] if profiled else []
                 command += ["--topology", f"ring{clients}", "--algorithm", "dsgd"]
                 command += ["--dataset", "synthetic", "--set", f"dataset.image_side={side}"]
                 command += ["--set", f"dataset.samples={128 * clients}", "--model", model]
@@ -299,6 +305,7 @@ class Check:
             who = row.get("how") or {"one": "p2pqg, 1 actor", "each": "p2pqg, 1 each"}.get(
                 row.get("actors", ""), "bare"
             )
+            who += ", profiled" if row.get("profiled") else ""
             name = f"{row['clients']} {row['model']} {row['precision']}, {who}"
             if "failed" in row:
                 print(f"{name:<44}  {row['failed']}")

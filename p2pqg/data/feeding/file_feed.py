@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from p2pqg.base.seeding import rng
+from p2pqg.base.uploading import uploaded
 from p2pqg.data._pixels import as_seen, content_of, opened
 from p2pqg.data.feeding.feed import Feed
 
@@ -87,7 +88,7 @@ class FileFeed(Feed):
         return decode(path, self.looks.shape[1])
 
     def _tensor(self, images: list[Any]) -> Tensor:
-        return torch.from_numpy(np.array(images)).to(self.looks.device)
+        return uploaded(torch.from_numpy(np.array(images)), self.looks.device)
 
 
 def decode(path: bytes, side: int, random: np.random.Generator | None = None) -> np.ndarray:

@@ -10,8 +10,18 @@ import torch
 STREAMS = 16
 """As many as were measured; PyTorch has no more than 32 to give."""
 
+_streams: dict[torch.device, list[torch.cuda.Stream]] = {}
+"""Of all lanes of this process: others stay for captures, see `cuda_graphs.py`."""
+
 Lane = Callable[[int], AbstractContextManager[object]]
 """Client -> what its work is done inside."""
+
+
+def streams_of(device: torch.device) -> list[torch.cuda.Stream]:
+    """`STREAMS` streams, always the same."""
+    if device not in _streams:
+        _streams[device] = [torch.cuda.Stream(device) for _ in range(STREAMS)]
+    return _streams[device]
 
 
 class Lanes:
@@ -19,7 +29,6 @@ class Lanes:
 
     def __init__(self, number: int = 0) -> None:
         self.number = number
-        self._streams: list[torch.cuda.Stream] = []
 
     @contextmanager
     def forked(self, device: torch.device, clients: int) -> Iterator[Lane]:
@@ -31,9 +40,7 @@ class Lanes:
         if number < 2:
             yield lambda client: nullcontext()
             return
-        while len(self._streams) < number:
-            self._streams.append(torch.cuda.Stream(device))
-        streams, here = self._streams[:number], torch.cuda.current_stream(device)
+        streams, here = streams_of(device)[:number], torch.cuda.current_stream(device)
         for stream in streams:
             stream.wait_stream(here)
         try:

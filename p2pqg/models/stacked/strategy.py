@@ -13,6 +13,7 @@ from torch.func import functional_call
 
 from p2pqg.models.judging.losses import Objective
 from p2pqg.models.stacked.layout import Layout, in_columns
+from p2pqg.models.stacked.promises import attention_repeats
 
 
 @dataclass(eq=False)
@@ -44,7 +45,8 @@ class Strategy:
         """
         for name, first in self._twice:
             state[name] = state[first]
-        with torch.autocast(inputs.device.type, self.half, enabled=self.half is not None):
+        half = torch.autocast(inputs.device.type, self.half, enabled=self.half is not None)
+        with half, attention_repeats(inputs.device):
             # The default makes a state of its own, and what is put in there is lost.
             outputs = functional_call(module, state, (inputs,), tie_weights=False)
         return in_columns(outputs)

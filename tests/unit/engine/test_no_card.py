@@ -9,19 +9,29 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from stand_in_card import CARD, OnCard, stand_in
 from toys import DSGD, TOY
 
 import p2pqg
 from p2pqg.algorithms import ALGORITHMS
+from p2pqg.data.feeding.feed import Looks
+from p2pqg.data.feeding.file_feed import FileFeed
 from p2pqg.models.stacked import choosing, trying
 from p2pqg.models.stacked.cuda_graphs import CudaGraphs
-from p2pqg.models.stacked.lanes import Lanes
+from p2pqg.models.stacked.lanes import Lanes, streams_of
 from p2pqg.models.stacked.ways import WAYS
 
 LOCAL = TOY | {"engine": "local", "rounds": 8, "record_every": 4, "eval_every": 4}
 LOCAL |= {"precision": "float64", "capture": "off"}
 IMAGES = {"name": "synthetic", "samples": 36, "image_side": 8, "classes": 3}
+TEXTS = {
+    "dataset": {
+        "data": (["a b c", "b c d e", "c d", "a a b b c"] * 9, [0, 1, 2, 1] * 9),
+        "length": 8,
+    },
+    "model": {"name": "transformer", "width": 8, "layers": 1, "heads": 2, "dropout": 0.0},
+}
 NOT_WAITING = {"network": {"compute": {"seconds": 1, "speeds": "lognormal"}}}
 MADE_FOR = {"dsgd-ceca": "ceca6", "teleportation": "teleportation6", "relay-sgd": "chain6"}
 
@@ -136,6 +146,7 @@ def test_uneven_actors_on_one_card_agree_with_the_cpu(settings, clients_per_acto
         ({"precision": "fp16", "apart": 0.05}, "models/stacked/scaling.py"),
         ({"consensus": {"targets": [1e-3]}}, "engine/answers.py"),
         ({"algorithm": "cga"}, "algorithms/_shortest.py"),
+        (TEXTS, "models/_reading.py"),
         ({"rule": "median"}, "engine/robust.py"),
         ({"rule": "clipped"}, "engine/robust.py"),
         ({"rule": "krum", "topology": "complete6"}, "engine/robust.py"),
@@ -245,6 +256,47 @@ def test_a_checkpoint_of_the_card_goes_on_on_either_side_and_so_does_a_fork(algo
     with p2pqg.Simulation.restore(tmp_path / "half", device="cpu") as sim:
         sim.advance(4)
         np.testing.assert_allclose(sim.parameters(), expected, rtol=0, atol=1e-9)
+
+
+def test_the_gradient_of_attention_is_one_that_repeats_its_bits():
+    with stand_in() as card, p2pqg.Simulation(**LOCAL | TEXTS, device="cuda") as sim:
+        sim.advance(2)
+    assert {"_safe_softmax", "_softmax"} & card.operations
+    assert not any("attention" in name for name in card.operations)
+
+
+def test_images_in_files_are_uploaded_while_the_host_goes_on(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3), dtype=np.uint8)
+    paths = []
+    for number, image in enumerate(pixels):
+        paths.append(str(tmp_path / f"{number}.png"))
+        Image.fromarray(image).save(paths[-1])
+    x, y = np.array(paths, dtype="S"), np.arange(6)
+    looks = {"shape": (3, 8, 8), "batch_size": 2, "seed": 1, "dtype": torch.float64}
+    with stand_in() as card:
+        here, there = (
+            FileFeed(x, y, np.array([4, 2]), (x, y), [0, 1], Looks(device=device, **looks))
+            for device in (torch.device("cpu"), CARD)
+        )
+        there.batch(0)  # what it is normalised with is uploaded once
+        before = len(card.waits)
+        for step in range(1, 3):
+            inputs, targets = there.batch(step)
+            expected = here.batch(step)
+            assert torch.equal(inputs.inner, expected[0])
+            assert torch.equal(targets.inner, expected[1])
+        assert card.waits[before:] == []
+
+
+def test_graphs_that_may_be_forgotten_apart_are_not_captured_on_one_stream():
+    with stand_in():
+        recorders = [CudaGraphs(CARD) for _ in range(20)]
+        streams = [recorder.stream for recorder in recorders]
+        assert len(set(streams[:16])) == 16  # PyTorch has 32, of which lanes use 16
+        assert not set(streams[:16]) & set(streams_of(CARD))
+        free = streams[3]
+        del recorders[3]
+        assert CudaGraphs(CARD).stream is free
 
 
 def test_the_stand_in_fails_where_a_card_would():
