@@ -11,16 +11,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from p2pqg.algorithms.lr import LearningRate
-from p2pqg.base.wording import counted, duration, human_bytes, number, percent, plain_text
+from p2pqg.base.config import plain
+from p2pqg.base.wording import counted, duration, human_bytes, in_words, number, percent, plain_text
 from p2pqg.data.skew import describe_skew
 from p2pqg.network.units import seconds
 from p2pqg.results.columns import column, measured, say
 from p2pqg.topology.words import describe_network
 
 if TYPE_CHECKING:  # torch takes seconds to import; by then the screen should say something
+    from p2pqg.network.lies import Attack
     from p2pqg.results.run import Run
     from p2pqg.simulation.experiment import Experiment
     from p2pqg.simulation.simulation import Simulation
+    from p2pqg.topology import Schedule
 
 
 def about(simulation: Simulation) -> list[tuple[str, str]]:
@@ -95,6 +98,11 @@ def events(experiment: Experiment) -> list[tuple[str, str]]:
     rows = []
     if trouble := experiment.network.describe():
         rows.append(("trouble", trouble))
+    if liars := [_lying(attack, experiment.schedule) for attack in experiment.network.attacks]:
+        rows.append(("liars", "; ".join(liars)))
+    if rule := experiment.rule.gossip_rule:
+        more = in_words(plain(rule.params))
+        rows.append(("rule", f"{rule.name} ({more})" if more else rule.name))
     if experiment.scenario:
         rows.append(("scenario", counted(len(experiment.scenario), "event")))
     if experiment.clock:
@@ -104,6 +112,15 @@ def events(experiment: Experiment) -> list[tuple[str, str]]:
         alone = "nobody waits: a round is as many steps as there are clients"
         rows.append(("clock", f"links {kind}, {together if experiment.waits else alone}"))
     return rows
+
+
+def _lying(attack: Attack, schedule: Schedule) -> str:
+    """Who lies, how, and when, if not all the time."""
+    who = ", ".join(map(schedule.called, attack.who))
+    when = f" from round {attack.first:,} on" if attack.first else ""
+    if attack.last is not None:
+        when = f" in rounds {attack.first:,} to {attack.last:,}"
+    return f"{who}: {attack.lie.name}{when}"
 
 
 def _until(experiment: Experiment) -> str:
@@ -143,6 +160,11 @@ def outcome(run: Run) -> list[tuple[str, str]]:
         ("test accuracy", accuracy),
         ("averaged model", percent(summary["averaged_model_accuracy"], 2)),
     ]
+    if "honest_test_accuracy" in run.rounds and summary["test_accuracy"] is not None:
+        honest = run.rounds.dropna(subset="honest_test_accuracy").iloc[-1]
+        told = percent(honest["honest_test_accuracy"], 2)
+        lowest_of = percent(honest["honest_test_accuracy_min"], 2)
+        tested.insert(1, ("of the honest", f"{told}, lowest {lowest_of}"))
     losses = run.rounds["test_loss"].dropna()
     if summary["test_accuracy"] is None and len(losses):  # of numbers, which are never just right
         tested = [("test loss", number(losses.iloc[-1]))]

@@ -9,6 +9,7 @@ from rich.console import Console
 import p2pqg
 from p2pqg.base.wording import seen
 from p2pqg.running.screen import NowAndThen, Screen, SweepBar, console_for_stdout
+from p2pqg.running.told import about, outcome
 from p2pqg.simulation.simulation import Simulation
 
 
@@ -184,3 +185,21 @@ def test_the_time_left_is_not_told_by_the_first_round(fake_run):
     assert ["left" in line for line in lines] == [False, True]
     assert lines[1].startswith("round 3/5")
     assert lines[1].endswith("  10.0 s left")
+
+
+def test_who_lies_how_and_when_is_told_and_how_the_honest_do():
+    told = {"who": [1, 2], "how": "sign-flip", "when": [2, 4]}
+    settings = {"topology": "complete8", "engine": "local", "rounds": 6, "attacks": [told]}
+    with Simulation(**settings, rule={"name": "trimmed-mean", "f": 2}) as sim:
+        said = dict(about(sim))
+    assert said["liars"] == "1, 2: sign-flip in rounds 2 to 4"
+    assert said["rule"] == "trimmed-mean (f 2)"
+
+
+def test_the_honest_are_told_by_themselves_at_the_end(tmp_path):
+    told = {"who": [1, 2], "how": "label-flip"}
+    settings = {"topology": "ring6", "engine": "local", "rounds": 4, "attacks": told}
+    run = p2pqg.run(**settings, alpha=0.1, eval_every=2, out=str(tmp_path))
+    honest = run.clients[(run.clients["round"] == 3) & ~run.clients["lied"]]["test_accuracy"]
+    mean, low = 100 * honest.mean(), 100 * honest.min()
+    assert dict(outcome(run))["of the honest"] == f"{mean:.2f} %, lowest {low:.2f} %"
