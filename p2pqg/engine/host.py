@@ -144,17 +144,18 @@ class Host:
         return personal.shared(rows) if personal else rows
 
     def _evaluate(self, x: Tensor, mean_x: Tensor, mean_buffers: Tensor) -> dict[str, Any]:
+        judge = self.learner.judge
         with self.clock("evaluation"):
-            correct, loss, more = self.learner.examine(x, self.learner.buffers)
-            n, samples = self.block.routing.num_clients, self.learner.num_test
+            correct, loss, more = judge.examine(x, self.learner.buffers)
+            n, samples = self.block.routing.num_clients, judge.num_test
             share = slice(samples * self.clients.start // n, samples * self.clients.stop // n)
-            averaged = self.learner.evaluate(mean_x[None], mean_buffers[None], share)
+            averaged = judge.evaluate(mean_x[None], mean_buffers[None], share)
             return {
                 "correct": correct.cpu().numpy(),
                 "loss": loss.cpu().numpy(),
                 "averaged": (*(t.item() for t in averaged), share.stop - share.start),
                 "more": more,
-                "averaged_more": self.learner.metrics_of(mean_x[None], mean_buffers[None])
+                "averaged_more": judge.metrics_of(mean_x[None], mean_buffers[None])
                 if self.clients.start == 0
                 else {},
             }

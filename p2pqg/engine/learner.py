@@ -1,4 +1,4 @@
-"""What k clients learn from: their shards, samplers and models; gradients and evaluation.
+"""What k clients learn from: their shards, samplers and models; gradients, and a judge.
 
 Knows nothing of networks. The parameters belong to the algorithm (and come in as rows); the
 batch-norm statistics, which never travel, belong here.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import cached_property, partial
 
 import numpy as np
@@ -21,6 +22,7 @@ from p2pqg.base.uploading import uploaded
 from p2pqg.data.feeding import STEPS_AHEAD
 from p2pqg.data.feeding.feed import Feed, Looks
 from p2pqg.data.feeding.file_feed import FileFeed
+from p2pqg.engine.judge import EVALUATION_SAMPLES, Judge, own_mix
 from p2pqg.engine.parts import PART_BYTES
 from p2pqg.engine.spec import Shards, Task
 from p2pqg.engine.waves.computed import Computed
@@ -28,15 +30,12 @@ from p2pqg.models._capture import OFF, Capture
 from p2pqg.models.stacked.batched import clients_per_product
 from p2pqg.models.stacked.choosing import Choice, Examples, choose, eagerly
 from p2pqg.models.stacked.probe import tried_elsewhere
-from p2pqg.models.stacked.stacked import EVALUATED_AT_ONCE, Stacked
+from p2pqg.models.stacked.stacked import Stacked
 from p2pqg.models.stacked.trying import Job, Tried
 
 INPUT_BYTES = 2**26
 CLIENTS_AT_ONCE = 256
 """Inputs of so many bytes, and of so many clients, are prepared at once."""
-
-EVALUATION_SAMPLES = 512
-"""Test samples per forward pass of one client."""
 
 
 class Losses:
@@ -77,6 +76,7 @@ class Learner:
     Attributes:
         buffers: [k, buffers], each client's own batch-norm statistics.
         losses: the clients' losses, of each gradient drawn and not yet taken.
+        judge: says how models do on the test set.
         flipped: bool [k], who learns from flipped labels; None: nobody.
         wish: how gradients were computed before the run was interrupted; "": nothing is known.
     """
@@ -120,17 +120,14 @@ class Learner:
         self.buffers = self.stacked.initial_buffers().repeat(len(clients), 1)
         self.losses = Losses(len(clients), self.dtype, device)
         self.flipped: Tensor | None = None
-        self.own_mix = own_mix(shards, test[1], task).to(device) if task.own_test else None
-
-    @property
-    def test_y(self) -> Tensor:
-        """[samples]: labels of the test set."""
-        return self.feed.test_y
+        mix = own_mix(shards, test[1], task).to(device) if task.own_test else None
+        self.judge = Judge(self.stacked, self.feed, task, mix)
 
     def fork(self) -> Learner:
         """Another learner on the same samples, which nobody changes; with statistics of its own."""
         twin = copy.copy(self)
         twin.feed = self.feed.fork()
+        twin.judge = replace(self.judge, feed=twin.feed)
         twin.buffers = self.buffers.clone()
         twin.losses = Losses(len(self.buffers), self.dtype, self.device)
         return twin
@@ -181,8 +178,8 @@ class Learner:
         part = slice(0, min(k, few))
         batch = self.stacked.batch(*self.feed.batch(step, part))
         passes = {
-            min(EVALUATION_SAMPLES, self.num_test),
-            self.num_test % EVALUATION_SAMPLES,
+            min(EVALUATION_SAMPLES, self.judge.num_test),
+            self.judge.num_test % EVALUATION_SAMPLES,
         }
         tests = tuple(
             self.stacked.batch(*self.feed.test(slice(0, samples)))[0]
@@ -318,115 +315,3 @@ class Learner:
         changed = self.buffers.clone()
         changed[part] = buffers
         return changed
-
-    @property
-    def num_test(self) -> int:
-        """Samples of the test set; those of the validation set come after them."""
-        return len(self.test_y) - self.task.num_validation
-
-    def evaluate(
-        self, x: Tensor, buffers: Tensor, samples: slice | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Correct answers and summed loss of every row's model on test samples, both [rows]."""
-        judged = self._judge(x, buffers, samples or slice(0, self.num_test))
-        return judged["correct"], judged["loss"]
-
-    def examine(self, x: Tensor, buffers: Tensor) -> tuple[Tensor, Tensor, dict[str, np.ndarray]]:
-        """The same of the clients' models on the whole test set, and all else that is measured.
-
-        Returns:
-            correct answers [k], summed loss [k], and `Task.measures` by name, [k] each.
-        """
-        task, more = self.task, {}
-        if task.num_validation:
-            held_out = self._judge(x, buffers, slice(self.num_test, len(self.test_y)))
-            more["validation_accuracy"] = held_out["correct"] / task.num_validation
-            more["validation_loss"] = held_out["loss"] / task.num_validation
-        groups = [slice(i, i + EVALUATED_AT_ONCE) for i in range(0, len(x), EVALUATED_AT_ONCE)]
-        found = [
-            self._judge(x[rows], buffers[rows], slice(0, self.num_test), self._mix(rows), True)
-            for rows in (groups if task.metrics else [slice(None)])
-        ]
-        judged = {name: torch.cat([part[name] for part in found]) for name in found[0]}
-        correct, loss = judged.pop("correct"), judged.pop("loss")
-        more |= judged
-        return correct, loss, {name: more[name].cpu().numpy() for name in task.measures}
-
-    def _mix(self, rows: slice) -> Tensor | None:
-        return None if self.own_mix is None else self.own_mix[rows]
-
-    def metrics_of(self, x: Tensor, buffers: Tensor) -> dict[str, float]:
-        """Metrics of one model, [1, params], on the whole test set."""
-        if not self.task.metrics:
-            return {}
-        judged = self._judge(x, buffers, slice(0, self.num_test), None, True)
-        return {metric.name: judged[metric.name].item() for metric in self.task.metrics}
-
-    def _judge(
-        self,
-        x: Tensor,
-        buffers: Tensor,
-        samples: slice,
-        mix: Tensor | None = None,
-        measure: bool = False,
-    ) -> dict[str, Tensor]:
-        """Sums over the samples, "correct" and "loss"; with a mix or metrics these, too: [rows].
-
-        Args:
-            x: [rows, params].
-            buffers: [rows, buffers].
-            samples: of the test set.
-            mix: [rows, classes], how much an answer counts.
-            measure: compute the metrics.
-        """
-        zeros = torch.zeros(len(x), dtype=torch.float64, device=self.device)
-        correct, loss, own, weight = (zeros.clone() for _ in range(4))
-        outputs: list[Tensor] = []
-        for first in range(samples.start, samples.stop, EVALUATION_SAMPLES):
-            part = slice(first, min(first + EVALUATION_SAMPLES, samples.stop))
-            inputs, targets = self.feed.test(part)
-            seen = []
-            for start in range(0, len(x), EVALUATED_AT_ONCE):
-                rows = slice(start, start + EVALUATED_AT_ONCE)
-                judged = self.stacked.judge(x[rows], buffers[rows], inputs, targets)
-                correct[rows] += math.nan if judged.right is None else judged.right.sum(1)
-                loss[rows] += judged.losses.double().sum(1)
-                if mix is not None and judged.right is not None:
-                    counts = mix[rows][:, targets]
-                    own[rows] += (judged.right * counts).sum(1)
-                    weight[rows] += counts.sum(1)
-                seen.append(judged.outputs)
-            if measure and self.task.metrics:
-                outputs.append(torch.cat(seen))
-        found = {"correct": correct, "loss": loss}
-        if mix is not None:
-            found["personal_accuracy"] = own / weight
-        if outputs:
-            found |= self._metrics(torch.cat(outputs, 2), self.test_y[samples])
-        return found
-
-    def _metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """Of outputs [rows, outputs, samples]: name -> [rows], float64."""
-        objective = self.task.objective
-        targets = (targets if objective.kind == "classes" else targets.to(self.dtype)).cpu()
-        rows = [own.T.contiguous() for own in outputs.cpu()]
-        return {
-            metric.name: torch.tensor(
-                [metric(own, targets, objective) for own in rows], dtype=torch.float64
-            )
-            for metric in self.task.metrics
-        }
-
-
-def own_mix(shards: Shards, test_y: np.ndarray, task: Task) -> Tensor:
-    """[k, classes]: the share of a class at a client, by its share of the test set.
-
-    Answers weighted like this give the accuracy on a test set with the client's own mix of labels,
-    as large as the common one. Classes that the test set has not count for nothing.
-    """
-    classes = task.num_classes
-    common = np.bincount(test_y[: len(test_y) - task.num_validation], minlength=classes)
-    parts = np.split(shards.y, np.cumsum(shards.sizes)[:-1])
-    own = np.stack([np.bincount(part, minlength=classes) for part in parts])
-    weights = np.where(common > 0, own / np.maximum(common, 1), 0.0)
-    return torch.from_numpy(weights)

@@ -97,8 +97,8 @@ def test_every_client_and_step_has_a_key_of_its_own():
 def test_evaluation_counts_right_answers_of_every_row():
     peers = learner()
     x = peers.initial()
-    correct, loss = peers.evaluate(x, peers.buffers)
-    half = [peers.evaluate(x, peers.buffers, part) for part in (slice(0, 3), slice(3, 6))]
+    correct, loss = peers.judge.evaluate(x, peers.buffers)
+    half = [peers.judge.evaluate(x, peers.buffers, part) for part in (slice(0, 3), slice(3, 6))]
     torch.testing.assert_close(correct, half[0][0] + half[1][0])
     torch.testing.assert_close(loss, half[0][1] + half[1][1])
     assert (correct == correct[0]).all()  # all start from the same model

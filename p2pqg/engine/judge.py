@@ -1,0 +1,146 @@
+"""How models do on the test set: accuracy, loss, and whatever else is measured."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from p2pqg.data.feeding.feed import Feed
+from p2pqg.engine.spec import Shards, Task
+from p2pqg.models.stacked.stacked import EVALUATED_AT_ONCE, Stacked
+
+EVALUATION_SAMPLES = 512
+"""Test samples per forward pass of one client."""
+
+
+@dataclass(frozen=True, eq=False)
+class Judge:
+    """Judges rows of models.
+
+    Attributes:
+        stacked: computes them.
+        feed: has the test set, with the validation set behind it.
+        task: says what is measured.
+        own_mix: [k, classes], each client's own mix of labels; None: nobody asks.
+    """
+
+    stacked: Stacked
+    feed: Feed
+    task: Task
+    own_mix: Tensor | None
+
+    @property
+    def num_test(self) -> int:
+        """Samples of the test set; those of the validation set come after them."""
+        return len(self.feed.test_y) - self.task.num_validation
+
+    def evaluate(
+        self, x: Tensor, buffers: Tensor, samples: slice | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Correct answers and summed loss of every row's model on test samples, both [rows]."""
+        judged = self._judge(x, buffers, samples or slice(0, self.num_test))
+        return judged["correct"], judged["loss"]
+
+    def examine(self, x: Tensor, buffers: Tensor) -> tuple[Tensor, Tensor, dict[str, np.ndarray]]:
+        """The same of the clients' models on the whole test set, and all else that is measured.
+
+        Returns:
+            correct answers [k], summed loss [k], and `Task.measures` by name, [k] each.
+        """
+        task, more = self.task, {}
+        if task.num_validation:
+            held_out = self._judge(x, buffers, slice(self.num_test, len(self.feed.test_y)))
+            more["validation_accuracy"] = held_out["correct"] / task.num_validation
+            more["validation_loss"] = held_out["loss"] / task.num_validation
+        groups = [slice(i, i + EVALUATED_AT_ONCE) for i in range(0, len(x), EVALUATED_AT_ONCE)]
+        found = [
+            self._judge(x[rows], buffers[rows], slice(0, self.num_test), self._mix(rows), True)
+            for rows in (groups if task.metrics else [slice(None)])
+        ]
+        judged = {name: torch.cat([part[name] for part in found]) for name in found[0]}
+        correct, loss = judged.pop("correct"), judged.pop("loss")
+        more |= judged
+        return correct, loss, {name: more[name].cpu().numpy() for name in task.measures}
+
+    def _mix(self, rows: slice) -> Tensor | None:
+        return None if self.own_mix is None else self.own_mix[rows]
+
+    def metrics_of(self, x: Tensor, buffers: Tensor) -> dict[str, float]:
+        """Metrics of one model, [1, params], on the whole test set."""
+        if not self.task.metrics:
+            return {}
+        judged = self._judge(x, buffers, slice(0, self.num_test), None, True)
+        return {metric.name: judged[metric.name].item() for metric in self.task.metrics}
+
+    def _judge(
+        self,
+        x: Tensor,
+        buffers: Tensor,
+        samples: slice,
+        mix: Tensor | None = None,
+        measure: bool = False,
+    ) -> dict[str, Tensor]:
+        """Sums over the samples, "correct" and "loss"; with a mix or metrics these, too: [rows].
+
+        Args:
+            x: [rows, params].
+            buffers: [rows, buffers].
+            samples: of the test set.
+            mix: [rows, classes], how much an answer counts.
+            measure: compute the metrics.
+        """
+        zeros = torch.zeros(len(x), dtype=torch.float64, device=self.stacked.device)
+        correct, loss, own, weight = (zeros.clone() for _ in range(4))
+        outputs: list[Tensor] = []
+        for first in range(samples.start, samples.stop, EVALUATION_SAMPLES):
+            part = slice(first, min(first + EVALUATION_SAMPLES, samples.stop))
+            inputs, targets = self.feed.test(part)
+            seen = []
+            for start in range(0, len(x), EVALUATED_AT_ONCE):
+                rows = slice(start, start + EVALUATED_AT_ONCE)
+                judged = self.stacked.judge(x[rows], buffers[rows], inputs, targets)
+                correct[rows] += math.nan if judged.right is None else judged.right.sum(1)
+                loss[rows] += judged.losses.double().sum(1)
+                if mix is not None and judged.right is not None:
+                    counts = mix[rows][:, targets]
+                    own[rows] += (judged.right * counts).sum(1)
+                    weight[rows] += counts.sum(1)
+                seen.append(judged.outputs)
+            if measure and self.task.metrics:
+                outputs.append(torch.cat(seen))
+        found = {"correct": correct, "loss": loss}
+        if mix is not None:
+            found["personal_accuracy"] = own / weight
+        if outputs:
+            found |= self._metrics(torch.cat(outputs, 2), self.feed.test_y[samples])
+        return found
+
+    def _metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """Of outputs [rows, outputs, samples]: name -> [rows], float64."""
+        objective = self.task.objective
+        targets = (targets if objective.kind == "classes" else targets.to(self.stacked.dtype)).cpu()
+        rows = [own.T.contiguous() for own in outputs.cpu()]
+        return {
+            metric.name: torch.tensor(
+                [metric(own, targets, objective) for own in rows], dtype=torch.float64
+            )
+            for metric in self.task.metrics
+        }
+
+
+def own_mix(shards: Shards, test_y: np.ndarray, task: Task) -> Tensor:
+    """[k, classes]: the share of a class at a client, by its share of the test set.
+
+    Answers weighted like this give the accuracy on a test set with the client's own mix of labels,
+    as large as the common one. Classes that the test set has not count for nothing.
+    """
+    classes = task.num_classes
+    common = np.bincount(test_y[: len(test_y) - task.num_validation], minlength=classes)
+    parts = np.split(shards.y, np.cumsum(shards.sizes)[:-1])
+    own = np.stack([np.bincount(part, minlength=classes) for part in parts])
+    weights = np.where(common > 0, own / np.maximum(common, 1), 0.0)
+    return torch.from_numpy(weights)
