@@ -20,8 +20,8 @@ from p2pqg.algorithms.attacks import label_flip
 from p2pqg.base.seeding import rng
 from p2pqg.base.uploading import uploaded
 from p2pqg.data.feeding import STEPS_AHEAD
-from p2pqg.data.feeding.feed import Feed, Looks
 from p2pqg.data.feeding.file_feed import FileFeed
+from p2pqg.engine.feeds import feed_of
 from p2pqg.engine.judge import EVALUATION_SAMPLES, Judge, own_mix
 from p2pqg.engine.parts import PART_BYTES
 from p2pqg.engine.spec import Shards, Task
@@ -105,18 +105,7 @@ class Learner:
         self.dtype = self.stacked.dtype
         if not capture.concerns(str(device)):
             self.stacked.choice = "", ""
-        looks = Looks(
-            shape=tuple(task.input_shape),
-            mean=task.mean,
-            std=task.std,
-            augmentation=task.augmentation,
-            batch_size=task.batch_size,
-            seed=task.seed,
-            device=device,
-            dtype=self.dtype,
-        )
-        kind = FileFeed if shards.x.dtype.kind == "S" else Feed
-        self.feed = kind(shards.x, shards.y, shards.sizes, test, clients, looks)
+        self.feed = feed_of(task, shards, test, clients, device, self.dtype)
         self.buffers = self.stacked.initial_buffers().repeat(len(clients), 1)
         self.losses = Losses(len(clients), self.dtype, device)
         self.flipped: Tensor | None = None

@@ -12,6 +12,7 @@ import numpy as np
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.lazy import torch
 from p2pqg.engine.snapshot import Snapshot
+from p2pqg.engine.spec import Shards
 from p2pqg.network import Network
 from p2pqg.network.clients import Clients
 from p2pqg.network.lies import liars
@@ -41,23 +42,12 @@ def batch(
         ConfigError: there is no such step, or it was before all that is known of who lies.
     """
     from p2pqg.algorithms.attacks import label_flip
-    from p2pqg.data.feeding.feed import Feed, Looks
-    from p2pqg.data.feeding.file_feed import FileFeed
+    from p2pqg.engine.feeds import feed_of
 
     step, task = _whole(step, "step"), experiment.task
     x, y = shard(experiment, client)
-    looks = Looks(
-        shape=tuple(task.input_shape),
-        mean=task.mean,
-        std=task.std,
-        augmentation=task.augmentation,
-        batch_size=task.batch_size,
-        seed=task.seed,
-        device=torch.device("cpu"),
-        dtype=dtype_of(task),
-    )
-    kind = FileFeed if x.dtype.kind == "S" else Feed
-    feed = kind(x, y, np.array([len(x)]), (x[:0], y[:0]), [client], looks)
+    shards, test = Shards(x, y, np.array([len(x)])), (x[:0], y[:0])
+    feed = feed_of(task, shards, test, [client], torch.device("cpu"), dtype_of(task))
     inputs, targets = feed.batch_of(np.array([0]), np.array([step]))
     if _flips(experiment, past, client, step):
         targets = label_flip(targets, task.num_classes)
