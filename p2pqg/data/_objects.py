@@ -180,8 +180,14 @@ def _table_of(value: Any, what: str) -> Any:
         return _tables.from_frame(value, what)
     if not hasattr(value, "num_rows"):
         raise DataError(f"{what} is a stream (IterableDataset); load it without streaming=True")
-    table = value.with_format("arrow")[:]
-    return _tables.with_files(table)
+    shown = value.format
+    if shown["type"] == "custom":
+        raise DataError(
+            f"{what} has a transform (set_transform), which is made at each look, and a run reads "
+            "samples once; use map instead"
+        )
+    columns = None if shown["output_all_columns"] else shown["columns"]
+    return _tables.with_files(value.with_format("arrow", columns=columns)[:])
 
 
 def _splits(

@@ -92,8 +92,10 @@ class Split:
 
     column_names = property(lambda self: self.table.column_names)
 
-    def with_format(self, kind):
-        assert kind == "arrow"
+    format = {"type": None, "columns": None, "output_all_columns": False}
+
+    def with_format(self, kind, columns):
+        assert (kind, columns) == ("arrow", None)
         return self
 
     def __getitem__(self, rows):
@@ -186,3 +188,13 @@ def test_without_the_package_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(DataError, match=r"needs the package datasets: pip install 'p2pqg\[data\]'"):
         load("hub", path="owner/name")
+
+
+def test_what_a_data_set_is_set_to_show_is_what_is_read(datasets):
+    rows = datasets.Dataset.from_dict({"a": [1.5, 2.5] * 5, "b": [0.5] * 10, "label": [0, 1] * 5})
+    shown = rows.with_format("numpy", columns=["a", "label"])
+    assert read(shown).input_shape == (1,)
+    everything = rows.with_format("numpy", columns=["a"], output_all_columns=True)
+    assert read(everything).input_shape == (2,)
+    with pytest.raises(DataError, match=r"has a transform .set_transform., .*; use map instead"):
+        read(rows.with_transform(lambda batch: {"a": batch["b"], "label": batch["label"]}))
