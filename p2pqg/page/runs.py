@@ -19,6 +19,7 @@ from p2pqg.results.comparison_text import set_apart
 from p2pqg.results.run import Run
 from p2pqg.results.schemas import (
     CLIENT_COLUMNS,
+    LIAR_COLUMNS,
     ROUND_COLUMNS,
     STALENESS_COLUMNS,
     STEPS_COLUMNS,
@@ -94,7 +95,7 @@ def read(run: Run) -> Standing:
     return Standing(
         config,
         _mapping(run, "summary"),
-        _frame(run, "rounds", [*ROUND_COLUMNS, *TIMING_COLUMNS, *STALENESS_COLUMNS]),
+        _frame(run, "rounds", [*ROUND_COLUMNS, *LIAR_COLUMNS, *TIMING_COLUMNS, *STALENESS_COLUMNS]),
         _frame(run, "clients", [*CLIENT_COLUMNS, *STEPS_COLUMNS]),
         run,
     )

@@ -28,13 +28,20 @@ class Cell:
     """Of when it is, where that is not the end of the run."""
 
 
-EVALUATED = ("test_accuracy", "test_accuracy_std", "test_accuracy_min", "averaged_model_accuracy")
+EVALUATED = (
+    "test_accuracy",
+    "test_accuracy_std",
+    "test_accuracy_min",
+    "averaged_model_accuracy",
+    "honest_test_accuracy",
+)
 """Results that are as old as the last evaluation."""
 RESULTS = (
     "test_accuracy",
     "test_accuracy_std",
     "test_accuracy_min",
     "averaged_model_accuracy",
+    "honest_test_accuracy",
     "train_loss",
     "consensus_distance",
     "bytes_sent",
@@ -46,7 +53,7 @@ RESULTS = (
 def results_of(shown: Sequence[Standing]) -> list[str]:
     """Columns of the table: those of every run, and metrics that some have, after the accuracy."""
     own = dict.fromkeys(key for one in shown for key in measured(one.rounds))
-    return [*RESULTS[:4], *own, *RESULTS[4:]]
+    return [*RESULTS[: len(EVALUATED)], *own, *RESULTS[len(EVALUATED) :]]
 
 
 def headline(one: Standing) -> list[Cell]:

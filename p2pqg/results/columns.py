@@ -34,6 +34,7 @@ COLUMNS = {
     "test_accuracy_min": Column("worst client", share, max),
     "test_accuracy_std": Column("± clients", share),
     "averaged_model_accuracy": Column("averaged model", share, max),
+    "honest_test_accuracy": Column("of the honest", share, max),
     "train_loss": Column("training loss", number),
     "consensus_distance": Column("consensus", number),
     "bytes_sent": Column("sent", human_bytes, min),

@@ -167,7 +167,8 @@ class Standing:
         more = measured(self.rounds)
         last = self.summary if self._is_summed_up else {**self.final, "rounds": self.rounds_done}
         found = {key: last.get(key) for key in COMPARED} | {k: self.final[k] for k in more}
-        found["test_accuracy_min"] = self.rounds["test_accuracy_min"].dropna().iloc[-1:].max()
+        for key in ("test_accuracy_min", "honest_test_accuracy"):  # no summary has them
+            found[key] = self.rounds.get(key, pd.Series(dtype=float)).dropna().iloc[-1:].max()
         every = pd.Series([*self.evaluated["test_accuracy"], found["test_accuracy"]], dtype=float)
         found["best_accuracy"] = every.max()
         if self.is_live:  # who thinks between two cells lets the clock run

@@ -13,6 +13,8 @@ from torch import nn
 import p2pqg
 from p2pqg.base.errors import ConfigError
 from p2pqg.cli import main
+from p2pqg.page.runs import read
+from p2pqg.page.tables import headline
 from p2pqg.results.alike import by_seed
 from p2pqg.results.comparison import Comparison
 from p2pqg.results.parquet import write_parquet
@@ -402,3 +404,16 @@ def test_objects_of_another_form_are_no_draws_of_one_thing(one, other, keys):
         p2pqg.compare(sims)
     for sim in sims:
         sim.close()
+
+
+def test_the_honest_are_compared_where_somebody_lies(tmp_path):
+    lying = {"attacks": {"who": [1], "how": "label-flip"}, "out": str(tmp_path)}
+    one, other = p2pqg.run(**TINY, **lying), p2pqg.run(**TINY, out=str(tmp_path))
+    last = one.clients[one.clients["round"] == 19]
+    honest = last[last["client"] != 1]["test_accuracy"].mean()
+    assert last["test_accuracy"].mean() != honest
+    both = p2pqg.compare(one, other).table["honest_test_accuracy"].tolist()
+    assert both == pytest.approx([honest, np.nan], nan_ok=True)
+    assert "honest_test_accuracy" not in p2pqg.compare(other).table
+    (cell,) = [c for c in headline(read(one)) if c.name == "of the honest"]
+    assert cell.value == pytest.approx(honest)
