@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import NamedTuple
@@ -20,26 +21,32 @@ class Column(NamedTuple):
         title: what it is called where there is little room.
         say: the value as a text.
         best: of several runs' values; None: none is better than another.
+        range: least and largest value that there can be.
     """
 
     title: str
     say: Callable[[float | None], str]
     best: Callable[[Iterable[float]], float] | None = None
+    range: tuple[float, float] = (-math.inf, math.inf)
 
+
+POSITIVE, A_SHARE = (0.0, math.inf), (0.0, 1.0)
 
 COLUMNS = {
-    "rounds": Column("rounds", lambda count: "-" if missing(count) else f"{count:,.0f}"),
-    "test_accuracy": Column("accuracy", share, max),
-    "best_accuracy": Column("best", share, max),
-    "test_accuracy_min": Column("worst client", share, max),
-    "test_accuracy_std": Column("± clients", share),
-    "averaged_model_accuracy": Column("averaged model", share, max),
-    "honest_test_accuracy": Column("of the honest", share, max),
+    "rounds": Column(
+        "rounds", lambda count: "-" if missing(count) else f"{count:,.0f}", range=POSITIVE
+    ),
+    "test_accuracy": Column("accuracy", share, max, A_SHARE),
+    "best_accuracy": Column("best", share, max, A_SHARE),
+    "test_accuracy_min": Column("worst client", share, max, A_SHARE),
+    "test_accuracy_std": Column("± clients", share, range=POSITIVE),
+    "averaged_model_accuracy": Column("averaged model", share, max, A_SHARE),
+    "honest_test_accuracy": Column("of the honest", share, max, A_SHARE),
     "train_loss": Column("training loss", number),
-    "consensus_distance": Column("consensus", number),
-    "bytes_sent": Column("sent", human_bytes, min),
-    "sim_seconds": Column("simulated time", duration, min),
-    "wall_seconds": Column("time", duration),
+    "consensus_distance": Column("consensus", number, range=POSITIVE),
+    "bytes_sent": Column("sent", human_bytes, min, POSITIVE),
+    "sim_seconds": Column("simulated time", duration, min, POSITIVE),
+    "wall_seconds": Column("time", duration, range=POSITIVE),
 }
 """Consensus is no merit of its own, and wall time is the machine's as much as the run's."""
 
@@ -55,8 +62,8 @@ def column(key: str) -> Column:
     if key in COLUMNS:
         return COLUMNS[key]
     best = min if is_better_small(key) else max
-    told = share if key.endswith("accuracy") else number
-    return Column(key.replace("_", " "), told, best)
+    title, is_share = key.replace("_", " "), key.endswith("accuracy")
+    return Column(title, share, best, A_SHARE) if is_share else Column(title, number, best)
 
 
 def measured(rounds: Iterable[str]) -> list[str]:

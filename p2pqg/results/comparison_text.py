@@ -48,7 +48,7 @@ def _asked_for(key: str) -> tuple[str, Callable[[float], str]]:
     what, _, accuracy = key.partition("_to_")
     if not accuracy:
         return key.removeprefix("accuracy_").replace("_", " "), share
-    title, say, _ = COLUMNS["bytes_sent" if what == "bytes" else what]
+    title, say = COLUMNS["bytes_sent" if what == "bytes" else what][:2]
     title = "bytes" if what == "bytes" else title
     share_of = plain_text(round(100 * float(accuracy), 9))
     return f"{title} to {share_of} %", lambda n: "-" if missing(n) else say(n)

@@ -11,6 +11,7 @@ from p2pqg.base.wording import aligned, number
 from p2pqg.results.claims.claim import Claim
 from p2pqg.results.claims.findings import HOLDS, NOT, OPEN, Finding, holm, measured, wanting
 from p2pqg.results.claims.values import comparisons
+from p2pqg.results.columns import column
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,12 @@ class Verdict:
             # + 0: no minus before a zero
             return f"{round(100 * value, 2) + 0:.2f}" if points else number(value)
 
+        low, high = one.low, one.high
+        if self.claim.right is None:  # a mean, which is where such a number can be
+            least, most = column(self.claim.metric).range
+            low, high = max(low, least), min(high, most)
         unit = " %" if points and self.claim.right is None else " points" * points
-        return f"{say(one.mean)} [{say(one.low)}, {say(one.high)}]{unit}"
+        return f"{say(one.mean)} [{say(low)}, {say(high)}]{unit}"
 
 
 def check(claims: Mapping[str, Claim], planned: pd.DataFrame) -> None:

@@ -83,6 +83,8 @@ def test_a_side_alone_is_judged_against_a_number():
     found = verdict_of(runs(qg=[0.91, 0.92]), right=None, holds_if={"above": 0.5})
     assert found.verdict == "holds"
     assert found.numbers[0].startswith("91.50 [85.15, 97.85] %")
+    found = verdict_of(runs(qg=[0.95, 0.99]), right=None, holds_if={"above": 0.5})
+    assert found.numbers[0].startswith("97.00 [71.59, 100.00] %")  # 97 + 25.41 is no accuracy
 
 
 def test_nothing_has_no_minus():

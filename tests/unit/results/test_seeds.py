@@ -1,5 +1,6 @@
 """Means, spreads and intervals over seeds, derived by hand and by scipy."""
 
+import json
 import math
 
 import numpy as np
@@ -40,6 +41,27 @@ def test_the_interval_of_a_mean_is_students(three):
     assert row["std"] == pytest.approx(0.05)
     half = 4.302652729911275 * 0.05 / math.sqrt(3)  # t of 2 degrees of freedom
     assert (row["low"], row["high"]) == pytest.approx((0.85 - half, 0.85 + half))
+
+
+def test_no_interval_goes_where_no_mean_can_be(tmp_path, fake_run):
+    times, accuracies = [1.0, 1.0, 30.0], [1.0, 0.9, 1.0]
+    for seed, (seconds, accuracy) in enumerate(zip(times, accuracies, strict=True)):
+        run = fake_run(f"seed{seed}", accuracy, seed=seed)
+        told = run.summary | {"wall_seconds": seconds, "consensus_distance": seconds}
+        (run.path / "summary.json").write_text(json.dumps(told))
+    seeds.write(tmp_path, [0, 1, 2], {})
+    found = Runs(tmp_path).summary
+    for key, values, (least, most) in [
+        ("wall_seconds", times, (0, math.inf)),
+        ("consensus_distance", times, (0, math.inf)),
+        ("test_accuracy", accuracies, (0, 1)),
+    ]:
+        half = stats.t.ppf(0.975, 2) * np.std(values, ddof=1) / math.sqrt(3)
+        low, high = np.mean(values) - half, np.mean(values) + half
+        assert low < least or high > most  # or there is nothing to see here
+        assert found.loc[key, ["low", "high"]].tolist() == pytest.approx(
+            [max(low, least), min(high, most)]
+        )
 
 
 def test_a_single_seed_has_a_mean_and_no_spread(three):
