@@ -288,6 +288,10 @@ def watched(run):
 def test_a_watched_run_is_seen_at_every_moment(run):
     with watched(run) as page:
         check_moments(seen_at_every_moment(page))
+        page.route("**/frames*", lambda route: route.abort())  # as when the server has ended
+        page.get_by_role("alert").wait_for()
+        assert "how it stood last" in page.get_by_role("alert").inner_text()
+        page.errors.clear()
 
 
 def test_a_watched_run_with_a_clock_has_links_as_wide_as_their_traffic(run):
