@@ -37,7 +37,8 @@ body {{ margin: 0 auto; padding: 16px; max-width: 1500px; background: #fafaf8; }
 @media (prefers-color-scheme: dark) {{ body {{ background: #131517; }} }}
 #lost {{ color: #d55e00; font: 600 15px system-ui, sans-serif; }}</style></head>
 <body><p id="lost" role="alert" hidden>Nobody answers any more: the run that showed itself has
-ended, or p2pqg watch was stopped. This is how it stood last; p2pqg watch RUN_DIR shows it again.</p>
+ended, or p2pqg watch was stopped. This is how it stood last; p2pqg watch RUN_DIR shows it
+again.</p>
 <main id="room"></main><script>{script}</script></body></html>
 """
 
