@@ -330,6 +330,8 @@ class Comparison:
     ) -> Picture:
         """The network of one row, its clients colored by their accuracy, on one scale for all rows.
 
+        That of a run on disk is drawn as it was at the start; its report draws what became of it.
+
         Args:
             name: of the row; default: the last.
             what: a column of `clients`.

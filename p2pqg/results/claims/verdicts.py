@@ -123,4 +123,6 @@ def lines(verdicts: Sequence[Verdict]) -> list[str]:
     seeds = {len(found.seeds) for one in verdicts for found in one.findings}
     counts = " to ".join(str(count) for count in sorted({min(seeds), max(seeds)}))
     by_holm = f", Holm over {family} comparisons" if family > 1 else ""
-    return [*told, f"mean over {counts} seeds, paired, 95 % interval by t{by_holm}"]
+    pairs = (one.claim.right is not None or "left" in one.claim.left for one in verdicts)
+    paired = ", paired" * any(pairs)
+    return [*told, f"mean over {counts} seeds{paired}, 95 % interval by t{by_holm}"]

@@ -277,6 +277,8 @@ def test_a_verdict_is_told_with_its_rule_its_numbers_and_how_it_was_judged():
         "  all  31.50 [25.15, 37.85] points  holds",
         "mean over 2 seeds, paired, 95 % interval by t",
     ]
+    alone = verdict_of(runs(qg=[0.81, 0.82], dsgd=[0.5, 0.5]), right=None)
+    assert lines([alone])[-1] == "mean over 2 seeds, 95 % interval by t"
 
 
 def kept(fake_run, folder, name, accuracy, code="pace = 1", **settings):
