@@ -32,6 +32,8 @@ from p2pqg.recipe.settings import RunConfig
 
 CLIENTS, SAMPLES, TESTED = 2, 32, 512
 """So many clients, samples of each, and test samples are tried."""
+FEW = 4
+"""So many samples tell what a forward pass does beside answering."""
 TOLERANCE = {torch.float32: 2e-3, torch.float64: 1e-8}
 """Of a gradient, relative to its norm."""
 
@@ -107,20 +109,20 @@ def _model(
         raise ConfigError(f"{what} ({blueprint.place}): has no parameter that can be trained")
     cost = cost_of(module, inputs.shape[2:], inputs[0, :2])
     if blueprint.is_own:
-        drawn = _draws(module, inputs[0])
+        drawn = _draws(module, inputs[0, :FEW])
         if elsewhere := drawn - {"torch"}:
             raise ConfigError(
                 f"{what} ({blueprint.place}): draws numbers from {elsewhere.pop()}, whose state "
                 "all that runs in a process shares; draw from torch (torch.rand), which is keyed"
             )
-        if changed := _changes_weights(module, inputs[0]):
+        if changed := _changes_weights(module, inputs[0, :FEW]):
             raise ConfigError(
                 f"{what} ({blueprint.place}): a forward pass writes into its parameter {changed}, "
                 "which is for the algorithm alone to change; compute with a changed copy, as by "
                 "torch.nn.utils.parametrize"
             )
         private = config.privacy.limit < math.inf and not batch_statistics(module)  # told later
-        if private and (meeting := _samples_meet(module, inputs[0])):
+        if private and (meeting := _samples_meet(module, inputs[0, :FEW])):
             raise ConfigError(
                 f"privacy does not go with {what} ({blueprint.place}): {meeting}, so none has a "
                 "gradient of its own"
@@ -138,7 +140,7 @@ def _model(
             "targets alone"
         )
     found = _Trial(module, objective, config, inputs, targets)
-    wrong = found.differs("loop") or _counts(module, inputs[0])
+    wrong = found.differs("loop") or _counts(module, inputs[0, :FEW])
     if wrong:
         raise ConfigError(
             f"{what} ({blueprint.place}): {wrong}, so clients cannot share it; a forward pass must "
@@ -251,7 +253,7 @@ def _samples_meet(module: nn.Module, inputs: Tensor) -> str:
     for name, buffer in tried.named_buffers():
         if buffer.is_floating_point() and not torch.equal(buffer, before[name]):
             return f"in its buffer {name} the samples of a batch meet"
-    alone = [_seeded(copy.deepcopy(module), inputs[i : i + 1]) for i in range(min(4, len(inputs)))]
+    alone = [_seeded(copy.deepcopy(module), inputs[i : i + 1]) for i in range(len(inputs))]
     if "torch" in _draws(module, inputs) or _close(torch.cat(alone), together[: len(alone)]):
         return ""
     return "what it makes of a sample depends on the others of its batch"
