@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -54,3 +55,21 @@ def test_a_log_on_a_full_disk_is_no_bug_of_ours():
     assert done.returncode == 1
     told = "StorageError: what it prints cannot be written: No space left on device\n"
     assert done.stderr == told
+
+
+TELL_WHEN = """
+import time
+imports_begin = time.time()
+from p2pqg.cli.program import command_started
+print(imports_begin - command_started())
+print(command_started())
+"""
+
+
+def test_the_clock_starts_with_the_interpreter_and_not_with_a_shell_before_it():
+    told = subprocess.check_output([sys.executable, "-c", TELL_WHEN], text=True)
+    assert float(told.split()[0]) > 0.005  # what Python itself took until then
+    line = 'sleep 0.5; date +%s.%N; exec "$0" -c "$1"'
+    told = subprocess.check_output(["sh", "-c", line, sys.executable, TELL_WHEN], text=True)
+    slept_until, _, started = map(float, told.split())
+    assert slept_until - 0.25 < started < time.time()
