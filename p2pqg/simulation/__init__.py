@@ -1,8 +1,8 @@
 """A live network, from the settings of a run to its summary.
 
-`simulation.py` is what users import. What it shows of itself is in `shown.py`; how it runs, what it
-keeps and how it ends in `life.py`; what can be done to it between two rounds in `interventions.py`
-(the verbs themselves are in `p2pqg.network.verbs`).
+`simulation.py` is what users import. What it shows of itself is in `shown.py`; how it is kept,
+forked and gone back to in `paused.py`; how it runs and ends in `life.py`; what can be done to it
+between two rounds in `interventions.py` (the verbs themselves are in `p2pqg.network.verbs`).
 
 It begins as an `experiment.py`, which `build.py` makes of the settings. Each part is `found.py` by
 itself: `method.py` is which algorithm, `length.py` how long, `rates.py` by what steps, `task.py`

@@ -33,7 +33,7 @@ Rows = tuple[dict[str, Any], list[dict[str, Any]]]
 class Shown(ABC):
     """What can be read of a live network; reading changes nothing that is on record.
 
-    Its attributes are made by `Life`, and told to users by `Simulation`.
+    Its attributes are made by `Paused`, and told to users by `Simulation`.
     """
 
     experiment: Experiment

@@ -1,7 +1,7 @@
 """Simulation: a live network of learning clients, and how it begins.
 
-What it shows of itself is in `shown.py`, how it runs in `life.py`, and what can be done to it
-between two rounds in `interventions.py`.
+What it shows of itself is in `shown.py`, how it is kept and forked in `paused.py`, how it runs in
+`life.py`, and what can be done to it between two rounds in `interventions.py`.
 """
 
 from __future__ import annotations
