@@ -195,7 +195,8 @@ class Comparison:
     def table(self) -> pd.DataFrame:
         """A row each: the settings in which they differ, then results, means over seeds.
 
-        Accuracies are shares: the last (`test_accuracy`), the `best_accuracy` on the way, and where
+        Accuracies are shares: the last (`test_accuracy`), the `best_accuracy` on the way (where
+        samples are held out for validation, that of the round which did best on them), and where
         runs are not equally long, that after equally many rounds. A mean is NaN where a seed is,
         and where one did not come to its end.
         """

@@ -169,11 +169,20 @@ class Standing:
         found = {key: last.get(key) for key in COMPARED} | {k: self.final[k] for k in more}
         for key in ("test_accuracy_min", "honest_test_accuracy"):  # no summary has them
             found[key] = self.rounds.get(key, pd.Series(dtype=float)).dropna().iloc[-1:].max()
-        every = pd.Series([*self.evaluated["test_accuracy"], found["test_accuracy"]], dtype=float)
-        found["best_accuracy"] = every.max()
+        found["best_accuracy"] = self._best_accuracy(found["test_accuracy"])
         if self.is_live:  # who thinks between two cells lets the clock run
             found["wall_seconds"] = None
         return {key: np.nan if value is None else value for key, value in found.items()}
+
+    def _best_accuracy(self, last: float | None) -> float:
+        """Of all evaluations; where samples are held out, that of the one which did best on them.
+
+        For then nothing is chosen by what it is judged by.
+        """
+        rows = self.evaluated
+        if "validation_accuracy" in rows and rows["validation_accuracy"].notna().any():
+            return float(rows.loc[rows["validation_accuracy"].idxmax(), "test_accuracy"])
+        return float(pd.Series([*rows["test_accuracy"], last], dtype=float).max())
 
     def reached(self, accuracy: float, seconds: str | None) -> dict[str, tuple[float, float]]:
         """When it came to that accuracy, by `crossing`: rounds, bytes and seconds; NaN: never."""

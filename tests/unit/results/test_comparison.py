@@ -1,6 +1,7 @@
 """Runs side by side: what differs, what is better, and when."""
 
 import json
+from dataclasses import replace
 
 import networkx as nx
 import numpy as np
@@ -417,3 +418,10 @@ def test_the_honest_are_compared_where_somebody_lies(tmp_path):
     assert "honest_test_accuracy" not in p2pqg.compare(other).table
     (cell,) = [c for c in headline(read(one)) if c.name == "of the honest"]
     assert cell.value == pytest.approx(honest)
+
+
+def test_the_best_accuracy_is_chosen_on_samples_that_are_held_out_where_there_are_any(fake):
+    one = Standing.of(fake("s1", [0.2, 0.8, 0.6, 0.7]))
+    assert one.results["best_accuracy"] == 0.8
+    rounds = one.rounds.assign(validation_accuracy=[0.1, 0.5, 0.9, 0.8])
+    assert replace(one, rounds=rounds).results["best_accuracy"] == 0.6
