@@ -36,9 +36,10 @@ def draws_from(call: Callable[[], object]) -> set[str]:
 
 @contextmanager
 def keyed(seed: int) -> Iterator[None]:
-    """Inside, `random`, `numpy.random` and torch draw what belongs to a seed; outside as before.
+    """Inside, `random`, `numpy.random` and torch (on the CPU) draw what belongs to a seed.
 
-    So a user's function that draws gives the same again, in another process, too.
+    Outside they go on as if nothing had been drawn. So a user's function that draws gives the same
+    again, in another process, too.
 
     Args:
         seed: 0 .. 2**63 - 1.
@@ -50,7 +51,7 @@ def keyed(seed: int) -> Iterator[None]:
         random.seed(seed)  # noqa: TID251  users' code knows no generator of ours; put back
         np.random.seed(seed % 2**32)  # noqa: NPY002  the same
         if torch:
-            torch.manual_seed(seed)  # the same
+            torch.default_generator.manual_seed(seed)  # that of cards is left alone
         yield
     finally:
         random.setstate(before[0])

@@ -82,6 +82,7 @@ class Blueprint:
     def _built_by_user(self, outputs: int, input_shape: tuple[int, ...], seed: int) -> Any:
         """Its own code draws its weights, from states that the seed decides."""
         with keyed(seed):
+            torch.manual_seed(seed)  # noqa: TID251  users' layers may draw on a card, too
             try:
                 model = self.entry.build(outputs, input_shape, self.params)
             except P2pqgError:
