@@ -159,6 +159,7 @@ def seen(rows: Sequence[dict[str, Any]]) -> str:
         (row for row in reversed(rows) if {"test_accuracy", "test_loss"} & set(row)), None
     )
     last = rows[-1]
+    loss = "-" if missing(last["train_loss"]) else f"{last['train_loss']:.3f}"  # nobody took part
     accuracy = "  -"
     if tested:
         known = "test_accuracy" in tested
@@ -167,7 +168,7 @@ def seen(rows: Sequence[dict[str, Any]]) -> str:
         accuracy += f" (round {tested['round'] + 1:,})"
     return "  ".join(
         [
-            f"loss {last['train_loss']:.3f}",
+            f"loss {loss}",
             f"test {accuracy}",
             f"consensus {last['consensus_distance']:.1e}",
         ]

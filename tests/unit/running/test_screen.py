@@ -94,6 +94,17 @@ def test_the_last_accuracy_stays_in_sight_between_evaluations():
     assert seen([]) == ""
 
 
+def test_rounds_in_which_nobody_takes_part_have_no_loss_and_can_be_shown():
+    """A run ended where its progress was to be told."""
+    settings = {"topology": "ring4", "engine": "local", "impairments": {"participation": 0.01}}
+    with Simulation(**settings) as sim:
+        sim.advance(20)
+        rows = sim.rows[0]
+    lost = [row for row in rows if row["train_loss"] is None]
+    assert lost
+    assert seen(lost[-1:]).startswith("loss -  test")
+
+
 def test_a_sweep_logs_now_and_then_where_a_run_stands_that_is_under_way():
     now, drawn = [0.0], console(terminal=False)
     with SweepBar(drawn, lambda: now[0]) as bar:
