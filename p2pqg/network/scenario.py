@@ -30,7 +30,7 @@ from p2pqg.network.named import refuse
 from p2pqg.network.network import Network
 from p2pqg.network.trial import Check, after_event, trial
 from p2pqg.network.units import number
-from p2pqg.network.verbs import SOURCES
+from p2pqg.network.verbs import SOURCES, VERBS
 
 __all__ = ["Cursor", "Scenario", "after_event", "read_scenario"]
 
@@ -90,6 +90,7 @@ def read_scenario(
     num_rounds: int,
     *,
     timed: bool = False,
+    reckoned: bool = False,
     check: Check | None = None,
 ) -> Scenario:
     """A scenario that can be played, from what a recipe says.
@@ -99,6 +100,8 @@ def read_scenario(
         network: at the start.
         num_rounds: of the run; what a trace says beyond that does not happen.
         timed: there is a simulated clock.
+        reckoned: the run ends by the clock, and `num_rounds` is what it comes to if no event
+            changes its pace.
         check: told of every event and the network after it, see `trial.Check`.
 
     Raises:
@@ -113,6 +116,20 @@ def read_scenario(
             events += _events(item, num_rounds, f"scenario[{i}]")
         except ConfigError as error:
             problems += error.lines
+    beyond = [event for event in events if event.kind == "round" and event.at >= num_rounds]
+    late_rounds = [
+        f"{where} is in round {max(event.at for event in same):.0f}, but the last round is "
+        f"{num_rounds - 1}"
+        for where, same in groupby(beyond, key=lambda event: event.where)
+    ]
+    paced = any(
+        VERBS[event.action].network or event.action == "set_algorithm_params"
+        for event in events
+        if event not in beyond
+    )
+    if not (reckoned and paced):
+        problems += [f"{line}; make it earlier, or rounds more" for line in late_rounds]
+        late_rounds = []
     places = list(dict.fromkeys(event.where for event in events))
     events.sort(key=lambda event: event.at)  # stable: at one time, in the order of the list
     late = [event for event in events if event.kind == "seconds"]
@@ -124,6 +141,7 @@ def read_scenario(
     found, notes = trial(events, network, check)
     refuse([*problems, *(line for place in places for line in found.get(place, []))])
     by_round = tuple(event for event in events if event.kind == "round")
+    notes += [f"{line}, if the pace stays: it may never come" for line in late_rounds]
     return Scenario(by_round, tuple(late), tuple(notes))
 
 
@@ -135,11 +153,6 @@ def _events(item: Any, num_rounds: int, where: str) -> Iterator[Event]:
         return
     action, arguments = action_of(item, where)
     kind, times = moments(item, num_rounds, where)
-    if kind == "round" and times and times[-1] >= num_rounds:
-        raise ConfigError(
-            f"{where} is in round {times[-1]:.0f}, but the last round is {num_rounds - 1}; "
-            "make it earlier, or rounds more"
-        )
     for at in times:
         yield Event(kind, at, action, arguments, where)
 

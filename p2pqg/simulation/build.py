@@ -84,11 +84,13 @@ def _put_together(config: RunConfig, own: Own, parts: Found) -> Experiment:
     told += of_the_clock(config, still, method.entry.traits["centralized"])
     told += _cautions(config, rule, length)
     start = dataclasses.replace(network, clock=clock)
+    waits = not method.entry.traits.get("asynchronous")
     scenario = read_scenario(
         config.scenario,
         start,
         length.num_rounds,
         timed=clock is not None,
+        reckoned=config.ends == "time" or (config.ends == "steps" and not waits),
         check=Rehearsal(rule, start, (found.cost, task)),
     )
     told += never_due(config, scenario)

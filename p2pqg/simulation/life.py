@@ -208,7 +208,9 @@ class Life(Paused):
         known = round < self.round + LOOK_AHEAD
         num_rounds = round if known else max(experiment.num_rounds, round + 1)
         self._driver.agenda = dataclasses.replace(self._driver.agenda, num_rounds=num_rounds)
-        return int(min(round, self.experiment.scenario.next_round(self.cursor)))
+        # An event that is due now happens before the next round: that one is still to be run.
+        event = max(self.experiment.scenario.next_round(self.cursor), self.round + 1)
+        return int(min(round, event))
 
     # When actors die
 

@@ -127,3 +127,33 @@ def test_what_fails_in_every_order_of_rounds_and_seconds_is_refused():
     found, told = outcome(scenario=back)
     assert found == "done"
     assert "client 5 did not leave; leave it out: so it will be where seconds come first" in told
+
+
+def test_a_round_that_an_event_brings_before_the_end_of_the_time_is_not_refused():
+    by_time = {"rounds": None, "time": 8}  # eight rounds of a second
+    faster = {"at": 4, "set_network": {"compute": 0.25}}  # and 16 more instead of four
+    late = {"at": 12, "set_lr": 0.01}
+    found, told = outcome(**by_time, scenario=[late])
+    assert (found, told[:65]) == (
+        "refused",
+        "scenario[0] is in round 12, but the last round is 7; make it earl",
+    )
+    with p2pqg.Simulation(**SMALL | by_time | {"scenario": [faster, late]}) as sim:
+        sim.finish()
+        assert sim.history["lr"].iloc[-1] == 0.01
+        line = (
+            "scenario[1] is in round 12, but the last round is 7, if the pace stays: it may never"
+        )
+        assert any(one.startswith(line) for one in sim.experiment.warnings)
+
+
+@pytest.mark.parametrize("at", [0, 1, 4, 7, "4 s", "4.5 s"])
+def test_a_run_that_ends_by_the_clock_goes_on_after_an_event(at):
+    with p2pqg.Simulation(**SMALL | {"rounds": None, "time": 8}) as sim:
+        sim.finish()
+        end = sim.round, sim.sim_seconds
+    said = [{"at": at, "set_lr": 0.01}]
+    with p2pqg.Simulation(**SMALL | {"rounds": None, "time": 8, "scenario": said}) as sim:
+        sim.finish()
+        assert (sim.round, sim.sim_seconds) == end == (8, 8.0)
+        assert [event["what"] for event in sim.events] == ["set_lr 0.01"]
