@@ -16,6 +16,7 @@ from typing import Any
 
 import click
 
+from p2pqg.base import errors
 from p2pqg.base.drawings import drawing_path
 from p2pqg.base.errors import ConfigError, P2pqgError, StoppedError, StorageError
 from p2pqg.base.registry import F
@@ -98,8 +99,14 @@ class Program(click.Group):
         else:
             ours = isinstance(error, P2pqgError)
             hint = "" if ours else " (a bug in p2pqg, or a broken machine; --debug shows where)"
-            click.echo(f"{type(error).__name__}: {error}{hint}", err=True)
+            click.echo(f"{_kind(error)}: {error}{hint}", err=True)
         return ctx.exit(code)
+
+
+def _kind(error: Exception) -> str:
+    """Its name in the tree of errors; those that only we tell apart have that of what they are."""
+    known = (kind.__name__ for kind in type(error).__mro__ if kind.__module__ == errors.__name__)
+    return next(known, type(error).__name__)
 
 
 def _set_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:

@@ -496,6 +496,7 @@ def test_places_that_cannot_be_are_told_in_one_line(words, told, tmp_path, monke
         (["consensus", "ring8", "--draw", "no/x.svg"], "no/x.svg cannot be written"),
         (["topology", "ring8", "--draw", "x"], "must end in .png, .svg, .pdf, got 'x'"),
         (["resume", "no"], "no: no such run directory"),
+        (["topology", "stl-fw16"], "TopologyError: 'stl-fw16' looks at the clients' labels"),
     ],
 )
 def test_what_cannot_be_written_or_read_is_told_before_anything_else(words, told):
