@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from p2pqg.base.errors import UserCodeError
 from p2pqg.models.judging.losses import Objective
 from p2pqg.models.stacked.layout import Layout, in_columns
 from p2pqg.models.stacked.promises import attention_repeats
@@ -42,6 +43,9 @@ class Strategy:
             state: name -> tensor; has the network's new statistics afterwards, where it put others
                 in their place, as in `self.mean = 0.9 * self.mean + 0.1 * x.mean(0)`.
             inputs: [batch, ...].
+
+        Raises:
+            UserCodeError: it returned something else than a row for each sample.
         """
         for name, first in self._twice:
             state[name] = state[first]
@@ -49,6 +53,13 @@ class Strategy:
         with half, attention_repeats(inputs.device):
             # The default makes a state of its own, and what is put in there is lost.
             outputs = functional_call(module, state, (inputs,), tie_weights=False)
+        if not isinstance(outputs, Tensor) or outputs.shape[:1] != inputs.shape[:1]:
+            got = list(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
+            mode = "training" if module.training else "evaluation"
+            raise UserCodeError(
+                f"model {type(module).__name__}, in {mode}: must return a tensor with a row for "
+                f"each of {len(inputs)} samples, got {got}"
+            )
         return in_columns(outputs)
 
     @cached_property

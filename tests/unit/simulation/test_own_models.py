@@ -492,6 +492,29 @@ def test_a_model_that_fails_on_a_later_batch_is_told_with_its_line():
         sim.advance(4)
 
 
+class Squeezes(Head):
+    def forward(self, x):
+        return super().forward(x).squeeze()
+
+
+class AnswersTwice(Head):
+    """As networks with a second head do, in training alone."""
+
+    def forward(self, x):
+        return (super().forward(x), x) if self.training else super().forward(x)
+
+
+def test_answers_that_are_no_row_for_each_sample_are_told(monkeypatch):
+    monkeypatch.setattr("p2pqg.engine.judge.EVALUATION_SAMPLES", 29)  # of 30
+    told = "Squeezes, in evaluation: must return a tensor with a row for each of 1 samples, got"
+    few = np.ones((30, 8)), np.arange(30) % 3
+    settings = OWN | {"dataset": (*few, *few), "model": Squeezes()}
+    with p2pqg.Simulation(**settings) as sim, pytest.raises(UserCodeError, match=told):
+        sim.evaluate()
+    with pytest.raises(ConfigError, match="AnswersTwice, in training: must return .* got tuple"):
+        p2pqg.Simulation(**OWN | {"model": AnswersTwice()})
+
+
 def test_a_model_that_fails_in_training_alone_is_one_clear_line():
     model = nn.Sequential(nn.Linear(8, 4), nn.BatchNorm1d(4), nn.Linear(4, 3))
     with pytest.raises(ConfigError, match="model, in training: ValueError: Expected more than 1"):
