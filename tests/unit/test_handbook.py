@@ -10,7 +10,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-import p2pqg
+import p2pqg.errors
 from p2pqg.algorithms import ALGORITHMS
 from p2pqg.base.config import sentences
 from p2pqg.cli import main
@@ -122,3 +122,9 @@ def test_the_api_has_all_of_a_live_network_once_be_it_its_own_or_inherited():
     listed = re.findall(r"^::: p2pqg\.simulation\.simulation\.Simulation\.(\w+)$", page, re.M)
     assert sorted(listed) == sorted(n for n in dir(p2pqg.Simulation) if not n.startswith("_"))
     assert all(getattr(p2pqg.Simulation, name).__doc__ for name in listed)
+
+
+def test_the_api_has_every_error_that_a_user_can_meet():
+    page = (DOCS / "api.md").read_text("utf-8")
+    there = [name for name, one in vars(p2pqg.errors).items() if isinstance(one, type)]
+    assert sorted(re.findall(r"^::: p2pqg\.base\.errors\.(\w+)$", page, re.M)) == sorted(there)
