@@ -8,6 +8,7 @@ from dataclasses import fields
 from itertools import groupby
 from typing import Any
 
+from p2pqg.algorithms.lr import LearningRate
 from p2pqg.base.wording import plain_text
 from p2pqg.network import Event, Scenario
 from p2pqg.network.lies import read_attacks
@@ -102,6 +103,28 @@ def _place(event: Event) -> str:
 
 def _is_in_scenario(verb: str, config: RunConfig) -> bool:
     return any(isinstance(item, dict) and verb in item for item in config.scenario)
+
+
+def of_the_rounds(config: RunConfig, lr: LearningRate, num_rounds: int) -> Iterator[str]:
+    """What step sizes would do before the first round, or after the last one.
+
+    Args:
+        config: the settings.
+        lr: what became of them.
+        num_rounds: of the run.
+    """
+    schedule = config.lr_schedule
+    if schedule.function is not None:
+        return
+    if schedule.warmup_epochs and not lr.warmup_rounds and lr.target > lr.warmup_from:
+        yield from _told(schedule, "lr_schedule.", ("warmup_epochs",), "it is under half a round")
+    if schedule.kind == "step" and lr.length >= num_rounds:
+        why = f"the first step is after {lr.length:,} rounds, and the run has {num_rounds:,}"
+        yield f"lr_schedule.kind step is ignored: {why}"
+    late = [m for m, at in zip(schedule.milestones, lr.drops, strict=True) if at >= num_rounds]
+    if late and config.planned_rounds is None and config.planned_epochs is None:
+        told = ", ".join(map(plain_text, late))
+        yield f"lr_schedule.milestones {told} is ignored: it comes after the last round"
 
 
 def of_the_clock(config: RunConfig, is_still: bool, all_reduces: bool) -> Iterator[str]:

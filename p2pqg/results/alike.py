@@ -17,6 +17,7 @@ import pandas as pd
 from p2pqg.base.dotted import flat
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.text import read_json
+from p2pqg.base.user_code import GIVEN
 from p2pqg.base.wording import plain_text
 from p2pqg.recipe.keys import CARE, WHERE
 from p2pqg.recipe.own_files import FOLDER, is_copy
@@ -122,6 +123,19 @@ def drawn_anew(runs: Sequence[Configured]) -> dict[str, tuple[str, ...]]:
             found[what] = keys
     other = unlike(settings_of(runs))
     return {what: keys for what, keys in found.items() if {*keys} & {*other}}
+
+
+def not_kept(runs: Sequence[Configured]) -> list[str]:
+    """Settings that were objects which the runs of a list could not keep: were they the same?
+
+    Of runs that began together, as seeds of one command, they were.
+    """
+    homes = [place.parent for place in map(_place_of, runs) if place is not None]
+    together = len(homes) == len(runs) and len(set(homes)) == 1 and (homes[0] / SEEDS).is_file()
+    if len(runs) < 2 or together:
+        return []
+    rows = [flat(run.config) for run in runs]
+    return [key for key, value in rows[0].items() if GIVEN in str(value)]
 
 
 def _form(one: Configured, path: Any) -> Any:

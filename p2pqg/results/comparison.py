@@ -21,7 +21,7 @@ import pandas as pd
 
 from p2pqg.base.errors import ConfigError, did_you_mean
 from p2pqg.base.wording import aligned, plain_text
-from p2pqg.results.alike import differing, drawn_anew, setting_told, settings_of, unlike
+from p2pqg.results.alike import differing, drawn_anew, not_kept, setting_told, settings_of, unlike
 from p2pqg.results.comparison_text import html, result, set_apart, with_spread
 from p2pqg.results.seeds import is_of_seeds, load
 from p2pqg.results.standing import Standing
@@ -285,6 +285,12 @@ class Comparison:
                 f"{name}: each seed has {what} of its own, over which the mean is, too"
                 for name, group in zip(called, self.groups, strict=True)
                 for what in drawn_anew(group)
+            ),
+            *(
+                f"{name}: {key} was an object that its runs could not keep; nobody knows whether "
+                "it was the same for all seeds"
+                for name, group in zip(called, self.groups, strict=True)
+                for key in not_kept(group)
             ),
         ]
 

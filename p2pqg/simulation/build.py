@@ -30,7 +30,7 @@ from p2pqg.network import ClockParams, Network
 from p2pqg.network.compute import read_compute
 from p2pqg.network.scenario import Scenario, read_scenario
 from p2pqg.recipe import own_files
-from p2pqg.recipe.ignored import ignored, never_due, of_the_clock
+from p2pqg.recipe.ignored import ignored, never_due, of_the_clock, of_the_rounds
 from p2pqg.recipe.own import NOTHING, Own
 from p2pqg.recipe.parts import Learning
 from p2pqg.recipe.settings import RunConfig
@@ -80,6 +80,8 @@ def _put_together(config: RunConfig, own: Own, parts: Found) -> Experiment:
     told = _check_together(rule, live, task, found)
     target = target_of(config, network.num_clients)
     told += ignored(config, method.params, target, length.num_rounds, network.by_columns)
+    if isinstance(rule.lr, LearningRate):
+        told += of_the_rounds(config, rule.lr, length.num_rounds)
     still = clock is not None and _is_still(clock, outlook)
     told += of_the_clock(config, still, method.entry.traits["centralized"])
     told += _cautions(config, rule, length)

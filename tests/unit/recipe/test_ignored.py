@@ -54,10 +54,22 @@ LOSS = [{"at": 2, "set_impairments": {"loss": 0.1}}]
             "on_loss renormalise is ignored: nothing is lost, and all messages are equally late",
         ),
         ({"impairments": {"delay": [2, 2], "by": "link"}}, "impairments.by link is ignored"),
+        (
+            {"lr_schedule": {"warmup_epochs": 1e-4}},
+            "lr_schedule.warmup_epochs 0.0001 is ignored: it is under half a round",
+        ),
+        (
+            {"lr_schedule": {"kind": "step"}},
+            "lr_schedule.kind step is ignored: the first step is after 3",
+        ),
+        (
+            {"lr_schedule": {"milestones": [0.5, 0.9]}},
+            "lr_schedule.milestones 0.9 is ignored: it comes after the last round",
+        ),
         ({"planned_rounds": 9}, "planned_rounds 9 is ignored: there are no milestones, cosine or"),
         ({"planned_epochs": 1.5}, "planned_epochs 1.5 is ignored: there are no milestones"),
         (
-            {"planned_rounds": 9, "lr_schedule": {"kind": "step", "step_epochs": 2.0}},
+            {"planned_rounds": 9, "lr_schedule": {"kind": "step", "step_epochs": 0.1}},
             "planned_rounds 9 is ignored",
         ),
         ({"network": {}}, "network is ignored: nothing takes time; set network.compute or"),
@@ -87,7 +99,7 @@ def test_what_does_nothing_is_told(settings, line):
     [
         {},
         {"lr_schedule": {"milestones": [0.5], "decay": 0.5}},
-        {"lr_schedule": {"kind": "step", "step_epochs": 2.0, "decay": 0.5}},
+        {"lr_schedule": {"kind": "step", "step_epochs": 0.1, "decay": 0.5}},
         {"lr_schedule": {"kind": "cosine", "floor": 0.5, "warmup_epochs": 5}},
         {"lr_schedule": {"scaling": "linear", "base_batch_size": 8}},
         {"impairments": {"by": "link", "loss": 0.1, "burst": 3, "on_loss": "renormalise"}},

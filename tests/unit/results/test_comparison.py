@@ -425,3 +425,14 @@ def test_the_best_accuracy_is_chosen_on_samples_that_are_held_out_where_there_ar
     assert one.results["best_accuracy"] == 0.8
     rounds = one.rounds.assign(validation_accuracy=[0.1, 0.5, 0.9, 0.8])
     assert replace(one, rounds=rounds).results["best_accuracy"] == 0.6
+
+
+def test_objects_that_no_run_could_keep_may_not_have_been_the_same_and_it_is_told(fake):
+    lost = {"lr_schedule": {"function": "given:<lambda>"}}
+    alone = [fake(f"s{seed}", [0.5], seed=seed, **lost) for seed in (1, 2)]
+    (line,) = p2pqg.compare(alone, names=["mine"]).notes
+    assert line.startswith("mine: lr_schedule.function was an object that its runs could not keep")
+    assert p2pqg.compare(*alone).notes == []  # of which nothing is averaged
+    home = alone[0].path.parent
+    (home / "seeds.json").write_text(json.dumps({"seeds": [1, 2]}))  # one command made them
+    assert p2pqg.compare(alone, names=["mine"]).notes == []
