@@ -15,5 +15,5 @@ and keys the random numbers it takes that a process shares.
 Memory: `memory.py` (how much there is), `pieces.py` (arrays a piece at a time), `uploading.py` (to
 a device). `wording.py` says numbers as people read them, `themes.py` knows dark notebooks,
 `own_version.py` which p2pqg this is, and `alone.py` lets one process of a machine do something at a
-time.
+time; by `ending.py` a process ends with the one that began it.
 """

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 import dataclasses
-import signal
-import sys
 import warnings
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from p2pqg.base.ending import end_with_the_parent
 from p2pqg.base.errors import AlgorithmError, ClusterError
 from p2pqg.base.lazy import torch, without_collection
 from p2pqg.base.pieces import Pieces
@@ -84,19 +82,6 @@ class Branch:
             raise AlgorithmError(wrong)
 
 
-PR_SET_PDEATHSIG = 1
-"""Of Linux's prctl: the signal that the kernel sends when the parent process ends."""
-
-
-def _end_with_the_node() -> None:
-    """An actor whose node is gone ends at once, whatever it computes; else Ray takes seconds.
-
-    A driver that is killed takes the node along in the same way, where Ray was started by it.
-    """
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-
-
 class HostActor:
     """One block of clients in a process of its own; once for every branch of a forked simulation.
 
@@ -107,7 +92,9 @@ class HostActor:
         with without_collection():  # brings torch, which the driver does without
             from p2pqg.engine.waves.host import host_of
 
-        _end_with_the_node()
+        # With the node, at once; Ray takes seconds. A driver that is killed takes the node along in
+        # the same way, where Ray was started by it.
+        end_with_the_parent()
         # Objects in the store are read-only and stay so: we only ever copy from them.
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         self.branches = {0: Branch(host_of(spec, test))}

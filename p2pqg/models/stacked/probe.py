@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from p2pqg.base.ending import end_with_the_parent
 from p2pqg.models.stacked.trying import Job, Tried, trials
 
 MARK = "tried: "
@@ -81,6 +82,7 @@ def _process(path: Path) -> tuple[list[Tried], str]:
 
 def main(path: str) -> None:
     """Tell what comes of a job as soon as it is known, a line each."""
+    end_with_the_parent()  # else it would keep a card busy for an actor that was killed
     job = torch.load(path, weights_only=False)
     for tried in trials(job):
         print(MARK + json.dumps(tuple(tried)), flush=True)
