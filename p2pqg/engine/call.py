@@ -6,9 +6,11 @@ Anybody may write an algorithm; a mistake in it should not look like one of ours
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from functools import lru_cache
+from numbers import Real
 from pathlib import Path
 from traceback import walk_tb
 from types import CodeType, GeneratorType
@@ -29,7 +31,7 @@ REQUESTS: dict[tuple[type, ...], str] = {
 """What a round asks for, and what a step of clients that do not wait."""
 ON_NO_CLIENTS = "the block of no clients that the driver plays to know what will travel"
 
-
+OR_EACH = ", or a tensor [clients]"
 CONTRACT = "what a round yields must not depend on values, only on its number and on the parameters"
 
 
@@ -173,6 +175,12 @@ def _wrong(effect: Any, num_clients: int, allowed: tuple[type, ...]) -> str | No
             return f"{name}(...) was given a tensor of shape {list(t.shape)}; {rule}"
         if t.ndim < 2 and isinstance(effect, Exchange):
             return "exchange(...) takes a message per neighbor, [clients, slots, ...]"
+    size, each = getattr(effect, "message_bytes", None), isinstance(effect, Gossip)
+    if isinstance(size, torch.Tensor):
+        if each and size.shape != (num_clients,):
+            return f"{name}(...): message_bytes must be [{num_clients}], got {list(size.shape)}"
+    elif size is not None and not (isinstance(size, Real) and 0 <= float(size) < math.inf):
+        return f"{name}(...): message_bytes must be a number >= 0{OR_EACH * each}, got {size!r}"
     return None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 from p2pqg.algorithms.effects import AllReduce, Decide, Effect, Exchange, Gossip
@@ -57,7 +58,7 @@ def weighed(effect: Effect) -> tuple[str, float]:
     """
     if isinstance(effect, AllReduce | Decide):
         return exact_mean(effect)
-    if isinstance(effect, Gossip) and isinstance(effect.message_bytes, int | float):
+    if isinstance(effect, Gossip) and isinstance(effect.message_bytes, Real):
         return "gossip", float(effect.message_bytes)
     skipped = 2 if isinstance(effect, Exchange) else 1  # clients; and slots, one per message
     size = sum(math.prod(t.shape[skipped:]) * t.itemsize for t in effect.tensors)

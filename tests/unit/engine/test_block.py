@@ -100,10 +100,11 @@ def test_exchange_delivers_to_each_neighbor_its_own_message(sizes):
     assert sum(block.bytes_sent for block in blocks) == 2 * 5 * 3 * 8  # every edge, both ways
 
 
+@pytest.mark.parametrize("said", [lambda n: torch.full((n,), 5.0), lambda n: np.int64(5)])
 @pytest.mark.parametrize("sizes", HOSTING)
-def test_compressed_messages_count_what_they_say(sizes):
+def test_compressed_messages_count_what_they_say(sizes, said):
     def small(s, grad, p):
-        x = yield gossip(s.x, message_bytes=torch.full((len(s.x),), 5.0))
+        x = yield gossip(s.x, message_bytes=said(len(s.x)))
         return State(x)
 
     blocks = blocks_of(small, "ring6", sizes, start(6))
