@@ -119,6 +119,8 @@ class Runs(Sequence[Run]):
             pd.Series([column(str(key)).range[end] for key in mean.index], mean.index, dtype=float)
             for end in (0, 1)
         )
+        beyond = (found.min() < least) | (found.max() > most)  # a user's own accuracy, in percent
+        least, most = least.mask(beyond, -math.inf), most.mask(beyond, math.inf)
         low, high = (mean - half).clip(lower=least), (mean + half).clip(upper=most)
         columns = {"mean": mean, "std": std, "low": low, "high": high}
         return pd.DataFrame(columns, dtype=float).rename_axis("metric")

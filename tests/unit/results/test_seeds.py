@@ -64,6 +64,16 @@ def test_no_interval_goes_where_no_mean_can_be(tmp_path, fake_run):
         )
 
 
+def test_a_users_accuracy_in_percent_has_the_interval_of_its_own_unit(three):
+    runs = three([0.8, 0.9, 1.0])
+    given = runs.results.assign(my_accuracy=[80.0, 90.0, 100.0], adjusted_accuracy=[-0.1, 0.0, 0.1])
+    vars(runs)["results"] = given
+    half = 4.302652729911275 * 10 / math.sqrt(3)
+    for key, mean, unit in (("my_accuracy", 90, 1), ("adjusted_accuracy", 0, 0.01)):
+        row = runs.summary.loc[key]
+        assert (row["low"], row["high"]) == pytest.approx((mean - half * unit, mean + half * unit))
+
+
 def test_a_single_seed_has_a_mean_and_no_spread(three):
     row = three([0.8]).summary.loc["test_accuracy"]
     assert row["mean"] == 0.8
