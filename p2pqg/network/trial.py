@@ -8,6 +8,7 @@ fails in all of them is refused, and what fails in some is told of.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -86,13 +87,19 @@ def trial(
 
 
 def _in_order(events: Sequence[Event], start: _Stand) -> tuple[dict[str, list[str]], list[str]]:
-    """The same of events that are done in this order; one that fails changes nothing."""
+    """The same of events that are done in this order.
+
+    What is refused though the network could be changed so is taken as done: later ones count on it.
+    """
     now, problems = start, dict[str, list[str]]()
     for event in events:
         try:
             now = _after(now, event, LATE)
         except ConfigError as error:
             problems.setdefault(event.where, [_placed(line, event) for line in error.lines])
+            if VERBS[event.action].network:
+                with suppress(ConfigError):
+                    now = replace(now, network=after_event(now.network, event))
     return problems, list(dict.fromkeys(now.notes))
 
 

@@ -249,6 +249,17 @@ def test_the_caller_can_check_every_event_too():
     assert [words for _, words in seen] == ["1 client absent (3)"] * 2
 
 
+def test_what_is_refused_brings_no_problems_of_those_that_undo_it():
+    def check(event, network):
+        if event.action == "drop_clients":
+            raise ConfigError("not with this algorithm")
+
+    leaves = "- {at: round 2, drop_clients: [2]}\n- {at: round 4, restore_clients: [2]}"
+    with pytest.raises(ConfigError) as caught:
+        scenario(leaves, check=check)
+    assert caught.value.lines == ["scenario[0].drop_clients: not with this algorithm"]
+
+
 def test_a_scenario_must_be_a_list():
     with pytest.raises(ConfigError, match="scenario must be a list of items"):
         scenario("at: 3")
