@@ -45,8 +45,9 @@ from p2pqg.simulation.rehearsal import Rehearsal
 from p2pqg.simulation.resolved import resolved
 from p2pqg.simulation.task import check_columns, check_privacy, task_of
 
-ROUNDS_SEEN = 3
-"""Rounds that are looked at to see whether anything takes time."""
+ROUNDS_SEEN, MOST_SEEN = 16, 1000
+"""Rounds that are looked at to see whether anything takes time: of a network that is drawn anew,
+and, at most, of one that repeats."""
 
 
 def build(config: RunConfig, own: Own = NOTHING) -> Experiment:
@@ -82,7 +83,7 @@ def _put_together(config: RunConfig, own: Own, parts: Found) -> Experiment:
     told += ignored(config, method.params, target, length.num_rounds, network.by_columns)
     if isinstance(rule.lr, LearningRate):
         told += of_the_rounds(config, rule.lr, length.num_rounds)
-    still = clock is not None and _is_still(clock, outlook)
+    still = clock is not None and _is_still(clock, network, outlook)
     told += of_the_clock(config, still, method.entry.traits["centralized"])
     told += _cautions(config, rule, length)
     start = dataclasses.replace(network, clock=clock)
@@ -124,12 +125,15 @@ def _put_together(config: RunConfig, own: Own, parts: Found) -> Experiment:
     return experiment
 
 
-def _is_still(clock: ClockParams, outlook: Callable[[float], Iterator[Outlook]]) -> bool:
-    """Whether nothing takes time."""
+def _is_still(
+    clock: ClockParams, network: Network, outlook: Callable[[float], Iterator[Outlook]]
+) -> bool:
+    """Whether nothing takes time, in any round: in some of them nobody may send."""
     compute = read_compute(clock.compute)
-    if compute.seconds or compute.trace:
+    last = max(network.schedule.rounds(ROUNDS_SEEN))
+    if compute.seconds or compute.trace or last >= MOST_SEEN:
         return False
-    return all(ahead.seconds == 0 for ahead in islice(outlook(math.inf), 1 + ROUNDS_SEEN))
+    return all(ahead.seconds == 0 for ahead in islice(outlook(math.inf), 2 + last))
 
 
 def _check_length(config: RunConfig, scenario: Scenario) -> None:

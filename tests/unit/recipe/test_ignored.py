@@ -1,8 +1,9 @@
 """Settings that do nothing are told, those that do something are not."""
 
+import numpy as np
 import pytest
 
-from p2pqg.recipe.settings import read_config
+from p2pqg.recipe.settings import read_config, read_settings
 from p2pqg.simulation.build import build
 
 BASE = {"topology": "ring4", "model": "logistic", "rounds": 4, "lr": 0.2, "algorithm": "dsgd"}
@@ -126,6 +127,14 @@ def test_what_does_nothing_is_told(settings, line):
 )
 def test_what_does_something_is_not(settings):
     assert told(**settings) == []
+
+
+@pytest.mark.parametrize("given", ["array", "function"])
+def test_links_take_time_where_nobody_sends_in_the_first_rounds(given):
+    W = np.stack([np.eye(4)] * 9 + [np.full((4, 4), 0.25)])
+    topology = W if given == "array" else lambda round: W[round % 10]
+    config, own = read_settings(BASE | {"topology": topology, "network": {"links": "wan"}})
+    assert not [line for line in build(config, own).warnings if "nothing takes time" in line]
 
 
 HALF = {"lr_schedule": {"milestones": [0.5]}}
