@@ -303,16 +303,17 @@ def _counts(module: nn.Module, inputs: Tensor) -> str:
     """What training changes that no client has a row of, if outputs depend on it; else "".
 
     A warm-up that ends after 1,000 steps is not seen in the first ones: so what counts them is set
-    to what it may become.
+    to what it may become, in a model that has been asked: masks and the like are built by then.
     """
     tried = copy.deepcopy(module)
     before = [_countable(part) for part in tried.modules()]
-    expected = _seeded(tried, inputs)
+    _seeded(tried, inputs)
+    expected = _seeded(copy.deepcopy(tried), inputs)
     for position, part in enumerate(tried.modules()):
         now = _countable(part)
         changed = [name for name, value in now.items() if before[position].get(name) != value]
         for counter, later in ((name, later) for name in changed for later in _later(now[name])):
-            other = copy.deepcopy(module)
+            other = copy.deepcopy(tried)
             _set(list(other.modules())[position], counter, later)
             if not torch.equal(_seeded(other, inputs), expected):
                 return f"it depends on {counter} = {now[counter]!r}, which training changes"

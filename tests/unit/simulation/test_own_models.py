@@ -137,6 +137,19 @@ class Tallies(Head):
         return super().forward(x)
 
 
+class Masks(Head):
+    """Builds its mask again where a longer input comes, as causal attention does."""
+
+    def __init__(self):
+        super().__init__()
+        self.longest, self.mask = 0, None
+
+    def forward(self, x):
+        if x.shape[1] > self.longest:
+            self.longest, self.mask = x.shape[1], torch.arange(x.shape[1]) % 2
+        return super().forward(x * self.mask)
+
+
 def layers(norm, *more):
     return nn.Sequential(norm, *more, nn.Tanh(), nn.Linear(8, 3))
 
@@ -162,6 +175,7 @@ MODELS = {
     "lists of parameters": Listed,
     "a look at values": Looks,
     "what is counted in vain": Tallies,
+    "a mask that is kept": Masks,
     "a hook": with_hook,
     "frozen layers": partly_frozen,
     "batch norm of another momentum": lambda: layers(nn.BatchNorm1d(8, momentum=0.3)),
