@@ -280,7 +280,8 @@ def _seeded(module: nn.Module, inputs: Tensor) -> Tensor:
 def _loss_differs(objective: Objective, module: nn.Module, inputs: Tensor, targets: Tensor) -> str:
     """What a user's loss depends on beside outputs and targets; "": nothing that is seen."""
     own = getattr(objective.entry.build, "__wrapped__", None)
-    learned = [n for n, p in own.named_parameters()] if isinstance(own, nn.Module) else []
+    weights = own.named_parameters() if isinstance(own, nn.Module) else ()
+    learned = [name for name, weight in weights if weight.requires_grad]
     if learned:
         return f"nobody trains its parameter {learned[0]}, which belongs into the model"
     outputs = in_columns(_seeded(copy.deepcopy(module), inputs))

@@ -387,6 +387,29 @@ def test_what_would_make_figures_depend_on_something_else_is_one_clear_line(sett
     assert "\n" not in str(error.value)
 
 
+class Weighs(nn.Module):
+    """A loss with a parameter that is frozen, and so no one's to train."""
+
+    def __init__(self):
+        super().__init__()
+        self.weights = nn.Parameter(torch.full((3,), 2.0), requires_grad=False)
+
+    def forward(self, outputs, targets):
+        return F.cross_entropy(outputs * self.weights, targets, reduction="none")
+
+
+def test_a_loss_may_have_parameters_that_are_frozen():
+    def plain(outputs, targets):
+        return F.cross_entropy(2 * outputs, targets, reduction="none")
+
+    found = []
+    for loss in (Weighs(), plain):
+        with p2pqg.Simulation(**OWN | {"loss": loss}) as sim:
+            sim.advance(2)
+            found.append(sim.parameters())
+    np.testing.assert_allclose(*found, rtol=0, atol=1e-12)
+
+
 @pytest.mark.filterwarnings(
     "ignore:.torch.jit:DeprecationWarning", "ignore:.torch.jit:FutureWarning"
 )
