@@ -9,12 +9,16 @@ import random
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import RLock
 from typing import Any
 
 import numpy as np
 
 LOOKS = 3
 """Another thread may draw in between; it hardly does so each time."""
+
+_one_at_a_time = RLock()
+"""A function of the user's may have others of theirs called, in the same thread."""
 
 
 def draws_from(call: Callable[[], object]) -> set[str]:
@@ -39,25 +43,26 @@ def keyed(seed: int) -> Iterator[None]:
     """Inside, `random`, `numpy.random` and torch (on the CPU) draw what belongs to a seed.
 
     Outside they go on as if nothing had been drawn. So a user's function that draws gives the same
-    again, in another process, too.
+    again, in another process, too. Of several threads one is inside at a time.
 
     Args:
         seed: 0 .. 2**63 - 1.
     """
-    torch = sys.modules.get("torch")
-    before = random.getstate(), np.random.get_state()  # noqa: NPY002  to be put back
-    torchs = torch.get_rng_state() if torch else None
-    try:
-        random.seed(seed)  # noqa: TID251  users' code knows no generator of ours; put back
-        np.random.seed(seed % 2**32)  # noqa: NPY002  the same
-        if torch:
-            torch.default_generator.manual_seed(seed)  # that of cards is left alone
-        yield
-    finally:
-        random.setstate(before[0])
-        np.random.set_state(before[1])  # noqa: NPY002  the same
-        if torch:
-            torch.set_rng_state(torchs)
+    with _one_at_a_time:
+        torch = sys.modules.get("torch")
+        before = random.getstate(), np.random.get_state()  # noqa: NPY002  to be put back
+        torchs = torch.get_rng_state() if torch else None
+        try:
+            random.seed(seed)  # noqa: TID251  users' code knows no generator of ours; put back
+            np.random.seed(seed % 2**32)  # noqa: NPY002  the same
+            if torch:
+                torch.default_generator.manual_seed(seed)  # that of cards is left alone
+            yield
+        finally:
+            random.setstate(before[0])
+            np.random.set_state(before[1])  # noqa: NPY002  the same
+            if torch:
+                torch.set_rng_state(torchs)
 
 
 def _states() -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Random numbers of users' code: seen, and keyed."""
 
 import random
+import threading
 
 import numpy as np
 import torch
@@ -34,3 +35,26 @@ def test_draws_belong_to_a_key_and_leave_no_trace():
             draw()
 
     assert draws_from(within) == set()
+
+
+def test_threads_do_not_draw_from_each_others_keys():
+    """Two runs may be in threads of one process, and each builds what is the user's."""
+    inside, drawn = threading.Event(), []
+
+    def builds():
+        with keyed(6):
+            inside.set()
+            drawn.append(draw())
+
+    with keyed(5):
+        expected = draw(), draw()
+    with keyed(6):
+        of_other = draw()
+    other = threading.Thread(target=builds)
+    with keyed(5):
+        first = draw()
+        other.start()
+        assert not inside.wait(timeout=0.05)
+        assert (first, draw()) == expected
+    other.join()
+    assert drawn == [of_other]
