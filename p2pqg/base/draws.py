@@ -1,18 +1,22 @@
 """Random numbers that somebody's code takes from a state that a whole process shares.
 
-`draws_from` sees whether it does; `keyed` makes them depend on a key alone.
+`draws_from` sees whether it does; `keyed` makes them depend on a key alone, and so does
+`torch_keyed` where torch's are all that is asked for.
 """
 
 from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import RLock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import torch
 
 LOOKS = 3
 """Another thread may draw in between; it hardly does so each time."""
@@ -63,6 +67,27 @@ def keyed(seed: int) -> Iterator[None]:
             np.random.set_state(before[1])  # noqa: NPY002  the same
             if torch:
                 torch.set_rng_state(torchs)
+
+
+@contextmanager
+def torch_keyed(
+    seed: int | None = None, devices: Sequence[torch.device | str] = ()
+) -> Iterator[None]:
+    """Inside, torch draws what belongs to a seed; outside as if nothing had been drawn.
+
+    Of several threads one is inside at a time, of this and of `keyed`: simulations in threads of
+    one process would draw from each other's seeds.
+
+    Args:
+        seed: 0 .. 2**63 - 1; None: whatever, as nobody looks at what is drawn.
+        devices: cards on which it may draw; on the CPU it always may.
+    """
+    import torch
+
+    with _one_at_a_time, torch.random.fork_rng(devices):
+        if seed is not None:
+            torch.manual_seed(seed)  # noqa: TID251  of the fork
+        yield
 
 
 def _states() -> dict[str, Any]:

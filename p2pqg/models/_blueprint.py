@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from p2pqg.base.draws import keyed
+from p2pqg.base.draws import keyed, torch_keyed
 from p2pqg.base.errors import ConfigError, P2pqgError, did_you_mean
 from p2pqg.base.lazy import torch
 from p2pqg.base.registry import Entry
@@ -70,7 +70,7 @@ class Blueprint:
     def _built_by_us(self, outputs: int, input_shape: tuple[int, ...], seed: int) -> Any:
         from p2pqg.models._weights import initialise
 
-        with torch.random.fork_rng(devices=[]):  # the layers draw weights of their own: not ours
+        with torch_keyed():  # the layers draw weights of their own: not ours
             model = self.entry.build(outputs, input_shape, self.params)
         generator = torch.Generator().manual_seed(seed)
         if hasattr(model, "draw_weights"):  # most of its weights are given

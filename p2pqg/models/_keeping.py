@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
+from p2pqg.base.draws import torch_keyed
 from p2pqg.base.source import UnkeptError, code_of
 
 PLAIN = (str, int, float, bool, type(None))
@@ -121,7 +122,7 @@ def _check(text: str, model: nn.Module) -> None:
         UnkeptError: it does not.
     """
     scope: dict[str, Any] = {"__name__": "p2pqg_trial"}
-    with torch.random.fork_rng(devices=[]):
+    with torch_keyed():
         try:
             exec(compile(text, "own_model.py", "exec"), scope)
             made = scope["given"]()

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from p2pqg.base.draws import draws_from
+from p2pqg.base.draws import draws_from, torch_keyed
 from p2pqg.base.errors import ConfigError, P2pqgError, UserCodeError
 from p2pqg.base.seeding import rng
 from p2pqg.base.source import blamed
@@ -216,7 +216,7 @@ def _draws(module: nn.Module, inputs: Tensor) -> set[str]:
     What it returns does not tell: what is dropped once in a thousand times is not dropped here.
     """
     found = set[str]()
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
+    with torch_keyed(), torch.no_grad():
         for training in (True, False):
             found |= draws_from(partial(_forward, module, inputs, training))
     return found
@@ -236,7 +236,7 @@ def _changes_weights(module: nn.Module, inputs: Tensor) -> str:
     for training in (True, False):
         tried = copy.deepcopy(module).train(training)
         before = {n: (w._version, w.detach().clone()) for n, w in tried.named_parameters()}
-        with torch.random.fork_rng(devices=[]), torch.no_grad():
+        with torch_keyed(), torch.no_grad():
             _outputs(tried, inputs)
         for name, weight in tried.named_parameters():
             version, values = before[name]
@@ -272,8 +272,7 @@ def _outputs(module: nn.Module, inputs: Tensor) -> Tensor:
 
 def _seeded(module: nn.Module, inputs: Tensor) -> Tensor:
     """Outputs in training, with the same random numbers each time; torch's own state stays."""
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.manual_seed(1)  # noqa: TID251  of the fork
+    with torch_keyed(1), torch.no_grad():
         return _outputs(module.train(), inputs)
 
 
@@ -403,9 +402,7 @@ class _Trial:
         for client, row in enumerate(x):
             model = copy.deepcopy(self.module).train()
             model.load_state_dict(stacked.state_dict(row, buffers[client]))
-            with torch.random.fork_rng(devices=[]):
-                if keys:
-                    torch.manual_seed(keys[client])  # noqa: TID251  of the fork
+            with torch_keyed(keys[client] if keys else None):
                 outputs = model(self.inputs[client])
             outputs = outputs[:, None] if outputs.dim() == 1 else outputs
             loss = self.objective.mean(outputs, self.targets[client])

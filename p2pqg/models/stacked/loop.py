@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from p2pqg.base.draws import torch_keyed
 from p2pqg.base.errors import P2pqgError, UserCodeError
 from p2pqg.base.source import blamed
 from p2pqg.models.stacked.lanes import Lanes
@@ -27,8 +28,7 @@ def own_draws(key: int | None, device: torch.device) -> Iterator[None]:
     if key is None:
         yield
         return
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(key)  # noqa: TID251  dropout takes no generator; the state is forked
+    with torch_keyed(key, [device] if device.type == "cuda" else []):  # it takes no generator
         yield
 
 

@@ -6,7 +6,7 @@ import threading
 import numpy as np
 import torch
 
-from p2pqg.base.draws import draws_from, keyed
+from p2pqg.base.draws import draws_from, keyed, torch_keyed
 
 
 def draw():
@@ -58,3 +58,23 @@ def test_threads_do_not_draw_from_each_others_keys():
         assert (first, draw()) == expected
     other.join()
     assert drawn == [of_other]
+
+
+def test_threads_do_not_drop_out_what_belongs_to_each_others_keys():
+    inside = threading.Event()
+
+    def steps():
+        with torch_keyed(6):
+            inside.set()
+
+    with torch_keyed(5):
+        expected = torch.rand(2)
+    other = threading.Thread(target=steps)
+    before = torch.get_rng_state()
+    with torch_keyed(5):
+        other.start()
+        assert not inside.wait(timeout=0.05)
+        assert torch.equal(torch.rand(2), expected)
+    other.join()
+    assert inside.is_set()
+    assert torch.equal(torch.get_rng_state(), before)
