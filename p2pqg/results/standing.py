@@ -234,7 +234,9 @@ class Standing:
         done, tested = self.rounds_done, self.evaluated_rounds
         told = [f"accuracies are after {counted(tested, 'round')}"] * (0 < tested < done)
         if 0 < self.recorded < done:
-            told.append(f"consensus, bytes and simulated time after {self.recorded:,}")
+            clock = "sim_seconds" in self.final and np.isfinite(self.final["sim_seconds"])
+            what = "consensus, bytes and simulated time" if clock else "consensus and bytes"
+            told.append(f"{what} after {self.recorded:,}")
         return ", ".join(told)
 
     @cached_property

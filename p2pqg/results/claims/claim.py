@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from p2pqg.base import config as machinery
@@ -12,6 +12,7 @@ from p2pqg.base.dotted import flat
 from p2pqg.base.errors import ConfigError, did_you_mean
 from p2pqg.base.wording import plain_text
 from p2pqg.recipe.keys import SELF_EVIDENT
+from p2pqg.recipe.settings import RunConfig
 
 BOUNDS = ("above", "below", "within")
 SIDE = ("left", "right", "by")
@@ -42,6 +43,11 @@ class Claim:
                 yield from _side_problems(side, key)
         if self.right is None and self.by != "difference":
             yield "by needs a right side to compare with; set right"
+        if self.metric in {setting.name for setting in fields(RunConfig)}:
+            yield (
+                f"metric must be a result of the runs, and {self.metric} is a setting of theirs; "
+                "take test_accuracy, bytes_sent or wall_seconds"
+            )
         for key, values in self.each.items():
             if not values:
                 yield f"each.{key} must be a list of values, got []"

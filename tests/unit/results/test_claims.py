@@ -206,6 +206,7 @@ def test_what_a_rule_needs_and_is_not_there_is_named_in_a_line(frame, changes, t
         (CLAIM | {"holds_if": {"over": 0}}, r"holds_if must be \{above: X\}"),
         (CLAIM | {"holds_if": {"within": [2, 1]}}, "holds_if must be"),
         (CLAIM | {"by": "ratio"}, "holds_if must be > 0 for a ratio"),
+        (CLAIM | {"metric": "rounds"}, "claim.metric must be a result .*, and rounds is a setting"),
         (CLAIM | {"left": {}}, "claim.left must be settings of runs"),
         (CLAIM | {"left": {"left": {"lr": 1}}}, "claim.left.right must be a mapping"),
         (CLAIM | {"each": {"alpha": []}}, "claim.each.alpha must be a list of values"),

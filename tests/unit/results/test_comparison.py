@@ -333,13 +333,14 @@ def test_numbers_that_are_older_than_a_run_are_told_of(fake):
     known = {"rounds": 25, "stopped": "enough", "evaluated_rounds": 10, "recorded_rounds": 20}
     (run.path / "summary.json").write_text(json.dumps(run.summary | known))
     run = p2pqg.load(run.path)
-    with p2pqg.Simulation(**TINY, record_every=3) as sim:
+    with p2pqg.Simulation(**TINY, record_every=3, network="wan") as sim:
         sim.advance(11)
         assert p2pqg.compare(sim).notes == []
-    aged = "accuracies are after {}, consensus, bytes and simulated time after {}"
+    aged = "accuracies are after {}, {} after {}"
+    clock = "consensus, bytes and simulated time"  # of the simulation alone, which has a clock
     assert p2pqg.compare(run, sim, names=["a", "b"]).notes == [
-        f"{run.path}: {aged.format('20 rounds', 20)}",
-        f"b: {aged.format('10 rounds', 10)}",
+        f"{run.path}: {aged.format('20 rounds', 'consensus and bytes', 20)}",
+        f"b: {aged.format('10 rounds', clock, 10)}",
     ]
     told = dict(outcome(run))
     assert told["test accuracy"].endswith(", after round 10 of 25")
