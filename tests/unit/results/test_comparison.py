@@ -333,7 +333,7 @@ def test_numbers_that_are_older_than_a_run_are_told_of(fake):
     known = {"rounds": 25, "stopped": "enough", "evaluated_rounds": 10, "recorded_rounds": 20}
     (run.path / "summary.json").write_text(json.dumps(run.summary | known))
     run = p2pqg.load(run.path)
-    with p2pqg.Simulation(**TINY, record_every=3, network="wan") as sim:
+    with p2pqg.Simulation(**TINY, record_every=3, network={"links": "wan"}) as sim:
         sim.advance(11)
         assert p2pqg.compare(sim).notes == []
     aged = "accuracies are after {}, {} after {}"
