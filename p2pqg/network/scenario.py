@@ -28,11 +28,9 @@ from p2pqg.base.text import user_path
 from p2pqg.network.events import Event, action_of, moments
 from p2pqg.network.named import refuse
 from p2pqg.network.network import Network
-from p2pqg.network.trial import Check, after_event, trial
+from p2pqg.network.trial import Check, trial
 from p2pqg.network.units import number
 from p2pqg.network.verbs import SOURCES, VERBS
-
-__all__ = ["Cursor", "Scenario", "after_event", "read_scenario"]
 
 Cursor = tuple[int, int]
 """How many of the events by round, and of those by seconds, are over."""

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from p2pqg.base.errors import ConfigError
+from p2pqg.base.registry import COPIES
 from p2pqg.base.text import user_path
 from p2pqg.data import DATASETS
 from p2pqg.topology.files import SUFFIXES as NETWORKS
 
-FOLDER = "files"
+FOLDER = COPIES
 LONGEST = 250
 """A text that is longer names no file."""
 KEYS = (

@@ -111,11 +111,17 @@ def mine(num_clients, params):
     assert build("twice-there5").num_clients == 5
 
 
-def test_a_bare_name_is_the_original_where_a_run_went_on_with_its_copy(tmp_path, monkeypatch):
+@pytest.fixture
+def kept(tmp_path, monkeypatch):
+    """Where a run keeps its copy of own.py; what files add goes again."""
     monkeypatch.setattr(TOPOLOGIES, "_entries", dict(TOPOLOGIES))
-    kept = tmp_path / "run" / "files" / "own.py"
-    kept.parent.mkdir(parents=True)
+    path = tmp_path / "run" / "files" / "own.py"
+    path.parent.mkdir(parents=True)
     (tmp_path / "run" / "config.yaml").write_text("")
+    return path
+
+
+def test_a_bare_name_is_the_original_where_a_run_went_on_with_its_copy(tmp_path, kept):
     text = """
 import networkx as nx
 from p2pqg.topology._registry import topology
@@ -131,11 +137,7 @@ def mine(num_clients, params):
     assert build("kept-there5").mixing(0).dense()[0, 4] > 0
 
 
-def test_new_clients_join_the_network_of_the_original_and_not_of_its_copy(tmp_path, monkeypatch):
-    monkeypatch.setattr(TOPOLOGIES, "_entries", dict(TOPOLOGIES))
-    kept = tmp_path / "run" / "files" / "own.py"
-    kept.parent.mkdir(parents=True)
-    (tmp_path / "run" / "config.yaml").write_text("")
+def test_new_clients_join_the_network_of_the_original_and_not_of_its_copy(tmp_path, kept):
     text = """
 import networkx as nx
 from p2pqg.topology._registry import topology

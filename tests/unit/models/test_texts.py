@@ -410,19 +410,10 @@ def test_torch_has_its_threads_again_where_the_frozen_layers_fail(monkeypatch):
 
 
 def test_a_run_on_states_has_the_models_of_a_run_on_tokens(folder, monkeypatch):
-    x, y = texts(60, seed=5).numpy(), (texts(60, seed=5)[:, 0].numpy() > 15).astype(int)
     found = []
     for _ in range(2):
         with Simulation(
-            dataset=(x, y),
-            model={"name": "transformers", "path": folder, "trained_layers": 1},
-            topology="ring4",
-            algorithm="qg-dsgdm-n",
-            rounds=3,
-            batch_size=4,
-            lr=0.5,
-            validation=0.2,
-            engine="local",
+            **half_trained(folder), algorithm="qg-dsgdm-n", lr=0.5, validation=0.2
         ) as sim:
             sim.advance(3)
             found.append(sim.parameters())
@@ -430,19 +421,21 @@ def test_a_run_on_states_has_the_models_of_a_run_on_tokens(folder, monkeypatch):
     assert_close(*found, rtol=0, atol=1e-6)
 
 
+def half_trained(path):
+    """Settings of three rounds in which the upper half learns from sixty texts."""
+    tokens = texts(60, seed=5).numpy()
+    return {
+        "dataset": (tokens, (tokens[:, 0] > 15).astype(int)),
+        "model": {"name": "transformers", "path": str(path), "trained_layers": 1},
+        "topology": "ring4",
+        "rounds": 3,
+        "batch_size": 4,
+        "engine": "local",
+    }
+
+
 def test_a_run_trains_the_upper_half_alone_and_its_models_read_tokens(folder, tmp_path):
-    x, y = texts(60, seed=5).numpy(), (texts(60, seed=5)[:, 0].numpy() > 15).astype(int)
-    ran = run(
-        dataset=(x, y),
-        model={"name": "transformers", "path": folder, "trained_layers": 1},
-        topology="ring4",
-        rounds=3,
-        batch_size=4,
-        engine="local",
-        checkpoint_every=1e9,
-        out=tmp_path,
-        name="texts",
-    )
+    ran = run(**half_trained(folder), checkpoint_every=1e9, out=tmp_path, name="texts")
     before = halves(folder).state_dict()
     module = load(ran.path).model(0)
     for name, now in module.state_dict().items():
@@ -454,16 +447,8 @@ def test_a_run_trains_the_upper_half_alone_and_its_models_read_tokens(folder, tm
 
 
 def test_who_goes_on_above_other_frozen_layers_is_told(folder, tmp_path, recwarn):
-    x, y = texts(60, seed=5).numpy(), (texts(60, seed=5)[:, 0].numpy() > 15).astype(int)
     mine = shutil.copytree(folder, tmp_path / "mine")
-    with Simulation(
-        dataset=(x, y),
-        model={"name": "transformers", "path": str(mine), "trained_layers": 1},
-        topology="ring4",
-        rounds=3,
-        batch_size=4,
-        engine="local",
-    ) as sim:
+    with Simulation(**half_trained(mine)) as sim:
         sim.advance(1)
         sim.checkpoint(tmp_path / "saved")
     with Simulation.restore(tmp_path / "saved") as same:
@@ -477,19 +462,8 @@ def test_who_goes_on_above_other_frozen_layers_is_told(folder, tmp_path, recwarn
 
 
 def test_models_come_out_above_their_own_frozen_layers_or_not_at_all(folder, tmp_path):
-    x, y = texts(60, seed=5).numpy(), (texts(60, seed=5)[:, 0].numpy() > 15).astype(int)
     mine = shutil.copytree(folder, tmp_path / "mine")
-    ran = run(
-        dataset=(x, y),
-        model={"name": "transformers", "path": str(mine), "trained_layers": 1},
-        topology="ring4",
-        rounds=2,
-        batch_size=4,
-        engine="local",
-        checkpoint_every=1e9,
-        out=tmp_path,
-        name="texts",
-    )
+    ran = run(**half_trained(mine), checkpoint_every=1e9, out=tmp_path, name="texts")
     said = ran.model(0)(texts(5))
     ran.save_models(tmp_path / "models")
     with safe_open(mine / "model.safetensors", "pt") as file:

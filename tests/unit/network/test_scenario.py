@@ -7,7 +7,8 @@ import yaml
 
 from p2pqg.base.errors import ConfigError
 from p2pqg.network.network import Network
-from p2pqg.network.scenario import Scenario, after_event, read_scenario
+from p2pqg.network.scenario import Scenario, read_scenario
+from p2pqg.network.trial import after_event
 from p2pqg.network.verbs import VERBS, Verb
 from p2pqg.simulation.simulation import Simulation
 from p2pqg.topology import build
