@@ -9,7 +9,8 @@ from __future__ import annotations
 import networkx as nx
 import numpy as np
 
-from p2pqg.topology.mixing import RULES, Arcs, Mixing
+from p2pqg.topology.mixing import Mixing
+from p2pqg.topology.mixing_rules import RULES, Arcs
 
 
 def rebuilt(W: Mixing, rule: str, gone: np.ndarray, by_columns: bool = False) -> Mixing:

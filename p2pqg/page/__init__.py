@@ -5,9 +5,10 @@ under the pointer, copying). Runs have Okabe and Ito's colors, accuracies those 
 color-blind readers can tell apart. All texts of the user's are escaped by the template,
 `page.html`.
 
-`runs.py` and `seeds.py` find what is shown; `words.py`, `tables.py` and `claims.py` say it;
-`curves.py` (on `charts.py`), `maps.py` and `pictures.py` draw it. `replay.py` leads through the
-rounds with the drawing of the control room: `scene.py`, `front.py`.
+`runs.py`, `seeds.py` and `networks.py` find what is shown; `words.py`, `tables.py` and `claims.py`
+say it; `curves.py` and `ranking.py` (on `charts.py`), `maps.py` and `pictures.py` draw it.
+`replay.py` leads through the rounds with the drawing of the control room: `scene.py`,
+`front.py`.
 """
 
 from __future__ import annotations
@@ -30,8 +31,9 @@ from markupsafe import Markup, escape
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.own_version import own_version
 from p2pqg.base.text import draft_of, json_text, user_path, without_folders
-from p2pqg.page import charts, claims, curves, front, maps, pictures, tables, words
+from p2pqg.page import charts, claims, curves, front, maps, pictures, ranking, tables, words
 from p2pqg.page.charts import MOST_RUNS
+from p2pqg.page.networks import network_now, shards_of
 from p2pqg.page.replay import Replay
 from p2pqg.page.runs import gather, labels
 from p2pqg.page.seeds import Seeds, best_first, by_setting
@@ -79,9 +81,9 @@ def render(shown: list[Standing], verdicts: Sequence[claims.Judged] = ()) -> str
     every_name = labels(everybody)
     recipes = tables.recipes(shown, every_name)
     shown, names = shown[:MOST_RUNS], every_name[:MOST_RUNS]
-    shards = maps.shards_of(shown)
+    shards = shards_of(shown)
     counts = [found for found, _ in shards]
-    networks = [maps.network_now(one) for one in shown]
+    networks = [network_now(one) for one in shown]
     shown = everybody[:MOST_RUNS]
     style, script = (
         (HERE / name).read_text(encoding="utf-8") for name in ("style.css", "script.js")
@@ -107,8 +109,8 @@ def render(shown: list[Standing], verdicts: Sequence[claims.Judged] = ()) -> str
         hardships=words.hardships(everybody),
         has_spread=not shown[0].spread.empty,
         spreads=curves.spreads(shown, names) if len(shown) > 1 else [],
-        ranking=curves.ranking(shown, names, (now := [network for network, _ in networks])),
-        steps=curves.steps(shown, names, now),
+        ranking=ranking.by_accuracy(shown, names, (now := [network for network, _ in networks])),
+        steps=ranking.by_steps(shown, names, now),
         pictures=pictures.pictures(shown, names, shards, networks),
         span=maps.accuracy_range(shown),
         viridis=maps.VIRIDIS,

@@ -11,6 +11,7 @@ from p2pqg.algorithms import ALGORITHMS
 from p2pqg.base.wording import counted
 from p2pqg.network import Network
 from p2pqg.page import maps
+from p2pqg.page.networks import ONLY_LINKS, called, traffic_of
 from p2pqg.results.standing import Standing
 from p2pqg.topology.drawing import LARGEST_LAYOUT
 from p2pqg.topology.words import describe_network
@@ -40,10 +41,10 @@ def pictures(
             found.append(Picture(run, label, None, lost))
             continue
         schedule = network.base
-        drawing = maps.draw(one, network, counts, span, maps.traffic_of(one))
+        drawing = maps.draw(one, network, counts, span, traffic_of(one))
         about = describe_network(schedule)
-        if maps.ONLY_LINKS in schedule.notes:  # its weights, and in which round, are not known
-            about = f"{schedule.name}: {counted(schedule.num_clients, 'client')}, {maps.ONLY_LINKS}"
+        if ONLY_LINKS in schedule.notes:  # its weights, and in which round, are not known
+            about = f"{schedule.name}: {counted(schedule.num_clients, 'client')}, {ONLY_LINKS}"
         texts = [f"{about}."]
         entry = dict(ALGORITHMS).get(one.part("algorithm"))
         if entry and entry.traits["centralized"]:
@@ -86,8 +87,8 @@ def tiles(all_counts: Sequence[np.ndarray | None], network: Network | None = Non
     values = maps.grouped(counts)
     return [
         Tile(
-            maps.called(network, client),
-            f"client {maps.called(network, client)}: {maps.shard_text(counts[client])}",
+            called(network, client),
+            f"client {called(network, client)}: {maps.shard_text(counts[client])}",
             maps.bars(values[client], values.max()),
         )
         for client in range(len(counts))

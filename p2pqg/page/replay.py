@@ -16,7 +16,7 @@ import pandas as pd
 
 from p2pqg.base.errors import P2pqgError
 from p2pqg.network import Network
-from p2pqg.page.maps import network_of, shards_of
+from p2pqg.page.networks import network_of, shards_of
 from p2pqg.page.runs import read
 from p2pqg.page.scene import digits, scene, traffic
 from p2pqg.results.changes import Became, became

@@ -26,7 +26,8 @@ from p2pqg.models._reading import Reader
 from p2pqg.models.stacked.stacked import Stacked
 from p2pqg.network.clients import Clients
 from p2pqg.recipe import own_files
-from p2pqg.recipe.parts import blueprint_of, model_called, sizes_of
+from p2pqg.recipe.learning import sizes_of
+from p2pqg.recipe.parts import blueprint_of, model_called
 from p2pqg.recipe.settings import chosen, read_config
 from p2pqg.results.checkpoint import CHECKPOINTS, Checkpoint, newest, read_checkpoint
 

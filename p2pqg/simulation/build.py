@@ -31,8 +31,8 @@ from p2pqg.network.compute import read_compute
 from p2pqg.network.scenario import Scenario, read_scenario
 from p2pqg.recipe import own_files
 from p2pqg.recipe.ignored import ignored, never_due, of_the_clock, of_the_rounds
+from p2pqg.recipe.learning import Learning
 from p2pqg.recipe.own import NOTHING, Own
-from p2pqg.recipe.parts import Learning
 from p2pqg.recipe.settings import RunConfig
 from p2pqg.results.schemas import ALL_ROUND_COLUMNS
 from p2pqg.simulation.callbacks import callbacks_of

@@ -16,8 +16,8 @@ from p2pqg.engine.waves.routing import check_clock
 from p2pqg.network import ClockParams, Network, Timing
 from p2pqg.network.lies import read_attacks
 from p2pqg.network.link_spec import read_links
+from p2pqg.recipe.learning import Learning, learning
 from p2pqg.recipe.own import Own, check_given
-from p2pqg.recipe.parts import Learning, learning
 from p2pqg.recipe.settings import RunConfig
 from p2pqg.simulation.experiment import with_timing
 from p2pqg.simulation.length import steps_per_epoch_of

@@ -19,7 +19,7 @@ from p2pqg.engine.waves.routing import WaveRouting
 from p2pqg.models import Cost
 from p2pqg.network import Network, Timing
 from p2pqg.network.units import seconds
-from p2pqg.recipe.parts import Learning
+from p2pqg.recipe.learning import Learning
 from p2pqg.recipe.settings import DEFAULT_ROUNDS, RunConfig
 from p2pqg.simulation.experiment import dtype_of
 from p2pqg.simulation.method import Method

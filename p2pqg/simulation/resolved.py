@@ -9,7 +9,7 @@ from p2pqg.base import config as machinery
 from p2pqg.network import Network
 from p2pqg.network.lies import Attack
 from p2pqg.network.link_spec import spelled_out
-from p2pqg.recipe.parts import Learning
+from p2pqg.recipe.learning import Learning
 from p2pqg.recipe.settings import ResolvedConfig, RunConfig
 from p2pqg.simulation.length import Length, evaluations
 from p2pqg.simulation.method import Method

@@ -10,7 +10,7 @@ import numpy as np
 
 from p2pqg.base.errors import ConfigError
 from p2pqg.engine.spec import Task
-from p2pqg.recipe.parts import Learning
+from p2pqg.recipe.learning import Learning
 from p2pqg.recipe.settings import RunConfig
 from p2pqg.results.schemas import ALL_ROUND_COLUMNS, CLIENT_COLUMNS
 

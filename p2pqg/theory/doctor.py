@@ -18,7 +18,7 @@ from p2pqg.base.errors import TopologyError
 from p2pqg.theory.consensus import averages_rows, distances
 from p2pqg.theory.liars import Bearing, bearing, bearings
 from p2pqg.topology import Schedule, build, check_needs, lambda_min, spectral_gap
-from p2pqg.topology.build import problem_of
+from p2pqg.topology.admission import problem_of
 from p2pqg.topology.convergence import gap_of_period, predicted_rounds, rounds_to
 from p2pqg.topology.names import split_name
 

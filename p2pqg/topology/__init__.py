@@ -1,7 +1,8 @@
 """Networks: a name, file, array or function -> Schedule (round -> W[receiver, sender]).
 
-`build.py` makes a `schedule.py` of whatever users call a topology, and `mixing.py` weighs a graph;
-`checks.py` is what can be said of W, `needs.py` what algorithms rely on.
+`build.py` makes a `schedule.py` of whatever users call a topology: each round a W, `mixing.py`, by
+one of the `mixing_rules.py`. `admission.py` refuses what nobody should train on; `checks.py` is
+what can be said of W, `needs.py` what algorithms rely on.
 By name (`names.py`, `_registry.py`): `graphs.py`, `random_graphs.py`, `social.py`, `changing.py`
 (from round to round), `base.py`, `teleportation.py`; those that look at labels are `d_cliques.py`,
 `stl_fw.py`, `heterogeneity_aware.py`, told of them by `label_counts.py`.
@@ -14,7 +15,8 @@ from p2pqg.base.registry import import_parts
 from p2pqg.topology._registry import TOPOLOGIES
 from p2pqg.topology.build import build, mixing_matrix, shipped
 from p2pqg.topology.checks import check, is_doubly_stochastic, lambda_min, spectral_gap
-from p2pqg.topology.mixing import RULES, Mixing
+from p2pqg.topology.mixing import Mixing
+from p2pqg.topology.mixing_rules import RULES
 from p2pqg.topology.needs import PINNED, check_needs
 from p2pqg.topology.schedule import Schedule
 

@@ -6,7 +6,7 @@ import inspect
 import numbers
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from p2pqg.base.source import blamed
 from p2pqg.base.user_code import find_in_file, names_a_file
 from p2pqg.base.wording import counted
 from p2pqg.topology._registry import TOPOLOGIES
+from p2pqg.topology.admission import admit
 from p2pqg.topology.checks import as_mixing
 from p2pqg.topology.files import is_file_name, not_read, read
 from p2pqg.topology.label_counts import COUNTS, checked
@@ -76,33 +77,8 @@ def build(
             "Leave clients out."
         )
     if schedule is not topology:
-        _admit(schedule, needs, allow_disconnected, allow_row_stochastic)
+        admit(schedule, needs, allow_disconnected, allow_row_stochastic)
     return schedule
-
-
-def problem_of(schedule: Schedule, needs: tuple[str, ...] = ()) -> str | None:
-    """What `build` would refuse of a network that it was allowed to let through; None: nothing."""
-    try:
-        _admit(replace(schedule, promise=None), needs)
-    except TopologyError as error:
-        return str(error)
-    return None
-
-
-def _admit(
-    schedule: Schedule,
-    needs: tuple[str, ...],
-    allow_disconnected: bool = False,
-    allow_row_stochastic: bool = False,
-) -> None:
-    """Look at every W of a network, and from now on at every one that is drawn."""
-    kept = schedule.keeps
-    schedule.promise = replace(
-        kept,
-        rows=kept.rows and "column-stochastic" not in needs,
-        columns=kept.columns and not allow_row_stochastic,
-    )
-    _examine(schedule, allow_disconnected)
 
 
 def _is_count(value: Any) -> bool:
@@ -265,52 +241,6 @@ def asked_of(schedule: Schedule) -> Entry | None:
     """A user's function that draws a network, if one does."""
     draw = schedule.draw
     return Entry(schedule.name, draw.function) if isinstance(draw, Asked) else None
-
-
-def _examine(schedule: Schedule, allow_disconnected: bool) -> None:
-    """Every W of a period, and connectedness; W of round 0 where there is no period."""
-    n = schedule.num_clients
-    links = []
-    for round in schedule.rounds(1):
-        W = schedule.mixing(round)
-        others = W.receivers != W.senders
-        links.append(W.senders[others] * n + W.receivers[others])
-    if schedule.period is None or allow_disconnected:
-        return  # networks without a period connect in the long run, or not at all: we cannot know
-    senders, receivers = np.divmod(np.unique(np.concatenate(links)), n)
-    if not (_reaches_all(n, senders, receivers) and _reaches_all(n, receivers, senders)):
-        raise TopologyError(_in_pieces(schedule, senders, receivers))
-
-
-def _reaches_all(n: int, senders: np.ndarray, receivers: np.ndarray) -> bool:
-    """Whether what client 0 sends gets to everyone in the end."""
-    receivers = receivers[np.argsort(senders, kind="stable")]
-    starts = np.concatenate([[0], np.cumsum(np.bincount(senders, minlength=n))])
-    reached = np.zeros(n, dtype=bool)
-    reached[0] = True
-    waiting = [0]
-    while waiting:
-        client = waiting.pop()
-        news = receivers[starts[client] : starts[client + 1]]
-        news = news[~reached[news]]
-        reached[news] = True
-        waiting += news.tolist()
-    return bool(reached.all())
-
-
-def _in_pieces(schedule: Schedule, senders: np.ndarray, receivers: np.ndarray) -> str:
-    """The message that names two clients which cannot both reach each other."""
-    union = nx.DiGraph(zip(senders.tolist(), receivers.tolist(), strict=True))
-    union.add_nodes_from(range(schedule.num_clients))
-    pieces = list(nx.strongly_connected_components(union))
-    piece = min(pieces, key=min)
-    other = min(set(union) - piece)
-    ever = "" if schedule.period == 1 else " in any round"
-    return (
-        f"{schedule.name!r}: the network is in {len(pieces)} pieces: clients "
-        f"{schedule.called(min(piece))} and {schedule.called(other)} cannot both reach each "
-        f"other{ever}. Add an edge between the pieces."
-    )
 
 
 def mixing_matrix(

@@ -18,7 +18,7 @@ from p2pqg.base.registry import NoParams
 from p2pqg.base.seeding import rng
 from p2pqg.topology._registry import Seeded, ahead, hops, network, topology
 from p2pqg.topology.graphs import binary_tree, dimensions, powers_of_two
-from p2pqg.topology.mixing import Arcs
+from p2pqg.topology.mixing_rules import Arcs
 from p2pqg.topology.schedule import Rounds
 
 

@@ -32,7 +32,7 @@ from p2pqg.topology._edges import (
 )
 from p2pqg.topology.labels import key_of
 from p2pqg.topology.matrix_file import matrix_in, matrix_schedule
-from p2pqg.topology.mixing import Arcs
+from p2pqg.topology.mixing_rules import Arcs
 from p2pqg.topology.schedule import Rounds, Schedule
 
 MOMENTS: tuple[str, ...] = ("round", "time")

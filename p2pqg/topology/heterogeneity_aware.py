@@ -22,7 +22,8 @@ import numpy as np
 from p2pqg.base.errors import TopologyError
 from p2pqg.topology._registry import shares_of, solver
 from p2pqg.topology.label_counts import COUNTS, checked
-from p2pqg.topology.mixing import RULES, Arcs, Mixing, with_own
+from p2pqg.topology.mixing import Mixing
+from p2pqg.topology.mixing_rules import RULES, Arcs, with_own
 from p2pqg.topology.schedule import Schedule
 
 LAMBDA, LEAST = 0.1, 0.1

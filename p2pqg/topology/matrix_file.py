@@ -17,7 +17,7 @@ from p2pqg.base.memory import check_room
 from p2pqg.topology._edges import Wanted, file_schedule
 from p2pqg.topology.checks import TOLERANCE
 from p2pqg.topology.labels import in_order
-from p2pqg.topology.mixing import Arcs
+from p2pqg.topology.mixing_rules import Arcs
 from p2pqg.topology.schedule import Rounds, Schedule, in_turn, schedule_of_arrays
 
 SAY_WHICH = (

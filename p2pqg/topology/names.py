@@ -16,7 +16,7 @@ from p2pqg.base.registry import Entry
 from p2pqg.topology import heterogeneity_aware
 from p2pqg.topology._registry import TOPOLOGIES, check_size
 from p2pqg.topology.label_counts import LabelsWanted, checked
-from p2pqg.topology.mixing import RULES
+from p2pqg.topology.mixing_rules import RULES
 from p2pqg.topology.schedule import Rounds, Schedule, schedule_of
 from p2pqg.topology.social import ALIASES
 

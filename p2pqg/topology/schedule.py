@@ -13,7 +13,8 @@ import numpy as np
 
 from p2pqg.base.errors import TopologyError
 from p2pqg.topology.checks import Promise, check
-from p2pqg.topology.mixing import RULES, Arcs, Mixing, default_rule
+from p2pqg.topology.mixing import Mixing
+from p2pqg.topology.mixing_rules import RULES, Arcs, default_rule
 
 KEPT, MOST_KEPT = 16, 2_000_000
 """So many rounds stay in memory; of a network that repeats all, up to so many rounds x clients."""

@@ -20,7 +20,8 @@ from p2pqg.base.ranges import out_of_range
 from p2pqg.base.seeding import rng
 from p2pqg.topology._registry import Seeded, topology
 from p2pqg.topology.graphs import powers_of_two
-from p2pqg.topology.mixing import RULES, Mixing, given
+from p2pqg.topology.mixing import Mixing
+from p2pqg.topology.mixing_rules import RULES, given
 from p2pqg.topology.schedule import Rounds
 
 NAME = "teleportation"

@@ -10,7 +10,7 @@ from safetensors.numpy import load_file
 
 import p2pqg
 from p2pqg.cli import main
-from p2pqg.recipe.parts import shards
+from p2pqg.recipe.learning import shards
 from p2pqg.recipe.settings import read_config
 from p2pqg.results.comparison import compare
 from p2pqg.results.run import load

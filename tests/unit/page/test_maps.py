@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pages import with_summary
 
-from p2pqg.page import maps, scene, write_page
+from p2pqg.page import maps, networks, scene, write_page
 from p2pqg.page.runs import gather, labels
 from p2pqg.recipe.own_files import FOLDER
 from p2pqg.recipe.settings import read_config
@@ -15,7 +15,7 @@ from p2pqg.simulation.build import build
 
 def test_the_shards_are_those_of_the_run(recorded):
     (shown,) = gather([recorded("a").path])
-    ((counts, why),) = maps.shards_of([shown])
+    ((counts, why),) = networks.shards_of([shown])
     experiment = build(read_config(shown.config))
     assert why == ""
     assert counts.sum(axis=1).tolist() == [len(part) for part in experiment.parts]
@@ -48,10 +48,10 @@ def test_parameters_of_different_methods_are_no_difference_of_their_own(recorded
 def test_the_network_is_that_of_the_run_when_its_file_has_gone(recorded):
     run = recorded("a", topology="gone.csv", clients=3)
     (shown,) = gather([run.path])
-    assert maps.network_of(shown) is None
+    assert networks.network_of(shown) is None
     (run.path / FOLDER).mkdir()
     (run.path / FOLDER / "gone.csv").write_text("source,target\n0,1\n1,2\n")
-    assert sorted(maps.network_of(shown).graph(0).edges) == [(0, 1), (1, 2)]
+    assert sorted(networks.network_of(shown).graph(0).edges) == [(0, 1), (1, 2)]
 
 
 def test_bars_have_heights_in_proportion_and_stand_in_the_place_of_their_class():
@@ -134,10 +134,10 @@ def test_another_network_is_drawn_from_what_is_on_record(recorded):
     links = [[0, 1], [1, 0], [1, 2], [2, 1]]
     became = {"topology": "mine+1", "clients": 3, "labels": ["Ada", "Bob", "new-2"], "links": links}
     (shown,) = gather([with_summary(recorded("a", clients=2), network=became).path])
-    network, is_now = maps.network_now(shown)
+    network, is_now = networks.network_now(shown)
     assert is_now
     assert sorted(network.base.graph(0).edges) == [(0, 1), (1, 2)]
-    assert [maps.called(network, client) for client in range(4)] == ["Ada", "Bob", "new-2", "3"]
+    assert [networks.called(network, client) for client in range(4)] == ["Ada", "Bob", "new-2", "3"]
 
 
 def test_another_network_of_a_known_name_is_told_as_what_it_is(recorded, page_of):
@@ -153,7 +153,7 @@ def test_another_network_of_a_known_name_is_told_as_what_it_is(recorded, page_of
     assert one_peer in said("onepeer-exponential8", hops)
     gap = (1 - (1 + 2 * np.cos(2 * np.pi / 8)) / 3) / 2  # lazy: half of it
     assert f"degree 2, spectral gap {gap:.3g}." in said("ring8:mixing=lazy", ring)
-    assert f"ring8+: 8 clients, {maps.ONLY_LINKS}." in said("ring8+", ring)
+    assert f"ring8+: 8 clients, {networks.ONLY_LINKS}." in said("ring8+", ring)
 
 
 def test_a_link_is_drawn_as_wide_as_its_bytes(recorded):
@@ -162,9 +162,9 @@ def test_a_link_is_drawn_as_wide_as_its_bytes(recorded):
     rows = [{"sender": a, "receiver": b, "bytes": n, "messages": 1} for (a, b), n in sent.items()]
     write_parquet(run.path / "links.parquet", rows, LINK_COLUMNS)
     (shown,) = gather([run.path])
-    traffic = maps.traffic_of(shown)
+    traffic = networks.traffic_of(shown)
     assert traffic == {(0, 1): 300, (1, 2): 150, (2, 3): 0, (0, 3): 300}
-    drawing = maps.draw(shown, maps.network_now(shown)[0], None, None, traffic)
+    drawing = maps.draw(shown, networks.network_now(shown)[0], None, None, traffic)
     assert [(path.count("M"), round(width - 0.6)) for path, width in drawing.traffic] == [
         (1, 0),
         (1, maps.WIDTHS / 2),
@@ -189,10 +189,10 @@ def test_clients_have_their_names_wherever_they_are(recorded, page_of):
 
 
 def test_dots_of_runs_that_are_alike_do_not_cover_each_other(recorded):
-    from p2pqg.page.curves import ranking
+    from p2pqg.page.ranking import by_accuracy
 
     shown = gather([recorded("a", lr=0.1).path, recorded("b", lr=0.2).path])
-    paths = [dot.path for dot in ranking(shown, labels(shown)).dots]
+    paths = [dot.path for dot in by_accuracy(shown, labels(shown)).dots]
     assert len(set(paths)) == len(paths) == 32
 
 

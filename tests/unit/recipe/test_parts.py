@@ -8,7 +8,7 @@ import pytest
 import p2pqg
 from p2pqg.algorithms import ALGORITHMS
 from p2pqg.base.errors import ConfigError
-from p2pqg.recipe.parts import shards
+from p2pqg.recipe.learning import shards
 from p2pqg.recipe.settings import read_config, read_settings
 from p2pqg.simulation.build import build
 

@@ -1,0 +1,97 @@
+"""Gradients of a user's model by each of our strategies, compared with those of plain PyTorch."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from p2pqg.base.draws import torch_keyed
+from p2pqg.base.errors import ConfigError, P2pqgError
+from p2pqg.base.seeding import rng
+from p2pqg.base.source import blamed
+from p2pqg.models.judging import Objective
+from p2pqg.models.stacked.stacked import Stacked
+from p2pqg.recipe.settings import RunConfig
+
+TOLERANCE = {torch.float32: 2e-3, torch.float64: 1e-8}
+"""Of a gradient, relative to its norm."""
+
+APART = 1e-3
+"""How unlike the two clients are, relative to the mean size of a weight."""
+
+
+class AgainstPyTorch:
+    """The gradients of two unlike clients, by plain PyTorch and by a strategy."""
+
+    def __init__(
+        self,
+        module: nn.Module,
+        objective: Objective,
+        config: RunConfig,
+        inputs: Tensor,
+        targets: Tensor,
+    ) -> None:
+        self.module, self.objective, self.config = module, objective, config
+        self.inputs, self.targets = inputs, targets
+        self.plain: tuple[Tensor, Tensor, Tensor] | None = None
+
+    def differ(self, strategy: str) -> str:
+        """What is wrong with a strategy; "" if nothing is."""
+        exact = "float64" if self.config.precision == "float64" else "float32"
+        stacked = Stacked(self.module, precision=exact, strategy=strategy, objective=self.objective)
+        row = stacked.initial_row()
+        noise = rng(0, "trial").standard_normal((len(self.inputs), len(row)))
+        x = row + APART * row.abs().mean() * torch.from_numpy(noise).to(row)
+        buffers = stacked.initial_buffers().repeat(len(x), 1)
+        keys = [7] * len(x) if stacked.random else None
+        try:
+            with warnings.catch_warnings():  # what vmap is slow at, many do without
+                warnings.filterwarnings("ignore", "There is a performance drop")
+                found = stacked.gradients(x, buffers, self.inputs, self.targets, keys)
+                again = stacked.gradients(x, buffers, self.inputs, self.targets, keys)
+        except P2pqgError:
+            raise
+        except Exception as error:
+            if strategy == "loop":
+                raise ConfigError(blamed(error, "model, in training")) from error
+            return blamed(error, strategy)
+        if self.plain is None:
+            self.plain = self._plainly(stacked, x, buffers, keys)
+        names = ("losses", "gradients", "running statistics")
+        for name, mine, twice, theirs in zip(names, found, again, self.plain, strict=True):
+            if not close(mine, twice):
+                return f"its {name} are others when the same batch comes again"
+            if not close(mine, theirs):
+                return f"its {name} are not those of plain PyTorch"
+        return ""
+
+    def _plainly(
+        self, stacked: Stacked, x: Tensor, buffers: Tensor, keys: list[int] | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        found: list[tuple[Any, ...]] = []
+        for client, row in enumerate(x):
+            model = copy.deepcopy(self.module).train()
+            model.load_state_dict(stacked.state_dict(row, buffers[client]))
+            with torch_keyed(keys[client] if keys else None):
+                outputs = model(self.inputs[client])
+            outputs = outputs[:, None] if outputs.dim() == 1 else outputs
+            loss = self.objective.mean(outputs, self.targets[client])
+            trained = [p for p in model.parameters() if p.requires_grad]
+            g = torch.autograd.grad(loss, trained, materialize_grads=True)
+            floats = [b.detach().reshape(-1) for b in model.buffers() if b.is_floating_point()]
+            after = torch.cat(floats) if floats else buffers[client]
+            found.append((loss.detach(), torch.cat([t.reshape(-1) for t in g]), after))
+        losses, gradients, buffers_after = (
+            torch.stack(parts) for parts in zip(*found, strict=True)
+        )
+        return losses, gradients, buffers_after
+
+
+def close(one: Tensor, other: Tensor) -> bool:
+    """Up to rounding: by the norm of the difference."""
+    size = max(float(other.norm()), 1e-3)
+    return float((one - other).norm()) <= TOLERANCE[other.dtype] * size
