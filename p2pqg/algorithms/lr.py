@@ -17,6 +17,9 @@ from p2pqg.base.ranges import out_of_range
 from p2pqg.base.signature import check_takes, parameters
 from p2pqg.base.source import blamed
 
+ROUNDING = 1e-9
+"""Of a quotient of two lengths: a step that is due at a round is not missed by it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class LrSchedule:
@@ -25,15 +28,17 @@ class LrSchedule:
     base_batch_size: int = 64
     """Samples that the given lr is meant for, with scaling: linear."""
     warmup_epochs: float = 0.0
-    """Linear warm-up, evaluated at every round, >= 0."""
+    """Linear warm-up, evaluated at every round, over the nearest whole number of them, >= 0."""
     warmup_from: float = 0.1
     """Step size at round 0 of the warm-up; there is none if the target is not larger."""
     milestones: tuple[float, ...] = ()
-    """Fractions of the run, rising, in (0, 1); the step size is multiplied by decay at each."""
+    """Fractions of the run, rising, in (0, 1); the step size is multiplied by decay at each, at the
+    nearest round."""
     decay: float = 0.1
     """What lr is multiplied by at each milestone or step, in (0, 1]."""
     kind: Literal["milestones", "step", "cosine"] = "milestones"
-    """Step: times decay every so many epochs; cosine: half a period of it, down to the end."""
+    """Step: times decay whenever so many epochs are over; cosine: half a period of it, down to the
+    end."""
     step_epochs: float = 30.0
     """Epochs from one step to the next, > 0, of kind step."""
     floor: float = 0.0
@@ -71,11 +76,14 @@ class LearningRate:
     [1.0, 0.927, 0.75, 0.573, 0.5]
     >>> [LearningRate(1.0, kind="step", length=2, decay=0.5)(t) for t in range(5)]
     [1.0, 1.0, 0.5, 0.5, 0.25]
+    >>> [LearningRate(1.0, kind="step", length=1.5, decay=0.5)(t) for t in range(5)]
+    [1.0, 1.0, 0.5, 0.25, 0.25]
     >>> [LearningRate(0.3, values=(0.3, 0.2))(t) for t in range(3)]
     [0.3, 0.2, 0.2]
 
     Attributes:
-        length: rounds from one step to the next, or of the whole run, of kinds step and cosine.
+        length: rounds from one step to the next, not always whole, or of the whole run, of kinds
+            step and cosine.
         values: of the first rounds, of a user's own function; the last one stays.
     """
 
@@ -85,7 +93,7 @@ class LearningRate:
     drops: tuple[int, ...] = ()
     decay: float = 0.1
     kind: str = "milestones"
-    length: int = 1
+    length: float = 1
     floor: float = 0.0
     values: tuple[float, ...] = ()
 
@@ -101,7 +109,8 @@ class LearningRate:
             down = (1 + math.cos(math.pi * share)) / 2
             return self.target * (self.floor + (1 - self.floor) * down)
         if self.kind == "step":
-            return self.target * self.decay ** (round // self.length)
+            steps = math.floor(round / self.length + ROUNDING)
+            return self.target * self.decay**steps
         return self.target * self.decay ** sum(round >= drop for drop in self.drops)
 
 
@@ -122,9 +131,7 @@ def learning_rate(
         drops=tuple(round(m * num_rounds) for m in schedule.milestones),
         decay=schedule.decay,
         kind=schedule.kind,
-        length=num_rounds
-        if schedule.kind == "cosine"
-        else max(1, round(schedule.step_epochs * rounds_per_epoch)),
+        length=num_rounds if schedule.kind == "cosine" else schedule.step_epochs * rounds_per_epoch,
         floor=schedule.floor,
     )
 

@@ -4,11 +4,11 @@ Both moments follow the direction in which the mixed model really went, scaled t
 gradient enters the step, then leaves again. `paper` is written from secondary sources
 (reconstruction); the others are the three files that the authors released:
 
-    variant       g in the first moment    kept as m       corrected for bias    d
-    paper         (1 - beta1) g            direction       no                    d / |d|
-    official      g                        direction       yes                   d / (|d| + 1e-8)
-    official-v1   (1 - beta1) g / |g|      direction       yes                   d / (|d| + 1e-8)
-    official-v2   (1 - beta1) g            Adam's own m    yes                   d / (|d| + 1e-8)
+    variant       g in the first moment            kept as m       corrected    d
+    paper         (1 - beta1) g                    direction       no           d / |d|
+    official      g                                direction       for bias     d / (|d| + 1e-8)
+    official-v1   (1 - beta1) g / (|g| + 1e-8)     direction       for bias     d / (|d| + 1e-8)
+    official-v2   (1 - beta1) g                    Adam's own m    for bias     d / (|d| + 1e-8)
 
 v1 scales g filter by filter: of a convolution by output, of a matrix by column, of anything else as
 a whole; weight decay is inside, where that code adds it later. `official-v2` is what the authors'

@@ -236,6 +236,9 @@ class Network(Changes):
                 "it. Use impairments.by: link and on_loss: keep, on an undirected network."
             )
         warnings = check_needs(self.schedule, needs, algorithm)
+        if self.drawn:  # the rounds looked at may be lucky ones, in which hardly anybody talks
+            whole = check_needs(self.remaining, needs, algorithm)
+            warnings += [line for line in whole if line not in warnings]
         if "delay" in self.drawn:
             warnings.append(f"old models are mixed (delay): {algorithm} does not keep the mean")
         return warnings

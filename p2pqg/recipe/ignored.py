@@ -119,7 +119,8 @@ def of_the_rounds(config: RunConfig, lr: LearningRate, num_rounds: int) -> Itera
     if schedule.warmup_epochs and not lr.warmup_rounds and lr.target > lr.warmup_from:
         yield from _told(schedule, "lr_schedule.", ("warmup_epochs",), "it is under half a round")
     if schedule.kind == "step" and lr.length >= num_rounds:
-        why = f"the first step is after {lr.length:,} rounds, and the run has {num_rounds:,}"
+        first = math.ceil(lr.length)
+        why = f"the first step is after {first:,} rounds, and the run has {num_rounds:,}"
         yield f"lr_schedule.kind step is ignored: {why}"
     late = [m for m, at in zip(schedule.milestones, lr.drops, strict=True) if at >= num_rounds]
     if late and config.planned_rounds is None and config.planned_epochs is None:

@@ -77,7 +77,7 @@ def _step_sizes(experiment: Experiment) -> list[str]:
     if lr.values:
         steps = [f"lr by {config.lr_schedule.function}, {lr(0):g} at first"]
     elif lr.kind != "milestones":
-        steps.append(f"{lr.kind}, {lr.length} rounds")
+        steps.append(f"{lr.kind}, {round(lr.length, 1):g} rounds")
     if lr.drops:
         steps.append(f"x {lr.decay:g} after rounds {', '.join(map(str, lr.drops))}")
     return steps

@@ -1,6 +1,7 @@
 """The step size of every round, against the paper's recipe worked out by hand."""
 
 import math
+from fractions import Fraction
 
 import pytest
 
@@ -33,6 +34,15 @@ def test_imagenet_drops_at_thirty_sixty_and_eighty_epochs_of_ninety():
     lr = learning_rate(1.0, schedule, 16, 64, num_rounds=90 * 50, rounds_per_epoch=50)
     drops = [t for t in range(1, 90 * 50) if lr(t) < lr(t - 1)]
     assert drops == [30 * 50, 60 * 50, 80 * 50]
+
+
+@pytest.mark.parametrize("rounds_per_epoch", [0.5, 2 / 3, 1.0, 97.65625])
+def test_steps_by_epochs_do_not_drift_where_an_epoch_is_no_whole_number_of_rounds(rounds_per_epoch):
+    halved = LrSchedule(kind="step", step_epochs=3, decay=0.5)
+    lr = learning_rate(1.0, halved, 16, 32, 2000, rounds_per_epoch)
+    for at in range(60 if rounds_per_epoch < 2 else 2000):
+        epochs = Fraction(at) / Fraction(rounds_per_epoch).limit_denominator(1000)
+        assert lr(at) == 0.5 ** (epochs // 3)
 
 
 @pytest.mark.parametrize("key", ["warmup_epochs", "warmup_from", "decay"])

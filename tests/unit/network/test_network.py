@@ -472,6 +472,13 @@ def test_impairments_that_an_algorithm_cannot_bear_are_refused(settings, needs, 
         impaired("chain8", **settings).check_needs(needs, "some")
 
 
+def test_a_network_that_does_not_suit_is_refused_however_few_take_part_in_its_first_rounds():
+    lonely = impaired("random-peer3", participation=0.01)
+    assert all((lonely.schedule.mixing(round).dense() == np.eye(3)).all() for round in range(4))
+    with pytest.raises(TopologyError, match="Use algorithm sgp"):
+        lonely.check_needs((), "dsgd")
+
+
 def test_impairments_that_an_algorithm_can_bear_are_allowed():
     assert impaired("chain8", noise=0.1).check_needs(("tree",), "some") == []
     evenly = impaired("ring8", loss=0.2, by="link", participation=0.7)
