@@ -37,6 +37,10 @@ CARDS = Cards(1, 8 * 2**30, 9)
 CARD, HOST = torch.device("cuda", 0), torch.device("cpu")
 OURS = str(Path(p2pqg.__file__).parent)
 
+NOTHING_TO_DO = ("empty", "empty_like", "new_empty", "empty_strided", "new_empty_strided")
+NOTHING_TO_DO = (*NOTHING_TO_DO, "_unsafe_view", "_reshape_alias", "set_", "resize_", "lift_fresh")
+"""Operations for which a card starts no kernel; nor does it for views."""
+
 VALUES = ("_local_scalar_dense", "nonzero", "is_nonzero", "equal", "masked_select", "_unique2")
 VALUES = (*VALUES, "unique_dim", "unique_consecutive", "_assert_async", "bincount", "allclose")
 """Operations whose result, or the shape of it, is not known before the values are."""
@@ -192,6 +196,7 @@ class Graph:
     def replay(self) -> None:
         """The work itself."""
         card = _running()
+        card.on_launch("graph")
         with _disabled():
             for func, places, outputs in self.steps:
                 args, kwargs = _mapped(lambda place: place(), places)
@@ -222,6 +227,14 @@ def _storage(t: torch.Tensor) -> int:
     return t.untyped_storage()._cdata
 
 
+def _starts_a_kernel(func, found, given) -> bool:
+    """Whether a card has anything to do for an operation that came to `found`."""
+    if func.is_view or func._schema.name.removeprefix("aten::") in NOTHING_TO_DO:
+        return False
+    tensors = [t for t in _leaves(found) if isinstance(t, torch.Tensor)] or given
+    return any(isinstance(t, torch.Tensor) and t.numel() for t in tensors)
+
+
 _cards: list[Card] = []
 
 
@@ -236,11 +249,14 @@ class Card:
         waits: what the host waited for, (operation, line of p2pqg).
         operations: names of those that it has done.
         on_wait: called at each, with both.
+        on_launch: called with the name of each operation that starts a kernel, of "upload", and of
+            "graph" at each replay.
     """
 
     def __init__(self) -> None:
         self.waits: list[tuple[str, str]] = []
         self.on_wait = lambda what, where: None
+        self.on_launch = lambda what: None
         self.operations: set[str] = set()
         self.inside = 0  # calls of functions that were given something on the card
         self._main = self.stream = Stream()
@@ -392,6 +408,8 @@ class Card:
         self.ordered(func, args_there, kwargs_there, found)
         if self.capturing:
             self.capturing.note(func, args_there, kwargs_there, found)
+        elif _starts_a_kernel(func, found, leaves):
+            self.on_launch(func._schema.name.removeprefix("aten::"))
         return self._wrapped(func, found, args, kwargs)
 
     def _check(self, name, args, kwargs, leaves) -> None:
@@ -425,6 +443,7 @@ class Card:
 
     def arrived(self, inner: torch.Tensor) -> OnCard:
         """Something that came from the host, in the stream of now."""
+        self.on_launch("upload")
         stream, key = self.stream, _storage(inner)
         if len(self._all) > 1:
             stream.clock[stream] = stream.clock.get(stream, 0) + 1

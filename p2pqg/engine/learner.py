@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import cached_property, partial
+from itertools import islice
 
 import numpy as np
 import torch
@@ -34,8 +35,9 @@ from p2pqg.models.stacked.stacked import Stacked
 from p2pqg.models.stacked.trying import Job, Tried
 
 INPUT_BYTES = 2**26
+NOISE_BYTES = 2**24
 CLIENTS_AT_ONCE = 256
-"""Inputs of so many bytes, and of so many clients, are prepared at once."""
+"""Inputs of so many bytes, noise of so many, and of so many clients, are prepared at once."""
 
 
 class Losses:
@@ -79,7 +81,10 @@ class Learner:
         judge: says how models do on the test set.
         flipped: bool [k], who learns from flipped labels; None: nobody.
         wish: how gradients were computed before the run was interrupted; "": nothing is known.
+        own_pace: each client makes its steps when it can; then any number of them come together.
     """
+
+    own_pace = False
 
     def __init__(
         self,
@@ -176,7 +181,11 @@ class Learner:
         )
         rest = k % few if k > few else 0
         examples = Examples(
-            (x[part], self.buffers[part], *batch), rest, tests, self.task.model.strategy != "loop"
+            (x[part], self.buffers[part], *batch),
+            rest,
+            tests,
+            self.task.model.strategy != "loop",
+            self.own_pace,
         )
         return choose(self.stacked, examples, self.capture, self.wish, self._attempt)
 
@@ -285,9 +294,11 @@ class Learner:
         privacy, shape = self.task.privacy, g.shape[1:]
         deviation = privacy.sigma * privacy.limit / self.task.batch_size
         dtype = np.float64 if g.dtype == torch.float64 else np.float32
-        for row, key in zip(g, keys, strict=True):
-            normal = rng(self.task.seed, "privacy", *key).standard_normal(shape, dtype)
-            row.add_(uploaded(torch.from_numpy(normal), row), alpha=deviation)
+        each, keys = max(1, NOISE_BYTES // g[:1].nbytes), iter(keys)
+        for some in g.split(each):
+            draws = [rng(self.task.seed, "privacy", *key) for key in islice(keys, len(some))]
+            normal = np.stack([draw.standard_normal(shape, dtype) for draw in draws])
+            some.add_(uploaded(torch.from_numpy(normal), some), alpha=deviation)
 
     def _keys(self, step: int, part: slice) -> list[int] | None:
         """What dropout depends on, of clients at one step."""

@@ -20,7 +20,7 @@ from p2pqg.base.errors import AlgorithmError
 from p2pqg.base.uploading import uploaded
 from p2pqg.engine.call import guarded
 from p2pqg.engine.mixer import Arrivals
-from p2pqg.engine.robust import CACHED, Group, group_of, of_one_size
+from p2pqg.engine.robust import Group, at_once, group_of, of_one_size
 from p2pqg.engine.routes import RowRoutes
 from p2pqg.network.lies import Attack
 
@@ -218,7 +218,7 @@ def _told(lie: Lie, group: Group, bad: Tensor, columns: Tensor, own: Tensor) -> 
     """[k, params]: what the receivers of a group are told."""
     found = []
     per_client = max(1, (group.columns.shape[1] + 1) * columns[0].nbytes)
-    size = max(1, CACHED // per_client)
+    size = max(1, at_once(columns) // per_client)
     for part, weight in zip(group.parts(size), bad.split(size), strict=True):
         mine, there = own[part.rows], part.there
         good = columns[part.columns]

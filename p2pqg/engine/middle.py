@@ -29,6 +29,11 @@ TRIED_UP_TO = 13
 ENTRIES_AT_ONCE = 2**15
 """Of a row: so many that a call costs little, so few that the rows at work stay in the cache."""
 
+SORTED_FROM = 9
+SORTED_UP_TO = 2**20
+"""So many values of rows of at most so many entries a card sorts: there each operation of the many
+that comparing takes is over sooner than the next one has begun."""
+
 Comparators = Sequence[tuple[int, int]]
 
 
@@ -173,18 +178,17 @@ def _fewer(
     return useful()
 
 
-def mean_of_the_middle(values: Sequence[Tensor], left_out: int) -> Tensor:
-    """The mean of equal tensors, entry by entry, without so many of the smallest and largest.
+def mean_of_the_middle(values: Tensor, left_out: int) -> Tensor:
+    """The mean of tensors [n, ...], entry by entry, without so many of the smallest and largest.
 
     The values of others that lie far away cost it no digits.
     """
-    mixed = torch.empty_like(values[0])
-    shape = mixed.shape
-    n = len(values)
-    if n > COMPARED_UP_TO:
-        return torch.stack(list(values)).sort(0).values[left_out : n - left_out].mean(0)
+    n, mixed = len(values), torch.empty_like(values[0])
+    on_card = not mixed.is_cpu and n >= SORTED_FROM and mixed.numel() <= SORTED_UP_TO
+    if on_card or n > COMPARED_UP_TO:
+        return values.sort(0).values[left_out : n - left_out].mean(0).add_(0)
     means_of_the_middle([v.flatten() for v in values], [(range(n), mixed.view(-1), left_out)])
-    return mixed.view(shape)
+    return mixed
 
 
 def means_of_the_middle(
@@ -215,7 +219,8 @@ def _run(made: Plan, rows: Sequence[Any], out: Any, of: Any) -> None:
         of.add(rows[0], 0, out=out)
         return
     size = len(out)
-    at_once = -(-size // max(1, -(-size // ENTRIES_AT_ONCE)))  # in equal parts
+    parts = -(-size // ENTRIES_AT_ONCE) if of is np else 1  # a card has other caches
+    at_once = -(-size // max(1, parts))  # in equal parts
     spare = [of.empty_like(out[:at_once]) for _ in range(made.num_spare - 1)]
     for start in range(0, size, at_once):
         part = slice(start, start + at_once)

@@ -39,8 +39,9 @@ from p2pqg.engine.mixer import Arrivals, Mixer, weighted_sums
 if TYPE_CHECKING:
     from p2pqg.engine.compiled import Middles
 
-CACHED = 2**21
-"""Bytes of messages that are looked at together."""
+CACHED, ON_CARD = 2**21, 2**27
+"""Bytes of messages that are looked at together: as a core's cache holds; as a card has room for,
+where every part is launches more."""
 
 DENSE_UP_TO = 256
 """Rows between which all inner products are cheaper than those that are needed, one by one."""
@@ -100,7 +101,7 @@ class RuleMixer:
         self._pairs: Pairs | None = None
         if self._sum and self.groups and not rule.entry.traits.get("between"):
             ends = [(g.own[:, None].expand_as(g.columns), g.columns) for g in self.groups]
-            self._pairs = Pairs(ends, CACHED)
+            self._pairs = Pairs(ends, at_once(like))
         self._middles: Middles | None = None
         self._looped = False
 
@@ -171,7 +172,7 @@ class RuleMixer:
         for group in self.groups:
             per_client = group.columns.shape[1] * columns[:1].nbytes
             parts = []
-            for part in group.parts(CACHED // max(1, per_client)):
+            for part in group.parts(at_once(columns) // max(1, per_client)):
                 d = columns[part.columns] - columns[part.own][:, None]
                 parts.append(pad(d @ d.transpose(1, 2), (1, 0, 1, 0)))
             found.append(torch.cat(parts))
@@ -184,17 +185,18 @@ class RuleMixer:
         half of its distances.
         """
         # A place that nobody else has touched: far rows must not cost near ones digits.
-        place, own = self.groups[0].own[0], self.own
+        place, own = self.groups[0].own[:1], self.own  # an index of its own would be waited for
         if isinstance(own, slice):
             own = torch.arange(self.num_clients, device=columns.device)
         for _ in range(2):
-            products = inner_products(columns, columns[place])
+            products = inner_products(columns, columns.index_select(0, place)[0])
             found = self._of_groups(products)
             squares = [_to_own(some) for some in found]
             if all(map(self._tells, self.groups, found, squares)):
                 return found, squares
             # It may be that one which is far away: most of the others are not as near to it.
-            place = own[products.diagonal()[own].argsort()[len(own) // 2]]
+            middle = len(own) // 2
+            place = own[products.diagonal()[own].argsort()[middle : middle + 1]]
         return None
 
     def _of_groups(self, products: Tensor) -> list[Tensor]:
@@ -221,7 +223,7 @@ class RuleMixer:
         if self._comparable(columns) and (module := compiled()):
             self._in_one_call(module, columns, mixed)
             return mixed
-        if not columns.sum().isfinite():
+        if not columns.is_cpu or not columns.sum().isfinite():  # a card would have to be asked
             columns = _in_order(columns)
         whole = list[tuple[list[int], Tensor, int]]()
         for group in self.groups:
@@ -232,9 +234,9 @@ class RuleMixer:
                 to = [mixed[client] for client in group.rows.tolist()]
                 whole += zip(index.T.tolist(), to, [left_out] * len(to), strict=True)
                 continue
-            size = max(1, CACHED // (num_values * max(1, columns[:1].nbytes)))
+            size = max(1, at_once(columns) // (num_values * max(1, columns[:1].nbytes)))
             for rows, some in zip(group.rows.split(size), index.split(size, 1), strict=True):
-                mixed[rows] = mean_of_the_middle([columns[one] for one in some], left_out)
+                mixed[rows] = mean_of_the_middle(columns[some], left_out)
         if whole:
             means_of_the_middle(list(columns), whole)
         return mixed
@@ -263,7 +265,7 @@ class RuleMixer:
         mixed = columns[self.own].clone()
         for group in self.groups:
             per_client = group.columns.shape[1] * columns.shape[1] * columns.element_size()
-            for part in group.parts(32 * CACHED // max(1, per_client)):
+            for part in group.parts(max(32 * CACHED, at_once(columns)) // max(1, per_client)):
                 own, inbox = columns[part.own], columns[part.columns]
                 found = self._applied(own, inbox, part.weights)
                 if found.shape != own.shape:
@@ -325,6 +327,11 @@ class _Sum:
         used = weights != 0
         before = torch.cat([self.offsets[:1], used.cumsum(0)])
         return weighted_sums(columns, self.columns[used], before[self.offsets], weights[used])
+
+
+def at_once(rows: Tensor) -> int:
+    """Bytes of such rows that are best looked at together."""
+    return CACHED if rows.is_cpu else ON_CARD
 
 
 def _by_size(arrivals: Arrivals, kind: str) -> list[np.ndarray]:

@@ -344,7 +344,7 @@ def test_the_middle_of_some_values_is_what_sorting_leaves(n):
     values = torch.from_numpy(np.random.default_rng(n).standard_normal((n, 3, 4)))
     for left_out in range((n - 1) // 2 + 1):
         expected = values.sort(0).values[left_out : n - left_out].mean(0)
-        torch.testing.assert_close(mean_of_the_middle(list(values.clone()), left_out), expected)
+        torch.testing.assert_close(mean_of_the_middle(values.clone(), left_out), expected)
 
 
 # A user's own

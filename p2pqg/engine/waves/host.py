@@ -23,6 +23,7 @@ class WaveHost(Host):
 
     def _make_block(self, rule: Rule, routing: Any, index: int, start: Tensor) -> WaveBlock:
         self._taken: list[tuple[np.ndarray, np.ndarray, Tensor]] = []
+        self.learner.own_pace = True
         return WaveBlock(
             rule, routing, index, start, self.learner.gradient_of, self.clock, self._on_step
         )

@@ -58,12 +58,28 @@ class Examples(NamedTuple):
         rest: clients of a last, smaller step; 0: there is none.
         tests: [samples, ...] each, inputs of the passes of an evaluation, one of each length.
         vectorised: vmap can run the network.
+        own_pace: steps may be of any number of clients, for these do not wait for each other.
     """
 
     args: Args
     rest: int = 0
     tests: tuple[Tensor, ...] = ()
     vectorised: bool = True
+    own_pace: bool = False
+
+    def numbers(self, most: int) -> list[int]:
+        """Clients of the steps that are to be captured, in recordings of so many at most; 0: all.
+
+        Where any number of clients may come, half of them and so on: less than half of the places
+        of a recording are ever idle.
+        """
+        k = len(self.args[0])
+        found = [k, self.rest] if self.rest else [k]
+        n = min(k, most or k)
+        while self.own_pace and n > 1:
+            n = -(-n // 2)
+            found.append(n)
+        return found
 
 
 def choose(
@@ -161,15 +177,15 @@ def _used(
     captured = Captured(run, plain, recorder, best.part)
     x, buffers, _, _ = examples.args
     try:
-        captured.capture_gradients(*examples.args, scale=stacked.scale)
-        if examples.rest:
-            rest = first(examples.args, examples.rest)
-            captured.capture_gradients(*rest, scale=stacked.scale)
+        steps = [first(examples.args, n) for n in examples.numbers(best.part)]
+        for step in steps:
+            captured.capture_gradients(*step, scale=stacked.scale)
         few = slice(EVALUATED_AT_ONCE)
         captured.capture_logits(x[few], buffers[few], *examples.tests)
         replayed, own = stacked.gradients_by(captured), stacked.gradients_by(run)
         most = allowed(stacked.dtype, eager.difference)
-        _, wrong = compared(replayed, own, examples.args, most)
+        wrongs = (compared(replayed, own, step, most)[1] for step in steps)
+        wrong = next(filter(None, wrongs), "")
     except Exception as error:
         told = f"a captured step failed ({type(error).__name__}: {str(error).strip()[:200]})"
         memory.write(use=told)

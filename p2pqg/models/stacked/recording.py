@@ -32,14 +32,18 @@ class Recording(ABC):
         self._fill(inputs)
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """The step's results for these inputs, which hold until the next call."""
+        """The step's results for these inputs, which hold until the next call.
+
+        Inputs of fewer rows than it was captured with are those of its first ones; what it comes to
+        for the others is of no use.
+        """
         self._fill(inputs)
         self._replay()
         return self.outputs
 
     def _fill(self, inputs: tuple[Tensor, ...]) -> None:
         for own, given in zip(self.inputs, inputs, strict=True):
-            own.copy_(given)
+            own[: len(given)].copy_(given)
 
     @abstractmethod
     def _replay(self) -> None:

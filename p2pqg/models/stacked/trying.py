@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from p2pqg.models.judging.losses import Objective
-from p2pqg.models.stacked.captured import Captured, Run
+from p2pqg.models.stacked.captured import Args, Captured, Run
 from p2pqg.models.stacked.cuda_graphs import CudaGraphs
 from p2pqg.models.stacked.promises import keep_promises
 from p2pqg.models.stacked.recording import Recorder, Rehearsal
@@ -35,9 +35,6 @@ SECONDS = 0.15
 
 EXACT_CLIENTS = 2
 """Clients whose gradients are computed in float64 too."""
-
-Args = tuple[Tensor, Tensor, Tensor, Tensor]
-"""Rows, buffers, inputs and targets, as of `Stacked.gradients`."""
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,13 @@ def rows(args, some):
     return tuple(t[some] for t in args)
 
 
+class Unused:
+    """A strategy of which nothing is asked."""
+
+    def gradients(self, x, *others, scale):
+        raise AssertionError("ten clients have no room" if len(x) == 10 else "there was room")
+
+
 class Counting(Rehearsal):
     """Remembers at which shapes it recorded."""
 
@@ -129,7 +136,7 @@ def test_what_a_recording_itself_returns_is_spoilt_by_the_next_replay():
     assert first.tolist() == [10.0, 10.0]
 
 
-def test_many_clients_are_replayed_part_by_part_and_other_numbers_of_them_run_as_they_are():
+def test_many_clients_are_replayed_part_by_part_and_fewer_take_the_smallest_that_has_room():
     stacked, args = network(module=Norms(), clients=5)
     recorder = Counting()
     captured = Captured(stacked.run, stacked.run, recorder, part=2)
@@ -139,10 +146,26 @@ def test_many_clients_are_replayed_part_by_part_and_other_numbers_of_them_run_as
     for clients in (5, 4, 3, 1):
         some = rows(args, slice(clients))
         assert all(map(torch.equal, captured.gradients(*some), plain(*some)))
-    whole = Captured(stacked.run, stacked.run, Rehearsal())
+    whole = Captured(stacked.run, Unused(), Rehearsal())
     whole.capture_gradients(*args)
-    few = rows(args, slice(3))  # nobody captured three
-    assert all(map(torch.equal, whole.gradients(*few), plain(*few)))
+    whole.capture_gradients(*rows(args, slice(2)))
+    for clients in (5, 3, 2, 1):  # nobody captured three, nor one
+        some = rows(args, slice(clients))
+        assert all(map(torch.equal, whole.gradients(*some), plain(*some)))
+    more = tuple(torch.cat([t, t]) for t in args)
+    with pytest.raises(AssertionError, match="ten"):
+        whole.gradients(*more)
+
+
+@pytest.mark.parametrize(
+    ("clients", "most", "own_pace", "numbers"),
+    [(16, 0, True, [16, 8, 4, 2, 1]), (5, 3, True, [5, 2, 1]), (16, 0, False, [16])],
+)
+def test_of_clients_that_do_not_wait_steps_of_half_of_them_and_so_on_are_captured(
+    clients, most, own_pace, numbers
+):
+    _, args = network("mlp", clients=clients)
+    assert Examples(args, own_pace=own_pace).numbers(most) == numbers
 
 
 def test_float16_replays_at_the_largest_scale_and_only_there():
