@@ -18,13 +18,12 @@ from torch import Tensor
 from p2pqg.base.errors import ClusterError
 from p2pqg.base.own_version import own_version
 from p2pqg.models._capture import Capture
-from p2pqg.models.stacked.captured import Captured
+from p2pqg.models.stacked.captured import Args, Captured
 from p2pqg.models.stacked.lanes import STREAMS
 from p2pqg.models.stacked.probe import tried_elsewhere
 from p2pqg.models.stacked.remembered import BEGAN, WORKED, Remembered
 from p2pqg.models.stacked.stacked import EVALUATED_AT_ONCE, Stacked
 from p2pqg.models.stacked.trying import (
-    Args,
     Job,
     Tried,
     allowed,
