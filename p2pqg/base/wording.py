@@ -151,8 +151,19 @@ def duration(seconds: float | None) -> str:
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def seen(rows: Sequence[dict[str, Any]]) -> str:
-    """The last loss, accuracy (with its round, if older) and consensus distance on record."""
+def seen(rows: Sequence[dict[str, Any]], done: int) -> str:
+    """The last loss, accuracy and consensus distance on record, and of when they are, if older.
+
+    Args:
+        rows: of rounds.parquet so far, with rounds counted from 0.
+        done: rounds done by now.
+
+    >>> row = {"round": 0, "train_loss": 2.3, "test_accuracy": 0.1, "consensus_distance": 0.01}
+    >>> seen([row], 1)
+    'loss 2.300  test 10.0 %  consensus 1.0e-02'
+    >>> seen([row], 1866)
+    'after round 1: loss 2.300  test 10.0 %  consensus 1.0e-02'
+    """
     if not rows:
         return ""
     tested = next(
@@ -166,10 +177,12 @@ def seen(rows: Sequence[dict[str, Any]]) -> str:
         accuracy = percent(tested["test_accuracy"]) if known else f"loss {tested['test_loss']:.3f}"
     if tested and tested["round"] < last["round"]:
         accuracy += f" (round {tested['round'] + 1:,})"
-    return "  ".join(
+    measured = last["round"] + 1
+    told = "  ".join(
         [
             f"loss {loss}",
             f"test {accuracy}",
             f"consensus {last['consensus_distance']:.1e}",
         ]
     )
+    return told if measured >= done else f"after round {measured:,}: {told}"

@@ -144,7 +144,7 @@ class Replay:
             "name": self.name,
             "round": at,
             "past": past,
-            "seconds": self._seconds(at),
+            **self._seconds(at),
             "moments": moments,
             "every": int(np.median(np.diff(moments))) if len(moments) > 1 else 1,
             "ending": self.problem or standing.ending,
@@ -233,10 +233,17 @@ class Replay:
         lied = rows[rows["lied"] == 1]["client"] if "lied" in rows else []
         return {"round": int(last) + 1, "of": of}, [int(client) for client in lied]
 
-    def _seconds(self, at: int) -> float | None:
+    def _seconds(self, at: int) -> dict[str, Any]:
+        """The simulated clock as last recorded, and after how many rounds that was."""
         rows = self._standing.rounds
         known = rows[(rows["round"] < at) & rows["sim_seconds"].notna()]
-        return digits(float(known["sim_seconds"].iloc[-1])) if len(known) else None
+        if known.empty:
+            return {"seconds": None}
+        last = known.iloc[-1]
+        return {
+            "seconds": digits(float(last["sim_seconds"])),
+            "seconds_round": int(last["round"]) + 1,
+        }
 
 
 def _stamp(path: Path) -> int:

@@ -219,9 +219,13 @@ const p2pqgRoom = (() => {
           const value = this.now.values?.of?.[key]?.[client];
           if (value !== null && value !== undefined) told.push(`${title} ${draw.say(key, value)}`);
         }
+        if (this.older(this.now.values?.round)) told.push(`measured${this.older(this.now.values.round)}`);
         if (scene.shards[client]) told.push(scene.shards[client]);
         return told.join(", ");
       }
+
+      // After which round something was measured, where that is not the round which is shown.
+      older(round) { return round !== undefined && round !== this.now.round ? ` after round ${count(round)}` : ""; }
 
       take(news) {
         const { points, ...rest } = news;
@@ -254,8 +258,9 @@ const p2pqgRoom = (() => {
         this.title.textContent = now.name;
         this.title.className = `s${this.id % 7}`;
         const pieces = now.pieces > 1 ? `, in ${now.pieces} pieces` : "";
-        const seconds = now.seconds === null || now.seconds === undefined ? "" : `, ${draw.number(now.seconds)} s simulated`;
-        this.about.textContent = `${now.past ? "as it was after " : ""}round ${count(now.round)}${seconds}${pieces}: ${now.trouble || (now.scene ? "all is well" : "")}${now.ending ? `; ${now.ending}` : ""}`;
+        const seconds = now.seconds === null || now.seconds === undefined ? "" : `, ${draw.number(now.seconds)} s simulated${this.older(now.seconds_round)}`;
+        const colors = this.values && state.measure !== "ages" ? this.older(now.values.round) : "";
+        this.about.textContent = `${now.past ? "as it was after " : ""}round ${count(now.round)}${seconds}${pieces}: ${now.trouble || (now.scene ? "all is well" : "")}${colors && `; colors as measured${colors}`}${now.ending ? `; ${now.ending}` : ""}`;
         this.about.title = this.about.textContent;  // where there is too little room for it
         if (compact || !now.scene) {
           this.canvas.hidden = this.scrub.hidden = true; this.small.hidden = false;
@@ -277,7 +282,7 @@ const p2pqgRoom = (() => {
 
       last(what) {
         const row = [...this.rows].reverse().find((one) => one[POINT[what]] !== null);
-        return row ? draw.say(what, row[POINT[what]]) : "not measured";
+        return row ? `${draw.say(what, row[POINT[what]])}${this.older(row[POINT.round])}` : "not measured";
       }
 
       color() { return getComputedStyle(this.box).getPropertyValue(`--s${this.id % 7}`).trim() || "#0072b2"; }

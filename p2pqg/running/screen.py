@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from p2pqg.base.wording import (
     duration,
@@ -24,6 +25,9 @@ from p2pqg.running.told import about, counts_of, outcome
 if TYPE_CHECKING:  # torch takes seconds to import; by then the screen should say something
     from p2pqg.results.run import Run
     from p2pqg.simulation.simulation import Simulation
+
+ROOM_FOR_A_BAR = 36
+"""Columns of a terminal: a bar that can be seen, its count, its pace and the time left."""
 
 
 def console_for_stdout() -> Console:
@@ -96,17 +100,8 @@ class Screen:
             return
         picture = label_picture(counts_of(experiment))
         self.console.print(*picture, "", sep="\n", style="dim")
-        self._bar = Progress(
-            BarColumn(bar_width=None, complete_style="cyan", finished_style="cyan"),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[seen]}"),
-            TextColumn("[dim]{task.fields[pace]}"),
-            TimeRemainingColumn(compact=True, elapsed_when_finished=True),
-            console=self.console,
-            expand=True,
-            refresh_per_second=5,
-        )
-        self._bar.add_task("rounds", total=experiment.num_rounds, seen="", pace="")
+        self._bar = _Bar(self.console, TextColumn("[dim]{task.fields[pace]}"), refresh_per_second=5)
+        self._bar.add_task("rounds", total=experiment.num_rounds, told="", pace="")
         self._bar.start()
 
     def recorded(self, simulation: Simulation) -> None:
@@ -116,7 +111,7 @@ class Screen:
             self._bar.update(
                 task.id,
                 completed=simulation.round,
-                seen=seen(simulation.rows[0]),
+                told=seen(simulation.rows[0], simulation.round),
                 pace=pace(task.speed),
             )
         elif not self.console.is_terminal:
@@ -134,7 +129,10 @@ class Screen:
         """Where a run stands, in a line; the time left is that of rounds like those so far."""
         first, began = self._since
         total, done = simulation.experiment.num_rounds, simulation.round - first
-        parts = [f"round {simulation.round:,}/{total:,}", seen(simulation.rows[0])]
+        parts = [
+            f"round {simulation.round:,}/{total:,}",
+            seen(simulation.rows[0], simulation.round),
+        ]
         if done > 0:
             left = (self._lines.seconds - began) / done * (total - simulation.round)
             parts.append(f"{duration(left)} left")
@@ -170,6 +168,37 @@ def _in_columns(console: Console, rows: list[tuple[str, str]]) -> None:
     console.print(grid)
 
 
+class _Bar(Progress):
+    """A bar, its count, `told` of its task, and the time left.
+
+    What is told stands below the bar where it has no room beside it: cut off it might lose what it
+    is of, or of when.
+    """
+
+    def __init__(self, console: Console, *more: TextColumn, **options: Any) -> None:
+        """`more`: columns between what is told and the time left; options as of `Progress`."""
+        self._drawn_on = console
+        self._told = TextColumn("{task.fields[told]}")
+        self._all = (
+            BarColumn(bar_width=None, complete_style="cyan", finished_style="cyan"),
+            MofNCompleteColumn(),
+            self._told,
+            *more,
+            TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+        )
+        super().__init__(*self._all, console=console, expand=True, **options)
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """The bar, and what is told."""
+        told = [Text.from_markup(task.fields["told"]) for task in self.tasks]
+        room = self._drawn_on.width - ROOM_FOR_A_BAR
+        fits = all(text.cell_len <= room for text in told)
+        self.columns = tuple(one for one in self._all if fits or one is not self._told)
+        yield self.make_tasks_table(self.tasks)
+        if not fits:
+            yield from told
+
+
 class SweepBar:
     """Progress over all the runs of a sweep: a bar on a terminal, elsewhere a line per run.
 
@@ -184,18 +213,13 @@ class SweepBar:
         self.console = console or console_for_stdout()
         self._lines = NowAndThen(clock)
         self._total = self._done = self._failed = self._done_before = 0
-        self._bar = Progress(
-            BarColumn(bar_width=None, complete_style="cyan", finished_style="cyan"),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[last]}"),
-            TimeRemainingColumn(compact=True, elapsed_when_finished=True),
-            console=self.console,
-            expand=True,
+        self._bar = _Bar(
+            self.console,
             refresh_per_second=2,
             speed_estimate_period=3600,  # runs differ in length; the time left is a mean over many
             disable=not self.console.is_terminal,
         )
-        self._task = self._bar.add_task("runs", total=None, last="")
+        self._task = self._bar.add_task("runs", total=None, told="")
 
     def __enter__(self) -> SweepBar:
         self._bar.start()
@@ -218,7 +242,9 @@ class SweepBar:
     def inside(self, name: str, text: str) -> None:
         """Where a run stands that is under way."""
         if self.console.is_terminal:
-            self._bar.update(self._task, last=f"{self._failures()}[dim]{escape(name)}  {text}")
+            self._bar.update(
+                self._task, told=f"{self._failures()}[dim]{escape(name)}  {escape(text)}"
+            )
         elif self._lines.due():
             line = f"{self._done}/{self._total}  {name}  {text}{self._time_left()}"
             self.console.print(line, markup=False, soft_wrap=True)
@@ -232,7 +258,9 @@ class SweepBar:
         self._failed += failed
         word = "failed" if failed else "done" if accuracy is None else percent(accuracy)
         last = f"{name}  {word}"
-        self._bar.update(self._task, completed=self._done, last=f"{self._failures()}[dim]{last}")
+        self._bar.update(
+            self._task, completed=self._done, told=f"{self._failures()}[dim]{escape(last)}"
+        )
         if not self.console.is_terminal:
             line = f"{self._done}/{self._total}  {last}{self._time_left()}"
             self.console.print(line, markup=False, soft_wrap=True)

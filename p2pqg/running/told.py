@@ -147,30 +147,32 @@ def outcome(run: Run) -> list[tuple[str, str]]:
     """What a run came to."""
     summary = run.summary
     lowest = run.rounds["test_accuracy_min"].dropna()
-    accuracy = "not measured"
+    accuracy, tested_at = "not measured", ""
     if summary["test_accuracy"] is not None:
         accuracy = (
             f"{percent(summary['test_accuracy'], 2)} ± {100 * summary['test_accuracy_std']:.2f} "
             f"over clients, lowest {percent(lowest.iloc[-1], 2)}"
         )
-        accuracy += _age(summary, "evaluated_rounds")
+    if summary.get("evaluated_rounds"):
+        tested_at = _age(summary, "evaluated_rounds")
     recorded = _age(summary, "recorded_rounds")
     speed, started = summary["client_steps_per_second"], duration(summary["startup_seconds"])
     tested = [
-        ("test accuracy", accuracy),
-        ("averaged model", percent(summary["averaged_model_accuracy"], 2)),
+        ("test accuracy", accuracy + tested_at),
+        ("averaged model", percent(summary["averaged_model_accuracy"], 2) + tested_at),
     ]
     if "honest_test_accuracy" in run.rounds and summary["test_accuracy"] is not None:
         honest = run.rounds.dropna(subset="honest_test_accuracy").iloc[-1]
         told = percent(honest["honest_test_accuracy"], 2)
         lowest_of = percent(honest["honest_test_accuracy_min"], 2)
-        tested.insert(1, ("of the honest", f"{told}, lowest {lowest_of}"))
+        tested.insert(1, ("of the honest", f"{told}, lowest {lowest_of}{tested_at}"))
     losses = run.rounds["test_loss"].dropna()
     if summary["test_accuracy"] is None and len(losses):  # of numbers, which are never just right
-        tested = [("test loss", number(losses.iloc[-1]))]
+        tested = [("test loss", number(losses.iloc[-1]) + tested_at)]
+    more = measured(run.rounds)
     return [
         *tested,
-        *((column(key).title, say(key, summary.get(key))) for key in measured(run.rounds)),
+        *((column(key).title, say(key, summary.get(key)) + tested_at) for key in more),
         ("consensus distance", number(summary["consensus_distance"]) + recorded),
         ("sent", human_bytes(summary["bytes_sent"]) + recorded),
         *(

@@ -151,7 +151,7 @@ def bar(simulation: Live, way: Way) -> str:
         told.append(duration(way.reports[-1][1] - way.began))
     elif speed:
         told.append(f"{duration((way.last - done) / speed)} left")
-    told += [pace(speed).strip(), seen(simulation.rows[0])]
+    told += [pace(speed).strip(), seen(simulation.rows[0], done)]
     color = GREEN if done >= way.last else BLUE
     return (
         f'{style_sheet()}<div class="p2pqg" style="{FONT};display:flex;flex-wrap:wrap;'

@@ -7,9 +7,11 @@ import pytest
 from rich.console import Console
 
 import p2pqg
-from p2pqg.base.wording import seen
+from p2pqg.base.wording import percent, seen
+from p2pqg.running.pool import standing
 from p2pqg.running.screen import NowAndThen, Screen, SweepBar, console_for_stdout
 from p2pqg.running.told import about, outcome
+from p2pqg.simulation.notebook import Way, bar
 from p2pqg.simulation.simulation import Simulation
 
 
@@ -88,10 +90,53 @@ def test_a_run_that_was_never_evaluated_can_be_shown(simulation, fake_run):
 def test_the_last_accuracy_stays_in_sight_between_evaluations():
     row = {"round": 8, "train_loss": 1.0, "consensus_distance": 0.5}
     tested = row | {"test_accuracy": 0.873}
-    assert "test 87.3 %  " in seen([tested])
-    assert "test 87.3 % (round 9)" in seen([tested, row | {"round": 9}])
-    assert "test" in seen([row])
-    assert seen([]) == ""
+    assert "test 87.3 %  " in seen([tested], 9)
+    assert "test 87.3 % (round 9)" in seen([tested, row | {"round": 9}], 10)
+    assert "test" in seen([row], 9)
+    assert seen([], 9) == ""
+
+
+def test_progress_says_of_when_its_numbers_are():
+    """Numbers of round 1 stood beside round 1,866."""
+    settings = {"topology": "ring4", "model": "logistic", "engine": "local", "rounds": 4000}
+    drawn, now = console(terminal=False), [0.0]
+    with Simulation(**settings, record_every=2000, eval_every=4000, eval_first=True) as sim:
+        screen = Screen(drawn, clock=lambda: now[0])
+        screen.begin(sim, Path("somewhere"))
+        sim.advance(3)
+        now[0] = 99.0
+        screen.recorded(sim)
+        (row,) = sim.rows[0]
+        shown = standing(sim), drawn.file.getvalue().splitlines()[-1]
+        told = bar(sim, Way(0, 4000))
+    old = f"after round 1: loss {row['train_loss']:.3f}  test {percent(row['test_accuracy'])}"
+    for text in shown:
+        assert text.startswith(f"round 3/4,000  {old}")
+    assert old in told
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_no_terminal_is_too_narrow_to_say_what_a_number_is_and_of_when(width):
+    """What had no room beside the bar was cut off."""
+    drawn = Console(file=io.StringIO(), force_terminal=True, width=width, color_system=None)
+    told = "round 1,866/200,000  after round 1: loss 2.299  test 10.3 % (round 1)"
+    with SweepBar(drawn) as sweep:
+        sweep.grow(2)
+        sweep.inside("dsgd-seed1", told)
+        sweep.done("dsgd-seed2", 0.5, failed=False)
+        sweep.inside("dsgd-seed1", told)
+    last = drawn.file.getvalue().rpartition("1/2")[2]
+    assert " ".join(f"dsgd-seed1 {told}".split()) in " ".join(last.split())
+
+
+def test_at_the_end_every_number_says_of_when_it_is(fake_run):
+    run = fake_run("a")
+    run.summary.update(evaluated_rounds=8, recorded_rounds=9)
+    told = dict(outcome(run))
+    for name in ("test accuracy", "averaged model"):
+        assert told[name].endswith(", after round 8 of 10")
+    for name in ("consensus distance", "sent"):
+        assert told[name].endswith(", after round 9 of 10")
 
 
 def test_rounds_in_which_nobody_takes_part_have_no_loss_and_can_be_shown():
@@ -102,7 +147,7 @@ def test_rounds_in_which_nobody_takes_part_have_no_loss_and_can_be_shown():
         rows = sim.rows[0]
     lost = [row for row in rows if row["train_loss"] is None]
     assert lost
-    assert seen(lost[-1:]).startswith("loss -  test")
+    assert seen(lost[-1:], lost[-1]["round"] + 1).startswith("loss -  test")
 
 
 def test_a_sweep_logs_now_and_then_where_a_run_stands_that_is_under_way():

@@ -206,3 +206,14 @@ def test_the_traffic_of_links_is_on_disk_while_a_run_goes(tmp_path):
     p2pqg.run(**TOY | clock, out=str(tmp_path), observer=Looks())
     assert seen
     assert seen[0]
+
+
+def test_the_simulated_clock_says_after_which_round_it_showed_that(tmp_path):
+    """A run that was stopped between two rows has done more rounds than its clock tells."""
+    settings = {"topology": "ring4", "engine": "local", "rounds": 4, "network": {"links": "lan"}}
+    run = p2pqg.run(**settings, out=str(tmp_path), record_every=2)
+    summary = json.loads((run.path / "summary.json").read_text())
+    (run.path / "summary.json").write_text(json.dumps(summary | {"rounds": 5}))
+    frame = Replay(0, run.path, "one").frame()
+    assert (frame["round"], frame["seconds_round"]) == (5, 4)
+    assert frame["seconds"] == pytest.approx(run.rounds["sim_seconds"].iloc[-1], rel=1e-3)
