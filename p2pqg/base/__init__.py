@@ -10,8 +10,9 @@ keys), `ranges.py` (what numbers must keep to), `signature.py` (a user's functio
 class).
 Files: `yaml_text.py`, `csv_file.py`, `text.py` (UTF-8, JSON, names of folders), `drawings.py`
 (theirs), `shipped.py` (those that come with p2pqg), `cache_dir.py`, `hub.py` (of Hugging Face).
-A user's own code: `user_code.py` finds it in files, `source.py` makes a file of it, `draws.py` sees
-and keys the random numbers it takes that a process shares.
+A user's own code: `user_code.py` finds it in files, `source.py` makes a file of it, `digest.py`
+tells apart what no file can keep, `draws.py` sees and keys the random numbers it takes that a
+process shares.
 Memory: `memory.py` (how much there is), `pieces.py` (arrays a piece at a time), `uploading.py` (to
 a device). `wording.py` says numbers as people read them, `themes.py` knows dark notebooks,
 `own_version.py` which p2pqg this is, and `alone.py` lets one process of a machine do something at a

@@ -3,7 +3,8 @@
 A recipe is plain data; what is none stands beside it, under the same keys. A run keeps what can be
 kept in its folder `files`: code as Python, arrays and weights as safetensors; never a pickle. The
 recipe names the copy then, `files/own_model.py:Net`. What cannot be kept, a lambda say, is called
-`given:NAME`, and has to be given again to whoever wants to go on.
+`given:NAME#...`, with a few letters that tell it from others (see `base.digest`), and has to be
+given again to whoever wants to go on.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 from os import PathLike, fspath
 from typing import Any
 
+from p2pqg.base.digest import bare, given_name
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.source import UnkeptError, code_of, named_in_code
 from p2pqg.base.user_code import GIVEN, names_a_file
@@ -75,9 +77,9 @@ class _Kept:
 
     def lose(self, key: str, thing: Any, why: str) -> str:
         """What the recipe calls an object that cannot be kept."""
-        name = getattr(thing, "__name__", type(thing).__name__)
-        self.lost[key] = f"{name} {why}"
-        return f"{GIVEN}{name}"
+        given = given_name(thing, values=not key.startswith("callbacks"))
+        self.lost[key] = f"{bare(given).removeprefix(GIVEN)} {why}"
+        return given
 
 
 def taken(settings: Mapping[str, Any]) -> tuple[dict[str, Any], Own]:
@@ -116,7 +118,7 @@ def check_given(name: str, key: str) -> None:
         ConfigError: it is one.
     """
     if name.startswith(GIVEN):
-        what = name.removeprefix(GIVEN)
+        what = bare(name).removeprefix(GIVEN)
         raise ConfigError(
             f"{key} was an object of Python ({what}), which a run cannot keep; give it again: "
             f"p2pqg.resume(path, {key}=...), or the same keyword of run"

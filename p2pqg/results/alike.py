@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, Protocol, TypeVar
 
 import pandas as pd
 
+from p2pqg.base.digest import comparable, is_known
 from p2pqg.base.dotted import flat
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.text import read_json
@@ -60,6 +61,10 @@ def settings_of(runs: Iterable[Configured]) -> pd.DataFrame:
         row = flat(run.config)
         row["topology"] = _network(row["topology"], row["clients"])
         rows.append(row | _split_of_first_seed(run, row) | _own_files(run))
+    for key in {key for row in rows for key, value in row.items() if GIVEN in str(value)}:
+        given = [row for row in rows if GIVEN in str(row.get(key))]
+        for row, name in zip(given, comparable([row[key] for row in given]), strict=True):
+            row[key] = name
     return with_defaults(pd.DataFrame(rows).drop(columns="name", errors="ignore"))
 
 
@@ -128,14 +133,16 @@ def drawn_anew(runs: Sequence[Configured]) -> dict[str, tuple[str, ...]]:
 def not_kept(runs: Sequence[Configured]) -> list[str]:
     """Settings that were objects which the runs of a list could not keep: were they the same?
 
-    Of runs that began together, as seeds of one command, they were.
+    Of runs that began together, as seeds of one command, they were; and where all that they are is
+    in the letters of their names.
     """
     homes = [place.parent for place in map(_place_of, runs) if place is not None]
     together = len(homes) == len(runs) and len(set(homes)) == 1 and (homes[0] / SEEDS).is_file()
     if len(runs) < 2 or together:
         return []
     rows = [flat(run.config) for run in runs]
-    return [key for key, value in rows[0].items() if GIVEN in str(value)]
+    lost = [key for key, value in rows[0].items() if GIVEN in str(value)]
+    return [key for key in lost if not all(is_known(str(row.get(key))) for row in rows)]
 
 
 def _form(one: Configured, path: Any) -> Any:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from p2pqg.base.config import plain
+from p2pqg.base.digest import bare
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.signature import positional
 from p2pqg.base.text import typed
@@ -116,8 +117,9 @@ class Kept:
         """How the model is built."""
         name, given = chosen(self.settings["model"], "")
         if name.startswith(GIVEN):
+            what = bare(name).removeprefix(GIVEN)
             raise ConfigError(
-                f"{self.path}: model was an object of Python ({name.removeprefix(GIVEN)}), which a "
+                f"{self.path}: model was an object of Python ({what}), which a "
                 f"run cannot keep; give it again: p2pqg.Simulation.restore({str(self.path)!r}, "
                 "model=...) has state(client)"
             )

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from p2pqg.base.digest import bare
 from p2pqg.base.errors import ConfigError, DivergedError, P2pqgError, RunError
 from p2pqg.base.text import folder_name, typed, without_folders
 from p2pqg.recipe import own_files
@@ -46,7 +47,7 @@ def run_seeds(seeds: Sequence[int], settings: Mapping[str, Any], begin: One, cre
     """
     config, own = read_settings({**settings, "seed": seeds[0]})
     method, _ = chosen(config.algorithm, "qg-dsgdm-n")
-    stem = folder_name(f"{without_folders(config.topology)}-{method}-seeds")
+    stem = folder_name(f"{without_folders(bare(config.topology))}-{method}-seeds")
     out, name = config.out, config.name
     directory = RunDirectory(out, name) if name else RunDirectory.fresh(out, stem)
     with directory:

@@ -11,6 +11,7 @@ from typing import Any, overload
 
 from typing_extensions import Unpack
 
+from p2pqg.base.digest import bare
 from p2pqg.base.errors import (
     ConfigError,
 )
@@ -189,7 +190,9 @@ def begin(
     started = time.time() if started is None else started
     experiment = build(config, own)
     config = experiment.config
-    stem = folder_name(f"{without_folders(config.topology)}-{experiment.config.algorithm['name']}")
+    stem = folder_name(
+        f"{without_folders(bare(config.topology))}-{experiment.config.algorithm['name']}"
+    )
     directory = _new_directory(config.out, config.name, stem)
     with watching(observer) as observer:
         return lead(lambda: Simulation(experiment, started=started), directory, observer)

@@ -12,6 +12,7 @@ import numpy as np
 
 from p2pqg.algorithms.lr import LearningRate
 from p2pqg.base.config import plain
+from p2pqg.base.digest import bare
 from p2pqg.base.wording import counted, duration, human_bytes, in_words, number, percent, plain_text
 from p2pqg.data.skew import describe_skew
 from p2pqg.network.units import seconds
@@ -75,7 +76,7 @@ def _step_sizes(experiment: Experiment) -> list[str]:
     if lr.warmup_rounds and lr.target > lr.warmup_from:
         steps.append(f"from {lr.warmup_from:g} in {config.lr_schedule.warmup_epochs:g} epochs")
     if lr.values:
-        steps = [f"lr by {config.lr_schedule.function}, {lr(0):g} at first"]
+        steps = [f"lr by {bare(config.lr_schedule.function or '')}, {lr(0):g} at first"]
     elif lr.kind != "milestones":
         steps.append(f"{lr.kind}, {round(lr.length, 1):g} rounds")
     if lr.drops:

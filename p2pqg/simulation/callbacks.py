@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from p2pqg.base.digest import bare
 from p2pqg.base.errors import ConfigError, P2pqgError, UserCodeError
 from p2pqg.base.registry import Entry, Registry
 from p2pqg.base.signature import check_takes
@@ -85,7 +86,7 @@ def _callback(name: str, own: Any, place: int) -> Callback:
             raise ConfigError(f"{key} must be FILE.py:NAME, a function or an object, got {name!r}")
         own = find_in_file(CALLBACKS, name, _entry_of).build
     else:
-        name = name.rpartition(":")[2]  # a run calls it after the file that it will keep
+        name = bare(name).rpartition(":")[2]  # a run calls it after the file that it will keep
     if inspect.isclass(own):
         try:
             own = own()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from p2pqg.base.config import load_yaml
+from p2pqg.base.digest import comparable
 from p2pqg.base.dotted import flat
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.user_code import GIVEN
@@ -37,7 +38,7 @@ def built_again(
         folder = home  # checkpoints are pruned while the run goes on
     same = {key: value for key, value in saved.items() if changes.get(key) is None}
     copied = own_files.from_copies(same, folder, tell)
-    own = _given_again(saved, changes)
+    own = _given_again(saved, changes, tell)
     experiment = build(with_changes(config, copied), own)
     return dataclasses.replace(
         experiment,
@@ -137,10 +138,21 @@ def _is_given_again(key: str, saved: Mapping[str, Any], value: Any) -> bool:
     return key in TAKERS and GIVEN in str(saved.get("lr_schedule" if key == "lr" else key))
 
 
-def _given_again(saved: Mapping[str, Any], changes: Mapping[str, Any]) -> Own:
-    """The objects that a run could not keep, as they are given anew."""
+def _given_again(
+    saved: Mapping[str, Any], changes: Mapping[str, Any], tell: Callable[[str], None]
+) -> Own:
+    """The objects that a run could not keep, as they are given anew; it is told if they differ."""
     again = {k: v for k, v in changes.items() if v is not None and _is_given_again(k, saved, v)}
-    return taken(again)[1]
+    settings, own = taken(again)
+    before = flat(saved)
+    for key, now in flat(settings).items():
+        then = str(before.get(key))
+        if GIVEN in then and len(set(comparable([then, str(now)]))) > 1:
+            tell(
+                f"{key} that was given again is not what the run began with: its code, or what it "
+                "uses, is another"
+            )
+    return own
 
 
 def _with_lines_of_then(saved: Mapping[str, Any]) -> Mapping[str, Any]:

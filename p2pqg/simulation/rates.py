@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from p2pqg.algorithms.lr import LearningRate, learning_rate, tabled
+from p2pqg.base.digest import bare
 from p2pqg.base.registry import Entry, Registry
 from p2pqg.base.user_code import find_in_file
 from p2pqg.recipe.own import Own, check_given
@@ -21,7 +22,8 @@ def step_sizes(config: RunConfig, num_clients: int, length: Length, own: Own) ->
     rounds_per_epoch = length.steps_per_epoch / length.steps_per_round
     if config.lr_schedule.function is not None:
         function = _own_rate(config.lr_schedule.function, own)
-        return tabled(function, length.num_rounds, rounds_per_epoch, config.lr_schedule.function)
+        called = bare(config.lr_schedule.function)
+        return tabled(function, length.num_rounds, rounds_per_epoch, called)
     return learning_rate(
         config.lr,
         config.lr_schedule,

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from p2pqg.base.config import made
+from p2pqg.base.digest import bare
 from p2pqg.base.errors import ConfigError, P2pqgError, UserCodeError
 from p2pqg.base.lazy import torch
 from p2pqg.base.registry import Entry, NoParams, Registry
@@ -99,7 +100,7 @@ def find_loss(own: Any, name: str) -> Entry:
         ConfigError: there is none of that name.
     """
     if own is not None:
-        return _entry_of(own, name.rpartition(":")[2])
+        return _entry_of(own, bare(name).rpartition(":")[2])
     if names_a_file(name) or ":" in name:
         return find_in_file(LOSSES, name, _entry_of)
     return LOSSES.named(name)

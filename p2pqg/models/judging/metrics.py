@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from p2pqg.base.digest import bare
 from p2pqg.base.errors import ConfigError, P2pqgError, UserCodeError, did_you_mean
 from p2pqg.base.lazy import torch
 from p2pqg.base.registry import Entry, Registry
@@ -134,7 +135,7 @@ def metrics_of(
 
 def _metric(column: str, name: str, own: Any, objective: Objective) -> Metric:
     if own is not None:
-        return Metric(column, _entry_of(own, name.rpartition(":")[2]), is_own=True)
+        return Metric(column, _entry_of(own, bare(name).rpartition(":")[2]), is_own=True)
     if names_a_file(name) or ":" in name:
         return Metric(column, find_in_file(METRICS, name, _entry_of), is_own=True)
     if name in METRICS:

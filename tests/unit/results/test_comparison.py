@@ -437,3 +437,33 @@ def test_objects_that_no_run_could_keep_may_not_have_been_the_same_and_it_is_tol
     home = alone[0].path.parent
     (home / "seeds.json").write_text(json.dumps({"seeds": [1, 2]}))  # one command made them
     assert p2pqg.compare(alone, names=["mine"]).notes == []
+
+
+def test_functions_of_one_name_that_no_run_could_keep_are_told_apart_by_what_they_do(tmp_path):
+    """Two lambdas as learning rates were one setting, over which tables took a mean."""
+    settings = {**TINY, "rounds": 2, "eval_every": 2, "model": "logistic", "out": str(tmp_path)}
+
+    def rate(lr):
+        return lambda round: lr
+
+    def run(seed, lr):
+        return p2pqg.run(**settings, seed=seed, lr=rate(lr), callbacks=[lambda sim, row: None])
+
+    one, two, other = run(1, 0.1), run(2, 0.1), run(2, 0.2)
+    assert p2pqg.compare([one, two], names=["mine"]).notes == []  # they are known to be the same
+    assert by_seed([one, two, other]) == [[one, two], [other]]
+    assert list(p2pqg.compare(two, other).settings) == ["lr_schedule.function"]
+    with pytest.raises(ConfigError, match=r"these differ in lr_schedule\.function; "):
+        p2pqg.compare([one, other])
+    with pytest.raises(ConfigError, match=r"lr was an object of Python \(<lambda>\)"):
+        p2pqg.resume(one.path, rounds=3)
+
+
+def test_a_function_given_again_to_go_on_that_is_another_is_told(tmp_path, capsys):
+    settings = {**TINY, "rounds": 2, "eval_every": 2, "model": "logistic", "out": str(tmp_path)}
+    run = p2pqg.run(**settings, lr=lambda round: 0.1)
+    p2pqg.resume(run.path, rounds=3, lr=lambda round: 0.1, quiet=False)
+    assert "is another" not in capsys.readouterr().out
+    p2pqg.resume(run.path, rounds=4, lr=lambda round: 0.2, quiet=False)
+    told = "note: lr_schedule.function that was given again is not what the run began with"
+    assert told in capsys.readouterr().out
