@@ -235,10 +235,10 @@ class Network(Changes):
                 f"{algorithm} needs a doubly stochastic W, messages that are lost or late spoil "
                 "it. Use impairments.by: link and on_loss: keep, on an undirected network."
             )
-        warnings = check_needs(self.schedule, needs, algorithm)
-        if self.drawn:  # the rounds looked at may be lucky ones, in which hardly anybody talks
-            whole = check_needs(self.remaining, needs, algorithm)
-            warnings += [line for line in whole if line not in warnings]
+        warnings = check_needs(self.remaining, needs, algorithm)
+        if self.schedule is not self.remaining:  # whose first rounds may be lucky: few talk in them
+            drawn = check_needs(self.schedule, needs, algorithm)
+            warnings += [line for line in drawn if line not in warnings]
         if "delay" in self.drawn:
             warnings.append(f"old models are mixed (delay): {algorithm} does not keep the mean")
         return warnings
