@@ -9,11 +9,13 @@
     answers.py   what a block replies when the algorithm asks something of the network
     routes.py    which rows go where: W cut along the borders of the blocks
 
-What becomes of rows: `mixer.py`; with rules of gossip `robust.py`, `distances.py`, `middle.py` and
-`compiled.py`, checked by `inboxes.py`; with liars `lying.py`. Many clients play part by part:
-`parts.py`, `forget.py`. What is between two rounds: `snapshot.py`; what hosts are told: `spec.py`;
-what stays at home: `personal.py`. Where clients live: `placement.py`, `cards.py`, `mps.py`. Time:
-`traffic.py` and `outlook.py` (simulated), `clock.py` (ours), `interrupts.py` (Ctrl-C).
+What becomes of rows: `mixer.py`; with rules of gossip `robust.py`, inboxes being looked at together
+(`inbox_groups.py`), weighed (`weighing.py`, `distances.py`) or trimmed (`trimming.py`, `middle.py`,
+`compiled.py`), and beforehand found to be large enough (`inboxes.py`); with liars `lying.py`. Many
+clients play part by part: `parts.py`, `forget.py`.
+What is between two rounds: `snapshot.py`; what hosts are told: `spec.py`; what stays at home:
+`personal.py`. Where clients live: `placement.py`, `cards.py`, `mps.py`. Time: `traffic.py` and
+`outlook.py` (simulated), `clock.py` (ours), `interrupts.py` (Ctrl-C).
 
 Clients that do not wait for each other are in `waves/`.
 """

@@ -5,7 +5,7 @@ without Numba. But all receivers of a tile take them on some columns before the 
 looked at: the rows at work stay in the cache that is nearest, a comparison that yields both values
 reads them once, and nothing is called from Python in between.
 
-Import this module by `engine.robust.compiled`: it needs Numba.
+Import this module by `engine.trimming.compiled`: it needs Numba.
 """
 
 from __future__ import annotations

@@ -19,8 +19,8 @@ from p2pqg.algorithms.attacks import Lie, Sent, Target
 from p2pqg.base.errors import AlgorithmError
 from p2pqg.base.uploading import uploaded
 from p2pqg.engine.call import guarded
+from p2pqg.engine.inbox_groups import Group, at_once, group_of, of_one_size
 from p2pqg.engine.mixer import Arrivals
-from p2pqg.engine.robust import Group, at_once, group_of, of_one_size
 from p2pqg.engine.routes import RowRoutes
 from p2pqg.network.lies import Attack
 

@@ -201,8 +201,8 @@ class Experiment:
 
     def timeline(self, rule: Rule, network: Network) -> Timeline:
         """That of clients that do not wait, at its start."""
-        from p2pqg.engine.waves.block import timeline_of  # brings torch, as the algorithm does
         from p2pqg.engine.waves.calls import Asks
+        from p2pqg.engine.waves.planner import timeline_of  # brings torch, as the algorithm does
 
         routing = self.routing(network, (0, network.num_clients))
         assert isinstance(routing, WaveRouting)

@@ -110,8 +110,8 @@ def outlook_of(
         )
     n, dtype = network.num_clients, dtype_of(task)
     if rule.algorithm.traits.get("asynchronous"):
-        from p2pqg.engine.waves.block import timeline_of  # brings torch, as the algorithm does
         from p2pqg.engine.waves.calls import Asks
+        from p2pqg.engine.waves.planner import timeline_of  # brings torch, as the algorithm does
 
         routing = WaveRouting(network, (0, n), end=end)
         return of_waves(timeline_of(routing, Asks.of(rule, cost.num_params, dtype)))

@@ -43,7 +43,7 @@ def test_an_actor_that_dies_while_it_plays_is_replaced_and_that_is_said(cluster)
         room, said = Room(sim), []
         room.listeners.append(lambda frame: said.append(frame["sentence"]))
         ask(room, play(20))
-        actor = sim._driver.engine.crew.actors[1]
+        actor = sim._driver.engine.group.actors[1]
         process = ray.get(actor.__ray_call__.remote(lambda _: os.getpid()))
         room.act(play(200))
         os.kill(process, signal.SIGKILL)

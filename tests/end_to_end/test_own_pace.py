@@ -39,7 +39,7 @@ def test_in_mid_flight_runs_are_stored_forked_packed_anew_and_survive_a_kill(
         sim.advance(7)
         path = sim.checkpoint(tmp_path / "moment")
         with sim.fork() as branch:
-            ray.kill(sim._driver.engine.crew.actors[1])
+            ray.kill(sim._driver.engine.group.actors[1])
             sim.advance(11)
             branch.advance(11)
             np.testing.assert_array_equal(sim.parameters(), branch.parameters())

@@ -74,7 +74,7 @@ import p2pqg
 from p2pqg.engine.on_ray.cluster import Cluster
 sim = p2pqg.Simulation(topology="ring4", rounds=9, clients_per_actor=2, device="cpu")
 sim.advance(1)
-stopped, busy = sim._driver.engine.crew.actors
+stopped, busy = sim._driver.engine.group.actors
 os.kill(ray.get(stopped.__ray_call__.remote(lambda _: os.getpid())), signal.SIGSTOP)
 busy.__ray_call__.remote(lambda _: ctypes.PyDLL(None).sleep(100))  # and no other thread may work
 print(Cluster.running._folder.path, flush=True)

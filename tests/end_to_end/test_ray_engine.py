@@ -93,7 +93,7 @@ def test_batch_norm_statistics_stay_with_their_clients(cluster):
 def test_a_dead_actor_that_may_not_be_replaced_ends_the_run_with_its_name(cluster):
     with p2pqg.Simulation(**SMALL, clients_per_actor=3, max_restarts=0) as sim:
         sim.advance(10)
-        ray.kill(sim._driver.engine.crew.actors[1])
+        ray.kill(sim._driver.engine.group.actors[1])
         with pytest.raises(ClusterError, match=r"actor 1 \(clients 3 to 5\) died"):
             sim.advance(20)
         assert len(sim.history) >= 10

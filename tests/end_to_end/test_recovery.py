@@ -19,7 +19,7 @@ SETTINGS = TOY | {"rounds": 400, "eval_every": 50, "clients_per_actor": 3}
 
 def kill(sim, actor):
     """SIGKILL to the process of an actor."""
-    found = sim._driver.engine.crew.actors[actor].__ray_call__.remote(lambda _: os.getpid())
+    found = sim._driver.engine.group.actors[actor].__ray_call__.remote(lambda _: os.getpid())
     os.kill(ray.get(found), signal.SIGKILL)
 
 

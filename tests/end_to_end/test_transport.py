@@ -44,7 +44,7 @@ def test_forks_and_restarts_go_on_bit_for_bit(cluster):
         with sim.fork() as branch:
             branch.advance(20)
             assert (branch.parameters() == x).all()
-        actor = sim._driver.engine.crew.actors[1]
+        actor = sim._driver.engine.group.actors[1]
         os.kill(ray.get(actor.__ray_call__.remote(lambda _: os.getpid())), signal.SIGKILL)
         sim.advance(20)
         assert (sim.parameters() == x).all()
@@ -57,5 +57,5 @@ def test_tensors_that_have_arrived_are_forgotten(cluster):
     with p2pqg.Simulation(**SETTINGS | {"rounds": 200}, transport="direct") as sim:
         sim.advance(200)
         sim.parameters()
-        actors = sim._driver.engine.crew.actors
+        actors = sim._driver.engine.group.actors
         assert max(ray.get([a.__ray_call__.remote(tensors_kept) for a in actors])) <= 2

@@ -16,7 +16,7 @@ import p2pqg
 from p2pqg.algorithms import ALGORITHMS, gossip
 from p2pqg.algorithms.gossip_rules import GOSSIP_RULES, find_rule
 from p2pqg.base.errors import AlgorithmError, ConfigError
-from p2pqg.engine import robust
+from p2pqg.engine import inbox_groups, robust, trimming, weighing
 from p2pqg.engine.middle import mean_of_the_middle
 from p2pqg.engine.mixer import Arrivals
 from p2pqg.engine.robust import RuleMixer
@@ -154,9 +154,10 @@ def test_it_reckons_with_several_liars_where_there_are_neighbors_enough(name, ru
 def test_many_clients_are_weighed_by_the_cacheful_to_the_same_numbers(
     name, rule, params, monkeypatch
 ):
-    monkeypatch.setattr(robust, "DENSE_UP_TO", 0)
-    monkeypatch.setattr(robust, "PADDED_UP_TO", 0)
-    monkeypatch.setattr(robust, "CACHED", 600)
+    monkeypatch.setattr(weighing, "DENSE_UP_TO", 0)
+    monkeypatch.setattr(inbox_groups, "PADDED_UP_TO", 0)
+    monkeypatch.setattr(inbox_groups, "CACHED", 600)
+    monkeypatch.setattr(robust, "CALLED_ON", 32 * 600)
     assert_same(path({"name": name, **params}), looped(rule, **params))
 
 
@@ -326,8 +327,8 @@ def test_rows_may_lie_in_memory_as_they_like(name, topology, width, monkeypatch)
     across = x.T.contiguous().T
     routes = RowRoutes.cut(build(topology).mixing(0), (0, 32))
     rule = find_rule({"name": name} | ({"f": 0} if name == "trimmed-mean" else {}))
-    for way in (robust.compiled, lambda: None):
-        monkeypatch.setattr(robust, "compiled", way)
+    for way in (trimming.compiled, lambda: None):
+        monkeypatch.setattr(trimming, "compiled", way)
         mixer = RuleMixer(Arrivals.of(routes, 0), rule, x)
         torch.testing.assert_close(mixer(across, 0.0), mixer(x, 0.0), rtol=0, atol=1e-12)
 

@@ -1,6 +1,7 @@
 """The engine on Ray actors: the only room that imports ray.
 
 `engine.py` is the driver's side of it, `actors.py` the actors', a thin shell around a host;
+`actor_group.py` starts, forks and ends them, `failures.py` finds out why one did not answer;
 `cluster.py` starts, joins and shares Ray; `own_folder.py` and `keeper.py` are the folder and the
 thread of a Ray of our own, whose agents wake up when they are called (`_sleeping_agent.py`);
 `transport.py` is Ray's direct transport; `carry.py` takes a user's own algorithm to the actors. All

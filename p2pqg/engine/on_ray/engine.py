@@ -9,22 +9,21 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import ray
 
 from p2pqg.algorithms.effects import Decide
-from p2pqg.base.errors import ClusterError, P2pqgError, RunError
 from p2pqg.base.lazy import torch
 from p2pqg.base.pieces import Pieces
 from p2pqg.base.registry import Entry
-from p2pqg.engine.on_ray.actors import HostActor, MissedStepError, Step, unfetched
+from p2pqg.engine.on_ray.actor_group import ActorGroup
+from p2pqg.engine.on_ray.actors import Step, unfetched
 from p2pqg.engine.on_ray.carry import carry, is_foreign
-from p2pqg.engine.on_ray.private_ray import node, what_ended
-from p2pqg.engine.on_ray.transport import connect, disconnect
+from p2pqg.engine.on_ray.failures import received, told_if_ray_ends
 from p2pqg.engine.routes import Routing
 from p2pqg.engine.rule import Rule
 from p2pqg.engine.scouting import itinerary
@@ -34,62 +33,6 @@ from p2pqg.engine.waves.routing import WaveRouting
 
 if TYPE_CHECKING:
     from p2pqg.engine.waves.scout import WaveScout
-
-
-class Crew:
-    """The actors of a simulation and of its forks; they end when the last of these closes.
-
-    Attributes:
-        actors: one per block of clients.
-        branches: numbers of the simulations that they host.
-        transport: what carries rows directly from actor to actor, if anything.
-        node: of the Ray that has them.
-    """
-
-    def __init__(
-        self,
-        specs: Sequence[HostSpec],
-        test: tuple[Any, Any],
-        gpus_per_actor: float,
-        transport: str | None = None,
-    ) -> None:
-        self.transport, self.node = transport, node()
-        # Cores are shared, not reserved: a second simulation need not wait for the first one, nor
-        # an actor for ever, because no node has as much as its share left.
-        remote: Any = ray.remote
-        if transport:
-            remote = ray.remote(enable_tensor_transport=True)  # type: ignore[call-overload]
-        actor = remote(HostActor).options(
-            num_cpus=0, num_gpus=gpus_per_actor, scheduling_strategy="SPREAD"
-        )
-        shared = ray.put(test)
-        self.actors: list[Any] = [actor.remote(spec, shared) for spec in specs]
-        self.branches = {0}
-        self._group = connect(self.actors, transport) if transport else None
-
-    def fork(self, branch: int) -> int:
-        """A new branch, as that one is when the actors come to it; returns its number."""
-        twin = max(self.branches) + 1
-        self.branches.add(twin)
-        for actor in self.actors:
-            actor.fork.options(num_returns=0).remote(branch, twin)
-        return twin
-
-    def release(self, branch: int) -> None:
-        """A simulation needs them no longer."""
-        self.branches.discard(branch)
-        if what_ended(self.node):
-            self.actors, self._group = [], None  # they ended with it
-            return
-        if self.branches:
-            for actor in self.actors:
-                actor.forget.options(num_returns=0).remote(branch)
-            return
-        for actor in self.actors:
-            ray.kill(actor)
-        if self._group:  # last: an actor that waits for a dead one would not answer
-            disconnect(self._group)
-        self.actors, self._group = [], None
 
 
 class RayEngine:
@@ -110,7 +53,7 @@ class RayEngine:
         network = [specs[0].own_network] if specs[0].own_network else []
         for part in (*_parts(self.rule, self.routing), *specs[0].task.entries, *network):
             carry(part)
-        self.crew = Crew(specs, test, gpus_per_actor, transport)
+        self.group = ActorGroup(specs, test, gpus_per_actor, transport)
         self.branch = 0
         self.chooses = specs[0].capture.concerns(specs[0].device)
         self.round = 0
@@ -128,7 +71,7 @@ class RayEngine:
 
     def _all(self, method: str, *args: Any, silent: bool = False) -> list[ray.ObjectRef[Any]]:
         """Call every actor; `silent`: nobody will ask for what comes back."""
-        calls = [getattr(actor, method) for actor in self.crew.actors]
+        calls = [getattr(actor, method) for actor in self.group.actors]
         if silent:
             calls = [call.options(num_returns=0) for call in calls]
         return [call.remote(self.branch, *args) for call in calls]
@@ -139,20 +82,20 @@ class RayEngine:
             return self._submitted(stops)
 
     def _submitted(self, stops: list[Stop]) -> list[ray.ObjectRef[Any]]:
-        if len(self.crew.actors) == 1:
+        if len(self.group.actors) == 1:
             self.round = stops[-1].round
             return self._all("advance", stops)
         for stop in stops:
             (self._send_waves if self.waves else self._send_rounds)(stop.round)
             if stop.measure:
-                mean = self.crew.actors[0].mean.remote(self.branch, *self._all("sums"))
+                mean = self.group.actors[0].mean.remote(self.branch, *self._all("sums"))
                 self._all("measure", mean, stop.evaluate, silent=True)
         return self._all("collect")
 
     def _send_rounds(self, until: int) -> None:
         assert isinstance(self.routing, Routing)
         trip = itinerary(self.rule, self.scout, self.round, until)
-        arriving: list[list[ray.ObjectRef[Any]]] = [[] for _ in self.crew.actors]
+        arriving: list[list[ray.ObjectRef[Any]]] = [[] for _ in self.group.actors]
         decided = None
         try:
             while True:
@@ -162,7 +105,7 @@ class RayEngine:
                     if leg.silent:
                         continue
                     # What the driver has to read goes through the store.
-                    direct = bool(self.crew.transport) and not isinstance(effect, Decide)
+                    direct = bool(self.group.transport) and not isinstance(effect, Decide)
                     step = Step(self.steps, until, direct, ask)
                     shelves = self._step(step, arriving, leg.num_parcels)
                     arriving = [[shelves[a][p] for a, p in wanted] for wanted in leg.addresses]
@@ -170,18 +113,18 @@ class RayEngine:
                         decided = self._decide(shelves)
         except StopIteration as end:
             self.scout = end.value
-        self._step(Step(self.steps, until, False, None), arriving, (0,) * len(self.crew.actors))
+        self._step(Step(self.steps, until, False, None), arriving, (0,) * len(self.group.actors))
         self.round = until
 
     def _send_waves(self, until: int) -> None:
         """The same for clients that do not wait; which rows travel is known beforehand."""
         assert self.waves is not None
-        arriving: list[list[ray.ObjectRef]] = [[] for _ in self.crew.actors]
+        arriving: list[list[ray.ObjectRef]] = [[] for _ in self.group.actors]
         for ask, leg in self.waves.legs(until):
-            step = Step(self.steps, until, bool(self.crew.transport), ask)
+            step = Step(self.steps, until, bool(self.group.transport), ask)
             shelves = self._step(step, arriving, leg.num_parcels)
             arriving = [[shelves[a][p] for a, p in wanted] for wanted in leg.addresses]
-        self._step(Step(self.steps, until, False, None), arriving, (0,) * len(self.crew.actors))
+        self._step(Step(self.steps, until, False, None), arriving, (0,) * len(self.group.actors))
         self.round = until
 
     def _step(
@@ -196,10 +139,10 @@ class RayEngine:
         """
         shelves, packed = [], step.packed()
         self.steps += 1
-        for actor, arrived, parcels in zip(self.crew.actors, arriving, num_parcels, strict=True):
+        for actor, arrived, parcels in zip(self.group.actors, arriving, num_parcels, strict=True):
             how: dict[str, Any] = {"num_returns": parcels}
             if step.direct and parcels:
-                how = {"tensor_transport": self.crew.transport}
+                how = {"tensor_transport": self.group.transport}
             returned = actor.step.options(**how).remote(self.branch, packed, *arrived)
             shelves.append(returned if isinstance(returned, list) else [returned] * parcels)
         return shelves
@@ -241,7 +184,7 @@ class RayEngine:
                 dataclasses.replace(
                     part, rows={n: self._to_be_fetched(actor, n, r) for n, r in part.rows.items()}
                 )
-                for part, actor in zip(parts, self.crew.actors, strict=True)
+                for part, actor in zip(parts, self.group.actors, strict=True)
             ]
         )
 
@@ -257,12 +200,12 @@ class RayEngine:
 
     def timeline(self) -> Mapping[str, np.ndarray]:
         """Where all clients stand that do not wait; see `engine.waves.timeline`."""
-        return self._get([self.crew.actors[0].timeline.remote(self.branch)])[0]
+        return self._get([self.group.actors[0].timeline.remote(self.branch)])[0]
 
     def ways(self) -> list[str]:
         """How each actor computes gradients; waits for all of them, if there is much to say."""
         if not self.chooses:
-            return [""] * len(self.crew.actors)
+            return [""] * len(self.group.actors)
         return self._get(self._all("way"))
 
     def load(self, snapshot: Snapshot) -> None:
@@ -274,7 +217,7 @@ class RayEngine:
         if self.waves:
             self.waves.load(snapshot)
         bounds = self.routing.bounds
-        for index, actor in enumerate(self.crew.actors):
+        for index, actor in enumerate(self.group.actors):
             part = snapshot.cut(bounds[index], bounds[index + 1])
             for name, rows in part.rows.items():
                 self._send_in_pieces(actor, name, rows)
@@ -295,70 +238,17 @@ class RayEngine:
     def fork(self) -> RayEngine:
         """The same clients once more, in the same actors, which go their own way from here."""
         twin = copy.copy(self)
-        twin.branch = self.crew.fork(self.branch)
+        twin.branch = self.group.fork(self.branch)
         twin.waves = self.waves and self.waves.fork()
         return twin
 
     def _get(self, references: list[ray.ObjectRef[Any]]) -> list[Any]:
         """What the actors returned, or why they did not as an error of ours."""
         with self._told_if_ray_ends():
-            return self._received(references)
+            return received(references, self.group.actors, self.routing.bounds)
 
-    @contextmanager
-    def _told_if_ray_ends(self) -> Iterator[None]:
-        """Ray itself has many ways to say it, or says it to nobody.
-
-        Raises:
-            ClusterError: it has ended, or does while inside.
-        """
-        try:
-            self._check_ray_is_there()
-            yield
-        except Exception:
-            self._check_ray_is_there()
-            raise
-
-    def _check_ray_is_there(self) -> None:
-        if gone := what_ended(self.crew.node):
-            raise ClusterError(f"Ray is gone: {gone}") from None
-
-    def _received(self, references: list[ray.ObjectRef[Any]]) -> list[Any]:
-        try:
-            return ray.get(references)
-        except ray.exceptions.RayTaskError as error:
-            # When an actor dies, the others stumble over what it no longer sends.
-            if death := self._obituary():
-                raise ClusterError(death) from None
-            error = _first_to_fail(references) or error
-            if isinstance(error.cause, P2pqgError):
-                raise error.cause from None
-            raise error.as_instanceof_cause() from None
-        except ray.exceptions.RayError as error:
-            first = str(error).strip().splitlines()[0]
-            raise ClusterError(self._obituary() or f"Ray failed: {first}") from None
-
-    def _obituary(self) -> str | None:
-        """Which actor died, as far as Ray can tell; None: none.
-
-        Raises:
-            RunError: it did not die but failed to start, for a reason that stays.
-        """
-        bounds = self.routing.bounds
-        for index, actor in enumerate(self.crew.actors):
-            try:
-                ray.get(actor.__ray_ready__.remote(), timeout=2)
-            except ray.exceptions.GetTimeoutError:
-                continue  # it is busy, and so alive
-            except ray.exceptions.RayError as gone:
-                first, last = bounds[index], bounds[index + 1] - 1
-                told = str(gone).strip().splitlines() or ["no reason"]
-                reason = told[-1].partition(" Worker exit detail")[0].strip()
-                who = f"actor {index} (clients {first} to {last})"
-                if getattr(gone, "actor_init_failed", False) and "ray.exceptions" not in reason:
-                    # Not its process died: what it ran into would meet the next one, too.
-                    raise RunError(f"{who} cannot start: {reason}") from None
-                return f"{who} died: {reason}"
-        return None
+    def _told_if_ray_ends(self) -> AbstractContextManager[None]:
+        return told_if_ray_ends(self.group.node)
 
     def parameters(self) -> np.ndarray:
         """[clients, params]."""
@@ -366,7 +256,7 @@ class RayEngine:
 
     def close(self) -> None:
         """Let go of the actors; the last simulation that does ends them."""
-        self.crew.release(self.branch)
+        self.group.release(self.branch)
 
 
 def _scout_of(rule: Rule, routing: WaveRouting, num_params: int, precision: str) -> WaveScout:
@@ -374,20 +264,6 @@ def _scout_of(rule: Rule, routing: WaveRouting, num_params: int, precision: str)
 
     dtype = torch.float64 if precision == "float64" else torch.float32
     return WaveScout.at_start(rule, routing, num_params, dtype)
-
-
-def _first_to_fail(references: list[ray.ObjectRef[Any]]) -> ray.exceptions.RayTaskError | None:
-    """The error that is not the consequence of another one's, if any can be told by now."""
-    there, _ = ray.wait(references, num_returns=len(references), timeout=2, fetch_local=False)
-    for reference in there:
-        try:
-            ray.get(reference)
-        except ray.exceptions.RayTaskError as error:
-            if not isinstance(error.cause, MissedStepError):
-                return error
-        except ray.exceptions.RayError:
-            continue
-    return None
 
 
 def _parts(rule: Rule, routing: Routing | WaveRouting) -> list[Entry]:

@@ -11,11 +11,11 @@ that do not depend on each other, one stacked call on the rows that take part.
     meetings.py   the timeline of `meet`: two clients at a time, who wait for each other
     pushes.py     the timeline of `push` and `arrived`: all steps of a window, put in order at once
     letters.py    messages on their way, and the steps that send and read them
-    planner.py    a timeline some rounds ahead, handed out in portions
+    planner.py    a timeline some rounds ahead, handed out in portions; begins with `timeline_of`
     wave.py       one stacked call of a block; transfers.py: what crosses borders in it
     cut.py        the events of a few rounds as waves, cut along the borders of blocks
     mail.py       messages that have been sent and are not read yet
-    block.py      a block of clients that plays waves, and its host.py
+    block.py      a block of clients that plays waves, and its host.py; pairs.py: who meets, mixes
     calls.py      one step, and what it asks of the network
     rows.py       some rows of tensors, taken out and put back; computed.py: their gradients
     journal.py    what happened in a round; book.py: the books of it

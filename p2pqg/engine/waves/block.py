@@ -30,24 +30,21 @@ from p2pqg.engine.waves.computed import Computed
 from p2pqg.engine.waves.cut import Knife
 from p2pqg.engine.waves.journal import Journal
 from p2pqg.engine.waves.mail import Delivered, Mail
-from p2pqg.engine.waves.meetings import MeetingTimeline
-from p2pqg.engine.waves.planner import Planner
+from p2pqg.engine.waves.pairs import averaged, averaged_with
+from p2pqg.engine.waves.planner import Planner, timeline_of
 from p2pqg.engine.waves.pushes import LetterTimeline
 from p2pqg.engine.waves.routing import WaveRouting, meeting_rates
 from p2pqg.engine.waves.rows import StateRows, Table
 from p2pqg.engine.waves.timeline import Timeline, Window
-from p2pqg.engine.waves.transfers import transfers
 from p2pqg.engine.waves.wave import MeetingWave, PostWave, Stage, Wave
 
 K = TypeVar("K", Meet, Push, Arrived)
 
+NO_TIME = 1e-300
+"""Seconds that stand for none where they are divided by."""
+
 Gradient = Callable[[Tensor, np.ndarray, np.ndarray], Computed]
 """gradient(x [rows, params], rows, steps): each row's gradient at x, of that step of its client."""
-
-
-def timeline_of(routing: WaveRouting, asks: Asks) -> Timeline:
-    """The timeline of an algorithm on a network, at its start."""
-    return (MeetingTimeline if asks.kind == "meet" else LetterTimeline)(routing, asks)
 
 
 class Portion(NamedTuple):
@@ -123,8 +120,10 @@ class WaveBlock:
         self.params, self._pace = self.rule.params, pace_of(self.rule)
         if self._pace.fit:
             self.params = self._pace.fit(self.params, meeting_rates(self.routing.network))
+        # Algorithms count time in gradients, as long as the harmonic mean of the clients': who
+        # computes faster does so more often.
         seconds = self.routing.timing.compute.fixed
-        self._unit = len(seconds) / float((1 / np.maximum(seconds, 1e-300)).sum())
+        self._unit = len(seconds) / float((1 / np.maximum(seconds, NO_TIME)).sum())
 
     @property
     def step(self) -> int:
@@ -290,15 +289,14 @@ class WaveBlock:
         theirs: Parcel = ()
         with self.clock("update"):
             if len(wave.at):
-                active = _Part(self.rows_of(wave.rows))
-                active.call = self._step(wave, active.taken, params)
+                taken = self.rows_of(wave.rows)
+                active = _Part(taken, self._step(wave, taken, params))
                 mine = self._asked(active.call, Meet).tensors
             if len(wave.met) and self._pace.met is None:
                 theirs = (self.x.index_select(0, wave.met),)
             elif len(wave.met):
-                passive = _Part(self.rows_of(wave.met))
-                elapsed = wave.met_elapsed / self._unit
-                passive.call = met(self.rule, passive.taken, params, elapsed)
+                taken, elapsed = self.rows_of(wave.met), wave.met_elapsed / self._unit
+                passive = _Part(taken, met(self.rule, taken, params, elapsed))
                 theirs = self._asked(passive.call, Meet).tensors
             if wave.leg.silent:
                 mine, theirs = averaged(mine, theirs, wave.joint)
@@ -326,8 +324,8 @@ class WaveBlock:
         sent: Parcel = ()
         with self.clock("update"):
             if len(wave.at):
-                active = _Part(self.rows_of(wave.rows))
-                active.call = self._step(wave, active.taken, params)
+                taken = self.rows_of(wave.rows)
+                active = _Part(taken, self._step(wave, taken, params))
                 sent = self._asked(active.call, Push).tensors
                 some = sent
                 if len(wave.write) < len(wave.at):  # otherwise all of it is read here
@@ -397,47 +395,15 @@ class WaveBlock:
             self._begun.put(wave.rows, self.rule.model(new))
 
     def rows_of(self, rows: Tensor) -> Any:
-        """Some rows of the state."""
+        """Some rows of the state, as they are given to a step; `p2pqg.testing` listens here."""
         return self._rows.take(rows)
 
 
-class _Part:
-    """What some clients were given, and what they do with it."""
+class _Part(NamedTuple):
+    """What some clients do in a wave: rows of the state, and the call that was given these."""
 
+    taken: Any
     call: Call
-
-    def __init__(self, taken: Any) -> None:
-        self.taken = taken
-
-
-def averaged(mine: Parcel, theirs: Parcel, joint: int) -> tuple[Parcel, Parcel]:
-    """What pairs leave a meeting with: the mean of the two, the same bits for both.
-
-    Args:
-        mine: [steps, ...]; its first rows are with those of `theirs`, in their order. Then come
-            the ones of the joint pairs, then the others, and at last those who are alone.
-        theirs: [met, ...].
-        joint: how many pairs.
-    """
-    found = list[tuple[Tensor, Tensor]]()
-    for k, own in enumerate(mine):
-        asked = theirs[0].shape[0] if theirs else 0
-        means = (own[:asked] + theirs[k]).div_(2) if asked else own[:0]
-        parts = [means] if asked else []
-        if joint:
-            ones, others = own[asked : asked + 2 * joint].chunk(2)
-            parts += [(ones + others).div_(2)] * 2
-        if asked + 2 * joint < own.shape[0]:
-            parts.append(own[asked + 2 * joint :])
-        found.append((parts[0] if len(parts) == 1 else torch.cat(parts), means))
-    return tuple(one for one, _ in found), tuple(other for _, other in found) if theirs else ()
-
-
-def averaged_with(pool: Parcel, other: Tensor, steps: int) -> tuple[Parcel, Parcel]:
-    """The same, with whom by position: the first `steps` rows, and those of who is met."""
-    count = len(other)
-    mixed = [(t[:count] + t.index_select(0, other)).div_(2) for t in pool]
-    return tuple(t[:steps] for t in mixed), tuple(t[steps:] for t in mixed)
 
 
 def _stacked(parcels: list[Parcel]) -> Parcel:
@@ -445,12 +411,3 @@ def _stacked(parcels: list[Parcel]) -> Parcel:
     if len(parcels) == 1:
         return parcels[0]
     return tuple(torch.cat(parts) for parts in zip(*parcels, strict=True))
-
-
-def legs(window: Window, bounds: tuple[int, ...]) -> Iterator[list[tuple[int, Leg]]]:
-    """Of each portion the waves in which something travels between blocks, and what."""
-    ends = window.waves.tolist()
-    found = iter(transfers(window, bounds).legs(ends[-1]))
-    for count in np.diff(ends, prepend=0).tolist():
-        waves = enumerate(islice(found, count))
-        yield [(number, leg) for number, leg in waves if not leg.silent]

@@ -17,6 +17,9 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from p2pqg.engine.rule import Rule
+from p2pqg.engine.waves.calls import Asks
+from p2pqg.engine.waves.meetings import MeetingTimeline
+from p2pqg.engine.waves.pushes import LetterTimeline
 from p2pqg.engine.waves.routing import WaveRouting
 from p2pqg.engine.waves.timeline import Timeline, Window
 
@@ -27,6 +30,11 @@ AHEAD = 16
 
 MOST = 2048
 """Steps that are planned together ahead, at most: many clients gain nothing by it."""
+
+
+def timeline_of(routing: WaveRouting, asks: Asks) -> Timeline:
+    """The timeline of an algorithm on a network, at its start."""
+    return (MeetingTimeline if asks.kind == "meet" else LetterTimeline)(routing, asks)
 
 
 class Planner(Generic[T]):

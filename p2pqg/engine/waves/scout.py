@@ -9,11 +9,11 @@ from p2pqg.engine.call import Ask
 from p2pqg.engine.routes import Leg
 from p2pqg.engine.rule import Rule
 from p2pqg.engine.snapshot import Snapshot
-from p2pqg.engine.waves.block import legs, timeline_of
 from p2pqg.engine.waves.calls import Asks
-from p2pqg.engine.waves.planner import Planner
+from p2pqg.engine.waves.planner import Planner, timeline_of
 from p2pqg.engine.waves.routing import WaveRouting
 from p2pqg.engine.waves.timeline import Timeline, Window
+from p2pqg.engine.waves.transfers import legs
 
 
 class WaveScout:

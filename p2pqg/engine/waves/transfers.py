@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -93,3 +95,12 @@ def sent_by(window: Posts, serial: Ints) -> tuple[np.ndarray, Ints]:
         return np.zeros(len(serial), dtype=bool), sent
     new = serial >= (first := window.serial[sent[0]])
     return new, sent[serial[new] - first]
+
+
+def legs(window: Window, bounds: tuple[int, ...]) -> Iterator[list[tuple[int, Leg]]]:
+    """Of each portion the waves in which something travels between blocks, and what."""
+    ends = window.waves.tolist()
+    found = iter(transfers(window, bounds).legs(ends[-1]))
+    for count in np.diff(ends, prepend=0).tolist():
+        waves = enumerate(islice(found, count))
+        yield [(number, leg) for number, leg in waves if not leg.silent]

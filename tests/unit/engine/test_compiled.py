@@ -12,7 +12,7 @@ import torch
 
 import p2pqg
 from p2pqg.algorithms.gossip_rules import find_rule
-from p2pqg.engine import robust
+from p2pqg.engine import trimming
 from p2pqg.engine.middle import plan
 from p2pqg.engine.mixer import Arrivals
 from p2pqg.engine.robust import RuleMixer
@@ -29,7 +29,7 @@ RULES = ["median", {"name": "trimmed-mean", "f": 1}, {"name": "trimmed-mean", "f
 def both_ways(monkeypatch, make):
     """What the compiled way makes, of which is made sure that it was taken, and the other one."""
     calls = []
-    module = robust.compiled()
+    module = trimming.compiled()
     assert module is not None, "Numba is installed, but engine.compiled cannot be had"
 
     class Counted(module.Middles):
@@ -43,7 +43,7 @@ def both_ways(monkeypatch, make):
     num_calls = len(calls)
     assert num_calls
     with monkeypatch.context() as patch:
-        patch.setattr(robust, "compiled", lambda: None)
+        patch.setattr(trimming, "compiled", lambda: None)
         slow = make()
     assert len(calls) == num_calls
     return fast, slow
@@ -63,7 +63,7 @@ def rows_of(num_rows, width, dtype, seed):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("network", ["social32", "ring90", "complete13"])
 def test_the_bits_are_those_without_numba(network, dtype, threads, monkeypatch):
-    monkeypatch.setattr(robust.compiled(), "ALONE_UP_TO", 0)  # else few values want no threads
+    monkeypatch.setattr(trimming.compiled(), "ALONE_UP_TO", 0)  # else few values want no threads
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     W = build(network).mixing(0)
     bits = torch.int32 if dtype == torch.float32 else torch.int64
@@ -108,7 +108,7 @@ def test_a_run_ends_at_the_same_numbers_with_and_without_numba(monkeypatch):
 def test_where_nothing_can_be_kept_on_disk_it_is_compiled_all_the_same():
     space = {}
     exec("def twice(x):\n    return 2 * x", space)  # of no file: there is no place beside it
-    assert robust.compiled()._kernel(space["twice"])(21) == 42
+    assert trimming.compiled()._kernel(space["twice"])(21) == 42
 
 
 @needs_numba
@@ -120,7 +120,7 @@ def test_where_the_disk_is_full_it_is_compiled_all_the_same(tmp_path, monkeypatc
     seen, file = [], tmp_path / "twice.py"
     file.write_text("def twice(x):\n    return 2 * x\n")
     monkeypatch.setattr("numba.core.caching.IndexDataCacheFile.save", full)
-    twice = robust.compiled()._kernel(runpy.run_path(str(file))["twice"])
+    twice = trimming.compiled()._kernel(runpy.run_path(str(file))["twice"])
     assert [twice(21), twice(4)] == [42, 8]
     assert len(seen) == 1
 
@@ -133,7 +133,7 @@ def test_one_process_compiles_at_a_time_and_what_is_compiled_waits_for_none(tmp_
     monkeypatch.setattr("numba.config.CACHE_DIR", "")  # beside the file
     seen, file = [], tmp_path / "twice.py"
     file.write_text("def twice(x):\n    return 2 * x\n")
-    twice = robust.compiled()._kernel(runpy.run_path(str(file))["twice"])
+    twice = trimming.compiled()._kernel(runpy.run_path(str(file))["twice"])
     save = caching.IndexDataCacheFile.save
 
     def watched(*given):
@@ -156,12 +156,12 @@ def test_one_process_compiles_at_a_time_and_what_is_compiled_waits_for_none(tmp_
 @needs_numba
 def test_numba_told_not_to_compile_is_left_alone(monkeypatch):
     monkeypatch.setattr("numba.config.DISABLE_JIT", 1)
-    assert robust.compiled.__wrapped__() is None
+    assert trimming.compiled.__wrapped__() is None
 
 
 def test_without_numba_there_is_the_other_way(monkeypatch):
     monkeypatch.setitem(sys.modules, "numba", None)
-    assert robust.compiled.__wrapped__() is None
+    assert trimming.compiled.__wrapped__() is None
 
 
 @pytest.mark.parametrize("n", range(2, 18))

@@ -148,9 +148,9 @@ def test_uneven_actors_on_one_card_agree_with_the_cpu(settings, clients_per_acto
         ({"consensus": {"targets": [1e-3]}}, "engine/answers.py"),
         ({"algorithm": "cga"}, "algorithms/_shortest.py"),
         (TEXTS, "models/_reading.py"),
-        ({"rule": "clipped"}, "engine/robust.py"),
-        ({"rule": "krum", "topology": "complete6"}, "engine/robust.py"),
-        ({"rule": "ios", "impairments": {"loss": 0.2}}, "engine/robust.py"),
+        ({"rule": "clipped"}, "engine/weighing.py"),
+        ({"rule": "krum", "topology": "complete6"}, "engine/weighing.py"),
+        ({"rule": "ios", "impairments": {"loss": 0.2}}, "engine/weighing.py"),
     ],
     ids=str,
 )

@@ -8,9 +8,9 @@ import pytest
 from p2pqg.base.config import made
 from p2pqg.engine.block import lockstep
 from p2pqg.engine.waves import cut
-from p2pqg.engine.waves.block import timeline_of
 from p2pqg.engine.waves.calls import Asks
 from p2pqg.engine.waves.draws import LetterDraws, MeetingDraws
+from p2pqg.engine.waves.planner import timeline_of
 from p2pqg.engine.waves.routing import WaveRouting
 from p2pqg.network import ClockParams, Network, Timing
 from p2pqg.testing import Quadratics, assert_same, starts

@@ -8,10 +8,10 @@ import pytest
 from p2pqg.base.config import made
 from p2pqg.engine.block import lockstep
 from p2pqg.engine.waves import planner
-from p2pqg.engine.waves.block import legs, timeline_of
-from p2pqg.engine.waves.planner import Planner
+from p2pqg.engine.waves.planner import Planner, timeline_of
 from p2pqg.engine.waves.routing import WaveRouting
 from p2pqg.engine.waves.scout import WaveScout
+from p2pqg.engine.waves.transfers import legs
 from p2pqg.network import ClockParams, Network, Timing
 from p2pqg.network.impairments import Impairments
 from p2pqg.testing import Quadratics, starts

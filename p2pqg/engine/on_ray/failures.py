@@ -1,0 +1,104 @@
+"""Why actors did not return what was asked, as an error of ours.
+
+When one dies the others stumble over what it no longer sends, so the first error that reaches us
+need not be the cause. And Ray itself has many ways to say that it has ended, or says it to nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import ray
+
+from p2pqg.base.errors import ClusterError, P2pqgError, RunError
+from p2pqg.engine.on_ray.actors import MissedStepError
+from p2pqg.engine.on_ray.private_ray import what_ended
+
+PATIENCE = 2
+"""Seconds within which whoever is idle answers."""
+
+
+@contextmanager
+def told_if_ray_ends(node: Any) -> Iterator[None]:
+    """Raises ClusterError if the Ray of a node has ended, or does while inside."""
+    _check_ray_is_there(node)
+    try:
+        yield
+    except Exception:
+        _check_ray_is_there(node)
+        raise
+
+
+def _check_ray_is_there(node: Any) -> None:
+    if gone := what_ended(node):
+        raise ClusterError(f"Ray is gone: {gone}") from None
+
+
+def received(
+    references: list[ray.ObjectRef[Any]], actors: Sequence[Any], bounds: Sequence[int]
+) -> list[Any]:
+    """What actors returned.
+
+    Args:
+        references: to what they were asked for.
+        actors: all of them.
+        bounds: clients bounds[i] .. bounds[i + 1] - 1 live in actor i.
+
+    Raises:
+        ClusterError: one of them died.
+        RunError: one of them cannot start, nor could another in its place.
+        P2pqgError: what one of them raised; where several did, the cause of the others.
+    """
+    try:
+        return ray.get(references)
+    except ray.exceptions.RayTaskError as error:
+        if death := _obituary(actors, bounds):
+            raise ClusterError(death) from None
+        error = _first_to_fail(references) or error
+        if isinstance(error.cause, P2pqgError):
+            raise error.cause from None
+        raise error.as_instanceof_cause() from None
+    except ray.exceptions.RayError as error:
+        first = str(error).strip().splitlines()[0]
+        raise ClusterError(_obituary(actors, bounds) or f"Ray failed: {first}") from None
+
+
+def _obituary(actors: Sequence[Any], bounds: Sequence[int]) -> str | None:
+    """Which actor died, as far as Ray can tell; None: none.
+
+    Raises:
+        RunError: it did not die but failed to start, for a reason that stays.
+    """
+    for index, actor in enumerate(actors):
+        try:
+            ray.get(actor.__ray_ready__.remote(), timeout=PATIENCE)
+        except ray.exceptions.GetTimeoutError:
+            continue  # it is busy, and so alive
+        except ray.exceptions.RayError as gone:
+            first, last = bounds[index], bounds[index + 1] - 1
+            told = str(gone).strip().splitlines() or ["no reason"]
+            reason = told[-1].partition(" Worker exit detail")[0].strip()
+            who = f"actor {index} (clients {first} to {last})"
+            if getattr(gone, "actor_init_failed", False) and "ray.exceptions" not in reason:
+                # Not its process died: what it ran into would meet the next one, too.
+                raise RunError(f"{who} cannot start: {reason}") from None
+            return f"{who} died: {reason}"
+    return None
+
+
+def _first_to_fail(references: list[ray.ObjectRef[Any]]) -> ray.exceptions.RayTaskError | None:
+    """The error that is not the consequence of another one's, if any can be told by now."""
+    there, _ = ray.wait(
+        references, num_returns=len(references), timeout=PATIENCE, fetch_local=False
+    )
+    for reference in there:
+        try:
+            ray.get(reference)
+        except ray.exceptions.RayTaskError as error:
+            if not isinstance(error.cause, MissedStepError):
+                return error
+        except ray.exceptions.RayError:
+            continue
+    return None
