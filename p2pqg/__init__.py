@@ -3,7 +3,20 @@
     run = p2pqg.run(topology="social32", alpha=0.1, algorithm="qg-dsgdm-n", rounds=200)
     run.summary, run.rounds, run.clients
 
-Names are loaded when first used, so that `import p2pqg` costs nothing.
+Where is what? Each room says in its `__init__.py` what is in its files.
+
+    cli         the command line                     page        the HTML report
+    running     p2pqg.run, resume, sweeps, seeds     plots       figures
+    simulation  p2pqg.Simulation; what build() does  paper       the paper's tables and figures
+    control     the control room of notebooks        theory      trajectory(), topology doctor
+    engine      how rounds are played; on Ray        testing     checks for an algorithm of yours
+    network     links, time, what goes wrong         algorithms  one method a file
+    recipe      settings and their defaults          topology    graphs, and W of every round
+    results     what is on disk; compare(), claims   data        data sets, shards, batches
+    base        errors, seeds, registries, files     models      models, and their gradients
+
+Imports go downwards only (docs/design.md has the levels). Names are loaded when first used, so that
+`import p2pqg` costs nothing.
 """
 
 from importlib import import_module

@@ -1,8 +1,14 @@
 """The command line: argv -> settings -> run, and where the results are.
 
-`program.py` is what all commands share; `running.py`, `sweeping.py`, `tuning.py`, `claims.py`,
-`looking.py` and `listing.py` (with `catalogue.py`) have their commands. Heavy imports stay inside
-these: `p2pqg --help` answers at once.
+    program.py    what all commands share: errors, exit codes, --debug
+    running.py    run, resume
+    sweeping.py   sweep, table
+    tuning.py     tune
+    claims.py     claims
+    looking.py    compare, models, report, watch, topology, consensus
+    listing.py    list; `catalogue.py` for its --markdown
+
+Heavy imports stay inside the commands: `p2pqg --help` answers at once.
 """
 
 from p2pqg.cli import (  # noqa: F401  each files its commands

@@ -1,6 +1,7 @@
 """Rounds: how an algorithm is carried out on blocks of clients, in one process or in many.
 
-    driver.py    leads an engine through the rounds; `bookkeeping.py` makes rows of results of it
+    driver.py    leads an engine through the rounds; `bookkeeping.py` makes rows of results of it,
+                 consensus distance included
     local.py     the engine in this process; `on_ray/` is that on actors
     host.py      k clients of a process: their `block.py` plays rounds, their `learner.py` learns,
                  their `judge.py` says how they do on the test set; feeds.py has their batches
@@ -14,8 +15,8 @@ What becomes of rows: `mixer.py`; with rules of gossip `robust.py`, inboxes bein
 `compiled.py`), and beforehand found to be large enough (`inboxes.py`); with liars `lying.py`. Many
 clients play part by part: `parts.py`, `forget.py`.
 What is between two rounds: `snapshot.py`; what hosts are told: `spec.py`; what stays at home:
-`personal.py`. Where clients live: `placement.py`, `cards.py`, `mps.py`. Time: `traffic.py` and
-`outlook.py` (simulated), `clock.py` (ours), `interrupts.py` (Ctrl-C).
+`personal.py`. Where clients live: `placement.py`, `cards.py`, `mps.py`. Bytes of a
+round: `traffic.py`. Time: `outlook.py` (simulated), `clock.py` (ours). Ctrl-C: `interrupts.py`.
 
 Clients that do not wait for each other are in `waves/`.
 """

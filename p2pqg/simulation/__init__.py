@@ -7,9 +7,12 @@ between two rounds in `interventions.py` (the verbs themselves are in `p2pqg.net
 It begins as an `experiment.py`, which `build.py` makes of the settings. Each part is `found.py` by
 itself: `method.py` is which algorithm, `length.py` how long, `rates.py` by what steps, `task.py`
 what clients learn; `rehearsal.py` goes through the scenario, `resolved.py` is what config.yaml has.
-`hosting.py` is where it computes. `moment.py` is all that it
-needs to go on, `on_disk.py` how that is a `p2pqg.results.checkpoint`, and `going_on.py` builds the
-experiment again for one; `safe.py` is the last one kept.
+`hosting.py` is where it computes.
+
+A checkpoint: `moment.py` is all that a simulation needs to go on, `on_disk.py` how that becomes a
+`p2pqg.results.checkpoint`, and `going_on.py` builds the experiment again for one; `safe.py` is the
+last one kept.
+
 `what_if.py` has the rows of clients that come back or join, `callbacks.py` what a user wants to be
 told of. `evidence.py` is what a claim can be checked with, `summary.py` what is said of it;
 `card.py` and `notebook.py` are what a notebook shows, and `turns.py` lets one thread at a time use

@@ -2,7 +2,7 @@
 
 `build.py` makes a `schedule.py` of whatever users call a topology: each round a W, `mixing.py`, by
 one of the `mixing_rules.py`. `admission.py` refuses what nobody should train on; `checks.py` is
-what can be said of W, `needs.py` what algorithms rely on.
+what can be said of W (its spectral gap, too), `needs.py` what algorithms rely on.
 By name (`names.py`, `_registry.py`): `graphs.py`, `random_graphs.py`, `social.py`, `changing.py`
 (from round to round), `base.py`, `teleportation.py`; those that look at labels are `d_cliques.py`,
 `stl_fw.py`, `heterogeneity_aware.py`, told of them by `label_counts.py`.

@@ -10,6 +10,7 @@ import networkx as nx
 import pytest
 
 import p2pqg
+from p2pqg import cli
 
 HOUSE = Path(p2pqg.__file__).parent
 LEVELS = """
@@ -92,6 +93,11 @@ def test_a_room_says_what_is_in_it(folder):
     own = "_*.py" if folder.name in ONE_PART_A_FILE else "*.py"
     there = {path.name for path in folder.glob(own) if not path.name.startswith("__")}
     assert not [name for name in sorted(there) if name not in told]
+
+
+def test_the_front_door_names_every_room_and_that_of_the_command_line_every_command():
+    assert [r for r in LEVEL if not re.search(rf"  {r} ", p2pqg.__doc__)] == []
+    assert [name for name in cli.main.commands if name not in cli.__doc__] == []
 
 
 @pytest.mark.parametrize("reader", ["recipe", "plots", "results", "page"])
