@@ -5,12 +5,14 @@ All but the states is worked out where it is asked for, by the code that the cli
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.lazy import torch
+from p2pqg.engine.rule import Rule
+from p2pqg.engine.scouting import batches_per_round
 from p2pqg.engine.snapshot import Snapshot
 from p2pqg.engine.spec import Shards
 from p2pqg.network import Network
@@ -18,8 +20,38 @@ from p2pqg.network.clients import Clients
 from p2pqg.network.lies import liars
 from p2pqg.simulation.experiment import Experiment, dtype_of
 
-Past = tuple[tuple[int, Network], ...]
-"""(first round, the network from it on), in order."""
+
+class Era(NamedTuple):
+    """From a round on, until something was done.
+
+    Attributes:
+        first: the round.
+        network: in force.
+        step: batches that a client had drawn by then, where clients wait; each: that it draws in a
+            round.
+    """
+
+    first: int
+    network: Network
+    step: int
+    each: int
+
+    @classmethod
+    def of(cls, first: int, network: Network, rule: Rule, step: int) -> Era:
+        """With so many steps as the rule makes."""
+        return cls(first, network, step, batches_per_round(rule.algorithm, rule.params))
+
+    def step_at(self, round: int) -> int:
+        """Batches drawn when a round begins."""
+        return self.step + (round - self.first) * self.each
+
+    def round_of(self, step: int) -> int:
+        """The round that a step is in."""
+        return self.first + (step - self.step) // self.each
+
+
+Past = tuple[Era, ...]
+"""In order."""
 
 
 def number_of(network: Network, client: Any) -> int:
@@ -58,15 +90,16 @@ def _flips(experiment: Experiment, past: Past, client: int, step: int) -> bool:
     """Whether the client learns from flipped labels at a step."""
     if not experiment.waits:
         return False  # nobody lies to clients that do not wait
-    round = step // experiment.steps_per_round
-    network = network_at(past, round)
-    if network is None:
+    era = next((one for one in reversed(past) if one.step <= step), None)
+    if era is None:
         raise ConfigError(
-            f"batch({client}, {step}): who lied was changed before round {past[0][0]}, and this "
-            f"simulation began later; ask for a step from {past[0][0] * experiment.steps_per_round}"
+            f"batch({client}, {step}): who lied, or how many steps a round has, was changed before "
+            f"round {past[0].first}, and this simulation began later; ask for a step from "
+            f"{past[0].step}"
         )
+    network = era.network
     data = [attack for attack in network.attacks if attack.lie.kind == "data"]
-    flipped = liars(data, round, network.num_clients)
+    flipped = liars(data, era.round_of(step), network.num_clients)
     return flipped is not None and bool(flipped[client])
 
 
@@ -84,14 +117,21 @@ def state(snapshot: Snapshot, client: int) -> dict[str, np.ndarray]:
     return {**found, **{name: np.asarray(value) for name, value in counts.items()}}
 
 
-def since(past: Past, round: int, network: Network) -> Past:
-    """What is known of the networks so far when another one is in force from a round on."""
-    return (*((first, before) for first, before in past if first < round), (round, network))
+def since(past: Past, round: int, network: Network, rule: Rule, step: int) -> Past:
+    """What is known so far when another network or rule is in force from a round on.
+
+    Args:
+        past: until then; what is later in it is no more.
+        round: see `Era`; network, rule: likewise.
+        step: batches drawn when the round begins, where nothing is known of before.
+    """
+    before = tuple(era for era in past if era.first < round)
+    return (*before, Era.of(round, network, rule, before[-1].step_at(round) if before else step))
 
 
 def network_at(past: Past, round: int) -> Network | None:
     """The network in force in a round; None: it was before all that is known."""
-    return next((one for first, one in reversed(past) if first <= round), None)
+    return next((era.network for era in reversed(past) if era.first <= round), None)
 
 
 def W(past: Past, round: int) -> np.ndarray:
@@ -104,7 +144,7 @@ def W(past: Past, round: int) -> np.ndarray:
     network = network_at(past, round)
     if network is None:
         raise ConfigError(
-            f"W({round}): the network was changed before round {past[0][0]}, and this simulation "
+            f"W({round}): the network was changed before round {past[0].first}, and this simulation "
             "began later; ask for a round from then on"
         )
     return network.schedule.mixing(round).dense()

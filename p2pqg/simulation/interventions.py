@@ -286,7 +286,7 @@ class Interventions(Life):
             driver.book.timing = network.timing
             driver.log.note(f"{verb} {words}", warnings)
             self._remember(driver.log, verb, given)
-            self._networks = evidence.since(self._networks, self.round, network)
+            self._networks = evidence.since(self._networks, self.round, network, rule, 0)
         if kept is not None:  # what a scenario does it does again, but nobody else
             self._safe.last = dataclasses.replace(
                 kept,

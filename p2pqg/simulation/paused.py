@@ -71,7 +71,10 @@ class Paused(Shown):
         self._safe.round = moment.log.round
         changed = moment.log.events[-1]["round"] if moment.log.events else 0
         past = moment.networks or self._networks
-        self._networks = evidence.since(past, changed, self.network)
+        drawn = 0 if moment.snapshot is None else moment.snapshot.step
+        now = evidence.Era.of(moment.log.round, self.network, self.rule, drawn)
+        step = now.step_at(changed)  # as since then nothing was done
+        self._networks = evidence.since(past, changed, self.network, self.rule, step)
         experiment, config = self.experiment, self.experiment.config
         self._driver = Driver(
             engine=engine

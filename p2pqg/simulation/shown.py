@@ -257,7 +257,8 @@ class Shown(ABC):
 
         Args:
             client: its number, or its name.
-            step: of its gradients, from 0 on; a round has `experiment.steps_per_round` of them.
+            step: of its gradients, from 0 on; a round has `experiment.steps_per_round` of them, or
+                what `set_algorithm_params(local_steps=...)` made of that.
 
         Returns:
             inputs [batch, ...], normalised and augmented; targets [batch, ...], flipped where an
@@ -267,8 +268,12 @@ class Shown(ABC):
             ConfigError: no such client or step.
         """
         number, past = evidence.number_of(self.network, client), self._networks
-        if not any("attack" in event["what"] for event in self.events):  # else: who lied, and when
-            past = ((0, self.network),)
+        done = [event["what"] for event in self.events]
+        if not any("attack" in what for what in done):  # else: who lied, and when
+            past = tuple(era._replace(network=self.network) for era in past)
+            paced = any("set_algorithm_params" in what for what in done)
+            if not (paced and self.network.attacks):
+                past = (evidence.Era.of(0, self.network, self.rule, 0),)
         return evidence.batch(self.experiment, past, number, step)
 
     def state(self, client: Any) -> dict[str, np.ndarray]:

@@ -156,5 +156,25 @@ def test_flipped_labels_of_the_past_stay_flipped_when_the_lying_is_over(tmp_path
             assert np.array_equal(sim.batch(1, step)[1], learned)
     with Simulation.restore(tmp_path / "here") as again:
         assert np.array_equal(again.batch(1, 3)[1], true[3])
-        with pytest.raises(ConfigError, match="who lied was changed before round 3"):
+        with pytest.raises(ConfigError, match="who lied, or .* before round 3"):
             again.batch(1, 2)
+
+
+def test_flipped_labels_are_those_of_the_round_a_step_is_in_though_rounds_became_longer(tmp_path):
+    """Steps were counted as if all rounds had as many as the first ones."""
+    local = {**SMALL, "algorithm": "dsgd", "rounds": 20}
+    attacks = [{"who": [1], "how": "label-flip", "when": [4, 4]}]
+    with Simulation(**local) as honest, Simulation(**local, attacks=attacks) as sim:
+        sim.advance(rounds=2)
+        sim.set_algorithm_params(local_steps=3)
+        sim.advance(rounds=1)
+        sim.checkpoint(tmp_path / "here")
+        true = [honest.batch(1, step)[1] for step in range(13)]
+        flipped = [
+            step for step in range(13) if not np.array_equal(sim.batch(1, step)[1], true[step])
+        ]
+        assert flipped == [8, 9, 10]  # rounds 0, 1; 2: steps 2 to 4; 3: 5 to 7; 4: 8 to 10
+    with Simulation.restore(tmp_path / "here") as again:
+        assert np.array_equal(again.batch(1, 9)[1], 9 - true[9])
+        with pytest.raises(ConfigError, match="how many steps a round has, was changed before"):
+            again.batch(1, 1)
