@@ -128,6 +128,8 @@ class Bookkeeper:
         timing: the simulated clock, if there is one.
         started: `time.time()` when the command began, less what came before a restart.
         accounts: of privacy, if noise is added to gradients.
+        taken_part: clients that took part in a round, summed over the rounds seen; where clients do
+            not wait, steps.
     """
 
     lr: Callable[[int], float]
@@ -139,6 +141,7 @@ class Bookkeeper:
     started: float = field(default_factory=time.time)
     accounts: Accounts | None = None
     log: Logbook = field(default_factory=Logbook)
+    taken_part: int = 0
 
     def record(self, reports: list[Report]) -> None:
         """Take down what all hosts did since the last time.
@@ -178,10 +181,12 @@ class Bookkeeper:
         rounds, part = range(log.round, until), slice(log.round - first, until - first)
         if network := self._troubled:
             masks = [network.schedule.mixing(round).active for round in rounds]
-            rows = (r if m is None else r[m] for r, m in zip(losses[part], masks, strict=True))
+            rows = [r if m is None else r[m] for r, m in zip(losses[part], masks, strict=True)]
             log.losses += [float(row.mean()) for row in rows if len(row)]
+            self.taken_part += sum(map(len, rows))
         else:
             log.losses += losses[part].mean(1).tolist()
+            self.taken_part += losses[part].size
         if self.timing is not None:
             assert log.ready is not None
             assert self.network is not None

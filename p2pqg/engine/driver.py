@@ -103,7 +103,7 @@ class Driver:
         engine: has the hosts.
         agenda: when to measure.
         book: the bookkeeper.
-        first_round_at: `time.time()` when the first round here was done; first_round: which one.
+        first_round_at: `time.time()` when the first round here was done.
         clock: of the driver; spans: where the time went, of each host, if the run is profiled.
     """
 
@@ -111,7 +111,6 @@ class Driver:
     agenda: Agenda
     book: Bookkeeper
     first_round_at: float | None = None
-    first_round: int = 0
     clock: Clock = field(default_factory=lambda: Clock(on=False))
     spans: dict[str, list[Span]] = field(default_factory=dict)
     _in_flight: deque[tuple[int, Any]] = field(default_factory=deque)
@@ -154,7 +153,7 @@ class Driver:
             self._fetch()
             now = time.perf_counter()
             if self.first_round_at is None:
-                self.first_round_at, self.first_round = time.time(), self.round
+                self.first_round_at = time.time()
             else:
                 self._seconds_per_round = (now - heard) / max(1, self.round - before)
             heard = now

@@ -131,7 +131,9 @@ FILES = {
     "clients.parquet": "one row per evaluation and client",
     "links.parquet": "where links have a speed: what went over each",
     "changes.parquet": "where the network changed: what, and after which round",
-    "summary.json": "what the run came to; `evaluated_rounds` and `recorded_rounds` say of when",
+    "summary.json": "what the run came to; `evaluated_rounds` and `recorded_rounds` say of when. "
+    "`client_steps_per_second`: steps that clients made in the rounds after the first, by the time "
+    "in which rounds were run, evaluated and recorded",
     "failed.json": "only of a run that came to nothing: why",
     "checkpoints/": "the last two; `p2pqg resume` goes on from there",
     "files/": "the user's own files that the recipe names, as they were",

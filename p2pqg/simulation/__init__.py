@@ -14,7 +14,7 @@ A checkpoint: `moment.py` is all that a simulation needs to go on, `on_disk.py` 
 last one kept.
 
 `what_if.py` has the rows of clients that come back or join, `callbacks.py` what a user wants to be
-told of. `evidence.py` is what a claim can be checked with, `summary.py` what is said of it;
-`card.py` and `notebook.py` are what a notebook shows, and `turns.py` lets one thread at a time use
-it.
+told of. `evidence.py` is what a claim can be checked with, `summary.py` what is said of it,
+`speed.py` how fast its clients step; `card.py` and `notebook.py` are what a notebook shows, and
+`turns.py` lets one thread at a time use it.
 """

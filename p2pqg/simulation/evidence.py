@@ -122,7 +122,9 @@ def since(past: Past, round: int, network: Network, rule: Rule, step: int) -> Pa
 
     Args:
         past: until then; what is later in it is no more.
-        round: see `Era`; network, rule: likewise.
+        round: from which on.
+        network: in force then.
+        rule: the same.
         step: batches drawn when the round begins, where nothing is known of before.
     """
     before = tuple(era for era in past if era.first < round)
@@ -144,8 +146,8 @@ def W(past: Past, round: int) -> np.ndarray:
     network = network_at(past, round)
     if network is None:
         raise ConfigError(
-            f"W({round}): the network was changed before round {past[0].first}, and this simulation "
-            "began later; ask for a round from then on"
+            f"W({round}): the network was changed before round {past[0].first}, and this "
+            "simulation began later; ask for a round from then on"
         )
     return network.schedule.mixing(round).dense()
 

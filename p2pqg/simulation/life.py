@@ -18,7 +18,7 @@ from p2pqg.base.errors import ClusterError, P2pqgError
 from p2pqg.engine.driver import Driver
 from p2pqg.engine.interrupts import uninterrupted
 from p2pqg.engine.outlook import Outlook, of_rounds, of_waves
-from p2pqg.engine.scouting import is_steady
+from p2pqg.engine.scouting import batches_per_round, is_steady
 from p2pqg.network import Timing
 from p2pqg.simulation.notebook import watched
 from p2pqg.simulation.paused import Paused
@@ -56,7 +56,8 @@ class Life(Paused):
         self._check_open()
         until = self.round + rounds
         try:
-            self._run(until, watched(after, self, until))
+            with self._speed_so_far.running(self._driver.first_round_at is not None):
+                self._run(until, watched(after, self, until))
         except KeyboardInterrupt:
             # What is on its way is waited for, so that nothing is lost; not if asked once more.
             slow = Timer(SECONDS_OF_PATIENCE, self.on_note, [WAITS])
@@ -84,7 +85,7 @@ class Life(Paused):
                     return
                 self._play_scenario()
                 stop = int(min(until, self._next_event(), self._next_hearing()))
-                for _ in self._driver.advance(stop, self._wants_saving):
+                for _ in self._counted(self._driver.advance(stop, self._wants_saving)):
                     self.on_change(False)
                     if after:
                         after(self)
@@ -95,6 +96,21 @@ class Life(Paused):
                 self._recover(error)
                 if after:
                     after(self)
+
+    def _counted(self, portions: Iterator[int]) -> Iterator[int]:
+        """The same, with the steps that clients make in them, see `Speed`."""
+        each = 1
+        if self.experiment.waits:
+            each = batches_per_round(self.rule.algorithm, self.rule.params)
+        is_first, book = self._driver.first_round_at is None, self._driver.book
+        before = book.taken_part
+        for round in portions:
+            if is_first:
+                self._speed_so_far.first_round_is_over()
+            else:
+                self._speed_so_far.steps += (book.taken_part - before) * each
+            is_first, before = False, book.taken_part
+            yield round
 
     def _play_scenario(self) -> None:
         """Do what is due before the next round."""

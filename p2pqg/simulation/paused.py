@@ -26,6 +26,7 @@ from p2pqg.simulation.hosting import Hosting
 from p2pqg.simulation.moment import Moment
 from p2pqg.simulation.safe import Safe
 from p2pqg.simulation.shown import Shown
+from p2pqg.simulation.speed import Speed
 from p2pqg.simulation.turns import in_turn
 
 
@@ -54,7 +55,7 @@ class Paused(Shown):
         self._safe = Safe(moment)
         self._seen = None
         self._told = moment.log.rounds[-1]["round"] if moment.log.rounds else -1
-        self._networks, self._ways = (), []
+        self._networks, self._ways, self._speed_so_far = (), [], Speed()
         self._started, self._seconds_before = started, moment.seconds
         self.hosting = Hosting.of(moment.experiment)
         try:
@@ -173,7 +174,7 @@ class Paused(Shown):
         self._driver.settle()
         twin = copy.copy(self)
         twin.turn, twin.room, twin.restored = RLock(), None, None
-        twin.on_change = _nobody
+        twin.on_change, twin._speed_so_far = _nobody, self._speed_so_far.copy()
         twin._driver = self._driver.fork()
         twin.hosting = self.hosting.share()
         twin._safe = Safe(twin.moment() if self.hosting.cluster else self._safe.last)
@@ -225,7 +226,6 @@ class Paused(Shown):
         self._driver = dataclasses.replace(
             self._driver,
             first_round_at=before.first_round_at,
-            first_round=before.first_round,
             clock=before.clock,
             spans=before.spans,
         )

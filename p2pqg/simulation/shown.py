@@ -21,6 +21,7 @@ from p2pqg.network import Network
 from p2pqg.simulation import evidence, summary
 from p2pqg.simulation.experiment import Experiment
 from p2pqg.simulation.hosting import Hosting
+from p2pqg.simulation.speed import Speed
 from p2pqg.simulation.turns import in_turn
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class Shown(ABC):
     _seconds_before: float
     _seen: tuple[tuple[int, int], Rows] | None
     _networks: evidence.Past
+    _speed_so_far: Speed
     _ways: list[str]
 
     @property
@@ -211,15 +213,10 @@ class Shown(ABC):
 
     def _speed(self) -> dict[str, float | None]:
         """Of a summary: how long until the first round, and how fast since."""
-        driver, experiment = self._driver, self.experiment
-        if driver.first_round_at is None:
-            return {"startup_seconds": None, "client_steps_per_second": None}
-        rounds = self.round - driver.first_round
-        steps = rounds * experiment.steps_per_round * experiment.num_clients
-        seconds = time.time() - driver.first_round_at
+        first = self._driver.first_round_at
         return {
-            "startup_seconds": driver.first_round_at - self._started,
-            "client_steps_per_second": steps / seconds if steps > 0 else None,
+            "startup_seconds": None if first is None else first - self._started,
+            "client_steps_per_second": self._speed_so_far.per_second,
         }
 
     @property

@@ -30,6 +30,7 @@ class WaveBookkeeper(Bookkeeper):
                 continue  # it has been told, or is yet to come, or diverged halfway
             part = losses[journal.first - first : journal.last - first]
             made = journal.steps.sum(1)
+            self.taken_part += int(made.sum())
             log.losses += ((part * journal.steps).sum(1)[made > 0] / made[made > 0]).tolist()
             log.ready = np.full(losses.shape[1], journal.seconds[-1])
             steps = journal.steps.sum(0)
