@@ -17,6 +17,7 @@ What it costs is epsilon, at a delta, for adding or removing one sample. Two are
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,8 +29,9 @@ import numpy as np
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.ranges import out_of_range
 
-ORDERS = (*range(2, 65), 80, 96, 128, 192, 256, 512, 1024)
-"""Of the Renyi divergence; whole ones, for which the sums are finite."""
+ORDERS = (*(k / 10 for k in range(11, 110)), *range(11, 65), 80, 96, 128, 192, 256, 512, 1024)
+"""Of the Renyi divergence: all that `dp-accounting` looks at, and some more. Where much is told, an
+order below 2 says best how much."""
 
 EPSILONS = ("epsilon", "epsilon_unsampled")
 """Columns."""
@@ -139,7 +141,13 @@ def _renyi(share: float, sigma: float) -> np.ndarray:
     from dp_accounting.rdp import RdpAccountant
 
     accountant = RdpAccountant(ORDERS)
-    accountant.compose(dp.PoissonSampledDpEvent(share, dp.GaussianDpEvent(sigma)))
+    log = logging.getLogger("absl")  # a line for each broken order whose series does not end soon
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        accountant.compose(dp.PoissonSampledDpEvent(share, dp.GaussianDpEvent(sigma)))
+    finally:
+        log.setLevel(level)
     # Whoever asks for epsilon after every number of steps would compute it anew each time.
     return np.asarray(accountant._rdp)
 

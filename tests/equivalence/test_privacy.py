@@ -217,6 +217,26 @@ def test_epsilon_of_sampled_steps_is_that_of_the_binomial_formula(accountant):
     assert accounts.epsilons(np.array([steps]))["epsilon"][0] == pytest.approx(best, rel=1e-6)
 
 
+@pytest.mark.parametrize(("share", "sigma", "steps"), [(0.01, 0.5, 100), (0.1, 0.8, 60)])
+def test_where_much_is_told_broken_orders_count(accountant, share, sigma, steps):
+    """E[((1 - q) + q exp((2 z - 1) / (2 sigma^2)))^a], z normal, by the trapezoid rule.
+
+    `dp-accounting` adds the terms of a series whose signs alternate: a little too much, never less.
+    """
+    accounts = Accounts(Privacy(clip=1.0, sigma=sigma), 10, np.array([round(10 / share)]))
+    z = np.linspace(-12 * sigma, 12 * sigma + 12, 40_001)
+    log_ratio = np.logaddexp(math.log(1 - share), math.log(share) + (2 * z - 1) / (2 * sigma**2))
+    log_density = -(z**2) / (2 * sigma**2) - math.log(sigma * math.sqrt(2 * math.pi))
+    best = {}
+    for a in np.arange(1.3, 11, 0.1):
+        moment = np.exp(log_density + a * log_ratio).sum() * (z[1] - z[0])
+        divergence = steps * math.log(moment) / (a - 1)
+        best[round(a, 1)] = divergence + math.log1p(-1 / a) - math.log(1e-5 * a) / (a - 1)
+    found = accounts.epsilons(np.array([steps]))["epsilon"][0]
+    assert 1 - 1e-9 < found / min(best.values()) < 1.001
+    assert found < 0.95 * min(best[a] for a in best if a == int(a))
+
+
 def test_two_gradients_of_a_batch_cost_as_much_as_one_with_less_noise(accountant):
     sizes = np.array([100])
     twice = Accounts(Privacy(clip=1.0, sigma=2.0), 5, sizes).epsilons(np.array([7]), 2)
