@@ -60,7 +60,7 @@ class Consensus:
         if not self.targets and (self.phases or self.reference != (1.0,)):
             yield "consensus.phases and reference do nothing without consensus.targets; add targets"
         if self.of == "gradient" and (not self.targets or self.reference != (1.0,)):
-            yield "consensus.of: gradient goes with targets and without reference; mend these"
+            yield "consensus.of: gradient needs targets and no reference; set targets alone"
         if self.targets and len(self.targets) != num_phases:
             yield (
                 f"consensus.targets must be one for each phase ({num_phases}), "

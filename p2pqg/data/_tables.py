@@ -157,7 +157,9 @@ def _lists(column: pa.ChunkedArray, what: str) -> np.ndarray:
     try:
         found = np.array(column.to_pylist())
     except ValueError:
-        raise DataError(f"{what} holds lists of different lengths") from None
+        raise DataError(
+            f"{what} must hold lists of one length, they differ; fill them up"
+        ) from None
     if found.dtype.kind not in "biuf":
         raise DataError(f"{what} holds lists of {column.type}; lists of numbers are read")
     return found

@@ -129,7 +129,8 @@ class Rule:
         for field in self.algorithm.traits["shared"]:
             if not hasattr(state, field):
                 raise AlgorithmError(
-                    f"{self.algorithm.name}: shared names {field!r}, which its state does not have"
+                    f"{self.algorithm.name}: shared must be names of its state's fields, got "
+                    f"{field!r}"
                 )
         with suppress(AttributeError):
             if self.model(state).shape == x0.shape:

@@ -92,7 +92,9 @@ def _halves(
     """The base without its upper layers, or None, and the classifier without its lower ones."""
     count = getattr(network.config, "num_hidden_layers", 0)
     if trained_layers > count:
-        raise ConfigError(f"model.trained_layers must be <= {count} for {path}")
+        raise ConfigError(
+            f"model.trained_layers must be <= {count} for {path}, got {trained_layers}"
+        )
     keep = count - trained_layers
     lower = None
     try:

@@ -68,5 +68,7 @@ def _pad(config: Any, path: str) -> int:
     if config.pad_token_id is None:
         config.pad_token_id = config.eos_token_id
     if not isinstance(config.pad_token_id, int):
-        raise ConfigError(f"the model {path} has no token that fills up short texts")
+        raise ConfigError(
+            f"model.path must be one with a token that pads or ends texts, got {path}; take another"
+        )
     return config.pad_token_id

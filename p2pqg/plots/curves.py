@@ -112,7 +112,10 @@ def _over_seeds(name: str, given: Any, table: str, x: str, y: str) -> pd.DataFra
     found = rounds[y].agg(["mean", "min", "max"]).assign(x=rounds[x].mean())
     found = found[rounds.size() == len(frames)]  # a mean over those that go on would jump
     if found.empty:
-        raise ConfigError(f"{name}: its runs have no round in common in which {y} was measured")
+        raise ConfigError(
+            f"{name}: {y} must be measured in one round of all its runs, and was in none; draw "
+            "them one by one"
+        )
     return found
 
 

@@ -245,7 +245,10 @@ def _tuned(tuning: Tuning, method: Any, optuna: Any, tell: Callable[[str], None]
             tell(f"{where}  diverged")
             continue
         if tuning.by not in runs.summary.index:
-            raise ConfigError("tune needs a task with classes: it goes by the accuracy")
+            raise ConfigError(
+                "tune goes by the accuracy, and targets that are no classes have none; take other "
+                "data, or `p2pqg sweep`"
+            )
         found = merit([runs.of_seed(seed).summary[tuning.by] for seed in tuning.seeds])
         study.tell(trial, found)
         spread = " (mean - deviation)" if len(tuning.seeds) > 1 else ""

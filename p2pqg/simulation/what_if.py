@@ -37,7 +37,7 @@ def shards_of_new(
             for k in range(count)
         ]
     if len(shards) != count:
-        raise ConfigError(f"shards must be one per new client, {count}, got {len(shards)}")
+        raise ConfigError(f"shards must be one for each of {count} new clients, got {len(shards)}")
     arrays = [np.asarray(shard, dtype=np.int64) for shard in shards]
     for k, shard in enumerate(arrays):
         if shard.ndim != 1 or not len(shard) or shard.min() < 0 or shard.max() >= total:

@@ -78,7 +78,10 @@ def exposure(topology: Any, clients: int | None = None, rounds: int | None = Non
     n = len(W)
     distances = np.array([[steps[u].get(v, -1) for v in range(n)] for u in range(n)])
     if (distances < 0).any():
-        raise TopologyError(f"{network.name!r}: not connected; who is apart learns nothing")
+        raise TopologyError(
+            f"{network.name!r} must be connected, or who is apart learns nothing. Add an edge "
+            "between the pieces."
+        )
     if rounds is None:
         rounds = rounds_of(W)
     bound, joint = leakage(W, rounds)
@@ -96,14 +99,19 @@ def _checked(network: Schedule) -> np.ndarray:
     """W, dense."""
     name = repr(network.name)
     if network.period != 1:
-        raise TopologyError(f"{name}: privacy is examined on networks that stay the same")
+        raise TopologyError(
+            f"{name} must stay the same from round to round for its privacy to be examined. Use "
+            "one such as ring16."
+        )
     if network.num_clients > MOST_CLIENTS:
         raise TopologyError(
-            f"{name}: privacy is examined up to {MOST_CLIENTS} clients, pair by pair"
+            f"{name} must have at most {MOST_CLIENTS} clients for its privacy to be examined, pair "
+            "by pair. Use fewer."
         )
     if not network.mixing(0).is_symmetric():
         raise TopologyError(
-            f"{name}: privacy is examined where W is symmetric; use metropolis_hastings"
+            f"{name}: W must be symmetric for its privacy to be examined. Use mixing: "
+            "metropolis_hastings."
         )
     return network.mixing(0).dense()
 

@@ -81,7 +81,10 @@ def bearing(schedule: Schedule, liars: Any) -> Bearing:
         TopologyError: W changes, so that there is not one answer.
     """
     if schedule.period != 1:
-        raise TopologyError(f"{schedule.name!r}: liars are examined on networks that stay the same")
+        raise TopologyError(
+            f"{schedule.name!r} must stay the same from round to round for liars to be examined. "
+            "Use one such as ring16."
+        )
     who = sorted(clients_in(liars, Clients.of(schedule), "liars"))
     if len(who) == schedule.num_clients:
         raise TopologyError("liars: nobody would be honest; leave at least one client out")

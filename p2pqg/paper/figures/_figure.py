@@ -31,6 +31,13 @@ OF_THE_SWEEP = (*NOT_OF_A_RUN, "tiers", "sweep", "tune", "max_extensions", "name
 FORMATS = ("svg", "pdf", "png")
 
 
+def nothing_finished(recipe: Recipe) -> ConfigError:
+    """For a figure of runs, where all of them diverged or were stopped."""
+    return ConfigError(
+        f"{recipe.folder}: no run of the figure's sweep has finished; start it again to go on"
+    )
+
+
 @dataclass(frozen=True)
 class Recipe:
     """What a figure has besides its own parameters.

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from p2pqg.base.errors import ConfigError, did_you_mean
-from p2pqg.paper.figures._figure import Recipe, figure
+from p2pqg.paper.figures._figure import Recipe, figure, nothing_finished
 from p2pqg.plots.canvas import COLUMN, Picture, colors_of, in_percent, label_ends, panels, styled
 from p2pqg.results.alike import check_one_setting
 from p2pqg.results.run_frames import one_a_seed, read_runs
@@ -93,5 +93,5 @@ def accuracy_against(p: Params, recipe: Recipe) -> pd.DataFrame:
     columns = ["method", "x", "value", "log", "lr", "mean", "std", "seeds"]
     frame = pd.DataFrame(rows, columns=columns).dropna(subset=["mean"])
     if frame.empty:
-        raise ConfigError(f"{recipe.folder}: no run of the figure's sweep has finished")
+        raise nothing_finished(recipe)
     return frame.sort_values(["method", "value"])

@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from p2pqg.base.errors import ConfigError, did_you_mean
-from p2pqg.paper.figures._figure import Recipe, figure
+from p2pqg.paper.figures._figure import Recipe, figure, nothing_finished
 from p2pqg.plots.canvas import COLUMN, Picture, colors_of, in_percent, label_ends, panels, styled
 from p2pqg.results.alike import check_one_setting
 from p2pqg.results.run import Run
@@ -90,6 +90,6 @@ def accuracy_by_epoch(p: Params, recipe: Recipe) -> pd.DataFrame:
             found = rounds.dropna(subset=[of]).groupby("epoch")[of].agg(["mean", "std", "count"])
             rows += [(method, lr, of, *row) for row in found.itertuples()]
     if not rows:
-        raise ConfigError(f"{recipe.folder}: no run of the figure's sweep has finished")
+        raise nothing_finished(recipe)
     columns = ["method", "lr", "of", "epoch", "mean", "std", "seeds"]
     return pd.DataFrame(rows, columns=columns)

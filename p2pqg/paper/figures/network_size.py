@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from p2pqg.base.errors import ConfigError
-from p2pqg.paper.figures._figure import Recipe, figure
+from p2pqg.paper.figures._figure import Recipe, figure, nothing_finished
 from p2pqg.plots.canvas import PAGE, Picture, colors_of, in_percent, label_ends, panels, styled
 from p2pqg.results.cells import cells
 from p2pqg.results.run_frames import read_runs
@@ -66,7 +65,7 @@ def network_size(p: object, recipe: Recipe) -> pd.DataFrame:
     """
     found = cells(read_runs([recipe.folder]))
     if found.empty or found["mean"].isna().all():
-        raise ConfigError(f"{recipe.folder}: no run of the figure's sweep has finished")
+        raise nothing_finished(recipe)
     names = found["topology"].str.extract(r"^(?P<network>.*?)(?P<clients>\d+)")
     found = found.assign(network=names["network"], clients=names["clients"].astype(int))
     found = found.sort_values(

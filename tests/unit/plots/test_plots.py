@@ -114,7 +114,9 @@ def test_a_mean_over_seeds_ends_where_the_first_seed_does():
     """A seed that diverged would else leave a mean of those that did well."""
     (line,) = lines(draw_curves({"dsgd": [history(0.1, 0.4, 0.9), history(0.3, 0.8)]}))
     np.testing.assert_allclose(line.get_ydata(), [0.2, 0.6])
-    with pytest.raises(ConfigError, match="no round in common"):
+    with pytest.raises(
+        ConfigError, match="must be measured in one round of all its runs, and was in none"
+    ):
         draw_curves({"dsgd": [history(0.1, np.nan), history(np.nan, 0.2)]})
 
 

@@ -133,10 +133,10 @@ def test_all_who_have_the_most_or_the_least_are_named():
 @pytest.mark.parametrize(
     ("network", "told"),
     [
-        ("onepeer-exponential8", "networks that stay the same"),
-        ("exponential8", "where W is symmetric"),
-        ("ring300", "up to 256 clients"),
-        (np.eye(3), "not connected"),
+        ("onepeer-exponential8", "must stay the same from round to round"),
+        ("exponential8", "W must be symmetric"),
+        ("ring300", "at most 256 clients"),
+        (np.eye(3), "must be connected"),
     ],
     ids=str,
 )
