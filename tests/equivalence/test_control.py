@@ -214,7 +214,7 @@ def test_one_exchange_bounds_the_distance():
         ({"phases": (0.5,)}, "do nothing without consensus.targets"),
         ({"reference": (2.0,)}, "do nothing without consensus.targets"),
         ({"of": "gradient"}, "of: gradient needs targets and no reference; set targets"),
-        ({"targets": (1.0,), "reference": (2.0,), "of": "gradient"}, "no reference; set targets alone"),
+        ({"targets": (1.0,), "reference": (2.0,), "of": "gradient"}, "set targets alone"),
         ({"targets": (1.0,), "of": "gradients"}, "consensus.of must be"),
         ({"target": 1}, "unknown key consensus.target; did you mean targets"),
     ],

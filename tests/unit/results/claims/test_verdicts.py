@@ -1,0 +1,39 @@
+"""What becomes of a claim, and how a person is told."""
+
+import pytest
+from claimed import CLAIM, runs, verdict_of
+
+from p2pqg.base.errors import ConfigError
+from p2pqg.results.claims import check, lines, read_claims
+
+
+def test_a_side_alone_is_judged_against_a_number():
+    found = verdict_of(runs(qg=[0.91, 0.92]), right=None, holds_if={"above": 0.5})
+    assert found.verdict == "holds"
+    assert found.numbers[0].startswith("91.50 [85.15, 97.85] %")
+    found = verdict_of(runs(qg=[0.95, 0.99]), right=None, holds_if={"above": 0.5})
+    assert found.numbers[0].startswith("97.00 [71.59, 100.00] %")  # 97 + 25.41 is no accuracy
+
+
+def test_nothing_has_no_minus():
+    found = verdict_of(runs(qg=[0.5, 0.5], dsgd=[0.5 + 1e-6, 0.5 + 1e-6]))
+    assert found.numbers == ["0.00 [0.00, 0.00] points"]
+
+
+def test_claims_are_checked_against_the_runs_that_are_planned():
+    planned = runs(qg=[0, 0], dsgd=[0, 0]).drop(columns="test_accuracy")
+    check(read_claims(CLAIM | {"metric": "f1", "where": {"algorithm.mu": 0.9}}), planned)
+    with pytest.raises(ConfigError, match="left: no run with d2; they have dsgd, qg"):
+        check(read_claims(CLAIM | {"left": {"algorithm": "d2"}}), planned)
+
+
+def test_a_verdict_is_told_with_its_rule_its_numbers_and_how_it_was_judged():
+    told = lines([verdict_of(runs(qg=[0.81, 0.82], dsgd=[0.5, 0.5]), says="It wins.")])
+    assert told == [
+        "HOLDS  It wins.",
+        "  test accuracy of qg - dsgd, above 0",
+        "  all  31.50 [25.15, 37.85] points  holds",
+        "mean over 2 seeds, paired, 95 % interval by t",
+    ]
+    alone = verdict_of(runs(qg=[0.81, 0.82], dsgd=[0.5, 0.5]), right=None)
+    assert lines([alone])[-1] == "mean over 2 seeds, 95 % interval by t"
