@@ -247,7 +247,7 @@ def the_state_x(state: Any) -> torch.Tensor:
 def algorithm(
     name: str,
     *,
-    start: Callable[[torch.Tensor], Any],
+    start: Callable[..., Any],
     params: type = NoParams,
     source: str = "",
     needs: Needs = (),
@@ -264,7 +264,8 @@ def algorithm(
 
     Args:
         name: what users type.
-        start: x0 [clients, params] -> the state before the first round.
+        start: x0 [clients, params] -> the state before the first round; or of x0 and the params,
+            `start(x0, p)`. A parameter that it uses belongs in `fixed`.
         params: frozen data class with `lr` and the algorithm's own parameters.
         source: paper or code.
         needs: what W must be, or a function of the params that says it: any of "symmetric",

@@ -1,7 +1,7 @@
 """Random numbers that somebody's code takes from a state that a whole process shares.
 
-`draws_from` sees whether it does; `keyed` makes them depend on a key alone, and so does
-`torch_keyed` where torch's are all that is asked for.
+`draws_from` sees whether a call does, `Watch` whether anything between two moments does; `keyed`
+makes them depend on a key alone, and so does `torch_keyed` where torch's are all that is asked for.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import random
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import wraps
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,41 @@ def draws_from(call: Callable[[], object]) -> set[str]:
         if not found:
             break
     return found or set()
+
+
+class Watch:
+    """Sees from whose numbers somebody's code takes, inside `with`.
+
+    Attributes:
+        drawn: whose they were: "torch", "numpy.random", ...
+    """
+
+    def __init__(self) -> None:
+        self.drawn = set[str]()
+        self._before: dict[str, Any] = {}
+
+    def __enter__(self) -> None:
+        self._before = _states()
+
+    def __exit__(self, *error: object) -> None:
+        self._look()
+
+    def except_in(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        """The same function, for them to call; what it draws is not theirs."""
+
+        @wraps(call)
+        def unwatched(*args: Any, **more: Any) -> Any:
+            self._look()
+            try:
+                return call(*args, **more)
+            finally:
+                self._before = _states()
+
+        return unwatched
+
+    def _look(self) -> None:
+        now = _states()
+        self.drawn |= {whose for whose, state in now.items() if self._before.get(whose) != state}
 
 
 @contextmanager
@@ -91,8 +127,12 @@ def torch_keyed(
 
 
 def _states() -> dict[str, Any]:
-    numpys: Any = np.random.get_state()  # noqa: NPY002  whether somebody took from it
-    found = {"Python's random": random.getstate(), "numpy.random": (numpys[1].tobytes(), numpys[2])}
-    if torch := sys.modules.get("torch"):
-        found["torch"] = torch.get_rng_state().numpy().tobytes()
-    return found
+    with _one_at_a_time:  # another thread may be inside `keyed`, and puts them back
+        numpys: Any = np.random.get_state()  # noqa: NPY002  whether somebody took from it
+        numpy, python = (numpys[1].tobytes(), numpys[2], numpys[3]), random.getstate()
+        found = {"Python's random": python, "numpy.random": numpy}
+        if torch := sys.modules.get("torch"):
+            cards = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+            torchs = [torch.get_rng_state(), *cards]
+            found["torch"] = b"".join(state.numpy().tobytes() for state in torchs)
+        return found

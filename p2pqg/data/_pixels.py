@@ -32,6 +32,7 @@ DIM = 32
 """Where the upper 8 of 16 bits stay below this, most of what images show is in the lower ones."""
 FRAMES = "has several frames: the first one is taken"
 INK = "holds amounts of ink (CMYK): its colors are approximate"
+NIGHT = "is black in the upper 8 of its 16 bits, and what it shows in the lower ones is lost"
 TURN = "has EXIF data that cannot be read: it is not turned"
 
 Shape = tuple[int, int, int]
@@ -115,7 +116,10 @@ def as_seen(image: Image, content: bytes) -> tuple[Image, list[str]]:
             lost.append(TURN)
     if image.mode.startswith("I"):
         # Pillow's own conversion would clip at 255.
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)), lost
+        deep = np.asarray(image)
+        if 0 < deep.max() < 256:
+            lost.append(NIGHT)
+        return Image.fromarray((deep >> 8).astype(np.uint8)), lost
     if "transparency" in image.info or image.mode in ("LA", "La", "PA", "RGBA", "RGBa"):
         gray = image.mode in ("1", "L", "LA", "La")
         image = image.convert("LA" if gray else "RGBA")
@@ -182,7 +186,8 @@ def pixels(
                 "set dataset.side, or use fewer",
             )
         decoded.append(np.asarray(image))
-        if DEEP in lost:
+        if DEEP in lost and (image.mode != "L" or NIGHT in lost or decoded[-1].any()):
+            # Of gray ones it is known which are really black; they say nothing.
             brightest = max(brightest, int(decoded[-1].max()))
         for loss in lost:
             losses.setdefault(loss, []).append(name)
@@ -195,7 +200,7 @@ def pixels(
             f"{what}: images with 16 bits per channel use the lower ones: of 0 .. 255 the upper 8 "
             f"reach {brightest}; scale them, and save them with 8 bits"
         )
-        if brightest == 0:
+        if brightest == 0 and NIGHT in losses:
             raise DataError(told)
         notes.append(told)
     return Decoded(stacked(decoded, channels), tuple(notes))

@@ -16,7 +16,7 @@ from p2pqg.algorithms.effects import Effect
 from p2pqg.base.errors import AlgorithmError
 from p2pqg.base.pieces import PIECE_BYTES
 from p2pqg.engine.answers import Answers, Parcel, Wait
-from p2pqg.engine.call import Ask, Call, bare, disagreement
+from p2pqg.engine.call import Ask, Call, bare, called, disagreement
 from p2pqg.engine.clock import Clock
 from p2pqg.engine.parts import HalfWay, Successor, cut, of_part, together
 from p2pqg.engine.routes import Routing
@@ -75,7 +75,7 @@ class Block(Answers):
     @property
     def who(self) -> str:
         """Its clients, in a message."""
-        return f"clients {self.clients.start} to {self.clients.stop - 1}"
+        return called(self.clients)
 
     @property
     def ask(self) -> Ask | None:
@@ -214,7 +214,7 @@ class Block(Answers):
         return new.whole()
 
     def _called(self, part: slice) -> str:
-        return f"clients {self.clients[part].start} to {self.clients[part].stop - 1}"
+        return called(self.clients[part])
 
     def _of_active(self, new: Any, part: slice) -> Any:
         """The new state of a part, in which clients that stand still have the old one."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Generator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from numbers import Real
@@ -18,6 +19,7 @@ from typing import Any, NamedTuple
 
 from p2pqg.algorithms.asynchronous import Arrived, Meet, Push
 from p2pqg.algorithms.effects import AllReduce, Effect, Exchange, Gossip, Neighbors
+from p2pqg.base.draws import Watch
 from p2pqg.base.errors import AlgorithmError, P2pqgError
 from p2pqg.base.lazy import torch
 from p2pqg.base.registry import Entry
@@ -32,6 +34,8 @@ REQUESTS: dict[tuple[type, ...], str] = {
 ON_NO_CLIENTS = "the block of no clients that the driver plays to know what will travel"
 
 OR_EACH = ", or a tensor [clients]"
+LOOKS = 3
+"""First rounds in which a user's algorithm is looked at, whether it draws."""
 CONTRACT = "what a round yields must not depend on values, only on its number and on the parameters"
 
 
@@ -56,24 +60,27 @@ class Call:
     own: GeneratorType[Any, Any, Any]
 
     @classmethod
-    def of(cls, algorithm: Entry, own: Any, num_clients: int) -> Call:
+    def of(
+        cls, algorithm: Entry, own: Any, num_clients: int, watch: Watch | None = None
+    ) -> Call:
         """A round that begins.
 
         Args:
             algorithm: whose round it is.
             own: what its function returned; must be a generator.
             num_clients: rows of every tensor that it may send.
+            watch: sees whether it draws, see `watched`.
 
         Raises:
             AlgorithmError: it is none. While it runs: it raised something, sends something that
-                cannot be sent, or returns nothing. Errors of the gradient pass as they are.
+                cannot be sent, draws, or returns nothing. Errors of the gradient pass as they are.
         """
         if not isinstance(own, GeneratorType):
             raise AlgorithmError(
                 f"{_first_line(algorithm)}: has no yield; a round asks the network, as in "
                 "x = yield gossip(half)"
             )
-        return cls(_checked(algorithm, own, num_clients), own)
+        return cls(_checked(algorithm, own, num_clients, watch), own)
 
     def send(self, reply: Any) -> Effect:
         """Answer a request (None at first); returns the next one.
@@ -89,14 +96,16 @@ class Call:
 
 
 def _checked(
-    algorithm: Entry, own: GeneratorType[Any, Any, Any], num_clients: int
+    algorithm: Entry, own: GeneratorType[Any, Any, Any], num_clients: int, watch: Watch | None
 ) -> Generator[Effect, Any, Any]:
     allowed = APART if algorithm.traits.get("asynchronous") else TOGETHER
     reply = None
     while True:
         try:
-            effect = own.send(reply)
+            with watch or nullcontext():
+                effect = own.send(reply)
         except StopIteration as end:
+            _check_draws_nothing(watch, algorithm)
             if end.value is None:
                 problem = "returned nothing; a round returns the next state"
                 raise AlgorithmError(f"{_first_line(algorithm)}: {problem}") from None
@@ -104,11 +113,40 @@ def _checked(
         except Exception as error:
             blame(error, algorithm)
             raise
+        _check_draws_nothing(watch, algorithm)
         if wrong := _wrong(effect, num_clients, allowed):
             raise AlgorithmError(f"{_line_of(own)}: {wrong}")
         handed = [effect]
         del effect, reply  # as large as the models: not kept while the network works
         reply = yield handed.pop()
+
+
+def watched(
+    algorithm: Entry, grad: Callable[..., Any], round: int
+) -> tuple[Callable[..., Any], Watch | None]:
+    """Look whether a user's round draws from what a process shares; in the first rounds, it is dear.
+
+    Args:
+        algorithm: whose round it is.
+        grad: its gradient, which may draw: dropout does, and a noisy oracle.
+        round: which.
+
+    Returns:
+        The gradient as the round has to be given it; and what `Call.of` looks with, if it has to.
+    """
+    if round >= LOOKS or algorithm.build.__module__.startswith("p2pqg."):
+        return grad, None
+    watch = Watch()
+    return watch.except_in(grad), watch
+
+
+def _check_draws_nothing(watch: Watch | None, algorithm: Entry) -> None:
+    if watch and watch.drawn:
+        raise AlgorithmError(
+            f"{_first_line(algorithm)}: draws from {' and '.join(sorted(watch.drawn))}, which each "
+            "process has for itself; say @algorithm(..., draws=True) and take draw(purpose, size), "
+            "or what all clients share from the round, np.random.default_rng([0, s.t])"
+        )
 
 
 def disagreement(one: Ask | None, other: Ask | None, who: str, others: str) -> str | None:
@@ -213,6 +251,17 @@ def _place(code: CodeType, line: int) -> str:
     path = Path(code.co_filename)
     name = "notebook cell" if path.parent.name.startswith("ipykernel") else path.name
     return f"{name} line {line}, in {code.co_name}"
+
+
+def called(clients: range) -> str:
+    """Some clients, in a message.
+
+    >>> called(range(3, 5)), called(range(3, 4))
+    ('clients 3 to 4', 'client 3')
+    """
+    if len(clients) == 1:
+        return f"client {clients.start}"
+    return f"clients {clients.start} to {clients.stop - 1}"
 
 
 def bare(tensors: tuple[torch.Tensor, ...]) -> torch.Tensor | tuple[torch.Tensor, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -19,7 +20,7 @@ from p2pqg.base.errors import AlgorithmError, ConfigError
 from p2pqg.base.lazy import torch
 from p2pqg.base.registry import Entry
 from p2pqg.base.seeding import rng
-from p2pqg.engine.call import Call, guarded
+from p2pqg.engine.call import Call, guarded, watched
 from p2pqg.engine.personal import Personal
 from p2pqg.engine.snapshot import with_leaves
 
@@ -125,7 +126,9 @@ class Rule:
 
     def start(self, x0: torch.Tensor) -> Any:
         """The state before the first round; AlgorithmError if it lacks models or shared fields."""
-        state = guarded(self.algorithm, self.algorithm.traits["start"], x0)
+        start = self.algorithm.traits["start"]
+        more = (self.params,) if _takes_params(start) else ()
+        state = guarded(self.algorithm, start, x0, *more)
         for field in self.algorithm.traits["shared"]:
             if not hasattr(state, field):
                 raise AlgorithmError(
@@ -157,7 +160,9 @@ class Rule:
 
     def alone(self, state: Any, grad: Callable[..., Any], round: int, clients: range) -> Call:
         """One round as the algorithm plays it by itself."""
-        return Call.of(self.algorithm, self._own(state, grad, round, clients), len(clients))
+        grad, watch = watched(self.algorithm, grad, round)
+        own = self._own(state, grad, round, clients)
+        return Call.of(self.algorithm, own, len(clients), watch)
 
     @property
     def is_led(self) -> bool:
@@ -196,3 +201,13 @@ class Rule:
             row = [("x", (self.model(state).shape[1],))]
             more.append(Parameter.in_order(self.shapes or row))
         return guarded(self.algorithm, self.algorithm.build, state, grad, self.params, *more)
+
+
+def _takes_params(start: Callable[..., Any]) -> bool:
+    """Whether it wants the algorithm's parameters, too: behind x0, without a default."""
+    try:
+        known = inspect.signature(start).parameters.values()
+    except (TypeError, ValueError):  # built in
+        return False
+    taken = [p for p in known if p.kind <= p.POSITIONAL_OR_KEYWORD and p.default is p.empty]
+    return len(taken) > 1

@@ -5,7 +5,7 @@
 
     @pytest.mark.parametrize("check", UNIVERSAL + USUAL)
     def test_my_algorithm(check):
-        check("my-algorithm", beta=0.5)
+        check("my_file.py:my_algorithm", beta=0.5)  # or its registered name
 
 `UNIVERSAL` holds for every algorithm that keeps the rules of the house (rows mix only in `yield`,
 and what is yielded does not depend on values).

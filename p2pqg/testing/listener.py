@@ -9,7 +9,7 @@ import torch
 
 from p2pqg.algorithms.control import Lengths
 from p2pqg.algorithms.effects import Effect, Exchange, Round, led
-from p2pqg.engine.call import CONTRACT, ON_NO_CLIENTS, Ask, Call, disagreement
+from p2pqg.engine.call import CONTRACT, ON_NO_CLIENTS, Ask, Call, called, disagreement
 from p2pqg.engine.rule import Rule
 from p2pqg.engine.scouting import itinerary
 from p2pqg.testing.plays import (
@@ -65,7 +65,7 @@ class Listener(Rule):
         return call
 
     def _compare(self, heard: _Request | None, expected: _Request | None, clients: range) -> None:
-        who = f"clients {clients.start} to {clients.stop - 1}"
+        who = called(clients)
         wrong = disagreement(heard and heard.ask, expected and expected.ask, who, ON_NO_CLIENTS)
         assert not wrong, wrong
         if heard is None or expected is None:  # both are done

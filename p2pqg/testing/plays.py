@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from p2pqg.algorithms import ALGORITHMS
+from p2pqg.algorithms.user_code import find_algorithm
 from p2pqg.base.config import read
 from p2pqg.base.registry import Entry
 from p2pqg.engine.block import lockstep
@@ -24,8 +24,8 @@ def falling_lr(round: int) -> float:
 
 
 def entry_of(algorithm: str | Entry) -> Entry:
-    """The registered algorithm of that name; an entry is its own."""
-    return algorithm if isinstance(algorithm, Entry) else ALGORITHMS[algorithm]
+    """The registered algorithm of that name, or that of FILE.py:NAME; an entry is its own."""
+    return find_algorithm(algorithm)
 
 
 def suitable_topology(algorithm: str | Entry, **params: Any) -> str:

@@ -20,7 +20,7 @@ from p2pqg.base.errors import AlgorithmError
 from p2pqg.base.uploading import uploaded
 from p2pqg.engine.answers import Parcel
 from p2pqg.engine.block import to_numpy
-from p2pqg.engine.call import CONTRACT, Ask, Call, bare
+from p2pqg.engine.call import CONTRACT, Ask, Call, bare, called
 from p2pqg.engine.clock import Clock
 from p2pqg.engine.routes import Leg
 from p2pqg.engine.rule import Rule
@@ -144,7 +144,7 @@ class WaveBlock:
     @property
     def who(self) -> str:
         """The hosted clients, for messages."""
-        return f"clients {self.clients.start} to {self.clients.stop - 1}"
+        return called(self.clients)
 
     @property
     def _stays(self) -> bool:

@@ -103,6 +103,23 @@ def test_16_bits_of_which_the_lower_ones_are_used_are_told(read):
         read(eight, eight)
 
 
+def test_what_is_really_black_in_16_bits_is_no_mistake(read):
+    black, deep = np.zeros(GRAY.shape, np.uint16), np.full(GRAY.shape, 40_000, np.uint16)
+    for others in (png(GRAY), file_of(Image.fromarray(deep)), file_of(Image.fromarray(black))):
+        arrays = read(file_of(Image.fromarray(black)), others)
+        assert not arrays.train_x[0].any()
+        assert "lower" not in "\n".join(arrays.notes)
+    colors = read(png_of_16_bits(np.zeros(COLOR.shape, np.uint16)), png(COLOR))
+    assert not colors.train_x[0].any()
+
+
+def test_an_image_that_loses_all_it_shows_is_told_among_others(read):
+    deep = file_of(Image.fromarray(np.full(GRAY.shape, 40_000, np.uint16)))
+    dark = file_of(Image.fromarray(np.full(GRAY.shape, 200, np.uint16)))
+    told = "\n".join(read(deep, dark).notes)
+    assert "is black in the upper 8 of its 16 bits, and what it shows" in told
+
+
 def test_color_of_16_bits_is_scaled_too(read):
     deep = np.linspace(0, 65_535, COLOR.size).astype(np.uint16).reshape(COLOR.shape)
     arrays = read(png_of_16_bits(deep), png(COLOR))

@@ -150,3 +150,15 @@ def test_a_rule_that_does_something_is_not_gossip():
     for rule in ("median", {"name": "clipped", "tau": 0.1}):
         with pytest.raises(AssertionError):
             check_rule_is_gossip(rule)
+
+
+def test_checks_take_the_name_of_a_file_as_everything_does(tmp_path):
+    text = inspect.getsource(asks_every_third_round_again)
+    (tmp_path / "mine.py").write_text(
+        "import torch\nfrom typing import NamedTuple\nfrom p2pqg import algorithm, gossip\n"
+        "from p2pqg.algorithms.dsgd import Params\n"
+        "class State(NamedTuple):\n    x: torch.Tensor\n    t: int\n"
+        "@algorithm('again', params=Params, start=lambda x0: State(x0, 0))\n" + text
+    )
+    for check in UNIVERSAL:
+        check(f"{tmp_path}/mine.py:asks_every_third_round_again")

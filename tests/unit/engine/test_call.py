@@ -1,0 +1,129 @@
+"""One round of a user's algorithm: whether it draws from what every process has for itself."""
+
+import dataclasses
+import random
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+
+from p2pqg import OwnPace, trajectory
+from p2pqg.algorithms import arrived, gossip, push
+from p2pqg.algorithms.dsgd import Params
+from p2pqg.base.errors import AlgorithmError
+from p2pqg.base.registry import Entry
+
+
+class State(NamedTuple):
+    x: torch.Tensor
+    t: int
+
+
+def entry(method, **traits):
+    usual = {
+        "start": lambda x0: State(x0, torch.zeros(len(x0)) if traits else 0),
+        "model": lambda s: s.x,
+        "needs": lambda p: (),
+        "draws": False,
+        "shapes": lambda params: False,
+        "centralized": False,
+        "shared": (),
+        "asynchronous": None,
+    }
+    return Entry(method.__name__, method, Params, traits={**usual, **traits})
+
+
+def python_coin(s, grad, p):
+    half = s.x - p.lr * grad(s.x)
+    x = (yield gossip(half)) if random.random() < 2 else half
+    return State(x, s.t + 1)
+
+
+def numpy_noise(s, grad, p):
+    x = yield gossip(s.x - p.lr * grad(s.x))
+    return State(x + np.random.randn(), s.t + 1)  # noqa: NPY002  as users do
+
+
+def torch_noise_later(s, grad, p):
+    x = yield gossip(s.x)
+    noise = torch.rand_like(x) if s.t == 1 else 0
+    return State(x - p.lr * grad(x) + noise, s.t + 1)
+
+
+def round_coin(s, grad, p):
+    half = s.x - p.lr * grad(s.x)
+    if np.random.default_rng([7, s.t]).random() < 0.5:
+        half = yield gossip(half)
+    return State(half, s.t + 1)
+
+
+def noisy_gradient(x, round):
+    return x + np.random.randn(*x.shape)  # noqa: NPY002  as users do
+
+
+@pytest.fixture
+def own_draws():
+    """What users' code draws here leaves no trace in other tests."""
+    before = random.getstate(), np.random.get_state()  # noqa: NPY002  put back
+    with torch.random.fork_rng(devices=[]):
+        yield
+    random.setstate(before[0])
+    np.random.set_state(before[1])  # noqa: NPY002  put back
+
+
+def played(algorithm, gradient=lambda x, round: x, **more):
+    return trajectory(algorithm, gradient, np.ones(3), topology="ring4", rounds=4, lr=0.1, **more)
+
+
+@pytest.mark.parametrize(
+    ("method", "whose"),
+    [
+        (python_coin, "Python's random"),
+        (numpy_noise, "numpy.random"),
+        (torch_noise_later, "torch"),
+    ],
+)
+@pytest.mark.parametrize("blocks", [[4], [1, 3]])
+def test_a_round_that_draws_from_what_a_process_shares_is_told(own_draws, method, whose, blocks):
+    line = method.__code__.co_firstlineno
+    told = rf"test_call.py line {line}, in {method.__name__}: draws from {whose}.*draws=True"
+    with pytest.raises(AlgorithmError, match=told):
+        played(entry(method), blocks=blocks)
+
+
+def test_a_step_of_clients_that_do_not_wait_is_told_as_well(own_draws):
+    def step(s, grad, p):
+        yield push(s.x - p.lr * grad(s.x))
+        inbox = yield arrived("newest")
+        return State(s.x + torch.rand(()) + inbox.sum(inbox.weights)[0], s.t + 1)
+
+    with pytest.raises(AlgorithmError, match="in step: draws from torch"):
+        played(entry(step, asynchronous=OwnPace()))
+
+
+def test_what_a_gradient_draws_is_not_the_algorithms(own_draws):
+    assert not np.allclose(played(entry(round_coin), noisy_gradient)[-1], 0)
+
+
+def test_a_generator_of_the_rounds_number_is_every_blocks_own():
+    whole = played(entry(round_coin))
+    assert np.array_equal(played(entry(round_coin), blocks=[1, 1, 2]), whole)
+    heard = [np.random.default_rng([7, t]).random() < 0.5 for t in range(4)]
+    assert 0 < sum(heard) < 4  # both happen
+
+
+def test_what_a_client_starts_with_may_depend_on_the_parameters():
+    """Adaptive methods begin with a number of their own: here every step is as long as that."""
+
+    def of_size(s, grad, p):
+        x = yield gossip(s.x - p.lr * s.t)
+        return State(x, s.t)
+
+    method = entry(of_size, start=lambda x0, p: State(x0, torch.full_like(x0, p.size)))
+    params = dataclasses.make_dataclass(
+        "P", [("lr", float), ("size", float, 2.0)], frozen=True, kw_only=True
+    )
+    method = dataclasses.replace(method, params=params)
+    np.testing.assert_allclose(played(method)[-1], 1 - 4 * 0.1 * 2)
+    np.testing.assert_allclose(played(method, size=0.5)[-1], 1 - 4 * 0.1 * 0.5)
