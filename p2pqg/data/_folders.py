@@ -1,4 +1,4 @@
-"""Images in one folder per class: torchvision's ImageFolder, train/ and test/ or val/ beside it."""
+"""Images in one folder per class: torchvision's ImageFolder, with or without train/ and test/."""
 
 from __future__ import annotations
 
@@ -49,6 +49,19 @@ class Folders(NamedTuple):
     notes: tuple[str, ...]
 
 
+class Classes(NamedTuple):
+    """All images of a folder that has no parts.
+
+    Attributes:
+        classes: their names, in the order of their numbers.
+        notes: what was left out, a line each.
+    """
+
+    all: Found
+    classes: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
 def find_both(folder: Path) -> tuple[Path, Path] | None:
     """The folders of the training and of the test part; None if one is missing."""
     test = next((folder / name for name in TEST if (folder / name).is_dir()), None)
@@ -77,9 +90,29 @@ def read_both(train: Path, test: Path) -> Folders:
     if untested := [name for name in names if not asked.get(name)]:
         which = ", ".join(untested[:3]) + (", ..." if len(untested) > 3 else "")
         notes.append(f"{test}: no images of {which}")
-    # Where the locale is not UTF-8, Python gives names that nobody can print.
-    classes = tuple(os.fsencode(name).decode("utf-8", "replace") for name in names)
-    return Folders(_found(known, names), _found(asked, names), classes, tuple(notes))
+    return Folders(_found(known, names), _found(asked, names), _printable(names), tuple(notes))
+
+
+def read_classes(folder: Path) -> Classes | None:
+    """A folder per class and no parts; None if it is not that.
+
+    Images must lie in at least two folders themselves: in others, classes may be a level deeper.
+    One with train/, test/ or the like is half of something else.
+    """
+    notes: list[str] = []
+    if any((folder / name).is_dir() for name in ("train", *TEST)):
+        return None
+    known = _by_class(folder, notes)
+    names = [name for name, paths in known.items() if paths]
+    direct = [n for n in names if any(os.path.dirname(p) == str(folder / n) for p in known[n])]
+    if len(names) < 2 or direct != names:
+        return None
+    return Classes(_found(known, names), _printable(names), tuple(notes))
+
+
+def _printable(names: list[str]) -> tuple[str, ...]:
+    """Where the locale is not UTF-8, Python gives names that nobody can print."""
+    return tuple(os.fsencode(name).decode("utf-8", "replace") for name in names)
 
 
 def _found(by_class: dict[str, list[str]], names: list[str]) -> Found:

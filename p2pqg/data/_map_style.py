@@ -45,6 +45,11 @@ def read_map_style(data: Any, what: str) -> tuple[np.ndarray, np.ndarray]:
         DataError: it has no length, items that are no pairs, samples of different shapes or which
             are others at each look, or an error of its own.
     """
+    if hasattr(data, "dataset") and hasattr(data, "batch_size"):
+        raise DataError(
+            f"{what} is a DataLoader, and every client draws batches of its own; give what it "
+            "loads from, loader.dataset"
+        )
     if not (hasattr(data, "__getitem__") and hasattr(data, "__len__")):
         raise DataError(
             f"{what} is a data set without length or index (IterableDataset); give a map-style "

@@ -58,12 +58,14 @@ def raw_of(value: Any, test: Any, chosen: Columns, beside: Sequence[str], what: 
 
 def raw_of_tables(train: Any, test: Any, chosen: Columns, beside: Sequence[str], what: str) -> Raw:
     """The same of tables (of pyarrow) or of what can become one; test may be None."""
-    first, notes = _tables.samples_of(train, chosen, beside, what)
-    second = None
+    table = second = None
     if test is not None:
         if not _is_table(test):
             raise DataError(f"{what}: the test part must be a table, as the training part is")
         table = _table_of(test, f"{what} (test)")
+    train, table = _tables.in_kinds(train, table, chosen, beside, what)
+    first, notes = _tables.samples_of(train, chosen, beside, what)
+    if table is not None:
         table = table.drop_columns([name for name in beside if name in table.column_names])
         second, more = _tables.samples_of(table, chosen, (), f"{what} (test)")
         notes = (*notes, *more)

@@ -104,14 +104,11 @@ def arrays_from(raw: Raw, reading: Reading, tokenizer: str | None = None) -> Arr
     for name, column in columns.items():
         checked_lengths(train.x, column, train.x_name, f"column {name}")
     if raw.test is None:
-        rest, held_out = _held_out(len(train.y), reading.test_share, columns.values(), what)
+        rest, held_out = held_out_of(len(train.y), reading.test_share, columns.values(), what)
         test = dataclasses.replace(train, x=train.x[held_out], y=train.y[held_out])
         train = dataclasses.replace(train, x=train.x[rest], y=train.y[rest])
         columns = {name: column.at(rest) for name, column in columns.items()}
-        notes.append(
-            f"{what}: no test part is given; {counted(len(held_out), 'sample')} of "
-            f"{len(rest) + len(held_out):,}, drawn once for all seeds, are held out for it"
-        )
+        notes.append(told_of(held_out, rest, what))
     else:
         test = _checked(raw.test, what)
     train_x, said = _seen(train, reading, tokenizer)
@@ -203,7 +200,15 @@ def _are_images(*parts: np.ndarray) -> bool:
     return all(part.ndim == 4 and part.dtype == np.uint8 for part in parts)
 
 
-def _held_out(
+def told_of(held_out: np.ndarray, rest: np.ndarray, what: str) -> str:
+    """The line on samples that are held out."""
+    return (
+        f"{what}: no test part is given; {counted(len(held_out), 'sample')} of "
+        f"{len(rest) + len(held_out):,}, drawn once for all seeds, are held out for it"
+    )
+
+
+def held_out_of(
     num_samples: int, share: float, columns: Iterable[Column], what: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """Positions of the rest and of what is held out, in order."""

@@ -32,6 +32,9 @@ class Columns(Reading):
     """Names of the columns of features. Default: all that are left."""
     leave_out: list[str] = field(default_factory=list)
     """Names of columns that are no features."""
+    categories: list[str] = field(default_factory=list)
+    """Names of columns of features that say a kind: each kind becomes a feature, 0 or 1. Kinds that
+    only test samples have are none."""
     text: str = ""
     """Name of the column of texts, if it is texts that are read."""
     image: str = ""
@@ -72,7 +75,8 @@ def samples_of(
         twice = next(name for name in names if names.count(name) > 1)
         raise DataError(f"{what} has two columns called {twice!r}; rename one")
     labels = _labels(names, chosen, what)
-    for name in (*labels, *beside, *chosen.features, *chosen.leave_out, chosen.text, chosen.image):
+    named = (*chosen.features, *chosen.leave_out, *chosen.categories, chosen.text, chosen.image)
+    for name in (*labels, *beside, *named):
         if name and name not in names:
             raise DataError(f"{what} has no column {name!r}{did_you_mean(name, names)}")
     columns = {name: _values(table[name], f"{what}: column {name}") for name in beside}
@@ -92,6 +96,41 @@ def samples_of(
     x = _features(table, features, what)
     notes = () if chosen.features else _that_count_rows(table, features, what)
     return Samples(x, y, columns, **called), notes
+
+
+def in_kinds(
+    train: pa.Table, test: pa.Table | None, chosen: Columns, beside: Sequence[str], what: str
+) -> tuple[pa.Table, pa.Table | None]:
+    """Tables whose `categories` are 0 or 1 for each kind that training samples have.
+
+    Raises:
+        DataError: there is no such column, or it is none of features.
+    """
+    for name in chosen.categories:
+        if name in (chosen.text, chosen.image, *beside, *_labels(train.column_names, chosen, what)):
+            raise DataError(
+                f"{what}: dataset.categories are features, and column {name} is something else; "
+                "leave it out there"
+            )
+        if name not in train.column_names:
+            raise DataError(
+                f"{what} has no column {name!r}{did_you_mean(name, train.column_names)}"
+            )
+        kinds = np.unique(_values(train[name], f"{what}: column {name}"))
+        check_room(4 * len(kinds) * train.num_rows, f"{what}: column {name}", "leave it out")
+        train = _in_kinds(train, name, kinds, what)
+        if test is not None and name in test.column_names:
+            test = _in_kinds(test, name, kinds, f"{what} (test)")
+    return train, test
+
+
+def _in_kinds(table: pa.Table, name: str, kinds: np.ndarray, what: str) -> pa.Table:
+    import pyarrow as pa
+
+    cells = _values(table[name], f"{what}: column {name}")
+    each = (cells[:, None] == kinds).astype(np.float32)
+    lists = pa.FixedSizeListArray.from_arrays(pa.array(each.ravel()), len(kinds))
+    return table.set_column(table.column_names.index(name), name, lists)
 
 
 def class_names(table: pa.Table, chosen: Columns, what: str) -> tuple[str, ...]:
@@ -199,8 +238,9 @@ def _features(table: pa.Table, names: Sequence[str], what: str) -> np.ndarray:
         kind = table.schema.field(name).type
         if _parquet.is_text(kind) or pa.types.is_dictionary(kind):
             raise DataError(
-                f"{what}: column {name} holds texts, which are no features; set dataset.text: "
-                f"{name} to learn from it, or dataset.leave_out: [{name}], or turn it into numbers"
+                f"{what}: column {name} holds texts, which are no features; set "
+                f"dataset.categories: [{name}] if it says a kind, or dataset.text: {name} to read "
+                f"it, or dataset.leave_out: [{name}]"
             )
         parts.append(_values(table[name], f"{what}: column {name}"))
     if len(parts) == 1:

@@ -50,7 +50,7 @@ def kept(
 def is_object(value: Any) -> bool:
     """Whether `dataset=` is an object, not a name or a recipe's mapping."""
     if type(value) is dict:
-        return DATA in value
+        return DATA in value or any(hasattr(one, "__array__") for one in value.values())
     return value is not None and not isinstance(value, str)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,16 +50,22 @@ def hub(
     if os.path.exists(params.path):  # `datasets` would read that
         raise ConfigError(f"dataset {what}: there is a folder of that name here; start elsewhere")
     splits = _fetched(params, what)
-    if params.train not in splits:
-        raise DataError(f"{what} has no split {params.train}, only {', '.join(splits)}")
-    chosen = {"train": splits[params.train]}
-    if params.test:
-        if params.test not in splits:
-            raise DataError(f"{what} has no split {params.test}, only {', '.join(splits)}")
-        chosen["test"] = splits[params.test]
-    else:
-        chosen |= {name: rows for name, rows in splits.items() if name != params.train}
+    chosen = chosen_splits(splits, params.train, params.test, what)
     return arrays_from(raw_of(chosen, None, params, columns, what), params, tokenizer)
+
+
+def chosen_splits(splits: Mapping[str, Any], train: str, test: str, what: str) -> dict[str, Any]:
+    """The split to learn from as `train`, and that to test with; all others, if none is named.
+
+    Raises:
+        DataError: there is none of that name.
+    """
+    for name in (train, test):
+        if name and name not in splits:
+            raise DataError(f"{what} has no split {name}, only {', '.join(splits)}")
+    if test:
+        return {"train": splits[train], "test": splits[test]}
+    return {"train": splits[train], **{name: s for name, s in splits.items() if name != train}}
 
 
 def _fetched(params: Params, what: str) -> Any:
@@ -73,7 +79,7 @@ def _fetched(params: Params, what: str) -> Any:
     except ImportError:
         raise DataError(f"{what} needs the package datasets: pip install 'p2pqg[data]'") from None
     try:
-        with _quiet(datasets):
+        with quiet(datasets):
             options = {"name": params.config or None, "revision": params.revision or None}
             try:
                 check_reachable()
@@ -97,7 +103,7 @@ def _from_cache(datasets: Any, path: str, options: dict[str, Any], why: Connecti
 
 
 @contextlib.contextmanager
-def _quiet(datasets: Any) -> Iterator[None]:
+def quiet(datasets: Any) -> Iterator[None]:
     """No progress bars, no remarks."""
     settings = datasets.utils.logging
     level, bars = settings.get_verbosity(), datasets.is_progress_bar_enabled()

@@ -1,4 +1,4 @@
-"""Anybody's images: a folder of class folders, or Parquet files in Hugging Face's layout."""
+"""Anybody's images: folders of class folders, or Parquet files in Hugging Face's layout."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from p2pqg.data._labels import Labels, numbered
 from p2pqg.data._leak import leaked
 from p2pqg.data._params import whole_number
 from p2pqg.data._pixels import content_of, in_color, pixels
+from p2pqg.data._reading import held_out_of, told_of
 
 LABELS = ("label", "labels", "fine_label")
 
@@ -32,6 +33,8 @@ class Params:
     """Pixels that images are scaled to, the rest cut off; 0: all have one size, and keep it."""
     augmentation: Literal["none", "crop-flip"] = "none"
     """crop-flip: pad 4, random crop, random mirror."""
+    test_share: float = 0.2
+    """Of a folder that has folders of classes and no test/: the share that is held out, (0, 1)."""
 
     def problems(self) -> Iterator[str]:
         """Every rule that is broken."""
@@ -39,21 +42,27 @@ class Params:
             yield f"dataset.side must be a whole number >= 0, got {self.side!r}"
         if self.augmentation not in ("none", "crop-flip"):
             yield f"dataset.augmentation must be none or crop-flip, got {self.augmentation!r}"
+        if not 0 < self.test_share < 1:
+            yield f"dataset.test_share must be > 0 and < 1, got {self.test_share}"
 
 
 @dataset("images", model="resnet20-gn", params=Params, source="yours: data_dir")
 def images(params: Params, data_dir: Path | None) -> Arrays:
-    """Your own: data_dir with train/ and test/ (a folder per class), or *.parquet."""
+    """Your own: data_dir with a folder per class, or that in train/ and test/, or *.parquet."""
     if data_dir is None:
         raise DataError("dataset images needs data_dir, an existing folder")
+    drawn = 0
     if files := _parquet.find_both(data_dir):
         train, test, labels, notes = _from_parquet(*files, params.side)
     elif folders := _folders.find_both(data_dir):
         train, test, labels, notes = _from_folders(*folders, params.side)
+    elif classes := _folders.read_classes(data_dir):
+        train, test, labels, notes = _from_classes(data_dir, classes, params)
+        drawn = len(test.y)
     else:
         raise DataError(
-            f"{data_dir}: needs train/ and test/ with a folder per class, or train.parquet and "
-            "test.parquet"
+            f"{data_dir}: needs train/ and test/ with a folder per class, or folders of classes "
+            "alone, or train.parquet and test.parquet"
         )
     if train.x.shape[1] != test.x.shape[1]:
         train, test = (part._replace(x=in_color(part.x)) for part in (train, test))
@@ -75,6 +84,7 @@ def images(params: Params, data_dir: Path | None) -> Arrays:
             *test.notes,
             *leaked(train.x, test.x, f"{data_dir}"),
         ),
+        drawn=drawn,
     )
 
 
@@ -102,17 +112,29 @@ def _from_parquet(train: list[Path], test: list[Path], side: int) -> _Parts:
 
 def _from_folders(train: Path, test: Path, side: int) -> _Parts:
     found = _folders.read_both(train, test)
-
-    def part(folder: Path, own: _folders.Found, size: tuple[int, int] | None) -> Part:
-        names = [os.fsdecode(path) for path in own.paths]
-        stats = [(name, os.stat(name).st_size, os.stat(name).st_mtime_ns) for name in names]
-        key = (DECODER, size, side, *stats)
-        return remembered("images", key, lambda: _decoded(folder, names, own.labels, size, side))
-
-    first = part(train, found.train, (side, side) if side else None)
-    second = part(test, found.test, first.x.shape[2:])
+    first = _part(train, found.train, (side, side) if side else None, side)
+    second = _part(test, found.test, first.x.shape[2:], side)
     labels = Labels(first.y, second.y, found.classes)
     return _Parts(first, second, labels, found.notes)
+
+
+def _from_classes(folder: Path, found: _folders.Classes, params: Params) -> _Parts:
+    """A share of all images is the test part."""
+    side = params.side
+    whole = _part(folder, found.all, (side, side) if side else None, side)
+    rest, held_out = held_out_of(len(whole.y), params.test_share, (), str(folder))
+    train, test = (whole._replace(x=whole.x[at], y=whole.y[at]) for at in (rest, held_out))
+    labels = Labels(train.y, test.y, found.classes)
+    told = (*found.notes, told_of(held_out, rest, str(folder)))
+    return _Parts(train, test._replace(notes=()), labels, told)
+
+
+def _part(folder: Path, own: _folders.Found, size: tuple[int, int] | None, side: int) -> Part:
+    """The images of a part, decoded once for all runs."""
+    names = [os.fsdecode(path) for path in own.paths]
+    stats = [(name, os.stat(name).st_size, os.stat(name).st_mtime_ns) for name in names]
+    key = (DECODER, size, side, *stats)
+    return remembered("images", key, lambda: _decoded(folder, names, own.labels, size, side))
 
 
 def _decoded(

@@ -60,9 +60,7 @@ class Call:
     own: GeneratorType[Any, Any, Any]
 
     @classmethod
-    def of(
-        cls, algorithm: Entry, own: Any, num_clients: int, watch: Watch | None = None
-    ) -> Call:
+    def of(cls, algorithm: Entry, own: Any, num_clients: int, watch: Watch | None = None) -> Call:
         """A round that begins.
 
         Args:
@@ -124,7 +122,7 @@ def _checked(
 def watched(
     algorithm: Entry, grad: Callable[..., Any], round: int
 ) -> tuple[Callable[..., Any], Watch | None]:
-    """Look whether a user's round draws from what a process shares; in the first rounds, it is dear.
+    """Look whether a user's round draws from what a process shares; in the first rounds only.
 
     Args:
         algorithm: whose round it is.

@@ -99,8 +99,24 @@ def test_texts_in_a_table_are_learned_from_when_they_are_named(csv):
     text = csv("review,stars,label\ngood,5,1\nbad,1,0\n")
     arrays = load("table", path=text, test=text, text="review", tokenizer="words:50", length=3)
     assert arrays.input_shape == (3,)
-    with pytest.raises(DataError, match="column review holds texts, .* set dataset.text: review"):
+    with pytest.raises(DataError, match="column review holds texts, .* or dataset.text: review"):
         load("table", path=text, test=text)
+
+
+def test_kinds_become_a_feature_each_those_of_training_samples(csv):
+    train = csv("color,dose,ill\nred,1,0\nblue,2,1\nred,3,1\n", "train.csv")
+    test = csv("color,dose,ill\nblue,4,0\ngreen,5,1\n", "test.csv")
+    arrays = load("table", path=train, test=test, label="ill", categories=["color"])
+    assert arrays.train_x.tolist() == [[0, 1, 1], [1, 0, 2], [0, 1, 3]]
+    assert arrays.test_x.tolist() == [[1, 0, 4], [0, 0, 5]]
+    by_dose = load("table", path=train, test=test, label="ill", categories=["color", "dose"])
+    assert by_dose.train_x.tolist()[1] == [1, 0, 0, 1, 0]
+    only = {"features": ["color"], "categories": ["color"]}
+    assert load("table", path=train, test=test, label="ill", **only).input_shape == (2,)
+    with pytest.raises(DataError, match=r"no column 'colour'; did you mean color\?"):
+        load("table", path=train, label="ill", categories=["colour"])
+    with pytest.raises(DataError, match="categories are features, and column ill is something"):
+        load("table", path=train, label="ill", categories=["ill"])
 
 
 def test_images_in_a_table_are_read_as_files_are(tmp_path):
@@ -235,6 +251,21 @@ def test_the_name_of_a_file_says_how_it_is_read(tmp_path, monkeypatch):
     assert named("my_data.py:load", None, {"n": 3}) == ("my_data.py:load", None, {"n": 3})
     (tmp_path / "folder.csv").mkdir()
     assert named("folder.csv", None, {})[:2] == ("images", str(tmp_path / "folder.csv"))
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("x.npy", r"files that are read end in \.npz, \.csv, .*my_data.py:load"),
+        ("rows.json", r"files that are read end in \.npz"),
+        ("people.csv:ill", "is set by dataset.label: ill; the data set is people.csv"),
+        ("no/such/folder", "no/such/folder: no such folder$"),
+        ("owner/name", "no such folder; on the hub it would be hf:owner/name"),
+    ],
+)
+def test_what_no_data_set_is_read_from_is_told(name, told):
+    with pytest.raises(ConfigError, match=told):
+        named(name, None, {})
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):

@@ -55,6 +55,25 @@ def test_a_folder_per_class_becomes_arrays(folder):
     assert load("images", folder, augmentation="crop-flip").augmentation == "crop-flip"
 
 
+def test_of_class_folders_alone_a_share_is_held_out(folder):
+    arrays = load("images", folder / "train", test_share=0.5)
+    assert (len(arrays.train_x), len(arrays.test_x), arrays.drawn) == (3, 3, 3)
+    both = np.concatenate([arrays.train_x, arrays.test_x])
+    labels = np.concatenate([arrays.train_y, arrays.test_y])
+    for image, label in zip(both, labels, strict=True):
+        (which,) = (i for i, own in enumerate(PIXELS) if (own.transpose(2, 0, 1) == image).all())
+        assert label == which // 2
+    assert arrays.classes == CLASSES
+    assert "3 samples of 6, drawn once for all seeds, are held out" in "\n".join(arrays.notes)
+
+
+def test_parts_by_other_names_are_not_taken_for_classes(folder):
+    (folder / "train").rename(folder / "training")
+    (folder / "test").rename(folder / "testing")
+    with pytest.raises(DataError, match=r"needs train/ and test/ with a folder per class, or"):
+        load("images", folder)
+
+
 def test_gray_images_stay_gray(folder):
     for path in folder.glob("*/*/*.png"):
         Image.open(path).convert("L").save(path)

@@ -5,7 +5,14 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import ConcatDataset, Dataset, IterableDataset, Subset, TensorDataset
+from torch.utils.data import (
+    ConcatDataset,
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    Subset,
+    TensorDataset,
+)
 
 from p2pqg.base.errors import ConfigError, DataError
 from p2pqg.data import Arrays, is_object, load, read, split, usual_model
@@ -268,6 +275,11 @@ class Stream(IterableDataset):
         ((IMAGES, Y, IMAGES / 255, Y), "training samples are uint8, test samples float64; images"),
         ([(IMAGES, Y), (IMAGES / 255, Y)], r"X holds bytes \(uint8\) of some clients and other"),
         (Stream(), "without length or index .IterableDataset.; give a map-style one"),
+        (
+            DataLoader(TensorDataset(torch.tensor(X), torch.tensor(Y))),
+            "is a DataLoader.*loader.dataset",
+        ),
+        ({"X": np.ones((3, 2)), "y": np.ones(3)}, r"is of type dict; what is taken: \(X, y\)"),
         (Pairs([X[0], X[1][:2]], Y[:2]), r"sample 1 has shape \(2,\), sample 0 has \(3,\)"),
         (Pairs(X[:0], Y), "dataset has no samples"),
         ((FRAME, "lable"), r"has no column 'lable'; did you mean label\?"),

@@ -198,3 +198,35 @@ def test_what_a_data_set_is_set_to_show_is_what_is_read(datasets):
     assert read(everything).input_shape == (2,)
     with pytest.raises(DataError, match=r"has a transform .set_transform., .*; use map instead"):
         read(rows.with_transform(lambda batch: {"a": batch["b"], "label": batch["label"]}))
+
+
+def test_what_was_saved_to_disk_is_what_it_was(datasets, tmp_path):
+    from p2pqg.recipe.parts import dataset_of
+    from p2pqg.recipe.settings import RunConfig
+
+    given = splits(datasets, a=[1.0, 2.0, 3.0, 4.0], b=[[5, 6]] * 4)
+    given.save_to_disk(tmp_path / "both")
+    given["train"].save_to_disk(tmp_path / "one")
+
+    def loaded(folder, **settings):
+        config = RunConfig(topology="ring4", dataset={"name": str(folder), **settings})
+        part, _ = dataset_of(config)
+        part = part.as_it_is(None)
+        values = {f: getattr(part.params, f) for f in ("path", "train", "test", "label", "content")}
+        return part.name, load(part.name, **values, test_share=0.5), values
+
+    name, arrays, values = loaded(tmp_path / "both")
+    expected = read(given)
+    assert name == "saved"
+    for own in ("train_x", "train_y", "test_x", "test_y"):
+        np.testing.assert_array_equal(getattr(arrays, own), getattr(expected, own))
+    _, swapped, _ = loaded(tmp_path / "both", train="validation", test="train")
+    np.testing.assert_array_equal(swapped.train_x, expected.test_x)
+    with pytest.raises(DataError, match="both has no split dev, only train, validation"):
+        loaded(tmp_path / "both", test="dev")
+    _, halves, _ = loaded(tmp_path / "one", label="label")
+    assert (len(halves.train_x), len(halves.test_x)) == (2, 2)
+    table = next((tmp_path / "both" / "train").glob("*.arrow"))
+    table.write_bytes(next((tmp_path / "both" / "validation").glob("*.arrow")).read_bytes())
+    with pytest.raises(DataError, match="the content has changed since the run began"):
+        load("saved", **values)
