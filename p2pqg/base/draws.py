@@ -130,7 +130,7 @@ def _states() -> dict[str, Any]:
     with _one_at_a_time:  # another thread may be inside `keyed`, and puts them back
         numpys: Any = np.random.get_state()  # noqa: NPY002  whether somebody took from it
         numpy, python = (numpys[1].tobytes(), numpys[2], numpys[3]), random.getstate()
-        found = {"Python's random": python, "numpy.random": numpy}
+        found: dict[str, Any] = {"Python's random": python, "numpy.random": numpy}
         if torch := sys.modules.get("torch"):
             cards = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
             torchs = [torch.get_rng_state(), *cards]
