@@ -113,6 +113,15 @@ def counted(count: int, what: str) -> str:
     return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
+def shortened(text: str, most: int) -> str:
+    """So many letters of a text, the last of them … where there are more.
+
+    >>> shortened("social32", 8), shortened("florentine15", 8)
+    ('social32', 'florent…')
+    """
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
 def number(value: float | None) -> str:
     """Three digits, in scientific notation where it is long."""
     return "-" if value is None or math.isnan(value) else f"{value:.3g}"

@@ -117,15 +117,7 @@ class Answers:
     def _gossip(self, effect: Gossip) -> Answer:
         routes = self.routing.rows(self.round)
         mixer = self._mixer(routes, effect.tensors[0])
-        self.exchanges += 1
-        if isinstance(effect.message_bytes, Tensor):
-            each = effect.message_bytes.cpu().numpy().astype(np.float64)
-            self.bytes_sent += float(each @ mixer.out_degrees)
-            self._sent.append(("gossip", tuple(each.tolist())))
-        else:
-            kind, size = weighed(effect)
-            self.bytes_sent += size * int(mixer.out_degrees.sum())
-            self._sent.append((kind, size))
+        self._count(effect, mixer)
         liars, everybody, sent = self._liars(), None, effect.tensors
         if liars is not None:
             sent = liars.sent(sent, self._before(), self._normal, models=effect.models)
@@ -157,6 +149,18 @@ class Answers:
                 robust = self._robust(routes, rule, columns[0])
                 mixed = tuple(robust(t, self.rule.over(self.round)) for t in columns)
         return mixed if perfect else self._disturbed(effect, mixed, mixer)
+
+    def _count(self, effect: Gossip, mixer: Mixer) -> None:
+        """A gossip and its bytes, before it takes place: liars send as much as anybody."""
+        self.exchanges += 1
+        if isinstance(effect.message_bytes, Tensor):  # of each client's message
+            each = effect.message_bytes.cpu().numpy().astype(np.float64)
+            self.bytes_sent += float(each @ mixer.out_degrees)
+            self._sent.append(("gossip", tuple(each.tolist())))
+            return
+        kind, size = weighed(effect)
+        self.bytes_sent += size * int(mixer.out_degrees.sum())
+        self._sent.append((kind, size))
 
     def _mixed(self, mixer: Mixer, rows: Tensor, part: slice) -> Tensor:
         with self.clock("mixing"):

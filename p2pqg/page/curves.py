@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from p2pqg.base.wording import percent
+from p2pqg.base.wording import percent, shortened
 from p2pqg.page import charts
 from p2pqg.page.charts import End, Mark, Plot, Scale, Tick
 from p2pqg.page.runs import LENGTHS
@@ -16,6 +16,8 @@ from p2pqg.page.seeds import Seeds
 from p2pqg.results.columns import column, measured, say
 from p2pqg.results.standing import Standing
 
+TALL, LOW = 360, 240
+"""Pixels: of the chart that matters most, and of the others."""
 LINE = 20
 """Pixels of a text at a curve's end."""
 MOST_LETTERS = 28
@@ -34,10 +36,10 @@ class Measure:
     height: int
 
 
-ACCURACY = Measure("test_accuracy", "Test accuracy", "%, mean over the clients' own models", 360)
-LOSS = Measure("train_loss", "Training loss", "mean over clients", 240)
-CONSENSUS = Measure("consensus_distance", "Consensus distance", "mean ‖xᵢ − x̄‖²", 240)
-STALENESS = Measure("staleness_mean", "How old the news was", "steps, mean of what was used", 240)
+ACCURACY = Measure("test_accuracy", "Test accuracy", "%, mean over the clients' own models", TALL)
+LOSS = Measure("train_loss", "Training loss", "mean over clients", LOW)
+CONSENSUS = Measure("consensus_distance", "Consensus distance", "mean ‖xᵢ − x̄‖²", LOW)
+STALENESS = Measure("staleness_mean", "How old the news was", "steps, mean of what was used", LOW)
 
 
 def measures_of(shown: Sequence[Standing]) -> list[Measure]:
@@ -45,7 +47,7 @@ def measures_of(shown: Sequence[Standing]) -> list[Measure]:
     own = dict.fromkeys(key for one in shown for key in measured(one.rounds))
     of_clients = [key for key in own if not key.startswith("averaged_")]
     more = [
-        Measure(key, column(key).title.capitalize(), "mean over clients", 240) for key in of_clients
+        Measure(key, column(key).title.capitalize(), "mean over clients", LOW) for key in of_clients
     ]
     alone = any(not measured_rows(one, STALENESS.key).empty for one in shown)
     return [ACCURACY, *more, LOSS, CONSENSUS, *([STALENESS] if alone else [])]
@@ -214,7 +216,7 @@ def _seed_marks(
 def _name_at_end(labels: Sequence[str], run: int) -> str:
     """What a run is called at the end of its curve; one alone needs no name."""
     name = labels[run] if len(labels) > 1 else ""
-    return name if len(name) <= MOST_LETTERS else f"{name[: MOST_LETTERS - 1]}…"
+    return shortened(name, MOST_LETTERS)
 
 
 def _horizontal(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from p2pqg.base.wording import counted, percent
+from p2pqg.base.wording import counted, percent, shortened
 from p2pqg.network import Network
 from p2pqg.results.standing import Standing
 from p2pqg.topology import Schedule
@@ -18,6 +18,10 @@ MOST_WITH_BARS = 40
 MOST_BARS = 20
 """Classes beyond which neighboring ones share a bar."""
 BAR_WIDTH, BAR_HEIGHT = 32, 18
+RADIUS, LEAST_RADIUS, LEGIBLE_FROM = 11.0, 4.0, 8.0
+"""Of a client's disk; the least, of many; and the least with a name in it or above."""
+WIDEST = 760.0
+"""Pixels of a drawing, if that gives everybody room."""
 MOST_ROUNDS = 16
 """Of a changing network, the links of so many rounds are drawn."""
 VIRIDIS = ("#440154", "#46327e", "#365c8d", "#277f8e", "#1fa187", "#4ac16d", "#a0da39", "#fde725")
@@ -27,8 +31,12 @@ UNKNOWN = "#9aa0a6"
 MOST_INSIDE, MOST_ABOVE = 3, 12
 """Letters of a client's name in its disk, and above."""
 LABEL_HEIGHT, LETTER_WIDTH = 13, 6.4
-WIDTHS = 6
-"""Pixels by which the busiest link is wider than one that nothing went over."""
+WIDTHS, THIN = 6, 0.6
+"""Pixels by which the busiest link is wider than one that nothing went over, and those of this."""
+ALIKE = 0.95
+"""Links whose bytes are at least this share of the busiest one's are drawn as if alike."""
+HEAD, HALF_HEAD = 7, 2.6
+"""Pixels from the tip of an arrow to its base, and from there to either side."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +124,9 @@ class Layout:
 def layout(schedule: Schedule, with_bars: bool) -> Layout:
     """Clients that do not cover each other, with room for their names and their shards."""
     n = schedule.num_clients
-    radius = 11.0 if n <= MOST_WITH_BARS else max(4.0, 11 * (MOST_WITH_BARS / n) ** 0.5)
+    radius = RADIUS
+    if n > MOST_WITH_BARS:
+        radius = max(LEAST_RADIUS, RADIUS * (MOST_WITH_BARS / n) ** 0.5)
     box = np.array(
         [BAR_WIDTH + 14, 2 * radius + BAR_HEIGHT + 12] if with_bars else [2.6 * radius] * 2
     )
@@ -125,7 +135,7 @@ def layout(schedule: Schedule, with_bars: bool) -> Layout:
     down = BAR_HEIGHT + 6 if with_bars else 0
     box = np.maximum(box + [0, up], [LETTER_WIDTH * max(map(len, above)), 0])
     spots = places(schedule) * [1, -1]  # the page counts downwards
-    width = min(760.0, 200 + 95 * n**0.5)
+    width = min(WIDEST, 200 + 95 * n**0.5)
     if n <= LARGEST_LAYOUT:
         spots = apart((width - box[0]) / 2 * spots, box)
     else:  # a circle, large enough
@@ -201,12 +211,11 @@ def _names(schedule: Schedule, radius: float) -> tuple[list[str], list[str]]:
     """What stands in the disks and above them, "" where there is no room."""
     n = schedule.num_clients
     names = [schedule.called(client) for client in range(n)]
-    if radius < 8:
+    if radius < LEGIBLE_FROM:
         return [""] * n, [""] * n
     if max(map(len, names)) <= MOST_INSIDE:
         return names, [""] * n
-    cut = [name if len(name) <= MOST_ABOVE else f"{name[: MOST_ABOVE - 1]}…" for name in names]
-    return [""] * n, cut
+    return [""] * n, [shortened(name, MOST_ABOVE) for name in names]
 
 
 def pairs_of(schedule: Schedule) -> set[tuple[int, int]]:
@@ -231,12 +240,12 @@ def _wide(
     """Links in classes of width by their bytes; [] where all have had alike."""
     sent = {pair: traffic.get((min(pair), max(pair)), 0.0) for pair in pairs}
     most = max(sent.values(), default=0.0)
-    if not most or min(sent.values()) > 0.95 * most:
+    if not most or min(sent.values()) > ALIKE * most:
         return []
     classes: dict[int, set[tuple[int, int]]] = {}
     for pair, count in sent.items():
         classes.setdefault(round(WIDTHS * count / most), set()).add(pair)
-    return [(_lines(some, spots), 0.6 + width) for width, some in sorted(classes.items())]
+    return [(_lines(some, spots), THIN + width) for width, some in sorted(classes.items())]
 
 
 def _heads(pairs: set[tuple[int, int]], spots: np.ndarray, radius: float) -> str:
@@ -246,8 +255,8 @@ def _heads(pairs: set[tuple[int, int]], spots: np.ndarray, radius: float) -> str
         if (b, a) not in pairs:
             way = spots[b] - spots[a]
             way = way / max(np.linalg.norm(way), 1e-9)
-            tip, across = spots[b] - (radius + 2) * way, 2.6 * np.array([-way[1], way[0]])
-            corners = np.round([tip, tip - 7 * way + across, tip - 7 * way - across], 1)
+            tip, across = spots[b] - (radius + 2) * way, HALF_HEAD * np.array([-way[1], way[0]])
+            corners = np.round([tip, tip - HEAD * way + across, tip - HEAD * way - across], 1)
             heads.append("M{:g} {:g}L{:g} {:g}L{:g} {:g}z".format(*corners.ravel().tolist()))
     return "".join(heads)
 

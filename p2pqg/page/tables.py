@@ -10,11 +10,14 @@ from pathlib import Path
 from p2pqg.base import yaml_text
 from p2pqg.base.dotted import flat
 from p2pqg.base.text import typed, without_folders
-from p2pqg.base.wording import counted
+from p2pqg.base.wording import counted, shortened
 from p2pqg.page.runs import differing
 from p2pqg.page.seeds import Seeds
 from p2pqg.results.columns import column, measured, say
 from p2pqg.results.standing import Standing
+
+MOST_LETTERS = 160
+"""Of a setting in the table of settings."""
 
 
 @dataclass(frozen=True)
@@ -115,13 +118,9 @@ def settings(shown: Sequence[Standing], labels: Sequence[str]) -> list[list[Cell
     if all(list(table[key]) == list(labels) for key in table):
         return []
     return [
-        [Cell(key.replace("_", " "), _short(text)) for key, text in row.items()]
+        [Cell(key.replace("_", " "), shortened(text, MOST_LETTERS)) for key, text in row.items()]
         for row in table.to_dict("records")
     ]
-
-
-def _short(text: str, most: int = 160) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from matplotlib.patheffects import withStroke
 from p2pqg.base.drawings import drawing_path
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.text import draft_of
+from p2pqg.base.wording import shortened
 
 COLUMN, PAGE = 3.25, 6.75
 """Inches: a column and the full width of a page of two columns, as of ICML."""
@@ -269,7 +270,7 @@ def mark(ax: Axes, marks: Mapping[float, str]) -> None:
     if len(marks) <= MOST_MARKS:
         for x, text in marks.items():
             spot: dict[str, Any] = {"xytext": (0, 2), "textcoords": "offset points", "ha": "center"}
-            words = text if len(text) <= LONGEST_MARK else f"{text[: LONGEST_MARK - 1]}…"
+            words = shortened(text, LONGEST_MARK)
             ax.annotate(
                 words, (x, 1), xycoords=("data", "axes fraction"), fontsize=6, color=FAINT, **spot
             )

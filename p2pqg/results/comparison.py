@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from p2pqg.base.errors import ConfigError, did_you_mean
-from p2pqg.base.wording import aligned, plain_text
+from p2pqg.base.wording import aligned, plain_text, shortened
 from p2pqg.results.alike import differing, drawn_anew, not_kept, setting_told, settings_of, unlike
 from p2pqg.results.comparison_text import html, result, set_apart, with_spread
 from p2pqg.results.seeds import is_of_seeds, load
@@ -125,8 +125,7 @@ class Comparison:
             # By index: Pandas 2 has no records of a frame without columns.
             for row, group in zip(self.settings.to_dict("index").values(), self.groups, strict=True)
         ]
-        names = [n if len(n) <= LONGEST_NAME else f"{n[: LONGEST_NAME - 1]}…" for n in names]
-        names = [name or "left alone" for name in names]
+        names = [shortened(name, LONGEST_NAME) or "left alone" for name in names]
         return [
             name if names.count(name) == 1 else f"{name} ({names[: k + 1].count(name)})"
             for k, name in enumerate(names)

@@ -27,6 +27,7 @@ from p2pqg.engine.scouting import first_traffic
 from p2pqg.engine.spec import Task
 from p2pqg.engine.suits import check_gossips_models, check_network
 from p2pqg.network import ClockParams, Network
+from p2pqg.network.changes import ROUNDS_SEEN
 from p2pqg.network.compute import read_compute
 from p2pqg.network.scenario import Scenario, read_scenario
 from p2pqg.recipe import own_files
@@ -45,9 +46,8 @@ from p2pqg.simulation.rehearsal import Rehearsal
 from p2pqg.simulation.resolved import resolved
 from p2pqg.simulation.task import check_columns, check_privacy, task_of
 
-ROUNDS_SEEN, MOST_SEEN = 16, 1000
-"""Rounds that are looked at to see whether anything takes time: of a network that is drawn anew,
-and, at most, of one that repeats."""
+MOST_SEEN = 1000
+"""Rounds of a network's period that are looked at, at most, to see whether anything takes time."""
 
 
 def build(config: RunConfig, own: Own = NOTHING) -> Experiment:

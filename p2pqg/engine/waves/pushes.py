@@ -20,6 +20,7 @@ import numpy as np
 from p2pqg.engine.waves.draws import LetterDraws, Sending, spread
 from p2pqg.engine.waves.letters import NOTHING, Borders, Letters, Posts, Steps
 from p2pqg.engine.waves.timeline import Timeline, ints
+from p2pqg.network.changes import ROUNDS_SEEN
 
 SENDS = 2**40
 """More steps than anybody's patience lasts: something has come, so the client may send."""
@@ -373,9 +374,9 @@ class LetterTimeline(Timeline):
         self.held = self.held.of(~np.isin(self.held.receiver, gone))
 
     def _neighbors(self) -> set[tuple[int, int]]:
-        """(sender, receiver) of every link in any round of a period, or in the next 16."""
+        """(sender, receiver) of every link in any round of a period, or in the first 16."""
         schedule = self.routing.network.remaining
-        Ws = (schedule.mixing(round) for round in range(schedule.period or 16))
+        Ws = (schedule.mixing(round) for round in range(schedule.period or ROUNDS_SEEN))
         arcs = (zip(W.senders.tolist(), W.receivers.tolist(), strict=True) for W in Ws)
         return set(chain.from_iterable(arcs))
 

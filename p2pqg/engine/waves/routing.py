@@ -10,6 +10,7 @@ import numpy as np
 from p2pqg.algorithms.asynchronous import Pairs
 from p2pqg.base.errors import ConfigError
 from p2pqg.network import Network, Timing
+from p2pqg.network.changes import ROUNDS_SEEN
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +59,7 @@ def meeting_rates(network: Network) -> Pairs:
     """How often who meets whom, over the rounds of a period, or 16 of a network without one."""
     n = network.num_clients
     schedule = network.remaining
-    rounds = schedule.period or 16
+    rounds = schedule.period or ROUNDS_SEEN
     timing = network.timing
     speed = np.ones(n)
     if isinstance(timing, Timing) and (timing.compute.fixed > 0).all():
