@@ -67,6 +67,10 @@ class LocalEngine:
         """How each host computes gradients; "" where there was nothing to choose."""
         return [host.way() for host in self.hosts]
 
+    def missing(self) -> str:
+        """What it waits for to begin: nothing."""
+        return ""
+
     def load(self, snapshot: Snapshot) -> None:
         """Go on from a snapshot."""
         for host in self.hosts:

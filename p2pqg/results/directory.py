@@ -239,6 +239,20 @@ class RunDirectory:
         write_text(self.path / name, json_text(content) + "\n")
 
 
+COPIES = ("runtime_resources", "working_dir_files")
+"""Folders of Ray's in which a job finds the working directory that it was submitted with."""
+
+
+def does_not_stay(path: Path) -> Iterator[str]:
+    """A line if the directory lies where somebody else will clear it away."""
+    parents = path.absolute().parts
+    if COPIES in zip(parents, parents[1:], strict=False):
+        yield (
+            "the results lie in Ray's copy of the job's working directory, which Ray deletes; set "
+            "--out to a folder of your own"
+        )
+
+
 def being_written(path: Path) -> bool:
     """Whether a living process has the run directory to itself."""
     if fcntl is None or not (path / LOCK).exists():

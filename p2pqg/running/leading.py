@@ -9,7 +9,7 @@ from p2pqg.base.config import plain
 from p2pqg.base.errors import ClusterError, P2pqgError, RunError, StoppedError, StorageError
 from p2pqg.base.text import typed
 from p2pqg.engine.interrupts import to_the_end, uninterrupted
-from p2pqg.results.directory import RunDirectory
+from p2pqg.results.directory import RunDirectory, does_not_stay
 from p2pqg.results.run import Run, load
 from p2pqg.running.observer import Observer
 from p2pqg.running.writer import Writer
@@ -57,7 +57,7 @@ def _led(
             ) from None
         if observer:
             observer.begin(sim, directory.path)
-        for text in [*notes, *sim.hosting.notes]:
+        for text in [*notes, *sim.hosting.notes, *does_not_stay(directory.path)]:
             writer.note(text)
         try:
             sim.finish(after=writer.rows)
@@ -71,9 +71,12 @@ def _led(
                 stopped.results = directory.path
                 raise stopped from None
         except P2pqgError as error:
-            if not isinstance(error, ClusterError):  # with that it may go on
+            then = f"results so far: {directory.path}"
+            if isinstance(error, ClusterError):  # with that it may go on
+                then = writer.what_next
+            else:
                 directory.write_failure(str(error))
-            failed = type(error)(f"{error}; results so far: {directory.path}")
+            failed = type(error)(f"{error}; {then}")
             if isinstance(failed, RunError):
                 failed.results = directory.path
             raise failed from error

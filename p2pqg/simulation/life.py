@@ -6,7 +6,7 @@ import dataclasses
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import islice, repeat
 from threading import Timer
@@ -27,10 +27,17 @@ from p2pqg.simulation.turns import in_turn
 SECONDS_OF_PATIENCE = 3.0
 """After a Ctrl-C, until it is said why the run has not ended yet."""
 
+SECONDS_TO_BEGIN = 10.0
+"""Within which actors mostly have started."""
+
 WAITS = "stops when the rounds on their way are done; Ctrl-C once more stops at once"
 
 LOOK_AHEAD = 1000
 """Rounds that the simulated clock is read ahead, to send as many rounds at once as possible."""
+
+
+class InVainError(ClusterError):
+    """Actors died, and there will be no others; whoever hears of it need not try."""
 
 
 class Life(Paused):
@@ -85,10 +92,11 @@ class Life(Paused):
                     return
                 self._play_scenario()
                 stop = int(min(until, self._next_event(), self._next_hearing()))
-                for _ in self._counted(self._driver.advance(stop, self._wants_saving)):
-                    self.on_change(False)
-                    if after:
-                        after(self)
+                with self._told_if_it_does_not_begin():
+                    for _ in self._counted(self._driver.advance(stop, self._wants_saving)):
+                        self.on_change(False)
+                        if after:
+                            after(self)
                 self._listen()
                 if self._wants_saving():
                     self.save()
@@ -111,6 +119,23 @@ class Life(Paused):
                 self._speed_so_far.steps += (book.taken_part - before) * each
             is_first, before = False, book.taken_part
             yield round
+
+    @contextmanager
+    def _told_if_it_does_not_begin(self) -> Iterator[None]:
+        """On a cluster that others use, too, actors may wait for room; that is said, once."""
+
+        def tell() -> None:
+            if self._driver.first_round_at is None and (missing := engine.missing()):
+                self.on_note(missing)
+
+        engine = self._driver.engine
+        late = Timer(SECONDS_TO_BEGIN, tell)
+        if self._driver.first_round_at is None:
+            late.start()
+        try:
+            yield
+        finally:
+            late.cancel()
 
     def _play_scenario(self) -> None:
         """Do what is due before the next round."""
@@ -247,13 +272,18 @@ class Life(Paused):
     def _recover(self, error: ClusterError) -> None:
         """New actors, which stand where the last moment that is safe does."""
         limit = self.experiment.config.max_restarts
+        if isinstance(error, InVainError):
+            raise error
         if self.hosting.cluster is None or len(self.restarts) >= limit:
             after = f" (after {len(self.restarts)} restarts)" if self.restarts else ""
-            raise type(error)(f"{error}{after}") from error
+            raise InVainError(f"{error}{after}") from error
         safe = self._safe.moment(self.experiment, self.on_note)
         line = f"round {self.round}: {error}; going on from round {safe.log.round}"
-        self.on_note(line)
         with_line = (*self.restarts, line)
         self._driver.engine.close()
-        self.hosting.revive(safe.experiment)
+        try:
+            self.hosting.revive(safe.experiment)
+        except ClusterError as no_more:
+            raise InVainError(f"round {self.round}: {no_more} ({error})") from error
+        self.on_note(line)
         self._replace_hosts(dataclasses.replace(safe, restarts=with_line))

@@ -1,10 +1,13 @@
 """Somebody's Ray cluster: it is joined, or a line says why not; its claims are looked at."""
 
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from processes import children
 
 TOKEN = "0123456789abcdef" * 4
 
@@ -27,6 +30,15 @@ def python(code, **variables):
     )
 
 
+class At(str):
+    """An address, and the process that started what is there."""
+
+    def __new__(cls, address, pid):
+        at = super().__new__(cls, address)
+        at.pid = pid
+        return at
+
+
 @pytest.fixture(scope="module")
 def address():
     """A cluster of this machine that asks for a token, and claims two GPUs that it has not."""
@@ -41,7 +53,7 @@ def address():
     ) as head:
         for line in head.stdout:
             if line.startswith("at "):
-                yield line.split()[1]
+                yield At(line.split()[1], head.pid)
                 break
         head.communicate("end\n", timeout=60)
 
@@ -110,3 +122,47 @@ def test_gpus_that_are_claimed_but_have_no_driver_are_not_used(address, tmp_path
         "device must be auto or cpu here, got cuda: no GPU is visible",
     ], told.stderr
     assert told.stderr == ""
+
+
+RUN_UNTIL_ITS_NODE_ENDS = """
+import os, signal
+import p2pqg, p2pqg.engine.on_ray.cluster
+class Observer:
+    def begin(self, simulation, path): ...
+    def recorded(self, simulation): os.kill({node}, signal.SIGKILL)
+    def noted(self, text): ...
+    def end(self, run): ...
+settings = dict(topology="ring4", rounds=9999, address={address!r}, device="cpu", out={out!r})
+try:
+    p2pqg.run(**settings, observer=Observer(), name="lost")
+except p2pqg.ClusterError as error:
+    print(error)
+p2pqg.engine.on_ray.cluster.SECONDS_TO_BECOME_A_NODE = 0
+try:
+    p2pqg.resume({out!r} + "/lost")
+except p2pqg.ConfigError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for a process as Linux tells it")
+def test_who_loses_the_cluster_is_told_how_to_go_on_the_last_test_here(address, tmp_path):
+    (node,) = (pid for pid in children(address.pid) if name_of(pid) == "raylet")
+    code = RUN_UNTIL_ITS_NODE_ENDS.format(node=node, address=str(address), out=str(tmp_path))
+    told = python(code, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=TOKEN)
+    lost = tmp_path / "lost"
+    assert told.stderr == ""
+    died, again = told.stdout.splitlines()
+    assert re.fullmatch(
+        r"round \d+: the Ray cluster is gone \(Ray is gone: its node on this machine ended\); "
+        rf"`p2pqg resume {lost}` goes on",
+        died,
+    )
+    assert again.startswith(
+        f"address '{address}': no node of that Ray cluster runs on this machine; start one with "
+        f"`ray start --address={address}`, or"
+    )
+
+
+def name_of(pid):
+    return Path(f"/proc/{pid}/comm").read_text().strip()

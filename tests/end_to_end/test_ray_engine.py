@@ -1,5 +1,9 @@
 """Real Ray actors give the numbers of the local engine, however clients are packed."""
 
+import dataclasses
+import queue
+import time
+
 import numpy as np
 import pytest
 import ray
@@ -7,6 +11,7 @@ import ray
 import p2pqg
 from p2pqg.algorithms import ALGORITHMS
 from p2pqg.base.errors import ClusterError, ConfigError, DivergedError
+from p2pqg.simulation import hosting, life
 from p2pqg.testing import suitable_topology
 
 SMALL = {
@@ -149,3 +154,21 @@ def test_private_gradients_are_the_same_on_actors(cluster):
     np.testing.assert_allclose(y, x, rtol=0, atol=1e-10)
     assert [c["epsilon"] for c in clients_ray] == [c["epsilon"] for c in clients]
     assert (history_ray["epsilon"].dropna() == history["epsilon"].dropna()).all()
+
+
+def test_actors_for_which_the_cluster_has_no_room_are_told(cluster, monkeypatch):
+    monkeypatch.setattr(life, "SECONDS_TO_BEGIN", 0.01)
+    placed = hosting.placed
+    monkeypatch.setattr(
+        hosting, "placed", lambda *of: dataclasses.replace(placed(*of), gpus_per_actor=0.5)
+    )
+    told = queue.Queue()
+    with p2pqg.Simulation(**SMALL, clients_per_actor=3, device="cpu") as sim:
+        sim.on_note = told.put
+        while sim._driver.engine.missing() == "":  # Ray has not heard of them yet
+            time.sleep(0.01)
+        with sim._told_if_it_does_not_begin():
+            line = told.get(timeout=60)
+    assert line == (
+        "Ray has yet to start 2 of 2 actors: each wants 0.5 of a GPU, and 0 of 0 are free"
+    )

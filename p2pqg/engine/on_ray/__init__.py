@@ -4,6 +4,7 @@
 `actor_group.py` starts, forks and ends them, `failures.py` finds out why one did not answer;
 `cluster.py` starts, joins and shares Ray; `own_folder.py` and `keeper.py` are the folder and the
 thread of a Ray of our own, whose agents wake up when they are called (`_sleeping_agent.py`);
+`pulse.py` notices that a joined one is gone;
 `transport.py` is Ray's direct transport; `carry.py` takes a user's own algorithm to the actors. All
 that is private in Ray, which a new version may change, is in `private_ray.py`.
 """

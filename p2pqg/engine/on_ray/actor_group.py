@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import ray
 
+from p2pqg.base.wording import counted
 from p2pqg.engine.on_ray.actors import HostActor
-from p2pqg.engine.on_ray.private_ray import node, what_ended
+from p2pqg.engine.on_ray.private_ray import node, not_started
+from p2pqg.engine.on_ray.pulse import what_ended
 from p2pqg.engine.on_ray.transport import connect, disconnect
 from p2pqg.engine.spec import HostSpec
 
@@ -21,6 +24,7 @@ class ActorGroup:
         branches: numbers of the simulations that they host.
         transport: what carries rows directly from actor to actor, if anything.
         node: of the Ray that has them.
+        gpus_per_actor: of each, perhaps a fraction of one.
     """
 
     def __init__(
@@ -31,6 +35,7 @@ class ActorGroup:
         transport: str | None = None,
     ) -> None:
         self.transport, self.node = transport, node()
+        self.gpus_per_actor = gpus_per_actor
         # Cores are shared, not reserved: a second simulation need not wait for the first one, nor
         # an actor for ever, because no node has as much as its share left.
         remote: Any = ray.remote
@@ -51,6 +56,26 @@ class ActorGroup:
         for actor in self.actors:
             actor.fork.options(num_returns=0).remote(branch, twin)
         return twin
+
+    def missing(self) -> str:
+        """Which actors are still to be started, and what they wait for, in words; "": none.
+
+        May be asked from another thread.
+        """
+        with suppress(Exception):  # nothing but a remark
+            late = not_started() & {actor._actor_id.hex() for actor in self.actors}
+            if late:
+                many = counted(len(self.actors), "actor")
+                return f"Ray has yet to start {len(late)} of {many}{self._no_room()}"
+        return ""
+
+    def _no_room(self) -> str:
+        """How little of the cluster's GPUs is free, if that is what actors wait for."""
+        free = ray.available_resources().get("GPU", 0.0)
+        if free >= self.gpus_per_actor:
+            return ""
+        there = ray.cluster_resources().get("GPU", 0.0)
+        return f": each wants {self.gpus_per_actor:g} of a GPU, and {free:g} of {there:g} are free"
 
     def release(self, branch: int) -> None:
         """A simulation needs them no longer."""

@@ -6,8 +6,8 @@ import atexit
 import logging
 import os
 import signal
-import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, ClassVar
@@ -22,6 +22,7 @@ from p2pqg.engine.interrupts import uninterrupted
 from p2pqg.engine.on_ray import private_ray
 from p2pqg.engine.on_ray.keeper import Keeper
 from p2pqg.engine.on_ray.own_folder import OwnFolder
+from p2pqg.engine.on_ray.pulse import knock, what_ended
 from p2pqg.engine.placement import Machine
 
 NVIDIA_DRIVER = ("/dev/nvidiactl", "/dev/dxg")
@@ -30,11 +31,9 @@ NVIDIA_DRIVER = ("/dev/nvidiactl", "/dev/dxg")
 GPU_DRIVER = (*NVIDIA_DRIVER, "/dev/kfd")
 """The same, and what that of AMD's shows."""
 
-HTTP2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
-"""What a client of HTTP/2 says first (RFC 9113, 3.4): so Ray's processes talk to each other."""
 
-SETTINGS_FRAME = 4
-"""The fourth byte of the answer."""
+SECONDS_TO_BECOME_A_NODE = 10.0
+"""How long a machine may take for that, from when the cluster is there."""
 
 
 def cores() -> list[int]:
@@ -190,14 +189,18 @@ class Cluster:
         with Cluster.lock:
             if self._is_there():
                 return
-            if not self.owned:
+            # A joined one that is lost could be waited for, for ever.
+            if not self.owned or (self.address and what_ended(private_ray.node())):
                 raise ClusterError("the Ray cluster is gone")
             with private_ray.not_by_itself():  # should another thread ask something of it now
                 self._stop()
-                self._start()
+                try:
+                    self._start()
+                except ConfigError:
+                    raise ClusterError(f"nothing answers at {self.address} any more") from None
 
     def _is_there(self) -> bool:
-        if private_ray.what_ended(private_ray.node()):
+        if what_ended(private_ray.node()):
             return False
         try:
             ray.cluster_resources()
@@ -251,6 +254,23 @@ def _check_we_are_let_in(address: str) -> None:
             f"{where}: the Ray cluster {how}; set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN to what "
             "`ray get-auth-token` prints on its head node"
         )
+    _check_we_are_part_of_it(where, found)
+
+
+def _check_we_are_part_of_it(where: str, found: str) -> None:
+    """A driver is served by a node on its own machine, which may have been started just now.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    deadline = time.monotonic() + SECONDS_TO_BECOME_A_NODE
+    while not private_ray.has_a_node_here(found):
+        if time.monotonic() > deadline:
+            raise ConfigError(
+                f"{where}: no node of that Ray cluster runs on this machine; start one with "
+                f"`ray start --address={found}`, or start the run on a node, or by `ray job submit`"
+            )
+        time.sleep(0.5)
 
 
 def _check_it_is_the_same(address: str | None) -> None:
@@ -270,13 +290,8 @@ def _check_it_is_the_same(address: str | None) -> None:
 
 def _check_somebody_listens(where: str, host_and_port: str) -> None:
     """Ray itself would knock for ten minutes and more at an address where nobody is, or no Ray."""
-    host, _, port = host_and_port.rpartition(":")
     try:
-        with socket.create_connection((host.strip("[]"), int(port)), timeout=5) as line:
-            if os.environ.get("RAY_USE_TLS", "0") in ("0", "false"):
-                line.sendall(HTTP2)
-                if line.recv(9)[3:4] != bytes([SETTINGS_FRAME]):
-                    raise OSError("something else listens there")
+        knock(host_and_port)
     except (OSError, ValueError, OverflowError) as error:
         raise _nobody(where, str(error)) from None
 

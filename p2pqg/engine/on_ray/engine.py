@@ -23,7 +23,7 @@ from p2pqg.base.registry import Entry
 from p2pqg.engine.on_ray.actor_group import ActorGroup
 from p2pqg.engine.on_ray.actors import Step, unfetched
 from p2pqg.engine.on_ray.carry import carry, is_foreign
-from p2pqg.engine.on_ray.failures import received, told_if_ray_ends
+from p2pqg.engine.on_ray.failures import received, told_if_ray_ends, wait_for
 from p2pqg.engine.routes import Routing
 from p2pqg.engine.rule import Rule
 from p2pqg.engine.scouting import itinerary
@@ -233,7 +233,7 @@ class RayEngine:
             done += len(piece)
             del piece
             with self._told_if_ray_ends():
-                ray.wait([sent])  # if the actor dies, whoever asks next for its results is told
+                wait_for([sent], self.group.node)
 
     def fork(self) -> RayEngine:
         """The same clients once more, in the same actors, which go their own way from here."""
@@ -242,10 +242,15 @@ class RayEngine:
         twin.waves = self.waves and self.waves.fork()
         return twin
 
+    def missing(self) -> str:
+        """What it waits for to begin, in words; "": nothing."""
+        return self.group.missing()
+
     def _get(self, references: list[ray.ObjectRef[Any]]) -> list[Any]:
         """What the actors returned, or why they did not as an error of ours."""
         with self._told_if_ray_ends():
-            return received(references, self.group.actors, self.routing.bounds)
+            group = self.group
+            return received(references, group.actors, self.routing.bounds, group.node)
 
     def _told_if_ray_ends(self) -> AbstractContextManager[None]:
         return told_if_ray_ends(self.group.node)

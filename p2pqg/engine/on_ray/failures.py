@@ -7,17 +7,21 @@ need not be the cause. And Ray itself has many ways to say that it has ended, or
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import ray
 
 from p2pqg.base.errors import ClusterError, P2pqgError, RunError
 from p2pqg.engine.on_ray.actors import MissedStepError
-from p2pqg.engine.on_ray.private_ray import what_ended
+from p2pqg.engine.on_ray.pulse import what_ended
 
 PATIENCE = 2
 """Seconds within which whoever is idle answers."""
+
+
+SECONDS_BETWEEN_LOOKS = 2.0
+"""How often it is seen whether Ray is there, while its actors compute."""
 
 
 @contextmanager
@@ -36,8 +40,18 @@ def _check_ray_is_there(node: Any) -> None:
         raise ClusterError(f"Ray is gone: {gone}") from None
 
 
+def wait_for(references: list[ray.ObjectRef[Any]], node: Any) -> None:
+    """Wait until an actor has what it was sent; if it died, who asks next for results is told.
+
+    Raises:
+        ClusterError: Ray has ended.
+    """
+    while not ray.wait(references, timeout=SECONDS_BETWEEN_LOOKS)[0]:
+        _check_ray_is_there(node)
+
+
 def received(
-    references: list[ray.ObjectRef[Any]], actors: Sequence[Any], bounds: Sequence[int]
+    references: list[ray.ObjectRef[Any]], actors: Sequence[Any], bounds: Sequence[int], node: Any
 ) -> list[Any]:
     """What actors returned.
 
@@ -45,14 +59,18 @@ def received(
         references: to what they were asked for.
         actors: all of them.
         bounds: clients bounds[i] .. bounds[i + 1] - 1 live in actor i.
+        node: of the Ray that has them.
 
     Raises:
-        ClusterError: one of them died.
+        ClusterError: one of them died, or Ray has ended.
         RunError: one of them cannot start, nor could another in its place.
         P2pqgError: what one of them raised; where several did, the cause of the others.
     """
     try:
-        return ray.get(references)
+        while True:
+            with suppress(ray.exceptions.GetTimeoutError):
+                return ray.get(references, timeout=SECONDS_BETWEEN_LOOKS)
+            _check_ray_is_there(node)
     except ray.exceptions.RayTaskError as error:
         if death := _obituary(actors, bounds):
             raise ClusterError(death) from None

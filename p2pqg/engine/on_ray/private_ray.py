@@ -29,6 +29,7 @@ from typing import Any
 
 import ray
 from ray._private import auto_init_hook, ray_constants, services
+from ray._private import state as ray_state
 from ray._private import worker as ray_worker
 from ray._private.node import Node
 from ray._raylet import (  # type: ignore[attr-defined]
@@ -65,6 +66,9 @@ NO_METRICS = "cat"
 
 PORTS_OF_METRICS = ("metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_port")
 """The node waits until that agent has written these into files; -1: it does not listen."""
+
+SECONDS_TO_TELL = 5.0
+"""For the head of a cluster, who is part of it."""
 
 SLEEPING = Path(__file__).with_name("_sleeping_agent.py")
 
@@ -154,6 +158,11 @@ def what_ended(of: Any) -> str | None:
         return None
     names = sorted({name for name, _ in of.dead_processes()})
     return f"its {' and '.join(names)} ended" if names else None
+
+
+def is_joined(of: Any) -> bool:
+    """Whether a node is part of a Ray that others have started."""
+    return not any(of.all_processes.values())
 
 
 @contextmanager
@@ -293,6 +302,20 @@ def admits(address: str, auto: bool) -> bool:
     return admitted
 
 
+def has_a_node_here(address: str) -> bool:
+    """Whether a node of the cluster at host:port runs on this machine; it has let us in.
+
+    Ray itself would look for one for a minute, and then says that nobody answers. True where a
+    version of it does not tell.
+    """
+    try:
+        here = services.find_node_ids()
+        nodes = GcsClient(address=address).get_all_node_info(timeout=SECONDS_TO_TELL)
+        return not here.isdisjoint(node.hex() for node in nodes)
+    except (AttributeError, TypeError, ray.exceptions.RayError):
+        return True
+
+
 def _token_is_at_hand() -> bool:
     try:
         return AuthenticationTokenLoader.instance().has_token(ignore_auth_mode=True)
@@ -312,6 +335,19 @@ def _transfers() -> Any:
     """What looks after direct transfers in this process; None: there were none."""
     worker = ray_worker.global_worker
     return getattr(worker, "_rdt_manager", None) or getattr(worker, "_gpu_object_manager", None)
+
+
+# Actors that do not start
+
+WAITS = "PENDING_CREATION"
+"""Of an actor for which no process is ready."""
+
+
+def not_started() -> set[str]:
+    """Hexadecimal ids of this process's actors that Ray has yet to start."""
+    job = ray.get_runtime_context().get_job_id()
+    table = ray_state.state.actor_table(None, ray.JobID.from_hex(job), WAITS)
+    return set(table)
 
 
 # What it prints

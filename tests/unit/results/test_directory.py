@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from p2pqg.base.errors import ConfigError
-from p2pqg.results.directory import LOCK, RunDirectory
+from p2pqg.results.directory import LOCK, RunDirectory, does_not_stay
 from p2pqg.results.schemas import LINK_COLUMNS
 
 
@@ -32,6 +32,15 @@ def test_the_next_number_follows_the_second(tmp_path, monkeypatch):
     monkeypatch.setattr("time.strftime", lambda _: "20200101-000000")
     names = [RunDirectory.fresh(str(tmp_path), "a").path.name for _ in range(3)]
     assert names == [f"a-20200101-000000{end}" for end in ("", "-2", "-3")]
+
+
+def test_results_in_the_copy_that_a_job_of_rays_runs_in_are_told_not_to_stay(tmp_path, monkeypatch):
+    copy = tmp_path / "session" / "runtime_resources" / "working_dir_files" / "_ray_pkg_0123"
+    copy.mkdir(parents=True)
+    monkeypatch.chdir(copy)
+    (line,) = does_not_stay(RunDirectory("runs/out", "mine").path)
+    assert line.endswith("which Ray deletes; set --out to a folder of your own")
+    assert list(does_not_stay(RunDirectory(str(tmp_path), "mine").path)) == []
 
 
 def test_what_was_made_for_a_run_that_is_refused_is_taken_away(tmp_path):
