@@ -33,6 +33,11 @@ class Event:
     arguments: Mapping[str, Any]
     where: str
 
+    @property
+    def item(self) -> str:
+        """Which one of the scenario it comes of: `scenario[3]`, also of a line of a trace."""
+        return self.where.partition(" ")[0]
+
 
 def moments(item: Mapping[str, Any], num_rounds: int, where: str) -> tuple[Kind, list[float]]:
     """When an item happens: once (`at`), or again and again (`every`, perhaps `between`).

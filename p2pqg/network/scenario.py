@@ -25,6 +25,7 @@ from typing import Any
 from p2pqg.base.csv_file import rows
 from p2pqg.base.errors import ConfigError, did_you_mean
 from p2pqg.base.text import user_path
+from p2pqg.base.wording import counted
 from p2pqg.network.events import Event, action_of, moments
 from p2pqg.network.named import refuse
 from p2pqg.network.network import Network
@@ -43,12 +44,17 @@ class Scenario:
     Attributes:
         rounds: events by round, in order.
         seconds: events by the simulated clock, in order.
-        notes: on events that may fail, depending on when their seconds come, a line each.
+        notes: on events that may fail, depending on when their seconds come, or that come after the
+            last round, a line each.
+        repeats: items that go on to the end of the run, which is not known beforehand.
+        num_rounds: up to which they do, as it was reckoned.
     """
 
     rounds: tuple[Event, ...] = ()
     seconds: tuple[Event, ...] = ()
     notes: tuple[str, ...] = ()
+    repeats: tuple[str, ...] = ()
+    num_rounds: int = 0
 
     def __len__(self) -> int:
         return len(self.rounds) + len(self.seconds)
@@ -81,6 +87,32 @@ class Scenario:
         """When the next event by seconds is due; None: there is none."""
         return self.seconds[cursor[1]].at if cursor[1] < len(self.seconds) else None
 
+    def never_came(self, round: int, sim_seconds: float, cursor: Cursor) -> list[str]:
+        """Of a run that is over: what it ended before, a line for each item.
+
+        Args:
+            round: rounds done.
+            sim_seconds: on the simulated clock.
+            cursor: where the run stands.
+        """
+        left: dict[tuple[str, str], list[Event]] = {}
+        for event in (*self.rounds[cursor[0] :], *self.seconds[cursor[1] :]):
+            left.setdefault((event.item, event.kind), []).append(event)
+        lines = []
+        for (where, kind), (event, *more) in left.items():
+            by_round = kind == "round"
+            when = f"in round {event.at:,.0f}" if by_round else f"at {event.at:g} s"
+            others = f" and {len(more):,} later" if more else ""
+            end = f"after {counted(round, 'round')}" if by_round else f"at {sim_seconds:.4g} s"
+            lines.append(f"{where}: {event.action} {when}{others} never came: the run ended {end}")
+        if round > self.num_rounds:
+            lines += [
+                f"{where} ended with round {self.num_rounds - 1:,}, which was reckoned to be the "
+                f"last; the run had {round:,} rounds"
+                for where in self.repeats
+            ]
+        return lines
+
 
 def read_scenario(
     items: Sequence[Any],
@@ -96,7 +128,7 @@ def read_scenario(
     Args:
         items: see the top of this file.
         network: at the start.
-        num_rounds: of the run; what a trace says beyond that does not happen.
+        num_rounds: of the run; what a trace says beyond that does not happen, which is noted.
         timed: there is a simulated clock.
         reckoned: the run ends by the clock, and `num_rounds` is what it comes to if no event
             changes its pace.
@@ -109,25 +141,38 @@ def read_scenario(
         raise ConfigError(f"scenario must be a list of items, got {items!r:.60}")
     events: list[Event] = []
     problems: list[str] = []
+    traces, endless = set[str](), list[str]()
     for i, item in enumerate(items):
+        where = f"scenario[{i}]"
         try:
-            events += _events(item, num_rounds, f"scenario[{i}]")
+            events += _events(item, num_rounds, where)
         except ConfigError as error:
             problems += error.lines
-    beyond = [event for event in events if event.kind == "round" and event.at >= num_rounds]
-    late_rounds = [
-        f"{where} is in round {max(event.at for event in same):.0f}, but the last round is "
-        f"{num_rounds - 1}"
-        for where, same in groupby(beyond, key=lambda event: event.where)
-    ]
+            continue
+        if "churn" in item:
+            traces.add(where)
+        elif "every" in item and "between" not in item:
+            endless.append(where)
+
+    def is_late(event: Event) -> bool:
+        return event.kind == "round" and event.at >= num_rounds
+
     paced = any(
         VERBS[event.action].network or event.action == "set_algorithm_params"
         for event in events
-        if event not in beyond
+        if not is_late(event)
     )
-    if not (reckoned and paced):
-        problems += [f"{line}; make it earlier, or rounds more" for line in late_rounds]
-        late_rounds = []
+    is_open = reckoned and paced  # the end may come earlier, or later
+    told = list[str]()
+    for where, same in groupby(filter(is_late, events), key=lambda event: event.item):
+        line = _after_the_end([*same], num_rounds)
+        if is_open:
+            told.append(f"{line}, if the pace stays: it may never come")
+        elif where in traces:
+            told.append(f"{line}: that does not happen")
+            events = [event for event in events if event.item != where or not is_late(event)]
+        else:
+            problems.append(f"{line}; make it earlier, or rounds more")
     places = list(dict.fromkeys(event.where for event in events))
     events.sort(key=lambda event: event.at)  # stable: at one time, in the order of the list
     late = [event for event in events if event.kind == "seconds"]
@@ -139,15 +184,24 @@ def read_scenario(
     found, notes = trial(events, network, check)
     refuse([*problems, *(line for place in places for line in found.get(place, []))])
     by_round = tuple(event for event in events if event.kind == "round")
-    notes += [f"{line}, if the pace stays: it may never come" for line in late_rounds]
-    return Scenario(by_round, tuple(late), tuple(notes))
+    repeats = tuple(endless) if is_open else ()
+    return Scenario(by_round, tuple(late), tuple(notes + told), repeats, num_rounds)
+
+
+def _after_the_end(events: Sequence[Event], num_rounds: int) -> str:
+    """That events of one item are in rounds which there are not."""
+    first, last = events[0], max(event.at for event in events)
+    end = f"but the last round is {num_rounds - 1}"
+    if first.where == first.item:
+        return f"{first.where} is in round {last:.0f}, {end}"
+    return f"{first.where} and what comes later, up to round {last:.0f}, is in no round: {end[4:]}"
 
 
 def _events(item: Any, num_rounds: int, where: str) -> Iterator[Event]:
     if not isinstance(item, Mapping):
         raise ConfigError(f"{where} must be like {{at: round 300, set_lr: 0.1}}, got {item!r:.60}")
     if "churn" in item:
-        yield from _churn(item, num_rounds, where)
+        yield from _churn(item, where)
         return
     action, arguments = action_of(item, where)
     kind, times = moments(item, num_rounds, where)
@@ -155,7 +209,7 @@ def _events(item: Any, num_rounds: int, where: str) -> Iterator[Event]:
         yield Event(kind, at, action, arguments, where)
 
 
-def _churn(item: Mapping[str, Any], num_rounds: int, where: str) -> Iterator[Event]:
+def _churn(item: Mapping[str, Any], where: str) -> Iterator[Event]:
     """Who leaves and joins when, from a file; what happens at one time is one event."""
     for key in item:
         if key not in ("churn", "how"):
@@ -177,8 +231,7 @@ def _churn(item: Mapping[str, Any], num_rounds: int, where: str) -> Iterator[Eve
         if at < 0 or (kind == "round" and at != int(at)):
             raise ConfigError(f"{line}: {kind} must be >= 0, rounds whole, got {row[kind]}")
         at = int(at) if kind == "round" else at
-        if kind == "seconds" or at < num_rounds:
-            found.append((kind, at, row["event"], row["client"], line))
+        found.append((kind, at, row["event"], row["client"], line))
     found.sort(key=lambda row: row[:2])
     for (kind, at, event), same in groupby(found, key=lambda row: row[:3]):
         some = list(same)

@@ -105,6 +105,12 @@ class Seeds(Standing):
         """What is the matter with some of the seeds."""
         return self._told([one.warning for one in self.members])
 
+    @property
+    def never_came(self) -> list[str]:
+        """Of its scenario: what some of the seeds ended before."""
+        told = self._told(["; ".join(one.never_came) for one in self.members])
+        return [told] if told else []
+
     def _told(self, texts: Sequence[str]) -> str:
         pairs = zip(self.seeds, texts, strict=True)
         return "; ".join(f"seed {seed}: {text}" for seed, text in pairs if text)

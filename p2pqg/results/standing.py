@@ -291,6 +291,11 @@ class Standing:
         return sorted(events, key=lambda event: event[0])  # a warning stays behind its cause
 
     @property
+    def never_came(self) -> list[str]:
+        """Of its scenario: what it ended before, a line for each item."""
+        return list(map(str, self.summary.get("never_came") or []))
+
+    @property
     def warning(self) -> str:
         """That its training loss grew instead of falling, or ""."""
         losses = self.rounds["train_loss"].dropna()

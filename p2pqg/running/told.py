@@ -183,6 +183,7 @@ def outcome(run: Run) -> list[tuple[str, str]]:
         ),
         *([("steps", _steps(summary))] if summary.get("most_steps") is not None else []),
         *([("stopped", summary["stopped"])] if summary.get("stopped") else []),
+        *(("scenario", line) for line in summary.get("never_came", ())),
         ("time", f"{duration(summary['wall_seconds'])}, of it {started} to the first round"),
         ("speed", "-" if speed is None else f"{speed:,.0f} client-steps/s"),
         *((("gradients", way) for way in summary.get("ways", ())) if run.profile else ()),

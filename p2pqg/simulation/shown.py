@@ -18,6 +18,7 @@ from p2pqg.engine.outlook import Outlook
 from p2pqg.engine.placement import Placement
 from p2pqg.engine.rule import Rule
 from p2pqg.network import Network
+from p2pqg.network.scenario import Cursor
 from p2pqg.simulation import evidence, summary
 from p2pqg.simulation.experiment import Experiment
 from p2pqg.simulation.hosting import Hosting
@@ -54,6 +55,7 @@ class Shown(ABC):
     _seen: tuple[tuple[int, int], Rows] | None
     _networks: evidence.Past
     _speed_so_far: Speed
+    cursor: Cursor
     _ways: list[str]
 
     @property
@@ -199,6 +201,8 @@ class Shown(ABC):
             more["restarts"] = list(self.restarts)
         if self.stopped:
             more["stopped"] = self.stopped
+        if never := self._never_came:
+            more["never_came"] = never
         return {
             **summary.what_ran(experiment),
             "rounds": self.round,
@@ -210,6 +214,17 @@ class Shown(ABC):
             **more,
             "versions": summary.versions(),
         }
+
+    @property
+    def _never_came(self) -> list[str]:
+        """What of its scenario a simulation that is over did not come to, a line each."""
+        log, experiment = self._driver.log, self.experiment
+        ended = experiment.end
+        if not (
+            self.stopped or (ended(self._stand) if ended else self.round >= experiment.num_rounds)
+        ):
+            return []
+        return experiment.scenario.never_came(self.round, log.sim_seconds, self.cursor)
 
     def _speed(self) -> dict[str, float | None]:
         """Of a summary: how long until the first round, and how fast since."""

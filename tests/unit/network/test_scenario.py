@@ -130,6 +130,33 @@ def test_churn_is_leaving_and_joining(tmp_path):
     ]
 
 
+def test_churn_after_the_last_round_is_told_and_where_the_end_is_open_it_is_kept(tmp_path):
+    """It was dropped without a word, also where the run then went on beyond the reckoned end."""
+    path = tmp_path / "trace.csv"
+    path.write_text("round,client,event\n10,2,leave\n600,2,join\n900,1,leave\n")
+    closed = scenario(f"- churn: {path}")
+    assert [event.at for event in closed.rounds] == [10]
+    (note,) = closed.notes
+    assert "line 3) and what comes later, up to round 900, is in no round" in note
+    assert note.endswith("the last round is 499: that does not happen")
+    is_open = scenario(f"- churn: {path}", reckoned=True)
+    assert [event.at for event in is_open.rounds] == [10, 600, 900]
+    assert is_open.notes[0].endswith("the last round is 499, if the pace stays: it may never come")
+
+
+def test_what_a_run_ended_before_is_told_item_by_item():
+    found = scenario(
+        "- {at: 10, drop_links: [[3, 4]]}\n- {every: 100, set_lr: 0.1}\n"
+        "- {at: 400 s, restore_links: [[3, 4]]}",
+        timed=True,
+    )
+    assert found.never_came(250, 312.04, (3, 0)) == [
+        "scenario[1]: set_lr in round 300 and 1 later never came: the run ended after 250 rounds",
+        "scenario[2]: restore_links at 400 s never came: the run ended at 312 s",
+    ]
+    assert found.never_came(500, 400.0, (5, 1)) == []
+
+
 def test_churn_calls_clients_by_their_labels(tmp_path):
     path = tmp_path / "trace.csv"
     path.write_text("client,event,seconds\nlisbon-2,leave,0.5\nlisbon-2,join,7200\n")

@@ -8,6 +8,8 @@ from rich.console import Console
 
 import p2pqg
 from p2pqg.base.wording import percent, seen
+from p2pqg.page.words import notes
+from p2pqg.results.standing import Standing
 from p2pqg.running.pool import standing
 from p2pqg.running.screen import NowAndThen, Screen, SweepBar, console_for_stdout
 from p2pqg.running.told import about, outcome
@@ -259,3 +261,31 @@ def test_the_honest_are_told_by_themselves_at_the_end(tmp_path):
     honest = run.clients[(run.clients["round"] == 3) & ~run.clients["lied"]]["test_accuracy"]
     mean, low = 100 * honest.mean(), 100 * honest.min()
     assert dict(outcome(run))["of the honest"] == f"{mean:.2f} %, lowest {low:.2f} %"
+
+
+CLOCK = {"topology": "ring6", "model": "logistic", "engine": "local", "eval_every": 100}
+
+
+def test_what_a_run_ended_before_is_told_at_its_end(tmp_path):
+    """An event at 400 s of a run of 6 s was passed over without a word."""
+    scenario = [{"at": "3 s", "drop_clients": [2]}, {"at": "400 s", "restore_clients": "all"}]
+    network = {"compute": "1 s"}
+    run = p2pqg.run(**CLOCK, rounds=6, network=network, scenario=scenario, out=str(tmp_path))
+    line = "scenario[1]: restore_clients at 400 s never came: the run ended at 6 s"
+    assert ("scenario", line) in outcome(run)
+    assert [text for _, _, text in notes([Standing.of(run)], ["a"])] == [line]
+
+
+def test_what_is_done_again_and_again_says_where_it_ended_before_the_run_did(tmp_path):
+    """How long a run is that ends on the clock is reckoned without what its scenario changes."""
+    scenario = [
+        {"at": "round 2", "set_network": {"compute": "0.5 s"}},
+        {"every": "3 rounds", "set_lr": 0.01},
+    ]
+    network = {"compute": "1 s"}
+    run = p2pqg.run(**CLOCK, time="6 s", network=network, scenario=scenario, out=str(tmp_path))
+    assert run.summary["rounds"] == 2 + 8
+    line = (
+        "scenario[1] ended with round 5, which was reckoned to be the last; the run had 10 rounds"
+    )
+    assert ("scenario", line) in outcome(run)
