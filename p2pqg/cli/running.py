@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from p2pqg.base.errors import ConfigError, RunError
+from p2pqg.base.errors import ConfigError, RunError, StoppedError
 from p2pqg.base.text import json_text, typed, user_path
 from p2pqg.cli.program import (
     FLAGS,
@@ -140,10 +140,13 @@ def telling(as_json: bool, quiet: bool) -> Iterator[Callable[[Run | Runs], None]
         if as_json:
             click.echo(json_text(run.as_json() if isinstance(run, Runs) else run.summary))
         elif isinstance(run, Runs) and not quiet:
-            click.echo()
-            if len(run.lines()) > 1:  # else none came to its end
-                print_lines(run.lines())
-            click.echo(f"results: {run.path.absolute()}")
+            try:
+                click.echo()
+                if len(run.lines()) > 1:  # else none came to its end
+                    print_lines(run.lines())
+                click.echo(f"results: {run.path.absolute()}")
+            except KeyboardInterrupt:
+                raise StoppedError(f"stopped; {run.what_next}") from None
 
     try:
         yield tell

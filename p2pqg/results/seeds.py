@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.text import json_text, read_json, typed, user_path, write_text
-from p2pqg.base.wording import aligned
+from p2pqg.base.wording import aligned, counted
 from p2pqg.results.columns import column
 from p2pqg.results.directory import SEEDS
 from p2pqg.results.run import Run
@@ -72,6 +72,15 @@ class Runs(Sequence[Run]):
         """Seeds whose run neither finished nor failed."""
         runs = {seed: self.of_seed(seed) for seed in self.seeds}
         return [seed for seed, run in runs.items() if not run.finished and run.failure is None]
+
+    @property
+    def what_next(self) -> str:
+        """What a user can do after a stop, and what is done already."""
+        done, count = len(self.seeds) - len(self.missing), len(self.seeds)
+        if done == count:
+            return f"all {count} seeds are done: {self.path}"
+        rest = f"`p2pqg resume {typed(self.path)}` does the rest"
+        return f"{rest} ({done} of {counted(count, 'seed')} done)" if done else rest
 
     @property
     def finished(self) -> bool:

@@ -206,7 +206,7 @@ class Crew:
                 ended = pool.stop()
                 if screen:
                     pool.hear(tell)
-                raise _stopped(
+                raise stopped_by_hand(
                     path, {seeds[name]: error for name, error in ended.items()}
                 ) from None
             except BrokenProcessPool:
@@ -221,15 +221,18 @@ class Crew:
                 raise lost from None
 
 
-def _stopped(path: Path, ended: Mapping[int, BaseException]) -> StoppedError:
-    """What a user is told after Ctrl-C."""
+def stopped_by_hand(path: Path, ended: Mapping[int, BaseException]) -> StoppedError:
+    """What a user is told after Ctrl-C.
+
+    Args:
+        path: of all seeds.
+        ended: how those ended that were under way.
+    """
     reasons = {seed: str(error).partition("; ")[0] for seed, error in sorted(ended.items())}
     told = [f"seed {seed}: {why}" for seed, why in reasons.items() if "in round" in why]
     if not results.any_begun(path):
         return StoppedError("stopped before any seed had begun; run it again")
-    stopped = StoppedError(
-        f"{'; '.join(told) or 'stopped'}; `p2pqg resume {typed(path)}` does the rest"
-    )
+    stopped = StoppedError(f"{'; '.join(told) or 'stopped'}; {results.Runs(path).what_next}")
     stopped.results = path
     return stopped
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from p2pqg.base.digest import bare
 from p2pqg.base.errors import ConfigError, DivergedError, P2pqgError, RunError
-from p2pqg.base.text import folder_name, typed, without_folders
+from p2pqg.base.text import folder_name, without_folders
 from p2pqg.recipe import own_files
 from p2pqg.recipe.own import TAKERS, Own
 from p2pqg.recipe.settings import ENDS, RunConfig, chosen, read_settings
@@ -20,7 +20,7 @@ from p2pqg.results import seeds as results
 from p2pqg.results.directory import SEEDS, RunDirectory, being_written
 from p2pqg.results.run import Run
 from p2pqg.results.seeds import Runs
-from p2pqg.running.crew import Crew
+from p2pqg.running.crew import Crew, stopped_by_hand
 
 One = Callable[..., Any]
 """Knows how to begin one run, or how to go on with it."""
@@ -62,7 +62,7 @@ def run_seeds(seeds: Sequence[int], settings: Mapping[str, Any], begin: One, cre
         todo = {seed: partial(begin, plan, own) for seed, plan in plans.items()}
         try:
             return _carried_out(path, crew.each(todo, path, plans[seeds[0]], own))
-        except (P2pqgError, KeyboardInterrupt):
+        except P2pqgError:
             if not results.any_begun(path):  # then there is nothing to resume
                 (path / SEEDS).unlink()
                 directory.discard()
@@ -172,9 +172,7 @@ def _carried_out(path: Path, ended: Ended) -> Runs:
                 elif isinstance(error, RunError):
                     reason = str(error).partition("; ")[0]
                     begun = results.any_begun(path)
-                    then = (
-                        f"`p2pqg resume {typed(path)}` does the rest" if begun else "run it again"
-                    )
+                    then = Runs(path).what_next if begun else "run it again"
                     failed = type(error)(f"seed {seed}: {reason}; {then}")
                     failed.results = path if begun else None
                     raise failed from error
@@ -182,6 +180,8 @@ def _carried_out(path: Path, ended: Ended) -> Runs:
                     raise error
                 else:
                     Runs(path).write()
+    except KeyboardInterrupt:  # between two seeds, or after the last one
+        raise stopped_by_hand(path, {}) from None
     except RunError:
         with suppress(OSError):
             Runs(path).write()

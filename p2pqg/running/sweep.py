@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from p2pqg.base import yaml_text
 from p2pqg.base.errors import ClusterError, ConfigError, RunError, StoppedError
 from p2pqg.base.text import json_text, user_path, write_text
+from p2pqg.base.wording import counted
 from p2pqg.recipe.keys import HOW
 from p2pqg.results.directory import told_if_not_writable
 from p2pqg.results.run import Run
@@ -68,7 +69,7 @@ def run_sweep(
     points = sweep.points()
     _check_parts(sweep, [point for point in points if sweep.result(point) is None])
     _claim(sweep)
-    with _processes(sweep, jobs) as pool:
+    with _told_how_to_go_on(sweep), _processes(sweep, jobs) as pool:
         while points:
             todo = {sweep.name(p): sweep.settings(p) for p in points if sweep.result(p) is None}
             if bar:
@@ -187,8 +188,20 @@ def _processes(sweep: Sweep, jobs: int | None) -> Iterator[Pool | None]:
             "a process of the sweep died, perhaps for lack of memory; "
             "start it again with fewer --jobs, finished runs are kept"
         ) from None
-    except KeyboardInterrupt:
-        raise StoppedError("stopped; start it again to go on, finished runs are kept") from None
+
+
+@contextlib.contextmanager
+def _told_how_to_go_on(sweep: Sweep) -> Iterator[None]:
+    """Ctrl-C inside, in a run or between two, says how much is done, and how the rest is."""
+    try:
+        yield
+    except (KeyboardInterrupt, StoppedError) as stop:
+        points = sweep.points()
+        done = sum(sweep.result(point) is not None for point in points)
+        raise StoppedError(
+            f"{str(stop).partition(';')[0] or 'stopped'}; start it again to go on, "
+            f"{done} of {counted(len(points), 'run')} done"
+        ) from None
 
 
 def _carry_out_there(settings: dict[str, Any]) -> None:

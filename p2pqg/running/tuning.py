@@ -27,7 +27,7 @@ from typing import Any
 
 from p2pqg.base import yaml_text
 from p2pqg.base.dotted import assign
-from p2pqg.base.errors import ConfigError, DivergedError
+from p2pqg.base.errors import ConfigError, DivergedError, StoppedError
 from p2pqg.base.text import folder_name, write_text
 from p2pqg.recipe.keys import HOW
 from p2pqg.recipe.settings import chosen, read_config
@@ -190,7 +190,12 @@ def tune(tuning: Tuning, tell: Callable[[str], None] = lambda line: None) -> lis
         raise ConfigError("tune needs the package optuna; pip install 'p2pqg[tune]'") from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     _claim(tuning)
-    return [_tuned(tuning, method, optuna, tell) for method in tuning.methods]
+    try:
+        return [_tuned(tuning, method, optuna, tell) for method in tuning.methods]
+    except (KeyboardInterrupt, StoppedError):  # be it in a run, or between two
+        raise StoppedError(
+            f"stopped; start it again to go on, what is done is kept: {tuning.folder}"
+        ) from None
 
 
 def _claim(tuning: Tuning) -> None:

@@ -37,6 +37,16 @@ class Interrupting:
             raise KeyboardInterrupt
 
 
+class InterruptingAtTheEnd(Interrupting):
+    """Presses Ctrl-C when that seed has ended."""
+
+    def end(self, run):
+        if run.config["seed"] == self.seed:
+            raise KeyboardInterrupt
+
+    def recorded(self, simulation): ...
+
+
 @pytest.fixture
 def small(tmp_path):
     return SMALL | {"out": str(tmp_path)}
@@ -66,11 +76,25 @@ def test_a_directory_of_seeds_is_not_written_over(small):
         p2pqg.run(seed=[2], name="one", **small)
 
 
+@pytest.mark.parametrize(
+    ("seed", "then"),
+    [(1, "`p2pqg resume {}` does the rest (1 of 2 seeds done)"), (2, "all 2 seeds are done: {}")],
+)
+def test_ctrl_c_between_two_seeds_or_after_the_last_says_what_is_done(small, seed, then):
+    """It said "stopped", and no more."""
+    with pytest.raises(StoppedError) as stop:
+        p2pqg.run(seed=[1, 2], name="these", observer=InterruptingAtTheEnd(seed), **small)
+    path = stop.value.results
+    assert str(stop.value) == f"stopped; {then.format(path)}"
+    assert p2pqg.load(path).missing == [2][seed - 1 :]
+
+
 @pytest.mark.parametrize("checkpoint_every", [60, 0])
 def test_what_ctrl_c_left_undone_is_resumed(small, checkpoint_every):
     settings = small | {"checkpoint_every": checkpoint_every, "record_every": 1, "eval_every": 1}
     with pytest.raises(StoppedError, match="seed 2: stopped in round 1; `p2pqg resume") as stop:
         p2pqg.run(seed=[1, 2, 3], name="these", observer=Interrupting(2), **settings)
+    assert str(stop.value).endswith("does the rest (1 of 3 seeds done)")
     left = p2pqg.load(stop.value.results)
     assert left.missing == [2, 3]
     first = (left[0].path / "rounds.parquet").stat().st_mtime_ns

@@ -47,9 +47,9 @@ def world(tmp_path, fake_run, monkeypatch):
             assert settings["out"] == str(folder)
             fake_run(settings["name"], accuracy, folder=folder, algorithm=algorithm, **rest)
 
-        def sweep(self, jobs=1, **changes):
+        def sweep(self, jobs=1, bar=None, **changes):
             self.last = read_sweep(RECIPE | changes, "grid", self.out)
-            return run_sweep(self.last, jobs)
+            return run_sweep(self.last, jobs, bar)
 
     made = World()
     made.done = []
@@ -136,9 +136,27 @@ def test_a_stopped_run_stops_the_sweep_and_is_not_called_failed(world, tmp_path)
         raise StoppedError("stopped in round 3")
 
     world.accuracy = accuracy
-    with pytest.raises(StoppedError):
+    told = r"^stopped in round 3; start it again to go on, 0 of \d+ runs done$"
+    with pytest.raises(StoppedError, match=told):
         world.sweep()
     assert not list(tmp_path.rglob("failed.json"))
+
+
+def test_ctrl_c_between_two_runs_says_how_to_go_on(world):
+    """It said "stopped", and no more, where one process did them all."""
+
+    class Interrupting:
+        def grow(self, num_runs): ...
+
+        def skip(self, num_runs): ...
+
+        def done(self, name, accuracy, *, failed):
+            raise KeyboardInterrupt
+
+        def inside(self, name, text): ...
+
+    with pytest.raises(StoppedError, match=r"^stopped; start it again to go on, 1 of \d+ runs"):
+        world.sweep(bar=Interrupting())
 
 
 def test_only_directories_that_hold_a_run_are_cleared(world, tmp_path):
