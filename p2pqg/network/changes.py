@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from p2pqg.algorithms.attacks import find_attack
 from p2pqg.base.config import made, plain
 from p2pqg.base.errors import ConfigError, TopologyError
-from p2pqg.network import stored
 from p2pqg.network.clients import Clients
 from p2pqg.network.effective import Arc
 from p2pqg.network.grown import joined, longer
@@ -158,7 +157,7 @@ class Changes:
         elif links is not None:
             arcs = links_in(links, Clients(n, labels), self.base.directed, "add_clients")
             base = joined(self.base, labels, n, arcs)
-        elif grown := longer(stored.name_of(self.base), n):
+        elif grown := longer(self.base, n):
             base = grown
         else:
             new = labels[-count] if labels else n - count

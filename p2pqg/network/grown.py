@@ -7,18 +7,26 @@ from dataclasses import dataclass, replace
 import networkx as nx
 
 from p2pqg.base.errors import TopologyError
+from p2pqg.network import stored
 from p2pqg.network.effective import Arc
 from p2pqg.topology import RULES, TOPOLOGIES, Mixing, Schedule, build
+from p2pqg.topology.build import of_size
 from p2pqg.topology.names import split_name
 
 
-def longer(name: str | None, n: int) -> Schedule | None:
-    """The network of the same name with n clients, ring16 -> ring17; None: there is no such thing.
+def longer(base: Schedule, n: int) -> Schedule | None:
+    """The same network with n clients, ring16 -> ring17, or a user's function that is told n.
+
+    Returns:
+        None: there is no such thing.
 
     Raises:
         TopologyError: there is, but not of that size.
     """
-    name = name or ""
+    if (before := of_size(base, base.num_clients)) is not None:
+        same = stored.fingerprint(before) == stored.fingerprint(base)
+        return of_size(base, n) if same else None
+    name = stored.name_of(base) or ""
     stem = split_name(name)[0]
     if stem not in TOPOLOGIES or TOPOLOGIES.named(stem).traits["size"] is not None:
         return None

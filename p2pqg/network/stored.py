@@ -13,6 +13,7 @@ import numpy as np
 from p2pqg.base.config import plain
 from p2pqg.base.errors import TopologyError
 from p2pqg.topology import Mixing, Schedule, build
+from p2pqg.topology.build import of_size
 from p2pqg.topology.checks import Promise
 from p2pqg.topology.files import is_file_name
 from p2pqg.topology.schedule import in_turn
@@ -51,6 +52,7 @@ def to_data(schedule: Schedule) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """
     about: dict[str, Any] = {"name": schedule.name, "labels": list(schedule.labels)}
     if schedule.period is None or name_of(schedule) is not None:
+        about["num_clients"] = schedule.num_clients
         return about | {"fingerprint": fingerprint(schedule)}, {}
     numbers = list(schedule.rounds())
     rounds = [schedule.mixing(round) for round in numbers]
@@ -86,7 +88,7 @@ def from_data(
     """
     labels = tuple(about["labels"])
     if "fingerprint" in about:
-        schedule = _recognised(about["name"], about["fingerprint"], given)
+        schedule = _recognised(about["name"], about["fingerprint"], about.get("num_clients"), given)
         return schedule if schedule.labels == labels else replace(schedule, labels=labels)
     n, ends = about["num_clients"], np.cumsum(about["entries"])[:-1]
     parts = (np.split(arrays[part], ends) for part in ("receivers", "senders", "weights"))
@@ -115,10 +117,14 @@ def _listed(known: dict[int, Mixing], other: Mixing, round: int) -> Mixing:
     return known.get(round, other)
 
 
-def _recognised(name: str, mark: str, given: Schedule | None) -> Schedule:
-    """The network of that fingerprint: the given one, or the one of that name."""
-    if given is not None and fingerprint(given) == mark:
-        return given
+def _recognised(name: str, mark: str, clients: int | None, given: Schedule | None) -> Schedule:
+    """The network of that fingerprint: the given one, grown or not, or the one of that name."""
+    if given is not None:
+        if fingerprint(given) == mark:
+            return given
+        grown = of_size(given, clients) if clients else None
+        if grown is not None and fingerprint(grown) == mark:
+            return grown
     try:
         schedule = build(name)
     except TopologyError:

@@ -33,6 +33,11 @@ from p2pqg.topology.mixing import Mixing
 from p2pqg.topology.names import near, schedule_named, split_name
 from p2pqg.topology.schedule import Schedule, schedule_of, schedule_of_arrays
 
+NUMBERS = {"clients", "num_clients"}
+"""Parameters by which a user's function is told how many clients there are."""
+TOLD = {COUNTS, *NUMBERS}
+"""All parameters that are no round."""
+
 
 def shipped() -> dict[str, Path]:
     """Name -> file of the networks that come with p2pqg as YAML."""
@@ -55,7 +60,8 @@ def build(
             `mixing=lazy`), a file (see `p2pqg.topology.files`), the name of a YAML file that comes
             with p2pqg, an array [clients, clients] or [rounds, clients, clients] (used in turn), a
             function of the round that returns W, a graph of networkx, or a Schedule.
-        clients: their number, where the name leaves it out.
+        clients: their number, where the name leaves it out; functions of yours are told it, too,
+            if they have a parameter `clients` or `num_clients`.
         label_counts: [clients, classes], how many samples of each class the clients have, for
             networks that look at them (d-cliques, stl-fw, mixing=heterogeneity_aware, and
             functions of yours that have a parameter of this name).
@@ -99,6 +105,11 @@ def _schedule(
         return _from_text(str(topology), clients, label_counts)
     if callable(topology):
         return _of_function(topology, clients, label_counts)
+    if isinstance(topology, Mapping):
+        raise TopologyError(
+            "a topology has no keys: settings are part of its name, erdos-renyi32:p=0.2, and those "
+            "of a function of yours are its defaults"
+        )
     try:
         W = np.asarray(topology, dtype=np.float64)
     except (TypeError, ValueError):
@@ -114,7 +125,7 @@ def _of_function(
     """Of a function of the round; or of one that takes nothing, and says what the network is."""
     called = f"topology {getattr(function, '__name__', type(function).__name__)}"
     seen = _seen(function, "given function", clients, label_counts)
-    takes_nothing = inspect.isroutine(function) and not set(parameters(function)) - {COUNTS}
+    takes_nothing = inspect.isroutine(function) and not set(parameters(function)) - TOLD
     try:
         if takes_nothing or (seen and not _of_the_round(function)):
             with keyed(0):
@@ -130,7 +141,7 @@ def _of_function(
     if isinstance(first, nx.Graph) and not len(first):
         raise TopologyError(
             f"{called} is asked for the network of a round, and returns a graph of no clients for "
-            f"round 0; where its parameter is their number, give it: topology={called[9:]}(16)"
+            "round 0; where its parameter is their number, call that clients"
         )
     size = len(first) if isinstance(first, nx.Graph) else len(np.atleast_1d(first))
     ask = Asked(function, clients or size, seen)
@@ -168,13 +179,10 @@ def _of_code(text: str, clients: int | None, label_counts: np.ndarray | None) ->
     """Of a user's file: a decorated network, or a function of the round that returns W.
 
     A function that takes nothing without a default returns a graph, or what else `build` takes.
-    Either is told of the clients' labels if it has a parameter `label_counts`.
+    Either is told of the clients' labels if it has a parameter `label_counts`, and how many they
+    are if it has one called `clients` or `num_clients`.
     """
-
-    def wrap(function: Any, name: str) -> Entry:
-        return Entry(name, function, traits={"own": True})
-
-    entry = find_in_file(TOPOLOGIES, text, wrap)
+    entry = find_in_file(TOPOLOGIES, text, _wrapped)
     if "own" not in entry.traits:
         return schedule_named(entry.name, clients, label_counts, entry)
     try:
@@ -190,27 +198,59 @@ def _of_code(text: str, clients: int | None, label_counts: np.ndarray | None) ->
     return schedule
 
 
+def _wrapped(function: Any, name: str) -> Entry:
+    return Entry(name, function, traits={"own": True})
+
+
 def _of_the_round(function: Callable[..., Any]) -> bool:
     """Whether it must be told the round."""
-    return bool(set(bare(function)) - {COUNTS})
+    return bool(set(bare(function)) - TOLD)
 
 
 def _seen(
     function: Callable[..., Any], name: str, clients: int | None, label_counts: Any
-) -> dict[str, np.ndarray]:
-    """What a user's function is told of the clients' labels, by keyword; {} if it does not ask.
+) -> dict[str, Any]:
+    """What a user's function is told of the clients, by keyword: what it has parameters for.
 
     Raises:
         TopologyError: nobody said how many clients there are, or what they see.
     """
-    if COUNTS not in parameters(function):
-        return {}
+    asks = parameters(function)
+    told: dict[str, Any] = {}
+    for number in NUMBERS & set(asks):
+        if clients is not None:
+            told[number] = clients
+        elif asks[number].default is inspect.Parameter.empty:
+            raise TopologyError(
+                f"{name!r:.80} does not say how many clients there are. Use clients: 16."
+            )
+    if COUNTS not in asks:
+        return told
     if clients is None:
         raise TopologyError(
             f"{name!r:.80} looks at the clients' labels, and nothing says how many clients there "
             "are. Use clients: 16."
         )
-    return {COUNTS: checked(label_counts, clients, name)}
+    return told | {COUNTS: checked(label_counts, clients, name)}
+
+
+def of_size(schedule: Schedule, clients: int) -> Schedule | None:
+    """The network that the same function of a user's makes of another number of clients.
+
+    Returns:
+        None: it is no such function, or it is not told their number, or looks at their labels.
+    """
+    function: Any = schedule.name
+    if isinstance(schedule.draw, Asked):
+        function = schedule.draw.function
+    elif not names_a_file(schedule.name):
+        return None
+    own = function if callable(function) else find_in_file(TOPOLOGIES, function, _wrapped).build
+    if COUNTS in parameters(own) or not NUMBERS & set(parameters(own)):
+        return None
+    made = build(function, clients, allow_disconnected=True, allow_row_stochastic=True)
+    made.name = schedule.name
+    return made
 
 
 @dataclass(frozen=True)

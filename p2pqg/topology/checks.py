@@ -61,10 +61,13 @@ def check(W: np.ndarray | Mixing, name: str, promise: Promise = EVERYTHING) -> N
         raise TopologyError(
             f"{name!r}: {_entry(W, entry)}, must be >= 0. Use mixing: metropolis_hastings."
         )
+    repair = "Use mixing: metropolis_hastings."
+    if len(W.weights) and (W.weights == 1).all():  # who is joined to whom, no weights
+        repair = "It holds zeros and ones: give the graph, nx.from_numpy_array(W), instead."
     if promise.rows:
-        _check_sums(W.row_sums(), "row", name, "metropolis_hastings")
+        _check_sums(W.row_sums(), "row", name, repair)
     if promise.columns:
-        repair = "metropolis_hastings" if promise.rows else "columns"
+        repair = repair if promise.rows else "Use mixing: columns."
         _check_sums(W.column_sums(), "column", name, repair)
 
 
@@ -106,7 +109,7 @@ def _check_sums(sums: np.ndarray, what: str, name: str, repair: str) -> None:
     if line is not None:
         raise TopologyError(
             f"{name!r}: {what} {line} of W sums to {unlike_one(sums[line])}, must be 1 "
-            f"(tolerance 1e-9). Use mixing: {repair}."
+            f"(tolerance 1e-9). {repair}"
         )
 
 

@@ -150,6 +150,52 @@ def test_a_network_by_name_grows_by_its_name():
     assert grown.cut == {(0, 1), (1, 0)}  # 7 and 0 are no neighbors any more
 
 
+NETS = """
+import networkx as nx
+
+def still(clients=8):
+    return nx.cycle_graph(clients)
+
+def moving(round, clients=8):
+    return nx.circulant_graph(clients, [1 + round % 2])
+
+def fixed(round):
+    return nx.cycle_graph(8)
+"""
+
+
+@pytest.mark.parametrize("name", ["still", "moving"])
+@pytest.mark.parametrize("given", ["name", "function"])
+def test_a_network_of_a_function_that_is_told_how_many_grows(tmp_path, name, given):
+    (tmp_path / "nets.py").write_text(NETS)
+    named = topology = f"{tmp_path}/nets.py:{name}"
+    if given == "function":
+        space = {}
+        exec(NETS, space)
+        topology = space[name]
+    expected = [1, 9] if name == "still" else [2, 8]
+    base = build(topology, 10)
+    if given == "function" and name == "still":  # which is a graph, and no function any more
+        with pytest.raises(TopologyError, match="does not say whom new clients talk to"):
+            Network(base).add_clients()
+        return
+    grown = Network(base).drop_links(["4-6" if name == "moving" else "4-5"]).add_clients(1)
+    assert (base.num_clients, grown.num_clients) == (10, 11)
+    W = grown.base.mixing(1).dense()
+    assert np.flatnonzero(W[0]).tolist() == [0, expected[0], expected[1] + 1]
+    data, arrays = grown.to_data()
+    again = Network.from_data(data, arrays, Network(build(topology, 10)))
+    assert_allclose(again.schedule.mixing(3).dense(), grown.schedule.mixing(3).dense())
+    if given == "name":
+        assert_allclose(build(named, 11).mixing(1).dense(), W)
+
+
+def test_a_function_that_makes_one_network_only_does_not_grow(tmp_path):
+    (tmp_path / "nets.py").write_text(NETS)
+    with pytest.raises(TopologyError, match="does not say whom new clients talk to"):
+        Network(build(f"{tmp_path}/nets.py:fixed")).add_clients()
+
+
 def test_new_clients_may_have_links_of_their_own():
     grown = network("social32").add_clients(2, links=[["new-32", 0], [33, "new-32"]])
     graph = build("social32").graph()

@@ -133,12 +133,33 @@ def test_a_function_that_takes_nothing_says_what_the_network_is():
     np.testing.assert_array_equal(schedule.mixing(0).dense(), mixing_matrix("ring4"))
 
 
-def test_a_function_of_the_number_of_clients_is_told_that_it_is_asked_for_a_round():
+def test_a_function_is_told_how_many_clients_there_are_by_a_parameter_of_that_name():
     def cycle(clients):
         return nx.cycle_graph(clients)
 
-    with pytest.raises(TopologyError, match=r"topology cycle .* topology=cycle\(16\)"):
+    def shift(round, num_clients=6):
+        return nx.circulant_graph(num_clients, [1 + round])
+
+    with pytest.raises(TopologyError, match="does not say how many clients there are. Use clien"):
         build(cycle)
+    np.testing.assert_array_equal(build(cycle, 5).mixing(0).dense(), mixing_matrix("ring5"))
+    assert build(shift).num_clients == 6
+    assert build(shift, 9).mixing(1).graph().has_edge(0, 7)
+
+
+def test_a_function_of_a_number_by_another_name_is_told_that_it_is_asked_for_a_round():
+    with pytest.raises(TopologyError, match="topology cycle_graph .* call that clients"):
+        build(nx.cycle_graph)
+    with pytest.raises(TopologyError, match="returns a graph of no clients for round 0; where its"):
+        build(lambda n: nx.cycle_graph(n))
+
+
+def test_zeros_and_ones_are_no_weights_and_a_mapping_is_no_name():
+    ones = nx.to_numpy_array(nx.cycle_graph(5))
+    with pytest.raises(TopologyError, match=r"sums to 2.000.* give the graph, nx.from_numpy_array"):
+        build(ones)
+    with pytest.raises(TopologyError, match="a topology has no keys: settings are part of its na"):
+        build({"name": "nets.py:still", "radius": 2})
 
 
 def test_a_function_that_returns_no_matrix_is_refused():
