@@ -13,7 +13,7 @@ from p2pqg.base.draws import torch_keyed
 from p2pqg.base.errors import ConfigError, P2pqgError
 from p2pqg.base.seeding import rng
 from p2pqg.base.source import blamed
-from p2pqg.models.judging import Objective
+from p2pqg.models.judging import Objective, in_columns
 from p2pqg.models.stacked.stacked import Stacked
 from p2pqg.recipe.settings import RunConfig
 
@@ -78,8 +78,7 @@ class AgainstPyTorch:
             model.load_state_dict(stacked.state_dict(row, buffers[client]))
             with torch_keyed(keys[client] if keys else None):
                 outputs = model(self.inputs[client])
-            outputs = outputs[:, None] if outputs.dim() == 1 else outputs
-            loss = self.objective.mean(outputs, self.targets[client])
+            loss = self.objective.mean(in_columns(outputs), self.targets[client])
             trained = [p for p in model.parameters() if p.requires_grad]
             g = torch.autograd.grad(loss, trained, materialize_grads=True)
             floats = [b.detach().reshape(-1) for b in model.buffers() if b.is_floating_point()]

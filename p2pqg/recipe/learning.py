@@ -108,7 +108,9 @@ def learning(config: RunConfig, num_clients: int | None, own: Own = NOTHING) -> 
         from p2pqg.recipe.trial import tried  # brings torch
 
         rows = parts or [np.arange(len(arrays.train_y))]
-        blueprint, cost, notes = tried(blueprint, objective, metrics, arrays, rows, config)
+        blueprint, objective, cost, notes = tried(
+            blueprint, objective, metrics, arrays, rows, config
+        )
     else:
         cost = blueprint.cost(objective.outputs, arrays.input_shape)
     return Learning(

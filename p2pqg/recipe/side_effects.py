@@ -17,8 +17,7 @@ from torch import Tensor, nn
 from p2pqg.base.draws import draws_from, torch_keyed
 from p2pqg.base.errors import ConfigError, P2pqgError
 from p2pqg.base.source import blamed
-from p2pqg.models.judging import Objective
-from p2pqg.models.stacked.layout import in_columns
+from p2pqg.models.judging import Objective, in_columns
 from p2pqg.recipe.against_pytorch import close
 
 
@@ -74,7 +73,7 @@ def samples_meet(module: nn.Module, inputs: Tensor) -> str:
 def _outputs(module: nn.Module, inputs: Tensor) -> Tensor:
     """ConfigError where the user's code fails; the inputs stay, whatever it does to them."""
     try:
-        return module(inputs.clone())
+        return in_columns(module(inputs.clone()))
     except P2pqgError:
         raise
     except Exception as error:
@@ -97,7 +96,7 @@ def loss_depends_on(
     learned = [name for name, weight in weights if weight.requires_grad]
     if learned:
         return f"nobody trains its parameter {learned[0]}, which belongs into the model"
-    outputs = in_columns(_seeded(copy.deepcopy(module), inputs))
+    outputs = _seeded(copy.deepcopy(module), inputs)
     before = _countable(own)
     found = objective.each(outputs, targets)
     now = _countable(own)

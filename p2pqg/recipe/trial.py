@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from p2pqg.base.draws import torch_keyed
 from p2pqg.base.errors import ConfigError, P2pqgError, UserCodeError
 from p2pqg.base.source import blamed
 from p2pqg.data import Arrays
@@ -20,7 +23,7 @@ from p2pqg.data.feeding.feed import Feed, Looks
 from p2pqg.data.feeding.file_feed import FileFeed
 from p2pqg.models import Blueprint, Cost
 from p2pqg.models._cost import cost_of
-from p2pqg.models.judging import Metric, Objective
+from p2pqg.models.judging import Answer, Metric, Objective, in_columns
 from p2pqg.models.stacked.batched import dense_layers
 from p2pqg.models.stacked.stacked import PRECISIONS, batch_statistics
 from p2pqg.recipe.against_pytorch import AgainstPyTorch
@@ -46,11 +49,12 @@ def tried(
     arrays: Arrays,
     parts: list[np.ndarray],
     config: RunConfig,
-) -> tuple[Blueprint, Cost, tuple[str, ...]]:
+) -> tuple[Blueprint, Objective, Cost, tuple[str, ...]]:
     """See that all of it works together.
 
     Returns:
-        The blueprint, which knows its strategy by then; the model's size; and notes, a line each.
+        The blueprint, which knows its strategy by then; the objective, which knows what the model
+        returns; the model's size; and notes, a line each.
 
     Raises:
         ConfigError: outputs that do not fit the task, a loss that is no loss, a metric that is no
@@ -62,6 +66,7 @@ def tried(
     try:
         sizes = objective.outputs, arrays.input_shape, config.seed
         module = blueprint.build(*sizes).to(dtype)
+        objective = _with_answers(blueprint, objective, module, inputs[0])
         blueprint, cost, notes = _model(blueprint, objective, module, inputs, targets, config)
         if blueprint.is_own and blueprint.start is None:
             _check_built_alike(blueprint, module, blueprint.build(*sizes).to(dtype))
@@ -69,7 +74,7 @@ def tried(
             _metrics(module, objective, metrics, feed)
     except UserCodeError as error:
         raise ConfigError(str(error)) from error
-    return blueprint, cost, notes
+    return blueprint, objective, cost, notes
 
 
 def _feed(
@@ -104,7 +109,6 @@ def _model(
     targets: Tensor,
     config: RunConfig,
 ) -> tuple[Blueprint, Cost, tuple[str, ...]]:
-    _check_outputs(blueprint, objective, module, inputs[0])
     if not any(p.requires_grad for p in module.parameters()):
         raise ConfigError(f"{_called(blueprint)}: has no parameter that can be trained")
     cost = cost_of(module, inputs.shape[2:], inputs[0, :2])
@@ -191,36 +195,62 @@ def _check_built_alike(blueprint: Blueprint, module: nn.Module, again: nn.Module
             )
 
 
-def _check_outputs(
+def _with_answers(
     blueprint: Blueprint, objective: Objective, module: nn.Module, inputs: Tensor
+) -> Objective:
+    """The objective, which knows what the model returns, in evaluation and in training.
+
+    Raises:
+        ConfigError: it is not what is asked for.
+    """
+    answers = set[Answer]()
+    # Auxiliary outputs may be of training alone, and then need a loss that knows.
+    for training in (False, True) if objective.is_own else (False,):
+        tried = copy.deepcopy(module).train(training)
+        try:
+            with torch_keyed(1), torch.no_grad():
+                outputs = tried(inputs.clone())
+        except P2pqgError:
+            raise
+        except Exception as error:
+            said = blamed(error, f"model {blueprint.name}")
+            raise ConfigError(f"{said} (on inputs {list(inputs.shape)}, {inputs.dtype})") from error
+        answer = Answer.of(outputs) if objective.is_own else None
+        _check_outputs(blueprint, objective, outputs, answer, inputs)
+        if late := [name for name in _tensors(tried) if name not in _tensors(module)]:
+            raise ConfigError(
+                f"{_called(blueprint)}: {', '.join(late[:3])} must be there from the start, "
+                "they are made when a sample comes; make them where the model is made"
+            )
+        if answer:
+            answers.add(answer)
+    return replace(objective, answers=tuple(answers))
+
+
+def _check_outputs(
+    blueprint: Blueprint,
+    objective: Objective,
+    outputs: Any,
+    answer: Answer | None,
+    inputs: Tensor,
 ) -> None:
-    tried = copy.deepcopy(module).eval()
-    try:
-        with torch.no_grad():
-            outputs = tried(inputs)
-    except P2pqgError:
-        raise
-    except Exception as error:
-        said = blamed(error, f"model {blueprint.name}")
-        raise ConfigError(f"{said} (on inputs {list(inputs.shape)}, {inputs.dtype})") from error
+    first = in_columns(outputs)[:, : math.prod(answer.shapes[0])] if answer else outputs
     expected = [len(inputs), objective.outputs]
-    got = list(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
+    got = list(first.shape) if isinstance(first, Tensor) else type(first).__name__
     alike = [len(inputs)] if objective.outputs == 1 else expected
     if got not in (expected, alike):
         of = "classes" if objective.kind == "classes" else "numbers"
+        more = "" if isinstance(first, Tensor) else "; several, of which the first is judged, need "
+        more = more and f"{more}a loss of your own, which is given all of them"
         raise ConfigError(
             f"{_called(blueprint)}: outputs must be [batch, {objective.outputs}] for "
-            f"{objective.outputs} {of}, got {got} for a batch of {len(inputs)}"
+            f"{objective.outputs} {of}, got {got} for inputs {list(inputs.shape)}{more}"
         )
-    if late := [name for name in _tensors(tried) if name not in _tensors(module)]:
-        raise ConfigError(
-            f"{_called(blueprint)}: {', '.join(late[:3])} must be there from the start, "
-            "they are made when a sample comes; make them where the model is made"
-        )
-    if not torch.isfinite(outputs).all():
+    every = in_columns(outputs)
+    if not torch.isfinite(every).all():
         raise ConfigError(
             f"{_called(blueprint)}: outputs must be finite numbers, its first batch has "
-            f"{float(outputs[~torch.isfinite(outputs)][0])}; look at its weights and inputs"
+            f"{float(every[~torch.isfinite(every)][0])}; look at its weights and inputs"
         )
 
 
@@ -236,7 +266,7 @@ def _metrics(
     inputs, targets = feed.test(slice(0, TESTED))
     with torch.no_grad():
         outputs = copy.deepcopy(module).eval()(inputs)
-    outputs = outputs[:, None] if outputs.dim() == 1 else outputs
+    outputs = in_columns(outputs)
     if objective.kind != "classes":
         targets = targets.to(outputs.dtype)
     for metric in metrics:

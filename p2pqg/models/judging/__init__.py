@@ -1,8 +1,10 @@
-"""What models are trained for, and how they are judged: `losses.py`, `metrics.py`.
+"""What models are trained for, and how they are judged: `losses.py`, `metrics.py`, `answers.py`.
 
-Both need torch only when they compute. A user's own stand beside the registered ones.
+`answers.py` is about models that return several things. All need torch only when they compute. A
+user's own losses and metrics stand beside the registered ones.
 """
 
+from p2pqg.models.judging.answers import Answer, in_columns
 from p2pqg.models.judging.losses import (
     LOSSES,
     USUAL,
@@ -15,9 +17,11 @@ from p2pqg.models.judging.metrics import Metric, metrics_of
 __all__ = [
     "LOSSES",
     "USUAL",
+    "Answer",
     "Metric",
     "Objective",
     "find_loss",
+    "in_columns",
     "metrics_of",
     "objective_of",
 ]

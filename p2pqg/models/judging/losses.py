@@ -7,6 +7,7 @@ labels     0 or 1 [samples, labels]               [samples, labels]     the shar
 numbers    floats [samples] or [samples, numbers] the same              (R2 and MSE instead)
 
 A loss is a function `(outputs, targets) -> [samples]`; clients minimise its mean over their batch.
+A user's own may have a model that returns more than these outputs, see `answers.py`.
 """
 
 from __future__ import annotations
@@ -24,9 +25,10 @@ from p2pqg.base.digest import bare
 from p2pqg.base.errors import ConfigError, P2pqgError, UserCodeError
 from p2pqg.base.lazy import torch
 from p2pqg.base.registry import Entry, NoParams, Registry
-from p2pqg.base.signature import params_of, positional
+from p2pqg.base.signature import parameters, params_of, positional
 from p2pqg.base.source import blamed, place_of
 from p2pqg.base.user_code import find_in_file, names_a_file
+from p2pqg.models.judging.answers import Answer
 
 LOSSES = Registry("loss")
 """Entries are (outputs, targets, params) -> [samples]; trait `kinds`: of task, the first its own;
@@ -36,6 +38,8 @@ USUAL = {"classes": "cross-entropy", "labels": "binary-cross-entropy", "numbers"
 """The loss of whoever names none."""
 
 GIVEN = ("outputs", "targets")
+TRUTHS = ("y_true", "true", "truth", "target", "targets", "label", "labels")
+"""What a parameter of targets is called."""
 
 
 @LOSSES.register("cross-entropy", kinds=("classes",), source="-log softmax(outputs)[target]")
@@ -112,6 +116,7 @@ def _entry_of(own: Callable[..., Any], name: str) -> Entry:
             "loss must be a name or a function (outputs, targets) -> [batch], got "
             f"{type(own).__name__}"
         )
+    check_order(own, f"loss {name}")
     names = positional(own, GIVEN, f"loss {name}") if _has_signature(own) else {}
 
     @functools.wraps(own, updated=())
@@ -123,6 +128,24 @@ def _entry_of(own: Callable[..., Any], name: str) -> Entry:
     params = params_of(own, names.values()) if names else NoParams
     summary = (inspect.getdoc(own) or "").partition("\n")[0]
     return Entry(name, build, params, summary, traits={"own": True, "kinds": ()})
+
+
+def check_order(own: Any, what: str) -> None:
+    """Refuse a function that takes targets first, as those of scikit-learn do.
+
+    Args:
+        own: the user's.
+        what: it is, for messages.
+
+    Raises:
+        ConfigError: with how to swap them.
+    """
+    first, second, *_ = (*parameters(own), "", "")
+    if first in TRUTHS and second not in ("", *TRUTHS, *GIVEN):
+        raise ConfigError(
+            f"{what} takes ({first}, {second}), and is called with outputs first; swap them: "
+            "lambda outputs, targets: f(targets, outputs)"
+        )
 
 
 def _has_signature(own: Any) -> bool:
@@ -138,13 +161,15 @@ class Objective:
 
     Attributes:
         kind: of task, see the module.
-        outputs: numbers that a model returns for a sample.
+        outputs: numbers that a model returns for a sample, and is judged by.
+        answers: how it returns more than these; () where it does not.
     """
 
     entry: Entry
     params: Any = field(default_factory=NoParams)
     kind: str = "classes"
     outputs: int = 2
+    answers: tuple[Answer, ...] = ()
 
     @property
     def name(self) -> str:
@@ -165,20 +190,23 @@ class Objective:
         Raises:
             UserCodeError: a user's loss failed, or returned something else.
         """
-        outputs = self.shaped(outputs, targets)
         if not self.is_own:
-            return self.entry.build(outputs, targets, self.params)
+            return self.entry.build(self.shaped(outputs, targets), targets, self.params)
+        width = outputs.shape[1] if outputs.dim() > 1 else 1
+        answer = next((one for one in self.answers if one.width == width), None)
+        given = answer.again(outputs) if answer else self.shaped(outputs, targets)
         try:
-            losses = self.entry.build(outputs, targets, self.params)
+            losses = self.entry.build(given, targets, self.params)
         except P2pqgError:
             raise
         except Exception as error:
             raise UserCodeError(blamed(error, f"loss {self.name}")) from error
         if not isinstance(losses, torch.Tensor) or losses.shape != (len(outputs),):
             got = list(losses.shape) if isinstance(losses, torch.Tensor) else type(losses).__name__
+            mean = "; say reduction='none', the mean is taken here" if got == [] else ""
             raise UserCodeError(
                 f"loss {self.name} ({self.place}): must return one number per sample, a tensor "
-                f"[{len(outputs)}], got {got}"
+                f"[{len(outputs)}], got {got}{mean}"
             )
         return losses
 
@@ -189,7 +217,9 @@ class Objective:
         return self.each(outputs, targets).mean()
 
     def shaped(self, outputs: Any, targets: Any) -> Any:
-        """[samples, 1] -> [samples] where the targets are numbers of that shape."""
+        """What is judged; [samples, 1] -> [samples] where the targets are numbers of that shape."""
+        if self.answers:
+            outputs = outputs[:, : self.outputs]
         if self.kind in ("binary", "numbers") and targets.dim() == 1 and outputs.dim() == 2:
             return outputs.squeeze(1)
         return outputs

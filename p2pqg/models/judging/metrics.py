@@ -21,7 +21,7 @@ from p2pqg.base.registry import Entry, Registry
 from p2pqg.base.signature import check_takes
 from p2pqg.base.source import blamed, place_of
 from p2pqg.base.user_code import find_in_file, names_a_file
-from p2pqg.models.judging.losses import GIVEN, Objective
+from p2pqg.models.judging.losses import GIVEN, Objective, check_order
 
 METRICS = Registry("metric")
 """Entries are (outputs, targets, objective) -> number; trait `kinds`: of the tasks it suits."""
@@ -154,12 +154,14 @@ def _entry_of(own: Any, name: str) -> Entry:
             f"{type(own).__name__}"
         )
     check_takes(own, GIVEN, f"metric {name}")
+    check_order(own, f"metric {name}")
 
     if inspect.isfunction(own):
+        swapped = tuple(inspect.signature(own).parameters)[:2] == GIVEN[::-1]
 
         @functools.wraps(own, updated=())
         def build(outputs: Any, targets: Any, objective: Objective) -> Any:
-            return own(outputs, targets)
+            return own(targets, outputs) if swapped else own(outputs, targets)
 
         return Entry(name, build)
     return Entry(name, Called(own))

@@ -36,8 +36,3 @@ class Layout:
         """Name -> tensor of its shape, to a new row [size]."""
         assert self.names, "an empty row has no dtype; the caller knows it"
         return torch.cat([named[name].reshape(-1) for name in self.names])
-
-
-def in_columns(outputs: Tensor) -> Tensor:
-    """[samples, outputs]; a model of one output may leave out its column."""
-    return outputs.unsqueeze(1) if outputs.dim() == 1 else outputs

@@ -6,14 +6,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from p2pqg.base.errors import UserCodeError
+from p2pqg.models.judging.answers import Answer, in_columns
 from p2pqg.models.judging.losses import Objective
-from p2pqg.models.stacked.layout import Layout, in_columns
+from p2pqg.models.stacked.layout import Layout
 from p2pqg.models.stacked.promises import attention_repeats
 
 
@@ -52,7 +54,9 @@ class Strategy:
         half = torch.autocast(inputs.device.type, self.half, enabled=self.half is not None)
         with half, attention_repeats(inputs.device):
             # The default makes a state of its own, and what is put in there is lost.
-            outputs = functional_call(module, state, (inputs,), tie_weights=False)
+            outputs: Any = functional_call(module, state, (inputs,), tie_weights=False)
+        if self.objective.answers and Answer.of(outputs):
+            outputs = in_columns(outputs)
         if not isinstance(outputs, Tensor) or outputs.shape[:1] != inputs.shape[:1]:
             got = list(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
             mode = "training" if module.training else "evaluation"

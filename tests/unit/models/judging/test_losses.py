@@ -132,3 +132,24 @@ def test_a_metric_that_nobody_knows_is_told_with_the_way_to_more():
         metrics_of({"topp5": "topp5"}, {}, Objective(LOSSES["cross-entropy"]))
     with pytest.raises(ConfigError, match="metric r2 is for numbers, and targets are classes"):
         metrics_of({"r2": "r2"}, {}, Objective(LOSSES["cross-entropy"]))
+
+
+def test_a_function_that_takes_targets_first_is_called_so_or_told():
+    of_classes = objective("cross-entropy", "classes", CLASSES)
+    (named,) = metrics_of({"m": "m"}, {"m": lambda targets, outputs: targets.sum()}, of_classes)
+    assert named(torch.zeros(3, 2), torch.tensor([1, 1, 0]), of_classes) == 2
+
+    def as_scikit_learn(y_true, y_pred):
+        return y_true.sum()
+
+    told = r"takes \(y_true, y_pred\), and is called with outputs first; swap them: lambda outputs"
+    with pytest.raises(ConfigError, match="metric m " + told):
+        metrics_of({"m": "m"}, {"m": as_scikit_learn}, of_classes)
+    with pytest.raises(ConfigError, match="loss as_scikit_learn " + told):
+        find_loss(as_scikit_learn, "as_scikit_learn")
+
+
+def test_a_mean_is_told_to_be_one_too_many():
+    loss = objective_of(find_loss(torch.nn.CrossEntropyLoss(), "ce"), {}, "classes", CLASSES, 2)
+    with pytest.raises(UserCodeError, match=r"got \[\]; say reduction='none', the mean is taken"):
+        loss.each(torch.zeros(3, 2), torch.tensor([1, 1, 0]))

@@ -1,0 +1,60 @@
+"""What a user's model returns for its samples, where that is more than one tensor.
+
+The first one is judged: accuracy and metrics are of it. The user's own loss is given all of them,
+as the model returned them. In between they stand side by side, a row for each sample.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from p2pqg.base.lazy import torch
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How several tensors stand in the columns of one.
+
+    Attributes:
+        names: of a dict's; empty: they are a tuple.
+        shapes: of each, of one sample.
+    """
+
+    names: tuple[Any, ...]
+    shapes: tuple[tuple[int, ...], ...]
+
+    @classmethod
+    def of(cls, outputs: Any) -> Answer | None:
+        """That of outputs which are a tuple, a list or a dict of tensors; None: they are not."""
+        named = isinstance(outputs, Mapping)
+        if not (named or isinstance(outputs, tuple | list)) or not outputs:
+            return None
+        each = list(outputs.values()) if named else list(outputs)
+        if not all(isinstance(one, torch.Tensor) and one.dim() for one in each):
+            return None
+        return cls(tuple(outputs) if named else (), tuple(tuple(one.shape[1:]) for one in each))
+
+    @property
+    def width(self) -> int:
+        """How many columns there are."""
+        return sum(map(math.prod, self.shapes))
+
+    def again(self, columns: Any) -> Any:
+        """[samples, width] -> what the model returned."""
+        parts = columns.split([math.prod(shape) for shape in self.shapes], 1)
+        each = [
+            part.reshape(len(columns), *shape)
+            for part, shape in zip(parts, self.shapes, strict=True)
+        ]
+        return dict(zip(self.names, each, strict=True)) if self.names else tuple(each)
+
+
+def in_columns(outputs: Any) -> Any:
+    """[samples, outputs]: several tensors side by side; one of one output may have no column."""
+    if isinstance(outputs, torch.Tensor):
+        return outputs.unsqueeze(1) if outputs.dim() == 1 else outputs
+    each = outputs.values() if isinstance(outputs, Mapping) else outputs
+    return torch.cat([one.reshape(len(one), -1) for one in each], 1)
