@@ -322,7 +322,9 @@ def test_what_is_shared_may_have_any_number_of_dimensions(personal, tmp_path):
 def test_what_is_shared_must_be_in_the_state(tmp_path):
     own = tmp_path / "mine.py"
     own.write_text(OWN.replace("SHARED", '("x", "counts")'), encoding="utf-8")
-    with pytest.raises(AlgorithmError, match="mine: shared must be names of its state's fields, got 'counts'"):
+    with pytest.raises(
+        AlgorithmError, match="mine: shared must be names of its state's fields, got 'counts'"
+    ):
         simulation(f"{own}:mine")
 
 

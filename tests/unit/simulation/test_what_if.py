@@ -254,7 +254,10 @@ BAD = {
     "no network": (lambda s: s.set_topology(3), "topology"),
     "nobody new": (lambda s: s.add_clients(0), "count must be an integer >= 1, got 0"),
     "a new one that nobody knows": (lambda s: s.add_clients(1, links=["7-0"]), "called '7'"),
-    "too few shards": (lambda s: s.add_clients(2, shards=[[1]]), "one for each of 2 new clients, got 1"),
+    "too few shards": (
+        lambda s: s.add_clients(2, shards=[[1]]),
+        "one for each of 2 new clients, got 1",
+    ),
     "samples that are not": (lambda s: s.add_clients(shards=[[10**6]]), "indices of training"),
     "no samples": (lambda s: s.add_clients(shards=[[]]), "indices of training samples"),
     "an unknown parameter": (lambda s: s.set_algorithm_params(betta=1), "did you mean beta"),
