@@ -167,10 +167,10 @@ class Branch:
                 found["measures"] = names_of(list(values.get("of", ())))
             self._told_values = key
         if past is None:
-            known = list(sim.rows[0])
-            start = self._told if self._told <= len(known) else 0
-            found["points"] = {"from": start, "rows": [point(row) for row in known[start:]]}
-            self._told = len(known)
+            known, length = sim.rows[0], len(sim.rows[0])
+            start = self._told if self._told <= length else 0
+            found["points"] = {"from": start, "rows": [point(row) for row in known[start:length]]}
+            self._told = length
         events = sim.events
         if len(events) != self._told_events:
             found["events"] = frames.events_of(events)

@@ -13,6 +13,7 @@ import numpy as np
 
 from p2pqg.algorithms.privacy import EPSILONS, Accounts
 from p2pqg.base.errors import DivergedError
+from p2pqg.base.records import Records
 from p2pqg.engine.outlook import through
 from p2pqg.engine.spec import Measurement, Report
 from p2pqg.engine.traffic import Traffic, of_all
@@ -59,8 +60,8 @@ class Logbook:
     """
 
     round: int = 0
-    rounds: list[dict[str, Any]] = field(default_factory=list)
-    clients: list[dict[str, Any]] = field(default_factory=list)
+    rounds: Records = field(default_factory=Records)
+    clients: Records = field(default_factory=Records)
     losses: list[float] = field(default_factory=list)
     last_finite: np.ndarray | None = None
     ready: np.ndarray | None = None
@@ -76,8 +77,8 @@ class Logbook:
         """A logbook for a fork; the rows are shared, since none is changed once it is written."""
         return replace(
             self,
-            rounds=list(self.rounds),
-            clients=list(self.clients),
+            rounds=self.rounds.copy(),
+            clients=self.clients.copy(),
             losses=list(self.losses),
             behind=list(self.behind),
             age=list(self.age),
@@ -89,7 +90,7 @@ class Logbook:
     def put_down(self, row: dict[str, Any], clients: list[dict[str, Any]]) -> None:
         """A row is written: what is gathered from row to row begins anew."""
         self.rounds.append(row)
-        self.clients += clients
+        self.clients.extend(clients)
         for gathered in (self.losses, self.behind, self.age):
             gathered.clear()
 

@@ -171,7 +171,8 @@ class Replay:
 
         Of many moments and clients, as many moments as MOST_NUMBERS allow.
         """
-        moments, now = self.moments, self.frame()
+        drawn = len(self._standing.rounds)  # the page draws its curves elsewhere
+        moments, now = self.moments, self.frame(drawn)
         if len(moments) < 2 or "scene" not in now:
             return None
         each = now["scene"]["clients"] * max(1, len(now["measures"]))
@@ -179,7 +180,7 @@ class Replay:
         kept = sorted({moments[int(k)] for k in np.linspace(0, len(moments) - 1, most)})
         past = []
         for moment in kept[:-1]:
-            frame = self.frame(known=now["points"]["from"], round=moment)
+            frame = self.frame(drawn, round=moment)
             for key in ("points", "events", "moments", "every", "name"):
                 del frame[key]
             if frame["scene"] is now["scene"]:

@@ -28,9 +28,10 @@ import numpy as np
 
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.pieces import PIECE_BYTES, Array, Pieces, pieces_of
+from p2pqg.base.records import Records
 from p2pqg.base.text import read_json, user_path
 from p2pqg.recipe.own_files import FOLDER
-from p2pqg.results.parquet import read_rows, write_parquet
+from p2pqg.results.parquet import read_records, write_parquet
 
 FORMAT = 1
 CHECKPOINTS = "checkpoints"
@@ -64,7 +65,7 @@ class Checkpoint:
 
     header: Mapping[str, Any]
     arrays: Mapping[str, Array]
-    tables: Mapping[str, list[dict[str, Any]]]
+    tables: Mapping[str, Records]
 
 
 def write_checkpoint(
@@ -133,7 +134,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         return Checkpoint(
             header,
             _load_arrays(path / ARRAYS),
-            {name.removesuffix(".parquet"): read_rows(path / name) for name in tables},
+            {name.removesuffix(".parquet"): read_records(path / name) for name in tables},
         )
     except FileNotFoundError as error:
         missing = Path(error.filename).name if error.filename else HEADER

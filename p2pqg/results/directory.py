@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -30,6 +30,8 @@ if TYPE_CHECKING:  # reading needs pandas, writing does not: a run starts sooner
     import pandas as pd
 
 SECONDS_BETWEEN_WRITES = 2.0
+SHARE_OF_WRITES = 0.05
+"""Of the time, about: files that have become long are written less often."""
 LOCK = ".lock"
 FAILED = "failed.json"
 SEEDS = "seeds.json"
@@ -100,7 +102,7 @@ class RunDirectory:
     def _begin(self, path: Path, is_new: bool) -> None:
         self.path, self._is_new = path, is_new
         self._made: list[Path] = []
-        self._written = 0.0
+        self._written = self._rest = 0.0
         self._lock: IO[str] | None = None
         self._own_files: Mapping[str, bytes] = {}
         self._config = ""
@@ -199,8 +201,8 @@ class RunDirectory:
 
     def write_rows(
         self,
-        rounds: list[dict[str, Any]],
-        clients: list[dict[str, Any]],
+        rounds: Sequence[dict[str, Any]],
+        clients: Sequence[dict[str, Any]],
         *,
         now: bool = False,
         columns: dict[str, str] = ROUND_COLUMNS,
@@ -208,15 +210,19 @@ class RunDirectory:
     ) -> bool:
         """Bring the Parquet files up to date, at most every few seconds unless `now`.
 
+        All of a file is written anew, so of long ones the more seldom.
+
         Returns:
             Whether they were written.
         """
-        is_due = now or time.monotonic() - self._written > SECONDS_BETWEEN_WRITES
+        began = time.monotonic()
+        is_due = now or began - self._written > max(SECONDS_BETWEEN_WRITES, self._rest)
         if is_due:
             self._make_again()
             write_parquet(self.path / "rounds.parquet", rounds, columns)
             write_parquet(self.path / "clients.parquet", clients, of_clients)
             self._written = time.monotonic()
+            self._rest = (self._written - began) / SHARE_OF_WRITES
         return is_due
 
     def write_table(self, name: str, rows: list[dict[str, Any]], columns: dict[str, str]) -> None:
@@ -224,8 +230,10 @@ class RunDirectory:
 
     def write_links(self, links: pd.DataFrame) -> None:
         """What went over each link; there may be a million of them."""
+        began = time.monotonic()
         arrays = {name: links[name].to_numpy() for name in links}
         write_columns(self.path / "links.parquet", arrays, LINK_COLUMNS)
+        self._rest += (time.monotonic() - began) / SHARE_OF_WRITES
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         self.write_json("summary.json", summary)

@@ -8,7 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from p2pqg.base.records import Records, column_of
 from p2pqg.base.text import draft_of
+
+ROWS_AT_ONCE = 2**14
+"""That are dictionaries while a file is read."""
 
 
 def write_parquet(path: Path, rows: Sequence[dict[str, Any]], columns: Mapping[str, str]) -> None:
@@ -17,9 +21,7 @@ def write_parquet(path: Path, rows: Sequence[dict[str, Any]], columns: Mapping[s
 
     def column(name: str, kind: str) -> pa.Array:
         """Made of its buffers: pa.array would import pandas, to ask whether it got a Series."""
-        values = [row.get(name) for row in rows]
-        given = np.array([value is not None for value in values], dtype=bool)
-        numbers = np.array([0 if value is None else value for value in values], dtype=kind)
+        numbers, given = column_of(rows, name, kind)
         if kind == "bool":
             numbers = np.packbits(numbers, bitorder="little")
         buffers = [np.packbits(given, bitorder="little"), numbers]
@@ -49,6 +51,18 @@ def _write(path: Path, table: Any) -> None:
 
     with draft_of(path) as draft:
         pq.write_table(table, draft)
+
+
+def read_records(path: Path) -> Records:
+    """The same rows, of which there may be many."""
+    import pyarrow.parquet as pq
+
+    found = Records()
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(ROWS_AT_ONCE):
+            for row in batch.to_pylist():
+                found.append({name: value for name, value in row.items() if value is not None})
+    return found
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

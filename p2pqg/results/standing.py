@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -56,7 +56,7 @@ class Live(Protocol):
     def clients(self) -> pd.DataFrame: ...
 
     @property
-    def rows(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]: ...
+    def rows(self) -> tuple[Sequence[dict[str, Any]], Sequence[dict[str, Any]]]: ...
 
     @property
     def events(self) -> list[dict[str, Any]]: ...

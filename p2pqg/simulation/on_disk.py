@@ -14,6 +14,7 @@ from p2pqg.algorithms.lr import LearningRate
 from p2pqg.base import config as machinery
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.pieces import Array
+from p2pqg.base.records import Records
 from p2pqg.engine.bookkeeping import Logbook
 from p2pqg.engine.rule import Rule
 from p2pqg.engine.snapshot import Snapshot
@@ -172,22 +173,21 @@ def saved_log(saved: Checkpoint) -> Logbook:
     """Rows, counters and the simulated clock."""
     log, ledger = dict(saved.header["log"]), within(saved.arrays, "ledger.")
     arrays = within(saved.arrays, "log.")
+    rounds, clients = saved.tables["rounds"], saved.tables["clients"]
     if "exchanges" in log:  # of a time when a round was one gradient, which went without saying
         before = log.pop("exchanges")
         log["traffic"] = [("gradient", 1), *before] if before else []
-        for row in saved.tables["rounds"]:
-            row["gradients"] = row["round"] + 1
-    for row in saved.tables["rounds"]:
-        row.setdefault("liars", 0)  # of a time when everybody was honest
-    for row in saved.tables["clients"]:
-        row.setdefault("lied", False)
+        rounds = Records({**row, "gradients": row["round"] + 1} for row in rounds)
+    if rounds and "liars" not in rounds[0]:  # of a time when everybody was honest
+        rounds = Records({"liars": 0, **row} for row in rounds)
+        clients = Records({"lied": False, **row} for row in clients)
     log["traffic"] = tuple(
         (kind, tuple(size) if isinstance(size, list) else size) for kind, size in log["traffic"]
     )
     return Logbook(
         round=saved.header["round"],
-        rounds=saved.tables["rounds"],
-        clients=saved.tables["clients"],
+        rounds=rounds,
+        clients=clients,
         ledger=Ledger.of(ledger) if ledger else None,
         last_finite=arrays.get("last_finite"),
         ready=arrays.get("ready"),

@@ -6,12 +6,14 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import takewhile
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from p2pqg.base.errors import ConfigError, DivergedError, P2pqgError
+from p2pqg.base.records import Records
 from p2pqg.engine.clock import Clock, Span, chrome_trace, totals
 from p2pqg.engine.driver import Driver
 from p2pqg.engine.outlook import Outlook
@@ -83,11 +85,14 @@ class Shown(ABC):
         """One row per evaluation and client, columns as of clients.parquet."""
         return self._frame(self._driver.log.clients, self.client_columns)
 
-    def _frame(self, rows: list[dict[str, Any]], columns: dict[str, str]) -> pd.DataFrame:
+    def _frame(self, rows: Records, columns: dict[str, str]) -> pd.DataFrame:
         import pandas as pd
 
-        there = list(rows)  # as of now, whatever another thread adds
-        return pd.DataFrame(there, columns=list(columns)).astype(columns)
+        rows, found = rows.copy(), {}  # as of now, whatever another thread adds
+        for name, kind in columns.items():
+            values, there = rows.column(name, kind)
+            found[name] = values if there.all() else np.where(there, values, np.nan)
+        return pd.DataFrame(found).astype(columns)
 
     @property
     def links(self) -> pd.DataFrame:
@@ -118,7 +123,7 @@ class Shown(ABC):
         return list(self._driver.log.interventions)
 
     @property
-    def rows(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    def rows(self) -> tuple[Records, Records]:
         """Rows of rounds.parquet and of clients.parquet so far."""
         return self._driver.log.rounds, self._driver.log.clients
 
@@ -163,7 +168,8 @@ class Shown(ABC):
         row = log.rounds[-1] if log.rounds else {}
         changed = log.events and log.events[-1]["round"] == self.round
         if row.get("round") == self.round - 1 and "test_loss" in row and not changed:
-            clients = [one for one in log.clients if one["round"] == self.round - 1]
+            now = takewhile(lambda one: one["round"] == self.round - 1, reversed(log.clients))
+            clients = [*now][::-1]
         else:
             seen = self._ask(lambda driver: driver.look())
             if seen[0].round != self.round:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from p2pqg.base.own_version import own_version
+from p2pqg.base.records import having
 from p2pqg.engine.bookkeeping import Logbook
 from p2pqg.network import Network
 from p2pqg.network.changes import rounds_of
@@ -99,7 +100,7 @@ def how_it_went(
 def pace(log: Logbook, least_steps: int) -> dict[str, Any]:
     """Of a summary, where clients do not wait: how often they stepped, how old the news was."""
     steps = np.zeros(1, dtype=np.int64) if log.steps is None else log.steps
-    rows = [row for row in log.rounds if "staleness_mean" in row]
+    rows = having(log.rounds, "staleness_mean")
     mean = float(np.mean([row["staleness_mean"] for row in rows])) if rows else None
     return {
         "least_steps": least_steps,

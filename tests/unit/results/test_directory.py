@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from p2pqg.base.errors import ConfigError
+from p2pqg.results import directory as module
 from p2pqg.results.directory import LOCK, RunDirectory, does_not_stay
 from p2pqg.results.schemas import LINK_COLUMNS
 
@@ -83,6 +84,27 @@ def test_a_directory_that_is_deleted_under_its_hands_is_made_again(tmp_path):
     assert kept == {p.name: p.read_bytes() for p in directory.path.rglob("*.*") if p.name in kept}
     assert sorted(kept) == ["config.yaml", "net.csv"]
     assert (directory.path / "rounds.parquet").exists()
+
+
+def test_long_files_are_written_less_often(tmp_path, monkeypatch):
+    now, directory = [100.0], RunDirectory(str(tmp_path), "mine")
+
+    def write(path, rows, columns):
+        now[0] += len(rows)  # a second for each row
+        written.append(path.name)
+
+    written = []
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(module, "write_parquet", write)
+    assert directory.write_rows([{"round": 0}] * 3, [])
+    assert written == ["rounds.parquet", "clients.parquet"]
+    now[0] += 59.0  # three seconds are a twentieth of a minute
+    assert not directory.write_rows([{"round": 0}] * 3, [])
+    assert directory.write_rows([], [], now=True)
+    now[0] += 1.9
+    assert not directory.write_rows([], [])  # quick ones every two seconds
+    now[0] += 0.2
+    assert directory.write_rows([], [])
 
 
 @pytest.mark.parametrize("make", [RunDirectory, RunDirectory.fresh])

@@ -151,6 +151,11 @@ def test_a_page_without_a_server_has_moments_and_no_more_numbers_than_fit(run, m
     assert len(Replay(0, run.path, "one").whole()["past"]) == 1
 
 
+def test_a_page_without_a_server_makes_no_points_of_curves_that_it_draws_itself(run, monkeypatch):
+    monkeypatch.setattr("p2pqg.page.replay.point", lambda row: pytest.fail("a point"))
+    assert Replay(0, run.path, "one").whole()["now"]["points"] == {"from": 0, "rows": []}
+
+
 def test_what_cannot_be_watched_is_said_on_one_line(tmp_path):
     for path in (tmp_path, tmp_path / "nowhere"):
         result = CliRunner().invoke(main, ["watch", str(path)])
