@@ -13,8 +13,9 @@ Files: `yaml_text.py`, `csv_file.py`, `text.py` (UTF-8, JSON, names of folders),
 A user's own code: `user_code.py` finds it in files, `source.py` makes a file of it, `digest.py`
 tells apart what no file can keep, `draws.py` sees and keys the random numbers it takes that a
 process shares.
-Memory: `memory.py` (how much there is), `pieces.py` (arrays a piece at a time), `uploading.py` (to
-a device). `wording.py` says numbers as people read them, `themes.py` knows dark notebooks,
-`own_version.py` which p2pqg this is, and `alone.py` lets one process of a machine do something at a
-time; by `ending.py` a process ends with the one that began it.
+Memory: `memory.py` (how much there is), `pieces.py` (arrays a piece at a time), `records.py` (rows
+of results), `uploading.py` (to a device). `wording.py` says numbers as people read them,
+`themes.py` knows dark notebooks, `own_version.py` which p2pqg this is, and `alone.py` lets one
+process of a machine do something at a time; by `ending.py` a process ends with the one that began
+it.
 """
