@@ -139,6 +139,8 @@ def stated(results: Path) -> Iterator[Stated]:
 
 def _list(found: list[Stated]) -> Iterator[str]:
     """A block per recipe, a line or two per claim."""
+    from p2pqg.results.claims import over_seeds
+
     for one in found:
         takes = ", ".join(f"{tier} takes {time}" for tier, time in one.takes.items() if time)
         head = click.style(one.recipe, bold=True) + (f"  ({one.source})" if one.source else "")
@@ -148,8 +150,7 @@ def _list(found: list[Stated]) -> Iterator[str]:
             yield f"  {one.result(name)}{at}: {claim.says}"
             if name in one.verdicts:
                 verdict = one.verdicts[name]
-                seeds = min(len(finding.seeds) for finding in verdict.findings)
-                yield f"    {claim.rule}; {seeds} seeds"
+                yield f"    {verdict.rule}; {over_seeds([verdict])}"
                 yield f"    {'; '.join(verdict.numbers)}"
         yield ""
     yield "`p2pqg claims RECIPE --tier TIER` runs one and judges it."

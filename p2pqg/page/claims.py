@@ -8,7 +8,7 @@ from pathlib import Path
 
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.text import user_path
-from p2pqg.results.claims import ERROR, Verdict, judge_folder
+from p2pqg.results.claims import ERROR, Verdict, judge_folder, over_seeds
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,10 @@ class Judged:
     def note(self) -> str:
         """How it was judged."""
         family = sum(len(one.findings) for one in self.verdicts)
-        seeds = min(len(found.seeds) for one in self.verdicts for found in one.findings)
         holm = f"; Holm over {family} comparisons" if family > 1 else ""
+        over = over_seeds(self.verdicts)
         return (
-            f"Means over {seeds} seeds, paired; {1 - ERROR:.0%} intervals by Student's t{holm}. "
+            f"Means over {over}; {1 - ERROR:.0%} intervals by Student's t{holm}. "
             "The rules were in the recipe."
         )
 

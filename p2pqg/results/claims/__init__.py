@@ -31,7 +31,7 @@ claim, and `folder.py` that of those of a sweep.
 from p2pqg.results.claims.claim import Claim, read_claims
 from p2pqg.results.claims.findings import ERROR, HOLDS, MOST_SEEDS, NOT, OPEN, Finding
 from p2pqg.results.claims.folder import judge_folder, numbers_in
-from p2pqg.results.claims.verdicts import Verdict, check, judge, lines
+from p2pqg.results.claims.verdicts import Verdict, check, judge, lines, over_seeds
 
 __all__ = [
     "ERROR",
@@ -47,5 +47,6 @@ __all__ = [
     "judge_folder",
     "lines",
     "numbers_in",
+    "over_seeds",
     "read_claims",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,13 +18,30 @@ from p2pqg.recipe.own_files import NAMED
 from p2pqg.results.alike import OWN_FILES, check_one_setting
 from p2pqg.results.claims.claim import Claim, Side, told
 from p2pqg.results.run_frames import OUTCOME, one_a_seed
-from p2pqg.results.tuned import best_of
+from p2pqg.results.tuned import best_of, chosen_by
+
+Chosen = set[tuple[str, str]]
+"""Tuned keys, and the column by which their values were chosen."""
+
+
+class Compared(NamedTuple):
+    """A comparison.
+
+    Attributes:
+        about: what sets it apart from the others of its claim.
+        values: by seed.
+        chosen: which keys have their best value, and by what.
+    """
+
+    about: str
+    values: pd.Series
+    chosen: Chosen
 
 
 def comparisons(
     claims: Mapping[str, Claim], frame: pd.DataFrame, planned: bool = False
-) -> dict[str, list[tuple[str, pd.Series]]]:
-    """Claim -> (what sets it apart, its values by seed) of each comparison.
+) -> dict[str, list[Compared]]:
+    """Claim -> its comparisons.
 
     Args:
         claims: by name.
@@ -35,29 +52,33 @@ def comparisons(
         ConfigError: runs, seeds or columns that a rule needs are not there.
     """
     problems = Problems()
-    found: dict[str, list[tuple[str, pd.Series]]] = {}
+    found: dict[str, list[Compared]] = {}
     for name, claim in claims.items():
         for case in product(*claim.each.values()):
             apart = dict(zip(claim.each, case, strict=True))
             with problems:
-                values = _values(claim, frame, apart, f"claim {name}".strip(), planned)
+                where, chosen = f"claim {name}".strip(), Chosen()
+                values = _values(claim, frame, apart, where, planned, chosen)
                 about = [told(apart), *_edited_between(claim, frame, apart)]
-                found.setdefault(name, []).append(("; ".join(filter(None, about)), values))
+                one = Compared("; ".join(filter(None, about)), values, chosen)
+                found.setdefault(name, []).append(one)
     problems.refuse()
     return found
 
 
-def _values(claim: Claim, frame: pd.DataFrame, apart: Side, where: str, planned: bool) -> pd.Series:
-    """The difference or ratio, by seed."""
+def _values(
+    claim: Claim, frame: pd.DataFrame, apart: Side, where: str, planned: bool, chosen: Chosen
+) -> pd.Series:
+    """The difference or ratio, by seed; `chosen` gets what was chosen on the way."""
     common = {**flat(claim.where), **flat(apart)}
     for key in claim.tune:
         if key not in frame:
             raise ConfigError(f"{where}: the runs have no column {key}{did_you_mean(key, frame)}")
-    left = _side(claim.left, common, claim, frame, f"{where}: left", planned)
+    left = _side(claim.left, common, claim, frame, f"{where}: left", planned, chosen)
     if claim.right is None:
         values = left
     else:
-        right = _side(claim.right, common, claim, frame, f"{where}: right", planned)
+        right = _side(claim.right, common, claim, frame, f"{where}: right", planned, chosen)
         values = _compared(left, right, claim.by, where)
         if planned and claim.tune:
             _equally_tuned(claim, common, frame, where)
@@ -79,13 +100,19 @@ def _equally_tuned(claim: Claim, common: Side, frame: pd.DataFrame, where: str) 
 
 
 def _side(
-    side: Side, common: Side, claim: Claim, frame: pd.DataFrame, where: str, planned: bool
+    side: Side,
+    common: Side,
+    claim: Claim,
+    frame: pd.DataFrame,
+    where: str,
+    planned: bool,
+    chosen: Chosen,
 ) -> pd.Series:
     """The metric of one side, by seed."""
     metric = claim.metric
     if "left" in side:
         left, right = (
-            _side(side[key], common, claim, frame, f"{where}.{key}", planned)
+            _side(side[key], common, claim, frame, f"{where}.{key}", planned, chosen)
             for key in ("left", "right")
         )
         return _compared(left, right, side.get("by", "difference"), where)
@@ -97,7 +124,7 @@ def _side(
     if planned:
         rows = rows.drop_duplicates("seed")
     else:
-        rows = one_a_seed(_at_best(rows, tuned), where, told(wanted), "name it")
+        rows = one_a_seed(_at_best(rows, tuned, chosen), where, told(wanted), "name it")
     if metric not in rows:
         known = [key for key in (*OUTCOME, *frame) if key in frame]
         raise ConfigError(f"{where}: the runs have no column {metric}{did_you_mean(metric, known)}")
@@ -184,11 +211,12 @@ def _planned(wanted: Side, frame: pd.DataFrame, where: str) -> pd.DataFrame:
     return _selected({k: v for k, v in wanted.items() if not by_default(k)}, frame, where)
 
 
-def _at_best(rows: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
+def _at_best(rows: pd.DataFrame, keys: Sequence[str], chosen: Chosen) -> pd.DataFrame:
     """At the best of the tuned keys."""
     keys = [key for key in keys if key in rows and rows[key].nunique() > 1]
     if not keys or "test_accuracy" not in rows:
         return rows
+    chosen |= {(key, chosen_by(rows)) for key in keys}
     for key, value in best_of(rows, keys).items():
         rows = rows[rows[key] == value]
     return rows

@@ -22,11 +22,35 @@ class Verdict:
         name: in its recipe; "" for the only one.
         claim: with its rule.
         findings: its comparisons.
+        chosen: which tuned keys have their best value in them, and by which column.
     """
 
     name: str
     claim: Claim
     findings: tuple[Finding, ...]
+    chosen: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def rule(self) -> str:
+        """What is compared with what, and by what tuned keys were chosen, in words."""
+        return "; ".join([self.claim.rule, *self._choices])
+
+    @property
+    def _choices(self) -> list[str]:
+        by: dict[str, list[str]] = {}
+        for key, column_name in self.chosen:
+            by.setdefault(column_name, []).append(key)
+        own = " itself" if self.claim.metric == "test_accuracy" else ""
+        words = {"test_accuracy": f"the test accuracy{own}"}
+        return [
+            f"{' and '.join(keys)} chosen by {words.get(name, name.replace('_', ' '))}"
+            for name, keys in by.items()
+        ]
+
+    @property
+    def is_paired(self) -> bool:
+        """Whether something is compared, and not judged by itself."""
+        return self.claim.right is not None or "left" in self.claim.left
 
     @property
     def verdict(self) -> str:
@@ -96,11 +120,16 @@ def judge(claims: Mapping[str, Claim], frame: pd.DataFrame) -> list[Verdict]:
     family = [
         (claims[name], measured(claims[name], about, values))
         for name, cases in found.items()
-        for about, values in cases
+        for about, values, _ in cases
     ]
     decided = iter(holm(family))
     return [
-        Verdict(name, claims[name], tuple(next(decided) for _ in cases))
+        Verdict(
+            name,
+            claims[name],
+            tuple(next(decided) for _ in cases),
+            tuple(sorted(set().union(*(one.chosen for one in cases)))),
+        )
         for name, cases in found.items()
     ]
 
@@ -114,15 +143,18 @@ def lines(verdicts: Sequence[Verdict]) -> list[str]:
     for one in verdicts:
         name = f"{one.name}: " if one.name else ""
         told.append(f"{one.verdict.upper()}  {name}{one.claim.says}".rstrip())
-        told.append(f"  {one.claim.rule}")
+        told.append(f"  {one.rule}")
         rows = [
             [found.about or "all", text, found.result]
             for found, text in zip(one.findings, (one._say(f) for f in one.findings), strict=True)
         ]
         told += [f"  {line}" for line in aligned(["", "mean [95 %]", "verdict"], rows)[1:]]
+    by_holm = f", Holm over {family} comparisons" if family > 1 else ""
+    return [*told, f"mean over {over_seeds(verdicts)}, 95 % interval by t{by_holm}"]
+
+
+def over_seeds(verdicts: Sequence[Verdict]) -> str:
+    """How many seeds there are of each comparison, and whether they are paired."""
     seeds = {len(found.seeds) for one in verdicts for found in one.findings}
     counts = " to ".join(str(count) for count in sorted({min(seeds), max(seeds)}))
-    by_holm = f", Holm over {family} comparisons" if family > 1 else ""
-    pairs = (one.claim.right is not None or "left" in one.claim.left for one in verdicts)
-    paired = ", paired" * any(pairs)
-    return [*told, f"mean over {counts} seeds{paired}, 95 % interval by t{by_holm}"]
+    return f"{counts} seeds{', paired' * any(one.is_paired for one in verdicts)}"

@@ -1,10 +1,11 @@
 """What becomes of a claim, and how a person is told."""
 
+import pandas as pd
 import pytest
 from claimed import CLAIM, runs, verdict_of
 
 from p2pqg.base.errors import ConfigError
-from p2pqg.results.claims import check, lines, read_claims
+from p2pqg.results.claims import check, lines, over_seeds, read_claims
 
 
 def test_a_side_alone_is_judged_against_a_number():
@@ -37,3 +38,21 @@ def test_a_verdict_is_told_with_its_rule_its_numbers_and_how_it_was_judged():
     ]
     alone = verdict_of(runs(qg=[0.81, 0.82], dsgd=[0.5, 0.5]), right=None)
     assert lines([alone])[-1] == "mean over 2 seeds, 95 % interval by t"
+
+
+def test_a_verdict_says_by_what_learning_rates_were_chosen():
+    frame = pd.concat([runs(qg=[a, a + 0.01], dsgd=[0.5, 0.52]).assign(lr=lr)
+                       for lr, a in ((0.1, 0.8), (0.2, 0.7))])  # fmt: skip
+    told = verdict_of(frame)
+    assert told.rule == "test accuracy of qg - dsgd, above 0; lr chosen by the test accuracy itself"
+    assert told.rule in "".join(lines([told]))
+    held_out = frame.assign(validation_accuracy=frame["test_accuracy"])
+    assert verdict_of(held_out).rule.endswith("; lr chosen by validation accuracy")
+    named = verdict_of(frame, where={"lr": 0.1})
+    assert "chosen" not in named.rule  # it was named
+
+
+def test_seeds_are_paired_only_where_something_is_compared():
+    frame = runs(qg=[0.81, 0.82], dsgd=[0.5, 0.5])
+    assert over_seeds([verdict_of(frame)]) == "2 seeds, paired"
+    assert over_seeds([verdict_of(frame, right=None)]) == "2 seeds"
