@@ -23,6 +23,7 @@ from p2pqg.algorithms.asynchronous import OwnPace, Pairs, Step, meet
 from p2pqg.algorithms.effects import Grad, algorithm
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.lazy import torch
+from p2pqg.base.ranges import broken
 
 LARGEST = 4096
 """Clients whose network is analysed: that takes their number squared in memory, cubed in time."""
@@ -37,7 +38,11 @@ class Params:
 
     def problems(self) -> Iterator[str]:
         if (self.chi1 is None) != (self.chi2 is None):
-            yield f"algorithm.chi1 and chi2 go together, got {self.chi1} and {self.chi2}"
+            yield broken(
+                f"algorithm.chi1 and chi2 go together, got {self.chi1} and {self.chi2}",
+                "chi1",
+                "chi2",
+            )
         for key, chi in (("chi1", self.chi1), ("chi2", self.chi2)):
             if chi is not None and not 0 < chi < math.inf:
                 yield f"algorithm.{key} must be > 0, got {chi}"

@@ -22,7 +22,7 @@ from math import inf
 from typing import Any, Literal
 
 from p2pqg.algorithms.effects import AllReduce, Decide, Effect, Gossip, led
-from p2pqg.base.ranges import out_of_range
+from p2pqg.base.ranges import broken, out_of_range
 
 Target = float | Literal["free", "exact"]
 
@@ -58,13 +58,25 @@ class Consensus:
     def problems(self) -> Iterator[str]:
         num_phases = len(self.phases) + 1
         if not self.targets and (self.phases or self.reference != (1.0,)):
-            yield "consensus.phases and reference do nothing without consensus.targets; add targets"
+            yield broken(
+                "consensus.phases and reference do nothing without consensus.targets; add targets",
+                "phases",
+                "reference",
+                "targets",
+            )
         if self.of == "gradient" and (not self.targets or self.reference != (1.0,)):
-            yield "consensus.of: gradient needs targets and no reference; set targets alone"
+            yield broken(
+                "consensus.of: gradient needs targets and no reference; set targets alone",
+                "of",
+                "reference",
+                "targets",
+            )
         if self.targets and len(self.targets) != num_phases:
-            yield (
+            yield broken(
                 f"consensus.targets must be one for each phase ({num_phases}), "
-                f"got {len(self.targets)}"
+                f"got {len(self.targets)}",
+                "targets",
+                "phases",
             )
         if any(not isinstance(t, str) and not t > 0 for t in self.targets):
             yield f"consensus.targets must be > 0, free or exact, got {list(self.targets)}"

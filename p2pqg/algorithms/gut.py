@@ -30,7 +30,7 @@ from typing import NamedTuple
 
 from p2pqg.algorithms.effects import Grad, Round, algorithm, gossip
 from p2pqg.base.lazy import torch
-from p2pqg.base.ranges import out_of_range
+from p2pqg.base.ranges import broken, out_of_range
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +58,9 @@ class MomentumParams(Params):
         yield from super().problems()
         yield from out_of_range(self, "algorithm.", beta="[0, 1)")
         if 0 <= self.mu < 1 and 0 <= self.beta < 1 and self.mu + self.beta > 1 - 1e-12:
-            yield f"algorithm.mu must be < 1 - beta, got {self.mu} and beta {self.beta}"
+            yield broken(
+                f"algorithm.mu must be < 1 - beta, got {self.mu} and beta {self.beta}", "mu", "beta"
+            )
 
 
 def needs(p: Params) -> tuple[str, ...]:

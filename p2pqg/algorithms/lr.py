@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from p2pqg.base.draws import keyed
 from p2pqg.base.errors import ConfigError
-from p2pqg.base.ranges import out_of_range
+from p2pqg.base.ranges import broken, out_of_range
 from p2pqg.base.signature import check_takes, parameters
 from p2pqg.base.source import blamed
 
@@ -62,7 +62,11 @@ class LrSchedule:
             self, "lr_schedule.", decay="(0, 1]", step_epochs="> 0", floor="[0, 1)"
         )
         if self.milestones and self.kind != "milestones":
-            yield f"lr_schedule.milestones are for kind milestones, got kind {self.kind}"
+            yield broken(
+                f"lr_schedule.milestones are for kind milestones, got kind {self.kind}",
+                "milestones",
+                "kind",
+            )
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from importlib.util import find_spec
 import numpy as np
 
 from p2pqg.base.errors import ConfigError
-from p2pqg.base.ranges import out_of_range
+from p2pqg.base.ranges import broken, out_of_range
 
 ORDERS = (*(k / 10 for k in range(11, 110)), *range(11, 65), 80, 96, 128, 192, 256, 512, 1024)
 """Of the Renyi divergence: all that `dp-accounting` looks at, and some more. Where much is told, an
@@ -58,9 +58,11 @@ class Privacy:
             yield f"privacy.clip must be > 0, got {self.clip}"
         yield from out_of_range(self, "privacy.", sigma=">= 0", delta="(0, 1)")
         if self.sigma and self.limit == math.inf:
-            yield (
+            yield broken(
                 f"privacy.sigma {self.sigma} needs a clip: noise is measured in it, and hides no "
-                "gradient of any length; set privacy.clip, e.g. 1.0"
+                "gradient of any length; set privacy.clip, e.g. 1.0",
+                "sigma",
+                "clip",
             )
 
     def check_accountant(self) -> None:

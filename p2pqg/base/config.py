@@ -11,7 +11,6 @@ import dataclasses
 import functools
 import inspect
 import itertools
-import re
 import textwrap
 import types
 import typing
@@ -23,6 +22,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from p2pqg.base import yaml_text
 from p2pqg.base.errors import ConfigError, did_you_mean
+from p2pqg.base.ranges import keys_of
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -34,7 +34,8 @@ def read(cls: type[T], values: Mapping[str, Any], prefix: str = "") -> tuple[T |
     """Fill a frozen data class from a mapping.
 
     Args:
-        cls: data class, perhaps with a method `problems()`.
+        cls: data class, perhaps with a method `problems()`, which yields a line for each rule that
+            is broken: it begins with the key, or is `ranges.broken(line, *keys)`.
         values: key -> value as YAML or a flag gave it; "3" becomes 3 where an integer is wanted.
         prefix: where the mapping stands, e.g. "algorithm.".
 
@@ -66,11 +67,9 @@ def read(cls: type[T], values: Mapping[str, Any], prefix: str = "") -> tuple[T |
     if missing:
         return None, problems
     made = cls(**taken)  # where a value was refused, the default stands in, to try the others
-    refused = "|".join(re.escape(f"{prefix}{name}") for name in known if name in given - {*taken})
-    rules = list(made.problems() if hasattr(made, "problems") else ())
-    if refused:  # nobody gave the default: no word of it
-        rules = [line for line in rules if not re.search(rf"(^|\bgot\b.*\b)({refused})\b", line)]
-    problems += rules
+    refused = given - {*taken}  # nobody gave the default that stands in: no word of it
+    rules = made.problems() if hasattr(made, "problems") else ()
+    problems += [line for line in rules if refused.isdisjoint(keys_of(line))]
     return (None, problems) if problems else (made, [])
 
 

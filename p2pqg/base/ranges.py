@@ -1,4 +1,4 @@
-"""Ranges that numbers must keep to, and what a user is told of those that do not."""
+"""Rules that settings must keep to, and what a user is told of those that do not."""
 
 from __future__ import annotations
 
@@ -6,6 +6,37 @@ import math
 import operator
 from collections.abc import Iterator
 from typing import Any
+
+
+class Broken(str):
+    """What is told of a rule that looks at several settings, or does not begin with its own.
+
+    Attributes:
+        keys: the settings that it looks at.
+    """
+
+    keys: tuple[str, ...]
+
+
+def broken(line: str, *keys: str) -> Broken:
+    """A line for `problems()`, of a rule on those settings."""
+    found = Broken(line)
+    found.keys = keys
+    return found
+
+
+def keys_of(line: str) -> tuple[str, ...]:
+    """The settings that a rule looks at, by its line: those it says, or that it begins with.
+
+    >>> keys_of("algorithm.beta must be in [0, 1), got 1.0")
+    ('beta',)
+    >>> keys_of(broken("model.width must be a multiple of heads (3), got 8", "width", "heads"))
+    ('width', 'heads')
+    """
+    if isinstance(line, Broken):
+        return line.keys
+    return (line.split(" ", 1)[0].rstrip(":,").rpartition(".")[2],)
+
 
 SIGNS = {">": operator.gt, ">=": operator.ge}
 

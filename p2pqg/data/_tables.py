@@ -10,6 +10,7 @@ import numpy as np
 
 from p2pqg.base.errors import DataError, did_you_mean
 from p2pqg.base.memory import check_room
+from p2pqg.base.ranges import broken
 from p2pqg.data import _parquet
 from p2pqg.data._pixels import content_of, pixels
 from p2pqg.data._reading import Reading, Samples
@@ -48,7 +49,12 @@ class Columns(Reading):
         if self.side < 0:
             yield f"dataset.side must be >= 0, got {self.side}"
         if bool(self.text) + bool(self.image) + bool(self.features) > 1:
-            yield "dataset.text, dataset.image and dataset.features exclude each other; set one"
+            yield broken(
+                "dataset.text, dataset.image and dataset.features exclude each other; set one",
+                "text",
+                "image",
+                "features",
+            )
 
 
 def samples_of(

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from p2pqg.base.memory import check_room
-from p2pqg.base.ranges import out_of_range
+from p2pqg.base.ranges import broken, out_of_range
 from p2pqg.base.seeding import rng
 from p2pqg.data._arrays import Arrays, dataset
 from p2pqg.data._params import whole_number
@@ -45,7 +45,11 @@ class Params:
                 yield f"data.{name} must be a whole number >= {least}, got {value!r}"
         yield from out_of_range(self, "data.", separation=">= 0")
         if whole_number(self.samples, 1) and self.samples < self.classes:
-            yield f"data.samples must be >= classes ({self.classes}), got {self.samples}"
+            yield broken(
+                f"data.samples must be >= classes ({self.classes}), got {self.samples}",
+                "samples",
+                "classes",
+            )
 
 
 @dataset(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from p2pqg.base.lazy import torch
-from p2pqg.base.ranges import out_of_range
+from p2pqg.base.ranges import broken, out_of_range
 from p2pqg.models._registry import MODELS, text_length
 
 
@@ -29,7 +29,11 @@ class Params:
             self, "model.", width=">= 1", layers=">= 1", heads=">= 1", vocabulary=">= 2"
         )
         if self.heads >= 1 and self.width % self.heads:
-            yield f"model.width must be a multiple of heads ({self.heads}), got {self.width}"
+            yield broken(
+                f"model.width must be a multiple of heads ({self.heads}), got {self.width}",
+                "width",
+                "heads",
+            )
         yield from out_of_range(self, "model.", dropout="[0, 1)")
 
 

@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from p2pqg.base.ranges import out_of_range
+from p2pqg.base.ranges import broken, out_of_range
 from p2pqg.base.seeding import uniforms
 
 
@@ -52,11 +52,17 @@ class Impairments:
         if not 0 <= self.loss <= 1:
             yield f"impairments.loss must be a probability, 0 to 1, got {self.loss}"
         elif self.burst is not None and self.loss == 1:
-            yield f"impairments.burst needs a loss < 1, got burst {self.burst} and loss 1"
+            yield broken(
+                f"impairments.burst needs a loss < 1, got burst {self.burst} and loss 1",
+                "burst",
+                "loss",
+            )
         elif self.burst is not None and not 1 / (1 - self.loss) <= self.burst < math.inf:
-            yield (
+            yield broken(
                 f"impairments.burst must be >= 1 / (1 - loss) = {1 / (1 - self.loss):.4g} rounds, "
-                f"as independent losses have it, got {self.burst}"
+                f"as independent losses have it, got {self.burst}",
+                "burst",
+                "loss",
             )
         for key, known in (("by", ("message", "link")), ("on_loss", ("keep", "renormalise"))):
             if getattr(self, key) not in known:

@@ -20,7 +20,7 @@ from p2pqg.algorithms.lr import LrSchedule
 from p2pqg.algorithms.privacy import Privacy
 from p2pqg.base import config as machinery
 from p2pqg.base.errors import ConfigError
-from p2pqg.base.ranges import out_of_range
+from p2pqg.base.ranges import broken, out_of_range
 from p2pqg.base.shipped import shipped_folder
 from p2pqg.base.text import user_path
 from p2pqg.network import Impairments
@@ -198,7 +198,7 @@ class RunConfig:
         ends = {key: getattr(self, key) for key in ENDS if getattr(self, key) is not None}
         if len(ends) > 1:
             got = " and ".join(f"{key} {value}" for key, value in ends.items())
-            yield f"set one of {', '.join(ENDS)}, not several; got {got}"
+            yield broken(f"set one of {', '.join(ENDS)}, not several; got {got}", *ENDS)
         if self.time is not None:
             try:
                 if seconds(self.time, "time") == 0:

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from p2pqg.base.errors import ConfigError, did_you_mean
+from p2pqg.base.ranges import broken
 from p2pqg.paper.figures._figure import Recipe, figure, nothing_finished
 from p2pqg.plots.canvas import COLUMN, Picture, colors_of, in_percent, label_ends, panels, styled
 from p2pqg.results.alike import check_one_setting
@@ -32,7 +33,7 @@ class Params:
 
     def problems(self) -> Iterator[str]:
         if self.x == self.by:
-            yield f"x and by must be two settings, got {self.x} twice"
+            yield broken(f"x and by must be two settings, got {self.x} twice", "x", "by")
 
 
 @styled

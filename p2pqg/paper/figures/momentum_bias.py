@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from p2pqg.base.ranges import out_of_range
+from p2pqg.base.ranges import broken, out_of_range
 from p2pqg.paper.figures._figure import Recipe, figure
 from p2pqg.plots.canvas import COLORS, PAGE, Picture, label_ends, panels, styled
 from p2pqg.theory.quadratics import Array, Quadratics
@@ -74,7 +74,7 @@ class Params:
     def problems(self) -> Iterator[str]:
         yield from out_of_range(self, beta="[0, 1)", dim=">= 1")
         if self.samples < self.dim:
-            yield f"samples must be >= dim {self.dim}, got {self.samples}"
+            yield broken(f"samples must be >= dim {self.dim}, got {self.samples}", "samples", "dim")
         for key in ("methods", "lrs", "seeds"):
             if not getattr(self, key):
                 yield f"{key} must be at least one, got none"

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from p2pqg.base import config as machinery
 from p2pqg.base.dotted import flat
 from p2pqg.base.errors import ConfigError, did_you_mean
+from p2pqg.base.ranges import broken
 from p2pqg.base.wording import plain_text
 from p2pqg.recipe.keys import SELF_EVIDENT
 from p2pqg.recipe.settings import RunConfig
@@ -42,7 +43,7 @@ class Claim:
             if side is not None:
                 yield from _side_problems(side, key)
         if self.right is None and self.by != "difference":
-            yield "by needs a right side to compare with; set right"
+            yield broken("by needs a right side to compare with; set right", "by", "right")
         if self.metric in {setting.name for setting in fields(RunConfig)}:
             yield (
                 f"metric must be a result of the runs, and {self.metric} is a setting of theirs; "
@@ -64,7 +65,9 @@ class Claim:
                 f"got {self.holds_if!r:.60}"
             )
         elif self.by == "ratio" and not all(one > 0 for one in numbers):
-            yield f"holds_if must be > 0 for a ratio, got {self.holds_if!r:.60}"
+            yield broken(
+                f"holds_if must be > 0 for a ratio, got {self.holds_if!r:.60}", "holds_if", "by"
+            )
 
     @property
     def bounds(self) -> tuple[float, float]:
