@@ -36,8 +36,8 @@ class ClockParams:
     """Seconds that a client takes for a gradient, or {seconds, varies, speeds, stragglers, trace}.
     A round of local steps has several. 0: only communication takes time."""
     synchrony: Literal["global", "neighbors"] = "global"
-    """global: nobody starts a round before all have finished the last one; neighbors: a client
-    goes on as soon as the messages for itself are there."""
+    """global: nobody starts a round, or the next exchange of one, before all have finished the last
+    one; neighbors: a client goes on as soon as the messages for itself are there."""
     deadline: float | str | None = None
     """Seconds after which a round ends, whoever is still computing: later messages count as lost.
     With `synchrony: global` only. None: everything is waited for."""

@@ -5,9 +5,10 @@ they have left and those meant for it are there. A message takes
 
     latency + jitter E + bits / min(bandwidth, uplink / messages sent, downlink / messages received)
 
-with E from Exp(1) (see links.py): a client's messages share its uplink, and those that come to it
-its downlink, in equal parts. This is the delay of Marfoq et al., NeurIPS 2020, arXiv:2010.12229;
-so is the recursion of `synchrony: neighbors`, which is linear over (max, +):
+with E from Exp(1) (see links.py): a client's messages share its uplink, those that get lost among
+them, and those that come to it its downlink, in equal parts. Nobody waits for what gets lost, but
+its sender's uplink is busy with it. This is the delay of Marfoq et al., NeurIPS 2020,
+arXiv:2010.12229; so is the recursion of `synchrony: neighbors`, linear over (max, +):
 
     ready_i <- max over the senders j of i of  ready_j + compute_j + message_ji
 

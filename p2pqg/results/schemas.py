@@ -87,7 +87,7 @@ MEANING = {
     "wall_seconds": "since the command began",
     "test_accuracy": "share of the full test set that a client's own model has right; in rounds: "
     "the mean over the clients",
-    "test_accuracy_std": "its standard deviation over the clients",
+    "test_accuracy_std": "its standard deviation over the clients: of all, divided by n",
     "test_accuracy_min": "the worst client's",
     "averaged_model_accuracy": "that of the mean of all models",
     "test_loss": "mean cross entropy on the test set; in rounds: the mean over the clients",
