@@ -3,9 +3,11 @@
 import base64
 
 import yaml
-from pages import algorithm
+from pages import algorithm, with_summary
 
 from p2pqg.page.runs import gather, labels
+from p2pqg.results.parquet import write_parquet
+from p2pqg.results.schemas import ROUND_COLUMNS
 
 
 def test_nothing_is_loaded_from_elsewhere(recorded, page_of):
@@ -61,3 +63,15 @@ def test_the_page_does_not_say_where_the_sender_keeps_files(
         assert yaml.safe_load(recipe)["topology"] == "office.csv"
         assert yaml.safe_load(recipe)["data_dir"] == "photos"
         assert "office.csv: 16 clients, degree 2" in page.text  # for that the file was read
+
+
+def test_names_of_metrics_and_warnings_stay_text(recorded, page_of):
+    evil = "<img src=x onerror=alert(1)>"
+    run = recorded("a", attacks=[{"who": [3], "how": evil}])
+    row = {"round": 0, "train_loss": 1.0, "test_accuracy": 0.5, "test_loss": 1.0, evil: 0.25}
+    write_parquet(run.path / "rounds.parquet", [row], ROUND_COLUMNS | {evil: "float64"})
+    events = [{"round": 1, "what": "set_lr 0.1"}, {"round": 1, "what": evil}]
+    page = page_of(with_summary(run, events=events, restarts=[f"round 2: {evil}"]))
+    assert not page.all("img")
+    assert page.said.count(evil) >= 4  # who lies, a metric's number, a warning, an actor's death
+    assert evil in page.data("points")

@@ -131,3 +131,11 @@ def test_three_runs_of_32_clients_and_100_rows_stay_small(recorded, page_of):
         for name in ("dsgd", "dsgdm-n", "qg-dsgdm-n")
     ]
     assert len(page_of(*runs).text.encode()) < 350_000
+
+
+def test_parameters_of_different_methods_are_no_difference_of_their_own(recorded):
+    tau = {"slowmo": 12, "qg-dsgdm": 1}
+    paths = [recorded(n, algorithm={"name": n, "tau": t}).path for n, t in tau.items()]
+    assert labels(gather(paths)) == ["slowmo", "qg-dsgdm"]
+    paths.append(recorded("third", algorithm={"name": "slowmo", "tau": 6}).path)
+    assert labels(gather(paths)) == ["slowmo, tau 12", "qg-dsgdm, tau 1", "slowmo, tau 6"]
