@@ -136,7 +136,7 @@ class Branch:
         sim, past = self.sim, self.looked_at
         network = sim.network if past is None else past.network
         round = sim.round if past is None else past.log.round
-        rule = sim.rule if past is None else past.rule
+        rule = sim.method if past is None else past.rule
         log = sim if past is None else past.log
         found: dict[str, Any] = {
             "id": self.number,

@@ -15,7 +15,7 @@ class Playable(Live, Protocol):
     """A live simulation that can be led.
 
     Attributes:
-        rule: the algorithm with its parameters, as it is now.
+        method: the algorithm with its parameters, as it is now.
         stopped: why it ended before its last round, if it did.
         cursor: how many events of its scenario, by round and by seconds, are over.
         on_note: called with a line of text when something happens that a user should know.
@@ -25,7 +25,7 @@ class Playable(Live, Protocol):
         turn: held by the thread that uses it.
     """
 
-    rule: Any
+    method: Any
     stopped: str | None
     cursor: tuple[int, int]
     on_note: Callable[[str], None]

@@ -55,7 +55,7 @@ class Interventions(Life):
         if verb in ("restore_clients", "add_clients"):  # these change what clients hold, too
             getattr(self, verb)(**given)
             return
-        entry, network, rule = VERBS[verb], self.network, self.rule
+        entry, network, rule = VERBS[verb], self.network, self.method
         if entry.network:
             network = entry.network(network, given, self.round)
         if network.clock is not self.network.clock:
@@ -128,13 +128,13 @@ class Interventions(Life):
             assert snapshot is not None  # it is live
             most = 1 if how == "neighbor" else None
             donors = {one: donors_of(network, one, before.absent)[:most] for one in back}
-            snapshot = with_models_of(snapshot, donors, self.rule)
-        elif self.rule.algorithm.traits["shared"] and len(before.absent) < before.num_clients:
+            snapshot = with_models_of(snapshot, donors, self.method)
+        elif self.method.algorithm.traits["shared"] and len(before.absent) < before.num_clients:
             self._check_open()
             snapshot = self.moment().snapshot
             assert snapshot is not None  # it is live
             there = next(one for one in range(before.num_clients) if one not in before.absent)
-            snapshot = with_what_is_shared(snapshot, dict.fromkeys(back, there), self.rule)
+            snapshot = with_what_is_shared(snapshot, dict.fromkeys(back, there), self.method)
         given = {"clients": [network.base.called(client) for client in back], "how": how}
         words = VERBS["restore_clients"].words(given, network)
         self._rewire("restore_clients", given, words, network, snapshot=snapshot)
@@ -168,7 +168,7 @@ class Interventions(Life):
         parts = [*self.experiment.parts, *shards_of_new(self.experiment, count, shards)]
         network = self.experiment.with_clock(network)
         experiment = dataclasses.replace(self.experiment, network=network, parts=parts)
-        warnings = self._check(network, self.rule)
+        warnings = self._check(network, self.method)
         moment = self.moment()
         assert moment.snapshot is not None  # it is live
         donors = {client: donors_of(network, client, range(old, n)) for client in range(old, n)}
@@ -180,7 +180,7 @@ class Interventions(Life):
             moment,
             experiment=experiment,
             network=network,
-            snapshot=with_models_of(grown(moment.snapshot, n), donors, self.rule),
+            snapshot=with_models_of(grown(moment.snapshot, n), donors, self.method),
         )
         self._rebuild(moment)
         self.on_change(False)
@@ -267,7 +267,7 @@ class Interventions(Life):
     ) -> None:
         """Another network, rule or clients' state from the next round on, or none of it."""
         self._check_open()
-        network, rule = network or self.network, rule or self.rule
+        network, rule = network or self.network, rule or self.method
         warnings = self._check(network, rule)
         if (pieces := network.components(self.round)) > 1:
             warnings = [*warnings, f"the network is in {pieces} pieces"]
@@ -279,9 +279,9 @@ class Interventions(Life):
             driver.engine.rewire(rule, self.experiment.routing(network, bounds))
             if snapshot is not None:
                 driver.engine.load(snapshot)
-            if rule.lr is not self.rule.lr:
+            if rule.lr is not self.method.lr:
                 driver.book.lr = SetLater(self.round, rule.lr, driver.book.lr)
-            self.network, self.rule = network, rule
+            self.network, self.method = network, rule
             driver.book.network = network
             driver.book.timing = network.timing
             driver.log.note(f"{verb} {words}", warnings)

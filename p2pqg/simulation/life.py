@@ -109,7 +109,7 @@ class Life(Paused):
         """The same, with the steps that clients make in them, see `Speed`."""
         each = 1
         if self.experiment.waits:
-            each = batches_per_round(self.rule.algorithm, self.rule.params)
+            each = batches_per_round(self.method.algorithm, self.method.params)
         is_first, book = self._driver.first_round_at is None, self._driver.book
         before = book.taken_part
         for round in portions:
@@ -211,10 +211,10 @@ class Life(Paused):
         """What the clock will show; nothing where rounds may not send alike."""
         experiment, log, network = self.experiment, self._driver.log, self.network
         if not experiment.waits:
-            timeline = experiment.timeline(self.rule, network)
+            timeline = experiment.timeline(self.method, network)
             timeline.load(self._ask(lambda driver: driver.engine.timeline()))
             return of_waves(timeline)
-        if not log.traffic or not is_steady(self.rule) or not isinstance(network.timing, Timing):
+        if not log.traffic or not is_steady(self.method) or not isinstance(network.timing, Timing):
             return iter(())
         assert log.ready is not None  # there is a clock
         return of_rounds(network, network.timing, self.round, repeat(log.traffic), log.ready)

@@ -66,20 +66,20 @@ class Paused(Shown):
 
     def _resume(self, moment: Moment, engine: Engine | None = None) -> None:
         """Build hosts that stand where the moment stands, unless there are some."""
-        self.experiment, self.rule, self.network = moment.experiment, moment.rule, moment.network
+        self.experiment, self.method, self.network = moment.experiment, moment.rule, moment.network
         self.cursor, self.restarts = moment.cursor, moment.restarts
         self.stopped = moment.stopped
         self._safe.round = moment.log.round
         changed = moment.log.events[-1]["round"] if moment.log.events else 0
         past = moment.networks or self._networks
         drawn = 0 if moment.snapshot is None else moment.snapshot.step
-        now = evidence.Era.of(moment.log.round, self.network, self.rule, drawn)
+        now = evidence.Era.of(moment.log.round, self.network, self.method, drawn)
         step = now.step_at(changed)  # as since then nothing was done
-        self._networks = evidence.since(past, changed, self.network, self.rule, step)
+        self._networks = evidence.since(past, changed, self.network, self.method, step)
         experiment, config = self.experiment, self.experiment.config
         self._driver = Driver(
             engine=engine
-            or self.hosting.engine(experiment, self.rule, self.network, moment.snapshot),
+            or self.hosting.engine(experiment, self.method, self.network, moment.snapshot),
             agenda=Agenda(
                 num_rounds=experiment.num_rounds,
                 record_every=config.record_every,
@@ -88,7 +88,7 @@ class Paused(Shown):
                 window=experiment.window,
             ),
             book=(Bookkeeper if experiment.waits else WaveBookkeeper)(
-                lr=self.rule.lr,
+                lr=self.method.lr,
                 steps_per_epoch=experiment.steps_per_epoch,
                 num_samples=np.array([len(part) for part in experiment.parts]),
                 num_test_samples=experiment.num_test_samples,
@@ -148,7 +148,7 @@ class Paused(Shown):
     def _moment(self, snapshot: Snapshot) -> Moment:
         return Moment(
             self.experiment,
-            self.rule,
+            self.method,
             self.network,
             snapshot,
             self._driver.log.copy(),

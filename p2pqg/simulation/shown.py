@@ -14,6 +14,7 @@ import numpy as np
 
 from p2pqg.base.errors import ConfigError, DivergedError, P2pqgError
 from p2pqg.base.records import Records
+from p2pqg.base.user_code import names_a_file
 from p2pqg.engine.clock import Clock, Span, chrome_trace, totals
 from p2pqg.engine.driver import Driver
 from p2pqg.engine.outlook import Outlook
@@ -41,7 +42,7 @@ class Shown(ABC):
     """
 
     experiment: Experiment
-    rule: Rule
+    method: Rule
     network: Network
     hosting: Hosting
     restarts: tuple[str, ...]
@@ -291,7 +292,7 @@ class Shown(ABC):
             past = tuple(era._replace(network=self.network) for era in past)
             paced = any("set_algorithm_params" in what for what in done)
             if not (paced and self.network.attacks):
-                past = (evidence.Era.of(0, self.network, self.rule, 0),)
+                past = (evidence.Era.of(0, self.network, self.method, 0),)
         return evidence.batch(self.experiment, past, number, step)
 
     def state(self, client: Any) -> dict[str, np.ndarray]:
@@ -309,6 +310,20 @@ class Shown(ABC):
         self._check_open()
         number = evidence.number_of(self.network, client)
         return evidence.state(self._ask(lambda driver: driver.engine.snapshot()), number)
+
+    @property
+    def rule(self) -> Any:
+        """The rule of gossip, as a recipe has it: its name, or with parameters {name, ...}.
+
+        Of a Python function that itself; None: the sum that W weighs.
+        """
+        rule = self.method.gossip_rule
+        if rule is None:
+            return None
+        if not (rule.name in rule.registry or names_a_file(rule.name)):
+            return rule.entry.build
+        data = rule.to_data()
+        return data if len(data) > 1 else rule.name
 
     def W(self, round: int) -> np.ndarray:
         """The mixing matrix of a round under whatever goes wrong: float64 [clients, clients].

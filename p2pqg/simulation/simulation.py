@@ -41,7 +41,7 @@ class Simulation(Interventions):
 
     Attributes:
         experiment: its parts; experiment.config is the resolved recipe.
-        rule: the algorithm with its parameters, as it is now.
+        method: the algorithm with its parameters, as it is now; `rule` is the rule of gossip.
         network: as it is now.
         hosting: where it computes, and which clients live in which actor.
         restarts: after actors that died, a line each.

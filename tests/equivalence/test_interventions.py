@@ -350,7 +350,7 @@ def test_other_parameters_hold_from_the_next_round_on(algorithm, old, new):
 def test_what_the_state_is_made_for_cannot_change_on_the_way(algorithm, change):
     with simulation(algorithm=algorithm) as sim:
         sim.advance(2)
-        before = sim.rule.params
+        before = sim.method.params
         name = next(iter(change))
         with pytest.raises(ConfigError, match=f"algorithm.{name} of {algorithm} cannot change"):
             sim.set_algorithm_params(**change)

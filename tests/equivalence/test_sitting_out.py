@@ -55,7 +55,7 @@ def played(sim, rounds, step):
     gradient, x = gradients(sim), sim.parameters()
     for round in range(rounds):
         on = sim.network.schedule.mixing(round).active
-        new = step(x, gradient(x, round), W_of(on), on, round, sim.rule.lr(round))
+        new = step(x, gradient(x, round), W_of(on), on, round, sim.method.lr(round))
         x = np.where(on[:, None], new, x)
     sim.advance(rounds)
     return sim.parameters(), x

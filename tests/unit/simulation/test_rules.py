@@ -21,10 +21,13 @@ def test_a_recipe_names_a_rule_and_its_parameters_are_filled_in(tmp_path):
 def test_a_rule_can_be_changed_on_the_way_and_forks_tell_what_it_does():
     with p2pqg.Simulation(**LOCAL, rounds=8, rule="median") as sim:
         sim.advance(rounds=3)
+        assert sim.rule == "median"
         with sim.fork() as branch:
             branch.set_rule({"name": "clipped", "tau": float("inf")})
+            assert branch.rule == {"name": "clipped", "f": 1, "tau": float("inf")}
             branch.advance(rounds=3)
             sim.do("set_rule", rule=None)
+            assert sim.rule is None
             sim.advance(rounds=3)
             gap = abs(branch.parameters() - sim.parameters()).max()
             assert 0 < gap < 1e-5  # the same sum, in another order
@@ -55,13 +58,16 @@ def test_a_checkpoint_knows_the_rule_that_was_set(tmp_path):
         sim.checkpoint(tmp_path / "there")
         sim.advance(rounds=3)
         with p2pqg.Simulation.restore(tmp_path / "there") as again:
+            assert sim.rule.endswith("mine.py:plain")
+            assert again.rule.endswith(".py:plain")
             again.advance(rounds=3)
             assert_same(sim, again)
 
 
 def test_a_function_as_a_rule_works_but_cannot_be_saved(tmp_path):
     with p2pqg.Simulation(**LOCAL, rounds=8) as sim:
-        sim.set_rule(lambda own, inbox, weights: own)
+        sim.set_rule(own := lambda own, inbox, weights: own)
+        assert sim.rule is own
         sim.advance(rounds=1)
         with pytest.raises(ConfigError, match="which cannot be saved; write it to a file"):
             sim.checkpoint(tmp_path / "there")
