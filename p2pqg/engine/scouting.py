@@ -6,6 +6,7 @@ import math
 from collections.abc import Generator, Iterator
 from contextlib import suppress
 from functools import lru_cache
+from numbers import Real
 from typing import Any, NamedTuple
 
 from p2pqg.algorithms.effects import Decide, Effect, Exchange, Gossip, Neighbors, Peers
@@ -19,6 +20,9 @@ from p2pqg.engine.traffic import Taken, Traffic, computed, weighed
 
 ROUNDS_TRIED = 2000
 """Rounds that are looked at to see whether an algorithm asks the same in all, and if it gossips."""
+
+VALUES_TRIED, FEW = 4, 2
+"""Rounds, and clients, by which is seen whether sizes of messages depend on values."""
 
 RULES_KNOWN = 16
 """Of as many what was found is remembered."""
@@ -96,7 +100,47 @@ def is_steady(rule: Rule) -> bool:
     rounds = _tried(rule, _nobody(rule), ROUNDS_TRIED)
     next(rounds)
     different = set(rounds)
-    return len(different) <= 1 and all(is_known for _, is_known in different)
+    known = len(different) <= 1 and all(is_known for _, is_known in different)
+    return known and not _sized_by_values(rule)
+
+
+def _sized_by_values(rule: Rule) -> bool:
+    """Whether what a user's algorithm says of its messages, as a number, is another for each value.
+
+    It may count what it sends; no clients send nothing. So it is played on a few, of values that
+    are large or small, each as if it were alone.
+    """
+    if rule.algorithm.build.__module__.startswith("p2pqg."):
+        return False
+    sizes = [_sizes(rule, _nobody(rule), 1.0)]
+    if any(size is not None for size in sizes[0]):
+        few = torch.zeros(FEW, _nobody(rule).shape[1])
+        sizes += [_sizes(rule, few, scale) for scale in (0.0, 1e-3, 1e3)]
+    return any(other != sizes[0] for other in sizes)
+
+
+def _sizes(rule: Rule, x0: torch.Tensor, scale: float) -> list[float | None]:
+    """What messages of the first rounds are said to cost; None where nothing is said."""
+    slope = scale * torch.linspace(-1, 1, x0.shape[1])
+
+    def grad(x: torch.Tensor, *, again: bool = False) -> torch.Tensor:
+        return scale * x + slope
+
+    said: list[float | None] = []
+    state = rule.start(x0)
+    for round in range(VALUES_TRIED):
+        call, reply = rule.alone(state, grad, round, range(len(x0))), None
+        try:
+            while True:
+                effect = call.send(reply)
+                size = getattr(effect, "message_bytes", None)
+                said.append(float(size) if isinstance(size, Real) else None)
+                reply = _echo(effect)
+        except StopIteration as end:
+            state = end.value
+        except AlgorithmError:  # it needs neighbors, whom it has not here
+            return [*said, math.nan]
+    return said
 
 
 class Opening(NamedTuple):

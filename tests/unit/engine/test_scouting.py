@@ -1,0 +1,88 @@
+"""Whether every round asks the network for the same: so that the clock can be looked ahead on."""
+
+from typing import NamedTuple
+
+import pytest
+import torch
+
+from p2pqg.algorithms import ALGORITHMS, gossip
+from p2pqg.algorithms.dsgd import Params
+from p2pqg.algorithms.lr import LearningRate
+from p2pqg.base.registry import Entry
+from p2pqg.engine.rule import Rule
+from p2pqg.engine.scouting import is_steady
+
+
+class State(NamedTuple):
+    x: torch.Tensor
+    t: int
+
+
+def half(s, grad, p):
+    return s.x - p.lr * grad(s.x)
+
+
+def says_nothing(s, grad, p):
+    return State((yield gossip(half(s, grad, p))), s.t + 1)
+
+
+def says_a_number(s, grad, p):
+    x = half(s, grad, p)
+    return State((yield gossip(x, message_bytes=x.shape[1] / 8)), s.t + 1)
+
+
+def says_each_clients(s, grad, p):
+    x = half(s, grad, p)
+    return State((yield gossip(x, message_bytes=(x > 1).sum(1).double())), s.t + 1)
+
+
+def counts_what_it_sends(s, grad, p):
+    x = half(s, grad, p)
+    return State((yield gossip(x, message_bytes=4 * int((x != 0).sum()))), s.t + 1)
+
+
+def counts_what_is_large(s, grad, p):
+    x = half(s, grad, p)
+    return State((yield gossip(x, message_bytes=4 * int((x.abs() > 10).sum()))), s.t + 1)
+
+
+def sends_more_in_odd_rounds(s, grad, p):
+    x = half(s, grad, p)
+    x = yield gossip(x)
+    if s.t % 2:
+        x = yield gossip(x)
+    return State(x, s.t + 1)
+
+
+def rule(method):
+    traits = {
+        "start": lambda x0: State(x0, 0),
+        "model": lambda s: s.x,
+        "needs": lambda p: (),
+        "draws": False,
+        "shapes": lambda params: False,
+        "shared": (),
+    }
+    entry = Entry(method.__name__, method, Params, traits=traits)
+    return Rule(entry, Params(lr=0.1), LearningRate(0.1), 0, shapes=(("x", (20,)),))
+
+
+@pytest.mark.parametrize(
+    ("method", "steady"),
+    [
+        (says_nothing, True),
+        (says_a_number, True),
+        (says_each_clients, False),
+        (counts_what_it_sends, False),
+        (counts_what_is_large, False),
+        (sends_more_in_odd_rounds, False),
+    ],
+)
+def test_what_a_users_method_says_of_its_messages_is_not_taken_at_its_word(method, steady):
+    assert is_steady(rule(method)) is steady
+
+
+@pytest.mark.parametrize("name", ["qg-dsgdm-n", "choco-sgd", "beer"])
+def test_what_ours_say_is(name):
+    entry = ALGORITHMS[name]
+    assert is_steady(Rule(entry, entry.params(lr=0.1), LearningRate(0.1), 0))
