@@ -7,9 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from p2pqg.base.draws import torch_keyed
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.hub import fetch
 from p2pqg.models._reading import Reader
+
+CONFIG = ".json"
+"""Ending of a file that describes a network and holds no weights."""
 
 
 class Pretrained(Reader):
@@ -46,21 +50,34 @@ class Pretrained(Reader):
 
 
 def pretrained(path: str, num_classes: int, length: int) -> Pretrained:
-    """The classifier at `path`, a folder or a name on the Hugging Face hub.
+    """The classifier at `path`, a folder or a name on the Hugging Face hub; or config.json alone.
 
     Raises:
         ConfigError: transformers is not installed, there is no such model, it classifies no texts,
             or it cannot read texts that long.
     """
-    options = {"num_labels": num_classes, "ignore_mismatched_sizes": True}
     kind = "AutoModelForSequenceClassification"
-    network, found = fetch(kind, path, output_loading_info=True, **options)
+    if path.endswith(CONFIG):
+        network, fresh = _drawn(kind, path, num_classes)
+    else:
+        options = {"num_labels": num_classes, "ignore_mismatched_sizes": True}
+        network, found = fetch(kind, path, output_loading_info=True, **options)
+        changed = {name if isinstance(name, str) else name[0] for name in found["mismatched_keys"]}
+        fresh = set(found["missing_keys"]) | changed
     longest = getattr(network.config, "max_position_embeddings", length)
     if length > longest:
         raise ConfigError(f"dataset.length must be <= {longest} for {path}, got {length}")
-    changed = {name if isinstance(name, str) else name[0] for name in found["mismatched_keys"]}
-    pad = _pad(network.config, path)
-    return Pretrained(network.float(), set(found["missing_keys"]) | changed, pad)
+    return Pretrained(network.float(), fresh, _pad(network.config, path))
+
+
+def _drawn(kind: str, path: str, num_classes: int) -> tuple[Any, set[str]]:
+    """The network of a config, and the names of its parameters, all of which are new."""
+    config = fetch("AutoConfig", path, num_labels=num_classes)
+    import transformers
+
+    with torch_keyed():  # they are drawn again, by the seed
+        network = getattr(transformers, kind).from_config(config)
+    return network, {name for name, _ in network.named_parameters()}
 
 
 def _pad(config: Any, path: str) -> int:

@@ -22,14 +22,15 @@ class Params:
     """What may be set."""
 
     path: str = ""
-    """A folder with a model and its tokenizer, or its name on the Hugging Face hub."""
+    """A folder with a model and its tokenizer, or its name on the Hugging Face hub; or a model's
+    config, FILE.json: its network with weights that are drawn, for reading exported models."""
     trained_layers: int | None = None
     """How many of the last layers are trained, >= 0, and the head; the others drop nothing, and are
     computed once before the first round. None: all are trained, the word vectors, too."""
 
     def __post_init__(self) -> None:
-        """Folders become absolute: actors may run in others."""
-        if self.path and user_path(self.path).is_dir():
+        """Paths become absolute: actors may run in other folders."""
+        if self.path and user_path(self.path).exists():
             object.__setattr__(self, "path", str(user_path(self.path).resolve()))
 
     def problems(self) -> Iterator[str]:

@@ -35,6 +35,8 @@ from p2pqg.results.checkpoint import CHECKPOINTS, Checkpoint, newest, read_check
 AVERAGED = "averaged"
 CODE = "code"
 """Folder of the user's own files, beside the models."""
+NETWORK = "network.json"
+"""How a network of transformers is made, beside the models."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,11 @@ class Kept:
         blueprint = self.blueprint
         return None if blueprint.is_own else encoder_of(blueprint.name, blueprint.params)
 
+    @property
+    def _network(self) -> Any:
+        """That of transformers, if the model is one of theirs."""
+        return None if self.blueprint.is_own else getattr(self._template, "network", None)
+
     def _check_frozen(self) -> None:
         """ConfigError where the frozen layers are others by now: the models were not made above."""
         known = self.checkpoint.header.get("model", {}).get("frozen", "")
@@ -228,6 +235,8 @@ class Kept:
                 (out / CODE).mkdir(exist_ok=True)
                 (out / CODE / file.name).write_bytes(file.read_bytes())
             (out / "load.py").write_text(script, encoding="utf-8")
+            if (network := self._network) is not None:
+                network.config.to_json_file(out / NETWORK)
         except (OSError, SafetensorError) as error:
             for made in out.iterdir():  # half of the models look like all of them
                 shutil.rmtree(made) if made.is_dir() else made.unlink()
@@ -274,6 +283,8 @@ class Kept:
         blueprint, (outputs, shape) = self.blueprint, self._sizes_of_file
         params = {name: plain(value) for name, value in vars(blueprint.params).items()}
         given = "".join(f", {name}={value!r}" for name, value in params.items())
+        if self._network is not None:  # what is at model.path may become another one, or go
+            given = given.replace(f"path={params['path']!r}", f"path=str(HERE / {NETWORK!r})")
         return (
             "    from p2pqg import build_model  # makes a plain module of torch\n\n"
             f"    return build_model({blueprint.name!r}, {outputs}, {shape}{given})"

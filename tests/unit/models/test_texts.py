@@ -20,7 +20,7 @@ from p2pqg.models import MODELS, build_model, by_path, encoder_of, model_cost, t
 from p2pqg.models._frozen import Encoder, _single_threads
 from p2pqg.models._reading import Reader
 from p2pqg.models.stacked.stacked import Stacked
-from p2pqg.recipe import parts
+from p2pqg.recipe import learning
 
 LENGTH, CLASSES = 7, 3
 SMALL = {"width": 8, "layers": 2, "heads": 2, "vocabulary": 30}
@@ -417,7 +417,7 @@ def test_a_run_on_states_has_the_models_of_a_run_on_tokens(folder, monkeypatch):
         ) as sim:
             sim.advance(3)
             found.append(sim.parameters())
-        monkeypatch.setattr(parts, "encoded", lambda arrays, encoder: arrays)
+        monkeypatch.setattr(learning, "encoded", lambda arrays, encoder: arrays)
     assert_close(*found, rtol=0, atol=1e-6)
 
 
@@ -461,6 +461,32 @@ def test_who_goes_on_above_other_frozen_layers_is_told(folder, tmp_path, recwarn
         pass
 
 
+def test_exported_models_of_all_layers_need_their_folder_no_more(folder, tmp_path):
+    mine = shutil.copytree(folder, tmp_path / "mine")
+    settings = half_trained(mine)
+    settings["model"] = {"name": "transformers", "path": str(mine)}
+    ran = run(**settings, checkpoint_every=1e9, out=tmp_path, name="texts")
+    said = ran.model("averaged")(texts(5))
+    ran.save_models(tmp_path / "models")
+    shutil.rmtree(mine)
+    scope = {"__file__": str(tmp_path / "models" / "load.py")}
+    exec((tmp_path / "models" / "load.py").read_text(encoding="utf-8"), scope)
+    assert torch.equal(scope["load"]("averaged")(texts(5)), said)
+
+
+def test_a_config_alone_is_a_network_whose_weights_the_seed_draws(folder):
+    def built(seed):
+        return build_model("transformers", CLASSES, (LENGTH,), seed, path=f"{folder}/config.json")
+
+    state = torch.random.get_rng_state()
+    one, again, other = built(1), built(1), built(2)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    for name, weight in one.named_parameters():
+        assert torch.equal(weight, dict(again.named_parameters())[name])
+    name = "network.bert.encoder.layer.0.output.dense.weight"
+    assert not torch.equal(one.state_dict()[name], other.state_dict()[name])
+
+
 def test_models_come_out_above_their_own_frozen_layers_or_not_at_all(folder, tmp_path):
     mine = shutil.copytree(folder, tmp_path / "mine")
     ran = run(**half_trained(mine), checkpoint_every=1e9, out=tmp_path, name="texts")
@@ -473,6 +499,9 @@ def test_models_come_out_above_their_own_frozen_layers_or_not_at_all(folder, tmp
         load(ran.path).model(0)
     with pytest.raises(ConfigError, match=r"the frozen layers at model.path .* are not those"):
         load(ran.path).save_models(tmp_path / "more")
+    config = (mine / "config.json").read_text(encoding="utf-8").replace('"gelu"', '"relu"')
+    (mine / "config.json").write_text(config, encoding="utf-8")
+    assert not torch.equal(halves(str(mine))(texts(5))[:, :2], said)
     scope = {"__file__": str(tmp_path / "models" / "load.py")}
     exec((tmp_path / "models" / "load.py").read_text(encoding="utf-8"), scope)
     assert torch.equal(scope["load"]("client-0")(texts(5)), said)  # its file has the old ones
