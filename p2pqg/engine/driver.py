@@ -27,9 +27,15 @@ SECONDS_PER_PORTION = 0.25
 
 
 class Engine(Protocol):
-    """Moves hosts; see local.py and actors.py."""
+    """Moves hosts; see local.py and actors.py.
+
+    Attributes:
+        max_in_flight: how many submissions may be under way.
+        tell: called with a line if it waits for something that a user should know.
+    """
 
     max_in_flight: int
+    tell: Callable[[str], None] | None
 
     def submit(self, stops: list[Stop]) -> Any: ...
 
@@ -42,8 +48,6 @@ class Engine(Protocol):
     def timeline(self) -> Mapping[str, np.ndarray]: ...
 
     def ways(self) -> list[str]: ...
-
-    def missing(self) -> str: ...
 
     def load(self, snapshot: Snapshot) -> None: ...
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -18,6 +18,7 @@ class LocalEngine:
     """Hosts side by side in one process; work is done when it is submitted."""
 
     max_in_flight = 1
+    tell: Callable[[str], None] | None = None  # it waits for nobody
 
     def __init__(
         self,
@@ -66,10 +67,6 @@ class LocalEngine:
     def ways(self) -> list[str]:
         """How each host computes gradients; "" where there was nothing to choose."""
         return [host.way() for host in self.hosts]
-
-    def missing(self) -> str:
-        """What it waits for to begin: nothing."""
-        return ""
 
     def load(self, snapshot: Snapshot) -> None:
         """Go on from a snapshot."""

@@ -6,7 +6,7 @@ import dataclasses
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from itertools import islice, repeat
 from threading import Timer
@@ -26,9 +26,6 @@ from p2pqg.simulation.turns import in_turn
 
 SECONDS_OF_PATIENCE = 3.0
 """After a Ctrl-C, until it is said why the run has not ended yet."""
-
-SECONDS_TO_BEGIN = 10.0
-"""Within which actors mostly have started."""
 
 WAITS = "stops when the rounds on their way are done; Ctrl-C once more stops at once"
 
@@ -92,11 +89,10 @@ class Life(Paused):
                     return
                 self._play_scenario()
                 stop = int(min(until, self._next_event(), self._next_hearing()))
-                with self._told_if_it_does_not_begin():
-                    for _ in self._counted(self._driver.advance(stop, self._wants_saving)):
-                        self.on_change(False)
-                        if after:
-                            after(self)
+                for _ in self._counted(self._driver.advance(stop, self._wants_saving)):
+                    self.on_change(False)
+                    if after:
+                        after(self)
                 self._listen()
                 if self._wants_saving():
                     self.save()
@@ -119,23 +115,6 @@ class Life(Paused):
                 self._speed_so_far.steps += (book.taken_part - before) * each
             is_first, before = False, book.taken_part
             yield round
-
-    @contextmanager
-    def _told_if_it_does_not_begin(self) -> Iterator[None]:
-        """On a cluster that others use, too, actors may wait for room; that is said, once."""
-
-        def tell() -> None:
-            if self._driver.first_round_at is None and (missing := engine.missing()):
-                self.on_note(missing)
-
-        engine = self._driver.engine
-        late = Timer(SECONDS_TO_BEGIN, tell)
-        if self._driver.first_round_at is None:
-            late.start()
-        try:
-            yield
-        finally:
-            late.cancel()
 
     def _play_scenario(self) -> None:
         """Do what is due before the next round."""

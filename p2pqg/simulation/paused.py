@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from threading import RLock
@@ -100,6 +101,13 @@ class Paused(Shown):
             ),
             clock=Clock(on=config.profile),
         )
+        me = weakref.ref(self)
+
+        def tell(line: str) -> None:
+            if (sim := me()) is not None:
+                sim.on_note(line)
+
+        self._driver.engine.tell = tell
 
     @property
     def saver(self) -> Callable[[Moment], Path | None] | None:

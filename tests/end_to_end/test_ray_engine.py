@@ -1,7 +1,6 @@
 """Real Ray actors give the numbers of the local engine, however clients are packed."""
 
 import dataclasses
-import queue
 import time
 
 import numpy as np
@@ -11,7 +10,8 @@ import ray
 import p2pqg
 from p2pqg.algorithms import ALGORITHMS
 from p2pqg.base.errors import ClusterError, ConfigError, DivergedError
-from p2pqg.simulation import hosting, life
+from p2pqg.engine.on_ray import engine, failures
+from p2pqg.simulation import hosting
 from p2pqg.testing import suitable_topology
 
 SMALL = {
@@ -157,18 +157,36 @@ def test_private_gradients_are_the_same_on_actors(cluster):
 
 
 def test_actors_for_which_the_cluster_has_no_room_are_told(cluster, monkeypatch):
-    monkeypatch.setattr(life, "SECONDS_TO_BEGIN", 0.01)
+    monkeypatch.setattr(failures, "SECONDS_BETWEEN_LOOKS", 0.1)
+    monkeypatch.setattr(engine, "SECONDS_TO_BEGIN", 0.1)
     placed = hosting.placed
     monkeypatch.setattr(
         hosting, "placed", lambda *of: dataclasses.replace(placed(*of), gpus_per_actor=0.5)
     )
-    told = queue.Queue()
+    told = []
+
+    def hear(line):
+        told.append(line)
+        raise RuntimeError("enough")
+
     with p2pqg.Simulation(**SMALL, clients_per_actor=3, device="cpu") as sim:
-        sim.on_note = told.put
-        while sim._driver.engine.missing() == "":  # Ray has not heard of them yet
-            time.sleep(0.01)
-        with sim._told_if_it_does_not_begin():
-            line = told.get(timeout=60)
-    assert line == (
+        sim.on_note = hear
+        with pytest.raises(RuntimeError, match="enough"):
+            sim.advance(1)
+        sim.on_note = told.append
+    assert told == [
         "Ray has yet to start 2 of 2 actors: each wants 0.5 of a GPU, and 0 of 0 are free"
-    )
+    ]
+
+
+def test_actors_of_which_nothing_is_heard_are_told(cluster, monkeypatch):
+    monkeypatch.setattr(failures, "SECONDS_BETWEEN_LOOKS", 0.1)
+    monkeypatch.setattr(engine, "SECONDS_TO_BEGIN", 0.1)
+    monkeypatch.setattr(engine, "SECONDS_OF_SILENCE", 0.2)
+    told = []
+    with p2pqg.Simulation(**SMALL, clients_per_actor=3) as sim:
+        sim.advance(1)
+        sim.on_note = told.append
+        sim._driver.engine.group.actors[0].__ray_call__.remote(lambda _: time.sleep(1))
+        sim.advance(1)
+    assert set(told) == {engine.SILENCE}

@@ -58,10 +58,7 @@ class ActorGroup:
         return twin
 
     def missing(self) -> str:
-        """Which actors are still to be started, and what they wait for, in words; "": none.
-
-        May be asked from another thread.
-        """
+        """Which actors are still to be started, and what they wait for, in words; "": none."""
         with suppress(Exception):  # nothing but a remark
             late = not_started() & {actor._actor_id.hex() for actor in self.actors}
             if late:

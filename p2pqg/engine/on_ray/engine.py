@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
@@ -35,10 +35,21 @@ if TYPE_CHECKING:
     from p2pqg.engine.waves.scout import WaveScout
 
 
+SECONDS_TO_BEGIN = 10.0
+"""Within which actors mostly have started."""
+
+SECONDS_OF_SILENCE = 300.0
+SILENCE = (
+    "nothing has come from the actors for 5 minutes; a round may take as long, or Ray's object "
+    "store is full, and so is the disk for what does not fit into it"
+)
+
+
 class RayEngine:
     """One actor per host. The cluster is there already (`cluster.py`)."""
 
     max_in_flight = 2
+    tell: Callable[[str], None] | None = None
 
     def __init__(
         self,
@@ -242,15 +253,21 @@ class RayEngine:
         twin.waves = self.waves and self.waves.fork()
         return twin
 
-    def missing(self) -> str:
-        """What it waits for to begin, in words; "": nothing."""
-        return self.group.missing()
-
     def _get(self, references: list[ray.ObjectRef[Any]]) -> list[Any]:
         """What the actors returned, or why they did not as an error of ours."""
         with self._told_if_ray_ends():
             group = self.group
-            return received(references, group.actors, self.routing.bounds, group.node)
+            bounds = self.routing.bounds
+            return received(references, group.actors, bounds, group.node, self._waiting)
+
+    def _waiting(self, seconds: float) -> None:
+        """Nothing has come from the actors for so long: say why, if that can be told."""
+        if self.tell is None or seconds < SECONDS_TO_BEGIN:
+            return
+        if missing := self.group.missing():
+            self.tell(missing)
+        elif seconds > SECONDS_OF_SILENCE:
+            self.tell(SILENCE)
 
     def _told_if_ray_ends(self) -> AbstractContextManager[None]:
         return told_if_ray_ends(self.group.node)

@@ -6,7 +6,8 @@ need not be the cause. And Ray itself has many ways to say that it has ended, or
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -51,7 +52,11 @@ def wait_for(references: list[ray.ObjectRef[Any]], node: Any) -> None:
 
 
 def received(
-    references: list[ray.ObjectRef[Any]], actors: Sequence[Any], bounds: Sequence[int], node: Any
+    references: list[ray.ObjectRef[Any]],
+    actors: Sequence[Any],
+    bounds: Sequence[int],
+    node: Any,
+    waiting: Callable[[float], None],
 ) -> list[Any]:
     """What actors returned.
 
@@ -60,17 +65,20 @@ def received(
         actors: all of them.
         bounds: clients bounds[i] .. bounds[i + 1] - 1 live in actor i.
         node: of the Ray that has them.
+        waiting: told now and then for how many seconds nothing has come.
 
     Raises:
         ClusterError: one of them died, or Ray has ended.
         RunError: one of them cannot start, nor could another in its place.
         P2pqgError: what one of them raised; where several did, the cause of the others.
     """
+    began = time.monotonic()
     try:
         while True:
             with suppress(ray.exceptions.GetTimeoutError):
                 return ray.get(references, timeout=SECONDS_BETWEEN_LOOKS)
             _check_ray_is_there(node)
+            waiting(time.monotonic() - began)
     except ray.exceptions.RayTaskError as error:
         if death := _obituary(actors, bounds):
             raise ClusterError(death) from None
