@@ -50,9 +50,9 @@ def dsgdm(s: State, grad: Grad, p: LocalParams) -> Round[State]:
     """Decentralized SGD with local heavy-ball momentum."""
     half, m = s.x, s.m
     for _ in range(p.local_steps):
-        m = p.beta * m + grad(half)
-        half = half - p.lr * m
-    x = yield gossip(half)
+        m = p.beta * m + grad(half)  # line 4 of Algorithm 1
+        half = half - p.lr * m  # line 6
+    x = yield gossip(half)  # line 7
     return State(x=x, m=m)
 
 

@@ -88,12 +88,12 @@ def start(x0: torch.Tensor) -> State:
 
 def _round(s: State, g: torch.Tensor, p: Params, beta: float, nesterov: bool) -> Round[State]:
     delta = g - s.pull
-    y = delta - p.mu * (s.pull + s.past)
+    y = delta - p.mu * (s.pull + s.past)  # the second formula: what is of the last round is known
     m = beta * s.m + y
     n = y + beta * m if nesterov else m
-    more = beta + beta**2 if nesterov else beta
+    more = beta + beta**2 if nesterov else beta  # b - 1
     past = delta - n + more * (s.x - s.own) / p.lr
-    own = s.own - p.lr * n
+    own = s.own - p.lr * n  # the third, of the model before the network does anything to it
     x = yield gossip(own)
     if p.lazy:
         x = (own + x) / 2

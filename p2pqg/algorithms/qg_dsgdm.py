@@ -58,11 +58,11 @@ def start(x0: torch.Tensor) -> State:
 
 
 def _learn(s: State, x: torch.Tensor, p: Params) -> State:
-    """Lines 8 and 9 of Algorithm 1: the momentum follows the step that the network took."""
-    d = (s.x - x) / (p.lr * p.local_steps)
+    """The momentum follows the step that the network took."""
+    d = (s.x - x) / (p.lr * p.local_steps)  # line 8 of Algorithm 1, Eq. (2)
     t = s.t + 1
     if p.tau == 1:
-        return State(x=x, m=p.mu * s.m + (1 - p.mu) * d, acc=s.acc, t=t)
+        return State(x=x, m=p.mu * s.m + (1 - p.mu) * d, acc=s.acc, t=t)  # line 9
     acc, due = s.acc + d, t % p.tau == 0
     m = torch.where(due, p.mu * s.m + (1 - p.mu) / p.tau * acc, s.m)
     return State(x=x, m=m, acc=acc.masked_fill(due, 0), t=t)
@@ -73,8 +73,8 @@ def qg_dsgdm(s: State, grad: Grad, p: Params) -> Round[State]:
     """Quasi-global momentum: local momentum is replaced by the direction of the mixed model."""
     half = s.x
     for _ in range(p.local_steps):
-        half = half - p.lr * (grad(half) + p.beta * s.m)
-    x = yield gossip(half)
+        half = half - p.lr * (grad(half) + p.beta * s.m)  # lines 5 and 6 of Algorithm 1
+    x = yield gossip(half)  # line 7
     return _learn(s, x, p)
 
 

@@ -74,7 +74,7 @@ def relay_sgd(s: State, grad: Grad, p: Params) -> Round[State]:
     m = p.beta * s.m + g
     step = p.lr * (g + p.beta * m if p.nesterov else m)
     own = s.x - step if p.relay == "model" else -step
-    inbox, counts = yield exchange(
+    inbox, counts = yield exchange(  # M[i -> j], and how many models are in it
         own[:, None] + s.inbox.sum(1, keepdim=True) - s.inbox,
         1 + s.counts.sum(1, keepdim=True) - s.counts,
     )
