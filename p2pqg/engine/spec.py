@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from p2pqg.algorithms.privacy import Privacy
+from p2pqg.base.lazy import torch
 from p2pqg.base.registry import Entry
 from p2pqg.engine.clock import Span
 from p2pqg.engine.routes import Routing
@@ -52,6 +53,11 @@ class Task:
     num_validation: int = 0
     own_test: bool = False
     privacy: Privacy = Privacy()
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of rows."""
+        return torch.float64 if self.precision == "float64" else torch.float32
 
     @property
     def entries(self) -> tuple[Entry, ...]:

@@ -39,23 +39,26 @@ def shards_of(shown: Iterable[Standing]) -> list[tuple[np.ndarray | None, str]]:
     Returns:
         For each run ([clients, classes], "") or (None, why not).
     """
-    from p2pqg.recipe.learning import shards
-    from p2pqg.recipe.settings import read_config
-
     known: dict[str, tuple[np.ndarray | None, str]] = {}
     found = []
     for one in shown:
         key = json.dumps([one.config.get(key) for key in SHARDS_DEPEND_ON], default=str)
         if key not in known:
-            try:
-                with no_downloads():
-                    arrays, parts = shards(read_config(_with_copies(one)))
-                counts = label_counts(parts, arrays.train_y, arrays.num_classes)
-                known[key] = counts, ""
-            except P2pqgError as error:
-                known[key] = None, _told(str(error).partition("\n")[0], one.config)
+            known[key] = _shards_of(one)
         found.append(known[key])
     return found
+
+
+def _shards_of(one: Standing) -> tuple[np.ndarray | None, str]:
+    from p2pqg.recipe.learning import shards
+    from p2pqg.recipe.settings import read_config
+
+    try:
+        with no_downloads():
+            arrays, parts = shards(read_config(_with_copies(one)))
+        return label_counts(parts, arrays.train_y, arrays.num_classes), ""
+    except P2pqgError as error:
+        return None, _told(str(error).partition("\n")[0], one.config)
 
 
 def _told(text: str, config: Mapping[str, Any]) -> str:

@@ -6,8 +6,8 @@ between two rounds in `interventions.py` (the verbs themselves are in `p2pqg.net
 
 It begins as an `experiment.py`, which `build.py` makes of the settings. Each part is `found.py` by
 itself: `method.py` is which algorithm, `length.py` how long, `rates.py` by what steps, `task.py`
-what clients learn; `rehearsal.py` goes through the scenario, `resolved.py` is what config.yaml has.
-`hosting.py` is where it computes.
+what clients learn; `clocked.py` gives the network its clock, `rehearsal.py` goes through the
+scenario, `resolved.py` is what config.yaml has. `hosting.py` is where it computes.
 
 A checkpoint: `moment.py` is all that a simulation needs to go on, `on_disk.py` how that becomes a
 `p2pqg.results.checkpoint`, and `going_on.py` builds the experiment again for one; `safe.py` is the

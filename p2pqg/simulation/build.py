@@ -37,14 +37,15 @@ from p2pqg.recipe.own import NOTHING, Own
 from p2pqg.recipe.settings import RunConfig
 from p2pqg.results.schemas import ALL_ROUND_COLUMNS
 from p2pqg.simulation.callbacks import callbacks_of
-from p2pqg.simulation.experiment import Experiment, check_attacks, with_clock
+from p2pqg.simulation.clocked import with_clock
+from p2pqg.simulation.experiment import Experiment
 from p2pqg.simulation.found import Found, find
 from p2pqg.simulation.length import Length, length_of, outlook_of
 from p2pqg.simulation.method import Method
 from p2pqg.simulation.rates import step_sizes, target_of
 from p2pqg.simulation.rehearsal import Rehearsal
 from p2pqg.simulation.resolved import resolved
-from p2pqg.simulation.task import check_columns, check_privacy, task_of
+from p2pqg.simulation.task import check_columns, check_lies_of_data, check_privacy, task_of
 
 MOST_SEEN = 1000
 """Rounds of a network's period that are looked at, at most, to see whether anything takes time."""
@@ -169,7 +170,7 @@ def _check_together(rule: Rule, network: Network, task: Task, found: Learning) -
     Returns:
         What should be known and was not told when the network was found, a line each.
     """
-    check_attacks(network, task)
+    check_lies_of_data(network, task)
     check_privacy(task, np.array([len(part) for part in found.parts]))
     told = check_network(rule, network)  # a deadline draws W every round, which not all can do
     if rule.control and "delay" in network.drawn:

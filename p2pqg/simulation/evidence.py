@@ -18,7 +18,7 @@ from p2pqg.engine.spec import Shards
 from p2pqg.network import Network
 from p2pqg.network.clients import Clients
 from p2pqg.network.lies import liars
-from p2pqg.simulation.experiment import Experiment, dtype_of
+from p2pqg.simulation.experiment import Experiment
 
 
 class Era(NamedTuple):
@@ -79,7 +79,7 @@ def batch(
     step, task = _whole(step, "step"), experiment.task
     x, y = shard(experiment, client)
     shards, test = Shards(x, y, np.array([len(x)])), (x[:0], y[:0])
-    feed = feed_of(task, shards, test, [client], torch.device("cpu"), dtype_of(task))
+    feed = feed_of(task, shards, test, [client], torch.device("cpu"), task.dtype)
     inputs, targets = feed.batch_of(np.array([0]), np.array([step]))
     if _flips(experiment, past, client, step):
         targets = label_flip(targets, task.num_classes)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -11,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from p2pqg.algorithms.privacy import EPSILONS, Accounts
-from p2pqg.base.errors import ConfigError
 from p2pqg.base.lazy import torch
 from p2pqg.data import Arrays
 from p2pqg.data.feeding import ENTRIES_AHEAD, STEPS_AHEAD
@@ -20,7 +18,6 @@ from p2pqg.engine.parts import WORTH_IT
 from p2pqg.engine.placement import Placement
 from p2pqg.engine.routes import Routing
 from p2pqg.engine.rule import Rule
-from p2pqg.engine.scouting import first_traffic
 from p2pqg.engine.spec import HostSpec, Shards, Task
 from p2pqg.engine.waves.routing import WaveRouting
 from p2pqg.models import Cost
@@ -32,6 +29,8 @@ from p2pqg.recipe.own import NOTHING, Own
 from p2pqg.recipe.settings import ResolvedConfig
 from p2pqg.results.schemas import CLIENT_COLUMNS, STEPS_COLUMNS
 from p2pqg.simulation.callbacks import Callback
+from p2pqg.simulation.clocked import with_clock
+from p2pqg.simulation.task import check_lies_of_data
 from p2pqg.topology import Schedule
 from p2pqg.topology.build import asked_of
 
@@ -106,9 +105,9 @@ class Experiment:
         clock = network.clock or self.clock
         return with_clock(network, clock, self.rule, self.cost, self.task)
 
-    def check_attacks(self, network: Network) -> None:
+    def check_lies_of_data(self, network: Network) -> None:
         """Whether what is learned can be lied about so; ConfigError if not."""
-        check_attacks(network, self.task)
+        check_lies_of_data(network, self.task)
 
     @property
     def num_test_samples(self) -> int:
@@ -206,7 +205,7 @@ class Experiment:
 
         routing = self.routing(network, (0, network.num_clients))
         assert isinstance(routing, WaveRouting)
-        return timeline_of(routing, Asks.of(rule, self.cost.num_params, dtype_of(self.task)))
+        return timeline_of(routing, Asks.of(rule, self.cost.num_params, self.task.dtype))
 
     @property
     def window(self) -> int:
@@ -272,54 +271,3 @@ def _vectors(rule: Rule, num_params: int) -> int:
     """How many vectors of model size one client's state has."""
     state = rule.start(torch.empty(0, num_params))
     return sum(getattr(part, "shape", ())[-1:] == (num_params,) for part in state)
-
-
-def with_timing(network: Network, clock: ClockParams | None) -> Network:
-    """The network with its clock, as far as that needs no algorithm."""
-    if clock is None:
-        return network
-    timing = Timing.of(clock, network.num_clients, network.base.labels, network.seed)
-    return dataclasses.replace(network, clock=clock, timing=timing)
-
-
-def dtype_of(task: Task) -> torch.dtype:
-    """Of rows."""
-    return torch.float64 if task.precision == "float64" else torch.float32
-
-
-def check_attacks(network: Network, task: Task) -> None:
-    """Whether what is learned can be lied about so; ConfigError if not."""
-    for attack in network.attacks:
-        if attack.lie.kind == "data" and task.objective.kind != "classes":
-            raise ConfigError(
-                f"attack {attack.lie.name} needs classes, and targets are {task.objective.kind}; "
-                "take another, such as sign-flip"
-            )
-
-
-def with_clock(
-    network: Network, clock: ClockParams | None, rule: Rule, cost: Cost, task: Task
-) -> Network:
-    """The network with its simulated clock, which knows what messages weigh if some may be late."""
-    if clock is None:
-        return network
-    timed = with_timing(network, clock)
-    timing = timed.timing
-    assert isinstance(timing, Timing)
-    if math.isinf(timing.deadline):
-        return timed
-    taken = first_traffic(rule, cost.num_params, dtype_of(task))
-    sums = {kind: sum(size for other, size in taken if other == kind) for kind, _ in taken}
-    gradients = sums.get("gradient", 0.0)
-    computing = gradients * timing.compute.seconds(0).min()
-    if timing.deadline <= computing:
-        raise ConfigError(
-            f"network.deadline must be longer than the {computing:g} s in which the fastest client "
-            f"computes its {gradients:g} gradients of a round, got {timing.deadline:g} s"
-        )
-    return dataclasses.replace(
-        timed,
-        deadline=timing.deadline,
-        message_bytes=sums.get("gossip", 0.0),
-        gradients=gradients,
-    )

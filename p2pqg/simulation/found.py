@@ -19,7 +19,7 @@ from p2pqg.network.link_spec import read_links
 from p2pqg.recipe.learning import Learning, learning
 from p2pqg.recipe.own import Own, check_given
 from p2pqg.recipe.settings import RunConfig
-from p2pqg.simulation.experiment import with_timing
+from p2pqg.simulation.clocked import with_timing
 from p2pqg.simulation.length import steps_per_epoch_of
 from p2pqg.simulation.method import Method, method_of
 from p2pqg.topology import build as build_topology

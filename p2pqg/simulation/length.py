@@ -21,7 +21,6 @@ from p2pqg.network import Network, Timing
 from p2pqg.network.units import seconds
 from p2pqg.recipe.learning import Learning
 from p2pqg.recipe.settings import DEFAULT_ROUNDS, RunConfig
-from p2pqg.simulation.experiment import dtype_of
 from p2pqg.simulation.method import Method
 
 ROUNDING = 1e-9
@@ -108,7 +107,7 @@ def outlook_of(
             "time is that of the simulated clock, and there is none. Add network: {compute: 1 s, "
             "links: wan}, or say rounds"
         )
-    n, dtype = network.num_clients, dtype_of(task)
+    n, dtype = network.num_clients, task.dtype
     if rule.algorithm.traits.get("asynchronous"):
         from p2pqg.engine.waves.calls import Asks
         from p2pqg.engine.waves.planner import timeline_of  # brings torch, as the algorithm does

@@ -11,7 +11,8 @@ from p2pqg.models import Cost
 from p2pqg.network import Network
 from p2pqg.network.events import Event
 from p2pqg.network.verbs import VERBS
-from p2pqg.simulation.experiment import check_attacks, with_clock, with_timing
+from p2pqg.simulation.clocked import with_clock, with_timing
+from p2pqg.simulation.task import check_lies_of_data
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Rehearsal:
             check_gossips_models(rule)
             if rule.gossip_rule is self.rule.gossip_rule:
                 return now
-        check_attacks(network, task)
+        check_lies_of_data(network, task)
         if network.clock is not self.start.clock:
             with_clock(network, network.clock, rule, cost, task)
         moved = event.at > 0 and network.schedule is not self.start.base

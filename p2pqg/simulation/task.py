@@ -10,6 +10,7 @@ import numpy as np
 
 from p2pqg.base.errors import ConfigError
 from p2pqg.engine.spec import Task
+from p2pqg.network import Network
 from p2pqg.recipe.learning import Learning
 from p2pqg.recipe.settings import RunConfig
 from p2pqg.results.schemas import ALL_ROUND_COLUMNS, CLIENT_COLUMNS
@@ -74,4 +75,14 @@ def check_columns(metrics: Sequence[str]) -> None:
             raise ConfigError(
                 f"metrics: a name begins with a letter and goes on with letters, digits and _ . -, "
                 f"got {name!r}"
+            )
+
+
+def check_lies_of_data(network: Network, task: Task) -> None:
+    """Whether what is learned can be lied about so; ConfigError if not."""
+    for attack in network.attacks:
+        if attack.lie.kind == "data" and task.objective.kind != "classes":
+            raise ConfigError(
+                f"attack {attack.lie.name} needs classes, and targets are {task.objective.kind}; "
+                "take another, such as sign-flip"
             )

@@ -76,7 +76,7 @@ class RayEngine:
             self.scout = self.rule.start(torch.empty(0, num_params))
         self.waves: WaveScout | None = None
         if len(specs) > 1 and isinstance(self.routing, WaveRouting):
-            self.waves = _scout_of(self.rule, self.routing, num_params, specs[0].task.precision)
+            self.waves = _scout_of(self.rule, self.routing, num_params, specs[0].task.dtype)
         if snapshot is not None:
             self.load(snapshot)
 
@@ -281,10 +281,9 @@ class RayEngine:
         self.group.release(self.branch)
 
 
-def _scout_of(rule: Rule, routing: WaveRouting, num_params: int, precision: str) -> WaveScout:
+def _scout_of(rule: Rule, routing: WaveRouting, num_params: int, dtype: torch.dtype) -> WaveScout:
     from p2pqg.engine.waves.scout import WaveScout  # brings torch
 
-    dtype = torch.float64 if precision == "float64" else torch.float32
     return WaveScout.at_start(rule, routing, num_params, dtype)
 
 
