@@ -1,4 +1,4 @@
-"""A network with its simulated clock; what messages weigh it learns from the algorithm, if at all."""
+"""A network with its simulated clock, and with what messages weigh where some may be late."""
 
 from __future__ import annotations
 
