@@ -57,22 +57,18 @@ class ActorGroup:
             actor.fork.options(num_returns=0).remote(branch, twin)
         return twin
 
-    def missing(self) -> str:
-        """Which actors are still to be started, and what they wait for, in words; "": none."""
+    def no_room(self) -> str:
+        """Which actors are still to be started, as GPUs are not free, in words; "": none."""
+        share = self.gpus_per_actor
         with suppress(Exception):  # nothing but a remark
-            late = not_started() & {actor._actor_id.hex() for actor in self.actors}
-            if late:
-                many = counted(len(self.actors), "actor")
-                return f"Ray has yet to start {len(late)} of {many}{self._no_room()}"
+            late = share and not_started() & {actor._actor_id.hex() for actor in self.actors}
+            if late and (free := ray.available_resources().get("GPU", 0.0)) < share:
+                many, there = counted(len(self.actors), "actor"), ray.cluster_resources()
+                return (
+                    f"Ray has yet to start {len(late)} of {many}: each wants {share:g} of a GPU, "
+                    f"and {free:g} of {there.get('GPU', 0.0):g} are free"
+                )
         return ""
-
-    def _no_room(self) -> str:
-        """How little of the cluster's GPUs is free, if that is what actors wait for."""
-        free = ray.available_resources().get("GPU", 0.0)
-        if free >= self.gpus_per_actor:
-            return ""
-        there = ray.cluster_resources().get("GPU", 0.0)
-        return f": each wants {self.gpus_per_actor:g} of a GPU, and {free:g} of {there:g} are free"
 
     def release(self, branch: int) -> None:
         """A simulation needs them no longer."""

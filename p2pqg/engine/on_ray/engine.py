@@ -264,8 +264,8 @@ class RayEngine:
         """Nothing has come from the actors for so long: say why, if that can be told."""
         if self.tell is None or seconds < SECONDS_TO_BEGIN:
             return
-        if missing := self.group.missing():
-            self.tell(missing)
+        if lack := self.group.no_room():
+            self.tell(lack)
         elif seconds > SECONDS_OF_SILENCE:
             self.tell(SILENCE)
 
