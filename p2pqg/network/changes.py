@@ -16,6 +16,7 @@ from p2pqg.network.effective import Arc
 from p2pqg.network.grown import joined, longer
 from p2pqg.network.impairments import Impairments
 from p2pqg.network.lies import Attack, drawn
+from p2pqg.network.link_spec import FILES
 from p2pqg.network.links import LINK_KEYS
 from p2pqg.network.named import clients_in, links_in, links_told, more_labels, refuse
 from p2pqg.network.params import ClockParams
@@ -331,13 +332,51 @@ class Changes:
 
 
 def partly(key: str, known: Any, given: Any) -> Any:
-    """A setting of the clock of which only some keys are given; the others stay as they are."""
+    """A setting of the clock of which only some keys are given; the others stay as they are.
+
+    >>> partly("compute", {"seconds": 1, "speeds": {"3": 0.1}}, {"speeds": {5: 2}})
+    {'seconds': 1, 'speeds': {'3': 0.1, 5: 2}}
+    >>> partly("links", {"class": "wan"}, {"0-1": "lan"})
+    {'default': {'class': 'wan'}, '0-1': 'lan'}
+    >>> partly("links", {"default": "wan", "0-1": "lan"}, {"latency": 0.5})
+    {'default': {'class': 'wan', 'latency': 0.5}, '0-1': 'lan'}
+    """
     if not isinstance(given, Mapping) or known is None:
         return given
+    if key == "links":
+        given = given if _names_links(given) else {"default": given}
+        if not isinstance(known, Mapping) or not _names_links(known):
+            known = {"file" if str(known).endswith(FILES) else "default": known}
+    elif not isinstance(known, Mapping):
+        known = {"seconds" if key == "compute" else "default": known}
+    found = _completed(known, given, "class" if key == "links" else None)
+    return found["default"] if key == "links" and [*found] == ["default"] else found
+
+
+def _names_links(links: Mapping[Any, Any]) -> bool:
+    """Whether a mapping is one of several links, not what is said of a single one."""
+    return not any(part in (*LINK_KEYS, "per") for part in links)
+
+
+def _completed(known: Any, given: Any, word: str | None) -> Any:
+    """What is given, and what was known beside it; clients are the same as numbers and as texts.
+
+    Args:
+        known: mappings of mappings, perhaps.
+        given: the same.
+        word: the key in a mapping that a text stands for, where it does.
+    """
+    if not isinstance(given, Mapping):
+        return given
+    if isinstance(known, str) and word:
+        known = {word: known}
     if not isinstance(known, Mapping):
-        one = key == "links" and any(part in LINK_KEYS for part in given)
-        known = {"seconds" if key == "compute" else "class" if one else "default": known}
-    return {**known, **given}
+        return dict(given)
+    found, names = dict(known), {str(name): name for name in known}
+    for name, value in given.items():
+        same = names.get(str(name), name)
+        found[same] = _completed(found.get(same), value, word)
+    return found
 
 
 def rounds_of(schedule: Schedule) -> Iterator[Mixing]:

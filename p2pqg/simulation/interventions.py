@@ -238,6 +238,7 @@ class Interventions(Life):
 
         Args:
             settings: fields of `p2pqg.network.ClockParams`, e.g. compute={"speeds": {"3": 0.1}}.
+                Other clients' speeds, and other links, are not named by that either.
 
         Raises:
             ConfigError: there is no simulated clock, or a setting is wrong.

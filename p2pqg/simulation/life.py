@@ -47,7 +47,9 @@ class Life(Paused):
         """Run that many rounds, with the scenario's events on the way.
 
         It can be interrupted; the next call goes on. Actors that die are replaced, and the rounds
-        since the last checkpoint run again, with the same numbers.
+        since the last checkpoint run again, with the same numbers. Where clients do not wait, steps
+        are computed together up to the next recorded row, or where it is to stop: who stops in
+        between has the same numbers to float rounding.
 
         Args:
             rounds: >= 0.

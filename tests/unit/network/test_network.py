@@ -10,6 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from p2pqg.base.errors import ConfigError, TopologyError
 from p2pqg.network.network import Network
+from p2pqg.network.params import ClockParams
 from p2pqg.topology import RULES, Schedule, build, is_doubly_stochastic
 from p2pqg.topology.checks import Promise
 
@@ -539,3 +540,31 @@ def test_impairments_that_an_algorithm_can_bear_are_allowed():
 def test_a_tree_without_a_branch_is_refused_by_algorithms_for_trees():
     with pytest.raises(TopologyError, match="needs an undirected tree"):
         network("chain8").drop_links(["3-4"]).check_needs(("tree",), "relay-sgd")
+
+
+WAN, SLOW = {"class": "wan"}, {"latency": 2}
+
+
+@pytest.mark.parametrize(
+    ("begin", "change", "then"),
+    [
+        ("wan", SLOW, WAN | SLOW),
+        (WAN, {"0-1": "lan"}, {"default": WAN, "0-1": "lan"}),
+        ({"default": "wan", "0-1": "lan"}, SLOW, {"default": WAN | SLOW, "0-1": "lan"}),
+        ({"0-1": SLOW}, {"0-1": {"bandwidth": 1e6}}, {"0-1": SLOW | {"bandwidth": 1e6}}),
+        ("links.csv", SLOW, {"file": "links.csv", "default": SLOW}),
+        ({"default": WAN, "0-1": "lan"}, "perfect", "perfect"),
+    ],
+)
+def test_links_that_are_not_named_stay_as_they_are(begin, change, then):
+    """As if the recipe had said all of it at once."""
+    changed = network("ring4", clock=ClockParams(links=begin)).with_network(links=change)
+    assert changed.clock.links == then
+
+
+def test_the_speed_of_one_client_leaves_that_of_another():
+    slow = {"seconds": 1, "speeds": {"3": 0.1}}
+    clock = network("ring4", clock=ClockParams(compute=slow)).with_network(
+        compute={"speeds": {2: 0.5, 3: 0.2}}
+    )
+    assert clock.clock.compute == {"seconds": 1, "speeds": {"3": 0.2, 2: 0.5}}
