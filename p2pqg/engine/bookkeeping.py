@@ -232,6 +232,9 @@ class Bookkeeper:
         network = self._troubled
         present = network.schedule.mixing(last).present if network else None
         distances = np.concatenate([m.distances for m in seen])
+        alike = {m.alike for m in seen} - {()}
+        exact = 0.0 if len(alike) == 1 and None not in alike else 1.0
+        distances = distances * exact  # equal models are apart by the rounding of their mean
         everyone = np.ones(len(distances), dtype=bool) if present is None else present
         row = {
             "round": done - 1,
@@ -253,7 +256,7 @@ class Bookkeeper:
         row["liars"] = int(lied.sum())
         honest = distances
         if seen[0].honest_distances is not None:
-            honest = np.concatenate([m.honest_distances for m in seen])
+            honest = np.concatenate([m.honest_distances for m in seen]) * exact
         row["honest_consensus_distance"] = float(honest[everyone & ~lied].mean())
         if seen[0].correct is None:
             return row, []

@@ -23,6 +23,9 @@ from p2pqg.engine.snapshot import Snapshot, loaded
 from p2pqg.engine.spec import AnyRouting, HostSpec, Measurement, Report, Stop
 from p2pqg.models.stacked.promises import keep_promises
 
+ROUNDING = 1e-9
+"""Share of a model's squared length: who is that close to the mean may be equal to it."""
+
 CACHED = 2**22
 """Bytes that a core's cache holds, about."""
 
@@ -129,6 +132,7 @@ class Host:
                 step=self.block.step,
                 gradients=self.block.gradients,
                 honest_distances=honest,
+                alike=self._alike(x, distances),
                 **seen,
             )
         )
@@ -137,6 +141,21 @@ class Host:
         """float64 [k]: squared, of what clients are to agree on."""
         squares = squared_distances(self._shared(x), self._shared(to))
         return squares.double().cpu().numpy()
+
+    def _alike(self, x: Tensor, distances: np.ndarray) -> tuple[int, ...] | None:
+        """A sum over the bits of a row, if all that count are the same; see `Measurement`."""
+        present = self.block.mine(self._present)
+        rows = self._shared(x)
+        if present is not None:
+            rows, distances = rows[present], distances[present.cpu().numpy()]
+        if not len(rows):
+            return ()
+        if not distances.max() <= ROUNDING * float(rows[0].double().square().sum()):
+            return None
+        if not bool((rows == rows[:1]).all()):
+            return None
+        bits = torch.int64 if rows.dtype == torch.float64 else torch.int32
+        return (int(rows[0].contiguous().view(bits).sum(dtype=torch.int64)),)
 
     def _shared(self, rows: Tensor) -> Tensor:
         """What clients are to agree on: all parameters but those that stay personal."""

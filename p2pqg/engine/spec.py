@@ -125,6 +125,9 @@ class Measurement(NamedTuple):
         distances: [k], squared distance of each client's model to the mean of all.
         drift: how far imperfect mixing has moved that mean since the start.
         correct, loss: [k], each client's model on the full test set: right answers, summed loss.
+        alike: what all hosts have in common where all clients have the very same model, of which
+            rounding says that they are a little apart from their mean; None: they have not; (): no
+            client of this host counts.
         averaged: the averaged model on this host's share of the test set: right answers, summed
             loss, samples.
         step: batches that each client has drawn; gradients: that each has computed.
@@ -148,6 +151,7 @@ class Measurement(NamedTuple):
     honest_distances: np.ndarray | None = None
     more: dict[str, np.ndarray] | None = None
     averaged_more: dict[str, float] | None = None
+    alike: tuple[int, ...] | None = None
 
 
 class Report(NamedTuple):

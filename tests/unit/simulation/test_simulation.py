@@ -152,3 +152,27 @@ def test_by_default_evaluations_are_dense_where_they_are_cheap_and_begin_with_th
 def test_batches_that_cannot_fit_are_told_before_anything_is_made_of_them(batch_size):
     with pytest.raises(ConfigError, match=f"a smaller --batch-size than {batch_size:,}"):
         p2pqg.Simulation(topology="ring4", model="mlp", engine="local", batch_size=batch_size)
+
+
+@pytest.mark.parametrize("blocks", ["auto", 3])
+def test_clients_with_the_same_model_are_at_no_distance(blocks):
+    """The mean of equal numbers is another one in its last digit: it was 1e-13."""
+    settings = {"topology": "ring7", "engine": "local", "alpha": 0.1, "rounds": 9}
+    with p2pqg.Simulation(**settings, algorithm="sgd", clients_per_actor=blocks) as sim:
+        sim.advance(3)
+        sim.drop_clients([6])
+        sim.advance(3)
+        assert sim.history["consensus_distance"].tolist() == [0.0] * 6
+        assert (sim.clients["distance_to_mean"] == 0).all()
+    with p2pqg.Simulation(**settings, algorithm="dsgd", clients_per_actor=blocks) as sim:
+        sim.advance(3)
+        assert (sim.history["consensus_distance"] > 0).all()
+
+
+def test_clients_that_differ_in_one_bit_are_at_a_distance():
+    with p2pqg.Simulation(topology="ring4", engine="local", rounds=2) as sim:
+        host, near = sim._driver.engine.hosts[0], np.zeros(4)
+        rows = host.block.x.clone()
+        assert host._alike(rows, near) == host._alike(rows.clone(), near) != ()
+        rows[2, 5] = torch.nextafter(rows[2, 5], rows[2, 5] + 1)
+        assert host._alike(rows, near) is None
