@@ -3,8 +3,9 @@
     driver.py    leads an engine through the rounds; `bookkeeping.py` makes rows of results of it,
                  consensus distance included
     local.py     the engine in this process; `on_ray/` is that on actors
-    host.py      k clients of a process: their `block.py` plays rounds, their `learner.py` learns,
-                 their `judge.py` says how they do on the test set; feeds.py has their batches
+    host.py      k clients of a process: their `block.py` plays rounds, their `learner.py` has
+                 gradients (with weight decay, clipped and noisy where they are private), their
+                 `judge.py` says how they do on the test set; feeds.py has their batches
     rule.py      an algorithm with its parameters; `call.py` is one round of it
     scouting.py  what it will ask of the network; suits.py: whether it works with one
     answers.py   what a block replies when the algorithm asks something of the network

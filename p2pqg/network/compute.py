@@ -135,10 +135,13 @@ class ComputeSpec:
     trace: Path | None = None
 
 
+KEY = "network.compute"
+"""Of a recipe."""
+
 KEYS = tuple(field.name for field in fields(ComputeSpec))
 
 
-def read_compute(value: Any, key: str = "network.compute") -> ComputeSpec:
+def read_compute(value: Any) -> ComputeSpec:
     """The seconds of computing of a recipe.
 
     Args:
@@ -150,16 +153,15 @@ def read_compute(value: Any, key: str = "network.compute") -> ComputeSpec:
             stragglers: {share, factor, per}, see `Stragglers`;
             trace: a CSV with columns client, round, seconds. A line holds from its round until the
                 client's next one, and nothing else applies to it.
-        key: what it was given for.
 
     Raises:
-        ConfigError: with `key`, what is wrong, and the repair.
+        ConfigError: what is wrong, and the repair.
     """
     if not isinstance(value, Mapping):
-        return ComputeSpec(seconds=seconds(value, key))
+        return ComputeSpec(seconds=seconds(value, KEY))
     for part in value:
         if part not in KEYS:
-            raise ConfigError(f"unknown key {key}.{part}{did_you_mean(str(part), KEYS)}")
+            raise ConfigError(f"unknown key {KEY}.{part}{did_you_mean(str(part), KEYS)}")
     readers: dict[str, Callable[[Any, str], Any]] = {
         "seconds": seconds,
         "varies": read_distribution,
@@ -168,7 +170,7 @@ def read_compute(value: Any, key: str = "network.compute") -> ComputeSpec:
         "trace": lambda path, key: user_path(str(path)),
     }
     return ComputeSpec(
-        **{part: readers[part](said, f"{key}.{part}") for part, said in value.items()}
+        **{part: readers[part](said, f"{KEY}.{part}") for part, said in value.items()}
     )
 
 

@@ -47,37 +47,39 @@ class LinkSpec:
     edges: Mapping[str, Link] = field(default_factory=dict)
 
 
+KEY = "network.links"
+"""Of a recipe."""
+
 FILES = (".csv", ".graphml")
 
 
-def read_links(value: Any, key: str = "network.links") -> LinkSpec:
+def read_links(value: Any) -> LinkSpec:
     """The links of a recipe.
 
     Args:
         value: one link for all (see `read_link`), perhaps with `per: client` or `per: link`; or a
             file; or a mapping of "a-b" and "a->b" to links, with `default` for all others and
             perhaps a `file`.
-        key: what it was given for.
 
     Raises:
-        ConfigError: with `key`, what is wrong, and the repair.
+        ConfigError: what is wrong, and the repair.
     """
     if isinstance(value, str) and value.endswith(FILES):
         return LinkSpec(file=user_path(value))
     if not isinstance(value, Mapping) or any(part in (*LINK_KEYS, "per") for part in value):
-        return LinkSpec(*_read_default(value, key))
+        return LinkSpec(*_read_default(value, KEY))
     edges = {str(edge): link for edge, link in value.items() if edge not in ("default", "file")}
     for edge in edges:
         if "-" not in edge:
             known = did_you_mean(edge, ("default", "file", *LINK_KEYS), show_known=False)
-            raise ConfigError(f"unknown key {key}.{edge}{known or '; a link is named as 0-1'}")
+            raise ConfigError(f"unknown key {KEY}.{edge}{known or '; a link is named as 0-1'}")
     file = value.get("file")
     if file is not None and not str(file).endswith(FILES):
-        raise ConfigError(f"{key}.file must end in {' or '.join(FILES)}, got {file!r}")
+        raise ConfigError(f"{KEY}.file must end in {' or '.join(FILES)}, got {file!r}")
     return LinkSpec(
-        *_read_default(value.get("default", {}), f"{key}.default"),
+        *_read_default(value.get("default", {}), f"{KEY}.default"),
         user_path(file) if file is not None else None,
-        {edge: read_link(link, f"{key}.{edge}") for edge, link in edges.items()},
+        {edge: read_link(link, f"{KEY}.{edge}") for edge, link in edges.items()},
     )
 
 
@@ -121,7 +123,7 @@ def spelled_out(value: Any, per: Per | None = None) -> Any:
     return {**value, "per": per or "client"}
 
 
-def links_of(spec: LinkSpec, clients: Clients, key: str = "network.links") -> Links:
+def links_of(spec: LinkSpec, clients: Clients) -> Links:
     """The links that a recipe says, between these clients; reads its file.
 
     Raises:
@@ -130,9 +132,9 @@ def links_of(spec: LinkSpec, clients: Clients, key: str = "network.links") -> Li
     special = _read_file(spec.file, clients) if spec.file else {}
     own: dict[tuple[int, int], Link] = {}
     for text, link in spec.edges.items():
-        for edge in clients.link(text, key):
+        for edge in clients.link(text, KEY):
             if edge in own:
-                raise ConfigError(f"{key}: link {text} is given twice; keep one")
+                raise ConfigError(f"{KEY}: link {text} is given twice; keep one")
             own[edge] = link
     return Links.of(spec.default, special | own)
 

@@ -186,12 +186,12 @@ def ticks_of(scale: Scale, factor: float = 1) -> list[Tick]:
     return [Tick(round(a, 3), t) for a, t in zip(at.tolist(), texts, strict=True)]
 
 
-def thinned(y: np.ndarray, most: int = MOST_POINTS) -> np.ndarray:
-    """Indices of at most `most` points of a curve, extremes and both ends among them."""
-    if len(y) <= most:
+def thinned(y: np.ndarray) -> np.ndarray:
+    """Indices of at most MOST_POINTS of a curve, extremes and both ends among them."""
+    if len(y) <= MOST_POINTS:
         return np.arange(len(y))
     kept = {0, len(y) - 1}
-    for part in np.array_split(np.arange(len(y)), most // 2 - 1):
+    for part in np.array_split(np.arange(len(y)), MOST_POINTS // 2 - 1):
         kept |= {int(part[y[part].argmin()]), int(part[y[part].argmax()])}
     return np.array(sorted(kept))
 

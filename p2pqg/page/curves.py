@@ -11,7 +11,6 @@ import pandas as pd
 from p2pqg.base.wording import percent, shortened
 from p2pqg.page import charts
 from p2pqg.page.charts import End, Mark, Plot, Scale, Tick
-from p2pqg.page.runs import LENGTHS
 from p2pqg.page.seeds import Seeds
 from p2pqg.results.columns import column, measured, say
 from p2pqg.results.standing import Standing
@@ -84,8 +83,9 @@ class Chart:
 
 
 def axes_of(shown: Sequence[Standing]) -> list[str]:
-    """What there is to plot against: rounds, and what was recorded of bytes and seconds."""
-    return ["round", *(key for key in LENGTHS if any(o.rounds[key].notna().any() for o in shown))]
+    """What there is to plot against: rounds, and what was recorded of the other AXES."""
+    costs = [key for key in AXES if key != "round"]
+    return ["round", *(key for key in costs if any(o.rounds[key].notna().any() for o in shown))]
 
 
 def chart(shown: Sequence[Standing], labels: Sequence[str], measure: Measure) -> Chart | None:

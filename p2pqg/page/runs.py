@@ -37,8 +37,6 @@ FILES = {
     "failure": "failed.json",
 }
 """What `Run` calls them, and where they are."""
-LENGTHS = ("bytes_sent", "wall_seconds", "sim_seconds")
-"""What a curve may run against, besides rounds; sim_seconds only where a clock was simulated."""
 
 
 def gather(paths: Iterable[str | Path]) -> list[Standing]:

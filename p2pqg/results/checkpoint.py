@@ -148,13 +148,13 @@ def newest(folder: Path) -> Iterator[Path]:
     yield from sorted(folder.glob("round-*"), reverse=True)
 
 
-def prune(latest: Path, kept: int = KEPT) -> None:
+def prune(latest: Path) -> None:
     """Remove the checkpoints before the latest, all but a few, and drafts that a dead process left.
 
     What is newer than the latest could not be read: it may be another version's, and stays.
     """
     until = [path for path in newest(latest.parent) if path.name <= latest.name]
-    for old in [*until[kept:], *latest.parent.glob(".round-*")]:
+    for old in [*until[KEPT:], *latest.parent.glob(".round-*")]:
         shutil.rmtree(old, ignore_errors=True)
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from p2pqg.results.standing import Live, Standing
 
 MOST_EVENTS = 4
+MOST_TILES = 100
+"""Shards that are shown on their own."""
 COLORS = {
     "ink": ("#1f2933", "#e6e8eb"),
     "faint": ("#66727f", "#9aa5b1"),
@@ -136,7 +138,7 @@ def _scale(span: tuple[float, float], colors: tuple[str, ...]) -> str:
     )
 
 
-def _tiles(counts: np.ndarray, simulation: Live, most: int = 100) -> str:
+def _tiles(counts: np.ndarray, simulation: Live) -> str:
     """The shards on their own, where the clients are too many to have them in the drawing."""
     from p2pqg.page.maps import BAR_HEIGHT, BAR_WIDTH, bars, grouped, shard_text
 
@@ -145,9 +147,13 @@ def _tiles(counts: np.ndarray, simulation: Live, most: int = 100) -> str:
         f'<svg viewBox="0 0 {BAR_WIDTH} {BAR_HEIGHT}" width="{BAR_WIDTH}" height="{BAR_HEIGHT}">'
         f"<title>client {escape(called(client))}: {escape(shard_text(counts[client]))}</title>"
         f'<path style="fill:{FAINT}" d="{bars(values[client], values.max())}"/></svg>'
-        for client in range(min(len(counts), most))
+        for client in range(min(len(counts), MOST_TILES))
     )
-    which = "" if len(counts) <= most else f" of the first {most} of {len(counts):,} clients"
+    which = (
+        ""
+        if len(counts) <= MOST_TILES
+        else f" of the first {MOST_TILES} of {len(counts):,} clients"
+    )
     return (
         f'<div style="color:{FAINT};font-size:11px;margin-top:6px">shards{which}, samples by class'
         f'</div><div style="display:flex;flex-wrap:wrap;gap:3px 6px">{tiles}</div>'

@@ -28,6 +28,8 @@ DENSE_LIMIT = 1024
 """Clients up to which products of several rounds are formed."""
 ROUNDING = 1e-13
 """What arithmetic may leave of a gap of 0."""
+MOST_NOTES = 4e9
+"""Bytes of notes on who has heard of whom, after which a diameter is not looked for further."""
 DRAWS = 64
 """Rounds of an aperiodic network that stand for all."""
 MOST_ROUNDS, MOST_WORK = 5_000, 2e8
@@ -230,10 +232,10 @@ def expected_gap(schedule: Schedule, draws: int) -> float | None:
     return float(1 - sqrt(max(0.0, np.linalg.eigvalsh(total / draws)[-1])))
 
 
-def diameter(schedule: Schedule, most_work: float = 4e9) -> int | None:
+def diameter(schedule: Schedule) -> int | None:
     """Rounds until everyone has heard of everyone; of a network that stays, its diameter.
 
-    None where that never happens, or would take more than `most_work` bytes of notes to find out.
+    None where that never happens, or would take more than MOST_NOTES bytes of notes to find out.
     """
     n = schedule.num_clients
     knows = np.packbits(np.eye(n, dtype=bool), axis=1)  # a bit for everybody heard of
@@ -245,7 +247,7 @@ def diameter(schedule: Schedule, most_work: float = 4e9) -> int | None:
         round = next(busy)
         W = schedule.mixing(round)
         work += len(W.senders) * knows.shape[1]
-        if work > most_work or idle > patience:
+        if work > MOST_NOTES or idle > patience:
             return None
         first = np.flatnonzero(np.diff(W.receivers, prepend=-1))
         heard = np.bitwise_or.reduceat(knows[W.senders], first, axis=0)

@@ -120,9 +120,9 @@ def ahead(num_clients: int, offsets: Iterable[int]) -> np.ndarray:
     return np.concatenate(pairs) if pairs else np.empty((0, 2), dtype=np.int64)
 
 
-def two_factors(n: int, least: int = 2) -> tuple[int, int] | None:
-    """The most square a x b = n with least <= a <= b; None if there is no such pair."""
-    for a in range(int(n**0.5), least - 1, -1):
+def two_factors(n: int) -> tuple[int, int] | None:
+    """The most square a x b = n with 2 <= a <= b; None if there is no such pair."""
+    for a in range(int(n**0.5), 1, -1):
         if n % a == 0:
             return a, n // a
     return None
