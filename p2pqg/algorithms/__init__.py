@@ -4,8 +4,8 @@ What they are made of: `effects.py` (what a round may ask of the network), `asyn
 clients ask that do not wait), `lr.py` (the step size of a round), `local_steps.py`,
 `compressors.py`; `_shortest.py` is the program of `cga`, `_matrices.py` those of `powergossip`.
 Around them: `control.py` (consensus control, which leads any of them), `gossip_rules.py` (what a
-receiver makes of its inbox), `attacks.py` (what liars send), `privacy.py` (how much noise gradients get) and
-`user_code.py` (algorithms from a user's own file).
+receiver makes of its inbox), `attacks.py` (what liars send), `privacy.py` (how much noise gradients
+get) and `user_code.py` (algorithms from a user's own file).
 """
 
 from p2pqg.algorithms.asynchronous import (

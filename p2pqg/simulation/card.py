@@ -149,11 +149,9 @@ def _tiles(counts: np.ndarray, simulation: Live) -> str:
         f'<path style="fill:{FAINT}" d="{bars(values[client], values.max())}"/></svg>'
         for client in range(min(len(counts), MOST_TILES))
     )
-    which = (
-        ""
-        if len(counts) <= MOST_TILES
-        else f" of the first {MOST_TILES} of {len(counts):,} clients"
-    )
+    which = ""
+    if len(counts) > MOST_TILES:
+        which = f" of the first {MOST_TILES} of {len(counts):,} clients"
     return (
         f'<div style="color:{FAINT};font-size:11px;margin-top:6px">shards{which}, samples by class'
         f'</div><div style="display:flex;flex-wrap:wrap;gap:3px 6px">{tiles}</div>'
