@@ -103,16 +103,7 @@ def learning(config: RunConfig, num_clients: int | None, own: Own = NOTHING) -> 
     copies, files = _copies(own, arrays, parts)
     seen = _seen(arrays, model, config.device)
     arrays = _as_judged(seen, objective, out, config.precision == "float64")
-    notes: tuple[str, ...] = ()
-    if blueprint.is_own or objective.is_own or metrics:
-        from p2pqg.recipe.trial import tried  # brings torch
-
-        rows = parts or [np.arange(len(arrays.train_y))]
-        blueprint, objective, cost, notes = tried(
-            blueprint, objective, metrics, arrays, rows, config
-        )
-    else:
-        cost = blueprint.cost(objective.outputs, arrays.input_shape)
+    blueprint, objective, cost, notes = _tried(blueprint, objective, metrics, arrays, parts, config)
     return Learning(
         resolved={
             "dataset": dataset.resolved(),
@@ -138,6 +129,23 @@ def learning(config: RunConfig, num_clients: int | None, own: Own = NOTHING) -> 
         entries=tuple(part.entry for part in (dataset, how) if part.entry),
         files=files,
     )
+
+
+def _tried(
+    blueprint: Blueprint,
+    objective: Objective,
+    metrics: tuple[Metric, ...],
+    arrays: Arrays,
+    parts: list[np.ndarray],
+    config: RunConfig,
+) -> tuple[Blueprint, Objective, Cost, tuple[str, ...]]:
+    """What is a user's own is tried together; of ours the size of the model is known."""
+    if not (blueprint.is_own or objective.is_own or metrics):
+        return blueprint, objective, blueprint.cost(objective.outputs, arrays.input_shape), ()
+    from p2pqg.recipe.trial import tried  # brings torch
+
+    rows = parts or [np.arange(len(arrays.train_y))]
+    return tried(blueprint, objective, metrics, arrays, rows, config)
 
 
 def shards(config: RunConfig) -> tuple[Arrays, list[np.ndarray]]:

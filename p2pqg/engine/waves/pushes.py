@@ -130,6 +130,7 @@ class LetterTimeline(Timeline):
         self, steps: Steps, borders: Borders, fresh: np.ndarray, seconds: np.ndarray
     ) -> Posts:
         """What is sent and read in some steps."""
+        # What each step would send, and which step would read it.
         first, sending = self.serial, self.draws.sending(steps.client, steps.number)
         of, _ = spread(sending.first[:-1], np.diff(sending.first))
         arrival = steps.time[of] + sending.travel
@@ -138,24 +139,27 @@ class LetterTimeline(Timeline):
         sends = self._sends(steps, sending, read_old, np.where(sending.there, read_new, NOTHING))
         serial = np.where(sends, first - 1 + np.cumsum(sends), NOTHING)
         self.serial += int(sends.sum())
+        # What is sent indeed; what gets lost is counted, and flies to nobody.
         out = sends[of]
         fly = np.flatnonzero(out & sending.there)
         by = of[fly]
         new = Letters(
-            sending.receiver[fly],
-            arrival[fly],
-            steps.client[by],
-            serial[by],
-            sending.weight[fly],
-            steps.time[by],
-            steps.number[by] + 1,
+            receiver=sending.receiver[fly],
+            arrival=arrival[fly],
+            sender=steps.client[by],
+            serial=serial[by],
+            weight=sending.weight[fly],
+            sent=steps.time[by],
+            number=steps.number[by] + 1,
         )
+        # What is read, in that order, and what is still on its way.
         mail, read_in = self.mail.then(new), np.concatenate([read_old, read_new[fly]])
         self.mail = mail.of(read_in == NOTHING).by_receiver()
         order = np.flatnonzero(read_in != NOTHING)
         order = order[np.argsort(read_in[order], kind="stable")]
         read, read_by, weight, held = self._counted(steps, mail.of(order), read_in[order], borders)
         level = self._levels(steps, read.serial - first, read_by, np.flatnonzero(sends), borders)
+        # Until which portion each is needed, and by whom: not before it is sent.
         unread = mail.needed(borders.of(read_in) - 1)
         needed = np.concatenate([unread, read.needed(borders.of(read_by)), held])
         sent_in = np.append(borders.of(np.flatnonzero(sends)), 0)  # at last: before this window
