@@ -23,11 +23,14 @@ from pydantic import TypeAdapter, ValidationError
 from p2pqg.base import yaml_text
 from p2pqg.base.errors import ConfigError, did_you_mean
 from p2pqg.base.ranges import keys_of
+from p2pqg.base.wording import shortened
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 T = TypeVar("T", bound="DataclassInstance")
+MOST = 100
+"""Letters of a value in a message; it may be an array."""
 
 
 def read(cls: type[T], values: Mapping[str, Any], prefix: str = "") -> tuple[T | None, list[str]]:
@@ -53,7 +56,9 @@ def read(cls: type[T], values: Mapping[str, Any], prefix: str = "") -> tuple[T |
         try:
             taken[name] = checks[name].validate_python(value)
         except ValidationError:
-            got = "a function" if callable(value) else repr(value)
+            got = (
+                "a function" if callable(value) else shortened(" ".join(repr(value).split()), MOST)
+            )
             problems.append(f"{prefix}{name} must be {describe_type(hints[name])}, got {got}")
     missing = [
         name

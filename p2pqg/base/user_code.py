@@ -65,6 +65,9 @@ def find_in_file(
         raise ConfigError(
             f"{path}: {part} is not {_a(kind)} yet; write @{kind}(...) of p2pqg above it"
         )
+    if part.isidentifier() and found is not None:
+        repair = "; write a function that returns it" if wrap else ""
+        raise ConfigError(f"{path}: {part} is of type {type(found).__name__}, no function{repair}")
     known = entries if wrap is None else _functions(module)
     raise ConfigError(f"{path} has no {kind} {part!r}{did_you_mean(part, known)}")
 

@@ -248,6 +248,20 @@ NESTED = {
 """Keys that have keys of their own."""
 
 
+ABROAD = {
+    "criterion": "did you mean loss?",
+    "graph": "did you mean topology?",
+    "learning_rate": "did you mean lr?",
+    "lr_scheduler": "did you mean lr_schedule? A function of the round or epoch is lr=",
+    "num_nodes": "did you mean clients?",
+    "num_workers": "did you mean clients?",
+    "optimizer": "how clients step is the algorithm: adam and dadam have moments, sgd has none",
+    "scheduler": "did you mean lr_schedule? A function of the round or epoch is lr=",
+    "workers": "did you mean clients?",
+}
+"""Keys of other libraries that no key of ours is like."""
+
+
 def read_config(values: Mapping[str, Any], where: str = "") -> RunConfig:
     """A RunConfig from a mapping; ConfigError with all its problems.
 
@@ -274,11 +288,24 @@ def read_config(values: Mapping[str, Any], where: str = "") -> RunConfig:
         problems += found
     if callable(given.get("algorithm")):
         problems.append(_function_as_algorithm(given.pop("algorithm")))
+    for key in [key for key in given if str(key).replace("-", "_") in ABROAD]:
+        del given[key]
+        problems.append(f"unknown key {key}; {ABROAD[str(key).replace('-', '_')]}")
+    if isinstance(given.get("lr"), list | tuple):
+        problems.append("lr must be a number, or a function: lr=lambda round: values[round]")
+        del given["lr"]
+    if any(not isinstance(key, str) for key in _keys(given.get("partition"))):
+        problems.append("partition must be a list of index arrays, one for each client, no mapping")
+        del given["partition"]
     config, found = machinery.read(RunConfig, given)
     problems += found
     if config is None or problems:
         raise ConfigError.of(problems, where)
     return dataclasses.replace(config, **nested)
+
+
+def _keys(value: Any) -> Mapping[Any, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def _function_as_algorithm(given: Any) -> str:

@@ -147,6 +147,20 @@ def test_several_problems_are_told_at_once():
         ({"algorithm": ALGORITHMS["gut"].build}, "got a function; this one's is 'gut'$"),
         ({"rounds": len}, "^rounds must be an integer.*, got a function$"),
         ({"lr_schedule": len}, "lr_schedule must be keys and values, got a function; .* is lr="),
+        (
+            {"lr": [0.1, 0.01]},
+            r"^lr must be a number, or a function: lr=lambda round: values\[round",
+        ),
+        (
+            {"partition": {0: [1, 2], 1: [3]}},
+            "^partition must be a list of index arrays, one for e",
+        ),
+        ({"optimizer": "adam"}, "^unknown key optimizer; how clients step is the algorithm: adam"),
+        ({"learning_rate": 1, "num-nodes": 4}, "(?s)learning_rate; .* lr?.*num-nodes; .* clients?"),
+        (
+            {"rounds": np.zeros((99, 99))},
+            r"^rounds must be an integer.*, got array\(\[\[0\., .{60,}…$",
+        ),
     ],
 )
 def test_an_object_in_the_place_of_a_name_is_told_where_it_belongs(settings, told):

@@ -13,7 +13,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import p2pqg.topology
-from p2pqg.base.errors import TopologyError
+from p2pqg.base.errors import ConfigError, TopologyError
 from p2pqg.theory.trajectories import trajectory
 from p2pqg.topology import RULES, Mixing, build, check, mixing_matrix, shipped
 from p2pqg.topology.checks import Promise
@@ -152,6 +152,12 @@ def test_a_function_of_a_number_by_another_name_is_told_that_it_is_asked_for_a_r
         build(nx.cycle_graph)
     with pytest.raises(TopologyError, match="returns a graph of no clients for round 0; where its"):
         build(lambda n: nx.cycle_graph(n))
+
+
+def test_a_graph_in_a_file_is_told_to_be_returned_by_a_function(tmp_path):
+    (tmp_path / "nets.py").write_text("import networkx as nx\nring = nx.cycle_graph(4)\n")
+    with pytest.raises(ConfigError, match="ring is of type Graph, no function; write a function t"):
+        build(f"{tmp_path}/nets.py:ring")
 
 
 def test_zeros_and_ones_are_no_weights_and_a_mapping_is_no_name():
