@@ -179,6 +179,7 @@ def test_the_mean_of_slowmo_finds_the_optimum_of_equal_curvature():
         ("edm", {"beta": 0.0}, "sgd"),
         ("dsgd-gt", {"form": "atc"}, "sgd"),
         ("dsgdm-gt", {"form": "atc"}, "sgdm"),
+        ("gt-hsgd", {}, "sgd"),
         ("dsgdm-n-gt", {"form": "atc"}, "sgdm-n"),
         ("momentum-tracking", {"form": "atc"}, "sgdm"),
         ("decentlam", {}, "sgdm"),
@@ -237,6 +238,7 @@ def test_on_the_complete_graph_it_is_a_centralized_method(name, params, centrali
         ("dsgd-gt", {}, 2, 0, 0),
         ("dsgdm-gt", {}, 2, 0, 0),
         ("dsgdm-n-gt", {"form": "atc"}, 2, 0, 0),
+        ("gt-hsgd", {}, 2, 0, 0),
         ("decentlam", {}, 1, 0, 0),
         ("momentum-tracking", {}, 2, 0, 0),
         ("momentum-tracking", {"init": "allreduce"}, 2, 0, 1 / 12),  # in the first of 12 rounds

@@ -31,6 +31,7 @@ from p2pqg.theory.trajectories import trajectory
         ("edm", {"lazy": True, "beta": 0.5}),
         ("dsgd-gt", {}),
         ("dsgd-gt", {"form": "atc"}),
+        ("gt-hsgd", {}),
         ("dsgdm-gt", {"lr": 0.02, "rounds": 900}),
         ("dsgdm-gt", {"form": "atc", "lr": 0.02, "rounds": 900}),
         ("dsgdm-n-gt", {"lr": 0.02, "rounds": 900}),

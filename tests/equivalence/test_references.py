@@ -284,6 +284,18 @@ def beer(x, g, W, lr, gamma=0.3, compressor="top-k", ratio=0.1):
         yield x
 
 
+def hybrid_tracking(x, g, W, lr, beta=0.1):
+    """By the estimate before it is mixed, and by what v is wrong by."""
+    z, before, wrong, last = np.zeros_like(x), np.zeros_like(x), np.zeros_like(x), x
+    for t in range(ROUNDS):
+        if t:
+            wrong = (1 - beta) * (wrong + g(last, t - 1) - g(last, t))
+        v = g(x, t) + wrong
+        z, before = (W(t - 1) @ z if t else z) + v - before, v
+        x, last = W(t) @ (x - lr(t) * W(t) @ z), x
+        yield x
+
+
 def ef21(x, g, W, lr, beta=0.0, compressor="top-k", ratio=0.1):
     Q = {"top-k": largest, "sign": scaled_sign, "identity": lambda v, ratio: v}[compressor]
     v = g(x, 0)
@@ -625,6 +637,8 @@ CASES = [
         ("beer", {"compressor": compressor, "ratio": 0.4, "gamma": 0.6}, beer, {}, STATIC)
         for compressor in ("top-k", "sign", "identity")
     ),
+    ("gt-hsgd", {}, hybrid_tracking, {}, ANY),
+    ("gt-hsgd", {"beta": 0.6}, hybrid_tracking, {}, ANY),
     ("ef21", {}, ef21, {}, STATIC),
     ("ef21", {"beta": 0.9, "compressor": "sign"}, ef21, {}, STATIC),
     ("dfedavgm", {}, fedavg, {}, ROWS),

@@ -197,6 +197,7 @@ def test_the_first_step_of_decentlam_is_that_of_dsgd():
     ("name", "part", "params"),
     [
         ("dsgd-gt", "m", {}),
+        ("gt-hsgd", "y", {}),
         ("gut", "m", {}),
         ("gut", "m", {"mu": 0.4, "lazy": True}),
         ("beer", "v", {}),
@@ -276,3 +277,35 @@ def test_beer_computes_two_gradients_a_round_on_one_batch_and_one_in_the_first()
 
     trajectory("beer", gradient, starts(), topology="ring8", rounds=3, lr=0.05)
     assert asked == [(0, 0), (1, 0), (1, 0), (2, 0), (2, 0)]
+
+
+# GT-HSGD
+
+
+def test_noise_of_hybrid_gradients_is_its_exponential_mean_where_models_stand_still():
+    """With lr = 0 all stay at their common start, and y is the mean of what each estimates."""
+    problem, beta = Quadratics.random(), 0.3
+    noise = np.random.default_rng(5).standard_normal((ROUNDS := 9, *starts().shape))
+
+    def gradient(x, round):
+        return problem.gradient(x, round) + noise[round]
+
+    (block,) = at_start("gt-hsgd", gradient, X0, topology="ring8", lr=0.0, beta=beta)
+    wrong, expected = noise[0], problem.gradient(starts() * 0 + X0, 0)
+    for done in range(1, ROUNDS + 1):
+        assert list(block.rounds(done)) == []
+        if done > 1:
+            wrong = beta * noise[done - 1] + (1 - beta) * wrong
+        assert_same(block.state.v.numpy(), expected + wrong)
+        assert_same(block.state.y.numpy().mean(0), (expected + wrong).mean(0))
+        assert_same(block.x.numpy(), np.broadcast_to(X0, starts().shape))
+
+
+@pytest.mark.parametrize("beta", [0.05, 0.5, 1.0])
+def test_hybrid_tracking_without_noise_is_the_same_for_every_share(beta):
+    assert_same(run("gt-hsgd", topology="ring8", beta=beta), run("gt-hsgd", topology="ring8"))
+
+
+def test_a_share_of_nothing_is_refused():
+    with pytest.raises(ConfigError, match=r"beta must be in \(0, 1\]"):
+        run("gt-hsgd", topology="ring8", beta=0.0)

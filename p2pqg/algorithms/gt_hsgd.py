@@ -1,0 +1,70 @@
+"""GT-HSGD, tracking of hybrid gradients: Xin, Khan, Kar, ICML 2021, arXiv:2102.06752.
+
+Every client corrects its estimate v of its own gradient by what its model's last step changed, both
+gradients on the same batch (as SARAH does), and lets a share beta of the new gradient in. y tracks
+everybody's mean v. So the noise of a batch fades, without large batches in between.
+
+    v <- g(x) + (1 - beta) (v - g(last))     both gradients on the same batch
+    y <- W (y + v - v_last)
+    x <- W (x - lr y)
+
+With beta = 1, or gradients without noise, v is the gradient, and this is gradient tracking that
+steps along its mixed estimate; on the complete graph from a common start it is then SGD.
+    x     [clients, params]  model                  lr    step size of this round
+    last  [clients, params]  that of the round before
+    v     [clients, params]  estimate of the own gradient
+    y     [clients, params]  estimate of everybody's mean gradient, mixed
+    t     rounds done
+
+In the first round v is the gradient: the paper's larger first batch is one of the usual size here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from p2pqg.algorithms.effects import Grad, Round, algorithm, gossip
+from p2pqg.base.lazy import torch
+from p2pqg.base.ranges import out_of_range
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params:
+    lr: float
+    beta: float = 0.1
+    """How much of a new gradient counts, in (0, 1]. 1: nothing is kept of those before."""
+
+    def problems(self) -> Iterator[str]:
+        yield from out_of_range(self, "algorithm.", beta="(0, 1]")
+
+
+class State(NamedTuple):
+    x: torch.Tensor
+    last: torch.Tensor
+    v: torch.Tensor
+    y: torch.Tensor
+    t: int
+
+
+def start(x0: torch.Tensor) -> State:
+    zero = torch.zeros_like(x0)
+    return State(x=x0, last=x0, v=zero, y=zero, t=0)
+
+
+@algorithm(
+    "gt-hsgd",
+    params=Params,
+    start=start,
+    needs=("doubly-stochastic",),
+    source="Xin, Khan, Kar, ICML 2021; code of DoCoM",
+)
+def gt_hsgd(s: State, grad: Grad, p: Params) -> Round[State]:
+    """Gradient tracking whose gradients lose their noise, by two gradients on each batch."""
+    v = grad(s.x)
+    if s.t > 0:
+        v = v + (1 - p.beta) * (s.v - grad(s.last, again=True))
+    y = yield gossip(s.y + v - s.v, models=False)
+    x = yield gossip(s.x - p.lr * y)
+    return State(x=x, last=s.x, v=v, y=y, t=s.t + 1)
