@@ -566,3 +566,42 @@ def test_targets_keep_their_digits_in_a_run_of_float64():
         settings = OWN | data | {"precision": precision, "topology": "complete1", "alpha": None}
         with p2pqg.Simulation(**settings) as sim:
             assert set(sim.shard(0)[1]) == set(kept)
+
+
+class AboveOurs(nn.Module):
+    """An image model of ours, frozen with its statistics, below a head."""
+
+    def __init__(self, num_classes, input_shape):
+        super().__init__()
+        self.body = p2pqg.build_model("resnet20-bn", 5, input_shape).requires_grad_(False)
+        self.head = nn.Linear(5, num_classes)
+
+    def train(self, mode=True):
+        super().train(mode)
+        self.body.eval()
+        return self
+
+    def forward(self, x):
+        return self.head(torch.relu(self.body(x)))
+
+
+def test_an_image_model_may_be_frozen_below_a_head_which_alone_is_trained_and_sent(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 3, 8, 8)).astype(np.uint8)
+    run = p2pqg.run(
+        topology="ring4",
+        dataset=(pixels, np.arange(40) % 4),
+        model=AboveOurs,
+        rounds=2,
+        engine="local",
+        checkpoint_every=1e9,
+        out=str(tmp_path),
+    )
+    sent = 2 * 4 * 2 * (5 * 4 + 4) * 4  # rounds, clients, neighbors, the head's numbers, bytes
+    assert run.summary["bytes_sent"] == sent
+    one, other = (run.model(client).state_dict() for client in (0, 1))
+    body = p2pqg.build_model("resnet20-bn", 5, (3, 8, 8)).state_dict()
+    for name in body:
+        assert torch.equal(one[f"body.{name}"], other[f"body.{name}"])
+        if name.endswith(("running_mean", "running_var")):
+            assert torch.equal(one[f"body.{name}"], body[name])
+    assert not torch.equal(one["head.weight"], other["head.weight"])
