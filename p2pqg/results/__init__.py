@@ -2,8 +2,9 @@
 
 One run: `directory.py` writes its files (`parquet.py`), `schemas.py` says what is in them, and
 `run.py` reads them again; `columns.py` is how a person reads them. `checkpoint.py` are those that
-a run goes on from, `models.py` has the models of the last one, and `changes.py` what became of the
-network. `seeds.py` are runs that differ in their seed.
+a run goes on from; `models.py` has the models of the last one, and `model_files.py` writes them
+for plain torch. `changes.py` is what became of the network. `seeds.py` are runs that differ in
+their seed.
 Many runs: `search.py` finds them in folders, `alike.py` says which differ and in what,
 `run_frames.py` has a row of each, `cells.py` the means that tables show, at the best of what was
 tried (`tuned.py`); `reaching.py` is what it took to reach an accuracy.

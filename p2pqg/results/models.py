@@ -1,11 +1,10 @@
-"""The models of a run, from its last checkpoint: as modules, and as files for plain torch."""
+"""The models of a run, from its last checkpoint, as modules."""
 
 from __future__ import annotations
 
 import copy
-import shutil
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,15 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from p2pqg.base.config import plain
 from p2pqg.base.digest import bare
 from p2pqg.base.errors import ConfigError
-from p2pqg.base.signature import positional
 from p2pqg.base.text import typed
-from p2pqg.base.user_code import GIVEN, names_a_file, neighbors
+from p2pqg.base.user_code import GIVEN
 from p2pqg.models import Blueprint, encoder_of
-from p2pqg.models._own import GIVEN as TOLD
-from p2pqg.models._reading import Reader
 from p2pqg.models.stacked.stacked import Stacked
 from p2pqg.network.clients import Clients
 from p2pqg.recipe import own_files
@@ -33,10 +28,6 @@ from p2pqg.recipe.settings import chosen, read_config
 from p2pqg.results.checkpoint import CHECKPOINTS, Checkpoint, newest, read_checkpoint
 
 AVERAGED = "averaged"
-CODE = "code"
-"""Folder of the user's own files, beside the models."""
-NETWORK = "network.json"
-"""How a network of transformers is made, beside the models."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +105,12 @@ class Kept:
             return sizes_of(read_config(dict(self.settings)))
         return about["outputs"], tuple(about["input_shape"])
 
+    @property
+    def sizes_of_file(self) -> tuple[int, tuple[int, ...]]:
+        """As `sizes`; in a file the frozen layers are there, too, and a model reads tokens."""
+        outputs, shape = self.sizes
+        return outputs, shape[:1] if self.encoder else shape
+
     @cached_property
     def blueprint(self) -> Blueprint:
         """How the model is built."""
@@ -128,27 +125,28 @@ class Kept:
         return blueprint_of(model_called(name, given))
 
     @cached_property
-    def _template(self) -> nn.Module:
+    def template(self) -> nn.Module:
+        """A module as all of them are."""
         self._check_frozen()
-        return self.blueprint.build(*self._sizes_of_file, self.settings["seed"])
+        return self.blueprint.build(*self.sizes_of_file, self.settings["seed"])
 
     @cached_property
-    def _encoder(self) -> Any:
+    def encoder(self) -> Any:
         """The frozen layers, if the model has some."""
         blueprint = self.blueprint
         return None if blueprint.is_own else encoder_of(blueprint.name, blueprint.params)
 
     @property
-    def _network(self) -> Any:
+    def network(self) -> Any:
         """That of transformers, if the model is one of theirs."""
-        return None if self.blueprint.is_own else getattr(self._template, "network", None)
+        return None if self.blueprint.is_own else getattr(self.template, "network", None)
 
     def _check_frozen(self) -> None:
         """ConfigError where the frozen layers are others by now: the models were not made above."""
         known = self.checkpoint.header.get("model", {}).get("frozen", "")
-        if known and known != self._encoder.key:
+        if known and known != self.encoder.key:
             raise ConfigError(
-                f"{self.path}: the frozen layers at model.path ({self._encoder.path}) are not "
+                f"{self.path}: the frozen layers at model.path ({self.encoder.path}) are not "
                 "those that its models were trained above; put those back there"
             )
 
@@ -156,7 +154,7 @@ class Kept:
     def stacked(self) -> Stacked:
         """Rows <-> tensors by name."""
         precision = self.settings.get("precision", "float32")
-        stacked = Stacked(self._template, precision=precision, strategy="loop")
+        stacked = Stacked(self.template, precision=precision, strategy="loop")
         if (stacked.num_params, stacked.num_buffers) != (self.rows.shape[1], self.buffers.shape[1]):
             raise ConfigError(
                 f"{self.path}: model {self.blueprint.name} has {stacked.num_params:,} parameters "
@@ -203,146 +201,14 @@ class Kept:
     def module(self, client: Any) -> nn.Module:
         """A client's model, or the averaged one, in evaluation mode."""
         state = self.state_dict(client)
-        module = copy.deepcopy(self._template).to(dtype=self.stacked.dtype)
+        module = copy.deepcopy(self.template).to(dtype=self.stacked.dtype)
         buffers = dict(module.named_buffers())
-        for name in self._unsaved:
+        for name in self.unsaved:
             buffers[name].copy_(state.pop(name))
         module.load_state_dict(state)
         return module.eval()
 
     @property
-    def _unsaved(self) -> list[str]:
+    def unsaved(self) -> list[str]:
         """Names of the buffers that are not persistent."""
         return list(self.stacked.unsaved(self.buffers[0]))
-
-    def save(self, out: Path) -> Path:
-        """Write all of them, and how they are loaded."""
-        from safetensors import SafetensorError
-        from safetensors.torch import save_file
-
-        script = self._script  # what cannot be built is told before anything is written
-        try:
-            if out.exists() and any(out.iterdir()):
-                raise ConfigError(f"{out} has something in it already; choose another folder")
-            out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ConfigError(f"{out}: cannot be written ({error.strerror or error})") from None
-        try:
-            for name, client in self.names():
-                state = {key: t.contiguous() for key, t in self.state_dict(client).items()}
-                save_file(state, out / f"{name}.safetensors", {"format": "pt"})
-            for file in neighbors(self.blueprint.entry):
-                (out / CODE).mkdir(exist_ok=True)
-                (out / CODE / file.name).write_bytes(file.read_bytes())
-            (out / "load.py").write_text(script, encoding="utf-8")
-            if (network := self._network) is not None:
-                network.config.to_json_file(out / NETWORK)
-        except (OSError, SafetensorError) as error:
-            for made in out.iterdir():  # half of the models look like all of them
-                shutil.rmtree(made) if made.is_dir() else made.unlink()
-            reason = getattr(error, "strerror", None) or error
-            raise ConfigError(f"{out}: cannot be written ({reason})") from None
-        return out
-
-    def names(self) -> Iterator[tuple[str, int | str]]:
-        """What the files are called, without their ending, and whose models are in them."""
-        width = len(str(self.num_clients - 1))
-        for number in range(self.num_clients):
-            yield f"client-{number:0{width}}", number
-        yield AVERAGED, AVERAGED
-
-    @property
-    def _sizes_of_file(self) -> tuple[int, tuple[int, ...]]:
-        """As `sizes`; in a file the frozen layers are there, too, and a model reads tokens."""
-        outputs, shape = self.sizes
-        return outputs, shape[:1] if self._encoder else shape
-
-    @property
-    def _script(self) -> str:
-        header = self.checkpoint.header
-        outputs, shape = self._sizes_of_file
-        dtype = str(self.stacked.dtype).removeprefix("torch.")
-        about = header.get("model") or {}
-        kind = "int64 (tokens)" if isinstance(self._template, Reader) else dtype
-        looks = f"{kind} [batch, {', '.join(map(str, shape))}]"
-        if about.get("mean") is not None:
-            looks += f",\nwhich are bytes / 255 less {about['mean']}, over {about['std']}"
-        return SCRIPT.format(
-            run=self.path.name,
-            rounds=header["round"],
-            inputs=looks,
-            outputs=outputs,
-            example=next(self.names())[0],
-            imports="import importlib\nimport sys\n" if self.blueprint.is_own else "",
-            build=self._own_build if self.blueprint.is_own else self._our_build,
-            unsaved=UNSAVED.format(names=self._unsaved) if self._unsaved else "",
-        )
-
-    @property
-    def _our_build(self) -> str:
-        blueprint, (outputs, shape) = self.blueprint, self._sizes_of_file
-        params = {name: plain(value) for name, value in vars(blueprint.params).items()}
-        given = "".join(f", {name}={value!r}" for name, value in params.items())
-        if self._network is not None:  # what is at model.path may become another one, or go
-            given = given.replace(f"path={params['path']!r}", f"path=str(HERE / {NETWORK!r})")
-        return (
-            "    from p2pqg import build_model  # makes a plain module of torch\n\n"
-            f"    return build_model({blueprint.name!r}, {outputs}, {shape}{given})"
-        )
-
-    @property
-    def _own_build(self) -> str:
-        blueprint = self.blueprint
-        own = getattr(blueprint.entry.build, "__wrapped__", blueprint.entry.build)
-        ours = dict(zip(TOLD, self.sizes, strict=True))
-        given = {names: ours[its] for names, its in positional(own, TOLD, blueprint.place).items()}
-        given |= vars(blueprint.params)
-        words = ", ".join(f"{name}={value!r}" for name, value in given.items())
-        file = neighbors(blueprint.entry)
-        name = blueprint.name
-        stem = Path(name.rpartition(":")[0]).stem if names_a_file(name) else file[0].stem
-        return OWN_BUILD.format(code=CODE, stem=stem, name=own.__name__, words=words)
-
-
-SCRIPT = '''"""Models of the run {run} after {rounds} rounds, for torch.
-
-    from load import load
-    model = load("{example}")  # or load("averaged"), the mean of all that were present
-
-Inputs: {inputs}. Outputs: {outputs} for each.
-"""
-
-{imports}from pathlib import Path
-
-from safetensors.torch import load_file
-
-HERE = Path(__file__).resolve().parent
-
-
-def build():
-{build}
-
-
-def load(name, folder=HERE):
-    """The module with its parameters and buffers, ready for evaluation."""
-    state = load_file(folder / f"{{name}}.safetensors")
-    model = build().to(dtype=next(t.dtype for t in state.values() if t.is_floating_point()))
-{unsaved}    model.load_state_dict(state)
-    return model.eval()
-'''
-
-OWN_BUILD = """\
-    code = HERE / {code!r}
-    names = [file.stem for file in code.glob("*.py")]
-    others = {{name: sys.modules.pop(name) for name in names if name in sys.modules}}
-    sys.path.insert(0, str(code))
-    try:
-        return importlib.import_module({stem!r}).{name}({words})
-    finally:
-        sys.modules.update(others)  # of the same names, from elsewhere"""
-
-UNSAVED = """\
-    buffers = dict(model.named_buffers())
-    for name in {names}:  # not persistent: no state_dict has them
-        buffers[name].copy_(state.pop(name))
-"""

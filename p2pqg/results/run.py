@@ -115,9 +115,10 @@ class Run:
         Raises:
             ConfigError: as of `model`; or the folder has something in it, or cannot be written.
         """
-        from p2pqg.results.models import Kept  # brings torch
+        from p2pqg.results.model_files import ModelFiles  # brings torch
+        from p2pqg.results.models import Kept
 
-        return Kept.of(self.path).save(user_path(out))
+        return ModelFiles(Kept.of(self.path)).save(user_path(out))
 
     @property
     def has_summary(self) -> bool:

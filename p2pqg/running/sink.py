@@ -23,7 +23,7 @@ AXES = {"round", "wall_seconds"}
 
 
 class Sink(ABC):
-    """An observer (see `running.Observer`) that gets each row once; a context manager.
+    """An observer (see `running.observer.Observer`) that gets each row once; a context manager.
 
     A run that goes on hands all its rows over again: those that the sink has are not written.
     A sink that cannot write is no reason to stop; what it missed is tried with the next row.
