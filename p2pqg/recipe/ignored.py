@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import Any
 
 from p2pqg.algorithms.lr import LearningRate
-from p2pqg.base.wording import plain_text
+from p2pqg.base.wording import counted, plain_text
 from p2pqg.network import Event, Scenario
 from p2pqg.network.lies import read_attacks
 from p2pqg.network.units import seconds
@@ -97,6 +97,24 @@ def never_due(config: RunConfig, scenario: Scenario) -> Iterator[str]:
             yield f"{where} is ignored: it is due at {first:g} s, and the run ends at {end:g} s"
 
 
+def never_out_of_patience(config: RunConfig, num_rounds: int) -> Iterator[str]:
+    """That a run is over before its patience can be.
+
+    Args:
+        config: the settings, with those of evaluations filled in.
+        num_rounds: of the run.
+    """
+    patience, every = config.stop.patience, config.eval_every
+    if patience is None or every is None or config.time is not None or config.steps is not None:
+        return
+    count = math.ceil(num_rounds / every) + bool(config.eval_first and every > 1)
+    if patience >= count:
+        yield (
+            f"stop.patience {patience} is ignored: the run has {counted(count, 'evaluation')}; set "
+            "eval_every"
+        )
+
+
 def _place(event: Event) -> str:
     return event.where
 
@@ -118,6 +136,12 @@ def of_the_rounds(config: RunConfig, lr: LearningRate, num_rounds: int) -> Itera
         return
     if schedule.warmup_epochs and not lr.warmup_rounds and lr.target > lr.warmup_from:
         yield from _told(schedule, "lr_schedule.", ("warmup_epochs",), "it is under half a round")
+    if lr.warmup_rounds >= num_rounds and lr.target > lr.warmup_from:
+        yield (
+            f"lr_schedule.warmup_epochs {plain_text(schedule.warmup_epochs)} end after "
+            f"{counted(lr.warmup_rounds, 'round')}, and the run has {num_rounds:,}: lr "
+            f"{lr.target:g} is never reached"
+        )
     if schedule.kind == "step" and lr.length >= num_rounds:
         first = math.ceil(lr.length)
         why = f"the first step is after {first:,} rounds, and the run has {num_rounds:,}"

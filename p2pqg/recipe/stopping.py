@@ -73,8 +73,12 @@ class Stop:
     def __bool__(self) -> bool:
         return self.when is not None or self.patience is not None
 
-    def check(self, columns: Collection[str]) -> None:
+    def check(self, columns: Collection[str], absent: Mapping[str, str]) -> None:
         """See that rows will have what it looks at.
+
+        Args:
+            columns: that there are.
+            absent: those that no row of this run has, and why.
 
         Raises:
             ConfigError: a column that there is not.
@@ -84,6 +88,10 @@ class Stop:
         for name, key in asked:
             if name not in columns:
                 raise ConfigError(f"{key}: no column {name!r}{did_you_mean(name, columns)}")
+            if name in absent:
+                raise ConfigError(
+                    f"{key} goes by {name}, which no row of this run has: {absent[name]}"
+                )
 
     def reason(self, rows: Sequence[Row]) -> str | None:
         """Why the run is over, as its evaluated rows tell; None: it is not."""

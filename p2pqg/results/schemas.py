@@ -90,7 +90,8 @@ MEANING = {
     "test_accuracy_std": "its standard deviation over the clients: of all, divided by n",
     "test_accuracy_min": "the worst client's",
     "averaged_model_accuracy": "that of the mean of all models",
-    "test_loss": "mean cross entropy on the test set; in rounds: the mean over the clients",
+    "test_loss": "mean loss on the test set, cross entropy where no other was asked for; in "
+    "rounds: the mean over the clients",
     "exchanges": "times that rows were mixed since the start (consensus control repeats exchanges)",
     "present": "clients in the network",
     "components": "parts that the network is in",

@@ -31,11 +31,22 @@ from p2pqg.network.changes import ROUNDS_SEEN
 from p2pqg.network.compute import read_compute
 from p2pqg.network.scenario import Scenario, read_scenario
 from p2pqg.recipe import own_files
-from p2pqg.recipe.ignored import ignored, never_due, of_the_clock, of_the_rounds
+from p2pqg.recipe.ignored import (
+    ignored,
+    never_due,
+    never_out_of_patience,
+    of_the_clock,
+    of_the_rounds,
+)
 from p2pqg.recipe.learning import Learning
 from p2pqg.recipe.own import NOTHING, Own
 from p2pqg.recipe.settings import RunConfig
-from p2pqg.results.schemas import ALL_ROUND_COLUMNS
+from p2pqg.results.schemas import (
+    ALL_ROUND_COLUMNS,
+    RULE_COLUMNS,
+    STALENESS_COLUMNS,
+    TIMING_COLUMNS,
+)
 from p2pqg.simulation.callbacks import callbacks_of
 from p2pqg.simulation.clocked import with_clock
 from p2pqg.simulation.experiment import Experiment
@@ -99,9 +110,11 @@ def _put_together(config: RunConfig, own: Own, parts: Found) -> Experiment:
     )
     told += never_due(config, scenario)
     _check_length(config, scenario)
+    settled = resolved(config, method, network, length, found, parts.gossip_rule)
+    told += never_out_of_patience(settled, length.num_rounds)
     callbacks = callbacks_of(config.callbacks, own.get("callbacks") or {})
     experiment = Experiment(
-        config=resolved(config, method, network, length, found, parts.gossip_rule),
+        config=settled,
         network=live,
         arrays=found.arrays,
         parts=found.parts,
@@ -122,8 +135,25 @@ def _put_together(config: RunConfig, own: Own, parts: Found) -> Experiment:
         callbacks=callbacks,
     )
     check_columns([metric.name for metric in task.metrics])
-    config.stop.check({**ALL_ROUND_COLUMNS, **experiment.measured_columns})
+    columns = {**ALL_ROUND_COLUMNS, **experiment.measured_columns}
+    config.stop.check(columns, _absent(experiment, found))
     return experiment
+
+
+def _absent(experiment: Experiment, found: Learning) -> dict[str, str]:
+    """Columns that no row of a run has, or has a value for; and why."""
+    absent: dict[str, str] = {}
+    if experiment.timing is None:
+        absent |= dict.fromkeys(TIMING_COLUMNS, "there is no simulated clock; add network")
+    if experiment.waits:
+        absent |= dict.fromkeys(STALENESS_COLUMNS, "its clients wait for each other")
+    else:
+        absent |= dict.fromkeys(RULE_COLUMNS, "its clients do not wait for each other")
+    if found.objective.kind == "numbers":
+        of_classes = [name for name in ALL_ROUND_COLUMNS if "accuracy" in name]
+        why = "targets are numbers; take test_loss, mse or r2"
+        absent |= dict.fromkeys([*of_classes, "validation_accuracy"], why)
+    return absent
 
 
 def _is_still(
@@ -157,6 +187,12 @@ def _cautions(config: RunConfig, rule: Rule, length: Length) -> Iterator[str]:
             "samples are held out; set stop.metric: validation_accuracy"
         )
     fractions = schedule.milestones or schedule.kind == "cosine" or config.consensus.phases
+    part = config.impairments.participation
+    if config.steps is not None and part < 1 and not rule.algorithm.traits.get("asynchronous"):
+        yield (
+            f"steps {config.steps} are those of a client that takes part in every round: with "
+            f"impairments.participation {part:g} others make fewer"
+        )
     if config.time is not None and fractions and rule.control and rule.control.repeats:
         yield (
             f"milestones, cosines and phases are fractions of {length.num_rounds:,} rounds, as "

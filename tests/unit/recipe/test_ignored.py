@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from p2pqg.base.errors import ConfigError
 from p2pqg.recipe.settings import read_config, read_settings
 from p2pqg.simulation.build import build
 
@@ -15,6 +16,7 @@ def told(**settings):
 
 
 CLOCK = {"rounds": None, "time": 60, "network": {"compute": 1.0}}
+NUMBERS = tuple(np.random.default_rng(0).normal(size=shape) for shape in ((200, 3), 200))
 CHOCO = {"name": "choco-sgd"}
 LOSS = [{"at": 2, "set_impairments": {"loss": 0.1}}]
 
@@ -40,6 +42,10 @@ LOSS = [{"at": 2, "set_impairments": {"loss": 0.1}}]
             "consensus.measure exchange is ignored",
         ),
         ({"stop": {"min_delta": 0.1}}, "stop.min_delta 0.1 is ignored: they are of stop.patience"),
+        (
+            {"stop": {"patience": 2}, "eval_every": 2},
+            "stop.patience 2 is ignored: the run has 2 evaluations; set eval_every",
+        ),
         ({"privacy": {"clip": 1.0, "delta": 1e-3}}, "privacy.delta 0.001 is ignored"),
         ({"algorithm": CHOCO | {"bits": 8}}, "algorithm.bits 8 is ignored: compressor top-k"),
         (
@@ -106,7 +112,7 @@ def test_what_does_nothing_is_told(settings, line):
         {"impairments": {"by": "link", "loss": 0.1, "burst": 3, "on_loss": "renormalise"}},
         {"impairments": {"by": "link", "burst": 3}, "scenario": LOSS},
         {"consensus": {"targets": [0.1], "measure": "exchange", "max_exchanges": 3}},
-        {"stop": {"patience": 3, "min_delta": 0.1}},
+        {"stop": {"patience": 3, "min_delta": 0.1}, "eval_every": 1},
         {"algorithm": CHOCO | {"compressor": "qsgd", "bits": 8}},
         {"algorithm": CHOCO | {"ratio": 0.5}},
         {"impairments": {"delay": (0, 2), "by": "link", "on_loss": "renormalise"}},
@@ -143,7 +149,10 @@ HALF = {"lr_schedule": {"milestones": [0.5]}}
 @pytest.mark.parametrize(
     ("settings", "line"),
     [
-        ({"validation": 0.1, "stop": {"patience": 3}}, "patience goes by test_accuracy: the run"),
+        (
+            {"validation": 0.1, "stop": {"patience": 3}, "eval_every": 1},
+            "patience goes by test_accuracy: the run",
+        ),
         ({**CLOCK, **HALF, "consensus": {"targets": [0.1]}}, "fractions of 60 rounds"),
     ],
 )
@@ -155,8 +164,8 @@ def test_what_may_not_be_as_it_seems_is_told(settings, line):
 @pytest.mark.parametrize(
     "settings",
     [
-        {"stop": {"patience": 3}},
-        {"validation": 0.1, "stop": {"patience": 3, "metric": "validation_loss"}},
+        {"stop": {"patience": 3}, "eval_every": 1},
+        {"validation": 0.1, "stop": {"patience": 3, "metric": "validation_loss"}, "eval_every": 1},
         {**CLOCK, **HALF},
         {**CLOCK, "consensus": {"targets": [0.1]}},
         {**HALF, "network": {"compute": 1.0}, "consensus": {"targets": [0.1]}},
@@ -165,3 +174,35 @@ def test_what_may_not_be_as_it_seems_is_told(settings, line):
 )
 def test_what_is_as_it_seems_is_not_told(settings):
     assert build(read_config(BASE | settings)).warnings == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        (
+            {"rounds": None, "steps": 4, "impairments": {"participation": 0.5}},
+            "steps 4 are those of a client that takes part in every round",
+        ),
+        (
+            {"lr_schedule": {"warmup_epochs": 50}},
+            "and the run has 4: lr 0.2 is never reached",
+        ),
+    ],
+)
+def test_what_does_not_come_to_what_it_says_is_told(settings, line):
+    assert any(line in warning for warning in build(read_config(BASE | settings)).warnings)
+    assert not any(line in warning for warning in build(read_config(BASE)).warnings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ({"stop": {"when": "sim_seconds >= 3"}}, "no row of this run has: there is no simulated"),
+        ({"stop": {"when": "staleness_max >= 3"}}, "its clients wait for each other"),
+        ({"stop": {"patience": 1}, "dataset": NUMBERS}, "targets are numbers; take test_loss"),
+    ],
+)
+def test_a_rule_to_stop_by_what_a_run_never_measures_is_refused(settings, why):
+    """Such a run had gone on to its last round without a word."""
+    with pytest.raises(ConfigError, match=why):
+        build(*read_settings(BASE | {"eval_every": 1} | settings))
