@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-PIECE_BYTES = 2**26
+PIECE_BYTES = 2**24
 """Of a piece, about. An array of no more is no burden."""
 
 

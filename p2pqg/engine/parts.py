@@ -20,7 +20,7 @@ from p2pqg.engine.call import CONTRACT, Ask, Call, disagreement
 from p2pqg.engine.forget import forget
 from p2pqg.engine.snapshot import leaves, with_leaves
 
-PART_BYTES = 2**26
+PART_BYTES = 2**24
 """Of the rows of a part, about; on the way a round makes a handful of tensors of that size."""
 
 WORTH_IT = 2**28

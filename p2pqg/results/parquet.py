@@ -69,5 +69,6 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     """The rows of such a file as they were written: nulls are missing keys."""
     import pyarrow.parquet as pq
 
-    rows = pq.read_table(path).to_pylist()
+    with pq.ParquetFile(path) as file:  # pq.read_table would import pandas
+        rows = file.read().to_pylist()
     return [{name: value for name, value in row.items() if value is not None} for row in rows]

@@ -8,11 +8,11 @@ import sys
 from p2pqg.cli import main
 words = "run --topology ring4 --rounds 3 --set model.hidden=[8] --device cpu --quiet".split()
 main([*words, "--out", sys.argv[1]], standalone_mode=False)
-print(sorted({"torch", "torchvision"} & sys.modules.keys()))
+print(sorted({"torch", "torchvision", "pandas"} & sys.modules.keys()))
 """
 
 
-def test_with_one_actor_the_driver_needs_no_torch(tmp_path):
+def test_with_one_actor_the_driver_needs_neither_torch_nor_pandas(tmp_path):
     command = [sys.executable, "-c", RUN, str(tmp_path)]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert ran.stderr == ""
