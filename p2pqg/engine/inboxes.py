@@ -7,7 +7,7 @@ import numpy as np
 from p2pqg.algorithms.gossip_rules import GossipRule
 from p2pqg.base.errors import ConfigError
 from p2pqg.network import Network
-from p2pqg.network.changes import rounds_of
+from p2pqg.network.neighbors import rounds_of
 
 
 def check_inboxes(rule: GossipRule, network: Network) -> None:

@@ -11,7 +11,7 @@ from p2pqg.engine.rule import Rule
 from p2pqg.engine.scouting import ROUNDS_TRIED, opening_of
 from p2pqg.engine.waves.routing import check_clock, check_troubles
 from p2pqg.network import Network, Timing
-from p2pqg.network.changes import rounds_of
+from p2pqg.network.neighbors import rounds_of
 from p2pqg.topology import PINNED, Schedule
 from p2pqg.topology.checks import TOLERANCE
 

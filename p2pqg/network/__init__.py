@@ -2,8 +2,8 @@
 
 `network.py` is a topology and what became of it. What a user does to it: `verbs.py` (drop_links and
 all others in one table), `changes.py` (what each does, and whether it can be done), `clients.py`
-and `named.py` (who is meant), `grown.py` (more clients), `scenario.py` and its `events.py` (what is
-done when), `trial.py` (whether all of that can be).
+and `named.py` (who is meant), `neighbors.py` (who talks to whom), `grown.py` (more clients),
+`scenario.py` and its `events.py` (what is done when), `trial.py` (whether all of that can be).
 What goes wrong: `impairments.py` (messages lost or late), `lies.py` (who lies). What W is then:
 `effective.py`, and without its lost entries `remains.py`.
 How long it takes: `timing.py`, of `compute.py` (gradients) and `links.py` (messages), with

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from numbers import Integral
 from pathlib import Path
@@ -19,14 +19,12 @@ from p2pqg.network.lies import Attack, drawn
 from p2pqg.network.link_spec import FILES
 from p2pqg.network.links import LINK_KEYS
 from p2pqg.network.named import clients_in, links_in, links_told, more_labels, refuse
+from p2pqg.network.neighbors import has_link, receivers_of
 from p2pqg.network.params import ClockParams
-from p2pqg.topology import Mixing, Schedule, build
+from p2pqg.topology import Schedule, build
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-ROUNDS_SEEN = 16
-"""Rounds of a network without a period that are looked at to see who talks to whom."""
 
 
 class Changes:
@@ -377,29 +375,3 @@ def _completed(known: Any, given: Any, word: str | None) -> Any:
         same = names.get(str(name), name)
         found[same] = _completed(found.get(same), value, word)
     return found
-
-
-def rounds_of(schedule: Schedule) -> Iterator[Mixing]:
-    """W of all rounds that differ; of the first 16 where there is no period."""
-    return (schedule.mixing(round) for round in schedule.rounds(ROUNDS_SEEN))
-
-
-def has_link(schedule: Schedule, sender: int, receiver: int) -> bool:
-    """Whether there is a link in some round; a network without a period may have any."""
-    if schedule.period is None:
-        return True
-    return any(
-        ((W.senders == sender) & (W.receivers == receiver)).any() for W in rounds_of(schedule)
-    )
-
-
-def senders_to(schedule: Schedule, client: int) -> list[int]:
-    """Whom a client hears of in any round."""
-    found = (W.senders[W.receivers == client].tolist() for W in rounds_of(schedule))
-    return sorted({sender for some in found for sender in some} - {client})
-
-
-def receivers_of(schedule: Schedule, client: int) -> list[int]:
-    """Who hears of a client in any round."""
-    found = (W.receivers[W.senders == client].tolist() for W in rounds_of(schedule))
-    return sorted({receiver for some in found for receiver in some} - {client})

@@ -17,11 +17,12 @@ import numpy as np
 from p2pqg.base.config import made, plain
 from p2pqg.base.errors import ConfigError
 from p2pqg.network import stored
-from p2pqg.network.changes import ROUNDS_SEEN, Changes, senders_to
+from p2pqg.network.changes import Changes
 from p2pqg.network.effective import Arc, Impaired, Remaining
 from p2pqg.network.impairments import Impairments
 from p2pqg.network.lies import Attack, liars
 from p2pqg.network.named import links_told, refuse
+from p2pqg.network.neighbors import ROUNDS_SEEN, senders_to
 from p2pqg.network.params import ClockParams
 from p2pqg.network.timing import Timing
 from p2pqg.topology import PINNED, Schedule, check_needs

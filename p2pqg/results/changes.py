@@ -9,7 +9,7 @@ from typing import Any
 import networkx as nx
 
 from p2pqg.network import Network
-from p2pqg.network.changes import rounds_of
+from p2pqg.network.neighbors import rounds_of
 from p2pqg.topology import Schedule, build
 
 CUT, MENDED, LEFT, BACK, NEW_LINK, NO_LINK, JOINED = range(7)

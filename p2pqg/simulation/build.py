@@ -27,8 +27,8 @@ from p2pqg.engine.scouting import first_traffic
 from p2pqg.engine.spec import Task
 from p2pqg.engine.suits import check_gossips_models, check_network
 from p2pqg.network import ClockParams, Network
-from p2pqg.network.changes import ROUNDS_SEEN
 from p2pqg.network.compute import read_compute
+from p2pqg.network.neighbors import ROUNDS_SEEN
 from p2pqg.network.scenario import Scenario, read_scenario
 from p2pqg.recipe import own_files
 from p2pqg.recipe.ignored import (

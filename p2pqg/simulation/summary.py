@@ -13,7 +13,7 @@ from p2pqg.base.own_version import own_version
 from p2pqg.base.records import having
 from p2pqg.engine.bookkeeping import Logbook
 from p2pqg.network import Network
-from p2pqg.network.changes import rounds_of
+from p2pqg.network.neighbors import rounds_of
 from p2pqg.results.schemas import (
     CONTROL_COLUMNS,
     LIAR_COLUMNS,

@@ -20,7 +20,7 @@ import numpy as np
 from p2pqg.engine.waves.draws import LetterDraws, Sending, spread
 from p2pqg.engine.waves.letters import NOTHING, Borders, Letters, Posts, Steps
 from p2pqg.engine.waves.timeline import Timeline, ints
-from p2pqg.network.changes import ROUNDS_SEEN
+from p2pqg.network.neighbors import ROUNDS_SEEN
 
 SENDS = 2**40
 """More steps than anybody's patience lasts: something has come, so the client may send."""
