@@ -81,7 +81,8 @@ MEANING = {
     "epoch": "passes over a mean-sized shard so far, of a client that took part in every round",
     "gradients": "that such a client has computed so far; where clients do not wait, their mean",
     "lr": "step size of the round",
-    "train_loss": "mean over the clients and over the rounds since the row before",
+    "train_loss": "mean over the clients that took part, over the batches of a round, and over the "
+    "rounds since the row before",
     "consensus_distance": "mean_i ||x_i - mean x||^2",
     "bytes_sent": "by all clients together since the start",
     "wall_seconds": "since the command began",
