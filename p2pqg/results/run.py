@@ -143,11 +143,19 @@ class Run:
 
             return self.summary["sim_seconds"] >= seconds(end, "time")
         if (steps := self.config.get("steps")) is not None:
-            return self.summary["least_steps"] >= steps
+            return self._steps >= steps
         if self.config["epochs"] is None:
             return self.summary["rounds"] >= self.config["rounds"]
         epochs = self.rounds["epoch"]
         return bool((epochs >= self.config["epochs"] * (1 - 1e-9)).any())
+
+    @property
+    def _steps(self) -> int:
+        """That every client has made, or, where clients wait, one that took part in every round."""
+        found = self.summary.get("least_steps", self.summary.get("steps"))
+        if found is None:  # of a time when it was not on record
+            found = self.summary["rounds"] * self.config["algorithm"].get("local_steps", 1)
+        return int(found)
 
 
 def load(path: str | Path) -> Run:

@@ -135,7 +135,8 @@ FILES = {
     "changes.parquet": "where the network changed: what, and after which round",
     "summary.json": "what the run came to; `evaluated_rounds` and `recorded_rounds` say of when. "
     "`client_steps_per_second`: steps that clients made in the rounds after the first, by the time "
-    "in which rounds were run, evaluated and recorded",
+    "in which rounds were run, evaluated and recorded. `steps`, of a run whose length is in steps: "
+    "those of a client that took part in every round",
     "failed.json": "only of a run that came to nothing: why",
     "checkpoints/": "the last two; `p2pqg resume` goes on from there",
     "files/": "the user's own files that the recipe names, as they were",

@@ -208,6 +208,8 @@ class Shown(ABC):
             more["restarts"] = list(self.restarts)
         if self.stopped:
             more["stopped"] = self.stopped
+        if experiment.waits and experiment.config.steps is not None:
+            more["steps"] = self._networks[-1].step_at(self.round)
         if never := self._never_came:
             more["never_came"] = never
         return {

@@ -1,7 +1,10 @@
 """When a directory holds a run, when that is finished, and how it is shown."""
 
+import json
+
 import pytest
 
+import p2pqg
 from p2pqg.base.errors import ConfigError
 from p2pqg.results.run import Run, load
 from p2pqg.results.search import find_runs
@@ -45,3 +48,15 @@ def test_a_run_shows_what_it_was_and_what_came_of_it_as_far_as_that_is_on_record
     assert repr(run) == f"<Run {run.path}: d2 on ring8, 1,200 rounds, test accuracy 50.00 %>"
     (run.path / "config.yaml").write_text("{")
     assert repr(Run(run.path)) == f"<Run {run.path}: nothing to be read>"
+
+
+def test_a_run_of_so_many_steps_is_finished_where_clients_wait_for_each_other_too(tmp_path):
+    """It could not be asked: only clients that do not wait had their steps on record."""
+    settings = {"topology": "ring4", "engine": "local", "model": "logistic", "algorithm": "dsgd"}
+    run = p2pqg.run(**settings, steps=5, local_steps=2, out=str(tmp_path))
+    assert (run.summary["rounds"], run.summary["steps"], run.finished) == (3, 6, True)
+    assert p2pqg.compare(run).notes == []
+    summary = run.summary | {"rounds": 2}
+    del summary["steps"]  # as of before
+    (run.path / "summary.json").write_text(json.dumps(summary))
+    assert not Run(run.path).finished
