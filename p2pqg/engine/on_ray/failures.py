@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 import ray
@@ -19,7 +19,6 @@ from p2pqg.engine.on_ray.pulse import what_ended
 
 PATIENCE = 2
 """Seconds within which whoever is idle answers."""
-
 
 SECONDS_BETWEEN_LOOKS = 2.0
 """How often it is seen whether Ray is there, while its actors compute."""
@@ -72,13 +71,8 @@ def received(
         RunError: one of them cannot start, nor could another in its place.
         P2pqgError: what one of them raised; where several did, the cause of the others.
     """
-    began = time.monotonic()
     try:
-        while True:
-            with suppress(ray.exceptions.GetTimeoutError):
-                return ray.get(references, timeout=SECONDS_BETWEEN_LOOKS)
-            _check_ray_is_there(node)
-            waiting(time.monotonic() - began)
+        return _come_in(references, node, waiting)
     except ray.exceptions.RayTaskError as error:
         if death := _obituary(actors, bounds):
             raise ClusterError(death) from None
@@ -89,6 +83,26 @@ def received(
     except ray.exceptions.RayError as error:
         first = str(error).strip().splitlines()[0]
         raise ClusterError(_obituary(actors, bounds) or f"Ray failed: {first}") from None
+
+
+def _come_in(
+    references: list[ray.ObjectRef[Any]], node: Any, waiting: Callable[[float], None]
+) -> list[Any]:
+    """The values; until all are here it is looked every few seconds whether Ray is there.
+
+    A `ray.get` that times out takes back what it asked other machines for: what needs longer than
+    that to come over would begin anew for ever. `ray.wait` lets it come.
+    """
+    found: dict[Any, Any] = {}
+    left, heard = references, time.monotonic()
+    while left:
+        here, left = ray.wait(left, num_returns=len(left), timeout=SECONDS_BETWEEN_LOOKS)
+        found |= zip(here, ray.get(here), strict=True)
+        if left:
+            _check_ray_is_there(node)
+            heard = time.monotonic() if here else heard
+            waiting(time.monotonic() - heard)
+    return [found[reference] for reference in references]
 
 
 def _obituary(actors: Sequence[Any], bounds: Sequence[int]) -> str | None:

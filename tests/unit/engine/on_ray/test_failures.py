@@ -1,0 +1,50 @@
+"""What actors returned comes in, however long it takes."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from p2pqg.engine.on_ray import failures
+
+
+@pytest.fixture
+def far(monkeypatch):
+    """A Ray from whose other machines objects come in pieces, one at each look.
+
+    As of Ray itself, a `get` that times out lets go of the pieces that are there; `wait` does not.
+    """
+    pieces = {"a": 0, "b": 0}
+
+    def wait(references, num_returns, timeout):
+        assert num_returns == len(references)
+        for reference in references:
+            pieces[reference] += 1
+        here = [r for r in references if pieces[r] >= (3 if r == "a" else 5)]
+        return here, [r for r in references if r not in here]
+
+    def get(references, timeout=None):
+        if timeout is not None:
+            pieces.update(dict.fromkeys(references, 0))
+            raise ray.exceptions.GetTimeoutError
+        return [f"{reference} after {pieces[reference]}" for reference in references]
+
+    errors = {name: type(name, (Exception,), {}) for name in ("RayError", "GetTimeoutError")}
+    errors["RayTaskError"] = type("RayTaskError", (errors["RayError"],), {})
+    ray = SimpleNamespace(wait=wait, get=get, exceptions=SimpleNamespace(**errors))
+    monkeypatch.setattr(failures, "ray", ray)
+    looks = []
+
+    def looked(node):
+        looks.append(node)
+        assert len(looks) < 50, "it never came"
+
+    monkeypatch.setattr(failures, "what_ended", looked)
+    return looks
+
+
+def test_what_needs_longer_than_a_look_comes_over_all_the_same(far):
+    silences = []
+    got = failures.received(["b", "a"], [], [], "node", silences.append)
+    assert got == ["b after 5", "a after 3"]
+    assert far == ["node"] * 4  # it was looked for Ray until all were here
+    assert len(silences) == 4
