@@ -128,3 +128,9 @@ def test_the_api_has_every_error_that_a_user_can_meet():
     page = (DOCS / "api.md").read_text("utf-8")
     there = [name for name, one in vars(p2pqg.errors).items() if isinstance(one, type)]
     assert sorted(re.findall(r"^::: p2pqg\.base\.errors\.(\w+)$", page, re.M)) == sorted(there)
+
+
+def test_the_changelog_says_everything_once():
+    """Lines are appended by many; a merge of two shapes of it has had both."""
+    lines = re.findall(r"^[- ] .*$", (DOCS / "changelog.md").read_text("utf-8"), re.M)
+    assert [line for line in set(lines) if lines.count(line) > 1] == []
