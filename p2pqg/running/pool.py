@@ -61,7 +61,7 @@ class Inside:
 
 def standing(simulation: Simulation) -> str:
     """Where a run stands, in a few words."""
-    total, news = simulation.experiment.num_rounds, seen(simulation.rows[0], simulation.round)
+    total, news = simulation.num_rounds, seen(simulation.rows[0], simulation.round)
     return "  ".join(filter(None, [f"round {simulation.round:,}/{total:,}", news]))
 
 

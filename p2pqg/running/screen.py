@@ -110,6 +110,7 @@ class Screen:
             task = self._bar.tasks[0]
             self._bar.update(
                 task.id,
+                total=simulation.num_rounds,
                 completed=simulation.round,
                 told=seen(simulation.rows[0], simulation.round),
                 pace=pace(task.speed),
@@ -128,7 +129,7 @@ class Screen:
     def _standing(self, simulation: Simulation) -> str:
         """Where a run stands, in a line; the time left is that of rounds like those so far."""
         first, began = self._since
-        total, done = simulation.experiment.num_rounds, simulation.round - first
+        total, done = simulation.num_rounds, simulation.round - first
         parts = [
             f"round {simulation.round:,}/{total:,}",
             seen(simulation.rows[0], simulation.round),

@@ -67,8 +67,13 @@ class Shown(ABC):
         return self._driver.round
 
     @property
+    def num_rounds(self) -> int:
+        """Of the run, as far as is known by now; where it ends on the clock, that may change."""
+        return self._driver.agenda.num_rounds
+
+    @property
     def seconds(self) -> float:
-        """Wall time so far, without that in which it was not running."""
+        """Wall time since it began, also while no rounds are run; not while no process had it."""
         return self._seconds_before + time.time() - self._started
 
     @property

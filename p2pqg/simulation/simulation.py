@@ -99,9 +99,10 @@ class Simulation(Interventions):
         return sim
 
     def __repr__(self) -> str:
-        config, planned = self.experiment.config, self.experiment.num_rounds
+        config, planned = self.experiment.config, self.num_rounds
         what = f"{config.algorithm['name']} on {config.topology}"
-        return f"<Simulation: {what}, round {self.round} of {planned}>"
+        of = f" of {planned}" if self.round <= planned else ""
+        return f"<Simulation: {what}, round {self.round}{of}>"
 
     def _repr_html_(self) -> str:
         return card(self)

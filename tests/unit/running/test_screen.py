@@ -289,3 +289,14 @@ def test_what_is_done_again_and_again_says_where_it_ended_before_the_run_did(tmp
         "scenario[1] ended with round 5, which was reckoned to be the last; the run had 10 rounds"
     )
     assert ("scenario", line) in outcome(run)
+
+
+def test_progress_knows_a_run_that_becomes_longer_than_was_reckoned():
+    """It said round 9 of 6."""
+    scenario = [{"at": "round 2", "set_network": {"compute": "0.5 s"}}]
+    settings = {**CLOCK, "time": "6 s", "network": {"compute": "1 s"}, "scenario": scenario}
+    told = []
+    with Simulation(**settings) as sim:
+        sim.finish(after=lambda sim: told.append(standing(sim).split("  ")[0]))
+    assert told[-1] == "round 10/10"
+    assert all(int(done) <= int(last) for done, last in (t[6:].split("/") for t in told))
