@@ -96,7 +96,9 @@ class _Digest:
     def add(self, thing: Any, depth: int = 0) -> None:
         """Take it in."""
         if isinstance(thing, PLAIN):
-            self._mark(type(thing).__name__, repr(thing))
+            # The digits of a number may be too many for Python.
+            text = int.__format__(thing, "x") if isinstance(thing, int) else repr(thing)
+            self._mark(type(thing).__name__, text)
             return
         if id(thing) in self._seen:
             self._mark("again", str(self._seen[id(thing)]))
@@ -125,6 +127,7 @@ class _Digest:
             names = thing.co_names, thing.co_varnames, thing.co_freevars, thing.co_cellvars
             return [thing.co_code, thing.co_consts, *names]
         if isinstance(thing, types.ModuleType):
+            self.is_partial |= not is_library(thing)  # the rest of what its text names
             return [thing.__name__, None if is_library(thing) else _text_of(thing)]
         if _is_of_a_library(thing):
             return [thing.__module__, thing.__qualname__]
@@ -148,6 +151,11 @@ class _Digest:
         for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
             with suppress(ValueError):  # empty yet
                 found[name] = cell.cell_contents
+        own = {k: v for k, v in found.items() if type(v) is types.ModuleType and not is_library(v)}
+        for name, module in own.items():
+            if reached := _reached(module, _all_names(code)):
+                del found[name]
+                found |= reached
         left_out = [k for k, v in found.items() if k in stored or not (self._values or _is_code(v))]
         self.is_partial |= bool(left_out)
         for name in left_out:  # what it keeps count in
@@ -168,6 +176,28 @@ def _names_in(code: types.CodeType) -> tuple[list[str], set[str]]:
             more, set_there = _names_in(inner)
             used, stored = used + more, stored | set_there
     return used, stored - {*code.co_cellvars}
+
+
+def _all_names(code: types.CodeType) -> list[str]:
+    """Of globals and attributes, in code and in the functions inside it."""
+    inner = [one for one in code.co_consts if isinstance(one, types.CodeType)]
+    return list(dict.fromkeys([*code.co_names, *(n for one in inner for n in _all_names(one))]))
+
+
+def _reached(
+    module: types.ModuleType, names: Sequence[str], above: tuple[types.ModuleType, ...] = ()
+) -> dict[str, Any]:
+    """What code with these names can mean in a module of the user's, and in modules inside it."""
+    found: dict[str, Any] = {}
+    for name in names:
+        if name not in vars(module):
+            continue
+        value = vars(module)[name]
+        if not isinstance(value, types.ModuleType) or is_library(value):
+            found[f"{module.__name__}.{name}"] = value
+        elif value not in (module, *above):
+            found |= _reached(value, names, (module, *above))
+    return found
 
 
 def _of_class(kind: type) -> list[Any]:
@@ -194,7 +224,12 @@ def _of_object(thing: Any) -> list[Any] | None:
             flat = thing.detach().cpu().reshape(-1).contiguous()
             return [str(thing.dtype), [*thing.shape], flat.view(torch.uint8).numpy().tobytes()]
         made = thing.__reduce_ex__(4)
-        return [made] if isinstance(made, str) else list(map(_listed, made))
+        if not isinstance(made, str):
+            return list(map(_listed, made))
+        if not callable(thing):
+            return [made]
+        if hasattr(thing, "__wrapped__"):  # a function with a cache, of which that is but the name
+            return [made, thing.__wrapped__]
     return None
 
 

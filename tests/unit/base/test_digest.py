@@ -1,10 +1,13 @@
 """Objects that no file can keep are told apart by their code and by what it uses."""
 
+import functools
 import subprocess
 import sys
+from types import ModuleType
 
 import numpy as np
 import pytest
+import torch
 
 from p2pqg.base.digest import bare, comparable, given_name, is_known
 
@@ -106,3 +109,34 @@ def test_names_of_an_old_record_or_another_python_are_compared_without_letters()
     assert comparable(told_apart) == told_apart
     assert bare(f"['{new}', 'x']") == "['given:f', 'x']"
     assert not is_known("given:f")
+
+
+def test_a_cache_hides_no_code():
+    one, other = functools.cache(lambda o, t: 1), functools.cache(lambda o, t: 2)
+    assert given_name(one) != given_name(other)
+    assert given_name(closing_over(one)) != given_name(closing_over(other))
+    assert is_known(given_name(one))
+    assert is_known(given_name(closing_over(torch.float32)))
+
+
+def test_what_is_used_of_a_module_of_ones_own_is_looked_into(monkeypatch):
+    package, inner = ModuleType("mine"), ModuleType("mine.losses")
+    for module in (package, inner):
+        module.__file__ = f"{module.__name__}.py"
+    package.losses, inner.above = inner, package  # they know each other
+    package.unused = object()
+    exec("weight = 1\ndef loss(o, t): return weight", vars(inner))
+    monkeypatch.setitem(globals(), "mine", package)
+    one = lambda o, t: [mine.losses.loss(o, t), mine.losses.above]  # noqa: E731, F821
+    before = given_name(one)
+    assert is_known(before)
+    inner.weight = 2
+    after = given_name(one)
+    exec("def loss(o, t): return weight + 1", vars(inner))
+    assert len({before, after, given_name(one)}) == 3
+    assert not is_known(given_name(closing_over([package])))
+
+
+def test_a_number_of_any_length_is_one():
+    long = 10**5000
+    assert given_name(closing_over(long)) != given_name(closing_over(long + 1))
