@@ -16,13 +16,18 @@ from p2pqg.data._reading import arrays_from
 from p2pqg.data._tables import Columns
 from p2pqg.data.hub import chosen_splits, quiet
 
-MARKS = ("dataset_dict.json", "dataset_info.json")
+MARKS = ("dataset_dict.json", "state.json")
 """Files by which such a folder is known: of several splits, of one table."""
+OF_A_TABLE = "dataset_info.json"
+"""Beside the latter; without it Hugging Face puts this into other folders, too."""
+CACHES = "cache-"
+"""So begin files that `datasets` leaves beside the samples when they are mapped or filtered."""
 
 
 def is_saved(folder: Path) -> bool:
     """Whether that is such a folder."""
-    return any(os.path.isfile(folder / mark) for mark in MARKS)  # which bears any text
+    splits, table = (os.path.isfile(folder / mark) for mark in MARKS)  # which bears any text
+    return splits or (table and os.path.isfile(folder / OF_A_TABLE))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +45,8 @@ class Params(Columns):
 
     def files(self) -> list[Path]:
         """Those that hold the samples."""
-        return sorted(user_path(self.path).rglob("*.arrow"))
+        found = user_path(self.path).rglob("*.arrow")
+        return sorted(path for path in found if not path.name.startswith(CACHES))
 
     def fixed(self, data_dir: Path | None) -> Params:
         """The same, for these files as they are now."""

@@ -226,7 +226,22 @@ def test_what_was_saved_to_disk_is_what_it_was(datasets, tmp_path):
         loaded(tmp_path / "both", test="dev")
     _, halves, _ = loaded(tmp_path / "one", label="label")
     assert (len(halves.train_x), len(halves.test_x)) == (2, 2)
-    table = next((tmp_path / "both" / "train").glob("*.arrow"))
+    again = datasets.load_from_disk(tmp_path / "both")["train"].filter(lambda row: row["a"] > 1)
+    assert len(again) == 3  # kept beside the samples
+    assert list((tmp_path / "both" / "train").glob("cache-*.arrow"))
+    np.testing.assert_array_equal(load("saved", **values).train_x, expected.train_x)
+    table = next((tmp_path / "both" / "train").glob("data-*.arrow"))
     table.write_bytes(next((tmp_path / "both" / "validation").glob("*.arrow")).read_bytes())
     with pytest.raises(DataError, match="the content has changed since the run began"):
         load("saved", **values)
+
+
+def test_a_folder_of_parquet_files_with_what_is_known_of_them_is_read_as_such(datasets, tmp_path):
+    from p2pqg.data._paths import named
+
+    given = splits(datasets, text=["a", "b", "c", "d"])
+    for name, rows in given.items():
+        rows.to_parquet(tmp_path / f"{name}.parquet")
+    given["train"].info.write_to_directory(str(tmp_path))
+    assert (tmp_path / "dataset_info.json").is_file()
+    assert named(str(tmp_path), None, {})[0] == "texts"
