@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from p2pqg.data._reading import Reading, Samples
 if TYPE_CHECKING:
     import pyarrow as pa
 
+COMMA = re.compile(r"[+-]?\d+,\d+")
 LABELS = ("label", "labels", "target", "targets", "class", "fine_label", "y")
 """Names that a column of labels may have where nobody says which it is."""
 
@@ -243,6 +245,11 @@ def _features(table: pa.Table, names: Sequence[str], what: str) -> np.ndarray:
     for name in names:
         kind = table.schema.field(name).type
         if _parquet.is_text(kind) or pa.types.is_dictionary(kind):
+            if COMMA.fullmatch(str(table[name][0])):
+                raise DataError(
+                    f"{what}: column {name} holds numbers with a comma, such as {table[name][0]}; "
+                    "write them with a point: pandas reads them with read_csv(..., decimal=',')"
+                )
             raise DataError(
                 f"{what}: column {name} holds texts, which are no features; set "
                 f"dataset.categories: [{name}] if it says a kind, or dataset.text: {name} to read "

@@ -11,16 +11,18 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from os import PathLike, fspath
 from typing import Any
 
+from p2pqg.algorithms import ALGORITHMS
 from p2pqg.base.digest import bare, given_name
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.source import UnkeptError, code_of, named_in_code
 from p2pqg.base.user_code import GIVEN, names_a_file
 from p2pqg.data import is_object
-from p2pqg.recipe.own_files import FOLDER
+from p2pqg.recipe.own_files import FOLDER, OWN_ALGORITHM
 from p2pqg.topology.keeping import copy_of
 
 
@@ -278,7 +280,22 @@ def _take_topology(kept: _Kept, value: Any) -> None:
         kept.settings["topology"] = f"{FOLDER}/{name}"
 
 
+def _take_algorithm(kept: _Kept, value: Any) -> None:
+    """One that a script or notebook registered stays a name; its code is kept beside it."""
+    name = value.get("name") if isinstance(value, Mapping) else value
+    if not isinstance(name, str) or name not in ALGORITHMS:
+        return
+    build = ALGORITHMS[name].build
+    if build.__module__.startswith("p2pqg."):
+        return
+    with suppress(UnkeptError):  # then whoever goes on has to define it again, and is told
+        text, beside = code_of(build)
+        kept.files[OWN_ALGORITHM] = text.encode()
+        kept.files |= {path.name: path.read_bytes() for path in beside if path.is_file()}
+
+
 TAKERS: dict[str, Callable[[_Kept, Any], None]] = {
+    "algorithm": _take_algorithm,
     "topology": _take_topology,
     "dataset": _take_dataset,
     "test": _take_test,

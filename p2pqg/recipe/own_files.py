@@ -13,13 +13,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from p2pqg.algorithms import ALGORITHMS
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.registry import COPIES
 from p2pqg.base.text import user_path
+from p2pqg.base.user_code import names_a_file
 from p2pqg.data import DATASETS
 from p2pqg.topology.files import SUFFIXES as NETWORKS
 
 FOLDER = COPIES
+OWN_ALGORITHM = "own_algorithm.py"
+"""The code of an algorithm that a script or notebook registered, and calls by its name."""
 LONGEST = 250
 """A text that is longer names no file."""
 KEYS = (
@@ -105,7 +109,18 @@ def from_copies(
             tell(f"{news[0]} since the run began; its own copy is used")
     before = {key: _plain(settings.get(key)) for key in KEYS}
     changed = {key: _with_paths(value, partial(_swapped, swap)) for key, value in before.items()}
+    changed["algorithm"] = _registered(changed["algorithm"], folder / FOLDER / OWN_ALGORITHM)
     return {key: value for key, value in changed.items() if value != before[key]}
+
+
+def _registered(algorithm: Any, copy: Path) -> Any:
+    """The same; where nobody has registered it, by the code that the run kept."""
+    name = algorithm.get("name") if isinstance(algorithm, Mapping) else algorithm
+    unknown = isinstance(name, str) and not names_a_file(name) and name not in ALGORITHMS
+    if not (unknown and copy.is_file()):
+        return algorithm
+    named = f"{copy}:{name}"
+    return {**algorithm, "name": named} if isinstance(algorithm, Mapping) else named
 
 
 def check_place(settings: Mapping[str, Any], recipe: str) -> None:

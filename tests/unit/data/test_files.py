@@ -136,6 +136,11 @@ def test_images_in_a_table_are_read_as_files_are(tmp_path):
         (CSV.replace("age", "ag"), {"features": ["age"]}, r"no column 'age'; did you mean ag\?"),
         (CSV.replace("30,", ","), {}, r"column age has 1 empty cells \(the first in row 0"),
         (CSV.replace("30,", "old,"), {}, "column age holds texts, which are no features"),
+        (
+            CSV.replace(",", ";").replace(".", ","),
+            {},
+            "column dose holds numbers with a comma, such as 0,5",
+        ),
         ("1,2\n3,4\n", {}, "the first line must name the columns, it holds 1,2"),
         ("", {}, "the first line must name the columns, it is empty"),
         (CSV + "1,2\n", {}, "not a readable CSV file .Expected 4 columns, got 2"),

@@ -1,9 +1,14 @@
 """What a recipe names of the user's is found, kept, and taken from the copy once it is another."""
 
+import importlib
+import sys
 from pathlib import Path
 
 import pytest
+import torch
 
+import p2pqg
+from p2pqg.algorithms import ALGORITHMS
 from p2pqg.recipe.own_files import FOLDER, from_copies, kept, paths_in, read
 
 RECIPE = {
@@ -112,3 +117,39 @@ def test_all_that_name_the_same_file_take_the_same_copy(run):
         "topology": "run/files/net.csv:mixing=given,directed=true",
         "scenario": [{"at": 3, "set_topology": "run/files/net.csv"}, RECIPE["scenario"][1]],
     }
+
+
+REGISTERED = """
+from typing import NamedTuple
+from torch import Tensor
+from p2pqg import algorithm, gossip
+from p2pqg.algorithms.dsgd import Params
+
+class State(NamedTuple):
+    x: Tensor
+
+@algorithm("script-made", params=Params, start=State)
+def made(s, grad, p):
+    return State((yield gossip(s.x - p.lr * grad(s.x))))
+"""
+
+
+def test_an_algorithm_that_a_script_registered_is_kept_for_whoever_does_not_know_it(
+    tmp_path, monkeypatch
+):
+    (tmp_path / "script_made.py").write_text(REGISTERED)
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.import_module("script_made")
+    settings = {"topology": "ring4", "algorithm": "script-made", "engine": "local"}
+    settings |= {"checkpoint_every": 1e9, "out": str(tmp_path)}
+    whole = p2pqg.run(**settings, rounds=6, name="whole")
+    part = p2pqg.run(**settings, rounds=3, planned_rounds=6, name="part")
+    assert part.summary["algorithm"] == "script-made"
+    monkeypatch.delitem(ALGORITHMS._entries, "script-made")  # as in another process
+    monkeypatch.delitem(sys.modules, "script_made")
+    went_on = p2pqg.resume(part.path, rounds=6)
+    assert went_on.summary["rounds"] == 6
+    assert torch.equal(
+        went_on.model("averaged").state_dict()["1.weight"],
+        whole.model("averaged").state_dict()["1.weight"],
+    )
