@@ -91,6 +91,7 @@ def taken(settings: Mapping[str, Any]) -> tuple[dict[str, Any], Own]:
         The settings with a name in place of each object, and the objects.
     """
     kept = _Kept({key: _paths_as_texts(value) for key, value in settings.items()})
+    _keep_algorithm(kept, kept.settings.get("algorithm"))
     for key, take in TAKERS.items():
         if kept.settings.get(key) is not None:
             take(kept, kept.settings[key])
@@ -280,7 +281,7 @@ def _take_topology(kept: _Kept, value: Any) -> None:
         kept.settings["topology"] = f"{FOLDER}/{name}"
 
 
-def _take_algorithm(kept: _Kept, value: Any) -> None:
+def _keep_algorithm(kept: _Kept, value: Any) -> None:
     """One that a script or notebook registered stays a name; its code is kept beside it."""
     name = value.get("name") if isinstance(value, Mapping) else value
     if not isinstance(name, str) or name not in ALGORITHMS:
@@ -295,7 +296,6 @@ def _take_algorithm(kept: _Kept, value: Any) -> None:
 
 
 TAKERS: dict[str, Callable[[_Kept, Any], None]] = {
-    "algorithm": _take_algorithm,
     "topology": _take_topology,
     "dataset": _take_dataset,
     "test": _take_test,
