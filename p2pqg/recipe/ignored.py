@@ -30,12 +30,13 @@ def ignored(
         by_columns: the columns of W sum to 1, and not its rows (push-sum).
     """
     yield from _of_lr(config, lr)
-    yield from _of_length(config, num_rounds)
+    yield from _of_length(config, params, num_rounds)
     yield from _of_impairments(config, by_columns)
     controlled = [t for t in config.consensus.targets if not isinstance(t, str) and t < math.inf]
     if not controlled:
         why = "no phase has a number as its target"
-        yield from _told(config.consensus, "consensus.", ("measure", "max_exchanges"), why)
+        names = ("reference", "measure", "max_exchanges")
+        yield from _told(config.consensus, "consensus.", names, why)
     if config.stop.patience is None:
         yield from _told(
             config.stop, "stop.", ("metric", "best", "min_delta"), "they are of stop.patience"
@@ -68,7 +69,7 @@ def _of_lr(config: RunConfig, lr: float) -> Iterator[str]:
         yield from _told(schedule, "lr_schedule.", ("floor",), f"kind is {schedule.kind}")
 
 
-def _of_length(config: RunConfig, num_rounds: int) -> Iterator[str]:
+def _of_length(config: RunConfig, params: Any, num_rounds: int) -> Iterator[str]:
     schedule = config.lr_schedule
     by_schedule = schedule.function is None and (
         schedule.kind == "cosine" or (schedule.kind == "milestones" and schedule.milestones)
@@ -78,13 +79,32 @@ def _of_length(config: RunConfig, num_rounds: int) -> Iterator[str]:
     if not (by_schedule or by_rule or config.consensus.phases):
         why = "there are no milestones, cosine or phases, which are fractions of it"
         yield from _told(config, "", ("planned_rounds", "planned_epochs"), why)
-    if config.time is None and config.steps is None:
-        for said in read_attacks(config.attacks):
-            if said.first >= num_rounds:
-                yield (
-                    f"{said.where} is ignored: it begins in round {said.first}, and the last one "
-                    f"is {num_rounds - 1}"
-                )
+    if config.time is not None or config.steps is not None:
+        return
+    yield from _too_long(config, params, num_rounds)
+    for said in read_attacks(config.attacks):
+        if said.first >= num_rounds:
+            yield (
+                f"{said.where} is ignored: it begins in round {said.first}, and the last one "
+                f"is {num_rounds - 1}"
+            )
+
+
+def _too_long(config: RunConfig, params: Any, num_rounds: int) -> Iterator[str]:
+    """What is done after so many rounds of which there are fewer, and phases without a round."""
+    tau = getattr(params, "tau", None)
+    if isinstance(tau, int) and tau > num_rounds:
+        yield (
+            f"algorithm.tau: the run has {num_rounds:,} rounds, and what is done after {tau:,} "
+            "never is"
+        )
+    consensus = config.consensus
+    if consensus.targets and config.planned_rounds is None and config.planned_epochs is None:
+        ends = [round(share * num_rounds) for share in consensus.phases]
+        phases = zip(consensus.targets, [0, *ends], [*ends, num_rounds], strict=True)
+        for target in (target for target, first, end in phases if first >= end):
+            why = f"its phase has none of {num_rounds:,} rounds"
+            yield f"consensus.targets {plain_text(target)} is ignored: {why}"
 
 
 def never_due(config: RunConfig, scenario: Scenario) -> Iterator[str]:

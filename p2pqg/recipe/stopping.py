@@ -48,7 +48,8 @@ class Stop:
     """When a run ends early; neither: never."""
 
     when: str | None = None
-    """COLUMN >= NUMBER, also with <=, >, <; several joined by `and`."""
+    """COLUMN >= NUMBER, also with <=, >, <; several joined by `and`. It is looked at whenever the
+    clients are evaluated."""
     patience: int | None = None
     """Evaluations in a row without a better metric, >= 1."""
     metric: str = "test_accuracy"

@@ -163,8 +163,13 @@ def run(  # noqa: D417  its keywords are those of the overloads
         with _watching(quiet, observer) as observer:
             return run_seeds(several, settings, begin, Crew(jobs, observer, sinks))
     Crew(jobs, observer, sinks)
-    watching = partial(_watching, quiet, sinks=sinks)
-    return begin(*read_settings(settings), observer=observer, started=started, watching=watching)
+    return begin(
+        *read_settings(settings),
+        observer=observer,
+        started=started,
+        watching=partial(_watching, quiet, sinks=sinks),
+        notes=_of_jobs(jobs),
+    )
 
 
 def begin(
@@ -174,6 +179,7 @@ def begin(
     observer: Observer | None = None,
     started: float | None = None,
     watching: Callable[[Observer | None], AbstractContextManager[Observer | None]] = nullcontext,
+    notes: Sequence[str] = (),
 ) -> Run:
     """One run, of settings that were read.
 
@@ -183,6 +189,7 @@ def begin(
         observer: as of `run`.
         started: as of `run`.
         watching: who else watches, once all has been checked.
+        notes: what a user should know, a line each.
 
     Raises:
         P2pqgError: as of `run`.
@@ -195,7 +202,7 @@ def begin(
     )
     directory = _new_directory(config.out, config.name, stem)
     with watching(observer) as observer:
-        return lead(lambda: Simulation(experiment, started=started), directory, observer)
+        return lead(lambda: Simulation(experiment, started=started), directory, observer, [*notes])
 
 
 @with_keywords(Restart.__annotations__)
@@ -249,7 +256,7 @@ def resume(
     with in_place or nullcontext():
         if in_place:
             in_place.reserve()  # now nobody else goes on with it while we look where it stands
-        notes: list[str] = []
+        notes = _of_jobs(jobs)
         moment = Moment.newest(path, tell=notes.append, replan=replan, **changes)
         done = moment.log.round
         if moment.stopped and home == path:
@@ -266,6 +273,11 @@ def resume(
         directory = in_place or _new_directory(out, elsewhere.get("name"), (home or path).name)
         with _watching(quiet, observer, sinks) as observer:
             return lead(lambda: Simulation.at(moment, started), directory, observer, notes)
+
+
+def _of_jobs(jobs: int | None) -> list[str]:
+    """That there is nothing to be done side by side."""
+    return [] if jobs in (None, 1) else [f"jobs {jobs} is ignored: there is one seed"]
 
 
 def _new_directory(out: str, name: str | None, stem: str) -> RunDirectory:

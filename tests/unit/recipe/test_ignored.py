@@ -38,6 +38,10 @@ LOSS = [{"at": 2, "set_impairments": {"loss": 0.1}}]
         ({"impairments": {"burst": 3}}, "impairments.burst 3 is ignored: there is no loss"),
         ({"consensus": {"max_exchanges": 3}}, "consensus.max_exchanges 3 is ignored: no phase"),
         (
+            {"consensus": {"targets": ["exact"], "reference": [2.0]}},
+            "consensus.reference [2.0] is ignored: no phase has a number",
+        ),
+        (
             {"consensus": {"targets": ["exact"], "measure": "exchange"}},
             "consensus.measure exchange is ignored",
         ),
@@ -182,6 +186,11 @@ def test_what_is_as_it_seems_is_not_told(settings):
         (
             {"rounds": None, "steps": 4, "impairments": {"participation": 0.5}},
             "steps 4 are those of a client that takes part in every round",
+        ),
+        ({"algorithm": {"name": "slowmo", "tau": 5}}, "what is done after 5 never is"),
+        (
+            {"consensus": {"targets": [0.1, "free"], "phases": [0.99]}},
+            "consensus.targets free is ignored: its phase has none of 4 rounds",
         ),
         (
             {"lr_schedule": {"warmup_epochs": 50}},

@@ -155,3 +155,10 @@ def test_seeds_that_were_killed_before_a_checkpoint_begin_anew_with_the_users_ow
     done = p2pqg.resume(left)
     whole = p2pqg.run(seed=[1, 2], name="whole", record_every=1, **settings)
     assert done.summary.loc["test_accuracy"].equals(whole.summary.loc["test_accuracy"])
+
+
+def test_several_jobs_for_one_seed_are_told_to_do_nothing(small, capsys):
+    run = p2pqg.run(seed=1, jobs=3, quiet=False, **small)
+    assert "note: jobs 3 is ignored: there is one seed" in capsys.readouterr().out
+    p2pqg.resume(run.path, rounds=run.summary["rounds"] + 1, jobs=1, quiet=False)
+    assert "note: jobs" not in capsys.readouterr().out
