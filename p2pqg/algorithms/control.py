@@ -5,7 +5,9 @@ value there is no difference, and it matters most in the first phase. The contro
 gossip algorithm: within a round it repeats the exchange, with the same W, until the distance of
 what is mixed falls below a target. target = infinity is the algorithm itself. Of push-sum methods,
 which mix a scaled model and a weight, the quotient of the two is measured. What a method gossips by
-itself beside its models, such as gradients, goes out once, as without control.
+itself beside its models, such as gradients, goes out once, as without control. What a method does
+with what was mixed comes afterwards: with `lazy` half of the model before is added, so that models
+stay half as far apart as that, whatever the target is.
 
 The critical distance falls with the gradient, so a target may be a share of it (`of: gradient`):
 that is the paper's advice for practice, which needs no run without control to know the distances.
@@ -49,7 +51,8 @@ class Consensus:
     """What targets are fractions of. gradient: mean_i ||g_i||^2, where g_i is the last gradient
     that client i has computed in this round."""
     measure: Literal["distance", "exchange"] = "distance"
-    """distance: the exact one, mean_i ||x_i - mean x||^2, which the simulation sees for free.
+    """distance: the exact one, mean_i ||x_i - mean x||^2 of what was mixed (where a method is
+    `lazy`, models are further apart), which the simulation sees for free.
     exchange: mean_i ||(W x)_i - x_i||^2, what clients can know: one number each is all-reduced, and
     one more for the gradient where targets are of it."""
     max_exchanges: int = 10
