@@ -57,6 +57,10 @@ class Columns(Reading):
                 "image",
                 "features",
             )
+        if self.categories and (self.text or self.image):
+            yield "dataset.categories are for features, and it is a text or an image that is read"
+        if self.features and (left := [n for n in self.categories if n not in self.features]):
+            yield f"dataset.categories must be among dataset.features, {left[0]!r} is not; add it"
 
 
 def samples_of(
@@ -79,9 +83,7 @@ def samples_of(
     names = table.column_names
     if not table.num_rows:
         raise DataError(f"{what} has no rows")
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise DataError(f"{what} has two columns called {twice!r}; rename one")
+    _check_names(names, what)
     labels = _labels(names, chosen, what)
     named = (*chosen.features, *chosen.leave_out, *chosen.categories, chosen.text, chosen.image)
     for name in (*labels, *beside, *named):
@@ -106,6 +108,12 @@ def samples_of(
     return Samples(x, y, columns, **called), notes
 
 
+def _check_names(names: Sequence[str], what: str) -> None:
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DataError(f"{what} has two columns called {twice!r}; rename one")
+
+
 def in_kinds(
     train: pa.Table, test: pa.Table | None, chosen: Columns, beside: Sequence[str], what: str
 ) -> tuple[pa.Table, pa.Table | None]:
@@ -114,8 +122,9 @@ def in_kinds(
     Raises:
         DataError: there is no such column, or it is none of features.
     """
-    for name in chosen.categories:
-        if name in (chosen.text, chosen.image, *beside, *_labels(train.column_names, chosen, what)):
+    for name in dict.fromkeys(chosen.categories):
+        _check_names(train.column_names, what)
+        if name in (*beside, *_labels(train.column_names, chosen, what)):
             raise DataError(
                 f"{what}: dataset.categories are features, and column {name} is something else; "
                 "leave it out there"

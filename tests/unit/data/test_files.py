@@ -117,6 +117,13 @@ def test_kinds_become_a_feature_each_those_of_training_samples(csv):
         load("table", path=train, label="ill", categories=["colour"])
     with pytest.raises(DataError, match="categories are features, and column ill is something"):
         load("table", path=train, label="ill", categories=["ill"])
+    with pytest.raises(ConfigError, match="must be among dataset.features, 'color' is not; add"):
+        load("table", path=train, label="ill", categories=["color"], features=["dose"])
+    with pytest.raises(ConfigError, match="categories are for features, and it is a text"):
+        load("table", path=train, label="ill", categories=["color"], text="color")
+    twice = csv("a,a,ill\n1,2,0\n", "twice.csv")
+    with pytest.raises(DataError, match="has two columns called 'a'; rename one"):
+        load("table", path=twice, label="ill", categories=["a"])
 
 
 def test_images_in_a_table_are_read_as_files_are(tmp_path):
