@@ -6,7 +6,7 @@ dictionary of its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, NamedTuple, overload
 
@@ -134,14 +134,6 @@ def column_of(
     values = [row.get(name) for row in rows]
     there = np.array([value is not None for value in values], dtype=bool)
     return np.array([0 if value is None else value for value in values], dtype=kind), there
-
-
-def having(rows: Sequence[Mapping[str, Any]], name: str) -> list[Mapping[str, Any]]:
-    """Those rows in which a column is not empty."""
-    if isinstance(rows, Records):
-        there = rows.column(name, "bool")[1]
-        return [rows[at] for at in np.flatnonzero(there).tolist()]
-    return [row for row in rows if row.get(name) is not None]
 
 
 def _block(rows: Sequence[Row]) -> Block:

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from p2pqg.base.errors import ConfigError, did_you_mean
 from p2pqg.base.ranges import out_of_range
-from p2pqg.base.records import having
+from p2pqg.base.records import column_of
 from p2pqg.base.text import is_number
 
 CONDITION = re.compile(r"\s*([A-Za-z_]\w*)\s*(>=|<=|>|<)\s*([-+0-9.eE]+)\s*")
@@ -96,13 +96,13 @@ class Stop:
 
     def reason(self, rows: Sequence[Row]) -> str | None:
         """Why the run is over, as its evaluated rows tell; None: it is not."""
-        evaluated = having(rows, "test_loss")
-        if not evaluated:
+        last = next((row for row in reversed(rows) if row.get("test_loss") is not None), None)
+        if last is None:
             return None
         conditions = self._conditions
-        if conditions and all(_holds(evaluated[-1], *one) for one in conditions):
+        if conditions and all(_holds(last, *one) for one in conditions):
             return str(self.when)
-        if self.patience is not None and self._waited(evaluated) >= self.patience:
+        if self.patience is not None and self._waited(rows) >= self.patience:
             return f"{self.metric} has not been better for {self.patience} evaluations"
         return None
 
@@ -117,11 +117,10 @@ class Stop:
         small = self.best == "min"
         if self.best == "auto":
             small = is_better_small(self.metric)
+        values, known = column_of(rows, self.metric, "float64")
+        _, evaluated = column_of(rows, "test_loss", "float64")
         best, waited = None, 0
-        for row in rows:
-            value = row.get(self.metric)
-            if value is None:
-                continue
+        for value in values[known & evaluated].tolist():
             value = -value if small else value
             if best is None or value > best + self.min_delta:
                 best, waited = value, 0

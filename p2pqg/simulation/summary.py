@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from p2pqg.base.own_version import own_version
-from p2pqg.base.records import having
 from p2pqg.engine.bookkeeping import Logbook
 from p2pqg.network import Network
 from p2pqg.network.neighbors import rounds_of
@@ -100,13 +99,13 @@ def how_it_went(
 def pace(log: Logbook, least_steps: int) -> dict[str, Any]:
     """Of a summary, where clients do not wait: how often they stepped, how old the news was."""
     steps = np.zeros(1, dtype=np.int64) if log.steps is None else log.steps
-    rows = having(log.rounds, "staleness_mean")
-    mean = float(np.mean([row["staleness_mean"] for row in rows])) if rows else None
+    mean, there = log.rounds.column("staleness_mean", "float64")
+    most, _ = log.rounds.column("staleness_max", "float64")
     return {
         "least_steps": least_steps,
         "most_steps": int(steps.max()),
-        "staleness_mean": mean,
-        "staleness_max": max((row["staleness_max"] for row in rows), default=None),
+        "staleness_mean": float(mean[there].mean()) if there.any() else None,
+        "staleness_max": float(most[there].max()) if there.any() else None,
     }
 
 

@@ -10,6 +10,7 @@ from toys import TOY, assert_same
 
 import p2pqg
 from p2pqg.base.errors import ConfigError
+from p2pqg.base.records import Records
 from p2pqg.models.stacked.stacked import Stacked
 from p2pqg.page import write_page
 from p2pqg.recipe.own_files import from_copies
@@ -430,6 +431,21 @@ def test_patience_counts_evaluations_without_a_better_one():
     falling = Stop(patience=2, metric="test_loss", min_delta=0.5)
     rows = [{"test_loss": value} for value in (3, 2, 1.8, 1.6)]
     assert [bool(falling.reason(rows[:n])) for n in range(5)] == [False] * 4 + [True]
+
+
+def test_a_long_run_is_not_read_row_by_row_at_every_evaluation():
+    class Counted(Records):
+        read = 0
+
+        def __getitem__(self, at):
+            self.read += 1
+            return super().__getitem__(at)
+
+    rows = Counted({"test_loss": 1.0, "f1": min(i, 5000)} for i in range(6000))
+    rows.extend({"lr": 0.1} for _ in range(3))
+    stop = Stop(when="f1 > 9000", patience=999, metric="f1")
+    assert stop.reason(rows) == "f1 has not been better for 999 evaluations"
+    assert rows.read == 4  # until the last evaluation
 
 
 def test_lr_is_what_a_function_says(tmp_path):
