@@ -6,7 +6,7 @@ dictionary of its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple, overload
 
@@ -126,7 +126,7 @@ class Records(Sequence[Row]):
 
 
 def column_of(
-    rows: Iterable[Row], name: str, kind: str | np.dtype[Any]
+    rows: Iterable[Mapping[str, Any]], name: str, kind: str | np.dtype[Any]
 ) -> tuple[np.ndarray, np.ndarray]:
     """As `Records.column`, of any rows."""
     if isinstance(rows, Records):

@@ -76,11 +76,14 @@ class Runs(Sequence[Run]):
     @property
     def what_next(self) -> str:
         """What a user can do after a stop, and what is done already."""
-        done, count = len(self.seeds) - len(self.missing), len(self.seeds)
+        done, count = sum(self.of_seed(seed).finished for seed in self.seeds), len(self.seeds)
         if done == count:
             return f"all {count} seeds are done: {self.path}"
+        of_all = f"{done} of {counted(count, 'seed')} done"
+        if not self.missing:  # the others failed
+            return f"{of_all}: {self.path}"
         rest = f"`p2pqg resume {typed(self.path)}` does the rest"
-        return f"{rest} ({done} of {counted(count, 'seed')} done)" if done else rest
+        return f"{rest} ({of_all})" if done else rest
 
     @property
     def finished(self) -> bool:

@@ -87,6 +87,9 @@ def test_ctrl_c_between_two_seeds_or_after_the_last_says_what_is_done(small, see
     path = stop.value.results
     assert str(stop.value) == f"stopped; {then.format(path)}"
     assert p2pqg.load(path).missing == [2][seed - 1 :]
+    (path / "seed2").mkdir(exist_ok=True)
+    (path / "seed2" / "failed.json").write_text('{"message": "it diverged"}')
+    assert p2pqg.load(path).what_next == f"1 of 2 seeds done: {path}"  # a failure is over
 
 
 @pytest.mark.parametrize("checkpoint_every", [60, 0])
