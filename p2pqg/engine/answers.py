@@ -249,7 +249,9 @@ class Answers:
                 mixed.append(self._mixer(routes, like)(rows))
                 continue
             seen = everybody[number] if everybody else None
-            rows = torch.cat([rows, lying.more(rows, own, seen, W, self.round)])
+            keys = self.round, self.exchanges, number
+            draws = int(rng(self.rule.seed, "attack of one's own", *keys).integers(2**63))
+            rows = torch.cat([rows, lying.more(rows, own, seen, W, self.round, draws)])
             mixed.append(mixer(rows, over) if isinstance(mixer, RuleMixer) else mixer(rows))
         return tuple(mixed)
 

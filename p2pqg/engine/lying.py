@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from p2pqg.algorithms.attacks import Lie, Sent, Target
+from p2pqg.base.draws import keyed
 from p2pqg.base.errors import AlgorithmError
 from p2pqg.base.uploading import uploaded
 from p2pqg.engine.call import guarded
@@ -152,6 +153,7 @@ class Lying:
         everybody: Tensor | None,
         W: np.ndarray | None,
         round: int,
+        draws: int,
     ) -> Tensor:
         """Rows to be put behind the columns.
 
@@ -161,6 +163,7 @@ class Lying:
             everybody: [clients, ...], what all have, where a user's function wants it.
             W: [clients, clients], likewise.
             round: now.
+            draws: a key of what such a function draws, the same in every block.
         """
         rows = [honest.index_select(0, self.mine)]
         for lie in self.lies:
@@ -170,7 +173,7 @@ class Lying:
             else:
                 assert everybody is not None
                 assert W is not None
-                rows.append(lie.rows(everybody, W, round))
+                rows.append(lie.rows(everybody, W, round, draws))
         return torch.cat([part.to(columns) for part in rows])
 
 
@@ -208,9 +211,9 @@ class _Asked:
     at: Tensor
     receivers: Tensor
 
-    def rows(self, everybody: Tensor, W: np.ndarray, round: int) -> Tensor:
+    def rows(self, everybody: Tensor, W: np.ndarray, round: int, draws: int) -> Tensor:
         """[messages, ...]."""
-        lies = _asked(self.attack, everybody, W, round)
+        lies = _asked(self.attack, everybody, W, round, draws)
         return lies[self.at] if lies.dim() == everybody.dim() else lies[self.at, self.receivers]
 
 
@@ -228,14 +231,15 @@ def _told(lie: Lie, group: Group, bad: Tensor, columns: Tensor, own: Tensor) -> 
     return torch.cat(found)
 
 
-def _asked(attack: Attack, everybody: Tensor, W: np.ndarray, round: int) -> Tensor:
+def _asked(attack: Attack, everybody: Tensor, W: np.ndarray, round: int, draws: int) -> Tensor:
     """What a user's function says: [liars, ...], or [liars, clients, ...]."""
     entry, flat = attack.lie.entry, everybody.flatten(1)
     liars = uploaded(torch.tensor(attack.who), flat.device)
     given = [flat.clone(), uploaded(torch.from_numpy(W), flat), round]
     if len(inspect.signature(entry.build).parameters) > len(given):
         given.append(liars)
-    found = guarded(entry, entry.build, *given)
+    with keyed(draws):  # each block asks for itself
+        found = guarded(entry, entry.build, *given)
     shape, n = tuple(flat.shape[1:]), len(flat)
     shapes = [shape, (len(liars), *shape), (len(liars), n, *shape)]
     if not isinstance(found, Tensor) or tuple(found.shape) not in shapes:

@@ -7,6 +7,7 @@ that weigh and trim; functions of a user's own are called here.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,10 @@ import torch
 from torch import Tensor
 
 from p2pqg.algorithms.gossip_rules import GossipRule
+from p2pqg.base.draws import Watch
 from p2pqg.base.errors import AlgorithmError
 from p2pqg.base.uploading import uploaded
-from p2pqg.engine.call import blame, guarded
+from p2pqg.engine.call import LOOKS, blame, guarded
 from p2pqg.engine.inbox_groups import CACHED, at_once, by_size, group_of
 from p2pqg.engine.mixer import Arrivals
 from p2pqg.engine.trimming import Trimming
@@ -42,6 +44,7 @@ class RuleMixer:
         elif rule.kind == "trimmed":
             self._trimming = Trimming(rule, self.groups, self.own)
         self._looped = False
+        self._looks = LOOKS
 
     def __call__(self, columns: Tensor, over: float) -> Tensor:
         """What the clients come to: [columns, ...] -> [own clients, ...].
@@ -65,7 +68,15 @@ class RuleMixer:
             per_client = group.columns.shape[1] * columns.shape[1] * columns.element_size()
             for part in group.parts(max(CALLED_ON, at_once(columns)) // max(1, per_client)):
                 own, inbox = columns[part.own], columns[part.columns]
-                found = self._applied(own, inbox, part.weights)
+                watch = Watch() if self._looks else None
+                with watch or nullcontext():
+                    found = self._applied(own, inbox, part.weights)
+                self._looks = max(0, self._looks - 1)
+                if watch and watch.drawn:
+                    raise AlgorithmError(
+                        f"rule {self.rule.entry.name}: draws from {min(watch.drawn)}, which each "
+                        "process has for itself; the same inbox must give the same"
+                    )
                 if found.shape != own.shape:
                     raise AlgorithmError(
                         f"rule {self.rule.entry.name} must return [params], as many as it was "

@@ -5,6 +5,7 @@ An attack changes what a liar sends; it computes, receives and mixes its own row
 
 import numpy as np
 import pytest
+import torch
 
 import p2pqg
 from p2pqg.algorithms.attacks import ATTACKS
@@ -265,6 +266,20 @@ def test_a_function_may_leave_out_who_lies(tmp_path):
         return 5 + half[0]
 
     assert_same(path(f"{tmp_path}/mine.py:big"), looped(tells))
+
+
+def test_what_a_function_draws_is_the_same_in_every_block_and_another_in_every_round():
+    def noise(honest, W, round):
+        return honest.mean(0) + torch.randn(honest.shape[1], dtype=honest.dtype)
+
+    one = path(noise)
+    for blocks in HOSTING[1:]:
+        assert_same(path(noise, blocks=blocks), one)
+    assert_same(path(noise), one)  # again
+    plain = path(lambda honest, W, round: honest.mean(0))
+    apart = np.abs(one - plain).max((1, 2))
+    assert apart[0] == 0
+    assert len(set(apart.round(9).tolist())) == len(apart)
 
 
 def test_mistakes_of_a_function_are_told():

@@ -5,6 +5,7 @@ Sources: He, Karimireddy, Jaggi, arXiv:2202.01545; Yin et al., ICML 2018; Blanch
 """
 
 import math
+import random
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -388,6 +389,20 @@ def test_a_mistake_in_a_function_of_ones_own_is_told_with_its_line():
         path(wrong)
     with pytest.raises(AlgorithmError, match=r"rule <lambda> must return \[params\]"):
         path(lambda own, inbox, weights: inbox)
+
+
+def test_a_function_of_ones_own_that_draws_is_told():
+    def picks(own, inbox, weights):
+        return own + 0 * random.random()
+
+    before = random.getstate()
+    try:
+        with pytest.raises(
+            AlgorithmError, match="rule picks: draws from Python's random, which ea"
+        ):
+            path(picks)
+    finally:
+        random.setstate(before)
 
 
 def rare(first):
