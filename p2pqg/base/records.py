@@ -82,7 +82,7 @@ class Records(Sequence[Row]):
             raise IndexError(f"row {at} of {length}")
         number, place = divmod(at % length, TOGETHER)
         if number == len(blocks):
-            return last[place]
+            return dict(last[place])
         return {
             name: column.values[place : place + 1].tolist()[0]
             for name, column in blocks[number].items()
@@ -94,7 +94,7 @@ class Records(Sequence[Row]):
         length = len(last)
         for block in blocks:
             yield from _rows(block)
-        yield from islice(last, length)
+        yield from map(dict, islice(last, length))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, (Records, list)):
@@ -148,12 +148,9 @@ def _block(rows: Sequence[Row]) -> Block:
         if dtype != "O":
             values = [value if here else 0 for value, here in zip(values, there, strict=True)]
         try:
-            column = np.array(values, dtype=dtype)
+            column = np.fromiter(values, dtype, len(values))  # of lists, too, one each
         except OverflowError:
-            column = np.array(values, dtype="O")
-        if column.dtype == "O":
-            column = np.empty(len(values), dtype="O")
-            column[:] = np.array(values, dtype="O")
+            column = np.fromiter(values, "O", len(values))
         found[name] = _Column(column, None if there.all() else there)
     return found
 

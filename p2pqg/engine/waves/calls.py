@@ -14,7 +14,7 @@ from p2pqg.algorithms.effects import Parameter
 from p2pqg.base.errors import AlgorithmError
 from p2pqg.base.lazy import torch
 from p2pqg.base.seeding import rng
-from p2pqg.engine.call import Call, guarded, watched
+from p2pqg.engine.call import LOOKS, Call, guarded, watched
 from p2pqg.engine.rule import Rule
 from p2pqg.engine.waves.mail import Delivered
 
@@ -60,7 +60,7 @@ def step(
         more.append(Parameter.in_order(rule.shapes or row))
     if pace_of(rule).elapsed:
         more.append(elapsed)
-    grad, watch = watched(rule.algorithm, grad, int(steps.min(initial=0)))
+    grad, watch = watched(rule.algorithm, grad, int(steps.min(initial=LOOKS)))
     own = guarded(rule.algorithm, rule.algorithm.build, state, grad, params, *more)
     return Call.of(rule.algorithm, own, len(clients), watch)
 

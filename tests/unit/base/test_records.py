@@ -18,6 +18,7 @@ def rows(count):
     for i in range(count):
         row = {"round": i, "loss": 1 / (i + 1), "lied": i % 2 == 0, "large": 2**70 + i}
         row |= {"mixed": i if i % 3 else i / 2, "of_numpy": np.float64(i), "inf": -np.inf}
+        row |= {"pair": [i, -i], "name": f"round {i}", "parts": {"of": i}}
         if i % EVERY == 0:
             row["accuracy"] = i / count
         elif i % EVERY == 1:
@@ -70,6 +71,14 @@ def test_a_copy_goes_its_own_way():
     assert [kept[-1], len(kept)] == [{"round": -1}, TOGETHER]
     assert [twin[-2], len(twin)] == [{"round": -2}, TOGETHER + 1]
     assert pickle.loads(pickle.dumps(twin)) == twin
+
+
+@pytest.mark.parametrize("count", [3, TOGETHER + 3])
+def test_who_changes_a_row_changes_ones_own(count):
+    kept = Records(rows(count))
+    for row in (kept[0], kept[-1], *kept[-2:], *kept):
+        row["loss"] = 0
+    assert kept == rows(count)
 
 
 def test_who_reads_sees_what_was_there_at_first():

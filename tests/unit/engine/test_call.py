@@ -13,6 +13,7 @@ from p2pqg.algorithms import arrived, gossip, push
 from p2pqg.algorithms.dsgd import Params
 from p2pqg.base.errors import AlgorithmError
 from p2pqg.base.registry import Entry
+from p2pqg.engine import call
 
 
 class State(NamedTuple):
@@ -73,7 +74,8 @@ def own_draws():
 
 
 def played(algorithm, gradient=lambda x, round: x, **more):
-    return trajectory(algorithm, gradient, np.ones(3), topology="ring4", rounds=4, lr=0.1, **more)
+    more = {"topology": "ring4", "rounds": 4, "lr": 0.1} | more
+    return trajectory(algorithm, gradient, np.ones(3), **more)
 
 
 @pytest.mark.parametrize(
@@ -100,6 +102,28 @@ def test_a_step_of_clients_that_do_not_wait_is_told_as_well(own_draws):
 
     with pytest.raises(AlgorithmError, match="in step: draws from torch"):
         played(entry(step, asynchronous=OwnPace()))
+
+
+@pytest.mark.parametrize("pace", [None, OwnPace()])
+def test_only_the_first_rounds_are_looked_at(monkeypatch, pace):
+    class Counted(call.Watch):
+        def __enter__(self):
+            looks.append(self)
+            return super().__enter__()
+
+    def step(s, grad, p):
+        yield push(s.x - p.lr * grad(s.x))
+        inbox = yield arrived("newest")
+        return State(s.x + inbox.sum(inbox.weights)[0], s.t)
+
+    monkeypatch.setattr(call, "Watch", Counted)
+    method = entry(step, asynchronous=pace) if pace else entry(round_coin)
+    looks, counts = [], []
+    for rounds in (5, 40):
+        looks.clear()
+        played(method, rounds=rounds)
+        counts.append(len(looks))
+    assert counts[0] == counts[1] > 0
 
 
 def test_what_a_gradient_draws_is_not_the_algorithms(own_draws):
