@@ -18,7 +18,7 @@ from p2pqg.base import yaml_text
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.text import json_text, user_path, write_bytes, write_text
 from p2pqg.recipe.own_files import FOLDER
-from p2pqg.results.parquet import write_columns, write_parquet
+from p2pqg.results.parquet import load_writer, write_columns, write_parquet
 from p2pqg.results.schemas import CLIENT_COLUMNS, LINK_COLUMNS, ROUND_COLUMNS
 
 try:
@@ -32,6 +32,8 @@ if TYPE_CHECKING:  # reading needs pandas, writing does not: a run starts sooner
 SECONDS_BETWEEN_WRITES = 2.0
 SHARE_OF_WRITES = 0.05
 """Of the time, about: files that have become long are written less often."""
+MOST_SECONDS_BETWEEN = 300.0
+"""But so often, also where a disk was once slow: people look at runs while they go on."""
 LOCK = ".lock"
 FAILED = "failed.json"
 SEEDS = "seeds.json"
@@ -215,10 +217,12 @@ class RunDirectory:
         Returns:
             Whether they were written.
         """
-        began = time.monotonic()
-        is_due = now or began - self._written > max(SECONDS_BETWEEN_WRITES, self._rest)
+        rest = min(max(SECONDS_BETWEEN_WRITES, self._rest), MOST_SECONDS_BETWEEN)
+        is_due = now or time.monotonic() - self._written > rest
         if is_due:
             self._make_again()
+            load_writer()
+            began = time.monotonic()
             write_parquet(self.path / "rounds.parquet", rounds, columns)
             write_parquet(self.path / "clients.parquet", clients, of_clients)
             self._written = time.monotonic()

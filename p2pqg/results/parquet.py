@@ -15,6 +15,11 @@ ROWS_AT_ONCE = 2**14
 """That are dictionaries while a file is read."""
 
 
+def load_writer() -> None:
+    """Import what the first write would: that takes as long as many writes."""
+    import pyarrow.parquet  # noqa: F401
+
+
 def write_parquet(path: Path, rows: Sequence[dict[str, Any]], columns: Mapping[str, str]) -> None:
     """Write rows under a temporary name, then rename; missing keys become null, others drop."""
     import pyarrow as pa

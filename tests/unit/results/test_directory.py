@@ -93,8 +93,12 @@ def test_long_files_are_written_less_often(tmp_path, monkeypatch):
         now[0] += len(rows)  # a second for each row
         written.append(path.name)
 
+    def load():
+        now[0] += 20.0
+
     written = []
     monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(module, "load_writer", load)
     monkeypatch.setattr(module, "write_parquet", write)
     assert directory.write_rows([{"round": 0}] * 3, [])
     assert written == ["rounds.parquet", "clients.parquet"]
@@ -104,6 +108,9 @@ def test_long_files_are_written_less_often(tmp_path, monkeypatch):
     now[0] += 1.9
     assert not directory.write_rows([], [])  # quick ones every two seconds
     now[0] += 0.2
+    assert directory.write_rows([], [])
+    assert directory.write_rows([{"round": 0}] * 100, [], now=True)
+    now[0] += 301.0  # not in half an hour: the disk may be quick again
     assert directory.write_rows([], [])
 
 
