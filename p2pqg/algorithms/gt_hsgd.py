@@ -14,9 +14,11 @@ steps along its mixed estimate; on the complete graph from a common start it is 
     last  [clients, params]  that of the round before
     v     [clients, params]  estimate of the own gradient
     y     [clients, params]  estimate of everybody's mean gradient, mixed
+    new   [clients, 1]       1 before a client's first round, then 0
     t     rounds done
 
-In the first round v is the gradient: the paper's larger first batch is one of the usual size here.
+In a client's first round v is the gradient: the larger first batch of the paper is one of the usual
+size here.
 """
 
 from __future__ import annotations
@@ -45,12 +47,13 @@ class State(NamedTuple):
     last: torch.Tensor
     v: torch.Tensor
     y: torch.Tensor
+    new: torch.Tensor
     t: int
 
 
 def start(x0: torch.Tensor) -> State:
     zero = torch.zeros_like(x0)
-    return State(x=x0, last=x0, v=zero, y=zero, t=0)
+    return State(x=x0, last=x0, v=zero, y=zero, new=torch.ones_like(x0[:, :1]), t=0)
 
 
 @algorithm(
@@ -64,7 +67,7 @@ def gt_hsgd(s: State, grad: Grad, p: Params) -> Round[State]:
     """Gradient tracking whose gradients lose their noise, by two gradients on each batch."""
     v = grad(s.x)
     if s.t > 0:
-        v = v + (1 - p.beta) * (s.v - grad(s.last, again=True))
+        v = v + (1 - p.beta) * (1 - s.new) * (s.v - grad(s.last, again=True))
     y = yield gossip(s.y + v - s.v, models=False)
     x = yield gossip(s.x - p.lr * y)
-    return State(x=x, last=s.x, v=v, y=y, t=s.t + 1)
+    return State(x=x, last=s.x, v=v, y=y, new=torch.zeros_like(s.new), t=s.t + 1)

@@ -131,6 +131,26 @@ def test_for_dmsgd_nothing_has_moved_before_a_clients_first_round():
         assert_allclose(*played(sim, 12, step), rtol=0, atol=1e-11)
 
 
+def test_for_gt_hsgd_a_clients_first_estimate_is_its_gradient():
+    v = y = np.zeros((6, 27))
+    last, seen = None, np.zeros((6, 1), dtype=bool)
+
+    with simulation({"name": "gt-hsgd", "beta": 0.3}) as sim:
+        gradient = gradients(sim)
+
+        def step(x, g, W, on, round, lr):
+            nonlocal v, y, last, seen
+            again = gradient(x if last is None else last, round)
+            new = g + np.where(seen, 0.7 * (v - again), 0)
+            there = on[:, None]
+            y = np.where(there, W @ (y + new - v), y)
+            last = np.where(there, x, x if last is None else last)
+            v, seen = np.where(there, new, v), seen | there
+            return W @ (x - lr * y)
+
+        assert_allclose(*played(sim, 12, step), rtol=0, atol=1e-11)
+
+
 CENTRALIZED = ["sgd", "sgdm", "sgdm-n", "adam", {"name": "diloco", "local_steps": 2}]
 
 
