@@ -213,6 +213,7 @@ class SweepBar:
         """Draw on `console`; default: stdout. `clock`: seconds."""
         self.console = console or console_for_stdout()
         self._lines = NowAndThen(clock)
+        self._notes: set[str] = set()
         self._total = self._done = self._failed = self._done_before = 0
         self._bar = _Bar(
             self.console,
@@ -250,6 +251,13 @@ class SweepBar:
             line = f"{self._done}/{self._total}  {name}  {text}{self._time_left()}"
             self.console.print(line, markup=False, soft_wrap=True)
 
+    def noted(self, name: str, text: str) -> None:
+        """Something that a user should know, once, of the first run that says it."""
+        if text not in self._notes:
+            self._notes.add(text)
+            told = ": ".join(filter(None, ["note", name, text]))
+            self.console.print(told, markup=False, soft_wrap=True)
+
     def _failures(self) -> str:
         return f"[red]{self._failed} failed[/red]  " if self._failed else ""
 
@@ -283,16 +291,9 @@ class SeedsBar(SweepBar):
         """As of `SweepBar`."""
         super().__init__(console, clock)
         self._about = False
-        self._notes: set[str] = set()
 
     def begun(self, name: str, rows: list[tuple[str, str]]) -> None:
         """A seed has begun."""
         if not self._about:
             self._about = True
             _in_columns(self.console, rows)
-
-    def noted(self, name: str, text: str) -> None:
-        """Something that a user should know, once, of the first seed that says it."""
-        if text not in self._notes:
-            self._notes.add(text)
-            self.console.print(f"note: {name}: {text}", markup=False, soft_wrap=True)

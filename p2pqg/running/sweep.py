@@ -35,6 +35,8 @@ class Bar(Protocol):
 
     def inside(self, name: str, text: str) -> None: ...
 
+    def noted(self, name: str, text: str) -> None: ...
+
     def done(self, name: str, accuracy: float | None, *, failed: bool) -> None: ...
 
 
@@ -67,8 +69,11 @@ def run_sweep(
             record.unlink()
     failures: dict[str, str] = {}
     points = sweep.points()
-    _check_parts(sweep, [point for point in points if sweep.result(point) is None])
+    warnings = _check_parts(sweep, [point for point in points if sweep.result(point) is None])
     _claim(sweep)
+    if bar:
+        for name, text in warnings:
+            bar.noted(name, text)
     with _told_how_to_go_on(sweep), _processes(sweep, jobs) as pool:
         while points:
             todo = {sweep.name(p): sweep.settings(p) for p in points if sweep.result(p) is None}
@@ -88,17 +93,24 @@ def run_sweep(
     return failures
 
 
-def _check_parts(sweep: Sweep, points: list[Point]) -> None:
-    """Build one experiment per combination of parts, before hours go into the others."""
+def _check_parts(sweep: Sweep, points: list[Point]) -> list[tuple[str, str]]:
+    """Build one experiment per combination of parts, before hours go into the others.
+
+    Returns:
+        (combination, what a user should know of its runs), a line each.
+    """
     from p2pqg.recipe.settings import read_config
     from p2pqg.simulation.build import build
 
     seen = {sweep.name({k: v for k, v in p.items() if k not in ("lr", "seed")}): p for p in points}
+    told = list[tuple[str, str]]()
     for name, point in seen.items():
         try:
-            build(read_config(sweep.settings(point)))
+            experiment = build(read_config(sweep.settings(point)))
         except ConfigError as error:
             raise type(error)(f"{name}: {error}") from None
+        told += [(name, warning) for warning in experiment.warnings]
+    return told
 
 
 def _claim(sweep: Sweep) -> None:

@@ -1,5 +1,6 @@
 """Resuming, failures, and the extension of a tuned learning rate."""
 
+import io
 import json
 import os
 import queue
@@ -8,6 +9,7 @@ import signal
 
 import pytest
 import yaml
+from rich.console import Console
 
 from p2pqg.base.errors import AlgorithmError, ConfigError, DivergedError, StoppedError
 from p2pqg.engine.placement import Machine
@@ -54,7 +56,7 @@ def world(tmp_path, fake_run, monkeypatch):
     made = World()
     made.done = []
     monkeypatch.setattr("p2pqg.running.single.run", made.run)
-    monkeypatch.setattr(sweeps, "_check_parts", lambda *_: None)
+    monkeypatch.setattr(sweeps, "_check_parts", lambda *_: [])
     return made
 
 
@@ -154,6 +156,8 @@ def test_ctrl_c_between_two_runs_says_how_to_go_on(world):
             raise KeyboardInterrupt
 
         def inside(self, name, text): ...
+
+        def noted(self, name, text): ...
 
     with pytest.raises(StoppedError, match=r"^stopped; start it again to go on, 1 of \d+ runs"):
         world.sweep(bar=Interrupting())
@@ -297,3 +301,14 @@ def test_gpus_are_called_what_they_are_called_outside(monkeypatch, visible, foun
     machine = Machine(num_cpus=4, num_gpus=len(found))
     monkeypatch.setattr("p2pqg.engine.on_ray.cluster.this_machine", lambda device: machine)
     assert pool.gpus_for("auto") == found
+
+
+def test_what_a_user_should_know_of_the_runs_of_a_sweep_is_told_once(tmp_path):
+    """A setting that does nothing in them did so without a word."""
+    console = Console(file=io.StringIO(), width=200)
+    recipe = RECIPE | {"topology": "ring4", "rounds": 1, "model": "logistic", "data_dir": "/tmp"}
+    plan = read_sweep(recipe | {"sweep": {"lr": [0.1, 0.2], "seed": [1]}}, "g", str(tmp_path))
+    with SweepBar(console) as bar:
+        run_sweep(plan, 1, bar)
+    told = [line for line in console.file.getvalue().splitlines() if line.startswith("note: ")]
+    assert told == ["note: data_dir /tmp is ignored: digits needs no files"]
