@@ -124,6 +124,22 @@ class Records(Sequence[Row]):
         values[rest:], there[rest:] = column_of(last, name, values.dtype)
         return values, there
 
+    def last_having(self, names: Sequence[str]) -> Row | None:
+        """The last row that has one of these columns."""
+        blocks, last = self._held
+        for row in reversed(last[:]):
+            if not row.keys().isdisjoint(names):
+                return row
+        for number in reversed(range(len(blocks))):
+            columns = [column for name, column in blocks[number].items() if name in names]
+            places = [
+                TOGETHER - 1 if there is None else int(np.flatnonzero(there)[-1])
+                for _, there in columns
+            ]
+            if places:
+                return self[number * TOGETHER + max(places)]
+        return None
+
 
 def column_of(
     rows: Iterable[Mapping[str, Any]], name: str, kind: str | np.dtype[Any]
@@ -134,6 +150,16 @@ def column_of(
     values = [row.get(name) for row in rows]
     there = np.array([value is not None for value in values], dtype=bool)
     return np.array([0 if value is None else value for value in values], dtype=kind), there
+
+
+def last_having(rows: Sequence[Mapping[str, Any]], *names: str) -> Mapping[str, Any] | None:
+    """The last row that has one of these columns; None: none has.
+
+    It may be long ago; of `Records` not every row since is made.
+    """
+    if isinstance(rows, Records):
+        return rows.last_having(names)
+    return next((row for row in reversed(rows) if not row.keys().isdisjoint(names)), None)
 
 
 def _block(rows: Sequence[Row]) -> Block:

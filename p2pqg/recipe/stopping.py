@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from p2pqg.base.errors import ConfigError, did_you_mean
 from p2pqg.base.ranges import out_of_range
-from p2pqg.base.records import column_of
+from p2pqg.base.records import column_of, last_having
 from p2pqg.base.text import is_number
 
 CONDITION = re.compile(r"\s*([A-Za-z_]\w*)\s*(>=|<=|>|<)\s*([-+0-9.eE]+)\s*")
@@ -96,7 +96,7 @@ class Stop:
 
     def reason(self, rows: Sequence[Row]) -> str | None:
         """Why the run is over, as its evaluated rows tell; None: it is not."""
-        last = next((row for row in reversed(rows) if row.get("test_loss") is not None), None)
+        last = last_having(rows, "test_loss")
         if last is None:
             return None
         conditions = self._conditions

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from p2pqg.base.errors import ConfigError, DivergedError, P2pqgError
-from p2pqg.base.records import Records
+from p2pqg.base.records import Records, last_having
 from p2pqg.base.user_code import names_a_file
 from p2pqg.engine.clock import Clock, Span, chrome_trace, totals
 from p2pqg.engine.driver import Driver
@@ -196,7 +196,7 @@ class Shown(ABC):
         driver, experiment = self._driver, self.experiment
         rows = driver.log.rounds
         last = rows[-1] if rows else {}
-        tested: dict[str, Any] = next((row for row in reversed(rows) if "test_loss" in row), {})
+        tested = last_having(rows, "test_loss") or {}
         if evaluate and not self.closed:
             with suppress(DivergedError):
                 last = tested = self.present()[0]

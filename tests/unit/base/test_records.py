@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from p2pqg.base.records import TOGETHER, Records, column_of
+from p2pqg.base.records import TOGETHER, Records, column_of, last_having
 
 EVERY = 7
 
@@ -61,6 +61,16 @@ def test_columns_are_those_of_the_rows():
         for found, right in zip(kept.column(name, kind), column_of(given, name, kind), strict=True):
             assert found.dtype == right.dtype
             assert (found == right).all()
+
+
+@pytest.mark.parametrize("count", [0, 5, TOGETHER, 3 * TOGETHER + 1])
+@pytest.mark.parametrize("at", [0, 3, TOGETHER - 1, TOGETHER + 2, 3 * TOGETHER])
+def test_the_last_row_with_a_column_is_found_wherever_it_is(count, at):
+    given = [{"round": i} | ({"loss": 0.5} if i in (0, at) else {}) for i in range(count)]
+    expected = given[at if at < count else 0] if count else None
+    assert last_having(Records(given), "loss", "more") == expected
+    assert last_having(given, "loss", "more") == expected
+    assert last_having(Records(given), "lost") is None
 
 
 def test_a_copy_goes_its_own_way():

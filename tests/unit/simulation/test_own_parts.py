@@ -445,7 +445,7 @@ def test_a_long_run_is_not_read_row_by_row_at_every_evaluation():
     rows.extend({"lr": 0.1} for _ in range(3))
     stop = Stop(when="f1 > 9000", patience=999, metric="f1")
     assert stop.reason(rows) == "f1 has not been better for 999 evaluations"
-    assert rows.read == 4  # until the last evaluation
+    assert rows.read < 4
 
 
 def test_lr_is_what_a_function_says(tmp_path):
