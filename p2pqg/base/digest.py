@@ -28,7 +28,7 @@ LETTERS = re.compile(r"#[0-9a-f]{8}(\+?)-(py\d+)")
 """After the name: the letters, whether there is more, and the Python that made them, for the bytes
 of the same code differ between versions."""
 CODE = (types.FunctionType, types.BuiltinFunctionType, type, types.ModuleType)
-PLAIN = (str, bytes, int, float, complex, bool, type(None), type(Ellipsis))
+PLAIN = (str, int, float, complex, bool, type(None), type(Ellipsis))
 
 
 def given_name(thing: Any, *, values: bool = True) -> str:
@@ -95,6 +95,10 @@ class _Digest:
 
     def add(self, thing: Any, depth: int = 0) -> None:
         """Take it in."""
+        if isinstance(thing, bytes | memoryview):  # perhaps of gigabytes: as they are
+            self._mark("bytes", str(len(thing)))
+            self.hash.update(thing)
+            return
         if isinstance(thing, PLAIN):
             # The digits of a number may be too many for Python.
             text = int.__format__(thing, "x") if isinstance(thing, int) else repr(thing)
@@ -217,12 +221,12 @@ def _of_object(thing: Any) -> list[Any] | None:
     if isinstance(thing, set | frozenset):
         return sorted(map(repr, thing)) if all(isinstance(one, PLAIN) for one in thing) else None
     if isinstance(thing, np.ndarray) and not thing.dtype.hasobject:
-        return [str(thing.dtype), thing.shape, np.ascontiguousarray(thing).tobytes()]
+        return [str(thing.dtype), thing.shape, _content(thing)]
     torch = sys.modules.get("torch")
     with suppress(Exception):  # what cannot be pickled cannot be looked into
         if torch is not None and isinstance(thing, torch.Tensor):
             flat = thing.detach().cpu().reshape(-1).contiguous()
-            return [str(thing.dtype), [*thing.shape], flat.view(torch.uint8).numpy().tobytes()]
+            return [str(thing.dtype), [*thing.shape], _content(flat.view(torch.uint8).numpy())]
         made = thing.__reduce_ex__(4)
         if not isinstance(made, str):
             return list(map(_listed, made))
@@ -231,6 +235,11 @@ def _of_object(thing: Any) -> list[Any] | None:
         if hasattr(thing, "__wrapped__"):  # a function with a cache, of which that is but the name
             return [made, thing.__wrapped__]
     return None
+
+
+def _content(array: np.ndarray) -> memoryview:
+    """The bytes of an array, not copied where they lie in a row."""
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 def _listed(part: Any) -> Any:

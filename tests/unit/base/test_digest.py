@@ -3,6 +3,7 @@
 import functools
 import subprocess
 import sys
+import tracemalloc
 from types import ModuleType
 
 import numpy as np
@@ -140,3 +141,33 @@ def test_what_is_used_of_a_module_of_ones_own_is_looked_into(monkeypatch):
 def test_a_number_of_any_length_is_one():
     long = 10**5000
     assert given_name(closing_over(long)) != given_name(closing_over(long + 1))
+
+
+@pytest.mark.parametrize("make", [np.ones, torch.ones, bytes])
+def test_large_values_are_not_copied(make):
+    large = make(8_000_000)
+    given_name(closing_over(make(1)))  # what is imported for it
+    tracemalloc.start()
+    try:
+        assert is_known(given_name(closing_over(large)))
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.arange(6.0).reshape(2, 3).T,
+        np.array(1.5),
+        np.array([], "datetime64[s]"),
+        np.array(["a", "bc"]),
+        np.array([(1, 2.5)], "i4,f8"),
+        torch.arange(6).reshape(2, 3).T,
+        torch.tensor(True),
+        torch.zeros(2, dtype=torch.bfloat16),
+        torch.zeros(2, dtype=torch.complex64),
+    ],
+)
+def test_arrays_of_all_kinds_are_looked_into(values):
+    assert is_known(given_name(closing_over(values)))
