@@ -25,12 +25,13 @@ def user_path(text: str | Path) -> Path:
 
 
 def typed(path: str | Path) -> str:
-    """A path as it is typed in a shell: quoted where it has blanks and the like.
+    """A path as it is typed in a shell: quoted where it has blanks, and never like an option.
 
-    >>> typed("runs/out/first"), typed(Path("My runs") / "first")
-    ('runs/out/first', "'My runs/first'")
+    >>> typed("runs/out/first"), typed(Path("My runs") / "first"), typed("-runs/first")
+    ('runs/out/first', "'My runs/first'", './-runs/first')
     """
-    return shlex.quote(str(path))
+    text = str(path)
+    return shlex.quote(f"./{text}" if text.startswith("-") else text)
 
 
 def folder_name(words: str) -> str:

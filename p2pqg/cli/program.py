@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import shutil
 import signal
 import sys
@@ -53,6 +54,7 @@ class Program(click.Group):
         When its command has ended, nothing is left that could be stopped: Ctrl-C while the
         interpreter tidies up brings no traceback, and takes no exit code away.
         """
+        _open_closed_streams()
         try:
             return super().__call__(*args, **kwargs)
         finally:
@@ -101,6 +103,16 @@ class Program(click.Group):
             hint = "" if ours else " (a bug in p2pqg, or a broken machine; --debug shows where)"
             click.echo(f"{_kind(error)}: {error}{hint}", err=True)
         return ctx.exit(code)
+
+
+def _open_closed_streams() -> None:
+    """What a service was started without goes nowhere; else a file of ours might take its place."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            while os.open(os.devnull, os.O_RDWR) < number:
+                ...
+            stream = open(number, "w" if number else "r", closefd=False)  # noqa: SIM115  it stays
+            setattr(sys, name, stream)
 
 
 def _kind(error: Exception) -> str:

@@ -60,6 +60,11 @@ RANGES = {
 }
 
 
+def _is_no_text(value: str) -> bool:
+    """Whether it came from bytes that the locale could not read (PEP 383); files need text."""
+    return any("\udc80" <= letter <= "\udcff" for letter in value)
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """One simulation. The keys of a recipe, the flags of `run`, the keywords of `p2pqg.run`."""
@@ -183,6 +188,14 @@ class RunConfig:
     def problems(self) -> Iterator[str]:
         if self.address is not None and not ADDRESS.fullmatch(self.address):
             yield f"address must be auto, HOST:PORT or ray://HOST:PORT, got {self.address!r:.60}"
+        if not self.out:
+            yield "out must be a folder, got ''; . is the one you are in"
+        for key, value in vars(self).items():
+            if isinstance(value, str) and not value.isprintable() and _is_no_text(value):
+                yield (
+                    f"{key} has bytes that are no UTF-8, got {value!r:.60}; rename it, or set "
+                    "LC_ALL=C.UTF-8"
+                )
         for key in ("algorithm", "dataset", "model", "partition"):
             if getattr(self, key) == "":
                 yield f"{key} must be a name, got ''; leave it out for the usual one"

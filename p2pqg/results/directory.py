@@ -50,8 +50,10 @@ def told_if_not_writable(out: Path) -> Iterator[None]:
 
 
 def _not_writable(out: Path, error: OSError) -> ConfigError:
+    # A file, or a link to nothing; that a folder exists is no error.
+    why = "it is none" if isinstance(error, FileExistsError) else error.strerror
     return ConfigError(
-        f"out must be a folder that can be written, got {str(out)!r} ({error.strerror}); set --out"
+        f"out must be a folder that can be written, got {str(out)!r} ({why}); set --out"
     )
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -211,3 +212,12 @@ def test_ctrl_c_keeps_the_rows_and_leaves_no_process_behind(tmp_path):
 )
 def test_every_shipped_topology_loads(path):
     assert build_topology(path.stem).num_clients > 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell closes the streams")
+def test_a_run_of_a_service_without_standard_streams_goes_well(tmp_path):
+    words = [sys.executable, "-m", "p2pqg", "run", "--engine", "local", "--topology", "ring4"]
+    words += ["--rounds", "2", "--name", "service", "--out", str(tmp_path)]
+    shell = f"exec {shlex.join(words)} <&- >&- 2>&-"
+    assert subprocess.run(["sh", "-c", shell], timeout=120).returncode == 0
+    assert (tmp_path / "service" / "summary.json").exists()

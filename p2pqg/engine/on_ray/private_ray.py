@@ -365,6 +365,9 @@ def let_ray_print(allowed: bool) -> None:
 @contextmanager
 def _raw_lines_hidden() -> Iterator[None]:
     """For a moment, nothing is written to stderr, not even by Ray's libraries in C++."""
+    if sys.stderr is None:  # closed, as of some services
+        yield
+        return
     sys.stderr.flush()
     kept = os.dup(2)
     try:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -475,6 +476,8 @@ def test_the_recipe_in_a_run_directory_works_from_anywhere(tmp_path, monkeypatch
     ("words", "told"),
     [
         (["--address", ":"], "address must be auto, HOST:PORT or ray://HOST:PORT, got ':'"),
+        (["--out", ""], "out must be a folder, got ''; . is the one you are in"),
+        (["--out", os.fsdecode(b"a\xff")], "out has bytes that are no UTF-8, got 'a\\udcff'; rena"),
         (["--address", "nobody"], "address must be"),
         (["--out", "x" * 300, "--engine", "local"], "out must be a folder that can be written"),
         (["--name", "y" * 300, "--engine", "local"], "out must be a folder that can be written"),
