@@ -203,7 +203,7 @@ def _with_answers(
     Raises:
         ConfigError: it is not what is asked for.
     """
-    answers = set[Answer]()
+    answers: dict[int, Answer] = {}
     # Auxiliary outputs may be of training alone, and then need a loss that knows.
     for training in (False, True) if objective.is_own else (False,):
         tried = copy.deepcopy(module).train(training)
@@ -222,9 +222,13 @@ def _with_answers(
                 f"{_called(blueprint)}: {', '.join(late[:3])} must be there from the start, "
                 "they are made when a sample comes; make them where the model is made"
             )
-        if answer:
-            answers.add(answer)
-    return replace(objective, answers=tuple(answers))
+        if answer and answers.setdefault(answer.width, answer) != answer:
+            raise ConfigError(
+                f"{_called(blueprint)}: what it returns in training and in evaluation must be "
+                f"alike where both have {answer.width} numbers for a sample, or the loss is given "
+                "one as the other; return the same names and shapes in both"
+            )
+    return replace(objective, answers=tuple(answers.values()))
 
 
 def _check_outputs(

@@ -105,3 +105,23 @@ def test_several_outputs_without_a_loss_that_takes_them_are_told():
             engine="local",
             rounds=1,
         )
+
+
+class TwoFaced(nn.Module):
+    """Returns as many numbers in training as in evaluation, under other names."""
+
+    def __init__(self, num_classes, input_shape):
+        super().__init__()
+        self.classes = nn.Linear(64, num_classes)
+
+    def forward(self, x):
+        logits = self.classes(x)
+        return {"logits": logits, "drawn" if self.training else "mean": logits}
+
+
+def test_answers_that_cannot_be_told_apart_are_refused():
+    def loss(outputs, targets):
+        return F.cross_entropy(outputs["logits"], targets, reduction="none")
+
+    with pytest.raises(ConfigError, match="must be alike where both have 20 numbers"):
+        p2pqg.run(topology="ring2", model=TwoFaced, loss=loss, rounds=1, engine="local")
