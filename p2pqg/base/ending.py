@@ -11,6 +11,9 @@ PR_SET_PDEATHSIG = 1
 
 
 def end_with_the_parent() -> None:
-    """From now on this process ends at once with its parent, whatever it computes; on Linux."""
+    """From now on this process ends at once with its parent, whatever it computes; on Linux.
+
+    To the kernel the parent is the *thread* that started it, which has to wait for it.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)

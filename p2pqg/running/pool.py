@@ -106,7 +106,8 @@ class Pool:
         Raises:
             BrokenProcessPool: one was killed; the others were stopped.
         """
-        with _no_script():  # else each would run it
+        # Else each would run it; and a Ctrl-C in between would leave some that nobody knows of.
+        with uninterrupted(), _no_script():
             before = set(multiprocessing.active_children())
             self._futures = {
                 self._executor.submit(_done, do, arguments): name
@@ -136,8 +137,8 @@ class Pool:
             Name -> how it ended, of what was under way.
         """
         with suppress(KeyboardInterrupt):  # once more: at once
-            for future in self._futures:
-                future.cancel()
+            # What has not begun is not cancelled: if a process dies that was about to start, Python
+            # (3.11) stumbles over that, and hangs. They begin nothing any more, see `_done`.
             for process in self._processes:
                 process.terminate()
             for _ in range(int(SECONDS_TO_END / 0.1)):
@@ -150,9 +151,7 @@ class Pool:
         return {
             name: error
             for future, name in self._futures.items()
-            if future.done()
-            and not future.cancelled()
-            and (error := _come_home(future.exception()))
+            if future.done() and (error := _come_home(future.exception()))
         }
 
 
