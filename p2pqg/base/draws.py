@@ -46,16 +46,20 @@ def draws_from(call: Callable[[], object]) -> set[str]:
 class Watch:
     """Sees from whose numbers somebody's code takes, inside `with`.
 
+    What a library draws that is imported there, or what a card begins with that is asked for the
+    first time, it does not count as theirs.
+
     Attributes:
         drawn: whose they were: "torch", "numpy.random", ...
     """
 
     def __init__(self) -> None:
         self.drawn = set[str]()
-        self._before: dict[str, Any] = {}
+        self._before: dict[str, tuple[Any, ...]] = {}
+        self._num_modules = 0
 
     def __enter__(self) -> None:
-        self._before = _states()
+        self._begin()
 
     def __exit__(self, *error: object) -> None:
         self._look()
@@ -69,13 +73,17 @@ class Watch:
             try:
                 return call(*args, **more)
             finally:
-                self._before = _states()
+                self._begin()
 
         return unwatched
 
+    def _begin(self) -> None:
+        self._before, self._num_modules = _states(), len(sys.modules)
+
     def _look(self) -> None:
-        now = _states()
-        self.drawn |= {whose for whose, state in now.items() if self._before.get(whose) != state}
+        if len(sys.modules) == self._num_modules:
+            now = _states()
+            self.drawn |= {w for w, old in self._before.items() if now[w][: len(old)] != old}
 
 
 @contextmanager
@@ -126,13 +134,13 @@ def torch_keyed(
         yield
 
 
-def _states() -> dict[str, Any]:
+def _states() -> dict[str, tuple[Any, ...]]:
     with _one_at_a_time:  # another thread may be inside `keyed`, and puts them back
         numpys: Any = np.random.get_state()  # noqa: NPY002  whether somebody took from it
         numpy, python = (numpys[1].tobytes(), numpys[2], numpys[3]), random.getstate()
-        found: dict[str, Any] = {"Python's random": python, "numpy.random": numpy}
+        found: dict[str, tuple[Any, ...]] = {"Python's random": python, "numpy.random": numpy}
         if torch := sys.modules.get("torch"):
             cards = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
             torchs = [torch.get_rng_state(), *cards]
-            found["torch"] = b"".join(state.numpy().tobytes() for state in torchs)
+            found["torch"] = tuple(state.numpy().tobytes() for state in torchs)
         return found

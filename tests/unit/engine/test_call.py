@@ -130,6 +130,22 @@ def test_what_a_gradient_draws_is_not_the_algorithms(own_draws):
     assert not np.allclose(played(entry(round_coin), noisy_gradient)[-1], 0)
 
 
+def test_what_a_library_draws_while_it_is_imported_is_not_the_algorithms(
+    own_draws, tmp_path, monkeypatch
+):
+    (tmp_path / "shuffles_at_import.py").write_text("import random\nrandom.random()\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def late(s, grad, p):
+        import shuffles_at_import  # noqa: F401
+
+        return State((yield gossip(s.x - p.lr * grad(s.x))), s.t + 1)
+
+    before = random.getstate()
+    played(entry(late))
+    assert random.getstate() != before
+
+
 def test_a_generator_of_the_rounds_number_is_every_blocks_own():
     whole = played(entry(round_coin))
     assert np.array_equal(played(entry(round_coin), blocks=[1, 1, 2]), whole)
