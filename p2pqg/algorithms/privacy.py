@@ -136,7 +136,7 @@ def _shuffled(size: int, batch_size: int, sigma: float, steps: int, delta: float
     return _epsilon(times * np.array(ORDERS) / (2 * sigma**2), delta)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=2**14)  # one for each size of a shard, each time anybody asks
 def _renyi(share: float, sigma: float) -> np.ndarray:
     """Divergence of one step at each of the orders; of several it is the sum."""
     import dp_accounting as dp

@@ -108,7 +108,7 @@ def choose(
     before = named(wish)
     ways = ways_for(stacked, examples.args[2], examples.vectorised)
     job = _job(stacked, examples, capture, ways)
-    memory = Remembered(_key(stacked, job, capture))
+    memory = Remembered(_key(stacked, job, capture, examples.own_pace))
     with memory.alone():
         memory.read()
         try:
@@ -163,8 +163,9 @@ def _used(
 ) -> Choice:
     """Capture it here, compare it with eager numbers, and put it in the strategy's place."""
     on_card = _on_card(stacked, capture)
-    if on_card and (free := torch.cuda.mem_get_info()[0]) < 1.1 * best.size:
-        told = f"{best.way} needs {best.size / 2**30:.1f} GiB, free are {free / 2**30:.1f}"
+    size = best.size * (2 if examples.own_pace else 1)  # with that of half as many, and so on
+    if on_card and (free := torch.cuda.mem_get_info()[0]) < 1.1 * size:
+        told = f"{best.way} needs {size / 2**30:.1f} GiB, free are {free / 2**30:.1f}"
         return eagerly(told, memory.notes)
     plain, eager = stacked.run, tried[EAGER]
     assert not isinstance(plain, Captured)
@@ -224,7 +225,7 @@ def _job(stacked: Stacked, examples: Examples, capture: Capture, ways: tuple[str
     )
 
 
-def _key(stacked: Stacked, job: Job, capture: Capture) -> dict[str, object]:
+def _key(stacked: Stacked, job: Job, capture: Capture, own_pace: bool) -> dict[str, object]:
     """All that the answer depends on."""
     on_card = stacked.device.type == "cuda"
     named_tensors = [(n, str(p.shape), p.requires_grad) for n, p in job.module.named_parameters()]
@@ -238,6 +239,7 @@ def _key(stacked: Stacked, job: Job, capture: Capture) -> dict[str, object]:
         "tests": [list(test.shape) for test in job.tests],
         "precision": job.precision,
         "strategy": job.strategy,
+        "own_pace": own_pace,
         "ways": list(job.ways),
         "streams": STREAMS,
         "share": job.share,

@@ -305,6 +305,22 @@ def test_what_fails_in_use_is_not_used_now_nor_later(monkeypatch, recorder, why)
     assert choose(stacked, Examples(args), REHEARSE, attempt=fastest("loop")) == choice
 
 
+def test_what_fails_with_few_clients_says_nothing_of_runs_in_which_all_wait(monkeypatch):
+    class OfAllOnly(Rehearsal):
+        def record(self, step, *inputs):
+            if len(inputs) == 4 and len(inputs[0]) < 5:
+                raise RuntimeError("too few")
+            return super().record(step, *inputs)
+
+    monkeypatch.setattr(choosing, "recorder_for", lambda device, rehearse: OfAllOnly())
+    stacked, args = network(width=2)
+    few = Examples(args, own_pace=True)
+    assert "too few" in choose(stacked, few, REHEARSE, attempt=fastest("loop")).told
+    for examples, way in ((few, "eager"), (Examples(args), "captured loop")):
+        stacked, _ = network(width=2)
+        assert choose(stacked, examples, REHEARSE, attempt=fastest("loop")).way == way
+
+
 def test_a_process_that_died_in_use_is_a_warning_to_the_next(cache):
     stacked, args = network(width=2)
     choose(stacked, Examples(args), REHEARSE, attempt=fastest("loop"))
@@ -335,6 +351,10 @@ def test_a_recording_that_does_not_fit_into_the_memory_is_not_made(monkeypatch):
     stacked, args = network(width=2)
     choice = choose(stacked, Examples(args), REHEARSE, attempt=fastest("loop", size=2**31))
     assert choice.told == "gradients computed eagerly: loop needs 2.0 GiB, free are 1.0"
+    stacked, args = network(width=2)
+    small = fastest("loop", size=2**29)
+    choice = choose(stacked, Examples(args, own_pace=True), REHEARSE, attempt=small)
+    assert choice.told == "gradients computed eagerly: loop needs 1.0 GiB, free are 1.0"
 
 
 @pytest.mark.parametrize(
