@@ -517,7 +517,6 @@ def test_an_objective_of_the_users_own_holds_for_one_run_only():
     objective = Objective(LOSSES["cross-entropy"], outputs=CLASSES)
     assert stacked.objective.entry is objective.entry
     job = choosing._job(stacked, Examples(args), capture, ("loop",))
-    keys = [
-        choosing._key(stacked, job, one) for one in (capture, capture._replace(session="another"))
-    ]
+    sessions = capture, capture._replace(session="another")
+    keys = [choosing._key(stacked, job, one, False) for one in sessions]
     assert keys[0] != keys[1]
