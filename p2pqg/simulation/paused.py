@@ -101,6 +101,10 @@ class Paused(Shown):
             ),
             clock=Clock(on=config.profile),
         )
+        self._listen_to_engine()
+
+    def _listen_to_engine(self) -> None:
+        """What it waits for is told to whoever listens to this simulation."""
         me = weakref.ref(self)
 
         def tell(line: str) -> None:
@@ -184,6 +188,7 @@ class Paused(Shown):
         twin.turn, twin.room, twin.restored = RLock(), None, None
         twin.on_change, twin._speed_so_far = _nobody, self._speed_so_far.copy()
         twin._driver = self._driver.fork()
+        twin._listen_to_engine()
         twin.hosting = self.hosting.share()
         twin._safe = Safe(twin.moment() if self.hosting.cluster else self._safe.last)
         return twin

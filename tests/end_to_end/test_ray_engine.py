@@ -183,10 +183,15 @@ def test_actors_of_which_nothing_is_heard_are_told(cluster, monkeypatch):
     monkeypatch.setattr(failures, "SECONDS_BETWEEN_LOOKS", 0.1)
     monkeypatch.setattr(engine, "SECONDS_TO_BEGIN", 0.1)
     monkeypatch.setattr(engine, "SECONDS_OF_SILENCE", 0.2)
-    told = []
+    told, of_twin = [], []
     with p2pqg.Simulation(**SMALL, clients_per_actor=3) as sim:
         sim.advance(1)
         sim.on_note = told.append
-        sim._driver.engine.group.actors[0].__ray_call__.remote(lambda _: time.sleep(1))
-        sim.advance(1)
-    assert set(told) == {engine.SILENCE}
+        with sim.fork() as twin:
+            twin.on_note = of_twin.append
+            sim._driver.engine.group.actors[0].__ray_call__.remote(lambda _: time.sleep(1))
+            sim.advance(1)
+            assert told == [engine.SILENCE]  # once
+            assert of_twin == []
+            twin._driver.engine.tell("it waits, too")
+    assert of_twin == ["it waits, too"]

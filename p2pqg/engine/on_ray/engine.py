@@ -69,6 +69,7 @@ class RayEngine:
         self.chooses = specs[0].capture.concerns(specs[0].device)
         self.round = 0
         self.steps = 0
+        self.told = set[str]()
         self.scout: Any = None
         if len(specs) > 1 or is_foreign(
             self.rule.algorithm
@@ -258,16 +259,17 @@ class RayEngine:
         with self._told_if_ray_ends():
             group = self.group
             bounds = self.routing.bounds
+            self.told = set()
             return received(references, group.actors, bounds, group.node, self._waiting)
 
     def _waiting(self, seconds: float) -> None:
-        """Nothing has come from the actors for so long: say why, if that can be told."""
+        """Nothing has come from the actors for so long: say why, once, if it can be told."""
         if self.tell is None or seconds < SECONDS_TO_BEGIN:
             return
-        if lack := self.group.no_room():
-            self.tell(lack)
-        elif seconds > SECONDS_OF_SILENCE:
-            self.tell(SILENCE)
+        told = self.group.no_room() or (SILENCE if seconds > SECONDS_OF_SILENCE else "")
+        if told and told not in self.told:
+            self.told.add(told)
+            self.tell(told)
 
     def _told_if_ray_ends(self) -> AbstractContextManager[None]:
         return told_if_ray_ends(self.group.node)
