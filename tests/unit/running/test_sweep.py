@@ -78,7 +78,7 @@ def test_a_sweep_that_is_started_again_does_only_what_is_left(world, tmp_path):
 
 def test_a_folder_that_cannot_be_written_is_told_in_a_line(world, tmp_path):
     (tmp_path / "grid").write_text("a file")
-    with pytest.raises(ConfigError, match=r"out must be a folder .*grid.*File exists.*set --out"):
+    with pytest.raises(ConfigError, match=r"out must be a folder .*grid.*it is none.*set --out"):
         world.sweep()
     assert world.done == []
 
