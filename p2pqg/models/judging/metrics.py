@@ -18,7 +18,7 @@ from p2pqg.base.digest import bare
 from p2pqg.base.errors import ConfigError, P2pqgError, UserCodeError, did_you_mean
 from p2pqg.base.lazy import torch
 from p2pqg.base.registry import Entry, Registry
-from p2pqg.base.signature import check_takes
+from p2pqg.base.signature import check_takes, parameters
 from p2pqg.base.source import blamed, place_of
 from p2pqg.base.user_code import find_in_file, names_a_file
 from p2pqg.models.judging.losses import GIVEN, Objective, check_order
@@ -156,26 +156,26 @@ def _entry_of(own: Any, name: str) -> Entry:
     check_takes(own, GIVEN, f"metric {name}")
     check_order(own, f"metric {name}")
 
+    swapped = tuple(parameters(own))[:2] == GIVEN[::-1]
     if inspect.isfunction(own):
-        swapped = tuple(inspect.signature(own).parameters)[:2] == GIVEN[::-1]
 
         @functools.wraps(own, updated=())
         def build(outputs: Any, targets: Any, objective: Objective) -> Any:
             return own(targets, outputs) if swapped else own(outputs, targets)
 
         return Entry(name, build)
-    return Entry(name, Called(own))
+    return Entry(name, Called(own, swapped))
 
 
 class Called:
-    """A user's callable object as a metric's function."""
+    """A user's callable object as a metric's function; `swapped`: it takes targets first."""
 
-    def __init__(self, own: Callable[..., Any]) -> None:
-        self.own = own
+    def __init__(self, own: Callable[..., Any], swapped: bool = False) -> None:
+        self.own, self.swapped = own, swapped
         self.__name__, self.__module__ = type(own).__name__, type(own).__module__
 
     def __call__(self, outputs: Any, targets: Any, objective: Objective) -> Any:
-        return self.own(outputs, targets)
+        return self.own(targets, outputs) if self.swapped else self.own(outputs, targets)
 
 
 def _of_torchmetrics(name: str, objective: Objective) -> Entry:

@@ -1,5 +1,7 @@
 """Losses are those of the books, and targets that do not fit are refused in one line."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -136,8 +138,15 @@ def test_a_metric_that_nobody_knows_is_told_with_the_way_to_more():
 
 def test_a_function_that_takes_targets_first_is_called_so_or_told():
     of_classes = objective("cross-entropy", "classes", CLASSES)
-    (named,) = metrics_of({"m": "m"}, {"m": lambda targets, outputs: targets.sum()}, of_classes)
-    assert named(torch.zeros(3, 2), torch.tensor([1, 1, 0]), of_classes) == 2
+
+    class Counted:
+        def __call__(self, targets, outputs):
+            return targets.sum()
+
+    function = lambda targets, outputs: targets.sum()  # noqa: E731  a line is enough
+    for own in (function, partial(function), Counted(), Counted().__call__):
+        (named,) = metrics_of({"m": "m"}, {"m": own}, of_classes)
+        assert named(torch.zeros(3, 2), torch.tensor([1, 1, 0]), of_classes) == 2
 
     def as_scikit_learn(y_true, y_pred):
         return y_true.sum()
