@@ -50,8 +50,13 @@ def kept(
 def is_object(value: Any) -> bool:
     """Whether `dataset=` is an object, not a name or a recipe's mapping."""
     if type(value) is dict:
-        return DATA in value or any(hasattr(one, "__array__") for one in value.values())
+        return DATA in value or any(map(_is_array, value.values()))
     return value is not None and not isinstance(value, str)
+
+
+def _is_array(value: Any) -> bool:
+    """Whether it is one, and not a number of NumPy's, which a setting may be."""
+    return hasattr(value, "__array__") and getattr(value, "ndim", 1) > 0
 
 
 def read(
