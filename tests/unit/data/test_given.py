@@ -323,7 +323,9 @@ def test_wrong_settings_are_refused_all_at_once():
     assert "unknown key dataset.lengt; did you mean length?" in str(error.value)
 
 
-@pytest.mark.parametrize("name", ["digits", None, {"name": "digits"}, {}])
+@pytest.mark.parametrize(
+    "name", ["digits", None, {"name": "digits"}, {}, {"name": "synthetic", "samples": np.int64(9)}]
+)
 def test_names_and_mappings_of_recipes_are_no_objects(name):
     assert not is_object(name)
 
