@@ -487,6 +487,18 @@ def test_a_run_of_captured_steps_is_the_run_of_eager_ones(here, more):
     assert rehearsed[2] == pytest.approx(plain[2], rel=1e-10)
 
 
+def test_clients_that_do_not_wait_are_replayed_with_places_that_are_idle(here):
+    speeds = {"network": {"compute": {"seconds": 1, "speeds": "lognormal"}}}
+    settings = RUN | speeds | {"algorithm": "async-sgp", "model": lambda: Norms(10, 3)}
+    found = []
+    for capture in ("rehearse", "off"):
+        with p2pqg.Simulation(**settings, capture=capture) as sim:
+            sim.advance(settings["rounds"])
+            assert any("replayed" in told for told in sim.ways()) == (capture == "rehearse")
+            found.append(torch.tensor(sim.parameters()))
+    assert_close(*found, rtol=0, atol=1e-10)
+
+
 def test_a_checkpoint_keeps_which_way_was_chosen(monkeypatch, tmp_path):
     fast = fastest("vmap-nhwc")
     monkeypatch.setattr(choosing, "tried_elsewhere", fast)
