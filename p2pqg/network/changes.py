@@ -16,7 +16,7 @@ from p2pqg.network.effective import Arc
 from p2pqg.network.grown import joined, longer
 from p2pqg.network.impairments import Impairments
 from p2pqg.network.lies import Attack, drawn
-from p2pqg.network.link_spec import FILES
+from p2pqg.network.link_spec import FILES, spelled_alike
 from p2pqg.network.links import LINK_KEYS
 from p2pqg.network.named import clients_in, links_in, links_told, more_labels, refuse
 from p2pqg.network.neighbors import has_link, receivers_of
@@ -182,6 +182,9 @@ class Changes:
                 "set_network: there is no simulated clock; begin with one, network: {compute: 1 s}"
             )
         known = plain(self.clock)
+        if "links" in settings:
+            both = known.get("links"), settings["links"]
+            known["links"], settings["links"] = spelled_alike(*both, Clients.of(self.base))
         given = {key: partly(key, known.get(key), value) for key, value in settings.items()}
         clock = made(ClockParams, known | given, "network.")
         return self._but(

@@ -79,6 +79,11 @@ class Clients:
             raise ConfigError(f"{key}: {text!r} links a client to itself; leave it out")
         return [(a, b)] if arrow == "->" else [(a, b), (b, a)]
 
+    def arrow(self, sender: int, receiver: int) -> str:
+        """A link one way, as `link` reads it."""
+        names = self.labels or range(self.num_clients)
+        return f"{names[sender]}->{names[receiver]}"
+
     @cached_property
     def _numbers(self) -> dict[str, int]:
         own = {key_of(label): i for i, label in enumerate(self.labels)}

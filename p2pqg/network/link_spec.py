@@ -123,6 +123,41 @@ def spelled_out(value: Any, per: Per | None = None) -> Any:
     return {**value, "per": per or "client"}
 
 
+def spelled_alike(known: Any, given: Any, clients: Clients) -> tuple[Any, Any]:
+    """Both, with each way of a link by itself where one says 0-1 and the other one 1-0 or 0->1.
+
+    >>> spelled_alike({"0-1": "lan", "1-2": "lan"}, {"0->1": "wan"}, Clients(3, ()))
+    ({'0->1': 'lan', '1->0': 'lan', '1-2': 'lan'}, {'0->1': 'wan'})
+    """
+    if not isinstance(known, Mapping) or not isinstance(given, Mapping):
+        return known, given
+    old, new = ({text: _arcs(text, clients) for text in links} for links in (known, given))
+    unlike = {
+        arc
+        for one, arcs in old.items()
+        for other, others in new.items()
+        if str(one) != str(other)
+        for arc in arcs & others
+    }
+
+    def each_way(links: Mapping[Any, Any], arcs: Mapping[Any, set[tuple[int, int]]]) -> Any:
+        found = dict[Any, Any]()
+        for text, value in links.items():
+            alone = [text] if unlike.isdisjoint(arcs[text]) else sorted(arcs[text])
+            found |= {one if one is text else clients.arrow(*one): value for one in alone}
+        return found
+
+    return each_way(known, old), each_way(given, new)
+
+
+def _arcs(text: Any, clients: Clients) -> set[tuple[int, int]]:
+    """(sender, receiver) of both ways of a link, or of one; {} of what is no link."""
+    try:
+        return set(clients.link(text, KEY))
+    except ConfigError:
+        return set()  # another key, or a mistake, which is told later
+
+
 def links_of(spec: LinkSpec, clients: Clients) -> Links:
     """The links that a recipe says, between these clients; reads its file.
 

@@ -543,6 +543,7 @@ def test_a_tree_without_a_branch_is_refused_by_algorithms_for_trees():
 
 
 WAN, SLOW = {"class": "wan"}, {"latency": 2}
+BOTH_WAYS = {"1->2": WAN | SLOW, "2->1": WAN | SLOW}
 
 
 @pytest.mark.parametrize(
@@ -554,6 +555,9 @@ WAN, SLOW = {"class": "wan"}, {"latency": 2}
         ({"0-1": SLOW}, {"0-1": {"bandwidth": 1e6}}, {"0-1": SLOW | {"bandwidth": 1e6}}),
         ("links.csv", SLOW, {"file": "links.csv", "default": SLOW}),
         ({"default": WAN, "0-1": "lan"}, "perfect", "perfect"),
+        ({"0-1": WAN}, {"0->1": SLOW}, {"0->1": WAN | SLOW, "1->0": WAN}),
+        ({"0->1": WAN}, {"1-0": SLOW}, {"0->1": WAN | SLOW, "1->0": SLOW}),
+        ({"0-1": WAN, "1-2": WAN}, {"2-1": SLOW}, {"0-1": WAN} | BOTH_WAYS),
     ],
 )
 def test_links_that_are_not_named_stay_as_they_are(begin, change, then):
