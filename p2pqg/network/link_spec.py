@@ -132,12 +132,11 @@ def spelled_alike(known: Any, given: Any, clients: Clients) -> tuple[Any, Any]:
     if not isinstance(known, Mapping) or not isinstance(given, Mapping):
         return known, given
     old, new = ({text: _arcs(text, clients) for text in links} for links in (known, given))
+    texts = {arc: str(text) for text, arcs in new.items() for arc in arcs}
+    if len(texts) < sum(map(len, new.values())):
+        return known, given  # one is given twice, which is told later
     unlike = {
-        arc
-        for one, arcs in old.items()
-        for other, others in new.items()
-        if str(one) != str(other)
-        for arc in arcs & others
+        arc for text, arcs in old.items() for arc in arcs if texts.get(arc, str(text)) != str(text)
     }
 
     def each_way(links: Mapping[Any, Any], arcs: Mapping[Any, set[tuple[int, int]]]) -> Any:

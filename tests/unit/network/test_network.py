@@ -11,6 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from p2pqg.base.errors import ConfigError, TopologyError
 from p2pqg.network.network import Network
 from p2pqg.network.params import ClockParams
+from p2pqg.network.timing import Timing
 from p2pqg.topology import RULES, Schedule, build, is_doubly_stochastic
 from p2pqg.topology.checks import Promise
 
@@ -564,6 +565,13 @@ def test_links_that_are_not_named_stay_as_they_are(begin, change, then):
     """As if the recipe had said all of it at once."""
     changed = network("ring4", clock=ClockParams(links=begin)).with_network(links=change)
     assert changed.clock.links == then
+
+
+def test_a_link_that_is_given_twice_at_once_is_still_refused():
+    live = network("ring4", clock=ClockParams(links={"0-1": WAN}))
+    twice = live.with_network(links={"0-1": SLOW, "0->1": WAN})
+    with pytest.raises(ConfigError, match="link 0->1 is given twice"):
+        Timing.of(twice.clock, 4)
 
 
 def test_the_speed_of_one_client_leaves_that_of_another():
