@@ -74,13 +74,10 @@ def _of_module(name: str, names: list[str]) -> tuple[str, list[Path]]:
         return f"from {name} import {', '.join(names)}", []
     text = _own_text(home)
     near = [Path(m.__file__ or "") for m in beside(home) if m is not home]
-    if name.startswith(tuple(f"{m.__name__}." for m in sys.modules.values() if _is_package(m))):
+    above = [name[:dot] for dot, letter in enumerate(name) if letter == "."]
+    if any(hasattr(sys.modules.get(package), "__path__") for package in above):
         return f"from {name} import {', '.join(names)}", []  # of a package of the user's
     return text, near
-
-
-def _is_package(module: Any) -> bool:
-    return isinstance(module, ModuleType) and hasattr(module, "__path__")
 
 
 def _own_text(module: ModuleType) -> str:

@@ -85,3 +85,21 @@ def test_the_file_of_a_module_is_kept_whole(tmp_path):
         assert place_of(module.net) == "my_net.py line 2, net"
     finally:
         del sys.modules["my_net"]
+
+
+def test_modules_that_load_others_when_they_are_asked_for_something_are_left_alone(
+    tmp_path, monkeypatch
+):
+    class Lazy(types.ModuleType):
+        def __getattr__(self, name):
+            sys.modules[f"{self.__name__}.{name}"] = types.ModuleType(name)
+            raise AttributeError(name)
+
+    file = tmp_path / "my_net.py"
+    file.write_text("def net():\n    return 3\n")
+    module = types.ModuleType("my_net")
+    module.__file__ = str(file)
+    exec(compile(file.read_text(), file, "exec"), module.__dict__)
+    monkeypatch.setattr(sys, "modules", {**sys.modules, "lazy": Lazy("lazy"), "my_net": module})
+    assert code_of(module.net)[0] == file.read_text()
+    assert "lazy.__path__" not in sys.modules

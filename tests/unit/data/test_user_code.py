@@ -155,7 +155,7 @@ def test_a_decorated_function_of_a_file_is_found_by_both_names(file):
     [
         ("nowhere.py:load", "dataset nowhere.py: no such file"),
         ("my_data.py:laod", r"my_data.py has no dataset 'laod'; did you mean load\?"),
-        ("my_data.py:not_a_function", "my_data.py has no dataset 'not_a_function'"),
+        ("my_data.py:not_a_function", "my_data.py: not_a_function is of type int, no function"),
         ("my_data.py", "dataset my_data.py must say which: my_data.py:decorated"),
     ],
 )
