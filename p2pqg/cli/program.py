@@ -11,6 +11,7 @@ import sys
 import textwrap
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,22 @@ def _open_closed_streams() -> None:
             setattr(sys, name, stream)
 
 
+_with_place = warnings.formatwarning
+
+
+def _as_note(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    line: str | None = None,
+) -> str:
+    """What is warned of for our users, in a line; of others', and for programmers, also where."""
+    if category is UserWarning and Path(filename).is_relative_to(Path(errors.__file__).parents[1]):
+        return f"note: {message}\n"
+    return _with_place(message, category, filename, lineno, line)
+
+
 def _kind(error: Exception) -> str:
     """Its name in the tree of errors; those that only we tell apart have that of what they are."""
     known = (kind.__name__ for kind in type(error).__mro__ if kind.__module__ == errors.__name__)
@@ -180,6 +197,7 @@ quiet_flag = click.option("--quiet", is_flag=True, help="Print nothing but error
 @debug_flag
 def main() -> None:
     """Peer-to-peer learning on simulated networks: quasi-global momentum and its rivals."""
+    warnings.formatwarning = _as_note
     # A terminal that cannot show a character should not end a run.
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):

@@ -4,10 +4,12 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import pytest
 
+import p2pqg.data
 from p2pqg.cli import main
 
 CTRL_C_AT_THE_END = """
@@ -73,3 +75,14 @@ def test_the_clock_starts_with_the_interpreter_and_not_with_a_shell_before_it():
     told = subprocess.check_output(["sh", "-c", line, sys.executable, TELL_WHEN], text=True)
     slept_until, _, started = map(float, told.split())
     assert slept_until - 0.25 < started < time.time()
+
+
+def test_what_is_warned_of_is_a_note_in_one_line(monkeypatch):
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)  # put back afterwards
+    main(["list", "links"], standalone_mode=False)
+    said = warnings.formatwarning("no room", UserWarning, p2pqg.data.__file__, 3)
+    assert said == "note: no room\n"
+    said = warnings.formatwarning("no room", UserWarning, "theirs.py", 3, "")
+    assert said == "theirs.py:3: UserWarning: no room\n"
+    said = warnings.formatwarning("old", FutureWarning, p2pqg.data.__file__, 3, "")
+    assert said.endswith("__init__.py:3: FutureWarning: old\n")
