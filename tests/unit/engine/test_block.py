@@ -6,10 +6,11 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
+from unfiled import State as Counting
+from unfiled import unfiled
 
 from p2pqg.algorithms import allreduce, exchange, gossip, neighbors
 from p2pqg.base.errors import AlgorithmError
-from p2pqg.base.registry import Entry
 from p2pqg.engine.block import Block, lockstep
 from p2pqg.engine.routes import Routing
 from p2pqg.engine.rule import Rule
@@ -27,14 +28,8 @@ class Params:
 
 
 def blocks_of(play, topology, sizes, x0):
-    traits = {
-        "start": State,
-        "model": lambda s: s.x,
-        "draws": False,
-        "shapes": lambda p: False,
-        "shared": (),
-    }
-    rule = Rule(Entry("test", play, Params, traits=traits), Params(), lambda round: 1.0, seed=0)
+    method = unfiled(play, params=Params, start=State)
+    rule = Rule(method, Params(), lambda round: 1.0, seed=0)
     bounds = (0, *torch.tensor(sizes).cumsum(0).tolist())
     routing = Routing(build(topology, allow_disconnected=True), bounds)
     return [
@@ -126,24 +121,13 @@ def test_blocks_without_links_do_not_wait_for_each_other():
 def test_the_scout_asks_what_the_blocks_ask():
     """The driver's block of no clients sees the same requests, round by round."""
 
-    class Counting(NamedTuple):
-        x: torch.Tensor
-        t: int
-
     def sometimes(s, grad, p):
         x = yield gossip(s.x)
         if s.t % 3 == 2:
             x = yield allreduce(x)
         return Counting(x, s.t + 1)
 
-    traits = {
-        "start": lambda x: Counting(x, 0),
-        "model": lambda s: s.x,
-        "draws": False,
-        "shapes": lambda p: False,
-        "shared": (),
-    }
-    rule = Rule(Entry("test", sometimes, Params, traits=traits), Params(), lambda t: 1.0, seed=0)
+    rule = Rule(unfiled(sometimes, params=Params), Params(), lambda t: 1.0, seed=0)
     asked = [
         (ask.round, ask.kind) for ask, _ in itinerary(rule, rule.start(torch.empty(0, 3)), 0, 4)
     ]
@@ -279,12 +263,7 @@ def test_an_algorithm_that_asks_for_shapes_is_told_what_a_row_is_made_of():
         told = []
         (block,) = blocks_of(norms, "ring6", [6], start(6))
         block.rule = Rule(
-            Entry(
-                "norms",
-                norms,
-                Params,
-                traits={**block.rule.algorithm.traits, "shapes": lambda p: True},
-            ),
+            unfiled(norms, params=Params, start=State, shapes=True),
             Params(),
             lambda round: 1.0,
             seed=0,

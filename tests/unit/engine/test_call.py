@@ -2,37 +2,22 @@
 
 import dataclasses
 import random
-from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
+from unfiled import State, unfiled
 
 from p2pqg import OwnPace, trajectory
 from p2pqg.algorithms import arrived, gossip, push
-from p2pqg.algorithms.dsgd import Params
 from p2pqg.base.errors import AlgorithmError
-from p2pqg.base.registry import Entry
 from p2pqg.engine import call
 
 
-class State(NamedTuple):
-    x: torch.Tensor
-    t: int
-
-
-def entry(method, **traits):
-    usual = {
-        "start": lambda x0: State(x0, torch.zeros(len(x0)) if traits else 0),
-        "model": lambda s: s.x,
-        "needs": lambda p: (),
-        "draws": False,
-        "shapes": lambda params: False,
-        "centralized": False,
-        "shared": (),
-        "asynchronous": None,
-    }
-    return Entry(method.__name__, method, Params, traits={**usual, **traits})
+def entry(method, **said):
+    if said:  # each client counts its own steps
+        said = {"start": lambda x0: State(x0, torch.zeros(len(x0)))} | said
+    return unfiled(method, **said)
 
 
 def python_coin(s, grad, p):

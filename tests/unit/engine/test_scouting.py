@@ -1,21 +1,13 @@
 """Whether every round asks the network for the same: so that the clock can be looked ahead on."""
 
-from typing import NamedTuple
-
 import pytest
-import torch
+from unfiled import State, unfiled
 
 from p2pqg.algorithms import ALGORITHMS, gossip
 from p2pqg.algorithms.dsgd import Params
 from p2pqg.algorithms.lr import LearningRate
-from p2pqg.base.registry import Entry
 from p2pqg.engine.rule import Rule
 from p2pqg.engine.scouting import is_steady
-
-
-class State(NamedTuple):
-    x: torch.Tensor
-    t: int
 
 
 def half(s, grad, p):
@@ -55,16 +47,7 @@ def sends_more_in_odd_rounds(s, grad, p):
 
 
 def rule(method):
-    traits = {
-        "start": lambda x0: State(x0, 0),
-        "model": lambda s: s.x,
-        "needs": lambda p: (),
-        "draws": False,
-        "shapes": lambda params: False,
-        "shared": (),
-    }
-    entry = Entry(method.__name__, method, Params, traits=traits)
-    return Rule(entry, Params(lr=0.1), LearningRate(0.1), 0, shapes=(("x", (20,)),))
+    return Rule(unfiled(method), Params(lr=0.1), LearningRate(0.1), 0, shapes=(("x", (20,)),))
 
 
 @pytest.mark.parametrize(

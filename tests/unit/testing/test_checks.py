@@ -2,23 +2,16 @@
 
 import inspect
 from itertools import count
-from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
+from unfiled import State, unfiled
 
 from p2pqg.algorithms import gossip
-from p2pqg.algorithms.dsgd import Params
 from p2pqg.base.errors import AlgorithmError
-from p2pqg.base.registry import Entry
 from p2pqg.base.seeding import rng
 from p2pqg.testing import UNIVERSAL, check_again, check_requests, check_rule_is_gossip, run, special
-
-
-class State(NamedTuple):
-    x: torch.Tensor
-    t: int
 
 
 def asks_more(s, grad, p):
@@ -80,19 +73,6 @@ def asks_every_third_round_again(s, grad, p):
     return State(x, s.t + 1)
 
 
-def entry(method):
-    traits = {
-        "start": lambda x0: State(x0, 0),
-        "model": lambda s: s.x,
-        "needs": lambda p: (),
-        "draws": False,
-        "shapes": lambda params: False,
-        "centralized": False,
-        "shared": (),
-    }
-    return Entry(method.__name__, method, Params, traits=traits)
-
-
 def wrong_line(method):
     lines, first = inspect.getsourcelines(method)
     return next(first + k for k, line in enumerate(lines) if line.endswith("# wrong\n"))
@@ -112,12 +92,12 @@ def wrong_line(method):
 def test_requests_that_depend_on_values_are_found_with_their_line(method, place):
     told = rf"test_checks.py line {wrong_line(place)}, in {place.__name__}: .*round \d+.* values"
     with pytest.raises(AssertionError, match=told):
-        check_requests(entry(method))
+        check_requests(unfiled(method))
 
 
 @pytest.mark.parametrize("check", UNIVERSAL)
 def test_the_round_may_decide_what_is_asked(check):
-    check(entry(asks_every_third_round_again))
+    check(unfiled(asks_every_third_round_again))
 
 
 def test_blocks_of_one_process_that_ask_unlike_things_are_told_the_line():
@@ -125,7 +105,7 @@ def test_blocks_of_one_process_that_ask_unlike_things_are_told_the_line():
     x0[7] = 1000
     told = rf"^test_checks.py line {line}, in .* by clients 3 to 7 and not by clients 0 to 2;"
     with pytest.raises(AlgorithmError, match=told):
-        run(entry(asks_in_some_blocks), x0=x0, blocks=[3, 5])
+        run(unfiled(asks_in_some_blocks), x0=x0, blocks=[3, 5])
 
 
 def test_a_batch_that_is_another_one_where_the_last_is_asked_for_is_found(monkeypatch):
@@ -142,7 +122,7 @@ def test_there_is_nothing_to_ask_again_where_nothing_is_asked():
         return State((yield gossip(s.x)), s.t + 1)
 
     with pytest.raises(AssertionError, match="asks for no gradient"):
-        check_again(entry(idle))
+        check_again(unfiled(idle))
 
 
 def test_a_rule_that_does_something_is_not_gossip():
