@@ -1,8 +1,10 @@
-"""What tests decode, download and try is kept in a folder of theirs, not in the user's cache."""
+"""What a test leaves behind no other test finds: its parts, and what it decodes and downloads."""
 
 import tempfile
 
 import pytest
+
+from p2pqg.base.registry import Registry
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -11,3 +13,14 @@ def cache_of_this_session():
     with tempfile.TemporaryDirectory(prefix="cache-") as folder, pytest.MonkeyPatch.context() as m:
         m.setenv("P2PQG_CACHE", folder)
         yield
+
+
+@pytest.fixture(autouse=True)
+def parts_as_before():
+    """What a test registers, or names in a file of its own, is gone after it; our parts stay."""
+    before = [(of, dict(of._entries), dict(of._files)) for of in Registry.known]
+    yield
+    for registry, entries, files in before:
+        now = registry._entries.items()
+        ours = {name: part for name, part in now if part.build.__module__.startswith("p2pqg.")}
+        registry._entries, registry._files = entries | ours, files

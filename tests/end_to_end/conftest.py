@@ -4,7 +4,6 @@ import logging
 
 import pytest
 
-from p2pqg.algorithms import ALGORITHMS
 from p2pqg.engine.on_ray import private_ray
 from p2pqg.engine.on_ray.own_folder import OwnFolder
 
@@ -17,12 +16,3 @@ def cluster():
     yield
     private_ray.stop()
     folder.remove()
-
-
-@pytest.fixture
-def registry_as_before():
-    """What a test's own files register is forgotten when it ends."""
-    before = dict(ALGORITHMS)
-    yield
-    ALGORITHMS._entries.clear()
-    ALGORITHMS._entries.update(before)

@@ -17,7 +17,6 @@ from p2pqg.results.run import load
 from p2pqg.running.single import resume, run
 
 OLD = Path(__file__).parents[1] / "data" / "old-runs"
-pytestmark = pytest.mark.usefixtures("registry_as_before")
 NAMES = ["local", "outage", "own", "control", "rays"]
 
 

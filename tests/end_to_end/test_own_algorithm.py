@@ -17,9 +17,6 @@ SMALL = {
 }
 
 
-pytestmark = pytest.mark.usefixtures("registry_as_before")
-
-
 def simulate(algorithm, **settings):
     with p2pqg.Simulation(algorithm=algorithm, **SMALL | settings) as sim:
         sim.advance(10)

@@ -51,7 +51,6 @@ def test_in_mid_flight_runs_are_stored_forked_packed_anew_and_survive_a_kill(
         np.testing.assert_allclose(sim.parameters(), expected, rtol=0, atol=1e-10)
 
 
-@pytest.mark.usefixtures("registry_as_before")
 def test_a_method_of_ones_own_as_the_handbook_has_it_keeps_the_rules_of_the_house():
     page = (Path(__file__).parents[2] / "docs" / "own.md").read_text("utf-8")
     (code,) = re.findall(r"<!-- my_pace.py -->\n```python\n(.*?)```", page, re.DOTALL)

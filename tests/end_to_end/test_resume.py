@@ -242,7 +242,7 @@ def test_another_packing_gives_the_same_to_rounding(stopped, whole, packing):
 
 
 @pytest.fixture
-def own(here, monkeypatch, registry_as_before):
+def own(here, monkeypatch):
     """Settings that name files of the user's: an algorithm with a neighbor, and a network."""
     Path("own.py").write_text("import near\n" + DSGD.replace("grad(s.x)", "near.twice(grad(s.x))"))
     Path("near.py").write_text("def twice(x):\n    return 2 * x\n")

@@ -423,7 +423,7 @@ def rare(first):
             x = yield gossip(x)
         return Rare(x, s.rounds + 1)
 
-    return ALGORITHMS._entries.pop("rare")  # other tests look at all there are
+    return ALGORITHMS["rare"]
 
 
 def test_a_method_that_is_silent_for_long_has_a_rule_all_the_same():

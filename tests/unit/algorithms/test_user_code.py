@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 import p2pqg
-from p2pqg.algorithms import ALGORITHMS
 from p2pqg.algorithms.user_code import find_algorithm
 from p2pqg.base.errors import AlgorithmError, ConfigError, DataError
 from p2pqg.base.user_code import beside, load_file
@@ -56,15 +55,12 @@ DSGD = """\
 def write(tmp_path, monkeypatch):
     """Writes the body of a round to a file in the current folder; gives `FILE:mine`."""
     monkeypatch.chdir(tmp_path)
-    before = dict(ALGORITHMS)
 
     def make(body=DSGD, file="my_file.py", head=HEAD):
         (tmp_path / file).write_text(head + body)
         return f"{file}:mine"
 
-    yield make
-    ALGORITHMS._entries.clear()
-    ALGORITHMS._entries.update(before)
+    return make
 
 
 def path_of(algorithm, **settings):

@@ -8,7 +8,7 @@ import pytest
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.registry import import_parts
 from p2pqg.network import Network
-from p2pqg.topology import TOPOLOGIES, build
+from p2pqg.topology import build
 
 PARTS = {
     "algorithms": """
@@ -84,10 +84,7 @@ assert "new" in module.{REGISTRY[room]}, sorted(module.{REGISTRY[room]})
     assert done.returncode == 0, done.stderr
 
 
-def test_of_two_files_with_one_name_each_has_its_own_and_the_bare_name_is_refused(
-    tmp_path, monkeypatch
-):
-    monkeypatch.setattr(TOPOLOGIES, "_entries", dict(TOPOLOGIES))  # what files add goes again
+def test_of_two_files_with_one_name_each_has_its_own_and_the_bare_name_is_refused(tmp_path):
     text = """
 import networkx as nx
 from p2pqg.topology._registry import topology
@@ -112,9 +109,8 @@ def mine(num_clients, params):
 
 
 @pytest.fixture
-def kept(tmp_path, monkeypatch):
-    """Where a run keeps its copy of own.py; what files add goes again."""
-    monkeypatch.setattr(TOPOLOGIES, "_entries", dict(TOPOLOGIES))
+def kept(tmp_path):
+    """Where a run keeps its copy of own.py."""
     path = tmp_path / "run" / "files" / "own.py"
     path.parent.mkdir(parents=True)
     (tmp_path / "run" / "config.yaml").write_text("")

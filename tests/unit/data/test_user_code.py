@@ -13,15 +13,6 @@ X = np.arange(20.0).reshape(10, 2)
 Y = np.arange(10) % 2
 
 
-@pytest.fixture(autouse=True)
-def forgotten():
-    """What a test registers is gone afterwards."""
-    before = dict(DATASETS)
-    yield
-    DATASETS._entries.clear()
-    DATASETS._entries.update(before)
-
-
 def test_a_decorated_function_is_a_data_set_with_settings_of_its_own():
     @p2pqg.dataset("mine", model="logistic")
     def my_data(scale=1.0, names=(), data_dir=None):

@@ -5,7 +5,6 @@ import pytest
 import torch
 
 import p2pqg
-from p2pqg.algorithms import ALGORITHMS
 from p2pqg.engine import learner, parts
 from p2pqg.engine.learner import Learner
 from p2pqg.models.stacked import batched
@@ -177,7 +176,6 @@ def test_a_round_that_breaks_off_half_way_is_told_and_not_gone_on_from(
 ):
     monkeypatch.setattr(parts, "WORTH_IT", 0)
     monkeypatch.setattr(Learner, "at_once", 3)  # 3 clients, 3 more, and the last 2
-    monkeypatch.setattr(ALGORITHMS, "_entries", {**ALGORITHMS._entries})  # it is taken out again
     file = tmp_path / "own.py"
     file.write_text(OWN.format(name=f"broken-{len(then)}", sent=sent, then=then or "pass"))
     with p2pqg.Simulation(topology="ring8", algorithm=f"{file}:own", engine="local") as sim:

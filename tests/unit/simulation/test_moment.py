@@ -141,8 +141,7 @@ def with_batch_norm():
             torch.nn.Linear(5, num_classes),
         )
 
-    yield "tiny-bn"
-    del MODELS._entries["tiny-bn"]
+    return "tiny-bn"
 
 
 def test_batch_norm_statistics_are_saved(tmp_path, with_batch_norm):

@@ -324,22 +324,13 @@ def test_a_graph_without_nodes_or_with_two_of_one_name_is_refused(graph, message
 # W is checked whatever built it
 
 
-@pytest.fixture
-def rule():
-    """A function of (name, build, traits): a mixing rule of the user's for one test."""
-    names = []
-
-    def register(name, build, **traits):
-        names.append(name)
-        RULES.register(name, **traits)(build)
-        return name
-
-    yield register
-    for name in names:
-        del RULES._entries[name]
+def rule(name, build, **traits):
+    """A mixing rule of the user's, by its name."""
+    RULES.register(name, **traits)(build)
+    return name
 
 
-def test_W_of_a_users_rule_is_checked_as_soon_as_it_is_built(rule):
+def test_W_of_a_users_rule_is_checked_as_soon_as_it_is_built():
     def shrinks(graph):
         W = RULES["metropolis_hastings"].build(graph)
         return replace(W, weights=0.9 * W.weights)
@@ -359,7 +350,7 @@ def _worse_and_worse(draw, round):
     return replace(W, weights=0.9 * W.weights) if round > 1 else W
 
 
-def test_a_rule_says_what_its_W_does_not_keep(rule):
+def test_a_rule_says_what_its_W_does_not_keep():
     columns = RULES["columns"].build
     rule("by_columns", columns, rows=False)
     assert build("star4:mixing=by_columns").keeps == Promise(rows=False)

@@ -7,7 +7,7 @@ from scipy.optimize import linear_sum_assignment
 import p2pqg
 from p2pqg.base.errors import ConfigError, P2pqgError, TopologyError
 from p2pqg.base.seeding import rng
-from p2pqg.topology import TOPOLOGIES, build
+from p2pqg.topology import build
 
 DRAW = np.random.default_rng(0)
 SOME = DRAW.integers(0, 30, (24, 4))
@@ -252,7 +252,6 @@ def mine(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name, text in {"mine.py": OWN, **FILES}.items():
         (tmp_path / name).write_text(text)
-    monkeypatch.setattr(TOPOLOGIES, "_entries", dict(TOPOLOGIES))  # what files add goes again
     return tmp_path
 
 
