@@ -43,6 +43,9 @@ Axes = Mapping[str, list[Any]]
 NOT_OF_A_RUN = ("source", "figure", "paper", "claim")
 """Keys of a recipe that say what it is for; its runs do not have them."""
 
+MOST_EXTENSIONS = 2
+"""Of the tuned key, per cell of a grid, where a recipe does not say."""
+
 
 @dataclass(frozen=True)
 class Sweep:
@@ -62,7 +65,7 @@ class Sweep:
     base: Mapping[str, Any]
     grids: tuple[Axes, ...]
     tune: str | None = None
-    max_extensions: int = 2
+    max_extensions: int = MOST_EXTENSIONS
     about: Mapping[str, Any] = field(default_factory=dict)
     added: dict[str, list[float]] = field(default_factory=dict)
 
@@ -240,7 +243,7 @@ def read_sweep(
     where = where or name
     base = {str(key).replace("-", "_"): value for key, value in values.items()}
     given, tune = base.pop("sweep", None), base.pop("tune", None)
-    extensions = base.pop("max_extensions", 2)
+    extensions = base.pop("max_extensions", None)
     about = {key: base.pop(key) for key in NOT_OF_A_RUN if base.get(key) is not None}
     folder = folder_of(base, name, out, where)
     for key in ("out", "name"):
@@ -248,8 +251,11 @@ def read_sweep(
     base.setdefault("engine", "local")  # no start of Ray for every small run
     base.setdefault("checkpoint_every", 0)  # nor two files more; recipes of long runs say otherwise
     grids, problems = _read_grids(given)
+    if tune is None and extensions is not None:
+        problems.append("max_extensions is of a tuned key, add tune: lr; or leave it out")
     if tune is not None and not problems:
         problems += _make_tunable(grids, str(tune))
+    extensions = MOST_EXTENSIONS if extensions is None else extensions
     if not isinstance(extensions, int) or extensions < 0:
         problems.append(f"max_extensions must be an integer >= 0, got {extensions!r}")
     if problems:

@@ -19,11 +19,11 @@ same trials as if nothing had happened.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from p2pqg.base import yaml_text
 from p2pqg.base.dotted import assign
@@ -36,6 +36,10 @@ from p2pqg.results.seeds import Runs, is_of_seeds, load, seeds_of
 from p2pqg.results.tuned import merit
 from p2pqg.running.grid import NOT_OF_A_RUN, folder_of
 from p2pqg.running.single import resume, run
+
+if TYPE_CHECKING:
+    from p2pqg.results.run import Run
+    from p2pqg.simulation.simulation import Simulation
 
 TRIALS = 20
 RULE = "mean minus deviation"
@@ -177,7 +181,7 @@ def tune(tuning: Tuning, tell: Callable[[str], None] = lambda line: None) -> lis
 
     Args:
         tuning: from `read_tuning`.
-        tell: hears a line per trial.
+        tell: hears a line per trial, and once what is to be known of a method's runs.
 
     Raises:
         ConfigError: Optuna is not installed, the folder belongs to other settings, or a trial
@@ -234,6 +238,7 @@ def _tuned(tuning: Tuning, method: Any, optuna: Any, tell: Callable[[str], None]
     for left in study.get_trials(states=(states.RUNNING,)):  # of a process that was stopped
         study.tell(left.number, state=states.FAIL)
     done = len(study.get_trials(states=(states.COMPLETE, states.PRUNED)))
+    heard = _Heard(lambda text: tell(f"note: {method_name(method)}: {text}"))
     for number in range(done, tuning.trials):
         # By its number, so that a study that goes on draws what it would have drawn.
         study.sampler = optuna.samplers.TPESampler(seed=number, n_startup_trials=FIRST)
@@ -244,7 +249,7 @@ def _tuned(tuning: Tuning, method: Any, optuna: Any, tell: Callable[[str], None]
         where = f"{method_name(method)} {number + 1}/{tuning.trials}  {told}"
         trial.set_user_attr("folder", f"trial{number}")
         try:
-            runs = _carried_out(home, f"trial{number}", tuning.settings(method, values))
+            runs = _carried_out(home, f"trial{number}", tuning.settings(method, values), heard)
         except DivergedError:
             study.tell(trial, state=states.PRUNED)  # counts as the worst of all
             tell(f"{where}  diverged")
@@ -275,7 +280,53 @@ def _drawn(trial: Any, key: str, kind: str, ends: list[Any]) -> Any:
     return trial.suggest_float(key, *ends, log=kind == "log")
 
 
-def _carried_out(home: Path, name: str, settings: dict[str, Any]) -> Runs:
+class _Heard:
+    """Watches the runs of a method's trials, and tells once what a user should know of them."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._tell, self._told = tell, set[str]()
+
+    def begin(self, simulation: Simulation, path: Path) -> None:
+        for warning in simulation.experiment.warnings:
+            self.noted(warning)
+
+    def recorded(self, simulation: Simulation) -> None: ...
+
+    def noted(self, text: str) -> None:
+        if text not in self._told:
+            self._told.add(text)
+            self._tell(text)
+
+    def end(self, run: Run) -> None: ...
+
+    @contextmanager
+    def several(self) -> Iterator[_Abroad]:
+        """Hears seeds in processes of their own."""
+        yield _Abroad(self)
+
+
+class _Abroad:
+    """Hears what processes say of their runs, as a `p2pqg.running.screen.SeedsBar` does."""
+
+    def __init__(self, heard: _Heard) -> None:
+        self._heard = heard
+
+    def begun(self, name: str, about: list[tuple[str, str]]) -> None:
+        for kind, text in about:
+            if kind == "warning":
+                self._heard.noted(text)
+
+    def noted(self, name: str, text: str) -> None:
+        self._heard.noted(text)
+
+    def grow(self, num_runs: int) -> None: ...
+
+    def inside(self, name: str, text: str) -> None: ...
+
+    def done(self, name: str, accuracy: float | None, *, failed: bool) -> None: ...
+
+
+def _carried_out(home: Path, name: str, settings: dict[str, Any], heard: _Heard) -> Runs:
     """The runs of a trial; begun before, they go on."""
     found: Any
     path = home / name
@@ -283,11 +334,11 @@ def _carried_out(home: Path, name: str, settings: dict[str, Any]) -> Runs:
         before = Runs(path)
         if any((before.of_seed(seed).path / "config.yaml").exists() for seed in before.seeds):
             if before.missing:
-                found = resume(path)
+                found = resume(path, observer=heard)
                 return Runs(found.path)
             if not before.finished:
                 raise DivergedError(f"{path}: a seed diverged")
             return before
         (path / "seeds.json").unlink()
-    found = run(out=str(home), name=name, **settings)
+    found = run(out=str(home), name=name, observer=heard, **settings)
     return Runs(found.path)

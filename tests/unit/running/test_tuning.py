@@ -110,3 +110,24 @@ def test_a_study_of_one_seed_goes_on_whatever_it_was_chosen_by_since_one_has_no_
     record.write_text(yaml.dump(written))
     assert [found.values for found in tune(plan)] == [best.values]
     assert yaml.safe_load(record.read_text())["by"] == "mean minus deviation"
+
+
+def test_what_is_to_be_known_of_the_trials_is_told_once(tmp_path):
+    pytest.importorskip("optuna", reason="the extra `tune` is not installed")
+    lines: list[str] = []
+    changes = {"alpha": 0.1, "partition": "iid", "trials": 2, "tune": {"lr": [0.1, 1]}}
+    tune(read_tuning(RECIPE | changes, "told", str(tmp_path)), lines.append)
+    told = "alpha 0.1 is ignored: partition iid makes no use of it"
+    assert [line for line in lines if line.startswith("note: ")] == [
+        f"note: {method}: {told}" for method in RECIPE["algorithm"]
+    ]
+
+
+def test_seeds_in_processes_of_their_own_are_heard_too():
+    lines: list[str] = []
+    heard = tuning._Heard(lines.append)
+    with heard.several() as screen:
+        screen.begun("seed1", [("algorithm", "dsgd"), ("warning", "alpha is ignored")])
+        screen.begun("seed2", [("warning", "alpha is ignored")])
+        screen.noted("seed2", "an actor died")
+    assert lines == ["alpha is ignored", "an actor died"]
