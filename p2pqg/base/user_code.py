@@ -261,11 +261,10 @@ def _keep_from_autoreload(name: str) -> None:
 def is_library(module: ModuleType) -> bool:
     """Whether a module is installed, so that its name is enough to find it again."""
     file = getattr(module, "__file__", None)
-    if file is None or module.__name__.partition(".")[0] in sys.stdlib_module_names:
+    package = module.__name__.partition(".")[0]
+    if file is None or package in sys.stdlib_module_names or package == "p2pqg":
         return True
-    return any(part in Path(file).parts for part in LIBRARIES) or module.__name__.startswith(
-        "p2pqg."
-    )
+    return any(part in Path(file).parts for part in LIBRARIES)
 
 
 def _set_aside(folder: Path) -> dict[str, ModuleType]:

@@ -37,8 +37,22 @@ class SetLater:
         return self.lr(round) if round >= self.first else self.before(round)
 
 
-OVER_ALL = dict.fromkeys(EPSILONS, np.max)
-"""What a row tells of its clients' numbers, where it is not their mean."""
+def of_those_known(values: np.ndarray) -> float:
+    """The mean of those that are a number; NaN: none is.
+
+    >>> of_those_known(np.array([0.5, np.nan, 1.0]))
+    0.75
+    """
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else math.nan
+
+
+OVER_ALL: dict[str, Callable[[np.ndarray], float]] = {
+    **dict.fromkeys(EPSILONS, np.max),
+    "personal_accuracy": of_those_known,
+}
+"""What a row tells of its clients' numbers, where it is not the mean of all. Whose classes the test
+set has not has no personal accuracy, whatever its model; the others' mean is told."""
 
 
 @dataclass

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from os import PathLike, fspath
 from typing import Any
@@ -22,7 +21,7 @@ from p2pqg.base.errors import ConfigError
 from p2pqg.base.source import UnkeptError, code_of, named_in_code
 from p2pqg.base.user_code import GIVEN, names_a_file
 from p2pqg.data import is_object
-from p2pqg.recipe.own_files import FOLDER, OWN_ALGORITHM
+from p2pqg.recipe.own_files import FOLDER, OWN_ALGORITHM, OWN_ALGORITHM_LETTERS
 from p2pqg.topology.keeping import copy_of
 
 
@@ -47,8 +46,9 @@ class Own:
     @property
     def notes(self) -> list[str]:
         """What a user should know, a line each."""
+        again = {"algorithm": "define it again before you resume"}
         return [
-            f"{key}: {why}; a run cannot keep it: give it again to resume"
+            f"{key}: {why}; a run cannot keep it: {again.get(key, 'give it again to resume')}"
             for key, why in self.lost.items()
         ]
 
@@ -284,15 +284,32 @@ def _take_topology(kept: _Kept, value: Any) -> None:
 def _keep_algorithm(kept: _Kept, value: Any) -> None:
     """One that a script or notebook registered stays a name; its code is kept beside it."""
     name = value.get("name") if isinstance(value, Mapping) else value
+    files, why = kept_of_algorithm(name)
+    kept.files |= files
+    if why:
+        kept.lost["algorithm"] = f"{name} {why}"
+
+
+def kept_of_algorithm(name: Any) -> tuple[dict[str, bytes], str]:
+    """What a run keeps of an algorithm that a script or notebook registered.
+
+    Returns:
+        Its files, none of other algorithms; and why its code cannot be kept, "" if it can. Then the
+        only file has letters that tell it from others.
+    """
     if not isinstance(name, str) or name not in ALGORITHMS:
-        return
-    build = ALGORITHMS[name].build
-    if build.__module__.startswith("p2pqg."):
-        return
-    with suppress(UnkeptError):  # then whoever goes on has to define it again, and is told
-        text, beside = code_of(build)
-        kept.files[OWN_ALGORITHM] = text.encode()
-        kept.files |= {path.name: path.read_bytes() for path in beside if path.is_file()}
+        return {}, ""
+    entry = ALGORITHMS[name]
+    if entry.build.__module__.startswith("p2pqg."):
+        return {}, ""
+    try:
+        text, beside = code_of(entry.build)
+    except UnkeptError as reason:
+        parts = entry.build, entry.params, entry.traits["start"]
+        letters = " ".join(given_name(part).removeprefix(GIVEN) for part in parts)
+        return {OWN_ALGORITHM_LETTERS: f"{letters}\n".encode()}, str(reason)
+    files = {path.name: path.read_bytes() for path in beside if path.is_file()}
+    return {OWN_ALGORITHM: text.encode(), **files}, ""
 
 
 TAKERS: dict[str, Callable[[_Kept, Any], None]] = {

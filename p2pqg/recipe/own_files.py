@@ -24,6 +24,8 @@ from p2pqg.topology.files import SUFFIXES as NETWORKS
 FOLDER = COPIES
 OWN_ALGORITHM = "own_algorithm.py"
 """The code of an algorithm that a script or notebook registered, and calls by its name."""
+OWN_ALGORITHM_LETTERS = "own_algorithm.txt"
+"""What is kept of one whose code cannot be: letters that tell it from others, see `base.digest`."""
 LONGEST = 250
 """A text that is longer names no file."""
 KEYS = (

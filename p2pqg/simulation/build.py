@@ -56,7 +56,13 @@ from p2pqg.simulation.method import Method
 from p2pqg.simulation.rates import step_sizes, target_of
 from p2pqg.simulation.rehearsal import Rehearsal
 from p2pqg.simulation.resolved import resolved
-from p2pqg.simulation.task import check_columns, check_lies_of_data, check_privacy, task_of
+from p2pqg.simulation.task import (
+    check_columns,
+    check_lies_of_data,
+    check_privacy,
+    task_of,
+    untested,
+)
 
 MOST_SEEN = 1000
 """Rounds of a network's period that are looked at, at most, to see whether anything takes time."""
@@ -90,7 +96,7 @@ def _put_together(config: RunConfig, own: Own, parts: Found) -> Experiment:
     if personal:
         rule = rule.with_changes(personal=personal)
         first_traffic(rule, found.cost.num_params, torch.float32)  # refuses messages of its own
-    told = _check_together(rule, live, task, found)
+    told = [*_check_together(rule, live, task, found), *untested(task, found)]
     target = target_of(config, network.num_clients)
     told += ignored(config, method.params, target, length.num_rounds, network.by_columns)
     if isinstance(rule.lr, LearningRate):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from p2pqg.algorithms import ALGORITHMS
 from p2pqg.base.config import load_yaml
 from p2pqg.base.digest import comparable
 from p2pqg.base.dotted import flat
@@ -15,8 +16,8 @@ from p2pqg.base.user_code import GIVEN
 from p2pqg.base.wording import plain_text
 from p2pqg.network.link_spec import spelled_out
 from p2pqg.recipe import keys, own_files
-from p2pqg.recipe.own import TAKERS, Own, taken
-from p2pqg.recipe.settings import ENDS, RunConfig, read_config, with_changes
+from p2pqg.recipe.own import TAKERS, Own, kept_of_algorithm, taken
+from p2pqg.recipe.settings import ENDS, RunConfig, chosen, read_config, with_changes
 from p2pqg.results.checkpoint import CHECKPOINTS, HEADER
 from p2pqg.results.run import Run
 from p2pqg.simulation.build import build
@@ -38,6 +39,7 @@ def built_again(
         folder = home  # checkpoints are pruned while the run goes on
     same = {key: value for key, value in saved.items() if changes.get(key) is None}
     copied = own_files.from_copies(same, folder, tell)
+    _check_algorithm(saved, folder, tell)
     own = _given_again(saved, changes, tell)
     experiment = build(with_changes(config, copied), own)
     return dataclasses.replace(
@@ -153,6 +155,29 @@ def _given_again(
                 "uses, is another"
             )
     return own
+
+
+def _check_algorithm(saved: Mapping[str, Any], folder: Path, tell: Callable[[str], None]) -> None:
+    """Whether an algorithm that a script or notebook registered is there, and what it was.
+
+    Raises:
+        ConfigError: it is not, and its code could not be kept.
+    """
+    name = chosen(saved["algorithm"], "")[0]
+    kept = own_files.kept(folder)
+    if name not in ALGORITHMS:
+        if own_files.OWN_ALGORITHM_LETTERS in kept:
+            raise ConfigError(
+                f"algorithm {name} was defined where a run cannot keep its code, inside a function "
+                "say; define it again before you resume, in the same script or notebook"
+            )
+        return
+    now, _ = kept_of_algorithm(name)
+    if any(kept[file] != content for file, content in now.items() if file in kept):
+        tell(
+            f"algorithm {name} is not what the run began with: its code, or what it uses, is "
+            "another; it goes on with that of now"
+        )
 
 
 def _with_lines_of_then(saved: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from p2pqg.base.errors import ConfigError
+from p2pqg.base.wording import counted
 from p2pqg.engine.spec import Task
 from p2pqg.network import Network
 from p2pqg.recipe.learning import Learning
@@ -41,6 +42,21 @@ def task_of(config: RunConfig, found: Learning) -> Task:
         own_test=config.test == "own",
         privacy=config.privacy,
     )
+
+
+def untested(task: Task, found: Learning) -> list[str]:
+    """A line on clients whose own mix of labels the test set has nothing of."""
+    if not task.own_test:
+        return []
+    y = found.arrays.test_y
+    tested = np.unique(y[: len(y) - task.num_validation])
+    count = sum(not np.isin(found.arrays.train_y[part], tested).any() for part in found.parts)
+    if not count:
+        return []
+    return [
+        f"test own: the test set has no sample of any class of {counted(count, 'client')} of "
+        f"{len(found.parts)}; personal_accuracy is the mean of the others"
+    ]
 
 
 def check_privacy(task: Task, sizes: np.ndarray) -> None:

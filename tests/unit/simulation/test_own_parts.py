@@ -1,5 +1,8 @@
 """A user's own model, loss and metrics: objects and names, tried first, kept and resumed."""
 
+from dataclasses import dataclass
+from typing import NamedTuple
+
 import networkx as nx
 import numpy as np
 import pytest
@@ -9,6 +12,7 @@ from torch.nn import functional as F
 from toys import TOY, assert_same
 
 import p2pqg
+from p2pqg.algorithms import ALGORITHMS
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.records import Records
 from p2pqg.models.stacked.stacked import Stacked
@@ -154,6 +158,54 @@ def test_what_cannot_be_kept_is_said_and_asked_for_again(tmp_path):
             assert_same(restored, sim)
         with pytest.raises(ConfigError, match="model cannot change in the middle of a run"):
             p2pqg.Simulation.restore(path, loss=loss, model=net)
+
+
+def stepping(factor):
+    """A factory, as notebooks have them: whoever calls it gets another algorithm of one name."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Params:
+        lr: float
+
+    class State(NamedTuple):
+        x: torch.Tensor
+
+    @p2pqg.algorithm("stepping", params=Params, start=lambda x0: State(x0))
+    def step(s, grad, p):
+        x = yield p2pqg.gossip(s.x - factor * p.lr * grad(s.x))
+        return State(x)
+
+    return step
+
+
+def test_an_algorithm_that_cannot_be_kept_is_said_told_apart_and_asked_for_again(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(ALGORITHMS, "_entries", {**ALGORITHMS._entries})
+    letters = []
+    for factor in (1, 2, 1):
+        stepping(factor)
+        with simulate(4, algorithm="stepping") as sim:
+            assert sim.experiment.warnings[-1] == (
+                "algorithm: stepping is made inside stepping, not at the top of a file; a run "
+                "cannot keep it: define it again before you resume"
+            )
+            letters.append(sim.experiment.own_files["own_algorithm.txt"])
+            path = sim.checkpoint(tmp_path / f"saved{len(letters)}")
+            sim.advance(2)
+            with p2pqg.Simulation.restore(path) as restored:
+                restored.advance(2)
+                assert_same(restored, sim)
+    assert letters[0] == letters[2] != letters[1]
+    stepping(2)
+    with (
+        pytest.warns(UserWarning, match="algorithm stepping is not what the run began with"),
+        p2pqg.Simulation.restore(path),
+    ):
+        pass
+    ALGORITHMS._entries.pop("stepping")
+    with pytest.raises(ConfigError, match="algorithm stepping was defined where a run cannot keep"):
+        p2pqg.Simulation.restore(path)
 
 
 def test_frozen_parameters_are_neither_trained_nor_sent():
@@ -311,6 +363,26 @@ def test_personal_accuracy_is_that_on_the_clients_own_mix():
             mix = np.bincount(arrays.train_y[parts[client]], minlength=3) / len(parts[client])
             of_class = [right[y == c].mean() for c in range(3)]
             assert last.loc[client, "personal_accuracy"] == pytest.approx(mix @ of_class)
+
+
+def test_whose_classes_are_not_tested_has_no_personal_accuracy_and_is_not_in_the_mean():
+    rng = np.random.default_rng(0)
+    data = (
+        rng.normal(size=(60, 8)).astype(np.float32),
+        np.repeat([0, 1, 2], 20),
+        rng.normal(size=(40, 8)).astype(np.float32),
+        np.repeat([0, 1], 20),
+    )
+    parts = [np.arange(i * 20, i * 20 + 20) for i in range(3)]  # a class each
+    settings = {"topology": "ring3", "dataset": data, "partition": parts, "test": "own"}
+    with simulate(2, **settings, alpha=None) as sim:
+        assert (
+            "test own: the test set has no sample of any class of 1 client of 3; "
+            "personal_accuracy is the mean of the others"
+        ) in sim.experiment.warnings
+        last = sim.clients[sim.clients["round"] == 1].set_index("client")["personal_accuracy"]
+        assert last.isna().tolist() == [False, False, True]
+        assert sim.history["personal_accuracy"].iloc[-1] == last[:2].mean()
 
 
 def test_validation_samples_are_nobodys_and_the_test_set_stays_as_it_was():
