@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -98,7 +97,7 @@ class Logbook:
             age=list(self.age),
             events=list(self.events),
             interventions=list(self.interventions),
-            ledger=copy.deepcopy(self.ledger),
+            ledger=None if self.ledger is None else self.ledger.copy(),
         )
 
     def put_down(self, row: dict[str, Any], clients: list[dict[str, Any]]) -> None:
@@ -217,7 +216,9 @@ class Bookkeeper:
         assert ledger is not None
         assert network is not None
         active = network.schedule.mixing(round).active
-        W = replace(network.remaining.mixing(round), active=active)  # lost messages were sent
+        W = network.remaining.mixing(round)  # lost messages were sent
+        if active is not W.active:
+            W = replace(W, active=active)
         for kind, size in taken:
             if kind == "gossip":
                 ledger.gossip(W, size)

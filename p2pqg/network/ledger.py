@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from numbers import Real
 
 import numpy as np
 
@@ -12,18 +13,52 @@ from p2pqg.topology import Mixing
 
 COLUMNS = ("sender", "receiver", "bytes", "messages")
 
+FEW, MANY = 2**14, 2**22
+"""Entries that wait for the next addition: so many always may, more than so many never."""
+
+EXACT = 2.0**50
+"""Sums of whole bits, in bytes, have no rounding below it: their order makes no difference."""
+
+
+@dataclass(eq=False)
+class Booked:
+    """What is to be added to the sums.
+
+    Attributes:
+        codes: int64 [links], each once; see `link_codes`.
+        num_bytes: float64 [links], or of each.
+        messages: the same.
+        times: how often.
+        of: whose traffic it is, which is kept so that it is known when it comes again.
+    """
+
+    codes: np.ndarray
+    num_bytes: np.ndarray | float
+    messages: np.ndarray | float
+    times: int = 1
+    of: Mixing | None = None
+
 
 @dataclass(eq=False)
 class Ledger:
     """Sums per directed link; links that nothing went over are not in it.
 
+    What is booked is added later, much at a time, to the sums that adding it at once would give: a
+    network that stays the same costs a round next to nothing.
+
     Attributes:
         codes: int64 [links], rising; see `link_codes`.
         sums: float64 [2, links]: bytes, messages.
+        whole: all that was booked so far is in whole bits.
+        waiting: what is not in the sums yet, in the order in which it came.
     """
 
     codes: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     sums: np.ndarray = field(default_factory=lambda: np.empty((2, 0)))
+    whole: bool = True
+    waiting: list[Booked] = field(default_factory=list)
+    _known: dict[tuple[int, float], Booked] = field(default_factory=dict, repr=False)
+    _entries: int = 0
 
     def gossip(self, W: Mixing, message_bytes: float | np.ndarray) -> None:
         """Book a message of every sender to each of its receivers.
@@ -35,12 +70,22 @@ class Ledger:
             W: who sends to whom.
             message_bytes: of one message; a number, or [clients] by sender. 0: nothing is sent.
         """
+        alike = isinstance(message_bytes, Real)
+        key = (id(W), float(message_bytes)) if alike else None
+        before = self._known.get(key) if key else None
+        if before is not None and (self.whole or before is self.waiting[-1]):
+            before.times += 1
+            return
         sizes = np.broadcast_to(message_bytes, W.num_clients)
         sent = (W.senders != W.receivers) & (sizes[W.senders] > 0)
         if W.active is not None:
             sent &= W.active[W.senders] & W.active[W.receivers]
         senders = W.senders[sent]
-        self._book(senders, W.receivers[sent], sizes[senders], 1.0)
+        codes = link_codes(senders, W.receivers[sent])
+        booked = Booked(codes, float(message_bytes) if alike else sizes[senders], 1.0)
+        self._book(booked)
+        if key:
+            booked.of, self._known[key] = W, booked
 
     def allreduce(self, num_bytes: float, clients: np.ndarray) -> None:
         """Book a ring all-reduce: each client sends 2 (n - 1) / n of the tensor to the next one.
@@ -51,8 +96,8 @@ class Ledger:
         """
         n = len(clients)
         if n > 1:
-            following = np.roll(clients, -1)
-            self._book(clients, following, np.full(n, 2 * (n - 1) / n * num_bytes), 2.0 * (n - 1))
+            ring = link_codes(clients, np.roll(clients, -1))
+            self._book(Booked(ring, 2 * (n - 1) / n * num_bytes, 2.0 * (n - 1)))
 
     def allgather(self, message_bytes: float, clients: np.ndarray) -> None:
         """Book messages of each client to all, which go round a ring: each sends n - 1 of them.
@@ -63,9 +108,8 @@ class Ledger:
         """
         n = len(clients)
         if n > 1:
-            self._book(
-                clients, np.roll(clients, -1), np.full(n, (n - 1) * message_bytes), 1.0 * (n - 1)
-            )
+            ring = link_codes(clients, np.roll(clients, -1))
+            self._book(Booked(ring, (n - 1) * message_bytes, 1.0 * (n - 1)))
 
     def messages(
         self, senders: np.ndarray, receivers: np.ndarray, counts: np.ndarray, num_bytes: float
@@ -78,10 +122,11 @@ class Ledger:
             counts: int64 [links], how many messages went over each.
             num_bytes: of one message.
         """
-        self._add(link_codes(senders, receivers), np.stack([num_bytes * counts, 1.0 * counts]))
+        self._book(Booked(link_codes(senders, receivers), num_bytes * counts, 1.0 * counts))
 
     def arrays(self) -> dict[str, np.ndarray]:
         """sender, receiver, bytes, messages; [links] each, by receiver, then by sender."""
+        self.settle()
         sent, messages = self.sums
         parts = self.codes & 0xFFFFFFFF, self.codes >> 32, sent, messages.astype(np.int64)
         return dict(zip(COLUMNS, parts, strict=True))
@@ -91,21 +136,54 @@ class Ledger:
         """The ledger that `arrays()` came from."""
         sender, receiver, *sums = (np.asarray(arrays[name]) for name in COLUMNS)
         ledger = cls()
-        ledger._add(link_codes(sender, receiver), np.array(sums, dtype=np.float64))
+        num_bytes, messages = np.array(sums, dtype=np.float64)
+        ledger._book(Booked(link_codes(sender, receiver), num_bytes, messages))
+        ledger.settle()
         return ledger
 
-    def _book(
-        self, senders: np.ndarray, receivers: np.ndarray, sizes: np.ndarray, messages: float
-    ) -> None:
-        self._add(link_codes(senders, receivers), np.stack([sizes, np.full(len(sizes), messages)]))
+    def copy(self) -> Ledger:
+        """One that goes on by itself."""
+        self.settle()
+        return Ledger(self.codes.copy(), self.sums.copy(), self.whole)
 
-    def _add(self, codes: np.ndarray, sums: np.ndarray) -> None:
-        """Add [2, links] to the sums of as many links, each of them once in `codes`."""
-        at = np.searchsorted(self.codes, codes)
-        if not (np.append(self.codes, -1)[at] == codes).all():
-            known, before = self.codes, self.sums
-            self.codes = np.union1d(known, codes)
-            self.sums = np.zeros((2, len(self.codes)))
-            self.sums[:, np.searchsorted(self.codes, known)] = before
-            at = np.searchsorted(self.codes, codes)
-        self.sums[:, at] += sums
+    def _book(self, booked: Booked) -> None:
+        most = min(max(len(self.codes), FEW), MANY)
+        if self.waiting and self._entries + len(booked.codes) > most:
+            self.settle()
+        self.waiting.append(booked)
+        self._entries += len(booked.codes)
+        self.whole = self.whole and _in_whole_bits(booked.num_bytes)
+
+    def settle(self) -> None:
+        """Add what waits to the sums, link by link in the order in which it came."""
+        waiting, self.waiting, self._known, self._entries = self.waiting, [], {}, 0
+        places = self._places(waiting)
+        num_bytes, messages = self.sums
+        for booked, at in zip(waiting, places, strict=True):
+            messages[at] += booked.times * booked.messages
+            after = num_bytes[at] + booked.times * booked.num_bytes
+            if booked.times > 1 and not (self.whole and after.max(initial=0) < EXACT):
+                after = num_bytes[at]
+                for _ in range(booked.times):
+                    after = after + booked.num_bytes
+            num_bytes[at] = after
+
+    def _places(self, waiting: list[Booked]) -> list[np.ndarray]:
+        """Where the links of each are among all that are known, which are more by them."""
+        known = np.append(self.codes, -1)
+        places = [np.searchsorted(self.codes, one.codes) for one in waiting]
+        new = [one.codes[known[at] != one.codes] for one, at in zip(waiting, places, strict=True)]
+        if not any(map(len, new)):
+            return places
+        before, sums = self.codes, self.sums
+        codes = np.concatenate([before, *new])
+        codes.sort(kind="stable")  # merges runs that rise, as these do
+        self.codes = codes[np.diff(codes, prepend=-1) > 0]
+        self.sums = np.zeros((2, len(self.codes)))
+        self.sums[:, np.searchsorted(self.codes, before)] = sums
+        return [np.searchsorted(self.codes, one.codes) for one in waiting]
+
+
+def _in_whole_bits(num_bytes: np.ndarray | float) -> bool:
+    bits = 8 * np.asarray(num_bytes)
+    return bool((bits == np.floor(bits)).all())

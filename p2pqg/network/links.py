@@ -154,7 +154,9 @@ class Links:
         return cls(codes[order], figures[[*order, -1]])
 
     def look_up(self, senders: np.ndarray, receivers: np.ndarray) -> np.ndarray:
-        """float64 [3, links]: latency, bandwidth and jitter of each link."""
+        """float64 [3, links]: latency, bandwidth and jitter of each link; not to be written to."""
+        if not len(self.codes):
+            return np.broadcast_to(self.figures[-1][:, None], (3, len(senders)))
         wanted = link_codes(senders, receivers)
         at = np.searchsorted(self.codes, wanted)
         known = np.append(self.codes, -1)[at] == wanted

@@ -25,7 +25,11 @@ Nothing is remembered: draws are hashes of (seed, what, whom, round).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
+from numbers import Real
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -35,7 +39,11 @@ from p2pqg.network.compute import Compute, read_compute
 from p2pqg.network.link_spec import Side, links_of, read_line, read_links
 from p2pqg.network.links import Links
 from p2pqg.network.params import ClockParams, Quantity
+from p2pqg.network.trips import Trips
 from p2pqg.topology import Mixing
+
+SIZES_KEPT = 4
+"""Of messages over one W, whose trips are kept."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +69,9 @@ class Timing:
     compute: Compute
     synchrony: str = "global"
     deadline: float = math.inf
+    _kept: WeakKeyDictionary[Mixing, dict[float, Trips | None]] = field(
+        default_factory=WeakKeyDictionary, init=False, repr=False
+    )
 
     @classmethod
     def of(
@@ -113,8 +124,12 @@ class Timing:
             float64 [entries], seconds after the start of the round, which all start at once. Own
             entries: the client's own computing. What is not waited for: 0.
         """
-        start = np.zeros(self.num_clients)
-        return self._times(start, W, round, message_bytes, phase, gradients)[0]
+        start, active = np.zeros(self.num_clients), self._active(W)
+        trips = self._trips(W, active, message_bytes)
+        computing = self._computing(active, round, phase, gradients)
+        found = np.where(W.senders == W.receivers, computing[W.receivers], 0.0)
+        found[trips.fresh] = self._arrivals(trips, start, computing, round, phase)
+        return found
 
     def advance(
         self,
@@ -150,8 +165,14 @@ class Timing:
             return ready
         barrier = self.synchrony == "global"
         start = np.full(self.num_clients, ready.max()) if barrier else ready
-        arrivals, waiting = self._times(start, W, round, message_bytes, phase, gradients)
-        np.maximum.at(waiting, W.receivers, arrivals)
+        trips = self._trips(W, active, message_bytes)
+        computing = self._computing(active, round, phase, gradients)
+        waiting = computing + trips.leaving
+        if barrier and not trips.jitters:
+            waiting[0] = max(waiting[0], self._last_arrival(trips, computing))
+        else:
+            arrivals = self._arrivals(trips, start, computing, round, phase)
+            np.maximum.at(waiting, trips.receivers, arrivals)
         if barrier:
             late = self.deadline < math.inf and np.any(message_bytes) and _misses(W, active)
             waiting[:] = self.deadline if late else min(waiting.max(), self.deadline)
@@ -202,42 +223,49 @@ class Timing:
         rate = np.minimum(bandwidth, np.minimum(self.uplink[ring], self.downlink[following]))
         return float((latency + jitter + 8 * num_bytes / rate).max())
 
-    def _times(
-        self,
-        start: np.ndarray,
-        W: Mixing,
-        round: int,
-        message_bytes: float | np.ndarray,
-        phase: int,
-        gradients: float | None,
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Seconds after each client's own start until what it gets is there, and until it has sent.
+    def _trips(self, W: Mixing, active: np.ndarray, message_bytes: float | np.ndarray) -> Trips:
+        """Of a W that comes again they are kept from the second time on."""
+        made = partial(Trips.of, W, active, message_bytes, self.links, self.uplink, self.downlink)
+        if not isinstance(message_bytes, Real):
+            return made()
+        kept, size = self._kept.setdefault(W, {}), float(message_bytes)
+        trips = kept.get(size)
+        if trips is None:
+            trips = made()
+            if len(kept) == SIZES_KEPT and size not in kept:
+                kept.clear()
+            kept[size] = trips if size in kept else None
+        return trips
 
-        Returns:
-            float64 [entries], see `arrivals`; float64 [clients], 0 for those who sit out.
-        """
-        active = self._active(W)
+    def _computing(
+        self, active: np.ndarray, round: int, phase: int, gradients: float | None
+    ) -> np.ndarray:
+        """float64 [clients], seconds of computing before an exchange."""
         count = float(phase == 0) if gradients is None else gradients
-        computing = np.where(active, count * self.compute.seconds(round), 0.0)
-        bits = np.where(active, 8.0 * np.asarray(message_bytes), 0.0)
-        own = W.senders == W.receivers
-        fresh = ~own & active[W.receivers] & (bits[W.senders] > 0)
-        if W.ages is not None:
-            fresh &= W.ages == 0
-        senders, receivers = W.senders[fresh], W.receivers[fresh]
-        latency, bandwidth, jitter = self.links.look_up(senders, receivers)
-        if jitter.any():
+        return np.where(active, count * self.compute.seconds(round), 0.0)
+
+    def _arrivals(
+        self, trips: Trips, start: np.ndarray, computing: np.ndarray, round: int, phase: int
+    ) -> np.ndarray:
+        """float64 [messages], seconds after its receiver's own start until each is there."""
+        senders, receivers, latency = trips.senders, trips.receivers, trips.latency
+        if trips.jitters:
             u = uniforms(self.seed, "jitter", senders, receivers, round, phase)
-            latency = latency - jitter * np.log1p(-u)
-        leaving = W.out_degrees() * bits / self.uplink
-        coming = np.bincount(receivers, bits[senders], self.num_clients) / self.downlink
-        sending = np.maximum(leaving[senders], coming[receivers])
-        sending = np.maximum(sending, bits[senders] / bandwidth)
-        np.maximum.at(leaving, senders, sending)
-        arrivals = np.where(own, computing[W.receivers], 0.0)
-        arrivals[fresh] = computing[senders] + sending + latency
-        arrivals[fresh] += start[senders] - start[receivers]
-        return arrivals, computing + leaving
+            latency = latency - trips.jitter * np.log1p(-u)
+        arrivals = computing[senders] + trips.sending + latency
+        return arrivals + (start[senders] - start[receivers])
+
+    def _last_arrival(self, trips: Trips, computing: np.ndarray) -> float:
+        """The latest of `_arrivals` if all start at once, and nothing jitters."""
+        last = trips.latest
+        arrivals = computing[trips.senders[last]] + trips.sending[last] + trips.latency[last]
+        return float(arrivals.max(initial=0.0))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_kept"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _kept=WeakKeyDictionary())
 
     def _active(self, W: Mixing) -> np.ndarray:
         """Who takes part in the round, bool [clients]."""

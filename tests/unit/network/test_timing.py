@@ -2,6 +2,7 @@
 
 import pickle
 from dataclasses import replace
+from unittest.mock import Mock
 
 import networkx as nx
 import numpy as np
@@ -10,11 +11,11 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from p2pqg.base.config import read
 from p2pqg.base.errors import ConfigError
-from p2pqg.network.ledger import Ledger
 from p2pqg.network.link_spec import spelled_out
-from p2pqg.network.links import CLASSES
+from p2pqg.network.links import CLASSES, Link, Links
 from p2pqg.network.params import ClockParams
 from p2pqg.network.timing import Timing
+from p2pqg.network.trips import Trips
 from p2pqg.topology import RULES, Mixing, build
 
 MB = 1_000_000
@@ -315,6 +316,47 @@ def test_neighbors_are_never_later_than_a_global_barrier():
     assert ready["neighbors"].max() < 0.95 * ready["global"].max()
 
 
+@pytest.mark.parametrize("synchrony", ["global", "neighbors"])
+@pytest.mark.parametrize("jitter", [0.0, 0.2])
+def test_a_w_that_comes_again_takes_as_long_as_its_twin_that_is_new(jitter, synchrony):
+    n, draw = 12, np.random.default_rng(0)
+    compute = {"seconds": 0.3, "varies": "lognormal:sigma=1"}
+    clock = timing(n, uplink="9 Mbit/s", compute=compute, synchrony=synchrony)
+    pairs = [(int(a), int(b)) for a, b in draw.integers(n, size=(60, 2))]
+    uneven = Links.of(
+        Link(0.1, 5e6), {pair: Link(*draw.uniform([0, 1e6, 0], [2, 9e6, jitter])) for pair in pairs}
+    )
+    clock = replace(clock, links=uneven)
+    W, again, anew = build(f"complete{n}").mixing(0), np.zeros(n), np.zeros(n)
+    for round in range(30):
+        for phase, size in enumerate((MB, 3 * MB)):
+            again = clock.advance(again, W, round, size, phase=phase)
+            anew = clock.advance(anew, replace(W), round, size, phase=phase)
+        assert_array_equal(again, anew)
+
+
+def test_the_lines_of_a_w_that_comes_again_are_looked_up_twice_and_then_never(monkeypatch):
+    looked_up = Mock(side_effect=Links.look_up, autospec=True)
+    monkeypatch.setattr(Links, "look_up", lambda *given: looked_up(*given))
+    clock = timing(8, links="lan")
+    for round in range(20):
+        clock.seconds(RING, round, MB)
+    assert looked_up.call_count == 2
+
+
+def test_messages_that_may_be_the_last_are_one_for_each_sender_where_links_are_alike():
+    W, everybody = build("complete40").mixing(0), np.ones(40, dtype=bool)
+    lines = np.full(40, 1e6)
+    alike = Links.of(Link(0.1, 5e6), {})
+    assert len(Trips.of(W, everybody, MB, alike, lines, lines).latest) == 40
+    # 0 sends to 1 over a slow link with a short way, to 2 over a fast one with a long way
+    odd = Links.of(Link(0.1, 5e4), {(0, 1): Link(0.2, 1e4), (0, 2): Link(0.3, 2e4)})
+    trips = Trips.of(W, everybody, MB, odd, lines, lines)
+    last = [(trips.senders[k], trips.receivers[k]) for k in trips.latest]
+    assert [pair for pair in last if pair[0] == 0] == [(0, 1), (0, 2)]
+    assert len(last) == 41
+
+
 def test_an_allreduce_is_a_barrier_for_all():
     said = {"links": {"latency": 0.5}, "compute": {"seconds": 1, "speeds": {0: 0.1}}}
     clock = timing(4, **said, synchrony="neighbors")
@@ -372,58 +414,6 @@ def test_unknown_clients_are_refused_when_the_clock_is_made():
     assert not problems
     with pytest.raises(ConfigError, match="network.uplink: no client is called 'Eva'; did you"):
         Timing.of(params, 2, ("Ann", "Eve"))
-
-
-# Bytes per link.
-
-
-def test_a_ledger_books_every_message_to_its_link():
-    ledger = Ledger()
-    for _ in range(3):
-        ledger.gossip(DIRECTED_RING, MB)
-    ledger.gossip(RULES["uniform"].build(nx.path_graph(6)), 10.0)
-    books = ledger.arrays()
-    there = {
-        (s, r): (b, m) for s, r, b, m in zip(*(a.tolist() for a in books.values()), strict=True)
-    }
-    assert there[5, 0] == (3 * MB, 3)
-    assert there[0, 1] == (3 * MB + 10, 4)
-    assert there[1, 0] == (10, 1)
-    assert len(there) == 11
-    assert books["bytes"].sum() == 6 * 3 * MB + 100
-
-
-def test_a_ledger_leaves_out_who_sits_out_and_who_sends_nothing():
-    ledger = Ledger()
-    ledger.gossip(replace(RING, active=np.arange(8) != 3), MB)
-    assert ledger.arrays()["messages"].sum() == 16 - 4
-    ledger.gossip(RING, 0.0)
-    assert ledger.arrays()["messages"].sum() == 16 - 4
-
-
-def test_a_ledger_books_an_allreduce_along_its_ring():
-    ledger = Ledger()
-    ledger.allreduce(MB, np.array([0, 2, 5, 7]))
-    books = ledger.arrays()
-    assert_array_equal(books["sender"], [7, 0, 2, 5])
-    assert_array_equal(books["receiver"], [0, 2, 5, 7])
-    assert_array_equal(books["bytes"], 1.5 * MB)
-    assert_array_equal(books["messages"], 6)
-    Ledger().allreduce(MB, np.array([3]))
-
-
-def test_a_ledger_that_comes_back_from_its_arrays_goes_on():
-    ledger, whole = Ledger(), Ledger()
-    ledger.gossip(RING, 7.0)
-    ledger = Ledger.of(ledger.arrays())
-    ledger.gossip(DIRECTED_RING, 5.0)
-    ledger.allreduce(3.0, np.arange(8))
-    whole.gossip(RING, 7.0)
-    whole.gossip(DIRECTED_RING, 5.0)
-    whole.allreduce(3.0, np.arange(8))
-    for name, column in whole.arrays().items():
-        assert_array_equal(ledger.arrays()[name], column)
-    assert Ledger.of(Ledger().arrays()).arrays()["sender"].size == 0
 
 
 # Lines of clients, and links between sites
