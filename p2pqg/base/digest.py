@@ -46,6 +46,11 @@ def given_name(thing: Any, *, values: bool = True) -> str:
     return f"{GIVEN}{name}#{found.hash.hexdigest()}{more}-{version}"
 
 
+def told_apart(thing: Any) -> str:
+    """The same for a reader: `NAME#1a2b3c4d`."""
+    return given_name(thing).removeprefix(GIVEN).rpartition("-")[0]
+
+
 def bare(text: str) -> str:
     """A name, or a text with such names, without the letters.
 

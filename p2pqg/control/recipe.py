@@ -12,6 +12,7 @@ from typing import Any
 
 from p2pqg.base import yaml_text
 from p2pqg.base.config import plain
+from p2pqg.base.digest import bare
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.text import user_path, write_bytes, write_text
 from p2pqg.base.user_code import GIVEN
@@ -55,7 +56,7 @@ class Recipe:
         style = {"default_flow_style": True, "width": 10**6}
         lines = [f"#  - {yaml_text.dump(dict(item), **style)}" for item in self.last]
         head = "# Done after the last round, and so without effect yet:\n"
-        return head + "".join(lines) if lines else ""
+        return head + bare("".join(lines)) if lines else ""
 
     def save(self, path: str | Path) -> list[Path]:
         """Write the YAML, and the Python beside it; the user's own files into `files/`.

@@ -13,7 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from p2pqg.base.config import plain
+from p2pqg.base.digest import given_name, told_apart
 from p2pqg.base.errors import ConfigError, did_you_mean
 from p2pqg.base.user_code import GIVEN
 from p2pqg.network.clients import Clients
@@ -159,7 +162,24 @@ def _named(part: Any) -> str:
     if isinstance(part, Mapping):
         given = ", ".join(f"{key} {value}" for key, value in part.items() if key != "name")
         return f"{part.get('name')} ({given})" if given else f"{part.get('name')}"
-    return "none" if part is None else str(getattr(part, "__name__", part))
+    return told_apart(part) if callable(part) else "none" if part is None else str(part)
+
+
+def _network_called(topology: Any) -> str:
+    """What a network is called in results: an object by letters that tell it from others."""
+    if isinstance(topology, str | Path):
+        return str(topology)
+    if callable(topology):
+        return told_apart(topology)
+    what = "graph" if hasattr(topology, "edges") else "W"
+    return f"{what}#{told_apart(_as_given(topology)).partition('#')[2]}"
+
+
+def _as_given(value: Any) -> Any:
+    """A graph without what it remembers of questions, an array of whatever holds one."""
+    if hasattr(value, "edges"):
+        return [value.is_directed(), list(value.nodes), list(value.edges(data=True))]
+    return np.asarray(value) if hasattr(value, "__array__") else value
 
 
 # Writers: keywords -> a recipe's value
@@ -168,7 +188,8 @@ def _named(part: Any) -> str:
 def item_of(verb: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """What was done as an item of a scenario says it, {verb: value}; plain data.
 
-    An object of Python, which a recipe cannot say, becomes the text `given:NAME`.
+    An object of Python, which a recipe cannot say, becomes the text `given:NAME#...`, with letters
+    that tell it from others.
     """
     return {verb: _bare(VERBS[verb].value(given))}
 
@@ -197,7 +218,8 @@ def _bare(value: Any) -> Any:
         return _bare(plain(value))
     if isinstance(value, Path):
         return str(value)
-    return f"{GIVEN}{getattr(value, '__name__', type(value).__name__)}"
+    name = getattr(value, "__name__", type(value).__name__)
+    return f"{GIVEN}{name}#{given_name(_as_given(value)).partition('#')[2]}"
 
 
 def _those(given: Mapping[str, Any]) -> Any:
@@ -220,7 +242,7 @@ VERBS: dict[str, Verb] = {
     "set_topology": Verb(
         _topology,
         network=lambda network, given, round: network.with_topology(given["topology"]),
-        words=lambda given, network: str(given["topology"]),
+        words=lambda given, network: _network_called(given["topology"]),
     ),
     "drop_links": Verb(
         _links,

@@ -4,6 +4,7 @@ import networkx as nx
 import numpy as np
 import pytest
 
+from p2pqg.base.digest import bare
 from p2pqg.base.errors import ConfigError
 from p2pqg.network import Network
 from p2pqg.network.verbs import VERBS, item_of
@@ -42,9 +43,35 @@ def test_an_item_is_read_as_it_was_given(verb):
 def test_arrays_become_lists_and_objects_of_python_their_names():
     assert item_of("drop_links", {"links": np.array([[0, 1]])}) == {"drop_links": [[0, 1]]}
     assert item_of("restore_links", {"links": None}) == {"restore_links": "all"}
-    assert item_of("set_topology", {"topology": nx.cycle_graph(4)}) == {
-        "set_topology": "given:Graph"
-    }
+    item = item_of("set_topology", {"topology": nx.cycle_graph(4)})
+    assert bare(item["set_topology"]) == "given:Graph"
+
+
+def told(verb, given):
+    """What results and recipes call it."""
+    return VERBS[verb].words(given, RING), str(item_of(verb, given))
+
+
+def test_objects_of_python_are_told_from_others_and_the_same_ones_are_alike():
+    def wheel(spokes):
+        graph = nx.cycle_graph(8)
+        list(graph.adj), graph.degree  # noqa: B018  graphs remember what they were asked
+        graph.add_edge(0, spokes)
+        return graph
+
+    pairs = [
+        ("set_rule", "rule", lambda k: lambda own, inbox, weights: own * k),
+        ("set_topology", "topology", lambda k: lambda round: nx.cycle_graph(8 * k)),
+        ("set_topology", "topology", wheel),
+        ("set_topology", "topology", lambda k: np.eye(8) * k),
+    ]
+    for verb, key, make in pairs:
+        one, same, other = (told(verb, {key: make(k)}) for k in (3, 3, 4))
+        assert one == same
+        assert one[0] != other[0]
+        assert one[1] != other[1]
+        assert " at 0x" not in one[0]
+        assert "\n" not in one[0]
 
 
 def test_a_new_link_is_mixed_over_by_the_rule_of_the_network():
