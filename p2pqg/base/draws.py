@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import wraps
 from threading import RLock
 from typing import TYPE_CHECKING, Any
@@ -51,10 +51,11 @@ class Watch:
 
     Attributes:
         drawn: whose they were: "torch", "numpy.random", ...
+        round: in which of their rounds, for whoever looks at several.
     """
 
-    def __init__(self) -> None:
-        self.drawn = set[str]()
+    def __init__(self, round: int = 0) -> None:
+        self.drawn, self.round = set[str](), round
         self._before: dict[str, tuple[Any, ...]] = {}
         self._num_modules = 0
 
@@ -87,16 +88,18 @@ class Watch:
 
 
 @contextmanager
-def keyed(seed: int) -> Iterator[None]:
-    """Inside, `random`, `numpy.random` and torch (on the CPU) draw what belongs to a seed.
+def keyed(seed: int, device: torch.device | None = None) -> Iterator[None]:
+    """Inside, `random`, `numpy.random` and torch draw what belongs to a seed.
 
     Outside they go on as if nothing had been drawn. So a user's function that draws gives the same
     again, in another process, too. Of several threads one is inside at a time.
 
     Args:
         seed: 0 .. 2**63 - 1.
+        device: where torch may draw beside the CPU; of other cards the draws are left alone.
     """
-    with _one_at_a_time:
+    card = device is not None and device.type != "cpu"
+    with _one_at_a_time, _on_card(seed, device) if card else nullcontext():
         torch = sys.modules.get("torch")
         before = random.getstate(), np.random.get_state()  # noqa: NPY002  to be put back
         torchs = torch.get_rng_state() if torch else None
@@ -132,6 +135,10 @@ def torch_keyed(
         if seed is not None:
             torch.manual_seed(seed)  # noqa: TID251  of the fork
         yield
+
+
+def _on_card(seed: int, device: Any) -> AbstractContextManager[None]:
+    return torch_keyed(seed, [device] if device.type == "cuda" else [])
 
 
 def _states() -> dict[str, tuple[Any, ...]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import threading
 from collections.abc import Callable, Generator
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from pathlib import Path
 from traceback import walk_tb
 from types import CodeType, GeneratorType
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 from p2pqg.algorithms.asynchronous import Arrived, Meet, Push
 from p2pqg.algorithms.effects import AllReduce, Effect, Exchange, Gossip, Neighbors
@@ -132,19 +134,42 @@ def watched(
     Returns:
         The gradient as the round has to be given it; and what `Call.of` looks with, if it has to.
     """
-    if round >= LOOKS or algorithm.build.__module__.startswith("p2pqg."):
+    late = round >= LOOKS and _suspected.get(algorithm.build) != round - 1
+    if late or algorithm.build.__module__.startswith("p2pqg."):
         return grad, None
-    watch = Watch()
+    watch = Watch(round)
     return watch.except_in(grad), watch
 
 
+_suspected: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
+"""Rounds of users' algorithms -> in which something was drawn, by them or by another thread."""
+
+
 def _check_draws_nothing(watch: Watch | None, algorithm: Entry) -> None:
-    if watch and watch.drawn:
-        raise AlgorithmError(
-            f"{_first_line(algorithm)}: draws from {' and '.join(sorted(watch.drawn))}, which each "
-            "process has for itself; say @algorithm(..., draws=True) and take draw(purpose, size), "
-            "or what all clients share from the round, np.random.default_rng([0, s.t])"
-        )
+    """Refuse a round that draws.
+
+    Where there are other threads, one of them may have drawn: then it must be seen twice, in this
+    round or in the next one.
+    """
+    if not (watch and watch.drawn):
+        return
+    if threading.active_count() > 1:
+        before = _suspected.get(algorithm.build)
+        _suspected[algorithm.build] = watch.round
+        if before not in (watch.round - 1, watch.round):
+            watch.drawn.clear()
+            return
+    _suspected.pop(algorithm.build, None)
+    layers = (
+        "; a layer draws its weights when it is made (nn.Linear(...)): make it outside of the round"
+        if "torch" in watch.drawn
+        else ""
+    )
+    raise AlgorithmError(
+        f"{_first_line(algorithm)}: draws from {' and '.join(sorted(watch.drawn))}, which each "
+        "process has for itself; say @algorithm(..., draws=True) and take draw(purpose, size), "
+        f"or what all clients share from the round, np.random.default_rng([0, s.t]){layers}"
+    )
 
 
 def disagreement(one: Ask | None, other: Ask | None, who: str, others: str) -> str | None:

@@ -238,7 +238,7 @@ def _asked(attack: Attack, everybody: Tensor, W: np.ndarray, round: int, draws: 
     given = [flat.clone(), uploaded(torch.from_numpy(W), flat), round]
     if len(inspect.signature(entry.build).parameters) > len(given):
         given.append(liars)
-    with keyed(draws):  # each block asks for itself
+    with keyed(draws, flat.device):  # each block asks for itself
         found = guarded(entry, entry.build, *given)
     shape, n = tuple(flat.shape[1:]), len(flat)
     shapes = [shape, (len(liars), *shape), (len(liars), n, *shape)]

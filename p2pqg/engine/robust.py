@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from p2pqg.algorithms.gossip_rules import GossipRule
-from p2pqg.base.draws import Watch
+from p2pqg.base.draws import Watch, draws_from
 from p2pqg.base.errors import AlgorithmError
 from p2pqg.base.uploading import uploaded
 from p2pqg.engine.call import LOOKS, blame, guarded
@@ -72,7 +72,16 @@ class RuleMixer:
                 with watch or nullcontext():
                     found = self._applied(own, inbox, part.weights)
                 self._looks = max(0, self._looks - 1)
-                if watch and watch.drawn:
+                # Another thread may have drawn meanwhile; it does not do so each time.
+                if (
+                    watch
+                    and watch.drawn
+                    and draws_from(
+                        lambda own=own, inbox=inbox, part=part: self._applied(
+                            own, inbox, part.weights
+                        )
+                    )
+                ):
                     raise AlgorithmError(
                         f"rule {self.rule.entry.name}: draws from {min(watch.drawn)}, which each "
                         "process has for itself; the same inbox must give the same"

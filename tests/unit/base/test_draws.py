@@ -78,3 +78,17 @@ def test_threads_do_not_drop_out_what_belongs_to_each_others_keys():
     other.join()
     assert inside.is_set()
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_what_is_drawn_on_a_card_is_keyed_there(monkeypatch):
+    """Without a card: its generator is set aside, and every generator there is gets the seed."""
+    forked, seeds, fork, seed = [], [], torch.random.fork_rng, torch.manual_seed  # noqa: TID251
+    monkeypatch.setattr(torch.random, "fork_rng", lambda of: forked.append([*of]) or fork([]))
+    monkeypatch.setattr(torch, "manual_seed", lambda key: seeds.append(key) or seed(key))
+    card = torch.device("cuda", 0)
+    with keyed(5, card):
+        assert (forked, seeds) == ([[card]], [5])
+        there = torch.rand(2)
+    with keyed(5, torch.device("cpu")):
+        assert torch.equal(torch.rand(2), there)
+    assert len(forked) == 1

@@ -1,11 +1,14 @@
 """One round of a user's algorithm: whether it draws from what every process has for itself."""
 
 import dataclasses
+import itertools
 import random
+import threading
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from unfiled import State, unfiled
 
 from p2pqg import OwnPace, trajectory
@@ -152,3 +155,40 @@ def test_what_a_client_starts_with_may_depend_on_the_parameters():
     method = dataclasses.replace(method, params=params)
     np.testing.assert_allclose(played(method)[-1], 1 - 4 * 0.1 * 2)
     np.testing.assert_allclose(played(method, size=0.5)[-1], 1 - 4 * 0.1 * 0.5)
+
+
+def beside(draws):
+    """A method, and another thread that draws in some of the times when a round is played."""
+    done, count = threading.Event(), itertools.count()
+    thread = threading.Thread(target=done.wait)
+    thread.start()
+
+    def step(s, grad, p):
+        if draws(next(count)):
+            np.random.rand()  # noqa: NPY002  stands for what the other thread draws
+        x = yield gossip(s.x - p.lr * grad(s.x))
+        return State(x, s.t + 1)
+
+    try:
+        return played(entry(step), rounds=8)
+    finally:
+        done.set()
+        thread.join()
+
+
+def test_what_another_thread_may_have_drawn_is_not_told_as_the_rounds(own_draws):
+    for when in (0, 1, 2, 3):
+        beside(lambda number, when=when: number == when)
+    for first in (0, 1, 2):
+        with pytest.raises(AlgorithmError, match=r"in step: draws from numpy.random"):
+            beside(lambda number, first=first: number >= first)
+
+
+def test_a_layer_that_is_made_in_a_round_is_told_what_to_do(own_draws):
+    def step(s, grad, p):
+        layer = nn.Linear(3, 3)
+        x = yield gossip(s.x - p.lr * grad(s.x) * layer.weight.sum())
+        return State(x, s.t + 1)
+
+    with pytest.raises(AlgorithmError, match=r"when it is made \(nn.Linear\(...\)\): make it outs"):
+        played(entry(step))

@@ -15,6 +15,7 @@ from toys import DSGD, TOY
 
 import p2pqg
 from p2pqg.algorithms import ALGORITHMS
+from p2pqg.base import draws
 from p2pqg.data.feeding.feed import Looks
 from p2pqg.data.feeding.file_feed import FileFeed
 from p2pqg.models.stacked import choosing, trying
@@ -90,6 +91,30 @@ def test_every_algorithm_gives_the_numbers_of_a_cpu_and_never_waits(name):
 
 def liar(how):
     return {"attacks": [{"who": [0], "how": how}]}
+
+
+NOISE = """
+import torch
+
+
+def drawn(honest, W, round):
+    return torch.randn(honest.shape[1], dtype=honest.dtype, device=honest.device)
+"""
+
+
+def test_what_an_attack_draws_on_a_card_is_keyed(tmp_path, monkeypatch):
+    forked, fork = [], draws.torch_keyed
+    monkeypatch.setattr(
+        draws, "torch_keyed", lambda seed, of: forked.append((seed, [*of])) or fork(seed, of)
+    )
+    (tmp_path / "mine.py").write_text(NOISE)
+    settings = liar(f"{tmp_path}/mine.py:drawn")
+    with stand_in(), p2pqg.Simulation(**LOCAL | settings, device="cuda") as sim:
+        sim.advance(8)
+        there = sim.parameters()
+    assert len(dict.fromkeys(seed for seed, _ in forked)) == len(forked) > 7
+    assert all(of == [CARD] for _, of in forked)
+    np.testing.assert_allclose(there, on_the_cpu(**settings), rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize(
