@@ -21,7 +21,8 @@ KINDS = (
 """compute: batches and gradients; update: the algorithm's own arithmetic; mixing: W times rows;
 exchange: packing and unpacking rows for other actors; planning: working out when clients that do
 not wait make their steps; waiting: an actor with nothing to do, the driver waiting for news;
-evaluation: test sets; recording: distances, losses, files."""
+evaluation: test sets; recording: distances, losses, files, and whoever is told of rows: sinks,
+screens, callbacks."""
 
 
 class Span(NamedTuple):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -73,15 +74,8 @@ class RuleMixer:
                     found = self._applied(own, inbox, part.weights)
                 self._looks = max(0, self._looks - 1)
                 # Another thread may have drawn meanwhile; it does not do so each time.
-                if (
-                    watch
-                    and watch.drawn
-                    and draws_from(
-                        lambda own=own, inbox=inbox, part=part: self._applied(
-                            own, inbox, part.weights
-                        )
-                    )
-                ):
+                again = partial(self._applied, own, inbox, part.weights)
+                if watch and watch.drawn and draws_from(again):
                     raise AlgorithmError(
                         f"rule {self.rule.entry.name}: draws from {min(watch.drawn)}, which each "
                         "process has for itself; the same inbox must give the same"

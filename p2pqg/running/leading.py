@@ -56,7 +56,8 @@ def _led(
                 f"{directory.path}: cannot be written ({error.strerror}); make room, start again"
             ) from None
         if observer:
-            observer.begin(sim, directory.path)
+            with sim.clock("recording"):  # a sink may take its time to open
+                observer.begin(sim, directory.path)
         for text in [*notes, *sim.hosting.notes, *does_not_stay(directory.path)]:
             writer.note(text)
         try:

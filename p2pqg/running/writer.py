@@ -41,7 +41,8 @@ class Writer:
                 self._write_links()
             self._write_changes()
         if self.observer:
-            self.observer.recorded(sim)
+            with sim.clock("recording"):
+                self.observer.recorded(sim)
 
     def _known_changes(self) -> Watched:
         """Those of before a resume, or all that made the network what it is."""

@@ -155,8 +155,9 @@ class Life(Paused):
             news -= 1
         for row in rows[news:]:
             self._told = row["round"]
-            for callback in self.experiment.callbacks:
-                callback.tell(self, row)
+            with self._driver.clock("recording"):
+                for callback in self.experiment.callbacks:
+                    callback.tell(self, row)
         if not self.stopped:
             self.stopped = self.experiment.config.stop.reason(rows)
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import sys
+import time
 
 import pytest
 from click.testing import CliRunner
@@ -153,3 +154,22 @@ def test_each_of_several_seeds_has_its_table(tmp_path):
     runs = p2pqg.run(**SETTINGS, rounds=2, seed=[1, 2], out=str(tmp_path), sinks=["csv", "jsonl"])
     for run in runs:
         agree(run)
+
+
+def test_what_a_sink_takes_to_open_and_to_write_is_no_waiting(tmp_path):
+    class Slow:
+        def begin(self, simulation, path):
+            time.sleep(0.1)
+
+        def recorded(self, simulation):
+            time.sleep(0.1)
+
+        def noted(self, text): ...
+        def end(self, run): ...
+
+    def slowly(sim, row):
+        time.sleep(0.1)
+
+    settings = SETTINGS | {"rounds": 1, "out": str(tmp_path), "profile": True}
+    run = p2pqg.run(**settings, observer=Slow(), callbacks=slowly)
+    assert run.profile["driver"]["recording"] > 0.3
