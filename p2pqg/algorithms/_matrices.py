@@ -63,4 +63,39 @@ class Matrices:
 
 def orthonormal(v: torch.Tensor) -> torch.Tensor:
     """The same columns, made orthonormal: [clients, slots, size, rank]."""
-    return torch.linalg.qr(v.to(torch.promote_types(v.dtype, torch.float32))).Q.to(v.dtype)
+    return torch.linalg.qr(_wide(v)).Q.to(v.dtype)
+
+
+ROUNDING = 16
+"""Of a difference of products, in last digits of the products: what is no larger may be nothing."""
+
+
+def spanning(v: torch.Tensor, products: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Columns with the span of those of v, without directions that only rounding has.
+
+    A difference of lower rank than v, or of none, leaves such ones; made orthonormal, last digits
+    would become first ones, and another machine would have another run. Fixed vectors stand in for
+    them, from which the power method finds what the difference gets later.
+
+    Args:
+        v: [clients, slots, size, rank], a difference.
+        products: of what, two of the same shape. Whoever swaps them gets the same bits.
+    """
+    *_, size, rank = v.shape
+    if not v.numel():
+        return v
+    largest = torch.maximum(*(_wide(M).abs().amax((2, 3), keepdim=True) for M in products))
+    noise = ROUNDING * torch.finfo(v.dtype).eps * (size * rank) ** 0.5 * largest
+    i = torch.arange(1, size + 1, dtype=largest.dtype, device=v.device)
+    rest, found = _wide(v), []
+    for k in range(1, rank + 1):  # Gram and Schmidt, the longest first
+        longest, which = rest.norm(dim=2, keepdim=True).max(3, keepdim=True)
+        tells = longest > noise
+        unit = rest.gather(3, which.expand(-1, -1, size, 1)) / longest.where(tells, 1)
+        rest = rest - tells * unit * (unit.mT @ rest)
+        found.append(unit.where(tells, (k * i).cos()[:, None]))
+    return torch.cat(found, 3).to(v.dtype)
+
+
+def _wide(v: torch.Tensor) -> torch.Tensor:
+    return v.to(torch.promote_types(v.dtype, torch.float32))

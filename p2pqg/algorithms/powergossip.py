@@ -11,7 +11,9 @@ authors' code, per edge, of rank r, from left and right in turn:
 
 Gradients are those of the models before they are mixed (combine, then adapt). What is no matrix,
 such as a bias, is sent whole. The mean of the models changes by gradients only. Where r is the size
-of a square matrix nothing is lost: W x - lr m.
+of a square matrix nothing is lost: W x - lr m. Directions of v that only rounding has are replaced,
+see `spanning`; the authors' code divides them by their length + 1e-8. The first step is always from
+the right; theirs is from the left where there is an even number of them in a round.
 
     x     [clients, params]          model                  lr    step size of this round
     m     [clients, params]          local momentum         beta  memory of m, no dampening
@@ -28,7 +30,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from p2pqg.algorithms._matrices import Matrices, orthonormal
+from p2pqg.algorithms._matrices import Matrices, orthonormal, spanning
 from p2pqg.algorithms.effects import (
     Draw,
     Grad,
@@ -104,12 +106,16 @@ def powergossip(
             matrices.put_whole(x, mixed)
         else:
             theirs = yield exchange(own)
+        sizes = [M.shape[1] for M in X]
         v = sign[..., None] * (theirs - own)  # D orth(v)
-        found = matrices.vectors(v, [M.shape[1] for M in X])
+        found = matrices.vectors(v, sizes)
         # sum_j w_ij (+-v) orth(v_prev)', the sign again that of X_j - X_i
         changes = (
             torch.einsum("cs,csor,csir->coi", peers.weights * sign, new, u)
             for new, u in zip(found, known, strict=True)
         )
         matrices.add(x, changes, from_right)
+        products = zip(*(matrices.vectors(u, sizes) for u in (own, theirs)), strict=True)
+        kept = [spanning(new, both) for new, both in zip(found, products, strict=True)]
+        v = torch.cat([v[..., :0], *(part.flatten(2) for part in kept)], 2)
     return State(x=x - p.lr * m, m=m, v=v, t=s.t + 1)

@@ -114,6 +114,31 @@ def test_vectors_that_are_kept_find_a_difference_of_rank_one():
     assert (np.abs(path[2] - path[2].mean(0)) > 0.6 * np.abs(path[1] - path[1].mean(0))).any()
 
 
+@pytest.mark.parametrize("iterations", [1, 2, 3])
+@pytest.mark.parametrize("network", ["ring4", "chain2"])
+def test_last_digits_stay_last_ones_where_differences_have_a_lower_rank(network, iterations):
+    """Each client's gradients are of rank one: after a round models differ by rank two."""
+    n = int(network[-1])
+    draw = np.random.default_rng(0)
+    a, b = draw.standard_normal((9, n, 4, 1)), draw.standard_normal((9, n, 1, 3))
+    x0 = np.tile(draw.standard_normal(12), (n, 1))
+
+    def path(x0):
+        return trajectory(
+            *("powergossip", lambda x, t: 0.1 * x + (a[t] @ b[t]).reshape(n, 12), x0),
+            topology=network,
+            rounds=9,
+            lr=0.1,
+            shapes=[[4, 3]],
+            rank=3,
+            iterations=iterations,
+        )
+
+    other = x0 * (1 + 1e-15 * draw.standard_normal((n, 12)))
+    assert np.abs(path(x0)[1:] - path(x0)[1:].mean(1, keepdims=True)).max() > 0.01
+    assert_same(path(other), path(x0), 1e-11)
+
+
 def test_bytes_are_those_of_the_vectors_and_of_what_is_no_matrix():
     (block,) = at_start(
         "powergossip",
