@@ -112,9 +112,10 @@ class Judge:
                 seen.append(judged.outputs)
             if measure and self.task.metrics:
                 outputs.append(torch.cat(seen))
-        found = {"correct": correct, "loss": loss}
+        broken = loss.isnan()  # such a model answers the first class, which is no accuracy
+        found = {"correct": correct.masked_fill_(broken, math.nan), "loss": loss}
         if mix is not None:
-            found["personal_accuracy"] = own / weight
+            found["personal_accuracy"] = (own / weight).masked_fill_(broken, math.nan)
         if outputs:
             found |= self._metrics(torch.cat(outputs, 2), self.feed.test_y[samples])
         return found

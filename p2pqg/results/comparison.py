@@ -22,7 +22,7 @@ import pandas as pd
 from p2pqg.base.errors import ConfigError, did_you_mean
 from p2pqg.base.wording import aligned, plain_text, shortened
 from p2pqg.results.alike import differing, drawn_anew, not_kept, setting_told, settings_of, unlike
-from p2pqg.results.comparison_text import html, result, set_apart, with_spread
+from p2pqg.results.comparison_text import html, is_asked_for, result, set_apart, with_spread
 from p2pqg.results.seeds import is_of_seeds, load
 from p2pqg.results.standing import Standing
 
@@ -186,8 +186,7 @@ class Comparison:
                     row |= {key: value for key, (value, _) in reached.items()}
             frames.append(pd.DataFrame(rows, dtype=float))
         together = pd.concat(frames)
-        asked = [key for key in together if "_to_" in key or key.startswith("accuracy_after_")]
-        kept = [key for key in together if key in asked or together[key].notna().any()]
+        kept = [key for key in together if is_asked_for(key) or together[key].notna().any()]
         return [frame.reindex(columns=kept) for frame in frames]
 
     @cached_property
@@ -253,16 +252,19 @@ class Comparison:
 
     def texts(self) -> tuple[list[str], list[list[str]]]:
         """The table as a person reads it: a header, and a line for each row."""
-        columns = {"": self.names}
+        columns = [("", self.names)]
         if self._are_recorded:  # paths are long, and say little: last
-            columns = {key: [*map(plain_text, self.settings[key])] for key in self.settings}
+            columns = [(key, [*map(plain_text, self.settings[key])]) for key in self.settings]
         for key in self._results[0]:
             title, say = result(key)
             spread = zip(self.table[key], self.spread[key], strict=True)
-            columns[title] = [with_spread(say, mean, deviation) for mean, deviation in spread]
+            columns.append(
+                (title, [with_spread(say, mean, deviation) for mean, deviation in spread])
+            )
         if self._are_recorded:
-            columns["run"] = [_where(group) for group in self.groups]
-        return list(columns), [list(row) for row in zip(*columns.values(), strict=True)]
+            columns.append(("run", [_where(group) for group in self.groups]))
+        header, texts = zip(*columns, strict=True)  # the setting `time`, and the time it took
+        return list(header), [list(row) for row in zip(*texts, strict=True)]
 
     @property
     def notes(self) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from itertools import starmap
@@ -12,6 +13,9 @@ from p2pqg.recipe.keys import SELF_EVIDENT
 from p2pqg.results.alike import OWN_FILES
 from p2pqg.results.columns import COLUMNS, column, share
 
+ASKED_FOR = re.compile(
+    r"(rounds|bytes|sim_seconds|wall_seconds)_to_[0-9.e-]+|accuracy_after_\d+_rounds"
+)
 COMPARED = tuple(key for key in COLUMNS if key != "train_loss")
 """Columns of the table of a comparison."""
 
@@ -39,8 +43,16 @@ def set_apart(settings: Mapping[str, Any]) -> list[str]:
 
 def result(key: str) -> tuple[str, Callable[[float], str]]:
     """Title and reader's form of a column of results, be it asked for or in every table."""
-    is_asked_for = key not in COLUMNS and ("_to_" in key or key.startswith("accuracy_after_"))
-    return _asked_for(key) if is_asked_for else column(key)[:2]
+    return _asked_for(key) if is_asked_for(key) else column(key)[:2]
+
+
+def is_asked_for(key: str) -> bool:
+    """Whether a column answers a question of the reader's, rather than being a metric of a run.
+
+    >>> is_asked_for("bytes_to_0.9"), is_asked_for("distance_to_optimum")
+    (True, False)
+    """
+    return ASKED_FOR.fullmatch(key) is not None
 
 
 def _asked_for(key: str) -> tuple[str, Callable[[float], str]]:

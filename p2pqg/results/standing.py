@@ -242,7 +242,8 @@ class Standing:
     @cached_property
     def last_clients(self) -> pd.DataFrame:
         """The clients at the last evaluation."""
-        return self.clients[self.clients["round"] == self.clients["round"].max()]
+        told = self.clients.dropna(subset=["test_accuracy", "test_loss"], how="all")
+        return self.clients[self.clients["round"] == told["round"].max()]
 
     @cached_property
     def spread(self) -> pd.DataFrame:

@@ -7,6 +7,7 @@ import pytest
 from toys import TOY
 
 import p2pqg
+from p2pqg.base.errors import DivergedError
 from p2pqg.engine.bookkeeping import Bookkeeper
 from p2pqg.engine.outlook import through
 from p2pqg.network import ClockParams, Network, Timing
@@ -117,3 +118,21 @@ def test_a_run_that_ends_on_the_clock_is_planned_by_what_is_really_sent():
         lr = sim.history.set_index("round")["lr"]
         assert lr[round(rounds / 2) - 1] == 0.05
         assert lr[round(rounds / 2)] == pytest.approx(0.005)
+
+
+def test_models_that_are_no_numbers_have_no_accuracy_and_the_last_that_have_one_are_told_of():
+    settings = TOY | {"engine": "local", "validation": 0.1}
+    with p2pqg.Simulation(**settings, rounds=4, eval_every=1, test="own") as sim:
+        sim.advance(rounds=2)
+        sim.set_lr(1e300)
+        with pytest.raises(DivergedError, match="round 3"):
+            sim.advance(rounds=2)
+        kept, clients, told = sim.history, sim.clients, sim.summary()
+    columns = [key for key in kept if "accuracy" in key]
+    assert {"averaged_model_accuracy", "validation_accuracy", "personal_accuracy"} <= {*columns}
+    np.testing.assert_array_equal(
+        kept[columns].notna(), [[True] * len(columns)] * 2 + [[False] * len(columns)]
+    )
+    assert clients["test_accuracy"].isna().tolist() == [False] * 12 + [True] * 6
+    assert told["test_accuracy"] == kept["test_accuracy"][1]
+    assert (told["evaluated_rounds"], told["recorded_rounds"]) == (2, 3)

@@ -327,6 +327,31 @@ def test_accuracies_that_are_asked_for_have_a_column_each(fake):
     assert [columns[f"rounds to {share} %"][:2] for share in ("94.1", "94.4")] == ["24", "24"]
 
 
+def test_the_time_a_run_was_given_and_the_time_it_took_are_a_column_each(fake):
+    ends = {"a": "10 s", "b": "20 s"}
+    runs = [fake(name, [0.9], clock=1.0, time=end) for name, end in ends.items()]
+    header, rows = p2pqg.compare(*runs).texts()
+    at = [k for k, title in enumerate(header) if title == "time"]
+    assert [[row[k] for k in at] for row in rows] == [
+        ["10 s", "1 min 15 s"],
+        ["20 s", "1 min 15 s"],
+    ]
+
+
+def test_a_metric_of_the_users_may_be_called_like_a_question(fake):
+    run = fake("a", [0.5])
+    metrics = {"distance_to_optimum": 0.25, "accuracy_after_dropout": 0.5, "steps_to_0": 7.0}
+    rows = [{"round": 9, "test_accuracy": 0.5} | metrics]
+    columns = ROUND_COLUMNS | dict.fromkeys(metrics, "float64")
+    write_parquet(run.path / "rounds.parquet", rows, columns)
+    header, (row,) = p2pqg.compare(p2pqg.load(run.path), to_accuracy=0.5).texts()
+    told = dict(zip(header, row, strict=True))
+    assert told["distance to optimum"] == "0.25"
+    assert told["accuracy after dropout"] == "0.5"
+    assert told["steps to 0"] == "7"
+    assert told["rounds to 50 %"] == "10 ± 5"
+
+
 def test_numbers_that_are_older_than_a_run_are_told_of(fake):
     """A run ends itself between two evaluations; a simulation is closed between two rows."""
     run = fake("s1", [0.2, 0.8])
