@@ -44,7 +44,7 @@ import numpy as np
 
 from p2pqg.algorithms.effects import AllReduce, Decide, Effect, Exchange, Gossip, Neighbors
 from p2pqg.network.lies import Attack, liars
-from p2pqg.topology import Mixing, Schedule
+from p2pqg.topology import Mixing, Schedule, check_round
 
 Address = tuple[int, int]
 """(block, which of its parcels)"""
@@ -208,11 +208,13 @@ class Routing:
         schedule: round -> W.
         bounds: block b hosts clients bounds[b] .. bounds[b + 1] - 1.
         attacks: who lies, how and when.
+        needs: what an algorithm relies on in every W, and its name, see `topology.check_round`.
     """
 
     schedule: Schedule
     bounds: tuple[int, ...]
     attacks: tuple[Attack, ...] = ()
+    needs: tuple[tuple[str, ...], str] = ((), "")
     _cache: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     @property
@@ -268,14 +270,17 @@ class Routing:
         return self._cache[key]
 
     def _made(self, kind: type[Routes], round: int) -> Routes:
-        return kind.cut(self.schedule.mixing(round), self.bounds, self.schedule.memory)
+        W, schedule = self.schedule.mixing(round), self.schedule
+        if schedule.period is None:  # of others, all were looked at beforehand
+            check_round(W, round, schedule.name, *self.needs)
+        return kind.cut(W, self.bounds, schedule.memory)
 
     def __getstate__(self) -> tuple[Any, ...]:
         # Routes are cut anew where this arrives.
-        return self.schedule, self.bounds, self.attacks
+        return self.schedule, self.bounds, self.attacks, self.needs
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        names = ("schedule", "bounds", "attacks", "_cache")
+        names = ("schedule", "bounds", "attacks", "needs", "_cache")
         for name, value in zip(names, (*state, {}), strict=True):
             object.__setattr__(self, name, value)
 

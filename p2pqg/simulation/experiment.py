@@ -217,7 +217,9 @@ class Experiment:
     def routing(self, network: Network, bounds: tuple[int, ...]) -> Routing | WaveRouting:
         """A network as blocks with such borders see it."""
         if self.waits:
-            return Routing(network.schedule, bounds, network.attacks)
+            algorithm = self.rule.algorithm
+            needs = algorithm.traits["needs"](self.rule.params), algorithm.name
+            return Routing(network.schedule, bounds, network.attacks, needs)
         end = self.config.time
         end = math.inf if end is None else seconds(end, "time")
         return WaveRouting(network, bounds, self.window, end)

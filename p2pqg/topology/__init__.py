@@ -17,7 +17,7 @@ from p2pqg.topology.build import build, mixing_matrix, shipped
 from p2pqg.topology.checks import check, is_doubly_stochastic, lambda_min, spectral_gap
 from p2pqg.topology.mixing import Mixing
 from p2pqg.topology.mixing_rules import RULES
-from p2pqg.topology.needs import PINNED, check_needs
+from p2pqg.topology.needs import PINNED, check_needs, check_round
 from p2pqg.topology.schedule import Schedule
 
 import_parts(__name__, __path__)
@@ -31,6 +31,7 @@ __all__ = [
     "build",
     "check",
     "check_needs",
+    "check_round",
     "is_doubly_stochastic",
     "lambda_min",
     "mixing_matrix",

@@ -77,6 +77,24 @@ def check_needs(
     return warnings
 
 
+OF_ONE_ROUND = ("symmetric", "doubly-stochastic", "undirected")
+"""Needs that cost little to look at, whatever the number of clients."""
+
+
+def check_round(W: Mixing, round: int, name: str, needs: tuple[str, ...], algorithm: str) -> None:
+    """Whether one W of a network that never repeats gives an algorithm what it relies on.
+
+    `check_needs` looks at the first ones of such a network only. Of what it looks at, this is what
+    costs little: smallest eigenvalues are not worked out in every round.
+
+    Raises:
+        TopologyError: as of `check_needs`.
+    """
+    wanted = {need.partition(":")[0].replace("lambda-min", "symmetric") for need in needs}
+    for need in wanted.intersection(OF_ONE_ROUND):
+        _NEEDS[need](W, f"{name}, round {round}", algorithm)
+
+
 def _check_ceca(schedule: Schedule, algorithm: str) -> None:
     n = schedule.num_clients
     for ports in (1, 2)[n % 2 and n > 1 :]:

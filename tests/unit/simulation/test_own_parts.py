@@ -679,3 +679,20 @@ def test_a_page_of_a_regression_has_r2_for_accuracy(tmp_path):
     assert run.summary["r2"] == run.rounds["r2"].dropna().iloc[-1]
     assert "R2" in write_page([run.path]).read_text("utf-8")
     assert "r2" in repr(p2pqg.compare(run))
+
+
+@pytest.mark.parametrize("algorithm", [{"name": "d2", "lazy": True}, "cga", "dsmt"])
+def test_a_network_that_loses_its_symmetry_later_ends_the_run(algorithm):
+    ring = np.roll(np.eye(6), 1, axis=0)
+    even, one_way = (ring + ring.T + np.eye(6)) / 3, (ring + np.eye(6)) / 2
+
+    def later(round):
+        return even if round < 5 else one_way
+
+    settings = {"topology": later, "clients": 6, "algorithm": algorithm, "lr": 0.01}
+    name = settings["algorithm"]["name"] if isinstance(algorithm, dict) else algorithm
+    with p2pqg.Simulation(**OWN | settings) as sim:
+        sim.advance(5)
+        with pytest.raises(ConfigError, match=f"round 5': {name} needs a symmetric W"):
+            sim.advance(1)
+        assert sim.round == 5
