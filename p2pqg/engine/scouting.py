@@ -127,19 +127,20 @@ def _sizes(rule: Rule, x0: torch.Tensor, scale: float) -> list[float | None]:
         return scale * x + slope
 
     said: list[float | None] = []
-    state = rule.start(x0)
-    for round in range(VALUES_TRIED):
-        call, reply = rule.alone(state, grad, round, range(len(x0))), None
-        try:
-            while True:
-                effect = call.send(reply)
-                size = getattr(effect, "message_bytes", None)
-                said.append(float(size) if isinstance(size, Real) else None)
-                reply = _echo(effect)
-        except StopIteration as end:
-            state = end.value
-        except AlgorithmError:  # it needs neighbors, whom it has not here
-            return [*said, math.nan]
+    try:
+        state = rule.start(x0)
+        for round in range(VALUES_TRIED):
+            call, reply = rule.alone(state, grad, round, range(len(x0))), None
+            try:
+                while True:
+                    effect = call.send(reply)
+                    size = getattr(effect, "message_bytes", None)
+                    said.append(float(size) if isinstance(size, Real) else None)
+                    reply = _echo(effect)
+            except StopIteration as end:
+                state = end.value
+    except AlgorithmError:  # it needs neighbors, whom it has not here
+        return [*said, math.nan]
     return said
 
 

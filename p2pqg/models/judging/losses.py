@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -38,8 +39,10 @@ USUAL = {"classes": "cross-entropy", "labels": "binary-cross-entropy", "numbers"
 """The loss of whoever names none."""
 
 GIVEN = ("outputs", "targets")
-TRUTHS = ("y_true", "true", "truth", "target", "targets", "label", "labels")
+TRUTHS = ("y_true", "true", "truth", "target", "targets", "label", "labels", "ground_truth", "gt")
 """What a parameter of targets is called."""
+PREDICTED = re.compile(r"(y_?)?(p|pred\w*|hat|prob\w*|scores?|logits?|out|outs|outputs?)")
+"""What one of outputs is called beside a y, which by itself may be either."""
 
 
 @LOSSES.register("cross-entropy", kinds=("classes",), source="-log softmax(outputs)[target]")
@@ -141,7 +144,8 @@ def check_order(own: Any, what: str) -> None:
         ConfigError: with how to swap them.
     """
     first, second, *_ = (*parameters(own), "", "")
-    if first in TRUTHS and second not in ("", *TRUTHS, *GIVEN):
+    is_truth = first in TRUTHS and second not in ("", *TRUTHS, *GIVEN)
+    if is_truth or (first == "y" and PREDICTED.fullmatch(second)):
         raise ConfigError(
             f"{what} takes ({first}, {second}), and is called with outputs first; swap them: "
             "lambda outputs, targets: f(targets, outputs)"

@@ -69,3 +69,12 @@ def test_what_a_users_method_says_of_its_messages_is_not_taken_at_its_word(metho
 def test_what_ours_say_is(name):
     entry = ALGORITHMS[name]
     assert is_steady(Rule(entry, entry.params(lr=0.1), LearningRate(0.1), 0))
+
+
+def test_a_start_that_cannot_be_tried_on_a_few_clients_ends_nothing():
+    def start(x0):
+        assert len(x0) in (0, 8), "made for eight clients"
+        return State(x0, 0)
+
+    method = unfiled(says_a_number, start=start)
+    assert not is_steady(Rule(method, Params(lr=0.1), LearningRate(0.1), 0, shapes=(("x", (20,)),)))

@@ -8,6 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from p2pqg.base.errors import ConfigError, UserCodeError
+from p2pqg.base.registry import NoParams
 from p2pqg.models.judging.losses import LOSSES, Objective, find_loss, objective_of
 from p2pqg.models.judging.metrics import metrics_of
 
@@ -156,6 +157,24 @@ def test_a_function_that_takes_targets_first_is_called_so_or_told():
         metrics_of({"m": "m"}, {"m": as_scikit_learn}, of_classes)
     with pytest.raises(ConfigError, match="loss as_scikit_learn " + told):
         find_loss(as_scikit_learn, "as_scikit_learn")
+    first_true = (
+        lambda y, y_hat: y_hat,
+        lambda y, yhat: yhat,
+        lambda y, p: p,
+        lambda y, logits: logits,
+        lambda gt, pred: pred,
+    )
+    for own in first_true:
+        with pytest.raises(ConfigError, match=r"takes \((y|gt), .*called with outputs first; swap"):
+            find_loss(own, "own")
+    outputs_first = (
+        (lambda y, t: y),
+        (lambda y, target: y),
+        (lambda y_hat, y: y_hat),
+        (lambda p, q: p),
+    )
+    for own in outputs_first:
+        assert find_loss(own, "own").build("outputs", "targets", NoParams()) == "outputs"
 
 
 def test_a_mean_is_told_to_be_one_too_many():
