@@ -36,6 +36,7 @@ class Block(Answers):
     Attributes:
         step: batches drawn so far, the cursor of the data; first_step: the first of the round.
         gradients: that each client has computed, those on a batch used again too.
+        on_batch: those of them on the newest batch; most_on_batch: on any.
         traffic: for each round not yet taken, what it took; see `Traffic`.
         and those of `Answers`.
     """
@@ -67,7 +68,7 @@ class Block(Answers):
         self.parts = cut(k, at_once or k, x0.shape[1] * x0.itemsize)
         self.step = 0
         self.first_step = 0
-        self.gradients = 0
+        self.gradients = self.on_batch = self.most_on_batch = 0
         self.traffic: list[Traffic] = []
         self._waiting: tuple[Call, Effect] | None = None
         self._lengths: Tensor | None = None
@@ -118,6 +119,8 @@ class Block(Answers):
             round=self.round,
             step=self.step,
             gradients=self.gradients,
+            on_batch=self.on_batch,
+            most_on_batch=self.most_on_batch,
             exchanges=self.exchanges,
             rows={n: copied(n, v) for n, v in found.items() if isinstance(v, Tensor)},
             numbers={n: v for n, v in found.items() if not isinstance(v, Tensor)},
@@ -131,6 +134,7 @@ class Block(Answers):
         self.state = with_leaves(self.state, {**rows, **snapshot.numbers})
         self.round, self.step = snapshot.round, snapshot.step
         self.gradients = snapshot.gradients
+        self.on_batch, self.most_on_batch = snapshot.on_batch, snapshot.most_on_batch
         self.exchanges = snapshot.exchanges
         self.bytes_sent = float(snapshot.totals["bytes_sent"].sum())
         self.drift = torch.tensor(snapshot.totals["moved"].sum(0), device=self.x.device)
@@ -243,11 +247,11 @@ class Block(Answers):
         All parts draw and compute alike; the first one puts it down.
         """
         first = part is None or part.start == 0
-        step, number = self.step, self.gradients
+        step, number, on_batch = self.step, self.gradients, self.on_batch
         more: dict[str, Any] = {} if part is None else {"part": part}
 
         def grad(x: Tensor, *, again: bool = False) -> Tensor:
-            nonlocal step, number
+            nonlocal step, number, on_batch
             if again and not step:
                 raise AlgorithmError(
                     "grad(x, again=True) comes before any grad(x): there is no batch"
@@ -258,10 +262,12 @@ class Block(Answers):
                     self.gradients = number  # done so far by these clients
                     old = again or bool(found)
                     step += not old
+                    on_batch = on_batch + 1 if old else 1
+                    self.most_on_batch = max(self.most_on_batch, on_batch)
                     used = {"again": True} if old else {}
                     found.append(self.gradient(model, step - 1, **used, **more))
                     number += 1
-            self.step, self.gradients = step, number
+            self.step, self.gradients, self.on_batch = step, number, on_batch
             if self.rule.measures_gradients:
                 squares = found[-1].square().sum(1)
                 if self._lengths is None:

@@ -331,8 +331,10 @@ class Bookkeeper:
         steps = self.log.steps
         if steps is not None:
             return accounts.epsilons(steps)
-        each = -(-seen.gradients // max(1, seen.step))
-        return accounts.epsilons(np.full(n, seen.step), each)
+        # The mean would say too little where a network changes; an older checkpoint has no other.
+        mean = -(-seen.gradients // max(1, seen.step))
+        most = max(seen.most_on_batch, mean)
+        return accounts.epsilons(np.full(n, seen.step), most)
 
 
 def known(value: float) -> float | None:

@@ -131,6 +131,7 @@ class Host:
                 float(drift.norm()),
                 step=self.block.step,
                 gradients=self.block.gradients,
+                most_on_batch=self.block.most_on_batch,
                 honest_distances=honest,
                 alike=self._alike(x, distances),
                 **seen,

@@ -25,7 +25,8 @@ class Snapshot:
 
     Attributes:
         round: rounds done; step: batches drawn, the cursor of the data; exchanges: times that
-            rows were mixed; gradients: that each client has computed.
+            rows were mixed; gradients: that each client has computed; on_batch: those of them on
+            the newest batch; most_on_batch: on any.
         rows: name -> [clients, ...]: the algorithm's state ("state.x"), batch-norm statistics
             ("buffers"), messages still on their way ("past.0.1.0"). Arrays; large ones may be
             `Pieces`, to be written at once, before the clients go on, or read as they are loaded.
@@ -47,6 +48,8 @@ class Snapshot:
     totals: Mapping[str, np.ndarray]
     firsts: np.ndarray
     gradients: int = 0
+    on_batch: int = 0
+    most_on_batch: int = 0
     ways: tuple[str, ...] = ()
     timeline: Mapping[str, np.ndarray] = field(default_factory=dict)
     mail: Mapping[str, np.ndarray] = field(default_factory=dict)

@@ -130,7 +130,8 @@ class Measurement(NamedTuple):
             client of this host counts.
         averaged: the averaged model on this host's share of the test set: right answers, summed
             loss, samples.
-        step: batches that each client has drawn; gradients: that each has computed.
+        step: batches that each client has drawn; gradients: that each has computed; most_on_batch:
+            on one of them.
         honest_distances: [k], as `distances`, to the mean of those that did not lie in the round;
             None: nobody lied.
         more: [k] each, by name: see `Task.measures`; averaged_more: metrics of the averaged model,
@@ -148,6 +149,7 @@ class Measurement(NamedTuple):
     averaged: tuple[float, float, int] | None = None
     step: int = 0
     gradients: int = 0
+    most_on_batch: int = 0
     honest_distances: np.ndarray | None = None
     more: dict[str, np.ndarray] | None = None
     averaged_more: dict[str, float] | None = None

@@ -78,6 +78,8 @@ def client_data(snapshot: Snapshot) -> tuple[dict[str, Any], dict[str, Array]]:
         "step": snapshot.step,
         "exchanges": snapshot.exchanges,
         "gradients": snapshot.gradients,
+        "on_batch": snapshot.on_batch,
+        "most_on_batch": snapshot.most_on_batch,
         "numbers": dict(snapshot.numbers),
         "ways": list(snapshot.ways),
     }

@@ -16,10 +16,13 @@ import p2pqg
 from p2pqg.algorithms.privacy import ORDERS, Accounts, Privacy
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.seeding import rng
+from p2pqg.engine.block import lockstep
 from p2pqg.engine.learner import Learner, Shards, Task
 from p2pqg.models import blueprint, build_model
 from p2pqg.models.judging.losses import LOSSES, Objective
 from p2pqg.models.stacked.stacked import Stacked
+from p2pqg.testing import Quadratics, starts
+from p2pqg.theory.trajectories import at_start
 
 CLIENTS, BATCH = 3, 5
 
@@ -255,6 +258,38 @@ def test_every_client_is_told_its_epsilon(accountant, tmp_path):
         np.testing.assert_allclose(last[name], values)
         assert run.rounds[name].iloc[-1] == run.summary[name] == max(values)
     assert (last["epsilon"] < last["epsilon_unsampled"]).all()
+
+
+CHANGES = np.stack([np.full((6, 6), 1 / 6), np.kron(np.eye(3), np.full((2, 2), 0.5))])
+"""Everybody talks to five others in the first round, to one in the second, and so on."""
+
+
+def test_where_a_network_changes_the_most_gradients_of_a_batch_count(accountant, tmp_path):
+    """The divergence of sampled steps grows faster than their number: a mean says too little."""
+    settings = {"topology": CHANGES, "algorithm": "ngc", "engine": "local", "rounds": 4}
+    private = {"privacy": {"clip": 1.0, "sigma": 2.0}, "eval_every": 1}
+    with p2pqg.Simulation(**TOY | settings | private) as sim:
+        sim.advance(3)
+        sim.checkpoint(tmp_path / "kept")
+    with p2pqg.Simulation.restore(tmp_path / "kept", engine="local") as sim:
+        sim.advance(1)
+        last = sim.clients[sim.clients["round"] == 3]
+        assert sim.history["gradients"].iloc[-1] == 6 + 2 + 6 + 2
+    accounts = Accounts(Privacy(clip=1.0, sigma=2.0), 4, last["num_samples"].to_numpy())
+    np.testing.assert_allclose(last["epsilon"], accounts.epsilons(np.full(6, 4), 6)["epsilon"])
+
+
+def test_gradients_on_one_batch_are_counted_over_rounds_and_checkpoints():
+    problem, x0 = Quadratics.random(6, 4), starts(6, 4)
+    (block,) = at_start("ngc", problem.gradient, x0, topology=CHANGES[::-1], lr=0.1)
+    (other,) = at_start("ngc", problem.gradient, x0, topology=CHANGES[::-1], lr=0.1)
+    seen = []
+    for done in range(1, 5):
+        lockstep([block], done)
+        other.load(block.snapshot())
+        block, other = other, block
+        seen.append((block.gradients, block.on_batch, block.most_on_batch))
+    assert seen == [(2, 2, 2), (8, 6, 6), (10, 2, 6), (16, 6, 6)]
 
 
 @pytest.mark.parametrize(

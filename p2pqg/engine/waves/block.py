@@ -131,6 +131,7 @@ class WaveBlock:
         return self.round
 
     gradients = step
+    most_on_batch = 1
 
     @property
     def timeline(self) -> Timeline:
