@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from p2pqg.base.errors import ConfigError, DataError
+from p2pqg.base.memory import available_memory
 from p2pqg.base.seeding import rng
 from p2pqg.base.wording import counted
 from p2pqg.data._arrays import Arrays
@@ -76,6 +77,7 @@ class Raw:
         names: of the classes or outputs, where the data say them.
         scale: (mean, std) of images, see `Arrays`; None: bytes become 0 .. 1.
         notes: what should be known of them, a line each.
+        held: somebody holds them, and may write into them.
     """
 
     what: str
@@ -84,6 +86,7 @@ class Raw:
     names: Sequence[str] = ()
     scale: tuple[float, float] | None = None
     notes: tuple[str, ...] = ()
+    held: bool = False
 
 
 def arrays_from(raw: Raw, reading: Reading, tokenizer: str | None = None) -> Arrays:
@@ -130,8 +133,26 @@ def arrays_from(raw: Raw, reading: Reading, tokenizer: str | None = None) -> Arr
     found = targets(train.y, test.y, train.y_name, reading.task, raw.names)
     said = (*said, *leaked(train_x, test_x, what))
     arrays = _finished(train_x, test_x, found, raw, reading, columns, (*notes, *said))
+    if raw.held:
+        arrays = _apart(arrays, (train, test), what)
     drawn = len(test.y) if raw.test is None else 0
     return dataclasses.replace(arrays, tokenizer=tokenizer or "", drawn=drawn)
+
+
+def _apart(arrays: Arrays, parts: tuple[Samples, Samples], what: str) -> Arrays:
+    """The same arrays, not in the memory of those that came, which may change; files stay files."""
+    train, test = parts
+    came = {"train_x": train.x, "train_y": train.y, "test_x": test.x, "test_y": test.y}
+    same = {
+        name: getattr(arrays, name)
+        for name, theirs in came.items()
+        if theirs.flags.writeable and np.may_share_memory(getattr(arrays, name), theirs)
+    }
+    free = available_memory()
+    if free is not None and sum(array.nbytes for array in same.values()) > free / 2:
+        line = f"{what}: so large that it is not copied; do not write into it while it is learned"
+        return dataclasses.replace(arrays, notes=(*arrays.notes, line))
+    return dataclasses.replace(arrays, **{name: array.copy() for name, array in same.items()})
 
 
 def _finished(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,7 @@ def read(
     tokenizer: str | None = None,
     columns: Sequence[str] = (),
     what: str = "dataset",
+    held: bool = False,
 ) -> Arrays:
     """Arrays from what a user gives as `dataset=`.
 
@@ -79,6 +80,7 @@ def read(
             they are, for it embeds them.
         columns: names of columns of a table that go along, for `partition: column:NAME`.
         what: the data are called in a message.
+        held: the user goes on holding `value`, and may write into it.
 
     Returns:
         arrays; of data that come client by client with the column `client`.
@@ -98,7 +100,7 @@ def read(
     if isinstance(value, Arrays):
         check(value, what)
         return value
-    raw = raw_of(value, test, chosen, tuple(columns), what)
+    raw = replace(raw_of(value, test, chosen, tuple(columns), what), held=held)
     return arrays_from(raw, chosen, tokenizer)
 
 

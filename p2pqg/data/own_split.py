@@ -124,7 +124,7 @@ def _called(
     targets, clients, seed = given
     try:
         with keyed(int(rng(seed, "partition of their own").integers(2**63))):
-            return function(targets, clients, rng(seed, "partition"), **settings)
+            return function(targets.copy(), clients, rng(seed, "partition"), **settings)
     except ConfigError:
         raise
     except Exception as error:  # of the user's own code

@@ -68,10 +68,10 @@ class RuleMixer:
         for group in self.groups:
             per_client = group.columns.shape[1] * columns.shape[1] * columns.element_size()
             for part in group.parts(max(CALLED_ON, at_once(columns)) // max(1, per_client)):
-                own, inbox = columns[part.own], columns[part.columns]
+                own, inbox = columns[part.own], columns[part.columns]  # copies, for it to write
                 watch = Watch() if self._looks else None
                 with watch or nullcontext():
-                    found = self._applied(own, inbox, part.weights)
+                    found = self._applied(own, inbox, part.weights.clone())
                 self._looks = max(0, self._looks - 1)
                 # Another thread may have drawn meanwhile; it does not do so each time.
                 again = partial(self._applied, own, inbox, part.weights)

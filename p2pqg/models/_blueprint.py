@@ -31,6 +31,7 @@ class Blueprint:
         params: an object of its params class.
         start: the weights and buffers that everyone starts with; None: drawn, keyed by the seed.
         draws: a user's own model draws numbers in training, as dropout does.
+        writes: it changes its inputs in place, and is given copies.
         strategy: how the gradients of several clients are computed; None: what is fastest.
     """
 
@@ -38,6 +39,7 @@ class Blueprint:
     params: Any
     start: Mapping[str, np.ndarray] | None = None
     draws: bool = False
+    writes: bool = False
     strategy: str | None = None
 
     @property
@@ -65,6 +67,8 @@ class Blueprint:
             self._load(model)
         if self.draws:
             model.draws_in_training = True
+        if self.writes:
+            model.writes_into_inputs = True
         return model
 
     def _built_by_us(self, outputs: int, input_shape: tuple[int, ...], seed: int) -> Any:

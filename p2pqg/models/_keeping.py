@@ -146,5 +146,5 @@ def _settings(part: nn.Module) -> dict[str, Any]:
     return {
         name: value
         for name, value in vars(part).items()
-        if _is_plain(value) and name not in ("training", "draws_in_training")
+        if _is_plain(value) and name not in ("training", "draws_in_training", "writes_into_inputs")
     }

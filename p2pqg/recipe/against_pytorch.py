@@ -77,7 +77,7 @@ class AgainstPyTorch:
             model = copy.deepcopy(self.module).train()
             model.load_state_dict(stacked.state_dict(row, buffers[client]))
             with torch_keyed(keys[client] if keys else None):
-                outputs = model(self.inputs[client])
+                outputs = model(self.inputs[client].clone())
             loss = self.objective.mean(in_columns(outputs), self.targets[client])
             trained = [p for p in model.parameters() if p.requires_grad]
             g = torch.autograd.grad(loss, trained, materialize_grads=True)

@@ -225,7 +225,7 @@ def _loaded(
             reads = tokenizer_of(model.name, model.params)
     beside = columns_of(how.name)
     if (given := own.get("dataset")) is not None:
-        return read(given, test=own.get("test"), tokenizer=reads, columns=beside)
+        return read(given, test=own.get("test"), tokenizer=reads, columns=beside, held=True)
     return load(dataset.name, folder, reads, beside, **dataclasses.asdict(dataset.params))
 
 

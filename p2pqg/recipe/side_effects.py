@@ -56,6 +56,18 @@ def changes_weights(module: nn.Module, inputs: Tensor) -> str:
     return ""
 
 
+def writes_into_inputs(module: nn.Module, inputs: Tensor) -> bool:
+    """Whether a forward pass changes the batch that it is given, in training or in evaluation."""
+    for training in (True, False):
+        tried, given = copy.deepcopy(module).train(training), inputs.clone()
+        before = given._version
+        with torch_keyed(), torch.no_grad():
+            _called(tried, given)
+        if given._version != before or not torch.equal(given, inputs):
+            return True
+    return False
+
+
 def samples_meet(module: nn.Module, inputs: Tensor) -> str:
     """How the samples of a batch meet in training, apart from batch norm; "": they do not."""
     tried = copy.deepcopy(module)
@@ -71,9 +83,14 @@ def samples_meet(module: nn.Module, inputs: Tensor) -> str:
 
 
 def _outputs(module: nn.Module, inputs: Tensor) -> Tensor:
-    """ConfigError where the user's code fails; the inputs stay, whatever it does to them."""
+    """The inputs stay, whatever it does to them."""
+    return _called(module, inputs.clone())
+
+
+def _called(module: nn.Module, inputs: Tensor) -> Tensor:
+    """ConfigError where the user's code fails."""
     try:
-        return in_columns(module(inputs.clone()))
+        return in_columns(module(inputs))
     except P2pqgError:
         raise
     except Exception as error:

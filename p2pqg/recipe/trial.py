@@ -34,6 +34,7 @@ from p2pqg.recipe.side_effects import (
     loss_depends_on,
     model_depends_on,
     samples_meet,
+    writes_into_inputs,
 )
 
 CLIENTS, SAMPLES, TESTED = 2, 32, 512
@@ -111,7 +112,7 @@ def _model(
 ) -> tuple[Blueprint, Cost, tuple[str, ...]]:
     if not any(p.requires_grad for p in module.parameters()):
         raise ConfigError(f"{_called(blueprint)}: has no parameter that can be trained")
-    cost = cost_of(module, inputs.shape[2:], inputs[0, :2])
+    cost = cost_of(module, inputs.shape[2:], inputs[0, :2].clone())
     if blueprint.is_own:
         blueprint = _without_side_effects(blueprint, module, inputs[0, :FEW], config)
     if not (blueprint.is_own or objective.is_own):
@@ -140,7 +141,7 @@ def _called(blueprint: Blueprint) -> str:
 def _without_side_effects(
     blueprint: Blueprint, module: nn.Module, inputs: Tensor, config: RunConfig
 ) -> Blueprint:
-    """The blueprint, which knows by then whether its model draws; ConfigError for side effects."""
+    """The blueprint, which knows by then what its model does; ConfigError for side effects."""
     drawn = draws(module, inputs)
     if elsewhere := drawn - {"torch"}:
         raise ConfigError(
@@ -159,6 +160,9 @@ def _without_side_effects(
             f"privacy does not go with {_called(blueprint)}: {meeting}, so none has a "
             "gradient of its own"
         )
+    if writes_into_inputs(module, inputs):
+        module.writes_into_inputs = True  # type: ignore[assignment]
+        blueprint = blueprint.with_(writes=True)
     if not drawn:
         return blueprint
     module.draws_in_training = True  # type: ignore[assignment]

@@ -198,9 +198,10 @@ class Objective:
             return self.entry.build(self.shaped(outputs, targets), targets, self.params)
         width = outputs.shape[1] if outputs.dim() > 1 else 1
         answer = next((one for one in self.answers if one.width == width), None)
+        outputs = outputs.clone()  # what it writes into is its own
         given = answer.again(outputs) if answer else self.shaped(outputs, targets)
         try:
-            losses = self.entry.build(given, targets, self.params)
+            losses = self.entry.build(given, targets.clone(), self.params)
         except P2pqgError:
             raise
         except Exception as error:

@@ -78,6 +78,8 @@ class Metric:
             UserCodeError: it failed, or returned something that is no number.
         """
         outputs = objective.shaped(outputs, targets)
+        if self.is_own:  # it may write into what it is given
+            outputs, targets = outputs.clone(), targets.clone()
         try:
             value = self.entry.build(outputs, targets, objective)
         except P2pqgError:
@@ -105,11 +107,19 @@ class Metric:
         """
         try:
             value = self(outputs, targets, objective)
+            self(outputs.roll(1, 0), targets, objective)  # others in between, whom it may remember
+            again = self(outputs, targets, objective)
         except UserCodeError as error:
             raise ConfigError(str(error)) from error
         if math.isnan(value):
             raise ConfigError(
                 f"metric {self._told}: must return a number, got NaN on {len(targets)} test samples"
+            )
+        if not math.isclose(value, again, rel_tol=1e-6, abs_tol=1e-12):
+            raise ConfigError(
+                f"metric {self._told}: is {value:.6g}, and {again:.6g} when the same samples come "
+                "again; it must depend on outputs and targets alone, and what it draws must come "
+                "from a generator that it makes anew, such as np.random.default_rng(0)"
             )
 
 

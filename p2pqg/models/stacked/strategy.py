@@ -51,6 +51,8 @@ class Strategy:
         """
         for name, first in self._twice:
             state[name] = state[first]
+        if getattr(module, "writes_into_inputs", False):
+            inputs = inputs.clone()  # all clients are tested on the same
         half = torch.autocast(inputs.device.type, self.half, enabled=self.half is not None)
         with half, attention_repeats(inputs.device):
             # The default makes a state of its own, and what is put in there is lost.
