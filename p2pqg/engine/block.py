@@ -258,6 +258,7 @@ class Block(Answers):
                 )
             found: list[Tensor] = []
             with self.clock("compute"):
+                x = x.detach()  # whatever the algorithm does with it beside
                 for model in x.unbind(1) if x.dim() == 3 else (x,):
                     self.gradients = number  # done so far by these clients
                     old = again or bool(found)

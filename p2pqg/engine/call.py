@@ -25,6 +25,7 @@ from p2pqg.base.draws import Watch
 from p2pqg.base.errors import AlgorithmError, P2pqgError
 from p2pqg.base.lazy import torch
 from p2pqg.base.registry import Entry
+from p2pqg.engine.snapshot import leaves
 
 ENGINE = Path(__file__).parent
 TOGETHER, APART = (Gossip, Exchange, AllReduce, Neighbors), (Meet, Push, Arrived)
@@ -62,7 +63,14 @@ class Call:
     own: GeneratorType[Any, Any, Any]
 
     @classmethod
-    def of(cls, algorithm: Entry, own: Any, num_clients: int, watch: Watch | None = None) -> Call:
+    def of(
+        cls,
+        algorithm: Entry,
+        own: Any,
+        num_clients: int,
+        watch: Watch | None = None,
+        state: Any = None,
+    ) -> Call:
         """A round that begins.
 
         Args:
@@ -70,17 +78,19 @@ class Call:
             own: what its function returned; must be a generator.
             num_clients: rows of every tensor that it may send.
             watch: sees whether it draws, see `watched`.
+            state: that the round was given; None: what it returns is not looked at.
 
         Raises:
             AlgorithmError: it is none. While it runs: it raised something, sends something that
-                cannot be sent, draws, or returns nothing. Errors of the gradient pass as they are.
+                cannot be sent, draws, or returns no next state. Errors of the gradient pass as they are.
         """
         if not isinstance(own, GeneratorType):
             raise AlgorithmError(
                 f"{_first_line(algorithm)}: has no yield; a round asks the network, as in "
                 "x = yield gossip(half)"
             )
-        return cls(_checked(algorithm, own, num_clients, watch), own)
+        theirs = None if algorithm.build.__module__.startswith("p2pqg.") else state
+        return cls(_checked(algorithm, own, num_clients, watch, theirs), own)
 
     def send(self, reply: Any) -> Effect:
         """Answer a request (None at first); returns the next one.
@@ -96,7 +106,11 @@ class Call:
 
 
 def _checked(
-    algorithm: Entry, own: GeneratorType[Any, Any, Any], num_clients: int, watch: Watch | None
+    algorithm: Entry,
+    own: GeneratorType[Any, Any, Any],
+    num_clients: int,
+    watch: Watch | None,
+    state: Any,
 ) -> Generator[Effect, Any, Any]:
     allowed = APART if algorithm.traits.get("asynchronous") else TOGETHER
     reply = None
@@ -106,8 +120,7 @@ def _checked(
                 effect = own.send(reply)
         except StopIteration as end:
             _check_draws_nothing(watch, algorithm)
-            if end.value is None:
-                problem = "returned nothing; a round returns the next state"
+            if problem := _wrong_state(end.value, state, algorithm):
                 raise AlgorithmError(f"{_first_line(algorithm)}: {problem}") from None
             return end.value
         except Exception as error:
@@ -242,6 +255,39 @@ def _wrong(effect: Any, num_clients: int, allowed: tuple[type, ...]) -> str | No
             return f"{name}(...): message_bytes must be [{num_clients}], got {list(size.shape)}"
     elif size is not None and not (isinstance(size, Real) and 0 <= float(size) < math.inf):
         return f"{name}(...): message_bytes must be a number >= 0{OR_EACH * each}, got {size!r}"
+    return None
+
+
+def _wrong_state(new: Any, old: Any, algorithm: Entry) -> str | None:
+    """What is wrong with what a round returns, if anything is; `old` None: who cares."""
+    if new is None:
+        return "returned nothing; a round returns the next state"
+    if old is None:
+        return None
+    kind = type(old).__name__  # by name: a notebook's cell may have run again
+    if type(new).__name__ != kind:
+        return f"returned {_a(new)}; a round returns the next state, here {_a(old)}"
+    try:
+        before, after = leaves(old), leaves(new)
+    except AlgorithmError as error:
+        return str(error)
+    if after.keys() != before.keys():
+        held, wanted = (", ".join(n.removeprefix("state.") for n in s) for s in (after, before))
+        return f"returned {_a(new)} of {held}; the one that it was given has {wanted}"
+    for name, value in after.items():
+        if isinstance(value, torch.Tensor) and value.requires_grad:
+            return f"{name} carries the graph that it was computed by; return {name}.detach()"
+        was = before[name]
+        rows = was.shape[:1] if isinstance(was, torch.Tensor) else ()
+        if rows and isinstance(value, torch.Tensor) and value.shape[:1] != rows:
+            shape = [*rows, *was.shape[1:]]
+            return f"{name} must keep a row for each client, {shape}, got {list(value.shape)}"
+    model, was = (algorithm.traits["model"](state) for state in (new, old))
+    if not isinstance(model, torch.Tensor):
+        return f"the models must be a tensor [clients, params], got {_a(model)}"
+    if (model.shape, model.dtype) != (was.shape, was.dtype):
+        shapes = [f"{list(t.shape)} of {str(t.dtype).removeprefix('torch.')}" for t in (was, model)]
+        return f"the models must stay {shapes[0]}, got {shapes[1]}"
     return None
 
 

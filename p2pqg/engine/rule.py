@@ -162,7 +162,7 @@ class Rule:
         """One round as the algorithm plays it by itself."""
         grad, watch = watched(self.algorithm, grad, round)
         own = self._own(state, grad, round, clients)
-        return Call.of(self.algorithm, own, len(clients), watch)
+        return Call.of(self.algorithm, own, len(clients), watch, state)
 
     @property
     def is_led(self) -> bool:

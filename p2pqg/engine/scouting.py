@@ -24,6 +24,9 @@ ROUNDS_TRIED = 2000
 VALUES_TRIED, FEW = 4, 2
 """Rounds, and clients, by which is seen whether sizes of messages depend on values."""
 
+ENTRIES = 6
+"""Of the models by which is seen whether rows meet."""
+
 RULES_KNOWN = 16
 """Of as many what was found is remembered."""
 
@@ -142,6 +145,44 @@ def _sizes(rule: Rule, x0: torch.Tensor, scale: float) -> list[float | None]:
     except AlgorithmError:  # it needs neighbors, whom it has not here
         return [*said, math.nan]
     return said
+
+
+@lru_cache(maxsize=RULES_KNOWN)
+def mixes_rows(rule: Rule) -> bool:
+    """Whether a user's algorithm lets rows meet that no network has brought together.
+
+    As x.mean(0) does: then numbers depend on which process hosts whom. It is played on a few
+    clients whom the network answers with what they sent, once more with another second one.
+    """
+    traits = rule.algorithm.traits
+    if rule.algorithm.build.__module__.startswith("p2pqg.") or traits.get("asynchronous"):
+        return False
+    alone = rule.with_changes(control=None, gossip_rule=None, personal=None, shapes=())
+    try:
+        one, other = (_first_models(alone, second) for second in (1.0, -3.0))
+    except Exception:  # it needs neighbors, or another model; a mistake is told by the run itself
+        return False
+    return not torch.allclose(one, other, rtol=1e-6, atol=1e-9, equal_nan=True)
+
+
+def _first_models(rule: Rule, second: float) -> torch.Tensor:
+    """[1, entries]: what the first of a few clients comes to; `second`: what another starts with."""
+    x0 = torch.linspace(-1, 1, ENTRIES, dtype=torch.float64).repeat(FEW, 1)
+    x0[1:] *= second
+    slope = torch.linspace(1, 2, ENTRIES, dtype=torch.float64)
+
+    def grad(x: torch.Tensor, *, again: bool = False) -> torch.Tensor:
+        return x * slope + 0.1
+
+    state = rule.start(x0)
+    for round in range(VALUES_TRIED):
+        call, reply = rule.alone(state, grad, round, range(FEW)), None
+        try:
+            while True:
+                reply = _echo(call.send(reply))
+        except StopIteration as end:
+            state = end.value
+    return rule.model(state)[:1]
 
 
 class Opening(NamedTuple):

@@ -8,7 +8,7 @@ from p2pqg.algorithms.attacks import ATTACKS
 from p2pqg.base.errors import ConfigError
 from p2pqg.engine.inboxes import check_inboxes
 from p2pqg.engine.rule import Rule
-from p2pqg.engine.scouting import ROUNDS_TRIED, opening_of
+from p2pqg.engine.scouting import ROUNDS_TRIED, mixes_rows, opening_of
 from p2pqg.engine.waves.routing import check_clock, check_troubles
 from p2pqg.network import Network, Timing
 from p2pqg.network.neighbors import rounds_of
@@ -31,6 +31,12 @@ def check_network(rule: Rule, network: Network, moved: bool = False) -> list[str
         ConfigError: it cannot.
     """
     check_gossips_models(rule)
+    if mixes_rows(rule):
+        raise ConfigError(
+            f"algorithm {rule.algorithm.name}: what becomes of a client depends on rows of others "
+            "that nobody sent it, as by x.mean(0), and so on which process hosts whom; rows meet "
+            "in yield alone: gossip(...), allreduce(...)"
+        )
     if rule.algorithm.traits["centralized"]:
         check_attacks(rule, network)
         return _check_all_reduced(rule, network, moved)

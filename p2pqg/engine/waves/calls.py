@@ -62,7 +62,7 @@ def step(
         more.append(elapsed)
     grad, watch = watched(rule.algorithm, grad, int(steps.min(initial=LOOKS)))
     own = guarded(rule.algorithm, rule.algorithm.build, state, grad, params, *more)
-    return Call.of(rule.algorithm, own, len(clients), watch)
+    return Call.of(rule.algorithm, own, len(clients), watch, state)
 
 
 def met(rule: Rule, state: Any, params: Any, elapsed: torch.Tensor) -> Call:

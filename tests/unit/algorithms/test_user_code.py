@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from toys import TOY
 
 import p2pqg
 from p2pqg.algorithms.user_code import find_algorithm
@@ -221,6 +222,17 @@ ROUND_AT = HEAD.count("\n") + 1  # line of the first line of the body
         ("x = yield gossip(s.x)\nx.y", 1, "AttributeError: 'Tensor' object has no attribute 'y'"),
         ("x = yield gossip(s.x)\nraise ValueError", 1, "ValueError: no message"),
         ("def f():\n  yield 1\nyield from f()", 1, "in f: yielded an int"),
+        ("x = yield gossip(s.x)\nreturn x", -3, "returned a Tensor; a round returns the next state"),
+        ("x = yield gossip(s.x)\nreturn (x,)", -3, "returned a tuple; a round returns the next"),
+        ("x = yield gossip(s.x)\nreturn State(x.numpy())", -3, "state.x is a ndarray; a state is"),
+        ("x = yield gossip(s.x)\nreturn State(x[:, :2])", -3, "must stay [6, 4] of float64, got [6, 2]"),
+        ("x = yield gossip(s.x)\nreturn State(x.mean(0))", -3, "must keep a row for each client"),
+        ("x = yield gossip(s.x)\nreturn State(x.float())", -3, "float64, got [6, 4] of float32"),
+        (
+            "x = yield gossip(s.x.requires_grad_())\nreturn State(x)",
+            -3,
+            "state.x carries the graph that it was computed by; return state.x.detach()",
+        ),
     ],
 )
 def test_a_mistake_in_the_round_is_told_with_its_line(write, body, line, complaint):
@@ -259,6 +271,22 @@ def test_errors_of_the_gradient_are_not_blamed_on_the_algorithm(write):
     for error in (DataError("no data"), ZeroDivisionError("one over nothing")):
         with pytest.raises(type(error)):
             p2pqg.trajectory(write(), gradient, np.ones(3), topology="ring4", rounds=1, lr=1.0)
+
+
+def test_rows_that_meet_without_the_network_are_refused_before_the_first_round(write):
+    meets = """\
+    x = yield gossip(s.x - p.lr * grad(s.x))
+    return State(x=x + 0.1 * (x.mean(0) - x))
+"""
+    asks = """\
+    x, mean = (yield gossip(s.x - p.lr * grad(s.x))), (yield allreduce(s.x))
+    return State(x=x + 0.1 * (mean - x))
+"""
+    settings = TOY | {"engine": "local", "rounds": 2}
+    with p2pqg.Simulation(**settings | {"algorithm": write(asks)}) as sim:
+        sim.advance(1)
+    with pytest.raises(ConfigError, match=r"mine: what becomes of a client depends on rows of oth"):
+        p2pqg.Simulation(**settings | {"algorithm": write(meets)})
 
 
 def test_on_the_command_line_a_mistake_is_one_line_and_exit_code_1(write, capsys):
