@@ -222,10 +222,18 @@ ROUND_AT = HEAD.count("\n") + 1  # line of the first line of the body
         ("x = yield gossip(s.x)\nx.y", 1, "AttributeError: 'Tensor' object has no attribute 'y'"),
         ("x = yield gossip(s.x)\nraise ValueError", 1, "ValueError: no message"),
         ("def f():\n  yield 1\nyield from f()", 1, "in f: yielded an int"),
-        ("x = yield gossip(s.x)\nreturn x", -3, "returned a Tensor; a round returns the next state"),
+        (
+            "x = yield gossip(s.x)\nreturn x",
+            -3,
+            "returned a Tensor; a round returns the next state",
+        ),
         ("x = yield gossip(s.x)\nreturn (x,)", -3, "returned a tuple; a round returns the next"),
         ("x = yield gossip(s.x)\nreturn State(x.numpy())", -3, "state.x is a ndarray; a state is"),
-        ("x = yield gossip(s.x)\nreturn State(x[:, :2])", -3, "must stay [6, 4] of float64, got [6, 2]"),
+        (
+            "x = yield gossip(s.x)\nreturn State(x[:, :2])",
+            -3,
+            "must stay [6, 4] of float64, got [6, 2]",
+        ),
         ("x = yield gossip(s.x)\nreturn State(x.mean(0))", -3, "must keep a row for each client"),
         ("x = yield gossip(s.x)\nreturn State(x.float())", -3, "float64, got [6, 4] of float32"),
         (

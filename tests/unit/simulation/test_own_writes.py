@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from toys import TOY
 from torch.nn import functional as F
+from toys import TOY
 
 import p2pqg
 from p2pqg.base.errors import ConfigError
