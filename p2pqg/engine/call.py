@@ -82,7 +82,8 @@ class Call:
 
         Raises:
             AlgorithmError: it is none. While it runs: it raised something, sends something that
-                cannot be sent, draws, or returns no next state. Errors of the gradient pass as they are.
+                cannot be sent, draws, or returns no next state. Errors of the gradient pass as they
+                are.
         """
         if not isinstance(own, GeneratorType):
             raise AlgorithmError(

@@ -166,7 +166,7 @@ def mixes_rows(rule: Rule) -> bool:
 
 
 def _first_models(rule: Rule, second: float) -> torch.Tensor:
-    """[1, entries]: what the first of a few clients comes to; `second`: what another starts with."""
+    """[1, entries]: what the first of a few clients comes to; `second`: how others start."""
     x0 = torch.linspace(-1, 1, ENTRIES, dtype=torch.float64).repeat(FEW, 1)
     x0[1:] *= second
     slope = torch.linspace(1, 2, ENTRIES, dtype=torch.float64)
