@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 
@@ -32,9 +32,9 @@ LARGEST = 4096
 @dataclass(frozen=True, kw_only=True)
 class Params:
     lr: float
-    chi1: float | None = None
+    chi1: Annotated[float | None, "> 0"] = None
     """> 0. None: that of the network, as is chi2."""
-    chi2: float | None = None
+    chi2: Annotated[float | None, "> 0"] = None
 
     def problems(self) -> Iterator[str]:
         if (self.chi1 is None) != (self.chi2 is None):
@@ -43,9 +43,6 @@ class Params:
                 "chi1",
                 "chi2",
             )
-        for key, chi in (("chi1", self.chi1), ("chi2", self.chi2)):
-            if chi is not None and not 0 < chi < math.inf:
-                yield f"algorithm.{key} must be > 0, got {chi}"
 
     @property
     def eta(self) -> float:

@@ -11,35 +11,28 @@ the same step on the all-reduced gradient. With one client both are torch.optim.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 from p2pqg.algorithms.effects import Grad, Round, algorithm, allreduce, gossip
 from p2pqg.algorithms.local_steps import LocalSteps
 from p2pqg.base.lazy import torch
-from p2pqg.base.ranges import out_of_range
 
 
 @dataclass(frozen=True, kw_only=True)
 class Params:
     lr: float
-    beta1: float = 0.9
+    beta1: Annotated[float, "[0, 1)"] = 0.9
     """Memory of the first moment, in [0, 1). 0: the last gradient."""
-    beta2: float = 0.99
+    beta2: Annotated[float, "[0, 1)"] = 0.99
     """Memory of the second moment, in [0, 1). The paper says 0.99; its code defaults to 0.999."""
-    eps: float = 1e-8
+    eps: Annotated[float, ">= 0"] = 1e-8
     """Added to the root of the second moment, >= 0."""
-
-    def problems(self) -> Iterator[str]:
-        yield from out_of_range(self, "algorithm.", beta1="[0, 1)", beta2="[0, 1)", eps=">= 0")
 
 
 @dataclass(frozen=True, kw_only=True)
 class LocalParams(LocalSteps, Params):
-    def problems(self) -> Iterator[str]:
-        yield from Params.problems(self)
-        yield from LocalSteps.problems(self)
+    """With local steps."""
 
 
 class State(NamedTuple):

@@ -9,8 +9,8 @@ Clients of equal speed on perfect links are QG-DSGDm-N.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Annotated
 
 from p2pqg.algorithms.asynchronous import OwnPace, Step, arrived, push
 from p2pqg.algorithms.dsgdm import State, start
@@ -20,16 +20,10 @@ from p2pqg.algorithms.effects import Grad, algorithm
 @dataclass(frozen=True, kw_only=True)
 class Params:
     lr: float
-    beta: float = 0.9
+    beta: Annotated[float, "[0, 1)"] = 0.9
     """Weight of the momentum in the step, in [0, 1). 0: DSGD without waiting."""
-    mu: float = 0.9
+    mu: Annotated[float, "[0, 1)"] = 0.9
     """Memory of the momentum, in [0, 1). 0: the last step the network took."""
-
-    def problems(self) -> Iterator[str]:
-        if not 0 <= self.beta < 1:
-            yield f"algorithm.beta must be in [0, 1), got {self.beta}"
-        if not 0 <= self.mu < 1:
-            yield f"algorithm.mu must be in [0, 1), got {self.mu}"
 
 
 @algorithm(

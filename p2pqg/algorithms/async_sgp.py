@@ -11,8 +11,8 @@ else its weight would shrink with every step. Clients of equal speed on perfect 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Annotated
 
 from p2pqg.algorithms import sgp
 from p2pqg.algorithms.asynchronous import OwnPace, Step, arrived, push
@@ -22,13 +22,8 @@ from p2pqg.algorithms.sgp import State, model, start
 
 @dataclass(frozen=True, kw_only=True)
 class Params(sgp.Params):
-    patience: int = 20
+    patience: Annotated[int, ">= 1"] = 20
     """Steps after which a client sends again though nothing has come, >= 1. 1: always."""
-
-    def problems(self) -> Iterator[str]:
-        yield from super().problems()
-        if self.patience < 1:
-            yield f"algorithm.patience must be >= 1, got {self.patience}"
 
 
 @algorithm(

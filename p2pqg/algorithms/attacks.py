@@ -13,12 +13,11 @@ each by itself), not single numbers, such as a push-sum weight. A liar mixes its
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from p2pqg.base.lazy import torch
-from p2pqg.base.ranges import out_of_range
 from p2pqg.base.registry import Entry, F, NoParams, Registry
 from p2pqg.base.signature import check_takes, parameters
 from p2pqg.base.user_code import Chosen
@@ -91,11 +90,8 @@ def sign_flip(sent: Sent, p: NoParams) -> torch.Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class NoiseParams:
-    sigma: float = 1.0
+    sigma: Annotated[float, "> 0"] = 1.0
     """Standard deviation, > 0."""
-
-    def problems(self) -> Iterator[str]:
-        yield from out_of_range(self, "attack noise: ", sigma="> 0")
 
 
 @attack("noise", "sent", params=NoiseParams, source="Gaussian noise", anywhere=True)
@@ -118,11 +114,8 @@ def scale(sent: Sent, p: ScaleParams) -> torch.Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class FreeRiderParams:
-    sigma: float = 0.0
+    sigma: Annotated[float, ">= 0"] = 0.0
     """Standard deviation of noise that disguises it, >= 0. 0: plain."""
-
-    def problems(self) -> Iterator[str]:
-        yield from out_of_range(self, "attack free-rider: ", sigma=">= 0")
 
 
 @attack(
@@ -160,11 +153,8 @@ def alie(target: Target, p: AlieParams) -> torch.Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class EpsilonParams:
-    epsilon: float = 0.1
+    epsilon: Annotated[float, "> 0"] = 0.1
     """How strong, > 0."""
-
-    def problems(self) -> Iterator[str]:
-        yield from out_of_range(self, "attack: ", epsilon="> 0")
 
 
 @attack("ipm", "told", params=EpsilonParams, source="Xie et al., UAI 2020; code of He et al.")

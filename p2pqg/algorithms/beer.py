@@ -23,25 +23,19 @@ change from round to round, or `mixed` would not be W H.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 from p2pqg.algorithms.compressors import Compression
 from p2pqg.algorithms.effects import Draw, Grad, Round, algorithm, gossip
 from p2pqg.base.lazy import torch
-from p2pqg.base.ranges import out_of_range
 
 
 @dataclass(frozen=True, kw_only=True)
 class Params(Compression):
     lr: float
-    gamma: float = 0.3
+    gamma: Annotated[float, "(0, 1]"] = 0.3
     """Consensus step size, in (0, 1]. The stronger the compression, the smaller."""
-
-    def problems(self) -> Iterator[str]:
-        yield from super().problems()
-        yield from out_of_range(self, "algorithm.", gamma="(0, 1]")
 
 
 class State(NamedTuple):

@@ -25,30 +25,26 @@ near the optimum of the mean loss.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Annotated
 
 from p2pqg.algorithms._shortest import shortest
 from p2pqg.algorithms.dsgdm import State, start
 from p2pqg.algorithms.effects import Grad, Parameter, Round, algorithm, exchange, neighbors
 from p2pqg.base.lazy import torch
-from p2pqg.base.ranges import out_of_range
 
 
 @dataclass(frozen=True, kw_only=True)
 class Params:
     lr: float
-    beta: float = 0.9
+    beta: Annotated[float, "[0, 1)"] = 0.9
     """Memory of the local momentum, in [0, 1). 0: without."""
     nesterov: bool = True
     """Step along z + beta m rather than m."""
-    margin: float = 0.5
+    margin: Annotated[float, ">= 0"] = 0.5
     """How much each cross-gradient counts at least, >= 0."""
     layerwise: bool = True
     """Each tensor of the model has a z of its own; false: all together, as in the paper."""
-
-    def problems(self) -> Iterator[str]:
-        yield from out_of_range(self, "algorithm.", beta="[0, 1)", margin=">= 0")
 
 
 @algorithm(

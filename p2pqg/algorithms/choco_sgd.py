@@ -14,29 +14,23 @@ symmetric one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 from p2pqg.algorithms.compressors import Compression
 from p2pqg.algorithms.effects import Draw, Grad, Round, algorithm, gossip
 from p2pqg.base.lazy import torch
-from p2pqg.base.ranges import out_of_range
 
 
 @dataclass(frozen=True, kw_only=True)
 class Params(Compression):
     lr: float
-    beta: float = 0.0
+    beta: Annotated[float, "[0, 1)"] = 0.0
     """Memory of the local momentum, in [0, 1). 0: without."""
-    gamma: float = 0.5
+    gamma: Annotated[float, "(0, 1]"] = 0.5
     """Consensus step size, in (0, 1]. 1: as DSGD; the stronger the compression, the smaller."""
     order: Literal["code", "paper"] = "code"
     """code: move towards the copies of the last round, then send; paper: send first."""
-
-    def problems(self) -> Iterator[str]:
-        yield from super().problems()
-        yield from out_of_range(self, "algorithm.", beta="[0, 1)", gamma="(0, 1]")
 
 
 class State(NamedTuple):

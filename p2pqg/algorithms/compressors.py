@@ -10,11 +10,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from p2pqg.algorithms.effects import Draw
 from p2pqg.base.lazy import torch
-from p2pqg.base.ranges import out_of_range
 from p2pqg.base.uploading import uploaded
 
 INDEX_BYTES = 4
@@ -27,15 +26,10 @@ class Compression:
 
     compressor: Literal["top-k", "random-k", "sign", "qsgd", "identity"] = "top-k"
     """What becomes of a message; identity: it is sent whole."""
-    ratio: float = 0.1
+    ratio: Annotated[float, "(0, 1]"] = 0.1
     """Share of the entries that top-k and random-k send, in (0, 1]. 1: all."""
-    bits: int = 4
+    bits: Annotated[int, "[1, 16]"] = 4
     """qsgd rounds to 2^bits - 1 levels, 1 .. 16."""
-
-    def problems(self) -> Iterator[str]:
-        yield from out_of_range(self, "algorithm.", ratio="(0, 1]")
-        if not 1 <= self.bits <= 16:
-            yield f"algorithm.bits must be in 1 .. 16, got {self.bits}"
 
     def ignored(self) -> Iterator[tuple[str, str]]:
         """Names of what the compressor has no use for, and why."""

@@ -21,10 +21,10 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from math import inf
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from p2pqg.algorithms.effects import AllReduce, Decide, Effect, Gossip, led
-from p2pqg.base.ranges import broken, out_of_range
+from p2pqg.base.ranges import broken
 
 Target = float | Literal["free", "exact"]
 
@@ -55,7 +55,7 @@ class Consensus:
     `lazy`, models are further apart), which the simulation sees for free.
     exchange: mean_i ||(W x)_i - x_i||^2, what clients can know: one number each is all-reduced, and
     one more for the gradient where targets are of it."""
-    max_exchanges: int = 10
+    max_exchanges: Annotated[int, ">= 1"] = 10
     """In one round, >= 1."""
 
     def problems(self) -> Iterator[str]:
@@ -90,7 +90,6 @@ class Consensus:
                 f"consensus.reference must be one number > 0, or one for each phase "
                 f"({num_phases}), got {list(self.reference)}"
             )
-        yield from out_of_range(self, "consensus.", max_exchanges=">= 1")
 
 
 @dataclass(frozen=True)

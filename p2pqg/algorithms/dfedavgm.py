@@ -13,15 +13,14 @@ local_steps = 1 DFedAvgM is DSGD; with rho = 0 and gossips = 1 DFedSAM is DFedAv
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Annotated
 
 from p2pqg.algorithms import dsgd
 from p2pqg.algorithms.dsgd import State
 from p2pqg.algorithms.effects import Grad, Round, algorithm, gossip
 from p2pqg.algorithms.local_steps import LocalSteps
 from p2pqg.base.lazy import torch
-from p2pqg.base.ranges import out_of_range
 
 TINY = 1e-12
 
@@ -31,26 +30,18 @@ class Params(LocalSteps):
     lr: float
     local_steps: int = 5
     """Gradient steps between two exchanges, each on a batch of its own, >= 1."""
-    beta: float = 0.9
+    beta: Annotated[float, "[0, 1)"] = 0.9
     """Memory of the momentum within a round, in [0, 1). 0: without."""
-
-    def problems(self) -> Iterator[str]:
-        yield from super().problems()
-        yield from out_of_range(self, "algorithm.", beta="[0, 1)")
 
 
 @dataclass(frozen=True, kw_only=True)
 class SamParams(Params):
     beta: float = 0.0
     """Memory of the momentum within a round, in [0, 1). 0: without, as in the paper."""
-    rho: float = 0.01
+    rho: Annotated[float, ">= 0"] = 0.01
     """How far from the model its gradient is taken, >= 0. 0: at the model."""
-    gossips: int = 1
+    gossips: Annotated[int, ">= 1"] = 1
     """Exchanges in a round, with the same W, >= 1."""
-
-    def problems(self) -> Iterator[str]:
-        yield from super().problems()
-        yield from out_of_range(self, "algorithm.", rho=">= 0", gossips=">= 1")
 
 
 @algorithm("dfedavgm", params=Params, start=dsgd.start, source="Sun, Li, Wang, IEEE TPAMI 2022")

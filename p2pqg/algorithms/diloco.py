@@ -18,13 +18,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 from p2pqg.algorithms import adam
 from p2pqg.algorithms.adam import adam_step
 from p2pqg.algorithms.effects import Grad, Round, algorithm, allreduce, gossip
 from p2pqg.base.lazy import torch
-from p2pqg.base.ranges import out_of_range
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,14 +34,10 @@ class Params(adam.LocalParams):
     """The method of inner steps; sgd has no momentum."""
     beta2: float = 0.999
     """Memory of the second moment, in [0, 1)."""
-    outer_lr: float = 0.7
+    outer_lr: Annotated[float, "> 0"] = 0.7
     """Of the outer step, > 0."""
-    outer_beta: float = 0.9
+    outer_beta: Annotated[float, "[0, 1)"] = 0.9
     """Memory of the outer momentum, in [0, 1). 0: without."""
-
-    def problems(self) -> Iterator[str]:
-        yield from super().problems()
-        yield from out_of_range(self, "algorithm.", outer_lr="> 0", outer_beta="[0, 1)")
 
     def ignored(self) -> Iterator[tuple[str, str]]:
         """Names of what the inner method has no use for, and why."""
@@ -53,12 +48,8 @@ class Params(adam.LocalParams):
 
 @dataclass(frozen=True, kw_only=True)
 class NoLoCoParams(Params):
-    gamma: float = 0.7
+    gamma: Annotated[float, "> 0"] = 0.7
     """How fast models are pulled together, > 0; outer_lr in the authors' code."""
-
-    def problems(self) -> Iterator[str]:
-        yield from super().problems()
-        yield from out_of_range(self, "algorithm.", gamma="> 0")
 
 
 class State(NamedTuple):

@@ -18,25 +18,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 from p2pqg.algorithms.effects import Grad, Round, algorithm, gossip
 from p2pqg.base.lazy import torch
-from p2pqg.base.ranges import out_of_range
 
 
 @dataclass(frozen=True, kw_only=True)
 class Params:
     lr: float
-    beta: float = 0.9
+    beta: Annotated[float, "[0, 1)"] = 0.9
     """Weight of the last displacement, in [0, 1). 0: DSGD."""
-    mu: float = 0.5
+    mu: Annotated[float, "[0, 1]"] = 0.5
     """Share of consensus momentum, in [0, 1]. 0: only the client's own; 1: the neighborhood's."""
     option: int = 1
     """1: option I of the paper, the one compared in Lin et al., ICML 2021."""
 
     def problems(self) -> Iterator[str]:
-        yield from out_of_range(self, "algorithm.", beta="[0, 1)", mu="[0, 1]")
         if self.option != 1:
             yield f"algorithm.option must be 1 (option I of the paper), got {self.option}"
 

@@ -9,31 +9,24 @@ gradient.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 from p2pqg.algorithms.effects import Grad, Round, algorithm, gossip
 from p2pqg.algorithms.local_steps import LocalSteps
 from p2pqg.base.lazy import torch
-from p2pqg.base.ranges import out_of_range
 
 
 @dataclass(frozen=True, kw_only=True)
 class Params:
     lr: float
-    beta: float = 0.9
+    beta: Annotated[float, "[0, 1)"] = 0.9
     """Memory of the momentum, in [0, 1). 0: DSGD."""
-
-    def problems(self) -> Iterator[str]:
-        yield from out_of_range(self, "algorithm.", beta="[0, 1)")
 
 
 @dataclass(frozen=True, kw_only=True)
 class LocalParams(LocalSteps, Params):
-    def problems(self) -> Iterator[str]:
-        yield from Params.problems(self)
-        yield from LocalSteps.problems(self)
+    """With local steps."""
 
 
 class State(NamedTuple):

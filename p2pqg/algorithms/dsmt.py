@@ -21,31 +21,26 @@ in a third form, y <- W (y + g - g_prev), x <- W (x - lr y).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from math import sqrt
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 from p2pqg.algorithms.effects import Grad, Round, algorithm, gossip
 from p2pqg.base.lazy import torch
-from p2pqg.base.ranges import out_of_range
 
 
 @dataclass(frozen=True, kw_only=True)
 class Params:
     lr: float
-    gap: float | None = None
+    gap: Annotated[float | None, "(0, 1]"] = None
     """Of W, 1 - its second largest eigenvalue, in (0, 1]: eta and beta follow from it as in the
     authors' code, whatever is said of them. None: as given."""
-    beta: float = 0.9
+    beta: Annotated[float, "[0, 1)"] = 0.9
     """Memory of the momentum, in [0, 1). 0: gradients are tracked."""
-    eta: float = 0.0
+    eta: Annotated[float, "[0, 1)"] = 0.0
     """Of Chebyshev acceleration, in [0, 1). 0: without."""
     lazy: bool = True
     """Mix with (W + I) / 2, as the authors do where they accelerate."""
-
-    def problems(self) -> Iterator[str]:
-        yield from out_of_range(self, "algorithm.", gap="(0, 1]", beta="[0, 1)", eta="[0, 1)")
 
     @property
     def chosen(self) -> tuple[float, float]:

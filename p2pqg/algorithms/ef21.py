@@ -20,25 +20,19 @@ cannot be added up on the way, so each one goes round to all: n - 1 messages per
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 from p2pqg.algorithms.compressors import Compression
 from p2pqg.algorithms.effects import Draw, Grad, Round, algorithm, allreduce
 from p2pqg.base.lazy import torch
-from p2pqg.base.ranges import out_of_range
 
 
 @dataclass(frozen=True, kw_only=True)
 class Params(Compression):
     lr: float
-    beta: float = 0.0
+    beta: Annotated[float, "[0, 1)"] = 0.0
     """Memory of v, in [0, 1). 0: EF21; 0.9: EF21-SGDM."""
-
-    def problems(self) -> Iterator[str]:
-        yield from super().problems()
-        yield from out_of_range(self, "algorithm.", beta="[0, 1)")
 
 
 class State(NamedTuple):

@@ -20,7 +20,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from p2pqg.base.lazy import torch
 from p2pqg.base.registry import Entry, F, NoParams, Registry
@@ -135,12 +135,8 @@ def trimming(name: str, *, params: type, source: str, **traits: Any) -> Callable
 class Liars:
     """Params of a rule that reckons with a number of liars."""
 
-    f: int = 1
+    f: Annotated[int, ">= 0"] = 1
     """Liars among a receiver's neighbors that it reckons with, >= 0."""
-
-    def problems(self) -> Iterator[str]:
-        if self.f < 0:
-            yield f"rule.f must be >= 0, got {self.f}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +147,6 @@ class ClippedParams(Liars):
     the authors' code; a number > 0: itself, inf is plain gossip."""
 
     def problems(self) -> Iterator[str]:
-        yield from super().problems()
         if not isinstance(self.tau, str) and not self.tau > 0:
             yield f"rule.tau must be > 0, adaptive or second, got {self.tau}"
 
@@ -265,7 +260,7 @@ class BalanceParams:
     """Largest distance of a model that is accepted, in lengths of the own one, at first; > 0."""
     kappa: float = 1.0
     """How much smaller it gets: by exp(-kappa) until the end of the run, >= 0."""
-    alpha: float = 0.5
+    alpha: Annotated[float, "[0, 1]"] = 0.5
     """Weight of the own model, in [0, 1]."""
 
     def problems(self) -> Iterator[str]:
@@ -273,8 +268,6 @@ class BalanceParams:
             yield f"rule.gamma must be > 0, got {self.gamma}"
         if not self.kappa >= 0:
             yield f"rule.kappa must be >= 0, got {self.kappa}"
-        if not 0 <= self.alpha <= 1:
-            yield f"rule.alpha must be in [0, 1], got {self.alpha}"
 
 
 @weighing(

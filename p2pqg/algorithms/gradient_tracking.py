@@ -19,13 +19,11 @@ Without momentum and with constant lr, atc is x <- W (x - lr y) with the y of ct
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 from p2pqg.algorithms.effects import Grad, Round, algorithm, gossip
 from p2pqg.base.lazy import torch
-from p2pqg.base.ranges import out_of_range
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,11 +35,8 @@ class Params:
 
 @dataclass(frozen=True, kw_only=True)
 class MomentumParams(Params):
-    beta: float = 0.9
+    beta: Annotated[float, "[0, 1)"] = 0.9
     """Memory of the momentum, in [0, 1). 0: without momentum."""
-
-    def problems(self) -> Iterator[str]:
-        yield from out_of_range(self, "algorithm.", beta="[0, 1)")
 
 
 class State(NamedTuple):

@@ -23,23 +23,18 @@ size here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 from p2pqg.algorithms.effects import Grad, Round, algorithm, gossip
 from p2pqg.base.lazy import torch
-from p2pqg.base.ranges import out_of_range
 
 
 @dataclass(frozen=True, kw_only=True)
 class Params:
     lr: float
-    beta: float = 0.1
+    beta: Annotated[float, "(0, 1]"] = 0.1
     """How much of a new gradient counts, in (0, 1]. 1: nothing is kept of those before."""
-
-    def problems(self) -> Iterator[str]:
-        yield from out_of_range(self, "algorithm.", beta="(0, 1]")
 
 
 class State(NamedTuple):

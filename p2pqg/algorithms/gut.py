@@ -26,37 +26,32 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 from p2pqg.algorithms.effects import Grad, Round, algorithm, gossip
 from p2pqg.base.lazy import torch
-from p2pqg.base.ranges import broken, out_of_range
+from p2pqg.base.ranges import broken
 
 
 @dataclass(frozen=True, kw_only=True)
 class Params:
     lr: float
-    mu: float = 0.9
+    mu: Annotated[float, "[0, 1)"] = 0.9
     """How much of the last round is tracked, in [0, 1). 0: DSGD, while lr is constant."""
     lazy: bool = False
     """Mix with (W + I) / 2: slower, but stable on every symmetric W."""
-
-    def problems(self) -> Iterator[str]:
-        yield from out_of_range(self, "algorithm.", mu="[0, 1)")
 
 
 @dataclass(frozen=True, kw_only=True)
 class MomentumParams(Params):
     mu: float = 0.06
     """How much of the last round is tracked, in [0, 1 - beta)."""
-    beta: float = 0.9
+    beta: Annotated[float, "[0, 1)"] = 0.9
     """Memory of the momentum, in [0, 1). 0: GUT."""
     nesterov: bool = False
     """Step along y + beta m rather than m."""
 
     def problems(self) -> Iterator[str]:
-        yield from super().problems()
-        yield from out_of_range(self, "algorithm.", beta="[0, 1)")
         if 0 <= self.mu < 1 and 0 <= self.beta < 1 and self.mu + self.beta > 1 - 1e-12:
             yield broken(
                 f"algorithm.mu must be < 1 - beta, got {self.mu} and beta {self.beta}", "mu", "beta"

@@ -11,14 +11,12 @@ local_steps = 1, outer_lr = 1 and constant lr this is dsgd-gt of form atc.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 from p2pqg.algorithms.effects import Grad, Round, algorithm, allreduce, gossip
 from p2pqg.algorithms.local_steps import LocalSteps
 from p2pqg.base.lazy import torch
-from p2pqg.base.ranges import out_of_range
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,14 +24,10 @@ class Params(LocalSteps):
     lr: float
     local_steps: int = 5
     """Gradient steps between two exchanges, each on a batch of its own, >= 1."""
-    outer_lr: float = 1.0
+    outer_lr: Annotated[float, "> 0"] = 1.0
     """How much of what the local steps did is done, > 0. 1: all of it."""
     init: Literal["zero", "allreduce"] = "zero"
     """zero: c = 0; allreduce: c = mean g - g at the start, one more batch and one all-reduce."""
-
-    def problems(self) -> Iterator[str]:
-        yield from super().problems()
-        yield from out_of_range(self, "algorithm.", outer_lr="> 0")
 
 
 class State(NamedTuple):

@@ -13,15 +13,13 @@ Stable as D2 is: the smallest eigenvalue of W above -1/3, or (W + I) / 2, as in 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 from p2pqg.algorithms import d2
 from p2pqg.algorithms.effects import Grad, Round, algorithm, gossip
 from p2pqg.algorithms.local_steps import LocalSteps
 from p2pqg.base.lazy import torch
-from p2pqg.base.ranges import out_of_range
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,14 +27,10 @@ class Params(LocalSteps):
     lr: float
     local_steps: int = 5
     """Gradient steps between two exchanges, each on a batch of its own, >= 1."""
-    beta: float | None = None
+    beta: Annotated[float | None, "> 0"] = None
     """Of y in a local step, > 0; auto: 1 / local_steps, so that a round takes y back once."""
     lazy: bool = False
     """Mix with (W + I) / 2: slower, but stable on every symmetric W."""
-
-    def problems(self) -> Iterator[str]:
-        yield from super().problems()
-        yield from out_of_range(self, "algorithm.", beta="> 0")
 
 
 class State(NamedTuple):

@@ -7,16 +7,11 @@ methods is what it is without.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-
-from p2pqg.base.ranges import out_of_range
+from typing import Annotated
 
 
 @dataclass(frozen=True, kw_only=True)
 class LocalSteps:
-    local_steps: int = 1
+    local_steps: Annotated[int, ">= 1"] = 1
     """Gradient steps between two exchanges, each on a batch of its own, >= 1."""
-
-    def problems(self) -> Iterator[str]:
-        yield from out_of_range(self, "algorithm.", local_steps=">= 1")

@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from p2pqg.base.draws import keyed
 from p2pqg.base.errors import ConfigError
-from p2pqg.base.ranges import broken, out_of_range
+from p2pqg.base.ranges import broken
 from p2pqg.base.signature import check_takes, parameters
 from p2pqg.base.source import blamed
 
@@ -25,23 +25,23 @@ ROUNDING = 1e-9
 class LrSchedule:
     scaling: str = "none"
     """"none": lr as given; "linear": lr * clients * batch_size / base_batch_size."""
-    base_batch_size: int = 64
+    base_batch_size: Annotated[int, ">= 1"] = 64
     """Samples that the given lr is meant for, with scaling: linear."""
-    warmup_epochs: float = 0.0
+    warmup_epochs: Annotated[float, ">= 0"] = 0.0
     """Linear warm-up, evaluated at every round, over the nearest whole number of them, >= 0."""
-    warmup_from: float = 0.1
+    warmup_from: Annotated[float, "> 0"] = 0.1
     """Step size at round 0 of the warm-up; there is none if the target is not larger."""
     milestones: tuple[float, ...] = ()
     """Fractions of the run, rising, in (0, 1); the step size is multiplied by decay at each, at the
     nearest round."""
-    decay: float = 0.1
+    decay: Annotated[float, "(0, 1]"] = 0.1
     """What lr is multiplied by at each milestone or step, in (0, 1]."""
     kind: Literal["milestones", "step", "cosine"] = "milestones"
     """Step: times decay whenever so many epochs are over; cosine: half a period of it, down to the
     end."""
-    step_epochs: float = 30.0
+    step_epochs: Annotated[float, "> 0"] = 30.0
     """Epochs from one step to the next, > 0, of kind step."""
-    floor: float = 0.0
+    floor: Annotated[float, "[0, 1)"] = 0.0
     """Share of lr that a cosine ends at, in [0, 1)."""
     function: str | None = None
     """FILE.py:NAME of a function of the round, or of `epoch`, that returns lr itself."""
@@ -49,18 +49,12 @@ class LrSchedule:
     def problems(self) -> Iterator[str]:
         if self.scaling not in ("none", "linear"):
             yield f"lr_schedule.scaling must be none or linear, got {self.scaling!r}"
-        yield from out_of_range(
-            self, "lr_schedule.", base_batch_size=">= 1", warmup_epochs=">= 0", warmup_from="> 0"
-        )
         if list(self.milestones) != sorted(set(self.milestones)) or not all(
             0 < m < 1 for m in self.milestones
         ):
             yield (
                 f"lr_schedule.milestones must be rising fractions in (0, 1), got {self.milestones}"
             )
-        yield from out_of_range(
-            self, "lr_schedule.", decay="(0, 1]", step_epochs="> 0", floor="[0, 1)"
-        )
         if self.milestones and self.kind != "milestones":
             yield broken(
                 f"lr_schedule.milestones are for kind milestones, got kind {self.kind}",

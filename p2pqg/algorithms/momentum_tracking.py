@@ -10,27 +10,22 @@ gradient tracking (dsgd-gt of the same form).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 from p2pqg.algorithms.effects import Grad, Round, algorithm, allreduce, gossip
 from p2pqg.base.lazy import torch
-from p2pqg.base.ranges import out_of_range
 
 
 @dataclass(frozen=True, kw_only=True)
 class Params:
     lr: float
-    beta: float = 0.9
+    beta: Annotated[float, "[0, 1)"] = 0.9
     """Memory of the momentum, in [0, 1). 0: gradient tracking."""
     form: Literal["cta", "atc"] = "cta"
     """cta: W x - lr (u - c), the authors' code; atc: W (x - lr (u - c))."""
     init: Literal["zero", "allreduce"] = "zero"
     """zero: u = c = 0; allreduce: (g - mean g) / (1 - beta), one all-reduce, the authors' code."""
-
-    def problems(self) -> Iterator[str]:
-        yield from out_of_range(self, "algorithm.", beta="[0, 1)")
 
 
 class State(NamedTuple):

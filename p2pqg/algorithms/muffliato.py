@@ -9,25 +9,21 @@ of `privacy: {clip: 1.0, sigma: 1.0}`, whatever the algorithm. With one gossip t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from math import sqrt
+from typing import Annotated
 
 from p2pqg.algorithms.dsgd import State, start
 from p2pqg.algorithms.effects import Grad, Round, algorithm, gossip
-from p2pqg.base.ranges import out_of_range
 
 
 @dataclass(frozen=True, kw_only=True)
 class Params:
     lr: float
-    gossips: int = 5
+    gossips: Annotated[int, ">= 1"] = 5
     """After each step, >= 1."""
-    gap: float | None = None
+    gap: Annotated[float | None, "(0, 1]"] = None
     """Gossip is accelerated for this gap, 1 - lambda_2(W), in (0, 1]; nothing: it is not."""
-
-    def problems(self) -> Iterator[str]:
-        yield from out_of_range(self, "algorithm.", gossips=">= 1", gap="(0, 1]")
 
 
 @algorithm(

@@ -21,25 +21,21 @@ the complete graph, from a common start and with alpha = 1, this is SGDm-N on th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Annotated
 
 from p2pqg.algorithms.dsgdm import State, start
 from p2pqg.algorithms.effects import Grad, Round, algorithm, exchange, neighbors
 from p2pqg.base.lazy import torch
-from p2pqg.base.ranges import out_of_range
 
 
 @dataclass(frozen=True, kw_only=True)
 class Params:
     lr: float
-    beta: float = 0.9
+    beta: Annotated[float, "[0, 1)"] = 0.9
     """Memory of the local momentum, in [0, 1). 0: without."""
-    alpha: float = 1.0
+    alpha: Annotated[float, "[0, 1]"] = 1.0
     """Share of the data-variant cross-gradients, in [0, 1]. 0: none, and no second message."""
-
-    def problems(self) -> Iterator[str]:
-        yield from out_of_range(self, "algorithm.", beta="[0, 1)", alpha="[0, 1]")
 
 
 @algorithm(

@@ -26,9 +26,8 @@ on the vectors to begin with, drawn by the one with the lower number.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 from p2pqg.algorithms._matrices import Matrices, orthonormal, spanning
 from p2pqg.algorithms.effects import (
@@ -41,21 +40,17 @@ from p2pqg.algorithms.effects import (
     neighbors,
 )
 from p2pqg.base.lazy import torch
-from p2pqg.base.ranges import out_of_range
 
 
 @dataclass(frozen=True, kw_only=True)
 class Params:
     lr: float
-    beta: float = 0.0
+    beta: Annotated[float, "[0, 1)"] = 0.0
     """Memory of the local momentum, in [0, 1). 0: without."""
-    rank: int = 1
+    rank: Annotated[int, ">= 1"] = 1
     """Vectors per matrix, >= 1."""
-    iterations: int = 1
+    iterations: Annotated[int, ">= 1"] = 1
     """Exchanges in a round, >= 1; each is a step of the power method."""
-
-    def problems(self) -> Iterator[str]:
-        yield from out_of_range(self, "algorithm.", beta="[0, 1)", rank=">= 1", iterations=">= 1")
 
 
 class State(NamedTuple):

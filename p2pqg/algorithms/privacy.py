@@ -23,11 +23,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
+from typing import Annotated
 
 import numpy as np
 
 from p2pqg.base.errors import ConfigError
-from p2pqg.base.ranges import broken, out_of_range
+from p2pqg.base.ranges import broken
 
 ORDERS = (*(k / 10 for k in range(11, 110)), *range(11, 65), 80, 96, 128, 192, 256, 512, 1024)
 """Of the Renyi divergence: all that `dp-accounting` looks at, and some more. Where much is told, an
@@ -43,9 +44,9 @@ class Privacy:
 
     clip: float | None = None
     """Largest length of one sample's gradient, > 0; nothing, or inf: any."""
-    sigma: float = 0.0
+    sigma: Annotated[float, ">= 0"] = 0.0
     """Standard deviation of the noise on the sum of a batch, in clips, >= 0."""
-    delta: float = 1e-5
+    delta: Annotated[float, "(0, 1)"] = 1e-5
     """At which epsilon is told, in (0, 1)."""
 
     @property
@@ -56,7 +57,6 @@ class Privacy:
     def problems(self) -> Iterator[str]:
         if not self.limit > 0:
             yield f"privacy.clip must be > 0, got {self.clip}"
-        yield from out_of_range(self, "privacy.", sigma=">= 0", delta="(0, 1)")
         if self.sigma and self.limit == math.inf:
             yield broken(
                 f"privacy.sigma {self.sigma} needs a clip: noise is measured in it, and hides no "

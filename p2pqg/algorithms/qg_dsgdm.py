@@ -14,35 +14,28 @@ leave the momentum alone, as rounds within tau do; it then follows their mean.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 from p2pqg.algorithms.effects import Grad, Round, algorithm, gossip
 from p2pqg.algorithms.local_steps import LocalSteps
 from p2pqg.base.lazy import torch
-from p2pqg.base.ranges import out_of_range
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Params:
     lr: float
-    beta: float = 0.9
+    beta: Annotated[float, "[0, 1)"] = 0.9
     """Weight of the momentum in the step, in [0, 1). 0: DSGD."""
-    mu: float = 0.9
+    mu: Annotated[float, "[0, 1)"] = 0.9
     """Memory of the momentum, in [0, 1). 0: the last step the network took."""
-    tau: int = 1
+    tau: Annotated[int, ">= 1"] = 1
     """The momentum is refreshed after every tau-th round (Appendix D.8), >= 1."""
-
-    def problems(self) -> Iterator[str]:
-        yield from out_of_range(self, "algorithm.", beta="[0, 1)", mu="[0, 1)", tau=">= 1")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Params(LocalSteps, _Params):
-    def problems(self) -> Iterator[str]:
-        yield from _Params.problems(self)
-        yield from LocalSteps.problems(self)
+    """With local steps."""
 
 
 class State(NamedTuple):

@@ -18,19 +18,17 @@ this is SGDm(-N).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 from p2pqg.algorithms.effects import Grad, Round, algorithm, allreduce, exchange
 from p2pqg.base.lazy import torch
-from p2pqg.base.ranges import out_of_range
 
 
 @dataclass(frozen=True, kw_only=True)
 class Params:
     lr: float
-    beta: float = 0.9
+    beta: Annotated[float, "[0, 1)"] = 0.9
     """Memory of the local momentum, in [0, 1). 0: without."""
     nesterov: bool = True
     """Step along g + beta m rather than m."""
@@ -39,9 +37,6 @@ class Params:
     fill: Literal["initial", "own", "count"] = "initial"
     """For clients not heard yet: the first model (no step, if steps are relayed), as the authors
     ran it; the client's own, as they explain it; or divide by the number of those heard."""
-
-    def problems(self) -> Iterator[str]:
-        yield from out_of_range(self, "algorithm.", beta="[0, 1)")
 
 
 class State(NamedTuple):

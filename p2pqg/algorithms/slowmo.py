@@ -15,35 +15,28 @@ beta = 0, SGD.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 from p2pqg.algorithms.effects import Grad, Round, algorithm, allreduce, gossip
 from p2pqg.base.lazy import torch
-from p2pqg.base.ranges import out_of_range
 
 
 @dataclass(frozen=True, kw_only=True)
 class Params:
     lr: float
-    beta: float = 0.9
+    beta: Annotated[float, "[0, 1)"] = 0.9
     """Memory of the base method's momentum, in [0, 1). 0: DSGD."""
     nesterov: bool = True
     """Step along g + beta m rather than m."""
-    tau: int = 12
+    tau: Annotated[int, ">= 1"] = 12
     """The slow step comes after every tau-th round, >= 1."""
-    slow_beta: float = 0.7
+    slow_beta: Annotated[float, "[0, 1)"] = 0.7
     """Memory of the slow momentum, in [0, 1). 0: periodic averaging."""
-    slow_alpha: float = 1.0
+    slow_alpha: Annotated[float, "> 0"] = 1.0
     """Slow step size, > 0. 1: as far as the base method went."""
     average: bool = True
     """Average exactly before the slow step; False: every client for itself, at no cost."""
-
-    def problems(self) -> Iterator[str]:
-        yield from out_of_range(
-            self, "algorithm.", beta="[0, 1)", tau=">= 1", slow_beta="[0, 1)", slow_alpha="> 0"
-        )
 
 
 class State(NamedTuple):

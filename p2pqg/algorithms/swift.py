@@ -10,9 +10,8 @@ which depend on how often each client acts, are not there.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 from p2pqg.algorithms.asynchronous import OwnPace, Step, arrived, push
 from p2pqg.algorithms.effects import Grad, algorithm
@@ -22,12 +21,8 @@ from p2pqg.base.lazy import torch
 @dataclass(frozen=True, kw_only=True)
 class Params:
     lr: float
-    every: int = 1
+    every: Annotated[int, ">= 1"] = 1
     """Steps between mixings, >= 1."""
-
-    def problems(self) -> Iterator[str]:
-        if self.every < 1:
-            yield f"algorithm.every must be >= 1, got {self.every}"
 
 
 class State(NamedTuple):

@@ -1,7 +1,8 @@
 """Machinery only: mappings -> frozen data classes, with every problem reported at once.
 
 Defaults, types and rules live with the data classes, next to the code that uses them: a field's
-type says what it may be, and `problems()` yields one line for each rule that is broken.
+type says what it may be, its range too (`ranges.py`), and `problems()` yields one line for each
+other rule that is broken.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from p2pqg.base import yaml_text
 from p2pqg.base.errors import ConfigError, did_you_mean
-from p2pqg.base.ranges import keys_of
+from p2pqg.base.ranges import broken_rules, keys_of
 from p2pqg.base.wording import shortened
 
 if TYPE_CHECKING:
@@ -73,8 +74,8 @@ def read(cls: type[T], values: Mapping[str, Any], prefix: str = "") -> tuple[T |
         return None, problems
     made = cls(**taken)  # where a value was refused, the default stands in, to try the others
     refused = given - {*taken}  # nobody gave the default that stands in: no word of it
-    rules = made.problems() if hasattr(made, "problems") else ()
-    problems += [line for line in rules if refused.isdisjoint(keys_of(line))]
+    broken = broken_rules(made, prefix)
+    problems += [line for line in broken if refused.isdisjoint(keys_of(line))]
     return (None, problems) if problems else (made, [])
 
 

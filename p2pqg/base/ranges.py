@@ -1,9 +1,15 @@
-"""Rules that settings must keep to, and what a user is told of those that do not."""
+"""Rules that settings must keep to, and what a user is told of those that do not.
+
+A number's range stands at its field, as `beta: Annotated[float, "[0, 1)"] = 0.9`; all other rules
+are lines of the class's `problems()`.
+"""
 
 from __future__ import annotations
 
+import functools
 import math
 import operator
+import typing
 from collections.abc import Iterator
 from typing import Any
 
@@ -41,24 +47,33 @@ def keys_of(line: str) -> tuple[str, ...]:
 SIGNS = {">": operator.gt, ">=": operator.ge}
 
 
-def out_of_range(params: Any, prefix: str = "", **ranges: str) -> Iterator[str]:
-    """Problems of numbers that are not in their ranges, a line each. None is in any range.
+def broken_rules(params: Any, prefix: str = "") -> Iterator[str]:
+    """A line for each rule that an object of a params class breaks: ranges, then its `problems()`.
 
     Args:
-        params: has the numbers as attributes.
-        prefix: where it stands, e.g. "algorithm.".
-        ranges: attribute -> "[0, 1)", or "> 0", or ">= 1"; infinity and NaN are in none.
-
-    >>> from types import SimpleNamespace
-    >>> params = SimpleNamespace(beta=1.0, tau=3)
-    >>> list(out_of_range(params, "algorithm.", beta="[0, 1)", tau=">= 1"))
-    ['algorithm.beta must be in [0, 1), got 1.0']
+        params: a data class; numbers of it have a range such as "[0, 1)", "> 0" or ">= 1".
+            Infinity and NaN are in none; None is in any.
+        prefix: where it stands, e.g. "algorithm."; `problems()` says that itself.
     """
-    for name, text in ranges.items():
+    kind: type = type(params)
+    for name, text in _ranges(kind).items():
         value = getattr(params, name)
         if value is not None and not _within(value, text):
             told = f"in {text}" if text[0] in "[(" else text
-            yield f"{prefix}{name} must be {told}, got {value}"
+            yield broken(f"{prefix}{name} must be {told}, got {value}", name)
+    yield from getattr(params, "problems", tuple)()
+
+
+@functools.cache
+def _ranges(cls: type) -> dict[str, str]:
+    """Field of a data class -> its range, of those that have one, or had one in a base class."""
+    return {
+        name: text
+        for base in reversed(cls.__mro__)
+        for name, hint in typing.get_type_hints(base, include_extras=True).items()
+        for text in getattr(hint, "__metadata__", ())
+        if isinstance(text, str) and text[:1] in ("[", "(", ">")
+    }
 
 
 def _within(value: float, text: str) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from p2pqg.base.errors import ConfigError, did_you_mean
+from p2pqg.base.ranges import broken_rules
 from p2pqg.base.registry import Entry
 
 
@@ -31,8 +32,7 @@ def params_of(entry: Entry, given: Mapping[str, Any]) -> Any:
     if problems:
         raise ConfigError.of(problems, where=entry.name)
     params = entry.params(**given)
-    problems += getattr(params, "problems", list)()
-    if problems:
+    if problems := list(broken_rules(params)):
         raise ConfigError.of(problems, where=entry.name)
     return params
 

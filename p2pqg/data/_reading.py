@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
@@ -30,7 +30,7 @@ class Reading:
     task: Literal["auto", "classes", "regression", "multilabel"] = "auto"
     """auto: whole numbers and texts are classes, floats are regression, a matrix of 0 and 1 is
     multilabel."""
-    test_share: float = 0.2
+    test_share: Annotated[float, "(0, 1)"] = 0.2
     """Where no test part is given: of the samples, the share that is held out; in (0, 1)."""
     augmentation: Literal["none", "crop-flip"] = "none"
     """Of images. crop-flip: pad 4, random crop, random mirror."""
@@ -41,8 +41,6 @@ class Reading:
         """Every rule that is broken."""
         if self.task not in ("auto", *TASKS):
             yield f"dataset.task must be auto, {', '.join(TASKS)}, got {self.task!r}"
-        if not 0 < self.test_share < 1:
-            yield f"dataset.test_share must be > 0 and < 1, got {self.test_share}"
         if self.augmentation not in ("none", "crop-flip"):
             yield f"dataset.augmentation must be none or crop-flip, got {self.augmentation!r}"
         if not whole_number(self.length, 1):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
@@ -42,14 +42,12 @@ class Columns(Reading):
     """Name of the column of texts, if it is texts that are read."""
     image: str = ""
     """Name of the column of images, as files have them, if there is one."""
-    side: int = 0
+    side: Annotated[int, ">= 0"] = 0
     """Pixels that images are scaled to, the rest cut off; 0: all have one size, and keep it."""
 
     def problems(self) -> Iterator[str]:
         """Every rule that is broken."""
         yield from super().problems()
-        if self.side < 0:
-            yield f"dataset.side must be >= 0, got {self.side}"
         if bool(self.text) + bool(self.image) + bool(self.features) > 1:
             yield broken(
                 "dataset.text, dataset.image and dataset.features exclude each other; set one",

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 
@@ -33,7 +33,7 @@ class Params:
     """Pixels that images are scaled to, the rest cut off; 0: all have one size, and keep it."""
     augmentation: Literal["none", "crop-flip"] = "none"
     """crop-flip: pad 4, random crop, random mirror."""
-    test_share: float = 0.2
+    test_share: Annotated[float, "(0, 1)"] = 0.2
     """Of a folder that has folders of classes and no test/: the share that is held out, (0, 1)."""
 
     def problems(self) -> Iterator[str]:
@@ -42,8 +42,6 @@ class Params:
             yield f"dataset.side must be a whole number >= 0, got {self.side!r}"
         if self.augmentation not in ("none", "crop-flip"):
             yield f"dataset.augmentation must be none or crop-flip, got {self.augmentation!r}"
-        if not 0 < self.test_share < 1:
-            yield f"dataset.test_share must be > 0 and < 1, got {self.test_share}"
 
 
 @dataset("images", model="resnet20-gn", params=Params, source="yours: data_dir")

@@ -6,11 +6,12 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 
 from p2pqg.base.memory import check_room
-from p2pqg.base.ranges import broken, out_of_range
+from p2pqg.base.ranges import broken
 from p2pqg.base.seeding import rng
 from p2pqg.data._arrays import Arrays, dataset
 from p2pqg.data._params import whole_number
@@ -26,7 +27,7 @@ class Params:
     image_side: int = 0
     """0: flat samples; s: images of 3 x s x s."""
     classes: int = 10
-    separation: float = 3.0
+    separation: Annotated[float, ">= 0"] = 3.0
     """Typical distance between two class centers, in standard deviations of a class; >= 0.
     0: nothing to learn; 10: hardly an error."""
     seed: int = 0
@@ -43,7 +44,6 @@ class Params:
         for name, least in least_of.items():
             if not whole_number(value := getattr(self, name), least):
                 yield f"data.{name} must be a whole number >= {least}, got {value!r}"
-        yield from out_of_range(self, "data.", separation=">= 0")
         if whole_number(self.samples, 1) and self.samples < self.classes:
             yield broken(
                 f"data.samples must be >= classes ({self.classes}), got {self.samples}",

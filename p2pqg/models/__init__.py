@@ -19,6 +19,7 @@ from typing import Any
 
 from p2pqg.base.errors import ConfigError, did_you_mean
 from p2pqg.base.lazy import torch
+from p2pqg.base.ranges import broken_rules
 from p2pqg.base.registry import Entry, import_parts
 from p2pqg.models._blueprint import Blueprint
 from p2pqg.models._registry import MODELS, Cost, model
@@ -121,7 +122,7 @@ def _chosen(entry: Entry, params: dict[str, Any]) -> Any:
     if problems:
         raise ConfigError.of(problems)
     chosen = entry.params(**params)
-    problems = list(chosen.problems()) if hasattr(chosen, "problems") else []
+    problems = list(broken_rules(chosen, "model."))
     if problems:
         raise ConfigError.of(problems)
     return chosen

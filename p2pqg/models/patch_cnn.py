@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Annotated
 
 from p2pqg.base.lazy import torch
-from p2pqg.base.ranges import out_of_range
 from p2pqg.models._registry import MODELS, image_channels
 
 
@@ -20,14 +20,13 @@ class Params:
 
     width: int = 16
     """Channels of the patches, even and >= 2; the convolution after has twice as many."""
-    patch: int = 4
+    patch: Annotated[int, ">= 1"] = 4
     """Side of a patch in pixels, >= 1."""
 
     def problems(self) -> Iterator[str]:
         """Every rule that is broken."""
         if self.width < 2 or self.width % 2:
             yield f"model.width must be even and >= 2, got {self.width}"
-        yield from out_of_range(self, "model.", patch=">= 1")
 
 
 @MODELS.register("patch-cnn", params=Params, source="patches, a convolution, GroupNorm")

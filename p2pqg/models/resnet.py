@@ -8,12 +8,11 @@ With 10 classes and 3x32x32 images ResNet-20 has 272,474 parameters, whatever it
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Annotated
 
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.lazy import torch
-from p2pqg.base.ranges import out_of_range
 from p2pqg.models._registry import MODELS, image_channels
 
 SOURCE = "He et al., CVPR 2016; Lin et al., ICML 2021"
@@ -30,12 +29,8 @@ SPELLED = {
 class Params:
     """What may be set."""
 
-    width: int = 1
+    width: Annotated[int, ">= 1"] = 1
     """Factor on the channels of every layer, >= 1."""
-
-    def problems(self) -> Iterator[str]:
-        """Every rule that is broken."""
-        yield from out_of_range(self, "model.", width=">= 1")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Annotated
 
 from p2pqg.base.lazy import torch
-from p2pqg.base.ranges import broken, out_of_range
+from p2pqg.base.ranges import broken
 from p2pqg.models._registry import MODELS, text_length
 
 
@@ -14,27 +15,23 @@ from p2pqg.models._registry import MODELS, text_length
 class Params:
     """What may be set."""
 
-    width: int = 128
+    width: Annotated[int, ">= 1"] = 128
     """Of a token's vector, a multiple of heads."""
-    layers: int = 2
-    heads: int = 4
-    vocabulary: int = 8192
+    layers: Annotated[int, ">= 1"] = 2
+    heads: Annotated[int, ">= 1"] = 4
+    vocabulary: Annotated[int, ">= 2"] = 8192
     """Numbers that words are hashed into, >= 2; number 0 is no word."""
-    dropout: float = 0.1
+    dropout: Annotated[float, "[0, 1)"] = 0.1
     """Share of entries set to 0 in training, in [0, 1)."""
 
     def problems(self) -> Iterator[str]:
         """Every rule that is broken."""
-        yield from out_of_range(
-            self, "model.", width=">= 1", layers=">= 1", heads=">= 1", vocabulary=">= 2"
-        )
         if self.heads >= 1 and self.width % self.heads:
             yield broken(
                 f"model.width must be a multiple of heads ({self.heads}), got {self.width}",
                 "width",
                 "heads",
             )
-        yield from out_of_range(self, "model.", dropout="[0, 1)")
 
 
 @MODELS.register(

@@ -9,18 +9,17 @@ Every factor that is drawn is keyed by (client, round): it is the same in a fork
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
 from p2pqg.base import config
 from p2pqg.base.csv_file import rows
 from p2pqg.base.errors import ConfigError, did_you_mean
-from p2pqg.base.ranges import out_of_range
 from p2pqg.base.registry import NoParams, Registry
 from p2pqg.base.seeding import uniforms
 from p2pqg.base.text import user_path
@@ -39,11 +38,8 @@ def constant(u: np.ndarray, v: np.ndarray, params: NoParams) -> np.ndarray:
 
 @dataclass(frozen=True, kw_only=True)
 class UniformParams:
-    spread: float = 0.5
+    spread: Annotated[float, "[0, 1)"] = 0.5
     """From 1 - spread to 1 + spread, in [0, 1)."""
-
-    def problems(self) -> Iterator[str]:
-        yield from out_of_range(self, spread="[0, 1)")
 
 
 @DISTRIBUTIONS.register("uniform", params=UniformParams)
@@ -54,11 +50,8 @@ def uniform(u: np.ndarray, v: np.ndarray, params: UniformParams) -> np.ndarray:
 
 @dataclass(frozen=True, kw_only=True)
 class LognormalParams:
-    sigma: float = 0.5
+    sigma: Annotated[float, "[0, 10]"] = 0.5
     """Standard deviation of the logarithm, >= 0. 0: constant."""
-
-    def problems(self) -> Iterator[str]:
-        yield from out_of_range(self, sigma="[0, 10]")
 
 
 @DISTRIBUTIONS.register("lognormal", params=LognormalParams)
@@ -70,11 +63,8 @@ def lognormal(u: np.ndarray, v: np.ndarray, params: LognormalParams) -> np.ndarr
 
 @dataclass(frozen=True, kw_only=True)
 class ExponentialParams:
-    tail: float = 1.0
+    tail: Annotated[float, "[0, 1]"] = 1.0
     """Share of the mean that is exponential, in [0, 1]; the rest is constant. 0: constant."""
-
-    def problems(self) -> Iterator[str]:
-        yield from out_of_range(self, tail="[0, 1]")
 
 
 @DISTRIBUTIONS.register(
@@ -112,16 +102,13 @@ def read_distribution(text: Any, key: str) -> Factors:
 class Stragglers:
     """Clients that are slower than the others."""
 
-    share: float = 0.1
+    share: Annotated[float, "[0, 1]"] = 0.1
     """Of all clients, in [0, 1]."""
-    factor: float = 10.0
+    factor: Annotated[float, ">= 1"] = 10.0
     """So many times slower, >= 1."""
     per: Literal["client", "round"] = "client"
     """client: the same ones for good, as many as the share says but at least one, if it is > 0;
     round: everyone with that probability, drawn anew in every round."""
-
-    def problems(self) -> Iterator[str]:
-        yield from out_of_range(self, "network.compute.stragglers.", share="[0, 1]", factor=">= 1")
 
 
 @dataclass(frozen=True, kw_only=True)

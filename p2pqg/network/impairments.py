@@ -10,11 +10,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 
-from p2pqg.base.ranges import broken, out_of_range
+from p2pqg.base.ranges import broken
 from p2pqg.base.seeding import uniforms
 
 
@@ -41,10 +41,10 @@ class Impairments:
     delay: int | tuple[int, int] = 0
     """Rounds that a message travels, >= 0: a number, or [least, most], drawn per message. The
     freshest message that has arrived is mixed; before there is one, on_loss says what happens."""
-    participation: float = 1.0
+    participation: Annotated[float, "(0, 1]"] = 1.0
     """Probability that a client takes part in a round, in (0, 1]. The others neither compute nor
     send, and W is that of those who do."""
-    noise: float = 0.0
+    noise: Annotated[float, ">= 0"] = 0.0
     """Standard deviation of normal noise on every number in every message, >= 0. Counts and
     all-reduces stay exact."""
 
@@ -72,7 +72,6 @@ class Impairments:
                 "impairments.delay must be rounds >= 0, a number or [least, most], "
                 f"got {self.delay}"
             )
-        yield from out_of_range(self, "impairments.", participation="(0, 1]", noise=">= 0")
 
     @property
     def delays(self) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from p2pqg.algorithms.control import Consensus
 from p2pqg.algorithms.effects import ALGORITHMS
@@ -20,7 +20,7 @@ from p2pqg.algorithms.lr import LrSchedule
 from p2pqg.algorithms.privacy import Privacy
 from p2pqg.base import config as machinery
 from p2pqg.base.errors import ConfigError
-from p2pqg.base.ranges import broken, out_of_range
+from p2pqg.base.ranges import broken
 from p2pqg.base.shipped import shipped_folder
 from p2pqg.base.text import user_path
 from p2pqg.network import Impairments
@@ -40,26 +40,6 @@ Part = str | dict[str, Any]
 """A part's name, or a mapping of its name (if not the default one) and its parameters."""
 
 
-RANGES = {
-    "clients": ">= 1",
-    "alpha": "> 0",
-    "epochs": "> 0",
-    "rounds": ">= 1",
-    "steps": ">= 1",
-    "planned_rounds": ">= 1",
-    "planned_epochs": "> 0",
-    "batch_size": ">= 1",
-    "lr": "> 0",
-    "local_steps": ">= 1",
-    "local_epochs": "> 0",
-    "weight_decay": ">= 0",
-    "seed": ">= 0",
-    "eval_every": ">= 1",
-    "record_every": ">= 1",
-    "max_restarts": ">= 0",
-}
-
-
 def _is_no_text(value: str) -> bool:
     """Whether it came from bytes that the locale could not read (PEP 383); files need text."""
     return any("\udc80" <= letter <= "\udcff" for letter in value)
@@ -71,9 +51,9 @@ class RunConfig:
 
     topology: str = "ring16"
     """A network and its number of clients, ring16 or base25:k=2; or a file."""
-    clients: int | None = None
+    clients: Annotated[int | None, ">= 1"] = None
     """Number of clients, where the topology's name leaves it out."""
-    alpha: float | None = None
+    alpha: Annotated[float | None, "> 0"] = None
     """Dirichlet concentration, > 0. 0.1: clients see few classes; 100: nearly alike."""
     partition: Part | None = None
     """How data is split; default: qg-dirichlet with alpha, iid without."""
@@ -100,30 +80,30 @@ class RunConfig:
     `p2pqg.recipe.stopping.Stop`."""
     callbacks: list[str] = field(default_factory=list)
     """What is told of rows and evaluations: my_file.py:on_round."""
-    epochs: float | None = None
+    epochs: Annotated[float | None, "> 0"] = None
     """Passes over the clients' own data; or say rounds."""
-    rounds: int | None = None
+    rounds: Annotated[int | None, ">= 1"] = None
     """Communication rounds; default 500, if nothing else is set. Where clients do not wait, a round
     is as many steps as there are clients."""
-    steps: int | None = None
+    steps: Annotated[int | None, ">= 1"] = None
     """The run ends when every client has made so many steps."""
     time: float | str | None = None
     """The run ends then on the simulated clock: seconds, or 600 s, 10 min."""
-    planned_rounds: int | None = None
+    planned_rounds: Annotated[int | None, ">= 1"] = None
     """The length that milestones and phases are fractions of, where a run went on beyond it."""
-    planned_epochs: float | None = None
+    planned_epochs: Annotated[float | None, "> 0"] = None
     """The same in epochs."""
-    batch_size: int = 32
+    batch_size: Annotated[int, ">= 1"] = 32
     """Samples per client and step."""
-    lr: float = 0.1
+    lr: Annotated[float, "> 0"] = 0.1
     """Learning rate, > 0."""
     lr_schedule: LrSchedule = field(default_factory=LrSchedule)
     """How lr changes: warm-up, milestones, scaling; see `p2pqg.algorithms.lr.LrSchedule`."""
     momentum: float | None = None
     """The algorithm's beta."""
-    local_steps: int | None = None
+    local_steps: Annotated[int | None, ">= 1"] = None
     """Gradient steps between two exchanges, where the algorithm has them; default: its own."""
-    local_epochs: float | None = None
+    local_epochs: Annotated[float | None, "> 0"] = None
     """The same in passes over a mean-sized shard, e.g. 0.5."""
     consensus: Consensus = field(default_factory=Consensus)
     """Consensus control: gossip repeated until the clients agree well enough; see
@@ -134,9 +114,9 @@ class RunConfig:
     privacy: Privacy = field(default_factory=Privacy)
     """Noise on gradients clipped sample by sample: {clip: 1.0, sigma: 0.5}; see
     `p2pqg.algorithms.privacy.Privacy`."""
-    weight_decay: float = 1e-4
+    weight_decay: Annotated[float, ">= 0"] = 1e-4
     """Added to the gradient as weight_decay * x, >= 0."""
-    seed: int = 0
+    seed: Annotated[int, ">= 0"] = 0
     """Of everything random in the run, >= 0; several, 1,2,3, make a run each."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where clients compute; auto: on GPUs where there are any."""
@@ -151,11 +131,11 @@ class RunConfig:
     capture: Literal["auto", "off", "rehearse"] = "auto"
     """On a GPU: steps are captured once and replayed, where that is right and faster; rehearse: the
     same without graphs, on any device."""
-    eval_every: int | None = None
+    eval_every: Annotated[int | None, ">= 1"] = None
     """Rounds between evaluations; default: a hundred a run, fewer where they cost over a tenth."""
     eval_first: bool | None = None
     """Evaluate after the first round, too; default: if it is cheap and eval_every was not set."""
-    record_every: int | None = None
+    record_every: Annotated[int | None, ">= 1"] = None
     """Rounds between rows of rounds.parquet; default: about a hundred rows."""
     out: str = "runs/out"
     """Folder of results; each run has a directory of its own in it."""
@@ -175,7 +155,7 @@ class RunConfig:
     """What happens when, see `p2pqg.network.scenario`."""
     checkpoint_every: float = 60.0
     """Seconds between checkpoints, the last two of which are kept; 0: none, not even at the end."""
-    max_restarts: int = 3
+    max_restarts: Annotated[int, ">= 0"] = 3
     """How often actors that died are replaced, >= 0."""
     profile: bool = False
     """Say where the time of a round goes, and write trace.json for chrome://tracing."""
@@ -218,7 +198,6 @@ class RunConfig:
                     yield "time must be > 0, got 0"
             except ConfigError as error:
                 yield str(error)
-        yield from out_of_range(self, **RANGES)
         if not 0 <= self.validation < 1:
             yield f"validation must be a share in [0, 1), got {self.validation}"
         if not 0 <= self.checkpoint_every < math.inf:

@@ -13,10 +13,9 @@ import operator
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from p2pqg.base.errors import ConfigError, did_you_mean
-from p2pqg.base.ranges import out_of_range
 from p2pqg.base.records import column_of, last_having
 from p2pqg.base.text import is_number
 
@@ -50,18 +49,17 @@ class Stop:
     when: str | None = None
     """COLUMN >= NUMBER, also with <=, >, <; several joined by `and`. It is looked at whenever the
     clients are evaluated."""
-    patience: int | None = None
+    patience: Annotated[int | None, ">= 1"] = None
     """Evaluations in a row without a better metric, >= 1."""
     metric: str = "test_accuracy"
     """What patience looks at: a column of rounds.parquet."""
     best: Literal["auto", "max", "min"] = "auto"
     """Which is better; auto: small for losses, distances and errors, else large."""
-    min_delta: float = 0.0
+    min_delta: Annotated[float, ">= 0"] = 0.0
     """By how much a metric must be better to count, >= 0."""
 
     def problems(self) -> Iterator[str]:
         """Every rule that is broken."""
-        yield from out_of_range(self, "stop.", patience=">= 1", min_delta=">= 0")
         if self.when is not None:
             for part in self.when.split(" and "):
                 match = CONDITION.fullmatch(part)

@@ -10,9 +10,9 @@ classes].
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import networkx as nx
 import numpy as np
@@ -20,7 +20,6 @@ from numpy.typing import ArrayLike
 
 from p2pqg.base.errors import TopologyError
 from p2pqg.base.memory import check_room
-from p2pqg.base.ranges import out_of_range
 from p2pqg.base.registry import F, NoParams, Registry
 from p2pqg.base.seeding import rng
 from p2pqg.base.wording import counted
@@ -75,12 +74,8 @@ def check_size(num_clients: int, neighbors: float, name: str) -> None:
 class Seeded:
     """Params of a network that is drawn."""
 
-    seed: int = 0
+    seed: Annotated[int, ">= 0"] = 0
     """Of the draw, >= 0; not the run's seed, so that runs compare on one network."""
-
-    def problems(self) -> Iterator[str]:
-        """What is wrong with the values."""
-        yield from out_of_range(self, seed=">= 0")
 
 
 def shares_of(label_counts: np.ndarray) -> np.ndarray:

@@ -7,13 +7,13 @@ is a list of rounds; a round is a list of edges (client, client, weight).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from typing import Annotated
 
 import networkx as nx
 
-from p2pqg.base.ranges import out_of_range
 from p2pqg.topology._registry import topology
 from p2pqg.topology.schedule import Rounds
 
@@ -126,11 +126,8 @@ def base(clients: Sequence[int], k: int) -> Phase:
 
 @dataclass(frozen=True, kw_only=True)
 class BaseParams:
-    k: int = 1
+    k: Annotated[int, ">= 1"] = 1
     """Most neighbors in a round, >= 1. 1: pairs; n - 1: complete."""
-
-    def problems(self) -> Iterator[str]:
-        yield from out_of_range(self, k=">= 1")
 
 
 @lru_cache(maxsize=8)

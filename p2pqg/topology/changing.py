@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import Annotated
 
 import networkx as nx
 import numpy as np
 
 from p2pqg.base.errors import TopologyError
-from p2pqg.base.ranges import out_of_range
 from p2pqg.base.registry import NoParams
 from p2pqg.base.seeding import rng
 from p2pqg.topology._registry import Seeded, ahead, hops, network, topology
@@ -24,11 +24,8 @@ from p2pqg.topology.schedule import Rounds
 
 @dataclass(frozen=True, kw_only=True)
 class OnepeerParams:
-    start: int = 0
+    start: Annotated[int, ">= 0"] = 0
     """Round 0 uses hop 2^start, >= 0. 1: as the paper's own code, which begins with hop 2."""
-
-    def problems(self) -> Iterator[str]:
-        yield from out_of_range(self, start=">= 0")
 
 
 @topology(
@@ -146,12 +143,8 @@ def _shuffled_ring(num_clients: int, seed: int, round: int) -> Arcs:
 
 @dataclass(frozen=True, kw_only=True)
 class RandomPeerParams(Seeded):
-    k: int = 1
+    k: Annotated[int, ">= 1"] = 1
     """Receivers of each client in each round, >= 1 and < n."""
-
-    def problems(self) -> Iterator[str]:
-        yield from super().problems()
-        yield from out_of_range(self, k=">= 1")
 
 
 @topology(
@@ -199,12 +192,8 @@ def _tree_or_mirror(num_clients: int, round: int) -> nx.Graph:
 class EquiDynParams(Seeded):
     directed: bool = True
     """true: OD-EquiDyn, everyone sends one offset ahead; false: OU-EquiDyn, pairs."""
-    eta: float = 0.5
+    eta: Annotated[float, "(0, 1]"] = 0.5
     """Weight of the drawn matrix, in (0, 1]; the rest stays at home."""
-
-    def problems(self) -> Iterator[str]:
-        yield from super().problems()
-        yield from out_of_range(self, eta="(0, 1]")
 
 
 @topology(

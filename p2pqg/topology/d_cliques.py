@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Annotated
 
 import networkx as nx
 import numpy as np
 
-from p2pqg.base.ranges import out_of_range
 from p2pqg.base.seeding import rng
 from p2pqg.topology._registry import Seeded, network, topology
 
@@ -25,17 +25,15 @@ JOINED = ("ring", "small-world", "full")
 
 @dataclass(frozen=True, kw_only=True)
 class DCliquesParams(Seeded):
-    size: int | None = None
+    size: Annotated[int | None, ">= 1"] = None
     """Of a clique, >= 1, the last may be smaller; None: the number of classes."""
     joined: str = "small-world"
     """ring: each clique with the next; small-world: also 1, 2, 4, ... further, two links each, as
     in the authors' code; full: each with each."""
-    steps: int = 1000
+    steps: Annotated[int, ">= 0"] = 1000
     """Pairs of cliques that are looked at for a swap, >= 0."""
 
     def problems(self) -> Iterator[str]:
-        yield from super().problems()
-        yield from out_of_range(self, size=">= 1", steps=">= 0")
         if self.joined not in JOINED:
             yield f"joined must be one of {', '.join(JOINED)}, got {self.joined!r}"
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Annotated
 
 import networkx as nx
 import numpy as np
 
 from p2pqg.base.errors import TopologyError
-from p2pqg.base.ranges import out_of_range
 from p2pqg.base.registry import NoParams
 from p2pqg.topology._registry import hops, network, topology, two_factors
 
@@ -52,11 +52,8 @@ def complete(num_clients: int, params: NoParams) -> nx.Graph:
 
 @dataclass(frozen=True, kw_only=True)
 class MixParams:
-    rho: float = 0.1
+    rho: Annotated[float, "(0, 1]"] = 0.1
     """Spectral gap, in (0, 1]. 1: complete."""
-
-    def problems(self) -> Iterator[str]:
-        yield from out_of_range(self, rho="(0, 1]")
 
 
 @topology(

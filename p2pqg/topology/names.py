@@ -12,6 +12,7 @@ import networkx as nx
 import numpy as np
 
 from p2pqg.base.errors import ConfigError, TopologyError, did_you_mean
+from p2pqg.base.ranges import broken_rules
 from p2pqg.base.registry import Entry
 from p2pqg.topology import heterogeneity_aware
 from p2pqg.topology._registry import TOPOLOGIES, check_size
@@ -199,7 +200,7 @@ def _params(entry: Entry, options: dict[str, str], text: str) -> Any:
     if not problems:
         assert all(field.default is not MISSING for field in fields(entry.params)), entry.name
         params = entry.params(**values)
-        problems = list(params.problems()) if hasattr(params, "problems") else []
+        problems = list(broken_rules(params))
     if problems:
         raise TopologyError.of(problems, f"{text!r:.80}")
     return params

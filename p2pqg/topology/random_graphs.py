@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from math import log, pi
+from typing import Annotated
 
 import networkx as nx
 import numpy as np
 
 from p2pqg.base.errors import TopologyError
-from p2pqg.base.ranges import out_of_range
 from p2pqg.topology._registry import Seeded, connected_draw, network, topology
 
 
@@ -21,12 +20,8 @@ def _as_int(draws: np.random.Generator) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class ErdosRenyiParams(Seeded):
-    p: float | None = None
+    p: Annotated[float | None, "(0, 1]"] = None
     """Probability of each link, in (0, 1]. Left out: 2 ln(n) / n, likely connected."""
-
-    def problems(self) -> Iterator[str]:
-        yield from super().problems()
-        yield from out_of_range(self, p="(0, 1]")
 
 
 def _probability(num_clients: int, params: ErdosRenyiParams) -> float:
@@ -56,12 +51,8 @@ def erdos_renyi(num_clients: int, params: ErdosRenyiParams) -> nx.Graph:
 
 @dataclass(frozen=True, kw_only=True)
 class RandomRegularParams(Seeded):
-    degree: int = 4
+    degree: Annotated[int, ">= 1"] = 4
     """Neighbors of each client, >= 1 and < n; n x degree must be even."""
-
-    def problems(self) -> Iterator[str]:
-        yield from super().problems()
-        yield from out_of_range(self, degree=">= 1")
 
 
 @topology(
@@ -89,12 +80,8 @@ def random_regular(num_clients: int, params: RandomRegularParams) -> nx.Graph:
 
 @dataclass(frozen=True, kw_only=True)
 class GeometricParams(Seeded):
-    radius: float | None = None
+    radius: Annotated[float | None, "> 0"] = None
     """Reach of each client in the unit square, > 0. Left out: sqrt(ln(n) / n)."""
-
-    def problems(self) -> Iterator[str]:
-        yield from super().problems()
-        yield from out_of_range(self, radius="> 0")
 
 
 def _radius(num_clients: int, params: GeometricParams) -> float:
@@ -129,14 +116,10 @@ def geometric(num_clients: int, params: GeometricParams) -> nx.Graph:
 
 @dataclass(frozen=True, kw_only=True)
 class SmallWorldParams(Seeded):
-    k: int = 4
+    k: Annotated[int, ">= 2"] = 4
     """Neighbors on the ring before rewiring, >= 2 and < n; an odd k counts as k - 1."""
-    p: float = 0.3
+    p: Annotated[float, "[0, 1]"] = 0.3
     """Probability of rewiring each link, in [0, 1]. 0: a ring lattice."""
-
-    def problems(self) -> Iterator[str]:
-        yield from super().problems()
-        yield from out_of_range(self, k=">= 2", p="[0, 1]")
 
 
 @topology(

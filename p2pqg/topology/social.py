@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Annotated
 
 import networkx as nx
 
@@ -50,12 +50,8 @@ def lesmis(num_clients: int, params: NoParams) -> nx.Graph:
 
 @dataclass(frozen=True, kw_only=True)
 class SocialTreeParams:
-    root: int = 0
+    root: Annotated[int, "[0, 31]"] = 0
     """Client at the root, 0 .. 31."""
-
-    def problems(self) -> Iterator[str]:
-        if not 0 <= self.root < 32:
-            yield f"root must be in 0 .. 31, got {self.root}"
 
 
 @topology(

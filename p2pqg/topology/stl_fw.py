@@ -12,14 +12,13 @@ the best step size. A step adds at most one neighbor each way; it ends before so
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Annotated
 
 import networkx as nx
 import numpy as np
 
 from p2pqg.base.errors import TopologyError
-from p2pqg.base.ranges import out_of_range
 from p2pqg.topology._registry import shares_of, solver, topology
 
 MOST_STEPS = 100
@@ -27,13 +26,10 @@ MOST_STEPS = 100
 
 @dataclass(frozen=True, kw_only=True)
 class StlFwParams:
-    budget: int | None = None
+    budget: Annotated[int | None, ">= 1"] = None
     """Most neighbors that a client hears, >= 1; None: the number of classes."""
-    lam: float = 0.1
+    lam: Annotated[float, "> 0"] = 0.1
     """lambda, > 0: what mixing everything evenly is worth, beside mixing the classes."""
-
-    def problems(self) -> Iterator[str]:
-        yield from out_of_range(self, budget=">= 1", lam="> 0")
 
 
 @topology(

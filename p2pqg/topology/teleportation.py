@@ -8,15 +8,14 @@ rows that sum to 1, and columns that do not. Who is not active keeps its model, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import Annotated
 
 import networkx as nx
 import numpy as np
 
 from p2pqg.base.errors import TopologyError
-from p2pqg.base.ranges import out_of_range
 from p2pqg.base.seeding import rng
 from p2pqg.topology._registry import Seeded, topology
 from p2pqg.topology.graphs import powers_of_two
@@ -29,13 +28,9 @@ NAME = "teleportation"
 
 @dataclass(frozen=True, kw_only=True)
 class TeleportationParams(Seeded):
-    k: int | None = None
+    k: Annotated[int | None, ">= 2"] = None
     """Active clients in each round, 2 .. n; nothing: 4, or all of fewer. n: all, and each is in
     another slot every round."""
-
-    def problems(self) -> Iterator[str]:
-        yield from super().problems()
-        yield from out_of_range(self, k=">= 2")
 
 
 @RULES.register(NAME, source="Takezawa, Stich, ICLR 2025", columns=False)

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
 
-from p2pqg.base.ranges import out_of_range
 from p2pqg.paper.figures._figure import Recipe, figure
 from p2pqg.plots import draw_consensus
 from p2pqg.plots.canvas import Picture
@@ -24,16 +24,15 @@ from p2pqg.theory.consensus import average_consensus as consensus
 @dataclass(frozen=True, kw_only=True)
 class Params:
     topologies: tuple[str, ...] = ("ring16", "ring32", "social32")
-    rounds: int = 120
+    rounds: Annotated[int, ">= 1"] = 120
     beta: float = 0.9
     mu: float = 0.9
-    seed: int = 0
+    seed: Annotated[int, ">= 0"] = 0
     """Of the numbers that are averaged: standard normal, 16 for each client."""
 
     def problems(self) -> Iterator[str]:
         if not self.topologies:
             yield "topologies must be at least one, got none"
-        yield from out_of_range(self, rounds=">= 1", seed=">= 0")
 
 
 def draw(frame: pd.DataFrame) -> Picture:

@@ -9,15 +9,13 @@ equal seeds, Student's interval, Holm over all distances.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import pandas as pd
 
 from p2pqg.base import yaml_text
 from p2pqg.base.errors import ConfigError
-from p2pqg.base.ranges import out_of_range
 from p2pqg.paper.figures._figure import Recipe, figure
 from p2pqg.plots.canvas import COLORS, COLUMN, FAINT, Picture, panels, styled
 from p2pqg.results.claims import HOLDS, Claim, judge
@@ -28,11 +26,8 @@ TARGETS = "consensus.targets"
 
 @dataclass(frozen=True, kw_only=True)
 class Params:
-    allowed: float = 0.005
+    allowed: Annotated[float, "(0, 1)"] = 0.005
     """Accuracy that may be lost against all-reduce, > 0."""
-
-    def problems(self) -> Iterator[str]:
-        yield from out_of_range(self, allowed="(0, 1)")
 
 
 def controlled(targets: list[Any]) -> tuple[int, float] | None:

@@ -27,12 +27,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
 
-from p2pqg.base.ranges import broken, out_of_range
+from p2pqg.base.ranges import broken
 from p2pqg.paper.figures._figure import Recipe, figure
 from p2pqg.plots.canvas import COLORS, PAGE, Picture, label_ends, panels, styled
 from p2pqg.theory.quadratics import Array, Quadratics
@@ -66,13 +66,12 @@ class Params:
     topology: str = "ring8"
     methods: tuple[str, ...] = (*STEPS, *EXACT)
     lrs: tuple[float, ...] = (0.005, 0.01, 0.02, 0.04)
-    beta: float = 0.8
-    dim: int = 5
+    beta: Annotated[float, "[0, 1)"] = 0.8
+    dim: Annotated[int, ">= 1"] = 5
     samples: int = 30
     seeds: tuple[int, ...] = (1, 2, 3, 4, 5)
 
     def problems(self) -> Iterator[str]:
-        yield from out_of_range(self, beta="[0, 1)", dim=">= 1")
         if self.samples < self.dim:
             yield broken(f"samples must be >= dim {self.dim}, got {self.samples}", "samples", "dim")
         for key in ("methods", "lrs", "seeds"):

@@ -13,16 +13,14 @@ The average itself overshoots with either.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
 import torch
 
 from p2pqg.algorithms.user_code import find_algorithm
-from p2pqg.base.ranges import out_of_range
 from p2pqg.paper.figures._figure import Recipe, figure
 from p2pqg.plots.canvas import (
     BLUE,
@@ -42,15 +40,12 @@ METHODS = {"dsgd": "no momentum", "dsgdm": "local momentum", "qg-dsgdm": "quasi-
 
 @dataclass(frozen=True, kw_only=True)
 class Params:
-    lr: float = 0.1
+    lr: Annotated[float, "> 0"] = 0.1
     """Length of a step without momentum, > 0. The paper does not say its own."""
-    rounds: int = 60
+    rounds: Annotated[int, ">= 1"] = 60
     """Steps, >= 1."""
-    beta: float = 0.9
-    mu: float = 0.9
-
-    def problems(self) -> Iterator[str]:
-        yield from out_of_range(self, lr="> 0", rounds=">= 1", beta="[0, 1)", mu="[0, 1)")
+    beta: Annotated[float, "[0, 1)"] = 0.9
+    mu: Annotated[float, "[0, 1)"] = 0.9
 
 
 def gradient(x: torch.Tensor) -> torch.Tensor:

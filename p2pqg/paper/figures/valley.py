@@ -9,14 +9,12 @@ the sooner one at the minimum: y follows more slowly, and then overshoots.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
 
-from p2pqg.base.ranges import out_of_range
 from p2pqg.paper.figures._figure import Recipe, figure
 from p2pqg.plots.canvas import BLUE, FAINT, PAGE, VERMILLION, Picture, label_ends, panels, styled
 from p2pqg.theory.trajectories import trajectory
@@ -27,15 +25,12 @@ METHODS = {"SGDm": ("dsgdm", VERMILLION), "QG-SGDm": ("qg-dsgdm", BLUE)}
 
 @dataclass(frozen=True, kw_only=True)
 class Params:
-    lr: float = 0.001
+    lr: Annotated[float, "> 0"] = 0.001
     beta: float = 0.9
     mu: float = 0.9
-    rounds: int = 300
+    rounds: Annotated[int, ">= 1"] = 300
     """Steps, >= 1. The paper does not say how many it shows."""
     start: tuple[float, float] = (0.0, 0.0)
-
-    def problems(self) -> Iterator[str]:
-        yield from out_of_range(self, lr="> 0", rounds=">= 1")
 
 
 def loss(x: np.ndarray, y: np.ndarray) -> np.ndarray:

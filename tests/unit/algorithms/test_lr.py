@@ -6,6 +6,7 @@ from fractions import Fraction
 import pytest
 
 from p2pqg.algorithms.lr import LrSchedule, learning_rate
+from p2pqg.base.ranges import broken_rules
 
 PAPER = LrSchedule(scaling="linear", warmup_epochs=5, milestones=(0.5, 0.75))
 
@@ -48,5 +49,5 @@ def test_steps_by_epochs_do_not_drift_where_an_epoch_is_no_whole_number_of_round
 @pytest.mark.parametrize("key", ["warmup_epochs", "warmup_from", "decay"])
 @pytest.mark.parametrize("value", [math.nan, math.inf, -1.0])
 def test_what_is_no_number_in_range_is_refused(key, value):
-    (problem,) = LrSchedule(**{key: value}).problems()
+    (problem,) = broken_rules(LrSchedule(**{key: value}), "lr_schedule.")
     assert problem.startswith(f"lr_schedule.{key} must be")

@@ -1,6 +1,9 @@
 """A data class from a mapping: every problem is told once, and none that nobody made."""
 
 from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import pytest
 
 from p2pqg.base.config import read
 from p2pqg.base.ranges import broken
@@ -28,4 +31,48 @@ def test_a_rule_on_several_keys_is_silent_where_one_of_them_was_refused():
     assert read(Params, wrong, "model.")[1] == [
         "model.heads must be an integer, got 'three'",
         "model.width must be <= 100, as got of heads by hand, got 102",
+    ]
+
+
+@dataclass(frozen=True)
+class Ranged:
+    beta: Annotated[float, "[0, 1)"] = 0.9
+    lr: Annotated[float | None, "> 0"] = None
+    tau: Annotated[int, "a word on it", ">= 1"] = 1
+    form: Literal["cta", "atc"] = "cta"
+
+
+@dataclass(frozen=True)
+class Narrower(Ranged):
+    beta: float = 0.5
+    tau: Annotated[int, "[2, 3]"] = 2
+
+    def problems(self):
+        if self.form == "atc":
+            yield "algorithm.form must be cta, got atc"
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"beta": 0, "lr": 1e-9, "tau": 1}, []),
+        ({"beta": 1}, ["algorithm.beta must be in [0, 1), got 1.0"]),
+        (
+            {"lr": 0, "tau": 0},
+            ["algorithm.lr must be > 0, got 0.0", "algorithm.tau must be >= 1, got 0"],
+        ),
+        ({"lr": "inf"}, ["algorithm.lr must be > 0, got inf"]),
+        ({"beta": "nan"}, ["algorithm.beta must be in [0, 1), got nan"]),
+        ({"beta": "much"}, ["algorithm.beta must be a number, got 'much'"]),
+    ],
+)
+def test_a_number_out_of_the_range_at_its_field_is_refused(values, told):
+    assert read(Ranged, values, "algorithm.")[1] == told
+
+
+def test_ranges_are_inherited_and_come_before_a_class_s_own_rules():
+    assert read(Narrower, {"beta": 1, "tau": 1, "form": "atc"}, "algorithm.")[1] == [
+        "algorithm.beta must be in [0, 1), got 1.0",
+        "algorithm.tau must be in [2, 3], got 1",
+        "algorithm.form must be cta, got atc",
     ]

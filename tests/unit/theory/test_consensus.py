@@ -103,7 +103,7 @@ def test_overshooting_is_told_from_arriving():
 @pytest.mark.parametrize(
     ("settings", "complaint"),
     [
-        ({"beta": 1.5}, "algorithm.beta must be in"),
+        ({"beta": 1.5}, "beta must be in"),
         ({"rounds": -1}, "rounds must be >= 0, got -1"),
         ({"values": np.ones(5)}, r"values must be \[8\] or \[8, dim\], got shape \[5\]"),
     ],
