@@ -16,9 +16,8 @@ onepeer-exponential, base and onepeer-hypercube.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 from p2pqg.algorithms.effects import Grad, Round, algorithm, gossip
 from p2pqg.base.lazy import torch
@@ -31,12 +30,8 @@ class Params:
     """Weight of the last displacement, in [0, 1). 0: DSGD."""
     mu: Annotated[float, "[0, 1]"] = 0.5
     """Share of consensus momentum, in [0, 1]. 0: only the client's own; 1: the neighborhood's."""
-    option: int = 1
+    option: Literal[1] = 1
     """1: option I of the paper, the one compared in Lin et al., ICML 2021."""
-
-    def problems(self) -> Iterator[str]:
-        if self.option != 1:
-            yield f"algorithm.option must be 1 (option I of the paper), got {self.option}"
 
 
 class State(NamedTuple):

@@ -13,26 +13,19 @@ timer), and what came in the meantime is merged at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from p2pqg.algorithms.asynchronous import Inbox, OwnPace, Step, arrived, push
 from p2pqg.algorithms.effects import Grad, algorithm
 from p2pqg.base.lazy import torch
 
-MERGES = ("average", "age")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Params:
     lr: float
-    merge: str = "average"
+    merge: Literal["average", "age"] = "average"
     """What models count in a merge: "average", all alike; "age", by the updates they have seen."""
-
-    def problems(self) -> Iterator[str]:
-        if self.merge not in MERGES:
-            yield f"algorithm.merge must be {' or '.join(MERGES)}, got {self.merge!r}"
 
 
 class State(NamedTuple):

@@ -23,7 +23,7 @@ ROUNDING = 1e-9
 
 @dataclass(frozen=True, kw_only=True)
 class LrSchedule:
-    scaling: str = "none"
+    scaling: Literal["none", "linear"] = "none"
     """"none": lr as given; "linear": lr * clients * batch_size / base_batch_size."""
     base_batch_size: Annotated[int, ">= 1"] = 64
     """Samples that the given lr is meant for, with scaling: linear."""
@@ -47,8 +47,6 @@ class LrSchedule:
     """FILE.py:NAME of a function of the round, or of `epoch`, that returns lr itself."""
 
     def problems(self) -> Iterator[str]:
-        if self.scaling not in ("none", "linear"):
-            yield f"lr_schedule.scaling must be none or linear, got {self.scaling!r}"
         if list(self.milestones) != sorted(set(self.milestones)) or not all(
             0 < m < 1 for m in self.milestones
         ):

@@ -131,15 +131,15 @@ def _own_sentences(cls: type) -> dict[str, str]:
     }
 
 
-def made(cls: type[T], values: Mapping[str, Any], prefix: str = "") -> T:
+def made(cls: type[T], values: Mapping[str, Any], prefix: str = "", where: str = "") -> T:
     """`read`, for where a problem is an error.
 
     Raises:
-        ConfigError: with every problem.
+        ConfigError: with every problem; `where` stands before them.
     """
     made, problems = read(cls, values, prefix)
     if made is None:
-        raise ConfigError.of(problems)
+        raise ConfigError.of(problems, where)
     return made
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
+import numbers
 import operator
 import typing
 from collections.abc import Iterator
@@ -74,6 +75,12 @@ def _ranges(cls: type) -> dict[str, str]:
         for text in getattr(hint, "__metadata__", ())
         if isinstance(text, str) and text[:1] in ("[", "(", ">")
     }
+
+
+def whole_number(value: Any, at_least: int) -> bool:
+    """Whether `value` is an integer (a bool is not) of at least `at_least`."""
+    is_integer = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    return is_integer and value >= at_least
 
 
 def _within(value: float, text: str) -> bool:

@@ -107,7 +107,7 @@ class Chosen:
         Raises:
             ConfigError: no such part, file or parameter.
         """
-        from p2pqg.base.config import read  # brings YAML, which networks do without
+        from p2pqg.base.config import made  # brings YAML, which networks do without
 
         kind = cls.registry.kind
         if isinstance(given, cls):
@@ -120,10 +120,7 @@ class Chosen:
             raise ConfigError(f"{_a(kind)} must have a name, such as {such_as}, got {given!r}")
         of_file = names_a_file(name)
         entry = find_in_file(cls.registry, name, wrap) if of_file else cls.registry.named(name)
-        params, problems = read(entry.params, settings, where.replace("NAME", name))
-        if problems:
-            raise ConfigError.of(problems)
-        return cls(entry, params)
+        return cls(entry, made(entry.params, settings, where.replace("NAME", name)))
 
     @property
     def name(self) -> str:

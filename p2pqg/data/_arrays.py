@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from p2pqg.base import config
 from p2pqg.base.errors import ConfigError, DataError
 from p2pqg.base.registry import F, NoParams
 from p2pqg.base.text import user_path
 from p2pqg.base.user_code import FileRegistry
 from p2pqg.data._columns import Column
-from p2pqg.data._params import params_of
 
 DATASETS = FileRegistry("dataset")
 
@@ -126,7 +126,7 @@ def load(
     folder = None if data_dir is None else user_path(data_dir)
     if folder is not None and not os.path.isdir(folder):
         raise DataError(f"data_dir must be an existing folder, got {str(data_dir)!r:.200}")
-    chosen = params_of(entry, params)
+    chosen: Any = config.made(entry.params, params, "dataset.")
     if entry.traits.get("own"):
         return entry.build(chosen, folder, tokenizer, tuple(columns))
     if columns:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
@@ -17,9 +17,8 @@ from p2pqg.data._arrays import Arrays
 from p2pqg.data._columns import Column
 from p2pqg.data._inputs import array_of, check_finite, checked_lengths, inputs
 from p2pqg.data._leak import leaked
-from p2pqg.data._params import whole_number
 from p2pqg.data._pixels import in_color
-from p2pqg.data._targets import TASKS, Targets, targets
+from p2pqg.data._targets import Targets, targets
 from p2pqg.data._tokens import known_tokens, tokenise
 
 
@@ -34,17 +33,8 @@ class Reading:
     """Where no test part is given: of the samples, the share that is held out; in (0, 1)."""
     augmentation: Literal["none", "crop-flip"] = "none"
     """Of images. crop-flip: pad 4, random crop, random mirror."""
-    length: int = 64
+    length: Annotated[int, ">= 1"] = 64
     """Tokens kept of a text, >= 1."""
-
-    def problems(self) -> Iterator[str]:
-        """Every rule that is broken."""
-        if self.task not in ("auto", *TASKS):
-            yield f"dataset.task must be auto, {', '.join(TASKS)}, got {self.task!r}"
-        if self.augmentation not in ("none", "crop-flip"):
-            yield f"dataset.augmentation must be none or crop-flip, got {self.augmentation!r}"
-        if not whole_number(self.length, 1):
-            yield f"dataset.length must be a whole number >= 1, got {self.length!r}"
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,6 @@ class Columns(Reading):
 
     def problems(self) -> Iterator[str]:
         """Every rule that is broken."""
-        yield from super().problems()
         if bool(self.text) + bool(self.image) + bool(self.features) > 1:
             yield broken(
                 "dataset.text, dataset.image and dataset.features exclude each other; set one",

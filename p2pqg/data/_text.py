@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 
@@ -23,7 +23,6 @@ from p2pqg.data._arrays import Arrays
 from p2pqg.data._cache import Part, remembered
 from p2pqg.data._images import places
 from p2pqg.data._labels import numbered
-from p2pqg.data._params import whole_number
 from p2pqg.data._tokens import fingerprint, tokenise
 
 TOKENISER = "1"
@@ -34,13 +33,8 @@ TOKENISER = "1"
 class TextParams:
     """What may be set of every text data set."""
 
-    length: int = 64
+    length: Annotated[int, ">= 1"] = 64
     """Tokens kept of a text, >= 1; the paper keeps 128. Shorter ones are filled up."""
-
-    def problems(self) -> Iterator[str]:
-        """Every rule that is broken."""
-        if not whole_number(self.length, 1):
-            yield f"dataset.length must be a whole number >= 1, got {self.length!r}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,28 +6,22 @@ It stays on disk: the arrays hold paths, and every actor decodes its own clients
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from p2pqg.base.errors import DataError
 from p2pqg.data import _folders
 from p2pqg.data._arrays import Arrays, dataset
 from p2pqg.data._images import places
-from p2pqg.data._params import whole_number
 
 
 @dataclass(frozen=True, kw_only=True)
 class Params:
     """What may be set."""
 
-    side: int = 224
+    side: Annotated[int, ">= 1"] = 224
     """Pixels of what a model sees, >= 1."""
-
-    def problems(self) -> Iterator[str]:
-        """Every rule that is broken."""
-        if not whole_number(self.side, 1):
-            yield f"dataset.side must be a whole number >= 1, got {self.side!r}"
 
 
 @dataset("imagenet", model="resnet18-gn", params=Params, source="Deng et al., CVPR 2009")

@@ -18,7 +18,6 @@ from p2pqg.data._cache import Part, remembered
 from p2pqg.data._images import DECODER, read_images
 from p2pqg.data._labels import Labels, numbered
 from p2pqg.data._leak import leaked
-from p2pqg.data._params import whole_number
 from p2pqg.data._pixels import content_of, in_color, pixels
 from p2pqg.data._reading import held_out_of, told_of
 
@@ -29,19 +28,12 @@ LABELS = ("label", "labels", "fine_label")
 class Params:
     """What may be set."""
 
-    side: int = 0
+    side: Annotated[int, ">= 0"] = 0
     """Pixels that images are scaled to, the rest cut off; 0: all have one size, and keep it."""
     augmentation: Literal["none", "crop-flip"] = "none"
     """crop-flip: pad 4, random crop, random mirror."""
     test_share: Annotated[float, "(0, 1)"] = 0.2
     """Of a folder that has folders of classes and no test/: the share that is held out, (0, 1)."""
-
-    def problems(self) -> Iterator[str]:
-        """Every rule that is broken."""
-        if not whole_number(self.side, 0):
-            yield f"dataset.side must be a whole number >= 0, got {self.side!r}"
-        if self.augmentation not in ("none", "crop-flip"):
-            yield f"dataset.augmentation must be none or crop-flip, got {self.augmentation!r}"
 
 
 @dataset("images", model="resnet20-gn", params=Params, source="yours: data_dir")

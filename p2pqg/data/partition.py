@@ -6,19 +6,20 @@ Shares of a partition are disjoint. `qg-dirichlet`, the paper's, is in qg_dirich
 from __future__ import annotations
 
 import numbers
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
+from p2pqg.base import config
 from p2pqg.base.errors import ConfigError, DataError, did_you_mean
+from p2pqg.base.ranges import whole_number
 from p2pqg.base.registry import Entry, NoParams
 from p2pqg.base.seeding import rng
 from p2pqg.base.user_code import FileRegistry
 from p2pqg.base.wording import counted
 from p2pqg.data._arrays import Arrays
-from p2pqg.data._params import params_of, whole_number
 from p2pqg.data.skew import labels_of
 
 LEAST_ALPHA = 1e-100
@@ -71,7 +72,7 @@ def partition(
         DataError: too few samples for that many clients.
     """
     entry = PARTITIONS.named(name)
-    settings = params_of(entry, params)
+    settings: Any = config.made(entry.params, params, where=name)
     labels = np.asarray(labels)
     own = entry.traits.get("own", False)  # may look at targets of any kind
     if not own and (labels.ndim != 1 or labels.dtype.kind not in "iu" or (labels < 0).any()):
@@ -177,12 +178,8 @@ def _needs_arrays(*_: Any) -> list[np.ndarray]:
 
 @dataclass(frozen=True, kw_only=True)
 class MinSize:
-    min_size: int = 1
+    min_size: Annotated[int, ">= 1"] = 1
     """Samples that every client gets at least, >= 1."""
-
-    def problems(self) -> Iterator[str]:
-        if not whole_number(self.min_size, 1):
-            yield f"min_size must be a whole number >= 1, got {self.min_size!r}"
 
 
 @PARTITIONS.register("iid", uses_alpha=False, source="a random permutation")
@@ -229,12 +226,8 @@ def dirichlet(
 
 @dataclass(frozen=True, kw_only=True)
 class ShardParams:
-    shards_per_client: int = 2
+    shards_per_client: Annotated[int, ">= 1"] = 2
     """Shards that every client gets, >= 1. 1: mostly a single class; many: nearly alike."""
-
-    def problems(self) -> Iterator[str]:
-        if not whole_number(self.shards_per_client, 1):
-            yield f"shards_per_client must be a whole number >= 1, got {self.shards_per_client!r}"
 
 
 @PARTITIONS.register(

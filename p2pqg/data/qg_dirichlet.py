@@ -13,7 +13,6 @@ So alpha acts within a group, not over all clients: with 32 clients, the last gr
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,10 +28,6 @@ TRIES = 10_000
 class Params:
     reslice: bool = True
     """Step 3. False: the lists of step 2, of unequal size, as RelaySGD's code uses them."""
-
-    def problems(self) -> Iterator[str]:
-        if not isinstance(self.reslice, bool):
-            yield f"reslice must be true or false, got {self.reslice!r}"
 
 
 @PARTITIONS.register(

@@ -14,39 +14,27 @@ from p2pqg.base.memory import check_room
 from p2pqg.base.ranges import broken
 from p2pqg.base.seeding import rng
 from p2pqg.data._arrays import Arrays, dataset
-from p2pqg.data._params import whole_number
 
 
 @dataclass(frozen=True, kw_only=True)
 class Params:
-    samples: int = 10_000
-    test_samples: int = 0
+    samples: Annotated[int, ">= 1"] = 10_000
+    test_samples: Annotated[int, ">= 0"] = 0
     """0: a fifth of the training samples, and at least one per class."""
-    features: int = 32
+    features: Annotated[int, ">= 1"] = 32
     """Of a flat sample; with image_side they follow from it."""
-    image_side: int = 0
+    image_side: Annotated[int, ">= 0"] = 0
     """0: flat samples; s: images of 3 x s x s."""
-    classes: int = 10
+    classes: Annotated[int, ">= 1"] = 10
     separation: Annotated[float, ">= 0"] = 3.0
     """Typical distance between two class centers, in standard deviations of a class; >= 0.
     0: nothing to learn; 10: hardly an error."""
-    seed: int = 0
+    seed: Annotated[int, ">= 0"] = 0
 
     def problems(self) -> Iterator[str]:
-        least_of = {
-            "samples": 1,
-            "test_samples": 0,
-            "features": 1,
-            "image_side": 0,
-            "classes": 1,
-            "seed": 0,
-        }
-        for name, least in least_of.items():
-            if not whole_number(value := getattr(self, name), least):
-                yield f"data.{name} must be a whole number >= {least}, got {value!r}"
-        if whole_number(self.samples, 1) and self.samples < self.classes:
+        if self.samples < self.classes:
             yield broken(
-                f"data.samples must be >= classes ({self.classes}), got {self.samples}",
+                f"dataset.samples must be >= classes ({self.classes}), got {self.samples}",
                 "samples",
                 "classes",
             )

@@ -15,7 +15,7 @@ from p2pqg.algorithms.control import Controller, Lengths
 from p2pqg.algorithms.effects import Parameter
 from p2pqg.algorithms.gossip_rules import GossipRule, find_rule
 from p2pqg.algorithms.lr import LearningRate
-from p2pqg.base.config import plain, read
+from p2pqg.base.config import made, plain
 from p2pqg.base.errors import AlgorithmError, ConfigError
 from p2pqg.base.lazy import torch
 from p2pqg.base.registry import Entry
@@ -114,10 +114,7 @@ class Rule:
                     "its clients carry from round to round is made for it; set it from the start"
                 )
         given = plain(self.params) | params
-        changed, problems = read(self.algorithm.params, given, "algorithm.")
-        if problems:
-            raise ConfigError.of(problems)
-        return self.with_changes(params=changed)
+        return self.with_changes(params=made(self.algorithm.params, given, "algorithm."))
 
     def state_of(self, rows: Mapping[str, np.ndarray], numbers: Mapping[str, Any]) -> Any:
         """The state whose rows and numbers a snapshot has."""

@@ -11,16 +11,13 @@ are in `judging/`.
 
 from __future__ import annotations
 
-import dataclasses
-import numbers
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from p2pqg.base.errors import ConfigError, did_you_mean
+from p2pqg.base import config
 from p2pqg.base.lazy import torch
-from p2pqg.base.ranges import broken_rules
-from p2pqg.base.registry import Entry, import_parts
+from p2pqg.base.registry import import_parts
 from p2pqg.models._blueprint import Blueprint
 from p2pqg.models._registry import MODELS, Cost, model
 
@@ -54,7 +51,7 @@ def build_model(
 def blueprint(name: str, **params: Any) -> Blueprint:
     """A registered model with its parameters, to be built wherever it is needed."""
     entry = MODELS.named(name)
-    return Blueprint(entry, _chosen(entry, params))
+    return Blueprint(entry, config.made(entry.params, params, "model."))
 
 
 def model_cost(name: str, num_classes: int, input_shape: tuple[int, ...], **params: Any) -> Cost:
@@ -106,26 +103,6 @@ def encoder_of(name: str, params: Any, device: str = "auto") -> Any:
     """
     encoder = MODELS.named(name).traits.get("encoder")
     return encoder(params, device) if encoder else None
-
-
-def _chosen(entry: Entry, params: dict[str, Any]) -> Any:
-    """The model's params; ConfigError for unknown names and broken rules."""
-    known = {field.name: field.default for field in dataclasses.fields(entry.params)}
-    problems = [
-        f"unknown key model.{key}{did_you_mean(key, known)}" for key in params if key not in known
-    ]
-    problems += [
-        f"model.{name} must be an integer, got {params[name]!r}"
-        for name, default in known.items()
-        if isinstance(default, int) and not isinstance(params.get(name, 0), numbers.Integral)
-    ]
-    if problems:
-        raise ConfigError.of(problems)
-    chosen = entry.params(**params)
-    problems = list(broken_rules(chosen, "model."))
-    if problems:
-        raise ConfigError.of(problems)
-    return chosen
 
 
 __all__ = [

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
-import numbers
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -16,6 +15,7 @@ import numpy as np
 from p2pqg.base.draws import keyed, torch_keyed
 from p2pqg.base.errors import ConfigError, P2pqgError, did_you_mean
 from p2pqg.base.lazy import torch
+from p2pqg.base.ranges import whole_number
 from p2pqg.base.registry import Entry
 from p2pqg.base.seeding import rng
 from p2pqg.base.source import blamed, place_of
@@ -187,16 +187,12 @@ class Blueprint:
 
 def check(num_classes: int, input_shape: tuple[int, ...], seed: int) -> None:
     """ConfigError for what no model can be built of."""
-    if not _whole(num_classes, 1):
+    if not whole_number(num_classes, 1):
         raise ConfigError(f"num_classes must be a whole number >= 1, got {num_classes!r}")
-    if not input_shape or not all(_whole(side, 1) for side in input_shape):
+    if not input_shape or not all(whole_number(side, 1) for side in input_shape):
         raise ConfigError(
             "input_shape must be the shape of one sample, whole numbers >= 1 such as (3, 32, 32), "
             f"got {input_shape!r}"
         )
-    if not _whole(seed, 0):
+    if not whole_number(seed, 0):
         raise ConfigError(f"seed must be a whole number >= 0, got {seed!r}")
-
-
-def _whole(value: Any, least: int) -> bool:
-    return isinstance(value, numbers.Integral) and int(value) >= least

@@ -10,7 +10,6 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from numbers import Integral
 
 from p2pqg.base.lazy import torch
 from p2pqg.base.registry import NoParams
@@ -26,8 +25,7 @@ class MlpParams:
 
     def problems(self) -> Iterator[str]:
         """Every rule that is broken."""
-        is_list = isinstance(self.hidden, (tuple, list))
-        if not is_list or not all(isinstance(w, Integral) and w >= 1 for w in self.hidden):
+        if not all(width >= 1 for width in self.hidden):
             yield f"model.hidden must be a list of widths >= 1, got {self.hidden}"
 
 

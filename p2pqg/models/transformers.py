@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from p2pqg.base.lazy import torch
 from p2pqg.base.text import user_path
@@ -24,7 +24,7 @@ class Params:
     path: str = ""
     """A folder with a model and its tokenizer, or its name on the Hugging Face hub; or a model's
     config, FILE.json: its network with weights that are drawn, for reading exported models."""
-    trained_layers: int | None = None
+    trained_layers: Annotated[int | None, ">= 0"] = None
     """How many of the last layers are trained, >= 0, and the head; the others drop nothing, and are
     computed once before the first round. None: all are trained, the word vectors, too."""
 
@@ -40,9 +40,6 @@ class Params:
                 "model.path must be a folder or a name on the Hugging Face hub, such as "
                 "distilbert/distilbert-base-uncased"
             )
-        layers = self.trained_layers
-        if layers is not None and not (type(layers) is int and layers >= 0):
-            yield f"model.trained_layers must be an integer >= 0, or null for all, got {layers!r}"
 
 
 @dataclass(frozen=True, kw_only=True)

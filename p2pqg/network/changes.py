@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from p2pqg.algorithms.attacks import find_attack
 from p2pqg.base.config import made, plain
 from p2pqg.base.errors import ConfigError, TopologyError
+from p2pqg.base.ranges import whole_number
 from p2pqg.network.clients import Clients
 from p2pqg.network.effective import Arc
 from p2pqg.network.grown import joined, longer
@@ -146,7 +146,7 @@ class Changes:
         Raises:
             ConfigError: the name has one size only, or the links do not fit.
         """
-        if isinstance(count, bool) or not isinstance(count, Integral) or count < 1:
+        if not whole_number(count, 1):
             raise ConfigError(f"add_clients: count must be an integer >= 1, got {count!r}")
         count = int(count)
         n = self.num_clients + count

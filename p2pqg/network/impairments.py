@@ -64,9 +64,6 @@ class Impairments:
                 "burst",
                 "loss",
             )
-        for key, known in (("by", ("message", "link")), ("on_loss", ("keep", "renormalise"))):
-            if getattr(self, key) not in known:
-                yield f"impairments.{key} must be {' or '.join(known)}, got {getattr(self, key)!r}"
         if not 0 <= self.delays[0] <= self.delays[1]:
             yield (
                 "impairments.delay must be rounds >= 0, a number or [least, most], "

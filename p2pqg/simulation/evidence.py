@@ -11,6 +11,7 @@ import numpy as np
 
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.lazy import torch
+from p2pqg.base.ranges import whole_number
 from p2pqg.engine.rule import Rule
 from p2pqg.engine.scouting import batches_per_round
 from p2pqg.engine.snapshot import Snapshot
@@ -153,6 +154,6 @@ def W(past: Past, round: int) -> np.ndarray:
 
 
 def _whole(number: Any, what: str) -> int:
-    if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < 0:
+    if not whole_number(number, 0):
         raise ConfigError(f"{what} must be a whole number >= 0, got {number!r}")
     return int(number)

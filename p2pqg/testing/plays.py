@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from p2pqg.algorithms.user_code import find_algorithm
-from p2pqg.base.config import read
+from p2pqg.base.config import made
 from p2pqg.base.registry import Entry
 from p2pqg.engine.block import lockstep
 from p2pqg.theory.quadratics import Array, Quadratics, starts
@@ -31,9 +31,7 @@ def entry_of(algorithm: str | Entry) -> Entry:
 def suitable_topology(algorithm: str | Entry, **params: Any) -> str:
     """A network of 8 clients that the algorithm accepts: a ring, or a tree where it needs one."""
     entry = entry_of(algorithm)
-    made, problems = read(entry.params, {"lr": 0.1, **params})
-    assert not problems, problems
-    needs = entry.traits["needs"](made)
+    needs = entry.traits["needs"](made(entry.params, {"lr": 0.1, **params}))
     if "teleportation" in needs:
         return "teleportation8"
     return "ceca8" if "ceca" in needs else "binary-tree8" if "tree" in needs else "ring8"

@@ -17,6 +17,7 @@ from p2pqg.algorithms.gossip_rules import find_rule
 from p2pqg.algorithms.user_code import find_algorithm
 from p2pqg.base import config as machinery
 from p2pqg.base.errors import ConfigError
+from p2pqg.base.ranges import whole_number
 from p2pqg.base.registry import Entry
 from p2pqg.engine.block import Block, lockstep
 from p2pqg.engine.inboxes import check_inboxes
@@ -87,11 +88,9 @@ def trajectory(
     Raises:
         ConfigError: unknown names, parameters out of range, wrong shapes; TopologyError for W.
     """
-    if not (isinstance(rounds, numbers.Integral) and rounds >= 0):
+    if not whole_number(rounds, 0):
         raise ConfigError(f"rounds must be an integer >= 0, got {rounds!r}")
-    settings, problems = machinery.read(Consensus, consensus or {}, "consensus.")
-    if problems:
-        raise ConfigError.of(problems)
+    settings = machinery.made(Consensus, consensus or {}, "consensus.")
     peers = at_start(
         algorithm,
         gradient,
@@ -144,9 +143,7 @@ def at_start(
     if not (isinstance(weight_decay, numbers.Real) and 0 <= weight_decay < math.inf):
         raise ConfigError(f"weight_decay must be >= 0, got {weight_decay!r}")
     step_size = _step_sizes(lr)
-    made, problems = machinery.read(entry.params, {"lr": step_size(0), **params})
-    if problems:
-        raise ConfigError.of(problems, entry.name)
+    made: Any = machinery.made(entry.params, {"lr": step_size(0), **params}, where=entry.name)
     start = torch.as_tensor(x0.detach() if isinstance(x0, Tensor) else np.array(x0))
     start, schedule = _placed(start.to(torch.float64), topology, entry, made)
     needs = entry.traits["needs"](made)

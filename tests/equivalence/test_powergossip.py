@@ -160,7 +160,7 @@ def test_bytes_are_those_of_the_vectors_and_of_what_is_no_matrix():
 
 
 def test_numbers_of_vectors_below_one_and_networks_that_change_are_refused():
-    with pytest.raises(ConfigError, match="algorithm.rank must be >= 1, got 0"):
+    with pytest.raises(ConfigError, match="rank must be >= 1, got 0"):
         run("powergossip", topology="ring8", rank=0)
     with pytest.raises(TopologyError, match="powergossip needs"):
         run("powergossip", topology="onepeer-exponential8")

@@ -136,5 +136,5 @@ def test_tensors_have_programs_of_their_own():
 
 
 def test_a_margin_below_zero_is_refused():
-    with pytest.raises(ConfigError, match=r"algorithm.margin must be >= 0, got -1"):
+    with pytest.raises(ConfigError, match=r"margin must be >= 0, got -1"):
         run("cga", topology="ring8", margin=-1.0)

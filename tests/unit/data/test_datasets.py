@@ -66,9 +66,9 @@ def test_synthetic_without_separation_has_equal_centers():
 def test_unknown_names_and_params_are_refused():
     with pytest.raises(ConfigError, match="unknown dataset 'digit'; did you mean digits"):
         load("digit")
-    with pytest.raises(ConfigError, match="unknown key sample; did you mean samples"):
+    with pytest.raises(ConfigError, match="unknown key dataset.sample; did you mean samples"):
         load("synthetic", sample=3)
-    with pytest.raises(ConfigError, match="2 problems(.|\n)*classes(.|\n)*separation"):
+    with pytest.raises(ConfigError, match="2 problems(.|\n)*separation(.|\n)*classes"):
         load("synthetic", classes=0, separation=-1)
     with pytest.raises(ConfigError, match="samples must be >= classes"):
         load("synthetic", samples=3)

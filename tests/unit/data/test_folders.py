@@ -130,7 +130,7 @@ def test_what_is_wrong_with_a_folder_is_said(folder, spoil, message):
 def test_images_need_a_folder_and_sensible_settings(folder, tmp_path):
     with pytest.raises(DataError, match="dataset images needs data_dir, an existing folder"):
         load("images")
-    with pytest.raises(ConfigError, match="dataset.side must be a whole number >= 0, got -1"):
+    with pytest.raises(ConfigError, match="dataset.side must be >= 0, got -1"):
         load("images", folder, side=-1)
     with pytest.raises(ConfigError, match="augmentation must be none or crop-flip, got 'flip'"):
         load("images", folder, augmentation="flip")

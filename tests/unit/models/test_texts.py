@@ -511,8 +511,8 @@ def test_models_come_out_above_their_own_frozen_layers_or_not_at_all(folder, tmp
     ("trained_layers", "message"),
     [
         (3, "model.trained_layers must be <= 2 for"),
-        (-1, "model.trained_layers must be an integer >= 0, or null for all, got -1"),
-        (0.5, "model.trained_layers must be an integer >= 0, or null for all, got 0.5"),
+        (-1, "model.trained_layers must be >= 0, got -1"),
+        (0.5, "model.trained_layers must be an integer or nothing, got 0.5"),
     ],
 )
 def test_wrong_numbers_of_layers_are_one_clear_line(folder, trained_layers, message):
