@@ -52,7 +52,8 @@ def read(cls: type[T], values: Mapping[str, Any], prefix: str = "") -> tuple[T |
     for key, value in values.items():
         name = str(key).replace("-", "_")
         if name not in known:
-            problems.append(f"unknown key {prefix}{key}{did_you_mean(name, known)}")
+            hint = did_you_mean(name, known) if known else "; there is nothing to set"
+            problems.append(f"unknown key {prefix}{key}{hint}")
             continue
         try:
             taken[name] = checks[name].validate_python(value)

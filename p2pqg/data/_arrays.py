@@ -126,7 +126,7 @@ def load(
     folder = None if data_dir is None else user_path(data_dir)
     if folder is not None and not os.path.isdir(folder):
         raise DataError(f"data_dir must be an existing folder, got {str(data_dir)!r:.200}")
-    chosen: Any = config.made(entry.params, params, "dataset.")
+    chosen: Any = config.made(entry.params, params, "dataset.", name)
     if entry.traits.get("own"):
         return entry.build(chosen, folder, tokenizer, tuple(columns))
     if columns:

@@ -48,7 +48,9 @@ def saved_rule(saved: Checkpoint, ours: Rule, path: str | Path, replan: bool) ->
         ConfigError: the algorithm has other parameters in this version.
     """
     header = saved.header
-    params = machinery.made(ours.algorithm.params, header["algorithm"], "algorithm.", str(path))
+    params: Any = machinery.made(
+        ours.algorithm.params, header["algorithm"], "algorithm.", str(path)
+    )
     lr = _rate(header["lr"])
     values = getattr(lr, "values", ())
     if values and getattr(ours.lr, "values", ())[: len(values)] == values:

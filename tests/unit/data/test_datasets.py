@@ -68,7 +68,7 @@ def test_unknown_names_and_params_are_refused():
         load("digit")
     with pytest.raises(ConfigError, match="unknown key dataset.sample; did you mean samples"):
         load("synthetic", sample=3)
-    with pytest.raises(ConfigError, match="2 problems(.|\n)*separation(.|\n)*classes"):
+    with pytest.raises(ConfigError, match="2 problems(.|\n)*classes(.|\n)*separation"):
         load("synthetic", classes=0, separation=-1)
     with pytest.raises(ConfigError, match="samples must be >= classes"):
         load("synthetic", samples=3)

@@ -244,7 +244,7 @@ def test_qg_dirichlet_is_as_skewed_as_the_reference(num_clients, alpha, uncut, c
         ("quantity", 4, {"alpha": 1, "min_size": 501}, DataError, "need 2004 samples"),
         ("dirichlet", 15, {"alpha": 1e-6}, DataError, "use fewer clients"),
         ("qg-dirichlet", 9, {"alpha": 1e-300}, DataError, "use a larger alpha"),
-        ("qg-dirichlet", 4, {"alpha": 1, "reslice": "no"}, ConfigError, "must be true or false"),
+        ("qg-dirichlet", 4, {"alpha": 1, "reslice": "so"}, ConfigError, "must be true or false"),
     ],
 )
 def test_a_bad_request_is_refused_in_one_clear_line(name, clients, settings, error, message):

@@ -26,7 +26,7 @@ def test_a_decorated_function_is_a_data_set_with_settings_of_its_own():
     assert entry.traits["model"] == "logistic"
     assert entry.summary == "Numbers, scaled."
     assert load("mine", task="regression").task == "regression"
-    with pytest.raises(ConfigError, match=r"unknown key scal; did you mean scale\?"):
+    with pytest.raises(ConfigError, match=r"unknown key dataset.scal; did you mean scale\?"):
         load("mine", scal=1)
 
 
@@ -99,7 +99,7 @@ def test_an_argument_without_a_default_must_be_set():
         return X[:size], Y[:size], X, Y
 
     assert len(load("sized", size=4).train_x) == 4
-    with pytest.raises(ConfigError, match="sized: size is missing; set it"):
+    with pytest.raises(ConfigError, match="sized: dataset.size is missing; set it"):
         load("sized")
 
 
