@@ -1,5 +1,7 @@
 """A simulation so small that a round takes a millisecond, for tests of what happens to one."""
 
+from p2pqg.running.observer import Observer
+
 TOY = {
     "topology": "ring6",
     "dataset": {"name": "synthetic", "samples": 120, "features": 8, "classes": 3},
@@ -49,13 +51,22 @@ def own_dsgd(s, grad, p):
 """A user's own file with an algorithm that p2pqg has too."""
 
 
-class Dies:
-    """An observer of a run that ends after four rounds, as if its process was killed."""
+class Notes(Observer):
+    """An observer of a run that writes down what is noted."""
 
-    def begin(self, simulation, path): ...
-    def noted(self, text): ...
-    def end(self, run): ...
+    def __init__(self):
+        self.notes = []
+
+    def noted(self, text):
+        self.notes.append(text)
+
+
+class Dies(Observer):
+    """An observer of a run that ends after some rounds, as if its process was killed."""
+
+    def __init__(self, rounds=4):
+        self.rounds = rounds
 
     def recorded(self, simulation):
-        if simulation.round >= 4:
+        if simulation.round >= self.rounds:
             raise KeyboardInterrupt

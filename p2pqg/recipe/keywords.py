@@ -65,7 +65,7 @@ class Resumed(Restart, total=False):
 class LrScheduleKeys(TypedDict, total=False):
     """`lr_schedule:`, see `p2pqg.algorithms.lr.LrSchedule`."""
 
-    scaling: str
+    scaling: Literal["none", "linear"]
     base_batch_size: int
     warmup_epochs: float
     warmup_from: float

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import ray
-from toys import TOY
+from toys import TOY, Notes
 
 import p2pqg
 from p2pqg.results.run import Run
@@ -28,23 +28,17 @@ def numbers(run: Run):
     return run.rounds.drop(columns="wall_seconds"), run.clients
 
 
-class Killer:
+class Killer(Notes):
     """Watches a run and kills one of its actors, once, when enough rounds are recorded."""
 
     def __init__(self, actor, round):
-        self.actor, self.round, self.notes = actor, round, []
-
-    def begin(self, simulation, path): ...
+        super().__init__()
+        self.actor, self.round = actor, round
 
     def recorded(self, simulation):
         if self.round is not None and simulation.round >= self.round:
             self.round = None
             kill(simulation, self.actor)
-
-    def noted(self, text):
-        self.notes.append(text)
-
-    def end(self, run): ...
 
 
 def test_a_run_whose_actor_is_killed_ends_as_if_nothing_had_been(cluster, tmp_path):

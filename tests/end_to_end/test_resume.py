@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from toys import DSGD, TOY
+from toys import DSGD, TOY, Notes
 
 import p2pqg
 from p2pqg.base import pieces
@@ -49,22 +49,16 @@ EVERYTHING = {
 }
 
 
-class Watcher:
+class Watcher(Notes):
     """Does something, once, when so many rounds are recorded; keeps notes."""
 
     def __init__(self, *plan):
-        self.plan, self.notes = list(plan), []
-
-    def begin(self, simulation, path): ...
+        super().__init__()
+        self.plan = list(plan)
 
     def recorded(self, simulation):
         while self.plan and simulation.round >= self.plan[0][0]:
             self.plan.pop(0)[1]()
-
-    def noted(self, text):
-        self.notes.append(text)
-
-    def end(self, run): ...
 
 
 def ctrl_c(round):

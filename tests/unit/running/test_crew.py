@@ -8,29 +8,21 @@ import time
 from pathlib import Path
 
 import pytest
+from toys import Notes
 
 import p2pqg
 from p2pqg.base.errors import ConfigError, StoppedError
 from p2pqg.recipe.settings import read_settings
 from p2pqg.running import pool
 from p2pqg.running.crew import Crew
+from p2pqg.running.observer import Observer
 from p2pqg.running.screen import Screen
 
 SMALL = {"topology": "ring4", "model": "logistic", "engine": "local"}
 LONG = SMALL | {"topology": "ring16", "rounds": 40_000, "eval_every": 40_000}
 
 
-class Hears:
-    def __init__(self):
-        self.notes = []
-
-    def begin(self, simulation, path): ...
-    def recorded(self, simulation): ...
-    def end(self, run): ...
-
-    def noted(self, text):
-        self.notes.append(text)
-
+class Hears(Notes):
     def recorded_row(self, sim, row):
         self.notes.append(row)
 
@@ -169,13 +161,9 @@ def test_what_an_observer_raises_in_another_process_is_raised_here(tmp_path):
             super().__init__(f"{what} is full: {where}")
             self.lock, self.where = threading.Lock(), where
 
-    class Watches:
-        def begin(self, simulation, path): ...
+    class Watches(Observer):
         def recorded(self, simulation):
             raise Full("the disk", "/data")
-
-        def end(self, run): ...
-        def noted(self, text): ...
 
     settings = SMALL | {"rounds": 2, "out": str(tmp_path), "observer": Watches()}
     with pytest.raises(Full, match="^the disk is full: /data$") as caught:

@@ -1,7 +1,7 @@
 """MLflow has each row of a run once, also of one that was killed; without a server."""
 
 import pytest
-from toys import Dies
+from toys import Dies, Notes
 
 import p2pqg
 from p2pqg.base.errors import StoppedError
@@ -54,15 +54,10 @@ def test_a_run_that_was_killed_and_goes_on_has_each_row_once(mlflow, tmp_path, m
 
 
 def test_a_store_that_cannot_be_reached_stops_no_run(mlflow, tmp_path, monkeypatch):
-    notes = []
-
-    class Hears(Dies):
-        def noted(self, text):
-            notes.append(text)
-
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    run = p2pqg.run(**SETTINGS, rounds=2, out=str(tmp_path), sinks=["mlflow"], observer=Hears())
+    heard = Notes()
+    run = p2pqg.run(**SETTINGS, rounds=2, out=str(tmp_path), sinks=["mlflow"], observer=heard)
     assert len(run.rounds) == 2
-    assert len(notes) == 1
-    assert notes[0].startswith("cannot write to mlflow (")
+    assert len(heard.notes) == 1
+    assert heard.notes[0].startswith("cannot write to mlflow (")

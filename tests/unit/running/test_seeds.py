@@ -11,6 +11,7 @@ from click.testing import CliRunner
 import p2pqg
 from p2pqg.base.errors import ConfigError, DivergedError, StoppedError
 from p2pqg.cli import main
+from p2pqg.running.observer import Observer
 
 SMALL = {
     "topology": "ring4",
@@ -20,17 +21,11 @@ SMALL = {
 }
 
 
-class Interrupting:
+class Interrupting(Observer):
     """Presses Ctrl-C in the run of that seed, once it has a row."""
 
     def __init__(self, seed):
         self.seed = seed
-
-    def begin(self, simulation, path): ...
-
-    def noted(self, text): ...
-
-    def end(self, run): ...
 
     def recorded(self, simulation):
         if simulation.experiment.config.seed == self.seed and simulation.round == 1:

@@ -7,6 +7,7 @@ import time
 
 import pytest
 from click.testing import CliRunner
+from toys import Dies, Notes
 
 import p2pqg
 from p2pqg.base.errors import ConfigError, StoppedError
@@ -54,19 +55,10 @@ def test_csv_and_json_lines_say_what_parquet_says(tmp_path):
 
 
 def test_after_a_stop_and_resume_no_row_is_twice_and_none_missing(tmp_path):
-    class Stops:
-        def begin(self, simulation, path): ...
-        def noted(self, text): ...
-        def end(self, run): ...
-
-        def recorded(self, simulation):
-            if simulation.round >= 3:
-                raise KeyboardInterrupt
-
     sinks = ["csv", "jsonl"]
     settings = {**SETTINGS, "rounds": 6, "record_every": 1, "out": str(tmp_path), "name": "a"}
     with pytest.raises(StoppedError):
-        p2pqg.run(**settings, sinks=sinks, observer=Stops())
+        p2pqg.run(**settings, sinks=sinks, observer=Dies(3))
     kept = [line["round"] for line in lines_of(tmp_path / "a")]
     assert kept == list(range(len(kept)))
     with (tmp_path / "a" / "rounds.csv").open("a") as file:
@@ -110,16 +102,9 @@ def test_what_is_not_finite_is_null_in_json_and_said_in_csv(tmp_path):
 
 
 def test_rows_that_could_not_be_written_come_with_the_next(tmp_path):
-    notes = []
-
-    class Hears:
-        begin = recorded = lambda *given: None  # noqa: E731
-
-        def noted(self, text):
-            notes.append(text)
-
+    heard = Notes()
     path = tmp_path / "rounds.jsonl"
-    with JsonLines(Hears()) as table:
+    with JsonLines(heard) as table:
         table.begin(Made(row(0)), tmp_path)
         path.rename(tmp_path / "away")
         table.recorded(Made(row(0), row(1)))
@@ -129,7 +114,7 @@ def test_rows_that_could_not_be_written_come_with_the_next(tmp_path):
             file.write('{"half')
         table.recorded(Made(row(0), row(1), row(2)))
     assert [line["round"] for line in lines_of(tmp_path)] == [0, 1, 2]
-    assert notes == ["cannot write to jsonl (No such file or directory); going on"]
+    assert heard.notes == ["cannot write to jsonl (No such file or directory); going on"]
 
 
 def test_an_unknown_sink_is_refused_before_anything_starts(tmp_path):

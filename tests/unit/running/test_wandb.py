@@ -2,7 +2,7 @@
 
 import pytest
 from offline_wandb import records, rows
-from toys import Dies
+from toys import Dies, Notes
 
 import p2pqg
 from p2pqg.base.errors import StoppedError
@@ -69,19 +69,10 @@ def test_without_a_login_rows_are_kept_and_a_line_says_how_to_send_them(
         monkeypatch.setenv("WANDB_MODE", mode)
     monkeypatch.setenv("WANDB_API_KEY", "")
     monkeypatch.setenv("NETRC", str(tmp_path / "none"))
-    told = []
-
-    class Hears:
-        def begin(self, simulation, path): ...
-        def recorded(self, simulation): ...
-        def end(self, run): ...
-
-        def noted(self, text):
-            told.append(text)
-
-    run = p2pqg.run(**SETTINGS, rounds=2, out=str(tmp_path), sinks=["wandb"], observer=Hears())
+    heard = Notes()
+    run = p2pqg.run(**SETTINGS, rounds=2, out=str(tmp_path), sinks=["wandb"], observer=heard)
     wandb.teardown()
     assert len(losses(run.path)) == len(run.rounds)
-    (line,) = told
+    (line,) = heard.notes
     assert why in line
     assert line.endswith(f"`wandb sync {run.path.absolute()}/wandb/offline-run-*` sends them")

@@ -8,11 +8,12 @@ from contextlib import contextmanager
 
 import pytest
 from click.testing import CliRunner
-from toys import TOY
+from toys import TOY, Notes
 
 import p2pqg
 from p2pqg.cli import main
 from p2pqg.page.replay import Replay
+from p2pqg.running.observer import Observer
 from p2pqg.running.watch import serving
 
 SETTINGS = {"topology": "ring8", "alpha": 0.1, "engine": "local", "rounds": 12, "eval_every": 3}
@@ -96,7 +97,7 @@ def test_frames_are_what_the_run_recorded_and_only_the_news(run):
 def test_a_run_that_goes_on_is_seen_as_it_goes(tmp_path):
     seen = []
 
-    class Looks:
+    class Looks(Observer):
         def begin(self, simulation, path):
             self.replay = Replay(0, path, "it")
             seen.append(self.replay.frame())
@@ -104,8 +105,6 @@ def test_a_run_that_goes_on_is_seen_as_it_goes(tmp_path):
         def recorded(self, simulation):
             self.replay.refresh()
             seen.append(self.replay.frame())
-
-        def noted(self, text): ...
 
         def end(self, run):
             self.replay.refresh()
@@ -171,38 +170,29 @@ def _begun(folder):
 
 
 def test_a_run_can_open_its_own_page(tmp_path):
-    class Reads:
-        notes, text = [], ""
-
-        def begin(self, simulation, path): ...
+    class Reads(Notes):
+        text = ""
 
         def recorded(self, simulation):
             if not self.text:
                 wait = threading.Event()
                 while not self.notes:
                     wait.wait(0.02)
-                Reads.text, _ = get(self.notes[0].removeprefix("watch: "))
+                self.text, _ = get(self.notes[0].removeprefix("watch: "))
 
-        def noted(self, text):
-            self.notes.append(text)
-
-        def end(self, run): ...
-
-    p2pqg.run(**SETTINGS, out=str(tmp_path), sinks=["watch"], observer=Reads())
-    assert "p2pqgRoom" in Reads.text
+    reader = Reads()
+    p2pqg.run(**SETTINGS, out=str(tmp_path), sinks=["watch"], observer=reader)
+    assert "p2pqgRoom" in reader.text
     with pytest.raises(urllib.error.URLError):  # it ended with the run
-        get(Reads.notes[0].removeprefix("watch: "))
+        get(reader.notes[0].removeprefix("watch: "))
 
 
 def test_the_traffic_of_links_is_on_disk_while_a_run_goes(tmp_path):
     seen = []
 
-    class Looks:
+    class Looks(Observer):
         def begin(self, simulation, path):
             self.path = path
-
-        def noted(self, text): ...
-        def end(self, run): ...
 
         def recorded(self, simulation):
             seen.append((self.path / "links.parquet").exists())
