@@ -1,7 +1,7 @@
 """Rounds: how an algorithm is carried out on blocks of clients, in one process or in many.
 
-    driver.py    leads an engine through the rounds; `bookkeeping.py` makes rows of results of it,
-                 consensus distance included
+    driver.py    leads an engine through the rounds; `bookkeeping.py` makes rows of results of it:
+                 consensus distance, the averaged model's accuracy; a divergence ends the run there
     local.py     the engine in this process; `on_ray/` is that on actors
     host.py      k clients of a process: their `block.py` plays rounds, their `learner.py` has
                  gradients (with weight decay, clipped and noisy where they are private), their

@@ -140,6 +140,11 @@ class Rule:
             "or say @algorithm(model=...)"
         )
 
+    @property
+    def waits(self) -> bool:
+        """Clients go from round to round together; otherwise each has its own pace."""
+        return not self.algorithm.traits.get("asynchronous")
+
     def model(self, state: Any) -> torch.Tensor:
         """[clients, params]: the models, of which push-sum, say, keeps only a scaled form."""
         return self.algorithm.traits["model"](state)

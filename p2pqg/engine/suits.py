@@ -40,7 +40,7 @@ def check_network(rule: Rule, network: Network, moved: bool = False) -> list[str
     if rule.algorithm.traits["centralized"]:
         check_attacks(rule, network)
         return _check_all_reduced(rule, network, moved)
-    if rule.algorithm.traits.get("asynchronous"):
+    if not rule.waits:
         timed = isinstance(network.timing, Timing)
         (check_clock if timed else check_troubles)(rule.algorithm.name, network)
     needs = rule.algorithm.traits["needs"](rule.params)
@@ -56,7 +56,7 @@ def check_network(rule: Rule, network: Network, moved: bool = False) -> list[str
         check_inboxes(rule.gossip_rule, network)
     check_attacks(rule, network)
     check_repeats(rule, network.schedule)
-    waits = not rule.algorithm.traits.get("asynchronous")
+    waits = rule.waits
     return network.check_needs(needs, rule.algorithm.name, waits)
 
 
@@ -93,7 +93,7 @@ def check_attacks(rule: Rule, network: Network) -> None:
     needs, name = rule.algorithm.traits["needs"](rule.params), rule.algorithm.name
     for attack in network.attacks:
         how = attack.lie
-        if rule.algorithm.traits.get("asynchronous"):
+        if not rule.waits:
             raise ConfigError(
                 f"attacks do not go with {name}, whose clients do not wait for each other; "
                 "leave them out or take another, such as dsgdm-n"
@@ -120,7 +120,7 @@ def check_attacks(rule: Rule, network: Network) -> None:
 
 def _check_gossips_models(rule: Rule, what: str) -> None:
     needs, name = rule.algorithm.traits["needs"](rule.params), rule.algorithm.name
-    if rule.algorithm.traits.get("asynchronous"):
+    if not rule.waits:
         reason = "has no rounds in which all exchange, but clients that do not wait"
     elif rule.algorithm.traits["centralized"]:
         reason = "does not gossip"

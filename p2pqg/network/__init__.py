@@ -4,8 +4,8 @@
 all others in one table), `changes.py` (what each does, and whether it can be done), `clients.py`
 and `named.py` (who is meant), `neighbors.py` (who talks to whom), `grown.py` (more clients),
 `scenario.py` and its `events.py` (what is done when), `trial.py` (whether all of that can be).
-What goes wrong: `impairments.py` (messages lost or late), `lies.py` (who lies). What W is then:
-`effective.py`, and without its lost entries `remains.py`.
+What goes wrong: `impairments.py` (messages lost or late, clients that sit a round out), `lies.py`
+(who lies). What W is then: `effective.py`, and without its lost entries `remains.py`.
 How long it takes: `timing.py`, of `compute.py` (gradients), `trips.py` and `links.py` (messages),
 with `params.py` (the keys of `network:`), `link_spec.py` (what may be said of links) and
 `units.py`; `ledger.py` counts what went over each link. `stored.py` is all of it for a checkpoint.

@@ -105,13 +105,12 @@ def _put_together(config: RunConfig, own: Own, parts: Found) -> Experiment:
     told += of_the_clock(config, still, method.entry.traits["centralized"])
     told += _cautions(config, rule, length)
     start = dataclasses.replace(network, clock=clock)
-    waits = not method.entry.traits.get("asynchronous")
     scenario = read_scenario(
         config.scenario,
         start,
         length.num_rounds,
         timed=clock is not None,
-        reckoned=config.ends == "time" or (config.ends == "steps" and not waits),
+        reckoned=config.ends == "time" or (config.ends == "steps" and not method.waits),
         check=Rehearsal(rule, start, (found.cost, task)),
     )
     told += never_due(config, scenario)
@@ -194,7 +193,7 @@ def _cautions(config: RunConfig, rule: Rule, length: Length) -> Iterator[str]:
         )
     fractions = schedule.milestones or schedule.kind == "cosine" or config.consensus.phases
     part = config.impairments.participation
-    if config.steps is not None and part < 1 and not rule.algorithm.traits.get("asynchronous"):
+    if config.steps is not None and part < 1 and rule.waits:
         yield (
             f"steps {config.steps} are those of a client that takes part in every round: with "
             f"impairments.participation {part:g} others make fewer"
@@ -266,7 +265,7 @@ def _personal(config: RunConfig, method: Method, task: Task) -> Personal | None:
     """
     if not config.personal:
         return None
-    if method.entry.traits.get("asynchronous"):
+    if not method.waits:
         raise ConfigError(
             f"personal does not go with {method.name}, whose clients do not wait; take an "
             "algorithm with rounds, such as dsgdm-n, or leave it out"

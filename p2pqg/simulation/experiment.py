@@ -185,7 +185,7 @@ class Experiment:
     @property
     def waits(self) -> bool:
         """Clients go from round to round together; otherwise each has its own pace."""
-        return not self.rule.algorithm.traits.get("asynchronous")
+        return self.rule.waits
 
     @property
     def end(self) -> Callable[[Outlook], bool] | None:

@@ -68,11 +68,10 @@ def find(config: RunConfig, own: Own) -> Found:
         clock = _clock(config, network)
     with problems:
         if network and method and not method.entry.traits["centralized"]:
-            waits = not method.entry.traits.get("asynchronous")
-            warnings = network.check_needs(method.needs, method.name, waits)
+            warnings = network.check_needs(method.needs, method.name, method.waits)
     with problems:
         said = clock is not None or config.network is None  # one that is wrong has been told
-        if network and method and said and method.entry.traits.get("asynchronous"):
+        if network and method and said and not method.waits:
             check_clock(method.name, with_timing(network, clock))
     with problems:
         if found is None:

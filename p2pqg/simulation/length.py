@@ -76,7 +76,7 @@ def length_of(
     if config.time is not None:
         end = seconds(config.time, "time")
         length = _first(outlook(end), lambda ahead: ahead.seconds >= end, f"time {config.time}")
-    elif config.steps is not None and method.entry.traits.get("asynchronous"):
+    elif config.steps is not None and not method.waits:
         wanted = config.steps
         length = _first(outlook(math.inf), lambda ahead: ahead.steps >= wanted, f"steps {wanted}")
     elif config.steps is not None:
@@ -108,7 +108,7 @@ def outlook_of(
             "links: wan}, or say rounds"
         )
     n, dtype = network.num_clients, task.dtype
-    if rule.algorithm.traits.get("asynchronous"):
+    if not rule.waits:
         from p2pqg.engine.waves.calls import Asks
         from p2pqg.engine.waves.planner import timeline_of  # brings torch, as the algorithm does
 

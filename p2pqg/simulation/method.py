@@ -28,6 +28,11 @@ class Method:
         """Of W."""
         return self.entry.traits["needs"](self.params)
 
+    @property
+    def waits(self) -> bool:
+        """Clients go from round to round together; otherwise each has its own pace."""
+        return not self.entry.traits.get("asynchronous")
+
     def with_local_epochs(self, epochs: float, steps_per_epoch: float) -> Method:
         """So many passes over a mean-sized shard between two exchanges, at least one batch."""
         steps = max(1, round(epochs * steps_per_epoch))

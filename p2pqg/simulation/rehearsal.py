@@ -42,7 +42,7 @@ class Rehearsal:
         if network.clock is not self.start.clock:
             with_clock(network, network.clock, rule, cost, task)
         moved = event.at > 0 and network.schedule is not self.start.base
-        if rule.algorithm.traits.get("asynchronous"):
+        if not rule.waits:
             network = with_timing(network, network.clock)
         check_network(rule, network, moved)
         return now

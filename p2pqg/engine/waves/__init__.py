@@ -18,7 +18,7 @@ that do not depend on each other, one stacked call on the rows that take part.
     block.py      a block of clients that plays waves, and its host.py; pairs.py: who meets, mixes
     calls.py      one step, and what it asks of the network
     rows.py       some rows of tensors, taken out and put back; computed.py: their gradients
-    journal.py    what happened in a round; book.py: the books of it
+    journal.py    what happened in a round; book.py: the books of it, how old the news was too
     scout.py      what the driver knows of the waves beforehand
 
 A round is as many steps as there are clients, whoever makes them: a mean client-step. What

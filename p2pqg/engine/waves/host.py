@@ -62,5 +62,4 @@ class WaveHost(Host):
 
 def host_of(spec: HostSpec, test: tuple[np.ndarray, np.ndarray]) -> Host:
     """The host that an algorithm needs."""
-    alone = spec.rule.algorithm.traits.get("asynchronous")
-    return (WaveHost if alone else Host)(spec, test)
+    return (Host if spec.rule.waits else WaveHost)(spec, test)
