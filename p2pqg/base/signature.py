@@ -27,7 +27,7 @@ def params_of(function: Callable[..., Any], given: Iterable[str]) -> type:
         kind = _kind(parameter.annotation)
         if parameter.default is parameter.empty:
             fields.append((name, kind))
-        elif _is_plain(parameter.default):
+        elif is_plain(parameter.default):
             default: Any = parameter.default
             if isinstance(default, list):
                 default = tuple(default)
@@ -105,7 +105,8 @@ def _kind(annotation: Any) -> Any:
     return annotation if annotation in _KINDS.values() else Any
 
 
-def _is_plain(value: Any) -> bool:
+def is_plain(value: Any) -> bool:
+    """Whether a value can be said in a recipe, or as code: texts, numbers, nothing; lists of these."""
     if isinstance(value, list | tuple):
-        return all(map(_is_plain, value))
+        return all(map(is_plain, value))
     return isinstance(value, PLAIN)

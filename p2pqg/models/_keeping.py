@@ -16,9 +16,9 @@ from safetensors.torch import save
 from torch import nn
 
 from p2pqg.base.draws import torch_keyed
+from p2pqg.base.signature import is_plain
 from p2pqg.base.source import UnkeptError, code_of
 
-PLAIN = (str, int, float, bool, type(None))
 CONTAINERS = (nn.Sequential, nn.ModuleList)
 
 
@@ -80,7 +80,7 @@ def _expression(model: nn.Module, own: dict[type, None]) -> str:
             continue
         if parameter.name in vars(model):
             value = vars(model)[parameter.name]
-            if _is_plain(value):
+            if is_plain(value):
                 arguments.append(f"{parameter.name}={value!r}")
                 continue
         if isinstance(part := getattr(model, parameter.name, None), nn.Module):
@@ -100,19 +100,13 @@ def _of_repr(layer: nn.Module) -> str:
     known = inspect.signature(type(layer)).parameters
     arguments = {}
     for name in known:
-        if hasattr(layer, name) and _is_plain(value := getattr(layer, name)):
+        if hasattr(layer, name) and is_plain(value := getattr(layer, name)):
             arguments[name] = repr(value)
     if "bias" in known and "bias" not in arguments:  # a parameter by now
         arguments["bias"] = repr(True)
     if arguments.get("bias") == "None":
         arguments["bias"] = repr(False)
     return ", ".join(f"{name}={value}" for name, value in arguments.items())
-
-
-def _is_plain(value: Any) -> bool:
-    if isinstance(value, list | tuple):
-        return all(map(_is_plain, value))
-    return isinstance(value, PLAIN)
 
 
 def _check(text: str, model: nn.Module) -> None:
@@ -146,5 +140,5 @@ def _settings(part: nn.Module) -> dict[str, Any]:
     return {
         name: value
         for name, value in vars(part).items()
-        if _is_plain(value) and name not in ("training", "draws_in_training", "writes_into_inputs")
+        if is_plain(value) and name not in ("training", "draws_in_training", "writes_into_inputs")
     }
