@@ -106,7 +106,7 @@ def _kind(annotation: Any) -> Any:
 
 
 def is_plain(value: Any) -> bool:
-    """Whether a value can be said in a recipe, or as code: texts, numbers, nothing; lists of these."""
+    """Whether a recipe, or code, can say a value: texts, numbers, nothing; lists of these."""
     if isinstance(value, list | tuple):
         return all(map(is_plain, value))
     return isinstance(value, PLAIN)
