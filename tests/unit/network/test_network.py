@@ -207,6 +207,21 @@ def test_new_clients_may_have_links_of_their_own():
     assert grown.base.labels[32:] == ("new-32", "new-33")
 
 
+def test_new_links_are_not_lost_where_clients_come_to_a_network_by_its_name(tmp_path):
+    (tmp_path / "nets.py").write_text(NETS)
+    for topology in ("ring8", f"{tmp_path}/nets.py:still"):
+        linked = Network(build(topology, 8)).add_links([[0, 4]])
+        with pytest.raises(TopologyError, match="does not say whom new clients talk to"):
+            linked.add_clients()
+
+
+def test_a_new_link_of_one_way_is_that_in_rounds_whose_other_links_go_both_ways():
+    base = build("onepeer-exponential8")  # from client i to i + 1, to i + 2, to i + 4
+    W = Network(base).add_links([[0, 3]]).schedule.mixing(2).dense()
+    assert_allclose(W[3, [0, 3, 7]], 1 / 3)
+    assert_allclose(W[0, [0, 3, 4]], [1 / 2, 0, 1 / 2])
+
+
 def test_new_clients_may_come_with_a_topology():
     assert network("office-wan8").add_clients(1, topology="ring").base.name == "ring9"
 

@@ -47,6 +47,12 @@ def test_uniform_weights_become_columns_for_push_sum():
     assert_allclose(rebuilt(W, "uniform", gone, by_columns=True).column_sums(), 1)
 
 
+def test_other_rules_stay_themselves_for_push_sum():
+    W = build("ring4").mixing(0)
+    left = rebuilt(W, "lazy", entries(W, (0, 1), (1, 0)), by_columns=True).dense()
+    assert_allclose(left, RULES["lazy"].build(nx.Graph([(0, 3), (3, 2), (2, 1)])).dense())
+
+
 def test_best_constant_stays_so_among_those_who_talk():
     W = RULES["best_constant"].build(nx.cycle_graph(5))
     left = rebuilt(W, "best_constant", entries(W, (4, 0), (0, 4), (4, 3), (3, 4))).dense()
@@ -85,6 +91,11 @@ def test_without_a_keeper_the_receiver_divides_by_what_it_has():
 def test_who_has_nothing_to_divide_by_stays_where_it_is():
     W = Mixing.from_dense(np.array([[0, 1.0], [1.0, 0]]))  # they swap
     assert_array_equal(without(W, entries(W, (0, 1)), "nobody").dense(), [[1, 0], [1, 0]])
+
+
+def test_weights_that_cancel_are_nothing_to_divide_by():
+    W = Mixing.from_dense(np.array([[-0.5, 0.5, 1.0], [0, 1.0, 0], [0, 0, 1.0]]))
+    assert_array_equal(without(W, entries(W, (0, 2)), "nobody").dense(), np.eye(3))
 
 
 @pytest.mark.parametrize("keeper", ["receiver", "nobody"])

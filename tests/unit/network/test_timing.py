@@ -91,6 +91,12 @@ def test_one_slow_link_holds_up_everybody_in_one_direction_only():
     assert clock.seconds(other_way, 0, MB) == pytest.approx(0.1)
 
 
+def test_a_round_lasts_until_the_last_client_is_through():
+    clock = timing(8, compute={"seconds": 1, "speeds": {0: 0.5}}, synchrony="neighbors")
+    assert_array_equal(clock.advance(np.zeros(8), RING, 0, MB), [2, 2, 1, 1, 1, 1, 1, 2])
+    assert clock.seconds(RING, 0, MB) == 2.0
+
+
 def test_nothing_sent_is_not_waited_for():
     clock = timing(8, links="satellite", compute=0.5)
     assert clock.seconds(RING, 0, 0.0) == 0.5
@@ -131,6 +137,13 @@ def test_jitter_is_exponential_with_the_mean_it_says_and_never_early():
     assert late.min() >= 0
     assert_allclose([late.mean(), late.std()], 0.25, rtol=0.03)
     assert_allclose((late > 0.5).mean(), np.exp(-2), atol=0.01)
+
+
+def test_a_link_alone_may_have_jitter():
+    clock = timing(8, links={"default": {"latency": 1}, "2->3": {"latency": 1, "jitter": 0.5}})
+    arrivals = of_edges(RING, clock.arrivals(RING, 0, MB))
+    assert arrivals.pop((2, 3)) > 1
+    assert {late for (a, b), late in arrivals.items() if a != b} == {1}
 
 
 def test_jitter_depends_on_seed_link_and_round_only():

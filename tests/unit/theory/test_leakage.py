@@ -105,6 +105,12 @@ def test_as_many_rounds_as_the_noise_takes_to_average_out():
     assert rounds_of(CHAIN) == ceil(log(3) / sqrt(gap))
     assert rounds_of(CHAIN, sigma=0.1) == ceil(log(3 * 0.25 / 0.01) / sqrt(gap))
     assert exposure("ring8").rounds == rounds_of(dense("ring8"))
+    assert rounds_of(np.full((2, 2), 0.5)) == rounds_of(np.ones((1, 1))) == 1  # ln 2, and ln 1
+
+
+def test_it_is_told_for_each_distance_from_a_neighbor_to_the_farthest():
+    found = exposure("chain3", rounds=1).by_distance()
+    assert found == [(1, 1, pytest.approx(1), pytest.approx(1)), (2, 0, 0, 0)]
 
 
 def test_the_command_tells_it_by_distance_and_as_numbers():
