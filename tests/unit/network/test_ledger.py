@@ -52,6 +52,13 @@ def test_a_ledger_books_an_allreduce_along_its_ring():
     Ledger().allreduce(MB, np.array([3]))
 
 
+def test_who_is_alone_in_a_ring_sends_nothing():
+    ledger = Ledger()
+    ledger.allreduce(100.0, np.array([3]))
+    ledger.allgather(100.0, np.array([3]))
+    assert [len(column) for column in ledger.arrays().values()] == [0] * 4
+
+
 def test_a_ledger_that_comes_back_from_its_arrays_goes_on():
     ledger, whole = Ledger(), Ledger()
     ledger.gossip(RING, 7.0)
