@@ -97,14 +97,18 @@ def how_it_went(
 
 
 def pace(log: Logbook, least_steps: int) -> dict[str, Any]:
-    """Of a summary, where clients do not wait: how often they stepped, how old the news was."""
+    """Of a summary, where clients do not wait: how often they stepped, how old the news was.
+
+    A row counts as many times as it has rounds, for in each about as much news is used.
+    """
     steps = np.zeros(1, dtype=np.int64) if log.steps is None else log.steps
     mean, there = log.rounds.column("staleness_mean", "float64")
     most, _ = log.rounds.column("staleness_max", "float64")
+    covered = np.diff(log.rounds.column("round", "float64")[0], prepend=-1)
     return {
         "least_steps": least_steps,
         "most_steps": int(steps.max()),
-        "staleness_mean": float(mean[there].mean()) if there.any() else None,
+        "staleness_mean": float(np.average(mean, weights=covered * there)) if there.any() else None,
         "staleness_max": float(most[there].max()) if there.any() else None,
     }
 

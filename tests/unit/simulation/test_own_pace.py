@@ -2,13 +2,16 @@
 
 import re
 
+import numpy as np
 import pytest
 from toys import TOY
 
 import p2pqg
 from p2pqg.base.errors import ConfigError
+from p2pqg.engine.bookkeeping import Logbook
 from p2pqg.page import write_page
 from p2pqg.running.told import about, outcome
+from p2pqg.simulation.summary import pace
 
 PACE = TOY | {"algorithm": "ad-psgd", "engine": "local", "network": {"compute": "1 s"}}
 
@@ -24,6 +27,15 @@ def test_who_becomes_slow_ends_its_gradient_as_it_began_and_then_is_slow():
         assert summary["least_steps"] == 6
         assert summary["most_steps"] == 15
         assert sim.sim_seconds == 15.0
+
+
+def test_rows_tell_as_much_of_how_old_the_news_was_as_they_have_rounds():
+    log = Logbook(steps=np.array([3, 9]))
+    assert pace(log, 3)["staleness_mean"] is pace(log, 3)["staleness_max"] is None
+    for round, mean, most in [(19, 1.0, 3.0), (20, None, None), (25, 3.5, 2.0)]:
+        log.rounds.append({"round": round, "staleness_mean": mean, "staleness_max": most})
+    told = {"least_steps": 3, "most_steps": 9, "staleness_mean": 1.5, "staleness_max": 3.0}
+    assert pace(log, 3) == told  # (20 * 1 + 5 * 3.5) / 25
 
 
 def test_clients_meet_where_messages_get_lost():
