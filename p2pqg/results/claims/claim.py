@@ -78,12 +78,22 @@ class Claim:
         return (float(bound), math.inf) if kind == "above" else (-math.inf, float(bound))
 
     @property
+    def _whole(self) -> Side:
+        """All that is compared."""
+        if self.right is None:
+            return self.left
+        return {"left": self.left, "right": self.right, "by": self.by}
+
+    @property
+    def is_of_ratios(self) -> bool:
+        """Whether what is judged has no unit of the metric's any more."""
+        return _has_ratio(self._whole)
+
+    @property
     def rule(self) -> str:
         """What is compared with what, in words."""
         ((kind, bound),) = self.holds_if.items()
-        whole: Side = self.left
-        if self.right is not None:
-            whole = {"left": self.left, "right": self.right, "by": self.by}
+        whole = self._whole
         limit = f"{bound[0]:g} to {bound[1]:g}" if kind == "within" else f"{bound:g}"
         place = f" at {told(self.where)}" if self.where else ""
         best = f", each at its best {' and '.join(self.tune)}" if self.tune else ""
@@ -104,6 +114,12 @@ def _side_problems(side: Side, where: str) -> Iterator[str]:
         yield f"{where}.by must be difference or ratio, got {side['by']!r:.60}"
     yield from (
         f"unknown key {where}.{key}{did_you_mean(key, SIDE)}" for key in set(side) - {*SIDE}
+    )
+
+
+def _has_ratio(side: Side) -> bool:
+    return "left" in side and (
+        side.get("by") == "ratio" or _has_ratio(side["left"]) or _has_ratio(side["right"])
     )
 
 

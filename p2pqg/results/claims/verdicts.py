@@ -76,17 +76,17 @@ class Verdict:
         return [f"{one.about}: " * bool(one.about) + self._say(one) for one in self.findings]
 
     def _say(self, one: Finding) -> str:
-        points = self.claim.metric.endswith("accuracy") and self.claim.by == "difference"
+        points = self.claim.metric.endswith("accuracy") and not self.claim.is_of_ratios
 
         def say(value: float) -> str:
             # + 0: no minus before a zero
             return f"{round(100 * value, 2) + 0:.2f}" if points else number(value)
 
         low, high = one.low, one.high
-        if self.claim.right is None:  # a mean, which is where such a number can be
+        if not self.is_paired:  # a mean, which is where such a number can be
             least, most = column(self.claim.metric).range
             low, high = max(low, least), min(high, most)
-        unit = " %" if points and self.claim.right is None else " points" * points
+        unit = (" points" if self.is_paired else " %") * points
         return f"{say(one.mean)} [{say(low)}, {say(high)}]{unit}"
 
 

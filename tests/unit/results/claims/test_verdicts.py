@@ -16,6 +16,18 @@ def test_a_side_alone_is_judged_against_a_number():
     assert found.numbers[0].startswith("97.00 [71.59, 100.00] %")  # 97 + 25.41 is no accuracy
 
 
+def test_one_comparison_within_a_left_side_is_told_as_it_is_and_not_cut_to_shares():
+    frame = runs(qg=[0.80, 0.82], dsgd=[0.90, 0.94])  # 10 and 12 points less; 8/9 and 41/47 of it
+    sides = {"left": {"algorithm": "qg"}, "right": {"algorithm": "dsgd"}}
+    found = verdict_of(frame, left=sides, right=None)
+    assert found.numbers == ["-11.00 [-23.71, 1.71] points"]  # 11 ± 12.7062
+    turned = {"left": sides["right"], "right": sides["left"], "by": "ratio"}
+    found = verdict_of(frame, left=turned, right=None, holds_if={"above": 1})
+    assert found.numbers == ["1.14 [1, 1.27]"]  # 9/8 and 47/41: 1.1357 ± 12.7062 * 0.01067
+    against = verdict_of(frame, left=turned, right=turned, holds_if={"below": 1})
+    assert against.numbers == ["0 [0, 0]"]
+
+
 def test_nothing_has_no_minus():
     found = verdict_of(runs(qg=[0.5, 0.5], dsgd=[0.5 + 1e-6, 0.5 + 1e-6]))
     assert found.numbers == ["0.00 [0.00, 0.00] points"]
