@@ -107,6 +107,9 @@ def _age(one: Standing, key: str) -> str:
     """Of which round a number is, where that is not the last one."""
     is_tested = key in EVALUATED or key in measured(one.rounds)
     at = one.evaluated_rounds if is_tested else one.recorded
+    if not one.finished and key in one.rounds and one.summary.get(key) is None:
+        known = one.rounds.dropna(subset=key)["round"]  # later ones may be infinite
+        at = int(known.max()) + 1 if len(known) else at
     if key == "wall_seconds" or not 0 < at < one.rounds_done:
         return ""
     return f"after {counted(at, 'round')}"

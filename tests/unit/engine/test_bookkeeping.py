@@ -8,9 +8,9 @@ from toys import TOY
 
 import p2pqg
 from p2pqg.base.errors import DivergedError
-from p2pqg.engine.bookkeeping import Bookkeeper
+from p2pqg.engine.bookkeeping import Bookkeeper, Logbook
 from p2pqg.engine.outlook import through
-from p2pqg.network import ClockParams, Network, Timing
+from p2pqg.network import ClockParams, Ledger, Network, Timing
 from p2pqg.topology import build
 
 LATENCY, COMPUTE = 0.25, 2.0
@@ -41,6 +41,30 @@ def book():
 def test_a_round_takes_as_long_as_its_gradients_and_its_messages(taken, seconds):
     after = through(book().network, book().timing, 0, taken, np.zeros(4))
     np.testing.assert_allclose(after, np.full(4, seconds))
+
+
+def test_new_clients_are_ready_with_the_last_and_have_made_no_step():
+    log = Logbook(
+        ready=np.array([1.0, 3.0, 2.0]),
+        steps=np.array([5, 7, 6]),
+        last_finite=np.array([1.0, 2, 6]),
+    )
+    log.grow(5)
+    assert log.ready.tolist() == [1, 3, 2, 3, 3]
+    assert log.steps.tolist() == [5, 7, 6, 0, 0]
+    assert log.last_finite.tolist() == [1, 2, 6, 3, 3]
+
+
+def test_what_a_fork_puts_down_is_not_in_the_book_of_its_parent():
+    log = Logbook(losses=[1.0], behind=[np.ones(2)], age=[np.ones(2)], ledger=Ledger())
+    fork = log.copy()
+    fork.ledger.messages(np.array([0]), np.array([1]), np.array([2]), 8.0)
+    fork.interventions.append({"round": 0, "drop_links": ["0-1"]})
+    fork.note("drop_links 0-1")
+    fork.put_down({"round": 0}, [{"client": 0}])
+    assert [len(told) for told in (log.losses, log.behind, log.age)] == [1, 1, 1]
+    assert not any(map(len, (log.rounds, log.clients, log.events, log.interventions)))
+    assert not log.ledger.arrays()["bytes"].size
 
 
 OWN = '''

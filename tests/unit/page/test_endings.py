@@ -1,9 +1,12 @@
 """The page says how runs ended, what went wrong, and of when its numbers are."""
 
 import json
+import math
 
 from pages import with_summary
 
+from p2pqg.page.runs import read
+from p2pqg.page.tables import headline
 from p2pqg.results.directory import LOCK, RunDirectory, being_written
 from p2pqg.results.parquet import write_parquet
 from p2pqg.results.schemas import ROUND_COLUMNS
@@ -121,6 +124,17 @@ def test_numbers_that_are_older_than_the_run_say_of_when_they_are(recorded, page
     texts = [text for _, text in page_of(older).all("small")]
     # Four accuracies; loss, consensus distance and bytes. The time is that of the end.
     assert texts == ["after 8 rounds"] * 7
+
+
+def test_the_last_finite_number_of_a_run_that_diverged_says_of_when_it_is(recorded, page_of):
+    run = recorded("a", rows=4, failure="round 4: client 1 has a non-finite loss")
+    distances = [0.5, 3.0, math.inf, None]
+    rows = run.rounds[["round", "train_loss", "bytes_sent"]].assign(consensus_distance=distances)
+    write_parquet(run.path / "rounds.parquet", rows.to_dict("records"), ROUND_COLUMNS)
+    run = with_summary(run, consensus_distance=None)
+    cells = {cell.name: (cell.text, cell.note) for cell in headline(read(run))}
+    assert cells["consensus"] == ("3", "after 2 rounds")
+    assert cells["training loss"][1] == cells["sent"][1] == ""
 
 
 def test_a_scenario_in_a_table_is_words(recorded, page_of):
