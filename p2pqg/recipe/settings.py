@@ -142,7 +142,7 @@ class RunConfig:
     name: str | None = None
     """That directory's name; default: topology, algorithm and time."""
     address: str | None = None
-    """A running Ray cluster."""
+    """A running Ray cluster; none: a Ray of our own, as by default."""
     network: dict[str, Any] | None = None
     """Speed of links and clients: then there is a simulated clock; see
     `p2pqg.network.ClockParams`."""
@@ -160,6 +160,10 @@ class RunConfig:
     profile: bool = False
     """Say where the time of a round goes, and write trace.json for chrome://tracing."""
 
+    def __post_init__(self) -> None:
+        if self.address == "none":  # as who goes on with a run says that had one
+            object.__setattr__(self, "address", None)
+
     @property
     def ends(self) -> str | None:
         """The key that says how long the run is, of `ENDS`."""
@@ -167,7 +171,8 @@ class RunConfig:
 
     def problems(self) -> Iterator[str]:
         if self.address is not None and not ADDRESS.fullmatch(self.address):
-            yield f"address must be auto, HOST:PORT or ray://HOST:PORT, got {self.address!r:.60}"
+            forms = "auto, none, HOST:PORT or ray://HOST:PORT"
+            yield f"address must be {forms}, got {self.address!r:.60}"
         if not self.out:
             yield "out must be a folder, got ''; . is the one you are in"
         for key, value in vars(self).items():

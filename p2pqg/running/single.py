@@ -136,7 +136,7 @@ def run(  # noqa: D417  its keywords are those of the overloads
         record_every: Rounds between rows of rounds.parquet; default: about a hundred rows.
         out: Folder of results; each run has a directory of its own in it.
         name: That directory's name; default: topology, algorithm and time.
-        address: A running Ray cluster.
+        address: A running Ray cluster; none: a Ray of our own, as by default.
         network: Speed of links and clients: then there is a simulated clock; see
             `p2pqg.network.ClockParams`.
         impairments: What goes wrong in every round: messages lost or late, clients that sit out,

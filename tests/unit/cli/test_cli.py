@@ -475,7 +475,7 @@ def test_the_recipe_in_a_run_directory_works_from_anywhere(tmp_path, monkeypatch
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["--address", ":"], "address must be auto, HOST:PORT or ray://HOST:PORT, got ':'"),
+        (["--address", ":"], "must be auto, none, HOST:PORT or ray://HOST:PORT, got ':'"),
         (["--out", ""], "out must be a folder, got ''; . is the one you are in"),
         (["--out", os.fsdecode(b"a\xff")], "out has bytes that are no UTF-8, got 'a\\udcff'; rena"),
         (["--address", "nobody"], "address must be"),

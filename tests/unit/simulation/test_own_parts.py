@@ -696,3 +696,13 @@ def test_a_network_that_loses_its_symmetry_later_ends_the_run(algorithm):
         with pytest.raises(ConfigError, match=f"round 5': {name} needs a symmetric W"):
             sim.advance(1)
         assert sim.round == 5
+
+
+def test_a_run_of_a_cluster_that_is_gone_goes_on_here(tmp_path):
+    with simulate(2, address="10.0.0.7:6379") as sim:
+        assert sim.experiment.config.address == "10.0.0.7:6379"
+        path = sim.checkpoint(tmp_path / "saved")
+    with p2pqg.Simulation.restore(path, address="none") as here:
+        assert here.experiment.config.address is None
+    with p2pqg.Simulation.restore(path) as there:
+        assert there.experiment.config.address == "10.0.0.7:6379"
