@@ -63,8 +63,9 @@ def raw_of_tables(train: Any, test: Any, chosen: Columns, beside: Sequence[str],
         if not _is_table(test):
             raise DataError(f"{what}: the test part must be a table, as the training part is")
         table = _table_of(test, f"{what} (test)")
-    train, table = _tables.in_kinds(train, table, chosen, beside, what)
+    train, table, told = _tables.in_kinds(train, table, chosen, beside, what)
     first, notes = _tables.samples_of(train, chosen, beside, what)
+    notes = (*told, *notes)
     if table is not None:
         table = table.drop_columns([name for name in beside if name in table.column_names])
         second, more = _tables.samples_of(table, chosen, (), f"{what} (test)")

@@ -18,6 +18,7 @@ from p2pqg.data._columns import Column
 from p2pqg.data._inputs import array_of, check_finite, checked_lengths, inputs
 from p2pqg.data._leak import leaked
 from p2pqg.data._pixels import in_color
+from p2pqg.data._scales import scales_apart, standardised
 from p2pqg.data._targets import Targets, targets
 from p2pqg.data._tokens import known_tokens, tokenise
 
@@ -35,6 +36,8 @@ class Reading:
     """Of images. crop-flip: pad 4, random crop, random mirror."""
     length: Annotated[int, ">= 1"] = 64
     """Tokens kept of a text, >= 1."""
+    standardise: bool = False
+    """Of columns of features: each minus its mean over the training samples, by its deviation."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ class Samples:
         y: [samples] or [samples, outputs].
         columns: name -> [samples], what belongs to each sample beside it.
         x_name, y_name: what they are called in a message.
+        features: names of the columns of x, where it has some.
     """
 
     x: Any
@@ -53,6 +57,7 @@ class Samples:
     columns: Mapping[str, Any] = field(default_factory=dict)
     x_name: str = "X"
     y_name: str = "y"
+    features: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -120,6 +125,10 @@ def arrays_from(raw: Raw, reading: Reading, tokenizer: str | None = None) -> Arr
         raise ConfigError(f"{what} holds no texts, and the model reads nothing else; use model mlp")
     found = targets(train.y, test.y, train.y_name, reading.task, raw.names)
     said = (*said, *leaked(train_x, test_x, what))
+    if reading.standardise:
+        train_x, test_x = standardised(train_x, test_x, what)
+    else:
+        said = (*said, *scales_apart(train_x, train.features, what))
     arrays = _finished(train_x, test_x, found, raw, reading, columns, (*notes, *said))
     if raw.held:
         arrays = _apart(arrays, (train, test), what)

@@ -12,6 +12,7 @@ import numpy as np
 from p2pqg.base.errors import DataError, did_you_mean
 from p2pqg.base.memory import check_room
 from p2pqg.base.ranges import broken
+from p2pqg.base.wording import counted
 from p2pqg.data import _parquet
 from p2pqg.data._pixels import content_of, pixels
 from p2pqg.data._reading import Reading, Samples
@@ -100,9 +101,9 @@ def samples_of(
         return Samples(x, y, columns, **called), notes
     other = {*labels, *beside, *chosen.leave_out}
     features = chosen.features or [name for name in names if name not in other]
-    x = _features(table, features, what)
+    x, named = _features(table, features, what)
     notes = () if chosen.features else _that_count_rows(table, features, what)
-    return Samples(x, y, columns, **called), notes
+    return Samples(x, y, columns, **called, features=named), notes
 
 
 def _check_names(names: Sequence[str], what: str) -> None:
@@ -113,12 +114,13 @@ def _check_names(names: Sequence[str], what: str) -> None:
 
 def in_kinds(
     train: pa.Table, test: pa.Table | None, chosen: Columns, beside: Sequence[str], what: str
-) -> tuple[pa.Table, pa.Table | None]:
-    """Tables whose `categories` are 0 or 1 for each kind that training samples have.
+) -> tuple[pa.Table, pa.Table | None, tuple[str, ...]]:
+    """Tables whose `categories` are 0 or 1 for each kind that training samples have; and notes.
 
     Raises:
         DataError: there is no such column, or it is none of features.
     """
+    notes = list[str]()
     for name in dict.fromkeys(chosen.categories):
         _check_names(train.column_names, what)
         if name in (*beside, *_labels(train.column_names, chosen, what)):
@@ -130,12 +132,20 @@ def in_kinds(
             raise DataError(
                 f"{what} has no column {name!r}{did_you_mean(name, train.column_names)}"
             )
-        kinds = np.unique(_values(train[name], f"{what}: column {name}"))
+        kinds, counts = np.unique(
+            _values(train[name], f"{what}: column {name}"), return_counts=True
+        )
+        if kinds.dtype.kind == "U" and (empty := int(counts[np.char.strip(kinds) == ""].sum())):
+            notes.append(
+                f"{what}: column {name}: that a cell is empty is taken for a kind "
+                f"({counted(empty, 'training sample')}); fill them, or leave the rows out, if it "
+                "is none"
+            )
         check_room(4 * len(kinds) * train.num_rows, f"{what}: column {name}", "leave it out")
         train = _in_kinds(train, name, kinds, what)
         if test is not None and name in test.column_names:
             test = _in_kinds(test, name, kinds, f"{what} (test)")
-    return train, test
+    return train, test, tuple(notes)
 
 
 def _in_kinds(table: pa.Table, name: str, kinds: np.ndarray, what: str) -> pa.Table:
@@ -240,8 +250,13 @@ def _that_count_rows(table: pa.Table, names: Sequence[str], what: str) -> tuple[
     )
 
 
-def _features(table: pa.Table, names: Sequence[str], what: str) -> np.ndarray:
-    """[rows, numbers]; columns of lists bring several. Of a column of nested lists [rows, ...]."""
+def _features(
+    table: pa.Table, names: Sequence[str], what: str
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """[rows, numbers], and whose each is; columns of lists bring several.
+
+    Of a column of nested lists [rows, ...].
+    """
     import pyarrow as pa
 
     if not names:
@@ -262,9 +277,9 @@ def _features(table: pa.Table, names: Sequence[str], what: str) -> np.ndarray:
                 f"it, or dataset.leave_out: [{name}]"
             )
         parts.append(_values(table[name], f"{what}: column {name}"))
-    if len(parts) == 1:
-        return parts[0]
-    return np.concatenate([part.reshape(table.num_rows, -1) for part in parts], axis=1)
+    flat = [part.reshape(table.num_rows, -1) for part in parts]
+    named = [name for name, part in zip(names, flat, strict=True) for _ in range(part.shape[1])]
+    return parts[0] if len(parts) == 1 else np.concatenate(flat, axis=1), tuple(named)
 
 
 # ---- images in a column: files as bytes, perhaps with a path beside them
@@ -342,4 +357,4 @@ def from_frame(frame: Any, what: str) -> pa.Table:
 
 def features_of(table: pa.Table, what: str) -> np.ndarray:
     """All columns of a table as features."""
-    return _features(table, table.column_names, what)
+    return _features(table, table.column_names, what)[0]

@@ -47,6 +47,10 @@ LARGE = 2**20
 """Bytes of a file from which on only its size is looked at."""
 
 
+ADDED = {"dataset.standardise": False}
+"""Settings of parts that a version of p2pqg did not know yet, and what was so then."""
+
+
 class Configured(Protocol):
     """A run, or where one stands: whatever has a resolved recipe."""
 
@@ -74,6 +78,7 @@ def with_defaults(frame: pd.DataFrame) -> pd.DataFrame:
     from p2pqg.recipe.settings import RunConfig
 
     defaults = {key: value for key, value in flat(plain(RunConfig())).items() if value is not None}
+    frame = frame.assign(**{k: frame[k].fillna(was) for k, was in ADDED.items() if k in frame})
     known = {key: frame[key].fillna(value) for key, value in defaults.items() if key in frame}
     return frame.assign(**{**defaults, **known})
 

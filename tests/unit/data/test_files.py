@@ -103,6 +103,46 @@ def test_texts_in_a_table_are_learned_from_when_they_are_named(csv):
         load("table", path=text, test=text)
 
 
+def test_that_an_empty_cell_is_taken_for_a_kind_is_told(csv):
+    train = csv("color,dose,ill\nred,1,0\n,2,1\n ,3,1\n", "train.csv")
+    arrays = load("table", path=train, test=train, label="ill", categories=["color"])
+    assert arrays.input_shape == (4,)
+    assert arrays.notes[0] == (
+        "train.csv: column color: that a cell is empty is taken for a kind (2 training samples); "
+        "fill them, or leave the rows out, if it is none"
+    )
+
+
+@pytest.mark.parametrize("precise", [False, True])
+def test_columns_are_standardised_by_the_training_samples_alone(csv, precise):
+    rng = np.random.default_rng(0)
+    wide = 2.0**30 if precise else 1e4  # whole numbers beyond float32 make float64 of all
+    x = np.stack([np.round(rng.normal(size=40) * wide), rng.normal(size=40), np.full(40, 7.0)], 1)
+    x[0, 0] = wide + 1
+    rows = [f"{a:.0f},{b!r},{c},{i % 2}" for i, (a, b, c) in enumerate(x.tolist())]
+    head = "income,dose,site,ill"
+    train, test = (
+        csv("\n".join([head, *part]), name)
+        for part, name in ((rows[:30], "train.csv"), (rows[30:], "test.csv"))
+    )
+    plain = load("table", path=train, test=test, label="ill")
+    assert "columns of features vary on scales far apart, dose by" in plain.notes[-1]
+    arrays = load("table", path=train, test=test, label="ill", standardise=True)
+    assert arrays.notes == plain.notes[:-1]
+    mean, std = x[:30, :2].mean(0), x[:30, :2].std(0)
+    for found, part in ((arrays.train_x, x[:30]), (arrays.test_x, x[30:])):
+        np.testing.assert_allclose(found[:, :2], (part[:, :2] - mean) / std, rtol=1e-5, atol=1e-6)
+        assert (found[:, 2] == 0).all()
+        assert found.dtype == plain.train_x.dtype
+    np.testing.assert_allclose(plain.test_x, x[30:], rtol=1e-6)  # as it was
+
+
+def test_what_has_no_columns_of_features_is_not_standardised():
+    images = np.zeros((6, 3, 4, 4), dtype=np.uint8), np.arange(6) % 2
+    with pytest.raises(ConfigError, match=r"standardise is for columns of features; .*\(3, 4, 4\)"):
+        read({"data": images, "standardise": True})
+
+
 def test_kinds_become_a_feature_each_those_of_training_samples(csv):
     train = csv("color,dose,ill\nred,1,0\nblue,2,1\nred,3,1\n", "train.csv")
     test = csv("color,dose,ill\nblue,4,0\ngreen,5,1\n", "test.csv")

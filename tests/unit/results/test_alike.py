@@ -27,6 +27,17 @@ def test_a_parameter_counts_only_between_runs_of_the_same_algorithm(fake_run):
     assert "algorithm.beta" not in shown
 
 
+def test_what_a_version_of_before_did_not_know_was_at_its_default(fake_run):
+    data = {"name": "table", "path": "a.csv"}
+    before, now = (
+        fake_run(name, dataset=one)
+        for name, one in (("before", data), ("now", {**data, "standardise": False}))
+    )
+    other = fake_run("other", dataset={**data, "standardise": True})
+    assert differing(settings_of([before, now])) == []
+    assert differing(settings_of([before, other])) == ["dataset.standardise"]
+
+
 def test_networks_of_unlike_sizes_are_no_seeds_of_one_setting(fake_run):
     network = "ring:mixing=lazy"  # a name that does not tell how many clients it has
     runs = [
