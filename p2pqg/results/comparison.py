@@ -224,17 +224,22 @@ class Comparison:
         Columns (what, name): `test_accuracy`, `difference` of it to that of the first run, and
         `distance_to_mean`.
         """
+        clients, labels = self._by_number, self._labels
+        if labels:
+            names = clients.index.map(lambda k: labels[k] if k < len(labels) else str(k))
+            clients = clients.set_axis(names)
+        return clients.rename_axis("client")
+
+    @cached_property
+    def _by_number(self) -> pd.DataFrame:
+        """`clients`, called by their numbers."""
         accuracy = self._by_client("test_accuracy")
         found = {
             "test_accuracy": accuracy,
             "difference": accuracy.iloc[:, 1:].sub(accuracy.iloc[:, 0], axis=0),
             "distance_to_mean": self._by_client("distance_to_mean"),
         }
-        clients = pd.concat({k: v for k, v in found.items() if len(v.columns)}, axis=1)
-        labels = self._labels
-        if labels:
-            clients.index = clients.index.map(lambda k: labels[k] if k < len(labels) else str(k))
-        return clients.rename_axis("client")
+        return pd.concat({k: v for k, v in found.items() if len(v.columns)}, axis=1)
 
     def _by_client(self, what: str) -> pd.DataFrame:
         """[clients, rows]: a column of clients.parquet."""
@@ -356,11 +361,11 @@ class Comparison:
         network = self.groups[self.names.index(name)][0].network
         if network is None:
             raise ConfigError(f"{name}: its network cannot be built here")
-        values = self.clients[what]
+        values = self._by_number[what]
         options = {
-            "values": values[name].to_numpy()[: network.num_clients],
+            "values": values[name].reindex(range(network.num_clients)).to_numpy(),
             "label": what.replace("_", " "),
-            "labels": self._labels or None,
+            "labels": network.base.labels or None,
             "cut_links": network.cut,
             "absent": network.absent,
             "limits": (values.min(axis=None), values.max(axis=None)),

@@ -242,6 +242,26 @@ def test_the_network_is_drawn_as_it_is_with_its_clients_accuracies():
     assert len(colored) == 3
     with pytest.raises(ConfigError, match="no row 'without'; did you mean without 3"):
         runs.draw_network("without")
+    with p2pqg.Simulation(**TINY) as sim:  # one that is absent everywhere has no row at all
+        sim.drop_clients([1])
+        sim.advance(5)
+        runs = p2pqg.compare(sim)
+        there = sim.clients["test_accuracy"]
+    assert runs.clients.index.tolist() == [0, 2, 3]
+    drawn = runs.draw_network().axes[0].collections[-2]
+    assert drawn.get_array().tolist() == there.tolist()
+
+
+def test_a_network_is_drawn_with_its_own_names_whatever_others_are_called():
+    office = TINY | {"topology": "office-wan8"}
+    with p2pqg.Simulation(**TINY) as ring, p2pqg.Simulation(**office) as named:
+        runs = p2pqg.compare(ring, named, names=["ring", "office"])
+    texts = {
+        name: {text.get_text() for text in runs.draw_network(name).axes[0].texts}
+        for name in ("ring", "office")
+    }
+    assert texts["ring"] >= {"0", "1", "2", "3"}
+    assert texts["office"] >= {"berlin-1", "lisbon-4"}
 
 
 @pytest.mark.parametrize(
