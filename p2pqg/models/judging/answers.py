@@ -21,10 +21,13 @@ class Answer:
     Attributes:
         names: of a dict's; empty: they are a tuple.
         shapes: of each, of one sample.
+        whole: the types of those that are whole numbers or truth values, None of the others; in
+            the columns they are floats, as exact as these are: float32 up to 2^24.
     """
 
     names: tuple[Any, ...]
     shapes: tuple[tuple[int, ...], ...]
+    whole: tuple[torch.dtype | None, ...] = ()
 
     @classmethod
     def of(cls, outputs: Any) -> Answer | None:
@@ -35,7 +38,11 @@ class Answer:
         each = list(outputs.values()) if named else list(outputs)
         if not all(isinstance(one, torch.Tensor) and one.dim() for one in each):
             return None
-        return cls(tuple(outputs) if named else (), tuple(tuple(one.shape[1:]) for one in each))
+        return cls(
+            tuple(outputs) if named else (),
+            tuple(tuple(one.shape[1:]) for one in each),
+            tuple(one.dtype if _is_whole(one) else None for one in each),
+        )
 
     @property
     def width(self) -> int:
@@ -49,6 +56,9 @@ class Answer:
             part.reshape(len(columns), *shape)
             for part, shape in zip(parts, self.shapes, strict=True)
         ]
+        for number, kind in enumerate(self.whole):
+            if kind is not None:
+                each[number] = each[number].to(kind)
         return dict(zip(self.names, each, strict=True)) if self.names else tuple(each)
 
 
@@ -57,4 +67,11 @@ def in_columns(outputs: Any) -> Any:
     if isinstance(outputs, torch.Tensor):
         return outputs.unsqueeze(1) if outputs.dim() == 1 else outputs
     each = outputs.values() if isinstance(outputs, Mapping) else outputs
-    return torch.cat([one.reshape(len(one), -1) for one in each], 1)
+    # In half precision whole numbers would lose their digits.
+    floats = [one.to(torch.float32) if _is_whole(one) else one for one in each]
+    return torch.cat([one.reshape(len(one), -1) for one in floats], 1)
+
+
+def _is_whole(tensor: torch.Tensor) -> bool:
+    """Whether it holds whole numbers or truth values."""
+    return not (tensor.is_floating_point() or tensor.is_complex())

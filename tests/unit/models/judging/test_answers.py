@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from toys import TOY
 
 import p2pqg
 from p2pqg.base.errors import ConfigError
@@ -25,6 +26,47 @@ def test_several_tensors_stand_side_by_side_and_come_apart_again(outputs):
         again.values() if isinstance(again, dict) else again, OUTPUTS, strict=True
     ):
         assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("half", [torch.float32, torch.bfloat16, torch.float64])
+def test_whole_numbers_and_truth_values_stay_what_they_are(half):
+    logits = torch.tensor([[0.5, -1.0], [2.0, 0.25]], dtype=half)
+    codes, kept = torch.tensor([[16_777_215], [-4_097]]), torch.tensor([True, False])
+    answer = Answer.of((logits, codes, kept))
+    again = answer.again(in_columns((logits, codes, kept)))
+    assert torch.equal(again[0].to(half), logits)
+    assert torch.equal(again[1], codes)
+    assert again[1].dtype == torch.int64
+    assert torch.equal(again[2], kept)
+    assert again[2].dtype == torch.bool
+
+
+class Quantised(nn.Module):
+    """Classes, and the entry of a table that is nearest to each sample, by its number."""
+
+    def __init__(self):
+        super().__init__()
+        self.table, self.classes = nn.Parameter(torch.eye(8)[:5].clone()), nn.Linear(8, 3)
+
+    def forward(self, x):
+        number = torch.cdist(x, self.table).argmin(1)
+        return self.classes(x), number
+
+
+def by_number(outputs, targets):
+    logits, number = outputs if isinstance(outputs, tuple) else (outputs, None)
+    assert number.dtype == torch.int64
+    weights = torch.arange(1.0, 6.0, dtype=logits.dtype)[number]  # only whole numbers are places
+    return weights * F.cross_entropy(logits, targets, reduction="none")
+
+
+def test_a_loss_may_take_entries_by_a_number_that_the_model_returned():
+    with torch.random.fork_rng(devices=[]):
+        model = Quantised()
+    settings = TOY | {"engine": "local", "rounds": 2, "model": model, "loss": by_number}
+    with p2pqg.Simulation(**settings) as sim:
+        sim.advance(2)
+        assert np.isfinite(sim.parameters()).all()
 
 
 @pytest.mark.parametrize("outputs", [OUTPUTS[0], (), (OUTPUTS[0], None), "text", [1.0]])
