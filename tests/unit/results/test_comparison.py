@@ -119,6 +119,23 @@ def test_a_list_is_one_row_its_mean_and_its_sample_deviation(fake):
     assert runs.names == ["lr 0.1", "lr 0.3"]
 
 
+def test_which_seeds_a_row_has_is_no_setting(fake):
+    runs = [[fake(f"{lr}-{seed}", [0.9], lr=lr, seed=seed) for seed in seeds]
+            for lr, seeds in ((0.1, (1, 2)), (0.2, (3, 4)))]  # fmt: skip
+    assert list(p2pqg.compare(*runs).settings) == ["lr"]
+
+
+def test_a_network_that_cannot_be_built_any_more_takes_nothing_but_its_picture(fake):
+    here = fake("here", [0.9], topology="office-wan8", clients=8)
+    gone = fake("gone", [0.8], topology="gone.yaml", clients=8)
+    both = p2pqg.compare(here, gone, names=["here", "gone"])
+    assert [group[0].network is None for group in both.groups] == [False, True]
+    assert both.clients.index.tolist() == ["berlin-1", "berlin-2"]
+    assert both.clients["difference"]["gone"].tolist() == pytest.approx([-0.1, -0.1])
+    with pytest.raises(ConfigError, match="gone: its network cannot be built here"):
+        both.draw_network("gone")
+
+
 def test_clients_are_compared_with_the_first_run_in_the_last_round_that_all_have(fake):
     runs = p2pqg.compare(fake("a", [0.5, 0.8]), fake("b", [0.4]), names=["a", "b"])
     assert runs.round == 9
