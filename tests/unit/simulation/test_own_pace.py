@@ -38,6 +38,13 @@ def test_rows_tell_as_much_of_how_old_the_news_was_as_they_have_rounds():
     assert pace(log, 3) == told  # (20 * 1 + 5 * 3.5) / 25
 
 
+def test_a_time_is_reached_in_the_round_whose_last_step_is_after_it():
+    slow = {"network": {"compute": "2 s"}}
+    for time, rounds in (("7.5 s", 4), ("8 s", 4), ("8.5 s", 5)):
+        with p2pqg.Simulation(**PACE | slow, time=time) as sim:
+            assert sim.experiment.num_rounds == rounds
+
+
 def test_clients_meet_where_messages_get_lost():
     """W of a round that lacks lost messages is directed; the network is not."""
     with p2pqg.Simulation(**PACE, rounds=5, impairments={"loss": 0.5}) as sim:
