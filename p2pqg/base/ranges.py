@@ -14,6 +14,8 @@ import typing
 from collections.abc import Iterator
 from typing import Any
 
+from p2pqg.base.errors import ConfigError
+
 
 class Broken(str):
     """What is told of a rule that looks at several settings, or does not begin with its own.
@@ -81,6 +83,17 @@ def whole_number(value: Any, at_least: int) -> bool:
     """Whether `value` is an integer (a bool is not) of at least `at_least`."""
     is_integer = isinstance(value, numbers.Integral) and not isinstance(value, bool)
     return is_integer and value >= at_least
+
+
+def as_whole_number(value: Any, what: str, least: int = 0) -> int:
+    """The value, where it is a whole number of any kind and not less.
+
+    Raises:
+        ConfigError: it is none, or less.
+    """
+    if not whole_number(value, least):
+        raise ConfigError(f"{what} must be a whole number >= {least}, got {value!r}")
+    return int(value)
 
 
 def _within(value: float, text: str) -> bool:

@@ -12,6 +12,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from p2pqg.base.errors import ConfigError
+
 
 def user_path(text: str | Path) -> Path:
     """A path as people write it, ~ being their home.
@@ -20,7 +22,12 @@ def user_path(text: str | Path) -> Path:
 
     >>> user_path("~/runs") == Path.home() / "runs", user_path("~nobody-at-all/x").parts[0]
     (True, '~nobody-at-all')
+
+    Raises:
+        ConfigError: it is no path at all.
     """
+    if not isinstance(text, str | os.PathLike):
+        raise ConfigError(f"a path must be a text or a Path, got {text!r:.60}")
     return Path(os.path.expanduser(text))
 
 

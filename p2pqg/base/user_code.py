@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,7 +114,7 @@ class Chosen:
             return given
         if callable(given):
             return cls(wrap(given, getattr(given, "__name__", kind)), NoParams())
-        settings = {"name": given} if isinstance(given, str) else dict(given)
+        settings = dict(given) if isinstance(given, Mapping) else {"name": given}
         name = settings.pop("name", None)
         if not isinstance(name, str):
             raise ConfigError(f"{_a(kind)} must have a name, such as {such_as}, got {given!r}")

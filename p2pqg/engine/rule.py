@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import math
+import numbers
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -95,8 +96,8 @@ class Rule:
         Raises:
             ConfigError: it is not > 0.
         """
-        if isinstance(lr, bool) or not isinstance(lr, int | float) or not 0 < lr < math.inf:
-            raise ConfigError(f"lr must be > 0, got {lr}")
+        if isinstance(lr, bool) or not isinstance(lr, numbers.Real) or not 0 < lr < math.inf:
+            raise ConfigError(f"lr must be > 0, got {lr!r}")
         return self.with_changes(lr=LearningRate(float(lr)))
 
     def with_params(self, **params: Any) -> Rule:

@@ -152,6 +152,11 @@ class Changes:
         n = self.num_clients + count
         labels = more_labels(self.base, n)
         if topology is not None:
+            if links is not None:
+                raise ConfigError(
+                    "add_clients: links and topology both say whom new clients talk to; leave one "
+                    "out"
+                )
             base = self._built(topology, n, "add_clients")
         elif links is not None:
             arcs = links_in(links, Clients(n, labels), self.base.directed, "add_clients")

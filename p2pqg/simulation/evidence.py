@@ -11,7 +11,7 @@ import numpy as np
 
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.lazy import torch
-from p2pqg.base.ranges import whole_number
+from p2pqg.base.ranges import as_whole_number
 from p2pqg.engine.rule import Rule
 from p2pqg.engine.scouting import batches_per_round
 from p2pqg.engine.snapshot import Snapshot
@@ -77,7 +77,7 @@ def batch(
     from p2pqg.algorithms.attacks import label_flip
     from p2pqg.engine.feeds import feed_of
 
-    step, task = _whole(step, "step"), experiment.task
+    step, task = as_whole_number(step, "step"), experiment.task
     x, y = shard(experiment, client)
     shards, test = Shards(x, y, np.array([len(x)])), (x[:0], y[:0])
     feed = feed_of(task, shards, test, [client], torch.device("cpu"), task.dtype)
@@ -143,7 +143,7 @@ def W(past: Past, round: int) -> np.ndarray:
     Raises:
         ConfigError: there is no such round, or it was before all that is known.
     """
-    round = _whole(round, "round")
+    round = as_whole_number(round, "round")
     network = network_at(past, round)
     if network is None:
         raise ConfigError(
@@ -151,9 +151,3 @@ def W(past: Past, round: int) -> np.ndarray:
             "simulation began later; ask for a round from then on"
         )
     return network.schedule.mixing(round).dense()
-
-
-def _whole(number: Any, what: str) -> int:
-    if not whole_number(number, 0):
-        raise ConfigError(f"{what} must be a whole number >= 0, got {number!r}")
-    return int(number)

@@ -6,7 +6,8 @@ The verbs themselves, and what each does to the network, are in `p2pqg.network.v
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from typing_extensions import Unpack
@@ -18,7 +19,7 @@ from p2pqg.engine.rule import Rule
 from p2pqg.engine.snapshot import Snapshot
 from p2pqg.engine.suits import check_network
 from p2pqg.network import Impairments, Network
-from p2pqg.network.named import listed
+from p2pqg.network.named import listed, refuse
 from p2pqg.network.verbs import SOURCES, VERBS, does_nothing, item_of
 from p2pqg.recipe.keywords import ImpairmentKeys, with_keywords
 from p2pqg.simulation import evidence
@@ -51,7 +52,9 @@ class Interventions(Life):
             ConfigError: it cannot be done, or does not suit the algorithm.
         """
         if verb not in VERBS:
-            raise ConfigError(f"unknown action {verb!r}{did_you_mean(verb, VERBS)}")
+            raise ConfigError(f"unknown action {verb!r}{did_you_mean(str(verb), VERBS)}")
+        if method := getattr(type(self), verb, None):
+            refuse(_wrong_keywords(method, given, verb))
         if verb in ("restore_clients", "add_clients"):  # these change what clients hold, too
             getattr(self, verb)(**given)
             return
@@ -127,7 +130,9 @@ class Interventions(Life):
             snapshot = self.moment().snapshot
             assert snapshot is not None  # it is live
             most = 1 if how == "neighbor" else None
-            donors = {one: donors_of(network, one, before.absent)[:most] for one in back}
+            donors = {
+                one: donors_of(network, one, before.absent, "use how=stale")[:most] for one in back
+            }
             snapshot = with_models_of(snapshot, donors, self.method)
         elif self.method.algorithm.traits["shared"] and len(before.absent) < before.num_clients:
             self._check_open()
@@ -171,7 +176,9 @@ class Interventions(Life):
         warnings = self._check(network, self.method)
         moment = self.moment()
         assert moment.snapshot is not None  # it is live
-        donors = {client: donors_of(network, client, range(old, n)) for client in range(old, n)}
+        new = range(old, n)
+        link = "link it to a client that is there already"
+        donors = {client: donors_of(network, client, new, link) for client in new}
         moment.log.grow(n)
         moment.log.note(f"add_clients {count}", warnings)
         given = {"count": count, "links": links, "topology": topology, "shards": shards}
@@ -309,3 +316,19 @@ class Interventions(Life):
         item = item_of(verb, given)
         if self._by_hand and not does_nothing(item[verb]):
             log.interventions.append({"round": self.round, **item})
+
+
+def _wrong_keywords(
+    method: Callable[..., None], given: Mapping[str, Any], verb: str
+) -> Iterator[str]:
+    """What a verb does not take, or is to be told, a line each."""
+    _, *known = inspect.signature(inspect.unwrap(method)).parameters.values()
+    if any(one.kind is one.VAR_KEYWORD for one in known):
+        return  # settings are judged by what they are of
+    names = [one.name for one in known]
+    for name in given:
+        if name not in names:
+            yield f"unknown key {verb}.{name}{did_you_mean(name, names)}"
+    for one in known:
+        if one.default is one.empty and one.name not in given:
+            yield f"{verb}.{one.name} is missing; give it"

@@ -15,6 +15,7 @@ from typing import Any
 from typing_extensions import Self
 
 from p2pqg.base.errors import ClusterError, P2pqgError
+from p2pqg.base.ranges import as_whole_number
 from p2pqg.engine.driver import Driver
 from p2pqg.engine.interrupts import uninterrupted
 from p2pqg.engine.outlook import Outlook, of_rounds, of_waves
@@ -56,11 +57,12 @@ class Life(Paused):
             after: called with this simulation whenever a portion of the rounds is recorded.
 
         Raises:
+            ConfigError: this simulation is closed, or rounds are no whole number.
             DivergedError: a client's loss is not finite.
             ClusterError: actors died more often than `max_restarts`.
         """
         self._check_open()
-        until = self.round + rounds
+        until = self.round + as_whole_number(rounds, "rounds")
         try:
             with self._speed_so_far.running(self._driver.first_round_at is not None):
                 self._run(until, watched(after, self, until))

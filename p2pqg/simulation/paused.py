@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import time
 import weakref
@@ -123,7 +122,12 @@ class Paused(Shown):
         self._safe.saver = saver
 
     def save(self) -> None:
-        """Keep a moment to go back to: on disk where a run has a directory, else in memory."""
+        """Keep a moment to go back to: on disk where a run has a directory, else in memory.
+
+        Raises:
+            ConfigError: this simulation is closed.
+        """
+        self._check_open()
         if self._safe.saver is None:
             self._safe.keep(self.moment())
             return
@@ -154,7 +158,12 @@ class Paused(Shown):
         return path
 
     def moment(self) -> Moment:
-        """All that it needs to go on from here, in memory."""
+        """All that it needs to go on from here, in memory.
+
+        Raises:
+            ConfigError: this simulation is closed.
+        """
+        self._check_open()
         return self._moment(self._ask(lambda driver: driver.engine.snapshot()))
 
     def _moment(self, snapshot: Snapshot) -> Moment:
@@ -184,7 +193,8 @@ class Paused(Shown):
         """
         self._check_open()
         self._driver.settle()
-        twin = copy.copy(self)
+        twin = type(self).__new__(type(self))
+        twin.__dict__.update(self.__dict__)
         twin.turn, twin.room, twin.restored = RLock(), None, None
         twin.on_change, twin._speed_so_far = _nobody, self._speed_so_far.copy()
         twin._driver = self._driver.fork()
@@ -206,7 +216,8 @@ class Paused(Shown):
             ConfigError: this one is closed, or the moment is of another simulation.
         """
         self._check_open()
-        if moment.experiment.config is not self.experiment.config:
+        own = self.experiment.config
+        if not isinstance(moment, Moment) or moment.experiment.config is not own:
             raise ConfigError("go_back takes a moment of this simulation, or of a fork of it")
         if moment.experiment is not self.experiment or moment.snapshot is None:
             self._rebuild(moment)
@@ -256,6 +267,13 @@ class Paused(Shown):
             self.hosting.close()
         told, self.on_change = self.on_change, _nobody
         told(False)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Its actors and its thread's turn cannot be copied, or sent to another process."""
+        raise TypeError(
+            "a live network cannot be copied or pickled: fork() makes a second one, and "
+            "checkpoint(path) keeps it for Simulation.restore(path), in another process, too"
+        )
 
     def __enter__(self) -> Self:
         return self

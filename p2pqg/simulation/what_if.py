@@ -36,20 +36,26 @@ def shards_of_new(
             free[rng(seed, "added", len(parts) + k).choice(len(free), size, replace=False)]
             for k in range(count)
         ]
-    if len(shards) != count:
-        raise ConfigError(f"shards must be one for each of {count} new clients, got {len(shards)}")
-    arrays = [np.asarray(shard, dtype=np.int64) for shard in shards]
+    if isinstance(shards, str) or not isinstance(shards, Iterable):
+        raise ConfigError(f"shards must be a list of indices for each new client, got {shards!r}")
+    arrays = [np.asarray(shard) for shard in shards]
+    if len(arrays) != count:
+        raise ConfigError(f"shards must be one for each of {count} new clients, got {len(arrays)}")
     for k, shard in enumerate(arrays):
-        if shard.ndim != 1 or not len(shard) or shard.min() < 0 or shard.max() >= total:
+        if shard.ndim != 1 or shard.dtype.kind not in "iu" or not len(shard):
             raise ConfigError(f"shards[{k}] must be indices of training samples, 0 to {total - 1}")
+        if shard.min() < 0 or shard.max() >= total:
+            raise ConfigError(f"shards[{k}] must be indices of training samples, 0 to {total - 1}")
+    arrays = [shard.astype(np.int64) for shard in arrays]
     return only(arrays, free, "shards") if len(experiment.held_out) else arrays
 
 
-def donors_of(network: Network, client: int, without: Iterable[int]) -> list[int]:
-    """Whom a client hears in the network, apart from those."""
+def donors_of(network: Network, client: int, without: Iterable[int], repair: str) -> list[int]:
+    """Whom a client hears in the network, apart from those; ConfigError if there is nobody."""
     found = sorted(set(network.neighbors(client)) - set(without))
     if not found:
-        raise ConfigError(f"client {client} has no neighbor to take a model from; use how=stale")
+        called = network.base.called(client)
+        raise ConfigError(f"client {called} has no neighbor to take a model from; {repair}")
     return found
 
 

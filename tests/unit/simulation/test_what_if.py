@@ -1,6 +1,8 @@
 """Forks and what is done to them: independent, repeatable, and refused as a whole or not at all."""
 
+import copy
 import os
+import pickle
 import random
 import signal
 import threading
@@ -259,12 +261,32 @@ BAD = {
         "one for each of 2 new clients, got 1",
     ),
     "samples that are not": (lambda s: s.add_clients(shards=[[10**6]]), "indices of training"),
+    "no list of shards": (lambda s: s.add_clients(shards=5), "a list of indices for each new"),
+    "parts of samples": (lambda s: s.add_clients(shards=[[0.5]]), "indices of training samples"),
+    "a new one by itself": (
+        lambda s: s.add_clients(2, links=["6-0", "7-6"]),
+        "client 7 has no neighbor to take a model from; link it to a client that is there already",
+    ),
+    "two networks of new ones": (
+        lambda s: s.add_clients(1, links=["6-0"], topology="ring7"),
+        "links and topology both say whom new clients talk to",
+    ),
+    "a rule that is none": (lambda s: s.set_rule(5), "must have a name, such as clipped, got 5"),
+    "no verb": (lambda s: s.do("dorp_links"), "did you mean drop_links"),
+    "a verb that is no text": (lambda s: s.do(None), "unknown action None; known: add_clients"),
+    "nothing to cut": (lambda s: s.do("drop_links"), "drop_links.links is missing"),
+    "too much to do": (lambda s: s.do("set_lr", lr=0.1, x=3), "unknown key set_lr.x; known: lr"),
+    "half an attack": (lambda s: s.do("attack", who=[0]), "attack.how is missing"),
+    "too much to restore": (lambda s: s.do("restore_clients", haw="stale"), "did you mean how"),
+    "half a round": (lambda s: s.advance(2.5), "rounds must be a whole number >= 0, got 2.5"),
+    "fewer rounds": (lambda s: s.advance(-1), "rounds must be a whole number >= 0, got -1"),
+    "no moment": (lambda s: s.go_back(3), "go_back takes a moment of this simulation"),
     "no samples": (lambda s: s.add_clients(shards=[[]]), "indices of training samples"),
     "an unknown parameter": (lambda s: s.set_algorithm_params(betta=1), "did you mean beta"),
     "a parameter out of range": (lambda s: s.set_algorithm_params(beta=2), "beta must be in"),
     "lr as a parameter": (lambda s: s.set_algorithm_params(lr=1), "use set_lr"),
     "no step": (lambda s: s.set_lr(0), "lr must be > 0, got 0"),
-    "no number": (lambda s: s.set_lr("fast"), "lr must be > 0, got fast"),
+    "no number": (lambda s: s.set_lr("fast"), "lr must be > 0, got 'fast'"),
     "an unknown impairment": (lambda s: s.set_impairments(los=0.1), "did you mean loss"),
     "no probability": (lambda s: s.set_impairments(loss=2), "must be a probability"),
 }
@@ -282,6 +304,48 @@ def test_what_cannot_be_is_told_in_one_line_and_changes_nothing(what):
         assert "\n" not in str(refused.value)
         sim.advance(4)
         assert_same(sim, whole)
+
+
+def test_a_closed_network_says_so_whatever_it_is_asked_to_do():
+    with simulation() as sim:
+        moment = sim.moment()
+    for do in (
+        sim.moment,
+        sim.save,
+        sim.fork,
+        sim.evaluate,
+        lambda: sim.advance(0),
+        lambda: sim.go_back(moment),
+        lambda: sim.drop_links(["0-1"]),
+        lambda: sim.add_clients(),
+        lambda: sim.restore_clients(how="average"),
+    ):
+        with pytest.raises(ConfigError, match="this simulation is closed"):
+            do()
+
+
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_who_copies_or_pickles_a_live_network_is_told_how_it_is_done(again):
+    with simulation() as sim, pytest.raises(TypeError, match=r"fork\(\) makes a second one"):
+        again(sim)
+
+
+def test_what_is_no_path_is_told():
+    with simulation() as sim:
+        for path in (None, 5, b"here"):
+            with pytest.raises(ConfigError, match="a path must be a text or a Path"):
+                sim.checkpoint(path)
+            with pytest.raises(ConfigError, match="a path must be a text or a Path"):
+                p2pqg.Simulation.restore(path)
+
+
+def test_a_step_size_may_be_a_number_of_numpys():
+    with simulation() as sim, simulation() as other:
+        sim.set_lr(np.float32(0.25))
+        other.set_lr(0.25)
+        for one in (sim, other):
+            one.advance(2)
+        assert_same(sim, other)
 
 
 def test_what_is_down_already_is_told():
