@@ -7,18 +7,22 @@
     claims.py     claims
     looking.py    compare, models, report, watch, topology, consensus
     listing.py    list; `catalogue.py` for its --markdown
+    early.py      Ctrl-C while these are loaded
 
 Heavy imports stay inside the commands: `p2pqg --help` answers at once.
 """
 
-from p2pqg.cli import (  # noqa: F401  each files its commands
-    claims,
-    listing,
-    looking,
-    running,
-    sweeping,
-    tuning,
-)
-from p2pqg.cli.program import main
+from p2pqg.cli.early import stopped_in_a_line
+
+with stopped_in_a_line():
+    from p2pqg.cli import (  # noqa: F401  each files its commands
+        claims,
+        listing,
+        looking,
+        running,
+        sweeping,
+        tuning,
+    )
+    from p2pqg.cli.program import main
 
 __all__ = ["main"]

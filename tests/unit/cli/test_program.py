@@ -20,6 +20,20 @@ sys.argv = ["p2pqg", "list", "topologies"{more}]
 main()
 """
 
+CTRL_C_WHILE_LOADED = """
+import importlib.abc, os, signal, sys
+class Stopping(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == "click":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Stopping())
+sys.argv = [{called!r}, "list"]
+try:
+    import p2pqg.cli
+except KeyboardInterrupt:
+    print("it goes on")
+"""
+
 
 def test_the_package_is_a_program_too():
     done = subprocess.run(
@@ -39,6 +53,26 @@ def test_ctrl_c_while_the_interpreter_tidies_up_changes_nothing():
         )
         assert done.returncode == code
         assert "KeyboardInterrupt" not in done.stderr
+
+
+@pytest.mark.parametrize("called", ["p2pqg", "/opt/bin/p2pqg", "-m", "/opt/p2pqg/__main__.py"])
+def test_ctrl_c_while_the_program_is_loaded_is_a_line_and_no_traceback(called):
+    done = subprocess.run(
+        [sys.executable, "-c", CTRL_C_WHILE_LOADED.format(called=called)],
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "StoppedError: stopped\n"
+
+
+def test_another_program_that_loads_the_commands_hears_of_ctrl_c_itself():
+    done = subprocess.run(
+        [sys.executable, "-c", CTRL_C_WHILE_LOADED.format(called="my_p2pqg_script.py")],
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "it goes on\n", "")
 
 
 def test_a_program_that_calls_a_command_can_be_stopped_afterwards(capsys):
