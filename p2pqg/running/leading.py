@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from p2pqg.base.config import plain
@@ -81,6 +82,10 @@ def _led(
             if isinstance(failed, RunError):
                 failed.results = directory.path
             raise failed from error
+        except Exception:  # of who watches: a log on a full disk, a reader that has gone
+            with suppress(Exception):
+                writer.last_words()
+            raise
         finally:
             with uninterrupted():
                 writer.close()

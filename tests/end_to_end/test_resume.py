@@ -148,6 +148,19 @@ def test_ctrl_c_while_another_one_is_answered_says_how_to_go_on_too(whole, momen
     assert_same(resume(Path("runs/out/it")), whole)
 
 
+def gone():
+    raise BrokenPipeError("nobody reads it any more")
+
+
+def test_a_run_whose_reader_has_gone_can_be_resumed(whole):
+    with pytest.raises(BrokenPipeError):
+        run(**SETTINGS, name="it", observer=Watcher((5, gone)))
+    assert Run(Path("runs/out/it")).summary["rounds"] == 5
+    checkpoint = next(newest(Path("runs/out/it") / CHECKPOINTS))
+    assert checkpoint.name == "round-000000005"
+    assert_same(resume(Path("runs/out/it")), whole)
+
+
 def test_many_stops_neither_lose_nor_double_a_row(here):
     one = run(**SETTINGS | EVERYTHING, name="one")
     path = Path("runs/out/often")
