@@ -1,8 +1,9 @@
 """Base-(k+1) graphs: the exact mean of any number of clients after finitely many rounds.
 
-Takezawa, Sato, Bao, Niwa, Yamada, NeurIPS 2023, arXiv:2305.11420; built anew from the paper's idea.
-Every round is a symmetric, doubly stochastic W with at most k neighbors; the product is J. A phase
-is a list of rounds; a round is a list of edges (client, client, weight).
+Takezawa, Sato, Bao, Niwa, Yamada, NeurIPS 2023, arXiv:2305.11420; built anew, W for W those of the
+authors' code (but where the rounding of a logarithm costs it a digit, as with 3^5 clients). Every
+round is a symmetric, doubly stochastic W with at most k neighbors; the product is J. A phase is a
+list of rounds; a round is a list of edges (client, client, weight).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from itertools import combinations
 from typing import Annotated
 
 import networkx as nx
@@ -24,7 +26,10 @@ Build = Callable[[Sequence[int], int], Phase]
 
 @lru_cache(maxsize=4096)
 def _factors(n: int, k: int) -> tuple[int, ...] | None:
-    """The fewest factors in 2 .. k+1 whose product is n; None if n has a larger prime factor."""
+    """The fewest factors in 2 .. k+1 whose product is n, the largest ones first.
+
+    None if n has a prime factor above k+1.
+    """
     if n == 1:
         return ()
     ways = [(f, _factors(n // f, k)) for f in range(min(k + 1, n), 1, -1) if n % f == 0]
@@ -50,7 +55,32 @@ def exact(clients: Sequence[int], k: int) -> Phase:
     """Their mean, of a number of clients that has no prime factor above k+1."""
     factors = _factors(len(clients), k)
     assert factors is not None
-    return hyper_hypercube(clients, factors)
+    return hyper_hypercube(clients, factors[::-1])
+
+
+class _Group:
+    """Clients that find their mean, in equal subgroups that do so again in the end.
+
+    Attributes:
+        clients: a (k+1)^p of them.
+        subgroups: a of (k+1)^p clients each.
+        whole: the phase of all.
+        ends: that of the subgroups side by side; of a group of up to k clients, `whole`.
+    """
+
+    def __init__(self, clients: Sequence[int], size: int, k: int) -> None:
+        self.clients = clients
+        self.subgroups = [clients[at : at + size] for at in range(0, len(clients), size)]
+        self.whole = exact(clients, k)
+        parts = [exact(one, k) for one in self.subgroups] if size > 1 else [self.whole]
+        self.ends = [
+            [edge for part in rounds for edge in part] for rounds in zip(*parts, strict=True)
+        ]
+
+    @property
+    def length(self) -> int:
+        """Rounds of its subgroups."""
+        return len(self.ends)
 
 
 def simple_base(clients: Sequence[int], k: int) -> Phase:
@@ -59,42 +89,53 @@ def simple_base(clients: Sequence[int], k: int) -> Phase:
     n = sum_l a_l (k+1)^p_l, p falling. Group l has a_l (k+1)^p_l clients and a_l equal subgroups.
     First every group finds its mean. Then group by group, each client of the later groups meets
     one client in each subgroup, with weights that bring the mean of every subgroup, and of the
-    later groups, to the mean of all; at last the subgroups average.
+    later groups, to the mean of all; at last the subgroups average. Who has nothing to do repeats
+    its averages, or averages with others who have not, which the exact mean does not need.
     """
     if _factors(len(clients), k) is not None:
         return exact(clients, k)
-    groups = []  # (clients of the group, size of its subgroups)
+    groups: list[_Group] = []
     size, rest = 1, list(clients)
     while size * (k + 1) <= len(clients):
         size *= k + 1
     while size:
         count = len(rest) // size * size
         if count:
-            groups.append((rest[:count], size))
+            groups.append(_Group(rest[:count], size, k))
         rest, size = rest[count:], size // (k + 1)
 
-    within = [exact(group, k) for group, _ in groups]
-    first = len(within[0])
-    phase: Phase = [[] for _ in range(first + len(groups) - 1)]
-    for rounds in within:
-        _add(phase, 0, rounds)
-    for j, (group, size) in enumerate(groups[:-1]):
-        later = [client for other, _ in groups[j + 1 :] for client in other]
-        weight = size / (len(group) + len(later))
-        _add(phase, first + j, [_meetings(group, size, later, weight)])
-        for at in range(0, len(group), size):
-            subgroup = group[at : at + size]
-            _add(phase, first + j + 1, exact(subgroup, k))
+    first, last = len(groups[0].whole), len(groups) - 1
+    phase: Phase = [
+        [edge for group in groups for edge in _turn(group.whole, round)] for round in range(first)
+    ]
+    for round in range(1 + groups[0].length):
+        edges: list[Edge] = []
+        if round < last:
+            edges += _meetings(groups[round], groups[round + 1 :], k)
+        for at, group in enumerate(groups):
+            done = round - at - (at < last)
+            if done >= 0:
+                edges += _turn(group.ends, done)
+        phase.append(edges)
     return phase
 
 
-def _meetings(group: list[int], size: int, later: list[int], weight: float) -> list[Edge]:
-    """The i-th later client meets the i-th client of every subgroup."""
-    return [
-        (client, group[at + i], weight)
-        for i, client in enumerate(later)
-        for at in range(0, len(group), size)
-    ]
+def _turn(phase: Phase, round: int) -> list[Edge]:
+    """That of a phase that is repeated."""
+    return phase[round % len(phase)] if phase else []
+
+
+def _meetings(group: _Group, later: Sequence[_Group], k: int) -> list[Edge]:
+    """Each later client meets one of every subgroup; who is left over averages, k + 1 at a time."""
+    partners = [list(one) for one in group.subgroups]
+    others = [client for one in reversed(later) for client in one.clients]
+    weight = len(group.clients) / (len(group.clients) + len(others)) / len(partners)
+    edges = [(client, one.pop(), weight) for client in others for one in partners]
+    left = [client for one in partners for client in one]
+    for at in range(0, len(left), k + 1):
+        some = left[at : at + k + 1]
+        edges += [(i, j, 1 / len(some)) for i, j in combinations(some, 2)]
+    return edges
 
 
 def _add(phase: Phase, start: int, rounds: Phase) -> None:
@@ -105,7 +146,7 @@ def _add(phase: Phase, start: int, rounds: Phase) -> None:
 
 
 def base(clients: Sequence[int], k: int) -> Phase:
-    """Simple Base within `smooth` equal groups, then means across them, if that is shorter.
+    """Simple Base within `smooth` equal groups, then means across them, unless that is longer.
 
     n = smooth x rough, where no prime factor of rough is <= k+1.
     """
@@ -114,6 +155,8 @@ def base(clients: Sequence[int], k: int) -> Phase:
     for f in range(2, k + 2):
         while rough % f == 0:
             smooth, rough = smooth * f, rough // f
+    if 1 in (smooth, rough):
+        return simple
     groups = [clients[at : at + rough] for at in range(0, len(clients), rough)]
     phase: Phase = []
     for group in groups:
@@ -121,7 +164,7 @@ def base(clients: Sequence[int], k: int) -> Phase:
     end = len(phase)
     for across in zip(*groups, strict=True):
         _add(phase, end, exact(across, k))
-    return phase if len(phase) < len(simple) else simple
+    return phase if len(phase) <= len(simple) else simple
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -262,6 +262,32 @@ def test_simple_base_is_sometimes_longer():
     assert found == [5, 7, 9, 13]
 
 
+@pytest.mark.parametrize(
+    ("name", "round", "edges"),
+    [
+        ("simple-base3", 1, {(1, 2): 2 / 3}),
+        ("simple-base5", 2, {(0, 1): 1 / 2, (3, 4): 4 / 5}),
+        ("simple-base6", 2, {(0, 1): 1 / 2, (3, 4): 2 / 3, (2, 5): 2 / 3}),
+        ("simple-base6", 1, {(0, 2): 1 / 2, (1, 3): 1 / 2, (4, 5): 1 / 2}),
+        (
+            "base7:k=2",
+            2,
+            {(2, 6): 3 / 7, (5, 6): 3 / 7, (0, 1): 1 / 3, (0, 3): 1 / 3, (1, 3): 1 / 3},
+        ),
+        ("base12:k=2", 0, {(i, i + 1): 1 / 2 for i in range(0, 12, 2)}),
+        ("base6", 3, {(0, 3): 1 / 2, (1, 4): 1 / 2, (2, 5): 1 / 2}),
+    ],
+)
+def test_base_graphs_have_the_edges_of_the_authors_code(name, round, edges):
+    """Worked out by hand: partners from the end of each subgroup, who is free averages, too."""
+    schedule = build(name)
+    W, n = schedule.mixing(round).dense(), schedule.num_clients
+    expected = np.zeros((n, n))
+    for (i, j), weight in edges.items():
+        expected[i, j] = expected[j, i] = weight
+    assert_allclose(W, expected + np.diag(1 - expected.sum(1)), atol=1e-12)
+
+
 @pytest.mark.parametrize("name", ["base", "simple-base"])
 @pytest.mark.parametrize("k", [1, 2, 3, 4])
 def test_base_graphs_average_exactly_with_k_neighbors(name, k):
