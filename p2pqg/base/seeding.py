@@ -7,6 +7,7 @@ adding a client, a metric or an actor does not shift anybody else's draws.
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 
 import numpy as np
 
@@ -51,22 +52,32 @@ def uniforms(seed: int, purpose: str, *keys: int | np.ndarray) -> np.ndarray:
     >>> bool(both[1] == uniforms(1, "loss", 4, 7))
     True
     """
-    bits: np.ndarray | np.uint64
-    bits = np.uint64(int(rng(seed, purpose, len(keys)).integers(2**64, dtype=np.uint64)))
+    bits: np.ndarray | np.uint64 = _first_word(seed, purpose, len(keys))
     with np.errstate(over="ignore"):  # arithmetic modulo 2**64 is what is meant
         for key in keys:
             bits = _scramble(_scramble(bits ^ np.asarray(key).astype(np.uint64)))
     return np.asarray((bits >> np.uint64(11)) * 2.0**-53)
 
 
+@lru_cache(maxsize=1024)
+def _first_word(seed: int, purpose: str, num_keys: int) -> np.uint64:
+    return np.uint64(int(rng(seed, purpose, num_keys).integers(2**64, dtype=np.uint64)))
+
+
 def _scramble(bits: np.ndarray | np.uint64) -> np.ndarray | np.uint64:
     """A bijection of 64 bits in which every bit of the result depends on every bit."""
     bits = bits + np.uint64(0x9E3779B97F4A7C15)
-    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return bits ^ (bits >> np.uint64(31))
+    spare = bits >> np.uint64(30)
+    out = {"out": spare} if isinstance(spare, np.ndarray) else {}  # arrays may be large
+    bits ^= spare
+    bits *= np.uint64(0xBF58476D1CE4E5B9)
+    bits ^= np.right_shift(bits, np.uint64(27), **out)
+    bits *= np.uint64(0x94D049BB133111EB)
+    bits ^= np.right_shift(bits, np.uint64(31), **out)
+    return bits
 
 
+@lru_cache(maxsize=1024)
 def _word(purpose: str) -> int:
     """64 bits for a text."""
     return int.from_bytes(hashlib.blake2b(purpose.encode(), digest_size=8).digest(), "little")

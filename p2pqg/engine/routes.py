@@ -37,6 +37,7 @@ row 0 of block 1 in slot 0. Client 0 has the neighbors 1 and 3, client 3 has 0 a
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -86,25 +87,18 @@ class RowRoutes:
     @classmethod
     def cut(cls, mixing: Mixing, bounds: tuple[int, ...], memory: int = 0) -> RowRoutes:
         num_blocks, n = len(bounds) - 1, mixing.num_clients
-        owner = np.searchsorted(bounds, np.arange(n), side="right") - 1
-        # Distinct (receiving block, sending block, source) triples that cross a border.
-        source = sources(mixing)
-        wants = np.stack([owner[mixing.receivers], owner[mixing.senders], source], axis=1)
-        wants = np.unique(wants[wants[:, 0] != wants[:, 1]], axis=0)
-        cuts = np.flatnonzero(np.any(wants[1:, :2] != wants[:-1, :2], axis=1)) + 1
         parcels: list[dict[bytes, np.ndarray]] = [{} for _ in range(num_blocks)]
         addresses: list[list[Address]] = [[] for _ in range(num_blocks)]
         ages = n * np.arange(memory + 1)[:, None]
         senders = [
             [(ages + np.arange(bounds[b], bounds[b + 1])).ravel()] for b in range(num_blocks)
         ]
-        for group in np.split(wants, cuts) if len(wants) else []:
-            here, there, wanted = group[0, 0], group[0, 1], group[:, 2]
+        for here, there, wanted in _crossing(mixing, bounds, memory):
             age, client = np.divmod(wanted, n)
             rows = client - bounds[there] + age * (bounds[there + 1] - bounds[there])
             shelf = parcels[there]
             shelf.setdefault(rows.tobytes(), rows)  # neighbors that want the same rows share them
-            addresses[here].append((int(there), list(shelf).index(rows.tobytes())))
+            addresses[here].append((there, list(shelf).index(rows.tobytes())))
             senders[here].append(wanted)
         return cls(
             mixing,
@@ -114,6 +108,24 @@ class RowRoutes:
             tuple(np.concatenate(parts) for parts in senders),
             memory,
         )
+
+
+def _crossing(
+    mixing: Mixing, bounds: tuple[int, ...], memory: int
+) -> Iterator[tuple[int, int, np.ndarray]]:
+    """(receiving block, sending block, rising sources) of all that crosses a border, in order."""
+    num_blocks, num_sources = len(bounds) - 1, mixing.num_clients * (memory + 1)
+    if num_blocks == 1:  # most often, and in every round of a network that is drawn anew
+        return
+    owner = np.searchsorted(bounds, np.arange(mixing.num_clients), side="right") - 1
+    here, there = owner[mixing.receivers], owner[mixing.senders]
+    apart = here != there
+    pairs = (here * num_blocks + there)[apart]
+    codes = np.unique(pairs * num_sources + sources(mixing)[apart])
+    pairs, wanted = np.divmod(codes, num_sources)
+    starts = np.flatnonzero(np.diff(pairs, prepend=-1))
+    for pair, some in zip(pairs[starts], np.split(wanted, starts[1:]), strict=False):
+        yield *divmod(int(pair), num_blocks), some
 
 
 def sources(mixing: Mixing) -> np.ndarray:

@@ -25,7 +25,7 @@ Nothing is remembered: draws are hashes of (seed, what, whom, round).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from numbers import Real
 from typing import Any
@@ -231,10 +231,10 @@ class Timing:
         kept, size = self._kept.setdefault(W, {}), float(message_bytes)
         trips = kept.get(size)
         if trips is None:
-            trips = made()
-            if len(kept) == SIZES_KEPT and size not in kept:
+            trips = replace(made(), comes_again=size in kept)
+            if len(kept) == SIZES_KEPT and not trips.comes_again:
                 kept.clear()
-            kept[size] = trips if size in kept else None
+            kept[size] = trips if trips.comes_again else None
         return trips
 
     def _computing(

@@ -22,6 +22,7 @@ class Trips:
         sending: float64 [messages], seconds until all of it is sent.
         latency: float64 [messages], seconds on the way; jitter: mean of what comes on top.
         leaving: float64 [clients], seconds until a client has sent all its messages.
+        comes_again: it pays to work out more.
     """
 
     fresh: np.ndarray
@@ -31,6 +32,7 @@ class Trips:
     latency: np.ndarray
     jitter: np.ndarray
     leaving: np.ndarray
+    comes_again: bool = False
 
     @classmethod
     def of(
@@ -71,12 +73,14 @@ class Trips:
         return bool(self.jitter.any())
 
     @cached_property
-    def latest(self) -> np.ndarray:
+    def latest(self) -> np.ndarray | slice:
         """int64 [some]: messages one of which arrives last where all start at once, without jitter.
 
         Of what one client sends, those count that no other one outdoes in both sending and latency:
-        one each where all links are alike.
+        one each where all links are alike. Of trips that do not come again, all.
         """
+        if not self.comes_again:
+            return slice(None)
         order = np.lexsort((-self.latency, -self.sending, self.senders))
         rank = np.unique(self.latency[order], return_inverse=True)[1].astype(np.int64)
         code = self.senders[order] * (rank.max(initial=0) + 1) + rank  # rises with the sender

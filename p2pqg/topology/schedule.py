@@ -19,6 +19,10 @@ from p2pqg.topology.mixing_rules import RULES, Arcs, default_rule
 KEPT, MOST_KEPT = 16, 2_000_000
 """So many rounds stay in memory; of a network that repeats all, up to so many rounds x clients."""
 
+SMALL, MANY_KEPT = 500_000, 1024
+"""More rounds than KEPT stay, but not more than MANY_KEPT, while all their W have at most so many
+entries together: who keeps the books asks for W once more, many rounds later."""
+
 
 @dataclass(eq=False)
 class Schedule:
@@ -53,6 +57,7 @@ class Schedule:
     listed: frozenset[int] | None = None
     promise: Promise | None = None
     _known: dict[int, Mixing] = field(default_factory=dict, init=False, repr=False)
+    _entries: int = field(default=0, init=False, repr=False)
 
     @property
     def keeps(self) -> Promise:
@@ -67,12 +72,18 @@ class Schedule:
         """
         key = round if self.period is None else round % self.period
         if key not in self._known:
-            if self.turn(round) is None and len(self._known) >= KEPT:
-                del self._known[next(iter(self._known))]
             W = self.draw(key)
             check(W, self.name if self.period == 1 else f"{self.name}, round {key}", self.keeps)
-            self._known[key] = W
+            self._known[key], self._entries = W, self._entries + len(W.weights)
+            if self.turn(round) is None:
+                self._forget()
         return self._known[key]
+
+    def _forget(self) -> None:
+        """The oldest rounds, where there are too many."""
+        known = self._known
+        while len(known) > (KEPT if self._entries > SMALL else MANY_KEPT):
+            self._entries -= len(known.pop(next(iter(known))).weights)
 
     def turn(self, round: int) -> int | None:
         """The round within the period; None where what is made for it is not worth keeping."""
@@ -148,7 +159,9 @@ class Schedule:
 
     def __getstate__(self) -> dict[str, Any]:
         """Everything; the rounds worked out so far only if they come back."""
-        return self.__dict__ if self.turn(0) == 0 else {**self.__dict__, "_known": {}}
+        if self.turn(0) == 0:
+            return self.__dict__
+        return {**self.__dict__, "_known": {}, "_entries": 0}
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,22 @@ def test_a_uniform_depends_on_its_own_keys_only():
     assert all_pairs[8, 9] == uniforms(7, "loss", np.int32(8), 9, 5)
 
 
+def test_uniforms_are_the_finalizer_of_splitmix64():
+    def scrambled(bits):
+        bits = (bits + 0x9E3779B97F4A7C15) % 2**64
+        bits = ((bits ^ bits >> 30) * 0xBF58476D1CE4E5B9) % 2**64
+        bits = ((bits ^ bits >> 27) * 0x94D049BB133111EB) % 2**64
+        return bits ^ bits >> 31
+
+    senders, round = np.array([[3, 2**40], [0, 7]]), 5
+    for sender, drawn in zip(senders.flat, uniforms(2, "loss", senders, round).flat, strict=True):
+        bits = int(rng(2, "loss", 2).integers(2**64, dtype=np.uint64))
+        for key in (int(sender), round):
+            bits = scrambled(scrambled(bits ^ key))
+        assert drawn == (bits >> 11) * 2.0**-53
+    assert_array_equal(senders, [[3, 2**40], [0, 7]])
+
+
 def test_uniforms_differ_by_seed_purpose_number_and_order_of_keys():
     keys = [(1, "a", 0), (2, "a", 0), (1, "b", 0), (1, "a"), (1, "a", 0, 0), (1, "a", 0, 1)]
     keys.append((1, "a", 1, 0))

@@ -8,12 +8,14 @@ import pandas as pd
 import pytest
 import torch
 from torch.nn.utils import vector_to_parameters
+from toys import TOY
 
 import p2pqg
 from p2pqg.base.errors import ConfigError
 from p2pqg.engine.cards import Cards
 from p2pqg.engine.driver import Driver
 from p2pqg.models import build_model
+from p2pqg.network.effective import Impaired
 
 
 def test_what_is_closed_is_gone_at_once(tmp_path):
@@ -176,3 +178,20 @@ def test_clients_that_differ_in_one_bit_are_at_a_distance():
         assert host._alike(rows, near) == host._alike(rows.clone(), near) != ()
         rows[2, 5] = torch.nextafter(rows[2, 5], rows[2, 5] + 1)
         assert host._alike(rows, near) is None
+
+
+@pytest.mark.parametrize("settings", [{}, {"deadline": "50 ms"}], ids=str)
+def test_a_network_that_is_drawn_every_round_is_drawn_once_a_round(settings, monkeypatch):
+    """The books are kept of many rounds at once: each W was drawn anew for them, and twice."""
+    drawn, draw = [], Impaired.__call__
+    monkeypatch.setattr(
+        Impaired, "__call__", lambda self, round: drawn.append(round) or draw(self, round)
+    )
+    wrong = {"impairments": {"loss": 0.1, "participation": 0.5}}
+    clock = {"network": {"compute": "10 ms", "links": "lan", **settings}}
+    about = {**TOY, "engine": "local", "rounds": 400, "record_every": 400, **wrong, **clock}
+    with p2pqg.Simulation(**about) as sim:
+        sim._driver._portion = lambda: 200
+        sim.advance(400)
+    later = [round for round in drawn if round >= 16]  # the first ones are looked at beforehand
+    assert later == list(range(16, 400))

@@ -87,11 +87,26 @@ def test_periodic_networks_return_the_very_same_W():
     assert build(RING4).mixing(0) is not build(RING4).mixing(0)
 
 
-def test_aperiodic_networks_do_not_hoard_rounds():
-    schedule = build("random-matching4")
-    for round in range(100):
+@pytest.mark.parametrize(
+    ("name", "kept"), [("random-matching4", 1024), ("random-matching1000", 250)]
+)
+def test_of_networks_that_do_not_repeat_few_rounds_stay_and_of_small_ones_more(name, kept):
+    schedule = build(name)
+    for round in range(1100 if kept > 1000 else 300):
         schedule.mixing(round)
-    assert len(schedule._known) < 20
+    assert len(schedule._known) == kept
+
+
+def test_of_large_networks_that_do_not_repeat_sixteen_rounds_stay():
+    draws = []
+    schedule = build("complete250")
+    schedule.period, W = None, schedule.mixing(0)
+    schedule.draw = lambda round: draws.append(round) or replace(W)
+    for round in range(30):
+        schedule.mixing(round)
+        schedule.mixing(max(0, round - 15))
+    assert draws == list(range(1, 30))
+    assert len(schedule._known) == 16
 
 
 def test_an_array_is_used_as_it_is():
