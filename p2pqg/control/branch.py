@@ -12,7 +12,7 @@ from p2pqg.control import frames
 from p2pqg.control.moments import Moments, size_of
 from p2pqg.control.playable import Playable
 from p2pqg.data import label_counts
-from p2pqg.page.replay import names_of, point
+from p2pqg.page.replay import names_of, points_of
 from p2pqg.page.scene import digits, scene, traffic
 from p2pqg.page.scene import links as links_now
 
@@ -169,7 +169,7 @@ class Branch:
         if past is None:
             known, length = sim.rows[0], len(sim.rows[0])
             start = self._told if self._told <= length else 0
-            found["points"] = {"from": start, "rows": [point(row) for row in known[start:length]]}
+            found["points"] = {"from": start, "rows": points_of(known[start:length])}
             self._told = length
         events = sim.events
         if len(events) != self._told_events:

@@ -46,6 +46,8 @@ OF_CLIENTS = {
 """Columns of clients.parquet that clients are colored by, and what these are called."""
 NOT_SHOWN = ("round", "client", "num_samples", "lied")
 MOST_EVENTS = 300
+MOST_POINTS = 4000
+"""Of a curve that are sent at once: a page keeps no more (room.js), and no screen shows more."""
 MOST_MOMENTS, MOST_NUMBERS = 60, 40_000
 """Of a run in a report, which is one file: moments of it, and numbers of clients in all of them."""
 WATCHED = ("rounds.parquet", "clients.parquet", "summary.json", "failed.json", "changes.parquet")
@@ -57,6 +59,23 @@ def point(row: Mapping[str, Any]) -> list[float | int | None]:
     found = [digits(row.get(key)) for key in POINT]
     found[0] = int(row["round"]) + 1
     return found
+
+
+def points_of(rows: Sequence[Mapping[str, Any]]) -> list[list[float | int | None]]:
+    """The points of rows; of very many, half as many evaluated ones as there may be, and others."""
+    if len(rows) > MOST_POINTS:
+        evaluated = [
+            k for k, row in enumerate(rows) if digits(row.get("test_accuracy")) is not None
+        ]
+        kept = {*_evenly(evaluated), *_evenly(range(len(rows)))}
+        rows = [rows[k] for k in sorted(kept)]
+    return [point(row) for row in rows]
+
+
+def _evenly(places: Sequence[int]) -> list[int]:
+    """Half of MOST_POINTS of them, the first and the last among them."""
+    most = min(len(places), MOST_POINTS // 2)
+    return [places[int(k)] for k in np.linspace(0, len(places) - 1, most)]
 
 
 def names_of(keys: Sequence[str]) -> dict[str, str]:
@@ -139,6 +158,7 @@ class Replay:
         past = round is not None and round < done
         at = (earlier[-1] if earlier else 0) if past else done
         start = known if known <= len(rows) else 0
+        shown = [key for key in POINT if key in rows]
         found: dict[str, Any] = {
             "id": self.number,
             "name": self.name,
@@ -151,7 +171,8 @@ class Replay:
             "events": [[done, what] for done, what in standing.events[-MOST_EVENTS:]],
             "points": {
                 "from": start,
-                "rows": [point(row) for row in rows.iloc[start:].to_dict("records")],
+                "until": len(rows),
+                "rows": points_of(rows.iloc[start:][shown].to_dict("records")),
             },
             "cut": [],
             "absent": [],
@@ -186,7 +207,7 @@ class Replay:
             if frame["scene"] is now["scene"]:
                 del frame["scene"]
             past.append(frame)
-        now["points"] = {"from": 0, "rows": []}
+        now["points"] = {"from": 0, "until": 0, "rows": []}
         return {"now": {**now, "moments": kept}, "past": past}
 
     def _network(self, start: Schedule, at: int) -> dict[str, Any]:

@@ -14,7 +14,7 @@
       const answer = await fetch(`frames?${query}`, { cache: "no-store" });
       if (!answer.ok) throw new Error(String(answer.status));
       const frame = await answer.json();
-      for (const news of frame.branches) if (news.points) known.set(news.id, { rows: news.points.from + news.points.rows.length, version: news.version });
+      for (const news of frame.branches) if (news.points) known.set(news.id, { rows: news.points.until, version: news.version });
       listeners.forEach((listener) => listener(frame));
     } catch {
       document.getElementById("lost").hidden = false;

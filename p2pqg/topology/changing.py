@@ -6,7 +6,7 @@ A builder returns `Rounds`: a module's function of the round, and the period.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated
 
@@ -167,12 +167,26 @@ def _random_peers(num_clients: int, params: RandomPeerParams, round: int) -> Arc
     draws = rng(params.seed, "random-peer", round)
     if num_clients == 1:
         return Arcs.of(1, [], directed=True)
-    edges = [
-        (i, (i + 1 + hop) % num_clients)
-        for i in range(num_clients)
-        for hop in draws.choice(num_clients - 1, params.k, replace=False, shuffle=False)
-    ]
+    hop = _some_of(num_clients - 1, params.k, num_clients, draws)
+    i = np.arange(num_clients)[:, None]
+    edges = np.stack(np.broadcast_arrays(i, (i + 1 + hop) % num_clients), axis=-1)
     return Arcs.of(num_clients, edges, directed=True)
+
+
+def _some_of(n: int, k: int, times: int, draws: np.random.Generator) -> np.ndarray:
+    """int64 [times, k], k different numbers < n each: `draws.choice`, so many times.
+
+    Floyd's algorithm, for all at once: the last of those up to j, or j itself if that is taken.
+    """
+    if n > 10_000 and k > n // 20:  # there NumPy goes another way
+        kept = [draws.choice(n, k, replace=False, shuffle=False) for _ in range(times)]
+        return np.array(kept)
+    last = np.arange(n - k, n)
+    found = draws.integers(0, np.broadcast_to(last, (times, k)), endpoint=True)
+    for place in range(1, k):
+        taken = (found[:, :place] == found[:, place, None]).any(1)
+        found[taken, place] = last[place]
+    return found
 
 
 @topology("double-binary-trees", source="Sanders et al., 2009; Vogels et al., NeurIPS 2021")
@@ -204,16 +218,18 @@ def equidyn(num_clients: int, params: EquiDynParams) -> Rounds:
     return Rounds(partial(_equidyn, num_clients, params), None)
 
 
-def _equidyn(num_clients: int, params: EquiDynParams, round: int) -> nx.Graph | nx.DiGraph:
+def _equidyn(num_clients: int, params: EquiDynParams, round: int) -> Arcs:
     draws = rng(params.seed, "equidyn", round)
     n = num_clients
     offset = int(draws.integers(1, n)) if n > 1 else 0
+    i = np.arange(n)
     if params.directed:
-        graph = hops(n, [offset], directed=True)
+        edges = np.stack([i, (i + offset) % n], axis=1)
     else:
-        graph = network(n, _matching(n, offset, int(draws.integers(n))))
-    nx.set_edge_attributes(graph, params.eta * (n - 1) / n, "weight")
-    return graph
+        edges = np.array(_matching(n, offset, int(draws.integers(n))), dtype=np.int64)
+    found = Arcs.of(n, edges, params.directed)
+    weight = params.eta * (n - 1) / n
+    return replace(found, weights=np.full(len(found.senders), weight))
 
 
 def _matching(n: int, offset: int, first: int) -> list[tuple[int, int]]:

@@ -31,12 +31,14 @@ class Arcs:
         senders: int64 [arcs]. An undirected edge is two arcs, loops are none.
         receivers: int64 [arcs].
         directed: arcs are what they are; otherwise each comes with its opposite.
+        weights: float64 [arcs], for the rule `given`, for which loops are arcs, too; or None.
     """
 
     num_clients: int
     senders: np.ndarray
     receivers: np.ndarray
     directed: bool = False
+    weights: np.ndarray | None = None
 
     @classmethod
     def of(cls, num_clients: int, edges: ArrayLike, directed: bool = False) -> Arcs:
@@ -201,15 +203,15 @@ def given(graph: nx.Graph | nx.DiGraph) -> Mixing:
         TopologyError: an edge has no weight, or one that is not a number.
     """
     if isinstance(graph, Arcs):
-        raise TopologyError(
-            "its edges have no weights, mixing: given needs them. Use mixing: metropolis_hastings "
-            "or, for directed networks, uniform."
-        )
+        if graph.weights is None:
+            raise TopologyError(
+                "its edges have no weights, mixing: given needs them. Use mixing: "
+                "metropolis_hastings or, for directed networks, uniform."
+            )
+        return _given(graph.num_clients, graph.senders, graph.receivers, graph.weights)
     graph = simple(graph, "given")
     arcs(graph)  # checks the nodes
-    n = graph.number_of_nodes()
     senders, receivers, weights = [], [], []
-    own: dict[int, float] = {}
     for u, v, weight in graph.edges(data="weight"):
         try:
             weight = float(weight)
@@ -218,21 +220,25 @@ def given(graph: nx.Graph | nx.DiGraph) -> Mixing:
                 f"edge {u}, {v} has no weight that is a number, mixing: given needs one (got "
                 f"{weight!r}). Add it, or use mixing: metropolis_hastings."
             ) from None
-        if u == v:
-            own[u] = weight
-            continue
-        for sender, receiver in [(u, v)] if graph.is_directed() else [(u, v), (v, u)]:
+        both = u != v and not graph.is_directed()
+        for sender, receiver in [(u, v), (v, u)] if both else [(u, v)]:
             senders.append(sender)
             receivers.append(receiver)
             weights.append(weight)
     ends = np.array([senders, receivers], dtype=np.int64)
-    W = with_own(n, ends[0], ends[1], np.array(weights, dtype=np.float64))
-    if not own:
+    return _given(graph.number_of_nodes(), *ends, np.array(weights, dtype=np.float64))
+
+
+def _given(n: int, senders: np.ndarray, receivers: np.ndarray, weights: np.ndarray) -> Mixing:
+    """W from the weights of arcs and loops; who has no loop keeps what its row leaves."""
+    loops = senders == receivers
+    W = with_own(n, senders[~loops], receivers[~loops], weights[~loops])
+    if not loops.any():
         return W
     others = W.receivers != W.senders
     kept = np.zeros(n)
     kept[W.receivers[~others]] = W.weights[~others]
-    kept[list(own)] = list(own.values())
+    kept[senders[loops]] = weights[loops]
     everyone = np.arange(n)
     return Mixing.of(
         n,

@@ -20,7 +20,7 @@ from p2pqg.base.seeding import rng
 from p2pqg.topology._registry import Seeded, topology
 from p2pqg.topology.graphs import powers_of_two
 from p2pqg.topology.mixing import Mixing
-from p2pqg.topology.mixing_rules import RULES, given
+from p2pqg.topology.mixing_rules import RULES, Arcs, given
 from p2pqg.topology.schedule import Rounds
 
 NAME = "teleportation"
@@ -63,16 +63,19 @@ def teleportation(num_clients: int, params: TeleportationParams) -> Rounds:
     return Rounds(partial(_arrivals, num_clients, params), None)
 
 
-def _arrivals(num_clients: int, params: TeleportationParams, round: int) -> nx.DiGraph:
+def _arrivals(num_clients: int, params: TeleportationParams, round: int) -> Arcs:
     before, now = (active(num_clients, params, one) for one in (round - 1, round))
     k = len(now)
-    ahead = [0, *powers_of_two(k)]
-    graph = nx.DiGraph()
-    graph.add_nodes_from(range(num_clients))
+    ahead = np.array([0, *powers_of_two(k)])
+    senders = before[(np.arange(k)[:, None] + ahead) % k]  # [slots, heard]
+    receivers = np.broadcast_to(now[:, None], senders.shape)
     # Whoever arrives in a slot keeps nothing of what it had, unless it was there before.
-    graph.add_edges_from((client, client, {"weight": 0.0}) for client in now.tolist())
-    for slot, client in enumerate(now.tolist()):
-        for hop in ahead:
-            sender = int(before[(slot + hop) % k])
-            graph.add_edge(sender, client, weight=1 / len(ahead))
-    return graph
+    apart = now[(senders != receivers).all(1)]
+    weights = np.full(senders.size, 1 / len(ahead))
+    return Arcs(
+        num_clients,
+        np.concatenate([senders.ravel(), apart]),
+        np.concatenate([receivers.ravel(), apart]),
+        directed=True,
+        weights=np.concatenate([weights, np.zeros(len(apart))]),
+    )

@@ -6,13 +6,14 @@ import urllib.error
 import urllib.request
 from contextlib import contextmanager
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from toys import TOY, Notes
 
 import p2pqg
 from p2pqg.cli import main
-from p2pqg.page.replay import Replay
+from p2pqg.page.replay import MOST_POINTS, Replay, point, points_of
 from p2pqg.running.observer import Observer
 from p2pqg.running.watch import serving
 
@@ -94,6 +95,32 @@ def test_frames_are_what_the_run_recorded_and_only_the_news(run):
         assert past["values"]["of"]["test_accuracy"] == pytest.approx(list(own), rel=1e-4)
 
 
+def test_of_a_long_run_a_page_is_sent_what_it_keeps_and_every_evaluation():
+    rows = [{"round": k, "train_loss": 1.0} for k in range(200_000)]
+    for row in rows[999::1000]:
+        row["test_accuracy"] = 0.5
+    sent = points_of(rows)
+    assert 2000 < len(sent) <= MOST_POINTS
+    rounds = [one[0] for one in sent]
+    assert rounds == sorted(set(rounds))
+    assert (rounds[0], rounds[-1]) == (1, 200_000)
+    assert max(np.diff(rounds)) <= 101
+    assert [one[0] for one in sent if one[3] is not None] == list(range(1000, 200_001, 1000))
+    assert points_of(rows[:MOST_POINTS]) == [point(row) for row in rows[:MOST_POINTS]]
+
+
+def test_a_page_that_was_sent_some_of_the_points_asks_for_those_that_come_after_all(
+    run, monkeypatch
+):
+    monkeypatch.setattr("p2pqg.page.replay.MOST_POINTS", 6)
+    replay, rows = Replay(0, run.path, "one"), len(run.rounds)
+    points = replay.frame()["points"]
+    assert len(points["rows"]) <= 6 < rows
+    assert points["until"] == rows
+    later = replay.frame(rows - 2)["points"]
+    assert [row[0] for row in later["rows"]] == list(run.rounds["round"][-2:] + 1)
+
+
 def test_a_run_that_goes_on_is_seen_as_it_goes(tmp_path):
     seen = []
 
@@ -152,7 +179,11 @@ def test_a_page_without_a_server_has_moments_and_no_more_numbers_than_fit(run, m
 
 def test_a_page_without_a_server_makes_no_points_of_curves_that_it_draws_itself(run, monkeypatch):
     monkeypatch.setattr("p2pqg.page.replay.point", lambda row: pytest.fail("a point"))
-    assert Replay(0, run.path, "one").whole()["now"]["points"] == {"from": 0, "rows": []}
+    assert Replay(0, run.path, "one").whole()["now"]["points"] == {
+        "from": 0,
+        "until": 0,
+        "rows": [],
+    }
 
 
 def test_what_cannot_be_watched_is_said_on_one_line(tmp_path):

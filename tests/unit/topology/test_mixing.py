@@ -20,6 +20,7 @@ from p2pqg.topology import (
 )
 from p2pqg.topology import checks as checks_module
 from p2pqg.topology.checks import Promise
+from p2pqg.topology.mixing_rules import Arcs
 
 STAR = nx.star_graph(3)
 
@@ -288,3 +289,17 @@ def test_dmsgd_says_so_before_a_run_and_only_where_it_has_momentum():
     without = {"name": "dmsgd", "beta": 0.0}
     with p2pqg.Simulation(algorithm=without, **settings) as sim:
         assert not any("W changes" in w for w in sim.experiment.warnings)
+
+
+@pytest.mark.parametrize("directed", [True, False])
+def test_given_weights_of_arcs_are_those_of_a_graph_with_the_same_loops(directed):
+    graph = nx.DiGraph() if directed else nx.Graph()
+    graph.add_nodes_from(range(5))
+    graph.add_weighted_edges_from([(0, 1, 0.25), (1, 2, 0.5), (4, 0, 0.125), (3, 3, 1.0)])
+    edges = np.array([[0, 1], [1, 2], [4, 0]] + ([] if directed else [[1, 0], [2, 1], [0, 4]]))
+    ends = np.concatenate([edges, [[3, 3]]])
+    weights = np.array([0.25, 0.5, 0.125] * (1 if directed else 2) + [1.0])
+    W = RULES["given"].build(Arcs(5, *ends.T, directed, weights))
+    assert_array_equal(W.dense(), RULES["given"].build(graph).dense())
+    with pytest.raises(TopologyError, match="its edges have no weights, mixing: given needs them"):
+        RULES["given"].build(Arcs(5, *ends[:-1].T, directed))

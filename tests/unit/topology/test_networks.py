@@ -14,6 +14,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import p2pqg
 from p2pqg.base.errors import TopologyError
+from p2pqg.base.seeding import rng
 from p2pqg.topology import TOPOLOGIES, Schedule, build, check
 from p2pqg.topology._registry import connected_draw
 from p2pqg.topology.checks import Promise
@@ -216,6 +217,17 @@ def test_a_random_peer_sends_to_k_others():
     assert W.out_degrees().tolist() == [3] * 9
     assert_allclose(W.column_sums(), 1)
     assert_allclose(build("random-peer9:k=3,mixing=uniform").mixing(5).row_sums(), 1)
+
+
+@pytest.mark.parametrize(("n", "k"), [(2, 1), (9, 3), (9, 8), (40, 7), (1000, 5), (12_001, 2)])
+def test_random_peers_are_those_that_numpy_chooses_one_client_after_the_other(n, k):
+    draws = rng(0, "random-peer", 3)
+    chosen = [draws.choice(n - 1, k, replace=False, shuffle=False) for _ in range(n)]
+    expected = {(i, (i + 1 + int(hop)) % n) for i in range(n) for hop in chosen[i]}
+    W = build(f"random-peer{n}:k={k}").mixing(3)
+    apart = W.senders != W.receivers
+    found = zip(W.senders[apart].tolist(), W.receivers[apart].tolist(), strict=True)
+    assert set(found) == expected
 
 
 def test_equidyn_contracts_by_what_its_authors_say():
