@@ -68,12 +68,12 @@ def _scramble(bits: np.ndarray | np.uint64) -> np.ndarray | np.uint64:
     """A bijection of 64 bits in which every bit of the result depends on every bit."""
     bits = bits + np.uint64(0x9E3779B97F4A7C15)
     spare = bits >> np.uint64(30)
-    out = {"out": spare} if isinstance(spare, np.ndarray) else {}  # arrays may be large
+    out = spare if isinstance(spare, np.ndarray) else None  # arrays may be large
     bits ^= spare
     bits *= np.uint64(0xBF58476D1CE4E5B9)
-    bits ^= np.right_shift(bits, np.uint64(27), **out)
+    bits ^= np.right_shift(bits, np.uint64(27), out=out)
     bits *= np.uint64(0x94D049BB133111EB)
-    bits ^= np.right_shift(bits, np.uint64(31), **out)
+    bits ^= np.right_shift(bits, np.uint64(31), out=out)
     return bits
 
 

@@ -225,8 +225,8 @@ def given(graph: nx.Graph | nx.DiGraph) -> Mixing:
             senders.append(sender)
             receivers.append(receiver)
             weights.append(weight)
-    ends = np.array([senders, receivers], dtype=np.int64)
-    return _given(graph.number_of_nodes(), *ends, np.array(weights, dtype=np.float64))
+    to, by = np.array([receivers, senders], dtype=np.int64)
+    return _given(graph.number_of_nodes(), by, to, np.array(weights, dtype=np.float64))
 
 
 def _given(n: int, senders: np.ndarray, receivers: np.ndarray, weights: np.ndarray) -> Mixing:
