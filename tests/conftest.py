@@ -22,5 +22,5 @@ def parts_as_before():
     yield
     for registry, entries, files in before:
         now = registry._entries.items()
-        ours = {name: part for name, part in now if part.build.__module__.startswith("p2pqg.")}
+        ours = {name: part for name, part in now if part.is_ours}
         registry._entries, registry._files = entries | ours, files

@@ -48,6 +48,11 @@ class Entry:
     source: str = ""
     traits: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def is_ours(self) -> bool:
+        """It comes with p2pqg; others are the user's, of whom we know nothing."""
+        return self.build.__module__.startswith("p2pqg.")
+
 
 def import_parts(package: str, path: Iterable[str]) -> None:
     """Import the files of a package, so that the parts in them register themselves.
@@ -92,7 +97,7 @@ class Registry(Mapping[str, Entry]):
 
         def registered(build: F) -> F:
             before = self._entries.get(name)
-            if before and before.build.__module__.startswith("p2pqg."):
+            if before and before.is_ours:
                 raise ConfigError(f"{self.kind} {name!r} is there already; choose another name")
             summary = (inspect.getdoc(build) or "").partition("\n")[0]
             self._entries[name] = Entry(name, build, params, summary, source, traits)

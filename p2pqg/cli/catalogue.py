@@ -30,7 +30,7 @@ def markdown() -> str:
     algorithms = [
         [f"`{name}`", _bare(e.summary), _parameters(e), needs_of(e), _source(e)]
         for name, e in sorted(ALGORITHMS.items())
-        if e.build.__module__.startswith("p2pqg.")
+        if e.is_ours
     ]
     networks = [
         [f"`{name}{e.traits['size'] or '<n>'}`", _bare(e.summary), _parameters(e), _source(e)]

@@ -8,6 +8,7 @@ import math
 import numbers
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -29,43 +30,31 @@ Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 """Names and shapes of the tensors that a row is made of, in order."""
 
 
+@dataclass(eq=False)
 class Rule:
-    """An algorithm with its parameters: what every block and the driver's scout run alike."""
+    """An algorithm with its parameters: what every block and the driver's scout run alike.
 
-    def __init__(
-        self,
-        algorithm: Entry,
-        params: Any,
-        lr: Callable[[int], float],
-        seed: int,
-        control: Controller | None = None,
-        shapes: Shapes = (),
-        gossip_rule: GossipRule | None = None,
-        num_rounds: int = 0,
-        personal: Personal | None = None,
-    ) -> None:
-        """Say what is run.
+    Attributes:
+        algorithm: registered.
+        params: of its class; lr is that of the round before.
+        lr: round -> step size.
+        seed: of what the algorithm draws.
+        control: consensus control.
+        shapes: what a row is made of.
+        gossip_rule: what a receiver makes of its inbox; None: the weighted sum.
+        num_rounds: of the run, for what changes as it goes on; 0: nobody knows.
+        personal: what never leaves its client.
+    """
 
-        Args:
-            algorithm: registered.
-            params: of its class; lr is that of the round before.
-            lr: round -> step size.
-            seed: of what the algorithm draws.
-            control: consensus control.
-            shapes: what a row is made of.
-            gossip_rule: what a receiver makes of its inbox; None: the weighted sum.
-            num_rounds: of the run, for what changes as it goes on; 0: nobody knows.
-            personal: what never leaves its client.
-        """
-        self.algorithm = algorithm
-        self.params = params
-        self.lr = lr
-        self.seed = seed
-        self.control = control
-        self.shapes = shapes
-        self.gossip_rule = gossip_rule
-        self.num_rounds = num_rounds
-        self.personal = personal
+    algorithm: Entry
+    params: Any
+    lr: Callable[[int], float]
+    seed: int
+    control: Controller | None = None
+    shapes: Shapes = ()
+    gossip_rule: GossipRule | None = None
+    num_rounds: int = 0
+    personal: Personal | None = None
 
     @property
     def parts(self) -> tuple[Entry, ...]:
@@ -78,9 +67,7 @@ class Rule:
 
     def with_changes(self, **changes: Any) -> Rule:
         """Another rule that differs in `params`, `lr`, ..."""
-        mine = ("algorithm", "params", "lr", "seed", "control", "shapes", "gossip_rule")
-        kept = {name: getattr(self, name) for name in (*mine, "num_rounds", "personal")}
-        return Rule(**kept | changes)
+        return Rule(**{field.name: getattr(self, field.name) for field in fields(Rule)} | changes)
 
     def with_gossip_rule(self, rule: Any) -> Rule:
         """Another rule with this rule of gossip, see `find_rule`; None: the weighted sum.
@@ -142,6 +129,16 @@ class Rule:
         )
 
     @property
+    def needs(self) -> tuple[str, ...]:
+        """What W must be."""
+        return self.algorithm.traits["needs"](self.params)
+
+    @property
+    def centralized(self) -> bool:
+        """It all-reduces, and does not use the network."""
+        return self.algorithm.traits["centralized"]
+
+    @property
     def waits(self) -> bool:
         """Clients go from round to round together; otherwise each has its own pace."""
         return not self.algorithm.traits.get("asynchronous")
@@ -182,7 +179,7 @@ class Rule:
         if self.personal:
             call.requests = self.personal.lead(call.requests)
         if self.control:
-            push_sum = "column-stochastic" in self.algorithm.traits["needs"](self.params)
+            push_sum = "column-stochastic" in self.needs
             call.requests = self.control.lead(call.requests, round, push_sum, lengths)
         return call
 

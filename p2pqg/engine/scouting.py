@@ -113,7 +113,7 @@ def _sized_by_values(rule: Rule) -> bool:
     It may count what it sends; no clients send nothing. So it is played on a few, of values that
     are large or small, each as if it were alone.
     """
-    if rule.algorithm.build.__module__.startswith("p2pqg."):
+    if rule.algorithm.is_ours:
         return False
     sizes = [_sizes(rule, _nobody(rule), 1.0)]
     if any(size is not None for size in sizes[0]):
@@ -155,7 +155,7 @@ def mixes_rows(rule: Rule) -> bool:
     clients whom the network answers with what they sent, once more with another second one.
     """
     traits = rule.algorithm.traits
-    if rule.algorithm.build.__module__.startswith("p2pqg.") or traits.get("asynchronous"):
+    if rule.algorithm.is_ours or traits.get("asynchronous"):
         return False
     alone = rule.with_changes(control=None, gossip_rule=None, personal=None, shapes=())
     try:
@@ -224,7 +224,7 @@ def batches_per_round(algorithm: Entry, params: Any) -> int:
     """Batches that each client draws in a round: what `local_steps` says, else what it asks for."""
     if hasattr(params, "local_steps"):
         return params.local_steps
-    if algorithm.build.__module__.startswith("p2pqg."):
+    if algorithm.is_ours:
         return 1
     drawn = 0
 

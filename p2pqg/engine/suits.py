@@ -37,13 +37,13 @@ def check_network(rule: Rule, network: Network, moved: bool = False) -> list[str
             "that nobody sent it, as by x.mean(0), and so on which process hosts whom; rows meet "
             "in yield alone: gossip(...), allreduce(...)"
         )
-    if rule.algorithm.traits["centralized"]:
+    if rule.centralized:
         check_attacks(rule, network)
         return _check_all_reduced(rule, network, moved)
     if not rule.waits:
         timed = isinstance(network.timing, Timing)
         (check_clock if timed else check_troubles)(rule.algorithm.name, network)
-    needs = rule.algorithm.traits["needs"](rule.params)
+    needs = rule.needs
     if moved and PINNED & set(needs):
         reason = "keeps a memory of every neighbor"
         if {"ceca", "teleportation"} & set(needs):
@@ -56,8 +56,7 @@ def check_network(rule: Rule, network: Network, moved: bool = False) -> list[str
         check_inboxes(rule.gossip_rule, network)
     check_attacks(rule, network)
     check_repeats(rule, network.schedule)
-    waits = rule.waits
-    return network.check_needs(needs, rule.algorithm.name, waits)
+    return network.check_needs(needs, rule.algorithm.name, rule.waits)
 
 
 def check_gossips_models(rule: Rule) -> None:
@@ -90,7 +89,7 @@ def check_repeats(rule: Rule, schedule: Schedule) -> None:
 
 def check_attacks(rule: Rule, network: Network) -> None:
     """Whether liars can lie so to this algorithm; ConfigError if not."""
-    needs, name = rule.algorithm.traits["needs"](rule.params), rule.algorithm.name
+    needs, name = rule.needs, rule.algorithm.name
     for attack in network.attacks:
         how = attack.lie
         if not rule.waits:
@@ -98,7 +97,7 @@ def check_attacks(rule: Rule, network: Network) -> None:
                 f"attacks do not go with {name}, whose clients do not wait for each other; "
                 "leave them out or take another, such as dsgdm-n"
             )
-        if rule.algorithm.traits["centralized"]:
+        if rule.centralized:
             reason = "all-reduces"
         elif {"static", "tree"} & set(needs):
             reason = "sends what neighbors remember, not models"
@@ -119,10 +118,10 @@ def check_attacks(rule: Rule, network: Network) -> None:
 
 
 def _check_gossips_models(rule: Rule, what: str) -> None:
-    needs, name = rule.algorithm.traits["needs"](rule.params), rule.algorithm.name
+    needs, name = rule.needs, rule.algorithm.name
     if not rule.waits:
         reason = "has no rounds in which all exchange, but clients that do not wait"
-    elif rule.algorithm.traits["centralized"]:
+    elif rule.centralized:
         reason = "does not gossip"
     elif {"static", "tree"} & set(needs):
         reason = "sends what neighbors remember, which must not be sent twice"
@@ -149,7 +148,7 @@ def _check_gossips_models(rule: Rule, what: str) -> None:
 def _check_all_reduced(rule: Rule, network: Network, moved: bool) -> list[str]:
     """Whether a centralized method works with a network, of which it only wants the clients."""
     name, idle = rule.algorithm.name, [key for key in network.drawn if key != "participation"]
-    memory = "static" in rule.algorithm.traits["needs"](rule.params)
+    memory = "static" in rule.needs
     if memory and (moved or "participation" in network.drawn):
         what = "participation would leave some out"
         if moved:

@@ -300,7 +300,7 @@ def kept_of_algorithm(name: Any) -> tuple[dict[str, bytes], str]:
     if not isinstance(name, str) or name not in ALGORITHMS:
         return {}, ""
     entry = ALGORITHMS[name]
-    if entry.build.__module__.startswith("p2pqg."):
+    if entry.is_ours:
         return {}, ""
     try:
         text, beside = code_of(entry.build)

@@ -39,7 +39,7 @@ def about(simulation: Simulation) -> list[tuple[str, str]]:
     samples = f"{low:,}" if low == high else f"{low:,} to {high:,}"
     kept = len(experiment.held_out)
     held_out = f", {kept:,} to validate" if kept else ""
-    uses_network = not experiment.rule.algorithm.traits["centralized"]
+    uses_network = not experiment.rule.centralized
     return [
         ("algorithm", ", ".join([config.algorithm["name"], *values, *_step_sizes(experiment)])),
         (

@@ -102,7 +102,7 @@ def _put_together(config: RunConfig, own: Own, parts: Found) -> Experiment:
     if isinstance(rule.lr, LearningRate):
         told += of_the_rounds(config, rule.lr, length.num_rounds)
     still = clock is not None and _is_still(clock, network, outlook)
-    told += of_the_clock(config, still, method.entry.traits["centralized"])
+    told += of_the_clock(config, still, method.centralized)
     told += _cautions(config, rule, length)
     start = dataclasses.replace(network, clock=clock)
     scenario = read_scenario(
@@ -219,7 +219,7 @@ def _check_together(rule: Rule, network: Network, task: Task, found: Learning) -
             "impairments.delay does not go with consensus: exchanges repeated within a round have "
             "no messages of the round before; set one of them"
         )
-    return told if rule.algorithm.traits["centralized"] else []
+    return told if rule.centralized else []
 
 
 def _rule(

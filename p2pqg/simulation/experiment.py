@@ -217,8 +217,7 @@ class Experiment:
     def routing(self, network: Network, bounds: tuple[int, ...]) -> Routing | WaveRouting:
         """A network as blocks with such borders see it."""
         if self.waits:
-            algorithm = self.rule.algorithm
-            needs = algorithm.traits["needs"](self.rule.params), algorithm.name
+            needs = self.rule.needs, self.rule.algorithm.name
             return Routing(network.schedule, bounds, network.attacks, needs)
         end = self.config.time
         end = math.inf if end is None else seconds(end, "time")
@@ -226,10 +225,7 @@ class Experiment:
 
     def capture(self, share: float, session: str) -> Capture:
         """Whether hosts capture their steps; `share`: of a card, each; `session`: of this run."""
-        own = any(
-            not entry.build.__module__.startswith("p2pqg.")
-            for entry in (self.task.model.entry, self.task.objective.entry)
-        )
+        own = any(not entry.is_ours for entry in (self.task.model.entry, self.task.objective.entry))
         return Capture(self.config.capture, share, session if own else "")
 
     def hosts(

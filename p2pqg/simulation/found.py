@@ -67,7 +67,7 @@ def find(config: RunConfig, own: Own) -> Found:
     with problems:
         clock = _clock(config, network)
     with problems:
-        if network and method and not method.entry.traits["centralized"]:
+        if network and method and not method.centralized:
             warnings = network.check_needs(method.needs, method.name, method.waits)
     with problems:
         said = clock is not None or config.network is None  # one that is wrong has been told

@@ -29,6 +29,11 @@ class Method:
         return self.entry.traits["needs"](self.params)
 
     @property
+    def centralized(self) -> bool:
+        """It all-reduces, and does not use the network."""
+        return self.entry.traits["centralized"]
+
+    @property
     def waits(self) -> bool:
         """Clients go from round to round together; otherwise each has its own pace."""
         return not self.entry.traits.get("asynchronous")

@@ -34,17 +34,12 @@ def by_value(parts: Iterable[Entry]) -> Any:
     return cloudpickle
 
 
-def is_foreign(part: Entry) -> bool:
-    """Whether the part is a user's, so that an actor elsewhere may be unable to import it."""
-    return not part.build.__module__.startswith("p2pqg.")
-
-
 def carry(part: Entry) -> None:
     """Have Ray send a user's own part by value, and the modules that lie beside its file.
 
     What was written in a notebook travels by value anyway, and what is installed by its name.
     """
-    if not is_foreign(part):
+    if part.is_ours:
         return
     for name in set(_modules_of(part)):
         home = sys.modules.get(name)

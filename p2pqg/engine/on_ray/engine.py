@@ -22,7 +22,7 @@ from p2pqg.base.pieces import Pieces
 from p2pqg.base.registry import Entry
 from p2pqg.engine.on_ray.actor_group import ActorGroup
 from p2pqg.engine.on_ray.actors import Step, unfetched
-from p2pqg.engine.on_ray.carry import carry, is_foreign
+from p2pqg.engine.on_ray.carry import carry
 from p2pqg.engine.on_ray.failures import received, told_if_ray_ends, wait_for
 from p2pqg.engine.routes import Routing
 from p2pqg.engine.rule import Rule
@@ -71,9 +71,8 @@ class RayEngine:
         self.steps = 0
         self.told = set[str]()
         self.scout: Any = None
-        if len(specs) > 1 or is_foreign(
-            self.rule.algorithm
-        ):  # a mistake in `start` is told here, not by an actor
+        if len(specs) > 1 or not self.rule.algorithm.is_ours:
+            # A mistake in `start` is told here, not by an actor.
             self.scout = self.rule.start(torch.empty(0, num_params))
         self.waves: WaveScout | None = None
         if len(specs) > 1 and isinstance(self.routing, WaveRouting):

@@ -12,6 +12,7 @@ and of the last layer cost a third of what they cost in PyTorch's usual order.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -66,15 +67,13 @@ def dense_layers(module: nn.Module) -> list[_Layer]:
     return layers if layers and not layers[-1].relu else []
 
 
+@dataclass(eq=False)
 class Batched:
     """See the module; one of the strategies of `stacked.Stacked`."""
 
-    def __init__(
-        self, layers: list[_Layer], half: torch.dtype | None, objective: Objective
-    ) -> None:
-        self.layers = layers
-        self.half = half
-        self.objective = objective
+    layers: list[_Layer]
+    half: torch.dtype | None
+    objective: Objective
 
     def gradients(
         self,
