@@ -2,6 +2,9 @@
 
 The paper's recipe (Section 5.1 and the official code): lr 0.1 per 64 samples, scaled by the local
 batch and the number of clients, linear warm-up over 5 epochs from 0.1, divided by 10 at 1/2, 3/4.
+There an epoch is a whole number of batches, and so all of it begins and ends with an iteration: the
+same ones as here, where shards are. Else an epoch here is a mean shard over the batch, no whole
+number, and the nearest round is taken; within a round the step size stays.
 """
 
 from __future__ import annotations

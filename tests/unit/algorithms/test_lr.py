@@ -51,3 +51,25 @@ def test_steps_by_epochs_do_not_drift_where_an_epoch_is_no_whole_number_of_round
 def test_what_is_no_number_in_range_is_refused(key, value):
     (problem,) = broken_rules(LrSchedule(**{key: value}), "lr_schedule.")
     assert problem.startswith(f"lr_schedule.{key} must be")
+
+
+def of_the_official_code(iteration, batches, epochs):
+    """epfml/quasi-global-momentum, pcode/create_scheduler.py: GradualWarmupScheduler, MultiStepLR.
+
+    It is told the epoch, iterations over batches, after each iteration; the milestones are those
+    epochs, rounded, and are seen where the epoch is just that.
+    """
+    milestones = [int(ratio * epochs + 0.5) for ratio in (0.5, 0.75)]
+    dropped = sum(milestone <= iteration / batches for milestone in milestones)
+    if iteration / batches <= 5:
+        return 0.1 * ((8 - 1.0) * (iteration / batches) / 5 + 1.0)
+    return 0.1 * 8 * 0.1**dropped
+
+
+@pytest.mark.parametrize(("batches", "epochs"), [(97, 300), (98, 40), (1, 20), (7, 12)])
+def test_every_iteration_has_the_step_size_of_the_official_code(batches, epochs):
+    paper = LrSchedule(scaling="linear", warmup_epochs=5, milestones=(0.5, 0.75))
+    lr = learning_rate(0.1, paper, 16, 32, batches * epochs, batches)
+    for iteration in range(batches * epochs):
+        expected = of_the_official_code(iteration, batches, epochs)
+        assert lr(iteration) == pytest.approx(expected, rel=1e-12)
