@@ -188,8 +188,17 @@ class Life(Paused):
         for ahead in islice(self._outlook(), LOOK_AHEAD + 1):
             round = max(round, ahead.round)
             if reached(ahead) or round >= most:
-                break
-        return round
+                return round
+        return self._at_border(round)
+
+    def _at_border(self, round: int) -> int:
+        """A round to go on to, but no further than to the last border of windows before it.
+
+        How far one looks ahead depends on where one stands, and so does who has stopped there; what
+        clients that do not wait compute at once must not.
+        """
+        before = round - round % self.experiment.window
+        return before if before > self.round else round
 
     def _outlook(self) -> Iterator[Outlook]:
         """What the clock will show; nothing where rounds may not send alike."""
@@ -229,8 +238,9 @@ class Life(Paused):
             return experiment.num_rounds
         if experiment.end(self._stand):
             return self.round
-        round = self._first(experiment.end, self.round + LOOK_AHEAD)
-        known = round < self.round + LOOK_AHEAD
+        most = self._at_border(self.round + LOOK_AHEAD)
+        round = self._first(experiment.end, most)
+        known = round < most
         num_rounds = round if known else max(experiment.num_rounds, round + 1)
         self._driver.agenda = dataclasses.replace(self._driver.agenda, num_rounds=num_rounds)
         # An event that is due now happens before the next round: that one is still to be run.

@@ -4,13 +4,14 @@ import re
 
 import numpy as np
 import pytest
-from toys import TOY
+from toys import TOY, assert_same
 
 import p2pqg
 from p2pqg.base.errors import ConfigError
 from p2pqg.engine.bookkeeping import Logbook
 from p2pqg.page import write_page
 from p2pqg.running.told import about, outcome
+from p2pqg.simulation import life
 from p2pqg.simulation.summary import pace
 
 PACE = TOY | {"algorithm": "ad-psgd", "engine": "local", "network": {"compute": "1 s"}}
@@ -115,3 +116,32 @@ def test_the_report_draws_who_made_how_many_steps_and_how_old_the_news_was(tmp_p
     page = write_page([together.path]).read_text("utf-8")
     assert "Steps of every client" not in page
     assert "How old the news was" not in page
+
+
+ODD = PACE | {
+    "topology": "ring9",
+    "model": {"name": "mlp", "hidden": [37, 19]},  # rows of such lengths begin anywhere in memory
+    "dataset": {"name": "synthetic", "samples": 300, "features": 30, "classes": 10},
+    "network": {"compute": {"seconds": 1, "speeds": "lognormal", "varies": "exponential"}},
+    "record_every": 5,
+    "eval_every": 15,
+}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"time": 30.0},
+        {"rounds": 30, "scenario": [{"at": "28 s", "set_lr": 0.01}]},
+    ],
+)
+def test_who_was_stopped_and_goes_on_computes_the_same_at_once(monkeypatch, tmp_path, settings):
+    """How far is looked ahead is counted from where one stands; waves are not cut there."""
+    monkeypatch.setattr(life, "LOOK_AHEAD", 7)
+    with p2pqg.Simulation(**ODD | settings) as sim:
+        sim.advance(15)
+        path = sim.checkpoint(tmp_path / "saved")
+    with p2pqg.Simulation(**ODD | settings) as whole, p2pqg.Simulation.restore(path) as again:
+        whole.finish()
+        again.finish()
+        assert_same(again, whole)
