@@ -16,6 +16,7 @@ client's own gradient, which is never sent.
     x    [clients, params]  model           lr    step size of this round
     m    [clients, params]  local momentum  beta  memory of m, no dampening
 
+Weight decay, which that code does not have, is part of every gradient, of the model it is taken at.
 Each model that is tried counts as a gradient, for every slot of the client with most neighbors.
 Values decide when a program is solved: on a GPU the host waits for that in every round.
 Where no gradients are at odds and margin = 1, this is SGDm-N on the mean gradient on the complete

@@ -2,7 +2,8 @@
 
 Every compressor takes v [clients, params] and returns (q, bytes): q [clients, params], and what one
 client's message costs. Each is a contraction, |v - q|^2 <= (1 - delta) |v|^2 (in the mean, where it
-draws); delta = 1: nothing is lost.
+draws); delta = 1: nothing is lost. A vector is all of a model, as in the papers and in BEER's code;
+CHOCO's code compresses the tensors of a model one by one, each with its own entries and length.
 """
 
 from __future__ import annotations
