@@ -31,7 +31,8 @@ class Arrays:
             length, width] (see `_encoded.py`), or paths of images that stay on disk, as bytes
             [samples]. A user's own features may be float64.
         train_y: of task "classes" int64 [samples], 0 .. num_classes - 1; of "regression" floats
-            [samples, outputs]; of "multilabel" uint8 [samples, outputs], 0 or 1.
+            [samples, outputs]; of "multilabel" uint8 [samples, outputs], 0 or 1; of "own" int64 or
+            floats [samples, ...].
         test_x: as train_x.
         test_y: as train_y.
         num_classes: outputs of a model: classes, targets or labels.
@@ -40,7 +41,7 @@ class Arrays:
         augmentation: None; "crop-flip": pad 4, random crop to the old size, random mirror; of paths
             "resized-crop": a random part, scaled, and random mirror.
         side: of images that stay on disk, as the model sees them.
-        task: "classes", "regression" or "multilabel": what is to be learned.
+        task: "classes", "regression", "multilabel" or "own": what is to be learned.
         classes: names of the classes or outputs, where the data say them; else empty.
         tokenizer: how texts were cut into tokens, see `_tokens.py`; empty: they are no texts.
         columns: name -> what each training sample belongs to, such as its hospital.

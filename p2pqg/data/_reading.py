@@ -27,9 +27,12 @@ from p2pqg.data._tokens import known_tokens, tokenise
 class Reading:
     """What may be set of all data of a user's own."""
 
-    task: Literal["auto", "classes", "regression", "multilabel"] = "auto"
+    task: Literal["auto", "classes", "regression", "multilabel", "own"] = "auto"
     """auto: whole numbers and texts are classes, floats are regression, a matrix of 0 and 1 is
-    multilabel."""
+    multilabel. own: targets of any shape, such as a label for each pixel or word, as a loss of your
+    own takes them."""
+    tokens: bool = False
+    """Whole numbers in samples stay whole, for a model of your own that embeds them."""
     test_share: Annotated[float, "(0, 1)"] = 0.2
     """Where no test part is given: of the samples, the share that is held out; in (0, 1)."""
     augmentation: Literal["none", "crop-flip"] = "none"
@@ -200,7 +203,12 @@ def _seen(
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """The inputs of a part, and what should be known of them."""
     if part.x.dtype.kind not in "UT":
-        x, notes = inputs(part.x, part.x_name, tokens=tokenizer is not None)
+        x, notes = inputs(part.x, part.x_name, tokens=tokenizer is not None or reading.tokens)
+        if reading.tokens and x.dtype != np.int32:
+            raise ConfigError(
+                f"{part.x_name} is of {part.x.dtype}, and dataset.tokens is of whole numbers; "
+                "leave it out"
+            )
         if tokenizer and x.dtype == np.int32 and x.max() >= known_tokens(tokenizer):
             raise ConfigError(
                 f"{part.x_name} has tokens up to {x.max():,}, and the model knows "

@@ -214,7 +214,8 @@ def check(arrays: Arrays, what: str) -> None:
     for part in ("train", "test"):
         x, y = getattr(arrays, f"{part}_x"), getattr(arrays, f"{part}_y")
         checked_lengths(x, y, f"{what}: {part}_x", f"{part}_y")
-        if arrays.task not in TASKS or (y.ndim == 1) != (arrays.task == "classes"):
+        flat = arrays.task == "own" or (y.ndim == 1) == (arrays.task == "classes")
+        if arrays.task not in TASKS or not flat:
             raise DataError(f"{what}: {part}_y does not go with task {arrays.task!r}")
         if arrays.task == "classes" and (y.min() < 0 or y.max() >= arrays.num_classes):
             found = f"{y.min()} .. {y.max()}"

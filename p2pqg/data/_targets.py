@@ -1,4 +1,7 @@
-"""What is to be learned: classes, numbers (regression), or several labels at once (multilabel)."""
+"""What is to be learned: classes, numbers (regression), or several labels at once (multilabel).
+
+Or own: targets of any shape, such as a label for each pixel or word, for a loss of the user's.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from p2pqg.base.errors import DataError
 from p2pqg.data._inputs import check_finite
 from p2pqg.data._labels import numbered
 
-TASKS = ("classes", "regression", "multilabel")
+TASKS = ("classes", "regression", "multilabel", "own")
 FEW, MANY = 100, 20
 """Different whole numbers that floats may hold and yet be meant as classes; samples from which on
 whole numbers that are mostly different are not taken for classes unasked."""
@@ -23,10 +26,11 @@ class Targets:
 
     Attributes:
         train: of classes int64 [samples]; of regression floats [samples, outputs]; of multilabel
-            uint8 [samples, outputs], 0 or 1.
+            uint8 [samples, outputs], 0 or 1; of own int64 or floats [samples, ...].
         test: likewise.
         task: one of TASKS.
-        outputs: of a model.
+        outputs: of a model; of own what a function that builds one is told: labels that whole
+            numbers tell apart, or numbers of a sample.
         names: of the outputs; empty where nobody knows them.
         notes: what should be known, a line each.
     """
@@ -49,10 +53,11 @@ def targets(
     """Targets of both parts, of the kind that is asked for, or that they are.
 
     Whole numbers and texts are classes, floats are regression, a matrix of 0 and 1 is multilabel
-    (but classes if each row has a single 1), another matrix of floats is regression.
+    (but classes if each row has a single 1), another matrix of floats is regression, and what has
+    more dimensions is own.
 
     Args:
-        train: [samples] or [samples, outputs], numbers or texts.
+        train: [samples] or [samples, outputs], numbers or texts; of own [samples, ...].
         test: likewise.
         what: the targets are called in a message.
         task: one of TASKS, or auto.
@@ -61,8 +66,11 @@ def targets(
     Raises:
         DataError: they are not of that kind, or it is not clear what they are.
     """
-    train, test = _flat(train), _flat(test)
-    if train.shape[1:] != test.shape[1:] or train.ndim > 2:
+    if task == "auto" and train.ndim > 2 and train.dtype.kind in "biuf":
+        task = "own"
+    if task != "own":
+        train, test = _flat(train), _flat(test)
+    if train.shape[1:] != test.shape[1:] or (task != "own" and train.ndim > 2):
         raise DataError(
             f"{what} must have a target, or a row of them, for each sample; its shapes are "
             f"{train.shape} and, in the test part, {test.shape}"
@@ -71,7 +79,7 @@ def targets(
         if part.dtype.kind == "f":
             check_finite(part, name)
     task = kind_of(train, what) if task == "auto" else task
-    make = {"classes": _classes, "regression": _numbers, "multilabel": _several}[task]
+    make = {"classes": _classes, "regression": _numbers, "multilabel": _several, "own": _own}[task]
     return make(train, test, what, names)
 
 
@@ -89,7 +97,7 @@ def kind_of(y: np.ndarray, what: str) -> str:
             return "regression"
         raise DataError(
             f"{what} is a matrix of {y.dtype}: several labels at once are 0 or 1, regression takes "
-            "floats; say task: regression, if it is one"
+            "floats; say task: regression, if it is one, or task: own for a loss of yours"
         )
     if y.dtype.kind in "bUT":
         return "classes"
@@ -152,6 +160,19 @@ def _numbers(train: np.ndarray, test: np.ndarray, what: str, names: Sequence[str
     )
     first, second = parts
     return Targets(first, second, "regression", first.shape[1], tuple(names))
+
+
+def _own(train: np.ndarray, test: np.ndarray, what: str, names: Sequence[str]) -> Targets:
+    if {train.dtype.kind, test.dtype.kind} - set("biuf"):
+        raise DataError(f"{what}: task own takes numbers, found {train.dtype}; number the texts")
+    if "f" in (train.dtype.kind, test.dtype.kind):
+        wide = max(train.dtype.itemsize, test.dtype.itemsize) >= 8
+        kind: type = np.float64 if wide else np.float32
+        outputs = int(np.prod(train.shape[1:]))
+    else:
+        kind, outputs = np.int64, max(1, int(train.max()), int(test.max())) + 1
+    first, second = (np.ascontiguousarray(part, kind) for part in (train, test))
+    return Targets(first, second, "own", outputs, tuple(names))
 
 
 def _several(train: np.ndarray, test: np.ndarray, what: str, names: Sequence[str]) -> Targets:

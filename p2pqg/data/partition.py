@@ -26,6 +26,8 @@ LEAST_ALPHA = 1e-100
 """From here down all draws are those of the limit; numpy's own fail below 1e-290 or so."""
 
 COLUMN = "column:"
+OF_NO_CLASSES = ("iid", "quantity")
+"""Partitions that do not look at labels."""
 
 
 class Partitions(FileRegistry):
@@ -128,6 +130,12 @@ def split(
     traits = PARTITIONS.named(name).traits
     if "column" in traits:
         return only(_by_column(arrays, traits["column"], clients), rows, f"partition {name}")
+    shapeless = arrays.task == "own" and (arrays.train_y.ndim > 1 or arrays.train_y.dtype != int)
+    if shapeless and not (traits.get("own") or name in OF_NO_CLASSES):
+        raise ConfigError(
+            f"partition {name} goes by classes, and targets are for a loss of yours (task: own); "
+            f"take {' or '.join(OF_NO_CLASSES)}, column:NAME or a function of yours"
+        )
     targets = arrays.train_y if traits.get("own") else labels_of(arrays.train_y)
     if traits.get("whole"):  # positions that were found before anybody held some out
         return only(partition(name, targets, clients, alpha, seed, **params), rows, "partition")

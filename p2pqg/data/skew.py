@@ -32,7 +32,8 @@ def labels_of(targets: np.ndarray) -> np.ndarray:
     """What a partition goes by.
 
     Classes stay as they are; each combination of several labels is one; and of numbers (the first
-    of several) the values count where they are few, else ten equally large bins of them.
+    of several) the values count where they are few, else ten equally large bins of them. Whole
+    numbers of several dimensions, a loss's of the user's own, are all alike.
 
     >>> labels_of(np.array([0.5, 2.5, 0.5])).tolist()
     [0, 1, 0]
@@ -40,8 +41,12 @@ def labels_of(targets: np.ndarray) -> np.ndarray:
     [0, 0, 1, 1, 2]
     """
     kind = kind_of(targets)
+    if kind == "classes" and targets.min(initial=0) < 0:
+        return np.unique(targets, return_inverse=True)[1].reshape(-1)
     if kind == "classes":
         return targets
+    if kind == "labels" and targets.dtype != np.uint8:
+        return np.zeros(len(targets), dtype=np.int64)
     if kind == "labels":
         return np.unique(targets, axis=0, return_inverse=True)[1].reshape(-1)
     first = targets.reshape(len(targets), -1)[:, 0]
@@ -65,7 +70,7 @@ def label_counts(parts: Sequence[np.ndarray], labels: np.ndarray, num_classes: i
         [clients, classes], int64.
     """
     labels = np.asarray(labels)
-    if kind_of(labels) != "classes":
+    if kind_of(labels) != "classes" or labels.min(initial=0) < 0:
         labels = labels_of(labels)
         num_classes = int(labels.max()) + 1
     return np.stack([np.bincount(labels[part], minlength=num_classes) for part in parts])

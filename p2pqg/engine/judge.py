@@ -123,7 +123,7 @@ class Judge:
     def _metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """Of outputs [rows, outputs, samples]: name -> [rows], float64."""
         objective = self.task.objective
-        targets = (targets if objective.kind == "classes" else targets.to(self.stacked.dtype)).cpu()
+        targets = objective.cast(targets, self.stacked.dtype).cpu()
         rows = [own.T.contiguous() for own in outputs.cpu()]
         return {
             metric.name: torch.tensor(

@@ -67,7 +67,7 @@ class Task:
     @property
     def measures(self) -> tuple[str, ...]:
         """Columns of clients.parquet beside accuracy and loss, means of which are in the rows."""
-        accuracies = self.objective.kind != "numbers"
+        accuracies = self.objective.has_accuracy
         found = ["validation_accuracy"] if self.num_validation and accuracies else []
         found += ["validation_loss"] if self.num_validation else []
         found += ["personal_accuracy"] if self.own_test else []

@@ -90,10 +90,14 @@ def layout(
         rows.sort(key=lambda row: (order.get(row, len(order)), row))
         published = {(t.row, _column_of(t)): (t.mean, t.std) for t in theirs.itertuples()}
     cells: dict[tuple[str, Column], Cell] = {}
+    blank: dict[tuple[str, Column], str] = {}
     for column, same in ours.groupby("column", sort=False):
         rivals = same.loc[same["row"] != CENTRALIZED, "mean"]  # that one is a bound, and no rival
         best = f"{100 * rivals.max():.2f}"  # what reads the same is equally good
         for cell in same.itertuples():
+            if not cell.failed and math.isnan(cell.mean):
+                blank[cell.row, column] = "-"  # it has no accuracy
+                continue
             cells[cell.row, column] = Cell(
                 mean=100 * cell.mean,
                 std=100 * cell.std,
@@ -112,7 +116,7 @@ def layout(
         doubts = {place: doubt for place, doubt in doubts.items() if place in cells}
         notes += [f"In doubt, and not compared: the paper's {d}." for d in doubts.values()]
         notes += _mark_disagreement(cells, rows, columns, scaled, set(doubts))
-    shown: dict[tuple[str, Column], Cell | str] = {**cells}
+    shown: dict[tuple[str, Column], Cell | str] = {**cells, **blank}
     if show_costs:
         columns = _with_costs(shown, columns, ours)
     return Table(_caption(block), columns, rows, shown, notes)

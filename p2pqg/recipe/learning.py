@@ -256,7 +256,8 @@ def held_out(config: RunConfig, arrays: Arrays) -> np.ndarray:
 def _as_judged(arrays: Arrays, objective: Objective, out: np.ndarray, exact: bool) -> Arrays:
     """Targets as the task has them; the validation samples at the end of the test set."""
     train_y, test_y = (
-        objective.targets(_column_of(y), exact) for y in (arrays.train_y, arrays.test_y)
+        objective.targets(y if objective.kind == "own" else _column_of(y), exact)
+        for y in (arrays.train_y, arrays.test_y)
     )
     test_x = arrays.test_x
     if len(out):

@@ -182,7 +182,7 @@ def partition_of(config: RunConfig, arrays: Arrays | None = None) -> Part:
 
 def objective_of(config: RunConfig, arrays: Arrays, own: Own = NOTHING) -> tuple[Objective, Part]:
     """What models are trained for; by default what suits the targets."""
-    kind = kind_of(arrays.train_y)
+    kind = "own" if arrays.task == "own" else kind_of(arrays.train_y)
     name, given = chosen(config.loss, USUAL[kind])
     if own.get("loss") is None:
         check_given(name, "loss")

@@ -117,8 +117,7 @@ def _model(
         blueprint = _without_side_effects(blueprint, module, inputs[0, :FEW], config)
     if not (blueprint.is_own or objective.is_own):
         return blueprint, cost, ()
-    if objective.kind != "classes":
-        targets = targets.to(inputs.dtype if inputs.is_floating_point() else torch.float32)
+    targets = objective.cast(targets, inputs.dtype if inputs.is_floating_point() else torch.float32)
     if objective.is_own and (wrong := loss_depends_on(objective, module, inputs[0], targets[0])):
         raise ConfigError(
             f"loss {objective.name} ({objective.place}): {wrong}; it must depend on outputs and "
@@ -218,8 +217,15 @@ def _with_answers(
             raise
         except Exception as error:
             said = blamed(error, f"model {blueprint.name}")
-            raise ConfigError(f"{said} (on inputs {list(inputs.shape)}, {inputs.dtype})") from error
+            whole = inputs.is_floating_point() and bool((inputs == inputs.floor()).all())
+            hint = (
+                "; whole numbers stay whole with dataset.tokens: true, or say x.long() in forward"
+            )
+            told = f"{said} (on inputs {list(inputs.shape)}, {inputs.dtype})"
+            raise ConfigError(told + hint * (whole and "Long" in said)) from error
         answer = Answer.of(outputs) if objective.is_own else None
+        if objective.kind == "own":
+            answer = answer or Answer.of_tensor(outputs)
         _check_outputs(blueprint, objective, outputs, answer, inputs)
         if late := [name for name in _tensors(tried) if name not in _tensors(module)]:
             raise ConfigError(
@@ -246,6 +252,8 @@ def _check_outputs(
     expected = [len(inputs), objective.outputs]
     got = list(first.shape) if isinstance(first, Tensor) else type(first).__name__
     alike = [len(inputs)] if objective.outputs == 1 else expected
+    if objective.kind == "own" and isinstance(first, Tensor) and len(first) == len(inputs):
+        expected = got  # its loss knows
     if got not in (expected, alike):
         of = "classes" if objective.kind == "classes" else "numbers"
         more = "" if isinstance(first, Tensor) else "; several, of which the first is judged, need "
@@ -275,7 +283,6 @@ def _metrics(
     with torch.no_grad():
         outputs = copy.deepcopy(module).eval()(inputs)
     outputs = in_columns(outputs)
-    if objective.kind != "classes":
-        targets = targets.to(outputs.dtype)
+    targets = objective.cast(targets, outputs.dtype)
     for metric in metrics:
         metric.try_on(outputs, targets, objective)

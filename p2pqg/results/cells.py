@@ -35,7 +35,8 @@ def cells(runs: Iterable[Run] | pd.DataFrame) -> pd.DataFrame:
         A row per dataset, model, method, topology, partition and alpha, of files without the
         folders that lead to them, for tables are sent on:
             lr, mean, std (sample, n - 1; NaN for one seed; fractions), seeds: at the best rate;
-                mean is NaN where every rate failed.
+                mean is NaN where every rate failed, or where there are no accuracies; of these
+                several rates are not chosen from.
             rates, runs, failed: how many learning rates were tried, in how many runs, and how many
                 of these failed; chosen_by: validation_accuracy or test_accuracy.
             gradients, bytes: of a run at the best rate, each client's and sent by all; counted, so
@@ -72,7 +73,10 @@ def cells(runs: Iterable[Run] | pd.DataFrame) -> pd.DataFrame:
 
 def _best(group: pd.DataFrame) -> dict[str, Any]:
     """What `cells` says of the runs of one cell."""
-    lr = tuned(group)
+    lr, blank = tuned(group), group["test_accuracy"].isna()
+    none = blank & group["failure"].isna()  # of numbers, or of a loss of the user's, there is none
+    if none.all() and group["lr"].nunique() == 1:
+        lr = group["lr"].iloc[0]
     chosen = group[group["lr"] == lr]
     own = chosen.filter(regex=f"^{re.escape(MEASURED)}").dropna(axis="columns", how="all")
     return {
@@ -83,7 +87,7 @@ def _best(group: pd.DataFrame) -> dict[str, Any]:
         "rates": group["lr"].nunique(),
         "chosen_by": chosen_by(group),
         "runs": len(group),
-        "failed": int(group["test_accuracy"].isna().sum()),
+        "failed": int((blank & ~none).sum()),
         "gradients": chosen["gradients"].mean() if "gradients" in chosen else float("nan"),
         "bytes": chosen["bytes_sent"].mean(),
         "epochs": float(group["epochs"].iloc[0] or float("nan")),

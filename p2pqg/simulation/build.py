@@ -154,9 +154,11 @@ def _absent(experiment: Experiment, found: Learning) -> dict[str, str]:
         absent |= dict.fromkeys(STALENESS_COLUMNS, "its clients wait for each other")
     else:
         absent |= dict.fromkeys(RULE_COLUMNS, "its clients do not wait for each other")
-    if found.objective.kind == "numbers":
+    if not found.objective.has_accuracy:
         of_classes = [name for name in ALL_ROUND_COLUMNS if "accuracy" in name]
         why = "targets are numbers; take test_loss, mse or r2"
+        if found.objective.kind == "own":
+            why = "targets are for a loss of your own; take test_loss or a metric of yours"
         absent |= dict.fromkeys([*of_classes, "validation_accuracy"], why)
     return absent
 

@@ -23,11 +23,13 @@ class Answer:
         shapes: of each, of one sample.
         whole: the types of those that are whole numbers or truth values, None of the others; in
             the columns they are floats, as exact as these are: float32 up to 2^24.
+        single: it is one tensor by itself, of more dimensions than a row's.
     """
 
     names: tuple[Any, ...]
     shapes: tuple[tuple[int, ...], ...]
     whole: tuple[torch.dtype | None, ...] = ()
+    single: bool = False
 
     @classmethod
     def of(cls, outputs: Any) -> Answer | None:
@@ -44,6 +46,14 @@ class Answer:
             tuple(one.dtype if _is_whole(one) else None for one in each),
         )
 
+    @classmethod
+    def of_tensor(cls, outputs: Any) -> Answer | None:
+        """That of outputs that are one tensor of rows of any shape; None: they are not."""
+        if not isinstance(outputs, torch.Tensor) or not outputs.dim():
+            return None
+        whole = outputs.dtype if _is_whole(outputs) else None
+        return cls((), (tuple(outputs.shape[1:]),), (whole,), single=True)
+
     @property
     def width(self) -> int:
         """How many columns there are."""
@@ -59,13 +69,15 @@ class Answer:
         for number, kind in enumerate(self.whole):
             if kind is not None:
                 each[number] = each[number].to(kind)
+        if self.single:
+            return each[0]
         return dict(zip(self.names, each, strict=True)) if self.names else tuple(each)
 
 
 def in_columns(outputs: Any) -> Any:
     """[samples, outputs]: several tensors side by side; one of one output may have no column."""
     if isinstance(outputs, torch.Tensor):
-        return outputs.unsqueeze(1) if outputs.dim() == 1 else outputs
+        return outputs if outputs.dim() == 2 else outputs.reshape(len(outputs), -1)
     each = outputs.values() if isinstance(outputs, Mapping) else outputs
     # In half precision whole numbers would lose their digits.
     floats = [one.to(torch.float32) if _is_whole(one) else one for one in each]

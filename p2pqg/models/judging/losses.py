@@ -5,6 +5,7 @@ classes    integers [samples]                     [samples, classes]    the larg
 binary     0 or 1 [samples]                       [samples], logits     output > 0 where 1
 labels     0 or 1 [samples, labels]               [samples, labels]     the share of labels
 numbers    floats [samples] or [samples, numbers] the same              (R2 and MSE instead)
+own        any [samples, ...]                     any [samples, ...]    (a loss of the user's alone)
 
 A loss is a function `(outputs, targets) -> [samples]`; clients minimise its mean over their batch.
 A user's own may have a model that returns more than these outputs, see `answers.py`.
@@ -35,7 +36,12 @@ LOSSES = Registry("loss")
 """Entries are (outputs, targets, params) -> [samples]; trait `kinds`: of task, the first its own;
 trait `own`: a user's."""
 
-USUAL = {"classes": "cross-entropy", "labels": "binary-cross-entropy", "numbers": "mse"}
+USUAL = {
+    "classes": "cross-entropy",
+    "labels": "binary-cross-entropy",
+    "numbers": "mse",
+    "own": "cross-entropy",  # which does not fit, and says what does
+}
 """The loss of whoever names none."""
 
 GIVEN = ("outputs", "targets")
@@ -196,10 +202,9 @@ class Objective:
         """
         if not self.is_own:
             return self.entry.build(self.shaped(outputs, targets), targets, self.params)
-        width = outputs.shape[1] if outputs.dim() > 1 else 1
-        answer = next((one for one in self.answers if one.width == width), None)
         outputs = outputs.clone()  # what it writes into is its own
-        given = answer.again(outputs) if answer else self.shaped(outputs, targets)
+        given, _ = self._answered(outputs)
+        given = self.shaped(outputs, targets) if given is None else given
         try:
             losses = self.entry.build(given, targets.clone(), self.params)
         except P2pqgError:
@@ -215,6 +220,17 @@ class Objective:
             )
         return losses
 
+    def _answered(self, outputs: Any) -> tuple[Any, Any]:
+        """What the model returned in these columns, and the first tensor of it; or None, as is."""
+        width = outputs.shape[1] if outputs.dim() > 1 else 1
+        answer = next((one for one in self.answers if one.width == width), None)
+        if answer is None:
+            return None, outputs
+        given = answer.again(outputs)
+        if isinstance(given, Mapping):
+            return given, next(iter(given.values()))
+        return given, given[0] if isinstance(given, tuple) else given
+
     def mean(self, outputs: Any, targets: Any) -> Any:
         """What a client minimises on its batch."""
         if self.is_cross_entropy:
@@ -223,6 +239,8 @@ class Objective:
 
     def shaped(self, outputs: Any, targets: Any) -> Any:
         """What is judged; [samples, 1] -> [samples] where the targets are numbers of that shape."""
+        if self.kind == "own":
+            return self._answered(outputs)[1]
         if self.answers:
             outputs = outputs[:, : self.outputs]
         if self.kind in ("binary", "numbers") and targets.dim() == 1 and outputs.dim() == 2:
@@ -231,9 +249,9 @@ class Objective:
 
     def right(self, outputs: Any, targets: Any) -> Any:
         """[samples], shares of right answers; None for numbers."""
-        outputs = self.shaped(outputs, targets)
-        if self.kind == "numbers":
+        if self.kind in ("numbers", "own"):
             return None
+        outputs = self.shaped(outputs, targets)
         if self.kind == "classes":
             return outputs.max(1).indices == targets
         hit = (outputs > 0) == (targets > 0)
@@ -241,9 +259,19 @@ class Objective:
 
     def targets(self, targets: np.ndarray, exact: bool = False) -> np.ndarray:
         """As models are judged by them: classes stay numbers, all else is float32, or float64."""
-        if self.kind == "classes":
+        if self.kind == "classes" or (self.kind == "own" and targets.dtype.kind != "f"):
             return targets
         return targets.astype(np.float64 if exact else np.float32)
+
+    def cast(self, targets: Any, dtype: Any) -> Any:
+        """The same as tensors: whole numbers, or of this type, that of the outputs."""
+        whole = self.kind == "classes" or (self.kind == "own" and not targets.is_floating_point())
+        return targets.to(torch.int64 if whole else dtype)
+
+    @property
+    def has_accuracy(self) -> bool:
+        """Whether answers are right or wrong."""
+        return self.kind not in ("numbers", "own")
 
     @property
     def place(self) -> str:
@@ -282,9 +310,11 @@ def objective_of(
             "classes": "classes (integers)",
             "labels": "several labels each (0 or 1, two-dimensional)",
             "numbers": f"numbers ({train_y.dtype})",
+            "own": f"of a task of your own ({train_y.dtype} {list(train_y.shape)})",
         }[kind]
-        raise ConfigError(
-            f"loss {entry.name} does not fit targets that are {what}; use {' or '.join(suits)}"
-        )
+        use = " or ".join(suits) or "a function of yours, loss=(outputs, targets) -> [batch]"
+        raise ConfigError(f"loss {entry.name} does not fit targets that are {what}; use {use}")
+    if kind == "own":
+        return Objective(entry, params, kind, classes)
     outputs = 1 if kind == "binary" or train_y.ndim == 1 else train_y.shape[1]
     return Objective(entry, params, kind, classes if kind == "classes" else outputs)

@@ -154,6 +154,11 @@ def _metric(column: str, name: str, own: Any, objective: Objective) -> Metric:
             suits = " or ".join(entry.traits["kinds"])
             raise ConfigError(f"metric {name} is for {suits}, and targets are {objective.kind}")
         return Metric(column, entry)
+    if objective.kind == "own":
+        raise ConfigError(
+            f"metric {name}: targets are for a loss of your own (task: own), and metrics of yours "
+            "alone know what they mean; give a function (outputs, targets) -> number"
+        )
     return Metric(column, _of_torchmetrics(name, objective))
 
 

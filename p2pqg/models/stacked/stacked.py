@@ -331,8 +331,7 @@ class Stacked:
         return inputs.to(self.device, dtype)
 
     def _targets(self, targets: Tensor) -> Tensor:
-        dtype = torch.int64 if self.objective.kind == "classes" else self.dtype
-        return targets.to(self.device, dtype)
+        return self.objective.cast(targets.to(self.device), self.dtype)
 
 
 def batch_statistics(module: nn.Module) -> str | None:

@@ -62,7 +62,7 @@ def test_one_seed_has_no_deviation_and_an_absent_cell_is_empty():
 
 
 def test_a_cell_that_failed_says_so_and_is_never_bold():
-    found = pd.DataFrame([cell("a", float("nan"), float("nan"), lr=float("nan"))])
+    found = pd.DataFrame([cell("a", float("nan"), float("nan"), lr=float("nan"), failed=1)])
     assert rows_of(table(found, show_lr=True))[2] == ["a", "failed"]
 
 

@@ -3,6 +3,7 @@
 import io
 import math
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -146,3 +147,21 @@ def test_what_a_users_metrics_measured_is_in_tables_over_seeds(tmp_path):
     assert (line["top5"][0], line["top5_std"][0]) == pytest.approx((mean, std), abs=1e-15)
     export(frame, {}, tmp_path / "exported")
     assert cells(read_runs([tmp_path / "exported"]))["measured"][0]["top5"] == (mean, std)
+
+
+def test_a_run_without_accuracies_has_not_failed_and_its_metrics_are_shown(tmp_path):
+    x = np.random.default_rng(0).standard_normal((60, 3))
+    run = p2pqg.run(
+        topology="ring4",
+        dataset=(x, x @ [1.0, 2.0, 3.0]),
+        model="logistic",
+        partition="iid",
+        engine="local",
+        rounds=4,
+        out=str(tmp_path),
+    )
+    found = cells([run])
+    assert found[["failed", "runs", "lr"]].to_numpy().tolist() == [[0, 1, run.config["lr"]]]
+    text = table(found)
+    assert "failed" not in text
+    assert f"| {run.summary['r2']:.3g} |" in text
