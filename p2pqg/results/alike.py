@@ -47,7 +47,7 @@ LARGE = 2**20
 """Bytes of a file from which on only its size is looked at."""
 
 
-ADDED = {"dataset.standardise": False}
+ADDED = {"dataset.standardise": False, "dataset.tokens": False}
 """Settings of parts that a version of p2pqg did not know yet, and what was so then."""
 
 

@@ -51,7 +51,7 @@ def about(simulation: Simulation) -> list[tuple[str, str]]:
             f"{config.dataset['name']}, {config.partition['name']}{alpha}: {samples} samples per "
             f"client, {experiment.num_test_samples:,} to test{held_out}",
         ),
-        ("skew", describe_skew(counts_of(experiment))),
+        *_skew(experiment),
         (
             "model",
             f"{task.model.name}, {experiment.cost.num_params:,} parameters, {config.precision} on "
@@ -134,6 +134,12 @@ def _until(experiment: Experiment) -> str:
     if config.steps is not None and not experiment.waits:
         return f"until every client has made {counted(config.steps, 'step')}: "
     return ""
+
+
+def _skew(experiment: Experiment) -> list[tuple[str, str]]:
+    """How unlike the clients are; nothing where targets have no classes to tell that by."""
+    counts = counts_of(experiment)
+    return [("skew", describe_skew(counts))] if counts.shape[1] > 1 else []
 
 
 def counts_of(experiment: Experiment) -> np.ndarray:

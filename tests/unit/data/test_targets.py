@@ -66,6 +66,17 @@ def test_what_is_said_counts():
     assert of([[3, 4], [5, 6]], task="regression").outputs == 2
 
 
+def test_own_targets_stay_what_they_are_in_any_shape():
+    labels = np.array([[[0, 4], [255, 1]], [[2, 2], [0, 0]]], dtype=np.uint8)
+    found = of(labels)
+    assert (found.task, found.outputs, found.train.dtype) == ("own", 256, np.int64)
+    np.testing.assert_array_equal(found.train, labels)
+    ignored = of([[3, -100], [1, 2]], task="own")
+    assert (ignored.train.tolist(), ignored.outputs) == ([[3, -100], [1, 2]], 4)
+    floats = of(np.zeros((2, 3, 4), dtype=np.float32), task="own")
+    assert (floats.train.dtype, floats.train.shape, floats.outputs) == (np.float32, (2, 3, 4), 12)
+
+
 @pytest.mark.parametrize(
     ("train", "task", "complaint"),
     [
@@ -78,7 +89,9 @@ def test_what_is_said_counts():
         ([0, 2], "multilabel", "several labels at once are a matrix of 0 and 1"),
         ([0.5, np.nan], "auto", r"y has NaN in row 1 \(counted from 0\)"),
         ([np.inf, 0.5], "auto", "y has infinity in row 0"),
-        (np.zeros((2, 2, 2)), "auto", "must have a target, or a row of them, for each sample"),
+        (np.zeros((2, 2, 2)), "classes", "must have a target, or a row of them, for each sample"),
+        ([[0, 2], [1, 1]], "auto", "or task: own for a loss of yours"),
+        (["a", "b"], "own", "task own takes numbers, found <U1; number the texts"),
     ],
 )
 def test_targets_of_the_wrong_kind_are_refused(train, task, complaint):

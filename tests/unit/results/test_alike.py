@@ -31,7 +31,10 @@ def test_what_a_version_of_before_did_not_know_was_at_its_default(fake_run):
     data = {"name": "table", "path": "a.csv"}
     before, now = (
         fake_run(name, dataset=one)
-        for name, one in (("before", data), ("now", {**data, "standardise": False}))
+        for name, one in (
+            ("before", data),
+            ("now", {**data, "standardise": False, "tokens": False}),
+        )
     )
     other = fake_run("other", dataset={**data, "standardise": True})
     assert differing(settings_of([before, now])) == []
