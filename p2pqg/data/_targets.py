@@ -167,10 +167,10 @@ def _own(train: np.ndarray, test: np.ndarray, what: str, names: Sequence[str]) -
         raise DataError(f"{what}: task own takes numbers, found {train.dtype}; number the texts")
     if "f" in (train.dtype.kind, test.dtype.kind):
         wide = max(train.dtype.itemsize, test.dtype.itemsize) >= 8
-        kind: type = np.float64 if wide else np.float32
+        kind = np.dtype(np.float64 if wide else np.float32)
         outputs = int(np.prod(train.shape[1:]))
     else:
-        kind, outputs = np.int64, max(1, int(train.max()), int(test.max())) + 1
+        kind, outputs = np.dtype(np.int64), max(1, int(train.max()), int(test.max())) + 1
     first, second = (np.ascontiguousarray(part, kind) for part in (train, test))
     return Targets(first, second, "own", outputs, tuple(names))
 

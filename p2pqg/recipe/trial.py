@@ -252,9 +252,8 @@ def _check_outputs(
     expected = [len(inputs), objective.outputs]
     got = list(first.shape) if isinstance(first, Tensor) else type(first).__name__
     alike = [len(inputs)] if objective.outputs == 1 else expected
-    if objective.kind == "own" and isinstance(first, Tensor) and len(first) == len(inputs):
-        expected = got  # its loss knows
-    if got not in (expected, alike):
+    known = objective.kind == "own" and isinstance(first, Tensor) and len(first) == len(inputs)
+    if not known and got not in (expected, alike):  # of its own targets the loss knows
         of = "classes" if objective.kind == "classes" else "numbers"
         more = "" if isinstance(first, Tensor) else "; several, of which the first is judged, need "
         more = more and f"{more}a loss of your own, which is given all of them"
