@@ -63,6 +63,7 @@ def test_runs_count_at_the_tuned_rate_unless_a_side_names_it():
             "left: runs with qg differ in alpha: name it",
         ),
         (runs(qg=[1, 0], dsgd=[1, 2]), {"by": "ratio", "holds_if": {"above": 1}}, "numbers > 0"),
+        (runs(qg=[1, 2], dsgd=[1, 0]), {"by": "ratio", "holds_if": {"above": 1}}, "numbers > 0"),
     ],
 )
 def test_what_a_rule_needs_and_is_not_there_is_named_in_a_line(frame, changes, text):
