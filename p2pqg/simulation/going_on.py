@@ -30,10 +30,15 @@ def built_again(
     folder: Path,
     tell: Callable[[str], None],
     replan: bool = False,
+    planned_rounds: int | None = None,
 ) -> Experiment:
-    """The experiment of a recipe; the user's files are those that the folder has copies of."""
+    """The experiment of a recipe; the user's files are those that the folder has copies of.
+
+    `planned_rounds` is its length so far, where that is on record: of a run that ends by the clock
+    or by steps no key says it.
+    """
     saved = _with_lines_of_then(saved)
-    config = _config(saved, changes, replan)
+    config = _config(saved, changes, replan, planned_rounds)
     home = home_of(folder)
     if home and (home / own_files.FOLDER).is_dir():
         folder = home  # checkpoints are pruned while the run goes on
@@ -112,7 +117,12 @@ def home_of(path: Path) -> Path | None:
     return checkpoint.parents[1] if checkpoint.parent.name == CHECKPOINTS else None
 
 
-def _config(saved: Mapping[str, Any], changes: Mapping[str, Any], replan: bool) -> RunConfig:
+def _config(
+    saved: Mapping[str, Any],
+    changes: Mapping[str, Any],
+    replan: bool,
+    planned_rounds: int | None = None,
+) -> RunConfig:
     given = {k: value for k, value in changes.items() if value is not None}
     given = {k: value for k, value in given.items() if not _is_given_again(k, saved, value)}
     fixed = [key for key in given if key not in keys.RESTART]
@@ -128,6 +138,8 @@ def _config(saved: Mapping[str, Any], changes: Mapping[str, Any], replan: bool) 
         values |= dict.fromkeys(ENDS)
         if not any(values.get(f"planned_{unit}") for unit in ("rounds", "epochs")):
             values |= {f"planned_{unit}": saved[unit] for unit in ("rounds", "epochs")}
+            if saved["rounds"] is None and saved["epochs"] is None:
+                values["planned_rounds"] = planned_rounds
     if replan:
         values |= {"planned_rounds": None, "planned_epochs": None}
     return read_config(values | given)

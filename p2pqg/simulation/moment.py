@@ -129,6 +129,7 @@ class Moment:
             "p2pqg": own_version(),
             "round": self.log.round,
             "config": machinery.plain(self.experiment.config),
+            "planned_rounds": self.experiment.planned_rounds,
             **rule_data(self.rule),
             "network": network,
             "cursor": list(self.cursor),
@@ -225,7 +226,9 @@ class Moment:
     ) -> Moment:
         header = saved.header
         if experiment is None:  # with a topology that is given again
-            experiment = built_again(header["config"], settings, user_path(path), tell, replan)
+            planned = header.get("planned_rounds")
+            folder = user_path(path)
+            experiment = built_again(header["config"], settings, folder, tell, replan, planned)
             if header.get("model", {}).get("frozen", "") not in ("", experiment.arrays.frozen):
                 tell(
                     "the frozen layers at model.path are not those that the run began with; its "

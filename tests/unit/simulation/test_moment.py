@@ -213,6 +213,24 @@ def test_a_longer_run_keeps_what_it_planned_unless_it_is_planned_anew(tmp_path, 
         assert rule.lr.drops == (2 * planned, 3 * planned)
 
 
+@pytest.mark.parametrize(
+    ("ends", "clock"), [("steps", {}), ("time", {"network": {"compute": "1 s"}})]
+)
+def test_who_goes_on_by_steps_or_time_keeps_its_milestones_and_the_recipe_says_so(
+    tmp_path, ends, clock
+):
+    own = TOY | {"lr_schedule": {"milestones": [0.75]}, "engine": "local", "record_every": 1}
+    first = p2pqg.run(**own, **clock, **{ends: 4}, out=str(tmp_path), name="a")
+    longer = p2pqg.resume(first.path, **{ends: 8})
+    assert longer.config["planned_rounds"] == 4
+    assert (longer.rounds["lr"] < 0.01).tolist() == [False] * 3 + [True] * 5
+    longest = p2pqg.resume(first.path, **{ends: 9})
+    again = p2pqg.run(**longest.config | {"name": "b"})
+    same = [c for c in longest.rounds if c != "wall_seconds"]
+    pd.testing.assert_frame_equal(again.rounds[same], longest.rounds[same])
+    assert p2pqg.resume(first.path, replan=True, **{ends: 12}).config["planned_rounds"] is None
+
+
 @pytest.mark.parametrize("replan", [False, True])
 def test_a_longer_run_that_is_killed_before_its_first_checkpoint_is_still_longer(tmp_path, replan):
     schedule = {"lr_schedule": {"milestones": [0.5]}}
