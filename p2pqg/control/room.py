@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from p2pqg.base.errors import ConfigError, P2pqgError, did_you_mean
+from p2pqg.base.ranges import whole_number
 from p2pqg.base.text import typed
 from p2pqg.base.wording import counted
 from p2pqg.control.branch import Branch
@@ -81,7 +82,7 @@ class Room(Player):
         planned = self.branches[0].sim.experiment.num_rounds
         if rounds is None:
             rounds = planned - furthest if furthest < planned else planned
-        if isinstance(rounds, bool) or not isinstance(rounds, int) or rounds < 1:
+        if not whole_number(rounds, 1):
             raise ConfigError(f"rounds must be >= 1, got {rounds!r}")
         self.until = furthest + rounds
 

@@ -18,6 +18,7 @@ import numpy as np
 from p2pqg.base.config import plain
 from p2pqg.base.digest import given_name, told_apart
 from p2pqg.base.errors import ConfigError, did_you_mean
+from p2pqg.base.ranges import whole_number
 from p2pqg.base.user_code import GIVEN
 from p2pqg.network.clients import Clients
 from p2pqg.network.impairments import Impairments
@@ -95,7 +96,7 @@ def _added(value: Any, key: str) -> dict[str, Any]:
     found = dict(value) if isinstance(value, Mapping) else {"count": value}
     _only(found, ("count", "links", "topology", "shards"), key)
     count = found.setdefault("count", 1)
-    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+    if not whole_number(count, 1):
         raise ConfigError(f"{key}: count must be an integer >= 1, got {count!r}")
     return found
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from p2pqg.base.errors import ConfigError
+from p2pqg.base.ranges import whole_number
 from p2pqg.base.text import json_text, read_json, typed, user_path, write_text
 from p2pqg.base.wording import aligned, counted
 from p2pqg.results.columns import column
@@ -218,11 +219,11 @@ def seeds_of(value: Any) -> list[int] | None:
     for each in given:
         if isinstance(each, str) and each.isdecimal():
             each = int(each)
-        if isinstance(each, bool) or not isinstance(each, int) or each < 0:
+        if not whole_number(each, 0):
             raise ConfigError(f"seed must be integers >= 0, such as 1,2,3, got {each!r:.60}")
         if each in seeds:
             raise ConfigError(f"seed has {each} twice; every seed makes one run")
-        seeds.append(each)
+        seeds.append(int(each))
     if not seeds:
         raise ConfigError(f"seed must be one integer >= 0 or more, got {value!r:.60}")
     return seeds

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from p2pqg.base.errors import ConfigError, P2pqgError, RunError, StoppedError
 from p2pqg.base.memory import available_memory
+from p2pqg.base.ranges import whole_number
 from p2pqg.base.text import typed
 from p2pqg.engine.placement import FLOPS_PER_CORE, SHORT_ROUND
 from p2pqg.recipe.own import Own
@@ -75,7 +76,7 @@ class Crew:
             ConfigError: it is so.
         """
         jobs = self.jobs
-        if jobs is not None and (isinstance(jobs, bool) or not isinstance(jobs, int) or jobs < 1):
+        if jobs is not None and not whole_number(jobs, 1):
             raise ConfigError(f"jobs must be an integer >= 1 or left out, got {jobs!r:.60}")
         lacking = [name for name in WATCHES if not callable(getattr(self.observer, name, None))]
         if self.observer is not None and lacking:

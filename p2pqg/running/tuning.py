@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 from p2pqg.base import yaml_text
 from p2pqg.base.dotted import assign
 from p2pqg.base.errors import ConfigError, DivergedError, StoppedError
+from p2pqg.base.ranges import whole_number
 from p2pqg.base.text import folder_name, write_text
 from p2pqg.recipe.keys import HOW
 from p2pqg.recipe.settings import chosen, read_config
@@ -134,7 +135,7 @@ def read_tuning(
     problems: list[str] = []
     if "sweep" in base:
         problems.append("a recipe with sweep: is for `p2pqg sweep`, which tunes on a grid")
-    if isinstance(trials, bool) or not isinstance(trials, int) or trials < 1:
+    if not whole_number(trials, 1):
         problems.append(f"trials must be an integer >= 1, got {trials!r}")
     if len(set(map(method_name, methods))) < len(methods) or not methods:
         problems.append(f"algorithm must be different methods, got {methods!r}")

@@ -17,6 +17,7 @@ import numpy as np
 from p2pqg.base.draws import keyed
 from p2pqg.base.errors import TopologyError
 from p2pqg.base.memory import check_room
+from p2pqg.base.ranges import whole_number
 from p2pqg.base.registry import Entry
 from p2pqg.base.shipped import shipped_folder
 from p2pqg.base.signature import bare, check_takes, parameters
@@ -303,7 +304,7 @@ def mixing_matrix(
     Raises:
         TopologyError: as of `build`, or no such round.
     """
-    if not isinstance(round, numbers.Integral) or round < 0:
+    if not whole_number(round, 0):
         raise TopologyError(f"round must be an integer >= 0, got {round!r}")
     schedule = build(topology, clients, label_counts=label_counts, allow_disconnected=True)
     what = f"{schedule.name!r:.80}: [clients, clients] of {counted(schedule.num_clients, 'client')}"
