@@ -8,8 +8,9 @@ import dataclasses
 import networkx as nx
 import numpy as np
 import pytest
-import torch
+import toys
 from numpy.testing import assert_allclose, assert_array_equal
+from toys import gradients
 
 import p2pqg
 from p2pqg.base.errors import ConfigError
@@ -18,17 +19,11 @@ from p2pqg.simulation.build import build
 from p2pqg.simulation.moment import Moment
 
 LR = 0.05
-TOY = {
+TOY = toys.TOY | {
     "algorithm": "dsgd",
-    "topology": "ring6",
-    "dataset": {"name": "synthetic", "samples": 120, "features": 8, "classes": 3},
-    "model": {"name": "mlp", "hidden": [4]},
-    "alpha": 0.5,
-    "batch_size": 4,
     "lr": LR,
     "rounds": 40,
     "eval_every": 5,
-    "seed": 3,
     "engine": "local",
     "precision": "float64",
 }
@@ -57,12 +52,6 @@ def same(a, b):
         and one[common].equals(other[common])
         and a.clients.equals(b.clients)
     )
-
-
-def gradients(sim):
-    """(x, round) -> every client's gradient on its batch of that round."""
-    learner = sim._driver.engine.hosts[0].learner.fork()
-    return lambda x, round: learner.gradient(torch.from_numpy(x), round).numpy()
 
 
 def dsgd_by_hand(sim, W, rounds, lr=LR):

@@ -7,37 +7,26 @@ import dataclasses
 
 import numpy as np
 import pytest
-import torch
+import toys
 from numpy.testing import assert_allclose, assert_array_equal
+from toys import gradients
 
 import p2pqg
 from p2pqg.base.errors import AlgorithmError, ConfigError
 from p2pqg.base.seeding import rng
 
-TOY = {
-    "topology": "ring6",
-    "dataset": {"name": "synthetic", "samples": 120, "features": 8, "classes": 3},
+TOY = toys.TOY | {
     "model": "logistic",
-    "alpha": 0.5,
-    "batch_size": 4,
-    "lr": 0.05,
     "rounds": 40,
     "engine": "local",
     "precision": "float64",
     "impairments": {"participation": 0.5},
-    "seed": 3,
 }
 RING = [(i, (i + 1) % 6) for i in range(6)]
 
 
 def simulation(algorithm, **settings):
     return p2pqg.Simulation(**TOY | {"algorithm": algorithm} | settings)
-
-
-def gradients(sim):
-    """(x, round) -> every client's gradient on its batch of that round."""
-    learner = sim._driver.engine.hosts[0].learner.fork()
-    return lambda x, round: learner.gradient(torch.from_numpy(x), round).numpy()
 
 
 def W_of(takes_part):
