@@ -103,12 +103,12 @@ def noise(sent: Sent, p: NoiseParams) -> torch.Tensor:
 @dataclass(frozen=True, kw_only=True)
 class ScaleParams:
     factor: float = 10.0
-    """Of everything; 1: no lie, -1: sign-flip."""
+    """What all that it sends is multiplied by; 1: no lie, -1: sign-flip."""
 
 
 @attack("scale", "sent", params=ScaleParams, source="boosting", anywhere=True)
 def scale(sent: Sent, p: ScaleParams) -> torch.Tensor:
-    """So many times what it has."""
+    """What it has, times the factor."""
     return p.factor * sent.rows
 
 

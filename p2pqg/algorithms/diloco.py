@@ -35,7 +35,7 @@ class Params(adam.LocalParams):
     beta2: float = 0.999
     """Memory of the second moment, in [0, 1)."""
     outer_lr: Annotated[float, "> 0"] = 0.7
-    """Of the outer step, > 0."""
+    """Step size of the outer step, > 0."""
     outer_beta: Annotated[float, "[0, 1)"] = 0.9
     """Memory of the outer momentum, in [0, 1). 0: without."""
 

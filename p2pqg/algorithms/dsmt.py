@@ -38,7 +38,7 @@ class Params:
     beta: Annotated[float, "[0, 1)"] = 0.9
     """Memory of the momentum, in [0, 1). 0: gradients are tracked."""
     eta: Annotated[float, "[0, 1)"] = 0.0
-    """Of Chebyshev acceleration, in [0, 1). 0: without."""
+    """Weight of Chebyshev acceleration, in [0, 1). 0: without."""
     lazy: bool = True
     """Mix with (W + I) / 2, as the authors do where they accelerate."""
 

@@ -164,7 +164,7 @@ class Parameter(NamedTuple):
 
     @classmethod
     def in_order(cls, shapes: Iterable[tuple[str, Sequence[int]]]) -> tuple[Parameter, ...]:
-        """Those of a row, from names and shapes."""
+        """The tensors that a row is made of, from their names and shapes."""
         found, start = [], 0
         for name, shape in shapes:
             stop = start + prod(shape)

@@ -73,7 +73,7 @@ def qg_dadam(s: State, grad: Grad, p: Params, tensors: tuple[Parameter, ...] = (
 
 
 def _released(s: State, grad: Grad, p: Params, tensors: tuple[Parameter, ...]) -> Round[State]:
-    """The same as the three files of the authors have it, see the table."""
+    """QG-DAdam as the three files of the authors have it, see the table."""
     adams_own = p.variant == "official-v2"
     weight = 1 if p.variant == "official" else 1 - p.beta1
     half, m, t = s.x, s.m, s.t + 1

@@ -47,7 +47,7 @@ def given_name(thing: Any, *, values: bool = True) -> str:
 
 
 def told_apart(thing: Any) -> str:
-    """The same for a reader: `NAME#1a2b3c4d`."""
+    """A thing's name and the letters that tell it apart, for a reader: `NAME#1a2b3c4d`."""
     return given_name(thing).removeprefix(GIVEN).rpartition("-")[0]
 
 
@@ -210,7 +210,7 @@ def _reached(
 
 
 def _of_class(kind: type) -> list[Any]:
-    """Its methods and what its body sets, without what Python adds."""
+    """A class's methods and what its body sets, without what Python adds."""
     own = {k: v for k, v in vars(kind).items() if callable(v) or k[:2] != "__"}
     own.pop("_abc_impl", None)
     kept = {k: getattr(v, "__func__", v) for k, v in own.items() if not inspect.isdatadescriptor(v)}

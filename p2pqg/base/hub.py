@@ -24,7 +24,7 @@ from urllib.request import Request, urlopen
 from p2pqg.base.errors import ConfigError
 
 NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
-"""Of a model on the hub."""
+"""What a model on the hub is called: name, or owner/name."""
 SECONDS_TO_ANSWER = 5
 
 _FORBIDDEN = ContextVar("downloads are forbidden", default=False)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 PIECE_BYTES = 2**24
-"""Of a piece, about. An array of no more is no burden."""
+"""About what a piece takes. An array of no more is no burden."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ Array = np.ndarray | Pieces
 
 
 def pieces_of(array: Array) -> Iterator[np.ndarray]:
-    """Its pieces; of an array that is there, the array."""
+    """The pieces of an array; one that is in memory is a single piece."""
     return iter(array) if isinstance(array, Pieces) else iter([array])
 
 

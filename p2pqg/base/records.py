@@ -144,7 +144,7 @@ class Records(Sequence[Row]):
 def column_of(
     rows: Iterable[Mapping[str, Any]], name: str, kind: str | np.dtype[Any]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """As `Records.column`, of any rows."""
+    """`Records.column` for any rows."""
     if isinstance(rows, Records):
         return rows.column(name, kind)
     values = [row.get(name) for row in rows]

@@ -121,7 +121,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """The same for bytes."""
+    """Write a file of bytes that is whole at any time."""
     with draft_of(path) as draft:
         draft.write_bytes(content)
 

@@ -38,7 +38,7 @@ IMPORTED_AT, SPENT = time.time(), _seconds_spent()
 
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""Of disks; also under a log that stdout goes to."""
+"""Errors of a disk that is full; also under a log that stdout goes to."""
 
 NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 

@@ -86,7 +86,7 @@ class Branch:
             self.moments.keep(moment)
 
     def forget_action(self) -> None:
-        """It was refused."""
+        """Take the last action back: it was refused."""
         self._before = self._before[:-1]
 
     def undo(self) -> bool:

@@ -15,7 +15,7 @@ from p2pqg.control.playable import Playable
 from p2pqg.results.checkpoint import CHECKPOINTS
 
 SHARE = 0.05
-"""Of the time of a run that may go into checkpoints."""
+"""Share of a run's time that may go into checkpoints."""
 SECONDS_BETWEEN = 5.0
 
 
@@ -117,6 +117,6 @@ class Keeper:
                 raise P2pqgError(f"{home} cannot be renamed ({error.strerror})") from None
 
     def forget(self, branch: Branch) -> None:
-        """It was closed by hand."""
+        """Remove what was kept of a branch: it was closed by hand."""
         self._known.pop(branch.name, None)
         shutil.rmtree(self.folder / branch.name, ignore_errors=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 MOST_MOMENTS = 60
-"""That a scrubber has; more could not be told apart."""
+"""As many as a scrubber shows; more could not be told apart."""
 
 
 class Moments:
@@ -33,7 +33,7 @@ class Moments:
 
     @property
     def num_bytes(self) -> int:
-        """That all of them take, about."""
+        """About what all moments take in memory."""
         return sum(map(size_of, self._kept.values()))
 
     def at(self, round: int) -> Any:

@@ -231,7 +231,7 @@ class Player(ABC):
         self._show(always=True)
 
     def _stand_diverged(self, branch: Branch, error: DivergedError) -> None:
-        """That is news, so all stand; then the others can go on."""
+        """A divergence is news, so all branches stand; then the others can go on."""
         self._say(told(error), wrong=True)
         if len(self.branches) > 1:
             rest = "; play goes on without it" if self._playing else ""

@@ -45,7 +45,7 @@ class Recipe:
 
     @property
     def python(self) -> str:
-        """The same as a call of `p2pqg.run`."""
+        """The recipe as a call of `p2pqg.run`."""
         keys = "".join(
             f"    {key}={pformat(value, width=90, sort_dicts=False)},\n"
             for key, value in self.settings.items()

@@ -29,7 +29,7 @@ def leaked(train_x: np.ndarray, test_x: np.ndarray, what: str) -> Iterator[str]:
 
 
 def _hashes(x: np.ndarray) -> Iterator[int]:
-    """Of the bytes of each sample."""
+    """A hash of the bytes of each sample."""
     for first in range(0, len(x), ROWS_AT_ONCE):
         rows = np.ascontiguousarray(x[first : first + ROWS_AT_ONCE]).reshape(-1, x[0].size)
         yield from map(hash, rows.view(f"V{rows[:1].nbytes}").ravel().tolist())

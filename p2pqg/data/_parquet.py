@@ -150,7 +150,7 @@ def class_names(file: Path, labels: Sequence[str]) -> tuple[str, ...]:
 
 
 def names_in(metadata: Mapping[bytes, bytes] | None, labels: Sequence[str]) -> tuple[str, ...]:
-    """The same, from the metadata of a table."""
+    """The names of the classes, from the metadata of a table."""
     try:
         about = json.loads((metadata or {}).get(b"huggingface", b"{}"))
     except ValueError:

@@ -36,7 +36,7 @@ class Reading:
     test_share: Annotated[float, "(0, 1)"] = 0.2
     """Where no test part is given: of the samples, the share that is held out; in (0, 1)."""
     augmentation: Literal["none", "crop-flip"] = "none"
-    """Of images. crop-flip: pad 4, random crop, random mirror."""
+    """What images go through. crop-flip: pad 4, random crop, random mirror."""
     length: Annotated[int, ">= 1"] = 64
     """Tokens kept of a text, >= 1."""
     standardise: bool = False

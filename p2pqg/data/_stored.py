@@ -93,7 +93,7 @@ def fetch(path: Path, content: str = "") -> Arrays:
 
 
 def keep_parts(parts: Sequence[np.ndarray], folder: Path) -> dict[str, Any]:
-    """The same for a partition: the recipe is what `partition:` shall say."""
+    """Keep a partition, as `keep` does data: the recipe is what `partition:` shall say."""
     tensors = _of_parts(parts)
     name = f"partition-{_digest(tensors, {})}.safetensors"
     _write(folder / name, tensors, {})
@@ -103,7 +103,7 @@ def keep_parts(parts: Sequence[np.ndarray], folder: Path) -> dict[str, Any]:
 def copy_of_parts(
     parts: Sequence[np.ndarray], folder: Path
 ) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """The same for whoever writes files, see `copy_of`."""
+    """A partition's recipe and its files for whoever writes them, see `copy_of`."""
     from safetensors.numpy import save
 
     tensors = _of_parts(parts)

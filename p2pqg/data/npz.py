@@ -42,7 +42,7 @@ class Params(Reading):
     """Digest of the file when the run began: another one is refused. A run fills it in."""
 
     def fixed(self, data_dir: Path | None) -> Params:
-        """The same, for this file as it is now."""
+        """These settings, tied to the file as it is now."""
         path = located(self.path, data_dir, "npz")
         return dataclasses.replace(self, content=file_digest(path))
 

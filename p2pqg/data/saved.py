@@ -44,12 +44,12 @@ class Params(Columns):
     """Digest of the files when the run began: others are refused. A run fills it in."""
 
     def files(self) -> list[Path]:
-        """Those that hold the samples."""
+        """The files that hold the samples."""
         found = user_path(self.path).rglob("*.arrow")
         return sorted(path for path in found if not path.name.startswith(CACHES))
 
     def fixed(self, data_dir: Path | None) -> Params:
-        """The same, for these files as they are now."""
+        """These settings, tied to the files as they are now."""
         return dataclasses.replace(self, content=file_digest(*self.files()))
 
 

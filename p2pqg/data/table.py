@@ -47,7 +47,7 @@ class Params(Columns):
         ]
 
     def fixed(self, data_dir: Path | None) -> Params:
-        """The same, for these files as they are now."""
+        """These settings, tied to the files as they are now."""
         return dataclasses.replace(self, content=file_digest(*self.files(data_dir)))
 
 

@@ -198,7 +198,7 @@ class Answers:
         return uploaded(torch.from_numpy(normal), like)
 
     def _liars(self) -> Liars | None:
-        """Those of this round; None: there are none."""
+        """The liars of this round; None: there are none."""
         lies = self.routing.lies(self.round)
         return Liars(lies, self.clients) if lies else None
 

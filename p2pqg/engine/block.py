@@ -75,7 +75,7 @@ class Block(Answers):
 
     @property
     def who(self) -> str:
-        """Its clients, in a message."""
+        """What the block's clients are called in a message."""
         return called(self.clients)
 
     @property

@@ -180,7 +180,7 @@ class Bookkeeper:
         log.last_finite = before
 
     def _traffic(self, reports: list[Report]) -> list[Traffic]:
-        """Of each round."""
+        """What each round took, of all clients."""
         return of_all([one.traffic for one in reports], [one.losses.shape[1] for one in reports])
 
     @property

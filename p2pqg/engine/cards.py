@@ -53,7 +53,7 @@ class _Memory(ctypes.Structure):
 
 
 def cards() -> Cards:
-    """As NVML tells, or else torch."""
+    """The cards of this machine, by NVML, or else by torch."""
     with suppress(OSError, AttributeError):  # no library, or an old one
         if (found := told_by(ctypes.CDLL(LIBRARY))) is not None:
             return found

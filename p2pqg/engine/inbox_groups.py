@@ -50,7 +50,7 @@ class Group:
         return Slots(self.weights, self.there)
 
     def parts(self, clients: int) -> Iterator[Group]:
-        """So many of them at a time."""
+        """Parts of this group, of so many clients at a time."""
         fields = self.rows, self.own, self.columns, self.weights, self.there
         for at in range(0, len(self.rows), max(1, clients)):
             yield Group(*(field[at : at + max(1, clients)] for field in fields))

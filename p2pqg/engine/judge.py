@@ -121,7 +121,7 @@ class Judge:
         return found
 
     def _metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """Of outputs [rows, outputs, samples]: name -> [rows], float64."""
+        """The metrics of outputs [rows, outputs, samples]: name -> [rows], float64."""
         objective = self.task.objective
         targets = objective.cast(targets, self.stacked.dtype).cpu()
         rows = [own.T.contiguous() for own in outputs.cpu()]

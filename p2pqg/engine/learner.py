@@ -218,7 +218,7 @@ class Learner:
 
     @cached_property
     def _few(self) -> int:
-        """So many clients' inputs are prepared at once."""
+        """How many clients' inputs are prepared at once."""
         sample = math.prod(self.task.input_shape) * self.dtype.itemsize
         return min(CLIENTS_AT_ONCE, max(1, INPUT_BYTES // (self.task.batch_size * sample)))
 

@@ -74,7 +74,7 @@ class LocalEngine:
             host.load(snapshot.cut(host.clients.start, host.clients.stop))
 
     def fork(self) -> LocalEngine:
-        """The same clients once more, which go their own way from here."""
+        """An engine with the same clients, which go their own way from here."""
         twin = LocalEngine([], (np.empty(0), np.empty(0)))
         twin.hosts = [host.fork() for host in self.hosts]
         return twin

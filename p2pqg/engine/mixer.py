@@ -50,7 +50,7 @@ class Arrivals:
         return Arrivals(self.num_clients, self.own, self.own_weights, *(p[messages] for p in parts))
 
     def replaced(self, own: np.ndarray, columns: np.ndarray) -> Arrivals:
-        """The same, to be found elsewhere."""
+        """The same messages, with rows that are to be found elsewhere."""
         return replace(self, own=own, columns=columns)
 
 

@@ -175,7 +175,7 @@ class Rule:
         return self.control is not None and self.control.of_gradient
 
     def led(self, call: Call, round: int, lengths: Lengths | None = None) -> Call:
-        """The same round, led by those that lead."""
+        """A round, led by consensus control and by what is personal."""
         if self.personal:
             call.requests = self.personal.lead(call.requests)
         if self.control:

@@ -25,10 +25,10 @@ VALUES_TRIED, FEW = 4, 2
 """Rounds, and clients, by which is seen whether sizes of messages depend on values."""
 
 ENTRIES = 6
-"""Of the models by which is seen whether rows meet."""
+"""Entries of the models by which is seen whether rows meet."""
 
 RULES_KNOWN = 16
-"""Of as many what was found is remembered."""
+"""Rules of which it is remembered what was found out."""
 
 
 def itinerary(

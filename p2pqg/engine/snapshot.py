@@ -59,12 +59,12 @@ class Snapshot:
         return len(next(iter(self.rows.values())))
 
     def whole(self) -> Snapshot:
-        """The same with nothing in pieces."""
+        """This snapshot with all of its rows in memory."""
         return dataclasses.replace(self, rows={n: np.asarray(r) for n, r in self.rows.items()})
 
     @classmethod
     def join(cls, parts: Sequence[Snapshot]) -> Snapshot:
-        """That of all clients from those of all blocks, in order."""
+        """The snapshot of all clients, from those of all blocks, in order."""
         if len(parts) == 1:
             return parts[0]
         first = parts[0]

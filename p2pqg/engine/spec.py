@@ -56,7 +56,7 @@ class Task:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of rows."""
+        """The type of the models' rows."""
         return torch.float64 if self.precision == "float64" else torch.float32
 
     @property

@@ -95,7 +95,7 @@ class Weighing:
         return self._pairs(columns) if made is None else made[1]
 
     def _products(self, columns: Tensor) -> list[Tensor]:
-        """Of each group, all inner products, [k, 1 + slots, 1 + slots]."""
+        """All inner products of each group, [k, 1 + slots, 1 + slots]."""
         if len(columns) <= DENSE_UP_TO and (made := self._from_one_place(columns)) is not None:
             return made[0]
         found = []

@@ -16,7 +16,7 @@ class Params:
     """What may be set."""
 
     width: Annotated[int, ">= 1"] = 128
-    """Of a token's vector, a multiple of heads."""
+    """Width of a token's vector, a multiple of heads."""
     layers: Annotated[int, ">= 1"] = 2
     heads: Annotated[int, ">= 1"] = 4
     vocabulary: Annotated[int, ">= 2"] = 8192

@@ -103,9 +103,9 @@ class Stragglers:
     """Clients that are slower than the others."""
 
     share: Annotated[float, "[0, 1]"] = 0.1
-    """Of all clients, in [0, 1]."""
+    """Share of all clients, in [0, 1]."""
     factor: Annotated[float, ">= 1"] = 10.0
-    """So many times slower, >= 1."""
+    """How many times slower they are, >= 1."""
     per: Literal["client", "round"] = "client"
     """client: the same ones for good, as many as the share says but at least one, if it is > 0;
     round: everyone with that probability, drawn anew in every round."""
@@ -123,7 +123,7 @@ class ComputeSpec:
 
 
 KEY = "network.compute"
-"""Of a recipe."""
+"""Where computing is said in a recipe."""
 
 KEYS = tuple(field.name for field in fields(ComputeSpec))
 
@@ -235,7 +235,7 @@ class Compute:
         return self.seconds_of(np.arange(len(self.fixed)), round)
 
     def seconds_of(self, clients: np.ndarray, rounds: int | np.ndarray) -> np.ndarray:
-        """The same of pairs of a client and a round; the two broadcast."""
+        """Seconds of pairs of a client and a round; the two broadcast."""
         found = np.broadcast_to(self.fixed[clients], np.broadcast(clients, rounds).shape)
         if self.varies is not None:
             found = found * self.varies(*_pair(self.seed, "compute", clients, rounds))

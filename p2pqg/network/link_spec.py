@@ -48,7 +48,7 @@ class LinkSpec:
 
 
 KEY = "network.links"
-"""Of a recipe."""
+"""Where links are said in a recipe."""
 
 FILES = (".csv", ".graphml")
 

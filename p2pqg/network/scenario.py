@@ -189,7 +189,7 @@ def read_scenario(
 
 
 def _after_the_end(events: Sequence[Event], num_rounds: int) -> str:
-    """That events of one item are in rounds which there are not."""
+    """A line on events of one item that are in rounds which there are not."""
     first, last = events[0], max(event.at for event in events)
     end = f"but the last round is {num_rounds - 1}"
     if first.where == first.item:

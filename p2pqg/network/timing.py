@@ -43,7 +43,7 @@ from p2pqg.network.trips import Trips
 from p2pqg.topology import Mixing
 
 SIZES_KEPT = 4
-"""Of messages over one W, whose trips are kept."""
+"""Sizes of messages over one W whose trips are kept, at most."""
 
 
 @dataclass(frozen=True, eq=False)

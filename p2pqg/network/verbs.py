@@ -224,7 +224,7 @@ def _bare(value: Any) -> Any:
 
 
 def _those(given: Mapping[str, Any]) -> Any:
-    """Of verbs that mean all where nobody is named."""
+    """The value of a verb that means all where nobody is named."""
     return next((value for value in given.values() if value is not None), "all")
 
 

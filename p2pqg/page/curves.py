@@ -20,7 +20,7 @@ TALL, LOW = 360, 240
 LINE = 20
 """Pixels of a text at a curve's end."""
 MOST_LETTERS = 28
-"""Of a run's name there."""
+"""Letters of a run's name at its curve, at most."""
 WORTH_A_ZOOM = 0.6
 """Share of the y axis: where runs differ in less of it, there is a closer look at that."""
 
@@ -77,7 +77,7 @@ class Chart:
 
     @property
     def letters(self) -> int:
-        """Of the longest text at a curve's end, its value apart."""
+        """Letters of the longest text at a curve's end, its value apart."""
         names = [len(end.name) for plot in self.plots for end in plot.ends]
         return min(max(names, default=0), MOST_LETTERS)
 

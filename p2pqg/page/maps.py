@@ -23,7 +23,7 @@ RADIUS, LEAST_RADIUS, LEGIBLE_FROM = 11.0, 4.0, 8.0
 WIDEST = 760.0
 """Pixels of a drawing, if that gives everybody room."""
 MOST_ROUNDS = 16
-"""Of a changing network, the links of so many rounds are drawn."""
+"""Rounds of a changing network whose links are drawn."""
 VIRIDIS = ("#440154", "#46327e", "#365c8d", "#277f8e", "#1fa187", "#4ac16d", "#a0da39", "#fde725")
 """Van der Walt and Smith's: as even in brightness to color-blind eyes, and on paper."""
 SMALLEST_RANGE = 0.05

@@ -15,7 +15,7 @@ from p2pqg.page.networks import called
 from p2pqg.results.standing import Standing
 
 MOST_DOTS = 200
-"""Of a run, where every client is one."""
+"""Dots of a run, at most; every client is one."""
 
 
 @dataclass(frozen=True)

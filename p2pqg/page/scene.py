@@ -12,7 +12,7 @@ from p2pqg.page.maps import MOST_WITH_BARS, VIRIDIS, grouped, layout, pairs_of, 
 from p2pqg.topology import Schedule
 
 MOST_LINKS = 6000
-"""That are drawn: more would be a gray disk, and slow."""
+"""Links that are drawn, at most: more would be a gray disk, and slow."""
 
 
 def digits(value: Any) -> float | int | None:

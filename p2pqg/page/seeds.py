@@ -49,7 +49,7 @@ class Seeds(Standing):
 
     @property
     def seeds(self) -> list[str]:
-        """As recipes have them."""
+        """The seeds as recipes have them."""
         return [str(one.config.get("seed")) for one in self.members]
 
     @property
@@ -107,7 +107,7 @@ class Seeds(Standing):
 
     @property
     def never_came(self) -> list[str]:
-        """Of its scenario: what some of the seeds ended before."""
+        """Items of the scenario that some of the seeds ended before."""
         told = self._told(["; ".join(one.never_came) for one in self.members])
         return [told] if told else []
 

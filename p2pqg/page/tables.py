@@ -17,7 +17,7 @@ from p2pqg.results.columns import column, measured, say
 from p2pqg.results.standing import Standing
 
 MOST_LETTERS = 160
-"""Of a setting in the table of settings."""
+"""Letters of a setting in the table of settings, at most."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Cell:
     """The number as recorded, where the text is a number."""
     best: bool = False
     note: str = ""
-    """Of when it is, where that is not the end of the run."""
+    """When it was measured, where that is not the end of the run."""
 
 
 EVALUATED = (
@@ -104,7 +104,7 @@ def _spread(one: Standing, key: str) -> str:
 
 
 def _age(one: Standing, key: str) -> str:
-    """Of which round a number is, where that is not the last one."""
+    """The round that a number is of, where that is not the last one."""
     is_tested = key in EVALUATED or key in measured(one.rounds)
     at = one.evaluated_rounds if is_tested else one.recorded
     if not one.finished and key in one.rounds and one.summary.get(key) is None:

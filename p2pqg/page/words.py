@@ -16,7 +16,7 @@ from p2pqg.page.seeds import Seeds
 from p2pqg.results.standing import Standing
 
 MOST_ITEMS = 8
-"""Of a scenario, told in the text."""
+"""Items of a scenario that the text tells, at most."""
 
 
 def heading(shown: Sequence[Standing], labels: Sequence[str]) -> str:

@@ -34,7 +34,7 @@ LONGEST_INSIDE = 3
 SMALLEST_WITH_TEXT = 60
 """Points squared: a smaller client has no text."""
 BRIGHTNESS = (0.299, 0.587, 0.114)
-"""Of red, green and blue, to the eye."""
+"""How bright red, green and blue are to the eye."""
 
 
 @styled

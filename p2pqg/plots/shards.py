@@ -44,7 +44,7 @@ def draw_label_dots(
 
 
 def dots(counts: Mapping[str, np.ndarray], width: float = PAGE) -> Picture:
-    """The same from label counts: title -> [clients, classes]."""
+    """Label dots of label counts: title -> [clients, classes]."""
     if not counts:
         raise ConfigError("label dots need at least one partition, got none")
     clients, classes = next(iter(counts.values())).shape

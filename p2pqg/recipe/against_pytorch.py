@@ -18,7 +18,7 @@ from p2pqg.models.stacked.stacked import Stacked
 from p2pqg.recipe.settings import RunConfig
 
 TOLERANCE = {torch.float32: 2e-3, torch.float64: 1e-8}
-"""Of a gradient, relative to its norm."""
+"""How far a gradient may be off, relative to its norm."""
 
 APART = 1e-3
 """How unlike the two clients are, relative to the mean size of a weight."""

@@ -198,5 +198,5 @@ def with_keywords(keys: Collection[str], of: type = RunConfig) -> Callable[[F], 
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:
-    """As it is given: None where it is made anew for every run."""
+    """A key's default; None where it is made anew for every run."""
     return None if field.default is dataclasses.MISSING else field.default

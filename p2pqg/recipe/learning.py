@@ -171,7 +171,7 @@ def sizes_of(config: RunConfig) -> tuple[int, tuple[int, ...]]:
 
 
 def _samples(config: RunConfig) -> Arrays:
-    """Those of a resolved recipe."""
+    """The samples of a resolved recipe."""
     dataset, folder = dataset_of(config)
     return _loaded(dataset, folder, model_of(config, dataset), partition_of(config))
 

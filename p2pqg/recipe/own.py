@@ -157,7 +157,7 @@ def _take_model(kept: _Kept, value: Any) -> None:
 
 
 def _take_function(key: str) -> Callable[[_Kept, Any], None]:
-    """Of a key whose value is a name, or a mapping with one."""
+    """How a function is taken for a key whose value is a name, or a mapping with one."""
 
     def take(kept: _Kept, value: Any) -> None:
         given = dict(value) if isinstance(value, Mapping) else {"name": value}

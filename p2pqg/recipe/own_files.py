@@ -32,7 +32,7 @@ KEYS = (
     *("algorithm", "rule", "attacks", "topology", "network", "scenario"),
     *("model", "loss", "metrics", "callbacks", "partition", "lr_schedule", "dataset"),
 )
-"""Of a recipe: those whose values may name a file."""
+"""Keys of a recipe whose values may name a file."""
 SUFFIXES = ("py", "safetensors", *(suffix[1:] for suffix in NETWORKS))
 NAMED = re.compile(rf"(.+\.(?:{'|'.join(SUFFIXES)}))(:.*)?", re.IGNORECASE | re.DOTALL)
 """`my_file.py:my_method`, `net.csv:mixing=given`, `links.csv`: the path, and what follows it."""
@@ -198,7 +198,7 @@ def _swapped(swap: Mapping[str, str], path: str) -> str:
 
 
 def _with_paths(value: Any, change: Callable[[str], str]) -> Any:
-    """The same data, with every path in it changed."""
+    """Plain data with every path in it changed."""
     if isinstance(value, Mapping):
         return {key: _with_paths(part, change) for key, part in value.items()}
     if isinstance(value, list | tuple):

@@ -56,7 +56,7 @@ class Part:
 
     @classmethod
     def made(cls, entry: Entry, name: str, given: dict[str, Any], key: str) -> Part:
-        """The same of an entry."""
+        """The part that an entry and its settings make."""
         if LAYERS in given and LAYERS not in {f.name for f in dataclasses.fields(entry.params)}:
             raise ConfigError(
                 f"{key}.{LAYERS} is for text classifiers of transformers; a model of your own "
@@ -72,7 +72,7 @@ class Part:
         return dataclasses.replace(self, params=fixed)
 
     def resolved(self) -> dict[str, Any]:
-        """As a recipe has it, every default filled in."""
+        """The part as a recipe has it, every default filled in."""
         return {"name": self.name, **plain(self._values())}
 
     def _values(self) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from p2pqg.recipe.stopping import Stop
 DEFAULT_ROUNDS = 500
 
 ADDRESS = re.compile(r"auto|local|(ray://)?[^\s:/]+:\d{1,5}|(ray://)?\[[\da-fA-F:]+\]:\d{1,5}")
-"""Of a Ray cluster."""
+"""What the address of a Ray cluster looks like."""
 
 ENDS = ("epochs", "rounds", "steps", "time")
 """Keys that say how long a run is."""

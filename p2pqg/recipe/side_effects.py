@@ -34,7 +34,7 @@ def draws(module: nn.Module, inputs: Tensor) -> set[str]:
 
 
 def _forward(module: nn.Module, inputs: Tensor, training: bool) -> Tensor:
-    """Of a copy, which may change itself and its inputs."""
+    """A forward pass of a copy, which may change itself and its inputs."""
     return _outputs(copy.deepcopy(module).train(training), inputs)
 
 

@@ -38,9 +38,9 @@ from p2pqg.recipe.side_effects import (
 )
 
 CLIENTS, SAMPLES, TESTED = 2, 32, 512
-"""So many clients, samples of each, and test samples are tried."""
+"""How many clients, samples of each, and test samples are tried."""
 FEW = 4
-"""So many samples tell what a forward pass does beside answering."""
+"""How many samples tell what a forward pass does beside answering."""
 
 
 def tried(

@@ -61,7 +61,7 @@ class Became:
     absent: frozenset[int]
 
     def schedule(self, start: Schedule) -> Schedule:
-        """As far as a drawing needs it."""
+        """The network then, as far as a drawing needs it."""
         if self.links is None:
             return start
         graph = nx.DiGraph() if start.directed else nx.Graph()

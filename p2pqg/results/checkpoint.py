@@ -49,7 +49,7 @@ TYPES = {
 NAMES = {called: name for name, called in TYPES.items()}
 HEADER, ARRAYS = "checkpoint.json", "state.safetensors"
 KEPT = 2
-"""So many automatic checkpoints of a run stay."""
+"""How many automatic checkpoints of a run stay."""
 
 
 @dataclass(frozen=True)

@@ -138,7 +138,7 @@ class Kept:
 
     @property
     def network(self) -> Any:
-        """That of transformers, if the model is one of theirs."""
+        """The module of transformers, if the model is one of theirs."""
         return None if self.blueprint.is_own else getattr(self.template, "network", None)
 
     def _check_frozen(self) -> None:

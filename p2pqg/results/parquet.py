@@ -12,7 +12,7 @@ from p2pqg.base.records import Records, column_of
 from p2pqg.base.text import draft_of
 
 ROWS_AT_ONCE = 2**14
-"""That are dictionaries while a file is read."""
+"""Rows that are dictionaries at a time while a file is read."""
 
 
 def load_writer() -> None:
@@ -59,7 +59,7 @@ def _write(path: Path, table: Any) -> None:
 
 
 def read_records(path: Path) -> Records:
-    """The same rows, of which there may be many."""
+    """The rows of a file as `Records`: there may be many."""
     import pyarrow.parquet as pq
 
     found = Records()

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SHARE = 0.95
-"""Of the intervals."""
+"""Probability that an interval covers the mean."""
 
 
 @dataclass(frozen=True, repr=False)

@@ -113,7 +113,7 @@ class Standing:
 
     @classmethod
     def of(cls, one: One) -> Standing:
-        """Of a live simulation, a run, or the directory of one."""
+        """Where a live simulation, a run, or the run of a directory stands."""
         if is_live(one):
             config = plain(one.experiment.config)
             files = one.experiment.own_files
@@ -163,7 +163,7 @@ class Standing:
 
     @property
     def results(self) -> dict[str, float]:
-        """Its columns of the table; NaN: not measured."""
+        """What the table of a comparison tells of it; NaN: not measured."""
         more = measured(self.rounds)
         last = self.summary if self._is_summed_up else {**self.final, "rounds": self.rounds_done}
         found = {key: last.get(key) for key in COMPARED} | {k: self.final[k] for k in more}
@@ -293,7 +293,7 @@ class Standing:
 
     @property
     def never_came(self) -> list[str]:
-        """Of its scenario: what it ended before, a line for each item."""
+        """Items of its scenario that it ended before, a line each."""
         return list(map(str, self.summary.get("never_came") or []))
 
     @property

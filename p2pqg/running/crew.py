@@ -146,7 +146,7 @@ class Crew:
     def _worth_it(
         self, most: int, count: int, config: RunConfig, own: Own, *, on_gpus: bool
     ) -> int:
-        """As many as there is memory for, if that is faster; else one."""
+        """As many processes as there is memory for, if that is faster; else one."""
         from p2pqg.simulation.build import build
 
         experiment = build(config, own)
@@ -239,7 +239,7 @@ def stopped_by_hand(path: Path, ended: Mapping[int, BaseException]) -> StoppedEr
 
 
 def _accuracy(path: Path) -> float | None:
-    """Of a run that came to its end."""
+    """The test accuracy of a run that came to its end; None: it did not."""
     from p2pqg.results.run import Run
 
     run = Run(path)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from p2pqg.simulation.simulation import Simulation
 
 SECONDS_BETWEEN_WORDS = 2.0
-"""Of a run under way."""
+"""How often a run under way says where it stands."""
 
 SECONDS_TO_END = 60.0
 """How long processes may take to keep what they have; Ctrl-C once more ends them at once."""

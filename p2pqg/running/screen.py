@@ -231,12 +231,12 @@ class SweepBar:
         self._bar.stop()
 
     def grow(self, num_runs: int) -> None:
-        """So many more runs are to come."""
+        """There are so many more runs to come."""
         self._total += num_runs
         self._bar.update(self._task, total=self._total)
 
     def skip(self, num_runs: int) -> None:
-        """So many of them had been finished before."""
+        """So many of the runs had been finished before."""
         self._done += num_runs
         self._done_before += num_runs
         self._bar.update(self._task, completed=self._done)
@@ -288,7 +288,7 @@ class SeedsBar(SweepBar):
     def __init__(
         self, console: Console | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """As of `SweepBar`."""
+        """Begin as `SweepBar` does."""
         super().__init__(console, clock)
         self._about = False
 

@@ -276,7 +276,7 @@ def resume(
 
 
 def _of_jobs(jobs: int | None) -> list[str]:
-    """That there is nothing to be done side by side."""
+    """A line that says that nothing can be done side by side, if it was asked for."""
     return [] if jobs in (None, 1) else [f"jobs {jobs} is ignored: there is one seed"]
 
 

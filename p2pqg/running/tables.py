@@ -30,7 +30,7 @@ class Table(Sink):
 
     @abstractmethod
     def line(self, row: dict[str, Any]) -> str:
-        """Of a row."""
+        """The text of a row."""
 
     def open(self, simulation: Simulation, path: Path) -> int:
         """An empty table in the place of an old one."""

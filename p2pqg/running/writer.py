@@ -45,7 +45,7 @@ class Writer:
                 self.observer.recorded(sim)
 
     def _known_changes(self) -> Watched:
-        """Those of before a resume, or all that made the network what it is."""
+        """The changes of before a resume, or all that made the network what it is."""
         sim, path = self.sim, self.directory.path / "changes.parquet"
         with suppress(OSError, ValueError):
             known = [row for row in read_rows(path) if row["round"] <= sim.round]

@@ -132,7 +132,7 @@ class Experiment:
 
     @property
     def accounts(self) -> Accounts | None:
-        """Of privacy; None: no noise is added, and nothing is private."""
+        """The books of privacy; None: no noise is added, and nothing is private."""
         if not self.task.privacy.sigma:
             return None
         sizes = np.array([len(part) for part in self.parts])
@@ -199,7 +199,7 @@ class Experiment:
         return None
 
     def timeline(self, rule: Rule, network: Network) -> Timeline:
-        """That of clients that do not wait, at its start."""
+        """The timeline of clients that do not wait, at its start."""
         from p2pqg.engine.waves.calls import Asks
         from p2pqg.engine.waves.planner import timeline_of  # brings torch, as the algorithm does
 

@@ -113,7 +113,7 @@ class Hosting:
         return of_mps(min(round(1 / share), self.placement.num_actors), mps_runs())
 
     def share(self) -> Hosting:
-        """The same for a fork; the cluster ends with the last who needs it."""
+        """This hosting for a fork; the cluster ends with the last who needs it."""
         return dataclasses.replace(self, cluster=self.cluster and self.cluster.share())
 
     def close(self) -> None:

@@ -106,7 +106,7 @@ class Life(Paused):
                     after(self)
 
     def _counted(self, portions: Iterator[int]) -> Iterator[int]:
-        """The same, with the steps that clients make in them, see `Speed`."""
+        """The portions as they come; the steps that clients make in them count, see `Speed`."""
         each = 1
         if self.experiment.waits:
             each = batches_per_round(self.method.algorithm, self.method.params)

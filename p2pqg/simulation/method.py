@@ -25,7 +25,7 @@ class Method:
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """Of W."""
+        """What the algorithm relies on in W."""
         return self.entry.traits["needs"](self.params)
 
     @property

@@ -91,7 +91,7 @@ class Moment:
         return cls(experiment, experiment.rule, experiment.network, None, log)
 
     def whole(self) -> Moment:
-        """The same, with all of the clients' rows in memory."""
+        """This moment with all of the clients' rows in memory."""
         if self.snapshot is None:
             return self
         return dataclasses.replace(self, snapshot=self.snapshot.whole())

@@ -67,7 +67,7 @@ class Way:
     reports: list[tuple[int, float]] = field(default_factory=list)
 
     def pass_by(self, done: int) -> None:
-        """So many rounds are done by now."""
+        """Note how many rounds are done by now."""
         self.reports = [*self.reports[:1], (done, time.monotonic())]
 
     @property
@@ -135,7 +135,7 @@ class Spot:
 
 
 _spot: Spot | None = None
-"""Of the cell that ran last."""
+"""The place below the cell that ran last."""
 
 
 def bar(simulation: Live, way: Way) -> str:

@@ -217,7 +217,7 @@ def as_it_was(experiment: Experiment, saved: Checkpoint) -> Experiment:
 
 
 def under(prefix: str, arrays: Mapping[str, Any]) -> dict[str, Any]:
-    """The same arrays, with the prefix before their names."""
+    """Arrays with a prefix before their names."""
     return {f"{prefix}.{name}": array for name, array in arrays.items()}
 
 

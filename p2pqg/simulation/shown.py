@@ -357,7 +357,7 @@ class Shown(ABC):
 
     @property
     def clock(self) -> Clock:
-        """Of the driver's own work."""
+        """Where the time of the driver's own work goes."""
         return self._driver.clock
 
     def profile(self) -> dict[str, dict[str, float]]:

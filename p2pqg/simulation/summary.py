@@ -65,7 +65,7 @@ def _lied(experiment: Experiment, network: Network, events: Sequence[Row]) -> bo
 
 
 def what_ran(experiment: Experiment) -> dict[str, Any]:
-    """Of a summary: which network learned what."""
+    """The part of a summary that says which network learned what."""
     config = experiment.config
     return {
         "algorithm": config.algorithm["name"],
@@ -114,7 +114,7 @@ def pace(log: Logbook, least_steps: int) -> dict[str, Any]:
 
 
 def where_it_ran(experiment: Experiment, hosting: Hosting) -> dict[str, Any]:
-    """Of a summary: on what, and packed how."""
+    """The part of a summary that says on what it ran, and packed how."""
     config, placement = experiment.config, hosting.placement
     return {
         "engine": config.engine,
@@ -150,6 +150,6 @@ def network_now(network: Network, events: Sequence[Row]) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Of what the numbers depend on."""
+    """The versions of what the numbers depend on."""
     found = {name: version(name) for name in ("torch", "ray", "numpy")}
     return {"python": platform.python_version(), "p2pqg": own_version(), **found}

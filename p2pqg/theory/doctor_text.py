@@ -17,7 +17,7 @@ from p2pqg.topology.drawing import MOST_LETTERS
 Row = tuple[str, str]
 MOST_NAMES = 40
 FEW = 4
-"""Of several clients with one value, how many are named."""
+"""How many of several clients with one value are named."""
 
 
 def sheet(found: Diagnosis) -> list[Row]:
@@ -84,7 +84,7 @@ def _all_at(found: Exposure, values: np.ndarray, value: float) -> str:
 
 
 def plain_exposure(found: Exposure) -> dict[str, Any]:
-    """The same as numbers; matrices are [of whom][who]."""
+    """An exposure as numbers; matrices are [of whom][who]."""
     return {
         "topology": found.topology,
         "rounds": found.rounds,

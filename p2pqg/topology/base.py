@@ -121,7 +121,7 @@ def simple_base(clients: Sequence[int], k: int) -> Phase:
 
 
 def _turn(phase: Phase, round: int) -> list[Edge]:
-    """That of a phase that is repeated."""
+    """The edges of a round of a phase that is repeated."""
     return phase[round % len(phase)] if phase else []
 
 

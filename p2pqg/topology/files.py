@@ -27,7 +27,7 @@ READERS: dict[str, Callable[[Path, Wanted], Schedule]] = {
 }
 SUFFIXES = tuple(READERS)
 MAY_BE_DIRECTED = (".csv", ".npy", *EDGE_LISTS)
-"""Those that do not say themselves whether their edges go one way."""
+"""Suffixes of files that do not say themselves whether their edges go one way."""
 CONVERT = {
     ".json": (
         "import json, pathlib as p, networkx as nx; text = p.Path({name!r}).read_text()",

@@ -52,11 +52,11 @@ class Arcs:
         return cls(num_clients, senders[apart], receivers[apart], directed)
 
     def number_of_nodes(self) -> int:
-        """As of networkx."""
+        """As networkx names it."""
         return self.num_clients
 
     def is_directed(self) -> bool:
-        """As of networkx."""
+        """As networkx names it."""
         return self.directed
 
 

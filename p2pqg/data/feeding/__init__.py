@@ -7,4 +7,4 @@ STEPS_AHEAD = 64
 """Batch indices are drawn this many steps at a time: a cache, nothing depends on it."""
 
 ENTRIES_AHEAD = 2**24
-"""And at most so many, unless a single step takes more."""
+"""Indices drawn ahead are at most so many, unless a single step takes more."""

@@ -95,7 +95,7 @@ class Feed:
         return self._prepare(self._inputs(step, part, at)), rows_at(self.y, at)
 
     def batch_of(self, rows: np.ndarray, steps: np.ndarray) -> tuple[Tensor, Tensor]:
-        """The same of some clients, each at a step of its own."""
+        """The batches of some clients, each at a step of its own."""
         at = self._own.samples(rows, steps)
         places = uploaded(torch.from_numpy(at), self.looks.device)
         inputs = self._prepare(self._inputs_of(rows, steps, at, places))

@@ -29,7 +29,7 @@ NVIDIA_DRIVER = ("/dev/nvidiactl", "/dev/dxg")
 """What the driver of NVIDIA GPUs shows of itself, on Linux and inside Windows."""
 
 GPU_DRIVER = (*NVIDIA_DRIVER, "/dev/kfd")
-"""The same, and what that of AMD's shows."""
+"""What the drivers of NVIDIA's and of AMD's GPUs show of themselves."""
 
 
 SECONDS_TO_BECOME_A_NODE = 10.0
@@ -175,7 +175,7 @@ class Cluster:
         return usable
 
     def share(self) -> Cluster:
-        """The same cluster, for one more simulation that will close it."""
+        """This cluster, for one more simulation that will close it."""
         with Cluster.lock:
             self.users += 1
         return self

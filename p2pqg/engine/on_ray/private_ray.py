@@ -340,7 +340,7 @@ def _transfers() -> Any:
 # Actors that do not start
 
 WAITS = "PENDING_CREATION"
-"""Of an actor for which no process is ready."""
+"""State of an actor for which no process is ready."""
 
 
 def not_started() -> set[str]:

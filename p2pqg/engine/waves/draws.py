@@ -183,7 +183,7 @@ class Sending(NamedTuple):
 
 
 class LetterDraws(Draws):
-    """Of clients that push."""
+    """The draws of clients that push."""
 
     def __init__(self, routing: WaveRouting, asks: Asks) -> None:
         super().__init__(routing, asks)

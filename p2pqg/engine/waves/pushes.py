@@ -385,7 +385,7 @@ class LetterTimeline(Timeline):
         return set(chain.from_iterable(arcs))
 
     def data(self) -> dict[str, np.ndarray]:
-        """As of a timeline, and the messages that are on their way."""
+        """The data of a timeline, and the messages that are on their way."""
         found = super().data() | {"serial": np.array([self.serial])}
         for name, letters in (("mail", self.mail), ("held", self.held)):
             found |= {f"{name}.{part}": column for part, column in letters._asdict().items()}

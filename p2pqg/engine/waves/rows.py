@@ -20,7 +20,7 @@ class Table:
     """
 
     def __init__(self, tensor: Tensor) -> None:
-        """Of a tensor that nobody else has."""
+        """Begin with a tensor that nobody else has."""
         self.tensor = tensor
         as_array = tensor.device.type == "cpu" and tensor.dtype != torch.bfloat16
         self._array = tensor.numpy() if as_array else None  # a fifth of the time of index_copy_

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 import torch
 
 STREAMS = 16
-"""As many as were measured; PyTorch has no more than 32 to give."""
+"""As many streams as were measured; PyTorch has no more than 32 to give."""
 
 _streams: dict[torch.device, list[torch.cuda.Stream]] = {}
 """Of all lanes of this process: others stay for captures, see `cuda_graphs.py`."""

@@ -41,7 +41,7 @@ PRECISIONS = {
     "fp16": (torch.float32, torch.float16),
     "float64": (torch.float64, None),
 }
-"""Of the rows, and of the products where it is another."""
+"""Precision -> the type of rows, and of products where that is another."""
 STRATEGIES = ("batched", "loop", "vmap")
 EVALUATED_AT_ONCE = 16  # clients; with max_batch samples each, it bounds the memory
 
@@ -169,7 +169,7 @@ class Stacked:
 
     @property
     def scale(self) -> float:
-        """Of the loss, at which a strategy is first asked for gradients."""
+        """The scale of the loss at which a strategy is first asked for gradients."""
         return SCALES[0] if self.half is torch.float16 else 1.0
 
     def batch(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

@@ -158,7 +158,7 @@ def _few(args: Args) -> tuple[Tensor, Tensor]:
 
 
 def first(args: Args, clients: int) -> Args:
-    """Those of some clients only."""
+    """The arguments of a step of the first clients only."""
     x, buffers, inputs, targets = args
     return x[:clients], buffers[:clients], inputs[:clients], targets[:clients]
 

@@ -16,7 +16,7 @@ from torch.func import grad_and_value, vmap
 from p2pqg.models.stacked.strategy import Strategy
 
 GRADIENT_BYTES = 2**28
-"""Of samples' own gradients, so many at once."""
+"""What samples' own gradients may take at once."""
 
 
 @dataclass(eq=False)

@@ -53,7 +53,7 @@ EXACT = ("d2", "edm", "dsgd-gt")
 LAZY = ("d2", "edm")
 """Those that a ring of an even number of clients needs lazy mixing for."""
 PLAIN = ("dsgd", "d2", "dsgd-gt")
-"""Those without momentum."""
+"""The methods without momentum."""
 REST = 20
 """Rounds times the length of a step in the end, lr or lr / (1 - beta), until all has come to rest:
 the curvature is about 1."""

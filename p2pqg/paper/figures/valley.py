@@ -38,7 +38,7 @@ def loss(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def gradient(at: np.ndarray, round: int) -> np.ndarray:
-    """Of the loss; [1, 2]."""
+    """The gradient of the loss, [1, 2]."""
     x, y = at.T
     off = y - x**2
     return np.stack([-4 * x * off + 200 * (x - 1), 2 * off], axis=1)
