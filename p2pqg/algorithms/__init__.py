@@ -5,7 +5,7 @@ clients ask that do not wait), `lr.py` (the step size of a round), `local_steps.
 `compressors.py`; `_shortest.py` is the program of `cga`, `_matrices.py` those of `powergossip`.
 Around them: `control.py` (consensus control, which leads any of them), `gossip_rules.py` (what a
 receiver makes of its inbox), `attacks.py` (what liars send), `privacy.py` (how much noise gradients
-get; `_renyi.py`: what that is worth) and `user_code.py` (algorithms from a user's own file).
+get) and `user_code.py` (algorithms from a user's own file).
 """
 
 from p2pqg.algorithms.asynchronous import (

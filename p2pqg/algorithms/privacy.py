@@ -9,8 +9,7 @@ such gradients, so the guarantee is each client's own, against everybody who see
 What it costs is epsilon, at a delta, for adding or removing one sample. Two are told:
 
     epsilon             as if every batch took each sample with probability B / shard (Poisson), the
-                        usual convention; by the Renyi accountant of `dp-accounting`,
-                        whose divergences `_renyi.py` computes for many shards at once
+                        usual convention; by the Renyi accountant of `dp-accounting`
     epsilon_unsampled   holds for the batches that are drawn, of shuffled epochs: nobody relies on
                         chance. Steps of an epoch see different samples; where batches run on over
                         the border of two epochs one may come twice in a batch
@@ -18,6 +17,7 @@ What it costs is epsilon, at a delta, for adding or removing one sample. Two are
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,7 +27,6 @@ from typing import Annotated
 
 import numpy as np
 
-from p2pqg.algorithms._renyi import divergences
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.ranges import broken
 
@@ -113,7 +112,6 @@ class Accounts:
         """
         sigma = self.privacy.sigma / math.sqrt(max(1, gradients))  # as if they were one
         spent = {name: np.zeros(len(steps)) for name in EPSILONS}
-        _learn({self.batch_size / size for size in self.sizes.tolist()}, sigma)
         for client, (size, made) in enumerate(zip(self.sizes.tolist(), steps, strict=True)):
             if made:
                 rest = sigma, int(made), self.privacy.delta
@@ -138,24 +136,22 @@ def _shuffled(size: int, batch_size: int, sigma: float, steps: int, delta: float
     return _epsilon(times * np.array(ORDERS) / (2 * sigma**2), delta)
 
 
-_known: dict[tuple[float, float], np.ndarray] = {}
-"""(share, sigma) -> divergences: one for each size of a shard, each time anybody asks."""
-MOST_KNOWN = 2**14
-
-
-def _learn(shares: set[float], sigma: float) -> None:
-    """Work out the divergences of all shares together that are not known, which is much faster."""
-    if new := sorted(share for share in shares if (share, sigma) not in _known):
-        if len(_known) + len(new) > MOST_KNOWN:
-            _known.clear()
-        found = divergences(new, sigma, ORDERS)
-        _known.update({(share, sigma): one for share, one in zip(new, found, strict=True)})
-
-
+@lru_cache(maxsize=2**14)  # one for each size of a shard, each time anybody asks
 def _renyi(share: float, sigma: float) -> np.ndarray:
     """Divergence of one step at each of the orders; of several it is the sum."""
-    _learn({share}, sigma)
-    return _known[share, sigma]
+    import dp_accounting as dp
+    from dp_accounting.rdp import RdpAccountant
+
+    accountant = RdpAccountant(ORDERS)
+    log = logging.getLogger("absl")  # a line for each broken order whose series does not end soon
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        accountant.compose(dp.PoissonSampledDpEvent(share, dp.GaussianDpEvent(sigma)))
+    finally:
+        log.setLevel(level)
+    # Whoever asks for epsilon after every number of steps would compute it anew each time.
+    return np.asarray(accountant._rdp)
 
 
 def _epsilon(divergences: np.ndarray, delta: float) -> float:
