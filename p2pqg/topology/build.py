@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import numbers
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,7 +16,7 @@ import networkx as nx
 import numpy as np
 
 from p2pqg.base.draws import keyed
-from p2pqg.base.errors import TopologyError
+from p2pqg.base.errors import TopologyError, did_you_mean
 from p2pqg.base.memory import check_room
 from p2pqg.base.ranges import whole_number
 from p2pqg.base.registry import Entry
@@ -31,7 +32,7 @@ from p2pqg.topology.files import is_file_name, not_read, read
 from p2pqg.topology.label_counts import COUNTS, checked
 from p2pqg.topology.labels import numbered
 from p2pqg.topology.mixing import Mixing
-from p2pqg.topology.names import near, schedule_named, split_name
+from p2pqg.topology.names import near, parse, schedule_named, split_name, split_options
 from p2pqg.topology.schedule import Schedule, schedule_of, schedule_of_arrays
 
 NUMBERS = {"clients", "num_clients"}
@@ -108,8 +109,8 @@ def _schedule(
         return _of_function(topology, clients, label_counts)
     if isinstance(topology, Mapping):
         raise TopologyError(
-            "a topology has no keys: settings are part of its name, erdos-renyi32:p=0.2, and those "
-            "of a function of yours are its defaults"
+            "a topology has no keys: settings are part of its name, as in erdos-renyi32:p=0.2 or, "
+            "of a function of yours, my_net.py:my_function:k=2"
         )
     try:
         W = np.asarray(topology, dtype=np.float64)
@@ -159,7 +160,7 @@ def _of_function(
 
 
 def _from_text(text: str, clients: int | None, label_counts: np.ndarray | None = None) -> Schedule:
-    if names_a_file(text):
+    if names_a_file(_split_code(text)[0]):
         return _of_code(text, clients, label_counts)
     if is_file_name(text):
         return read(text, clients, label_counts)
@@ -181,15 +182,19 @@ def _of_code(text: str, clients: int | None, label_counts: np.ndarray | None) ->
 
     A function that takes nothing without a default returns a graph, or what else `build` takes.
     Either is told of the clients' labels if it has a parameter `label_counts`, and how many they
-    are if it has one called `clients` or `num_clients`.
+    are if it has one called `clients` or `num_clients`; what else it takes may be set behind its
+    name, `my_net.py:my_function:k=2`.
     """
-    entry = find_in_file(TOPOLOGIES, text, _wrapped)
+    name, options = _split_code(text)
+    entry = find_in_file(TOPOLOGIES, name, _wrapped)
     if "own" not in entry.traits:
-        return schedule_named(entry.name, clients, label_counts, entry)
+        named = f"{entry.name}:{options}" if options else entry.name
+        return schedule_named(named, clients, label_counts, entry)
+    build = _with_settings(entry.build, options, text)
     try:
-        seen = _seen(entry.build, text, clients, label_counts)
+        seen = _seen(build, text, clients, label_counts)
         with keyed(0):
-            made = entry.build if _of_the_round(entry.build) else entry.build(**seen)
+            made = build if _of_the_round(build) else build(**seen)
         schedule = _schedule(made, clients, label_counts)
     except TopologyError:
         raise
@@ -197,6 +202,77 @@ def _of_code(text: str, clients: int | None, label_counts: np.ndarray | None) ->
         raise TopologyError(blamed(error, f"topology {text}")) from error
     schedule.name = text
     return schedule
+
+
+def _split_code(text: str) -> tuple[str, str]:
+    """FILE.py:NAME, and what is set behind it.
+
+    >>> _split_code("nets/mine.py:ring_of:k=2,p=0.5"), _split_code("ring16:mixing=lazy")
+    (('nets/mine.py:ring_of', 'k=2,p=0.5'), ('ring16:mixing=lazy', ''))
+    """
+    found = re.fullmatch(r"(.+\.py:[^:=,]+):(.*)", text, re.DOTALL)
+    return (found[1], found[2]) if found else (text, "")
+
+
+def _with_settings(function: Callable[..., Any], options: str, text: str) -> Callable[..., Any]:
+    """A user's function with some of its parameters set.
+
+    Raises:
+        TopologyError: it has no such parameter, or the value is none of its kind.
+    """
+    given = split_options(options, text)
+    takes = {name: p for name, p in parameters(function).items() if name not in TOLD}
+    values = {}
+    for key, value in given.items():
+        if key not in takes:
+            raise TopologyError(f"{text!r:.80}: unknown key {key:.60}{did_you_mean(key, takes)}")
+        try:
+            values[key] = parse(value, _kind_of(takes[key], value))
+        except ValueError as error:
+            raise TopologyError(f"{text!r:.80}: {key} must be {error}, got {value!r:.60}") from None
+    return With(function, values) if values else function
+
+
+def _kind_of(parameter: inspect.Parameter, value: str) -> type:
+    """What a parameter takes: as it says, as its default is, or as the value looks."""
+    for kind in (bool, int, float, str):
+        if parameter.annotation in (kind, kind.__name__):
+            return kind
+    if isinstance(parameter.default, bool | int | float | str):
+        return type(parameter.default)
+    if value.lower() in ("true", "false"):
+        return bool
+    return next((kind for kind in (int, float) if _is_a(kind, value)), str)
+
+
+def _is_a(kind: type, value: str) -> bool:
+    try:
+        kind(value)
+    except ValueError:
+        return False
+    return True
+
+
+@dataclass(frozen=True)
+class With:
+    """A user's function with some of its parameters set."""
+
+    function: Callable[..., Any]
+    values: Mapping[str, Any]
+
+    def __call__(self, *given: Any, **named: Any) -> Any:
+        """With what is left of its parameters, in order or by name."""
+        left = (name for name in bare(self.function) if name not in (*self.values, *TOLD))
+        return self.function(**dict(zip(left, given, strict=False)), **self.values, **named)
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        left = [p for name, p in parameters(self.function).items() if name not in self.values]
+        return inspect.Signature(left)
+
+    @property
+    def __name__(self) -> str:
+        return str(getattr(self.function, "__name__", type(self.function).__name__))
 
 
 def _wrapped(function: Any, name: str) -> Entry:
@@ -244,9 +320,11 @@ def of_size(schedule: Schedule, clients: int) -> Schedule | None:
     function: Any = schedule.name
     if isinstance(schedule.draw, Asked):
         function = schedule.draw.function
-    elif not names_a_file(schedule.name):
+    elif not names_a_file(_split_code(schedule.name)[0]):
         return None
-    own = function if callable(function) else find_in_file(TOPOLOGIES, function, _wrapped).build
+    own = function
+    if not callable(function):
+        own = find_in_file(TOPOLOGIES, _split_code(function)[0], _wrapped).build
     if COUNTS in parameters(own) or not NUMBERS & set(parameters(own)):
         return None
     made = build(function, clients, allow_disconnected=True, allow_row_stochastic=True)
@@ -281,7 +359,10 @@ class Asked:
 def asked_of(schedule: Schedule) -> Entry | None:
     """A user's function that draws a network, if one does."""
     draw = schedule.draw
-    return Entry(schedule.name, draw.function) if isinstance(draw, Asked) else None
+    if not isinstance(draw, Asked):
+        return None
+    function = draw.function
+    return Entry(schedule.name, function.function if isinstance(function, With) else function)
 
 
 def mixing_matrix(

@@ -1,5 +1,6 @@
 """What users call a topology: names, arrays, functions, graphs; and what is refused."""
 
+import pickle
 import subprocess
 import sys
 from dataclasses import replace
@@ -16,6 +17,8 @@ import p2pqg.topology
 from p2pqg.base.errors import ConfigError, TopologyError
 from p2pqg.theory.trajectories import trajectory
 from p2pqg.topology import RULES, Mixing, build, check, mixing_matrix, shipped
+from p2pqg.topology._registry import TOPOLOGIES
+from p2pqg.topology.build import asked_of, of_size
 from p2pqg.topology.checks import Promise
 
 RING4 = build("ring4").mixing(0).dense()
@@ -399,3 +402,77 @@ def test_checking_W_takes_little_beside_building_it():
     building = best(network.draw)
     W = network.draw(0)
     assert best(lambda round: check(W, "mine", network.keeps)) < 0.2 * building
+
+
+NETS = """
+import networkx as nx
+import numpy as np
+
+
+def ring_of(clients: int, hops=1):
+    return nx.circulant_graph(clients, range(1, hops + 1))
+
+
+def turning(step, round, clients=6):
+    return nx.circulant_graph(clients, [1 + step * round])
+
+
+def lazy_ring(share, keep: bool = True):
+    W = np.roll(np.eye(5), 1, 0)
+    return share * np.eye(5) + (1 - share) * (W + W.T) / 2 if keep else np.eye(5)
+"""
+
+
+def test_what_a_function_of_a_file_takes_is_set_behind_its_name(tmp_path):
+    (tmp_path / "nets.py").write_text(NETS)
+    mine = f"{tmp_path}/nets.py"
+    wide = build(f"{mine}:ring_of:hops=2", 7)
+    assert wide.name == f"{mine}:ring_of:hops=2"
+    assert wide.mixing(0).graph().edges == nx.circulant_graph(7, [1, 2]).edges
+    narrow = build(f"{mine}:ring_of", 7)
+    assert narrow.mixing(0).graph().edges == nx.cycle_graph(7).edges
+    assert of_size(wide, 9).mixing(0).graph().edges == nx.circulant_graph(9, [1, 2]).edges
+    turning = build(f"{mine}:turning:step=2")
+    assert turning.period is None
+    for round in (0, 1):
+        again = pickle.loads(pickle.dumps(turning)).mixing(round).graph()
+        assert again.edges == nx.circulant_graph(6, [1 + 2 * round]).edges
+    assert of_size(turning, 8).num_clients == 8
+    assert asked_of(turning).build.__module__.startswith("nets_")  # by it it travels to actors
+    assert build(f"{mine}:lazy_ring:share=0.25").mixing(0).dense()[0, 0] == 0.25
+    identity = build(f"{mine}:lazy_ring:share=0.25,keep=no", allow_disconnected=True)
+    assert_array_equal(identity.mixing(0).dense(), np.eye(5))
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ("hop=2", r"nets.py:ring_of:hop=2': unknown key hop; did you mean hops\?"),
+        ("hops=two", "hops must be an integer, got 'two'"),
+        ("clients=4", "unknown key clients"),
+        ("hops", "'hops' must read key=value"),
+        ("hops=1,hops=2", "hops is set twice; keep one"),
+    ],
+)
+def test_what_it_does_not_take_is_told(tmp_path, monkeypatch, options, told):
+    monkeypatch.chdir(tmp_path)
+    Path("nets.py").write_text(NETS)
+    with pytest.raises(TopologyError, match=told):
+        build(f"nets.py:ring_of:{options}", 7)
+
+
+def test_registered_ones_of_a_file_take_their_options_there(tmp_path, monkeypatch):
+    monkeypatch.setattr(TOPOLOGIES, "_entries", {**TOPOLOGIES._entries})
+    (tmp_path / "more.py").write_text(
+        "from dataclasses import dataclass\n"
+        "import networkx as nx\n"
+        "from p2pqg.topology._registry import topology\n"
+        "@dataclass(frozen=True, kw_only=True)\n"
+        "class Params:\n"
+        "    hops: int = 1\n"
+        "@topology('hopping', params=Params, source='mine')\n"
+        "def hopping(num_clients, params):\n"
+        "    return nx.circulant_graph(num_clients, range(1, params.hops + 1))\n"
+    )
+    found = build(f"{tmp_path}/more.py:hopping:hops=3", 9)
+    assert found.mixing(0).graph().edges == nx.circulant_graph(9, [1, 2, 3]).edges
