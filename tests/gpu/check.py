@@ -8,17 +8,20 @@ An archive for a machine without a network has the packages that p2pqg needs, it
 its top. There: mkdir site; tar xJf SITE.tar.xz -C site; chmod -R u+x site/ray/core/src/ray; export
 PYTHONPATH=$PWD/site; python3 site/tests/gpu/check.py --only tests, then all of it.
 
-0. a small run on the CPU: if something is missing, all that follows would fail, and nothing follows
-1. the card's ceilings: copying, matrix products
-2. the gpu tests, each in a process of its own with a time limit
-3. job R (ResNet-20, batches of 32 on a ring, gossip SGD; GN and EvoNorm, float32 and bf16, 16 and
-   32 clients): bare PyTorch (`bare.py`), and `p2pqg run` with one actor and with one per client;
-   with the time to the first round, what was chosen to compute gradients, and the memory taken.
-   The first cell once more with --profile: where the time goes (it waits for the card at each step)
+What tells most comes first:
+whole     a small run on the CPU: if something is missing, nothing follows
+ceilings  of the card: copying, matrix products
+tests     the gpu tests, each in a process of its own with a time limit
+reach     job R: 16 ResNet-20 with GN on a ring, batches of 32, gossip SGD, in bf16 and float32, by
+          `p2pqg run` with one actor and with one per client; with the time to the first round,
+          what was chosen to compute gradients, and the memory taken
+bare      the same in bare PyTorch (`bare.py`)
+rest      with --profile (where the time goes: it waits for the card at each step); then both with
+          EvoNorm, and with 32 clients
 
-What there is no time for is named and left out, the least telling last. Results are in --out after
-every test and run, whatever ends it. It needs this folder in a checkout or an archive, or beside it
-an installed p2pqg; the tests are taken from --tests.
+What there is no time for is named and left out. Results are in --out after every test and run,
+whatever ends it. It needs this folder in a checkout or an archive, or beside it an installed p2pqg;
+the tests are taken from --tests. A long run of the paper, in pieces: `cell.py`.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ import contextlib
 import json
 import os
 import platform
+import queue
 import signal
 import subprocess
 import sys
@@ -44,13 +48,23 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 """Of a checkout, or of an unpacked archive."""
 TESTS = HERE.parent / "end_to_end" / "test_cuda.py"
-PIECES = ("whole", "ceilings", "tests", "bare", "ours")
-TEST_LIMIT = 90
-"""Seconds for one test."""
-SIDE_BY_SIDE = 6
-"""Tests at a time."""
-SHARES = {"tests": 0.3, "bare": 0.5}
+PIECES = ("whole", "ceilings", "tests", "reach", "bare", "rest")
+TEST_LIMIT, RUN_LIMIT = 90, 120
+"""Seconds for one test, and for one run or all baselines of a cell."""
+CORES_OF_A_TEST = 2
+"""So many tests at a time as that leaves room for: each would take all cores for itself."""
+SHARES = {"tests": 0.4}
 """Of all the time, when these must be over."""
+
+ON_CORES = """
+import os, sys
+if hasattr(os, "sched_setaffinity"):
+    os.sched_setaffinity(0, map(int, sys.argv[1].split(",")))
+os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
+"""
+
+Cell = tuple[str, str, int]
+"""Model, precision and clients."""
 
 CEILINGS = """
 import json, sys, time, torch
@@ -161,7 +175,7 @@ class Check:
             printed, wrong = self.ended(command, min(120, self.left()))
         if wrong:
             raise RuntimeError(f"nothing runs here ({wrong})")
-        self.found["whole"] = json.loads(printed)["versions"]
+        self.found["whole"] = summary_in(printed)["versions"]
         self.say("whole:", self.found["whole"])
 
     def ceilings(self) -> None:
@@ -170,7 +184,7 @@ class Check:
         size, side = (2**22, 512) if tiny else (2**28, 8192)
         command = [sys.executable, "-c", CEILINGS, self.options.device, str(size), str(side)]
         out, wrong = self.ended(command, min(60, self.left()))
-        self.found["ceilings"] = {"failed": wrong} if wrong else json.loads(out)
+        self.found["ceilings"] = {"failed": wrong} if wrong else summary_in(out)
         self.say("ceilings", self.found["ceilings"])
 
     def tests(self) -> None:
@@ -186,15 +200,27 @@ class Check:
         if wrong or not names:
             self.found["left_out"].append(f"gpu tests: none collected ({wrong or 'no names'})")
             return
-        names = names[:2] if self.options.tiny else names
+        names = names[:2] if self.options.tiny else sorted(names, key=_late)
+        free = queue.SimpleQueue[str]()
+        for some in _cores(1 if self.options.tiny else CORES_OF_A_TEST):
+            free.put(some)
+        side_by_side = 1 if self.options.tiny else free.qsize()
 
         def one(name: str) -> None:
+            cores = free.get()
+            try:
+                on_these(name, cores)
+            finally:
+                free.put(cores)
+
+        def on_these(name: str, cores: str) -> None:
             start, limit = time.time(), min(TEST_LIMIT, self.left(SHARES["tests"]))
             if limit < 5:
                 with self._writing:
                     self.found["left_out"].append(f"test {name}")
                 return
-            out, wrong = self.ended([*pytest, f"{file}::{name}"], limit)
+            command = [sys.executable, "-c", ON_CORES, cores, *pytest[1:], f"{file}::{name}"]
+            out, wrong = self.ended(command, limit)
             outcome = wrong or ("skipped" if "skipped" in out and "passed" not in out else "passed")
             seconds = round(time.time() - start, 1)
             if self._interrupted:
@@ -206,7 +232,7 @@ class Check:
             self.say("test", name, outcome, f"{seconds} s")
             self.write()
 
-        with ThreadPoolExecutor(1 if self.options.tiny else SIDE_BY_SIDE) as pool:
+        with ThreadPoolExecutor(side_by_side) as pool:
             try:
                 list(pool.map(one, names))
             except KeyboardInterrupt:  # else it would wait until all tests are over
@@ -216,73 +242,92 @@ class Check:
                     _kill(process)
                 raise
 
-    def cells(self) -> Iterator[tuple[str, str, int]]:
+    def cells(self) -> Iterator[Cell]:
         """Model, precision and clients, the most telling first."""
         if self.options.tiny:
-            yield "cnn", "float32", 2
             yield "cnn", "bf16", 2
+            yield "cnn", "float32", 2
             return
         for clients in (16, 32):
             for model in ("resnet20-gn", "resnet20-evonorm"):
-                for precision in ("float32", "bf16"):
+                for precision in ("bf16", "float32"):
                     yield model, precision, clients
+
+    def reach(self) -> None:
+        """Job R as a user runs it, with one actor and with one per client."""
+        for packing in ("one", "each"):
+            for cell in list(self.cells())[:2]:
+                self._ours(cell, packing)
 
     def bare(self) -> None:
         """Baselines of the same job."""
-        seconds, side = ("0.05", "8") if self.options.tiny else ("0.7", "32")
-        for model, precision, clients in self.cells():
-            cell = {"model": model, "precision": precision, "clients": clients}
-            limit = self.left(SHARES["bare"])
-            if limit < 5:
-                self.found["left_out"].append(f"bare {cell}")
-                continue
-            command = [sys.executable, str(HERE / "bare.py"), model, precision, str(clients)]
-            command += [seconds, self.options.device, side]
-            out, wrong = self.ended(command, limit)
-            for line in out.splitlines():
-                with contextlib.suppress(ValueError):
-                    self.found["bare"].append({**cell, **json.loads(line)})
-                    self.say("bare", self.found["bare"][-1])
-            if wrong:
-                self.found["bare"].append({**cell, "failed": wrong})
-                self.say("bare", cell, wrong)
-            self.write()
+        for cell in list(self.cells())[:2]:
+            self._bare(cell)
 
-    def ours(self) -> None:
-        """`p2pqg run` as a user runs it, with one actor and with one per client."""
-        cells = list(self.cells())
-        # The first ones in both ways before all others.
-        ways = [(cell, one, False) for one in ("one", "each") for cell in cells[:2]]
-        ways += [(cells[0], one, True) for one in ("one", "each")]
-        ways += [(cell, one, False) for one in ("one", "each") for cell in cells[2:]]
-        for (model, precision, clients), packing, profiled in ways:
-            per_actor = clients if packing == "one" else 1
-            cell = {"model": model, "precision": precision, "clients": clients, "actors": packing}
-            if profiled:
-                cell["profiled"] = True
-            if self.left() < (5 if self.options.tiny else 20):
-                self.found["left_out"].append(f"p2pqg {cell}")
-                continue
-            with tempfile.TemporaryDirectory() as out, Memory(self.options.device) as memory:
-                side = 8 if self.options.tiny else 32
-                rounds = 3 if self.options.tiny else 150 if packing == "one" else 60
-                command = [sys.executable, "-m", "p2pqg.cli", "run", "--json"]
-                command += ["--profile"] if profiled else []
-                command += ["--topology", f"ring{clients}", "--algorithm", "dsgd"]
-                command += ["--dataset", "synthetic", "--set", f"dataset.image_side={side}"]
-                command += ["--set", f"dataset.samples={128 * clients}", "--model", model]
-                command += ["--precision", precision, "--clients-per-actor", str(per_actor)]
-                command += ["--device", self.options.device, "--rounds", str(rounds), "--out", out]
-                command += ["--set", f"eval_every={rounds}", "--set", "checkpoint_every=0"]
-                command += ["--capture", self.options.capture]
-                printed, wrong = self.ended(command, self.left() - 1)
+    def rest(self) -> None:
+        """Where the time goes, and the other cells."""
+        first, _, *others = self.cells()
+        for packing in ("one", "each"):
+            self._ours(first, packing, profiled=True)
+        for cell in others:
+            self._ours(cell, "one")
+            self._bare(cell)
+        for cell in others:
+            self._ours(cell, "each")
+
+    def _bare(self, which: Cell) -> None:
+        """Each way of bare PyTorch."""
+        model, precision, clients = which
+        cell = {"model": model, "precision": precision, "clients": clients}
+        seconds, side = ("0.05", "8") if self.options.tiny else ("0.7", "32")
+        if self.left() < (5 if self.options.tiny else 15):
+            self.found["left_out"].append(f"bare {cell}")
+            return
+        command = [sys.executable, str(HERE / "bare.py"), model, precision, str(clients)]
+        command += [seconds, self.options.device, side]
+        out, wrong = self.ended(command, min(RUN_LIMIT, self.left()))
+        for line in out.splitlines():
+            with contextlib.suppress(ValueError):
+                self.found["bare"].append({**cell, **json.loads(line)})
+                self.say("bare", self.found["bare"][-1])
+        if wrong:
+            self.found["bare"].append({**cell, "failed": wrong})
+            self.say("bare", cell, wrong)
+        self.write()
+
+    def _ours(self, which: Cell, packing: str, profiled: bool = False) -> None:
+        """`p2pqg run`, with "one" actor or one for "each" client."""
+        model, precision, clients = which
+        per_actor = clients if packing == "one" else 1
+        cell = {"model": model, "precision": precision, "clients": clients, "actors": packing}
+        if profiled:
+            cell["profiled"] = True
+        if self.left() < (5 if self.options.tiny else 25):
+            self.found["left_out"].append(f"p2pqg {cell}")
+            return
+        with tempfile.TemporaryDirectory() as out, Memory(self.options.device) as memory:
+            side = 8 if self.options.tiny else 32
+            rounds = 3 if self.options.tiny else 300 if packing == "one" else 100
+            command = [sys.executable, "-m", "p2pqg.cli", "run", "--json"]
+            command += ["--profile"] if profiled else []
+            command += ["--topology", f"ring{clients}", "--algorithm", "dsgd"]
+            command += ["--dataset", "synthetic", "--set", f"dataset.image_side={side}"]
+            command += ["--set", f"dataset.samples={128 * clients}", "--model", model]
+            command += ["--precision", precision, "--clients-per-actor", str(per_actor)]
+            command += ["--device", self.options.device, "--rounds", str(rounds), "--out", out]
+            command += ["--set", f"eval_every={rounds}", "--set", "checkpoint_every=0"]
+            command += ["--capture", self.options.capture]
+            printed, wrong = self.ended(command, min(RUN_LIMIT, self.left() - 1))
+            try:
                 row = {**cell, "failed": wrong} if wrong else self._row(cell, printed, Path(out))
-            self.found["p2pqg"].append({**row, **memory.taken})
-            self.say("p2pqg", self.found["p2pqg"][-1])
-            self.write()
+            except Exception as error:  # one line too many is no reason to lose the others
+                row = {**cell, "failed": f"{type(error).__name__}: {error}; {printed[-200:]}"}
+        self.found["p2pqg"].append({**row, **memory.taken})
+        self.say("p2pqg", self.found["p2pqg"][-1])
+        self.write()
 
     def _row(self, cell: dict[str, Any], printed: str, out: Path) -> dict[str, Any]:
-        summary = json.loads(printed)
+        summary = summary_in(printed)
         speed = summary["client_steps_per_second"]
         kinds: dict[str, float] = {}
         for profile in out.glob("*/profile.json"):
@@ -318,13 +363,41 @@ class Check:
             ]
             cells = [f"{'-' if n is None else f'{n:,.{d}f}':>{w}}" for n, w, d in numbers]
             print(f"{name:<44}{''.join(cells)}")
+            for way in row.get("ways", ()):
+                print(f"    {way}")
         outcomes = [test["outcome"] for test in self.found["tests"].values()]
         passed = outcomes.count("passed")
         print(f"gpu tests: {passed} of {len(outcomes)} passed", end="")
         print(f", {outcomes.count('skipped')} skipped" if "skipped" in outcomes else "")
+        for name, test in self.found["tests"].items():
+            if test["outcome"] not in ("passed", "skipped"):
+                told = [line for line in test.get("tail", ()) if line.startswith("E ")][:1]
+                print(f"    {name}: {test['outcome']} {' '.join(told)[:200]}")
         for line in self.found["left_out"]:
             print("left out:", line)
         print("results:", self.options.out)
+
+
+def summary_in(printed: str) -> dict[str, Any]:
+    """The JSON in what a process printed; what else it printed is passed over."""
+    found: dict[str, Any] = json.JSONDecoder().raw_decode(printed[max(0, printed.find("{")) :])[0]
+    return found
+
+
+def _late(name: str) -> int:
+    """What tells most comes first; what may hang when it has no use for the others any more."""
+    if "captured" in name or "wait" in name:
+        return 0
+    return 2 if "object_store" in name else 1
+
+
+def _cores(each: int) -> list[str]:
+    """So many cores together, as often as there are."""
+    if not hasattr(os, "sched_getaffinity"):
+        return ["0"] * max(1, (os.cpu_count() or 1) // each)
+    there = [str(core) for core in sorted(os.sched_getaffinity(0))]
+    whole = max(1, len(there) // each) * each
+    return [",".join(there[first : first + each]) for first in range(0, whole, each)]
 
 
 def _kill(process: subprocess.Popen[str]) -> None:
