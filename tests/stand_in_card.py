@@ -28,6 +28,7 @@ from torch import nn
 from torch._C import _functorch
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode
+from torch.utils._mode_utils import no_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 import p2pqg
@@ -405,6 +406,9 @@ class Card:
         else:
             return func(*args, **kwargs)
         found = func(*args_there, **kwargs_there)
+        if torch.Tag.inplace_view in func.tags:  # unsqueeze_ and the like: nor does the wrapper
+            with no_dispatch():  # have its old shape any more
+                func(*args, **kwargs)
         self.ordered(func, args_there, kwargs_there, found)
         if self.capturing:
             self.capturing.note(func, args_there, kwargs_there, found)

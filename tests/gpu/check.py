@@ -169,7 +169,7 @@ class Check:
         """
         with tempfile.TemporaryDirectory() as out:
             command = [sys.executable, "-m", "p2pqg.cli", "run", "--topology", "ring4", "--json"]
-            command += ["--dataset", "synthetic", "--set", "dataset.image_side=8", "--model", "cnn"]
+            command += ["--dataset", "synthetic", "--set", "dataset.image_side=8", "--model", "mlp"]
             command += ["--rounds", "2", "--clients-per-actor", "2", "--device", "cpu"]
             command += ["--capture", "rehearse", "--out", out]
             printed, wrong = self.ended(command, min(120, self.left()))
