@@ -14,7 +14,7 @@ from p2pqg.algorithms.gossip_rules import Slots
 from p2pqg.base.uploading import uploaded
 from p2pqg.engine.mixer import Arrivals
 
-CACHED, ON_CARD = 2**21, 2**27
+CACHED, ON_CARD = 2**21, 2**29
 """Bytes of messages that are looked at together: as a core's cache holds; as a card has room for,
 where every part is launches more."""
 

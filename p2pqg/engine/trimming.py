@@ -49,7 +49,7 @@ class Trimming:
         for group in self.groups:
             num_values = group.columns.shape[1] + 1
             left_out = self._left_out(group)
-            index = group.values.T  # [values, k]
+            index = group.values.T.contiguous()  # [values, k]; what is indexed lies as this does
             if columns.shape[1] >= LONG and columns.is_cpu and num_values <= COMPARED_UP_TO:
                 to = [mixed[client] for client in group.rows.tolist()]
                 whole += zip(index.T.tolist(), to, [left_out] * len(to), strict=True)

@@ -243,7 +243,8 @@ class WaveBlock:
 
     def _portions(self, window: Window) -> list[Portion]:
         """What the block does in each portion of a window."""
-        knife = Knife(window, self.routing.bounds, self.index, self.begun, self._pace.elapsed)
+        unit = self._unit if self._pace.elapsed else None
+        knife = Knife(window, self.routing.bounds, self.index, self.begun, unit)
         meets = self.asks.kind == "meet"
         waves: Iterator[Any] = knife.meetings() if meets else knife.posts(self.mail)
         ends = np.diff(knife.window.waves, prepend=0).tolist()
@@ -296,8 +297,8 @@ class WaveBlock:
             if len(wave.met) and self._pace.met is None:
                 theirs = (self.x.index_select(0, wave.met),)
             elif len(wave.met):
-                taken, elapsed = self.rows_of(wave.met), wave.met_elapsed / self._unit
-                passive = _Part(taken, met(self.rule, taken, params, elapsed))
+                taken = self.rows_of(wave.met)
+                passive = _Part(taken, met(self.rule, taken, params, wave.met_elapsed))
                 theirs = self._asked(passive.call, Meet).tensors
             if wave.leg.silent:
                 mine, theirs = averaged(mine, theirs, wave.joint)
@@ -362,7 +363,7 @@ class WaveBlock:
             params,
             wave.clients,
             wave.numbers,
-            wave.elapsed / self._unit if self._pace.elapsed else wave.elapsed,
+            wave.elapsed,
         )
 
     def _asked(self, call: Call, kind: type[K], reply: Any = None) -> K:

@@ -32,7 +32,7 @@ class Knife:
         bounds: of all blocks.
         block: which of them.
         like: whose type and device the numbers for the algorithm take.
-        timed: the algorithm wants to know how much time has passed.
+        unit: seconds in which the algorithm counts the time that has passed; None: it does not ask.
     """
 
     def __init__(
@@ -41,10 +41,10 @@ class Knife:
         bounds: tuple[int, ...],
         block: int,
         like: Tensor,
-        timed: bool = True,
+        unit: float | None = 1.0,
     ) -> None:
         self.window, self.bounds, self.block, self.like = window, bounds, block, like
-        self.first, self.last, self.timed = bounds[block], bounds[block + 1], timed
+        self.first, self.last, self.unit = bounds[block], bounds[block + 1], unit
         self.alone = len(bounds) == 2
         if self.alone and isinstance(window, Meetings):
             self.window = window = _in_parts(window)
@@ -62,10 +62,10 @@ class Knife:
         self.elapsed = self._seconds(window.elapsed, self.order)
 
     def _seconds(self, elapsed: np.ndarray, at: Ints) -> Tensor:
-        """[steps, 1], or nothing but places where nobody asks."""
-        if not self.timed:
+        """[steps, 1], in units; or nothing but places where nobody asks."""
+        if self.unit is None:
             return self.like.new_zeros(1, 1).expand(len(at), 1)
-        return self._numbers(elapsed[at])
+        return self._numbers(elapsed[at]) / self.unit
 
     def _stages(self) -> list[int]:
         """The first wave of each stage, and the number of waves."""

@@ -38,7 +38,7 @@ class Wave:
         leg: what crosses borders.
         rows: int64 [steps], whose step it is; at: the same as an array.
         clients: the same in the whole network; numbers: which of their steps; rounds: in which.
-        elapsed: [steps, 1], seconds since each one's last event, where the algorithm wants to know.
+        elapsed: [steps, 1], since each one's last event in the algorithm's unit, if it asks.
         stage: to which it belongs; part: where its steps are in that.
         parcels: positions of the rows that other blocks need.
     """
@@ -60,7 +60,7 @@ class MeetingWave(Wave):
     """A wave of meetings.
 
     Attributes:
-        met: int64, rows of clients that are met; met_elapsed: seconds since each one's last event.
+        met: int64, rows of clients that are met; met_elapsed: as elapsed, of these.
         other: int64 [steps + met], the position of whom each averages with; its own: with nobody.
             Rows that come from other blocks have the positions after those. Where no block but
             this one is, it is empty.

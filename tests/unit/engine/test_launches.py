@@ -7,6 +7,8 @@ import pytest
 from counted_launches import counted
 from toys import TOY
 
+from p2pqg.engine import middle
+
 BATCHES = 3  # places of the samples in all shards, the samples, their labels
 GRADIENT = 3 + 1 + 2  # models, samples and labels go in, a replay, losses and gradients come out
 AROUND_IT = 2  # losses are kept, weight decay
@@ -67,3 +69,17 @@ def test_where_hundreds_compare_their_neighbors_a_card_sorts_them_at_once():
     row = counted(2, **TOY | {"topology": "complete12", "rule": "median"})
     assert row.launches["mixing"] <= 12
     assert row.waits == 0
+
+
+def test_rows_that_a_card_compares_are_not_copied_one_by_one(monkeypatch):
+    monkeypatch.setattr(middle, "SORTED_UP_TO", 0)
+    row = counted(2, **TOY | {"topology": "complete12", "rule": "median"})
+    assert row.operations["mixing", "clone"] <= 2  # the places, in each of two rounds
+    assert row.operations["mixing", "index"] == 2
+
+
+def test_what_time_has_passed_is_asked_of_a_card_once_for_many_waves():
+    clock = {"compute": {"seconds": 1, "varies": "exponential"}}
+    row = counted(2, **TOY | {"algorithm": "acid", "network": clock})
+    per_wave = row.operations["algorithm", "exp"]  # of the two models, after some time
+    assert row.operations["mixing", "div"] < per_wave / 2
