@@ -69,14 +69,19 @@ def _of_lr(config: RunConfig, lr: float) -> Iterator[str]:
         yield from _told(schedule, "lr_schedule.", ("floor",), f"kind is {schedule.kind}")
 
 
-def _of_length(config: RunConfig, params: Any, num_rounds: int) -> Iterator[str]:
+def has_fractions(config: RunConfig) -> bool:
+    """Whether something goes by fractions of the run: then its length changes its numbers."""
     schedule = config.lr_schedule
     by_schedule = schedule.function is None and (
-        schedule.kind == "cosine" or (schedule.kind == "milestones" and schedule.milestones)
+        schedule.kind == "cosine" or (schedule.kind == "milestones" and bool(schedule.milestones))
     )
     # A rule of gossip may change as the run goes on.
     by_rule = config.rule is not None or _is_in_scenario("set_rule", config)
-    if not (by_schedule or by_rule or config.consensus.phases):
+    return by_schedule or by_rule or bool(config.consensus.phases)
+
+
+def _of_length(config: RunConfig, params: Any, num_rounds: int) -> Iterator[str]:
+    if not has_fractions(config):
         why = "there are no milestones, cosine or phases, which are fractions of it"
         yield from _told(config, "", ("planned_rounds", "planned_epochs"), why)
     if config.time is not None or config.steps is not None:

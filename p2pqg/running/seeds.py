@@ -12,15 +12,17 @@ from typing import Any
 
 from p2pqg.base.digest import bare
 from p2pqg.base.errors import ConfigError, DivergedError, P2pqgError, RunError
-from p2pqg.base.text import folder_name, without_folders
+from p2pqg.base.text import folder_name, read_json, without_folders
 from p2pqg.recipe import own_files
 from p2pqg.recipe.own import TAKERS, Own
 from p2pqg.recipe.settings import ENDS, RunConfig, chosen, read_settings
 from p2pqg.results import seeds as results
+from p2pqg.results.checkpoint import CHECKPOINTS, HEADER, newest
 from p2pqg.results.directory import SEEDS, RunDirectory, being_written
 from p2pqg.results.run import Run
 from p2pqg.results.seeds import Runs
 from p2pqg.running.crew import Crew, stopped_by_hand
+from p2pqg.simulation.going_on import plan_of
 
 One = Callable[..., Any]
 """Knows how to begin one run, or how to go on with it."""
@@ -75,6 +77,7 @@ def resume_seeds(
     begin_one: One,
     resume_one: One,
     crew: Crew,
+    replan: bool = False,
 ) -> Runs:
     """Finish what is missing: go on with runs that were stopped, and begin those that did not.
 
@@ -84,6 +87,7 @@ def resume_seeds(
         begin_one: as of `run_seeds`, for a seed that has yet to begin.
         resume_one: called with the directory of one that goes on, the changes and an observer.
         crew: does it.
+        replan: as of `p2pqg.resume`, of seeds that have yet to begin.
 
     Raises:
         ConfigError: nothing is left to do, or none of the seeds had begun.
@@ -97,7 +101,7 @@ def resume_seeds(
         runs = Runs(path)
         changes = {key: value for key, value in changes.items() if value is not None}
         length = {key: changes[key] for key in ENDS if key in changes}
-        config, own = _as_begun(runs, changes, length, crew)
+        config, own = _as_begun(runs, changes, length, crew, replan)
 
         def begin(seed: int) -> Callable[..., Run]:
             mine = runs.of_seed(seed)
@@ -123,7 +127,7 @@ def resume_seeds(
 
 
 def _as_begun(
-    runs: Runs, changes: Mapping[str, Any], length: Mapping[str, Any], crew: Crew
+    runs: Runs, changes: Mapping[str, Any], length: Mapping[str, Any], crew: Crew, replan: bool
 ) -> tuple[RunConfig, Own]:
     """The settings of the seeds that had begun, with what shall differ; `seed` is that of one.
 
@@ -143,6 +147,10 @@ def _as_begun(
     tell = crew.observer.noted if crew.observer else _to_nobody
     settings |= own_files.from_copies(settings, home, tell)
     given = {k: v for k, v in settings.items() if not (length and k in ENDS)}
+    if not replan and any(settings.get(key) != value for key, value in length.items()):
+        latest = next(newest(first.path / CHECKPOINTS), None)  # milestones as of those that go on
+        header = read_json(latest / HEADER) if latest else {}
+        given |= plan_of(first.config, header.get("planned_rounds"))
     return read_settings({**given, **changes, "seed": first.config["seed"]})
 
 

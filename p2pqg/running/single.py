@@ -244,7 +244,7 @@ def resume(
     if is_of_seeds(path):
         with _watching(quiet, observer) as observer:
             again, crew = partial(resume, replan=replan), Crew(jobs, observer, sinks)
-            return resume_seeds(path, settings, begin, again, crew)
+            return resume_seeds(path, settings, begin, again, crew, replan)
     Crew(jobs, observer, sinks)
     if not path.exists():
         raise ConfigError(f"{path}: no such run directory")

@@ -16,6 +16,7 @@ from p2pqg.base.user_code import GIVEN
 from p2pqg.base.wording import plain_text
 from p2pqg.network.link_spec import spelled_out
 from p2pqg.recipe import keys, own_files
+from p2pqg.recipe.ignored import has_fractions
 from p2pqg.recipe.own import TAKERS, Own, kept_of_algorithm, taken
 from p2pqg.recipe.settings import ENDS, RunConfig, chosen, read_config, with_changes
 from p2pqg.results.checkpoint import CHECKPOINTS, HEADER
@@ -134,15 +135,26 @@ def _config(
             ]
         )
     values = dict(saved)
-    if given.keys() & set(ENDS):
-        values |= dict.fromkeys(ENDS)
-        if not any(values.get(f"planned_{unit}") for unit in ("rounds", "epochs")):
-            values |= {f"planned_{unit}": saved[unit] for unit in ("rounds", "epochs")}
-            if saved["rounds"] is None and saved["epochs"] is None:
-                values["planned_rounds"] = planned_rounds
+    if any(given[key] != saved.get(key) for key in ENDS if key in given):
+        values |= dict.fromkeys(ENDS) | plan_of(saved, planned_rounds)
     if replan:
         values |= {"planned_rounds": None, "planned_epochs": None}
     return read_config(values | given)
+
+
+def plan_of(saved: Mapping[str, Any], planned_rounds: int | None) -> dict[str, Any]:
+    """Keys of a recipe that leave fractions where they are when the run becomes longer.
+
+    Args:
+        saved: the recipe so far.
+        planned_rounds: its length, where that is known though it ends by the clock or by steps.
+    """
+    units = ("rounds", "epochs")
+    if not any(saved.get(f"planned_{unit}") for unit in units):
+        plan = {f"planned_{unit}": saved.get(unit) for unit in units}
+        by_itself = not any(plan.values()) and has_fractions(read_config(saved))
+        return plan | {"planned_rounds": planned_rounds} if by_itself else plan
+    return {f"planned_{unit}": saved.get(f"planned_{unit}") for unit in units}
 
 
 def _is_given_again(key: str, saved: Mapping[str, Any], value: Any) -> bool:

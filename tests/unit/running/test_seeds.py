@@ -1,6 +1,7 @@
 """Several seeds of one simulation: as each alone, in one directory, stopped and finished."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,18 @@ def test_what_ctrl_c_left_undone_is_resumed(small, checkpoint_every):
         p2pqg.resume(left.path)
     longer = p2pqg.resume(left.path, rounds=6) if checkpoint_every else None
     assert longer is None or [run.summary["rounds"] for run in longer] == [6, 6, 6]
+
+
+@pytest.mark.parametrize("replan", [False, True])
+def test_a_seed_that_begins_where_others_go_on_for_longer_has_their_milestones(small, replan):
+    settings = small | {"lr_schedule": {"milestones": [0.5]}, "rounds": 4, "record_every": 1}
+    seeds = p2pqg.run(**settings, seed=[1, 2], jobs=1, name="s")
+    shutil.rmtree(seeds.of_seed(2).path)
+    first, second = p2pqg.resume(seeds.path, rounds=8, jobs=1, replan=replan)
+    assert first.config["planned_rounds"] == second.config["planned_rounds"]
+    drops = [int((run.rounds["lr"] == run.rounds["lr"].iloc[0]).sum()) for run in (first, second)]
+    assert drops == ([2, 4] if replan else [2, 2])
+    assert p2pqg.compare(seeds.path).table["rounds"].tolist() == [8]
 
 
 def test_a_seed_that_diverges_does_not_keep_the_others_from_running(small):
