@@ -67,7 +67,7 @@ def orthonormal(v: torch.Tensor) -> torch.Tensor:
 
 
 ROUNDING = 16
-"""Of a difference of products, in last digits of the products: what is no larger may be nothing."""
+"""What a difference of products is rounded by, in last digits of these: less may be nothing."""
 
 
 def spanning(v: torch.Tensor, products: Sequence[torch.Tensor]) -> torch.Tensor:

@@ -63,7 +63,7 @@ def _products(rows: torch.Tensor) -> torch.Tensor:
 
 
 def _smallest(K: torch.Tensor, c: torch.Tensor, least: torch.Tensor) -> torch.Tensor:
-    """Of all u >= 0 the one with the smallest u K u / 2 - c u: Lawson and Hanson 1974, batched.
+    """The u >= 0 with the smallest u K u / 2 - c u: Lawson and Hanson 1974, batched.
 
     One u after the other is let go, the one with the steepest slope; those that would turn
     negative are held at 0 again. So the free ones never depend on each other, though K may be

@@ -114,7 +114,7 @@ class Inbox(Protocol):
         """What each message holds of one of the tensors that were sent, [messages, ...]."""
 
     def sum(self, weights: torch.Tensor | None = None) -> tuple[torch.Tensor, ...]:
-        """Of weights times messages, [clients, ...] for each tensor; default: those of W."""
+        """Sum of weights times messages, [clients, ...] for each tensor; default: those of W."""
 
     def mix(self, x: torch.Tensor) -> torch.Tensor:
         """(1 - sum of weights) x + sum of weights times messages, of the first tensor sent."""

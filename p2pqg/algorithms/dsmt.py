@@ -33,7 +33,7 @@ from p2pqg.base.lazy import torch
 class Params:
     lr: float
     gap: Annotated[float | None, "(0, 1]"] = None
-    """Of W, 1 - its second largest eigenvalue, in (0, 1]: eta and beta follow from it as in the
+    """1 - the second largest eigenvalue of W, in (0, 1]: eta and beta follow from it as in the
     authors' code, whatever is said of them. None: as given."""
     beta: Annotated[float, "[0, 1)"] = 0.9
     """Memory of the momentum, in [0, 1). 0: gradients are tracked."""

@@ -28,7 +28,7 @@ class Params(LocalSteps):
     local_steps: int = 5
     """Gradient steps between two exchanges, each on a batch of its own, >= 1."""
     beta: Annotated[float | None, "> 0"] = None
-    """Of y in a local step, > 0; auto: 1 / local_steps, so that a round takes y back once."""
+    """Weight of y in a local step, > 0; auto: 1 / local_steps: a round takes y back once."""
     lazy: bool = False
     """Mix with (W + I) / 2: slower, but stable on every symmetric W."""
 

@@ -21,7 +21,7 @@ from p2pqg.base.signature import check_takes, parameters
 from p2pqg.base.source import blamed
 
 ROUNDING = 1e-9
-"""Of a quotient of two lengths: a step that is due at a round is not missed by it."""
+"""Rounding of a quotient of two lengths: a step that is due at a round is not missed by it."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,8 +31,8 @@ from p2pqg.base.errors import ConfigError
 from p2pqg.base.ranges import broken
 
 ORDERS = (*(k / 10 for k in range(11, 110)), *range(11, 65), 80, 96, 128, 192, 256, 512, 1024)
-"""Of the Renyi divergence: all that `dp-accounting` looks at, and some more. Where much is told, an
-order below 2 says best how much."""
+"""Orders of the Renyi divergence: all that `dp-accounting` looks at, and some more. Where much is
+told, an order below 2 says best how much."""
 
 EPSILONS = ("epsilon", "epsilon_unsampled")
 """Columns."""

@@ -66,7 +66,7 @@ def is_known(text: str) -> bool:
 
 
 def comparable(texts: Sequence[str]) -> list[str]:
-    """The same texts; without letters, where those of some cannot be compared with others'.
+    """Texts to compare; without letters, where those of some cannot be compared with others'.
 
     Some have none, of a time before there were any, or are of another Python. Those that are known
     to be unlike stay so.
@@ -188,7 +188,7 @@ def _names_in(code: types.CodeType) -> tuple[list[str], set[str]]:
 
 
 def _all_names(code: types.CodeType) -> list[str]:
-    """Of globals and attributes, in code and in the functions inside it."""
+    """Names of globals and attributes, in code and in the functions inside it."""
     inner = [one for one in code.co_consts if isinstance(one, types.CodeType)]
     return list(dict.fromkeys([*code.co_names, *(n for one in inner for n in _all_names(one))]))
 

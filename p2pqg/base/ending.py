@@ -7,7 +7,7 @@ import signal
 import sys
 
 PR_SET_PDEATHSIG = 1
-"""Of Linux's prctl: the signal that the kernel sends when the parent process ends."""
+"""What Linux's prctl calls the signal that the kernel sends when the parent process ends."""
 
 
 def end_with_the_parent() -> None:

@@ -42,7 +42,7 @@ class ConfigError(P2pqgError):
 
     @property
     def lines(self) -> list[str]:
-        """Its problems, a line each.
+        """The problems that it tells of, a line each.
 
         Examples:
             >>> ConfigError.of(["lr must be > 0", "unknown key x"]).lines

@@ -8,7 +8,7 @@ UNKNOWN = "not installed"
 
 
 def own_version() -> str:
-    """Its version; `UNKNOWN` where it is used as it lies, without having been installed."""
+    """The version of p2pqg; `UNKNOWN` where it is used as it lies, and was never installed."""
     try:
         return version("p2pqg")
     except PackageNotFoundError:

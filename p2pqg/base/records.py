@@ -21,7 +21,7 @@ KINDS = {bool: np.dtype("bool"), int: np.dtype("int64"), float: np.dtype("float6
 
 
 class _Column(NamedTuple):
-    """Of a block.
+    """A column of a block.
 
     Attributes:
         values: [rows], anything where there is none; there: bool [rows], None: everywhere.
@@ -59,7 +59,7 @@ class Records(Sequence[Row]):
             self._held = (*blocks, _block(last)), []
 
     def extend(self, rows: Iterable[Row]) -> None:
-        """More of them."""
+        """Add rows at the end."""
         for row in rows:
             self.append(row)
 

@@ -109,7 +109,7 @@ def _parses(text: str) -> bool:
 
 
 def sliced(text: str, names: list[str]) -> str:
-    """Those statements of a script that definitions need, in their order.
+    """The statements of a script that definitions need, in their order.
 
     >>> print(sliced("import os, re\\nn = 3\\ndef f(): return n\\nprint(f())", ["f"]))
     n = 3

@@ -51,7 +51,7 @@ def folder_name(words: str) -> str:
 
 
 def without_folders(value: Any) -> Any:
-    """The same settings, of absolute paths only the last part: what may be told elsewhere.
+    """Settings that may be told elsewhere: of absolute paths they have only the last part.
 
     >>> without_folders({"data_dir": "/home/ada/photos", "model": "/home/ada/m.py:net", "lr": 0.1})
     {'data_dir': 'photos', 'model': 'm.py:net', 'lr': 0.1}

@@ -6,7 +6,7 @@ from p2pqg.base.lazy import torch
 
 
 def uploaded(tensor: torch.Tensor, to: torch.device | torch.Tensor) -> torch.Tensor:
-    """It on the device. A GPU reads it when it comes to it, while the host goes on.
+    """A tensor on a device. A GPU reads it when it comes to it, while the host goes on.
 
     That takes memory which the system does not move; PyTorch keeps it until it has been read.
 

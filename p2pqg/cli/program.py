@@ -50,7 +50,7 @@ class Program(click.Group):
     """Our errors as one line on stderr and their exit code; a traceback only with --debug."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """As a program: without arguments, for those are the command line's.
+        """Run as a program: without arguments, for those are the command line's.
 
         When its command has ended, nothing is left that could be stopped: Ctrl-C while the
         interpreter tidies up brings no traceback, and takes no exit code away.
@@ -133,7 +133,7 @@ def _as_note(
 
 
 def _kind(error: Exception) -> str:
-    """Its name in the tree of errors; those that only we tell apart have that of what they are."""
+    """An error's name in the tree; those that only we tell apart have that of what they are."""
     known = (kind.__name__ for kind in type(error).__mro__ if kind.__module__ == errors.__name__)
     return next(known, type(error).__name__)
 

@@ -9,7 +9,7 @@ MOST_MOMENTS = 60
 
 
 class Moments:
-    """Of one simulation, by the rounds that were done.
+    """Moments of one simulation, by the rounds that were done.
 
     Attributes:
         most_bytes: for all of them.

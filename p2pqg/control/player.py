@@ -27,7 +27,7 @@ MEGABYTES = 64
 """For the moments of all branches together."""
 SECONDS_BETWEEN_FRAMES = 0.1
 SHARE = 0.05
-"""Of the time of a run that may go into what is shown and kept of it."""
+"""Share of a run's time that may go into what is shown and kept of it."""
 SECONDS_AT_ONCE = 0.25
 """About, between two looks into the queue."""
 SECONDS_OF_REST = 0.001
@@ -213,7 +213,7 @@ class Player(ABC):
 
     @property
     def _playing(self) -> list[Branch]:
-        """Those that can: what has diverged stands until it is taken to an earlier moment."""
+        """Branches that can play; one that has diverged stands until it is taken back."""
         return [branch for branch in self.branches if not branch.diverged]
 
     @property

@@ -149,5 +149,5 @@ def _played(items: Sequence[Any], scenario: Any, sim: Playable) -> Iterator[Any]
 
 
 def _number(event: Event) -> int:
-    """Of the item of a scenario that an event comes of: `scenario[3]`, `scenario[3] (line 7)`."""
+    """The item of a scenario that an event comes of: `scenario[3]`, `scenario[3] (line 7)`."""
     return int(event.where.partition("[")[2].partition("]")[0])

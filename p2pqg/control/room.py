@@ -70,7 +70,7 @@ class Room(Player):
                 branch.evaluate()
 
     def _run(self, rounds: int | None = None) -> None:
-        """So many more rounds of all; None: to the end of the recipe, or as long again.
+        """Run so many more rounds of all; None: to the end of the recipe, or as long again.
 
         While it plays they come on top. What has diverged stands; the others go on without it.
         """

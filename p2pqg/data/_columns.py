@@ -58,7 +58,7 @@ class Column:
         return np.split(order, np.cumsum(np.bincount(self.codes, minlength=len(self.names)))[:-1])
 
     def at(self, rows: np.ndarray) -> Column:
-        """The same for some samples only; names that are left without any are gone."""
+        """This column for some samples only; names that are left without any are gone."""
         kept, codes = np.unique(self.codes[rows], return_inverse=True)
         return Column(codes.astype(np.int64), tuple(self.names[i] for i in kept))
 

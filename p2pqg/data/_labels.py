@@ -18,7 +18,7 @@ MISSING = ("", "?", "-", "na", "n/a", "nan", "none", "null", "missing")
 
 @dataclass(frozen=True)
 class Labels:
-    """Of both parts.
+    """The labels of both parts.
 
     Attributes:
         train, test: int64 [samples], 0 .. num_classes - 1.

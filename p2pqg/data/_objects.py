@@ -57,7 +57,7 @@ def raw_of(value: Any, test: Any, chosen: Columns, beside: Sequence[str], what: 
 
 
 def raw_of_tables(train: Any, test: Any, chosen: Columns, beside: Sequence[str], what: str) -> Raw:
-    """The same of tables (of pyarrow) or of what can become one; test may be None."""
+    """The raw data of tables (of pyarrow) or of what can become one; test may be None."""
     table = second = None
     if test is not None:
         if not _is_table(test):

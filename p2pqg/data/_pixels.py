@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 READ = "PNG, JPEG, WebP, BMP"
 MOST_PIXELS = 2**26
-"""Of one image; larger ones are no photos but an attack on the memory, or need to be scaled."""
+"""Pixels of one image, at most; larger ones are an attack on the memory, or need to be scaled."""
 PNG_DEPTH = 24
 """Position of the byte in a PNG file that says its bits per channel."""
 

@@ -40,12 +40,12 @@ class Reading:
     length: Annotated[int, ">= 1"] = 64
     """Tokens kept of a text, >= 1."""
     standardise: bool = False
-    """Of columns of features: each minus its mean over the training samples, by its deviation."""
+    """Columns of features: each minus its mean over the training samples, by its deviation."""
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Of one part, as they came.
+    """Samples of one part, as they came.
 
     Attributes:
         x: [samples, ...] numbers, or [samples] texts: anything that `array_of` takes.
@@ -140,7 +140,7 @@ def arrays_from(raw: Raw, reading: Reading, tokenizer: str | None = None) -> Arr
 
 
 def _apart(arrays: Arrays, parts: tuple[Samples, Samples], what: str) -> Arrays:
-    """The same arrays, not in the memory of those that came, which may change; files stay files."""
+    """The arrays, not in the memory of those that came, which may change; files stay files."""
     train, test = parts
     came = {"train_x": train.x, "train_y": train.y, "test_x": test.x, "test_y": test.y}
     same = {

@@ -43,7 +43,7 @@ def keep(arrays: Arrays, folder: Path) -> dict[str, Any]:
 
 
 def copy_of(arrays: Arrays, folder: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """The same for whoever writes files: the recipe, and name -> content of its file."""
+    """What `keep` does, for whoever writes files: the recipe, and name -> content of its file."""
     from safetensors.numpy import save
 
     tensors, about = _tensors_of(arrays), _about(arrays)

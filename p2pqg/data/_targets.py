@@ -22,7 +22,7 @@ whole numbers that are mostly different are not taken for classes unasked."""
 
 @dataclass(frozen=True)
 class Targets:
-    """Of both parts.
+    """The targets of both parts.
 
     Attributes:
         train: of classes int64 [samples]; of regression floats [samples, outputs]; of multilabel

@@ -28,7 +28,7 @@ class Params(Columns):
     """What may be set."""
 
     path: str = ""
-    """Its name on the hub: owner/name."""
+    """The data set's name on the hub: owner/name."""
     config: str = ""
     """One of its configurations, where it has several."""
     train: str = "train"

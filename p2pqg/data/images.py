@@ -33,7 +33,7 @@ class Params:
     augmentation: Literal["none", "crop-flip"] = "none"
     """crop-flip: pad 4, random crop, random mirror."""
     test_share: Annotated[float, "(0, 1)"] = 0.2
-    """Of a folder that has folders of classes and no test/: the share that is held out, (0, 1)."""
+    """Share held out of a folder that has folders of classes and no test/; in (0, 1)."""
 
 
 @dataset("images", model="resnet20-gn", params=Params, source="yours: data_dir")

@@ -145,7 +145,7 @@ def split(
 
 
 def only(parts: Sequence[np.ndarray], rows: np.ndarray | None, what: str) -> list[np.ndarray]:
-    """Those positions of every client that are among `rows`; None: all.
+    """The positions of every client that are among `rows`; None: all.
 
     Raises:
         DataError: a client has none.

@@ -21,7 +21,7 @@ MARKS = ("dataset_dict.json", "state.json")
 OF_A_TABLE = "dataset_info.json"
 """Beside the latter; without it Hugging Face puts this into other folders, too."""
 CACHES = "cache-"
-"""So begin files that `datasets` leaves beside the samples when they are mapped or filtered."""
+"""How files begin that `datasets` leaves beside samples that were mapped or filtered."""
 
 
 def is_saved(folder: Path) -> bool:

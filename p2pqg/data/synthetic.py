@@ -22,7 +22,7 @@ class Params:
     test_samples: Annotated[int, ">= 0"] = 0
     """0: a fifth of the training samples, and at least one per class."""
     features: Annotated[int, ">= 1"] = 32
-    """Of a flat sample; with image_side they follow from it."""
+    """Numbers of a flat sample; with image_side they follow from it."""
     image_side: Annotated[int, ">= 0"] = 0
     """0: flat samples; s: images of 3 x s x s."""
     classes: Annotated[int, ">= 1"] = 10

@@ -23,7 +23,7 @@ AMPERE = 8
 
 
 class Cards(NamedTuple):
-    """Those that CUDA sees in this process.
+    """The cards that CUDA sees in this process.
 
     Attributes:
         number: how many.
@@ -108,7 +108,7 @@ def _age(nvml: Any, index: int) -> int | None:
 
 
 def visible_of(count: int, said: str | None) -> int | None:
-    """So many of the cards does CUDA_VISIBLE_DEVICES show; None: it names them otherwise.
+    """How many of the cards CUDA_VISIBLE_DEVICES shows; None: it names them otherwise.
 
     CUDA takes numbers up to the first one that is none of a card's.
 

@@ -30,7 +30,7 @@ CACHED = 2**18
 """Bytes at work."""
 
 COLUMNS_AT_ONCE = 1024
-"""Of so few rows that more would fit; a step on so many costs little more than their arithmetic."""
+"""Columns of a step, at most: so many cost little more than their arithmetic."""
 
 ALONE_UP_TO = 2**19
 """Values out of so many inboxes that one thread is done before others have begun."""
@@ -216,7 +216,7 @@ class Middles:
         self._work: list[np.ndarray] = []
 
     def __call__(self, rows: np.ndarray, out: np.ndarray, threads: int) -> bool:
-        """Of rows [rows, params] to out [clients, params], both in order, by so many threads.
+        """Mix rows [rows, params] to out [clients, params], both in order, by so many threads.
 
         Returns:
             Whether all values are finite; if not, what is in `out` means nothing.

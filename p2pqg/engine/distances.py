@@ -17,7 +17,7 @@ AWAY_AT_ONCE = 2**19
 """Bytes that are in the cache when they are multiplied."""
 
 ROWS_AT_ONCE = 16
-"""Of one matrix product on an accelerator: what is below the diagonal is not computed twice."""
+"""Rows of a matrix product on an accelerator: what is below the diagonal is not computed twice."""
 
 
 class Pairs:

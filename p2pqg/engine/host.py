@@ -248,7 +248,7 @@ class Host:
         del self.block, self.learner
 
     def fork(self) -> Host:
-        """The same clients once more. What never changes, the samples, both use."""
+        """A host with the same clients. What never changes, the samples, both use."""
         twin = copy.copy(self)
         twin.learner = self.learner.fork()
         twin.clock = Clock(self.clock.on, self.clock.settle)

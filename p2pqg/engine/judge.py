@@ -46,7 +46,7 @@ class Judge:
         return judged["correct"], judged["loss"]
 
     def examine(self, x: Tensor, buffers: Tensor) -> tuple[Tensor, Tensor, dict[str, np.ndarray]]:
-        """The same of the clients' models on the whole test set, and all else that is measured.
+        """What the clients' models do on the whole test set, and all else that is measured.
 
         Returns:
             correct answers [k], summed loss [k], and `Task.measures` by name, [k] each.

@@ -160,7 +160,7 @@ class Learner:
         return self.stacked.choice[0] if self.stacked.choice else self.wish
 
     def settled(self, x: Tensor, step: int) -> str:
-        """The same for people; chosen now if it has not been yet, by these rows and that batch."""
+        """The way, for people; chosen now if it has not been yet, by these rows and that batch."""
         if self.stacked.choice is None:
             self.stacked.choice = self._chosen(x, step)
         return self.stacked.choice[1]
@@ -204,7 +204,7 @@ class Learner:
         return torch.empty(len(self.clients), dtype=self.dtype, device=self.device)
 
     def _gradient(self, x: Tensor, step: int, part: slice, losses: Tensor, number: int) -> Tensor:
-        """Of a few of the clients after the other, if they are many; fills in losses [k]."""
+        """Gradients of a few clients after the others, if they are many; fills in losses [k]."""
         self.settled(x, step)
         few, first = self._few, part.start or 0
         if few >= len(x):
@@ -224,7 +224,7 @@ class Learner:
 
     @property
     def at_once(self) -> int | None:
-        """So many clients may play a round together where there are many; None: all have to."""
+        """How many clients may play a round together where there are many; None: all have to."""
         if self.device.type != "cpu" or isinstance(self.feed, FileFeed):
             return None  # decoding is a step ahead of all
         fitting = PART_BYTES // (self.stacked.num_params * self.dtype.itemsize)
@@ -290,7 +290,7 @@ class Learner:
         return Computed(g, more)
 
     def _add_noise(self, g: Tensor, keys: Iterable[tuple[int, int]]) -> None:
-        """Of each row's own client and gradient, and of nothing else; in place."""
+        """Add noise of each row's own client and gradient, and of nothing else; in place."""
         privacy, shape = self.task.privacy, g.shape[1:]
         deviation = privacy.sigma * privacy.limit / self.task.batch_size
         dtype = np.float64 if g.dtype == torch.float64 else np.float32

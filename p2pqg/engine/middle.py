@@ -27,7 +27,7 @@ TRIED_UP_TO = 13
 """Values for which all rows of zeros and ones are tried."""
 
 ENTRIES_AT_ONCE = 2**15
-"""Of a row: so many that a call costs little, so few that the rows at work stay in the cache."""
+"""Entries of a row at a time: many, for a call costs something; few, to stay in the cache."""
 
 SORTED_FROM = 9
 SORTED_UP_TO = 2**20
@@ -57,7 +57,7 @@ class Plan(NamedTuple):
 
 @lru_cache
 def plan(n: int, left_out: int, apart: bool = False) -> Plan:
-    """Of n values, without so many of the smallest and of the largest."""
+    """The plan of n values, without so many of the smallest and of the largest."""
     ways = [(_batcher(n), list(range(left_out, n - left_out))), _outside_in(n, left_out)]
     ways = [(_fewer(n, some, left_out, kept), kept) for some, kept in ways]
     comparators, kept = min(ways, key=lambda way: _num_operations(*way))

@@ -34,7 +34,7 @@ class Outlook(NamedTuple):
 def of_rounds(
     network: Network, timing: Timing, round: int, taken: Iterable[Traffic], ready: np.ndarray
 ) -> Iterator[Outlook]:
-    """Of clients that go together, a batch at a time.
+    """The outlook of clients that go together, a batch at a time.
 
     Args:
         network: as it is.
@@ -50,7 +50,7 @@ def of_rounds(
 
 
 def of_waves(timeline: Timeline) -> Iterator[Outlook]:
-    """Of clients that do not wait; the timeline itself stays where it is."""
+    """The outlook of clients that do not wait; the timeline itself stays where it is."""
     ahead, here = timeline.copy(), np.flatnonzero(timeline.here)
     yield Outlook(ahead.round, ahead.now, int(np.array(ahead.steps)[here].min()))
     while True:

@@ -21,7 +21,7 @@ from p2pqg.engine.forget import forget
 from p2pqg.engine.snapshot import leaves, with_leaves
 
 PART_BYTES = 2**24
-"""Of the rows of a part, about; on the way a round makes a handful of tensors of that size."""
+"""What the rows of a part take, about; a round makes a handful of tensors of that size."""
 
 WORTH_IT = 2**28
 """Bytes of the rows of all clients from which on they are taken part by part."""

@@ -89,7 +89,7 @@ class RuleMixer:
         return mixed
 
     def _applied(self, own: Tensor, inbox: Tensor, weights: Tensor) -> Tensor:
-        """Of all clients in one call; where the function looks at values, one after the other."""
+        """The rule on all clients at once, or one by one if its function looks at values."""
         function: Callable[..., Any] = self.rule.entry.build
         if not self._looped:
             try:

@@ -72,7 +72,7 @@ def scouted(rule: Rule, nobody: torch.Tensor, rounds: int) -> Iterator[Traffic]:
 
 
 def _tried(rule: Rule, nobody: torch.Tensor, rounds: int) -> Iterator[tuple[Traffic, bool]]:
-    """The same, and whether it is known: messages may be as long as each client makes them."""
+    """What each round takes, and whether that is known: clients may say how long messages are."""
     state = rule.start(nobody)
     for round in range(rounds):
         taken, is_known = list[Taken](), True

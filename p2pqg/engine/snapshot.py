@@ -132,7 +132,7 @@ def leaves(state: Any, prefix: str = "state") -> dict[str, Any]:
 
 
 def with_leaves(state: Any, values: Mapping[str, Any], prefix: str = "state") -> Any:
-    """The same state with other tensors and numbers; names it does not have are left alone.
+    """A state with other tensors and numbers; names it does not have are left alone.
 
     A number where the state has a tensor is that of every client: an older checkpoint counted so.
     """

@@ -86,7 +86,7 @@ class Weighing:
         return mixed
 
     def _squares(self, columns: Tensor) -> list[Tensor]:
-        """Of each group, the squared distances to the own rows, [k, slots]."""
+        """The squared distances of each group to the own rows, [k, slots]."""
         assert self._pairs is not None
         few = len(columns) <= DENSE_UP_TO
         if not few or len(self._pairs.ends.T) * PAIR_COST <= len(columns) ** 2:

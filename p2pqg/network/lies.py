@@ -128,7 +128,7 @@ def _rounds(value: Any, key: str) -> tuple[int, int | None]:
 
 
 def drawn(who: Mapping[str, Any], num_clients: int, seed: int, key: str) -> tuple[int, ...]:
-    """So many clients, or such a share of them; one draw of clients in an order serves all.
+    """Clients by their number or their share; one draw of clients in an order serves all.
 
     Raises:
         ConfigError: it says neither or both, or nobody or everybody would lie.

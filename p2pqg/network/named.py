@@ -121,7 +121,7 @@ def _all_of(items: Iterable[Any], read: Callable[[Any], Iterable[Any]]) -> froze
 
 
 def listed(items: Any) -> Any:
-    """The same, to be read more than once: an iterator becomes a list."""
+    """What can be read more than once: an iterator becomes a list."""
     return list(items) if isinstance(items, Iterator) else items
 
 

@@ -88,7 +88,7 @@ class Scenario:
         return self.seconds[cursor[1]].at if cursor[1] < len(self.seconds) else None
 
     def never_came(self, round: int, sim_seconds: float, cursor: Cursor) -> list[str]:
-        """Of a run that is over: what it ended before, a line for each item.
+        """Items that a run which is over ended before, a line each.
 
         Args:
             round: rounds done.

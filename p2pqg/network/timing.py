@@ -216,7 +216,7 @@ class Timing:
         return (n - 1) * self._step_of_a_ring(num_bytes, active) if n > 1 else 0.0
 
     def _step_of_a_ring(self, num_bytes: float, active: np.ndarray | None) -> float:
-        """As long as the slowest link takes for so much, with its mean jitter."""
+        """How long the slowest link takes for so much, with its mean jitter."""
         ring = np.arange(self.num_clients) if active is None else np.flatnonzero(active)
         following = np.roll(ring, -1)
         latency, bandwidth, jitter = self.links.look_up(ring, following)
@@ -224,7 +224,7 @@ class Timing:
         return float((latency + jitter + 8 * num_bytes / rate).max())
 
     def _trips(self, W: Mixing, active: np.ndarray, message_bytes: float | np.ndarray) -> Trips:
-        """Of a W that comes again they are kept from the second time on."""
+        """The trips over W; if it comes again they are kept from the second time on."""
         made = partial(Trips.of, W, active, message_bytes, self.links, self.uplink, self.downlink)
         if not isinstance(message_bytes, Real):
             return made()

@@ -87,7 +87,7 @@ def trial(
 
 
 def _in_order(events: Sequence[Event], start: _Stand) -> tuple[dict[str, list[str]], list[str]]:
-    """The same of events that are done in this order.
+    """The trial of events that are done in this order.
 
     What is refused though the network could be changed so is taken as done: later ones count on it.
     """

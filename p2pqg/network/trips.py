@@ -44,7 +44,7 @@ class Trips:
         uplink: np.ndarray,
         downlink: np.ndarray,
     ) -> Trips:
-        """Those of a round.
+        """The trips of a round.
 
         Args:
             W: of the round.

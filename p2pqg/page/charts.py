@@ -14,13 +14,13 @@ import numpy as np
 
 SIZE = 4000
 MOST_POINTS = 500
-"""Of a curve. A longer one keeps the lowest and the highest point of every stretch."""
+"""Points of a curve. A longer one keeps the lowest and the highest point of every stretch."""
 FEW_POINTS = 12
 """Up to so many points are marked: between them nothing was measured."""
 MANY_POINTS = 200
 """Beyond, a curve that goes up and down needs a finer line."""
 MOST_RUNS = 21
-"""That are drawn: seven colors in three kinds of line; more could not be told apart."""
+"""Runs that are drawn: seven colors in three kinds of line; more could not be told apart."""
 STEPS = (1, 2, 2.5, 5, 10)
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 

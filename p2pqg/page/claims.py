@@ -38,7 +38,7 @@ class Judged:
 
 
 def judged(paths: Iterable[str | Path]) -> list[Judged]:
-    """Of every folder that is a sweep with claims, what became of them."""
+    """What became of the claims of every folder that is a sweep with some."""
     found = []
     for path in map(user_path, paths):
         try:

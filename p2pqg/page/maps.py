@@ -19,7 +19,7 @@ MOST_BARS = 20
 """Classes beyond which neighboring ones share a bar."""
 BAR_WIDTH, BAR_HEIGHT = 32, 18
 RADIUS, LEAST_RADIUS, LEGIBLE_FROM = 11.0, 4.0, 8.0
-"""Of a client's disk; the least, of many; and the least with a name in it or above."""
+"""Radius of a client's disk; the least, of many; and the least with a name in it or above."""
 WIDEST = 760.0
 """Pixels of a drawing, if that gives everybody room."""
 MOST_ROUNDS = 16

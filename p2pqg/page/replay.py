@@ -47,9 +47,9 @@ OF_CLIENTS = {
 NOT_SHOWN = ("round", "client", "num_samples", "lied")
 MOST_EVENTS = 300
 MOST_POINTS = 4000
-"""Of a curve that are sent at once: a page keeps no more (room.js), and no screen shows more."""
+"""Points of a curve sent at once: a page keeps no more (room.js), and no screen shows more."""
 MOST_MOMENTS, MOST_NUMBERS = 60, 40_000
-"""Of a run in a report, which is one file: moments of it, and numbers of clients in all of them."""
+"""Moments of a run in a report, which is one file, and numbers of clients in all of them."""
 WATCHED = ("rounds.parquet", "clients.parquet", "summary.json", "failed.json", "changes.parquet")
 """Files whose change means news."""
 

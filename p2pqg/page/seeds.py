@@ -138,7 +138,7 @@ def by_setting(shown: Sequence[Standing]) -> list[Standing]:
 
 
 def best_first(shown: Sequence[Standing]) -> list[Standing]:
-    """Of more than can be told apart those with the highest accuracy come first; else as it is."""
+    """The best runs first, if there are more than can be told apart; else as it is."""
     if len(shown) <= MOST_RUNS:
         return list(shown)
     return sorted(shown, key=lambda one: -np.nan_to_num(one.final.get("test_accuracy", 0.0)))

@@ -171,7 +171,7 @@ def _in_comment(text: str) -> str:
 
 
 def _harmless(frame: pd.DataFrame) -> pd.DataFrame:
-    """The same for a spreadsheet: a text that looks like a formula gets an apostrophe before it."""
+    """A table for a spreadsheet: a text that looks like a formula gets an apostrophe before it."""
 
     def told(value: object) -> object:
         return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value

@@ -120,7 +120,7 @@ def _over_seeds(name: str, given: Any, table: str, x: str, y: str) -> pd.DataFra
 
 
 def _table(name: str, run: Any, table: str, columns: Iterable[str]) -> pd.DataFrame:
-    """Those columns of a frame, or of that table of a run or a live simulation."""
+    """The columns of a frame, or of that table of a run or a live simulation."""
     frame = run
     if not isinstance(run, pd.DataFrame):
         frame = getattr(run, table) if hasattr(run, table) else run.history
@@ -252,7 +252,7 @@ ROUNDING = 1e-16
 
 
 def _share(distances: np.ndarray) -> np.ndarray:
-    """Of the distance at the start; it ends where only rounding is left, below all axes."""
+    """Shares of the distance at the start; it ends where only rounding is left, below all axes."""
     share = distances / distances[0] if distances[0] else np.ones_like(distances)
     gone = np.flatnonzero(share <= ROUNDING)
     if len(gone):

@@ -123,7 +123,7 @@ def never_due(config: RunConfig, scenario: Scenario) -> Iterator[str]:
 
 
 def never_out_of_patience(config: RunConfig, num_rounds: int) -> Iterator[str]:
-    """That a run is over before its patience can be.
+    """A line that says that a run is over before its patience can be.
 
     Args:
         config: the settings, with those of evaluations filled in.

@@ -49,7 +49,7 @@ class Restart(TypedDict, total=False):
 
 
 class Resumed(Restart, total=False):
-    """And objects of Python that a run could not keep, when they are given again."""
+    """What may differ, and objects of Python that a run could not keep and is given again."""
 
     topology: nx.Graph | np.ndarray | Sequence[Any] | Callable[[int], Any]
     dataset: Object

@@ -99,7 +99,7 @@ def taken(settings: Mapping[str, Any]) -> tuple[dict[str, Any], Own]:
 
 
 def _paths_as_texts(value: Any) -> Any:
-    """The same, as a recipe would say it: a `Path` is a text, also in a mapping or a list.
+    """A value as a recipe would say it: a `Path` is a text, also in a mapping or a list.
 
     >>> from pathlib import Path
     >>> _paths_as_texts({"path": Path("models/bert"), "edges": {"3-4": Path("a.csv")}})

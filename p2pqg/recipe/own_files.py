@@ -90,7 +90,7 @@ def kept(folder: Path) -> dict[str, bytes]:
 def from_copies(
     settings: Mapping[str, Any], folder: Path, tell: Callable[[str], None] = lambda line: None
 ) -> dict[str, Any]:
-    """Those settings that name a file which is not what it was: now they name its copy.
+    """The settings that name a file which is not what it was: now they name its copy.
 
     Args:
         settings: of a recipe.
@@ -116,7 +116,7 @@ def from_copies(
 
 
 def _registered(algorithm: Any, copy: Path) -> Any:
-    """The same; where nobody has registered it, by the code that the run kept."""
+    """An algorithm; where nobody has registered it, by the code that the run kept."""
     name = algorithm.get("name") if isinstance(algorithm, Mapping) else algorithm
     unknown = isinstance(name, str) and not names_a_file(name) and name not in ALGORITHMS
     if not (unknown and copy.is_file()):

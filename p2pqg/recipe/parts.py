@@ -65,7 +65,7 @@ class Part:
         return cls(name, machinery.made(entry.params, given, f"{key}."), entry)
 
     def as_it_is(self, folder: str | None) -> Part:
-        """The same, bound to the content that its files have now, where it is read from some."""
+        """This part, bound to the content that its files have now, where it is read from some."""
         if not hasattr(self.params, "fixed"):
             return self
         fixed = self.params.fixed(user_path(folder) if folder else None)

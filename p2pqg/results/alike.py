@@ -234,7 +234,7 @@ def _place_of(one: Configured) -> Path | None:
 
 
 def _split_of_first_seed(one: Configured, row: Mapping[str, Any]) -> dict[str, Any]:
-    """Of runs that began together: a function draws a split for each seed, and is one setting."""
+    """The split of runs that began together: a function draws one for each seed: one setting."""
     path = _place_of(one)
     if path is None or SPLIT[1] not in row or not (path.parent / SEEDS).is_file():
         return {}

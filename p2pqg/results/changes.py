@@ -15,7 +15,7 @@ from p2pqg.topology import Schedule, build
 CUT, MENDED, LEFT, BACK, NEW_LINK, NO_LINK, JOINED = range(7)
 """What happened to a link (sender a, receiver b), or to a client (a) after so many rounds."""
 MOST_LINKS = 20_000
-"""Of a network of which it is written down which links another topology has."""
+"""Links of two networks up to which it is written down in which they differ."""
 
 Arc = tuple[int, int]
 

@@ -67,7 +67,7 @@ def column(key: str) -> Column:
 
 
 def measured(rounds: Iterable[str]) -> list[str]:
-    """Those columns of rounds.parquet that a user's metrics, or a validation set, add to it."""
+    """The columns of rounds.parquet that a user's metrics, or a validation set, add to it."""
     return [key for key in rounds if key not in ALL_ROUND_COLUMNS]
 
 

@@ -31,13 +31,13 @@ if TYPE_CHECKING:  # reading needs pandas, writing does not: a run starts sooner
 
 SECONDS_BETWEEN_WRITES = 2.0
 SHARE_OF_WRITES = 0.05
-"""Of the time, about: files that have become long are written less often."""
+"""Share of the time, about: files that have become long are written less often."""
 MOST_SECONDS_BETWEEN = 300.0
 """But so often, also where a disk was once slow: people look at runs while they go on."""
 LOCK = ".lock"
 FAILED = "failed.json"
 SEEDS = "seeds.json"
-"""Of a directory that holds a run for each of several seeds, see `p2pqg.results.seeds`."""
+"""The file of a directory that holds a run for each of several seeds, see `p2pqg.results.seeds`."""
 
 
 @contextmanager

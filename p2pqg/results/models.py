@@ -46,7 +46,7 @@ class Kept:
 
     @classmethod
     def of(cls, path: Path) -> Kept:
-        """Of the run in a directory.
+        """What the run in a directory has kept.
 
         Raises:
             ConfigError: there is none, it kept no checkpoint, or none can be read.
@@ -107,7 +107,7 @@ class Kept:
 
     @property
     def sizes_of_file(self) -> tuple[int, tuple[int, ...]]:
-        """As `sizes`; in a file the frozen layers are there, too, and a model reads tokens."""
+        """`sizes` of a file: in it the frozen layers are there, too, and a model reads tokens."""
         outputs, shape = self.sizes
         return outputs, shape[:1] if self.encoder else shape
 

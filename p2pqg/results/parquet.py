@@ -39,7 +39,7 @@ def write_parquet(path: Path, rows: Sequence[dict[str, Any]], columns: Mapping[s
 
 
 def write_columns(path: Path, arrays: Mapping[str, np.ndarray], columns: Mapping[str, str]) -> None:
-    """As `write_parquet`, of numbers that are in columns already: no row is made of them."""
+    """`write_parquet` for numbers that are in columns already: no row is made of them."""
     import pyarrow as pa
 
     def column(name: str, kind: str) -> pa.Array:

@@ -151,7 +151,7 @@ class Run:
 
     @property
     def _steps(self) -> int:
-        """That every client has made, or, where clients wait, one that took part in every round."""
+        """Steps of every client, or, where clients wait, of one that took part in every round."""
         found = self.summary.get("least_steps", self.summary.get("steps"))
         if found is None:  # of a time when it was not on record
             found = self.summary["rounds"] * self.config["algorithm"].get("local_steps", 1)

@@ -131,7 +131,7 @@ def recipe_of(paths: Iterable[str | Path]) -> dict[str, Any]:
 
 
 def one_a_seed(rows: pd.DataFrame, where: str, what: str, repair: str) -> pd.DataFrame:
-    """The same runs, which are of one setting, and of which no two have a seed in common.
+    """The runs, if they are of one setting, and of which no two have a seed in common.
 
     Args:
         rows: runs.

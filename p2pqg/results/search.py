@@ -30,7 +30,7 @@ def find_runs(paths: Iterable[str | Path]) -> list[Run]:
 
 
 def with_runs(paths: Iterable[str | Path], tell: Callable[[str], None]) -> list[Path]:
-    """Those of the paths that are runs, or have runs below them: sweeps, exported tables.
+    """The paths that are runs, or have runs below them: sweeps, exported tables.
 
     Args:
         paths: as `runs/out/*` may give them: reports, notes and empty folders too.

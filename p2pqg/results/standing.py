@@ -142,7 +142,7 @@ class Standing:
 
     @cached_property
     def network(self) -> Network | None:
-        """As it is; of a run on disk, as it was at the start; None: it cannot be built."""
+        """The network now; of a run on disk, at the start; None: it cannot be built."""
         if self.is_live:
             return self.live_network
         with suppress(P2pqgError):  # its file may be gone
@@ -175,7 +175,7 @@ class Standing:
         return {key: np.nan if value is None else value for key, value in found.items()}
 
     def _best_accuracy(self, last: float | None) -> float:
-        """Of all evaluations; where samples are held out, that of the one which did best on them.
+        """The best of all evaluations; with samples held out, of the one that did best on them.
 
         For then nothing is chosen by what it is judged by.
         """
@@ -230,7 +230,7 @@ class Standing:
 
     @property
     def age(self) -> str:
-        """Of when its numbers are, where they are older than its last round; else ""."""
+        """When its numbers were measured, where they are older than its last round; else ""."""
         done, tested = self.rounds_done, self.evaluated_rounds
         told = [f"accuracies are after {counted(tested, 'round')}"] * (0 < tested < done)
         if 0 < self.recorded < done:
@@ -298,7 +298,7 @@ class Standing:
 
     @property
     def warning(self) -> str:
-        """That its training loss grew instead of falling, or ""."""
+        """A line that says that its training loss grew instead of falling, or ""."""
         losses = self.rounds["train_loss"].dropna()
         if len(losses) < 2 or not losses.iloc[-1] > 10 * max(losses.iloc[0], 1e-3):
             return ""

@@ -44,7 +44,7 @@ NOT_OF_A_RUN = ("source", "figure", "paper", "claim")
 """Keys of a recipe that say what it is for; its runs do not have them."""
 
 MOST_EXTENSIONS = 2
-"""Of the tuned key, per cell of a grid, where a recipe does not say."""
+"""Extensions of the tuned key, per cell of a grid, where a recipe does not say."""
 
 
 @dataclass(frozen=True)

@@ -283,7 +283,7 @@ class SweepBar:
 
 
 class SeedsBar(SweepBar):
-    """The same over seeds side by side, of which the first one says what runs on what."""
+    """The bar of seeds side by side, of which the first one says what runs on what."""
 
     def __init__(
         self, console: Console | None = None, clock: Callable[[], float] = time.monotonic

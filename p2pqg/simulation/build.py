@@ -253,7 +253,7 @@ def _rule(
 
 
 def _shapes(method: Method, task: Task) -> Shapes:
-    """Of the model's tensors, for an algorithm that asks for them: that takes building a model."""
+    """Shapes of the model's tensors, if the algorithm asks for them: a model is built for it."""
     if not method.entry.traits["shapes"](method.params):
         return ()
     return task.model.shapes(task.num_classes, task.input_shape)

@@ -38,7 +38,7 @@ if TYPE_CHECKING:  # brings torch
     from p2pqg.engine.waves.timeline import Timeline
 
 FULL_WAVE = 2048
-"""So many steps are cut into waves together, about: then waves are about as large as can be."""
+"""Steps that are cut into waves together, about: then waves are as large as can be."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -39,7 +39,7 @@ class Method:
         return not self.entry.traits.get("asynchronous")
 
     def with_local_epochs(self, epochs: float, steps_per_epoch: float) -> Method:
-        """So many passes over a mean-sized shard between two exchanges, at least one batch."""
+        """With so many passes over a mean-sized shard between two exchanges, at least one batch."""
         steps = max(1, round(epochs * steps_per_epoch))
         params = dataclasses.replace(self.params, local_steps=steps)
         return dataclasses.replace(self, params=params)

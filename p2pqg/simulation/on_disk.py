@@ -124,7 +124,7 @@ def saved_snapshot(saved: Checkpoint) -> Snapshot | None:
 
 
 def _totals(saved: Checkpoint) -> dict[str, np.ndarray]:
-    """Of a snapshot; older versions have how far mixing has moved the sum of all models."""
+    """Totals of a snapshot; older versions have how far mixing moved the sum of all models."""
     found = within(saved.arrays, "totals.")
     if "drift" in found:
         n = len(saved.arrays["rows.buffers"]) - len(saved.header["network"]["absent"])

@@ -68,7 +68,7 @@ class Shown(ABC):
 
     @property
     def num_rounds(self) -> int:
-        """Of the run, as far as is known by now; where it ends on the clock, that may change."""
+        """The run's length as far as is known; where it ends on the clock, that may change."""
         return self._driver.agenda.num_rounds
 
     @property
@@ -241,7 +241,7 @@ class Shown(ABC):
         return experiment.scenario.never_came(self.round, log.sim_seconds, self.cursor)
 
     def _speed(self) -> dict[str, float | None]:
-        """Of a summary: how long until the first round, and how fast since."""
+        """The part of a summary on speed: how long until the first round, and how fast since."""
         first = self._driver.first_round_at
         return {
             "startup_seconds": None if first is None else first - self._started,
@@ -365,7 +365,7 @@ class Shown(ABC):
         return {name: totals(spans) for name, spans in self._spans().items()}
 
     def trace(self) -> dict[str, Any]:
-        """The same, span by span, for chrome://tracing; with notes on the cluster."""
+        """The profile, span by span, for chrome://tracing; with notes on the cluster."""
         about = {"notes": self.hosting.notes, "ways": self._ways}
         return chrome_trace(self._spans()) | {"otherData": about}
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass
 class Speed:
-    """Of the rounds after the first, in which whatever is needed once is made.
+    """The speed of the rounds after the first, in which whatever is needed once is made.
 
     The time between two calls of `advance` does not count: who thinks between two cells of a
     notebook does not slow clients down.

@@ -81,7 +81,7 @@ def what_ran(experiment: Experiment) -> dict[str, Any]:
 def how_it_went(
     experiment: Experiment, columns: Mapping[str, str], last: Row, tested: Row
 ) -> dict[str, Any]:
-    """Of a summary: what the last row says, and what the last one with an evaluation does."""
+    """The results in a summary: those of the last row, and of the last one with an evaluation."""
     return {
         "gradients": last.get("gradients"),
         "test_accuracy": tested.get("test_accuracy"),
@@ -97,7 +97,7 @@ def how_it_went(
 
 
 def pace(log: Logbook, least_steps: int) -> dict[str, Any]:
-    """Of a summary, where clients do not wait: how often they stepped, how old the news was.
+    """Of a summary where clients do not wait: how often they stepped, how old the news was.
 
     A row counts as many times as it has rounds, for in each about as much news is used.
     """
@@ -126,7 +126,7 @@ def where_it_ran(experiment: Experiment, hosting: Hosting) -> dict[str, Any]:
 
 
 def network_now(network: Network, events: Sequence[Row]) -> dict[str, Any]:
-    """Of a summary: what became of the network, for who draws it; links are [sender, receiver]."""
+    """What became of the network, in a summary, for who draws it; links are [sender, receiver]."""
     found: dict[str, Any] = {
         "links_down": sorted(map(list, network.cut)),
         "clients_absent": sorted(network.absent),

@@ -59,7 +59,7 @@ class Exposure:
 
 
 def exposure(topology: Any, clients: int | None = None, rounds: int | None = None) -> Exposure:
-    """Of a network.
+    """Who learns how much of whom on a network.
 
     Args:
         topology: as of `build`.

@@ -57,7 +57,7 @@ class Bearing:
 
 
 def bearings(schedule: Schedule) -> list[Bearing]:
-    """Of 1, 2, ... liars, wherever they are, as long as all placements can be tried.
+    """What 1, 2, ... liars can do, wherever they are, as long as all placements can be tried.
 
     Ends with the first number that cannot be borne. Empty where W changes or is not symmetric.
     """
@@ -74,7 +74,7 @@ def bearings(schedule: Schedule) -> list[Bearing]:
 
 
 def bearing(schedule: Schedule, liars: Any) -> Bearing:
-    """Of certain clients.
+    """What certain clients can do if they lie.
 
     Raises:
         ConfigError: there are no such clients, or nobody else.

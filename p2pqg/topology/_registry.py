@@ -75,7 +75,7 @@ class Seeded:
     """Params of a network that is drawn."""
 
     seed: Annotated[int, ">= 0"] = 0
-    """Of the draw, >= 0; not the run's seed, so that runs compare on one network."""
+    """Seed of the draw, >= 0; not the run's seed, so that runs compare on one network."""
 
 
 def shares_of(label_counts: np.ndarray) -> np.ndarray:

@@ -124,7 +124,7 @@ def _schedule(
 def _of_function(
     function: Callable[..., Any], clients: int | None, label_counts: np.ndarray | None
 ) -> Schedule:
-    """Of a function of the round; or of one that takes nothing, and says what the network is."""
+    """The schedule of a function of the round, or of one that returns what the network is."""
     called = f"topology {getattr(function, '__name__', type(function).__name__)}"
     seen = _seen(function, "given function", clients, label_counts)
     takes_nothing = inspect.isroutine(function) and not set(parameters(function)) - TOLD
@@ -178,7 +178,7 @@ def _from_text(text: str, clients: int | None, label_counts: np.ndarray | None =
 
 
 def _of_code(text: str, clients: int | None, label_counts: np.ndarray | None) -> Schedule:
-    """Of a user's file: a decorated network, or a function of the round that returns W.
+    """The network of a user's file: a decorated network, or a function of the round that returns W.
 
     A function that takes nothing without a default returns a graph, or what else `build` takes.
     Either is told of the clients' labels if it has a parameter `label_counts`, and how many they

@@ -26,7 +26,7 @@ JOINED = ("ring", "small-world", "full")
 @dataclass(frozen=True, kw_only=True)
 class DCliquesParams(Seeded):
     size: Annotated[int | None, ">= 1"] = None
-    """Of a clique, >= 1, the last may be smaller; None: the number of classes."""
+    """Clients of a clique, >= 1, the last may be smaller; None: the number of classes."""
     joined: str = "small-world"
     """ring: each clique with the next; small-world: also 1, 2, 4, ... further, two links each, as
     in the authors' code; full: each with each."""

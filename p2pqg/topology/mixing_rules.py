@@ -52,11 +52,11 @@ class Arcs:
         return cls(num_clients, senders[apart], receivers[apart], directed)
 
     def number_of_nodes(self) -> int:
-        """As networkx names it."""
+        """What networkx calls so."""
         return self.num_clients
 
     def is_directed(self) -> bool:
-        """As networkx names it."""
+        """What networkx calls so."""
         return self.directed
 
 

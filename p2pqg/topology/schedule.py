@@ -17,7 +17,7 @@ from p2pqg.topology.mixing import Mixing
 from p2pqg.topology.mixing_rules import RULES, Arcs, default_rule
 
 KEPT, MOST_KEPT = 16, 2_000_000
-"""So many rounds stay in memory; of a network that repeats all, up to so many rounds x clients."""
+"""Rounds that stay in memory; of a network that repeats all, up to so many rounds x clients."""
 
 SMALL, MANY_KEPT = 500_000, 1024
 """More rounds than KEPT stay, but not more than MANY_KEPT, while all their W have at most so many

@@ -91,7 +91,7 @@ class Batches:
 
 
 def smallest(largest: int) -> type[np.integer]:
-    """Of the whole numbers that torch can add, the smallest that hold 0 .. `largest`.
+    """The smallest whole numbers that torch can add and that hold 0 .. `largest`.
 
     >>> [smallest(n).__name__ for n in (255, 256, 2**15, 2**31)]
     ['uint8', 'int16', 'int32', 'int64']

@@ -21,7 +21,7 @@ from p2pqg.data._pixels import as_seen, content_of, opened
 from p2pqg.data.feeding.feed import Feed
 
 AREA, RATIO, TRIES = (0.08, 1.0), (3 / 4, 4 / 3), 10
-"""Of a random crop: its share of the image's area, and its width over its height."""
+"""A random crop: its share of the image's area, and its width over its height."""
 TEST_SHARE = 224 / 256
 """Side of the crop that is tested over the shorter side of its image."""
 

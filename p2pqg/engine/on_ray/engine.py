@@ -128,7 +128,7 @@ class RayEngine:
         self.round = until
 
     def _send_waves(self, until: int) -> None:
-        """The same for clients that do not wait; which rows travel is known beforehand."""
+        """Send the waves of clients that do not wait; which rows travel is known beforehand."""
         assert self.waves is not None
         arriving: list[list[ray.ObjectRef]] = [[] for _ in self.group.actors]
         for ask, leg in self.waves.legs(until):
@@ -237,7 +237,7 @@ class RayEngine:
             actor.load.options(num_returns=0).remote(self.branch, part)
 
     def _send_in_pieces(self, actor: Any, name: str, rows: Any) -> None:
-        """Those that are in pieces: the next one when the one before has arrived."""
+        """Send rows that are in pieces: the next one when the one before has arrived."""
         done = 0
         for piece in rows if isinstance(rows, Pieces) else ():
             sent = actor.receive.remote(self.branch, name, rows.shape, done, piece)
@@ -247,7 +247,7 @@ class RayEngine:
                 wait_for([sent], self.group.node)
 
     def fork(self) -> RayEngine:
-        """The same clients once more, in the same actors, which go their own way from here."""
+        """An engine with the same clients, in the same actors, which go their own way from here."""
         twin = copy.copy(self)
         twin.branch = self.group.fork(self.branch)
         twin.waves = self.waves and self.waves.fork()

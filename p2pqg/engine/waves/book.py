@@ -45,7 +45,7 @@ class WaveBookkeeper(Bookkeeper):
         log.round = until
 
     def seen(self, seen: Sequence[Measurement]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-        """As of the other bookkeeper, and how old the news was since the last row."""
+        """What the other bookkeeper tells, and how old the news was since the last row."""
         row, clients = super().seen(seen)
         del row["mean_drift"]  # of which nobody takes note
         for name, parts in (("", self.log.behind), ("_seconds", self.log.age)):

@@ -109,7 +109,7 @@ class Arcs(NamedTuple):
 
 
 class MeetingDraws(Draws):
-    """Of clients that meet, as lists [clients][ahead] for a timeline to run along.
+    """The draws of clients that meet, as lists [clients][ahead] for a timeline to run along.
 
     Step number `base[i]` .. `base[i] + ahead - 1` of each client i.
 
@@ -223,7 +223,7 @@ class LetterDraws(Draws):
     def _letters(
         self, round: int, clients: np.ndarray, steps: np.ndarray
     ) -> tuple[np.ndarray, ...]:
-        """Of one W, [letters] each.
+        """The letters of one W, [letters] each.
 
         Returns:
             of which of these steps, its receiver, its weight, seconds on the way, seconds until it

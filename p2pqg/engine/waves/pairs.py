@@ -32,7 +32,7 @@ def averaged(mine: Parcel, theirs: Parcel, joint: int) -> tuple[Parcel, Parcel]:
 
 
 def averaged_with(pool: Parcel, other: Tensor, steps: int) -> tuple[Parcel, Parcel]:
-    """The same where some are in other blocks.
+    """The means where some clients are in other blocks.
 
     Args:
         pool: [steps + met, ...], then the rows that came from other blocks.

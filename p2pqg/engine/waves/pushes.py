@@ -226,7 +226,7 @@ class LetterTimeline(Timeline):
         sends: np.ndarray,
         hears: list[bool],
     ) -> None:
-        """The same where a step depends on the ones before.
+        """Put steps in order where one depends on those before.
 
         Args:
             steps: of the window.

@@ -98,7 +98,7 @@ def sent_by(window: Posts, serial: Ints) -> tuple[np.ndarray, Ints]:
 
 
 def legs(window: Window, bounds: tuple[int, ...]) -> Iterator[list[tuple[int, Leg]]]:
-    """Of each portion the waves in which something travels between blocks, and what."""
+    """For each portion, the waves in which something travels between blocks, and what."""
     ends = window.waves.tolist()
     found = iter(transfers(window, bounds).legs(ends[-1]))
     for count in np.diff(ends, prepend=0).tolist():

@@ -33,7 +33,7 @@ class Answer:
 
     @classmethod
     def of(cls, outputs: Any) -> Answer | None:
-        """That of outputs which are a tuple, a list or a dict of tensors; None: they are not."""
+        """The answer of outputs that are a tuple, list or dict of tensors; None: they are not."""
         named = isinstance(outputs, Mapping)
         if not (named or isinstance(outputs, tuple | list)) or not outputs:
             return None
@@ -48,7 +48,7 @@ class Answer:
 
     @classmethod
     def of_tensor(cls, outputs: Any) -> Answer | None:
-        """That of outputs that are one tensor of rows of any shape; None: they are not."""
+        """The answer of outputs that are one tensor of rows of any shape; None: they are not."""
         if not isinstance(outputs, torch.Tensor) or not outputs.dim():
             return None
         whole = outputs.dtype if _is_whole(outputs) else None

@@ -258,13 +258,13 @@ class Objective:
         return hit if hit.dim() == 1 else hit.to(outputs.dtype).mean(1)
 
     def targets(self, targets: np.ndarray, exact: bool = False) -> np.ndarray:
-        """As models are judged by them: classes stay numbers, all else is float32, or float64."""
+        """What models are judged by: classes stay numbers, all else is float32, or float64."""
         if self.kind == "classes" or (self.kind == "own" and targets.dtype.kind != "f"):
             return targets
         return targets.astype(np.float64 if exact else np.float32)
 
     def cast(self, targets: Any, dtype: Any) -> Any:
-        """The same as tensors: whole numbers, or of this type, that of the outputs."""
+        """Targets as tensors: whole numbers, or of this type, that of the outputs."""
         whole = self.kind == "classes" or (self.kind == "own" and not targets.is_floating_point())
         return targets.to(torch.int64 if whole else dtype)
 

@@ -72,7 +72,7 @@ class Metric:
     is_own: bool = False
 
     def __call__(self, outputs: Any, targets: Any, objective: Objective) -> float:
-        """Of all samples: [samples, outputs], [samples, ...]; NaN where it is not defined.
+        """Over all samples: [samples, outputs], [samples, ...]; NaN where it is not defined.
 
         Raises:
             UserCodeError: it failed, or returned something that is no number.
@@ -222,7 +222,7 @@ class FromTorchmetrics:
     function: str
 
     def __call__(self, outputs: Any, targets: Any, objective: Objective) -> Any:
-        """Of outputs [samples, outputs], as logits; averages over classes are macro."""
+        """The metric of outputs [samples, outputs], as logits; averages over classes are macro."""
         import torchmetrics.functional as functional
 
         if objective.kind == "numbers":

@@ -157,7 +157,7 @@ class Loop(Strategy):
 
 
 def _gradient(loss: Tensor, weights: list[Tensor], scale: float) -> tuple[Tensor, ...]:
-    """Of scale * loss; 0 for parts that a pretrained network does not use.
+    """The gradient of scale * loss; 0 for parts that a pretrained network does not use.
 
     To compare shapes with those of a factor that it is given, torch imports SymPy: 0.4 s and
     40 MB of every actor. It makes a factor 1 by itself.

@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor
 
 Gradients = Callable[..., tuple[Tensor, Tensor, Tensor]]
-"""Of a strategy: its arguments and results are those of `Stacked.gradients`."""
+"""The gradients of a strategy: its arguments and results are those of `Stacked.gradients`."""
 
 SCALES = (2.0**16, 2.0**12, 2.0**8, 2.0**4, 1.0)
 """Powers of two: in float32, where scales are taken out again, they cost no digit."""

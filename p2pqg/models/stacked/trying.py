@@ -28,7 +28,7 @@ LEAST = {torch.float32: 1e-6, torch.float64: 1e-12}
 """Relative differences that are always allowed."""
 
 SLACK = 4
-"""And so many times the distance of the eager strategy from float64."""
+"""Further differences that are allowed, in distances of the eager strategy from float64."""
 
 SECONDS = 0.15
 """For timing one way."""

@@ -28,7 +28,7 @@ class Params:
     beta: float = 0.9
     mu: float = 0.9
     seed: Annotated[int, ">= 0"] = 0
-    """Of the numbers that are averaged: standard normal, 16 for each client."""
+    """Seed of the numbers that are averaged: standard normal, 16 for each client."""
 
     def problems(self) -> Iterator[str]:
         if not self.topologies:

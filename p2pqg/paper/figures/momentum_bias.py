@@ -51,7 +51,7 @@ STEPS = {
 EXACT = ("d2", "edm", "dsgd-gt")
 """Methods that rest at the optimum."""
 LAZY = ("d2", "edm")
-"""Those that a ring of an even number of clients needs lazy mixing for."""
+"""The methods that a ring of an even number of clients needs lazy mixing for."""
 PLAIN = ("dsgd", "d2", "dsgd-gt")
 """The methods without momentum."""
 REST = 20
