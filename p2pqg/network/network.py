@@ -26,7 +26,7 @@ from p2pqg.network.neighbors import ROUNDS_SEEN, senders_to
 from p2pqg.network.params import ClockParams
 from p2pqg.network.timing import Timing
 from p2pqg.topology import PINNED, Schedule, check_needs
-from p2pqg.topology.checks import TOLERANCE, Promise
+from p2pqg.topology.checks import TOLERANCE, Promise, all_reach_all, pieces_of
 
 CLOCK = ("clock", "timing", "deadline", "message_bytes", "gradients")
 """Fields of a Network that a recipe sets, and `with_network` changes."""
@@ -173,19 +173,19 @@ class Network(Changes):
         return self._count_components(self.base.rounds())
 
     def _count_components(self, rounds: Sequence[int]) -> int:
-        links = np.unique(np.concatenate([self._links_of(round) for round in rounds]))
-        union = nx.DiGraph() if self.base.directed else nx.Graph()
-        union.add_nodes_from(set(range(self.num_clients)) - self.absent)
-        union.add_edges_from(zip(*np.divmod(links, self.num_clients), strict=True))
-        if self.base.directed:
-            return nx.number_strongly_connected_components(union)
-        return nx.number_connected_components(union)
-
-    def _links_of(self, round: int) -> np.ndarray:
-        """A number for each directed link of a round that is left."""
-        W = self.remaining.mixing(round)
-        apart = W.senders != W.receivers
-        return W.senders[apart] * self.num_clients + W.receivers[apart]
+        here: np.ndarray = np.ones(self.num_clients, dtype=bool)
+        here[list(self.absent)] = False
+        links = [(W.senders, W.receivers) for W in map(self.remaining.mixing, rounds)]
+        senders, receivers = map(np.concatenate, zip(*links, strict=True))
+        if not self.base.directed:
+            return len(np.unique(pieces_of(self.num_clients, senders, receivers)[here]))
+        if all_reach_all(here, senders, receivers):
+            return 1
+        union = nx.DiGraph()
+        union.add_nodes_from(np.flatnonzero(here).tolist())
+        union.add_edges_from(zip(senders.tolist(), receivers.tolist(), strict=True))
+        union.remove_nodes_from(self.absent)
+        return nx.number_strongly_connected_components(union)
 
     def describe(self) -> str:
         """What is wrong, on one line; nothing if all is well.

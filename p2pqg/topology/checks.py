@@ -167,15 +167,47 @@ def lambda_min(W: np.ndarray | Mixing) -> float:
 
 def pieces(W: Mixing) -> np.ndarray:
     """int64 [clients]: the first client that each has a path to, whichever way messages go."""
-    first = np.arange(W.num_clients)
+    return pieces_of(W.num_clients, W.senders, W.receivers)
+
+
+def pieces_of(num_clients: int, senders: np.ndarray, receivers: np.ndarray) -> np.ndarray:
+    """The same by links, int64 [links] each, however often each is named."""
+    first = np.arange(num_clients)
     while True:
         nearer = first.copy()
-        np.minimum.at(nearer, W.receivers, first[W.senders])
-        np.minimum.at(nearer, W.senders, first[W.receivers])
+        np.minimum.at(nearer, receivers, first[senders])
+        np.minimum.at(nearer, senders, first[receivers])
         nearer = nearer[nearer]  # and who that one has found: long paths take few turns
         if np.array_equal(nearer, first):
             return first
         first = nearer
+
+
+MOST_HOPS = 64
+"""That messages are followed for; where they need more, the whole graph is looked at."""
+
+
+def all_reach_all(clients: np.ndarray, senders: np.ndarray, receivers: np.ndarray) -> bool | None:
+    """Whether messages get from each client to each other one; None: not within MOST_HOPS.
+
+    Args:
+        clients: bool [clients], who counts; the others have no links.
+        senders: int64 [links].
+        receivers: int64 [links].
+    """
+    for one, other in ((senders, receivers), (receivers, senders)):
+        reached: np.ndarray = np.zeros(len(clients), dtype=bool)
+        reached[np.argmax(clients)] = True
+        for _ in range(MOST_HOPS):
+            before = reached.sum()
+            reached[other[reached[one]]] = True
+            if reached.sum() == before:
+                break
+        else:
+            return None
+        if not reached[clients].all():
+            return False
+    return True
 
 
 def _ends(W: Mixing) -> tuple[float, float]:

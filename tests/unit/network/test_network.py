@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from dataclasses import replace
 
 import networkx as nx
 import numpy as np
@@ -14,6 +15,7 @@ from p2pqg.network.params import ClockParams
 from p2pqg.network.timing import Timing
 from p2pqg.topology import RULES, Schedule, build, is_doubly_stochastic
 from p2pqg.topology.checks import Promise
+from p2pqg.topology.schedule import schedule_of
 
 ROUNDS = range(6)
 
@@ -111,6 +113,22 @@ def test_pieces_of_a_directed_network_are_those_that_reach_each_other():
     one_way = Network(build(nx.cycle_graph(5, create_using=nx.DiGraph)))
     assert one_way.components() == 1
     assert one_way.drop_links([[0, 1]]).components() == 5
+
+
+@pytest.mark.parametrize("directed", [False, True])
+def test_components_are_those_of_networkx(directed):
+    draw = np.random.default_rng(0)
+    long = nx.path_graph(90, create_using=nx.DiGraph if directed else None)
+    loop = nx.cycle_graph(90, create_using=nx.DiGraph if directed else None)
+    seldom = [nx.gnp_random_graph(24, p, seed=7, directed=directed) for p in (0.03, 0.08, 0.2)]
+    for graph in (long, loop, *seldom):
+        live = Network(schedule_of(graph, "mine", "columns" if directed else None))
+        absent = draw.choice(len(graph), 3, replace=False).tolist()
+        live = replace(live, absent=frozenset(absent))
+        graph.remove_nodes_from(absent)
+        count = nx.number_strongly_connected_components if directed else None
+        count = count or nx.number_connected_components
+        assert live.components() == count(graph)
 
 
 def test_pieces_are_counted_over_a_period():
