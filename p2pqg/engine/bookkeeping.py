@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 from p2pqg.algorithms.privacy import EPSILONS, Accounts
 from p2pqg.base.errors import DivergedError
 from p2pqg.base.records import Records
+from p2pqg.base.steady import now
 from p2pqg.engine.outlook import through
 from p2pqg.engine.spec import Measurement, Report
 from p2pqg.engine.traffic import Traffic, of_all
@@ -140,7 +140,7 @@ class Bookkeeper:
         num_samples: [clients], sizes of the shards; num_test_samples: of the test set.
         network: as it is; None: the algorithm uses none, and everyone takes part.
         timing: the simulated clock, if there is one.
-        started: `time.time()` when the command began, less what came before a restart.
+        started: `steady.now()` when the command began, less what came before a restart.
         accounts: of privacy, if noise is added to gradients.
         taken_part: clients that took part in a round, summed over the rounds seen; where clients do
             not wait, steps.
@@ -152,7 +152,7 @@ class Bookkeeper:
     num_test_samples: int
     network: Network | None = None
     timing: Timing | None = None
-    started: float = field(default_factory=time.time)
+    started: float = field(default_factory=now)
     accounts: Accounts | None = None
     log: Logbook = field(default_factory=Logbook)
     taken_part: int = 0

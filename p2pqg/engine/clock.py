@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NamedTuple
+
+from p2pqg.base.steady import now
 
 KINDS = (
     "compute",
@@ -26,7 +27,7 @@ screens, callbacks."""
 
 
 class Span(NamedTuple):
-    """One piece of work, in seconds since the epoch; `time.time()` is common to all processes."""
+    """One piece of work, in seconds since the epoch, which all processes have in common."""
 
     kind: str
     start: float
@@ -48,7 +49,7 @@ class Clock:
         self.on, self.settle = on, settle
         self.spans: list[Span] = []
         self._kind = "waiting"
-        self._since = time.time()
+        self._since = now()
 
     def __call__(self, kind: str) -> AbstractContextManager[None]:
         """Context manager: what happens inside is of this kind."""
@@ -65,9 +66,9 @@ class Clock:
     def _switch(self, kind: str) -> str:
         if self.settle is not None:
             self.settle()
-        now, before = time.time(), self._kind
-        self.spans.append(Span(before, self._since, now - self._since))
-        self._kind, self._since = kind, now
+        at, before = now(), self._kind
+        self.spans.append(Span(before, self._since, at - self._since))
+        self._kind, self._since = kind, at
         return before
 
     def take(self) -> list[Span]:

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from p2pqg.base import steady
 from p2pqg.engine.bookkeeping import Bookkeeper, Logbook
 from p2pqg.engine.clock import Clock, Span
 from p2pqg.engine.interrupts import uninterrupted
@@ -109,7 +110,7 @@ class Driver:
         engine: has the hosts.
         agenda: when to measure.
         book: the bookkeeper.
-        first_round_at: `time.time()` when the first round here was done.
+        first_round_at: when (`steady.now()`) the first round here was done.
         clock: of the driver; spans: where the time went, of each host, if the run is profiled.
     """
 
@@ -159,7 +160,7 @@ class Driver:
             self._fetch()
             now = time.perf_counter()
             if self.first_round_at is None:
-                self.first_round_at = time.time()
+                self.first_round_at = steady.now()
             else:
                 self._seconds_per_round = (now - heard) / max(1, self.round - before)
             heard = now

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import time
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 
 from p2pqg.base.pieces import Pieces
+from p2pqg.base.steady import now
 from p2pqg.engine.block import Block, chosen, to_numpy
 from p2pqg.engine.clock import Clock
 from p2pqg.engine.learner import Learner
@@ -124,7 +124,7 @@ class Host:
         self._measurements.append(
             Measurement(
                 self.block.round,
-                time.time(),
+                now(),
                 self.block.bytes_sent,
                 self.block.exchanges,
                 distances,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import partial
@@ -15,6 +14,7 @@ from p2pqg.base.digest import bare
 from p2pqg.base.errors import (
     ConfigError,
 )
+from p2pqg.base.steady import now
 from p2pqg.base.text import folder_name, user_path, without_folders
 from p2pqg.recipe.keywords import OfAnySeed, Restart, Resumed, Settings, with_keywords
 from p2pqg.recipe.own import Own
@@ -194,7 +194,7 @@ def begin(
     Raises:
         P2pqgError: as of `run`.
     """
-    started = time.time() if started is None else started
+    started = now() if started is None else started
     experiment = build(config, own)
     config = experiment.config
     stem = folder_name(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 from typing_extensions import Self
 
 from p2pqg.base.errors import ConfigError
+from p2pqg.base.steady import now
 from p2pqg.base.text import user_path
 from p2pqg.engine.bookkeeping import Bookkeeper
 from p2pqg.engine.clock import Clock
@@ -42,7 +42,7 @@ class Paused(Shown):
     def at(cls, moment: Moment, started: float | None = None) -> Self:
         """A simulation that stands where the moment stands."""
         sim = cls.__new__(cls)
-        sim._begin(moment, started or time.time())
+        sim._begin(moment, started or now())
         return sim
 
     def _begin(self, moment: Moment, started: float) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,6 +13,7 @@ import numpy as np
 
 from p2pqg.base.errors import ConfigError, DivergedError, P2pqgError
 from p2pqg.base.records import Records, last_having
+from p2pqg.base.steady import now
 from p2pqg.base.user_code import names_a_file
 from p2pqg.engine.clock import Clock, Span, chrome_trace, totals
 from p2pqg.engine.driver import Driver
@@ -74,7 +74,7 @@ class Shown(ABC):
     @property
     def seconds(self) -> float:
         """Wall time since it began, also while no rounds are run; not while no process had it."""
-        return self._seconds_before + time.time() - self._started
+        return self._seconds_before + now() - self._started
 
     @property
     def sim_seconds(self) -> float:

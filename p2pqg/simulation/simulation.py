@@ -6,7 +6,6 @@ What it shows of itself is in `shown.py`, how it is kept and forked in `paused.p
 
 from __future__ import annotations
 
-import time
 import warnings
 from functools import partial
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 from typing_extensions import Unpack
 
+from p2pqg.base.steady import now
 from p2pqg.recipe.keywords import Restart, Resumed, Settings, with_keywords
 from p2pqg.recipe.settings import read_settings
 from p2pqg.simulation.build import build
@@ -72,7 +72,7 @@ class Simulation(Interventions):
         Raises:
             ConfigError: with every problem of the settings; nothing was started.
         """
-        started = time.time() if started is None else started
+        started = now() if started is None else started
         if experiment is None:
             experiment = build(*read_settings({"record_every": 1, **settings}))
         self._begin(Moment.first(experiment), started)

@@ -1,7 +1,5 @@
 """The clock's kinds of work add up to the time that passed."""
 
-import time
-
 import pytest
 
 from p2pqg.engine.clock import Clock
@@ -9,7 +7,7 @@ from p2pqg.engine.clock import Clock
 
 def test_what_a_gpu_still_has_to_do_counts_as_the_work_that_sent_it(monkeypatch):
     now, queue = [100.0], [0.0]
-    monkeypatch.setattr(time, "time", lambda: now[0])
+    monkeypatch.setattr("p2pqg.engine.clock.now", lambda: now[0])
 
     def settle():
         now[0] += queue[0]

@@ -66,3 +66,17 @@ def test_only_the_time_inside_counts_and_what_was_before_the_end_of_the_first_ro
     with speed.running(from_now=True):
         now[0] = 503.0
     assert speed.per_second == pytest.approx(10 / 5)
+
+
+@pytest.mark.parametrize("hours", [-3, 3])
+def test_a_clock_that_is_set_meanwhile_changes_no_measurement(hours, monkeypatch):
+    """`sim.seconds` and wall_seconds were minus three hours."""
+    with Simulation(**SMALL, profile=True) as sim:
+        sim.advance(1)
+        real = time.time
+        monkeypatch.setattr(time, "time", lambda: real() + 3600 * hours)
+        sim.advance(1)
+        seconds = sim.history["wall_seconds"]
+        assert 0 < seconds[0] < seconds[1] < sim.seconds < 600
+        assert 0 < sim.summary()["startup_seconds"] < 600
+        assert all(0 <= one < 600 for of in sim.profile().values() for one in of.values())
