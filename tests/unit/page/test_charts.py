@@ -1,11 +1,14 @@
 """The geometry of charts: scales, ticks, thinned curves, and the labels at their ends."""
 
+import re
+
 import numpy as np
 import pytest
 from pages import algorithm, with_summary
 
 from p2pqg.page import charts
 from p2pqg.page.charts import Scale
+from p2pqg.page.front import HERE
 from p2pqg.page.runs import gather, labels
 
 
@@ -104,3 +107,35 @@ def test_the_y_axis_can_zoom_to_where_runs_differ(recorded, page_of):
     assert late[1] <= close.y.high < late[1] + 0.1
     assert page_of(*runs).all("input", id="closer")
     assert not page_of(runs[0]).all("input", id="closer")
+
+
+def brightness(rgb):
+    """Relative luminance, as of WCAG 2."""
+    rgb = np.asarray(rgb) / 255
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    return linear @ [0.2126, 0.7152, 0.0722]
+
+
+def test_names_at_the_ends_of_curves_can_be_read_in_every_color():
+    """Sky blue on white had a contrast of 2.3; letters need 4.5."""
+    sheet = (HERE / "style.css").read_text(encoding="utf-8")
+    share = (
+        int(re.search(r"color-mix\(in srgb, var\(--own\) (\d+)%, var\(--ink\)\)", sheet)[1]) / 100
+    )
+    light, dark = (
+        dict(re.findall(r"--([\w-]+): #(\w+);", part)) for part in sheet.split("@media")[:2]
+    )
+    for sheet in (light, dark):
+        colors = {
+            name: np.array(
+                [
+                    int(digit * (6 // len(text)), 16)
+                    for digit in re.findall("." * (len(text) // 3), text)
+                ]
+            )
+            for name, text in sheet.items()
+        }
+        for number in range(7):
+            letters = brightness(share * colors[f"s{number}"] + (1 - share) * colors["ink"])
+            low, high = sorted([letters, brightness(colors["ground"])])
+            assert (high + 0.05) / (low + 0.05) > 4.5, (number, letters)
