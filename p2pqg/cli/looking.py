@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -216,4 +217,5 @@ def watch(run_dirs: tuple[str, ...], host: str, port: int, opens: bool) -> None:
         click.echo(f"watch: {address}")
         if opens:
             open_page(address)
-        server.serve_forever()
+        with suppress(KeyboardInterrupt):  # which is how it ends
+            server.serve_forever()

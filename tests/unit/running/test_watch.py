@@ -1,5 +1,6 @@
 """`p2pqg watch` serves what is on disk to who knows the token, and nothing else."""
 
+import http.server
 import json
 import threading
 import urllib.error
@@ -243,3 +244,13 @@ def test_the_simulated_clock_says_after_which_round_it_showed_that(tmp_path):
     frame = Replay(0, run.path, "one").frame()
     assert (frame["round"], frame["seconds_round"]) == (5, 4)
     assert frame["seconds"] == pytest.approx(run.rounds["sim_seconds"].iloc[-1], rel=1e-3)
+
+
+def test_ctrl_c_is_the_end_of_a_watch_and_no_failure(run, monkeypatch):
+    def pressed(server):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(http.server.ThreadingHTTPServer, "serve_forever", pressed)
+    done = CliRunner().invoke(main, ["watch", str(run.path), "--no-open"])
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert done.stdout.startswith("watch: http://127.0.0.1:")
