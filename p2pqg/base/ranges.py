@@ -10,6 +10,7 @@ import functools
 import math
 import numbers
 import operator
+import re
 import typing
 from collections.abc import Iterator
 from typing import Any
@@ -48,6 +49,7 @@ def keys_of(line: str) -> tuple[str, ...]:
 
 
 SIGNS = {">": operator.gt, ">=": operator.ge}
+RANGE = re.compile(r">=? [-+.\de]+|[\[(][-+.\de]+, [-+.\de]+[\])]")
 
 
 def broken_rules(params: Any, prefix: str = "") -> Iterator[str]:
@@ -75,7 +77,7 @@ def _ranges(cls: type) -> dict[str, str]:
         for base in reversed(cls.__mro__)
         for name, hint in typing.get_type_hints(base, include_extras=True).items()
         for text in getattr(hint, "__metadata__", ())
-        if isinstance(text, str) and text[:1] in ("[", "(", ">")
+        if isinstance(text, str) and RANGE.fullmatch(text)  # a user's may be anything else
     }
 
 

@@ -7,8 +7,8 @@
       paper: {takes: days on a GPU, epochs: 300}
 
 A tier's keys replace the recipe's. A mapping is merged key by key (so `sweep` keeps its algorithms
-above), a list is replaced as a whole, and null takes a key away. `takes` says how long it runs, for
-whoever has to choose; tiers stand in that order, shortest first.
+above), a list is replaced as a whole, and null takes a key away, `tune` with its `max_extensions`.
+`takes` says how long it runs, for whoever has to choose; tiers stand in that order, shortest first.
 """
 
 from __future__ import annotations
@@ -75,7 +75,10 @@ def at_tier(values: Mapping[str, Any], tier: str | None, recipe: str) -> dict[st
     if tier not in tiers:
         known = f"{did_you_mean(tier, tiers, show_known=False)}; known: {', '.join(tiers)}"
         raise ConfigError(f"{recipe}: unknown tier {tier!r}{known}")
-    return merged(common, {key: change for key, change in tiers[tier].items() if key != TAKES})
+    changes = {key: change for key, change in tiers[tier].items() if key != TAKES}
+    if changes.get("tune", "as it is") is None:
+        changes = {"max_extensions": None, **changes}
+    return merged(common, changes)
 
 
 def merged(common: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

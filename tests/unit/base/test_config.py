@@ -38,7 +38,7 @@ def test_a_rule_on_several_keys_is_silent_where_one_of_them_was_refused():
 class Ranged:
     beta: Annotated[float, "[0, 1)"] = 0.9
     lr: Annotated[float | None, "> 0"] = None
-    tau: Annotated[int, "a word on it", ">= 1"] = 1
+    tau: Annotated[int, "(a word on it)", ">= 1"] = 1
     form: Literal["cta", "atc"] = "cta"
 
 

@@ -60,3 +60,10 @@ def test_without_changes_nothing_changes():
 def test_a_tier_that_is_not_there_is_refused_with_those_that_are(recipe, tier, text):
     with pytest.raises(ConfigError, match=text):
         at_tier(recipe, tier, "grid")
+
+
+def test_a_tier_in_which_nothing_is_tuned_has_no_extensions():
+    tiers = {"untuned": {"tune": None}, "tuned": {}}
+    recipe = {"sweep": {}, "tune": "lr", "max_extensions": 2, "tiers": tiers}
+    assert at_tier(recipe, "untuned", "grid") == {"sweep": {}}
+    assert at_tier(recipe, "tuned", "grid") == {"sweep": {}, "tune": "lr", "max_extensions": 2}
