@@ -39,6 +39,12 @@ def array_of(value: Any, what: str, dimensions: int = 1) -> np.ndarray:
         value = value.toarray()
     elif hasattr(value, "to_numpy"):  # pandas, polars
         value = value.to_numpy()
+    if np.ma.is_masked(value):
+        hidden = int(np.ma.count_masked(value))
+        raise DataError(
+            f"{what} has {counted(hidden, 'masked value')}, which a model would see; fill them, or "
+            "leave the rows out"
+        )
     try:
         array = np.asarray(value)
     except (ValueError, TypeError) as error:
@@ -46,7 +52,8 @@ def array_of(value: Any, what: str, dimensions: int = 1) -> np.ndarray:
     if array.dtype.kind == "O":
         array = _of_one_kind(array, what)
     if array.dtype.kind not in "biufUT" or array.ndim < dimensions:
-        held = type(array.ravel()[0]).__name__ if array.size else "nothing"
+        kinds = sorted({type(item).__name__ for item in array.ravel()[:1000]})
+        held = " and ".join(kinds[:3]) or "nothing"
         raise DataError(f"{what} must hold numbers or texts, row by row; it holds {held}")
     return array
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from p2pqg.base.draws import draws_from
+from p2pqg.base.draws import Watch, draws_from
 from p2pqg.base.errors import DataError
 from p2pqg.base.memory import check_room
 from p2pqg.base.wording import counted
@@ -68,13 +68,25 @@ def read_map_style(data: Any, what: str) -> tuple[np.ndarray, np.ndarray]:
             f"{what}: sample 0 is another at each look; leave random transforms out, and set "
             "dataset.augmentation instead"
         )
-    if drawn := draws_from(lambda: _item(data, 0, what)):
+    _check_draws(draws_from(lambda: _item(data, 0, what)), what)
+    watch = Watch()  # others may draw where the first one does not
+    with watch:
+        all_of = _images(data, count, what) if _is_image(first[0]) else _rows(data, x, y, what)
+    _check_draws(watch.drawn, what)
+    return all_of
+
+
+def _check_draws(drawn: set[str], what: str) -> None:
+    if drawn:
         raise DataError(
             f"{what}: reading a sample draws numbers ({min(drawn)}), and a run reads it once; "
             "leave random transforms out, and set dataset.augmentation instead"
         )
-    if _is_image(first[0]):
-        return _images(data, count, what)
+
+
+def _rows(data: Any, x: np.ndarray, y: np.ndarray, what: str) -> tuple[np.ndarray, np.ndarray]:
+    """All samples and targets, which are to be like the first ones, x and y."""
+    count = len(data)
     check_room(count * (x.nbytes + y.nbytes), f"{what}: {counted(count, 'sample')}", "use fewer")
     all_x, all_y = _room_for(x, count), _room_for(y, count)
     for i in range(count):

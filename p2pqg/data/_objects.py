@@ -51,9 +51,23 @@ def raw_of(value: Any, test: Any, chosen: Columns, beside: Sequence[str], what: 
         raise DataError(f"{what} has no column {beside[0]!r}; only tables have named columns")
     if not _is_one_part(value):
         raise DataError(f"{what} is of type {type(value).__name__}; what is taken: {TAKEN}")
-    return Raw(
-        what, _samples(value, what), None if test is None else _samples(test, what, " of the test")
-    )
+    second = None if test is None else _samples(test, what, " of the test")
+    return Raw(what, _samples(value, what), second, notes=_index_notes((value, test), what))
+
+
+def _index_notes(parts: Sequence[Any], what: str) -> tuple[str, ...]:
+    """A line where X and y of pandas have the same index, and not in the same order."""
+    for part in parts:
+        theirs = part if isinstance(part, tuple) and len(part) == 2 else ()
+        if [type(one).__module__.partition(".")[0] for one in theirs] != ["pandas"] * 2:
+            continue
+        one, other = (frame.index for frame in theirs)
+        if not one.equals(other) and one.sort_values().equals(other.sort_values()):
+            return (
+                f"{what}: X and y have the same index in another order; rows go together by their "
+                "place, not by their index",
+            )
+    return ()
 
 
 def raw_of_tables(train: Any, test: Any, chosen: Columns, beside: Sequence[str], what: str) -> Raw:
@@ -129,6 +143,11 @@ def _clients(shards: Sequence[Any], test: Any, what: str) -> Raw:
     parts = []
     for client, shard in enumerate(shards):
         own = _samples(shard, f"{what}: client {client}")
+        if not getattr(own.y, "ndim", hasattr(own.y, "__len__")):
+            raise DataError(
+                f"{what} is a list of pairs, and of clients each is (X, y), two arrays; of single "
+                "samples make two arrays, dataset=(X, y)"
+            )
         x = array_of(own.x, f"{what}: X of client {client}")
         y = array_of(own.y, f"{what}: y of client {client}")
         checked_lengths(x, y, f"{what}: X of client {client}", "y")

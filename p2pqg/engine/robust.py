@@ -95,9 +95,21 @@ class RuleMixer:
             try:
                 return torch.vmap(function)(own, inbox, weights)
             except Exception as error:
+                if wrong := self._misunderstood(str(error)):
+                    raise AlgorithmError(f"rule {self.rule.entry.name} {wrong}") from error
                 if "data-dependent" not in str(error) and ".item()" not in str(error):
                     blame(error, self.rule.entry)
                     raise
                 self._looped = True
         each = zip(own, inbox, weights, strict=True)
         return torch.stack([guarded(self.rule.entry, function, *one) for one in each])
+
+    def _misunderstood(self, said: str) -> str:
+        """What is wrong with the function, where torch says it in words of its own; else ""."""
+        if "must only return Tensors" in said:
+            return "must return [params], a tensor; it returns something else, or nothing"
+        if "data pointer" in said or "doesn't have storage" in said:
+            return "is called for all clients at once; compute with torch, without .numpy()"
+        if "randomness" in said:
+            return "draws random numbers; the same inbox must give the same"
+        return ""

@@ -104,6 +104,20 @@ class Blueprint:
                         f"model {self.name}: {name} is complex, and clients' rows are real; keep "
                         "torch.view_as_real of it, and torch.view_as_complex in forward"
                     )
+        parallel = (torch.nn.DataParallel, torch.nn.parallel.DistributedDataParallel)
+        if any(isinstance(part, parallel) for part in model.modules()):
+            raise ConfigError(
+                f"model {self.name} is wrapped to run on several cards, which is for p2pqg to do; "
+                "give the module inside, model.module"
+            )
+        for name, part in model.named_modules():
+            if getattr(part, "sparse", False) and isinstance(
+                part, torch.nn.Embedding | torch.nn.EmbeddingBag
+            ):
+                raise ConfigError(
+                    f"model {self.name}: {name} has sparse gradients, and clients' rows are dense; "
+                    "leave sparse=True out"
+                )
         if any(isinstance(part, torch.jit.ScriptModule) for part in model.modules()):
             raise ConfigError(
                 f"model {self.name} is scripted or traced (torch.jit), and runs with its own "

@@ -43,6 +43,8 @@ def code_of_module(model: nn.Module) -> tuple[str, list[Path]]:
     Raises:
         UnkeptError: it cannot be made anew from what is in it.
     """
+    if any(nn.parameter.is_lazy(t) for t in (*model.parameters(), *model.buffers())):
+        raise UnkeptError("has layers without a size")  # which is told when it is looked at
     own: dict[type, None] = {}
     made = _expression(model, own)
     text, beside = code_of(*own) if own else ("", [])

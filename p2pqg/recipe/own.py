@@ -92,6 +92,7 @@ def taken(settings: Mapping[str, Any]) -> tuple[dict[str, Any], Own]:
     """
     kept = _Kept({key: _paths_as_texts(value) for key, value in settings.items()})
     _keep_algorithm(kept, kept.settings.get("algorithm"))
+    _check_rule(kept.settings.get("rule"))
     for key, take in TAKERS.items():
         if kept.settings.get(key) is not None:
             take(kept, kept.settings[key])
@@ -125,6 +126,16 @@ def check_given(name: str, key: str) -> None:
         raise ConfigError(
             f"{key} was an object of Python ({what}), which a run cannot keep; give it again: "
             f"p2pqg.resume(path, {key}=...), or the same keyword of run"
+        )
+
+
+def _check_rule(value: Any) -> None:
+    """Refuse a rule of gossip that is a function: it goes with the network, which is plain data."""
+    rule = value.get("name") if isinstance(value, Mapping) else value
+    if callable(rule):
+        name = getattr(rule, "__name__", type(rule).__name__).strip("<>")
+        raise ConfigError(
+            f"rule {name} is a Python function; write it to a file and say rule: my_file.py:{name}"
         )
 
 

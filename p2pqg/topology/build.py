@@ -16,7 +16,7 @@ import networkx as nx
 import numpy as np
 
 from p2pqg.base.draws import keyed
-from p2pqg.base.errors import TopologyError, did_you_mean
+from p2pqg.base.errors import P2pqgError, TopologyError, did_you_mean
 from p2pqg.base.memory import check_room
 from p2pqg.base.ranges import whole_number
 from p2pqg.base.registry import Entry
@@ -344,7 +344,12 @@ class Asked:
         """W of a round."""
         name = f"given function, round {round}"
         with keyed(round):  # each actor asks for itself
-            made = self.function(round, **self.seen)
+            try:
+                made = self.function(round, **self.seen)
+            except P2pqgError:
+                raise
+            except Exception as error:  # of the user's own code
+                raise TopologyError(blamed(error, f"topology, round {round}")) from error
         if isinstance(made, nx.Graph):  # with the weights that it has by itself
             W = schedule_of(numbered(made)[0], name).mixing(0)
         else:

@@ -236,6 +236,14 @@ class Mirrors(Pairs):
         return (x[::-1].copy() if torch.rand(()) < 1e-6 else x), y
 
 
+class MirrorsLater(Pairs):
+    """Mirrors some samples, and not the first one."""
+
+    def __getitem__(self, i):
+        x, y = super().__getitem__(i)
+        return (x[::-1].copy() if i > 4 and torch.rand(()) < 0.5 else x), y
+
+
 class Stream(IterableDataset):
     def __iter__(self):
         return iter([(X[0], 0)])
@@ -274,6 +282,16 @@ class Stream(IterableDataset):
         ),
         ((IMAGES, Y, IMAGES / 255, Y), "training samples are uint8, test samples float64; images"),
         ([(IMAGES, Y), (IMAGES / 255, Y)], r"X holds bytes \(uint8\) of some clients and other"),
+        (
+            MirrorsLater(X, Y),
+            r"reading a sample draws numbers \(torch\), and a run reads it once; leave",
+        ),
+        ((np.ma.masked_greater(X, X.mean()), Y), "X has [0-9]+ masked values, which a model would"),
+        ((X, np.array([1, "a"] * 5, dtype=object)), "row by row; it holds int and str"),
+        (
+            [(x, y) for x, y in zip(X, Y, strict=True)],
+            "of single samples make two arrays, dataset=",
+        ),
         (Stream(), "without length or index .IterableDataset.; give a map-style one"),
         (
             DataLoader(TensorDataset(torch.tensor(X), torch.tensor(Y))),
@@ -361,3 +379,11 @@ def test_a_test_sample_that_is_a_training_sample_is_told():
     alike = sum((row == twice.train_x).all(1).any() for row in twice.test_x)
     assert alike > 20
     assert any(f"{alike} of 40 test samples are" in note for note in twice.notes)
+
+
+def test_rows_of_pandas_go_together_by_their_place_and_another_order_is_told():
+    x, y = FRAME[["a", "b"]], FRAME["c"]
+    told = "X and y have the same index in another order; rows go together by their place"
+    assert any(told in note for note in read((x.iloc[::-1], y)).notes)
+    for fine in ((x, y), (x.iloc[::-1], y.iloc[::-1]), (x.iloc[::-1].to_numpy(), y)):
+        assert not any("index" in note for note in read(fine).notes)

@@ -349,6 +349,12 @@ class Answers(Head):
         return {"logits": super().forward(x)}
 
 
+class Embeds(Head):
+    def __init__(self):
+        super().__init__()
+        self.words = nn.Embedding(10, 3, sparse=True)
+
+
 class Centers(nn.Module):
     def __init__(self):
         super().__init__()
@@ -385,6 +391,12 @@ def noisy(outputs, targets):
         ({"model": Locked()}, "each client needs a copy, and it cannot be copied: cannot pickle"),
         ({"model": Answers()}, r"outputs must be \[batch, 3\] for 3 classes, got dict"),
         ({"model": lambda: nn.Flatten()}, "has no parameter that can be trained|outputs must be"),
+        (
+            {"model": nn.Sequential(nn.LazyLinear(3))},
+            "0.weight has no size before it sees a sample",
+        ),
+        ({"model": nn.DataParallel(Head())}, "give the module inside, model.module"),
+        ({"model": Embeds()}, "words has sparse gradients, .* leave sparse=True out"),
         ({"loss": Centers()}, "nobody trains its parameter centers, which belongs into the model"),
         ({"loss": Grows()}, "its values change with calls, which it changes itself"),
         ({"loss": noisy}, r"loss noisy \(.*\): its values are others when it is asked again"),

@@ -4,7 +4,7 @@ import pytest
 from toys import TOY, assert_same
 
 import p2pqg
-from p2pqg.base.errors import ConfigError
+from p2pqg.base.errors import AlgorithmError, ConfigError
 
 LOCAL = {**TOY, "engine": "local"}
 MINE = "def plain(own, inbox, weights):\n    return own + weights @ (inbox - own)\n"
@@ -76,6 +76,10 @@ def test_a_function_as_a_rule_works_but_cannot_be_saved(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
+        (
+            {"rule": lambda own, inbox, weights: own},
+            "rule lambda is a Python function; write it to",
+        ),
         ({"rule": "cliped"}, "unknown rule 'cliped'; did you mean clipped"),
         ({"rule": {"name": "krum", "f": 1}}, "reckons with more liars than 'ring6' can bear"),
         ({"rule": "median", "algorithm": "sgp"}, "rule does not go with sgp"),
@@ -87,3 +91,23 @@ def test_a_function_as_a_rule_works_but_cannot_be_saved(tmp_path):
 def test_a_rule_that_cannot_be_is_refused_before_anything_starts(settings, told):
     with pytest.raises(ConfigError, match=told):
         p2pqg.Simulation(**LOCAL | settings)
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ("pass", r"must return \[params\], a tensor; it returns something else, or nothing"),
+        ("return inbox.numpy().mean(0)", r"compute with torch, without .numpy\(\)"),
+        ("return own + torch.randn_like(own)", "draws random numbers; the same inbox must give"),
+    ],
+)
+def test_a_rule_of_ones_own_that_does_not_keep_to_what_it_must_is_one_clear_line(
+    tmp_path, body, told
+):
+    file = tmp_path / "mine.py"
+    file.write_text(f"import torch\ndef odd(own, inbox, weights):\n    {body}\n", encoding="utf-8")
+    with (
+        p2pqg.Simulation(**LOCAL | {"rule": f"{file}:odd"}) as sim,
+        pytest.raises(AlgorithmError, match=f"odd {told}|odd .*{told}"),
+    ):
+        sim.advance(1)

@@ -476,3 +476,12 @@ def test_registered_ones_of_a_file_take_their_options_there(tmp_path, monkeypatc
     )
     found = build(f"{tmp_path}/more.py:hopping:hops=3", 9)
     assert found.mixing(0).graph().edges == nx.circulant_graph(9, [1, 2, 3]).edges
+
+
+def test_a_function_that_fails_in_a_later_round_is_told_with_its_line():
+    def net(round):
+        return np.eye(3) if round < 2 else 1 / 0
+
+    schedule = build(net, allow_disconnected=True)
+    with pytest.raises(TopologyError, match=r"round 2 \(test_build.py line \d+\): ZeroDivisionErr"):
+        schedule.mixing(2)
