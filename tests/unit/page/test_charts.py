@@ -8,6 +8,7 @@ from pages import algorithm, with_summary
 
 from p2pqg.page import charts
 from p2pqg.page.charts import Scale
+from p2pqg.page.curves import _horizontal
 from p2pqg.page.front import HERE
 from p2pqg.page.runs import gather, labels
 
@@ -35,6 +36,37 @@ def test_what_spans_more_than_two_orders_of_magnitude_is_logarithmic():
     decades = Scale.over(np.array([1e-4, 1e-3, 1e3]))
     assert decades.shares(np.array([np.sqrt(1e-4 * 1e3)])) == pytest.approx(0.5)
     assert charts.tick_texts(decades.ticks(), log=True)[0] == "10⁻⁴"
+
+
+def test_a_logarithmic_axis_has_powers_of_ten_or_where_these_are_few_1_2_and_5():
+    few = Scale.over(np.array([0.02, 3.0]), log=True).ticks()
+    np.testing.assert_allclose(few, [0.02, 0.05, 0.1, 0.2, 0.5, 1, 2])
+    many = Scale.over(np.array([1e-8, 1e8])).ticks()
+    np.testing.assert_allclose(many, [1e-8, 1e-4, 1, 1e4, 1e8])
+
+
+def test_shares_have_ticks_in_percent():
+    ticks = charts.ticks_of(Scale.over(np.array([0.1, 0.9]), log=False), 100)
+    assert [(tick.at, tick.text) for tick in ticks] == [(p, f"{p}") for p in range(0, 101, 20)]
+
+
+@pytest.mark.parametrize(
+    ("axis", "most", "title", "last"),
+    [
+        ("round", 40, "rounds", (100, "40")),
+        ("bytes_sent", 2.5e6, "MB sent by all clients", (100, "2.5")),
+        ("bytes_sent", 800, "B sent by all clients", (100, "800")),
+        ("wall_seconds", 1.0, "seconds since the start", (100, "1")),
+        ("wall_seconds", 120, "seconds since the start", (83.333, "100")),
+        ("sim_seconds", 150, "simulated minutes", (100, "2.5")),
+        ("sim_seconds", 10_800, "simulated hours", (100, "3")),
+    ],
+)
+def test_an_axis_below_has_the_unit_that_suits_its_end(axis, most, title, last):
+    _, told, ticks = _horizontal(axis, [np.array([most / 3, most])])
+    assert told == title
+    assert (ticks[0].at, ticks[0].text) == (0, "0")
+    assert (ticks[-1].at, ticks[-1].text) == last
 
 
 @pytest.mark.parametrize(
