@@ -56,7 +56,8 @@ def read(cls: type[T], values: Mapping[str, Any], prefix: str = "") -> tuple[T |
             problems.append(f"unknown key {prefix}{key}{hint}")
             continue
         try:
-            taken[name] = checks[name].validate_python(value)
+            plainly = str(value) if isinstance(value, Path) else value
+            taken[name] = checks[name].validate_python(plainly)
         except ValidationError:
             got = (
                 "a function" if callable(value) else shortened(" ".join(repr(value).split()), MOST)

@@ -47,7 +47,6 @@ class Columns(Reading):
     """Pixels that images are scaled to, the rest cut off; 0: all have one size, and keep it."""
 
     def problems(self) -> Iterator[str]:
-        """Every rule that is broken."""
         if bool(self.text) + bool(self.image) + bool(self.features) > 1:
             yield broken(
                 "dataset.text, dataset.image and dataset.features exclude each other; set one",

@@ -34,7 +34,6 @@ class Params(Columns):
     """Digest of the files when the run began: others are refused. A run fills it in."""
 
     def problems(self) -> Iterator[str]:
-        """Every rule that is broken."""
         yield from super().problems()
         between = self.delimiter
         if between and not (len(between) == 1 and between.isascii() and between not in '\r\n"'):

@@ -17,7 +17,6 @@ class Params:
     """Channels of the first layer, even and >= 2; the second has twice as many."""
 
     def problems(self) -> Iterator[str]:
-        """Every rule that is broken."""
         if self.width < 2 or self.width % 2:
             yield f"model.width must be even and >= 2, got {self.width}"
 

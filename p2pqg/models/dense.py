@@ -24,7 +24,6 @@ class MlpParams:
     """Width of each hidden layer, >= 1. (): the logistic model."""
 
     def problems(self) -> Iterator[str]:
-        """Every rule that is broken."""
         if not all(width >= 1 for width in self.hidden):
             yield f"model.hidden must be a list of widths >= 1, got {self.hidden}"
 

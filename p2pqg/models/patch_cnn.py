@@ -24,7 +24,6 @@ class Params:
     """Side of a patch in pixels, >= 1."""
 
     def problems(self) -> Iterator[str]:
-        """Every rule that is broken."""
         if self.width < 2 or self.width % 2:
             yield f"model.width must be even and >= 2, got {self.width}"
 

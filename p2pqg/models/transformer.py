@@ -25,7 +25,6 @@ class Params:
     """Share of entries set to 0 in training, in [0, 1)."""
 
     def problems(self) -> Iterator[str]:
-        """Every rule that is broken."""
         if self.heads >= 1 and self.width % self.heads:
             yield broken(
                 f"model.width must be a multiple of heads ({self.heads}), got {self.width}",

@@ -34,7 +34,6 @@ class Params:
             object.__setattr__(self, "path", str(user_path(self.path).resolve()))
 
     def problems(self) -> Iterator[str]:
-        """Every rule that is broken."""
         if not self.path:
             yield (
                 "model.path must be a folder or a name on the Hugging Face hub, such as "

@@ -59,7 +59,6 @@ class Stop:
     """By how much a metric must be better to count, >= 0."""
 
     def problems(self) -> Iterator[str]:
-        """Every rule that is broken."""
         if self.when is not None:
             for part in self.when.split(" and "):
                 match = CONDITION.fullmatch(part)

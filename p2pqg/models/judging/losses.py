@@ -86,7 +86,6 @@ class HuberParams:
     """Where the square becomes a line, > 0."""
 
     def problems(self) -> list[str]:
-        """Every rule that is broken."""
         return [] if self.delta > 0 else [f"loss.delta must be > 0, got {self.delta}"]
 
 

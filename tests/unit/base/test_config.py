@@ -1,6 +1,7 @@
 """A data class from a mapping: every problem is told once, and none that nobody made."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
 import pytest
@@ -76,3 +77,11 @@ def test_ranges_are_inherited_and_come_before_a_class_s_own_rules():
         "algorithm.tau must be in [2, 3], got 1",
         "algorithm.form must be cta, got atc",
     ]
+
+
+def test_a_path_is_a_text():
+    @dataclass(frozen=True)
+    class Params:
+        path: str = ""
+
+    assert read(Params, {"path": Path("data") / "mine"}) == (Params("data/mine"), [])
