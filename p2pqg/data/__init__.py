@@ -19,7 +19,6 @@ batches, drawn by `_stream.py`.
 from p2pqg.base.registry import import_parts
 from p2pqg.data._arrays import DATASETS, Arrays, load
 from p2pqg.data._paths import by_path, named
-from p2pqg.data._stored import keep, keep_parts
 from p2pqg.data.given import is_object, read, usual_model
 from p2pqg.data.own_split import parts_of
 from p2pqg.data.partition import PARTITIONS, columns_of, partition, split
@@ -36,8 +35,6 @@ __all__ = [
     "columns_of",
     "dataset",
     "is_object",
-    "keep",
-    "keep_parts",
     "kind_of",
     "label_counts",
     "label_skew",

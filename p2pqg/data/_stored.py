@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,28 +26,27 @@ COLUMN = "column:"
 ABOUT = "p2pqg"
 
 
-def keep(arrays: Arrays, folder: Path) -> dict[str, Any]:
-    """Write arrays into a folder, unless they are there already.
+def copy_of(arrays: Arrays, folder: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Arrays as a run keeps them.
+
+    Args:
+        arrays: what was given.
+        folder: in which the file will be.
 
     Returns:
-        the recipe that reads them: what `dataset:` shall say, with a path below `folder`.
+        The recipe that reads them, what `dataset:` shall say; and name -> content of the file.
 
     Raises:
         DataError: they are paths of images, which stay where they are.
     """
-    tensors, about = _tensors_of(arrays), _about(arrays)
-    name = f"data-{_digest(tensors, about)}.safetensors"
-    _write(folder / name, tensors, about)
-    return _recipe(folder, name)
+    return _copy(folder, "data", _tensors_of(arrays), _about(arrays))
 
 
-def copy_of(arrays: Arrays, folder: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """What `keep` does, for whoever writes files: the recipe, and name -> content of its file."""
-    from safetensors.numpy import save
-
-    tensors, about = _tensors_of(arrays), _about(arrays)
-    name = f"data-{_digest(tensors, about)}.safetensors"
-    return _recipe(folder, name), {name: save(tensors, _header(about))}
+def copy_of_parts(
+    parts: Sequence[np.ndarray], folder: Path
+) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """A partition as a run keeps it: what `partition:` shall say, and the file, as of `copy_of`."""
+    return _copy(folder, "partition", _of_parts(parts), {})
 
 
 def digest(arrays: Arrays) -> str:
@@ -57,7 +55,7 @@ def digest(arrays: Arrays) -> str:
 
 
 def fetch(path: Path, content: str = "") -> Arrays:
-    """Arrays that `keep` wrote.
+    """Arrays that a run kept.
 
     Args:
         path: of the file.
@@ -92,27 +90,8 @@ def fetch(path: Path, content: str = "") -> Arrays:
     return arrays
 
 
-def keep_parts(parts: Sequence[np.ndarray], folder: Path) -> dict[str, Any]:
-    """Keep a partition, as `keep` does data: the recipe is what `partition:` shall say."""
-    tensors = _of_parts(parts)
-    name = f"partition-{_digest(tensors, {})}.safetensors"
-    _write(folder / name, tensors, {})
-    return _recipe(folder, name)
-
-
-def copy_of_parts(
-    parts: Sequence[np.ndarray], folder: Path
-) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """A partition's recipe and its files for whoever writes them, see `copy_of`."""
-    from safetensors.numpy import save
-
-    tensors = _of_parts(parts)
-    name = f"partition-{_digest(tensors, {})}.safetensors"
-    return _recipe(folder, name), {name: save(tensors, _header({}))}
-
-
 def fetch_parts(path: Path, content: str = "") -> list[np.ndarray]:
-    """Index arrays that `keep_parts` wrote.
+    """The index arrays of a partition that a run kept.
 
     Raises:
         DataError: as `fetch`.
@@ -126,14 +105,16 @@ def fetch_parts(path: Path, content: str = "") -> list[np.ndarray]:
     return parts
 
 
-def _recipe(folder: Path, name: str) -> dict[str, Any]:
-    """What reads a file that is named after its content."""
-    content = name.partition("-")[2].removesuffix(".safetensors")
-    return {"name": "given", "path": str(folder / name), "content": content}
+def _copy(
+    folder: Path, kind: str, tensors: dict[str, np.ndarray], about: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """What reads a file that is named after its content, and the file."""
+    from safetensors.numpy import save
 
-
-def _header(about: Mapping[str, Any]) -> dict[str, str]:
-    return {ABOUT: json.dumps({"version": VERSION, **about})}
+    content = _digest(tensors, about)
+    name = f"{kind}-{content}.safetensors"
+    recipe = {"name": "given", "path": str(folder / name), "content": content}
+    return recipe, {name: save(tensors, {ABOUT: json.dumps({"version": VERSION, **about})})}
 
 
 def _tensors_of(arrays: Arrays) -> dict[str, np.ndarray]:
@@ -173,17 +154,6 @@ def _digest(tensors: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> str:
         found.update(f"{name} {array.dtype.str} {array.shape}".encode())
         found.update(array.data.cast("B") if array.size else b"")
     return found.hexdigest()
-
-
-def _write(path: Path, tensors: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> None:
-    from safetensors.numpy import save_file
-
-    if path.is_file():
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(f".{os.getpid()}.draft")
-    save_file(dict(tensors), draft, _header(about))
-    draft.replace(path)
 
 
 def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

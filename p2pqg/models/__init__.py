@@ -54,24 +54,6 @@ def blueprint(name: str, **params: Any) -> Blueprint:
     return Blueprint(entry, config.made(entry.params, params, "model."))
 
 
-def model_cost(name: str, num_classes: int, input_shape: tuple[int, ...], **params: Any) -> Cost:
-    """The size of a model and what a sample costs; arguments and errors as of `build_model`.
-
-    Only a model that has no formula for it is built and run.
-    """
-    return blueprint(name, **params).cost(num_classes, tuple(input_shape))
-
-
-def parameter_shapes(
-    name: str, num_classes: int, input_shape: tuple[int, ...], **params: Any
-) -> tuple[tuple[str, tuple[int, ...]], ...]:
-    """Names and shapes of the tensors that a client's row is made of, in order.
-
-    Arguments and errors as of `build_model`.
-    """
-    return blueprint(name, **params).shapes(num_classes, tuple(input_shape))
-
-
 def by_path(name: str, params: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """(name, params) of a model that may be given as a folder or a name on the Hugging Face hub.
 
@@ -114,7 +96,5 @@ __all__ = [
     "by_path",
     "encoder_of",
     "model",
-    "model_cost",
-    "parameter_shapes",
     "tokenizer_of",
 ]

@@ -103,18 +103,3 @@ def averages_rows(schedule: Schedule) -> bool:
     """Whether gossip is an average over what is received: rows of W sum to 1."""
     rounds = schedule.rounds(4)
     return all(np.allclose(schedule.mixing(t).row_sums(), 1, rtol=0, atol=1e-9) for t in rounds)
-
-
-def quasi_global_rate(eigenvalue: float, beta: float, mu: float) -> float:
-    """Factor per round by which Eq. (4) shrinks the error along an eigenvector of W in the end.
-
-    The larger root of r^2 - (l + mu + (1 - mu) l beta) r + l (mu + (1 - mu) beta) = 0.
-
-    Args:
-        eigenvalue: l, of W; real.
-        beta: weight of the momentum. 0: the larger of |l| and mu, which has no effect then.
-        mu: memory of the momentum.
-    """
-    memory = mu + (1 - mu) * beta
-    roots = np.roots([1, -(eigenvalue + mu + (1 - mu) * eigenvalue * beta), eigenvalue * memory])
-    return float(np.abs(roots).max())

@@ -2,8 +2,9 @@
 
 What to see: with momentum the clients come down to a hundredth of their first distance (squared) in
 fewer rounds where mixing is slow, as on a ring. Further down it swings, and is the slower one in
-the end: no eigenvalue l of W gets a rate below sqrt(|l| (mu + (1 - mu) beta)), since that is the
-square root of the product of the two roots in `p2pqg.theory.consensus.quasi_global_rate`.
+the end: along an eigenvector of W, with eigenvalue l, the error shrinks by the larger root of
+r^2 - (l + mu + (1 - mu) l beta) r + l (mu + (1 - mu) beta) = 0, and the product of the two roots
+lets no rate be below sqrt(|l| (mu + (1 - mu) beta)).
 """
 
 from __future__ import annotations

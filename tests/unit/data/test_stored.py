@@ -8,7 +8,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from p2pqg.base.errors import ConfigError, DataError
-from p2pqg.data import keep, keep_parts, load, partition, read
+from p2pqg.data import load, partition, read
 from p2pqg.data._stored import copy_of, copy_of_parts, digest
 
 X = np.random.default_rng(0).standard_normal((10, 3))
@@ -22,6 +22,15 @@ KINDS = {
     "clients": read([(X[:3], Y[:3]), (X[3:], Y[3:])], test=(X, Y)),
     "synthetic": load("synthetic", samples=20),
 }
+
+
+def keep(given, folder, copied=copy_of):
+    """Write the files of a copy, as a run does; returns the recipe."""
+    recipe, files = copied(given, folder)
+    folder.mkdir(exist_ok=True)
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    return recipe
 
 
 def assert_same(one, other):
@@ -49,13 +58,6 @@ def test_what_is_kept_is_read_bit_for_bit(tmp_path, kind):
     assert [path.name for path in (tmp_path / "files").iterdir()] == [
         f"data-{recipe['content']}.safetensors"
     ]
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_copy_for_whoever_writes_files_is_the_file(tmp_path, kind):
-    recipe, files = copy_of(KINDS[kind], tmp_path)
-    assert recipe == keep(KINDS[kind], tmp_path)
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == files
 
 
 def test_equal_data_have_one_name_and_others_another(tmp_path):
@@ -134,11 +136,8 @@ def test_a_damaged_file_is_refused(tmp_path, content):
 
 def test_a_partition_is_kept_too(tmp_path):
     parts = [np.array([3, 1]), np.array([0]), np.array([2, 4, 5])]
-    recipe = keep_parts(parts, tmp_path / "files")
-    assert recipe == keep_parts([part.copy() for part in parts], tmp_path / "files")
-    copied, files = copy_of_parts(parts, tmp_path / "files")
-    assert copied == recipe
-    assert files == {path.name: path.read_bytes() for path in (tmp_path / "files").iterdir()}
+    recipe = keep(parts, tmp_path / "files", copy_of_parts)
+    assert recipe == keep([part.copy() for part in parts], tmp_path / "files", copy_of_parts)
     kept = partition(recipe.pop("name"), np.zeros(6, int), clients=3, **recipe)
     assert [part.tolist() for part in kept] == [[3, 1], [0], [2, 4, 5]]
     for labels, clients, complaint in (
@@ -147,14 +146,14 @@ def test_a_partition_is_kept_too(tmp_path):
     ):
         with pytest.raises(DataError, match=complaint):
             partition("given", labels, clients=clients, **recipe)
-    other = keep_parts(parts[::-1], tmp_path)
+    other = keep(parts[::-1], tmp_path, copy_of_parts)
     with pytest.raises(DataError, match="does not hold what it held when the run began"):
         partition("given", np.zeros(6, int), 3, path=recipe["path"], content=other["content"])
 
 
 def test_nothing_is_ever_pickled(tmp_path):
     keep(KINDS["classes"], tmp_path)
-    keep_parts([np.array([1])], tmp_path)
+    keep([np.array([1])], tmp_path, copy_of_parts)
     for path in tmp_path.iterdir():
         assert path.suffix == ".safetensors"
         load_file(path)  # which would refuse anything else

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from p2pqg.base.errors import ConfigError
-from p2pqg.models import MODELS, build_model, model_cost
+from p2pqg.models import MODELS, blueprint, build_model
 from p2pqg.models._cost import cost_of
 
 CIFAR = (3, 32, 32)
@@ -219,8 +219,8 @@ def test_the_number_of_classes_is_a_whole_number_from_one_on(num_classes):
 
 
 def test_a_dense_sample_is_multiplied_once_with_every_weight():
-    assert model_cost("mlp", 10, (64,)) == (4810, 64 * 64 + 64 * 10)
-    assert model_cost("logistic", 10, (1, 8, 8)) == (650, 640)
+    assert blueprint("mlp").cost(10, (64,)) == (4810, 64 * 64 + 64 * 10)
+    assert blueprint("logistic").cost(10, (1, 8, 8)) == (650, 640)
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ def test_a_dense_sample_is_multiplied_once_with_every_weight():
 )
 def test_the_formula_of_a_dense_model_is_what_counting_gives(name, params):
     built = build_model(name, 3, (2, 3), **params)
-    assert model_cost(name, 3, (2, 3), **params) == cost_of(built, (2, 3))
+    assert blueprint(name, **params).cost(3, (2, 3)) == cost_of(built, (2, 3))
 
 
 @pytest.mark.parametrize("norm", ["bn", "gn", "evonorm", "evonorm-official"])
@@ -237,7 +237,7 @@ def test_multiply_adds_of_resnet20_do_not_depend_on_the_norm(norm):
     # for the first of a stage, which has half the inputs; two 1x1 shortcuts; the linear layer.
     full = 32 * 32 * 9 * 16 * 16
     expected = 32 * 32 * 9 * 3 * 16 + 16 * full + 2 * full // 2 + 2 * full // 9 // 2 + 640
-    assert model_cost(f"resnet20-{norm}", 10, CIFAR) == (272_474, expected)
+    assert blueprint(f"resnet20-{norm}").cost(10, CIFAR) == (272_474, expected)
 
 
 def test_counting_leaves_the_model_as_it_is():

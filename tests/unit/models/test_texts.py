@@ -16,7 +16,7 @@ from p2pqg import Simulation, load, run
 from p2pqg.base.errors import ConfigError
 from p2pqg.data._arrays import Arrays
 from p2pqg.data._encoded import encoded
-from p2pqg.models import MODELS, build_model, by_path, encoder_of, model_cost, tokenizer_of
+from p2pqg.models import MODELS, blueprint, build_model, by_path, encoder_of, tokenizer_of
 from p2pqg.models._frozen import Encoder, _single_threads
 from p2pqg.models._reading import Reader
 from p2pqg.models.stacked.stacked import Stacked
@@ -54,7 +54,7 @@ def test_a_transformer_has_the_parameters_that_arithmetic_says():
     embeddings = (30 + LENGTH) * width
     layer = 2 * 2 * width + (3 + 1 + 4 + 4) * width**2 + (3 + 1 + 4 + 1) * width
     head = 2 * width + width * CLASSES + CLASSES
-    cost = model_cost("transformer", CLASSES, (LENGTH,), **SMALL)
+    cost = blueprint("transformer", **SMALL).cost(CLASSES, (LENGTH,))
     assert cost.num_params == embeddings + 2 * layer + head
     assert cost.multiply_adds == 2 * LENGTH * 12 * width**2 + width * CLASSES
 
@@ -275,7 +275,7 @@ def test_a_pretrained_model_is_multiplied_once_with_every_linear_weight_per_toke
     width, wide = 8, 16
     per_token = 2 * (4 * width**2 + 2 * width * wide)
     once = width**2 + width * CLASSES  # the pooler and the head see the first token only
-    cost = model_cost("transformers", CLASSES, (LENGTH,), path=folder)
+    cost = blueprint("transformers", path=folder).cost(CLASSES, (LENGTH,))
     assert cost.num_params == sum(p.numel() for p in fine_tuned(folder).parameters())
     assert cost.multiply_adds == LENGTH * per_token + once
 

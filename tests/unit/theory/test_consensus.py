@@ -5,7 +5,7 @@ import pytest
 
 import p2pqg
 from p2pqg.base.errors import ConfigError
-from p2pqg.theory.consensus import average_consensus, quasi_global_rate
+from p2pqg.theory.consensus import average_consensus
 from p2pqg.topology import spectral_gap
 from p2pqg.topology.convergence import predicted_rounds, rounds_to, rounds_to_stay
 
@@ -66,7 +66,9 @@ def test_gossip_shrinks_an_eigenvector_by_its_eigenvalue():
 )
 def test_the_quadratic_gives_the_rate_of_the_quasi_global_form(both, rate):
     eigenvalue = 1 - spectral_gap(RING)
-    found = quasi_global_rate(eigenvalue, both, both)
+    twice = eigenvalue + both + (1 - both) * eigenvalue * both  # r^2 - twice r + once = 0
+    once = eigenvalue * (both + (1 - both) * both)
+    found = np.abs(np.roots([1, -twice, once])).max()
     assert found == pytest.approx(rate, abs=2e-4)
     path = average_consensus("ring16", 600 if both < 0.5 else 160, WAVE, both, both)
     # The mean over many rounds: complex roots make the distance swing about its rate.
