@@ -629,8 +629,8 @@ def stand_in() -> Iterator[Card]:
     properties = mock.Mock(total_memory=8 * 2**30, major=9)
     with ExitStack() as stack:
         for target, there in (
-            ("p2pqg.engine.on_ray.cluster.NVIDIA_DRIVER", ("/",)),
-            ("p2pqg.engine.on_ray.cluster.cards", lambda: CARDS),
+            ("p2pqg.engine.machine.NVIDIA_DRIVER", ("/",)),
+            ("p2pqg.engine.machine.cards", lambda: CARDS),
             ("p2pqg.simulation.hosting.cards", lambda: CARDS),
             ("p2pqg.simulation.hosting.torch_knows_cuda", lambda: True),
             ("torch.__future__.get_overwrite_module_params_on_conversion", lambda: True),

@@ -16,7 +16,7 @@ What becomes of rows: `mixer.py`; with rules of gossip `robust.py`, inboxes bein
 `compiled.py`), and beforehand found to be large enough (`inboxes.py`); with liars `lying.py`. Many
 clients play part by part: `parts.py`, `forget.py`.
 What is between two rounds: `snapshot.py`; what hosts are told: `spec.py`; what stays at home:
-`personal.py`. Where clients live: `placement.py`, `cards.py`, `mps.py`. Bytes of a
+`personal.py`. Where clients live: `placement.py`, `machine.py`, `cards.py`, `mps.py`. Bytes of a
 round: `traffic.py`. Time: `outlook.py` (simulated), `clock.py` (ours). Ctrl-C: `interrupts.py`.
 
 Clients that do not wait for each other are in `waves/`.

@@ -23,6 +23,7 @@ from p2pqg.base.errors import ConfigError, P2pqgError, RunError, StoppedError
 from p2pqg.base.memory import available_memory
 from p2pqg.base.ranges import whole_number
 from p2pqg.base.text import typed
+from p2pqg.engine.machine import cores
 from p2pqg.engine.placement import FLOPS_PER_CORE, SHORT_ROUND
 from p2pqg.recipe.own import Own
 from p2pqg.recipe.settings import RunConfig
@@ -124,8 +125,6 @@ class Crew:
 
     def _jobs(self, count: int, config: RunConfig, own: Own, stays: str) -> tuple[int, str]:
         """How many processes; if one only, why a user should know."""
-        from p2pqg.engine.on_ray.cluster import cores
-
         wish = self.jobs
         if wish is None and config.engine == "ray":
             return 1, ""  # a cluster has all cores already
@@ -182,8 +181,6 @@ class Crew:
     def _side_by_side(
         self, work: Mapping[int, bytes], path: Path, jobs: int, config: RunConfig
     ) -> Iterator[tuple[int, P2pqgError | None]]:
-        from p2pqg.engine.on_ray.cluster import cores
-
         seeds = {f"seed{seed}": seed for seed in work}
         todo = {name: (name, work[seed], tuple(self.sinks)) for name, seed in seeds.items()}
         several = getattr(self.observer, "several", nullcontext)

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from p2pqg.base.errors import StoppedError, UserCodeError
 from p2pqg.base.wording import seen
 from p2pqg.engine.interrupts import uninterrupted
+from p2pqg.engine.machine import this_machine
 
 if TYPE_CHECKING:
     from p2pqg.results.run import Run
@@ -284,8 +285,6 @@ def _stop(*_: object) -> None:
 
 def gpus_for(device: str) -> list[str]:
     """The GPUs that runs on a device may use, as CUDA_VISIBLE_DEVICES names them."""
-    from p2pqg.engine.on_ray.cluster import this_machine
-
     count = this_machine(device).num_gpus
     named = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
     return named[:count] or [str(index) for index in range(count)]

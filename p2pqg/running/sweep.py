@@ -19,6 +19,7 @@ from p2pqg.base import yaml_text
 from p2pqg.base.errors import ClusterError, ConfigError, RunError, StoppedError
 from p2pqg.base.text import json_text, user_path, write_text
 from p2pqg.base.wording import counted
+from p2pqg.engine.machine import cores
 from p2pqg.recipe.keys import HOW
 from p2pqg.results.directory import told_if_not_writable
 from p2pqg.results.run import Run
@@ -184,8 +185,6 @@ def _resolved(settings: Mapping[str, Any]) -> dict[str, Any]:
 @contextlib.contextmanager
 def _processes(sweep: Sweep, jobs: int | None) -> Iterator[Pool | None]:
     """A pool of processes that share the machine evenly; None for one job: this process."""
-    from p2pqg.engine.on_ray.cluster import cores
-
     ours, gpus = cores(), gpus_for(str(sweep.base.get("device", "auto")))
     if jobs is None:
         jobs = 1 if sweep.base["engine"] == "ray" else len(gpus) or len(ours)

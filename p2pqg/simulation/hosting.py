@@ -10,10 +10,8 @@ from typing import TYPE_CHECKING
 
 from p2pqg.base.errors import ConfigError
 from p2pqg.engine.cards import cards, torch_knows_cuda
+from p2pqg.engine.machine import this_machine
 from p2pqg.engine.mps import mps_runs, of_mps
-from p2pqg.engine.on_ray.cluster import Cluster, this_machine
-from p2pqg.engine.on_ray.engine import RayEngine
-from p2pqg.engine.on_ray.transport import check_available
 from p2pqg.engine.placement import Machine, Placement, check_memory, on_what_is_left, place
 from p2pqg.engine.rule import Rule
 from p2pqg.engine.snapshot import Snapshot
@@ -21,8 +19,10 @@ from p2pqg.network import Network
 from p2pqg.recipe.settings import RunConfig
 from p2pqg.simulation.experiment import Experiment
 
-if TYPE_CHECKING:  # brings torch
+if TYPE_CHECKING:  # brings torch, and Ray
     from p2pqg.engine.local import LocalEngine
+    from p2pqg.engine.on_ray.cluster import Cluster
+    from p2pqg.engine.on_ray.engine import RayEngine
 
 
 @dataclass
@@ -56,13 +56,13 @@ class Hosting:
         on_ray = config.engine == "ray"
         address = config.address if on_ray else None
         # Only a cluster that is joined knows what it has; all else is checked before Ray starts.
-        cluster = Cluster.at(address) if address else None
+        cluster = _cluster(address) if address else None
         try:
             machine = cluster.machine() if cluster else this_machine(config.device)
             device = resolve_device(config.device, machine)
             placement = placed(experiment, machine, device)
             if on_ray and not cluster:
-                cluster = Cluster.at(num_gpus=machine.num_gpus or None)
+                cluster = _cluster(num_gpus=machine.num_gpus or None)
             said = (*of_precision(config.precision, device, address), *without_ray(config))
             return cls(machine, device, placement, cluster, said=said)
         except BaseException:
@@ -84,6 +84,8 @@ class Hosting:
             from p2pqg.engine.local import LocalEngine
 
             return LocalEngine(hosts, experiment.test, snapshot)
+        from p2pqg.engine.on_ray.engine import RayEngine  # brings Ray
+
         return RayEngine(
             hosts,
             experiment.test,
@@ -122,6 +124,12 @@ class Hosting:
             self.cluster.close()
 
 
+def _cluster(address: str | None = None, num_gpus: int | None = None) -> Cluster:
+    from p2pqg.engine.on_ray.cluster import Cluster  # brings Ray
+
+    return Cluster.at(address, num_gpus)
+
+
 def placed(experiment: Experiment, machine: Machine, device: str) -> Placement:
     """Which clients live in which actor; always the same, whatever becomes of the machine.
 
@@ -145,6 +153,8 @@ def placed(experiment: Experiment, machine: Machine, device: str) -> Placement:
     flops = experiment.flops_per_client()
     direct = config.transport == "direct" and not alone
     if direct:
+        from p2pqg.engine.on_ray.transport import check_available  # brings Ray
+
         check_available()
     return place(n, packing, machine, flops, device, experiment.is_dense, direct)
 

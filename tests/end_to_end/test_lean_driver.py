@@ -19,9 +19,17 @@ def test_with_one_actor_the_driver_needs_neither_torch_nor_pandas(tmp_path):
     assert ran.stdout == "[]\n"
 
 
-def test_a_sweep_is_planned_without_ray():
-    code = "import sys, p2pqg.running.sweep; print('ray' in sys.modules)"
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+IN_THIS_PROCESS = """
+import sys
+import p2pqg, p2pqg.running.sweep
+p2pqg.run(engine="local", topology="ring4", model="logistic", rounds=1, out=sys.argv[1])
+print("ray" in sys.modules)
+"""
+
+
+def test_a_sweep_is_planned_and_engine_local_runs_without_ray(tmp_path):
+    command = [sys.executable, "-c", IN_THIS_PROCESS, str(tmp_path)]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True)
     assert ran.stdout == "False\n"
 
 

@@ -16,42 +16,16 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from p2pqg.base.errors import ClusterError, ConfigError
-from p2pqg.base.memory import available_memory
-from p2pqg.engine.cards import cards
 from p2pqg.engine.interrupts import uninterrupted
+from p2pqg.engine.machine import cores, has_a_gpu_driver
 from p2pqg.engine.on_ray import private_ray
 from p2pqg.engine.on_ray.keeper import Keeper
 from p2pqg.engine.on_ray.own_folder import OwnFolder
 from p2pqg.engine.on_ray.pulse import knock, what_ended
 from p2pqg.engine.placement import Machine
 
-NVIDIA_DRIVER = ("/dev/nvidiactl", "/dev/dxg")
-"""What the driver of NVIDIA GPUs shows of itself, on Linux and inside Windows."""
-
-GPU_DRIVER = (*NVIDIA_DRIVER, "/dev/kfd")
-"""What the drivers of NVIDIA's and of AMD's GPUs show of themselves."""
-
-
 SECONDS_TO_BECOME_A_NODE = 10.0
 """How long a machine may take for that, from when the cluster is there."""
-
-
-def cores() -> list[int]:
-    """Numbers of the cores that this process may use; all, where the system does not tell."""
-    if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))
-
-
-def this_machine(device: str) -> Machine:
-    """Cores this process may use, the GPUs that CUDA sees, and the memory that is free.
-
-    A run on device cpu counts no GPUs, and nor does one where there is no driver for them.
-    """
-    num_gpus = 0
-    if device != "cpu" and any(map(os.path.exists, NVIDIA_DRIVER)):
-        num_gpus = cards().number
-    return Machine(len(cores()), num_gpus, available_memory())
 
 
 class Cluster:
@@ -157,7 +131,7 @@ class Cluster:
     def _gpus_with_a_driver(self, claimed: int) -> int:
         """How many of the GPUs that a joined cluster claims can be used."""
         nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("GPU")]
-        look = ray.remote(num_cpus=0)(_has_a_gpu_driver)
+        look = ray.remote(num_cpus=0)(has_a_gpu_driver)
         found = ray.get(
             [
                 look.options(
@@ -221,10 +195,6 @@ def _leave_nothing() -> None:
     """The program ends with simulations that nobody has closed."""
     if Cluster.running:
         Cluster.running._stop()
-
-
-def _has_a_gpu_driver() -> bool:
-    return any(map(os.path.exists, GPU_DRIVER))
 
 
 def _check_we_are_let_in(address: str) -> None:

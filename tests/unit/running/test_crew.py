@@ -33,7 +33,7 @@ def how_many(jobs=None, observer=None, count=3, **settings):
 
 @pytest.fixture
 def four_cores(monkeypatch):
-    monkeypatch.setattr("p2pqg.engine.on_ray.cluster.cores", lambda: [0, 1, 2, 3])
+    monkeypatch.setattr("p2pqg.running.crew.cores", lambda: [0, 1, 2, 3])
 
 
 def numbers(run):

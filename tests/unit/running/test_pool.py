@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from p2pqg.engine.on_ray.cluster import cores
+from p2pqg.engine.machine import cores
 from p2pqg.running import pool as pools
 
 WORK = {name: (60,) for name in "abc"}

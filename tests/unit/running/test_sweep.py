@@ -299,7 +299,7 @@ def test_every_process_gets_its_own_cores_and_gpu(monkeypatch):
 def test_gpus_are_called_what_they_are_called_outside(monkeypatch, visible, found):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     machine = Machine(num_cpus=4, num_gpus=len(found))
-    monkeypatch.setattr("p2pqg.engine.on_ray.cluster.this_machine", lambda device: machine)
+    monkeypatch.setattr("p2pqg.running.pool.this_machine", lambda device: machine)
     assert pool.gpus_for("auto") == found
 
 
