@@ -9,11 +9,8 @@ get) and `user_code.py` (algorithms from a user's own file).
 """
 
 from p2pqg.algorithms.asynchronous import (
-    Arrived,
     Inbox,
-    Meet,
     OwnPace,
-    Push,
     Step,
     arrived,
     meet,
@@ -21,14 +18,8 @@ from p2pqg.algorithms.asynchronous import (
 )
 from p2pqg.algorithms.effects import (
     ALGORITHMS,
-    AllReduce,
-    Decide,
     Draw,
-    Effect,
-    Exchange,
-    Gossip,
     Grad,
-    Neighbors,
     Parameter,
     Peers,
     Round,
@@ -44,21 +35,12 @@ import_parts(__name__, __path__)
 
 __all__ = [
     "ALGORITHMS",
-    "AllReduce",
-    "Arrived",
-    "Decide",
     "Draw",
-    "Effect",
-    "Exchange",
-    "Gossip",
     "Grad",
     "Inbox",
-    "Meet",
-    "Neighbors",
     "OwnPace",
     "Parameter",
     "Peers",
-    "Push",
     "Round",
     "Step",
     "algorithm",

@@ -22,7 +22,7 @@ from p2pqg.data._paths import by_path, named
 from p2pqg.data.given import is_object, read, usual_model
 from p2pqg.data.own_split import parts_of
 from p2pqg.data.partition import PARTITIONS, columns_of, partition, split
-from p2pqg.data.skew import kind_of, label_counts, label_skew, labels_of
+from p2pqg.data.skew import kind_of, label_counts, label_skew
 from p2pqg.data.user_code import dataset
 
 import_parts(__name__, __path__)
@@ -38,7 +38,6 @@ __all__ = [
     "kind_of",
     "label_counts",
     "label_skew",
-    "labels_of",
     "load",
     "named",
     "partition",

@@ -13,9 +13,6 @@ from p2pqg.base.wording import counted
 from p2pqg.data._inputs import array_of
 from p2pqg.data._pixels import as_seen, stacked
 
-ARRAYS = ("builtins", "numpy", "pandas", "polars", "scipy", "torch")
-"""Whose own classes have a length and an index, and are no data sets."""
-
 
 def is_map_style(value: Any) -> bool:
     """Whether it is a `torch.utils.data.Dataset`, or behaves like one."""

@@ -16,7 +16,7 @@ from p2pqg.network.impairments import Impairments
 from p2pqg.network.ledger import Ledger
 from p2pqg.network.network import Network
 from p2pqg.network.params import ClockParams
-from p2pqg.network.scenario import Scenario, read_scenario
+from p2pqg.network.scenario import Scenario
 from p2pqg.network.timing import Timing
 
 __all__ = [
@@ -27,5 +27,4 @@ __all__ = [
     "Network",
     "Scenario",
     "Timing",
-    "read_scenario",
 ]

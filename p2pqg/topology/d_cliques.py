@@ -19,7 +19,6 @@ import numpy as np
 from p2pqg.base.seeding import rng
 from p2pqg.topology._registry import Seeded, network, topology
 
-Draw = np.random.Generator
 JOINED = ("ring", "small-world", "full")
 
 

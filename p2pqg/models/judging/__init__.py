@@ -6,7 +6,6 @@ user's own losses and metrics stand beside the registered ones.
 
 from p2pqg.models.judging.answers import Answer, in_columns
 from p2pqg.models.judging.losses import (
-    LOSSES,
     USUAL,
     Objective,
     find_loss,
@@ -15,7 +14,6 @@ from p2pqg.models.judging.losses import (
 from p2pqg.models.judging.metrics import Metric, metrics_of
 
 __all__ = [
-    "LOSSES",
     "USUAL",
     "Answer",
     "Metric",

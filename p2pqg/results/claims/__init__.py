@@ -29,24 +29,19 @@ claim, and `folder.py` that of those of a sweep.
 """
 
 from p2pqg.results.claims.claim import Claim, read_claims
-from p2pqg.results.claims.findings import ERROR, HOLDS, MOST_SEEDS, NOT, OPEN, Finding
-from p2pqg.results.claims.folder import judge_folder, numbers_in
+from p2pqg.results.claims.findings import ERROR, HOLDS
+from p2pqg.results.claims.folder import judge_folder
 from p2pqg.results.claims.verdicts import Verdict, check, judge, lines, over_seeds
 
 __all__ = [
     "ERROR",
     "HOLDS",
-    "MOST_SEEDS",
-    "NOT",
-    "OPEN",
     "Claim",
-    "Finding",
     "Verdict",
     "check",
     "judge",
     "judge_folder",
     "lines",
-    "numbers_in",
     "over_seeds",
     "read_claims",
 ]
