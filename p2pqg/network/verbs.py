@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence, Set, ValuesView
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -211,10 +211,10 @@ def _bare(value: Any) -> Any:
         value = value.tolist()
     if isinstance(value, Mapping):
         return {str(key): _bare(part) for key, part in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [_bare(part) for part in value]
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
+    if isinstance(value, (Sequence, Set, ValuesView)):
+        return [_bare(part) for part in value]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return _bare(plain(value))
     if isinstance(value, Path):

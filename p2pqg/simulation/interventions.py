@@ -167,7 +167,7 @@ class Interventions(Life):
             ConfigError: the network cannot grow like this, or a shard is wrong.
         """
         self._check_open()
-        links = listed(links)
+        links, shards = listed(links), listed(shards)
         network = self.network.add_clients(count, links, topology)
         old, n = self.network.num_clients, network.num_clients
         parts = [*self.experiment.parts, *shards_of_new(self.experiment, count, shards)]

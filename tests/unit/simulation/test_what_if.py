@@ -488,3 +488,20 @@ def test_new_clients_do_not_learn_from_samples_that_are_held_out():
         assert sim.experiment.parts[-1].tolist() == mixed[2:]
         with pytest.raises(ConfigError, match="held out"):
             sim.add_clients(shards=[mixed[:2]])
+
+
+def test_what_was_done_is_remembered_as_plain_lists_whatever_it_was_given_as():
+    """A range, or a view of a dict, was remembered as an object that no recipe can say."""
+    with simulation() as sim:
+        sim.drop_clients(range(2))
+        sim.restore_clients({1: "a", 0: "b"}.keys())
+        sim.drop_links({"x": (2, 3)}.values())
+        sim.attack(range(4, 5), "sign-flip")
+        sim.add_clients(shards=(range(8) for _ in range(1)))
+        assert sim.interventions == [
+            {"round": 0, "drop_clients": [0, 1]},
+            {"round": 0, "restore_clients": {"clients": ["0", "1"], "how": "stale"}},
+            {"round": 0, "drop_links": [[2, 3]]},
+            {"round": 0, "attack": {"who": [4], "how": "sign-flip"}},
+            {"round": 0, "add_clients": {"count": 1, "shards": [[0, 1, 2, 3, 4, 5, 6, 7]]}},
+        ]
