@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -257,6 +258,10 @@ def _check_outputs(
         of = "classes" if objective.kind == "classes" else "numbers"
         more = "" if isinstance(first, Tensor) else "; several, of which the first is judged, need "
         more = more and f"{more}a loss of your own, which is given all of them"
+        if objective.is_own and (strange := _no_tensor(outputs)):
+            more = f"; {strange}: return tensors with a row for each sample, and nothing else"
+        elif objective.is_own and not more:
+            more = "; say dataset.task: own if only your loss knows what they mean"
         raise ConfigError(
             f"{_called(blueprint)}: outputs must be [batch, {objective.outputs}] for "
             f"{objective.outputs} {of}, got {got} for inputs {list(inputs.shape)}{more}"
@@ -267,6 +272,17 @@ def _check_outputs(
             f"{_called(blueprint)}: outputs must be finite numbers, its first batch has "
             f"{float(every[~torch.isfinite(every)][0])}; look at its weights and inputs"
         )
+
+
+def _no_tensor(outputs: Any) -> str:
+    """Which of several outputs is no tensor of rows, and what it is; "": none."""
+    named = list(outputs.items()) if isinstance(outputs, Mapping) else []
+    if isinstance(outputs, tuple | list):
+        named = [(str(place), one) for place, one in enumerate(outputs)]
+    for name, one in named:
+        if not isinstance(one, Tensor) or not one.dim():
+            return f"{name} is {'a number' if isinstance(one, Tensor) else type(one).__name__}"
+    return ""
 
 
 def _tensors(module: nn.Module) -> list[str]:

@@ -39,6 +39,7 @@ NUMBERS = {"clients", "num_clients"}
 """Parameters by which a user's function is told how many clients there are."""
 TOLD = {COUNTS, *NUMBERS}
 """All parameters that are no round."""
+UNUSED_OF_GRAPH = "edge weights are not used; to mix with them give W, a matrix [clients, clients]"
 
 
 def shipped() -> dict[str, Path]:
@@ -102,7 +103,9 @@ def _schedule(
         return schedule_of_arrays(topology.dense(), "given W")
     if isinstance(topology, nx.Graph):
         graph, labels = numbered(topology)
-        return schedule_of(graph, "given graph", labels=labels)
+        weighted = any(weight != 1 for *_, weight in topology.edges(data="weight", default=1))
+        notes = (f"given graph: {UNUSED_OF_GRAPH}",) if weighted else ()
+        return schedule_of(graph, "given graph", labels=labels, notes=notes)
     if isinstance(topology, (str, Path)):
         return _from_text(str(topology), clients, label_counts)
     if callable(topology):

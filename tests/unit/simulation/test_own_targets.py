@@ -41,6 +41,13 @@ class Words(nn.Module):
         return self.layers(self.embedding(x))[0]
 
 
+class Caches(Words):
+    """Returns what it remembers of the text beside, as language models do."""
+
+    def forward(self, x):
+        return {"logits": super().forward(x), "past": [x]}
+
+
 class Views(nn.Module):
     """Two views of a sample, [batch, 2, features], are to be alike, and others not."""
 
@@ -159,6 +166,8 @@ def test_several_processes_come_to_the_same(tmp_path):
         ("pixels", {"loss": None}, r"\(int64 \[28, 4, 5\]\); use a function of yours, loss="),
         ("pixels", {"alpha": 0.1, "partition": None}, "goes by classes, .* take iid or quantity"),
         ("pixels", {"metrics": ["f1"]}, "metric f1: targets are for a loss of your own"),
+        ("views", {"dataset": {}}, r"got \[4, 2, 4\]|say dataset.task: own if only your loss"),
+        ("words", {"model": Caches()}, "; past is list: return tensors with a row for each sample"),
         ("pixels", {"test": "own"}, "test own needs classes"),
         (
             "pixels",

@@ -478,6 +478,17 @@ def test_registered_ones_of_a_file_take_their_options_there(tmp_path, monkeypatc
     assert found.mixing(0).graph().edges == nx.circulant_graph(9, [1, 2, 3]).edges
 
 
+def test_weights_of_a_graph_that_is_given_are_not_used_and_that_is_told():
+    plain, same = nx.cycle_graph(4), nx.cycle_graph(4)
+    weighted = nx.cycle_graph(4)
+    nx.set_edge_attributes(same, 1, "weight")
+    nx.set_edge_attributes(weighted, 0.3, "weight")
+    assert build(plain).notes == build(same).notes == ()
+    (note,) = build(weighted).notes
+    assert note.startswith("given graph: edge weights are not used; to mix with them give W")
+    assert_array_equal(build(weighted).mixing(0).dense(), RING4)
+
+
 def test_a_function_that_fails_in_a_later_round_is_told_with_its_line():
     def net(round):
         return np.eye(3) if round < 2 else 1 / 0
