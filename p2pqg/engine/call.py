@@ -148,7 +148,7 @@ def watched(
     Returns:
         The gradient as the round has to be given it; and what `Call.of` looks with, if it has to.
     """
-    late = round >= LOOKS and _suspected.get(algorithm.build) != round - 1
+    late = round >= LOOKS and _suspected.get(_function_of(algorithm)) != round - 1
     if late or algorithm.is_ours:
         return grad, None
     watch = Watch(round)
@@ -157,6 +157,11 @@ def watched(
 
 _suspected: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
 """Rounds of users' algorithms -> in which something was drawn, by them or by another thread."""
+
+
+def _function_of(algorithm: Entry) -> Any:
+    """What lives as long as the algorithm does: a method of an object is made anew each time."""
+    return getattr(algorithm.build, "__func__", algorithm.build)
 
 
 def _check_draws_nothing(watch: Watch | None, algorithm: Entry) -> None:
@@ -168,12 +173,12 @@ def _check_draws_nothing(watch: Watch | None, algorithm: Entry) -> None:
     if not (watch and watch.drawn):
         return
     if threading.active_count() > 1:
-        before = _suspected.get(algorithm.build)
-        _suspected[algorithm.build] = watch.round
+        before = _suspected.get(_function_of(algorithm))
+        _suspected[_function_of(algorithm)] = watch.round
         if before not in (watch.round - 1, watch.round):
             watch.drawn.clear()
             return
-    _suspected.pop(algorithm.build, None)
+    _suspected.pop(_function_of(algorithm), None)
     layers = (
         "; a layer draws its weights when it is made (nn.Linear(...)): make it outside of the round"
         if "torch" in watch.drawn

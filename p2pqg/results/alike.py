@@ -78,7 +78,9 @@ def with_defaults(frame: pd.DataFrame) -> pd.DataFrame:
     from p2pqg.recipe.settings import RunConfig
 
     defaults = {key: value for key, value in flat(plain(RunConfig())).items() if value is not None}
-    frame = frame.assign(**{k: frame[k].fillna(was) for k, was in ADDED.items() if k in frame})
+    for key, was in ADDED.items():
+        if key in frame:
+            frame = frame.assign(**{key: [was if pd.isna(v) else v for v in frame[key]]})
     known = {key: frame[key].fillna(value) for key, value in defaults.items() if key in frame}
     return frame.assign(**{**defaults, **known})
 
