@@ -6,6 +6,7 @@ import pytest
 from p2pqg.base.errors import ConfigError, DataError
 from p2pqg.base.seeding import rng
 from p2pqg.data import keep_parts, load, partition, parts_of, read, split
+from p2pqg.data.own_split import checked_parts
 
 ARRAYS = load("synthetic", samples=20, classes=2)
 
@@ -21,6 +22,15 @@ def test_a_list_of_index_arrays_is_taken_as_it_is():
     assert all(part.dtype == np.int64 for part in parts)
     masks = np.arange(20) < 5, np.arange(20) >= 5
     assert [len(part) for part in parts_of(list(masks), ARRAYS, 2)] == [5, 15]
+
+
+def test_a_client_may_have_all_samples_in_an_order_of_its_own_or_by_a_mask():
+    (own,) = checked_parts([[2, 0, 1]], 3, 1, "partition")
+    assert own.tolist() == [2, 0, 1]
+    (own,) = checked_parts([np.array([True, False, True])], 3, 1, "partition")
+    assert own.tolist() == [0, 2]
+    with pytest.raises(DataError, match="must have a row of whole numbers, got bool of shape"):
+        checked_parts([np.array([True, False])], 3, 1, "partition")
 
 
 def test_a_sample_may_belong_to_several_clients():

@@ -112,6 +112,12 @@ def test_shards_give_each_client_at_most_that_many_classes_when_shards_fit_class
     assert (counts.sum(axis=1) == 200).all()
 
 
+def test_there_may_be_as_many_shards_as_samples():
+    parts = partition("shards", np.array([0, 1, 0, 1, 0, 1]), clients=3, shards_per_client=2)
+    assert [len(part) for part in parts] == [2, 2, 2]
+    assert sorted(np.concatenate(parts)) == list(range(6))
+
+
 def test_min_size_is_kept():
     for name in ("dirichlet", "quantity"):
         parts = partition(name, LABELS, clients=8, alpha=0.5, min_size=50)
