@@ -73,3 +73,9 @@ def test_every_iteration_has_the_step_size_of_the_official_code(batches, epochs)
     for iteration in range(batches * epochs):
         expected = of_the_official_code(iteration, batches, epochs)
         assert lr(iteration) == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_warm_up_begins_where_it_is_told_to():
+    schedule = LrSchedule(warmup_epochs=2, warmup_from=0.5)
+    lr = learning_rate(1.0, schedule, 4, 8, num_rounds=20, rounds_per_epoch=2)
+    assert [lr(round) for round in range(6)] == [0.5, 0.625, 0.75, 0.875, 1.0, 1.0]

@@ -130,6 +130,14 @@ def test_top5_counts_targets_among_the_five_largest():
     assert top5(outputs, torch.tensor([0, 1]), task) == 0.5
 
 
+def test_measures_of_several_numbers_are_means_over_them():
+    """Of the second number an error of 2, where the targets are 2 from their mean."""
+    outputs, targets = torch.tensor([[0.0, 0.0], [2.0, 2.0]]), torch.tensor([[0.0, 0], [2, 4]])
+    task = objective("mse", "numbers", targets.numpy())
+    found = metrics_of({name: name for name in ("r2", "mse", "mae")}, {}, task)
+    assert [one(outputs, targets, task) for one in found] == [(1 + 0.5) / 2, 1.0, 0.5]
+
+
 def test_a_metric_that_nobody_knows_is_told_with_the_way_to_more():
     with pytest.raises(ConfigError, match="unknown metric 'topp5'"):
         metrics_of({"topp5": "topp5"}, {}, Objective(LOSSES["cross-entropy"]))
