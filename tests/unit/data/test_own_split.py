@@ -5,7 +5,8 @@ import pytest
 
 from p2pqg.base.errors import ConfigError, DataError
 from p2pqg.base.seeding import rng
-from p2pqg.data import keep_parts, load, partition, parts_of, read, split
+from p2pqg.data import load, partition, parts_of, read, split
+from p2pqg.data._stored import copy_of_parts
 from p2pqg.data.own_split import checked_parts
 
 ARRAYS = load("synthetic", samples=20, classes=2)
@@ -148,7 +149,9 @@ def test_samples_that_are_held_out_are_in_no_part(tmp_path):
 
     shards = [(np.ones((7, 2)), [0] * 7), (np.ones((13, 2)), [1] * 13)]
     clients = read(shards, test=(np.ones((2, 2)), [0, 1]))
-    kept = keep_parts([np.arange(10), np.arange(10, 20)], tmp_path)
+    kept, files = copy_of_parts([np.arange(10), np.arange(10, 20)], tmp_path)
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
     for parts in (
         split("iid", ARRAYS, 2, rows=rows),
         split("shards", ARRAYS, 2, rows=rows),
