@@ -136,6 +136,16 @@ class Network(Changes):
             promise=self._promise,
         )
 
+    def mixes_as(self, other: Network) -> bool:
+        """Whether W is that of another one in every round, whoever lies, and however fast it is."""
+        if self.schedule is other.schedule:
+            return True
+        if "deadline" in {*self.drawn, *other.drawn}:  # what is in time depends on the speed
+            return False
+        names = ("cut", "absent", "impairments", "since")
+        alike = all(getattr(self, name) == getattr(other, name) for name in names)
+        return alike and self.base is other.base
+
     def _notes(self) -> tuple[str, ...]:
         if self.base.rule != "best_constant":
             return self.base.notes

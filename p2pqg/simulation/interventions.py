@@ -307,7 +307,7 @@ class Interventions(Life):
 
     def _check(self, network: Network, rule: Rule) -> list[str]:
         """Whether the algorithm can go on like this; what should be known."""
-        moved = self.round > 0 and network.schedule is not self.network.schedule
+        moved = self.round > 0 and not network.mixes_as(self.network)
         self.experiment.check_lies_of_data(network)
         return check_network(rule, network, moved)
 

@@ -23,17 +23,19 @@ class Rehearsal:
         rule: before the event.
         start: the network that the run begins with; its clock is that of the recipe.
         learning: the size of the model, and the task.
+        before: the network before the event; None: that of the start.
     """
 
     rule: Rule
     start: Network
     learning: tuple[Cost, Task]
+    before: Network | None = None
 
     def __call__(self, event: Event, network: Network) -> Rehearsal:
         """What is told of the next event."""
         change, cost, task = VERBS[event.action].rule, *self.learning
         rule = change(self.rule, event.arguments) if change else self.rule
-        now = replace(self, rule=rule)
+        now = replace(self, rule=rule, before=network)
         if change:
             check_gossips_models(rule)
             if rule.gossip_rule is self.rule.gossip_rule:
@@ -41,7 +43,7 @@ class Rehearsal:
         check_lies_of_data(network, task)
         if network.clock is not self.start.clock:
             with_clock(network, network.clock, rule, cost, task)
-        moved = event.at > 0 and network.schedule is not self.start.base
+        moved = event.at > 0 and not network.mixes_as(self.before or self.start)
         if not rule.waits:
             network = with_timing(network, network.clock)
         check_network(rule, network, moved)

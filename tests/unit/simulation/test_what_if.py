@@ -383,6 +383,28 @@ def test_algorithms_that_remember_their_neighbors_keep_them():
         assert sim.events == []
 
 
+def test_lies_and_speeds_are_no_other_network_to_who_remembers_neighbors():
+    """Where a link was cut, or a client had joined, before the first round, both were refused."""
+    clock = {"network": {"links": "4g", "compute": "1 s"}}
+    with simulation(algorithm="choco-sgd", **clock) as sim:
+        sim.drop_links(["0-1"])
+        sim.add_clients(links=["6-0", "6-3"])
+        sim.advance(2)
+        sim.attack([2], "noise")
+        sim.set_network(links="3g")
+        sim.advance(2)
+        with pytest.raises(ConfigError, match="network cannot change after the first round"):
+            sim.restore_links()
+    scenario = [
+        {"at": 0, "add_clients": {"links": ["6-0", "6-3"]}},
+        {"at": 2, "attack": {"who": [2], "how": "noise"}},
+        {"at": 2, "set_network": {"links": "3g"}},
+    ]
+    with simulation(algorithm="choco-sgd", scenario=scenario, **clock) as sim:
+        sim.advance(3)
+        assert len(sim.events) == 3
+
+
 def test_a_network_of_one_size_cannot_guess_new_links():
     with simulation(topology="florentine15") as sim:
         with pytest.raises(ConfigError, match="does not say whom new clients talk to"):
