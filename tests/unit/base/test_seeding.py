@@ -1,6 +1,9 @@
 """Random numbers by key: what they depend on, and that they look random."""
 
+import hashlib
+
 import numpy as np
+import pytest
 from numpy.testing import assert_array_equal
 
 from p2pqg.base.seeding import rng, uniforms
@@ -11,6 +14,21 @@ CLIENTS = np.arange(1000)
 def test_generators_differ_by_seed_purpose_and_keys():
     draws = [rng(*key).random() for key in ((1, "a"), (2, "a"), (1, "b"), (1, "a", 0))]
     assert len(set(draws)) == 4
+
+
+@pytest.mark.parametrize("seed", [0, 7, 2**32, 2**64 + 5])
+@pytest.mark.parametrize("keys", [(), (0,), (3, 0, 9), (2**32 - 1, 2**32, 2**70), (np.int64(5),)])
+def test_a_generator_is_that_of_the_seed_sequence_of_count_purpose_seed_and_keys(seed, keys):
+    purpose = int.from_bytes(hashlib.blake2b(b"noise", digest_size=8).digest(), "little")
+    plain = [len(keys), purpose, seed, *map(int, keys)]
+    expected = np.random.PCG64(np.random.SeedSequence(plain)).state
+    assert rng(seed, "noise", *keys).bit_generator.state == expected
+
+
+def test_what_is_no_number_from_zero_on_is_no_key():
+    for wrong, error in ((-1, ValueError), (1.5, TypeError)):
+        with pytest.raises(error):
+            rng(0, "noise", wrong)
 
 
 def test_a_uniform_depends_on_its_own_keys_only():
