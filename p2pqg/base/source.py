@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import symtable
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -167,17 +168,29 @@ def _bound_by(statement: ast.stmt) -> Iterator[str]:
     if isinstance(statement, _DEFINITIONS):
         yield statement.name
         return
-    for node in ast.walk(statement):
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            yield from ((alias.asname or alias.name).partition(".")[0] for alias in node.names)
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            yield node.id
-        elif isinstance(node, _DEFINITIONS):
-            yield node.name
+    for symbol in _scope(statement).get_symbols():
+        if symbol.is_assigned() or symbol.is_imported():
+            yield symbol.get_name()
 
 
 def _used_by(statement: ast.stmt) -> list[str]:
-    return [node.id for node in ast.walk(statement) if isinstance(node, ast.Name)]
+    """Names that it looks for at the top of its file: not its parameters and local names."""
+    found, scopes = list[str](), [_scope(statement)]
+    while scopes:
+        scope = scopes.pop()
+        top = scope.get_type() == "module"
+        found += [
+            symbol.get_name()
+            for symbol in scope.get_symbols()
+            if symbol.is_referenced() and (top or symbol.is_global())
+        ]
+        scopes += scope.get_children()
+    return found
+
+
+def _scope(statement: ast.stmt) -> symtable.SymbolTable:
+    """That of a file of this one statement."""
+    return symtable.symtable(ast.unparse(statement), "own", "exec")
 
 
 def _starts_a_run(statement: ast.stmt) -> bool:

@@ -103,3 +103,26 @@ def test_modules_that_load_others_when_they_are_asked_for_something_are_left_alo
     monkeypatch.setattr(sys, "modules", {**sys.modules, "lazy": Lazy("lazy"), "my_net": module})
     assert code_of(module.net)[0] == file.read_text()
     assert "lazy.__path__" not in sys.modules
+
+
+def test_parameters_and_local_names_are_not_looked_for_at_the_top_of_the_file():
+    text = (
+        "import p2pqg\n"
+        "SCALE = 3\n"
+        "class Net:\n"
+        "    width = 4\n"
+        "    def forward(self, x, *more, **said):\n"
+        "        o = [i * SCALE for i in x]\n"
+        "        return (lambda t: t + len(o))(1)\n"
+        "run = p2pqg.run()\n"
+        "x = run.model(0)\n"
+        "width, more, said = x.width, 1, 2\n"
+        "print([t for t in x], [run for i in range(3)])\n"
+        "with open('x') as o:\n"
+        "    i = p2pqg.run()\n"
+    )
+    kept = "\n".join(text.splitlines()[1:7])
+    assert sliced(text, ["Net"]) == kept
+    needs = "def net():\n    return x\n" + text
+    with pytest.raises(UnkeptError, match="needs line 10 of its file, which starts a run"):
+        sliced(needs, ["net"])
