@@ -104,6 +104,16 @@ def _seeded(module: nn.Module, inputs: Tensor) -> Tensor:
         return _outputs(module.train(), inputs)
 
 
+def loss_lacks(objective: Objective, module: nn.Module, inputs: Tensor, targets: Tensor) -> str:
+    """What nobody can learn by, of a user's loss; "": it has numbers and a gradient."""
+    outputs = _seeded(copy.deepcopy(module), inputs).requires_grad_()
+    found = objective.each(outputs, targets)
+    if not found.requires_grad:
+        return "has no gradient by the outputs, as after detach() or argmax"
+    odd = found.detach()[~found.isfinite()]
+    return f"must be a finite number, got {float(odd[0])} on the first batch" if len(odd) else ""
+
+
 def loss_depends_on(
     objective: Objective, module: nn.Module, inputs: Tensor, targets: Tensor
 ) -> str:

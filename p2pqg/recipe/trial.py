@@ -33,6 +33,7 @@ from p2pqg.recipe.side_effects import (
     changes_weights,
     draws,
     loss_depends_on,
+    loss_lacks,
     model_depends_on,
     samples_meet,
     writes_into_inputs,
@@ -119,6 +120,8 @@ def _model(
     if not (blueprint.is_own or objective.is_own):
         return blueprint, cost, ()
     targets = objective.cast(targets, inputs.dtype if inputs.is_floating_point() else torch.float32)
+    if objective.is_own and (wrong := loss_lacks(objective, module, inputs[0], targets[0])):
+        raise ConfigError(f"loss {objective.name} ({objective.place}): {wrong}")
     if objective.is_own and (wrong := loss_depends_on(objective, module, inputs[0], targets[0])):
         raise ConfigError(
             f"loss {objective.name} ({objective.place}): {wrong}; it must depend on outputs and "

@@ -213,6 +213,8 @@ class Objective:
         if not isinstance(losses, torch.Tensor) or losses.shape != (len(outputs),):
             got = list(losses.shape) if isinstance(losses, torch.Tensor) else type(losses).__name__
             mean = "; say reduction='none', the mean is taken here" if got == [] else ""
+            if isinstance(got, list) and got[:1] == [len(outputs)]:
+                mean = "; take the mean over the rest, .flatten(1).mean(1)"
             raise UserCodeError(
                 f"loss {self.name} ({self.place}): must return one number per sample, a tensor "
                 f"[{len(outputs)}], got {got}{mean}"

@@ -92,7 +92,10 @@ class Metric:
             shape = getattr(value, "shape", None)
             got = type(value).__name__ if shape is None else f"a {type(value).__name__} {[*shape]}"
             raise UserCodeError(f"metric {self._told}: must return one number, got {got}")
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:  # of a whole number of hundreds of digits
+            raise UserCodeError(f"metric {self._told}: returned a number beyond all floats") from None
 
     @property
     def _told(self) -> str:

@@ -1,6 +1,7 @@
 """Modules of every kind that users have: the numbers of plain PyTorch, or one clear line."""
 
 import copy
+import math
 import random
 import threading
 
@@ -399,6 +400,13 @@ def noisy(outputs, targets):
         ({"model": Embeds()}, "words has sparse gradients, .* leave sparse=True out"),
         ({"loss": Centers()}, "nobody trains its parameter centers, which belongs into the model"),
         ({"loss": Grows()}, "its values change with calls, which it changes itself"),
+        ({"loss": lambda o, t: o.detach().sum(1)}, "has no gradient by the outputs, as after"),
+        ({"loss": lambda o, t: (o.argmax(1) != t).long()}, "has no gradient by the outputs"),
+        (
+            {"loss": lambda o, t: o.sum(1) * math.nan},
+            "a finite number, got nan on the first",
+        ),
+        ({"loss": lambda o, t: o**2}, r"got \[4, 3\]; take the mean over the rest, .flatten"),
         ({"loss": noisy}, r"loss noisy \(.*\): its values are others when it is asked again"),
     ],
 )
@@ -417,6 +425,23 @@ class Weighs(nn.Module):
 
     def forward(self, outputs, targets):
         return F.cross_entropy(outputs * self.weights, targets, reduction="none")
+
+
+def test_a_loss_that_looks_at_values_is_computed_client_by_client():
+    def plain(outputs, targets):
+        return F.cross_entropy(outputs, targets, reduction="none")
+
+    def looks(outputs, targets):
+        if (outputs > 1e6).any():
+            raise ValueError("so large")
+        return plain(outputs, targets)
+
+    model, found = seeded(Head), []
+    for loss in (looks, plain):
+        with p2pqg.Simulation(**OWN | {"loss": loss, "model": model}) as sim:
+            sim.advance(2)
+            found.append(sim.parameters())
+    np.testing.assert_allclose(*found, rtol=0, atol=1e-12)
 
 
 def test_a_loss_may_have_parameters_that_are_frozen():
