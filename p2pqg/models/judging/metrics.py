@@ -95,7 +95,7 @@ class Metric:
         try:
             return float(value)
         except OverflowError:  # of a whole number of hundreds of digits
-            raise UserCodeError(f"metric {self._told}: returned a number beyond all floats") from None
+            raise UserCodeError(f"metric {self._told}: is beyond all floats") from None
 
     @property
     def _told(self) -> str:
