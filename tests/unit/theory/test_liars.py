@@ -7,7 +7,7 @@ from p2pqg.base.errors import ConfigError, TopologyError
 from p2pqg.cli import main
 from p2pqg.theory.doctor import admit, examine
 from p2pqg.theory.doctor_text import sheet
-from p2pqg.theory.liars import bearing, bearings
+from p2pqg.theory.liars import Bearing, bearing, bearings
 
 
 def test_a_ring_without_one_of_its_clients_is_a_chain():
@@ -72,3 +72,18 @@ def test_the_sheet_says_it_in_words(capsys):
     with pytest.raises(SystemExit):
         main(["topology", "torus16", "--liars", "3, 7"])
     assert "3, 7: weight" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("weight", "majority", "connected", "borne"),
+    [
+        (0.49, True, True, True),
+        (0.5, True, True, False),  # half of what is mixed is theirs
+        (0.49, False, True, False),
+        (0.49, True, False, False),
+    ],
+)
+def test_liars_are_borne_where_they_have_less_than_half_of_everything(
+    weight, majority, connected, borne
+):
+    assert Bearing(1, (), weight, "0", 1, majority, connected, None).borne is borne

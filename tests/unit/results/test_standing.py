@@ -1,0 +1,43 @@
+"""Where a run stands, where little of it was measured."""
+
+import json
+
+import pytest
+
+from p2pqg.results.parquet import write_parquet
+from p2pqg.results.run import Run
+from p2pqg.results.schemas import ROUND_COLUMNS
+from p2pqg.results.standing import Standing
+
+
+@pytest.fixture
+def standing(fake_run):
+    """Of a run of three rounds: (rows of rounds.parquet, more columns of it, keys of summary)."""
+
+    def make(rows, columns=(), **summary):
+        run = fake_run("a", rounds_done=3)
+        more = dict.fromkeys(columns, "float64")
+        write_parquet(run.path / "rounds.parquet", rows, ROUND_COLUMNS | more)
+        (run.path / "summary.json").write_text(json.dumps(run.summary | summary))
+        return Standing.of(Run(run.path))
+
+    return make
+
+
+def test_what_was_never_evaluated_has_no_age_and_one_row_has(standing):
+    one = standing([{"round": 0, "consensus_distance": 0.5}], test_accuracy=None)
+    assert one.evaluated_rounds == 0
+    assert one.age == "consensus and bytes after 1"
+
+
+def test_a_validation_that_was_not_measured_chooses_nothing(standing):
+    rows = [{"round": t, "test_accuracy": share} for t, share in enumerate((0.2, 0.95, 0.9))]
+    one = standing(rows, ["validation_accuracy"])
+    assert one.results["best_accuracy"] == 0.95
+    assert one.spread.empty
+
+
+def test_a_part_may_be_a_name_alone(standing):
+    one = standing([])
+    one.config["model"] = "mlp"
+    assert [one.part(key) for key in ("model", "algorithm", "dataset")] == ["mlp", "dsgd", "digits"]
