@@ -4,7 +4,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from toys import TOY
 
+import p2pqg
+from p2pqg.base.errors import ConfigError
 from p2pqg.recipe.settings import RunConfig
 from p2pqg.simulation.length import evaluations
 
@@ -32,3 +35,8 @@ def test_by_default_evaluations_take_a_tenth_of_a_run_and_are_a_hundred_at_most(
     assert evaluations(num_rounds, samples, RunConfig(), found) == every
     assert evaluations(num_rounds, samples, RunConfig(eval_every=7), found) == (7, False)
     assert evaluations(num_rounds, samples, RunConfig(eval_first=True), found) == (every[0], True)
+
+
+def test_a_run_that_ends_by_a_clock_needs_one():
+    with pytest.raises(ConfigError, match="time is that of the simulated clock, and there is none"):
+        p2pqg.Simulation(**TOY, engine="local", time="10 s")
