@@ -57,8 +57,11 @@ def read(cls: type[T], values: Mapping[str, Any], prefix: str = "") -> tuple[T |
             continue
         try:
             plainly = str(value) if isinstance(value, Path) else value
-            taken[name] = checks[name].validate_python(plainly)
-        except ValidationError:
+            found = checks[name].validate_python(plainly)
+            if isinstance(value, bool) and type(found) in (int, float):
+                raise TypeError  # `rounds: yes` is no number, though it would do as 1
+            taken[name] = found
+        except (ValidationError, TypeError):
             got = (
                 "a function" if callable(value) else shortened(" ".join(repr(value).split()), MOST)
             )

@@ -65,6 +65,8 @@ class Narrower(Ranged):
         ({"lr": "inf"}, ["algorithm.lr must be > 0, got inf"]),
         ({"beta": "nan"}, ["algorithm.beta must be in [0, 1), got nan"]),
         ({"beta": "much"}, ["algorithm.beta must be a number, got 'much'"]),
+        ({"beta": False}, ["algorithm.beta must be a number, got False"]),
+        ({"tau": True}, ["algorithm.tau must be an integer, got True"]),
     ],
 )
 def test_a_number_out_of_the_range_at_its_field_is_refused(values, told):
