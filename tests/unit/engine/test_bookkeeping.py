@@ -43,6 +43,14 @@ def test_a_round_takes_as_long_as_its_gradients_and_its_messages(taken, seconds)
     np.testing.assert_allclose(after, np.full(4, seconds))
 
 
+def test_the_first_messages_of_a_round_have_the_jitter_by_which_they_may_be_too_late():
+    timing = Timing.of(ClockParams(links={"jitter": 1.0}, compute=COMPUTE), 4)
+    network = Network(build("ring4"), timing=timing)
+    after = through(network, timing, 3, (("gradient", 1), ("gossip", 8.0)), np.zeros(4))
+    arrivals = timing.arrivals(network.schedule.mixing(3), 3, 8.0, 0, 1.0)
+    np.testing.assert_array_equal(after, np.full(4, arrivals.max()))
+
+
 def test_new_clients_are_ready_with_the_last_and_have_made_no_step():
     log = Logbook(
         ready=np.array([1.0, 3.0, 2.0]),

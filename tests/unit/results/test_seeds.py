@@ -43,6 +43,17 @@ def test_the_interval_of_a_mean_is_students(three):
     assert (row["low"], row["high"]) == pytest.approx((0.85 - half, 0.85 + half))
 
 
+def test_a_seed_that_was_stopped_leaves_no_mean_and_one_that_has_yet_to_run_does(three):
+    runs = three([0.8, 0.9, 0.85])
+    told = runs[0].summary | {"rounds": 4}
+    (runs.of_seed(1).path / "summary.json").write_text(json.dumps(told))
+    summary = Runs(runs.path).summary
+    assert summary["mean"].isna().all()
+    for name in ("summary.json", "rounds.parquet"):
+        (runs.of_seed(1).path / name).unlink()
+    assert Runs(runs.path).summary.loc["test_accuracy", "mean"] == pytest.approx(0.875)
+
+
 def test_no_interval_goes_where_no_mean_can_be(tmp_path, fake_run):
     times, accuracies = [1.0, 1.0, 30.0], [1.0, 0.9, 1.0]
     for seed, (seconds, accuracy) in enumerate(zip(times, accuracies, strict=True)):
