@@ -164,6 +164,8 @@ class Graph:
 
     def note(self, func, args, kwargs, found) -> None:
         """An operation that was captured, on plain tensors."""
+        if torch.Tag.inplace_view in func.tags:
+            return  # there is nothing to do; what comes later has the new shape
         given = _leaves((args, kwargs))
         inputs = {_storage(t) for t in given if isinstance(t, torch.Tensor)}
         outputs = []
@@ -171,8 +173,10 @@ class Graph:
             if isinstance(t, torch.Tensor) and _storage(t) not in inputs:
                 self.kept.add(_storage(t))
                 _running().belongs[_storage(t)] = None
-                self.memory.append(t)
-                outputs.append(t)
+                with _disabled():
+                    own = t.detach()  # with the shape of now
+                self.memory.append(own)
+                outputs.append(own)
             else:
                 outputs.append(None)
         self.steps.append((func, _mapped(self._place, (args, kwargs)), outputs))
@@ -182,7 +186,9 @@ class Graph:
         if not isinstance(leaf, torch.Tensor) or not leaf.numel():
             return lambda: leaf
         if _storage(leaf) in self.kept:
-            return lambda: leaf
+            with _disabled():
+                own = leaf.detach()
+            return lambda: own
         shape, strides, offset = leaf.shape, leaf.stride(), leaf.storage_offset()
         dtype, weak = leaf.dtype, leaf.untyped_storage()._weak_ref()
 
@@ -592,7 +598,8 @@ class _Calls(TorchFunctionMode):
         if not is_on_card(t):
             return func(t, memo)
         if id(t) not in memo:
-            twin = OnCard(self._inner(t).detach().clone())
+            with _inside(card, True):
+                twin = t.detach().clone()
             if isinstance(t, nn.Parameter):
                 twin = nn.Parameter(twin, requires_grad=t.requires_grad)
             memo[id(t)] = twin
