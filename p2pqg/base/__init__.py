@@ -15,7 +15,7 @@ tells apart what no file can keep, `draws.py` sees and keys the random numbers i
 process shares.
 Memory: `memory.py` (how much there is), `pieces.py` (arrays a piece at a time), `records.py` (rows
 of results), `uploading.py` (to a device). `wording.py` says numbers as people read them,
-`steady.py` is a clock that nobody sets, `themes.py` knows dark notebooks, `own_version.py` which
-p2pqg this is, and `alone.py` lets one process of a machine do something at a time; by `ending.py` a
-process ends with the one that began it.
+`distinct.py` finds the different ones, `steady.py` is a clock that nobody sets, `themes.py` knows
+dark notebooks, `own_version.py` which p2pqg this is, and `alone.py` lets one process of a machine
+do something at a time; by `ending.py` a process ends with the one that began it.
 """

@@ -44,6 +44,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from p2pqg.algorithms.effects import AllReduce, Decide, Effect, Exchange, Gossip, Neighbors
+from p2pqg.base.distinct import distinct
 from p2pqg.network.lies import Attack, liars
 from p2pqg.topology import Mixing, Schedule, check_round
 
@@ -121,7 +122,7 @@ def _crossing(
     here, there = owner[mixing.receivers], owner[mixing.senders]
     apart = here != there
     pairs = (here * num_blocks + there)[apart]
-    codes = np.unique(pairs * num_sources + sources(mixing)[apart])
+    codes = distinct(pairs * num_sources + sources(mixing)[apart])
     pairs, wanted = np.divmod(codes, num_sources)
     starts = np.flatnonzero(np.diff(pairs, prepend=-1))
     for pair, some in zip(pairs[starts], np.split(wanted, starts[1:]), strict=False):

@@ -238,15 +238,16 @@ def diameter(schedule: Schedule) -> int | None:
     None where that never happens, or would take more than MOST_NOTES bytes of notes to find out.
     """
     n = schedule.num_clients
-    knows = np.packbits(np.eye(n, dtype=bool), axis=1)  # a bit for everybody heard of
-    everything = np.packbits(np.ones(n, dtype=bool))
+    width = -(-n // 64) * 64  # bits of a row, in words of eight bytes
+    knows = np.packbits(np.eye(n, width, dtype=bool), axis=1).view(np.uint64)
+    everything = np.packbits(np.arange(width) < n).view(np.uint64)
     work, idle, done = 0.0, 0, 0
     patience = len(schedule.rounds(DRAWS))
     busy = schedule.busy()
     while not (knows == everything).all():
         round = next(busy)
         W = schedule.mixing(round)
-        work += len(W.senders) * knows.shape[1]
+        work += len(W.senders) * -(-n // 8)
         if work > MOST_NOTES or idle > patience:
             return None
         first = np.flatnonzero(np.diff(W.receivers, prepend=-1))

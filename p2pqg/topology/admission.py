@@ -7,6 +7,7 @@ from dataclasses import replace
 import networkx as nx
 import numpy as np
 
+from p2pqg.base.distinct import distinct
 from p2pqg.base.errors import TopologyError
 from p2pqg.topology.schedule import Schedule
 
@@ -46,7 +47,7 @@ def _examine(schedule: Schedule, allow_disconnected: bool) -> None:
         links.append(W.senders[others] * n + W.receivers[others])
     if schedule.period is None or allow_disconnected:
         return  # networks without a period connect in the long run, or not at all: we cannot know
-    senders, receivers = np.divmod(np.unique(np.concatenate(links)), n)
+    senders, receivers = np.divmod(distinct(np.concatenate(links)), n)
     if not (_reaches_all(n, senders, receivers) and _reaches_all(n, receivers, senders)):
         raise TopologyError(_in_pieces(schedule, senders, receivers))
 

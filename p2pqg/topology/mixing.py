@@ -121,13 +121,18 @@ class Mixing:
             and np.allclose(self.weights, other.weights, rtol=0, atol=tolerance)
         )
 
+    def is_mutual(self) -> bool:
+        """Whether everyone who sends to somebody hears of them, too: its pattern is symmetric."""
+        others = self.receivers != self.senders
+        receivers, senders = self.receivers[others], self.senders[others]
+        codes = receivers * self.num_clients + senders
+        return np.array_equal(np.sort(senders * self.num_clients + receivers), codes)
+
     def graph(self) -> nx.Graph | nx.DiGraph:
         """Who talks to whom: undirected where W's pattern is symmetric, else sender -> receiver."""
         others = self.receivers != self.senders
         receivers, senders = self.receivers[others], self.senders[others]
-        codes = receivers * self.num_clients + senders
-        mutual = np.array_equal(np.sort(senders * self.num_clients + receivers), codes)
-        graph = nx.Graph() if mutual else nx.DiGraph()
+        graph = nx.Graph() if self.is_mutual() else nx.DiGraph()
         graph.add_nodes_from(range(self.num_clients))
         graph.add_edges_from(zip(senders.tolist(), receivers.tolist(), strict=True))
         return graph

@@ -13,6 +13,7 @@ import networkx as nx
 import numpy as np
 from numpy.typing import ArrayLike
 
+from p2pqg.base.distinct import distinct
 from p2pqg.base.errors import TopologyError
 from p2pqg.base.registry import Registry
 from p2pqg.topology.mixing import Mixing
@@ -46,7 +47,7 @@ class Arcs:
         edges = np.asarray(edges, dtype=np.int64).reshape(-1, 2)
         if not directed:
             edges = np.concatenate([edges, edges[:, ::-1]])
-        codes = np.unique(edges[:, 0] * num_clients + edges[:, 1])
+        codes = distinct(edges[:, 0] * num_clients + edges[:, 1])
         senders, receivers = np.divmod(codes, num_clients)
         apart = senders != receivers
         return cls(num_clients, senders[apart], receivers[apart], directed)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import networkx as nx
 import numpy as np
 
 from p2pqg.base.errors import TopologyError
@@ -13,6 +12,7 @@ from p2pqg.topology.checks import (
     first,
     is_doubly_stochastic,
     lambda_min,
+    pieces,
     unlike_one,
 )
 from p2pqg.topology.mixing import Mixing
@@ -155,7 +155,7 @@ def _symmetric(W: Mixing, name: str, algorithm: str) -> None:
 
 
 def _undirected(W: Mixing, name: str, algorithm: str) -> None:
-    if W.graph().is_directed():
+    if not W.is_mutual():
         raise TopologyError(
             f"{name!r}: {algorithm} needs an undirected network, for who meets somebody is met. "
             "Use ring, torus, social or base, or algorithm async-sgp (push-sum)."
@@ -163,9 +163,8 @@ def _undirected(W: Mixing, name: str, algorithm: str) -> None:
 
 
 def _tree(W: Mixing, name: str, algorithm: str) -> None:
-    graph = W.graph()
-    if graph.is_directed() or not nx.is_tree(graph):
-        edges = graph.number_of_edges()
+    edges = int((W.receivers != W.senders).sum()) // (2 if W.is_mutual() else 1)
+    if not W.is_mutual() or edges != W.num_clients - 1 or pieces(W).any():
         raise TopologyError(
             f"{name!r}: {algorithm} needs an undirected tree, this network has {W.num_clients} "
             f"clients and {edges} edges. Use binary-tree, chain, star or social-tree."

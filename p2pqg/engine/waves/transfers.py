@@ -8,6 +8,7 @@ from itertools import islice
 
 import numpy as np
 
+from p2pqg.base.distinct import distinct
 from p2pqg.engine.routes import Leg
 from p2pqg.engine.waves.letters import NOTHING, Posts
 from p2pqg.engine.waves.meetings import Meetings
@@ -41,7 +42,7 @@ class Transfers:
         source, target = (np.searchsorted(bounds, x, side="right") - 1 for x in (client, receiver))
         crosses = source != target
         code = ((wave * blocks + source) * blocks + target) * n + client
-        rest, client = np.divmod(np.unique(code[crosses]), n)
+        rest, client = np.divmod(distinct(code[crosses]), n)
         rest, target = np.divmod(rest, blocks)
         wave, source = np.divmod(rest, blocks)
         return cls(blocks, wave, source, target, client)
@@ -50,7 +51,9 @@ class Transfers:
         """What travels in each wave."""
         if self.num_blocks == 1:
             return [Leg((0,), ((),))] * num_waves
-        pairs = np.unique(np.stack([self.wave, self.source, self.target], axis=1), axis=0)
+        blocks = self.num_blocks
+        codes = distinct((self.wave * blocks + self.source) * blocks + self.target)
+        pairs = np.stack([codes // blocks**2, codes // blocks % blocks, codes % blocks], axis=1)
         ends = np.searchsorted(pairs[:, 0], np.arange(num_waves + 1)).tolist()
         return [self._leg(pairs[a:b, 1:].tolist()) for a, b in zip(ends, ends[1:], strict=False)]
 

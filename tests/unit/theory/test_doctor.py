@@ -245,3 +245,8 @@ def test_clients_are_shown_by_their_names():
 def test_pieces_of_a_network_are_told_by_names():
     pairs = nx.Graph([("Ada", "Bob"), ("Cy", "Dan")])
     assert "clients Ada and Cy cannot both reach each other" in examine(pairs).problem
+
+
+@pytest.mark.parametrize("n", [2, 63, 64, 65, 130])
+def test_news_crosses_a_chain_link_by_link_however_many_words_notes_take(n):
+    assert diameter(admit(f"chain{n}")) == n - 1
