@@ -149,11 +149,13 @@ def human_bytes(count: float | None) -> str:
 def duration(seconds: float | None) -> str:
     """Seconds in the unit that suits them.
 
-    >>> duration(2.14), duration(75), duration(9000)
-    ('2.1 s', '1 min 15 s', '2 h 30 min')
+    >>> duration(0.0042), duration(2.14), duration(75), duration(9000)
+    ('4.2 ms', '2.1 s', '1 min 15 s', '2 h 30 min')
     """
     if seconds is None or math.isnan(seconds):
         return "-"
+    if 0 < seconds < 0.0995:
+        return f"{1000 * seconds:.2g} ms"
     if round(seconds, 1) < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

@@ -78,7 +78,16 @@ def test_bytes_are_never_a_thousand_of_a_unit(count, text):
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0.04, "0.0 s"), (59.96, "1 min 0 s"), (60, "1 min 0 s"), (3600, "1 h 0 min"), (None, "-")],
+    [
+        (0, "0.0 s"),
+        (0.04, "40 ms"),
+        (0.0994, "99 ms"),
+        (0.0996, "0.1 s"),
+        (59.96, "1 min 0 s"),
+        (60, "1 min 0 s"),
+        (3600, "1 h 0 min"),
+        (None, "-"),
+    ],
 )
 def test_durations_are_never_sixty_of_a_unit(seconds, text):
     assert duration(seconds) == text
