@@ -26,7 +26,7 @@ def rng(seed: int, purpose: str, *keys: int) -> np.random.Generator:
     >>> rng(1, "batches").random() == rng(1, "batches", 0).random()
     False
     """
-    words = list(_prefix(len(keys), purpose, seed))
+    words = list(_prefix(len(keys), purpose, index(seed)))
     for key in map(index, keys):
         words += [key] if 0 <= key < 2**32 else _words(key)
     # As of a list of the numbers, which NumPy takes five times as long to cut into words.
@@ -55,7 +55,7 @@ def uniforms(seed: int, purpose: str, *keys: int | np.ndarray) -> np.ndarray:
     >>> bool(both[1] == uniforms(1, "loss", 4, 7))
     True
     """
-    bits: np.ndarray | np.uint64 = _first_word(seed, purpose, len(keys))
+    bits: np.ndarray | np.uint64 = _first_word(index(seed), purpose, len(keys))
     with np.errstate(over="ignore"):  # arithmetic modulo 2**64 is what is meant
         for key in keys:
             bits = _scramble(_scramble(bits ^ np.asarray(key).astype(np.uint64)))

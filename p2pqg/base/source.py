@@ -168,24 +168,31 @@ def _bound_by(statement: ast.stmt) -> Iterator[str]:
     if isinstance(statement, _DEFINITIONS):
         yield statement.name
         return
-    for symbol in _scope(statement).get_symbols():
-        if symbol.is_assigned() or symbol.is_imported():
+    for kind, symbol in _symbols_in(statement):
+        if (kind == "module" or symbol.is_global()) and (
+            symbol.is_assigned() or symbol.is_imported()
+        ):
             yield symbol.get_name()
 
 
 def _used_by(statement: ast.stmt) -> list[str]:
     """Names that it looks for at the top of its file: not its parameters and local names."""
-    found, scopes = list[str](), [_scope(statement)]
+    return [
+        symbol.get_name()
+        for kind, symbol in _symbols_in(statement)
+        # In a class, lr: float = lr is a local name, whose value is that of the file.
+        if symbol.is_global() or (kind in ("module", "class") and symbol.is_referenced())
+    ]
+
+
+def _symbols_in(statement: ast.stmt) -> Iterator[tuple[str, symtable.Symbol]]:
+    """(kind of scope, name) of all names in a statement."""
+    scopes = [_scope(statement)]
     while scopes:
         scope = scopes.pop()
-        top = scope.get_type() == "module"
-        found += [
-            symbol.get_name()
-            for symbol in scope.get_symbols()
-            if symbol.is_referenced() and (top or symbol.is_global())
-        ]
+        for symbol in scope.get_symbols():
+            yield scope.get_type(), symbol
         scopes += scope.get_children()
-    return found
 
 
 def _scope(statement: ast.stmt) -> symtable.SymbolTable:

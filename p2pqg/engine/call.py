@@ -17,7 +17,7 @@ from pathlib import Path
 from traceback import walk_tb
 from types import CodeType, GeneratorType
 from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 from p2pqg.algorithms.asynchronous import Arrived, Meet, Push
 from p2pqg.algorithms.effects import AllReduce, Effect, Exchange, Gossip, Neighbors
@@ -160,8 +160,16 @@ _suspected: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
 
 
 def _function_of(algorithm: Entry) -> Any:
-    """What lives as long as the algorithm does: a method of an object is made anew each time."""
-    return getattr(algorithm.build, "__func__", algorithm.build)
+    """What lives as long as the algorithm does: a method of an object is made anew each time.
+
+    Of an object that is called, and cannot be a key, its class.
+    """
+    function = getattr(algorithm.build, "__func__", algorithm.build)
+    try:
+        hash(ref(function))
+    except TypeError:
+        return type(function)
+    return function
 
 
 def _check_draws_nothing(watch: Watch | None, algorithm: Entry) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from numbers import Real
+from threading import RLock
+from typing import Any
 
 import numpy as np
 
@@ -44,7 +46,8 @@ class Ledger:
     """Sums per directed link; links that nothing went over are not in it.
 
     What is booked is added later, much at a time, to the sums that adding it at once would give: a
-    network that stays the same costs a round next to nothing.
+    network that stays the same costs a round next to nothing. Another thread may ask meanwhile what
+    there is so far.
 
     Attributes:
         codes: int64 [links], rising; see `link_codes`.
@@ -59,6 +62,7 @@ class Ledger:
     waiting: list[Booked] = field(default_factory=list)
     _known: dict[tuple[int, float], Booked] = field(default_factory=dict, repr=False)
     _entries: int = 0
+    _lock: Any = field(default_factory=RLock, repr=False)
 
     def gossip(self, W: Mixing, message_bytes: float | np.ndarray) -> None:
         """Book a message of every sender to each of its receivers.
@@ -72,10 +76,11 @@ class Ledger:
         """
         alike = isinstance(message_bytes, Real)
         key = (id(W), float(message_bytes)) if alike else None
-        before = self._known.get(key) if key else None
-        if before is not None and (self.whole or before is self.waiting[-1]):
-            before.times += 1
-            return
+        with self._lock:
+            before = self._known.get(key) if key else None
+            if before is not None and (self.whole or before is self.waiting[-1]):
+                before.times += 1
+                return
         sizes = np.broadcast_to(message_bytes, W.num_clients)
         sent = (W.senders != W.receivers) & (sizes[W.senders] > 0)
         if W.active is not None:
@@ -83,9 +88,10 @@ class Ledger:
         senders = W.senders[sent]
         codes = link_codes(senders, W.receivers[sent])
         booked = Booked(codes, float(message_bytes) if alike else sizes[senders], 1.0)
-        self._book(booked)
-        if key:
-            booked.of, self._known[key] = W, booked
+        with self._lock:
+            self._book(booked)
+            if key:
+                booked.of, self._known[key] = W, booked
 
     def allreduce(self, num_bytes: float, clients: np.ndarray) -> None:
         """Book a ring all-reduce: each client sends 2 (n - 1) / n of the tensor to the next one.
@@ -126,9 +132,9 @@ class Ledger:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """sender, receiver, bytes, messages; [links] each, by receiver, then by sender."""
-        self.settle()
-        sent, messages = self.sums
-        parts = self.codes & 0xFFFFFFFF, self.codes >> 32, sent, messages.astype(np.int64)
+        now = self.copy()
+        sent, messages = now.sums
+        parts = now.codes & 0xFFFFFFFF, now.codes >> 32, sent, messages.astype(np.int64)
         return dict(zip(COLUMNS, parts, strict=True))
 
     @classmethod
@@ -143,30 +149,38 @@ class Ledger:
 
     def copy(self) -> Ledger:
         """One that goes on by itself."""
-        self.settle()
-        return Ledger(self.codes.copy(), self.sums.copy(), self.whole)
+        with self._lock:
+            self.settle()
+            return Ledger(self.codes.copy(), self.sums.copy(), self.whole)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        now = self.copy()  # whose W it was, another process does not know
+        return Ledger, (now.codes, now.sums, now.whole)
 
     def _book(self, booked: Booked) -> None:
-        most = min(max(len(self.codes), FEW), MANY)
-        if self.waiting and self._entries + len(booked.codes) > most:
-            self.settle()
-        self.waiting.append(booked)
-        self._entries += len(booked.codes)
-        self.whole = self.whole and _in_whole_bits(booked.num_bytes)
+        size = 1 + len(booked.codes)  # rounds in which nothing is sent are not kept for ever, too
+        with self._lock:
+            most = min(max(len(self.codes), FEW), MANY)
+            if self.waiting and self._entries + size > most:
+                self.settle()
+            self.waiting.append(booked)
+            self._entries += size
+            self.whole = self.whole and _in_whole_bits(booked.num_bytes)
 
     def settle(self) -> None:
         """Add what waits to the sums, link by link in the order in which it came."""
-        waiting, self.waiting, self._known, self._entries = self.waiting, [], {}, 0
-        places = self._places(waiting)
-        num_bytes, messages = self.sums
-        for booked, at in zip(waiting, places, strict=True):
-            messages[at] += booked.times * booked.messages
-            after = num_bytes[at] + booked.times * booked.num_bytes
-            if booked.times > 1 and not (self.whole and after.max(initial=0) < EXACT):
-                after = num_bytes[at]
-                for _ in range(booked.times):
-                    after = after + booked.num_bytes
-            num_bytes[at] = after
+        with self._lock:
+            waiting, self.waiting, self._known, self._entries = self.waiting, [], {}, 0
+            places = self._places(waiting)
+            num_bytes, messages = self.sums
+            for booked, at in zip(waiting, places, strict=True):
+                messages[at] += booked.times * booked.messages
+                after = num_bytes[at] + booked.times * booked.num_bytes
+                if booked.times > 1 and not (self.whole and after.max(initial=0) < EXACT):
+                    after = num_bytes[at]
+                    for _ in range(booked.times):
+                        after = after + booked.num_bytes
+                num_bytes[at] = after
 
     def _places(self, waiting: list[Booked]) -> list[np.ndarray]:
         """Where the links of each are among all that are known, which are more by them."""

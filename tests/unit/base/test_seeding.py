@@ -31,6 +31,15 @@ def test_what_is_no_number_from_zero_on_is_no_key():
             rng(0, "noise", wrong)
 
 
+@pytest.mark.parametrize("kind", [np.int32, np.uint8, np.int64, np.uint64])
+def test_a_seed_may_be_an_integer_of_any_type_and_no_float(kind):
+    purpose = f"of {kind.__name__}"  # nothing is remembered of it
+    assert uniforms(kind(200), purpose + " too", 3) == uniforms(200, purpose + " too", 3)
+    assert rng(kind(200), purpose, 3).random() == rng(200, purpose, 3).random()
+    with pytest.raises(TypeError):
+        rng(200.0, purpose, 3)
+
+
 def test_a_uniform_depends_on_its_own_keys_only():
     all_pairs = uniforms(7, "loss", CLIENTS[:, None], CLIENTS, 5)
     assert all_pairs.shape == (1000, 1000)

@@ -126,3 +126,18 @@ def test_parameters_and_local_names_are_not_looked_for_at_the_top_of_the_file():
     needs = "def net():\n    return x\n" + text
     with pytest.raises(UnkeptError, match="needs line 10 of its file, which starts a run"):
         sliced(needs, ["net"])
+
+
+def test_what_a_class_or_a_function_takes_from_its_file_under_its_own_name_is_kept():
+    text = (
+        "lr = 0.1\n"
+        "count = 0\n"
+        "[largest := i for i in range(3)]\n"
+        "class Params:\n"
+        "    lr: float = lr\n"
+        "def net():\n"
+        "    global count\n"
+        "    count += largest\n"
+        "    return Params()"
+    )
+    assert sliced("other = 3\n" + text, ["net"]) == text

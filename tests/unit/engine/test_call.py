@@ -186,6 +186,31 @@ def test_what_another_thread_may_have_drawn_is_not_told_as_the_rounds(own_draws)
             beside(lambda number, first=first: number >= first)
 
 
+def test_a_round_may_be_an_object_that_is_called_and_equals_others(own_draws):
+    @dataclasses.dataclass
+    class Method:
+        share: float
+        draws: bool = False
+        __name__ = "method"
+
+        def __call__(self, s, grad, p):
+            if self.draws:
+                torch.rand(())
+            x = yield gossip(s.x - self.share * p.lr * grad(s.x))
+            return State(x, s.t + 1)
+
+    done = threading.Event()
+    thread = threading.Thread(target=done.wait)
+    thread.start()
+    try:
+        played(entry(Method(0.5)), rounds=8)
+        with pytest.raises(AlgorithmError, match="draws from torch"):
+            played(entry(Method(0.5, draws=True)), rounds=8)
+    finally:
+        done.set()
+        thread.join()
+
+
 def test_a_layer_that_is_made_in_a_round_is_told_what_to_do(own_draws):
     def step(s, grad, p):
         layer = nn.Linear(3, 3)

@@ -1,6 +1,9 @@
 """Ledger: bytes and messages per link."""
 
+import pickle
+import sys
 from dataclasses import replace
+from threading import Event, Thread
 
 import networkx as nx
 import numpy as np
@@ -134,3 +137,46 @@ def test_what_waits_to_be_added_is_no_more_than_there_are_links_or_a_few():
         most = max(most, sum(len(booked.codes) for booked in ledger.waiting))
         assert most <= max(module.FEW, len(ledger.codes))
     assert most > module.FEW // 2
+
+
+def test_another_thread_may_ask_while_rounds_are_booked():
+    ledger, done = Ledger(), Event()
+
+    def ask():
+        while not done.is_set():
+            ledger.arrays()
+
+    every, interval = [Thread(target=ask) for _ in range(2)], sys.getswitchinterval()
+    drawn = build("random-ring8")
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in every:
+            thread.start()
+        for round in range(2000):
+            ledger.gossip(drawn.mixing(round) if round % 2 else RING, 4.0)
+    finally:
+        done.set()
+        sys.setswitchinterval(interval)
+        for thread in every:
+            thread.join()
+    assert ledger.arrays()["messages"].sum() == 2000 * 16
+    assert ledger.arrays()["bytes"].sum() == 2000 * 16 * 4
+
+
+def test_a_ledger_that_travels_takes_its_sums_along_and_knows_no_network():
+    ledger = Ledger()
+    ledger.gossip(RING, MB)
+    other = pickle.loads(pickle.dumps(ledger))
+    assert (other.waiting, other._known) == ([], {})
+    for one in (ledger, other):
+        one.gossip(RING, MB)
+    assert_array_equal(other.arrays()["bytes"], ledger.arrays()["bytes"])
+
+
+def test_rounds_in_which_nothing_is_sent_do_not_gather(monkeypatch):
+    monkeypatch.setattr(module, "FEW", 8)
+    ledger = Ledger()
+    for _ in range(100):
+        ledger.gossip(replace(RING, active=np.arange(8) == 3), MB)
+        assert len(ledger.waiting) <= 8
+    assert len(ledger.arrays()["bytes"]) == 0
