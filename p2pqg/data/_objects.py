@@ -59,10 +59,12 @@ def _index_notes(parts: Sequence[Any], what: str) -> tuple[str, ...]:
     """A line where X and y of pandas have the same index, and not in the same order."""
     for part in parts:
         theirs = part if isinstance(part, tuple) and len(part) == 2 else ()
+        if not theirs or any(type(one).__name__ not in ("DataFrame", "Series") for one in theirs):
+            continue
         if [type(one).__module__.partition(".")[0] for one in theirs] != ["pandas"] * 2:
             continue
         one, other = (frame.index for frame in theirs)
-        if not one.equals(other) and one.sort_values().equals(other.sort_values()):
+        if not one.equals(other) and one.is_unique and set(one) == set(other):
             return (
                 f"{what}: X and y have the same index in another order; rows go together by their "
                 "place, not by their index",

@@ -387,3 +387,7 @@ def test_rows_of_pandas_go_together_by_their_place_and_another_order_is_told():
     assert any(told in note for note in read((x.iloc[::-1], y)).notes)
     for fine in ((x, y), (x.iloc[::-1], y.iloc[::-1]), (x.iloc[::-1].to_numpy(), y)):
         assert not any("index" in note for note in read(fine).notes)
+    texts_too = x.set_axis(["one", *x.index[1:]])  # an index that has no order
+    assert any(told in note for note in read((texts_too, y.set_axis(texts_too.index[::-1]))).notes)
+    for without in (y.astype("category").array, pd.Index(y), pd.array(y)):  # nor have these any
+        assert read((x, without)).train_y.tolist() == read((x, y)).train_y.tolist()
