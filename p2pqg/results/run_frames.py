@@ -90,7 +90,8 @@ def read_runs(paths: Iterable[str | Path]) -> pd.DataFrame:
         if not files or runs_below(path):
             frames.append(runs_of(find_runs([path])))
     frames = [frame for frame in frames if len(frame)]
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+    # Again, for what only some of them know.
+    return with_defaults(pd.concat(frames, ignore_index=True)) if frames else pd.DataFrame()
 
 
 def export(frame: pd.DataFrame, recipe: Mapping[str, Any], folder: str | Path) -> None:

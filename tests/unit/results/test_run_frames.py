@@ -49,3 +49,14 @@ def test_a_run_of_a_version_that_did_not_know_a_setting_had_its_default(fake_run
     assert differing(settings_of([old, new])) == ["seed"]
     export(runs_of([old]).drop(columns="impairments.loss"), {}, tmp_path / "small")
     assert read_runs([tmp_path / "small"])["impairments.loss"].tolist() == [0.0]
+
+
+def test_a_data_set_of_before_is_in_the_same_cell_where_folders_are_read_one_by_one(
+    tmp_path, fake_run
+):
+    data = {"name": "table", "path": "a.csv"}
+    fake_run("before", 0.5, folder=tmp_path / "before", dataset=data)
+    data |= {"standardise": False, "tokens": False}
+    fake_run("now", 0.7, seed=2, folder=tmp_path / "now", dataset=data)
+    found = cells(read_runs([tmp_path / "before", tmp_path / "now"]))
+    assert found[["mean", "seeds"]].to_numpy().tolist() == [[0.6, 2]]
