@@ -1,5 +1,7 @@
 """Data that are given as objects: arrays, data sets of torch, frames, shards of clients."""
 
+from threading import Event, Thread
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -379,6 +381,29 @@ def test_a_test_sample_that_is_a_training_sample_is_told():
     alike = sum((row == twice.train_x).all(1).any() for row in twice.test_x)
     assert alike > 20
     assert any(f"{alike} of 40 test samples are" in note for note in twice.notes)
+
+
+def test_what_another_thread_draws_while_samples_are_read_is_not_taken_for_theirs():
+    class Beside(Pairs):
+        """As if another thread drew while one of the samples is read for the first time."""
+
+        others = [np.random.random]  # noqa: NPY002  as users do
+
+        def __getitem__(self, i):
+            if i == 7 and self.others:
+                self.others.pop()()
+            return super().__getitem__(i)
+
+    over = Event()
+    waits = Thread(target=over.wait)
+    waits.start()
+    try:
+        assert len(read(Beside(X, Y)).train_x) == 8
+        with pytest.raises(DataError, match="reading a sample draws numbers"):
+            read(MirrorsLater(X, Y))
+    finally:
+        over.set()
+        waits.join()
 
 
 def test_rows_of_pandas_go_together_by_their_place_and_another_order_is_told():
