@@ -64,6 +64,10 @@ def settings_of(runs: Iterable[Configured]) -> pd.DataFrame:
     for run in runs:
         row = flat(run.config)
         row["topology"] = _network(row["topology"], row["clients"])
+        for key in (SPLIT[0], DRAWN["data"][0]):
+            # Where it lies says nothing: a seed that began later reads the file of the first one.
+            if KEPT.fullmatch(name := Path(str(row.get(key))).name):
+                row[key] = f"{FOLDER}/{name}"
         rows.append(row | _split_of_first_seed(run, row) | _own_files(run))
     for key in {key for row in rows for key, value in row.items() if GIVEN in str(value)}:
         given = [row for row in rows if GIVEN in str(row.get(key))]

@@ -101,15 +101,20 @@ def resume_seeds(
         runs = Runs(path)
         changes = {key: value for key, value in changes.items() if value is not None}
         length = {key: changes[key] for key in ENDS if key in changes}
-        config, own = _as_begun(runs, changes, length, crew, replan)
+        config, own, kept = _as_begun(runs, changes, length, crew, replan)
 
         def begin(seed: int) -> Callable[..., Run]:
             mine = runs.of_seed(seed)
             if being_written(mine.path):
                 raise ConfigError(f"{mine.path} is being written by another process; wait for it")
             shutil.rmtree(mine.path, ignore_errors=True)  # it kept no checkpoint
+            if crew.observer and chosen(config.partition, "")[0] == "given":
+                crew.observer.noted(
+                    f"seed {seed} has the split that seed {config.seed} kept: if a function drew "
+                    "one for each seed, the function is not kept"
+                )
             plan = dataclasses.replace(config, seed=seed, out=str(path), name=mine.path.name)
-            return partial(begin_one, plan, own)
+            return partial(begin_one, plan, own, kept=kept)
 
         def go_on(seed: int) -> Callable[..., Run]:
             return partial(resume_one, runs.of_seed(seed).path, **changes)
@@ -128,8 +133,11 @@ def resume_seeds(
 
 def _as_begun(
     runs: Runs, changes: Mapping[str, Any], length: Mapping[str, Any], crew: Crew, replan: bool
-) -> tuple[RunConfig, Own]:
+) -> tuple[RunConfig, Own, tuple[dict[str, Any], Path]]:
     """The settings of the seeds that had begun, with what shall differ; `seed` is that of one.
+
+    Returns:
+        the settings, their objects; and what settings of files were called, and where copies are.
 
     Raises:
         ConfigError: none had begun.
@@ -145,13 +153,16 @@ def _as_begun(
             shutil.copytree(home / own_files.FOLDER, path / own_files.FOLDER, dirs_exist_ok=True)
         home = path
     tell = crew.observer.noted if crew.observer else _to_nobody
-    settings |= own_files.from_copies(settings, home, tell)
+    copied = own_files.from_copies(settings, home, tell)
+    names = {key: settings[key] for key in copied if key not in changes}
+    settings |= copied
     given = {k: v for k, v in settings.items() if not (length and k in ENDS)}
     if not replan and any(settings.get(key) != value for key, value in length.items()):
         latest = next(newest(first.path / CHECKPOINTS), None)  # milestones as of those that go on
         header = read_json(latest / HEADER) if latest else {}
         given |= plan_of(first.config, header.get("planned_rounds"))
-    return read_settings({**given, **changes, "seed": first.config["seed"]})
+    config, own = read_settings({**given, **changes, "seed": first.config["seed"]})
+    return config, own, (names, home)
 
 
 def _is_over(run: Run, length: Mapping[str, Any]) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -29,7 +29,7 @@ from p2pqg.running.observer import Observer
 from p2pqg.running.seeds import resume_seeds, run_seeds
 from p2pqg.running.sinks import check_sinks, with_sinks
 from p2pqg.simulation.build import build
-from p2pqg.simulation.going_on import home_of
+from p2pqg.simulation.going_on import as_kept, home_of
 from p2pqg.simulation.moment import Moment
 from p2pqg.simulation.simulation import Simulation
 
@@ -180,6 +180,7 @@ def begin(
     started: float | None = None,
     watching: Callable[[Observer | None], AbstractContextManager[Observer | None]] = nullcontext,
     notes: Sequence[str] = (),
+    kept: tuple[Mapping[str, Any], Path] | None = None,
 ) -> Run:
     """One run, of settings that were read.
 
@@ -190,12 +191,15 @@ def begin(
         started: as of `run`.
         watching: who else watches, once all has been checked.
         notes: what a user should know, a line each.
+        kept: names and folder of what another seed has kept, see `as_kept`.
 
     Raises:
         P2pqgError: as of `run`.
     """
     started = now() if started is None else started
     experiment = build(config, own)
+    if kept:
+        experiment = as_kept(experiment, *kept)
     config = experiment.config
     stem = folder_name(
         f"{without_folders(bare(config.topology))}-{experiment.config.algorithm['name']}"

@@ -48,11 +48,17 @@ def built_again(
     _check_algorithm(saved, folder, tell)
     own = _given_again(saved, changes, tell)
     experiment = build(with_changes(config, copied), own)
+    experiment = as_kept(experiment, {key: saved[key] for key in copied}, folder)
+    # That a plan is not needed is no news to who only goes on: it is set for them, see below.
+    told = [line for line in experiment.warnings if not line.startswith("planned_")]
+    return dataclasses.replace(experiment, warnings=told)
+
+
+def as_kept(experiment: Experiment, names: Mapping[str, Any], folder: Path) -> Experiment:
+    """An experiment of copies in a folder: its recipe has their first names, and it keeps them."""
     return dataclasses.replace(
         experiment,
-        # That a plan is not needed is no news to who only goes on: it is set for them, see below.
-        warnings=[line for line in experiment.warnings if not line.startswith("planned_")],
-        config=with_changes(experiment.config, {key: saved[key] for key in copied}),
+        config=with_changes(experiment.config, names),
         own_files={**experiment.own_files, **own_files.kept(folder)},
     )
 

@@ -41,6 +41,18 @@ def test_what_a_version_of_before_did_not_know_was_at_its_default(fake_run):
     assert differing(settings_of([before, other])) == ["dataset.standardise"]
 
 
+def test_where_the_file_of_what_was_given_as_an_object_lies_is_no_setting(fake_run):
+    file, content = "files/data-0123456789abcdef.safetensors", "0123456789abcdef"
+    here, there, other = (
+        fake_run(f"s{seed}", seed=seed, dataset={"name": name, "path": path, "content": content})
+        for seed, (name, path) in enumerate(
+            [("given", file), ("given", f"/runs/s0/{file}"), ("table", "/runs/a.csv")]
+        )
+    )
+    assert [len(group) for group in by_seed([here, there, other])] == [2, 1]
+    assert settings_of([other])["dataset.path"].tolist() == ["/runs/a.csv"]
+
+
 def test_networks_of_unlike_sizes_are_no_seeds_of_one_setting(fake_run):
     network = "ring:mixing=lazy"  # a name that does not tell how many clients it has
     runs = [

@@ -4,6 +4,8 @@ import json
 import shutil
 from pathlib import Path
 
+import networkx as nx
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -12,6 +14,8 @@ from click.testing import CliRunner
 import p2pqg
 from p2pqg.base.errors import ConfigError, DivergedError, StoppedError
 from p2pqg.cli import main
+from p2pqg.results.alike import by_seed
+from p2pqg.results.cells import cells
 from p2pqg.running.observer import Observer
 
 SMALL = {
@@ -118,6 +122,27 @@ def test_a_seed_that_begins_where_others_go_on_for_longer_has_their_milestones(s
     drops = [int((run.rounds["lr"] == run.rounds["lr"].iloc[0]).sum()) for run in (first, second)]
     assert drops == ([2, 4] if replan else [2, 2])
     assert p2pqg.compare(seeds.path).table["rounds"].tolist() == [8]
+
+
+def test_a_seed_that_begins_later_keeps_objects_under_the_names_that_the_others_have(small):
+    x = np.random.default_rng(0).standard_normal((80, 3)).astype(np.float32)
+    y = (x[:, 0] > 0).astype(int)
+    objects = {
+        "dataset": (x, y, x + 1, y),
+        "topology": nx.cycle_graph(4),
+        "partition": [np.arange(client, 80, 4) for client in range(4)],
+    }
+    seeds = p2pqg.run(**small | {"seed": [1, 2]} | objects, jobs=1, name="s")
+    shutil.rmtree(seeds.of_seed(2).path)
+    first, second = p2pqg.resume(seeds.path, jobs=1)
+    named = [{key: one.config[key] for key in objects} for one in (first, second)]
+    assert named[0] == named[1]
+    files = [{f.name: f.read_bytes() for f in (one.path / "files").iterdir()} for one in seeds]
+    assert files[0] == files[1]
+    assert len(files[0]) == 3
+    assert len(p2pqg.compare(seeds.path).groups) == 1
+    assert cells([first, second])["seeds"].tolist() == [2]
+    assert [len(group) for group in by_seed([first, second])] == [2]
 
 
 def test_a_seed_that_diverges_does_not_keep_the_others_from_running(small):
