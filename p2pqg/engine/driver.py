@@ -10,12 +10,15 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
 
 from p2pqg.base import steady
+from p2pqg.base.errors import AlgorithmError, ClusterError
+from p2pqg.base.wording import counted
 from p2pqg.engine.bookkeeping import Bookkeeper, Logbook
 from p2pqg.engine.clock import Clock, Span
 from p2pqg.engine.interrupts import uninterrupted
@@ -122,6 +125,7 @@ class Driver:
     spans: dict[str, list[Span]] = field(default_factory=dict)
     _in_flight: deque[tuple[int, Any]] = field(default_factory=deque)
     _seconds_per_round: float = math.inf
+    _broken: str = ""
 
     @property
     def log(self) -> Logbook:
@@ -173,26 +177,33 @@ class Driver:
         return tuple(report.measurements[-1] for report in reports)
 
     def settle(self) -> None:
-        """Wait for what is on its way: the clients stand between two rounds, all is recorded."""
+        """Wait for what is on its way: the clients stand between two rounds, all is recorded.
+
+        Raises:
+            AlgorithmError: they do not, for a round has failed.
+        """
+        if self._broken:
+            raise AlgorithmError(self._broken)
         while self._in_flight:
             self._fetch()
 
     @property
     def is_settled(self) -> bool:
-        """Whether nothing is on its way."""
-        return not self._in_flight
+        """Whether nothing is on its way, and no round has failed."""
+        return not (self._in_flight or self._broken)
 
     @property
     def _submitted(self) -> int:
         return self._in_flight[-1][0] if self._in_flight else self.round
 
     def _submit(self, until: int) -> None:
-        with uninterrupted():
+        with uninterrupted(), self._breaking():
             stops = self.agenda.stops(self._submitted, until)
             self._in_flight.append((until, self.engine.submit(stops)))
 
     def _fetch(self) -> None:
-        reports = self.engine.fetch(self._in_flight[0][1])
+        with self._breaking():
+            reports = self.engine.fetch(self._in_flight[0][1])
         with uninterrupted():
             self._in_flight.popleft()
             if self.clock.on:
@@ -200,6 +211,29 @@ class Driver:
                     self.spans.setdefault(f"host {number}", []).extend(report.spans)
             with self.clock("recording"):
                 self.book.record(reports)
+
+    @contextmanager
+    def _breaking(self) -> Iterator[None]:
+        """What fails inside leaves clients in the middle of a round, some ahead of what is known.
+
+        If an actor is gone all begin anew from a moment that is safe: that is none of it.
+        """
+        try:
+            yield
+        except ClusterError:
+            raise
+        except Exception as error:
+            first = str(error).partition("\n")[0]
+            self._broken = (
+                f"after {counted(self.round, 'round')} one broke off half-way ({first}); go back "
+                "to a moment, or on from a checkpoint"
+            )
+            raise
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether a round has failed, so that clients stand where nobody can go on from."""
+        return bool(self._broken)
 
     def _portion(self) -> int:
         """Rounds to send at once: one at first, then about a quarter of a second's worth."""

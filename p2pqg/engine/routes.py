@@ -274,8 +274,8 @@ class Routing:
         turn = self.schedule.turn(round)
         if turn is None:  # never comes back, or not soon: keep only the latest
             if self._cache.get((kind, "round")) != round:
-                self._cache[kind, "round"] = round
-                self._cache[kind] = self._made(kind, round)
+                made = self._made(kind, round)  # if that fails, the round before stays the latest
+                self._cache[kind, "round"], self._cache[kind] = round, made
             return self._cache[kind]
         key = (kind, turn)
         if key not in self._cache:

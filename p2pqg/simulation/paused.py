@@ -219,7 +219,8 @@ class Paused(Shown):
         own = self.experiment.config
         if not isinstance(moment, Moment) or moment.experiment.config is not own:
             raise ConfigError("go_back takes a moment of this simulation, or of a fork of it")
-        if moment.experiment is not self.experiment or moment.snapshot is None:
+        other = moment.experiment is not self.experiment or moment.snapshot is None
+        if other or self._driver.is_broken:
             self._rebuild(moment)
         else:
             self._driver.settle()
@@ -234,7 +235,7 @@ class Paused(Shown):
         self.on_change(True)
 
     def _rebuild(self, moment: Moment) -> None:
-        """Go on from a moment that differs in the number of clients: with actors of its own."""
+        """Go on from a moment with actors of its own: it may differ in the number of clients."""
         placement = self.hosting.placed(moment.experiment)
         with uninterrupted():
             self._driver.engine.close()

@@ -181,7 +181,7 @@ def test_a_round_that_breaks_off_half_way_is_told_and_not_gone_on_from(
     with p2pqg.Simulation(topology="ring8", algorithm=f"{file}:own", engine="local") as sim:
         with pytest.raises(p2pqg.AlgorithmError, match=told):
             sim.advance(1)
-        with pytest.raises(p2pqg.AlgorithmError, match="round 0 broke off half-way"):
+        with pytest.raises(p2pqg.AlgorithmError, match="after 0 rounds one broke off half-way"):
             sim.parameters()
 
 

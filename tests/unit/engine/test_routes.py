@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from p2pqg.base.errors import TopologyError
 from p2pqg.engine.mixer import Mixer
 from p2pqg.engine.routes import EdgeRoutes, Routing, RowRoutes, even_bounds
-from p2pqg.topology import build
+from p2pqg.topology import Schedule, build
 
 NETWORKS = ["ring8", "social32", "exponential12", "star9", "erdos-renyi20:p=0.3"]
 
@@ -86,6 +87,20 @@ def test_a_schedule_is_cut_once_per_round_of_its_period():
     routing = Routing(build("onepeer-exponential8"), (0, 4, 8))
     assert routing.rows(0) is routing.rows(3)
     assert routing.rows(0) is not routing.rows(1)
+
+
+def test_a_round_whose_w_cannot_be_made_is_refused_however_often_it_is_asked_for():
+    def draw(round):
+        if round == 1:
+            raise TopologyError("no such round")
+        return build("ring4").mixing(0)
+
+    routing = Routing(Schedule("mine", 4, False, None, draw), (0, 4))
+    before = routing.rows(0)
+    for _ in range(2):
+        with pytest.raises(TopologyError, match="no such round"):
+            routing.rows(1)
+    assert routing.rows(0) is before
 
 
 def test_even_bounds_cover_all_clients_evenly():

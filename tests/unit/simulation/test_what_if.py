@@ -17,6 +17,7 @@ from toys import TOY, assert_same
 import p2pqg
 from p2pqg.base.errors import ConfigError
 from p2pqg.engine.local import LocalEngine
+from p2pqg.topology import build
 
 SETTINGS = TOY | {"rounds": 30, "eval_every": 5, "engine": "local"}
 KINDS = {
@@ -39,6 +40,34 @@ KINDS = {
 
 def simulation(**settings):
     return p2pqg.Simulation(**SETTINGS | settings)
+
+
+@pytest.mark.parametrize("blocks", [6, 3])
+def test_a_round_that_fails_is_not_gone_on_from_but_a_moment_before_it_is(blocks):
+    """Its batches were drawn, and rounds before it that went with it were counted twice."""
+
+    def net(round):
+        W = build("ring6").mixing(0).dense()
+        return W if round != 5 else W[[1, 2, 3, 4, 5, 0]]
+
+    settings = {"rounds": 12, "algorithm": "d2", "record_every": 1, "clients_per_actor": blocks}
+    with (
+        simulation(**settings, topology=net) as sim,
+        simulation(**settings, topology="ring6") as whole,
+    ):
+        whole.finish()
+        sim.advance(2)
+        before = sim.moment()
+        with pytest.raises(p2pqg.TopologyError, match="round 5.*d2 needs a symmetric W"):
+            sim.finish()
+        for do in (sim.finish, sim.moment, sim.fork, lambda: sim.set_topology("ring6")):
+            with pytest.raises(p2pqg.AlgorithmError, match="one broke off half-way .*round 5"):
+                do()
+        sim.go_back(before)
+        sim.set_topology("ring6")
+        sim.finish()
+        assert_array_equal(sim.parameters(), whole.parameters())
+        assert sim.history["round"].tolist() == list(range(12))
 
 
 # Interruptions
