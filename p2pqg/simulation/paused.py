@@ -219,8 +219,8 @@ class Paused(Shown):
         own = self.experiment.config
         if not isinstance(moment, Moment) or moment.experiment.config is not own:
             raise ConfigError("go_back takes a moment of this simulation, or of a fork of it")
-        other = moment.experiment is not self.experiment or moment.snapshot is None
-        if other or self._driver.is_broken:
+        broken = self._driver.is_broken
+        if broken or moment.experiment is not self.experiment or moment.snapshot is None:
             self._rebuild(moment)
         else:
             self._driver.settle()
