@@ -19,7 +19,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.errors import PydanticSchemaGenerationError
 
 from p2pqg.base import yaml_text
 from p2pqg.base.errors import ConfigError, did_you_mean
@@ -89,7 +90,14 @@ def _types(cls: type) -> tuple[dict[str, Any], dict[str, TypeAdapter[Any]]]:
     """The types of a data class's fields, and what checks them; a sweep needs them often."""
     hints = typing.get_type_hints(cls)
     names = [f.name for f in dataclasses.fields(cls)]
-    return hints, {name: TypeAdapter(hints[name]) for name in names}
+    return hints, {name: _check_of(hints[name]) for name in names}
+
+
+def _check_of(hint: Any) -> TypeAdapter[Any]:
+    try:
+        return TypeAdapter(hint)
+    except PydanticSchemaGenerationError:  # a class that it does not know, such as nn.Module
+        return TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True))
 
 
 def describe_type(hint: Any) -> str:

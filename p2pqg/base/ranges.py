@@ -57,13 +57,13 @@ def broken_rules(params: Any, prefix: str = "") -> Iterator[str]:
 
     Args:
         params: a data class; numbers of it have a range such as "[0, 1)", "> 0" or ">= 1".
-            Infinity and NaN are in none; None is in any.
+            Infinity and NaN are in none; None is in any, and so is what is no number, as "auto".
         prefix: where it stands, e.g. "algorithm."; `problems()` says that itself.
     """
     kind: type = type(params)
     for name, text in _ranges(kind).items():
         value = getattr(params, name)
-        if value is not None and not _within(value, text):
+        if isinstance(value, numbers.Real) and not _within(value, text):
             told = f"in {text}" if text[0] in "[(" else text
             yield broken(f"{prefix}{name} must be {told}, got {value}", name)
     yield from getattr(params, "problems", tuple)()
@@ -98,7 +98,7 @@ def as_whole_number(value: Any, what: str, least: int = 0) -> int:
     return int(value)
 
 
-def _within(value: float, text: str) -> bool:
+def _within(value: Any, text: str) -> bool:
     if text[0] == ">":
         sign, bound = text.split()
         return value < math.inf and SIGNS[sign](value, float(bound))

@@ -87,3 +87,28 @@ def test_a_path_is_a_text():
         path: str = ""
 
     assert read(Params, {"path": Path("data") / "mine"}) == (Params("data/mine"), [])
+
+
+def test_a_class_that_pydantic_does_not_know_is_a_type_like_others():
+    class Activation:
+        pass
+
+    @dataclass(frozen=True)
+    class Params:
+        activation: Activation = Activation()
+        width: int = 3
+
+    mine = Activation()
+    assert read(Params, {"activation": mine})[0] == Params(mine)
+    (line,) = read(Params, {"activation": "relu", "width": 4})[1]
+    assert line == "activation must be Activation, got 'relu'"
+
+
+def test_a_range_is_for_numbers_and_a_text_beside_them_is_in_it():
+    @dataclass(frozen=True)
+    class Params:
+        beta: Annotated[float | Literal["auto"], "[0, 1)"] = 0.9
+        seed: Annotated[int, ">= 0"] = 0
+
+    assert read(Params, {"beta": "auto", "seed": 10**400})[0] == Params("auto", 10**400)
+    assert read(Params, {"beta": 1})[1] == ["beta must be in [0, 1), got 1.0"]
