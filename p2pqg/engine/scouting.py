@@ -9,7 +9,7 @@ from functools import lru_cache
 from numbers import Real
 from typing import Any, NamedTuple
 
-from p2pqg.algorithms.effects import Decide, Effect, Exchange, Gossip, Neighbors, Peers
+from p2pqg.algorithms.effects import AllReduce, Decide, Effect, Exchange, Gossip, Neighbors, Peers
 from p2pqg.algorithms.lr import LearningRate
 from p2pqg.base.errors import AlgorithmError
 from p2pqg.base.lazy import torch
@@ -152,7 +152,8 @@ def mixes_rows(rule: Rule) -> bool:
     """Whether a user's algorithm lets rows meet that no network has brought together.
 
     As x.mean(0) does: then numbers depend on which process hosts whom. It is played on a few
-    clients whom the network answers with what they sent, once more with another second one.
+    clients whom the network answers with what they sent (all-reduces: with what the first one
+    sent), once more with another second one.
     """
     traits = rule.algorithm.traits
     if rule.algorithm.is_ours or traits.get("asynchronous"):
@@ -179,10 +180,16 @@ def _first_models(rule: Rule, second: float) -> torch.Tensor:
         call, reply = rule.alone(state, grad, round, range(FEW)), None
         try:
             while True:
-                reply = _echo(call.send(reply))
+                effect = call.send(reply)
+                reply = _of_the_first(effect) if isinstance(effect, AllReduce) else _echo(effect)
         except StopIteration as end:
             state = end.value
     return rule.model(state)[:1]
+
+
+def _of_the_first(effect: AllReduce) -> Any:
+    """A mean in which the first client counts alone: all get the same, who takes whose is free."""
+    return bare(tuple(t[:1].expand_as(t).clone() for t in effect.tensors))
 
 
 class Opening(NamedTuple):

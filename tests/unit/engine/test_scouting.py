@@ -3,11 +3,11 @@
 import pytest
 from unfiled import State, unfiled
 
-from p2pqg.algorithms import ALGORITHMS, gossip
+from p2pqg.algorithms import ALGORITHMS, allreduce, gossip
 from p2pqg.algorithms.dsgd import Params
 from p2pqg.algorithms.lr import LearningRate
 from p2pqg.engine.rule import Rule
-from p2pqg.engine.scouting import is_steady
+from p2pqg.engine.scouting import is_steady, mixes_rows
 
 
 def half(s, grad, p):
@@ -78,3 +78,30 @@ def test_a_start_that_cannot_be_tried_on_a_few_clients_ends_nothing():
 
     method = unfiled(says_a_number, start=start)
     assert not is_steady(Rule(method, Params(lr=0.1), LearningRate(0.1), 0, shapes=(("x", (20,)),)))
+
+
+@pytest.mark.parametrize(
+    ("ask", "of", "mixes"),
+    [
+        (gossip, lambda m: m, False),
+        (gossip, lambda m: m.mean(0).expand_as(m), True),
+        (gossip, lambda m: m[-1:].expand_as(m), True),
+        (allreduce, lambda m: m, False),
+        (allreduce, lambda m: m.mean(0).expand_as(m), False),
+        (allreduce, lambda m: m[-1:].expand_as(m), False),
+    ],
+)
+def test_rows_meet_where_the_network_has_not_made_them_alike(ask, of, mixes):
+    def method(s, grad, p):
+        g = yield ask(grad(s.x))
+        return State(s.x - p.lr * of(g), s.t + 1)
+
+    assert mixes_rows(rule(method)) == mixes
+
+
+def test_rows_that_meet_before_they_are_sent_are_seen():
+    def method(s, grad, p):
+        g = yield allreduce(grad(s.x).mean(0).expand_as(s.x))
+        return State(s.x - p.lr * g, s.t + 1)
+
+    assert mixes_rows(rule(method))
