@@ -146,13 +146,21 @@ def _apart(arrays: Arrays, parts: tuple[Samples, Samples], what: str) -> Arrays:
     same = {
         name: getattr(arrays, name)
         for name, theirs in came.items()
-        if theirs.flags.writeable and np.may_share_memory(getattr(arrays, name), theirs)
+        if _may_change(theirs) and np.may_share_memory(getattr(arrays, name), theirs)
     }
     free = available_memory()
     if free is not None and sum(array.nbytes for array in same.values()) > free / 2:
         line = f"{what}: so large that it is not copied; do not write into it while it is learned"
         return dataclasses.replace(arrays, notes=(*arrays.notes, line))
     return dataclasses.replace(arrays, **{name: array.copy() for name, array in same.items()})
+
+
+def _may_change(array: np.ndarray) -> bool:
+    """Whether somebody can write into it, or into what it is a view of, as the frames of pandas."""
+    one: Any = array
+    while isinstance(one, np.ndarray) and not one.flags.writeable:
+        one = one.base
+    return isinstance(one, np.ndarray)
 
 
 def _finished(

@@ -346,7 +346,7 @@ def from_frame(frame: Any, what: str) -> pa.Table:
 
     if hasattr(frame, "to_arrow"):
         return frame.to_arrow()
-    frame = frame.rename(columns=str)
+    frame = frame.rename(columns=str).copy()  # Arrow reads memory that others may write into
     try:
         return pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
     except (pa.ArrowException, TypeError, ValueError) as error:

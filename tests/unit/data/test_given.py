@@ -383,6 +383,26 @@ def test_a_test_sample_that_is_a_training_sample_is_told():
     assert any(f"{alike} of 40 test samples are" in note for note in twice.notes)
 
 
+@pytest.mark.parametrize(
+    "give",
+    [
+        lambda: (pd.DataFrame({"a": X[:, 0]}), pd.Series(X[:, 1].copy())),
+        lambda: (pd.DataFrame({"a": X[:, 0], "y": X[:, 1]}), "y"),
+    ],
+)
+def test_what_is_written_into_a_frame_later_is_not_learned(give):
+    """Pandas and Arrow hand out views that only look as if nobody could write."""
+    given, test = give(), give()
+    arrays = read(given, test=test if isinstance(test[1], pd.Series) else test[0], held=True)
+    before = [a.copy() for a in (arrays.train_x, arrays.train_y, arrays.test_x, arrays.test_y)]
+    for one in (given, test):
+        for part in one:
+            if isinstance(part, pd.DataFrame | pd.Series):
+                part.iloc[...] = 7.0
+    after = arrays.train_x, arrays.train_y, arrays.test_x, arrays.test_y
+    assert all(map(np.array_equal, before, after))
+
+
 def test_what_another_thread_draws_while_samples_are_read_is_not_taken_for_theirs():
     class Beside(Pairs):
         """As if another thread drew while one of the samples is read for the first time."""
