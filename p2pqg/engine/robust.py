@@ -74,7 +74,7 @@ class RuleMixer:
                     found = self._applied(own, inbox, part.weights.clone())
                 self._looks = max(0, self._looks - 1)
                 # Another thread may have drawn meanwhile; it does not do so each time.
-                again = partial(self._applied, own, inbox, part.weights)
+                again = partial(self._applied, own, inbox, part.weights.clone())
                 if watch and watch.drawn and draws_from(again):
                     raise AlgorithmError(
                         f"rule {self.rule.entry.name}: draws from {min(watch.drawn)}, which each "

@@ -7,7 +7,9 @@ from torch.nn import functional as F
 from toys import TOY
 
 import p2pqg
+from p2pqg.base import draws
 from p2pqg.base.errors import ConfigError
+from p2pqg.engine import robust
 
 OWN = TOY | {"topology": "ring4", "rounds": 2, "engine": "local", "precision": "float64"}
 
@@ -66,7 +68,16 @@ def test_figures_are_the_same_whether_a_function_writes_into_what_it_is_given(al
 MEASURED = ("test_accuracy", "test_loss", "averaged_model_accuracy", "one", "two")
 
 
-def test_a_rule_may_write_into_what_it_is_given(tmp_path):
+class Watch(draws.Watch):
+    """Sees what another thread draws meanwhile."""
+
+    def __exit__(self, *error):
+        self.drawn = {"torch"}
+
+
+@pytest.mark.parametrize("watch", [draws.Watch, Watch])
+def test_a_rule_may_write_into_what_it_is_given(watch, tmp_path, monkeypatch):
+    monkeypatch.setattr(robust, "Watch", watch)
     (tmp_path / "mine.py").write_text(
         "def plain(own, inbox, weights):\n"
         "    return own + (weights[:, None] * (inbox - own)).sum(0)\n"
