@@ -19,14 +19,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from p2pqg.algorithms import ALGORITHMS
 from p2pqg.base.errors import ConfigError, P2pqgError, RunError, StoppedError
 from p2pqg.base.memory import available_memory
 from p2pqg.base.ranges import whole_number
 from p2pqg.base.text import typed
+from p2pqg.base.user_code import names_a_file
+from p2pqg.data import DATASETS
 from p2pqg.engine.machine import cores
 from p2pqg.engine.placement import FLOPS_PER_CORE, SHORT_ROUND
 from p2pqg.recipe.own import Own
-from p2pqg.recipe.settings import RunConfig
+from p2pqg.recipe.settings import RunConfig, chosen
 from p2pqg.results import seeds as results
 from p2pqg.running.pool import Inside, Pool, gpus_for, say
 from p2pqg.running.sinks import with_sinks
@@ -134,7 +137,7 @@ class Crew:
         most = min(count, wish or len(gpus) or len(cores()))
         if most == 1:
             return 1, ""
-        if stays:
+        if stays := stays or _known_here(config):
             return 1, stays
         if wish is None:
             most = self._worth_it(most, count, config, own, on_gpus=bool(gpus))
@@ -217,6 +220,15 @@ class Crew:
                 lost = RunError(f"a process died, perhaps for lack of memory; {then}")
                 lost.results = path if begun else None
                 raise lost from None
+
+
+def _known_here(config: RunConfig) -> str:
+    """What a script or notebook has registered, which other processes do not know; "": nothing."""
+    for key, registry in (("algorithm", ALGORITHMS), ("dataset", DATASETS)):
+        name = chosen(getattr(config, key), "")[0]
+        if name in registry and not names_a_file(name) and not registry[name].is_ours:
+            return f"{key} {name} is known in this process alone; as my_file.py:NAME all know it"
+    return ""
 
 
 def stopped_by_hand(path: Path, ended: Mapping[int, BaseException]) -> StoppedError:

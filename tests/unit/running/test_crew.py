@@ -5,18 +5,26 @@ import os
 import signal
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from toys import Notes
 
 import p2pqg
+from p2pqg.algorithms import ALGORITHMS
 from p2pqg.base.errors import ConfigError, StoppedError
 from p2pqg.recipe.settings import read_settings
 from p2pqg.running import pool
 from p2pqg.running.crew import Crew
 from p2pqg.running.observer import Observer
 from p2pqg.running.screen import Screen
+
+
+@dataclass(frozen=True)
+class Params:
+    lr: float
+
 
 SMALL = {"topology": "ring4", "model": "logistic", "engine": "local"}
 LONG = SMALL | {"topology": "ring16", "rounds": 40_000, "eval_every": 40_000}
@@ -151,6 +159,18 @@ def test_what_cannot_travel_is_run_here_and_a_line_says_why(tmp_path):
     assert runs.finished
     assert heard.notes[0].startswith("seeds run one after the other: an object of the settings")
     assert "lock" in heard.notes[0]
+
+
+def test_an_algorithm_that_a_script_has_registered_is_run_here(tmp_path):
+    @p2pqg.algorithm("halves", params=Params, start=ALGORITHMS["dsgd"].traits["start"])
+    def halves(s, grad, p):
+        x = yield p2pqg.gossip(s.x - p.lr / 2 * grad(s.x))
+        return s._replace(x=x)
+
+    heard = Hears()
+    settings = SMALL | {"rounds": 2, "out": str(tmp_path), "algorithm": "halves"}
+    assert p2pqg.run(seed=[1, 2], jobs=2, observer=heard, **settings).finished
+    assert "one after the other: algorithm halves is known in this process alone" in heard.notes[0]
 
 
 def test_what_an_observer_raises_in_another_process_is_raised_here(tmp_path):
