@@ -296,6 +296,8 @@ def _wrong_state(new: Any, old: Any, algorithm: Entry) -> str | None:
         if rows and isinstance(value, torch.Tensor) and value.shape[:1] != rows:
             shape = [*rows, *was.shape[1:]]
             return f"{name} must keep a row for each client, {shape}, got {list(value.shape)}"
+    if all(_alike(value, before[name]) for name, value in after.items()):
+        return None  # so the models are, too; to ask for them may be to compute them
     model, was = (algorithm.traits["model"](state) for state in (new, old))
     if not isinstance(model, torch.Tensor):
         return f"the models must be a tensor [clients, params], got {_a(model)}"
@@ -303,6 +305,13 @@ def _wrong_state(new: Any, old: Any, algorithm: Entry) -> str | None:
         shapes = [f"{list(t.shape)} of {str(t.dtype).removeprefix('torch.')}" for t in (was, model)]
         return f"the models must stay {shapes[0]}, got {shapes[1]}"
     return None
+
+
+def _alike(one: Any, other: Any) -> bool:
+    """Whether two leaves of a state are of one shape and type."""
+    if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
+        return (one.shape, one.dtype) == (other.shape, other.dtype)
+    return type(one) is type(other)
 
 
 def _a(value: Any) -> str:

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import random
+import re
 import threading
 
 import numpy as np
@@ -209,6 +210,23 @@ def test_a_round_may_be_an_object_that_is_called_and_equals_others(own_draws):
     finally:
         done.set()
         thread.join()
+
+
+def test_models_are_not_computed_to_see_that_a_state_has_kept_its_shape():
+    def models(state):
+        asked.append(state)
+        return state.x / 2
+
+    def step(s, grad, p):
+        x = yield gossip(s.x)
+        return State(x, s.t + 1)
+
+    asked, own = [], entry(step, model=models)
+    x = torch.ones(2, 3)
+    assert call._wrong_state(State(x + 1, 4), State(x, 3), own) is None
+    assert asked == []
+    told = r"the models must stay \[2, 3\] of float32, got \[2, 3\] of float64"
+    assert re.fullmatch(told, call._wrong_state(State(x.double(), 4), State(x, 3), own))
 
 
 def test_a_layer_that_is_made_in_a_round_is_told_what_to_do(own_draws):
