@@ -22,7 +22,7 @@ from p2pqg.results.directory import SEEDS, RunDirectory, being_written
 from p2pqg.results.run import Run
 from p2pqg.results.seeds import Runs
 from p2pqg.running.crew import Crew, stopped_by_hand
-from p2pqg.simulation.going_on import plan_of
+from p2pqg.simulation.going_on import check_algorithm, plan_of
 
 One = Callable[..., Any]
 """Knows how to begin one run, or how to go on with it."""
@@ -154,6 +154,8 @@ def _as_begun(
         home = path
     tell = crew.observer.noted if crew.observer else _to_nobody
     copied = own_files.from_copies(settings, home, tell)
+    if "algorithm" not in copied:
+        check_algorithm(settings, home, tell)
     names = {key: settings[key] for key in copied if key not in changes}
     settings |= copied
     given = {k: v for k, v in settings.items() if not (length and k in ENDS)}

@@ -45,13 +45,14 @@ def built_again(
         folder = home  # checkpoints are pruned while the run goes on
     same = {key: value for key, value in saved.items() if changes.get(key) is None}
     copied = own_files.from_copies(same, folder, tell)
-    _check_algorithm(saved, folder, tell)
+    check_algorithm(saved, folder, tell)
     own = _given_again(saved, changes, tell)
     experiment = build(with_changes(config, copied), own)
     experiment = as_kept(experiment, {key: saved[key] for key in copied}, folder)
     # That a plan is not needed is no news to who only goes on: it is set for them, see below.
     told = [line for line in experiment.warnings if not line.startswith("planned_")]
-    return dataclasses.replace(experiment, warnings=told)
+    kept = {**experiment.own_files, **own_files.kept(folder)}  # with what it began
+    return dataclasses.replace(experiment, warnings=told, own_files=kept)
 
 
 def as_kept(experiment: Experiment, names: Mapping[str, Any], folder: Path) -> Experiment:
@@ -59,7 +60,7 @@ def as_kept(experiment: Experiment, names: Mapping[str, Any], folder: Path) -> E
     return dataclasses.replace(
         experiment,
         config=with_changes(experiment.config, names),
-        own_files={**experiment.own_files, **own_files.kept(folder)},
+        own_files={**own_files.kept(folder), **experiment.own_files},
     )
 
 
@@ -187,7 +188,7 @@ def _given_again(
     return own
 
 
-def _check_algorithm(saved: Mapping[str, Any], folder: Path, tell: Callable[[str], None]) -> None:
+def check_algorithm(saved: Mapping[str, Any], folder: Path, tell: Callable[[str], None]) -> None:
     """Whether an algorithm that a script or notebook registered is there, and what it was.
 
     Raises:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 import networkx as nx
@@ -12,6 +13,7 @@ import yaml
 from click.testing import CliRunner
 
 import p2pqg
+from p2pqg.algorithms import ALGORITHMS
 from p2pqg.base.errors import ConfigError, DivergedError, StoppedError
 from p2pqg.cli import main
 from p2pqg.results.alike import by_seed
@@ -24,6 +26,11 @@ SMALL = {
     "engine": "local",
     "rounds": 4,
 }
+
+
+@dataclass(frozen=True)
+class Params:
+    lr: float
 
 
 class Interrupting(Observer):
@@ -143,6 +150,32 @@ def test_a_seed_that_begins_later_keeps_objects_under_the_names_that_the_others_
     assert len(p2pqg.compare(seeds.path).groups) == 1
     assert cells([first, second])["seeds"].tolist() == [2]
     assert [len(group) for group in by_seed([first, second])] == [2]
+
+
+def test_a_seed_that_begins_with_another_algorithm_of_that_name_is_told_apart(small):
+    def define(scale):
+        @p2pqg.algorithm("scaled", params=Params, start=ALGORITHMS["dsgd"].traits["start"])
+        def scaled(s, grad, p):
+            x = yield p2pqg.gossip(s.x - scale * p.lr * grad(s.x))
+            return s._replace(x=x)
+
+    class Hears(Observer):
+        notes = []
+
+        def noted(self, text):
+            self.notes.append(text)
+
+    define(1)
+    seeds = p2pqg.run(**small | {"algorithm": "scaled"}, seed=[1, 2], jobs=1, name="s")
+    shutil.rmtree(seeds.of_seed(2).path)
+    define(2)
+    first, second = p2pqg.resume(seeds.path, jobs=1, observer=Hears())
+    assert any("scaled is not what the run began with" in note for note in Hears.notes)
+    assert [len(group) for group in by_seed([first, second])] == [1, 1]
+    shutil.rmtree(seeds.of_seed(2).path)
+    del ALGORITHMS._entries["scaled"]
+    with pytest.raises(ConfigError, match="define it again before you resume"):
+        p2pqg.resume(seeds.path, jobs=1)
 
 
 def test_a_seed_that_diverges_does_not_keep_the_others_from_running(small):
