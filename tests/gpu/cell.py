@@ -142,6 +142,8 @@ def main() -> None:
     until = time.time() + 60 * options.minutes - TO_STOP - TO_PACK
     if until < time.time():
         sys.exit(f"--minutes must be above {(TO_STOP + TO_PACK) / 60:.2f}")
+    if options.before and options.set:
+        sys.exit("--set is for a cell that begins; with --from leave it out")
     options.out.mkdir(parents=True, exist_ok=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     work = Path(tempfile.mkdtemp(prefix="p2pqg-cell-"))
