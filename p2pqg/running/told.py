@@ -163,7 +163,7 @@ def outcome(run: Run) -> list[tuple[str, str]]:
     if summary.get("evaluated_rounds"):
         tested_at = _age(summary, "evaluated_rounds")
     recorded = _age(summary, "recorded_rounds")
-    speed, started = summary["client_steps_per_second"], duration(summary["startup_seconds"])
+    speed = summary["client_steps_per_second"]
     tested = [
         ("test accuracy", accuracy + tested_at),
         ("averaged model", percent(summary["averaged_model_accuracy"], 2) + tested_at),
@@ -190,11 +190,19 @@ def outcome(run: Run) -> list[tuple[str, str]]:
         *([("steps", _steps(summary))] if summary.get("most_steps") is not None else []),
         *([("stopped", summary["stopped"])] if summary.get("stopped") else []),
         *(("scenario", line) for line in summary.get("never_came", ())),
-        ("time", f"{duration(summary['wall_seconds'])}, of it {started} to the first round"),
+        ("time", _time(summary)),
         ("speed", "-" if speed is None else f"{speed:,.0f} client-steps/s"),
         *((("gradients", way) for way in summary.get("ways", ())) if run.profile else ()),
         *((f"time of {name}", shares(kinds)) for name, kinds in run.profile.items()),
     ]
+
+
+def _time(summary: Mapping[str, Any]) -> str:
+    """How long it took, and how much of that was the start; of a run that went on the last one."""
+    whole, started = (duration(summary[key]) for key in ("wall_seconds", "startup_seconds"))
+    if before := summary.get("seconds_before"):
+        return f"{whole}, of it {duration(before)} before it went on, {started} to its next round"
+    return f"{whole}, of it {started} to the first round"
 
 
 def _age(summary: Mapping[str, Any], key: str) -> str:

@@ -241,9 +241,14 @@ class Shown(ABC):
         return experiment.scenario.never_came(self.round, log.sim_seconds, self.cursor)
 
     def _speed(self) -> dict[str, float | None]:
-        """The part of a summary on speed: how long until the first round, and how fast since."""
+        """The part of a summary on speed: how long until the first round, and how fast since.
+
+        Of one that went on, the first round since then; and how long it had taken before.
+        """
         first = self._driver.first_round_at
+        before = {"seconds_before": self._seconds_before} if self._seconds_before else {}
         return {
+            **before,
             "startup_seconds": None if first is None else first - self._started,
             "client_steps_per_second": self._speed_so_far.per_second,
         }

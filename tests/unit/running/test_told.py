@@ -38,6 +38,11 @@ END = [
 ]
 
 
+def test_of_a_run_that_went_on_the_time_says_which_start_it_means(told):
+    line = ("time", "1 min 15 s, of it 1 min 0 s before it went on, 2.0 s to its next round")
+    assert line in told(seconds_before=60.0)
+
+
 def test_a_run_comes_to_accuracies_costs_and_time(told):
     assert told() == START + END
     clock = [*END[:2], ("simulated time", "2 h 30 min")]
