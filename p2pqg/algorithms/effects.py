@@ -31,7 +31,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 from p2pqg.algorithms.asynchronous import OwnPace
 from p2pqg.algorithms.gossip_rules import GossipRule, find_rule
 from p2pqg.base.lazy import torch
-from p2pqg.base.registry import F, NoParams, Registry
+from p2pqg.base.registry import Entry, F, NoParams, Registry
 
 S = TypeVar("S")
 
@@ -237,6 +237,28 @@ def allreduce(*tensors: torch.Tensor, message_bytes: float | None = None) -> All
 ALGORITHMS = Registry("algorithm")
 
 Needs = tuple[str, ...] | Callable[[Any], tuple[str, ...]]
+
+
+class Traits:
+    """What an algorithm with its parameters is, by what it was registered with."""
+
+    algorithm: Entry
+    params: Any
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """What W must be."""
+        return self.algorithm.traits["needs"](self.params)
+
+    @property
+    def centralized(self) -> bool:
+        """It all-reduces, and does not use the network."""
+        return self.algorithm.traits["centralized"]
+
+    @property
+    def waits(self) -> bool:
+        """Clients go from round to round together; otherwise each has its own pace."""
+        return not self.algorithm.traits.get("asynchronous")
 
 
 def the_state_x(state: Any) -> torch.Tensor:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from p2pqg.algorithms.control import Controller, Lengths
-from p2pqg.algorithms.effects import Parameter
+from p2pqg.algorithms.effects import Parameter, Traits
 from p2pqg.algorithms.gossip_rules import GossipRule, find_rule
 from p2pqg.algorithms.lr import LearningRate
 from p2pqg.base.config import made, plain
@@ -31,7 +31,7 @@ Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 
 
 @dataclass(eq=False)
-class Rule:
+class Rule(Traits):
     """An algorithm with its parameters: what every block and the driver's scout run alike.
 
     Attributes:
@@ -127,21 +127,6 @@ class Rule:
             f"{self.algorithm.name}: start must return a state whose x is [clients, params], "
             "or say @algorithm(model=...)"
         )
-
-    @property
-    def needs(self) -> tuple[str, ...]:
-        """What W must be."""
-        return self.algorithm.traits["needs"](self.params)
-
-    @property
-    def centralized(self) -> bool:
-        """It all-reduces, and does not use the network."""
-        return self.algorithm.traits["centralized"]
-
-    @property
-    def waits(self) -> bool:
-        """Clients go from round to round together; otherwise each has its own pace."""
-        return not self.algorithm.traits.get("asynchronous")
 
     def model(self, state: Any) -> torch.Tensor:
         """[clients, params]: the models, of which push-sum, say, keeps only a scaled form."""

@@ -87,7 +87,9 @@ def _put_together(config: RunConfig, own: Own, parts: Found) -> Experiment:
     task = task_of(config, found)
     shapes = _shapes(method, task)
     personal = _personal(config, method, task)
-    plain = Rule(method.entry, method.params, LearningRate(config.lr), config.seed, None, shapes)
+    plain = Rule(
+        method.algorithm, method.params, LearningRate(config.lr), config.seed, None, shapes
+    )
     plain = plain.with_changes(personal=personal)
     live = with_clock(network, clock, plain, found.cost, task)
     outlook = partial(outlook_of, plain, live, found.cost, task)
@@ -239,7 +241,7 @@ def _rule(
     """
     lr = step_sizes(config, num_clients, length, own)
     rule = Rule(
-        method.entry,
+        method.algorithm,
         dataclasses.replace(method.params, lr=lr(0)),
         lr,
         config.seed,
@@ -254,7 +256,7 @@ def _rule(
 
 def _shapes(method: Method, task: Task) -> Shapes:
     """Shapes of the model's tensors, if the algorithm asks for them: a model is built for it."""
-    if not method.entry.traits["shapes"](method.params):
+    if not method.algorithm.traits["shapes"](method.params):
         return ()
     return task.model.shapes(task.num_classes, task.input_shape)
 
@@ -272,7 +274,7 @@ def _personal(config: RunConfig, method: Method, task: Task) -> Personal | None:
             f"personal does not go with {method.name}, whose clients do not wait; take an "
             "algorithm with rounds, such as dsgdm-n, or leave it out"
         )
-    if "column-stochastic" in method.needs or method.entry.traits["shapes"](method.params):
+    if "column-stochastic" in method.needs or method.algorithm.traits["shapes"](method.params):
         raise ConfigError(
             f"personal does not go with {method.name}, which sends models in a form of its own; "
             "take another algorithm, such as dsgdm-n, or leave it out"

@@ -64,7 +64,7 @@ def length_of(
         ConfigError: there is no clock to end it by, or the end is too far away.
     """
     steps_per_epoch = steps_per_epoch_of(config, found)
-    steps_per_round = batches_per_round(method.entry, method.params)
+    steps_per_round = batches_per_round(method.algorithm, method.params)
 
     def num_rounds(rounds: int | None, epochs: float | None) -> int | None:
         if epochs is None:

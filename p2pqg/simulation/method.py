@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from p2pqg.algorithms import ALGORITHMS
+from p2pqg.algorithms.effects import Traits
 from p2pqg.algorithms.user_code import find_algorithm
 from p2pqg.base import config as machinery
 from p2pqg.base.config import Problems
@@ -16,27 +17,12 @@ from p2pqg.recipe.settings import RunConfig, chosen
 
 
 @dataclass(frozen=True)
-class Method:
+class Method(Traits):
     """An algorithm with its parameters; lr is the one of the recipe, before any schedule."""
 
     name: str
-    entry: Entry
+    algorithm: Entry
     params: Any
-
-    @property
-    def needs(self) -> tuple[str, ...]:
-        """What the algorithm relies on in W."""
-        return self.entry.traits["needs"](self.params)
-
-    @property
-    def centralized(self) -> bool:
-        """It all-reduces, and does not use the network."""
-        return self.entry.traits["centralized"]
-
-    @property
-    def waits(self) -> bool:
-        """Clients go from round to round together; otherwise each has its own pace."""
-        return not self.entry.traits.get("asynchronous")
 
     def with_local_epochs(self, epochs: float, steps_per_epoch: float) -> Method:
         """With so many passes over a mean-sized shard between two exchanges, at least one batch."""
