@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from functools import lru_cache
 from numbers import Real
 from typing import Any, NamedTuple
 
-from p2pqg.algorithms.effects import AllReduce, Decide, Effect, Exchange, Gossip, Neighbors, Peers
+from p2pqg.algorithms.effects import (
+    AllReduce,
+    Decide,
+    Effect,
+    Exchange,
+    Gossip,
+    Grad,
+    Neighbors,
+    Peers,
+)
 from p2pqg.algorithms.lr import LearningRate
 from p2pqg.base.errors import AlgorithmError
 from p2pqg.base.lazy import torch
@@ -130,21 +139,30 @@ def _sizes(rule: Rule, x0: torch.Tensor, scale: float) -> list[float | None]:
         return scale * x + slope
 
     said: list[float | None] = []
+
+    def answer(effect: Effect) -> Any:
+        size = getattr(effect, "message_bytes", None)
+        said.append(float(size) if isinstance(size, Real) else None)
+        return _echo(effect)
+
     try:
-        state = rule.start(x0)
-        for round in range(VALUES_TRIED):
-            call, reply = rule.alone(state, grad, round, range(len(x0))), None
-            try:
-                while True:
-                    effect = call.send(reply)
-                    size = getattr(effect, "message_bytes", None)
-                    said.append(float(size) if isinstance(size, Real) else None)
-                    reply = _echo(effect)
-            except StopIteration as end:
-                state = end.value
+        _played(rule, x0, grad, answer)
     except AlgorithmError:  # it needs neighbors, whom it has not here
         return [*said, math.nan]
     return said
+
+
+def _played(rule: Rule, x0: torch.Tensor, grad: Grad, answer: Callable[[Effect], Any]) -> Any:
+    """The state after a few rounds of clients that are as if alone: `answer` is their network."""
+    state = rule.start(x0)
+    for round in range(VALUES_TRIED):
+        call, reply = rule.alone(state, grad, round, range(len(x0))), None
+        try:
+            while True:
+                reply = answer(call.send(reply))
+        except StopIteration as end:
+            state = end.value
+    return state
 
 
 @lru_cache(maxsize=RULES_KNOWN)
@@ -175,16 +193,10 @@ def _first_models(rule: Rule, second: float) -> torch.Tensor:
     def grad(x: torch.Tensor, *, again: bool = False) -> torch.Tensor:
         return x * slope + 0.1
 
-    state = rule.start(x0)
-    for round in range(VALUES_TRIED):
-        call, reply = rule.alone(state, grad, round, range(FEW)), None
-        try:
-            while True:
-                effect = call.send(reply)
-                reply = _of_the_first(effect) if isinstance(effect, AllReduce) else _echo(effect)
-        except StopIteration as end:
-            state = end.value
-    return rule.model(state)[:1]
+    def answer(effect: Effect) -> Any:
+        return _of_the_first(effect) if isinstance(effect, AllReduce) else _echo(effect)
+
+    return rule.model(_played(rule, x0, grad, answer))[:1]
 
 
 def _of_the_first(effect: AllReduce) -> Any:
