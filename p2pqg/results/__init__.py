@@ -5,7 +5,8 @@ One run: `directory.py` writes its files (`parquet.py`), `schemas.py` says what 
 a run goes on from; `models.py` has the models of the last one, and `model_files.py` writes them
 for plain torch. `changes.py` is what became of the network. `seeds.py` are runs that differ in
 their seed.
-Many runs: `search.py` finds them in folders, `alike.py` says which differ and in what,
+Many runs: `search.py` finds them in folders, `alike.py` says which differ and in what
+(`redrawn.py`: in the network of that name, too),
 `run_frames.py` has a row of each, `cells.py` the means that tables show, at the best of what was
 tried (`tuned.py`); `reaching.py` is what it took to reach an accuracy.
 Side by side, runs and live simulations: `standing.py`, `comparison.py`, `comparison_text.py`.

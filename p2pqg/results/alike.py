@@ -23,6 +23,7 @@ from p2pqg.base.wording import plain_text
 from p2pqg.recipe.keys import CARE, WHERE
 from p2pqg.recipe.own_files import FOLDER, is_copy
 from p2pqg.results.directory import SEEDS
+from p2pqg.results.redrawn import drawn_otherwise
 from p2pqg.results.run import Run
 
 SAME_RESULTS = {"out", "name", "eval_every", "eval_first", "record_every", *CARE}
@@ -64,6 +65,8 @@ def settings_of(runs: Iterable[Configured]) -> pd.DataFrame:
     for run in runs:
         row = flat(run.config)
         row["topology"] = _network(row["topology"], row["clients"])
+        if (place := _place_of(run)) is not None and drawn_otherwise(place, row["topology"]):
+            row["topology"] += " (drawn by an older version)"
         for key in (SPLIT[0], DRAWN["data"][0]):
             # Where it lies says nothing: a seed that began later reads the file of the first one.
             if KEPT.fullmatch(name := Path(str(row.get(key))).name):

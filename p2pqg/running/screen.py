@@ -26,6 +26,8 @@ if TYPE_CHECKING:  # torch takes seconds to import; by then the screen should sa
     from p2pqg.results.run import Run
     from p2pqg.simulation.simulation import Simulation
 
+ROOM_FOR_TEXT = 16
+"""Columns of a terminal beside the names of a table; with fewer what is said stands below them."""
 ROOM_FOR_A_BAR = 36
 """Columns of a terminal: a bar that can be seen, its count, its pace and the time left."""
 
@@ -164,6 +166,10 @@ def _in_columns(console: Console, rows: list[tuple[str, str]]) -> None:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="cyan", no_wrap=True)
     grid.add_column(overflow="fold")
+    if console.width - width - 2 < ROOM_FOR_TEXT:
+        for name, text in rows:
+            console.print(Text(name, "cyan"), Text(text), sep="\n", overflow="fold")
+        return
     for name, text in rows:
         grid.add_row(name, escape(text))
     console.print(grid)

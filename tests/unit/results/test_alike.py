@@ -1,13 +1,17 @@
 """In what runs differ, and which are seeds of one setting."""
 
+import json
+
 import pytest
 
 import p2pqg
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.wording import plain_text
+from p2pqg.network.stored import fingerprint
 from p2pqg.paper.tables import table
-from p2pqg.results.alike import by_seed, differing, settings_of
+from p2pqg.results.alike import by_seed, differing, settings_of, unlike
 from p2pqg.results.cells import cells
+from p2pqg.topology import build
 
 
 def test_runs_differ_in_the_settings_that_are_not_alike_and_in_no_others(fake_run):
@@ -51,6 +55,23 @@ def test_where_the_file_of_what_was_given_as_an_object_lies_is_no_setting(fake_r
     )
     assert [len(group) for group in by_seed([here, there, other])] == [2, 1]
     assert settings_of([other])["dataset.path"].tolist() == ["/runs/a.csv"]
+
+
+def test_runs_on_a_network_that_an_older_version_drew_otherwise_are_no_seeds_of_those_of_now(
+    fake_run,
+):
+    now = fingerprint(build("base6:k=3"))
+    runs = []
+    for seed, mark in enumerate([now, "0123456789abcdef", now, None]):
+        run = fake_run(f"s{seed}", topology="base6:k=3", clients=6, seed=seed)
+        if mark:  # else it keeps no checkpoint, and nobody can know
+            header = run.path / "checkpoints/round-000000010/checkpoint.json"
+            header.parent.mkdir(parents=True)
+            network = {"topology": {"name": "base6:k=3", "fingerprint": mark}}
+            header.write_text(json.dumps({"network": network}))
+        runs.append(run)
+    assert [len(group) for group in by_seed(runs)] == [3, 1]
+    assert unlike(settings_of(runs)) == ["topology"]
 
 
 def test_networks_of_unlike_sizes_are_no_seeds_of_one_setting(fake_run):

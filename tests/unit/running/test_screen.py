@@ -131,6 +131,18 @@ def test_no_terminal_is_too_narrow_to_say_what_a_number_is_and_of_when(width):
     assert " ".join(f"dsgd-seed1 {told}".split()) in " ".join(last.split())
 
 
+def test_a_terminal_that_is_too_narrow_for_two_columns_shows_names_and_values_below_each_other(
+    fake_run,
+):
+    """On 20 columns there were names only."""
+    run = fake_run("a")
+    drawn = Console(file=io.StringIO(), force_terminal=True, width=20, color_system=None)
+    Screen(drawn).end(run)
+    shown = "".join(drawn.file.getvalue().split())
+    told = "".join(f"{name}{text}" for name, text in outcome(run))
+    assert "".join(told.split()) in shown
+
+
 def test_at_the_end_every_number_says_of_when_it_is(fake_run):
     run = fake_run("a")
     run.summary.update(evaluated_rounds=8, recorded_rounds=9)
