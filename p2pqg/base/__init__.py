@@ -11,8 +11,8 @@ class).
 Files: `yaml_text.py`, `csv_file.py`, `text.py` (UTF-8, JSON, names of folders), `drawings.py`
 (theirs), `shipped.py` (those that come with p2pqg), `cache_dir.py`, `hub.py` (of Hugging Face).
 A user's own code: `user_code.py` finds it in files, `source.py` makes a file of it, `digest.py`
-tells apart what no file can keep, `draws.py` sees and keys the random numbers it takes that a
-process shares.
+tells apart what no file can keep, `imported.py` the packages it imports; `draws.py` sees and keys
+the random numbers it takes that a process shares.
 Memory: `memory.py` (how much there is), `pieces.py` (arrays a piece at a time), `records.py` (rows
 of results), `uploading.py` (to a device). `wording.py` says numbers as people read them,
 `distinct.py` finds the different ones, `steady.py` is a clock that nobody sets, `themes.py` knows

@@ -235,11 +235,19 @@ def load_file(path: Path, kind: str) -> ModuleType:
     # Kept here, for another file may register the same name later.
     module.__dict__["__parts__"] = {
         registry.kind: {
-            e.build.__name__: e for e in registry.values() if e.build.__module__ == name
+            e.build.__name__: e
+            for e in registry.values()
+            if _is_in(module, e.build) and not e.is_ours
         }
         for registry in Registry.known
     }
     return module
+
+
+def _is_in(module: ModuleType, build: Callable[..., Any]) -> bool:
+    """Whether a registered function is the module's, or is imported there, of a package say."""
+    mine = build.__module__ == module.__name__
+    return mine or any(value is build for value in vars(module).values())
 
 
 def _keep_from_autoreload(name: str) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from p2pqg.algorithms import ALGORITHMS
 from p2pqg.base.errors import ConfigError
+from p2pqg.base.imported import imported_by
 from p2pqg.base.registry import COPIES
 from p2pqg.base.text import user_path
 from p2pqg.base.user_code import names_a_file
@@ -26,6 +27,8 @@ OWN_ALGORITHM = "own_algorithm.py"
 """The code of an algorithm that a script or notebook registered, and calls by its name."""
 OWN_ALGORITHM_LETTERS = "own_algorithm.txt"
 """What is kept of one whose code cannot be: letters that tell it from others, see `base.digest`."""
+IMPORTED = "imported.txt"
+"""Letters of modules that these files import from packages of the user's, see `base.imported`."""
 LONGEST = 250
 """A text that is longer names no file."""
 KEYS = (
@@ -79,6 +82,22 @@ def read(settings: Mapping[str, Any], neighbors: Iterable[Path] = ()) -> dict[st
     files = {file.name: file for file in neighbors}
     files |= {name: user_path(path) for path, name in paths_in(settings).items()}
     return {name: file.read_bytes() for name, file in files.items() if file.is_file()}
+
+
+def with_imported(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """The files that a run keeps, and beside them what tells the modules apart that they import."""
+    lines = [f"{letters} {path}\n" for path, letters in imported_by(files).items()]
+    return {**files, IMPORTED: "".join(lines).encode()} if lines else dict(files)
+
+
+def letters_in(imported: bytes) -> dict[str, str]:
+    """Path of a module -> its letters, of the content of IMPORTED.
+
+    >>> letters_in(b"1a2b3c4d mylab/nets.py\\n")
+    {'mylab/nets.py': '1a2b3c4d'}
+    """
+    rows = (line.split(" ", 1) for line in imported.decode().splitlines())
+    return {path: letters for letters, path in rows}
 
 
 def kept(folder: Path) -> dict[str, bytes]:

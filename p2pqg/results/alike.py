@@ -21,7 +21,7 @@ from p2pqg.base.text import read_json
 from p2pqg.base.user_code import GIVEN
 from p2pqg.base.wording import plain_text
 from p2pqg.recipe.keys import CARE, WHERE
-from p2pqg.recipe.own_files import FOLDER, is_copy
+from p2pqg.recipe.own_files import FOLDER, IMPORTED, is_copy, letters_in
 from p2pqg.results.directory import SEEDS
 from p2pqg.results.redrawn import drawn_otherwise
 from p2pqg.results.run import Run
@@ -264,10 +264,14 @@ def _own_files(one: Configured) -> dict[str, str]:
     if path is not None and (path / FOLDER).is_dir():
         for file in sorted(file for file in (path / FOLDER).iterdir() if file.is_file()):
             found[file.name] = file.stat().st_size, file.read_bytes
-    return {
-        f"{OWN_FILES}{name}": _told_apart(size, read)
+    imported = found.pop(IMPORTED)[1]() if IMPORTED in found else b""
+    told = {
+        name: _told_apart(size, read)
         for name, (size, read) in found.items()
         if not KEPT.fullmatch(name)
+    }
+    return {
+        f"{OWN_FILES}{name}": letters for name, letters in (told | letters_in(imported)).items()
     }
 
 

@@ -133,11 +133,13 @@ def _put_together(config: RunConfig, own: Own, parts: Found) -> Experiment:
         scenario=scenario,
         clock=clock,
         own=own,
-        own_files={
-            **own_files.read(vars(config), _neighbors(rule, network, found)),
-            **own.files,
-            **found.files,
-        },
+        own_files=own_files.with_imported(
+            {
+                **own_files.read(vars(config), _neighbors(rule, network, found)),
+                **own.files,
+                **found.files,
+            }
+        ),
         held_out=found.held_out,
         callbacks=callbacks,
     )

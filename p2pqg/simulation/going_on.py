@@ -51,6 +51,7 @@ def built_again(
     experiment = as_kept(experiment, {key: saved[key] for key in copied}, folder)
     # That a plan is not needed is no news to who only goes on: it is set for them, see below.
     told = [line for line in experiment.warnings if not line.startswith("planned_")]
+    _tell_of_imported(experiment.own_files, folder, tell)
     kept = {**experiment.own_files, **own_files.kept(folder)}  # with what it began
     return dataclasses.replace(experiment, warnings=told, own_files=kept)
 
@@ -208,6 +209,21 @@ def check_algorithm(saved: Mapping[str, Any], folder: Path, tell: Callable[[str]
         tell(
             f"algorithm {name} is not what the run began with: its code, or what it uses, is "
             "another; it goes on with that of now"
+        )
+
+
+def _tell_of_imported(now: Mapping[str, bytes], folder: Path, tell: Callable[[str], None]) -> None:
+    """Say which modules of the user's packages are not what the run began with."""
+    before, after = (
+        own_files.letters_in(files.get(own_files.IMPORTED, b""))
+        for files in (own_files.kept(folder), now)
+    )
+    edited = [path for path, letters in after.items() if before.get(path, letters) != letters]
+    if edited:
+        are, one = ("have", "those") if len(edited) > 1 else ("has", "that")
+        tell(
+            f"{' and '.join(edited[:3])}{' and more' * (len(edited) > 3)} {are} changed since the "
+            f"run began, which keeps no code of packages; it goes on with {one} of now"
         )
 
 

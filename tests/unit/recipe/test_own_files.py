@@ -9,6 +9,7 @@ import torch
 
 import p2pqg
 from p2pqg.algorithms import ALGORITHMS
+from p2pqg.errors import ConfigError
 from p2pqg.recipe.own_files import FOLDER, from_copies, kept, paths_in, read
 
 RECIPE = {
@@ -153,3 +154,36 @@ def test_an_algorithm_that_a_script_registered_is_kept_for_whoever_does_not_know
         went_on.model("averaged").state_dict()["1.weight"],
         whole.model("averaged").state_dict()["1.weight"],
     )
+
+
+def test_an_algorithm_of_a_package_goes_on_in_another_process_and_an_edit_of_it_is_told(
+    tmp_path, monkeypatch, capsys
+):
+    """It was not found there, and edits of packages passed unsaid: only an import is kept."""
+    (tmp_path / "lab_of_mine").mkdir()
+    method = tmp_path / "lab_of_mine" / "method.py"
+    (method.parent / "__init__.py").write_text("")
+    method.write_text(REGISTERED.replace("script-made", "lab-made"))
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.import_module("lab_of_mine.method")
+    settings = {"topology": "ring4", "algorithm": "lab-made", "model": "logistic"}
+    settings |= {"engine": "local", "out": str(tmp_path / "out")}
+
+    def forget():  # as in another process
+        for name in list(sys.modules):
+            if name.startswith(("lab_of_mine", "own_algorithm_")):
+                monkeypatch.delitem(sys.modules, name)
+        monkeypatch.delitem(ALGORITHMS._entries, "lab-made", raising=False)
+
+    run = p2pqg.run(**settings, rounds=1)
+    forget()
+    assert p2pqg.resume(run.path, rounds=2, quiet=False).summary["algorithm"] == "lab-made"
+    assert "has changed" not in capsys.readouterr().out
+    method.write_text(method.read_text().replace("p.lr *", "2 * p.lr *"))
+    forget()
+    p2pqg.resume(run.path, rounds=3, quiet=False)
+    told = "lab_of_mine/method.py has changed since the run began, which keeps no code of packages"
+    assert told in capsys.readouterr().out
+    anew = p2pqg.run(**settings, rounds=3, seed=1)
+    with pytest.raises(ConfigError, match=r"lab_of_mine/method.py \(edited in between\)"):
+        p2pqg.compare([run, anew])
