@@ -159,7 +159,8 @@ def test_who_loses_the_cluster_is_told_how_to_go_on_the_last_test_here(address, 
         died,
     )
     assert again.startswith(
-        f"address '{address}': no node of that Ray cluster runs on this machine; start one with "
+        f"address '{address}': no node of that Ray cluster runs on this machine (one of another "
+        "user or in a container serves only there); start one with "
         f"`ray start --address={address}`, or"
     )
 

@@ -237,7 +237,8 @@ def _check_we_are_part_of_it(where: str, found: str) -> None:
     while not private_ray.has_a_node_here(found):
         if time.monotonic() > deadline:
             raise ConfigError(
-                f"{where}: no node of that Ray cluster runs on this machine; start one with "
+                f"{where}: no node of that Ray cluster runs on this machine (one of another user "
+                "or in a container serves only there); start one with "
                 f"`ray start --address={found}`, or start the run on a node, or by `ray job submit`"
             )
         time.sleep(0.5)

@@ -19,6 +19,7 @@ import contextlib
 import os
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
 import warnings
@@ -303,17 +304,30 @@ def admits(address: str, auto: bool) -> bool:
 
 
 def has_a_node_here(address: str) -> bool:
-    """Whether a node of the cluster at host:port runs on this machine; it has let us in.
+    """Whether a node of the cluster at host:port serves us on this machine; it has let us in.
 
-    Ray itself would look for one for a minute, and then says that nobody answers. True where a
-    version of it does not tell.
+    Ray itself would look for one for a minute, and then says that nobody answers. And it takes one
+    in a container for a node of this machine, as its process can be seen, or one of another user:
+    then it aborts the whole process. True where a version of it does not tell.
     """
     try:
         here = services.find_node_ids()
         nodes = GcsClient(address=address).get_all_node_info(timeout=SECONDS_TO_TELL)
-        return not here.isdisjoint(node.hex() for node in nodes)
+        return any(
+            _answers(node.raylet_socket_name) for key, node in nodes.items() if key.hex() in here
+        )
     except (AttributeError, TypeError, ray.exceptions.RayError):
         return True
+
+
+def _answers(path: str) -> bool:
+    """Whether a process listens on a socket in our file system that we may write to."""
+    with socket.socket(socket.AF_UNIX) as line:
+        try:
+            line.connect(path)
+        except OSError:
+            return False
+    return True
 
 
 def _token_is_at_hand() -> bool:

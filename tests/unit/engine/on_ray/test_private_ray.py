@@ -1,4 +1,6 @@
 import os
+import socket
+from types import SimpleNamespace
 
 import pytest
 from ray._private import services  # noqa: TID251  what Ray starts is what is tested
@@ -99,3 +101,25 @@ def test_a_ray_that_listens_elsewhere_is_ended(monkeypatch, folder):
     with pytest.raises(RuntimeError, match="cannot be closed to other users"):
         private_ray.start(folder)
     assert ended
+
+
+@pytest.mark.skipif(not hasattr(services, "find_node_ids"), reason="an older Ray does not tell")
+@pytest.mark.parametrize(
+    ("where", "serves"),
+    [("listens", True), ("ended", False), ("in a container", False), ("elsewhere", False)],
+)
+def test_a_node_is_here_if_we_can_reach_it_not_if_its_process_can_be_seen(
+    folder, monkeypatch, where, serves
+):
+    path = folder.path / "raylet"
+    node = SimpleNamespace(raylet_socket_name=str(path))
+    cluster = SimpleNamespace(get_all_node_info=lambda timeout: {bytes.fromhex(NODE): node})
+    monkeypatch.setattr(private_ray, "GcsClient", lambda address: cluster)
+    seen = {"1" * 56} if where == "elsewhere" else {NODE}
+    monkeypatch.setattr(services, "find_node_ids", lambda: seen)
+    with socket.socket(socket.AF_UNIX) as line:
+        if where != "in a container":
+            line.bind(str(path))
+        if where in ("listens", "elsewhere"):
+            line.listen()
+        assert private_ray.has_a_node_here("head:1") is serves
