@@ -43,11 +43,11 @@ class Privacy:
     """The keys of `privacy:` in a recipe."""
 
     clip: float | None = None
-    """Largest length of one sample's gradient, > 0; nothing, or inf: any."""
+    """Largest norm of one sample's gradient, > 0; left out, or inf: not clipped."""
     sigma: Annotated[float, ">= 0"] = 0.0
     """Standard deviation of the noise on the sum of a batch, in clips, >= 0."""
     delta: Annotated[float, "(0, 1)"] = 1e-5
-    """At which epsilon is told, in (0, 1)."""
+    """The delta for which epsilon is computed, in (0, 1)."""
 
     @property
     def limit(self) -> float:

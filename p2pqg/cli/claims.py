@@ -46,10 +46,10 @@ def claims(
     sets: tuple[str, ...],
     quiet: bool,
 ) -> None:
-    """Say what the papers claim and whether it holds here, or try a claim yourself.
+    """List what the papers claim, and whether it holds here.
 
     Without RECIPE: all claims of the shipped recipes, where they come from, how long their tiers
-    take, and the verdict, by the rule in the recipe, on the results that are there. With it: do its
+    take, and the verdict on the results that are there, by the rule in the recipe. With it: do its
     runs and judge them, as `p2pqg sweep` does.
     """
     from p2pqg.base.errors import ConfigError

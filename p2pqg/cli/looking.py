@@ -30,9 +30,10 @@ from p2pqg.cli.program import (
 )
 @debug_flag
 def compare(run_dirs: tuple[str, ...], to_accuracy: tuple[float, ...]) -> None:
-    """Show runs side by side: run directories, or folders with runs below them, such as sweeps.
+    """Show runs side by side.
 
-    The settings in which they differ, accuracy, consensus distance, bytes sent and time. Runs that
+    RUN_DIR is a run's directory, or a folder with runs below it, such as a sweep. The settings in
+    which they differ, accuracy, consensus distance, bytes sent and time. Runs that
     differ in their seed only make one row, mean ± standard deviation (n - 1), unless you name them
     one by one and there are no others.
     """
@@ -178,9 +179,11 @@ def consensus(
     seed: int,
     draw: Path | None,
 ) -> None:
-    """Average without learning: gossip against quasi-global momentum (Figure 3 of the paper).
+    """Show how fast clients agree on a network, without learning.
 
-    How many rounds the consensus distance, mean_i |x_i - mean x|^2, takes to a share of its start.
+    Random numbers are averaged by gossip and with quasi-global momentum (Figure 3 of the paper):
+    after how many rounds is the consensus distance, mean_i |x_i - mean x|^2, a hundredth and a
+    millionth of what it was?
     """
     from p2pqg.theory.consensus import average_consensus
     from p2pqg.theory.doctor import admit
@@ -200,7 +203,12 @@ def consensus(
 
 @main.command()
 @click.argument("run_dirs", nargs=-1, required=True, metavar="RUN_DIR...")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Who may look: this machine.")
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address to listen on; the default: this machine only.",
+)
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Default: one that is free.")
 @click.option("--open/--no-open", "opens", default=True, help="Open it in a browser, if any.")
 @debug_flag

@@ -32,12 +32,12 @@ def tune(
     sets: tuple[str, ...],
     quiet: bool,
 ) -> None:
-    """Find good values of keys with Optuna (pip install 'p2pqg[tune]').
+    """Search good values of settings with Optuna.
 
-    RECIPE has ranges under `tune:`, such as `lr: {log: [0.01, 1]}`, perhaps several methods under
-    `algorithm:`, which get equally many trials, and several seeds, whose mean minus deviation
-    counts: on validation samples, where `validation:` holds some out. Start it again to go on where
-    it was stopped.
+    It needs pip install 'p2pqg[tune]'. RECIPE has ranges under `tune:`, such as
+    `lr: {log: [0.01, 1]}`. It may name several methods under `algorithm:`, which get equally many
+    trials, and several seeds: the mean over them minus their deviation counts, on validation
+    samples where `validation:` holds some out. Start it again to go on where it was stopped.
     """
     from p2pqg.base.dotted import set_dotted
     from p2pqg.base.wording import aligned, percent

@@ -512,7 +512,7 @@ const p2pqgRoom = (() => {
       element(scale, "span", {}, draw.say(state.measure, range[0]));
       element(scale, "i", { style: `background:linear-gradient(to right, ${colors.join(", ")})` });
       element(scale, "span", {}, draw.say(state.measure, range[1]));
-      element(scale, "span", { class: "muted" }, `${title}, by client; dashed ring: left; square: lies; dashed red: cut`);
+      element(scale, "span", { class: "muted" }, `${title}, by client; dashed ring: has left; square: lies; dashed red line: cut`);
     };
 
     const say = (sentence, wrong) => { status.textContent = sentence; status.classList.toggle("wrong", Boolean(wrong)); };

@@ -70,7 +70,7 @@ class RunConfig:
     metrics: list[str] | dict[str, str] = field(default_factory=list)
     """What is measured beside accuracy and loss: f1, top5, my_metrics.py:auc."""
     test: Literal["common", "own"] = "common"
-    """Own: each model is judged on its client's own mix of labels, too."""
+    """own: each model is tested on its client's own mix of labels, too."""
     validation: float = 0.0
     """Share of the training samples that is held out before they are split, in [0, 1)."""
     personal: list[str] = field(default_factory=list)
@@ -81,14 +81,14 @@ class RunConfig:
     callbacks: list[str] = field(default_factory=list)
     """What is told of rows and evaluations: my_file.py:on_round."""
     epochs: Annotated[float | None, "> 0"] = None
-    """Passes over the clients' own data; or say rounds."""
+    """Passes over the clients' own data, in place of rounds."""
     rounds: Annotated[int | None, ">= 1"] = None
     """Communication rounds; default 500, if nothing else is set. Where clients do not wait, a round
     is as many steps as there are clients."""
     steps: Annotated[int | None, ">= 1"] = None
-    """The run ends when every client has made so many steps."""
+    """End when every client has made so many steps."""
     time: float | str | None = None
-    """The run ends then on the simulated clock: seconds, or 600 s, 10 min."""
+    """End at this time of the simulated clock: in seconds, or as 600 s, 10 min."""
     planned_rounds: Annotated[int | None, ">= 1"] = None
     """The length that milestones and phases are fractions of, where a run went on beyond it."""
     planned_epochs: Annotated[float | None, "> 0"] = None
@@ -104,7 +104,7 @@ class RunConfig:
     local_steps: Annotated[int | None, ">= 1"] = None
     """Gradient steps between two exchanges, where the algorithm has them; default: its own."""
     local_epochs: Annotated[float | None, "> 0"] = None
-    """The same in passes over a mean-sized shard, e.g. 0.5."""
+    """The same in passes over a shard of mean size, e.g. 0.5."""
     consensus: Consensus = field(default_factory=Consensus)
     """Consensus control: gossip repeated until the clients agree well enough; see
     `p2pqg.algorithms.control.Consensus`."""
@@ -117,17 +117,17 @@ class RunConfig:
     weight_decay: Annotated[float, ">= 0"] = 1e-4
     """Added to the gradient as weight_decay * x, >= 0."""
     seed: Annotated[int, ">= 0"] = 0
-    """Of everything random in the run, >= 0; several, 1,2,3, make a run each."""
+    """Seed of everything random, >= 0; several, 1,2,3, make a run each."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where clients compute; auto: on GPUs where there are any."""
     precision: Literal["float32", "bf16", "fp16", "float64"] = "float32"
-    """Of products; with bf16 and fp16 states and gradients are float32."""
+    """Of matrix products and convolutions; with bf16 and fp16 states and gradients are float32."""
     engine: Literal["ray", "local"] = "ray"
     """Ray actors, or local: in this process, without Ray, with the same numbers."""
     clients_per_actor: int | Literal["auto"] = "auto"
     """Clients that share one Ray actor; auto: what suits the machine."""
     transport: Literal["object-store", "direct"] = "object-store"
-    """Of rows between actors; direct: by Ray's direct transport, where it has one; alpha."""
+    """How rows travel between actors; direct: by Ray's direct transport, which is alpha."""
     capture: Literal["auto", "off", "rehearse"] = "auto"
     """On a GPU: steps are captured once and replayed, where that is right and faster; rehearse: the
     same without graphs, on any device."""

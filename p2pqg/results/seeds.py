@@ -118,8 +118,8 @@ class Runs(Sequence[Run]):
         std is the sample's (n - 1); low and high are the 95 % interval of the mean, by Student's t
         with n - 1 degrees of freedom, as far as there can be such a mean: a time is not below 0,
         an accuracy not above 1. As the true mean is not there either, nothing of the 95 % is lost.
-        NaN where a seed that ran has no such number, because it
-        diverged or was stopped, and for a single seed all but the mean.
+        NaN where a seed that ran has no such number, because it diverged or was stopped, and for a
+        single seed all but the mean.
 
         Source: Mandelkern, Statistical Science 17, 2002, of intervals cut to the possible values.
         """
@@ -157,7 +157,7 @@ class Runs(Sequence[Run]):
         for key, row in self.summary.iterrows():
             title, say = column(str(key))[:2]
             rows.append([title, *map(say, row)])
-        return aligned(["", "mean", "std", "low", "high"], rows)
+        return aligned(["", "mean", "std", "95 % from", "to"], rows)
 
     def __repr__(self) -> str:
         head = f"{len(self)} of {len(self.seeds)} seeds in {self.path}"

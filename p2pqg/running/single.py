@@ -91,17 +91,17 @@ def run(  # noqa: D417  its keywords are those of the overloads
         model: What learns; default: the data set's.
         loss: What is minimised; default: cross-entropy; of numbers mse.
         metrics: What is measured beside accuracy and loss: f1, top5, my_metrics.py:auc.
-        test: Own: each model is judged on its client's own mix of labels, too.
+        test: own: each model is tested on its client's own mix of labels, too.
         validation: Share of the training samples that is held out before they are split, in [0, 1).
         personal: Names of parameters that never leave their client: head.*
         stop: When to end early: {when: test_accuracy >= 0.95}, or {patience: 5}; see
             `p2pqg.recipe.stopping.Stop`.
         callbacks: What is told of rows and evaluations: my_file.py:on_round.
-        epochs: Passes over the clients' own data; or say rounds.
+        epochs: Passes over the clients' own data, in place of rounds.
         rounds: Communication rounds; default 500, if nothing else is set. Where clients do not
             wait, a round is as many steps as there are clients.
-        steps: The run ends when every client has made so many steps.
-        time: The run ends then on the simulated clock: seconds, or 600 s, 10 min.
+        steps: End when every client has made so many steps.
+        time: End at this time of the simulated clock: in seconds, or as 600 s, 10 min.
         planned_rounds: The length that milestones and phases are fractions of, where a run went on
             beyond it.
         planned_epochs: The same in epochs.
@@ -112,7 +112,7 @@ def run(  # noqa: D417  its keywords are those of the overloads
         momentum: The algorithm's beta.
         local_steps: Gradient steps between two exchanges, where the algorithm has them; default:
             its own.
-        local_epochs: The same in passes over a mean-sized shard, e.g. 0.5.
+        local_epochs: The same in passes over a shard of mean size, e.g. 0.5.
         consensus: Consensus control: gossip repeated until the clients agree well enough; see
             `p2pqg.algorithms.control.Consensus`.
         rule: What a receiver makes of its inbox, see `p2pqg list rules`, or one of a file,
@@ -120,12 +120,13 @@ def run(  # noqa: D417  its keywords are those of the overloads
         privacy: Noise on gradients clipped sample by sample: {clip: 1.0, sigma: 0.5}; see
             `p2pqg.algorithms.privacy.Privacy`.
         weight_decay: Added to the gradient as weight_decay * x, >= 0.
-        seed: Of everything random in the run, >= 0; several, 1,2,3, make a run each.
+        seed: Seed of everything random, >= 0; several, 1,2,3, make a run each.
         device: Where clients compute; auto: on GPUs where there are any.
-        precision: Of products; with bf16 and fp16 states and gradients are float32.
+        precision: Of matrix products and convolutions; with bf16 and fp16 states and gradients are
+            float32.
         engine: Ray actors, or local: in this process, without Ray, with the same numbers.
         clients_per_actor: Clients that share one Ray actor; auto: what suits the machine.
-        transport: Of rows between actors; direct: by Ray's direct transport, where it has one;
+        transport: How rows travel between actors; direct: by Ray's direct transport, which is
             alpha.
         capture: On a GPU: steps are captured once and replayed, where that is right and faster;
             rehearse: the same without graphs, on any device.

@@ -207,7 +207,7 @@ def test_the_command_shows_mean_and_spread(small):
     outcome = CliRunner().invoke(main, ["run", "--seed", "1,2", "--name", "two", *flags])
     assert outcome.exit_code == 0, outcome.output
     header = outcome.output.splitlines()[-13:]
-    assert any(line.split() == ["mean", "std", "low", "high"] for line in header)
+    assert any(line.split() == ["mean", "std", "95", "%", "from", "to"] for line in header)
     assert outcome.output.endswith(f"{small['out']}/two\n")
 
 
