@@ -147,20 +147,32 @@ def tabled(
         name: what it is called, for messages.
 
     Raises:
-        ConfigError: it fails, or a step size is not > 0.
+        ConfigError: it fails, a step size is not > 0, or is another when it is asked for again.
     """
     by_epoch = next(iter(parameters(function)), "") == "epoch"
     check_takes(function, ("epoch" if by_epoch else "round",), f"lr {name}")
-    values = []
-    for round in range(num_rounds):
+    what = "epoch" if by_epoch else "round"
+
+    def asked(round: int) -> tuple[float, float]:
         at = round / rounds_per_epoch if by_epoch else round
         try:
             with keyed(round):
-                lr = float(function(at))
+                return at, float(function(at))
         except Exception as error:
             raise ConfigError(blamed(error, f"lr {name}")) from error
+
+    values = []
+    for round in range(num_rounds):
+        at, lr = asked(round)
         if not 0 < lr < math.inf:
-            what = "epoch" if by_epoch else "round"
             raise ConfigError(f"lr {name} must return numbers > 0, got {lr:g} for {what} {at:g}")
         values.append(lr)
+    for round in {0, num_rounds // 2, num_rounds - 1}:
+        at, again = asked(round)
+        if again != values[round]:
+            raise ConfigError(
+                f"lr {name} is {values[round]:g} for {what} {at:g}, and {again:g} when it is asked "
+                "again; it must depend on that alone, not on how often it was called: make a list "
+                "of the step sizes first, lr=lambda round: rates[round]"
+            )
     return LearningRate(values[0], values=tuple(values))

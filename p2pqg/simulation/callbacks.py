@@ -5,7 +5,8 @@
         def on_round(self, sim, row): ...
         def on_evaluation(self, sim, row): ...
 
-They may do to the simulation what a scenario may, and end it: `sim.stop("why")`.
+They may do to the simulation what a scenario may, fork it, and end it: `sim.stop("why")`. It does
+not advance while they are told.
 """
 
 from __future__ import annotations

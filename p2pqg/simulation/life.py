@@ -58,10 +58,12 @@ class Life(Paused):
 
         Raises:
             ConfigError: this simulation is closed, or rounds are no whole number.
+            UserCodeError: a callback asks for it, or fails.
             DivergedError: a client's loss is not finite.
             ClusterError: actors died more often than `max_restarts`.
         """
         self._check_open()
+        self._check_not_telling("advance")
         until = self.round + as_whole_number(rounds, "rounds")
         try:
             with self._speed_so_far.running(self._driver.first_round_at is not None):
@@ -157,9 +159,13 @@ class Life(Paused):
             news -= 1
         for row in rows[news:]:
             self._told = row["round"]
-            with self._driver.clock("recording"):
-                for callback in self.experiment.callbacks:
-                    callback.tell(self, row)
+            self._telling = True
+            try:
+                with self._driver.clock("recording"):
+                    for callback in self.experiment.callbacks:
+                        callback.tell(self, row)
+            finally:
+                self._telling = False
         if not self.stopped:
             self.stopped = self.experiment.config.stop.reason(rows)
 

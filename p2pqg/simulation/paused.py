@@ -48,6 +48,7 @@ class Paused(Shown):
     def _begin(self, moment: Moment, started: float) -> None:
         self.on_note = self.on_change = _nobody
         self._by_hand = True
+        self._telling = False
         self.closed = False
         self.turn = RLock()
         self.room = None
@@ -186,7 +187,7 @@ class Paused(Shown):
 
         It shares actors and samples, and nothing that changes; both draw the same batches, so that
         what differs later is the effect of what was done to one of them. Left alone, it stays the
-        same as this one. Close both.
+        same as this one. Close both. One that a callback makes tells its own rows to nobody.
 
         Raises:
             ConfigError: this one is closed.
@@ -196,6 +197,9 @@ class Paused(Shown):
         twin = type(self).__new__(type(self))
         twin.__dict__.update(self.__dict__)
         twin.turn, twin.room, twin.restored = RLock(), None, None
+        if self._telling:  # a callback that makes one in each round would make one of that, too
+            twin.experiment = dataclasses.replace(self.experiment, callbacks=())
+        twin._telling = False
         twin.on_change, twin._speed_so_far = _nobody, self._speed_so_far.copy()
         twin._driver = self._driver.fork()
         twin._listen_to_engine()
@@ -214,8 +218,10 @@ class Paused(Shown):
 
         Raises:
             ConfigError: this one is closed, or the moment is of another simulation.
+            UserCodeError: a callback asks for it.
         """
         self._check_open()
+        self._check_not_telling("take back")
         own = self.experiment.config
         if not isinstance(moment, Moment) or moment.experiment.config is not own:
             raise ConfigError("go_back takes a moment of this simulation, or of a fork of it")
@@ -260,6 +266,7 @@ class Paused(Shown):
         """End the actors, and Ray too if it was started here, unless a fork still needs them."""
         if self.closed:
             return
+        self._check_not_telling("close")
         self.closed = True
         self.on_note, self.saver = _nobody, None  # whoever listens may hold on to us
         try:

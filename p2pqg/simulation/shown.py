@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from p2pqg.base.errors import ConfigError, DivergedError, P2pqgError
+from p2pqg.base.errors import ConfigError, DivergedError, P2pqgError, UserCodeError
 from p2pqg.base.records import Records, last_having
 from p2pqg.base.steady import now
 from p2pqg.base.user_code import names_a_file
@@ -382,6 +382,14 @@ class Shown(ABC):
         if self.closed:
             raise ConfigError(
                 "this simulation is closed; start another, or restore a checkpoint of it"
+            )
+
+    def _check_not_telling(self, what: str) -> None:
+        """Refuse what a callback may not do to the simulation that tells it."""
+        if self._telling:
+            raise UserCodeError(
+                f"round {self.round - 1}: a callback may not {what} the simulation that tells it; "
+                "sim.fork() is another one to play with, and sim.stop() ends the run"
             )
 
     @abstractmethod

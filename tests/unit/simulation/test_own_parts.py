@@ -1,5 +1,6 @@
 """A user's own model, loss and metrics: objects and names, tried first, kept and resumed."""
 
+import itertools
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -482,6 +483,38 @@ def test_a_callback_that_raises_is_told_with_its_line():
         assert sim.round == 1
 
 
+@pytest.mark.parametrize("what", ["advance(1)", "finish()", "close()", "go_back(begin)"])
+def test_a_callback_may_not_move_the_simulation_that_tells_it(what):
+    """The first two ended in a RecursionError, the third in a ValueError of ours."""
+    told = []
+
+    def meddle(sim, row):
+        told.append(row["round"])
+        eval(f"sim.{what}", {"sim": sim, "begin": begin})
+
+    with p2pqg.Simulation(**OWN | {"callbacks": [meddle]}) as sim:
+        begin = sim.moment()
+        for done in (1, 2):  # it is no wreck after that
+            with pytest.raises(p2pqg.UserCodeError, match=f"^round {done - 1}: a callback may not"):
+                sim.advance(3)
+            assert (sim.round, told) == (done, list(range(done)))
+
+
+def test_a_callback_may_look_ahead_in_a_fork_after_every_round():
+    """Its forks told it in turn, and it made forks of these, without an end."""
+    ahead = []
+
+    def look(sim, row):
+        with sim.fork() as branch:
+            branch.advance(1)
+            ahead.append(branch.parameters())
+
+    with p2pqg.Simulation(**OWN | {"callbacks": [look]}) as sim:
+        sim.advance(3)
+        assert len(ahead) == 3
+        np.testing.assert_array_equal(ahead[1], sim.parameters())
+
+
 def test_a_run_stops_where_its_rule_says_and_is_not_resumed(tmp_path):
     settings = OWN | {"rounds": 40, "eval_every": 2, "out": str(tmp_path)}
     whole = p2pqg.run(**settings)
@@ -531,6 +564,13 @@ def test_lr_is_what_a_function_says(tmp_path):
         assert longer.history["lr"].iloc[-1] == pytest.approx(0.1 / 8)
     with simulate(2, lr=lambda epoch: 1 + epoch) as sim:
         np.testing.assert_allclose(sim.history["lr"] - 1, [0, 1 / sim.experiment.rounds_per_epoch])
+
+
+def test_a_step_size_that_depends_on_how_often_it_is_asked_for_is_refused():
+    """As that of a scheduler of torch which steps on: a second run began where the first ended."""
+    steps = itertools.count(1)
+    with pytest.raises(ConfigError, match=r"lr <lambda> is 1 for round 0, and .* asked again"):
+        p2pqg.Simulation(**OWN | {"lr": lambda round: 1 / next(steps)})
 
 
 def test_a_cosine_and_steps_end_where_they_should():
