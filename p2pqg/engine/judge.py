@@ -94,6 +94,7 @@ class Judge:
             measure: compute the metrics.
         """
         zeros = torch.zeros(len(x), dtype=torch.float64, device=self.stacked.device)
+        is_own, broken = self.task.objective.is_own, zeros.bool()
         correct, loss, own, weight = (zeros.clone() for _ in range(4))
         outputs: list[Tensor] = []
         for first in range(samples.start, samples.stop, EVALUATION_SAMPLES):
@@ -105,6 +106,8 @@ class Judge:
                 judged = self.stacked.judge(x[rows], buffers[rows], inputs, targets)
                 correct[rows] += math.nan if judged.right is None else judged.right.sum(1)
                 loss[rows] += judged.losses.double().sum(1)
+                if is_own:  # it may be no number where the model's answer is one
+                    broken[rows] |= ~judged.outputs.isfinite().flatten(1).all(1)
                 if mix is not None and judged.right is not None:
                     counts = mix[rows][:, targets]
                     own[rows] += (judged.right * counts).sum(1)
@@ -112,7 +115,8 @@ class Judge:
                 seen.append(judged.outputs)
             if measure and self.task.metrics:
                 outputs.append(torch.cat(seen))
-        broken = loss.isnan()  # such a model answers the first class, which is no accuracy
+        # Such a model answers the first class, which is no accuracy.
+        broken = loss.isnan() & broken if is_own else loss.isnan()
         found = {"correct": correct.masked_fill_(broken, math.nan), "loss": loss}
         if mix is not None:
             found["personal_accuracy"] = (own / weight).masked_fill_(broken, math.nan)

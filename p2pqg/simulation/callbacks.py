@@ -53,7 +53,8 @@ class Callback:
             UserCodeError: it failed; with its line.
         """
         told = [self.on_round]
-        if row.get("test_loss") is not None:
+        # A loss may be no number where the accuracy is one, and numbers have no accuracy.
+        if row.get("test_loss") is not None or row.get("test_accuracy") is not None:
             told.append(self.on_evaluation)
         for function in told:
             if function is not None:

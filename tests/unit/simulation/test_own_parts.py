@@ -1,6 +1,7 @@
 """A user's own model, loss and metrics: objects and names, tried first, kept and resumed."""
 
 import itertools
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -566,10 +567,30 @@ def test_lr_is_what_a_function_says(tmp_path):
         np.testing.assert_allclose(sim.history["lr"] - 1, [0, 1 / sim.experiment.rounds_per_epoch])
 
 
+def nowhere_for_two(outputs, targets):
+    each = F.cross_entropy(outputs, targets, reduction="none")
+    return torch.where(targets == 2, math.nan, each)
+
+
+def test_a_loss_that_is_no_number_for_a_test_sample_takes_nobodys_accuracy():
+    x = np.random.default_rng(0).standard_normal((60, 8))
+    y, test_y = np.arange(60) % 2, np.arange(60) % 3  # nobody learns from class 2
+    found = []
+    for loss in (nowhere_for_two, "cross-entropy"):
+        watch = Watch()
+        data = {"dataset": (x, y, x, test_y), "model": "mlp"}
+        with simulate(2, loss=loss, callbacks=[watch], **data) as sim:
+            found.append(sim.evaluate())
+        assert watch.evaluations == [(1, found[-1]["test_accuracy"])]
+    assert found[0]["test_accuracy"] == found[1]["test_accuracy"] > 0
+    assert "test_loss" not in found[0]
+    assert found[1]["test_loss"] > 0
+
+
 def test_a_step_size_that_depends_on_how_often_it_is_asked_for_is_refused():
     """As that of a scheduler of torch which steps on: a second run began where the first ended."""
     steps = itertools.count(1)
-    with pytest.raises(ConfigError, match=r"lr <lambda> is 1 for round 0, and .* asked again"):
+    with pytest.raises(ConfigError, match=r"is 1 for round 0, and .* when it is asked again"):
         p2pqg.Simulation(**OWN | {"lr": lambda round: 1 / next(steps)})
 
 
