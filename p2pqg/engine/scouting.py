@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
-from functools import lru_cache
+from functools import lru_cache, partial
+from itertools import chain, count, repeat
 from numbers import Real
 from typing import Any, NamedTuple
 
@@ -39,6 +41,9 @@ ENTRIES = 6
 RULES_KNOWN = 16
 """Rules of which it is remembered what was found out."""
 
+Slots = Callable[[int], int]
+"""Round -> the neighbors of whoever has most of them in it."""
+
 
 def itinerary(
     rule: Rule,
@@ -46,13 +51,15 @@ def itinerary(
     first: int,
     until: int,
     taken: list[Taken] | None = None,
+    slots: Slots = lambda round: 1,
 ) -> Generator[tuple[Ask, Effect], float | None, Any]:
     """What rounds first .. until - 1 will ask of the network, in order.
 
     Runs the rule on a block of no clients: the same code on empty rows asks the same, for free,
     since what an algorithm asks must not depend on values (see `p2pqg.algorithms.effects`).
     `state` has zero rows; the state after the last round is the generator's return value. After a
-    `Decide` it must be sent the number that the clients came to. Gradients are put down in `taken`.
+    `Decide` it must be sent the number that the clients came to. Gradients are put down in `taken`;
+    who computes them at the models of neighbors has so many of these as `slots` says.
     """
 
     def grad(x: torch.Tensor, *, again: bool = False) -> torch.Tensor:
@@ -67,7 +74,7 @@ def itinerary(
             while True:
                 decided = yield call.ask(round, effect), effect
                 asked = isinstance(effect, Decide)
-                effect = call.send(decided if asked else _echo(effect))
+                effect = call.send(decided if asked else _echo(effect, partial(slots, round)))
         except StopIteration as end:
             state = end.value
         except AlgorithmError as error:
@@ -75,17 +82,21 @@ def itinerary(
     return state
 
 
-def scouted(rule: Rule, nobody: torch.Tensor, rounds: int) -> Iterator[Traffic]:
+def scouted(
+    rule: Rule, nobody: torch.Tensor, rounds: int, slots: Slots = lambda round: 1
+) -> Iterator[Traffic]:
     """What each of the first rounds will take; `nobody` has rows [0, params]."""
-    return (taken for taken, _ in _tried(rule, nobody, rounds))
+    return (taken for taken, _ in _tried(rule, nobody, rounds, slots))
 
 
-def _tried(rule: Rule, nobody: torch.Tensor, rounds: int) -> Iterator[tuple[Traffic, bool]]:
+def _tried(
+    rule: Rule, nobody: torch.Tensor, rounds: int, slots: Slots = lambda round: 1
+) -> Iterator[tuple[Traffic, bool]]:
     """What each round takes, and whether that is known: clients may say how long messages are."""
     state = rule.start(nobody)
     for round in range(rounds):
         taken, is_known = list[Taken](), True
-        trip = itinerary(rule, state, round, round + 1, taken)
+        trip = itinerary(rule, state, round, round + 1, taken, slots)
         try:
             while True:
                 _, effect = next(trip)
@@ -104,16 +115,87 @@ def first_traffic(rule: Rule, num_params: int, dtype: torch.dtype) -> Traffic:
     return next(scouted(plain, torch.empty(0, num_params, dtype=dtype), 1))
 
 
+def usual_traffic(rule: Rule, nobody: torch.Tensor, slots: Slots, round: int = 1) -> Traffic:
+    """What a round takes where all but the first are alike, without consensus control."""
+    first, usual = scouted(rule.with_changes(control=None), nobody, 2, lambda _: slots(round))
+    return usual if round else first
+
+
+def coming(
+    rule: Rule, nobody: torch.Tensor, slots: Slots, round: int, since_the_start: bool = True
+) -> Iterator[Traffic]:
+    """What each round from that one on will take; nothing where that cannot be known.
+
+    What the last round took does not tell: the first may differ from all others, and who sends
+    more in every twelfth round has just done so, or not.
+
+    Args:
+        rule: that is played.
+        nobody: [0, params].
+        slots: of the network.
+        round: the next one.
+        since_the_start: it has been played in all rounds so far; if not, it is known only of those
+            who ask the same in every round.
+    """
+    habit = _habit(rule)
+    if habit.is_steady and habit.by_neighbors:
+        return (usual_traffic(rule, nobody, slots, each) for each in count(round))
+    if habit.is_steady:
+        first, usual = scouted(rule, nobody, 2)
+        return chain([] if round else [first], repeat(usual))
+    if habit.is_known and since_the_start and not habit.by_neighbors:
+        return _foreseen(rule, nobody.shape[1], nobody.dtype).since(round)
+    return iter(())
+
+
+class _Foreseen:
+    """What the rounds of a rule take that are not alike, as far as anybody has asked."""
+
+    def __init__(self, rule: Rule, nobody: torch.Tensor) -> None:
+        self._rounds: list[Traffic] = []
+        self._more = scouted(rule, nobody, sys.maxsize)
+
+    def since(self, round: int) -> Iterator[Traffic]:
+        while True:
+            while len(self._rounds) <= round:
+                self._rounds.append(next(self._more))
+            yield self._rounds[round]
+            round += 1
+
+
 @lru_cache(maxsize=RULES_KNOWN)
+def _foreseen(rule: Rule, num_params: int, dtype: torch.dtype) -> _Foreseen:
+    return _Foreseen(rule, torch.empty(0, num_params, dtype=dtype))
+
+
+class Habit(NamedTuple):
+    """What is known beforehand of the rounds of a rule.
+
+    Attributes:
+        is_known: what each takes.
+        is_steady: all but the first take the same.
+        by_neighbors: how many neighbors there are matters.
+    """
+
+    is_known: bool
+    is_steady: bool
+    by_neighbors: bool
+
+
+@lru_cache(maxsize=RULES_KNOWN)
+def _habit(rule: Rule) -> Habit:
+    """As far as ROUNDS_TRIED tell."""
+    if rule.control is not None:
+        return Habit(False, False, False)
+    first, *others = _tried(rule, _nobody(rule), ROUNDS_TRIED)
+    is_known = all(known for _, known in (first, *others)) and not _sized_by_values(rule)
+    (with_two,) = scouted(rule, _nobody(rule), 1, lambda round: 2)
+    return Habit(is_known, is_known and len(set(others)) <= 1, with_two != first[0])
+
+
 def is_steady(rule: Rule) -> bool:
     """Every round but the first makes the same exchanges, as far as ROUNDS_TRIED tell."""
-    if rule.control is not None:
-        return False
-    rounds = _tried(rule, _nobody(rule), ROUNDS_TRIED)
-    next(rounds)
-    different = set(rounds)
-    known = len(different) <= 1 and all(is_known for _, is_known in different)
-    return known and not _sized_by_values(rule)
+    return _habit(rule).is_steady
 
 
 def _sized_by_values(rule: Rule) -> bool:
@@ -266,9 +348,12 @@ def _nobody(rule: Rule) -> torch.Tensor:
     return torch.empty(0, sum(math.prod(shape) for _, shape in rule.shapes) or 1)
 
 
-def _echo(effect: Effect) -> Any:
+def _echo(effect: Effect, slots: Callable[[], int] = lambda: 1) -> Any:
     """What a block of no clients is answered."""
     if isinstance(effect, Neighbors):
-        nobody = torch.empty(0, 1, dtype=torch.int64)
-        return Peers(nobody, nobody, torch.empty(0, 1), torch.empty(0, dtype=torch.int64))
+        nobody = torch.empty(0, slots(), dtype=torch.int64)
+        weights = torch.empty(nobody.shape)
+        return Peers(nobody, nobody, weights, torch.empty(0, dtype=torch.int64))
+    if isinstance(effect, Exchange):
+        return bare(tuple(t.expand(0, slots(), *t.shape[2:]) for t in effect.tensors))
     return bare(effect.tensors)

@@ -136,6 +136,13 @@ class Network(Changes):
             promise=self._promise,
         )
 
+    def slots(self, round: int) -> int:
+        """Neighbors of whoever sends to most of them in a round, or hears from most."""
+        W = self.schedule.mixing(round)
+        apart = W.receivers != W.senders
+        ends = W.senders[apart], W.receivers[apart]
+        return max(int(np.bincount(one, minlength=1).max()) for one in ends)
+
     def mixes_as(self, other: Network) -> bool:
         """Whether W is that of another one in every round, whoever lies, and however fast it is."""
         if self.schedule is other.schedule:

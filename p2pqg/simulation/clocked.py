@@ -6,8 +6,9 @@ import dataclasses
 import math
 
 from p2pqg.base.errors import ConfigError
+from p2pqg.base.lazy import torch
 from p2pqg.engine.rule import Rule
-from p2pqg.engine.scouting import first_traffic
+from p2pqg.engine.scouting import usual_traffic
 from p2pqg.engine.spec import Task
 from p2pqg.models import Cost
 from p2pqg.network import ClockParams, Network, Timing
@@ -25,14 +26,20 @@ def with_clock(
     network: Network, clock: ClockParams | None, rule: Rule, cost: Cost, task: Task
 ) -> Network:
     """The network with its simulated clock, which knows what messages weigh if some may be late."""
-    if clock is None:
+    return in_time(with_timing(network, clock), rule, cost, task)
+
+
+def in_time(network: Network, rule: Rule, cost: Cost, task: Task) -> Network:
+    """The network with what is computed and sent before a deadline, if there is one.
+
+    As in all rounds but the first, which with some methods takes another number of gradients.
+    """
+    timing = network.timing
+    if not isinstance(timing, Timing) or math.isinf(timing.deadline) or not rule.waits:
         return network
-    timed = with_timing(network, clock)
-    timing = timed.timing
-    assert isinstance(timing, Timing)
-    if math.isinf(timing.deadline):
-        return timed
-    taken = first_traffic(rule, cost.num_params, task.dtype)
+    nobody = torch.empty(0, cost.num_params, dtype=task.dtype)
+    everybody = dataclasses.replace(network, deadline=None)  # who is late has computed as well
+    taken = usual_traffic(rule, nobody, everybody.slots)
     sums = {kind: sum(size for other, size in taken if other == kind) for kind, _ in taken}
     gradients = sums.get("gradient", 0.0)
     computing = gradients * timing.compute.seconds(0).min()
@@ -41,9 +48,11 @@ def with_clock(
             f"network.deadline must be longer than the {computing:g} s in which the fastest client "
             f"computes its {gradients:g} gradients of a round, got {timing.deadline:g} s"
         )
-    return dataclasses.replace(
-        timed,
-        deadline=timing.deadline,
-        message_bytes=sums.get("gossip", 0.0),
-        gradients=gradients,
-    )
+    known = {
+        "deadline": timing.deadline,
+        "message_bytes": sums.get("gossip", 0.0),
+        "gradients": gradients,
+    }
+    if all(getattr(network, name) == value for name, value in known.items()):
+        return network  # itself: its W is what it was
+    return dataclasses.replace(network, **known)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +18,9 @@ from p2pqg.engine.parts import WORTH_IT
 from p2pqg.engine.placement import Placement
 from p2pqg.engine.routes import Routing
 from p2pqg.engine.rule import Rule
+from p2pqg.engine.scouting import coming
 from p2pqg.engine.spec import HostSpec, Shards, Task
+from p2pqg.engine.traffic import Traffic
 from p2pqg.engine.waves.routing import WaveRouting
 from p2pqg.models import Cost
 from p2pqg.models._capture import Capture
@@ -29,7 +31,7 @@ from p2pqg.recipe.own import NOTHING, Own
 from p2pqg.recipe.settings import ResolvedConfig
 from p2pqg.results.schemas import CLIENT_COLUMNS, STEPS_COLUMNS
 from p2pqg.simulation.callbacks import Callback
-from p2pqg.simulation.clocked import with_clock
+from p2pqg.simulation.clocked import in_time, with_clock
 from p2pqg.simulation.task import check_lies_of_data
 from p2pqg.topology import Schedule
 from p2pqg.topology.build import asked_of
@@ -100,10 +102,20 @@ class Experiment:
     def num_clients(self) -> int:
         return self.network.num_clients
 
-    def with_clock(self, network: Network) -> Network:
-        """A network with the simulated clock of this run."""
-        clock = network.clock or self.clock
-        return with_clock(network, clock, self.rule, self.cost, self.task)
+    def with_clock(self, network: Network, rule: Rule) -> Network:
+        """A network with the simulated clock of this run, where that rule is played."""
+        return with_clock(network, network.clock or self.clock, rule, self.cost, self.task)
+
+    def in_time(self, network: Network, rule: Rule) -> Network:
+        """A network with its clock, where that rule is played: who is in time depends on it."""
+        return in_time(network, rule, self.cost, self.task)
+
+    def coming(self, rule: Rule, network: Network, round: int) -> Iterator[Traffic]:
+        """What rounds from that one on will take where the rule is played, as far as is known."""
+        nobody = torch.empty(0, self.cost.num_params, dtype=self.task.dtype)
+        first = self.rule.params  # a step size that was set is of no weight
+        since_the_start = replace(rule.params, lr=first.lr) == first
+        return coming(rule, nobody, network.slots, round, since_the_start)
 
     def check_lies_of_data(self, network: Network) -> None:
         """Whether what is learned can be lied about so; ConfigError if not."""

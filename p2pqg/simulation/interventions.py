@@ -61,10 +61,12 @@ class Interventions(Life):
         entry, network, rule = VERBS[verb], self.network, self.method
         if entry.network:
             network = entry.network(network, given, self.round)
-        if network.clock is not self.network.clock:
-            network = self.experiment.with_clock(network)
         if entry.rule:
             rule = entry.rule(rule, given)
+        if network.clock is not self.network.clock:
+            network = self.experiment.with_clock(network, rule)
+        elif rule is not self.method:
+            network = self.experiment.in_time(network, rule)
         self._rewire(verb, given, entry.words(given, network), network, rule)
 
     def set_topology(self, topology: Any) -> None:
@@ -171,7 +173,7 @@ class Interventions(Life):
         network = self.network.add_clients(count, links, topology)
         old, n = self.network.num_clients, network.num_clients
         parts = [*self.experiment.parts, *shards_of_new(self.experiment, count, shards)]
-        network = self.experiment.with_clock(network)
+        network = self.experiment.with_clock(network, self.method)
         experiment = dataclasses.replace(self.experiment, network=network, parts=parts)
         warnings = self._check(network, self.method)
         moment = self.moment()

@@ -114,7 +114,7 @@ def outlook_of(
 
         routing = WaveRouting(network, (0, n), end=end)
         return of_waves(timeline_of(routing, Asks.of(rule, cost.num_params, dtype)))
-    taken = scouted(rule, torch.empty(0, cost.num_params, dtype=dtype), MOST_ROUNDS)
+    taken = scouted(rule, torch.empty(0, cost.num_params, dtype=dtype), MOST_ROUNDS, network.slots)
     return of_rounds(network, network.timing, 0, taken, np.zeros(n))
 
 

@@ -8,7 +8,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
-from itertools import islice, repeat
+from itertools import islice
 from threading import Timer
 from typing import Any
 
@@ -19,7 +19,7 @@ from p2pqg.base.ranges import as_whole_number
 from p2pqg.engine.driver import Driver
 from p2pqg.engine.interrupts import uninterrupted
 from p2pqg.engine.outlook import Outlook, of_rounds, of_waves
-from p2pqg.engine.scouting import batches_per_round, is_steady
+from p2pqg.engine.scouting import batches_per_round
 from p2pqg.network import Timing
 from p2pqg.simulation.notebook import watched
 from p2pqg.simulation.paused import Paused
@@ -180,7 +180,7 @@ class Life(Paused):
     def _next_event(self) -> float:
         """The round before which something may be due; with events in seconds, looks ahead.
 
-        It may not look too far, or an event would come late: only as long as all rounds send alike.
+        It may not look too far, or an event would come late: only as far as is known what is sent.
         """
         scenario = self.experiment.scenario
         last, seconds = scenario.next_round(self.cursor), scenario.next_seconds(self.cursor)
@@ -207,16 +207,17 @@ class Life(Paused):
         return before if before > self.round else round
 
     def _outlook(self) -> Iterator[Outlook]:
-        """What the clock will show; nothing where rounds may not send alike."""
+        """What the clock will show; nothing where it cannot be known what rounds will send."""
         experiment, log, network = self.experiment, self._driver.log, self.network
         if not experiment.waits:
             timeline = experiment.timeline(self.method, network)
             timeline.load(self._ask(lambda driver: driver.engine.timeline()))
             return of_waves(timeline)
-        if not log.traffic or not is_steady(self.method) or not isinstance(network.timing, Timing):
+        if not isinstance(network.timing, Timing):
             return iter(())
         assert log.ready is not None  # there is a clock
-        return of_rounds(network, network.timing, self.round, repeat(log.traffic), log.ready)
+        taken = experiment.coming(self.method, network, self.round)
+        return of_rounds(network, network.timing, self.round, taken, log.ready)
 
     # How it ends
 

@@ -234,10 +234,11 @@ class Moment:
                     "the frozen layers at model.path are not those that the run began with; its "
                     "models go on above these"
                 )
-        experiment = as_it_was(experiment, saved)
+        rule = saved_rule(saved, experiment.rule, path, replan)
+        experiment = as_it_was(experiment, saved, rule)
         return cls(
             experiment,
-            saved_rule(saved, experiment.rule, path, replan),
+            rule,
             experiment.network,
             saved_snapshot(saved),
             saved_log(saved),

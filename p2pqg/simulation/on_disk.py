@@ -200,16 +200,17 @@ def saved_log(saved: Checkpoint) -> Logbook:
     )
 
 
-def as_it_was(experiment: Experiment, saved: Checkpoint) -> Experiment:
-    """With the network as it was by then, and the shards of clients that had joined."""
+def as_it_was(experiment: Experiment, saved: Checkpoint, rule: Rule) -> Experiment:
+    """With the network and the rule of by then, and the shards of clients that had joined."""
     known = experiment.network
     changed = Network.from_data(saved.header["network"], within(saved.arrays, "network."), known)
     same = (changed.num_clients, changed.base.labels) == (known.num_clients, known.base.labels)
     if same and not changed.retimed:
         clock = {key: getattr(known, key) for key in CLOCK}
         network = dataclasses.replace(changed, **clock)  # its file may be another one by now
+        network = experiment.in_time(network, rule)
     else:
-        network = experiment.with_clock(changed)
+        network = experiment.with_clock(changed, rule)
     added = within(saved.arrays, "parts.")
     original = experiment.parts[: experiment.config.clients]
     parts = [*original, *(added[key] for key in sorted(added, key=int))]

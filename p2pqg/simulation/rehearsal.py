@@ -38,6 +38,7 @@ class Rehearsal:
         now = replace(self, rule=rule, before=network)
         if change:
             check_gossips_models(rule)
+            with_clock(network, network.clock, rule, cost, task)
             if rule.gossip_rule is self.rule.gossip_rule:
                 return now
         check_lies_of_data(network, task)

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from toys import TOY
+from toys import TOY, assert_same
 
 import p2pqg
 from p2pqg.base.errors import ConfigError
@@ -40,3 +40,77 @@ def test_by_default_evaluations_take_a_tenth_of_a_run_and_are_a_hundred_at_most(
 def test_a_run_that_ends_by_a_clock_needs_one():
     with pytest.raises(ConfigError, match="time is that of the simulated clock, and there is none"):
         p2pqg.Simulation(**TOY, engine="local", time="10 s")
+
+
+CLOCKED = TOY | {
+    "engine": "local",
+    "record_every": 1,
+    "eval_every": 4,
+    "eval_first": False,
+    "network": {"compute": 1.0},
+}
+
+
+@pytest.mark.parametrize(
+    ("more", "gradients"),
+    [
+        ({"algorithm": "gt-hsgd"}, lambda round: 2 if round else 1),
+        ({"algorithm": {"name": "slowmo", "tau": 2}}, lambda round: 1),  # one more mean in two
+        ({"algorithm": {"name": "diloco", "local_steps": 2}}, lambda round: 2),
+        ({"algorithm": "cga", "topology": "complete4"}, lambda round: 4),
+        (
+            {"scenario": [{"at": 3, "set_algorithm_params": {"local_steps": 3}}]},
+            lambda round: 3 if round > 2 else 1,
+        ),
+    ],
+)
+def test_a_run_ends_with_the_round_in_which_its_time_is_over_and_is_evaluated_as_set(
+    more, gradients
+):
+    with p2pqg.Simulation(**CLOCKED | more, time=10) as sim:
+        sim.finish()
+        seconds = np.cumsum([gradients(round) for round in range(20)])
+        wanted = int(np.searchsorted(seconds, 10)) + 1  # what began before the end is waited for
+        assert (sim.round, sim.sim_seconds) == (wanted, seconds[wanted - 1])
+        evaluated = sim.history.loc[sim.history["test_loss"].notna(), "round"] + 1
+        assert evaluated.tolist() == sorted({*range(4, wanted, 4), wanted})
+
+
+def test_a_run_on_the_clock_that_was_led_by_hand_is_evaluated_as_one_in_one_go():
+    with (
+        p2pqg.Simulation(**CLOCKED, time=6) as whole,
+        p2pqg.Simulation(**CLOCKED, time=6) as parts,
+    ):
+        whole.finish()
+        parts.advance(rounds=2)
+        parts.finish()
+        assert_same(whole, parts)
+
+
+def test_who_is_in_time_goes_by_the_gradients_of_the_rounds_that_are(tmp_path):
+    """Rounds of three gradients take 3 s, and 1.5 s where a client is twice as fast."""
+    compute = {"seconds": 1.0, "speeds": {"0": 2.0}}
+    settings = CLOCKED | {"rounds": 9, "network": {"compute": compute, "deadline": 2.0}}
+    with p2pqg.Simulation(**settings) as sim:
+        sim.advance(rounds=1)
+        assert ((sim.W(0) > 0).sum(1) == 3).all()  # a ring; all are in time
+        sim.set_algorithm_params(local_steps=3)
+        sim.advance(rounds=1)
+        sim.checkpoint(tmp_path / "saved")
+        with p2pqg.Simulation.restore(tmp_path / "saved") as again:
+            for one in (sim, again):
+                one.advance(rounds=1)
+                heard = (one.W(2) > 0).sum(1)
+                assert heard.tolist() == [1, 2, 1, 1, 1, 2]  # by its neighbors, of client 0 alone
+            assert_same(sim, again)
+        with pytest.raises(ConfigError, match="computes its 5 gradients of a round, got 2 s"):
+            sim.set_algorithm_params(local_steps=5)
+
+
+def test_a_deadline_is_refused_in_its_own_words_where_clients_do_not_wait():
+    with p2pqg.Simulation(**CLOCKED | {"algorithm": "swift"}, rounds=4) as sim:
+        with pytest.raises(ConfigError, match=r"network\.deadline ends a round for all"):
+            sim.set_network(deadline=9.0)
+    late = [{"at": 1, "set_network": {"deadline": 9.0}}]
+    with pytest.raises(ConfigError, match=r"network\.deadline ends a round for all"):
+        p2pqg.Simulation(**CLOCKED | {"algorithm": "swift", "scenario": late}, rounds=4)
