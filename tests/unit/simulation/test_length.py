@@ -108,9 +108,11 @@ def test_who_is_in_time_goes_by_the_gradients_of_the_rounds_that_are(tmp_path):
 
 
 def test_a_deadline_is_refused_in_its_own_words_where_clients_do_not_wait():
-    with p2pqg.Simulation(**CLOCKED | {"algorithm": "swift"}, rounds=4) as sim:
-        with pytest.raises(ConfigError, match=r"network\.deadline ends a round for all"):
-            sim.set_network(deadline=9.0)
+    with (
+        p2pqg.Simulation(**CLOCKED | {"algorithm": "swift"}, rounds=4) as sim,
+        pytest.raises(ConfigError, match=r"network\.deadline ends a round for all"),
+    ):
+        sim.set_network(deadline=9.0)
     late = [{"at": 1, "set_network": {"deadline": 9.0}}]
     with pytest.raises(ConfigError, match=r"network\.deadline ends a round for all"):
         p2pqg.Simulation(**CLOCKED | {"algorithm": "swift", "scenario": late}, rounds=4)
