@@ -56,6 +56,30 @@ def test_a_gradient_may_be_any_array(gradient):
     np.testing.assert_allclose(path[-1], 0.9**3 * path[0], rtol=1e-6)  # all clients are equal
 
 
+def test_tensors_come_back_as_tensors_and_arrays_as_arrays():
+    seen = []
+
+    def gradient(x, round):
+        seen.append(type(x))
+        return 2 * x
+
+    for start, kind in (
+        (torch.tensor([1.0, 2.0]), torch.Tensor),
+        (np.array([1.0, 2.0]), np.ndarray),
+    ):
+        seen.clear()
+        path = trajectory("dsgd", gradient, start, **GOOD)
+        assert type(path) is kind
+        assert set(seen) == {kind}
+        np.testing.assert_allclose(path[-1], [[0.8**3, 2 * 0.8**3]] * 4, rtol=1e-12)
+
+
+def test_the_second_argument_is_the_round_whatever_it_is_called():
+    rounds = []
+    run(lambda x, step: rounds.append(step) or x)
+    assert rounds == [0, 1, 2]
+
+
 def test_a_gradient_with_three_arguments_is_told_which_batch_of_the_round_it_is(tmp_path):
     (tmp_path / "mine.py").write_text(TWICE)
     asked = []
