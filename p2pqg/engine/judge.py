@@ -121,17 +121,24 @@ class Judge:
         if mix is not None:
             found["personal_accuracy"] = (own / weight).masked_fill_(broken, math.nan)
         if outputs:
-            found |= self._metrics(torch.cat(outputs, 2), self.feed.test_y[samples])
+            found |= self._metrics(torch.cat(outputs, 2), self.feed.test_y[samples], broken)
         return found
 
-    def _metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """The metrics of outputs [rows, outputs, samples]: name -> [rows], float64."""
+    def _metrics(self, outputs: Tensor, targets: Tensor, broken: Tensor) -> dict[str, Tensor]:
+        """The metrics of outputs [rows, outputs, samples]: name -> [rows], float64.
+
+        NaN for rows that are `broken`, bool [rows]: of no numbers a metric makes any, or fails.
+        """
         objective = self.task.objective
         targets = objective.cast(targets, self.stacked.dtype).cpu()
-        rows = [own.T.contiguous() for own in outputs.cpu()]
+        rows = [
+            None if is_broken else own.T.contiguous()
+            for own, is_broken in zip(outputs.cpu(), broken.tolist(), strict=True)
+        ]
         return {
             metric.name: torch.tensor(
-                [metric(own, targets, objective) for own in rows], dtype=torch.float64
+                [math.nan if own is None else metric(own, targets, objective) for own in rows],
+                dtype=torch.float64,
             )
             for metric in self.task.metrics
         }

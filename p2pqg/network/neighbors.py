@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from p2pqg.topology import Mixing, Schedule
-
-if TYPE_CHECKING:
-    pass
 
 ROUNDS_SEEN = 16
 """Rounds of a network without a period that are looked at to see who talks to whom."""

@@ -9,6 +9,7 @@ from typing import Any
 import networkx as nx
 
 from p2pqg.network import Network
+from p2pqg.network.named import more_labels
 from p2pqg.network.neighbors import rounds_of
 from p2pqg.topology import Schedule, build
 
@@ -64,10 +65,11 @@ class Became:
         """The network then, as far as a drawing needs it."""
         if self.links is None:
             return start
-        graph = nx.DiGraph() if start.directed else nx.Graph()
+        one_way = any((b, a) not in some for some in (self.links, self.cut) for a, b in some)
+        graph = nx.DiGraph() if one_way else nx.Graph()
         graph.add_nodes_from(range(self.num_clients))
         graph.add_edges_from(self.links)
-        labels = start.labels if self.num_clients == start.num_clients else ()
+        labels = more_labels(start, self.num_clients)
         return replace(build(graph), name=start.name, labels=labels)
 
 

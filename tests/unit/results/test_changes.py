@@ -1,7 +1,10 @@
 """What became of a network is written down, and drawn again as it was."""
 
+import networkx as nx
+import pytest
+
 from p2pqg.network import Network
-from p2pqg.results.changes import Watched, arcs_of, became, differences
+from p2pqg.results.changes import Became, Watched, arcs_of, became, differences
 from p2pqg.topology import build
 
 RING = Network(build("ring8"))
@@ -32,6 +35,42 @@ def test_a_network_is_drawn_again_as_it_was_at_any_round():
         assert arcs_of(found.schedule(RING.base)) == arcs_of(network.base)
     assert became(watched.rows, RING.base, 2).links is None
     assert became(watched.rows, RING.base, 4).cut == {(0, 1), (1, 0)}
+
+
+@pytest.mark.parametrize("start", ["ring8", "exponential8"])
+@pytest.mark.parametrize("then", ["exponential8", "onepeer-exponential8", "chain8", "complete8"])
+def test_a_network_that_took_anothers_place_has_its_links_and_their_directions(start, then):
+    """Directed ones that came after an undirected one were drawn as lines."""
+    network = Network(build(start))
+    watched, now = Watched(network), network.with_topology(then)
+    watched.look(now, 3)
+    found = became(watched.rows, network.base, 3).schedule(network.base)
+    assert found.directed == now.base.directed
+    assert arcs_of(found) == arcs_of(now.base)
+    assert became(watched.rows, network.base, 2).schedule(network.base) is network.base
+
+
+def test_a_link_that_is_cut_one_way_stays_so_among_links_that_all_go_both_ways():
+    base = build(nx.DiGraph([(a, (a + way) % 5) for a in range(5) for way in (1, -1)]))
+    both = {(a, (a + way) % 5) for a in range(5) for way in (1, -1)}
+    found = Became(5, frozenset(both), frozenset({(0, 1)}), frozenset()).schedule(base)
+    assert found.directed
+    assert arcs_of(found) == both
+
+
+def test_clients_keep_their_names_also_when_others_join_them():
+    friends = Network(build("florentine15"))
+    same = friends.add_links(["Acciaiuoli-Albizzi"])
+    for now in (same, same.add_clients(2, [[15, 0], [16, 0]])):
+        found = became(differences(friends, now, 1), friends.base, 1).schedule(friends.base)
+        assert found.labels == now.base.labels
+        assert found.labels[:15] == friends.base.labels
+
+
+def test_links_that_stay_cut_are_told_once():
+    cut = RING.drop_links([[0, 1]])
+    more = differences(cut, cut.drop_links([[4, 5]]), 2)
+    assert {(row["a"], row["b"]) for row in more} == {(4, 5), (5, 4)}
 
 
 def test_what_runs_again_after_a_crash_is_written_once():

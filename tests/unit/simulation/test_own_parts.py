@@ -717,6 +717,22 @@ def test_a_run_of_objects_is_repeated_by_its_config(tmp_path):
     assert (run.path / "config.yaml").read_text().count("files/") == 4
 
 
+def test_a_model_that_is_no_numbers_any_more_has_no_metric_either():
+    """It had one that looks like any other: argmax and top-k of NaN are the first classes."""
+
+    def careful(outputs, targets):
+        assert outputs.isfinite().all()
+        return 0.5
+
+    metrics = {"zero": share_of_zero, "top": "top5", "careful": careful}
+    with p2pqg.Simulation(**OWN | {"rounds": 1, "lr": 1e306, "metrics": metrics}) as sim:
+        sim.advance(1)
+        last = sim.history.iloc[-1]
+        assert sim.clients["test_accuracy"].isna().all()
+        of_all = [f"{before}{key}" for before in ("", "averaged_") for key in metrics]
+        assert last[["test_accuracy", *of_all]].isna().all()
+
+
 def test_metrics_are_compared_reported_and_summed_up(tmp_path):
     settings = OWN | {"out": str(tmp_path), "metrics": {"zero": share_of_zero}}
     runs = [p2pqg.run(**settings | {"name": f"seed{seed}", "seed": seed}) for seed in (1, 2)]
