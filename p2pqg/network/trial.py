@@ -18,7 +18,7 @@ from p2pqg.network.clients import Clients
 from p2pqg.network.events import Event
 from p2pqg.network.named import clients_in
 from p2pqg.network.network import Network
-from p2pqg.network.verbs import VERBS
+from p2pqg.network.verbs import GROWING, VERBS
 
 MOST_TRIED = 300
 """Events that are tried in the search for an order, beside one for each of the scenario."""
@@ -208,7 +208,7 @@ def _each_by_itself(
     events: Sequence[Event], network: Network, check: Check | None
 ) -> dict[str, list[str]]:
     """What is wrong with events where nothing has happened before them."""
-    grows = any(event.action in ("set_topology", "add_clients") for event in events)
+    grows = any(event.action in GROWING for event in events)
     problems = dict[str, list[str]]()
     for event in events:
         try:

@@ -39,6 +39,7 @@ class Verb:
         rule: (algorithm with its parameters, keywords) -> the same afterwards; None: as it was.
         words: (keywords, network afterwards) -> what was done, as results tell it behind the verb.
         undoes: the verb that this one takes back.
+        grows: links or clients may be there afterwards that never were before.
         value: keywords -> the value in a recipe that `read` makes them of.
     """
 
@@ -47,6 +48,7 @@ class Verb:
     rule: Callable[[Any, Mapping[str, Any]], Any] | None = None
     words: Callable[[Mapping[str, Any], Network], str] = lambda given, network: ""
     undoes: str | None = None
+    grows: bool = False
     value: Callable[[Mapping[str, Any]], Any] = lambda given: next(iter(given.values()))
 
 
@@ -244,6 +246,7 @@ VERBS: dict[str, Verb] = {
         _topology,
         network=lambda network, given, round: network.with_topology(given["topology"]),
         words=lambda given, network: _network_called(given["topology"]),
+        grows=True,
     ),
     "drop_links": Verb(
         _links,
@@ -254,6 +257,7 @@ VERBS: dict[str, Verb] = {
         _links,
         network=lambda network, given, round: network.add_links(given["links"]),
         words=_which_links,
+        grows=True,
     ),
     "restore_links": Verb(
         _links_or_all,
@@ -283,6 +287,7 @@ VERBS: dict[str, Verb] = {
             given["count"], given.get("links"), given.get("topology")
         ),
         words=lambda given, network: str(given["count"]),
+        grows=True,
     ),
     "set_algorithm_params": Verb(
         _settings,
@@ -331,3 +336,6 @@ VERBS: dict[str, Verb] = {
     ),
 }
 """What a scenario can do, and what can be done by hand."""
+
+GROWING = frozenset(name for name, verb in VERBS.items() if verb.grows)
+"""Verbs after which there is another network while all is well."""

@@ -17,6 +17,7 @@ from p2pqg.base.hub import no_downloads
 from p2pqg.base.text import without_folders
 from p2pqg.data import label_counts
 from p2pqg.network import Network
+from p2pqg.network.verbs import GROWING
 from p2pqg.recipe.own_files import from_copies
 from p2pqg.results.changes import arcs_of
 from p2pqg.results.parquet import read_rows
@@ -94,7 +95,8 @@ def network_now(shown: Standing) -> tuple[Network | None, bool]:
     if shown.live_network is not None:
         return shown.live_network, True
     start, became = network_of(shown), shown.summary.get("network")
-    if not isinstance(became, dict):
+    grown = any(what.startswith(tuple(GROWING)) for _, what in shown.events)
+    if not isinstance(became, dict) or (grown and "links" not in became):
         return (Network(start) if start else None), not shown.events
     try:
         base = _rebuilt(became) if "links" in became else start

@@ -16,6 +16,7 @@ from p2pqg.engine.waves.routing import check_clock
 from p2pqg.network import ClockParams, Network, Timing
 from p2pqg.network.lies import read_attacks
 from p2pqg.network.link_spec import read_links
+from p2pqg.network.verbs import GROWING
 from p2pqg.recipe.learning import Learning, learning
 from p2pqg.recipe.own import Own, check_given
 from p2pqg.recipe.settings import RunConfig
@@ -125,7 +126,7 @@ def _clock(config: RunConfig, network: Network | None) -> ClockParams | None:
     clock = machinery.made(ClockParams, config.network, "network.")
     if network:
         Timing.of(clock, network.num_clients, network.base.labels, config.seed)
-        new = {"set_topology", "add_clients"}  # links may be there later that are not there yet
-        if not any(isinstance(item, Mapping) and new & item.keys() for item in config.scenario):
+        # Links may be there later that are not there yet.
+        if not any(isinstance(item, Mapping) and GROWING & item.keys() for item in config.scenario):
             network.links_called(list(read_links(clock.links).edges), "network.links")
     return clock

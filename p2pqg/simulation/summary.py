@@ -13,6 +13,7 @@ from p2pqg.base.own_version import own_version
 from p2pqg.engine.bookkeeping import Logbook
 from p2pqg.network import Network
 from p2pqg.network.neighbors import rounds_of
+from p2pqg.network.verbs import GROWING
 from p2pqg.results.schemas import (
     CONTROL_COLUMNS,
     LIAR_COLUMNS,
@@ -131,7 +132,7 @@ def network_now(network: Network, events: Sequence[Row]) -> dict[str, Any]:
         "links_down": sorted(map(list, network.cut)),
         "clients_absent": sorted(network.absent),
     }
-    another = any(event["what"].startswith(("set_topology", "add_clients")) for event in events)
+    another = any(event["what"].startswith(tuple(GROWING)) for event in events)
     if another and network.num_clients <= LARGEST_LAYOUT:
         base = network.base
         pairs = {

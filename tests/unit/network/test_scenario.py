@@ -6,10 +6,12 @@ import pytest
 import yaml
 
 from p2pqg.base.errors import ConfigError
+from p2pqg.network import trial as trials
+from p2pqg.network.events import Event
 from p2pqg.network.network import Network
 from p2pqg.network.scenario import Scenario, read_scenario
 from p2pqg.network.trial import after_event
-from p2pqg.network.verbs import VERBS, Verb
+from p2pqg.network.verbs import GROWING, VERBS, Verb
 from p2pqg.simulation.simulation import Simulation
 from p2pqg.topology import build
 
@@ -309,3 +311,48 @@ def test_a_new_verb_is_one_entry_and_recipes_and_simulations_have_it(monkeypatch
         assert sim.network.base.name == "star6"
         sim.do("swap", to="complete6")
         assert [event["what"] for event in sim.events] == ["swap to star6", "swap to complete6"]
+
+
+@pytest.mark.parametrize(
+    ("grow", "given"),
+    [
+        ("add_links", {"links": [[0, 4]]}),
+        ("add_clients", {"count": 1, "links": [[16, 0], [0, 4]]}),
+        ("set_topology", {"topology": "complete16"}),
+    ],
+)
+def test_a_link_that_may_be_there_by_then_is_not_missed_where_no_order_was_found(
+    grow, given, monkeypatch
+):
+    events = [
+        Event("round", 1, grow, given, "scenario[0]"),
+        Event("seconds", 9.0, "drop_links", {"links": [[0, 4]]}, "scenario[1]"),
+    ]
+    monkeypatch.setattr(trials, "MOST_TRIED", -len(events))  # nothing may be tried
+    assert trials.trial(events, RING, None) == ({}, [])
+    assert "scenario[1]" in trials.trial([*events[1:], _lr_at(1)], RING, None)[0]
+
+
+def _lr_at(round):
+    return Event("round", round, "set_lr", {"lr": 0.1}, "scenario[0]")
+
+
+def test_verbs_after_which_there_are_other_links_are_known_as_such():
+    """Whoever draws the network, or asks whether a link can be there later, goes by them."""
+    given = {
+        "set_topology": {"topology": "torus16"},
+        "add_links": {"links": [[0, 4]]},
+        "add_clients": {"count": 1},
+        "drop_links": {"links": [[0, 1]]},
+        "restore_links": {},
+        "drop_clients": {"clients": [3]},
+        "restore_clients": {},
+        "attack": {"who": [3], "how": "sign-flip"},
+        "stop_attack": {},
+        "set_impairments": {"loss": 0.1},
+    }
+    changing = {name for name, verb in VERBS.items() if verb.network}
+    assert changing == {*given, "set_network"}  # which is of a clock
+    liar = RING.drop_links([[8, 9]]).drop_clients([12]).attack([5], "noise")
+    after = {name: VERBS[name].network(liar, said, 0) for name, said in given.items()}
+    assert {name for name, now in after.items() if now.base is not RING.base} == GROWING

@@ -4,11 +4,15 @@ import numpy as np
 import pytest
 from pages import with_summary
 
+from p2pqg.network import Network
 from p2pqg.page import networks, write_page
 from p2pqg.page.runs import gather
 from p2pqg.recipe.own_files import FOLDER
 from p2pqg.recipe.settings import read_config
+from p2pqg.results.changes import arcs_of
 from p2pqg.simulation.build import build
+from p2pqg.simulation.summary import network_now
+from p2pqg.topology import build as build_topology
 
 
 def test_the_shards_are_those_of_the_run(recorded):
@@ -72,6 +76,30 @@ def test_another_network_is_drawn_from_what_is_on_record(recorded):
     assert is_now
     assert sorted(network.base.graph(0).edges) == [(0, 1), (1, 2)]
     assert [networks.called(network, client) for client in range(4)] == ["Ada", "Bob", "new-2", "3"]
+
+
+@pytest.mark.parametrize(
+    ("verb", "change"),
+    [
+        ("add_links", lambda network: network.add_links([[0, 4]])),
+        ("add_clients", lambda network: network.add_clients(1, [[8, 0]])),
+        ("set_topology", lambda network: network.with_topology("complete8")),
+    ],
+)
+def test_whatever_lays_other_links_is_drawn_with_them(recorded, verb, change):
+    """Those of add_links were missing, and nothing said so."""
+    now = change(Network(build_topology("ring8"))).drop_links([[0, 1]])
+    events = [{"round": 3, "what": f"{verb} 0"}, {"round": 4, "what": "drop_links 0-1"}]
+    run = with_summary(
+        recorded("a", topology="ring8"), events=events, network=network_now(now, events)
+    )
+    network, is_now = networks.network_now(*gather([run.path]))
+    assert is_now
+    assert arcs_of(network.base) == arcs_of(now.base)
+    assert network.cut == now.cut
+    # As older versions left it:
+    run = with_summary(run, events=events, network={"links_down": [[0, 1]], "clients_absent": []})
+    assert not networks.network_now(*gather([run.path]))[1]
 
 
 def test_another_network_of_a_known_name_is_told_as_what_it_is(recorded, page_of):

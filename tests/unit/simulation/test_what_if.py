@@ -475,9 +475,9 @@ def test_a_speed_for_a_link_that_does_not_exist_is_refused_with_those_that_do():
     assert str(refused.value) == (
         "network.links: there is no link 0-3; client 0 talks to 1, 5; leave it out"
     )
-    later = [{"at": 3, "set_topology": "complete6"}]
-    with simulation(**clock, scenario=later) as sim:
-        assert sim.network.timing.links.look_up(np.array([0]), np.array([3]))[0] == 0.17
+    for change in ({"set_topology": "complete6"}, {"add_links": [[0, 3]]}):
+        with simulation(**clock, scenario=[{"at": 3, **change}]) as sim:
+            assert sim.network.timing.links.look_up(np.array([0]), np.array([3]))[0] == 0.17
 
 
 def test_a_checkpoint_knows_what_was_done_by_hand(tmp_path):

@@ -1,6 +1,7 @@
 """How sure a comparison is: intervals, ties, families and seeds still to be run."""
 
 import math
+from itertools import count
 
 import numpy as np
 import pandas as pd
@@ -62,7 +63,9 @@ def test_seeds_that_agree_to_rounding_agree(by):
     assert (one.verdict, one.p, one.low) == ("undecided", 1, one.high)
     worse = {"above": one.mean * (1 + 1e-15)}  # a bound that is where they all are
     same = {name: [*values, values[-1]] for name, values in accuracies.items()}
-    assert verdict_of(runs(**same), by=by, holds_if=worse).verdict == "undecided"
+    for frame in (runs(**accuracies), runs(**same)):
+        found = verdict_of(frame, by=by, holds_if=worse)
+        assert (found.verdict, found.more) == ("undecided", math.inf)
 
 
 def family(*ps):
@@ -86,17 +89,45 @@ def test_the_family_is_held_to_five_percent_by_holms_procedure():
     assert family(0.017, 0.017, 0.017).verdict == "undecided"  # each by itself would be decided
 
 
-def test_more_seeds_are_as_many_as_would_decide_with_the_same_mean_and_spread():
-    base = np.array([0.0, 0.02, 0.04, -0.02])
-    found = verdict_of(runs(qg=0.5 + base, dsgd=[0.5] * 4))
-    n = next(
-        n for n in range(5, 99) if _quantile(n - 1) * base.std(ddof=1) / math.sqrt(n) < base.mean()
+@pytest.mark.parametrize("differences", [[0.0, 0.02, 0.04, -0.02], [0.01, 0.03], [0.3, -0.1, 0.2]])
+def test_more_seeds_are_as_many_as_would_decide_with_the_same_mean_and_spread(differences):
+    n, base = len(differences), np.array(differences)
+    found = verdict_of(runs(qg=0.5 + base, dsgd=[0.5] * n))
+    more = _seeds_that_decide(base.mean(), base.std(ddof=1), 0.975, n) - n
+    assert found.more == more
+    assert found.result == f"undecided (about {more} seeds more)"
+
+
+def test_more_seeds_in_a_family_are_for_the_share_of_what_is_left():
+    """One of three holds; each of the others is held to 5 % / 2, and they have two seeds by now."""
+    found = family(0.6, 0.01, 0.8).findings
+    assert [one.verdict for one in found] == ["undecided", "holds", "undecided"]
+    for p, one in zip((0.6, 0.8), (found[0], found[2]), strict=True):
+        mean = math.tan((1 - p) * math.pi / 2)
+        assert one.more == _seeds_that_decide(mean, math.sqrt(2), 1 - 0.05 / 2 / 2, 2) - 2
+
+
+def test_up_to_a_thousand_seeds_more_are_counted():
+    for seeds, more in ((1001, 999), (1003, math.inf)):  # beside the two
+        mean = _quantile(seeds - 1) / math.sqrt(seeds) * 1.00001
+        (one,) = verdict_of(runs(qg=[mean + 0.5**0.5, mean - 0.5**0.5], dsgd=[0, 0])).findings
+        assert one.more == more
+
+
+@pytest.mark.parametrize(("rule", "verdict"), [({"below": 0.6}, "holds"), ({"below": 0.4}, "not")])
+def test_a_ratio_may_have_a_bound_on_one_side_only(rule, verdict):
+    frame = runs(qg=[0.49, 0.5, 0.51], dsgd=[1.0, 1.0, 1.0])
+    assert verdict in verdict_of(frame, by="ratio", holds_if=rule).verdict
+
+
+def _seeds_that_decide(mean, deviation, share, n):
+    """The first number beyond n where the interval of that share keeps to one side of 0."""
+    return next(
+        n for n in count(n + 1) if _quantile(n - 1, share) * deviation / math.sqrt(n) < mean
     )
-    assert found.more == n - 4
-    assert found.result == f"undecided (about {n - 4} seeds more)"
 
 
-def _quantile(freedom):
+def _quantile(freedom, share=0.975):
     from scipy.stats import t
 
-    return t.ppf(0.975, freedom)
+    return t.ppf(share, freedom)
