@@ -491,6 +491,8 @@ class _Calls(TorchFunctionMode):
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs, card = dict(kwargs or {}), _running()
+        if kwargs.pop("pin_memory", False):
+            return self._pin_memory(card, func, func(*args, **kwargs))
         name = getattr(func, "__name__", "")
         first = args[0] if args else None
         if name == "__get__":
@@ -566,6 +568,8 @@ class _Calls(TorchFunctionMode):
     def _pin_memory(self, card, func, t):
         if is_on_card(t):
             raise RuntimeError("cannot pin a tensor of the card")
+        if getattr(t, "pinned", False):
+            return t
         pinned = t.clone()
         pinned.pinned = True
         return pinned

@@ -5,7 +5,8 @@
     local.py     the engine in this process; `on_ray/` is that on actors
     host.py      k clients of a process: their `block.py` plays rounds, their `learner.py` has
                  gradients (with weight decay, clipped and noisy where they are private), their
-                 `judge.py` says how they do on the test set; feeds.py has their batches
+                 `judge.py` says how they do on the test set; feeds.py has their batches, noise.py
+                 the noise
     rule.py      an algorithm with its parameters; `call.py` is one round of it
     scouting.py  what it will ask of the network; suits.py: whether it works with one
     answers.py   what a block replies when the algorithm asks something of the network

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
-from itertools import islice
 
 import numpy as np
 import torch
@@ -24,6 +23,7 @@ from p2pqg.data.feeding import STEPS_AHEAD
 from p2pqg.data.feeding.file_feed import FileFeed
 from p2pqg.engine.feeds import feed_of
 from p2pqg.engine.judge import EVALUATION_SAMPLES, Judge, own_mix
+from p2pqg.engine.noise import Noise
 from p2pqg.engine.parts import PART_BYTES
 from p2pqg.engine.spec import Shards, Task
 from p2pqg.engine.waves.computed import Computed
@@ -35,7 +35,7 @@ from p2pqg.models.stacked.stacked import Stacked
 from p2pqg.models.stacked.trying import Job, Tried
 
 INPUT_BYTES = 2**26
-NOISE_BYTES = 2**24
+NOISE_BYTES = 2**25
 CLIENTS_AT_ONCE = 256
 """Inputs of so many bytes, noise of so many, and of so many clients, are prepared at once."""
 
@@ -114,6 +114,7 @@ class Learner:
         self.buffers = self.stacked.initial_buffers().repeat(len(clients), 1)
         self.losses = Losses(len(clients), self.dtype, device)
         self.flipped: Tensor | None = None
+        self._noise = Noise(task.seed, "privacy", device)
         mix = own_mix(shards, test[1], task).to(device) if task.own_test else None
         self.judge = Judge(self.stacked, self.feed, task, mix)
 
@@ -124,6 +125,7 @@ class Learner:
         twin.judge = replace(self.judge, feed=twin.feed)
         twin.buffers = self.buffers.clone()
         twin.losses = Losses(len(self.buffers), self.dtype, self.device)
+        twin._noise = Noise(self.task.seed, "privacy", self.device)
         return twin
 
     def initial(self) -> Tensor:
@@ -247,7 +249,7 @@ class Learner:
         if self.stacked.num_buffers:
             self.buffers = buffers if part == slice(None) else self._with(part, buffers)
         if self.task.privacy.sigma:
-            self._add_noise(g, ((client, number) for client in self.clients[part]))
+            self._add_noise(g, [(client, number) for client in self.clients[part]], ahead=True)
         return g.add_(x, alpha=self.task.weight_decay) if self.task.weight_decay else g
 
     def gradient_of(self, x: Tensor, rows: np.ndarray, steps: np.ndarray) -> Computed:
@@ -283,22 +285,20 @@ class Learner:
         losses, g, buffers = self.stacked.gradients(x, buffers, inputs, targets, keys, limit)
         if self.task.privacy.sigma:
             at = zip(rows.tolist(), steps.tolist(), strict=True)
-            self._add_noise(g, ((self.clients[row], step) for row, step in at))
+            self._add_noise(g, [(self.clients[row], step) for row, step in at], ahead=False)
         if self.task.weight_decay:
             g = g.add_(x, alpha=self.task.weight_decay)
         more = {"loss": losses} | ({"buffers": buffers} if self.stacked.num_buffers else {})
         return Computed(g, more)
 
-    def _add_noise(self, g: Tensor, keys: Iterable[tuple[int, int]]) -> None:
+    def _add_noise(self, g: Tensor, keys: Sequence[tuple[int, int]], ahead: bool) -> None:
         """Add noise of each row's own client and gradient, and of nothing else; in place."""
-        privacy, shape = self.task.privacy, g.shape[1:]
+        privacy, each = self.task.privacy, max(1, NOISE_BYTES // g[:1].nbytes)
         deviation = privacy.sigma * privacy.limit / self.task.batch_size
-        dtype = np.float64 if g.dtype == torch.float64 else np.float32
-        each, keys = max(1, NOISE_BYTES // g[:1].nbytes), iter(keys)
-        for some in g.split(each):
-            draws = [rng(self.task.seed, "privacy", *key) for key in islice(keys, len(some))]
-            normal = np.stack([draw.standard_normal(shape, dtype) for draw in draws])
-            some.add_(uploaded(torch.from_numpy(normal), some), alpha=deviation)
+        for i in range(0, len(g), each):
+            some = g[i : i + each]
+            normal = self._noise.rows(keys[i : i + each], g.shape[1], g.dtype, ahead)
+            some.add_(uploaded(normal, some), alpha=deviation)
 
     def _keys(self, step: int, part: slice) -> list[int] | None:
         """What dropout depends on, of clients at one step."""
