@@ -6,6 +6,7 @@ what can be said of W (its spectral gap, too), `needs.py` what algorithms rely o
 By name (`names.py`, `_registry.py`): `graphs.py`, `random_graphs.py`, `social.py`, `changing.py`
 (from round to round), `base.py`, `teleportation.py`; those that look at labels are `d_cliques.py`,
 `stl_fw.py`, `heterogeneity_aware.py`, told of them by `label_counts.py`.
+Functions of the user's: `user_code.py`.
 From files (`files.py`): `yaml_file.py`, `csv_file.py`, `matrix_file.py`, `graph_files.py`,
 `_edges.py`; `keeping.py` writes one of an object.
 To people: `labels.py`, `words.py`, `drawing.py`; `convergence.py` is how fast a network agrees.

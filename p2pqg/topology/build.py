@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import numbers
 import os
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,12 +15,12 @@ import networkx as nx
 import numpy as np
 
 from p2pqg.base.draws import keyed
-from p2pqg.base.errors import P2pqgError, TopologyError, did_you_mean
+from p2pqg.base.errors import P2pqgError, TopologyError
 from p2pqg.base.memory import check_room
 from p2pqg.base.ranges import whole_number
 from p2pqg.base.registry import Entry
 from p2pqg.base.shipped import shipped_folder
-from p2pqg.base.signature import bare, check_takes, parameters
+from p2pqg.base.signature import check_takes, parameters
 from p2pqg.base.source import blamed
 from p2pqg.base.user_code import find_in_file, names_a_file
 from p2pqg.base.wording import counted
@@ -29,16 +28,22 @@ from p2pqg.topology._registry import TOPOLOGIES
 from p2pqg.topology.admission import admit
 from p2pqg.topology.checks import as_mixing
 from p2pqg.topology.files import is_file_name, not_read, read
-from p2pqg.topology.label_counts import COUNTS, checked
+from p2pqg.topology.label_counts import COUNTS
 from p2pqg.topology.labels import numbered
 from p2pqg.topology.mixing import Mixing
-from p2pqg.topology.names import near, parse, schedule_named, split_name, split_options
+from p2pqg.topology.names import near, schedule_named, split_name
 from p2pqg.topology.schedule import Schedule, schedule_of, schedule_of_arrays
+from p2pqg.topology.user_code import (
+    NUMBERS,
+    TOLD,
+    With,
+    of_the_round,
+    split_code,
+    told_of_clients,
+    with_settings,
+    wrapped,
+)
 
-NUMBERS = {"clients", "num_clients"}
-"""Parameters by which a user's function is told how many clients there are."""
-TOLD = {COUNTS, *NUMBERS}
-"""All parameters that are no round."""
 UNUSED_OF_GRAPH = "edge weights are not used; to mix with them give W, a matrix [clients, clients]"
 
 
@@ -129,10 +134,10 @@ def _of_function(
 ) -> Schedule:
     """The schedule of a function of the round, or of one that returns what the network is."""
     called = f"topology {getattr(function, '__name__', type(function).__name__)}"
-    seen = _seen(function, "given function", clients, label_counts)
+    seen = told_of_clients(function, "given function", clients, label_counts)
     takes_nothing = inspect.isroutine(function) and not set(parameters(function)) - TOLD
     try:
-        if takes_nothing or (seen and not _of_the_round(function)):
+        if takes_nothing or (seen and not of_the_round(function)):
             with keyed(0):
                 made = function(**seen)
             return _schedule(made, clients, label_counts)
@@ -163,7 +168,7 @@ def _of_function(
 
 
 def _from_text(text: str, clients: int | None, label_counts: np.ndarray | None = None) -> Schedule:
-    if names_a_file(_split_code(text)[0]):
+    if names_a_file(split_code(text)[0]):
         return _of_code(text, clients, label_counts)
     if is_file_name(text):
         return read(text, clients, label_counts)
@@ -188,16 +193,16 @@ def _of_code(text: str, clients: int | None, label_counts: np.ndarray | None) ->
     are if it has one called `clients` or `num_clients`; what else it takes may be set behind its
     name, `my_net.py:my_function:k=2`.
     """
-    name, options = _split_code(text)
-    entry = find_in_file(TOPOLOGIES, name, _wrapped)
+    name, options = split_code(text)
+    entry = find_in_file(TOPOLOGIES, name, wrapped)
     if "own" not in entry.traits:
         named = f"{entry.name}:{options}" if options else entry.name
         return schedule_named(named, clients, label_counts, entry)
-    build = _with_settings(entry.build, options, text)
+    build = with_settings(entry.build, options, text)
     try:
-        seen = _seen(build, text, clients, label_counts)
+        seen = told_of_clients(build, text, clients, label_counts)
         with keyed(0):
-            made = build if _of_the_round(build) else build(**seen)
+            made = build if of_the_round(build) else build(**seen)
         schedule = _schedule(made, clients, label_counts)
     except TopologyError:
         raise
@@ -205,113 +210,6 @@ def _of_code(text: str, clients: int | None, label_counts: np.ndarray | None) ->
         raise TopologyError(blamed(error, f"topology {text}")) from error
     schedule.name = text
     return schedule
-
-
-def _split_code(text: str) -> tuple[str, str]:
-    """FILE.py:NAME, and what is set behind it.
-
-    >>> _split_code("nets/mine.py:ring_of:k=2,p=0.5"), _split_code("ring16:mixing=lazy")
-    (('nets/mine.py:ring_of', 'k=2,p=0.5'), ('ring16:mixing=lazy', ''))
-    """
-    found = re.fullmatch(r"(.+\.py:[^:=,]+):(.*)", text, re.DOTALL)
-    return (found[1], found[2]) if found else (text, "")
-
-
-def _with_settings(function: Callable[..., Any], options: str, text: str) -> Callable[..., Any]:
-    """A user's function with some of its parameters set.
-
-    Raises:
-        TopologyError: it has no such parameter, or the value is none of its kind.
-    """
-    given = split_options(options, text)
-    takes = {name: p for name, p in parameters(function).items() if name not in TOLD}
-    values = {}
-    for key, value in given.items():
-        if key not in takes:
-            raise TopologyError(f"{text!r:.80}: unknown key {key:.60}{did_you_mean(key, takes)}")
-        try:
-            values[key] = parse(value, _kind_of(takes[key], value))
-        except ValueError as error:
-            raise TopologyError(f"{text!r:.80}: {key} must be {error}, got {value!r:.60}") from None
-    return With(function, values) if values else function
-
-
-def _kind_of(parameter: inspect.Parameter, value: str) -> type:
-    """What a parameter takes: as it says, as its default is, or as the value looks."""
-    for kind in (bool, int, float, str):
-        if parameter.annotation in (kind, kind.__name__):
-            return kind
-    if isinstance(parameter.default, bool | int | float | str):
-        return type(parameter.default)
-    if value.lower() in ("true", "false"):
-        return bool
-    return next((kind for kind in (int, float) if _is_a(kind, value)), str)
-
-
-def _is_a(kind: type, value: str) -> bool:
-    try:
-        kind(value)
-    except ValueError:
-        return False
-    return True
-
-
-@dataclass(frozen=True)
-class With:
-    """A user's function with some of its parameters set."""
-
-    function: Callable[..., Any]
-    values: Mapping[str, Any]
-
-    def __call__(self, *given: Any, **named: Any) -> Any:
-        """With what is left of its parameters, in order or by name."""
-        left = (name for name in bare(self.function) if name not in (*self.values, *TOLD))
-        return self.function(**dict(zip(left, given, strict=False)), **self.values, **named)
-
-    @property
-    def __signature__(self) -> inspect.Signature:
-        left = [p for name, p in parameters(self.function).items() if name not in self.values]
-        return inspect.Signature(left)
-
-    @property
-    def __name__(self) -> str:
-        return str(getattr(self.function, "__name__", type(self.function).__name__))
-
-
-def _wrapped(function: Any, name: str) -> Entry:
-    return Entry(name, function, traits={"own": True})
-
-
-def _of_the_round(function: Callable[..., Any]) -> bool:
-    """Whether it must be told the round."""
-    return bool(set(bare(function)) - TOLD)
-
-
-def _seen(
-    function: Callable[..., Any], name: str, clients: int | None, label_counts: Any
-) -> dict[str, Any]:
-    """What a user's function is told of the clients, by keyword: what it has parameters for.
-
-    Raises:
-        TopologyError: nobody said how many clients there are, or what they see.
-    """
-    asks = parameters(function)
-    told: dict[str, Any] = {}
-    for number in NUMBERS & set(asks):
-        if clients is not None:
-            told[number] = clients
-        elif asks[number].default is inspect.Parameter.empty:
-            raise TopologyError(
-                f"{name!r:.80} does not say how many clients there are. Use clients: 16."
-            )
-    if COUNTS not in asks:
-        return told
-    if clients is None:
-        raise TopologyError(
-            f"{name!r:.80} looks at the clients' labels, and nothing says how many clients there "
-            "are. Use clients: 16."
-        )
-    return told | {COUNTS: checked(label_counts, clients, name)}
 
 
 def of_size(schedule: Schedule, clients: int) -> Schedule | None:
@@ -323,11 +221,11 @@ def of_size(schedule: Schedule, clients: int) -> Schedule | None:
     function: Any = schedule.name
     if isinstance(schedule.draw, Asked):
         function = schedule.draw.function
-    elif not names_a_file(_split_code(schedule.name)[0]):
+    elif not names_a_file(split_code(schedule.name)[0]):
         return None
     own = function
     if not callable(function):
-        own = find_in_file(TOPOLOGIES, _split_code(function)[0], _wrapped).build
+        own = find_in_file(TOPOLOGIES, split_code(function)[0], wrapped).build
     if COUNTS in parameters(own) or not NUMBERS & set(parameters(own)):
         return None
     made = build(function, clients, allow_disconnected=True, allow_row_stochastic=True)
