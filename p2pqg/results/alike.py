@@ -110,11 +110,12 @@ def differs(settings: pd.DataFrame, key: str, within: list[str]) -> bool:
     """Whether rows that agree in the columns `within` differ in `key`."""
     if key.startswith(OWN_FILES):  # that some name no such file is another setting
         settings = settings[settings[key].notna()]
-    texts = settings[key].map(plain_text)
-    groups = [settings[name].map(plain_text) for name in within if name in settings]
-    if not groups:
-        return texts.nunique() > 1
-    return bool((texts.groupby(groups).nunique() > 1).any())
+    names = [name for name in (key, *within) if name in settings]
+    columns = [map(plain_text, settings[name].tolist()) for name in names]  # few rows: no frames
+    texts: dict[tuple[str, ...], str] = {}
+    return any(
+        texts.setdefault(tuple(group), text) != text for text, *group in zip(*columns, strict=True)
+    )
 
 
 def unlike(settings: pd.DataFrame) -> list[str]:
