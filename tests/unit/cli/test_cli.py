@@ -523,18 +523,23 @@ def test_no_command_is_told_shortly():
     assert len(result.output.splitlines()) <= 5
 
 
-def test_claims_are_listed_with_what_their_results_say():
+@pytest.fixture(scope="module")
+def claims_listed():
+    """Blocks of all claims, which take seconds."""
     result = command("claims")
     assert result.exit_code == 0
-    blocks = result.stdout.split("\n\n")
-    (bias,) = [block for block in blocks if block.startswith("decentlam-bias")]
+    return result.stdout.split("\n\n")
+
+
+def test_claims_are_listed_with_what_their_results_say(claims_listed):
+    (bias,) = [block for block in claims_listed if block.startswith("decentlam-bias")]
     assert "(Yuan et al., ICCV 2021, arXiv:2104.11981)" in bias
     assert "cpu takes a minute or two" in bias
     assert "  holds at tier cpu: DecentLaM's squared bias is DSGD's, to a thousandth." in bias
 
 
-def test_a_recipe_is_listed_with_each_of_its_tiers_that_has_results():
-    blocks = [b for b in command("claims").stdout.split("\n\n") if b.startswith("decentlam-batch ")]
+def test_a_recipe_is_listed_with_each_of_its_tiers_that_has_results(claims_listed):
+    blocks = [block for block in claims_listed if block.startswith("decentlam-batch ")]
     assert len(blocks) == 2
     for block, tier in zip(blocks, ("cpu", "cifar10"), strict=True):
         assert block.count(f" at tier {tier}: ") == 4

@@ -30,7 +30,11 @@ def test_a_client_may_be_called_by_a_number_of_any_kind(who):
     assert clients_in(who, RING, "key") == {1}
 
 
-@pytest.mark.parametrize("who", ["Bob", ["Bob"], 1, [np.int64(1)], ["1"], iter(["Bob"])], ids=repr)
+@pytest.mark.parametrize(
+    "who",
+    ["Bob", ["Bob"], 1, [np.int64(1)], ["1"], pytest.param(iter(["Bob"]), id="an iterator")],
+    ids=repr,
+)
 def test_a_client_with_a_name_has_a_number_too(who):
     assert clients_in(who, PEOPLE, "key") == {1}
 
@@ -63,13 +67,13 @@ def test_true_is_no_client():
         (RING, [(np.int64(0), 1.0)]),
         (RING, {(0, 1)}),
         (RING, nx.path_graph(2).edges()),
-        (RING, iter([(0, 1)])),
+        pytest.param(RING, iter([(0, 1)]), id="an iterator"),
         (PEOPLE, ("Alice", "Bob")),
         (PEOPLE, ["Alice", "Bob"]),
         (PEOPLE, [["Alice", "Bob"]]),
         (PEOPLE, ["Alice-Bob", "Bob-Alice"]),
         (PEOPLE, [("Alice", 1)]),
-        (PEOPLE, [{"Alice", "Bob"}]),
+        pytest.param(PEOPLE, [{"Alice", "Bob"}], id="a set"),
         (SITES, ("berlin-1", "berlin-2")),
         (SITES, "berlin-1-berlin-2"),
     ],
