@@ -99,6 +99,7 @@ class Screen:
         self._say([*about(simulation), ("results", str(path.absolute()))])
         if not self.console.is_terminal:
             self._lines, self._since = NowAndThen(self._clock), (simulation.round, 0.0)
+            self._last = simulation.round
             return
         picture = label_picture(counts_of(experiment))
         self.console.print(*picture, "", sep="\n", style="dim")
@@ -119,13 +120,17 @@ class Screen:
             )
         elif not self.console.is_terminal:
             self._count_from_the_second(simulation.round)
+            self._last = simulation.round
             if not self._lines.due():
                 return
             self.console.print(self._standing(simulation), markup=False, soft_wrap=True)
 
     def _count_from_the_second(self, round: int) -> None:
-        """The first round is not like the others: whatever is needed once is made in it."""
-        if self._since == (round - 1, 0.0):
+        """The first round is not like the others: whatever is needed once is made in it.
+
+        So is that after a run went back to its checkpoint.
+        """
+        if self._since == (round - 1, 0.0) or round < self._last:
             self._since = round, self._lines.seconds
 
     def _standing(self, simulation: Simulation) -> str:

@@ -111,9 +111,10 @@ class Writer:
                 directory.write_json("trace.json", sim.trace())
                 directory.write_json("profile.json", sim.profile())
         except OSError as error:
+            path = directory.path
             raise StorageError(
-                f"round {sim.round}: results cannot be written to {directory.path} "
-                f"({error.strerror}); make room, then `p2pqg resume` goes on from a checkpoint"
+                f"round {sim.round}: results cannot be written to {path} ({error.strerror}); "
+                f"make room, then `p2pqg resume {typed(path)}` goes on"
             ) from None
 
 

@@ -370,7 +370,8 @@ def test_a_disk_that_is_full_for_a_while_is_told_and_nothing_is_lost(whole):
 def test_a_run_that_ends_on_a_full_disk_can_be_resumed_from_before(whole):
     path = Path("runs/out/full")
     try:
-        with pytest.raises(StorageError, match=r"cannot be written .*File too large.*p2pqg resume"):
+        told = r"cannot be written .*File too large.*`p2pqg resume \S+`"
+        with pytest.raises(StorageError, match=told):
             run(
                 **SETTINGS,
                 name="full",

@@ -82,7 +82,8 @@ def received(
         raise error.as_instanceof_cause() from None
     except ray.exceptions.RayError as error:
         first = str(error).strip().splitlines()[0]
-        raise ClusterError(_obituary(actors, bounds) or f"Ray failed: {first}") from None
+        told = _obituary(actors, bounds) or _out_of_reach(error, actors, bounds)
+        raise ClusterError(told or f"Ray failed: {first}") from None
 
 
 def _come_in(
@@ -117,15 +118,27 @@ def _obituary(actors: Sequence[Any], bounds: Sequence[int]) -> str | None:
         except ray.exceptions.GetTimeoutError:
             continue  # it is busy, and so alive
         except ray.exceptions.RayError as gone:
-            first, last = bounds[index], bounds[index + 1] - 1
             told = str(gone).strip().splitlines() or ["no reason"]
             reason = told[-1].partition(" Worker exit detail")[0].strip()
-            who = f"actor {index} (clients {first} to {last})"
+            who = _named(index, bounds)
             if getattr(gone, "actor_init_failed", False) and "ray.exceptions" not in reason:
                 # Not its process died: what it ran into would meet the next one, too.
                 raise RunError(f"{who} cannot start: {reason}") from None
             return f"{who} died: {reason}"
     return None
+
+
+def _out_of_reach(error: Exception, actors: Sequence[Any], bounds: Sequence[int]) -> str | None:
+    """Which actor does not answer, long before Ray holds it for dead; None: another error."""
+    if isinstance(error, ray.exceptions.ActorUnavailableError):
+        for index, actor in enumerate(actors):
+            if actor._actor_id.hex() == error.actor_id:
+                return f"{_named(index, bounds)} cannot be reached; its machine may be gone"
+    return None
+
+
+def _named(index: int, bounds: Sequence[int]) -> str:
+    return f"actor {index} (clients {bounds[index]} to {bounds[index + 1] - 1})"
 
 
 def _first_to_fail(references: list[ray.ObjectRef[Any]]) -> ray.exceptions.RayTaskError | None:

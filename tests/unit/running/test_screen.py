@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -255,6 +256,21 @@ def test_the_time_left_is_not_told_by_the_first_round(fake_run):
     assert ["left" in line for line in lines] == [False, True]
     assert lines[1].startswith("round 3/5")
     assert lines[1].endswith("  10.0 s left")
+
+
+def test_the_time_left_is_not_told_by_what_a_lost_actor_cost(simulation):
+    now = [0.0]
+    drawn = console(terminal=False)
+    screen = Screen(drawn, clock=lambda: now[0])
+    screen.begin(simulation, Path("somewhere"))
+    at_start = drawn.file.getvalue()
+    start = simulation.round
+    for round, now[0] in ((1, 30), (5, 50), (2, 150), (4, 220)):  # it went back to round 1
+        stands = SimpleNamespace(round=start + round, num_rounds=start + 8, rows=([], []))
+        screen.recorded(stands)
+    lines = drawn.file.getvalue().removeprefix(at_start).splitlines()
+    left = ["15.0 s left", None, "2 min 20 s left"]  # 20 s of 4 rounds, for 3; 70 s of 2, for 4
+    assert [line.partition("  ")[2] or None for line in lines[1:]] == left
 
 
 def test_who_lies_how_and_when_is_told_and_how_the_honest_do():

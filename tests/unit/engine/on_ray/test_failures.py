@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from p2pqg.base.errors import ClusterError
 from p2pqg.engine.on_ray import failures
 
 
@@ -48,3 +49,28 @@ def test_what_needs_longer_than_a_look_comes_over_all_the_same(far):
     assert got == ["b after 5", "a after 3"]
     assert far == ["node"] * 4  # it was looked for Ray until all were here
     assert len(silences) == 4
+
+
+def test_an_actor_whose_machine_does_not_answer_is_named_with_its_clients(monkeypatch):
+    ray = failures.ray
+    actors = [
+        SimpleNamespace(
+            _actor_id=ray.ActorID(bytes([index] * 16)),
+            __ray_ready__=SimpleNamespace(remote=lambda: "is not told yet"),
+        )
+        for index in range(3)
+    ]
+
+    def get(references, timeout=None):
+        if timeout is None:
+            raise ray.exceptions.ActorUnavailableError("RpcError: refused", bytes([1] * 16))
+        raise ray.exceptions.GetTimeoutError
+
+    monkeypatch.setattr(ray, "wait", lambda references, **_: (references, []))
+    monkeypatch.setattr(ray, "get", get)
+    monkeypatch.setattr(failures, "what_ended", lambda node: None)
+    with pytest.raises(
+        ClusterError,
+        match=r"^actor 1 \(clients 4 to 7\) cannot be reached; its machine may be gone$",
+    ):
+        failures.received(["r"], actors, [0, 4, 8, 12], "node", lambda seconds: None)
