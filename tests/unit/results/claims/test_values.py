@@ -103,6 +103,14 @@ def test_sides_that_are_tuned_with_unequal_budgets_are_refused_before_the_runs()
         check(read_claims(CLAIM | {"tune": ["nu"]}), planned)
 
 
+def test_a_setting_that_only_some_runs_name_is_looked_for_among_these():
+    """Where no run has it, it may be a default; where some have, it is one of theirs or none."""
+    planned = pd.concat([runs(qg=[0, 0]).assign(**{"algorithm.mu": 0.5}), runs(dsgd=[0, 0])])
+    check(read_claims(CLAIM | {"left": {"algorithm": "qg", "algorithm.mu": 0.5}}), planned)
+    with pytest.raises(ConfigError, match="left: no run with algorithm.mu 0.7; they have 0.5"):
+        check(read_claims(CLAIM | {"left": {"algorithm": "qg", "algorithm.mu": 0.7}}), planned)
+
+
 def test_seeds_of_unlike_settings_are_refused_before_they_run_and_after():
     frame = runs(qg=[0.9, 0.8, 0.7], dsgd=[0.5, 0.5, 0.5])
     frame["batch_size"] = [32, 32, 64, 32, 32, 32]  # one run of each seed, of two settings

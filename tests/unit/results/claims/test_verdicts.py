@@ -5,7 +5,7 @@ import pytest
 from claimed import CLAIM, runs, verdict_of
 
 from p2pqg.base.errors import ConfigError
-from p2pqg.results.claims import check, lines, over_seeds, read_claims
+from p2pqg.results.claims import check, judge, lines, over_seeds, read_claims
 
 
 def test_a_side_alone_is_judged_against_a_number():
@@ -50,6 +50,29 @@ def test_a_verdict_is_told_with_its_rule_its_numbers_and_how_it_was_judged():
     ]
     alone = verdict_of(runs(qg=[0.81, 0.82], dsgd=[0.5, 0.5]), right=None)
     assert lines([alone])[-1] == "mean over 2 seeds, 95 % interval by t"
+
+
+def test_a_family_is_told_claim_by_claim_and_case_by_case():
+    """Ten points more and twenty, with two seeds one point apart: 12.7062 times half a point."""
+    frame = pd.concat(
+        [
+            runs(qg=[0.5 + more, 0.51 + more], dsgd=[0.5, 0.5]).assign(alpha=alpha)
+            for alpha, more in ((1, 0.1), (0.1, 0.2))
+        ]
+    )
+    each = CLAIM | {"each": {"alpha": [1, 0.1]}, "says": "It wins."}
+    found = judge(read_claims({"more": each, "less": each | {"holds_if": {"below": 0}}}), frame)
+    told = lines(found)
+    cases = [
+        ["alpha", "1", "10.50 [4.15, 16.85] points"],
+        ["alpha", "0.1", "20.50 [14.15, 26.85] points"],
+    ]
+    for start, name in ((0, "more"), (4, "less")):
+        assert told[start].endswith(f"{name}: It wins.")
+        for line, case in zip(told[start + 2 : start + 4], cases, strict=True):
+            assert line.split()[:5] == " ".join(case).split()[:5]
+    assert told[-1] == "mean over 2 seeds, paired, 95 % interval by t, Holm over 4 comparisons"
+    assert found[0].numbers == [f"alpha {a}: {text}" for _, a, text in cases]
 
 
 def test_a_verdict_says_by_what_learning_rates_were_chosen():
