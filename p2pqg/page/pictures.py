@@ -54,8 +54,8 @@ def pictures(
         elif schedule.period != 1:
             drawn = maps.rounds_drawn(schedule)
             texts.append(f"It changes; drawn are the links of {_first(drawn)}.")
-        if drawing and not is_now:
-            texts.append("Drawn as it was at the start.")
+        if not is_now:
+            texts.append(f"{'Drawn' if drawing else 'Told'} as it was at the start.")
         elif trouble := network.describe():
             texts.append(f"At the end: {trouble}{'; drawn like that' if drawing else ''}.")
         if drawing and drawing.traffic:

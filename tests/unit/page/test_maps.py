@@ -22,9 +22,16 @@ def test_neighboring_classes_share_a_bar_where_there_are_many():
 
 
 def test_too_many_clients_are_not_drawn(recorded, page_of):
-    page = page_of(recorded("a", topology="ring201", clients=201))
+    run = recorded("a", topology="ring201", clients=201)
+    page = page_of(run)
     assert "Too many clients to draw." in page.said
+    assert "at the start" not in page.said
     assert len(page.text) < 200_000
+    # Its links are on no record when it becomes another one.
+    become = {"links_down": [], "clients_absent": []}
+    events = [{"round": 3, "what": "set_topology star201"}]
+    page = page_of(with_summary(run, events=events, network=become))
+    assert "Too many clients to draw. Told as it was at the start." in page.said
 
 
 def test_boxes_that_overlap_are_pushed_apart_and_others_left_alone():
