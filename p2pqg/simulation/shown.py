@@ -48,6 +48,7 @@ class Shown(ABC):
     restarts: tuple[str, ...]
     stopped: str | None
     closed: bool
+    _telling: bool
     on_note: Callable[[str], None]
     on_change: Callable[[bool], None]
     turn: RLock
