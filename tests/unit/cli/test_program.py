@@ -8,6 +8,7 @@ import warnings
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 import p2pqg.data
 from p2pqg.cli import main
@@ -120,3 +121,14 @@ def test_what_is_warned_of_is_a_note_in_one_line(monkeypatch):
     assert said == "theirs.py:3: UserWarning: no room\n"
     said = warnings.formatwarning("old", FutureWarning, p2pqg.data.__file__, 3, "")
     assert said.endswith("__init__.py:3: FutureWarning: old\n")
+
+
+@pytest.mark.parametrize(
+    ("env", "coloured"),
+    [({}, True), ({"NO_COLOR": "1"}, False), ({"NO_COLOR": ""}, True), ({"TERM": "dumb"}, False)],
+)
+def test_who_wants_no_colours_or_has_no_terminal_for_them_gets_none(env, coloured):
+    told = CliRunner(env={"NO_COLOR": None, "TERM": "xterm"} | env).invoke(
+        main, ["list", "topologies"], color=True
+    )
+    assert ("\x1b" in told.output) is coloured
