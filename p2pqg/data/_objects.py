@@ -49,6 +49,12 @@ def raw_of(value: Any, test: Any, chosen: Columns, beside: Sequence[str], what: 
         return raw_of_tables(train, test, chosen, beside, what)
     if beside:
         raise DataError(f"{what} has no column {beside[0]!r}; only tables have named columns")
+    if isinstance(value, Mapping):
+        keys = ", ".join(str(key) for key in list(value)[:6])
+        raise DataError(
+            f"{what} is a {type(value).__name__} with {keys}; what is taken: {TAKEN}; of clients "
+            "by name list(data.values())"
+        )
     if not _is_one_part(value):
         raise DataError(f"{what} is of type {type(value).__name__}; what is taken: {TAKEN}")
     second = None if test is None else _samples(test, what, " of the test")

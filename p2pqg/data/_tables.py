@@ -344,6 +344,8 @@ def from_frame(frame: Any, what: str) -> pa.Table:
     """
     import pyarrow as pa
 
+    if hasattr(frame, "collect"):  # of polars, and lazy
+        frame = frame.collect()
     if hasattr(frame, "to_arrow"):
         return frame.to_arrow()
     frame = frame.rename(columns=str).copy()  # Arrow reads memory that others may write into

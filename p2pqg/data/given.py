@@ -50,8 +50,13 @@ def kept(
 def is_object(value: Any) -> bool:
     """Whether `dataset=` is an object, not a name or a recipe's mapping."""
     if type(value) is dict:
-        return DATA in value or any(map(_is_array, value.values()))
+        return DATA in value or any(map(_holds_arrays, value.values()))
     return value is not None and not isinstance(value, str)
+
+
+def _holds_arrays(value: Any) -> bool:
+    """Whether it is an array, or samples as in a dictionary of the clients' (X, y)."""
+    return any(map(_is_array, value)) if isinstance(value, tuple) else _is_array(value)
 
 
 def _is_array(value: Any) -> bool:

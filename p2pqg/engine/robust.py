@@ -6,6 +6,7 @@ that weigh and trim; functions of a user's own are called here.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
@@ -27,6 +28,10 @@ from p2pqg.engine.weighing import Weighing
 
 CALLED_ON = 32 * CACHED
 """Bytes of messages that a user's function is given in one call, on a CPU."""
+
+_asked_twice = weakref.WeakSet[Callable[..., Any]]()
+"""Functions of the user's that have been asked twice for the same inbox: where W changes, there is
+another mixer in each round."""
 
 
 class RuleMixer:
@@ -80,6 +85,11 @@ class RuleMixer:
                         f"rule {self.rule.entry.name}: draws from {min(watch.drawn)}, which each "
                         "process has for itself; the same inbox must give the same"
                     )
+                if _is_new(self.rule.entry.build):
+                    other, weights = -columns[part.columns], part.weights
+                    self._applied(-columns[part.own], other, weights.clone())
+                    own_again, again = columns[part.own], columns[part.columns]
+                    self._check_same(found, self._applied(own_again, again, weights.clone()))
                 if found.shape != own.shape:
                     raise AlgorithmError(
                         f"rule {self.rule.entry.name} must return [params], as many as it was "
@@ -104,6 +114,15 @@ class RuleMixer:
         each = zip(own, inbox, weights, strict=True)
         return torch.stack([guarded(self.rule.entry, function, *one) for one in each])
 
+    def _check_same(self, found: Tensor, again: Tensor) -> None:
+        """Refuse a function that remembers: nothing of that is saved, forked or taken back."""
+        if not torch.allclose(found, again.to(found), equal_nan=True):
+            raise AlgorithmError(
+                f"rule {self.rule.entry.name} gives something else when the same inbox comes "
+                "again; it must depend on own, inbox and weights alone: what a client carries from "
+                "round to round is in the State of an algorithm"
+            )
+
     def _misunderstood(self, said: str) -> str:
         """What is wrong with the function, where torch says it in words of its own; else ""."""
         if "must only return Tensors" in said:
@@ -113,3 +132,13 @@ class RuleMixer:
         if "randomness" in said:
             return "draws random numbers; the same inbox must give the same"
         return ""
+
+
+def _is_new(function: Callable[..., Any]) -> bool:
+    """Whether it has yet to be asked twice; of an object that cannot be remembered always."""
+    try:
+        known = function in _asked_twice
+        _asked_twice.add(function)
+    except TypeError:
+        return True
+    return not known

@@ -299,7 +299,11 @@ class Stream(IterableDataset):
             DataLoader(TensorDataset(torch.tensor(X), torch.tensor(Y))),
             "is a DataLoader.*loader.dataset",
         ),
-        ({"X": np.ones((3, 2)), "y": np.ones(3)}, r"is of type dict; what is taken: \(X, y\)"),
+        ({"X": np.ones((3, 2)), "y": np.ones(3)}, r"is a dict with X, y; what is taken: \(X, y\)"),
+        (
+            {"Ann": (X, Y), "Bob": (X, Y)},
+            r"a dict with Ann, Bob; .* by name list\(data.values\(\)\)",
+        ),
         (Pairs([X[0], X[1][:2]], Y[:2]), r"sample 1 has shape \(2,\), sample 0 has \(3,\)"),
         (Pairs(X[:0], Y), "dataset has no samples"),
         ((FRAME, "lable"), r"has no column 'lable'; did you mean label\?"),
@@ -436,3 +440,15 @@ def test_rows_of_pandas_go_together_by_their_place_and_another_order_is_told():
     assert any(told in note for note in read((texts_too, y.set_axis(texts_too.index[::-1]))).notes)
     for without in (y.astype("category").array, pd.Index(y), pd.array(y)):  # nor have these any
         assert read((x, without)).train_y.tolist() == read((x, y)).train_y.tolist()
+
+
+def test_lazy_frames_are_collected():
+    class LazyFrame:
+        __module__ = "polars.lazyframe"
+        columns = ("a", "y")
+
+        def collect(self):
+            return pd.DataFrame({"a": np.arange(10.0), "y": np.arange(10) % 2})
+
+    lazy = LazyFrame()
+    np.testing.assert_array_equal(read((lazy, "y")).train_x, read((lazy.collect(), "y")).train_x)

@@ -99,13 +99,19 @@ def test_a_rule_that_cannot_be_is_refused_before_anything_starts(settings, told)
         ("pass", r"must return \[params\], a tensor; it returns something else, or nothing"),
         ("return inbox.numpy().mean(0)", r"compute with torch, without .numpy\(\)"),
         ("return own + torch.randn_like(own)", "draws random numbers; the same inbox must give"),
+        ("calls.append(0)\n    return own / len(calls)", "gives something else when the same"),
+        (
+            "calls.append(inbox.mean().item())\n    return own + sum(calls) / len(calls)",
+            "gives something else when the same inbox comes again",
+        ),
     ],
 )
 def test_a_rule_of_ones_own_that_does_not_keep_to_what_it_must_is_one_clear_line(
     tmp_path, body, told
 ):
     file = tmp_path / "mine.py"
-    file.write_text(f"import torch\ndef odd(own, inbox, weights):\n    {body}\n", encoding="utf-8")
+    code = f"import torch\ncalls = []\ndef odd(own, inbox, weights):\n    {body}\n"
+    file.write_text(code, encoding="utf-8")
     with (
         p2pqg.Simulation(**LOCAL | {"rule": f"{file}:odd"}) as sim,
         pytest.raises(AlgorithmError, match=f"odd {told}|odd .*{told}"),
