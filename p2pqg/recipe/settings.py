@@ -19,7 +19,7 @@ from p2pqg.algorithms.effects import ALGORITHMS
 from p2pqg.algorithms.lr import LrSchedule
 from p2pqg.algorithms.privacy import Privacy
 from p2pqg.base import config as machinery
-from p2pqg.base.errors import ConfigError
+from p2pqg.base.errors import ConfigError, did_you_mean
 from p2pqg.base.ranges import broken
 from p2pqg.base.shipped import shipped_folder
 from p2pqg.base.text import user_path
@@ -347,6 +347,7 @@ def recipe(path: str | Path) -> dict[str, Any]:
         if shipped.exists():
             given = shipped
     if not given.exists():
-        known = ", ".join(sorted(f.stem for f in shipped_folder("runs").glob("*.yaml")))
-        raise ConfigError(f"{path}: no such recipe; shipped ones: {known}")
+        known = sorted(f.stem for f in shipped_folder("runs").glob("*.yaml"))
+        near = did_you_mean(given.stem, known, show_known=False)
+        raise ConfigError(f"{path}: no such recipe{near or '; shipped ones: ' + ', '.join(known)}")
     return machinery.load_yaml(given)

@@ -144,7 +144,8 @@ def test_quiet_prints_nothing(called):
         (["--topology", "rign16"], "did you mean ring16?"),
         (["--model", "x" * 300 + "/y"], "xxx...: too long for the name of a file; shorten it"),
         (["--set", "lr"], "ConfigError: --set must be KEY=VALUE, got 'lr'"),
-        (["nowhere.yaml"], "ConfigError: nowhere.yaml: no such recipe"),
+        (["nowhere.yaml"], "ConfigError: nowhere.yaml: no such recipe; shipped ones: "),
+        (["digits-tabel"], "digits-tabel: no such recipe; did you mean digits-table?"),
         (["--rouns", 1], "No such option '--rouns'"),
     ],
 )
