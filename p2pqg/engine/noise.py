@@ -44,7 +44,8 @@ class Noise:
         """
         kind = torch.float64 if dtype == torch.float64 else torch.float32
         now = tuple(keys)
-        rows, drawing = self._ahead.pop(now, None) or self._begin(now, width, kind)
+        guessed = now in self._ahead
+        rows, drawing = self._ahead.pop(now) if guessed else self._begin(now, width, kind)
         if ahead:
             self._guess(tuple((who, number + 1) for who, number in now), width, kind)
         for task in drawing:
