@@ -59,7 +59,8 @@ def meeting_rates(network: Network) -> Pairs:
     """How often who meets whom, over the rounds of a period, or 16 of a network without one."""
     n = network.num_clients
     schedule = network.remaining
-    rounds = schedule.period or ROUNDS_SEEN
+    rounds = schedule.rounds(ROUNDS_SEEN)
+    times = [schedule.times(round) for round in rounds]
     timing = network.timing
     speed = np.ones(n)
     if isinstance(timing, Timing) and (timing.compute.fixed > 0).all():
@@ -68,11 +69,11 @@ def meeting_rates(network: Network) -> Pairs:
     here[list(network.absent)] = False
     speed = np.where(here, speed, 0.0) / speed[here].mean()
     codes, rates = [], []
-    for round in range(rounds):
+    for round, often in zip(rounds, times, strict=True):
         W = schedule.mixing(round)
         apart = (W.receivers != W.senders) & (W.weights > 0)
         i, j, w = W.receivers[apart], W.senders[apart], W.weights[apart]
-        share = w / np.bincount(i, w, n)[i] * speed[i] / rounds
+        share = w / np.bincount(i, w, n)[i] * speed[i] * often / sum(times)
         codes.append(np.minimum(i, j) * n + np.maximum(i, j))
         rates.append(share)
     pairs, at = np.unique(np.concatenate(codes), return_inverse=True)
