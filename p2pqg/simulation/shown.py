@@ -151,13 +151,15 @@ class Shown(ABC):
 
         Returns:
             test_accuracy and all other columns; `round` is that of the last round, -1 before the
-            first.
+            first. train_loss is None where nobody took part.
 
         Raises:
             ConfigError: this simulation is closed.
             DivergedError: its clients went on beyond the last round that was finite.
         """
-        return dict(self.present()[0])
+        row = dict(self.present()[0])
+        row.setdefault("train_loss", None)  # rows that come from a disk leave out what is None
+        return row
 
     @in_turn
     def present(self) -> Rows:

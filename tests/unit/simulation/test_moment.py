@@ -448,3 +448,13 @@ def test_what_came_of_a_client_that_has_left_since_is_held_for_its_return(throug
         sim.restore_clients([0])
         sim.advance(4)
         assert np.array_equal(whole.clients, sim.clients)
+
+
+def test_where_nobody_took_part_the_loss_is_none_before_and_after_a_disk(tmp_path):
+    settings = SETTINGS | {"rounds": 2, "impairments": {"participation": 1e-9}}
+    with p2pqg.Simulation(**settings) as sim:
+        sim.finish()
+        sim.checkpoint(tmp_path / "saved")
+        with p2pqg.Simulation.restore(tmp_path / "saved") as again:
+            assert sim.evaluate()["train_loss"] is None
+            assert sim.evaluate() == again.evaluate()
