@@ -30,6 +30,7 @@ from p2pqg.base.uploading import uploaded
 from p2pqg.engine.clock import Clock
 from p2pqg.engine.lying import Liars, Lying, lied_about
 from p2pqg.engine.mixer import Arrivals, Gather, Mixer
+from p2pqg.engine.noise import Noise
 from p2pqg.engine.parts import Later, Spare, below
 from p2pqg.engine.robust import RuleMixer
 from p2pqg.engine.routes import EdgeRoutes, Leg, Routing, RowRoutes, everyone
@@ -82,6 +83,7 @@ class Answers:
         self._slot = 0  # which gossip of the round is next
         self._told = 0  # exchanges of the round so far
         self._spare = Spare()
+        self._normals = Noise(rule.seed, "noise", x0.device)
 
     @property
     def x(self) -> Tensor:
@@ -192,10 +194,9 @@ class Answers:
 
     def _noise(self, like: Tensor, number: int) -> Tensor:
         """Standard normal numbers, keyed by client, round, and which exchange and tensor it is."""
-        keys = self.round, self.exchanges, number
-        draws = [rng(self.rule.seed, "noise", i, *keys) for i in self.clients]
-        normal = np.stack([r.standard_normal(like.shape[1:]) for r in draws])
-        return uploaded(torch.from_numpy(normal), like)
+        keys = [(client, self.round, self.exchanges, number) for client in self.clients]
+        normal = self._normals.rows(keys, like[:1].numel(), torch.float64)
+        return uploaded(normal.view(like.shape), like)
 
     def _liars(self) -> Liars | None:
         """The liars of this round; None: there are none."""

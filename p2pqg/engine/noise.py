@@ -1,4 +1,4 @@
-"""Noise for privacy, drawn by threads, and a step ahead of its use where that can be guessed."""
+"""Noise of gradients and of messages, drawn by threads, and ahead of its use where it can be."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ AHEAD_BYTES = 2**26
 TASK = 2**16
 """Numbers that are worth a thread's while."""
 
-Keys = tuple[tuple[int, int], ...]
+Keys = tuple[tuple[int, ...], ...]
 Drawing = tuple[Tensor, list[Future[None]]]
 """Rows, and the tasks after which they are filled in."""
 
@@ -32,12 +32,16 @@ class Noise:
         self._ahead: dict[Keys, Drawing] = {}
 
     def rows(
-        self, keys: Sequence[tuple[int, int]], width: int, dtype: torch.dtype, ahead: bool
+        self,
+        keys: Sequence[tuple[int, ...]],
+        width: int,
+        dtype: torch.dtype,
+        ahead: bool = False,
     ) -> Tensor:
         """[keys, width] in main memory: float64 if that is `dtype`, else float32.
 
         Args:
-            keys: whose each row is, and its number.
+            keys: of each row; the last one is a number that grows.
             width: of a row.
             dtype: that they are wanted in.
             ahead: the next rows will be those of the numbers that come next; begin with them.
@@ -47,15 +51,15 @@ class Noise:
         guessed = now in self._ahead
         rows, drawing = self._ahead.pop(now) if guessed else self._begin(now, width, kind)
         if ahead:
-            self._guess(tuple((who, number + 1) for who, number in now), width, kind)
+            self._guess(tuple((*key, number + 1) for *key, number in now), width, kind)
         for task in drawing:
             task.result()
         return rows
 
     def _guess(self, keys: Keys, width: int, dtype: torch.dtype) -> None:
         """Begin with these; what was guessed in vain before is forgotten."""
-        passed = keys[0][1] - 1
-        self._ahead = {old: made for old, made in self._ahead.items() if old[0][1] >= passed}
+        passed = keys[0][-1] - 1
+        self._ahead = {old: made for old, made in self._ahead.items() if old[0][-1] >= passed}
         waiting = sum(rows.nbytes for rows, _ in self._ahead.values())
         if waiting + len(keys) * width * dtype.itemsize <= AHEAD_BYTES:
             self._ahead[keys] = self._begin(keys, width, dtype)
