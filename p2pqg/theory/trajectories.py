@@ -6,6 +6,7 @@ import inspect
 import math
 import numbers
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -23,6 +24,7 @@ from p2pqg.engine.block import Block, lockstep
 from p2pqg.engine.inboxes import check_inboxes
 from p2pqg.engine.routes import Routing
 from p2pqg.engine.rule import Rule, Shapes
+from p2pqg.engine.snapshot import leaves
 from p2pqg.engine.suits import check_attacks, check_gossips_models, check_repeats
 from p2pqg.engine.waves.block import WaveBlock
 from p2pqg.engine.waves.computed import Computed
@@ -64,7 +66,8 @@ def trajectory(
         topology: a name, a file, an array [n, n], an array [rounds, n, n] used in turn, or a
             function of the round.
         rounds: >= 0.
-        lr: step size, >= 0, or a function of the round. Methods that divide by it need > 0.
+        lr: step size, >= 0, or a function of the round. Methods that divide by it, such as
+            qg-dsgdm, need > 0.
         weight_decay: added by us: g + weight_decay * x.
         seed: of what the algorithm draws itself (random compressors).
         blocks: how many clients each block hosts; the numbers do not depend on it.
@@ -86,7 +89,8 @@ def trajectory(
         [rounds + 1, clients, params], float64, of the kind that x0 is.
 
     Raises:
-        ConfigError: unknown names, parameters out of range, wrong shapes; TopologyError for W.
+        ConfigError: unknown names, parameters out of range, wrong shapes, or an lr of 0 that a
+            method divides by; TopologyError for W.
     """
     if not whole_number(rounds, 0):
         raise ConfigError(f"rounds must be an integer >= 0, got {rounds!r}")
@@ -109,9 +113,20 @@ def trajectory(
         **params,
     )
     path = [torch.cat([block.x for block in peers])]
+    zero, blamed = -2, None  # the last round without a step; the one that left no numbers
     for done in range(1, rounds + 1):
+        zero = done - 1 if peers[0].rule.lr(done - 1) == 0 else zero
+        near = zero >= done - 2  # some divide by the lr of the round before
+        fine = near and blamed is None and _is_finite(peers)
         lockstep(peers, done)
+        blamed = zero if fine and not _is_finite(peers) else blamed
         path.append(torch.cat([block.x for block in peers]))
+        if blamed is not None and not path[-1].isfinite().all():
+            method = peers[0].rule.algorithm.name
+            raise ConfigError(
+                f"lr must be > 0, got 0 in round {blamed}: {method} divides by it. Begin a warm-up "
+                "above 0, as lr=lambda round: 0.1 * min(1, (round + 1) / 5)"
+            )
     result = torch.stack(path)
     return result if isinstance(x0, Tensor) else result.numpy()
 
@@ -178,6 +193,12 @@ def at_start(
     return [oracle.block(method, routing, index) for index in range(routing.num_blocks)]
 
 
+def _is_finite(peers: list[Any]) -> bool:
+    """Whether all that the clients carry is."""
+    carried = (value for block in peers for value in leaves(block.state).values())
+    return all(bool(value.isfinite().all()) for value in carried if isinstance(value, Tensor))
+
+
 def _timed(
     schedule: Schedule, by_columns: bool, seed: int, staleness: float | Mapping[str, Any] | None
 ) -> Network:
@@ -209,8 +230,9 @@ def _attacked(network: Network, attacks: Any) -> Network:
 
 
 def _step_sizes(lr: float | Callable[[int], float]) -> Callable[[int], float]:
-    """Round -> step size, checked."""
+    """Round -> step size, checked; a function is asked once for each round."""
 
+    @cache
     def step_size(round: int) -> float:
         size = lr(round) if callable(lr) else lr
         if not (isinstance(size, numbers.Real | Tensor) and 0 <= size < math.inf):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from p2pqg import trajectory
+from p2pqg import mixing_matrix, trajectory
 from p2pqg.base.errors import ConfigError
 
 GOOD = {"topology": "ring4", "rounds": 3, "lr": 0.1}
@@ -33,6 +33,53 @@ def run(gradient=lambda x, round: x, x0=(1.0, 2.0), **settings):
 def test_wrong_input_is_one_clear_line(settings, complaint):
     with pytest.raises(ConfigError, match=complaint):
         run(**settings)
+
+
+@pytest.mark.parametrize("at", [0, 2])
+@pytest.mark.parametrize(
+    ("method", "params"),
+    [
+        ("qg-dsgdm", {}),
+        ("qg-dsgdm-n", {"tau": 3}),
+        ("slowmo", {"tau": 1}),
+        ("decentlam", {}),
+        ("d2-plus", {"lazy": True}),
+        ("k-gt", {"local_steps": 2}),
+        ("gut", {"lazy": True}),
+        ("async-qg-dsgdm-n", {}),
+    ],
+)
+def test_who_divides_by_lr_is_told_of_a_round_with_none(method, params, at):
+    with pytest.raises(ConfigError, match=f"lr must be > 0, got 0 in round {at}: {method} divides"):
+        trajectory(
+            method,
+            lambda x, round: x - np.arange(4.0)[:, None],
+            np.zeros(1),
+            topology="ring4",
+            rounds=at + 5,
+            lr=lambda round: 0.0 if round == at else 0.1,
+            **params,
+        )
+
+
+def test_the_last_round_may_be_without_a_step():
+    def path(rounds):
+        return trajectory(
+            "qg-dsgdm",
+            lambda x, round: x,
+            np.eye(4),
+            topology="ring4",
+            rounds=rounds,
+            lr=lambda round: 0.1 * (round < 3),
+        )
+
+    np.testing.assert_allclose(path(4)[4], mixing_matrix("ring4") @ path(3)[3], rtol=1e-12)
+
+
+def test_a_round_without_a_step_is_gossip_alone():
+    path = run(lr=lambda round: 0.1 * (round > 0), x0=np.eye(4), rounds=2)
+    W = mixing_matrix("ring4")
+    np.testing.assert_allclose(path[1:], [W, 0.9 * W @ W], rtol=1e-12)
 
 
 def test_a_method_is_called_by_its_name():
