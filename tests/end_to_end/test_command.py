@@ -52,10 +52,18 @@ def p2pqg(*words, cwd):
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120)
 
 
+def exit_code(*words):
+    """Of `p2pqg` in this process."""
+    with pytest.raises(SystemExit) as ended:
+        main(list(words))
+    return ended.value.code
+
+
 @pytest.fixture
 def here(tmp_path, monkeypatch):
-    """The current folder, empty; for commands that must end before Ray starts."""
+    """The current folder, empty; for commands that must end before Ray starts, or any is asked."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)  # whatever other tests started
     monkeypatch.setattr(ray, "init", lambda **_: pytest.fail("Ray was started"))
     return tmp_path
 
@@ -96,12 +104,12 @@ def test_a_run_on_ray_leaves_its_results_under_the_current_folder(tmp_path):
     assert last["test_accuracy"].mean() == pytest.approx(summary["test_accuracy"])
 
 
-def test_the_resolved_recipe_repeats_the_run(tmp_path):
-    assert p2pqg(*LOCAL, "--name", "first", cwd=tmp_path).returncode == 0
-    config = tmp_path / "runs" / "out" / "first" / "config.yaml"
+def test_the_resolved_recipe_repeats_the_run(here):
+    assert exit_code(*LOCAL, "--name", "first") == 0
+    config = here / "runs" / "out" / "first" / "config.yaml"
     settings = yaml.safe_load(config.read_text()) | {"name": "second"}
-    (tmp_path / "again.yaml").write_text(yaml.safe_dump(settings))
-    assert p2pqg("run", "again.yaml", cwd=tmp_path).returncode == 0
+    (here / "again.yaml").write_text(yaml.safe_dump(settings))
+    assert exit_code("run", "again.yaml") == 0
     first, second = (
         pd.read_parquet(config.parent.parent / name / "rounds.parquet").drop(columns="wall_seconds")
         for name in ("first", "second")
@@ -164,11 +172,10 @@ def test_all_problems_are_told_at_once(here, capsys):
         assert name in message
 
 
-def test_a_diverging_run_fails_with_its_round_and_keeps_its_rows(tmp_path):
-    done = p2pqg(*LOCAL, "--lr", "1e12", "--rounds", "200", cwd=tmp_path)
-    assert done.returncode == 1
-    assert "has a non-finite loss" in done.stderr
-    assert (only_run(tmp_path) / "rounds.parquet").exists()
+def test_a_diverging_run_fails_with_its_round_and_keeps_its_rows(here, capsys):
+    assert exit_code(*LOCAL, "--lr", "1e12", "--rounds", "200") == 1
+    assert "has a non-finite loss" in capsys.readouterr().err
+    assert (only_run(here) / "rounds.parquet").exists()
 
 
 def test_ctrl_c_keeps_the_rows_and_leaves_no_process_behind(tmp_path):
