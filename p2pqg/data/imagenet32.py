@@ -25,6 +25,9 @@ HALF = (0.5, 0.5, 0.5)
 REBUILD = {("numpy", n) for n in ("_reconstruct", "ndarray", "dtype", "scalar", "_frombuffer")}
 REBUILD.add(("_codecs", "encode"))
 
+CORE = np.zeros(0).__reduce__()[0].__module__.removesuffix(".multiarray")
+"""What this NumPy calls its inner package: numpy.core before version 2, numpy._core since."""
+
 
 @dataset("imagenet32", model="resnet20-gn-x2", source="Chrabaszcz et al., 2017")
 def imagenet32(params: NoParams, data_dir: Path | None) -> Arrays:
@@ -108,7 +111,7 @@ class _Arrays(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         """Only what arrays are rebuilt with."""
-        module = module.replace("numpy.core", "numpy._core")  # its name before numpy 2
+        module = module.replace("numpy.core", CORE).replace("numpy._core", CORE)
         if (module.partition(".")[0], name) in REBUILD:
             return super().find_class(module, name)
         raise pickle.UnpicklingError(f"{module}.{name} has no place in a data set")
