@@ -141,6 +141,8 @@ def drawn_anew(runs: Sequence[Configured]) -> dict[str, tuple[str, ...]]:
         forms = [_form(run, row.get(path)) for run, row in zip(runs, rows, strict=True)]
         if all(form is not None and form == forms[0] for form in forms):
             found[what] = keys
+    if not found:
+        return {}
     other = unlike(settings_of(runs))
     return {what: keys for what, keys in found.items() if {*keys} & {*other}}
 
