@@ -77,7 +77,12 @@ def _with_copies(one: Standing) -> dict[str, Any]:
 
 
 def network_of(shown: Standing) -> Schedule | None:
-    """The network of a run, from its own copy of a file; None if that is gone or wrong."""
+    """The network of a run, from its own copy of a file.
+
+    None if that is gone or wrong, or an older version drew another one by that name.
+    """
+    if shown.is_redrawn:
+        return None
     settings = _with_copies(shown)
     name = without_folders(str(shown.config["topology"]))
     try:

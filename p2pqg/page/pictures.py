@@ -37,7 +37,10 @@ def pictures(
     for run, (one, label, (counts, why)) in enumerate(zip(shown, labels, shards, strict=True)):
         network, is_now = networks[run]
         if network is None:
-            lost = f"The network {one.config['topology']} cannot be built here."
+            name = one.config["topology"]
+            lost = f"The network {name} cannot be built here."
+            if one.is_redrawn:
+                lost = f"An older version drew the network {name} otherwise; it is not shown."
             found.append(Picture(run, label, None, lost))
             continue
         schedule = network.base

@@ -23,6 +23,7 @@ from p2pqg.network.verbs import VERBS
 from p2pqg.results.columns import measured
 from p2pqg.results.comparison_text import COMPARED
 from p2pqg.results.directory import being_written
+from p2pqg.results.redrawn import drawn_otherwise
 from p2pqg.results.run import Run, load
 from p2pqg.topology import build as build_topology
 
@@ -141,10 +142,18 @@ class Standing:
         return None if self.run is None else self.run.failure
 
     @cached_property
+    def is_redrawn(self) -> bool:
+        """By the name of its network this version builds another one, as far as is known."""
+        name = str(self.config["topology"])
+        return self.run is not None and drawn_otherwise(self.path, name)
+
+    @cached_property
     def network(self) -> Network | None:
         """The network now; of a run on disk, at the start; None: it cannot be built."""
         if self.is_live:
             return self.live_network
+        if self.is_redrawn:
+            return None
         with suppress(P2pqgError):  # its file may be gone
             config = self.config
             return Network(build_topology(config["topology"], clients=config.get("clients")))

@@ -1,10 +1,14 @@
 """What the page knows of a run's network: as it is, as it became, or that it is not known."""
 
+import json
+
 import numpy as np
 import pytest
 from pages import with_summary
 
+import p2pqg
 from p2pqg.network import Network
+from p2pqg.network.stored import fingerprint
 from p2pqg.page import networks, write_page
 from p2pqg.page.runs import gather
 from p2pqg.recipe.own_files import FOLDER
@@ -60,6 +64,24 @@ def test_a_network_that_is_gone_is_said_not_drawn(recorded, page_of):
     page = page_of(recorded("a", topology="gone.yaml"))
     assert "The network gone.yaml cannot be built here." in page.said
     assert not page.all("circle")
+
+
+@pytest.mark.parametrize(("mark", "shown"), [("0123456789abcdef", False), (None, True)])
+def test_a_network_that_an_older_version_drew_otherwise_is_said_not_drawn(
+    recorded, page_of, mark, shown
+):
+    """That of now was drawn, with its degrees and spectral gap, under the same name."""
+    run = recorded("a", topology="base6:k=3", clients=6)
+    header = run.path / "checkpoints/round-000000010/checkpoint.json"
+    header.parent.mkdir(parents=True)
+    mark = mark or fingerprint(build_topology("base6:k=3"))
+    network = {"topology": {"name": "base6:k=3", "fingerprint": mark}}
+    header.write_text(json.dumps({"network": network}))
+    page = page_of(run)
+    told = "An older version drew the network base6:k=3 otherwise; it is not shown."
+    assert (told in page.said) is not shown
+    assert bool(page.all("circle")) is shown
+    assert (p2pqg.compare(run).groups[0][0].network is not None) is shown
 
 
 def test_what_became_of_an_older_run_is_not_guessed(recorded, page_of):
