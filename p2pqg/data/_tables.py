@@ -344,9 +344,10 @@ def from_frame(frame: Any, what: str) -> pa.Table:
     """
     import pyarrow as pa
 
-    if hasattr(frame, "collect"):  # of polars, and lazy
+    # Of the class: a frame of pandas has its columns as attributes.
+    if hasattr(type(frame), "collect"):  # of polars, and lazy
         frame = frame.collect()
-    if hasattr(frame, "to_arrow"):
+    if hasattr(type(frame), "to_arrow"):
         return frame.to_arrow()
     frame = frame.rename(columns=str).copy()  # Arrow reads memory that others may write into
     try:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from functools import lru_cache, partial
 from itertools import chain, count, repeat
 from numbers import Real
+from threading import Lock
 from typing import Any, NamedTuple
 
 from p2pqg.algorithms.effects import (
@@ -95,18 +95,23 @@ def _tried(
     """What each round takes, and whether that is known: clients may say how long messages are."""
     state = rule.start(nobody)
     for round in range(rounds):
-        taken, is_known = list[Taken](), True
-        trip = itinerary(rule, state, round, round + 1, taken, slots)
-        try:
-            while True:
-                _, effect = next(trip)
-                if effect.tensors:
-                    taken.append(weighed(effect))
-                own = isinstance(effect, Gossip) and isinstance(effect.message_bytes, torch.Tensor)
-                is_known &= not own
-        except StopIteration as end:
-            state = end.value
-        yield tuple(taken), is_known
+        taken, is_known, state = _tried_once(rule, state, round, slots)
+        yield taken, is_known
+
+
+def _tried_once(rule: Rule, state: Any, round: int, slots: Slots) -> tuple[Traffic, bool, Any]:
+    """The same of one round, and the state after it."""
+    taken, is_known = list[Taken](), True
+    trip = itinerary(rule, state, round, round + 1, taken, slots)
+    try:
+        while True:
+            _, effect = next(trip)
+            if effect.tensors:
+                taken.append(weighed(effect))
+            own = isinstance(effect, Gossip) and isinstance(effect.message_bytes, torch.Tensor)
+            is_known &= not own
+    except StopIteration as end:
+        return tuple(taken), is_known, end.value
 
 
 def first_traffic(rule: Rule, num_params: int, dtype: torch.dtype) -> Traffic:
@@ -149,18 +154,28 @@ def coming(
 
 
 class _Foreseen:
-    """What the rounds of a rule take that are not alike, as far as anybody has asked."""
+    """What the rounds of a rule take that are not alike, as far as anybody has asked.
+
+    Simulations in several threads may ask, and be interrupted in that.
+    """
 
     def __init__(self, rule: Rule, nobody: torch.Tensor) -> None:
+        self._rule = rule
         self._rounds: list[Traffic] = []
-        self._more = scouted(rule, nobody, sys.maxsize)
+        self._state = rule.start(nobody)
+        self._turn = Lock()
 
     def since(self, round: int) -> Iterator[Traffic]:
-        while True:
-            while len(self._rounds) <= round:
-                self._rounds.append(next(self._more))
-            yield self._rounds[round]
-            round += 1
+        for each in count(round):
+            with self._turn:
+                while len(self._rounds) <= each:
+                    self._go_on()
+            yield self._rounds[each]
+
+    def _go_on(self) -> None:
+        taken, _, state = _tried_once(self._rule, self._state, len(self._rounds), lambda round: 1)
+        self._state = state
+        self._rounds.append(taken)
 
 
 @lru_cache(maxsize=RULES_KNOWN)
@@ -189,8 +204,16 @@ def _habit(rule: Rule) -> Habit:
         return Habit(False, False, False)
     first, *others = _tried(rule, _nobody(rule), ROUNDS_TRIED)
     is_known = all(known for _, known in (first, *others)) and not _sized_by_values(rule)
-    (with_two,) = scouted(rule, _nobody(rule), 1, lambda round: 2)
-    return Habit(is_known, is_known and len(set(others)) <= 1, with_two != first[0])
+    is_steady = is_known and len(set(others)) <= 1
+    return Habit(is_known, is_steady, _goes_by_neighbors(rule, [first[0], others[0][0]]))
+
+
+def _goes_by_neighbors(rule: Rule, with_one: list[Traffic]) -> bool:
+    """Whether the first two rounds take something else where there are two neighbors."""
+    try:
+        return list(scouted(rule, _nobody(rule), 2, lambda round: 2)) != with_one
+    except AlgorithmError:  # a user's, for networks of pairs
+        return True
 
 
 def is_steady(rule: Rule) -> bool:
@@ -349,11 +372,17 @@ def _nobody(rule: Rule) -> torch.Tensor:
 
 
 def _echo(effect: Effect, slots: Callable[[], int] = lambda: 1) -> Any:
-    """What a block of no clients is answered."""
+    """What a block is answered whose clients are as if alone, or are none."""
     if isinstance(effect, Neighbors):
         nobody = torch.empty(0, slots(), dtype=torch.int64)
         weights = torch.empty(nobody.shape)
         return Peers(nobody, nobody, weights, torch.empty(0, dtype=torch.int64))
     if isinstance(effect, Exchange):
-        return bare(tuple(t.expand(0, slots(), *t.shape[2:]) for t in effect.tensors))
+        return bare(tuple(_to_each(t, slots) for t in effect.tensors))
     return bare(effect.tensors)
+
+
+def _to_each(message: torch.Tensor, slots: Callable[[], int]) -> torch.Tensor:
+    """[clients, slots, ...] of what is for all neighbors alike; what has slots of its own is so."""
+    alike = message.shape[1:2] == (1,)
+    return message.expand(-1, slots(), *message.shape[2:]) if alike else message

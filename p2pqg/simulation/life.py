@@ -162,7 +162,7 @@ class Life(Paused):
             self._telling = True
             try:
                 with self._driver.clock("recording"):
-                    for callback in self.experiment.callbacks:
+                    for callback in self._callbacks:
                         callback.tell(self, row)
             finally:
                 self._telling = False
@@ -171,7 +171,7 @@ class Life(Paused):
 
     def _next_hearing(self) -> float:
         """The round after which somebody has to look at a row, before it goes on."""
-        callbacks, stop = self.experiment.callbacks, self.experiment.config.stop
+        callbacks, stop = self._callbacks, self.experiment.config.stop
         if not (callbacks or stop):
             return math.inf
         every = any(callback.on_round for callback in callbacks)

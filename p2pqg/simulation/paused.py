@@ -48,7 +48,7 @@ class Paused(Shown):
     def _begin(self, moment: Moment, started: float) -> None:
         self.on_note = self.on_change = _nobody
         self._by_hand = True
-        self._telling = False
+        self._callbacks, self._telling = moment.experiment.callbacks, False
         self.closed = False
         self.turn = RLock()
         self.room = None
@@ -198,7 +198,7 @@ class Paused(Shown):
         twin.__dict__.update(self.__dict__)
         twin.turn, twin.room, twin.restored = RLock(), None, None
         if self._telling:  # a callback that makes one in each round would make one of that, too
-            twin.experiment = dataclasses.replace(self.experiment, callbacks=())
+            twin._callbacks = ()
         twin._telling = False
         twin.on_change, twin._speed_so_far = _nobody, self._speed_so_far.copy()
         twin._driver = self._driver.fork()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import takewhile
 from threading import RLock
@@ -23,6 +23,7 @@ from p2pqg.engine.rule import Rule
 from p2pqg.network import Network
 from p2pqg.network.scenario import Cursor
 from p2pqg.simulation import evidence, summary
+from p2pqg.simulation.callbacks import Callback
 from p2pqg.simulation.experiment import Experiment
 from p2pqg.simulation.hosting import Hosting
 from p2pqg.simulation.speed import Speed
@@ -48,6 +49,7 @@ class Shown(ABC):
     restarts: tuple[str, ...]
     stopped: str | None
     closed: bool
+    _callbacks: Sequence[Callback]
     _telling: bool
     on_note: Callable[[str], None]
     on_change: Callable[[bool], None]

@@ -452,3 +452,10 @@ def test_lazy_frames_are_collected():
 
     lazy = LazyFrame()
     np.testing.assert_array_equal(read((lazy, "y")).train_x, read((lazy.collect(), "y")).train_x)
+
+
+@pytest.mark.parametrize("name", ["collect", "to_arrow"])
+def test_a_column_may_be_called_as_what_other_frames_do(name):
+    frame = pd.DataFrame({name: np.arange(10.0), "y": np.arange(10) % 2})
+    other = frame.rename(columns={name: "a"})
+    np.testing.assert_array_equal(read((frame, "y")).train_x, read((other, "y")).train_x)

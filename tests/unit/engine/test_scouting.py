@@ -1,13 +1,19 @@
 """Whether every round asks the network for the same: so that the clock can be looked ahead on."""
 
+from itertools import islice
+from threading import Thread
+from time import sleep
+
 import pytest
+import torch
 from unfiled import State, unfiled
 
-from p2pqg.algorithms import ALGORITHMS, allreduce, gossip
+from p2pqg.algorithms import ALGORITHMS, allreduce, exchange, gossip
 from p2pqg.algorithms.dsgd import Params
 from p2pqg.algorithms.lr import LearningRate
+from p2pqg.engine import scouting
 from p2pqg.engine.rule import Rule
-from p2pqg.engine.scouting import is_steady, mixes_rows
+from p2pqg.engine.scouting import batches_per_round, coming, is_steady, mixes_rows
 
 
 def half(s, grad, p):
@@ -46,6 +52,17 @@ def sends_more_in_odd_rounds(s, grad, p):
     return State(x, s.t + 1)
 
 
+def exchanges(s, grad, p):
+    inbox = yield exchange(s.x[:, None])
+    x = yield gossip((s.x + inbox.mean(1)) / 2, message_bytes=8)
+    return State(x - p.lr * grad(x), s.t + 1)
+
+
+def exchanges_on_a_ring(s, grad, p):
+    inbox = yield exchange(torch.stack([s.x, -s.x], 1))
+    return State(half(s, grad, p) + inbox.sum(1), s.t + 1)
+
+
 def rule(method):
     return Rule(unfiled(method), Params(lr=0.1), LearningRate(0.1), 0, shapes=(("x", (20,)),))
 
@@ -59,6 +76,8 @@ def rule(method):
         (counts_what_it_sends, False),
         (counts_what_is_large, False),
         (sends_more_in_odd_rounds, False),
+        (exchanges, True),
+        (exchanges_on_a_ring, True),
     ],
 )
 def test_what_a_users_method_says_of_its_messages_is_not_taken_at_its_word(method, steady):
@@ -86,6 +105,8 @@ def test_a_start_that_cannot_be_tried_on_a_few_clients_ends_nothing():
         (gossip, lambda m: m, False),
         (gossip, lambda m: m.mean(0).expand_as(m), True),
         (gossip, lambda m: m[-1:].expand_as(m), True),
+        (lambda m: exchange(m[:, None]), lambda m: m[:, 0], False),
+        (lambda m: exchange(m[:, None]), lambda m: m.mean(0), True),
         (allreduce, lambda m: m, False),
         (allreduce, lambda m: m.mean(0).expand_as(m), False),
         (allreduce, lambda m: m[-1:].expand_as(m), False),
@@ -105,3 +126,76 @@ def test_rows_that_meet_before_they_are_sent_are_seen():
         return State(s.x - p.lr * g, s.t + 1)
 
     assert mixes_rows(rule(method))
+
+
+def test_batches_of_a_method_with_slots_of_its_own_are_counted():
+    assert batches_per_round(unfiled(exchanges_on_a_ring), Params(lr=0.1)) == 1
+
+
+def gradients(taken):
+    return sum(size for kind, size in taken if kind == "gradient")
+
+
+def asks_at_models_of_neighbors(s, grad, p):
+    """In all rounds but the first."""
+    told = s.x[:, None]
+    if s.t:
+        told = yield exchange(told)
+    return State(s.x - p.lr * grad(told).sum(1), s.t + 1)
+
+
+def needs_a_pair(s, grad, p):
+    told = yield exchange(s.x[:, None])
+    assert told.shape[1] == 1, "networks of pairs"
+    return State(s.x - p.lr * grad(told[:, 0]), s.t + 1)
+
+
+@pytest.mark.parametrize(
+    ("method", "slots", "expected"),
+    [(asks_at_models_of_neighbors, 3, [1, 3, 3]), (needs_a_pair, 1, [1, 1, 1])],
+)
+def test_gradients_go_by_neighbors_in_whichever_round(method, slots, expected):
+    ahead = coming(rule(method), torch.empty(0, 20), lambda round: slots, 0)
+    assert [gradients(taken) for taken in islice(ahead, 3)] == expected
+
+
+@pytest.fixture
+def look_ahead():
+    """What slowmo sends in rounds to come, which exchanges more in every twelfth; one rule."""
+    entry = ALGORITHMS["slowmo"]
+    slowmo = Rule(entry, entry.params(lr=0.1), LearningRate(0.1), 0)
+    return lambda: [*islice(coming(slowmo, torch.empty(0, 20), lambda round: 1, 0), 30)]
+
+
+def test_who_is_interrupted_while_it_looks_ahead_looks_again(monkeypatch, look_ahead):
+    whole = look_ahead()
+    scouting._foreseen.cache_clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(scouting, "weighed", interrupted_after(5, scouting.weighed))
+        with pytest.raises(KeyboardInterrupt):
+            look_ahead()
+    assert look_ahead() == whole
+
+
+def interrupted_after(calls, function):
+    def counted(*args):
+        nonlocal calls
+        calls -= 1
+        if not calls:
+            raise KeyboardInterrupt
+        return function(*args)
+
+    return counted
+
+
+def test_forks_in_threads_look_ahead_together(monkeypatch, look_ahead):
+    alone, found = look_ahead(), []
+    scouting._foreseen.cache_clear()
+    weighed = scouting.weighed
+    monkeypatch.setattr(scouting, "weighed", lambda effect: sleep(1e-4) or weighed(effect))
+    threads = [Thread(target=lambda: found.append(look_ahead())) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [alone] * 3

@@ -509,8 +509,11 @@ def test_a_callback_may_look_ahead_in_a_fork_after_every_round():
         with sim.fork() as branch:
             branch.advance(1)
             ahead.append(branch.parameters())
+            branch.go_back(begin)  # which is a moment of one that tells
+            branch.advance(1)
 
     with p2pqg.Simulation(**OWN | {"callbacks": [look]}) as sim:
+        begin = sim.moment()
         sim.advance(3)
         assert len(ahead) == 3
         np.testing.assert_array_equal(ahead[1], sim.parameters())

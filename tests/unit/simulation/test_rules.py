@@ -117,3 +117,19 @@ def test_a_rule_of_ones_own_that_does_not_keep_to_what_it_must_is_one_clear_line
         pytest.raises(AlgorithmError, match=f"odd {told}|odd .*{told}"),
     ):
         sim.advance(1)
+
+
+def test_what_is_made_up_to_see_whether_a_rule_remembers_may_be_refused_by_it(tmp_path):
+    """As by one that knows of which sign some parameters are."""
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "seen = []\n"
+        "def sure(own, inbox, weights):\n"
+        "    seen.append(own.sum().item())\n"
+        "    assert seen[-1] != -seen[0]\n"
+        "    return (own + inbox.mean(0)) / 2\n",
+        encoding="utf-8",
+    )
+    with p2pqg.Simulation(**LOCAL | {"rule": f"{file}:sure"}) as sim:
+        sim.advance(1)
+        assert sim.round == 1
