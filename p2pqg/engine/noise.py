@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -28,6 +29,11 @@ class Noise:
         """Say whose draws they are, see `rng`, and where the numbers will be used."""
         self._seed, self._purpose = seed, purpose
         self._for_a_card = device.type == "cuda"
+        self._begin_in(os.getpid())
+
+    def _begin_in(self, process: int) -> None:
+        """With threads and nothing ahead: a process that was forked has none of its parent's."""
+        self._process = process
         self._threads = ThreadPoolExecutor(torch.get_num_threads(), "noise")
         self._ahead: dict[Keys, Drawing] = {}
 
@@ -46,6 +52,8 @@ class Noise:
             dtype: that they are wanted in.
             ahead: the next rows will be those of the numbers that come next; begin with them.
         """
+        if (process := os.getpid()) != self._process:
+            self._begin_in(process)
         kind = torch.float64 if dtype == torch.float64 else torch.float32
         now = tuple(keys)
         guessed = now in self._ahead

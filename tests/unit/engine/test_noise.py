@@ -1,5 +1,7 @@
 """Noise is that of its keys, whether or not it was drawn before anybody asked for it."""
 
+from concurrent.futures import Future
+
 import numpy as np
 import pytest
 import torch
@@ -39,3 +41,15 @@ def test_the_next_rows_are_drawn_once_and_no_more_than_there_is_room_for(monkeyp
     noise.rows([(0, 4), (1, 4)], 7, torch.float32, ahead=False)
     assert sorted(asked) == sorted({*asked})
     assert {key for key in asked if key[1] > 3} == {(0, 4), (1, 4)}
+
+
+def test_in_a_process_that_was_forked_there_are_threads_again(monkeypatch):
+    """Those of its parent do not come along: it waited for them without an end."""
+    noise = Noise(3, "privacy", CPU)
+    noise.rows([(0, 0)], 7, torch.float32, ahead=True)
+    noise._threads.shutdown()
+    (drawing_ahead,) = noise._ahead.values()
+    drawing_ahead[1][:] = [Future()]  # which nobody completes
+    monkeypatch.setattr(drawing.os, "getpid", lambda: 0)
+    found = noise.rows([(0, 1)], 7, torch.float32, ahead=True).numpy()
+    assert (found == drawn([(0, 1)], 7, found.dtype)).all()
