@@ -26,7 +26,7 @@ from p2pqg.base.user_code import find_in_file, names_a_file
 from p2pqg.base.wording import counted
 from p2pqg.topology._registry import TOPOLOGIES
 from p2pqg.topology.admission import admit
-from p2pqg.topology.checks import as_mixing
+from p2pqg.topology.checks import array_of, as_mixing
 from p2pqg.topology.files import is_file_name, not_read, read
 from p2pqg.topology.label_counts import COUNTS
 from p2pqg.topology.labels import numbered
@@ -120,11 +120,17 @@ def _schedule(
             "a topology has no keys: settings are part of its name, as in erdos-renyi32:p=0.2 or, "
             "of a function of yours, my_net.py:my_function:k=2"
         )
+    if isinstance(topology, list | tuple) and any(isinstance(one, nx.Graph) for one in topology):
+        raise TopologyError(
+            f"a list of graphs is no topology; give a function of the round, "
+            f"lambda round: graphs[round % {len(topology)}]"
+        )
     try:
-        W = np.asarray(topology, dtype=np.float64)
+        W = np.asarray(array_of(topology, "given W"), dtype=np.float64)
     except (TypeError, ValueError):
         raise TopologyError(
-            f"a topology is a name, a file, an array or a function, got {type(topology).__name__}"
+            "a topology is a name, a file, a graph, an array or a function, got "
+            f"{type(topology).__name__}"
         ) from None
     return schedule_of_arrays(W, "given W")
 
@@ -153,8 +159,11 @@ def _of_function(
             f"{called} is asked for the network of a round, and returns a graph of no clients for "
             "round 0; where its parameter is their number, call that clients"
         )
-    size = len(first) if isinstance(first, nx.Graph) else len(np.atleast_1d(first))
-    ask = Asked(function, clients or size, seen)
+    if isinstance(first, nx.Graph):
+        size, labels = len(first), numbered(first)[1]
+    else:
+        size, labels = len(np.atleast_1d(array_of(first, "given function, round 0"))), None
+    ask = Asked(function, clients or size, seen, labels)
     W, again = ask(0), ask(0)
     if not all(
         np.array_equal(getattr(W, part), getattr(again, part))
@@ -164,7 +173,8 @@ def _of_function(
             f"{called} gives another network for round 0 when it is asked again, and each actor "
             "asks for itself; draw it by the round, as np.random.default_rng(round) does"
         )
-    return Schedule("given function", ask.num_clients, W.graph().is_directed(), None, ask)
+    directed = W.graph().is_directed()
+    return Schedule("given function", ask.num_clients, directed, None, ask, labels=labels or ())
 
 
 def _from_text(text: str, clients: int | None, label_counts: np.ndarray | None = None) -> Schedule:
@@ -235,11 +245,12 @@ def of_size(schedule: Schedule, clients: int) -> Schedule | None:
 
 @dataclass(frozen=True)
 class Asked:
-    """A user's function of the round, and what else it is told."""
+    """A user's function of the round, what else it is told, and what round 0 called its nodes."""
 
     function: Callable[..., Any]
     num_clients: int
     seen: Mapping[str, Any] = field(default_factory=dict)
+    labels: tuple[str, ...] | None = None
 
     def __call__(self, round: int) -> Mixing:
         """W of a round."""
@@ -252,7 +263,9 @@ class Asked:
             except Exception as error:  # of the user's own code
                 raise TopologyError(blamed(error, f"topology, round {round}")) from error
         if isinstance(made, nx.Graph):  # with the weights that it has by itself
-            W = schedule_of(numbered(made)[0], name).mixing(0)
+            if len(made) == self.num_clients:
+                made = numbered(made, self.labels)[0]
+            W = schedule_of(made, name).mixing(0)
         else:
             W = as_mixing(made, name)
         if W.num_clients != self.num_clients:

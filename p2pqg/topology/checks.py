@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +12,8 @@ from p2pqg.base.errors import TopologyError
 from p2pqg.topology.mixing import Mixing
 
 TOLERANCE = 1e-9
+ROUNDED = 1e-3
+"""A sum that is so near to 1 was perhaps meant to be 1."""
 DENSE_LIMIT = 2048
 """Up to so many clients spectra are exact (dense); beyond, 300 Lanczos steps."""
 
@@ -81,17 +84,39 @@ def _in_order(W: Mixing) -> bool:
     return bool(rising and min(low, W.receivers[0]) >= 0 and high < W.num_clients)
 
 
-def as_mixing(W: np.ndarray, name: str) -> Mixing:
+def array_of(W: Any, name: str) -> Any:
+    """What numpy takes for W: of torch and scipy (sparse, too), or of a frame of pandas.
+
+    Columns of a frame go by their names: that of a client stands where its row does.
+
+    Raises:
+        TopologyError: it holds complex numbers, which are no weights.
+    """
+    if hasattr(W, "detach"):  # torch
+        W = W.detach().cpu().to_dense().numpy()
+    elif hasattr(W, "toarray"):  # scipy, sparse
+        W = W.toarray()
+    elif hasattr(W, "reindex") and hasattr(W, "columns"):
+        rows, columns = W.index, W.columns
+        if rows.is_unique and columns.is_unique and set(rows) == set(columns):
+            W = W[rows]
+        W = W.to_numpy()
+    if np.iscomplexobj(W):
+        raise TopologyError(f"{name!r}: W must hold real numbers, got {np.asarray(W).dtype}")
+    return W
+
+
+def as_mixing(W: Any, name: str) -> Mixing:
     """The W in an array; TopologyError where it is no square one of real numbers."""
     try:
-        W = np.asarray(W)
+        W = np.asarray(array_of(W, name))
     except ValueError:
         raise TopologyError(f"{name!r}: W must be square, its rows differ in length") from None
     if W.ndim != 2 or W.shape[0] != W.shape[1] or not len(W):
         raise TopologyError(
             f"{name!r}: W must be square, [clients, clients], got shape {list(W.shape)}"
         )
-    if not np.issubdtype(W.dtype, np.number) or np.iscomplexobj(W):
+    if not np.issubdtype(W.dtype, np.number):
         raise TopologyError(f"{name!r}: W must hold real numbers, got {W.dtype}")
     return Mixing.from_dense(W)
 
@@ -107,6 +132,8 @@ def _entry(W: Mixing, k: int) -> str:
 def _check_sums(sums: np.ndarray, what: str, name: str, repair: str) -> None:
     line = first(np.abs(sums - 1) > TOLERANCE)
     if line is not None:
+        if abs(sums[line] - 1) < ROUNDED:
+            repair = f"If it was rounded, as float32 is, compute it in float64. {repair}"
         raise TopologyError(
             f"{name!r}: {what} {line} of W sums to {unlike_one(sums[line])}, must be 1 "
             f"(tolerance 1e-9). {repair}"

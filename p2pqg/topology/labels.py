@@ -72,25 +72,41 @@ def in_order(names: Iterable[Any]) -> dict[str, str]:
     return found
 
 
-def numbered(graph: nx.Graph) -> tuple[nx.Graph, tuple[str, ...]]:
+def numbered(
+    graph: nx.Graph, called: tuple[str, ...] | None = None
+) -> tuple[nx.Graph, tuple[str, ...]]:
     """A user's graph with clients 0 .. n-1 as nodes, and what its nodes are called.
+
+    Args:
+        graph: its nodes are the clients.
+        called: the clients, as an earlier round of the same network called them: () if 0 .. n-1.
 
     Returns:
         (the graph, the names), or the very same graph and () where its nodes are 0 .. n-1.
 
     Raises:
-        TopologyError: it has no node, or two that are written alike.
+        TopologyError: it has no node, or two that are written alike, or others than `called`.
     """
     n = graph.number_of_nodes()
     if n == 0:
         raise TopologyError("a graph must have at least one node, this one has none. Add clients.")
-    if all(i in graph for i in range(n)):
+    if not called and all(i in graph for i in range(n)):
         return graph, ()
     labels = in_order(graph)
     if len(labels) < n:
         keys = [key_of(node) for node in graph]
         twice = next(node for node, key in zip(graph, keys, strict=True) if keys.count(key) > 1)
         raise TopologyError(f"two nodes of the graph are called {twice}. Rename one.")
+    if called is not None:
+        known = in_order(called or map(str, range(n)))
+        other = next((label for key, label in labels.items() if key not in known), None)
+        if other is not None:
+            clients = ", ".join(list(known.values())[:6]) + (", ..." if n > 6 else "")
+            raise TopologyError(
+                f"{other} is no client: the nodes of round 0 were {clients}. Return a graph of the "
+                "same nodes in every round."
+            )
+        labels = {key: known[key] for key in known if key in labels}
     number = {key: i for i, key in enumerate(labels)}
     renamed = {node: number[key_of(node)] for node in graph}
     return nx.relabel_nodes(graph, renamed), tuple(labels.values())

@@ -10,8 +10,11 @@ from time import perf_counter
 
 import networkx as nx
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy import sparse
 
 import p2pqg.topology
 from p2pqg.base.errors import ConfigError, TopologyError
@@ -74,7 +77,11 @@ def test_names_may_leave_the_number_to_clients(name, clients, full):
         ("random-matching8:mixing=best_constant", None, "needs a connected network"),
         ("nets/none.yaml", None, "no such file"),
         ("nets/none.doc", None, "no such file"),
-        (object(), None, "a topology is a name, a file, an array or a function, got object"),
+        (
+            object(),
+            None,
+            "a topology is a name, a file, a graph, an array or a function, got object",
+        ),
         ("ring", 0, "clients must be an integer >= 1"),
     ],
 )
@@ -407,6 +414,7 @@ def test_checking_W_takes_little_beside_building_it():
 NETS = """
 import networkx as nx
 import numpy as np
+import pandas as pd
 
 
 def ring_of(clients: int, hops=1):
@@ -496,3 +504,45 @@ def test_a_function_that_fails_in_a_later_round_is_told_with_its_line():
     schedule = build(net, allow_disconnected=True)
     with pytest.raises(TopologyError, match=r"round 2 \(test_build.py line \d+\): ZeroDivisionErr"):
         schedule.mixing(2)
+
+
+def test_clients_of_a_function_stay_who_they_are_by_the_names_of_its_nodes():
+    paths = [nx.path_graph(list("abcd")), nx.path_graph(list("dbac"))]
+    schedule = build(lambda round: paths[round % 2])
+    assert schedule.labels == tuple("abcd")
+    assert sorted(map(sorted, schedule.graph(1).edges())) == [[0, 1], [0, 2], [1, 3]]  # d-b-a-c
+    same = build(nx.Graph([(3, 1), (1, 0), (0, 2)])).mixing(0)
+    sent = pickle.loads(pickle.dumps(schedule.draw.labels))
+    assert sent == tuple("abcd")  # to actors
+    assert_array_equal(schedule.mixing(1).dense(), same.dense())
+
+
+@pytest.mark.parametrize("first", [nx.path_graph(3), nx.path_graph(["0", "Bob", "Cy"])])
+def test_a_node_that_round_0_did_not_have_is_told(first):
+    schedule = build(lambda round: nx.path_graph([0, "Dia", 2]) if round else first)
+    with pytest.raises(TopologyError, match="Dia is no client: the nodes of round 0 were 0, "):
+        schedule.mixing(1)
+
+
+def test_columns_of_a_frame_go_by_the_names_of_its_rows():
+    W = build("erdos-renyi5:p=0.6,seed=1").mixing(0).dense()
+    frame = pd.DataFrame(W, index=list("abcde"), columns=list("abcde"))
+    mixed = frame[list("ecabd")]
+    for given in (frame, mixed, lambda round: mixed, pd.DataFrame(W, columns=list("vwxyz"))):
+        assert_array_equal(mixing_matrix(given), W)
+
+
+def test_W_may_be_of_scipy_or_torch():
+    tensor = torch.tensor(RING4, requires_grad=True)
+    for given in (sparse.csr_matrix(RING4), sparse.coo_array(RING4), tensor, tensor.to_sparse()):
+        assert_array_equal(mixing_matrix(given), RING4)
+        assert_array_equal(mixing_matrix(lambda round, W=given: W), RING4)
+
+
+def test_what_is_no_W_says_what_to_give():
+    with pytest.raises(TopologyError, match=r"lambda round: graphs\[round % 2\]"):
+        build([nx.cycle_graph(4), nx.path_graph(4)])
+    with pytest.raises(TopologyError, match="W must hold real numbers, got complex128"):
+        build(RING4 + 0j)
+    with pytest.raises(TopologyError, match="as float32 is, compute it in float64"):
+        build(RING4.astype(np.float32))
