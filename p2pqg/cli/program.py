@@ -74,6 +74,7 @@ class Program(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command, and end the process with the code of what went wrong."""
         try:
+            _check_where_we_are()
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
@@ -104,6 +105,16 @@ class Program(click.Group):
             hint = "" if ours else " (a bug in p2pqg, or a broken machine; --debug shows where)"
             click.echo(f"{_kind(error)}: {error}{hint}", err=True)
         return ctx.exit(code)
+
+
+def _check_where_we_are() -> None:
+    """Where the folder is gone, libraries below us end the process, with words of their own."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise ConfigError(
+            "the folder that this was started in has been deleted; cd into one that is there"
+        ) from None
 
 
 def _open_closed_streams() -> None:

@@ -126,6 +126,30 @@ def home_of(path: Path) -> Path | None:
     return checkpoint.parents[1] if checkpoint.parent.name == CHECKPOINTS else None
 
 
+def check_it_may_be_one(path: Path) -> None:
+    """Whether a folder without `checkpoints` may be a checkpoint.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    if not path.is_dir() or (path / HEADER).exists() or path.parent.name == CHECKPOINTS:
+        return  # then its reader knows better what it lacks
+    if (path / "config.yaml").exists():
+        raise ConfigError(
+            f"{path}: this run kept no checkpoint to go on from; run it again with "
+            "checkpoint_every above 0"
+        )
+    if inside := sorted(path.glob("*/config.yaml")):
+        raise ConfigError(
+            f"{path} holds several runs; name one, such as {inside[0].parent}, or start their "
+            "sweep again"
+        )
+    raise ConfigError(
+        f"{path}: neither a run nor a checkpoint is here; if a run was killed before its first "
+        "round, start it again"
+    )
+
+
 def _config(
     saved: Mapping[str, Any],
     changes: Mapping[str, Any],

@@ -34,7 +34,12 @@ from p2pqg.results.checkpoint import (
 from p2pqg.results.schemas import ALL_ROUND_COLUMNS
 from p2pqg.simulation.evidence import Past
 from p2pqg.simulation.experiment import Experiment
-from p2pqg.simulation.going_on import as_last_begun, built_again, was_broken_off
+from p2pqg.simulation.going_on import (
+    as_last_begun,
+    built_again,
+    check_it_may_be_one,
+    was_broken_off,
+)
 from p2pqg.simulation.on_disk import (
     as_it_was,
     client_data,
@@ -171,6 +176,7 @@ class Moment:
                 or built_again(machinery.load_yaml(recipe), settings, user_path(path), tell, replan)
             )
         if not folder.is_dir():
+            check_it_may_be_one(user_path(path))
             return cls.read(path, experiment, tell, replan, **settings)
         problems = []
         for candidate in newest(folder):

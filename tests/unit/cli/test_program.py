@@ -132,3 +132,13 @@ def test_who_wants_no_colours_or_has_no_terminal_for_them_gets_none(env, coloure
         main, ["list", "topologies"], color=True
     )
     assert ("\x1b" in told.output) is coloured
+
+
+def test_in_a_folder_that_was_deleted_a_command_says_so(tmp_path, monkeypatch):
+    here = tmp_path / "gone"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    here.rmdir()
+    done = CliRunner().invoke(main, ["list", "topologies"])
+    assert done.exit_code == 2
+    assert "the folder that this was started in has been deleted; cd into" in done.output

@@ -18,6 +18,7 @@ from p2pqg.engine import block
 from p2pqg.models import MODELS
 from p2pqg.results import checkpoint
 from p2pqg.results.checkpoint import ARRAYS, HEADER
+from p2pqg.results.directory import LOCK
 from p2pqg.simulation.moment import CHECKPOINTS, Moment
 from p2pqg.testing import suitable_topology
 
@@ -458,3 +459,21 @@ def test_where_nobody_took_part_the_loss_is_none_before_and_after_a_disk(tmp_pat
         with p2pqg.Simulation.restore(tmp_path / "saved") as again:
             assert sim.evaluate()["train_loss"] is None
             assert sim.evaluate() == again.evaluate()
+
+
+NO_MOMENT = {
+    "one that kept no checkpoint": ("one", "kept no checkpoint.*checkpoint_every above 0"),
+    "a folder of runs": ("", r"holds several runs; name one, such as \S*one, or start their sweep"),
+    "one that was killed as it began": ("begun", "neither a run nor a checkpoint .*start it again"),
+}
+
+
+@pytest.mark.parametrize(("name", "why"), NO_MOMENT.values(), ids=NO_MOMENT)
+def test_what_cannot_go_on_is_told_apart(tmp_path, name, why):
+    (tmp_path / "begun").mkdir()
+    (tmp_path / "begun" / LOCK).touch()
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "config.yaml").write_text("checkpoint_every: 0\n")
+    (tmp_path / "one" / "summary.json").write_text("{}")
+    with pytest.raises(ConfigError, match=why):
+        Moment.newest(tmp_path / name)
