@@ -116,8 +116,8 @@ class RunConfig:
     `p2pqg.algorithms.privacy.Privacy`."""
     weight_decay: Annotated[float, ">= 0"] = 1e-4
     """Added to the gradient as weight_decay * x, >= 0."""
-    seed: Annotated[int, ">= 0"] = 0
-    """Seed of everything random, >= 0; several, 1,2,3, make a run each."""
+    seed: Annotated[int, "[0, 4294967295]"] = 0
+    """Seed of everything random, below 2**32; several, 1,2,3, make a run each."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where clients compute; auto: on GPUs where there are any."""
     precision: Literal["float32", "bf16", "fp16", "float64"] = "float32"

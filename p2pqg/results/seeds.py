@@ -201,7 +201,7 @@ def seeds_of(value: Any) -> list[int] | None:
     None where the value is that of a single run, be it right or wrong.
 
     Raises:
-        ConfigError: they are not different integers >= 0.
+        ConfigError: they are not different integers, >= 0 and below 2**32.
     """
     if isinstance(value, str):
         if "," not in value:
@@ -219,8 +219,10 @@ def seeds_of(value: Any) -> list[int] | None:
     for each in given:
         if isinstance(each, str) and each.isdecimal():
             each = int(each)
-        if not whole_number(each, 0):
-            raise ConfigError(f"seed must be integers >= 0, such as 1,2,3, got {each!r:.60}")
+        if not whole_number(each, 0) or each >= 2**32:
+            raise ConfigError(
+                f"seed must be integers >= 0 and below 2**32, such as 1,2,3, got {each!r:.60}"
+            )
         if each in seeds:
             raise ConfigError(f"seed has {each} twice; every seed makes one run")
         seeds.append(int(each))

@@ -120,7 +120,7 @@ def run(  # noqa: D417  its keywords are those of the overloads
         privacy: Noise on gradients clipped sample by sample: {clip: 1.0, sigma: 0.5}; see
             `p2pqg.algorithms.privacy.Privacy`.
         weight_decay: Added to the gradient as weight_decay * x, >= 0.
-        seed: Seed of everything random, >= 0; several, 1,2,3, make a run each.
+        seed: Seed of everything random, below 2**32; several, 1,2,3, make a run each.
         device: Where clients compute; auto: on GPUs where there are any.
         precision: Of matrix products and convolutions; with bf16 and fp16 states and gradients are
             float32.

@@ -166,3 +166,9 @@ def test_several_problems_are_told_at_once():
 def test_an_object_in_the_place_of_a_name_is_told_where_it_belongs(settings, told):
     with pytest.raises(ConfigError, match=told):
         read_settings(settings)
+
+
+@pytest.mark.parametrize("partition", ["iid", [range(10), range(10, 20), range(20, 30)]])
+def test_a_seed_that_no_run_could_go_on_with_does_not_begin_one(partition):
+    with pytest.raises(ConfigError, match=r"seed must be in \[0, 4294967295\], got 4294967296"):
+        read_settings({**SMALL, "partition": partition, "seed": 2**32})

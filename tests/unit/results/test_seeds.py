@@ -139,8 +139,9 @@ def test_several_seeds_are_known_from_one(value, expected):
     ("value", "problem"),
     [
         ([1, 1], "seed has 1 twice"),
-        ("1,x", "must be integers >= 0, such as 1,2,3, got 'x'"),
+        ("1,x", "must be integers >= 0 and below .*, such as 1,2,3, got 'x'"),
         ([1, -2], "got -2"),
+        ([1, 2**32], "below 2\\*\\*32, .* got 4294967296"),
         ([True], "got True"),
         ([1, 0.5], "got 0.5"),
         ([], "one integer >= 0 or more, got \\[\\]"),
