@@ -57,8 +57,9 @@ def raw_of(value: Any, test: Any, chosen: Columns, beside: Sequence[str], what: 
         )
     if not _is_one_part(value):
         raise DataError(f"{what} is of type {type(value).__name__}; what is taken: {TAKEN}")
-    second = None if test is None else _samples(test, what, " of the test")
-    return Raw(what, _samples(value, what), second, notes=_index_notes((value, test), what))
+    first = _samples(value, what)
+    second = None if test is None else _samples(test, what, " of the test", first.features)
+    return Raw(what, first, second, notes=_index_notes((value, test), what))
 
 
 def _index_notes(parts: Sequence[Any], what: str) -> tuple[str, ...]:
@@ -70,10 +71,13 @@ def _index_notes(parts: Sequence[Any], what: str) -> tuple[str, ...]:
         if [type(one).__module__.partition(".")[0] for one in theirs] != ["pandas"] * 2:
             continue
         one, other = (frame.index for frame in theirs)
-        if not one.equals(other) and one.is_unique and set(one) == set(other):
+        if one.equals(other) or len(one) != len(other):
+            continue
+        same = one.is_unique and set(one) == set(other)
+        if same or not any(list(index) == list(range(len(index))) for index in (one, other)):
+            how = "the same index in another order" if same else "two different indices"
             return (
-                f"{what}: X and y have the same index in another order; rows go together by their "
-                "place, not by their index",
+                f"{what}: X and y have {how}; rows go together by their place, not by their index",
             )
     return ()
 
@@ -90,10 +94,26 @@ def raw_of_tables(train: Any, test: Any, chosen: Columns, beside: Sequence[str],
     notes = (*told, *notes)
     if table is not None:
         table = table.drop_columns([name for name in beside if name in table.column_names])
-        second, more = _tables.samples_of(table, chosen, (), f"{what} (test)")
+        second, more = _test_part(table, first, chosen, f"{what} (test)")
         notes = (*notes, *more)
     names = _tables.class_names(train, chosen, what)
     return Raw(what, first, second, names, scale=(0.5, 0.5), notes=notes)
+
+
+def _test_part(
+    table: Any, train: Samples, chosen: Columns, what: str
+) -> tuple[Samples, tuple[str, ...]]:
+    """Test samples with the features of the training samples, in their order; and notes."""
+    features = list(dict.fromkeys(train.features))
+    if chosen.features or not features:
+        return _tables.samples_of(table, chosen, (), what)
+    alike = dataclasses.replace(chosen, features=features)
+    samples, notes = _tables.samples_of(table, alike, (), what)
+    used = {*features, *chosen.leave_out, *_tables.labels_in(table.column_names, chosen, what)}
+    if others := [name for name in table.column_names if name not in used]:
+        told = f"{what}: column {', '.join(others)} is not used: training samples have none"
+        notes = (*notes, told)
+    return samples, notes
 
 
 def _both(value: tuple[Any, ...], test: Any, what: str) -> tuple[Any, Any]:
@@ -118,7 +138,7 @@ def _is_part_by_itself(value: Any) -> bool:
 def _is_x_and_y(first: Any, second: Any) -> bool:
     """Whether two tables are features and labels, not two parts."""
     tables = _is_table(first) and _is_table(second)
-    return tables and list(_names(first)) != list(_names(second))
+    return tables and set(_names(first)) != set(_names(second))
 
 
 def _names(table: Any) -> Sequence[str]:
@@ -131,13 +151,15 @@ def _is_one_part(value: Any) -> bool:
     return (isinstance(value, tuple) and len(value) == 2) or is_map_style(value)
 
 
-def _samples(part: Any, what: str, of: str = "") -> Samples:
+def _samples(part: Any, what: str, of: str = "", like: Sequence[str] = ()) -> Samples:
+    """The samples of one part; columns of a frame in the order of `like`, features of another."""
     if isinstance(part, tuple) and len(part) == 2:
         x, y = part
+        names: tuple[str, ...] = ()
         if _is_table(x) and not is_map_style(x):
             table = _table_of(x, f"{what}: X{of}")
-            x = _tables.features_of(table, f"{what}: X{of}")
-        return Samples(x, y, x_name=f"X{of}", y_name=f"y{of}")
+            x, names = _tables.features_of(table, f"{what}: X{of}", like)
+        return Samples(x, y, x_name=f"X{of}", y_name=f"y{of}", features=names)
     if is_map_style(part) or hasattr(part, "__iter__"):
         x, y = read_map_style(part, f"{what}{of}")
         return Samples(x, y, x_name=f"samples{of}", y_name=f"targets{of}")
@@ -149,8 +171,10 @@ def _samples(part: Any, what: str, of: str = "") -> Samples:
 def _clients(shards: Sequence[Any], test: Any, what: str) -> Raw:
     """Data that are split already, one part for each client."""
     parts = []
+    features: Sequence[str] = ()
     for client, shard in enumerate(shards):
-        own = _samples(shard, f"{what}: client {client}")
+        own = _samples(shard, f"{what}: client {client}", like=features)
+        features = features or own.features
         if not getattr(own.y, "ndim", hasattr(own.y, "__len__")):
             raise DataError(
                 f"{what} is a list of pairs, and of clients each is (X, y), two arrays; of single "
@@ -163,8 +187,9 @@ def _clients(shards: Sequence[Any], test: Any, what: str) -> Raw:
     x = _joined([own for own, _ in parts], what, "X")
     y = _joined([own for _, own in parts], what, "y")
     column = of_clients([len(own) for own, _ in parts])
-    train = Samples(x, y, {CLIENT: column.codes})
-    return Raw(what, train, None if test is None else _samples(test, what, " of the test"))
+    train = Samples(x, y, {CLIENT: column.codes}, features=features)
+    second = None if test is None else _samples(test, what, " of the test", features)
+    return Raw(what, train, second, notes=_index_notes((*shards, test), what))
 
 
 def _joined(rows: Sequence[np.ndarray], what: str, name: str) -> np.ndarray:

@@ -81,7 +81,7 @@ def samples_of(
     if not table.num_rows:
         raise DataError(f"{what} has no rows")
     _check_names(names, what)
-    labels = _labels(names, chosen, what)
+    labels = labels_in(names, chosen, what)
     named = (*chosen.features, *chosen.leave_out, *chosen.categories, chosen.text, chosen.image)
     for name in (*labels, *beside, *named):
         if name and name not in names:
@@ -122,7 +122,7 @@ def in_kinds(
     notes = list[str]()
     for name in dict.fromkeys(chosen.categories):
         _check_names(train.column_names, what)
-        if name in (*beside, *_labels(train.column_names, chosen, what)):
+        if name in (*beside, *labels_in(train.column_names, chosen, what)):
             raise DataError(
                 f"{what}: dataset.categories are features, and column {name} is something else; "
                 "leave it out there"
@@ -158,13 +158,13 @@ def _in_kinds(table: pa.Table, name: str, kinds: np.ndarray, what: str) -> pa.Ta
 
 def class_names(table: pa.Table, chosen: Columns, what: str) -> tuple[str, ...]:
     """Names of the classes, where the table says them as Hugging Face's do; else of the outputs."""
-    labels = _labels(table.column_names, chosen, what)
+    labels = labels_in(table.column_names, chosen, what)
     if len(labels) > 1:
         return tuple(labels)
     return _parquet.names_in(table.schema.metadata, labels)
 
 
-def _labels(names: Sequence[str], chosen: Columns, what: str) -> list[str]:
+def labels_in(names: Sequence[str], chosen: Columns, what: str) -> list[str]:
     """The columns of labels."""
     if chosen.label:
         return [chosen.label] if isinstance(chosen.label, str) else list(chosen.label)
@@ -357,6 +357,28 @@ def from_frame(frame: Any, what: str) -> pa.Table:
         raise DataError(f"{what} has a column of mixed content ({reason})") from error
 
 
-def features_of(table: pa.Table, what: str) -> np.ndarray:
-    """All columns of a table as features."""
-    return _features(table, table.column_names, what)[0]
+def features_of(
+    table: pa.Table, what: str, like: Sequence[str] = ()
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """All columns of a table as features, and whose each is: () if they have no names.
+
+    Args:
+        table: a row per sample.
+        what: the table is called in a message.
+        like: names of the features that samples have already: columns come in their order.
+
+    Raises:
+        DataError: such a column is missing, or there are others.
+    """
+    names = table.column_names
+    if any(names == [f"{way}{i}" for i in range(len(names))] for way in ("", "column_")):
+        return _features(table, names, what)[0], ()
+    if not like:
+        return _features(table, names, what)
+    wanted = list(dict.fromkeys(like))
+    for name in wanted:
+        if name not in names:
+            raise DataError(f"{what} has no column {name!r}{did_you_mean(name, names)}")
+    if others := [name for name in names if name not in wanted]:
+        raise DataError(f"{what} has a column {others[0]!r}, and other samples have none; drop it")
+    return _features(table, wanted, what)

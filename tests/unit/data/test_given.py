@@ -1,5 +1,6 @@
 """Data that are given as objects: arrays, data sets of torch, frames, shards of clients."""
 
+import re
 from threading import Event, Thread
 
 import numpy as np
@@ -459,3 +460,67 @@ def test_a_column_may_be_called_as_what_other_frames_do(name):
     frame = pd.DataFrame({name: np.arange(10.0), "y": np.arange(10) % 2})
     other = frame.rename(columns={name: "a"})
     np.testing.assert_array_equal(read((frame, "y")).train_x, read((other, "y")).train_x)
+
+
+SHUFFLED = TEST_FRAME[["label", "c", "a", "b"]]
+FEATURES = FRAME[["a", "b", "c"]], FRAME["label"]
+OF_SHUFFLED = SHUFFLED[["c", "a", "b"]], SHUFFLED["label"]
+
+
+@pytest.mark.parametrize(
+    ("given", "test"),
+    [
+        ((FRAME, SHUFFLED), None),
+        (FRAME, SHUFFLED),
+        ({"data": FRAME, "leave_out": ["b"], "test": SHUFFLED}, None),
+        ((*FEATURES, *OF_SHUFFLED), None),
+        (FEATURES, OF_SHUFFLED),
+        ([FEATURES, FEATURES], OF_SHUFFLED),
+    ],
+)
+def test_columns_of_a_test_part_go_by_their_names(given, test):
+    arrays = read(given, test=test)
+    left = [0, 2] if type(given) is dict else [0, 1, 2]
+    np.testing.assert_array_equal(arrays.test_x, TEST[0][:, left])
+    np.testing.assert_array_equal(arrays.train_x[:10], X[:, left])
+
+
+def test_columns_of_every_client_go_by_their_names():
+    x, y = FEATURES
+    arrays = read([(x, y), (x[["b", "c", "a"]], y), (X, Y)], test=TEST)
+    np.testing.assert_array_equal(arrays.train_x, np.concatenate([X, X, X]))
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (
+            {"data": FRAME, "test": TEST_FRAME.rename(columns={"b": "bb"})},
+            "(test) has no column 'b'; did you mean bb?",
+        ),
+        ({"data": FRAME, "test": TEST_FRAME.drop(columns="c")}, "(test) has no column 'c'"),
+        ((*FEATURES, OF_SHUFFLED[0].rename(columns={"b": "q"}), Y[:4]), "X of the test has no col"),
+        ((*FEATURES, OF_SHUFFLED[0].assign(q=0), Y[:4]), "X of the test has a column 'q'"),
+        ([FEATURES, (FEATURES[0].assign(q=0), Y)], "client 1: X has a column 'q'"),
+    ],
+)
+def test_other_columns_than_training_samples_have_are_refused(given, told):
+    with pytest.raises(DataError, match=re.escape(told)):
+        read(given)
+
+
+def test_columns_that_only_test_samples_have_are_told_and_frames_without_names_go_by_place():
+    arrays = read(FRAME, test=SHUFFLED.assign(id="x"), what="mine")
+    assert "mine (test): column id is not used: training samples have none" in arrays.notes
+    np.testing.assert_array_equal(arrays.test_x, TEST[0])
+    same(read((*FEATURES, pd.DataFrame(TEST[0]), TEST[1])))
+
+
+def test_two_different_indices_of_pandas_are_told():
+    x, y = FEATURES
+    dated = x.set_axis(pd.date_range("2020", periods=10))
+    (told,) = read((dated.iloc[1:], y.set_axis(dated.index).iloc[:-1], *TEST)).notes[:1]
+    assert "X and y have two different indices; rows go together by their place" in told
+    several = read([(X, Y), (x, y.iloc[::-1])], test=TEST)
+    assert any("the same index in another order" in note for note in several.notes)
+    assert not read((dated, y, *TEST)).notes  # 0, 1, ... is no index of anybody's
