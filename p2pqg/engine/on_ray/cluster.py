@@ -98,7 +98,7 @@ class Cluster:
             self._stop()
             if isinstance(error, ConfigError) or not isinstance(error, Exception):
                 raise
-            first = (str(error).strip().splitlines() or ["no answer"])[0]
+            first = _why(error)
             if self.address:
                 raise _nobody(f"address {self.address!r}", first) from None
             raise ClusterError(
@@ -265,6 +265,12 @@ def _check_somebody_listens(where: str, host_and_port: str) -> None:
         knock(host_and_port)
     except (OSError, ValueError, OverflowError) as error:
         raise _nobody(where, str(error)) from None
+
+
+def _why(error: BaseException) -> str:
+    """A line of what Ray says: its first, or what that announces, at the end of a traceback."""
+    first, *others = str(error).strip().splitlines() or ["no answer"]
+    return others[-1].strip() if others and first.endswith(":") else first
 
 
 def _nobody(where: str, reason: str) -> ConfigError:

@@ -6,7 +6,11 @@ from threading import Thread
 import pytest
 
 from p2pqg.base.errors import ConfigError
-from p2pqg.engine.on_ray.cluster import _check_somebody_listens, _check_we_are_let_in
+from p2pqg.engine.on_ray.cluster import (
+    _check_somebody_listens,
+    _check_we_are_let_in,
+    _why,
+)
 
 
 def answer_once(content):
@@ -50,3 +54,19 @@ def test_an_address_at_which_nobody_is_is_refused_by_its_name(
     with pytest.raises(ConfigError) as refused:
         _check_we_are_let_in(address)
     assert str(refused.value).startswith(line)
+
+
+@pytest.mark.parametrize(
+    ("said", "line"),
+    [
+        ("", "no answer"),
+        ("timed out\nafter 30 s", "timed out"),
+        (
+            "Failure from server:\nTraceback:\n  File x\nRuntimeError: not started\n",
+            "RuntimeError: ",
+        ),
+        ("Failure from server:", "Failure from server:"),
+    ],
+)
+def test_a_line_of_rays_error_is_not_one_that_only_announces_it(said, line):
+    assert _why(RuntimeError(said)).startswith(line)
