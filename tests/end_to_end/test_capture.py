@@ -52,7 +52,7 @@ def test_ray_actors_say_what_they_chose_and_a_run_goes_on_with_it(tmp_path, cach
     header = json.loads((tmp_path / "half" / "checkpoint.json").read_text())
     way, other = header["clients"]["ways"]
     assert way == other
-    assert ("eager" in told) == (way == "eager")
+    assert ("computed eagerly" in told) == (way == "eager")
     with p2pqg.Simulation.restore(tmp_path / "half", engine="local") as sim:
         sim.advance(2)
         np.testing.assert_allclose(sim.parameters(), whole, rtol=0, atol=1e-12)

@@ -36,11 +36,16 @@ def test_an_old_run_goes_on_as_a_new_one_that_was_never_stopped(name, old, tmp_p
     settings = load(old / name).config
     rounds = settings["rounds"] + 6
     on = {"engine": "local", "clients_per_actor": "auto"}
+    begun = models(load(old / name))
     gone_on = resume(old / name, rounds=rounds, **on)
     whole = run(**settings | on | {"rounds": rounds, "out": str(tmp_path), "name": "whole"})
     np.testing.assert_allclose(models(gone_on), models(whole), rtol=0, atol=1e-6)
-    if name != "rays":  # the same packing: the same bits
+    again = run(**settings | on | {"out": str(tmp_path), "name": "again"})
+    # Another packing, or a processor that rounds otherwise, and the old rounds had other bits.
+    if np.array_equal(begun, models(again)):
         assert np.array_equal(models(gone_on), models(whole))
+    else:
+        np.testing.assert_allclose(begun, models(again), rtol=0, atol=1e-6)
     both = [one.rounds[["train_loss", "consensus_distance"]] for one in (gone_on, whole)]
     np.testing.assert_allclose(*(frame.tail(6).to_numpy() for frame in both), rtol=1e-5)
 
