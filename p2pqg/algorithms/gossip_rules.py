@@ -117,8 +117,8 @@ class GossipRule(Chosen):
 
     @property
     def key(self) -> tuple[Any, ...]:
-        """What tells it from other rules."""
-        return self.entry.build, self.params
+        """What tells it from other rules, for as long as it lives: objects may have no hash."""
+        return id(self.entry.build), self.params
 
 
 def weighing(name: str, *, params: type, source: str, **traits: Any) -> Callable[[F], F]:

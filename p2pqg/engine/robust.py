@@ -29,9 +29,9 @@ from p2pqg.engine.weighing import Weighing
 CALLED_ON = 32 * CACHED
 """Bytes of messages that a user's function is given in one call, on a CPU."""
 
-_asked_twice = weakref.WeakSet[Callable[..., Any]]()
-"""Functions of the user's that have been asked twice for the same inbox: where W changes, there is
-another mixer in each round."""
+_asked_twice = weakref.WeakValueDictionary[int, Callable[..., Any]]()
+"""By their id, functions of the user's that have been asked twice for the same inbox: where W
+changes, there is another mixer in each round."""
 
 
 class RuleMixer:
@@ -138,9 +138,8 @@ class RuleMixer:
 
 def _is_new(function: Callable[..., Any]) -> bool:
     """Whether it has yet to be asked twice; of an object that cannot be remembered always."""
-    try:
-        known = function in _asked_twice
-        _asked_twice.add(function)
-    except TypeError:
-        return True
-    return not known
+    if _asked_twice.get(id(function)) is function:
+        return False
+    with suppress(TypeError):  # with slots, and none for weak references
+        _asked_twice[id(function)] = function
+    return True

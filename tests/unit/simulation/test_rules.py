@@ -1,5 +1,7 @@
 """A rule of gossip as a key of a recipe, as something that can be done, and in a checkpoint."""
 
+from dataclasses import dataclass
+
 import pytest
 from toys import TOY, assert_same
 
@@ -133,3 +135,25 @@ def test_what_is_made_up_to_see_whether_a_rule_remembers_may_be_refused_by_it(tm
     with p2pqg.Simulation(**LOCAL | {"rule": f"{file}:sure"}) as sim:
         sim.advance(1)
         assert sim.round == 1
+
+
+@dataclass
+class Mean:
+    """A rule with a field, of which Python makes no hash."""
+
+    calls: list
+
+    def __call__(self, own, inbox, weights):
+        self.calls.append(len(inbox))
+        return (own + inbox.mean(0)) / 2
+
+
+def test_a_rule_that_has_no_hash_is_tried_before_its_first_round_and_no_more():
+    rule, counts = Mean([]), []
+    with p2pqg.Simulation(**LOCAL) as sim:
+        sim.set_rule(rule)
+        for _ in range(4):
+            rule.calls.clear()
+            sim.advance(1)
+            counts.append(len(rule.calls))
+    assert counts[0] > counts[2] == counts[3] > 0
