@@ -127,10 +127,14 @@ class WaveBlock:
 
     @property
     def step(self) -> int:
-        """Steps that a client has made on average, the cursor of the data."""
+        """Steps that a client makes on average until the round is over, the cursor of the data."""
         return self.round
 
-    gradients = step
+    @property
+    def gradients(self) -> int:
+        """The same, without the steps that the end of the clock took from the round."""
+        return self.round - self.planner.missing
+
     most_on_batch = 1
 
     @property

@@ -48,6 +48,7 @@ class WaveBookkeeper(Bookkeeper):
         """What the other bookkeeper tells, and how old the news was since the last row."""
         row, clients = super().seen(seen)
         del row["mean_drift"]  # of which nobody takes note
+        row["epoch"] = row["gradients"] / self.steps_per_epoch  # the clock may end amid a round
         for name, parts in (("", self.log.behind), ("_seconds", self.log.age)):
             values = np.concatenate(parts) if parts else np.empty(0)
             if len(values):

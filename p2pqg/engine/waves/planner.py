@@ -74,6 +74,11 @@ class Planner(Generic[T]):
             self._told.play(self.round - self._told.round)
         return self._told
 
+    @property
+    def missing(self) -> int:
+        """Steps of each client on average, rounded up, that came too late for the clock's end."""
+        return self.timeline.missing if self._planned.missing else 0  # what is ahead comes later
+
     def take(self, until: int) -> tuple[int, T]:
         """The next portion: at what round it ends, `until` at the latest, and what it is."""
         last = self._end(self.round, until)

@@ -102,6 +102,11 @@ class Timeline(ABC):
         """Make ready to draw what the clients' steps lead to, on the network as it is."""
 
     @property
+    def missing(self) -> int:
+        """Steps of each client on average, rounded up, that the clock's end took from its rounds."""
+        return max(0, -(-(self.target - self.total) // max(1, sum(self.here))))
+
+    @property
     def num_clients(self) -> int:
         return len(self.steps)
 

@@ -46,6 +46,17 @@ def test_a_time_is_reached_in_the_round_whose_last_step_is_after_it():
             assert sim.experiment.num_rounds == rounds
 
 
+@pytest.mark.parametrize("algorithm", ["ad-psgd", "async-dsgdm-n"])
+@pytest.mark.parametrize(("time", "steps"), [("0.5 s", 0), ("1 s", 1), ("2.5 s", 2), ("4 s", 4)])
+def test_steps_that_the_end_of_the_clock_cuts_off_are_not_told(algorithm, time, steps):
+    with p2pqg.Simulation(**PACE | {"algorithm": algorithm}, time=time, record_every=1) as sim:
+        sim.finish()
+        assert sim.summary()["most_steps"] == sim.summary()["gradients"] == steps
+        row = sim.history.iloc[-1]
+        assert row["gradients"] == steps
+        assert row["epoch"] == steps / sim.experiment.steps_per_epoch
+
+
 def test_clients_meet_where_messages_get_lost():
     """W of a round that lacks lost messages is directed; the network is not."""
     with p2pqg.Simulation(**PACE, rounds=5, impairments={"loss": 0.5}) as sim:
