@@ -103,7 +103,7 @@ class Timeline(ABC):
 
     @property
     def missing(self) -> int:
-        """Steps of each client on average, rounded up, that the clock's end took from its rounds."""
+        """Steps of each client on average, rounded up, that the clock's end took from rounds."""
         return max(0, -(-(self.target - self.total) // max(1, sum(self.here))))
 
     @property
