@@ -24,6 +24,7 @@ def is_map_style(value: Any) -> bool:
         "torch",
         "pandas",
         "polars",
+        "pyarrow",
         "builtins",
     )
     ours = any(base.__module__.startswith("torch.utils.data") for base in kind.__mro__)

@@ -109,7 +109,8 @@ def _test_part(
         return _tables.samples_of(table, chosen, (), what)
     alike = dataclasses.replace(chosen, features=features)
     samples, notes = _tables.samples_of(table, alike, (), what)
-    used = {*features, *chosen.leave_out, *_tables.labels_in(table.column_names, chosen, what)}
+    labels = _tables.labels_in(table.column_names, chosen, what)
+    used = {*features, *chosen.leave_out, *labels, *_tables.index_of(table)}
     if others := [name for name in table.column_names if name not in used]:
         told = f"{what}: column {', '.join(others)} is not used: training samples have none"
         notes = (*notes, told)
@@ -156,7 +157,7 @@ def _samples(part: Any, what: str, of: str = "", like: Sequence[str] = ()) -> Sa
     if isinstance(part, tuple) and len(part) == 2:
         x, y = part
         names: tuple[str, ...] = ()
-        if _is_table(x) and not is_map_style(x):
+        if _is_table(x):
             table = _table_of(x, f"{what}: X{of}")
             x, names = _tables.features_of(table, f"{what}: X{of}", like)
         return Samples(x, y, x_name=f"X{of}", y_name=f"y{of}", features=names)

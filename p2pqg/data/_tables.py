@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 COMMA = re.compile(r"[+-]?\d+,\d+")
+INDEX = re.compile(r"__index_level_\d+__|Unnamed: 0")
+"""What the index of pandas is called that has no name: in Parquet, and read from CSV."""
 LABELS = ("label", "labels", "target", "targets", "class", "fine_label", "y")
 """Names that a column of labels may have where nobody says which it is."""
 
@@ -33,7 +36,7 @@ class Columns(Reading):
     """Name of the column of labels, or of several (multilabel, or regression of several numbers).
     Default: label, target, class or y."""
     features: list[str] = field(default_factory=list)
-    """Names of the columns of features. Default: all that are left."""
+    """Names of the columns of features. Default: all that are left but the index of pandas."""
     leave_out: list[str] = field(default_factory=list)
     """Names of columns that are no features."""
     categories: list[str] = field(default_factory=list)
@@ -99,10 +102,31 @@ def samples_of(
         x, notes = _images(table[image], chosen.side, f"{what}: column {image}")
         return Samples(x, y, columns, **called), notes
     other = {*labels, *beside, *chosen.leave_out}
-    features = chosen.features or [name for name in names if name not in other]
+    left = [name for name in names if name not in other]
+    index = [] if chosen.features else [name for name in index_of(table) if name in left]
+    features = chosen.features or [name for name in left if name not in index]
     x, named = _features(table, features, what)
-    notes = () if chosen.features else _that_count_rows(table, features, what)
-    return Samples(x, y, columns, **called, features=named), notes
+    told = () if chosen.features else _that_count_rows(table, features, what)
+    if index:
+        which = f"column {', '.join(index)} is the index of pandas, and no feature"
+        told = (*told, f"{what}: {which}; name it in dataset.features if it is one")
+    return Samples(x, y, columns, **called, features=named), told
+
+
+def index_of(table: pa.Table) -> list[str]:
+    """Names of columns that are the index of pandas: it says so, or they are called as it is."""
+    said = _index_said(table)
+    return [name for name in table.column_names if name in said or INDEX.fullmatch(name)]
+
+
+def _index_said(table: pa.Table) -> list[str]:
+    try:
+        about = json.loads((table.schema.metadata or {}).get(b"pandas", b"{}"))
+    except ValueError:
+        return []
+    kept = about.get("index_columns") if isinstance(about, dict) else None
+    # One that only counts is no column: of it there is a description.
+    return [name for name in kept if isinstance(name, str)] if isinstance(kept, list) else []
 
 
 def _check_names(names: Sequence[str], what: str) -> None:
@@ -360,7 +384,7 @@ def from_frame(frame: Any, what: str) -> pa.Table:
 def features_of(
     table: pa.Table, what: str, like: Sequence[str] = ()
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """All columns of a table as features, and whose each is: () if they have no names.
+    """All columns of a table but an index as features, and whose each is: () without names.
 
     Args:
         table: a row per sample.
@@ -370,7 +394,8 @@ def features_of(
     Raises:
         DataError: such a column is missing, or there are others.
     """
-    names = table.column_names
+    index = _index_said(table)
+    names = [name for name in table.column_names if name not in index or name in like]
     if any(names == [f"{way}{i}" for i in range(len(names))] for way in ("", "column_")):
         return _features(table, names, what)[0], ()
     if not like:

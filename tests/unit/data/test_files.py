@@ -215,6 +215,37 @@ def test_a_column_that_numbers_the_rows_is_told_of_unless_it_is_named(csv):
         assert not any("numbers the rows" in note for note in again.notes)
 
 
+@pytest.mark.parametrize("name", [None, "patient", "0"])
+def test_an_index_of_pandas_is_no_feature_unless_it_is_named(csv, tmp_path, name):
+    frame = pd.read_csv(csv()).sample(frac=1, random_state=1).rename_axis(name)
+    rows = frame[["age", "dose"]].to_numpy().tolist()
+    frame.to_parquet(tmp_path / "a.parquet")
+    frame.set_index(frame.index[::-1]).to_parquet(tmp_path / "b.parquet")
+    called = name or "__index_level_0__"
+    own = OWN | {"path": str(tmp_path / "a.parquet"), "test": str(tmp_path / "b.parquet")}
+    arrays = load("table", **own)
+    assert arrays.train_x.tolist() == arrays.test_x.tolist() == rows
+    assert any(f"column {called} is the index of pandas, and no feature" in n for n in arrays.notes)
+    assert not any("is not used" in note for note in arrays.notes)
+    for settings in ({"leave_out": [called, "hospital"]}, {"features": ["age", "dose"]}):
+        again = load("table", **own | settings)
+        assert again.train_x.tolist() == rows
+        assert not any("index" in note for note in again.notes)
+    chosen = load("table", **own | {"features": [called]}).train_x
+    assert chosen.tolist() == [[i] for i in frame.index]
+
+
+def test_the_index_is_known_where_only_its_name_is_left(csv, tmp_path):
+    frame = pd.read_csv(csv()).sample(frac=1, random_state=1)
+    frame.to_csv(tmp_path / "a.csv")
+    again = pd.read_csv(tmp_path / "a.csv")
+    again.to_csv(tmp_path / "b.csv", index=False)
+    assert "Unnamed: 0" in again
+    arrays = of(str(tmp_path / "b.csv"))
+    assert arrays.train_x.tolist() == frame[["age", "dose"]].to_numpy().tolist()
+    assert any("column Unnamed: 0 is the index of pandas" in note for note in arrays.notes)
+
+
 def test_a_file_in_another_encoding_is_refused(csv):
     with pytest.raises(DataError, match=r"\(it is not UTF-8\); save it as UTF-8"):
         of(csv(encoding="latin-1"))

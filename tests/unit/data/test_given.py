@@ -5,6 +5,7 @@ from threading import Event, Thread
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
 from PIL import Image
@@ -77,6 +78,14 @@ TEST_FRAME["label"] = TEST[1]
 def test_what_holds_the_same_samples_gives_the_same_arrays(given):
     assert is_object(given)
     same(read(given))
+
+
+def test_an_index_that_arrow_keeps_is_no_feature():
+    order = np.random.default_rng(1).permutation(10)
+    table, x = (pa.Table.from_pandas(f.iloc[order]) for f in (FRAME, FRAME[["a", "b", "c"]]))
+    assert "__index_level_0__" in x.column_names
+    for given in ({"data": table, "test": TEST_FRAME}, (x, Y[order], *TEST)):
+        same(read(given), X[order], Y[order])
 
 
 def test_a_test_part_may_be_given_beside():
