@@ -104,14 +104,17 @@ def _methods(frame: pd.DataFrame, keys: list[str], cell: list[str]) -> list[str]
     """The algorithm, with those of the settings `keys` that differ within a cell."""
     short = without_folders_but_unlike(frame["algorithm"])
     names = [short[name] for name in frame["algorithm"]]
+    parts = [
+        (rows, frame.iloc[rows]) for rows in frame.groupby("algorithm", sort=False).indices.values()
+    ]
     for key in keys:
-        called = without_folders_but_unlike(f"{value}" for value in frame[key])
-        for algorithm in frame["algorithm"].unique():
-            rows = (frame["algorithm"] == algorithm).to_numpy()
-            if differs(frame[rows], key, cell):
-                for row in rows.nonzero()[0]:
+        values = [f"{value}" for value in frame[key]]
+        called = without_folders_but_unlike(values)
+        for rows, part in parts:
+            if differs(part, key, cell):
+                for row in rows:
                     names[row] += (
                         f" {key.removeprefix('algorithm.').removeprefix(OWN_FILES)}="
-                        f"{called[f'{frame[key].iloc[row]}']}"
+                        f"{called[values[row]]}"
                     )
     return names

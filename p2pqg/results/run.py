@@ -61,7 +61,7 @@ class Run:
     def config(self) -> dict[str, Any]:
         """config.yaml: the resolved recipe."""
         with _readable(self.path / "config.yaml") as file:
-            return yaml_text.parse(file.read_text(encoding="utf-8"))
+            return yaml_text.parse_own(file.read_text(encoding="utf-8"))
 
     @cached_property
     def rounds(self) -> pd.DataFrame:

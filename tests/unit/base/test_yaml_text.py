@@ -7,7 +7,7 @@ import pytest
 from p2pqg.base.config import load_yaml
 from p2pqg.base.dotted import set_dotted
 from p2pqg.base.errors import ConfigError
-from p2pqg.base.yaml_text import NotYaml, dump, parse
+from p2pqg.base.yaml_text import NotYaml, dump, parse, parse_own
 
 
 @pytest.mark.parametrize(
@@ -37,10 +37,11 @@ def test_what_people_would_not_take_for_a_number_is_a_text(text):
 
 @pytest.mark.parametrize("value", ["1e-2", "1E5", "10_000", "yes", "2020-01-01", "~", "#", 1e-5, 3])
 def test_what_is_dumped_is_read_as_it_was(value):
-    read = parse(dump({"b": [value], "a": value}))
-    assert read == {"b": [value], "a": value}
-    assert list(read) == ["b", "a"]
-    assert type(read["a"]) is type(value)
+    text = dump({"b": [value], "a": value})
+    for read in (parse(text), parse_own(text)):
+        assert read == {"b": [value], "a": value}
+        assert list(read) == ["b", "a"]
+        assert type(read["a"]) is type(value)
 
 
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
