@@ -1,4 +1,4 @@
-"""All that we use of Ray's private names; what a version does not know, it does its own way.
+"""What we use of Ray's private names; what a version does not know, it does its own way.
 
 Tried with Ray 2.52.0, the first one whose ports ask for a token, and 2.60.0.
 
@@ -6,33 +6,24 @@ A Ray of our own is closed and lean. Closed: it listens on the loopback interfac
 who knows its token only. Ray has no public setting that keeps a node to the loopback interface (it
 takes 127.0.0.1 for "find my address"), and writes its token where every Ray of the user reads it.
 
-Lean: beside the actors Ray starts an autoscaler, a log monitor, a web server, a worker per core
-that waits for tasks, and two agents of its node, for metrics and for the environments of tasks:
-several hundred MB, and two seconds until all stand. A run asks nothing of them. The last agent is
-woken if somebody else in this process gives a task an environment; the others are not there. Where
-a version cannot do without them, it starts with them, and we say so.
+Lean: without what a run does not ask for, see `lean.py`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import shlex
-import shutil
 import socket
-import subprocess
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import ray
 from ray._private import auto_init_hook, ray_constants, services
 from ray._private import state as ray_state
 from ray._private import worker as ray_worker
-from ray._private.node import Node
 from ray._raylet import (  # type: ignore[attr-defined]
     AuthenticationMode,
     AuthenticationTokenLoader,
@@ -41,6 +32,8 @@ from ray._raylet import (  # type: ignore[attr-defined]
     get_authentication_mode,
 )
 
+from p2pqg.engine.on_ray.lean import falls_back, only_what_a_run_needs
+from p2pqg.engine.on_ray.meanwhile import environment, instead
 from p2pqg.engine.on_ray.own_folder import OwnFolder
 
 try:
@@ -50,28 +43,11 @@ except ImportError:
 
 LOOPBACK = "127.0.0.1"
 
-SERVICES = ("start_monitor", "start_log_monitor", "start_api_server")
-"""Methods of Ray's node."""
-
-SETTINGS = {"RAY_prestart_worker_first_driver": "0", "RAY_worker_niceness": "0"}
-"""Environment variables: no workers that wait; actors no more patient than any other program."""
-
 AUTHENTICATION = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 """Environment variables: how to join a cluster of the user's; ours is no business of theirs."""
 
-AGENTS = ("dashboard_agent_command", "runtime_env_agent_command")
-"""Flags of the command that starts a node."""
-
-NO_METRICS = "cat"
-"""In place of the agent for metrics: does nothing, and ends with the node, whose pipe it reads."""
-
-PORTS_OF_METRICS = ("metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_port")
-"""The node waits until that agent has written these into files; -1: it does not listen."""
-
 SECONDS_TO_TELL = 5.0
 """For the head of a cluster, who is part of it."""
-
-SLEEPING = Path(__file__).with_name("_sleeping_agent.py")
 
 # When an actor dies, the others stumble; who asks for results is told, nobody else needs to be.
 os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")
@@ -99,17 +75,17 @@ def start(folder: OwnFolder, **settings: Any) -> list[str]:
         "RAY_AUTH_TOKEN_PATH": str(folder.token),
     }
     notes: list[str] = []
-    alone = _instead(services, resolve_ip_for_localhost=_as_it_is)
-    with _environment(with_token), alone, no_dump_when_stopped():
+    alone = instead(services, resolve_ip_for_localhost=_as_it_is)
+    with environment(with_token), alone, no_dump_when_stopped():
         _read_authentication()
         with _raw_lines_hidden():
             AuthenticationTokenLoader.instance().has_token()  # some versions say where they find it
         try:
-            with _only_what_a_run_needs(notes):
+            with only_what_a_run_needs(notes):
                 ray.init(**own)
         except Exception as error:  # perhaps this version needs more; if not, it says the same
             ray.shutdown()
-            notes[:] = [_falls_back(f"does not start without its agents ({_first_line(error)})")]
+            notes[:] = [falls_back(f"does not start without its agents ({_first_line(error)})")]
             try:
                 ray.init(**own)
             except Exception:
@@ -129,7 +105,7 @@ def stop() -> None:
     watch = {"start_monitor_thread_if_needed": lambda: None}
     with (
         not_by_itself(),
-        _instead(transfers, **watch) if transfers else contextlib.nullcontext(),
+        instead(transfers, **watch) if transfers else contextlib.nullcontext(),
     ):
         ray.shutdown()
         if transfers:
@@ -173,14 +149,14 @@ def no_dump_when_stopped() -> Iterator[None]:
     On SIGTERM its handler in C++ would write a stack to stderr, and may crash in doing so, until
     somebody sets a handler of Python again. It is installed whichever thread starts Ray.
     """
-    with _instead(ray_constants, RAY_DISABLE_FAILURE_SIGNAL_HANDLER=True):
+    with instead(ray_constants, RAY_DISABLE_FAILURE_SIGNAL_HANDLER=True):
         yield
 
 
 @contextmanager
 def not_by_itself() -> Iterator[None]:
     """Ray starts itself when it is used while there is none; not while inside."""
-    with _instead(auto_init_hook, enable_auto_connect=False):
+    with instead(auto_init_hook, enable_auto_connect=False):
         yield
 
 
@@ -199,70 +175,8 @@ def _read_authentication() -> None:
     Config.initialize("")
 
 
-@contextmanager
-def _only_what_a_run_needs(notes: list[str]) -> Iterator[None]:
-    settings = {name: os.environ.get(name, value) for name, value in SETTINGS.items()}
-    launch = _without_agents(services.start_ray_process, notes)
-    with (
-        _environment(settings),
-        _instead(Node, **dict.fromkeys(SERVICES, _nothing)) as kept,
-        _instead(services, start_ray_process=launch),
-    ):
-        if missing := set(SERVICES) - set(kept):
-            notes.append(_falls_back(f"may start more services (no {', '.join(sorted(missing))})"))
-        yield
-
-
-def _falls_back(how: str) -> str:
-    return (
-        f"Ray {ray.__version__} {how}: a start takes some seconds and some hundred MB more than "
-        "with Ray 2.60"
-    )
-
-
-def _nothing(node: Node, **settings: Any) -> None: ...
-
-
 def _as_it_is(host: str) -> str:
     return host
-
-
-def _without_agents(launch: Callable[..., Any], notes: list[str]) -> Callable[..., Any]:
-    """Ray's function that starts a process; nodes are told other commands for their agents."""
-
-    def launch_without(command: list[str], process_type: str, **settings: Any) -> Any:
-        if process_type == ray_constants.PROCESS_TYPE_RAYLET and shutil.which(NO_METRICS):
-            command = _with_stand_ins(command, notes)
-        return launch(command, process_type, **settings)
-
-    return launch_without
-
-
-def _with_stand_ins(command: list[str], notes: list[str]) -> list[str]:
-    """The command that starts a node, with stand-ins for its agents."""
-    try:
-        from ray._raylet import (  # type: ignore[attr-defined]
-            get_port_filename,
-            persist_port,
-        )
-    except ImportError:  # an older version, whose agents are told their ports
-        notes.append(_falls_back("starts with its agents"))
-        return command
-    flags = dict(word.removeprefix("--").partition("=")[::2] for word in command)
-    directory, node = flags["session_dir"], flags["node_id"]
-    for port in PORTS_OF_METRICS:
-        persist_port(directory, node, port, -1)
-    port_file = os.path.join(directory, get_port_filename(node, "runtime_env_agent_port"))
-    sleeping = [sys.executable, "-IS", str(SLEEPING)]
-    sleeping += [flags["node_ip_address"], port_file, "--runtime-env-agent-port"]
-    sleeping += shlex.split(flags["runtime_env_agent_command"])
-    flags["dashboard_agent_command"] = NO_METRICS
-    flags["runtime_env_agent_command"] = subprocess.list2cmdline(sleeping)
-    names = [word.removeprefix("--").partition("=")[0] for word in command]
-    return [
-        f"--{name}={flags[name]}" if name in AGENTS else word
-        for name, word in zip(names, command, strict=True)
-    ]
 
 
 # Somebody's Ray
@@ -293,7 +207,7 @@ def admits(address: str, auto: bool) -> bool:
         except ray.exceptions.AuthenticationError:
             if not auto or "RAY_AUTH_MODE" in os.environ or not _token_is_at_hand():
                 return False
-    with _environment({"RAY_AUTH_MODE": "token"}):
+    with environment({"RAY_AUTH_MODE": "token"}):
         _read_authentication()
         admitted = admits(address, auto)
     if admitted:
@@ -395,38 +309,3 @@ def _raw_lines_hidden() -> Iterator[None]:
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or ["no reason given"])[0]
-
-
-# For a while
-
-
-@contextmanager
-def _environment(changes: Mapping[str, str | None]) -> Iterator[None]:
-    """Environment variables set, or unset, while inside."""
-    before = {name: os.environ.get(name) for name in changes}
-    _set_environment(changes)
-    try:
-        yield
-    finally:
-        _set_environment(before)
-
-
-def _set_environment(changes: Mapping[str, str | None]) -> None:
-    for name, value in changes.items():
-        if value is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value
-
-
-@contextmanager
-def _instead(owner: Any, **replacements: Any) -> Iterator[list[str]]:
-    """While inside, other attributes in place of those that are there; yields their names."""
-    kept = {name: getattr(owner, name) for name in replacements if hasattr(owner, name)}
-    for name in kept:
-        setattr(owner, name, replacements[name])
-    try:
-        yield list(kept)
-    finally:
-        for name, value in kept.items():
-            setattr(owner, name, value)

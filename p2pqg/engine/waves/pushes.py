@@ -20,7 +20,7 @@ import numpy as np
 from p2pqg.engine.waves.draws import LetterDraws, Sending, spread
 from p2pqg.engine.waves.letters import NOTHING, Borders, Letters, Posts, Steps
 from p2pqg.engine.waves.timeline import Timeline, ints
-from p2pqg.network.neighbors import ROUNDS_SEEN
+from p2pqg.network.neighbors import rounds_of
 
 SENDS = 2**40
 """More steps than anybody's patience lasts: something has come, so the client may send."""
@@ -379,8 +379,7 @@ class LetterTimeline(Timeline):
 
     def _neighbors(self) -> set[tuple[int, int]]:
         """(sender, receiver) of every link in any round of a period, or in the first 16."""
-        schedule = self.routing.network.remaining
-        Ws = (schedule.mixing(round) for round in range(schedule.period or ROUNDS_SEEN))
+        Ws = rounds_of(self.routing.network.remaining)
         arcs = (zip(W.senders.tolist(), W.receivers.tolist(), strict=True) for W in Ws)
         return set(chain.from_iterable(arcs))
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from p2pqg.engine.waves.routing import meeting_rates
-from p2pqg.theory.trajectories import _timed
+from p2pqg.engine.waves.routing import WaveRouting, meeting_rates
+from p2pqg.theory.trajectories import _timed, at_start
 from p2pqg.topology import build
 
 SWAP = np.array([[0.0, 1], [1, 0]])
@@ -47,8 +47,21 @@ def test_of_networks_used_in_turn_each_has_its_share():
     assert found == pytest.approx({(0, 1): 2 * 2 / 3, (2, 3): 2 * 2 / 3, (1, 2): 2 / 3})
 
 
-def test_a_trace_of_very_many_rounds_is_read_where_somebody_meets(tmp_path):
-    """It took a look at each of its rounds: hours where they are seconds of three years."""
+@pytest.fixture
+def long_trace(tmp_path):
+    """Seconds of three years; who looks at each of them takes hours."""
     (tmp_path / "trace.csv").write_text("round,source,target\n0,0,1\n7,0,1\n99999999,1,2\n")
-    found = rates(tmp_path / "trace.csv")
-    assert found == pytest.approx({(0, 1): 2 * 2 / 10**8, (1, 2): 2 / 10**8})
+    return tmp_path / "trace.csv"
+
+
+def test_a_trace_of_very_many_rounds_is_read_where_somebody_meets(long_trace):
+    assert rates(long_trace) == pytest.approx({(0, 1): 2 * 2 / 10**8, (1, 2): 2 / 10**8})
+
+
+def test_so_it_is_when_those_that_were_cut_off_are_forgotten(long_trace):
+    (block,) = at_start("swift", lambda x, round: x, np.zeros((3, 2)), topology=long_trace, lr=0.1)
+    timeline, network = block.timeline, block.routing.network
+    timeline.play(8)
+    assert set(timeline.held.sender.tolist()) == {0, 1}
+    timeline.rewire(WaveRouting(network.drop_links(["0-1"]), block.routing.bounds))
+    assert timeline.held.sender.tolist() == []
