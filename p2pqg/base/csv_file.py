@@ -63,8 +63,29 @@ def rows(
         ConfigError: the file, a column or a cell is missing, or unknown.
     """
     lines = lines_of(path)
-    _, header = next(lines, ("", []))
-    header = [name.lower() for name in header]
+    header = _header(path, lines, needed, optional)
+    for where, cells in lines:
+        if len(cells) != len(header):
+            raise ConfigError(
+                f"{where} must have {len(header)} cells ({','.join(header)}), got {len(cells)}. "
+                "Correct the line."
+            )
+        found = {name: cell for name, cell in zip(header, cells, strict=True) if cell}
+        for name in needed:
+            if name not in found:
+                raise ConfigError(f"{where}: {name} must not be empty. Fill it in.")
+        yield where, found
+
+
+def _header(
+    path: Path,
+    lines: Iterator[tuple[str, list[str]]],
+    needed: Sequence[str],
+    optional: Sequence[str],
+) -> list[str]:
+    """The names of the columns, in small letters, of the first line, which is taken."""
+    _, names = next(lines, ("", []))
+    header = [name.lower() for name in names]
     columns = ",".join([*needed, *(f"[{name}]" for name in optional)])
     if not header:
         raise ConfigError(f"{path}: is empty. Its first line must name the columns {columns}.")
@@ -82,14 +103,4 @@ def rows(
         if name not in (*needed, *optional):
             known = did_you_mean(name, (*needed, *optional))
             raise ConfigError(f"{path}: line 1: unknown column {name!r:.60}{known}")
-    for where, cells in lines:
-        if len(cells) != len(header):
-            raise ConfigError(
-                f"{where} must have {len(header)} cells ({','.join(header)}), got {len(cells)}. "
-                "Correct the line."
-            )
-        found = {name: cell for name, cell in zip(header, cells, strict=True) if cell}
-        for name in needed:
-            if name not in found:
-                raise ConfigError(f"{where}: {name} must not be empty. Fill it in.")
-        yield where, found
+    return header

@@ -120,15 +120,29 @@ def sliced(text: str, names: list[str]) -> str:
         UnkeptError: a name is not defined at its top, or what it needs would run everything again.
     """
     tree, lines = ast.parse(text), text.splitlines()
+    kept, pieces = _needed_for(names, tree), []
+    for statement in tree.body:
+        if id(statement) in kept or _changes_all(statement):
+            if _starts_a_run(statement):
+                raise UnkeptError(f"needs line {statement.lineno} of its file, which starts a run")
+            first = min(
+                [statement.lineno, *(d.lineno for d in getattr(statement, "decorator_list", []))]
+            )
+            pieces.append("\n".join(lines[first - 1 : statement.end_lineno]))
+    return "\n".join(pieces)
+
+
+def _needed_for(names: list[str], tree: ast.Module) -> set[int]:
+    """Ids of the statements that give the names a value, and those that these use, and so on."""
     binds: dict[str, list[ast.stmt]] = {}
     for statement in tree.body:
         if not _is_main_guard(statement):
             for name in _bound_by(statement):
                 binds.setdefault(name, []).append(statement)
-    wanted, kept, waiting = set[str](), set[int](), list(names)
     for name in names:
         if name not in binds:
             raise UnkeptError(f"{name} is not defined at the top of its file")
+    wanted, kept, waiting = set[str](), set[int](), list(names)
     while waiting:
         name = waiting.pop()
         if name in wanted or name not in binds:
@@ -140,18 +154,14 @@ def sliced(text: str, names: list[str]) -> str:
         for statement in statements:
             kept.add(id(statement))
             waiting += _used_by(statement)
-    pieces = []
-    for statement in tree.body:
-        future = isinstance(statement, ast.ImportFrom) and statement.module == "__future__"
-        star = isinstance(statement, ast.ImportFrom) and statement.names[0].name == "*"
-        if id(statement) in kept or future or star:
-            if _starts_a_run(statement):
-                raise UnkeptError(f"needs line {statement.lineno} of its file, which starts a run")
-            first = min(
-                [statement.lineno, *(d.lineno for d in getattr(statement, "decorator_list", []))]
-            )
-            pieces.append("\n".join(lines[first - 1 : statement.end_lineno]))
-    return "\n".join(pieces)
+    return kept
+
+
+def _changes_all(statement: ast.stmt) -> bool:
+    """Whether all that follows may mean something else without it: a future, or import *."""
+    if not isinstance(statement, ast.ImportFrom):
+        return False
+    return statement.module == "__future__" or statement.names[0].name == "*"
 
 
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)

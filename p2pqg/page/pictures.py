@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,37 +36,48 @@ def pictures(
     found = []
     for run, (one, label, (counts, why)) in enumerate(zip(shown, labels, shards, strict=True)):
         network, is_now = networks[run]
+        drawing = None
         if network is None:
-            name = one.config["topology"]
-            lost = f"The network {name} cannot be built here."
-            if one.is_redrawn:
-                lost = f"An older version drew the network {name} otherwise; it is not shown."
-            found.append(Picture(run, label, None, lost))
-            continue
-        schedule = network.base
-        drawing = maps.draw(one, network, counts, span, traffic_of(one))
-        about = describe_network(schedule)
-        if ONLY_LINKS in schedule.notes:  # its weights, and in which round, are not known
-            about = f"{schedule.name}: {counted(schedule.num_clients, 'client')}, {ONLY_LINKS}"
-        texts = [f"{about}."]
-        entry = dict(ALGORITHMS).get(one.part("algorithm"))
-        if entry and entry.traits["centralized"]:
-            texts.append("It is not used: gradients are all-reduced.")
-        if drawing is None:
-            texts.append("Too many clients to draw.")
-        elif schedule.period != 1:
-            drawn = maps.rounds_drawn(schedule)
-            texts.append(f"It changes; drawn are the links of {_first(drawn)}.")
-        if not is_now:
-            texts.append(f"{'Drawn' if drawing else 'Told'} as it was at the start.")
-        elif trouble := network.describe():
-            texts.append(f"At the end: {trouble}{'; drawn like that' if drawing else ''}.")
-        if drawing and drawing.traffic:
-            texts.append("A line is the wider the more bytes went over it.")
-        if counts is None:
-            texts.append(f"Shards are not shown: {why}.")
-        found.append(Picture(run, label, drawing, " ".join(texts)))
+            caption = _lost(one)
+        else:
+            drawing = maps.draw(one, network, counts, span, traffic_of(one))
+            caption = " ".join(_sentences(one, network, is_now, drawing))
+            if counts is None:
+                caption += f" Shards are not shown: {why}."
+        found.append(Picture(run, label, drawing, caption))
     return found
+
+
+def _lost(one: Standing) -> str:
+    """Why there is no network to draw."""
+    name = one.config["topology"]
+    if one.is_redrawn:
+        return f"An older version drew the network {name} otherwise; it is not shown."
+    return f"The network {name} cannot be built here."
+
+
+def _sentences(
+    one: Standing, network: Network, is_now: bool, drawing: maps.Drawing | None
+) -> Iterator[str]:
+    """What there is to say below a network, drawn or not."""
+    schedule = network.base
+    if ONLY_LINKS in schedule.notes:  # its weights, and in which round, are not known
+        yield f"{schedule.name}: {counted(schedule.num_clients, 'client')}, {ONLY_LINKS}."
+    else:
+        yield f"{describe_network(schedule)}."
+    entry = dict(ALGORITHMS).get(one.part("algorithm"))
+    if entry and entry.traits["centralized"]:
+        yield "It is not used: gradients are all-reduced."
+    if drawing is None:
+        yield "Too many clients to draw."
+    elif schedule.period != 1:
+        yield f"It changes; drawn are the links of {_first(maps.rounds_drawn(schedule))}."
+    if not is_now:
+        yield f"{'Drawn' if drawing else 'Told'} as it was at the start."
+    elif trouble := network.describe():
+        yield f"At the end: {trouble}{'; drawn like that' if drawing else ''}."
+    if drawing and drawing.traffic:
+        yield "A line is the wider the more bytes went over it."
 
 
 def _first(rounds: int) -> str:

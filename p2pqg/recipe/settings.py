@@ -175,12 +175,26 @@ class RunConfig:
             yield f"address must be {forms}, got {self.address!r:.60}"
         if not self.out:
             yield "out must be a folder, got ''; . is the one you are in"
+        yield from self._unreadable()
+        yield from self._misnamed()
+        yield from self._wrong_ends()
+        if not 0 <= self.validation < 1:
+            yield f"validation must be a share in [0, 1), got {self.validation}"
+        if not 0 <= self.checkpoint_every < math.inf:
+            yield f"checkpoint_every must be seconds >= 0, got {self.checkpoint_every}"
+        if self.name is not None and ("/" in self.name or self.name in ("", ".", "..")):
+            yield f"name must be a plain folder name, got {self.name!r}"
+
+    def _unreadable(self) -> Iterator[str]:
         for key, value in vars(self).items():
             if isinstance(value, str) and not value.isprintable() and _is_no_text(value):
                 yield (
                     f"{key} has bytes that are no UTF-8, got {value!r:.60}; rename it, or set "
                     "LC_ALL=C.UTF-8"
                 )
+
+    def _misnamed(self) -> Iterator[str]:
+        """Parts whose name is none."""
         for key in ("algorithm", "dataset", "model", "partition"):
             if getattr(self, key) == "":
                 yield f"{key} must be a name, got ''; leave it out for the usual one"
@@ -193,6 +207,9 @@ class RunConfig:
                 if key == "dataset":
                     repair = 'what holds samples is data: dataset={"data": ...}'
                 yield f"{key}.name must be a text, got {kind}; {repair}"
+
+    def _wrong_ends(self) -> Iterator[str]:
+        """Several that say how long it is, or a time that is none."""
         ends = {key: getattr(self, key) for key in ENDS if getattr(self, key) is not None}
         if len(ends) > 1:
             got = " and ".join(f"{key} {value}" for key, value in ends.items())
@@ -203,12 +220,6 @@ class RunConfig:
                     yield "time must be > 0, got 0"
             except ConfigError as error:
                 yield str(error)
-        if not 0 <= self.validation < 1:
-            yield f"validation must be a share in [0, 1), got {self.validation}"
-        if not 0 <= self.checkpoint_every < math.inf:
-            yield f"checkpoint_every must be seconds >= 0, got {self.checkpoint_every}"
-        if self.name is not None and ("/" in self.name or self.name in ("", ".", "..")):
-            yield f"name must be a plain folder name, got {self.name!r}"
 
 
 @dataclass(frozen=True, kw_only=True)

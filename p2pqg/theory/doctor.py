@@ -6,6 +6,7 @@ text) and `p2pqg.plots`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 from math import ceil, cos, isinf, log2, pi, sqrt
@@ -288,38 +289,51 @@ def _check(schedule: Schedule, needs: tuple[str, ...]) -> tuple[bool, str]:
     return True, "; ".join(w.removeprefix(f"{schedule.name!r}: ") for w in warnings)
 
 
+GAPS: dict[str, tuple[str, Callable[[int], float]]] = {
+    "complete": ("1", lambda n: 1.0),
+    "ring": ("2/3 (1 - cos(2 pi/n))", lambda n: 2 / 3 * (1 - cos(2 * pi / n))),
+    "chain": ("2/3 (1 - cos(pi/n))", lambda n: 2 / 3 * (1 - cos(pi / n))),
+    "star": ("1/n", lambda n: 1 / n),
+    "hypercube": ("2/(log2 n + 1)", lambda n: 2 / (log2(n) + 1)),
+    "exponential": ("2/(ceil(log2 n) + 1)", lambda n: 2 / (ceil(log2(n)) + 1)),
+    "random-matching": (
+        "1 - sqrt(1/2 - 1/(2n - 2)), expected",
+        lambda n: 1 - sqrt(1 / 2 - 1 / (2 * n - 2)),
+    ),
+}
+"""Name of a network -> the formula of its spectral gap for n clients, and the value of it."""
+IF_EVEN = {"exponential", "random-matching"}
+"""Those whose formula is of even numbers of clients."""
+EXACT = {"base", "simple-base", "onepeer-hypercube"}
+"""Those that come to the exact mean in a period."""
+
+
 def closed_form(schedule: Schedule) -> tuple[str, float] | None:
     """(formula, value) of the spectral gap of networks where theory has one; None elsewhere."""
     try:
         name, _, options = split_name(schedule.name)
     except TopologyError:  # a file's name
         return None
-    n, exact = schedule.num_clients, schedule.period not in (1, None)
+    n, changes = schedule.num_clients, schedule.period not in (1, None)
     if set(options) & {"mixing", "rows"} or n < 3:
         return None
-    if exact and (name in ("base", "simple-base", "onepeer-hypercube") or _power(n, name)):
+    if changes and (name in EXACT or (name == "onepeer-exponential" and n & (n - 1) == 0)):
         return f"1: the exact mean after {schedule.period} rounds", 1.0
-    if name in ("complete", "mix"):
-        gap = float(options.get("rho", 0.1)) if name == "mix" else 1.0
-        return ("rho" if name == "mix" else "1"), gap
-    if name == "ring":
-        return ("2/3 (1 - cos(2 pi/n))", 2 / 3 * (1 - cos(2 * pi / n))) if n > 3 else ("1", 1.0)
-    if name == "chain":
-        return "2/3 (1 - cos(pi/n))", 2 / 3 * (1 - cos(pi / n))
-    if name == "star":
-        return "1/n", 1 / n
-    if name == "hypercube":
-        return "2/(log2 n + 1)", 2 / (log2(n) + 1)
-    if name == "exponential" and n % 2 == 0:
-        return "2/(ceil(log2 n) + 1)", 2 / (ceil(log2(n)) + 1)
+    if name == "mix":
+        return "rho", float(options.get("rho", 0.1))
     if name == "torus":
-        short = next(a for a in range(int(sqrt(n)), 0, -1) if n % a == 0)
-        if short >= 3:
-            return "2/5 (1 - cos(2 pi/longer side))", 2 / 5 * (1 - cos(2 * pi * short / n))
-    if name == "random-matching" and n % 2 == 0:
-        return "1 - sqrt(1/2 - 1/(2n - 2)), expected", 1 - sqrt(1 / 2 - 1 / (2 * n - 2))
-    return None
+        return _of_torus(n)
+    if name == "ring" and n == 3:
+        name = "complete"
+    if name not in GAPS or (name in IF_EVEN and n % 2):
+        return None
+    formula, gap = GAPS[name]
+    return formula, gap(n)
 
 
-def _power(n: int, name: str) -> bool:
-    return name == "onepeer-exponential" and n & (n - 1) == 0
+def _of_torus(n: int) -> tuple[str, float] | None:
+    """Its sides are as near to each other as n has it; a side of 2 is no ring."""
+    short = next(a for a in range(int(sqrt(n)), 0, -1) if n % a == 0)
+    if short < 3:
+        return None
+    return "2/5 (1 - cos(2 pi/longer side))", 2 / 5 * (1 - cos(2 * pi * short / n))
