@@ -63,7 +63,7 @@ def raw_of(value: Any, test: Any, chosen: Columns, beside: Sequence[str], what: 
 
 
 def _index_notes(parts: Sequence[Any], what: str) -> tuple[str, ...]:
-    """A line where X and y of pandas have the same index, and not in the same order."""
+    """A line where the indices of X and y, of pandas, do not go together."""
     for part in parts:
         theirs = part if isinstance(part, tuple) and len(part) == 2 else ()
         if not theirs or any(type(one).__name__ not in ("DataFrame", "Series") for one in theirs):

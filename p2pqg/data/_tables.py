@@ -384,7 +384,9 @@ def from_frame(frame: Any, what: str) -> pa.Table:
 def features_of(
     table: pa.Table, what: str, like: Sequence[str] = ()
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """All columns of a table but an index as features, and whose each is: () without names.
+    """All columns of a table but an index as features, and whose each is.
+
+    Where one table has names and another one numbers its columns, they go by their place.
 
     Args:
         table: a row per sample.
@@ -396,14 +398,19 @@ def features_of(
     """
     index = _index_said(table)
     names = [name for name in table.column_names if name not in index or name in like]
-    if any(names == [f"{way}{i}" for i in range(len(names))] for way in ("", "column_")):
-        return _features(table, names, what)[0], ()
     if not like:
         return _features(table, names, what)
     wanted = list(dict.fromkeys(like))
+    if {*wanted} != {*names} and (_are_numbers(wanted) or _are_numbers(names)):
+        return _features(table, names, what)[0], ()
     for name in wanted:
         if name not in names:
             raise DataError(f"{what} has no column {name!r}{did_you_mean(name, names)}")
     if others := [name for name in names if name not in wanted]:
         raise DataError(f"{what} has a column {others[0]!r}, and other samples have none; drop it")
     return _features(table, wanted, what)
+
+
+def _are_numbers(names: Sequence[str]) -> bool:
+    """Whether a frame calls its columns so that nobody gave names: 0, 1, 2, or column_0, ..."""
+    return any([*names] == [f"{way}{i}" for i in range(len(names))] for way in ("", "column_"))

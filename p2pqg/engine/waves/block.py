@@ -7,8 +7,8 @@ computed when it is done: those of several waves are computed together, in one s
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Generator, Iterable, Iterator
-from itertools import islice, repeat
+from collections.abc import Callable, Generator, Iterable
+from itertools import repeat
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -27,7 +27,7 @@ from p2pqg.engine.rule import Rule
 from p2pqg.engine.snapshot import Snapshot, loaded
 from p2pqg.engine.waves.calls import Asks, met, pace_of, step
 from p2pqg.engine.waves.computed import Computed
-from p2pqg.engine.waves.cut import Knife
+from p2pqg.engine.waves.cut import Knife, Portion
 from p2pqg.engine.waves.journal import Journal
 from p2pqg.engine.waves.mail import Delivered, Mail
 from p2pqg.engine.waves.pairs import averaged, averaged_with
@@ -45,24 +45,6 @@ NO_TIME = 1e-300
 
 Gradient = Callable[[Tensor, np.ndarray, np.ndarray], Computed]
 """gradient(x [rows, params], rows, steps): each row's gradient at x, of that step of its client."""
-
-
-class Portion(NamedTuple):
-    """Some rounds as a block plays them.
-
-    Attributes:
-        number: of it in its window.
-        fresh: int64, rows that begin a gradient at their model as it is before them.
-        waves: of the block.
-        sent: how many messages the hosted clients send.
-        journal: for the books; the first block's only.
-    """
-
-    number: int
-    fresh: np.ndarray
-    waves: list[Any]
-    sent: int
-    journal: Journal | None
 
 
 class WaveBlock:
@@ -249,20 +231,10 @@ class WaveBlock:
         """What the block does in each portion of a window."""
         unit = self._unit if self._pace.elapsed else None
         knife = Knife(window, self.routing.bounds, self.index, self.begun, unit)
-        meets = self.asks.kind == "meet"
-        waves: Iterator[Any] = knife.meetings() if meets else knife.posts(self.mail)
-        ends = np.diff(knife.window.waves, prepend=0).tolist()
-        mine = (self.clients.start <= window.senders) & (window.senders < self.clients.stop)
-        sent = np.append(0, np.cumsum(mine))[window.sent[window.portions - 1]]
-        fresh = np.flatnonzero(window.fresh[self._here])
-        journals: Iterable[Journal | None] = repeat(None, len(ends))
+        journals: Iterable[Journal | None] = repeat(None, len(window.portions))
         if self.index == 0:  # all hosts would tell the same
             journals = Journal.of(window, self.routing.num_clients, self.asks.message_bytes)
-        rows = zip(ends, np.diff(sent, prepend=0).tolist(), journals, strict=True)
-        return [
-            Portion(number, fresh if number == 0 else fresh[:0], list(islice(waves, count)), *told)
-            for number, (count, *told) in enumerate(rows)
-        ]
+        return knife.portions(self.mail, journals)
 
     def _begin_anew(self, fresh: np.ndarray) -> None:
         """Who is new, or back, begins a gradient at its model as it is."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from p2pqg.base.uploading import uploaded
+from p2pqg.engine.waves.journal import Journal
 from p2pqg.engine.waves.letters import NOTHING, Posts
 from p2pqg.engine.waves.mail import Mail
 from p2pqg.engine.waves.meetings import Meetings
@@ -22,6 +24,24 @@ Ints = np.ndarray
 
 AT_ONCE = 64
 """Steps in a wave of a single block, and about as many in a stage: many rows leave the cache."""
+
+
+class Portion(NamedTuple):
+    """Some rounds as a block plays them.
+
+    Attributes:
+        number: of it in its window.
+        fresh: int64, rows that begin a gradient at their model as it is before them.
+        waves: of the block.
+        sent: how many messages the hosted clients send.
+        journal: for the books; the first block's only.
+    """
+
+    number: int
+    fresh: np.ndarray
+    waves: list[Any]
+    sent: int
+    journal: Journal | None
 
 
 class Knife:
@@ -147,6 +167,27 @@ class Knife:
     def _cut(self, items: Tensor, ends: Ints) -> tuple[Tensor, ...]:
         """The parts of each wave; slicing one by one would take ten times as long."""
         return items.split(np.diff(ends).tolist())
+
+    def portions(self, mail: Mail, journals: Iterable[Journal | None]) -> list[Portion]:
+        """What the block does in each portion of the window.
+
+        Args:
+            mail: of the block.
+            journals: one for each portion.
+        """
+        window, waves = self.window, self._waves(mail)
+        ends = np.diff(window.waves, prepend=0).tolist()
+        mine = (self.first <= window.senders) & (window.senders < self.last)
+        sent = np.append(0, np.cumsum(mine))[window.sent[window.portions - 1]]
+        fresh = np.flatnonzero(window.fresh[self.first : self.last])
+        rows = zip(ends, np.diff(sent, prepend=0).tolist(), journals, strict=True)
+        return [
+            Portion(number, fresh if number == 0 else fresh[:0], list(islice(waves, count)), *told)
+            for number, (count, *told) in enumerate(rows)
+        ]
+
+    def _waves(self, mail: Mail) -> Iterator[Any]:
+        return self.meetings() if isinstance(self.window, Meetings) else self.posts(mail)
 
     def meetings(self) -> Iterator[MeetingWave]:
         """The waves of a window of meetings."""

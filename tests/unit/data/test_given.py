@@ -525,6 +525,14 @@ def test_columns_that_only_test_samples_have_are_told_and_frames_without_names_g
     same(read((*FEATURES, pd.DataFrame(TEST[0]), TEST[1])))
 
 
+def test_columns_that_are_numbered_go_by_their_numbers_too():
+    x, test, order = pd.DataFrame(X), pd.DataFrame(TEST[0]), [2, 0, 1]
+    same(read((x, Y, test[order], TEST[1])))
+    arrays = read((x[order], Y, test, TEST[1]))
+    np.testing.assert_array_equal(arrays.train_x, X[:, order])
+    np.testing.assert_array_equal(arrays.test_x, TEST[0][:, order])
+
+
 def test_two_different_indices_of_pandas_are_told():
     x, y = FEATURES
     dated = x.set_axis(pd.date_range("2020", periods=10))
