@@ -218,9 +218,11 @@ def load_file(path: Path, kind: str) -> ModuleType:
         with _folder_on_path(file.parent):
             # Compiled here: a cached .pyc may be older than an edit of the same second.
             exec(compile(text, str(file), "exec"), module.__dict__)
-    except (Exception, SystemExit) as error:  # a script may end itself
+    except BaseException as error:  # a script may end itself, a user interrupt it
         del sys.modules[name]
         sys.modules.update(others)
+        if not isinstance(error, (Exception, SystemExit)):
+            raise
         raise ConfigError(_what_failed(error, path, file)) from error
     for neighbor in beside(module):
         if (called := neighbor.__name__) not in before:

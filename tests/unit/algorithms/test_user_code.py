@@ -201,6 +201,16 @@ def test_a_file_that_does_not_load_is_told_with_its_line(write, old, new, compla
         find_algorithm(name)
 
 
+def test_a_file_that_was_interrupted_while_it_loaded_loads_anew(write, monkeypatch):
+    stops = "import os\nif 'INTERRUPTED' in os.environ:\n    raise KeyboardInterrupt\n"
+    name = write(head=stops + HEAD)
+    monkeypatch.setenv("INTERRUPTED", "once")
+    with pytest.raises(KeyboardInterrupt):
+        find_algorithm(name)
+    monkeypatch.delenv("INTERRUPTED")
+    assert find_algorithm(name).name == "mine"
+
+
 ROUND_AT = HEAD.count("\n") + 1  # line of the first line of the body
 
 
