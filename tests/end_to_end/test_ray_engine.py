@@ -61,20 +61,20 @@ def test_the_same_packing_repeats_bit_for_bit(cluster):
     [
         {"algorithm": "sgdm-n"},
         {"topology": "onepeer-exponential6"},
-        {"topology": "random-matching6"},
-        {"topology": "d-cliques6", "alpha": 0.5},
-        {"topology": "stl-fw6", "alpha": 0.5},
-        {"topology": "ring6:mixing=heterogeneity-aware", "alpha": 0.5},
+        {"topology": "random-matching6", "clients_per_actor": 2},
+        {"topology": "d-cliques6", "clients_per_actor": 2},
+        {"topology": "stl-fw6"},
+        {"topology": "ring6:mixing=heterogeneity-aware"},
         {"algorithm": "slowmo"},
         {"topology": "chain6", "algorithm": "relay-sgd"},
-        {"algorithm": "ad-psgd", "network": OWN_PACE},
+        {"algorithm": "ad-psgd", "network": OWN_PACE, "clients_per_actor": 2},
         {"algorithm": "async-qg-dsgdm-n", "network": OWN_PACE},
     ],
     ids=lambda s: "-".join(value for value in s.values() if isinstance(value, str)),
 )
 def test_all_kinds_of_messages_travel_between_actors(cluster, settings):
     x, _, _ = simulate(engine="local", precision="float64", **settings)
-    y, history, _ = simulate(clients_per_actor=2, precision="float64", **settings)
+    y, history, _ = simulate(precision="float64", **{"clients_per_actor": 3} | settings)
     np.testing.assert_allclose(y, x, rtol=0, atol=1e-10)
     assert history["bytes_sent"].iloc[-1] > 0
 
