@@ -19,7 +19,7 @@ from p2pqg.base.dotted import flat
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.text import read_json
 from p2pqg.base.user_code import GIVEN
-from p2pqg.base.wording import plain_text
+from p2pqg.base.wording import missing, plain_text
 from p2pqg.recipe.keys import CARE, WHERE
 from p2pqg.recipe.own_files import FOLDER, IMPORTED, is_copy, letters_in
 from p2pqg.results.directory import SEEDS
@@ -44,6 +44,8 @@ DRAWN = {
 }
 """What an object may be of -> the setting that names the file it is kept in, and all settings in
 which it shows."""
+PLAIN = {str, int, float, bool, type(None)}
+"""Types of which what is equal is also written alike."""
 LARGE = 2**20
 """Bytes of a file from which on only its size is looked at."""
 
@@ -110,12 +112,23 @@ def differs(settings: pd.DataFrame, key: str, within: list[str]) -> bool:
     """Whether rows that agree in the columns `within` differ in `key`."""
     if key.startswith(OWN_FILES):  # that some name no such file is another setting
         settings = settings[settings[key].notna()]
-    names = [name for name in (key, *within) if name in settings]
-    columns = [map(plain_text, settings[name].tolist()) for name in names]  # few rows: no frames
+    values = settings[key].tolist()  # few rows: no frames
+    if _is_one(values):
+        return False
+    columns = [values, *(settings[name].tolist() for name in within if name in settings)]
+    columns = [map(plain_text, column) for column in columns]
     texts: dict[tuple[str, ...], str] = {}
     return any(
         texts.setdefault(tuple(group), text) != text for text, *group in zip(*columns, strict=True)
     )
+
+
+def _is_one(values: Sequence[Any]) -> bool:
+    """Whether all are one text or number, as most settings are, or missing; False: or not."""
+    kinds = set(map(type, values))
+    if len(kinds) > 1 or not kinds <= PLAIN:
+        return False
+    return len({None if missing(value) else value for value in values}) <= 1
 
 
 def unlike(settings: pd.DataFrame) -> list[str]:
