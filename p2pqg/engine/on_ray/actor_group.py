@@ -10,7 +10,7 @@ import ray
 
 from p2pqg.base.wording import counted
 from p2pqg.engine.on_ray.actors import HostActor
-from p2pqg.engine.on_ray.private_ray import node, not_started
+from p2pqg.engine.on_ray.private_ray import id_of, node, not_started
 from p2pqg.engine.on_ray.pulse import what_ended
 from p2pqg.engine.on_ray.transport import connect, disconnect
 from p2pqg.engine.spec import HostSpec
@@ -61,7 +61,7 @@ class ActorGroup:
         """Which actors are still to be started, as GPUs are not free, in words; "": none."""
         share = self.gpus_per_actor
         with suppress(Exception):  # nothing but a remark
-            late = share and not_started() & {actor._actor_id.hex() for actor in self.actors}
+            late = share and not_started() & set(map(id_of, self.actors))
             if late and (free := ray.available_resources().get("GPU", 0.0)) < share:
                 many, there = counted(len(self.actors), "actor"), ray.cluster_resources()
                 return (

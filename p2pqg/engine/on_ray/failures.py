@@ -15,6 +15,7 @@ import ray
 
 from p2pqg.base.errors import ClusterError, P2pqgError, RunError
 from p2pqg.engine.on_ray.actors import MissedStepError
+from p2pqg.engine.on_ray.private_ray import id_of
 from p2pqg.engine.on_ray.pulse import what_ended
 
 PATIENCE = 2
@@ -132,7 +133,7 @@ def _out_of_reach(error: Exception, actors: Sequence[Any], bounds: Sequence[int]
     """Which actor does not answer, long before Ray holds it for dead; None: another error."""
     if isinstance(error, ray.exceptions.ActorUnavailableError):
         for index, actor in enumerate(actors):
-            if actor._actor_id.hex() == error.actor_id:
+            if id_of(actor) == error.actor_id:
                 return f"{_named(index, bounds)} cannot be reached; its machine may be gone"
     return None
 

@@ -265,10 +265,15 @@ def _transfers() -> Any:
     return getattr(worker, "_rdt_manager", None) or getattr(worker, "_gpu_object_manager", None)
 
 
-# Actors that do not start
+# Actors
 
 WAITS = "PENDING_CREATION"
 """State of an actor for which no process is ready."""
+
+
+def id_of(actor: Any) -> str:
+    """The hexadecimal id of an actor, by its handle."""
+    return str(actor._actor_id.hex())
 
 
 def not_started() -> set[str]:
