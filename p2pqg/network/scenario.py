@@ -228,8 +228,10 @@ def _churn(item: Mapping[str, Any], where: str) -> Iterator[Event]:
             raise ConfigError(f"{line}: event must be leave or join, got {row['event']!r}{known}")
         kind = "round" if "round" in row else "seconds"
         at = number(row[kind], f"{line}: {kind}")
-        if at < 0 or (kind == "round" and at != int(at)):
-            raise ConfigError(f"{line}: {kind} must be >= 0, rounds whole, got {row[kind]}")
+        if not 0 <= at < inf or (kind == "round" and at != int(at)):
+            raise ConfigError(
+                f"{line}: {kind} must be >= 0 and finite, rounds whole, got {row[kind]}"
+            )
         at = int(at) if kind == "round" else at
         found.append((kind, at, row["event"], row["client"], line))
     found.sort(key=lambda row: row[:2])

@@ -3,6 +3,8 @@
 An attack changes what a liar sends; it computes, receives and mixes its own row as any other.
 """
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -328,6 +330,8 @@ def test_with_a_rule_one_shouting_liar_moves_the_honest_little(rule):
         ("sign-flip", {}, "attacks must be a list of items such as"),
         ([{"who": {"share": 2}, "how": "noise"}], {}, r"share must be in \(0, 1\), got 2"),
         ([{"who": {"count": 32}, "how": "noise"}], {}, r"count must be in 1 .. 31, got 32"),
+        ([{"who": {"count": math.nan}, "how": "noise"}], {}, r"count must be in 1 .. 31, got nan"),
+        ([{"who": {"count": math.inf}, "how": "noise"}], {}, r"count must be in 1 .. 31, got inf"),
         ([{"who": list(range(32)), "how": "noise"}], {}, "nobody would be honest"),
         (
             [{"who": [1], "how": "noise"}, {"who": [1, 2], "how": "scale", "when": 3}],

@@ -170,7 +170,9 @@ def test_churn_calls_clients_by_their_labels(tmp_path):
     ("line", "message"),
     [
         ("4,2,left", "line 2: event must be leave or join, got 'left'"),
-        ("4.5,2,leave", "line 2: round must be >= 0, rounds whole, got 4.5"),
+        ("4.5,2,leave", "line 2: round must be >= 0 and finite, rounds whole, got 4.5"),
+        ("inf,2,leave", "line 2: round must be >= 0 and finite, rounds whole, got inf"),
+        ("1e400,2,leave", "line 2: round must be >= 0 and finite, rounds whole, got 1e400"),
         ("4,99,leave", r"scenario\[0\] \(.*line 2\).drop_clients: no client is called '99'"),
         ("4,2,join", r"line 2\).restore_clients: client 2 did not leave"),
     ],
