@@ -152,7 +152,7 @@ def base(clients: Sequence[int], k: int) -> Phase:
     """
     simple = simple_base(clients, k)
     smooth, rough = 1, len(clients)
-    for f in range(2, k + 2):
+    for f in range(2, min(k + 1, rough) + 1):
         while rough % f == 0:
             smooth, rough = smooth * f, rough // f
     if 1 in (smooth, rough):

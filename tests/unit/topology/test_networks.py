@@ -300,6 +300,14 @@ def test_base_graphs_have_the_edges_of_the_authors_code(name, round, edges):
     assert_allclose(W, expected + np.diag(1 - expected.sum(1)), atol=1e-12)
 
 
+@pytest.mark.parametrize("name", ["base8", "simple-base8"])
+def test_with_as_many_neighbors_as_one_likes_all_meet_at_once(name):
+    """Factors up to k + 1 were looked for one by one."""
+    schedule = build(f"{name}:k={10**18}")
+    assert schedule.period == 1
+    np.testing.assert_array_equal(schedule.mixing(0).dense(), np.full((8, 8), 1 / 8))
+
+
 @pytest.mark.parametrize("name", ["base", "simple-base"])
 @pytest.mark.parametrize("k", [1, 2, 3, 4])
 def test_base_graphs_average_exactly_with_k_neighbors(name, k):
