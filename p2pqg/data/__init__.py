@@ -7,8 +7,8 @@ Reading those that are known: `_images.py`, `_text.py`, and below them `_parquet
 
 Reading a user's own: `given.py` (objects), `table.py`, `npz.py`, `hub.py`, `user_code.py`
 (functions); below them `_reading.py`, the one way from samples as they come to arrays, with
-`_inputs.py`, `_targets.py`, `_columns.py`, `_tables.py`, `_csv.py`, `_objects.py`,
-`_map_style.py`, `_leak.py`, `_scales.py`.
+`_inputs.py`, `_targets.py`, `_columns.py`, `_tables.py`, `_image_columns.py`, `_csv.py`,
+`_objects.py`, `_map_style.py`, `_leak.py`, `_scales.py`.
 
 Kept by a run: `_stored.py`; kept in the cache: `_cache.py`, `_encoded.py` (texts as a frozen model
 sees them). Splitting: `partition.py`, `qg_dirichlet.py`, `skew.py`, and a user's own:

@@ -11,6 +11,7 @@ import numpy as np
 from p2pqg.base.errors import DataError
 from p2pqg.data import _tables
 from p2pqg.data._columns import CLIENT, of_clients
+from p2pqg.data._image_columns import with_files
 from p2pqg.data._inputs import array_of, checked_lengths
 from p2pqg.data._map_style import is_map_style, read_map_style
 from p2pqg.data._reading import Raw, Samples
@@ -243,7 +244,7 @@ def _table_of(value: Any, what: str) -> Any:
             "samples once; use map instead"
         )
     columns = None if shown["output_all_columns"] else shown["columns"]
-    return _tables.with_files(value.with_format("arrow", columns=columns)[:])
+    return with_files(value.with_format("arrow", columns=columns)[:])
 
 
 def _splits(

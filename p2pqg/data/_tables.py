@@ -14,8 +14,7 @@ from p2pqg.base.errors import DataError, did_you_mean
 from p2pqg.base.memory import check_room
 from p2pqg.base.ranges import broken
 from p2pqg.base.wording import counted
-from p2pqg.data import _parquet
-from p2pqg.data._pixels import content_of, pixels
+from p2pqg.data import _image_columns, _parquet
 from p2pqg.data._reading import Reading, Samples
 
 if TYPE_CHECKING:
@@ -92,14 +91,14 @@ def samples_of(
     columns = {name: _values(table[name], f"{what}: column {name}") for name in beside}
     y = _targets(table, labels, what)
     called = {"x_name": "features", "y_name": f"column {', '.join(labels)}"}
-    image = chosen.image or ("" if chosen.features else _only_images(table, labels))
+    image = chosen.image or ("" if chosen.features else _image_columns.only_one(table, labels))
     if chosen.text:
         _check_full(table[chosen.text], f"{what}: column {chosen.text}")
         texts = table[chosen.text].to_pylist()
         called["x_name"] = f"column {chosen.text}"
         return Samples(np.array(texts), y, columns, **called), ()
     if image:
-        x, notes = _images(table[image], chosen.side, f"{what}: column {image}")
+        x, notes = _image_columns.read(table[image], chosen.side, f"{what}: column {image}")
         return Samples(x, y, columns, **called), notes
     other = {*labels, *beside, *chosen.leave_out}
     left = [name for name in names if name not in other]
@@ -303,61 +302,6 @@ def _features(
     flat = [part.reshape(table.num_rows, -1) for part in parts]
     named = [name for name, part in zip(names, flat, strict=True) for _ in range(part.shape[1])]
     return parts[0] if len(parts) == 1 else np.concatenate(flat, axis=1), tuple(named)
-
-
-# ---- images in a column: files as bytes, perhaps with a path beside them
-
-
-def _holds_images(kind: pa.DataType) -> bool:
-    import pyarrow as pa
-
-    if pa.types.is_struct(kind):
-        return kind.get_field_index("bytes") >= 0
-    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
-
-
-def _only_images(table: pa.Table, labels: Sequence[str]) -> str:
-    """The one column that holds images, if there is just one; else ""."""
-    found = [
-        field.name
-        for field in table.schema
-        if field.name not in labels and _holds_images(field.type)
-    ]
-    return found[0] if len(found) == 1 else ""
-
-
-def _images(column: pa.ChunkedArray, side: int, what: str) -> tuple[np.ndarray, tuple[str, ...]]:
-    if not _holds_images(column.type):
-        raise DataError(f"{what} must hold images as PNG or JPEG bytes, it holds {column.type}")
-    found = pixels(
-        _contents(column, what),
-        len(column),
-        what,
-        size=(side, side) if side else None,
-        fit=side > 0,
-    )
-    return found.x, found.notes
-
-
-def _contents(column: pa.ChunkedArray, what: str) -> Iterator[tuple[str, bytes | None]]:
-    for row, cell in enumerate(column):
-        content = cell.as_py()
-        yield f"{what}, row {row}", content.get("bytes") if isinstance(content, dict) else content
-
-
-def with_files(table: pa.Table) -> pa.Table:
-    """A table whose images are all bytes: those that are paths only are read.
-
-    For tables that this process made; a stranger's must not choose what is read here.
-    """
-    import pyarrow as pa
-
-    for position, column in enumerate(table.schema):
-        if pa.types.is_struct(column.type) and column.type.get_field_index("bytes") >= 0:
-            cells = table[column.name].to_pylist()
-            whole = [cell["bytes"] or content_of(cell["path"]) for cell in cells]
-            table = table.set_column(position, column.name, pa.array(whole, pa.binary()))
-    return table
 
 
 def from_frame(frame: Any, what: str) -> pa.Table:
