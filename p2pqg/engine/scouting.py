@@ -27,10 +27,16 @@ from p2pqg.base.lazy import torch
 from p2pqg.base.registry import Entry
 from p2pqg.engine.call import ON_NO_CLIENTS, Ask, bare
 from p2pqg.engine.rule import Rule
+from p2pqg.engine.snapshot import leaves
 from p2pqg.engine.traffic import Taken, Traffic, computed, weighed
 
 ROUNDS_TRIED = 2000
-"""Rounds that are looked at to see whether an algorithm asks the same in all, and if it gossips."""
+"""Rounds that are looked at to see whether an algorithm asks the same in all, and if it gossips:
+fewer, where they begin to repeat."""
+
+STEPS_TRIED = 2000
+"""Gradients of each client after which no more rounds of an algorithm of ours are looked at: those
+that count rounds to ask for something else in each so many of them compute one in a round."""
 
 VALUES_TRIED, FEW = 4, 2
 """Rounds, and clients, by which is seen whether sizes of messages depend on values."""
@@ -202,10 +208,49 @@ def _habit(rule: Rule) -> Habit:
     """As far as ROUNDS_TRIED tell."""
     if rule.control is not None:
         return Habit(False, False, False)
-    first, *others = _tried(rule, _nobody(rule), ROUNDS_TRIED)
+    first, *others = _all_kinds(rule)
     is_known = all(known for _, known in (first, *others)) and not _sized_by_values(rule)
     is_steady = is_known and len(set(others)) <= 1
     return Habit(is_known, is_steady, _goes_by_neighbors(rule, [first[0], others[0][0]]))
+
+
+def _all_kinds(rule: Rule) -> Iterator[tuple[Traffic, bool]]:
+    """What rounds take, as of `_tried`: two at least, and on until there is nothing new to see."""
+    state, seen, steps = rule.start(_nobody(rule)), _Seen(rule), 0.0
+    for round in range(ROUNDS_TRIED):
+        taken, is_known, state = _tried_once(rule, state, round, lambda round: 1)
+        yield taken, is_known
+        steps += sum(size for kind, size in taken if kind == "gradient")
+        if seen.again(state) or (round and rule.algorithm.is_ours and steps >= STEPS_TRIED):
+            return
+
+
+class _Seen:
+    """What the rounds of a rule left behind, on no clients: where that comes again, they repeat.
+
+    Without clients a state is shapes and numbers, and a round is a function of those and of its
+    step size, by which none of ours asks for anything.
+    """
+
+    def __init__(self, rule: Rule) -> None:
+        self._rule = rule
+        self._left = set[Any]()
+
+    def again(self, state: Any) -> bool:
+        """Whether the rounds to come will do what those before that state have done."""
+        key = tuple(_essence(value) for value in leaves(state).values())
+        if key not in self._left:
+            self._left.add(key)
+            return False
+        to_come = (self._rule.lr(later) for later in range(ROUNDS_TRIED))
+        return self._rule.algorithm.is_ours or len(set(to_come)) == 1
+
+
+def _essence(value: Any) -> Any:
+    """What a number is, or a tensor: one of a user may have entries where there are no clients."""
+    if isinstance(value, torch.Tensor):
+        return value.shape, value.dtype, *value.flatten().tolist()
+    return type(value), value
 
 
 def _goes_by_neighbors(rule: Rule, with_one: list[Traffic]) -> bool:
@@ -330,18 +375,23 @@ def opening_of(rule: Rule) -> Opening:
     exchanges = False
     try:
         state = alone.start(_nobody(rule))
-        model, reply = alone.model(state), None
-        trip = itinerary(alone, state, 0, ROUNDS_TRIED)
-        while True:
-            _, effect = trip.send(reply)
-            if isinstance(effect, Gossip) and effect.models:
-                return Opening(True, exchanges, effect.tensors[0] is model)
-            exchanges |= isinstance(effect, Exchange)
-            reply = 0.0 if isinstance(effect, Decide) else None
-    except StopIteration:
-        return Opening(False, exchanges, False)
+        model, seen = alone.model(state), _Seen(alone)
+        for round in range(ROUNDS_TRIED):
+            trip, reply = itinerary(alone, state, round, round + 1), None
+            try:
+                while True:
+                    _, effect = trip.send(reply)
+                    if isinstance(effect, Gossip) and effect.models:
+                        return Opening(True, exchanges, effect.tensors[0] is model)
+                    exchanges |= isinstance(effect, Exchange)
+                    reply = 0.0 if isinstance(effect, Decide) else None
+            except StopIteration as end:
+                state = end.value
+            if seen.again(state):
+                break
     except AlgorithmError:  # a mistake is told by the run itself
         return Opening(True, exchanges, False)
+    return Opening(False, exchanges, False)
 
 
 def batches_per_round(algorithm: Entry, params: Any) -> int:

@@ -90,6 +90,63 @@ def test_what_ours_say_is(name):
     assert is_steady(Rule(entry, entry.params(lr=0.1), LearningRate(0.1), 0))
 
 
+def tried(monkeypatch, rule):
+    """Rounds that are looked at to see what the rule does in all."""
+    rounds, once = [], scouting._tried_once
+    monkeypatch.setattr(
+        scouting, "_tried_once", lambda *args: rounds.append(args[2]) or once(*args)
+    )
+    scouting._habit(rule)
+    return max(rounds) + 1
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "rounds"),
+    [
+        ("diloco", {}, 2),  # 2,000 of them are 100,000 steps of Adam: seconds, at every start
+        ("cga", {}, 2),
+        ("k-gt", {"local_steps": 100}, 20),
+    ],
+)
+def test_no_more_rounds_are_tried_than_can_show_anything_new(name, params, rounds, monkeypatch):
+    entry = ALGORITHMS[name]
+    ours = Rule(entry, entry.params(lr=0.1, **params), LearningRate(0.1), 0)
+    assert tried(monkeypatch, ours) == rounds
+
+
+@pytest.mark.parametrize(("tau", "steady"), [(1, True), (1999, False)])
+def test_a_period_is_seen_however_long_it_is(tau, steady):
+    entry = ALGORITHMS["slowmo"]
+    assert is_steady(Rule(entry, entry.params(lr=0.1, tau=tau), LearningRate(0.1), 0)) is steady
+
+
+def counts_to_three(s, grad, p):
+    x = yield gossip(half(s, grad, p))
+    if s.t == 2:
+        x = yield allreduce(x)
+    return State(x, (s.t + 1) % 3)
+
+
+def stops_where_steps_are_small(s, grad, p):
+    x = half(s, grad, p)
+    if p.lr > 0.05:
+        x = yield gossip(x)
+    return State(x, 0)
+
+
+@pytest.mark.parametrize("drops", [(), (30,)])
+@pytest.mark.parametrize("method", [counts_to_three, stops_where_steps_are_small])
+def test_rounds_of_a_users_method_repeat_where_its_state_and_its_step_size_do(
+    method, drops, monkeypatch
+):
+    monkeypatch.setattr(scouting, "ROUNDS_TRIED", 40)
+    lr = LearningRate(0.1, drops=drops, decay=0.1)
+    theirs = rule(method).with_changes(lr=lr)
+    period = 3 if method is counts_to_three else 1
+    assert tried(monkeypatch, theirs) == (40 if drops else 1 + period)
+    assert is_steady(theirs) == (period == 1 and not drops)
+
+
 def test_a_start_that_cannot_be_tried_on_a_few_clients_ends_nothing():
     def start(x0):
         assert len(x0) in (0, 8), "made for eight clients"

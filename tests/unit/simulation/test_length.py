@@ -65,9 +65,8 @@ CLOCKED = TOY | {
     ],
 )
 def test_a_run_ends_with_the_round_in_which_its_time_is_over_and_is_evaluated_as_set(
-    more, gradients, monkeypatch
+    more, gradients
 ):
-    monkeypatch.setattr("p2pqg.engine.scouting.ROUNDS_TRIED", 40)  # 2,000 of cga take seconds
     with p2pqg.Simulation(**CLOCKED | more, time=10) as sim:
         sim.finish()
         seconds = np.cumsum([gradients(round) for round in range(20)])
