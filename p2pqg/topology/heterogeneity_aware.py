@@ -55,6 +55,8 @@ def heterogeneity_aware(graph: nx.Graph) -> Mixing:
     n, P = graph.number_of_nodes(), shares_of(counts)
     edges = np.array(graph.edges(), dtype=np.int64).reshape(-1, 2)
     edges = edges[edges[:, 0] != edges[:, 1]]
+    if not len(edges):
+        return with_own(n, edges[:, 0], edges[:, 1], np.empty(0))
     # W = I - sum over edges of w_e L_e: the distance from J is r - A w, of P and of W itself.
     parts = [P, np.sqrt(LAMBDA) * np.eye(n)]
     A = np.concatenate([_moved(part, edges) for part in parts])

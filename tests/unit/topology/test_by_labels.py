@@ -132,6 +132,10 @@ def test_on_the_complete_graph_the_best_weights_are_the_mean():
     np.testing.assert_allclose(W, 1 / 8, atol=1e-5)
 
 
+def test_a_client_without_edges_keeps_its_own():
+    np.testing.assert_array_equal(W_of("complete1:mixing=heterogeneity-aware", SOME[:1]), [[1.0]])
+
+
 @pytest.mark.parametrize("name", ["ring24", "erdos-renyi24:p=0.2", "star24"])
 def test_no_other_weights_on_the_edges_are_better(name):
     mixing = "mixing=heterogeneity-aware"
