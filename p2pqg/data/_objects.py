@@ -59,7 +59,7 @@ def raw_of(value: Any, test: Any, chosen: Columns, beside: Sequence[str], what: 
     if not _is_one_part(value):
         raise DataError(f"{what} is of type {type(value).__name__}; what is taken: {TAKEN}")
     first = _samples(value, what)
-    second = None if test is None else _samples(test, what, " of the test", first.features)
+    second = None if test is None else _samples(test, what, " of the test", first)
     return Raw(what, first, second, notes=_index_notes((value, test), what))
 
 
@@ -153,15 +153,16 @@ def _is_one_part(value: Any) -> bool:
     return (isinstance(value, tuple) and len(value) == 2) or is_map_style(value)
 
 
-def _samples(part: Any, what: str, of: str = "", like: Sequence[str] = ()) -> Samples:
-    """The samples of one part; columns of a frame in the order of `like`, features of another."""
+def _samples(part: Any, what: str, of: str = "", like: Samples | None = None) -> Samples:
+    """The samples of one part; columns of frames in the order of those of `like`, another one."""
     if isinstance(part, tuple) and len(part) == 2:
         x, y = part
         names: tuple[str, ...] = ()
         if _is_table(x):
             table = _table_of(x, f"{what}: X{of}")
-            x, names = _tables.features_of(table, f"{what}: X{of}", like)
-        return Samples(x, y, x_name=f"X{of}", y_name=f"y{of}", features=names)
+            x, names = _tables.features_of(table, f"{what}: X{of}", like.features if like else ())
+        y, outputs = _targets(y, f"{what}: y{of}", like.outputs if like else ())
+        return Samples(x, y, x_name=f"X{of}", y_name=f"y{of}", features=names, outputs=outputs)
     if is_map_style(part) or hasattr(part, "__iter__"):
         x, y = read_map_style(part, f"{what}{of}")
         return Samples(x, y, x_name=f"samples{of}", y_name=f"targets{of}")
@@ -170,13 +171,33 @@ def _samples(part: Any, what: str, of: str = "", like: Sequence[str] = ()) -> Sa
     )
 
 
+def _targets(y: Any, what: str, like: Sequence[str]) -> tuple[Any, Sequence[str]]:
+    """Targets, and what they are called where they are several: columns of a frame.
+
+    These come without an index, and in the order of `like`, those of other samples.
+    """
+    if not _is_table(y):
+        return y, ()
+    index = _tables.index_said(y) if type(y).__module__.startswith("pyarrow") else ()
+    given = {str(name): name for name in _names(y) if name not in index}
+    if len(given) + len(index) < len(_names(y)):
+        return y, ()  # two of one name
+    order = _tables.ordered(list(given), like, what)
+    if order != list(map(str, _names(y))):
+        picked = [given[name] for name in order]
+        y = y.select(picked) if hasattr(type(y), "select") else y[picked]
+    return y, order if len(order) > 1 else ()
+
+
 def _clients(shards: Sequence[Any], test: Any, what: str) -> Raw:
     """Data that are split already, one part for each client."""
     parts = []
     features: Sequence[str] = ()
+    outputs: Sequence[str] = ()
     for client, shard in enumerate(shards):
-        own = _samples(shard, f"{what}: client {client}", like=features)
-        features = features or own.features
+        named = Samples((), (), features=features, outputs=outputs)
+        own = _samples(shard, f"{what}: client {client}", like=named)
+        features, outputs = features or own.features, outputs or own.outputs
         if not getattr(own.y, "ndim", hasattr(own.y, "__len__")):
             raise DataError(
                 f"{what} is a list of pairs, and of clients each is (X, y), two arrays; of single "
@@ -189,8 +210,8 @@ def _clients(shards: Sequence[Any], test: Any, what: str) -> Raw:
     x = _joined([own for own, _ in parts], what, "X")
     y = _joined([own for _, own in parts], what, "y")
     column = of_clients([len(own) for own, _ in parts])
-    train = Samples(x, y, {CLIENT: column.codes}, features=features)
-    second = None if test is None else _samples(test, what, " of the test", features)
+    train = Samples(x, y, {CLIENT: column.codes}, features=features, outputs=outputs)
+    second = None if test is None else _samples(test, what, " of the test", train)
     return Raw(what, train, second, notes=_index_notes((*shards, test), what))
 
 
@@ -225,7 +246,7 @@ def _is_table(value: Any) -> bool:
     home = type(value).__module__.partition(".")[0]
     if home in ("pandas", "polars"):
         return hasattr(value, "columns")
-    return home == "pyarrow" or (home == "datasets" and hasattr(value, "column_names"))
+    return home in ("pyarrow", "datasets") and hasattr(value, "column_names")
 
 
 def _table_of(value: Any, what: str) -> Any:

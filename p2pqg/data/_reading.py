@@ -52,7 +52,7 @@ class Samples:
         y: [samples] or [samples, outputs].
         columns: name -> [samples], what belongs to each sample beside it.
         x_name, y_name: what they are called in a message.
-        features: names of the columns of x, where it has some.
+        features, outputs: names of the columns of x, and of y, where it has some.
     """
 
     x: Any
@@ -61,6 +61,7 @@ class Samples:
     x_name: str = "X"
     y_name: str = "y"
     features: Sequence[str] = ()
+    outputs: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

@@ -114,11 +114,12 @@ def samples_of(
 
 def index_of(table: pa.Table) -> list[str]:
     """Names of columns that are the index of pandas: it says so, or they are called as it is."""
-    said = _index_said(table)
+    said = index_said(table)
     return [name for name in table.column_names if name in said or INDEX.fullmatch(name)]
 
 
-def _index_said(table: pa.Table) -> list[str]:
+def index_said(table: pa.Table) -> list[str]:
+    """The columns that a table of pandas says to be its index."""
     try:
         about = json.loads((table.schema.metadata or {}).get(b"pandas", b"{}"))
     except ValueError:
@@ -330,29 +331,36 @@ def features_of(
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """All columns of a table but an index as features, and whose each is.
 
-    Where one table has names and another one numbers its columns, they go by their place.
-
     Args:
         table: a row per sample.
         what: the table is called in a message.
-        like: names of the features that samples have already: columns come in their order.
+        like: names of the features that other samples have: columns come in their order.
 
     Raises:
-        DataError: such a column is missing, or there are others.
+        DataError: as of `ordered`.
     """
-    index = _index_said(table)
+    index = index_said(table)
     names = [name for name in table.column_names if name not in index or name in like]
-    if not like:
-        return _features(table, names, what)
+    return _features(table, ordered(names, like, what), what)
+
+
+def ordered(names: Sequence[str], like: Sequence[str], what: str) -> list[str]:
+    """Names of columns in the order of `like`, those of other samples; () leaves them as they are.
+
+    Where one frame has names and another one numbers its columns, they go by their place.
+
+    Raises:
+        DataError: a column is missing, or there are others.
+    """
     wanted = list(dict.fromkeys(like))
-    if {*wanted} != {*names} and (_are_numbers(wanted) or _are_numbers(names)):
-        return _features(table, names, what)[0], ()
+    if not wanted or ({*wanted} != {*names} and (_are_numbers(wanted) or _are_numbers(names))):
+        return list(names)
     for name in wanted:
         if name not in names:
             raise DataError(f"{what} has no column {name!r}{did_you_mean(name, names)}")
     if others := [name for name in names if name not in wanted]:
         raise DataError(f"{what} has a column {others[0]!r}, and other samples have none; drop it")
-    return _features(table, wanted, what)
+    return wanted
 
 
 def _are_numbers(names: Sequence[str]) -> bool:

@@ -525,6 +525,29 @@ def test_columns_that_only_test_samples_have_are_told_and_frames_without_names_g
     same(read((*FEATURES, pd.DataFrame(TEST[0]), TEST[1])))
 
 
+def test_several_targets_go_by_their_names_too():
+    both = pd.DataFrame({"a": X[:, 0], "b": X[:, 1]})
+    test = pd.DataFrame({"b": TEST[0][:, 1], "a": TEST[0][:, 0]})
+    arrows = [pa.Table.from_pandas(f.set_axis(list("abcdefghij")[: len(f)])) for f in (both, test)]
+    assert "__index_level_0__" in arrows[0].column_names
+    for given in (
+        (X, both, TEST[0], test),
+        (X, arrows[0], TEST[0], arrows[1]),
+        [(X, both), (X, both[["b", "a"]])],
+    ):
+        arrays = read(given, test=(TEST[0], test) if isinstance(given, list) else None)
+        np.testing.assert_array_equal(arrays.test_y, TEST[0][:, :2])
+        for client in range(len(arrays.train_y) // 10):
+            np.testing.assert_array_equal(arrays.train_y[10 * client :][:10], X[:, :2])
+    with pytest.raises(DataError, match="y of the test has no column 'a'; did you mean aa"):
+        read((X, both, TEST[0], test.rename(columns={"a": "aa"})))
+
+
+def test_a_column_of_arrow_may_be_y():
+    table = pa.Table.from_pandas(FRAME)
+    same(read((table.drop_columns("label"), table["label"], *TEST)))
+
+
 def test_columns_that_are_numbered_go_by_their_numbers_too():
     x, test, order = pd.DataFrame(X), pd.DataFrame(TEST[0]), [2, 0, 1]
     same(read((x, Y, test[order], TEST[1])))
