@@ -545,7 +545,9 @@ def test_several_targets_go_by_their_names_too():
 
 def test_a_column_of_arrow_may_be_y():
     table = pa.Table.from_pandas(FRAME)
-    same(read((table.drop_columns("label"), table["label"], *TEST)))
+    given = table.drop_columns("label"), table["label"]
+    same(read((*given, *TEST)))
+    same(read(given, test=TEST))
 
 
 def test_columns_that_are_numbered_go_by_their_numbers_too():
