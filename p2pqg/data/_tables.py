@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 COMMA = re.compile(r"[+-]?\d+,\d+")
 INDEX = re.compile(r"__index_level_\d+__|Unnamed: 0")
 """What the index of pandas is called that has no name: in Parquet, and read from CSV."""
+NUMBERED = re.compile(r"(column_)?\d+")
+"""What a column is called to which nobody gave a name: by pandas, and by polars."""
 LABELS = ("label", "labels", "target", "targets", "class", "fine_label", "y")
 """Names that a column of labels may have where nobody says which it is."""
 
@@ -353,7 +355,7 @@ def ordered(names: Sequence[str], like: Sequence[str], what: str) -> list[str]:
         DataError: a column is missing, or there are others.
     """
     wanted = list(dict.fromkeys(like))
-    if not wanted or ({*wanted} != {*names} and (_are_numbers(wanted) or _are_numbers(names))):
+    if not wanted or ({*wanted} != {*names} and _go_by_place(wanted, names)):
         return list(names)
     for name in wanted:
         if name not in names:
@@ -363,6 +365,14 @@ def ordered(names: Sequence[str], like: Sequence[str], what: str) -> list[str]:
     return wanted
 
 
-def _are_numbers(names: Sequence[str]) -> bool:
-    """Whether a frame calls its columns so that nobody gave names: 0, 1, 2, or column_0, ..."""
+def _go_by_place(some: Sequence[str], others: Sequence[str]) -> bool:
+    """Whether nobody says which column is which of another frame: one of them only counts its."""
+    count = _count_up(some), _count_up(others)
+    if all(count):
+        return len(some) == len(others)  # as pandas does, and as polars
+    names = others if count[0] else some
+    return any(count) and not all(NUMBERED.fullmatch(name) for name in names)
+
+
+def _count_up(names: Sequence[str]) -> bool:
     return any([*names] == [f"{way}{i}" for i in range(len(names))] for way in ("", "column_"))

@@ -556,6 +556,9 @@ def test_columns_that_are_numbered_go_by_their_numbers_too():
     arrays = read((x[order], Y, test, TEST[1]))
     np.testing.assert_array_equal(arrays.train_x, X[:, order])
     np.testing.assert_array_equal(arrays.test_x, TEST[0][:, order])
+    with pytest.raises(DataError, match="X of the test has no column '0'"):
+        read((x, Y, test.rename(columns={0: 3}), TEST[1]))
+    same(read((x.add_prefix("column_"), Y, test, TEST[1])))
 
 
 def test_two_different_indices_of_pandas_are_told():
