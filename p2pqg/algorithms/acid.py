@@ -82,16 +82,20 @@ def fit(p: Params, pairs: Pairs) -> Params:
     return replace(p, chi1=float(1 / eigenvalues[good].min()), chi2=float(resistance.max() / 2))
 
 
-def mixed(s: State, p: Params, elapsed: torch.Tensor) -> State:
-    """The two models after they have mixed for some time, [clients, 1]."""
-    share = (1 - torch.exp(-2 * p.eta * elapsed)) / 2
+def share(p: Params, elapsed: torch.Tensor) -> torch.Tensor:
+    """Of the way from one model to the other, what time lets each go, [clients, 1]."""
+    return (1 - torch.exp(-2 * p.eta * elapsed)) / 2
+
+
+def mixed(s: State, share: torch.Tensor) -> State:
+    """The two models after they have mixed for some time."""
     moved = share * (s.xt - s.x)
     return State(x=s.x + moved, xt=s.xt - moved)
 
 
-def met(s: State, p: Params, elapsed: torch.Tensor) -> Step[State]:
+def met(s: State, p: Params, share: torch.Tensor) -> Step[State]:
     """A client that is met while it computes."""
-    s = mixed(s, p, elapsed)
+    s = mixed(s, share)
     x = yield meet(s.x)
     return State(x=x, xt=s.xt + 2 * p.bt * (x - s.x))
 
@@ -101,13 +105,13 @@ def met(s: State, p: Params, elapsed: torch.Tensor) -> Step[State]:
     params=Params,
     start=start,
     needs=("undirected",),
-    asynchronous=OwnPace(met=met, elapsed=True, fit=fit),
+    asynchronous=OwnPace(met=met, elapsed=share, fit=fit),
     source="Nabli et al., NeurIPS 2023, and its code",
 )
-def acid(s: State, grad: Grad, p: Params, elapsed: torch.Tensor) -> Step[State]:
+def acid(s: State, grad: Grad, p: Params, share: torch.Tensor) -> Step[State]:
     """A2CiD2: AD-PSGD with a continuous momentum that speeds up averaging."""
     g = grad(s.x)
-    s = mixed(s, p, elapsed)
+    s = mixed(s, share)
     half = s.x - p.lr * g
     x = yield meet(half)
     return State(x=x, xt=s.xt - p.lr * g + 2 * p.bt * (x - half))

@@ -82,12 +82,14 @@ class OwnPace:
         met: what a client does that is met while it computes: (state, params) -> generator, as a
             step without a gradient. None: its state.x takes part, and takes the mean.
         elapsed: step and `met` take a further argument: [clients, 1], the time since each client's
-            last step or meeting, in units in which a client makes one gradient on average.
+            last step or meeting, in units in which a client makes one gradient on average. A
+            function: what it makes of that, (params, time) -> [clients, ...], is the argument; it
+            is called for many steps at once, and params.lr is that of the recipe.
         fit: (params, how often pairs meet) -> params, with what depends on the network filled in.
     """
 
     met: Callable[..., Generator[Any, Any, Any]] | None = None
-    elapsed: bool = False
+    elapsed: bool | Callable[[Any, torch.Tensor], torch.Tensor] = False
     fit: Callable[[Any, Pairs], Any] | None = None
 
 

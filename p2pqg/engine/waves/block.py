@@ -20,7 +20,7 @@ from p2pqg.base.errors import AlgorithmError
 from p2pqg.base.uploading import uploaded
 from p2pqg.engine.answers import Parcel
 from p2pqg.engine.block import to_numpy
-from p2pqg.engine.call import CONTRACT, Ask, Call, bare, called
+from p2pqg.engine.call import CONTRACT, Ask, Call, bare, called, guarded
 from p2pqg.engine.clock import Clock
 from p2pqg.engine.routes import Leg
 from p2pqg.engine.rule import Rule
@@ -229,12 +229,19 @@ class WaveBlock:
 
     def _portions(self, window: Window) -> list[Portion]:
         """What the block does in each portion of a window."""
-        unit = self._unit if self._pace.elapsed else None
-        knife = Knife(window, self.routing.bounds, self.index, self.begun, unit)
+        told = self._elapsed if self._pace.elapsed else None
+        knife = Knife(window, self.routing.bounds, self.index, self.begun, told)
         journals: Iterable[Journal | None] = repeat(None, len(window.portions))
         if self.index == 0:  # all hosts would tell the same
             journals = Journal.of(window, self.routing.num_clients, self.asks.message_bytes)
         return knife.portions(self.mail, journals)
+
+    def _elapsed(self, seconds: Tensor) -> Tensor:
+        """What the algorithm is told about time that has passed; see `OwnPace`."""
+        units, asked = seconds / self._unit, self._pace.elapsed
+        if not callable(asked):
+            return units
+        return guarded(self.rule.algorithm, asked, self.params, units)
 
     def _begin_anew(self, fresh: np.ndarray) -> None:
         """Who is new, or back, begins a gradient at its model as it is."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -52,7 +52,7 @@ class Knife:
         bounds: of all blocks.
         block: which of them.
         like: whose type and device the numbers for the algorithm take.
-        unit: seconds in which the algorithm counts the time that has passed; None: it does not ask.
+        told: what the algorithm is told about seconds that have passed, [steps, 1]; None: nothing.
     """
 
     def __init__(
@@ -61,10 +61,10 @@ class Knife:
         bounds: tuple[int, ...],
         block: int,
         like: Tensor,
-        unit: float | None = 1.0,
+        told: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         self.window, self.bounds, self.block, self.like = window, bounds, block, like
-        self.first, self.last, self.unit = bounds[block], bounds[block + 1], unit
+        self.first, self.last, self.told = bounds[block], bounds[block + 1], told
         self.alone = len(bounds) == 2
         if self.alone and isinstance(window, Meetings):
             self.window = window = _in_parts(window)
@@ -79,13 +79,13 @@ class Knife:
         self.numbers = window.number[self.order]
         self.at = self.client - self.first
         self.rows = self._index(self.at)
-        self.elapsed = self._seconds(window.elapsed, self.order)
+        self.elapsed = self._elapsed(window.elapsed, self.order)
 
-    def _seconds(self, elapsed: np.ndarray, at: Ints) -> Tensor:
-        """[steps, 1], in units; or nothing but places where nobody asks."""
-        if self.unit is None:
+    def _elapsed(self, seconds: np.ndarray, at: Ints) -> Tensor:
+        """[steps, ...], what the algorithm is told; or nothing but places where it does not ask."""
+        if self.told is None:
             return self.like.new_zeros(1, 1).expand(len(at), 1)
-        return self._numbers(elapsed[at]) / self.unit
+        return self.told(self._numbers(seconds[at]))
 
     def _stages(self) -> list[int]:
         """The first wave of each stage, and the number of waves."""
@@ -202,7 +202,7 @@ class Knife:
         here = (self.first <= window.a) & (window.a < self.last)  # others' pairs are not ours
         joint = np.bincount(wave[both & here], minlength=len(self.legs)).tolist()
         rows = self._cut(self._index(b[met] - self.first), met_ends)
-        elapsed = self._cut(self._seconds(window.elapsed_b, met), met_ends)
+        elapsed = self._cut(self._elapsed(window.elapsed_b, met), met_ends)
         for one, base in enumerate(self._base(parcels)):
             yield MeetingWave(
                 met=rows[one],

@@ -38,7 +38,7 @@ class Wave:
         leg: what crosses borders.
         rows: int64 [steps], whose step it is; at: the same as an array.
         clients: the same in the whole network; numbers: which of their steps; rounds: in which.
-        elapsed: [steps, 1], since each one's last event in the algorithm's unit, if it asks.
+        elapsed: [steps, ...], of each one's time since its last event, if the algorithm asks.
         stage: to which it belongs; part: where its steps are in that.
         parcels: positions of the rows that other blocks need.
     """
