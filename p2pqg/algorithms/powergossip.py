@@ -86,31 +86,25 @@ def powergossip(
         drawn = torch.special.ndtri(draw("powergossip", matrices.inputs)).to(s.x)[:, None]
         theirs = yield exchange(drawn)
         return State(s.x - p.lr * m, m, v=torch.where(lower[..., None], drawn, theirs), t=1)
-    x, v = s.x.clone(), s.v
+    x, v = s.x, s.v
     sign = torch.where(lower, 1.0, -1.0).to(x)  # both ends keep v of D = X_higher - X_lower
+    signs = sign[..., None, None, None]
+    weights = peers.weights[..., None]
     for k in range(p.iterations):
-        from_right = ((s.t - 1) * p.iterations + k) % 2 == 0
-        X = matrices.of(x, from_right)
-        known = [orthonormal(u) for u in matrices.vectors(v, [M.shape[2] for M in X])]
-        made = [M[:, None] @ u for M, u in zip(X, known, strict=True)]
-        own = torch.cat([v[..., :0], *(part.flatten(2) for part in made)], 2)
+        right = ((s.t - 1) * p.iterations + k) % 2 == 0
+        known = orthonormal(matrices.vectors(v, inputs=right))
+        own = matrices.products(x, known, inputs=right)
+        whole = matrices.whole(x)[:, None]
         if k == 0:  # what is no matrix goes along
-            whole = matrices.whole(x)[:, None]
             theirs, wholes = yield exchange(own, whole)
-            mixed = whole[:, 0] + (peers.weights[..., None] * (wholes - whole)).sum(1)
-            matrices.put_whole(x, mixed)
+            rest = (weights * (wholes - whole)).sum(1)
         else:
-            theirs = yield exchange(own)
-        sizes = [M.shape[1] for M in X]
-        v = sign[..., None] * (theirs - own)  # D orth(v)
-        found = matrices.vectors(v, sizes)
+            theirs, rest = (yield exchange(own)), torch.zeros_like(whole[:, 0])
+        products = [matrices.vectors(some, inputs=not right) for some in (own, theirs)]
+        new = signs * (products[1] - products[0])  # D orth(v)
         # sum_j w_ij (+-v) orth(v_prev)', the sign again that of X_j - X_i
-        changes = (
-            torch.einsum("cs,csor,csir->coi", peers.weights * sign, new, u)
-            for new, u in zip(found, known, strict=True)
-        )
-        matrices.add(x, changes, from_right)
-        products = zip(*(matrices.vectors(u, sizes) for u in (own, theirs)), strict=True)
-        kept = [spanning(new, both) for new, both in zip(found, products, strict=True)]
-        v = torch.cat([v[..., :0], *(part.flatten(2) for part in kept)], 2)
+        told = weights[..., None, None] * signs * new
+        x = x + matrices.row(*((told, known) if right else (known, told)), rest)
+        noise = matrices.noise(new, inputs=not right)
+        v = matrices.numbers(spanning(new, products, noise), inputs=not right)
     return State(x=x - p.lr * m, m=m, v=v, t=s.t + 1)

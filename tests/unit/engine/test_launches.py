@@ -65,6 +65,20 @@ def test_more_clients_take_no_more_launches(settings):
     assert sum(few.launches.values()) == sum(many.launches.values())
 
 
+@pytest.mark.parametrize("algorithm", ["powergossip", "qg-dadam"])
+def test_nor_do_more_layers_of_one_shape(algorithm):
+    few, many = (
+        counted(4, **TOY | {"algorithm": algorithm, "model": {"name": "mlp", "hidden": [8] * n}})
+        for n in (3, 6)
+    )
+    assert few.launches == many.launches
+
+
+def test_vectors_of_length_one_are_no_matter_for_a_solver_that_a_card_calls_for_each_of_them():
+    row = counted(2, **TOY, algorithm="powergossip")
+    assert not [name for _, name in row.operations if "qr" in name]
+
+
 def test_where_hundreds_compare_their_neighbors_a_card_sorts_them_at_once():
     row = counted(2, **TOY | {"topology": "complete12", "rule": "median"})
     assert row.launches["mixing"] <= 12
