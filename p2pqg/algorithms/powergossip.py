@@ -104,7 +104,8 @@ def powergossip(
         new = signs * (products[1] - products[0])  # D orth(v)
         # sum_j w_ij (+-v) orth(v_prev)', the sign again that of X_j - X_i
         told = weights[..., None, None] * signs * new
-        x = x + matrices.row(*((told, known) if right else (known, told)), rest)
+        outs, ins = (told, known) if right else (known, told)
+        x = x + matrices.row(outs, ins, rest)
         noise = matrices.noise(new, inputs=not right)
         v = matrices.numbers(spanning(new, products, noise), inputs=not right)
     return State(x=x - p.lr * m, m=m, v=v, t=s.t + 1)
