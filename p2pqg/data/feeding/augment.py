@@ -75,15 +75,26 @@ def crop_flip(images: Tensor, offsets: Tensor, flips: Tensor) -> Tensor:
         As images.
     """
     height, width = images.shape[-2:]
-    device = images.device
     row, column = offsets.flatten(0, 1).unbind(1)
-    x = torch.arange(width, device=device)
-    x = column[:, None] + torch.where(flips.flatten()[:, None], x.flip(0), x)  # [images, width]
-    y = row[:, None] + torch.arange(height, device=device)  # [images, height]
-    pixel = (y[:, :, None] * (width + 2 * PAD) + x[:, None, :]).flatten(1)
+    plain, mirrored, down = _places(height, width, images.device)
+    corner = torch.add(column, row, alpha=width + 2 * PAD)[:, None]  # [images, 1]
+    top = corner + torch.where(flips.flatten()[:, None], mirrored, plain)  # [images, width]
+    pixel = (top[:, None] + down).flatten(1)
     padded = functional.pad(images.flatten(0, 1), (PAD, PAD, PAD, PAD)).flatten(2)
     channels = padded.shape[1]
     return padded.gather(2, pixel[:, None].expand(-1, channels, -1)).view(images.shape)
+
+
+@functools.cache
+def _places(height: int, width: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Where pixels of a padded image are, counted from a crop's corner; kept for the next step.
+
+    Returns:
+        [width] of a crop's first row; the same mirrored; [height, 1] of its first column.
+    """
+    across = torch.arange(width, device=device)
+    down = torch.arange(height, device=device) * (width + 2 * PAD)
+    return across, across.flip(0), down[:, None]
 
 
 def normalise(

@@ -3,6 +3,7 @@
 Counted on a stand-in for a card; `tests/benchmarks/launches.py` prints what all algorithms take.
 """
 
+import numpy as np
 import pytest
 from counted_launches import counted
 from toys import TOY
@@ -42,6 +43,16 @@ def test_a_plain_round_starts_a_kernel_for_each_sign_of_its_formulas(
         "mixing": messages,
         "rest": 0,
     }, row.operations
+
+
+def test_a_crop_is_found_from_what_is_there_already():
+    of_samples = 1 + 1 + 1 + 1  # the corner, mirrored or not, the first row, the rows below it
+    moved = 1 + 1  # black around it, its pixels
+    normalised = 1 + 1  # as numbers, times a scale and shifted
+    images = np.zeros((60, 6, 5, 3), np.uint8), np.arange(60) % 3
+    data = {"dataset": {"data": images, "augmentation": "crop-flip"}, "alpha": None}
+    row = counted(4, **TOY | data | {"model": "logistic"})
+    assert row.launches["batches"] == BATCHES + of_samples + moved + normalised, row.operations
 
 
 def liar(how):
