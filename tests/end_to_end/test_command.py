@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
@@ -198,20 +199,26 @@ def test_ctrl_c_keeps_the_rows_and_leaves_no_process_behind(tmp_path):
         text=True,
         env=os.environ | {"P2PQG_TEST": mark},
     )
-    deadline = time.monotonic() + 90
-    while not list(tmp_path.rglob("rounds.parquet")) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    assert len(processes_of(mark)) > 2
-    running.send_signal(signal.SIGINT)
-    _, stderr = running.communicate(timeout=60)
-    assert running.returncode == 1
-    assert "stopped in round" in stderr
-    assert "Traceback" not in stderr
-    assert len(pd.read_parquet(only_run(tmp_path) / "rounds.parquet")) > 0
-    deadline = time.monotonic() + 15
-    while processes_of(mark) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    assert processes_of(mark) == []
+    try:
+        deadline = time.monotonic() + 90
+        while not list(tmp_path.rglob("rounds.parquet")) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        assert len(processes_of(mark)) > 2
+        running.send_signal(signal.SIGINT)
+        _, stderr = running.communicate(timeout=60)
+        assert running.returncode == 1
+        assert "stopped in round" in stderr
+        assert "Traceback" not in stderr
+        assert len(pd.read_parquet(only_run(tmp_path) / "rounds.parquet")) > 0
+        deadline = time.monotonic() + 15
+        while processes_of(mark) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        assert processes_of(mark) == []
+    finally:  # whichever of these fails, nothing that was started here stays
+        for process in processes_of(mark):
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        running.wait()
 
 
 @pytest.mark.parametrize(

@@ -34,9 +34,15 @@ TASKS = {"classes": "multiclass", "binary": "binary", "labels": "multilabel"}
 
 @METRICS.register("r2", kinds=("numbers",), source="1 - squared error / variance of the targets")
 def r2(outputs: Any, targets: Any, objective: Objective) -> Any:
-    """Coefficient of determination, mean over the numbers of a sample."""
+    """Coefficient of determination, mean over the numbers of a sample.
+
+    A number that is the same in all targets counts 1 where it is met exactly and 0 elsewhere, as
+    `sklearn.metrics.r2_score` has it.
+    """
     error = ((outputs - targets) ** 2).sum(0)
-    return (1 - error / ((targets - targets.mean(0)) ** 2).sum(0)).mean()
+    varies = (targets != targets[0]).any(0)
+    spread = ((targets - targets.mean(0)) ** 2).sum(0)
+    return (1 - (error / spread).where(varies, (error > 0).to(error.dtype))).mean()
 
 
 @METRICS.register("mse", kinds=("numbers",), source="(outputs - targets)^2")

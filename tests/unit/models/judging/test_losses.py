@@ -123,6 +123,18 @@ def test_metrics_of_regression_are_always_there_and_right():
     assert mse(targets[:, None] + 2, targets, task) == 4.0
 
 
+def test_r2_of_targets_that_are_alike_is_that_of_scikit_learn():
+    """1 where they are met and 0 elsewhere: no -inf, which would be that of the mean, too."""
+    one, three = torch.tensor([[0.1], [0.1], [0.1]]), torch.tensor([[1.0], [2.0], [3.0]])
+    targets = torch.cat([one, three, one], 1)
+    outputs = torch.cat([one, three.flip(0), one + 1], 1)
+    task = objective("mse", "numbers", targets.numpy())
+    r2, _ = metrics_of({}, {}, task)
+    each = [r2(outputs[:, [k]], targets[:, [k]], task) for k in range(3)]
+    assert each == [1.0, -3.0, 0.0]
+    assert r2(outputs, targets, task) == pytest.approx(sum(each) / 3)
+
+
 def test_top5_counts_targets_among_the_five_largest():
     task = Objective(LOSSES["cross-entropy"], outputs=6)
     (top5,) = metrics_of({"top5": "top5"}, {}, task)
