@@ -1,4 +1,4 @@
-"""Every exception a user can meet; what they say and when is told in `p2pqg.base.errors`.
+"""Exceptions and warnings that users meet; what they say and when is told in `p2pqg.base.errors`.
 
 from p2pqg.errors import ConfigError
 """
@@ -9,6 +9,7 @@ from p2pqg.base.errors import (
     ConfigError,
     DataError,
     DivergedError,
+    Notice,
     P2pqgError,
     RunError,
     StoppedError,
@@ -24,6 +25,7 @@ __all__ = [
     "ConfigError",
     "DataError",
     "DivergedError",
+    "Notice",
     "P2pqgError",
     "RunError",
     "StoppedError",

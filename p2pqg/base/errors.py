@@ -11,6 +11,8 @@ P2pqgError
     ├── ClusterError     an actor or the Ray cluster is gone         exit code 1
     ├── StorageError     results cannot be written                   exit code 1
     └── StoppedError     the user stopped it (Ctrl-C, SIGTERM)     exit code 1
+
+Notice(UserWarning)  what `p2pqg.Simulation` tells of settings that are allowed but should be known
 """
 
 from __future__ import annotations
@@ -58,6 +60,13 @@ class TopologyError(ConfigError):
 
 class DataError(ConfigError):
     """A data set that is missing, broken or too small."""
+
+
+class Notice(UserWarning):
+    """What is allowed but should be known, of data, say; `p2pqg.Simulation` warns, a line each.
+
+    `warnings.simplefilter("ignore", Notice)` silences it.
+    """
 
 
 class RunError(P2pqgError):

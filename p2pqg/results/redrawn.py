@@ -20,7 +20,8 @@ REDRAWN = ("base", "simple-base", "bipartite-exponential")
 def drawn_otherwise(run: Path, topology: str) -> bool:
     """Whether a run had another network than this version builds by that name.
 
-    Told by its last checkpoint; of a run without one nobody can know, and the answer is no.
+    Told by its checkpoints, of which one may be damaged, or later than a change of the network; of
+    a run without any nobody can know, and the answer is no.
 
     Args:
         run: its directory.
@@ -28,10 +29,11 @@ def drawn_otherwise(run: Path, topology: str) -> bool:
     """
     if re.split(r"[\d:]", topology)[0] not in REDRAWN:
         return False
-    with suppress(OSError, ValueError, LookupError, TypeError, P2pqgError):
-        for path in newest(run / CHECKPOINTS):
+    for path in newest(run / CHECKPOINTS):
+        with suppress(OSError, ValueError, LookupError, TypeError, P2pqgError):
             stored = read_json(path / HEADER)["network"]["topology"]
-            return bool(stored["fingerprint"] != _now(stored["name"]))
+            if stored["fingerprint"] != _now(stored["name"]):
+                return True
     return False
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from typing_extensions import Unpack
 
+from p2pqg.base.errors import Notice
 from p2pqg.base.steady import now
 from p2pqg.recipe.keywords import Restart, Resumed, Settings, with_keywords
 from p2pqg.recipe.settings import read_settings
@@ -71,10 +72,15 @@ class Simulation(Interventions):
 
         Raises:
             ConfigError: with every problem of the settings; nothing was started.
+
+        Warns (`p2pqg.errors.Notice`) of what is allowed but should be known, of the data, say, a
+        line each; `experiment.warnings` holds them.
         """
         started = now() if started is None else started
         if experiment is None:
             experiment = build(*read_settings({"record_every": 1, **settings}))
+            for line in experiment.warnings:  # who brings ready parts has them told already
+                warnings.warn(line, Notice, stacklevel=2)
         self._begin(Moment.first(experiment), started)
 
     @classmethod

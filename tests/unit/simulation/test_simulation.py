@@ -1,6 +1,7 @@
 """A simulation in this process, from start to end."""
 
 import gc
+import warnings
 import weakref
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch.nn.utils import vector_to_parameters
 from toys import TOY
 
 import p2pqg
-from p2pqg.base.errors import ConfigError
+from p2pqg.base.errors import ConfigError, Notice
 from p2pqg.engine.cards import Cards
 from p2pqg.engine.driver import Driver
 from p2pqg.models import build_model
@@ -195,3 +196,19 @@ def test_a_network_that_is_drawn_every_round_is_drawn_once_a_round(settings, mon
         sim.advance(400)
     later = [round for round in drawn if round >= 16]  # the first ones are looked at beforehand
     assert later == list(range(16, 400))
+
+
+def test_what_should_be_known_of_the_data_is_told_once_where_a_network_is_made():
+    """As a run tells it; whoever goes on with it, or forks it, has heard it."""
+    x, y = np.random.default_rng(0).normal(size=(40, 3)), np.zeros(40, dtype=int)
+    with pytest.warns(Notice) as told:
+        sim = p2pqg.Simulation(topology="ring4", dataset=(x, y), rounds=2, engine="local")
+    lines = [str(one.message) for one in told]
+    assert lines == sim.experiment.warnings
+    assert any("8 samples of 40" in line and "held out" in line for line in lines)
+    assert any("all labels are 0: of one class nothing can be learned" in line for line in lines)
+    assert {one.filename for one in told} == {__file__}
+    with warnings.catch_warnings(), sim:
+        warnings.simplefilter("error")
+        sim.fork().close()
+        p2pqg.Simulation(sim.experiment).close()
