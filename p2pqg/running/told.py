@@ -190,6 +190,7 @@ def outcome(run: Run) -> list[tuple[str, str]]:
         *([("steps", _steps(summary))] if summary.get("most_steps") is not None else []),
         *([("stopped", summary["stopped"])] if summary.get("stopped") else []),
         *(("scenario", line) for line in summary.get("never_came", ())),
+        *([("checkpoint", summary["unsaved"])] if summary.get("unsaved") else []),
         ("time", _time(summary)),
         ("speed", "-" if speed is None else f"{speed:,.0f} client-steps/s"),
         *((("gradients", way) for way in summary.get("ways", ())) if run.profile else ()),

@@ -9,7 +9,7 @@ from pathlib import Path
 from p2pqg.base.errors import P2pqgError, StorageError
 from p2pqg.base.text import typed
 from p2pqg.results.changes import Watched
-from p2pqg.results.checkpoint import CHECKPOINTS, prune
+from p2pqg.results.checkpoint import CHECKPOINTS, newest, prune
 from p2pqg.results.directory import RunDirectory
 from p2pqg.results.parquet import read_rows
 from p2pqg.results.schemas import CHANGE_COLUMNS
@@ -24,6 +24,8 @@ class Writer:
     def __init__(self, sim: Simulation, directory: RunDirectory, observer: Observer | None) -> None:
         self.sim, self.directory, self.observer = sim, directory, observer
         self.told: set[str] = set()
+        self.unsaved = ""
+        """Why the newest checkpoint could not be written; "" where it was."""
         self.changes = self._known_changes()
         sim.on_note = self.note
         if sim.experiment.config.checkpoint_every:
@@ -68,13 +70,17 @@ class Writer:
 
     def checkpoint(self, moment: Moment) -> Path | None:
         """Save a moment; returns where to find it, or None if it could not be written."""
-        folder = self.directory.path / CHECKPOINTS
-        with self.sim.clock("recording"), self._tolerant("a checkpoint"):
-            path = folder / f"round-{moment.log.round:09d}"
-            moment.write(path)
-            prune(path)
-            return self.directory.path
-        return None
+        path = self.directory.path / CHECKPOINTS / f"round-{moment.log.round:09d}"
+        with self.sim.clock("recording"):
+            try:
+                moment.write(path)
+                prune(path)
+            except OSError as error:
+                self.unsaved = error.strerror or str(error)
+                self.note(f"cannot write a checkpoint ({self.unsaved}); going on")
+                return None
+        self.unsaved = ""
+        return self.directory.path
 
     def last_words(self) -> None:
         """Stopped from outside: keep what there is, unless that means to wait for the actors."""
@@ -86,9 +92,19 @@ class Writer:
     def what_next(self) -> str:
         """What a user can do after a stop."""
         path = self.directory.path
-        return (
-            f"`p2pqg resume {typed(path)}` goes on" if self.sim.saver else f"results so far: {path}"
-        )
+        if not self.sim.saver:
+            return f"results so far: {path}"
+        if self.unsaved:
+            return f"{self._left_to_resume}; results so far: {path}"
+        return f"`p2pqg resume {typed(path)}` goes on"
+
+    @property
+    def _left_to_resume(self) -> str:
+        """What a resume can do where the newest checkpoint could not be written."""
+        saved = next(newest(self.directory.path / CHECKPOINTS), None)
+        then = "a resume goes on from "
+        then = then + saved.name if saved else "there is no other: nothing is left to resume"
+        return f"its last checkpoint cannot be written ({self.unsaved}); {then}"
 
     def _tolerant(self, what: str) -> _Tolerant:
         return _Tolerant(lambda reason: self.note(f"cannot write {what} ({reason}); going on"))
@@ -106,7 +122,8 @@ class Writer:
             )
             self._write_changes()
             self._write_links()
-            directory.write_summary(sim.summary(evaluate=False))
+            unsaved = {"unsaved": self._left_to_resume} if self.unsaved else {}
+            directory.write_summary({**sim.summary(evaluate=False), **unsaved})
             if sim.experiment.config.profile:
                 directory.write_json("trace.json", sim.trace())
                 directory.write_json("profile.json", sim.profile())

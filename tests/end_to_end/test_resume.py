@@ -365,6 +365,7 @@ def test_a_disk_that_is_full_for_a_while_is_told_and_nothing_is_lost(whole):
         limit_files(-1)
     assert_same(full, whole)
     assert watcher.notes == ["cannot write a checkpoint (File too large); going on"]
+    assert "unsaved" not in full.summary  # the last one is there
 
 
 def test_a_run_that_ends_on_a_full_disk_can_be_resumed_from_before(whole):

@@ -1,0 +1,41 @@
+"""What a run leaves behind where the disk is full: a resume promises no more than there is."""
+
+import errno
+import json
+import os
+
+import pytest
+from toys import TOY
+
+import p2pqg
+from p2pqg.results.checkpoint import CHECKPOINTS, newest
+from p2pqg.running.told import outcome
+from p2pqg.simulation.moment import Moment
+
+
+def nothing_is_left(*rounds):
+    """Stands for a disk that is full whenever so many rounds are done."""
+    write = Moment.write
+
+    def until_full(moment, path):
+        if moment.log.round in rounds:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(moment, path)
+
+    return until_full
+
+
+@pytest.mark.parametrize("full", [(1, 2, 3), (3,), (2,)], ids=str)
+def test_a_last_checkpoint_that_does_not_fit_is_told_at_the_end(tmp_path, monkeypatch, full):
+    monkeypatch.setattr(Moment, "write", nothing_is_left(*full))
+    run = p2pqg.run(
+        **TOY | {"rounds": 3, "engine": "local", "checkpoint_every": 1e-9, "quiet": True},
+        out=str(tmp_path),
+    )
+    there = [path.name for path in newest(run.path / CHECKPOINTS)]
+    then = f"a resume goes on from {there[0]}" if there else "there is no other: nothing is left"
+    told = json.loads((run.path / "summary.json").read_text()).get("unsaved", "")
+    assert ("round-000000003" in there, bool(there)) == (3 not in full, 1 not in full)
+    assert told.startswith("its last checkpoint cannot be written (No sp") == (3 in full)
+    assert (then in told) == (3 in full)
+    assert dict(outcome(run)).get("checkpoint", "") == told
