@@ -52,9 +52,10 @@ def raw_of(value: Any, test: Any, chosen: Columns, beside: Sequence[str], what: 
         raise DataError(f"{what} has no column {beside[0]!r}; only tables have named columns")
     if isinstance(value, Mapping):
         keys = ", ".join(str(key) for key in list(value)[:6])
+        by_name = "; of clients by name list(data.values())"
         raise DataError(
-            f"{what} is a {type(value).__name__} with {keys}; what is taken: {TAKEN}; of clients "
-            "by name list(data.values())"
+            f"{what} is a {type(value).__name__} with {keys}; what is taken: {TAKEN}"
+            f"{by_name if all(map(_is_one_part, value.values())) else ''}"
         )
     if not _is_one_part(value):
         raise DataError(f"{what} is of type {type(value).__name__}; what is taken: {TAKEN}")

@@ -248,6 +248,11 @@ def _lists(column: pa.ChunkedArray, what: str) -> np.ndarray:
         raise DataError(
             f"{what} must hold lists of one length, they differ; fill them up"
         ) from None
+    if found.dtype.kind == "O" and (rows := [i for i, row in enumerate(found) if None in row.flat]):
+        raise DataError(
+            f"{what} has empty entries in {len(rows):,} of its lists (the first in row {rows[0]}, "
+            "counted from 0); fill them, or leave the rows out"
+        )
     if found.dtype.kind not in "biuf":
         raise DataError(f"{what} holds lists of {column.type}; lists of numbers are read")
     return found

@@ -22,13 +22,28 @@ NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 MOST_LETTERS = 200
 
 
+def _written(name: Any) -> str:
+    """A name as text; sets in one order, where str() has another one in every process.
+
+    >>> _written(frozenset("ba"))
+    "frozenset({'a', 'b'})"
+    """
+    if isinstance(name, frozenset) and name:
+        return f"frozenset({{{', '.join(sorted(map(_quoted, name)))}}})"
+    return str(name).strip()
+
+
+def _quoted(name: Any) -> str:
+    return _written(name) if isinstance(name, frozenset) else repr(name)
+
+
 def key_of(name: Any) -> str:
     """What two ways to write one client's name have in common.
 
     >>> [key_of(name) for name in (7, 7.0, "007", " 7. ", "7.5", "Ada")]
     ['7', '7', '7', '7', '7.5', 'Ada']
     """
-    text = str(name).strip()
+    text = _written(name)
     whole = INTEGER.fullmatch(text)
     if whole is None:
         return text
@@ -48,7 +63,7 @@ def are_integers(keys: Iterable[str]) -> bool:
 
 def label_of(name: Any) -> str:
     """How a client's name is shown: as it was written, but 7.0 is 7."""
-    text = str(name).strip()
+    text = _written(name)
     return text if "." not in text else key_of(text)
 
 

@@ -309,7 +309,14 @@ class Stream(IterableDataset):
             DataLoader(TensorDataset(torch.tensor(X), torch.tensor(Y))),
             "is a DataLoader.*loader.dataset",
         ),
-        ({"X": np.ones((3, 2)), "y": np.ones(3)}, r"is a dict with X, y; what is taken: \(X, y\)"),
+        (
+            {"X": np.ones((3, 2)), "y": np.ones(3)},
+            r"is a dict with X, y; what is taken: \(X, y\).* with test=\(X, y\)$",
+        ),
+        (
+            pd.DataFrame({"a": [[1.0, 2.0], [3.0, None], [None, None]], "label": [0, 1, 0]}),
+            r"column a has empty entries in 2 of its lists \(the first in row 1, counted from 0\)",
+        ),
         (
             {"Ann": (X, Y), "Bob": (X, Y)},
             r"a dict with Ann, Bob; .* by name list\(data.values\(\)\)",

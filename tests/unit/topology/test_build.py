@@ -334,6 +334,17 @@ def test_nodes_of_a_graph_may_have_names_or_other_numbers():
     assert build(nx.grid_2d_graph(2, 2)).labels == ("(0, 0)", "(0, 1)", "(1, 0)", "(1, 1)")
 
 
+def test_nodes_that_are_sets_are_called_the_same_in_every_process():
+    """As those of a quotient graph; str() goes by how a set was filled, and by hashes."""
+    one, other = frozenset([0, 8]), frozenset([8, 0])
+    assert one == other
+    assert str(one) != str(other)
+    last = frozenset(["z", frozenset("b")])
+    graphs = [nx.path_graph([first, last]) for first in (one, other)]
+    names = ("frozenset({0, 8})", "frozenset({'z', frozenset({'b'})})")
+    assert [build(graph).labels for graph in graphs] == [names, names]
+
+
 @pytest.mark.parametrize(
     ("graph", "message"),
     [
