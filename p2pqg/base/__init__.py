@@ -17,5 +17,6 @@ Memory: `memory.py` (how much there is), `pieces.py` (arrays a piece at a time),
 of results), `uploading.py` (to a device). `wording.py` says numbers as people read them,
 `distinct.py` finds the different ones, `steady.py` is a clock that nobody sets, `themes.py` knows
 dark notebooks, `own_version.py` which p2pqg this is, and `alone.py` lets one process of a machine
-do something at a time; by `ending.py` a process ends with the one that began it.
+do something at a time; by `ending.py` a process ends with the one that began it, and `forked.py`
+holds what one that was forked must make anew.
 """

@@ -21,6 +21,7 @@ import numba
 import numpy as np
 
 from p2pqg.base.alone import alone
+from p2pqg.base.forked import OfProcess
 from p2pqg.engine.middle import Plan
 
 ROWS_AT_ONCE = 64
@@ -237,7 +238,7 @@ class Middles:
             ends = U(bounds[part]), U(bounds[part + 1])
             return _run(self.program, num_kept, rows, out, self._work[part], *ends, U(at_once))
 
-        return run(0) if threads == 1 else all(list(_pool(threads).map(run, range(threads))))
+        return run(0) if threads == 1 else all(list(_pools()(threads).map(run, range(threads))))
 
 
 def _aligned(size: int, dtype: np.dtype) -> np.ndarray:
@@ -246,9 +247,10 @@ def _aligned(size: int, dtype: np.dtype) -> np.ndarray:
     return room[-room.ctypes.data % 64 // room.itemsize :][:size]
 
 
-@lru_cache(1)
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, "middles")
+@OfProcess
+def _pools() -> Callable[[int], ThreadPoolExecutor]:
+    """Threads -> so many."""
+    return lru_cache(1)(lambda threads: ThreadPoolExecutor(threads, "middles"))
 
 
 def _array(values: Any) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -10,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from p2pqg.base.forked import OfProcess
 from p2pqg.base.seeding import rng
 
 AHEAD_BYTES = 2**26
@@ -29,13 +29,8 @@ class Noise:
         """Say whose draws they are, see `rng`, and where the numbers will be used."""
         self._seed, self._purpose = seed, purpose
         self._for_a_card = device.type == "cuda"
-        self._begin_in(os.getpid())
-
-    def _begin_in(self, process: int) -> None:
-        """With threads and nothing ahead: a process that was forked has none of its parent's."""
-        self._process = process
-        self._threads = ThreadPoolExecutor(torch.get_num_threads(), "noise")
-        self._ahead: dict[Keys, Drawing] = {}
+        self._threads = OfProcess(lambda: ThreadPoolExecutor(torch.get_num_threads(), "noise"))
+        self._ahead = OfProcess(dict[Keys, Drawing])
 
     def rows(
         self,
@@ -52,12 +47,9 @@ class Noise:
             dtype: that they are wanted in.
             ahead: the next rows will be those of the numbers that come next; begin with them.
         """
-        if (process := os.getpid()) != self._process:
-            self._begin_in(process)
         kind = torch.float64 if dtype == torch.float64 else torch.float32
-        now = tuple(keys)
-        guessed = now in self._ahead
-        rows, drawing = self._ahead.pop(now) if guessed else self._begin(now, width, kind)
+        now, drawn = tuple(keys), self._ahead()
+        rows, drawing = drawn.pop(now) if now in drawn else self._begin(now, width, kind)
         if ahead:
             self._guess(tuple((*key, number + 1) for *key, number in now), width, kind)
         for task in drawing:
@@ -66,17 +58,19 @@ class Noise:
 
     def _guess(self, keys: Keys, width: int, dtype: torch.dtype) -> None:
         """Begin with these; what was guessed in vain before is forgotten."""
-        passed = keys[0][-1] - 1
-        self._ahead = {old: made for old, made in self._ahead.items() if old[0][-1] >= passed}
-        waiting = sum(rows.nbytes for rows, _ in self._ahead.values())
+        passed, ahead = keys[0][-1] - 1, self._ahead()
+        for old in [old for old in ahead if old[0][-1] < passed]:
+            del ahead[old]
+        waiting = sum(rows.nbytes for rows, _ in ahead.values())
         if waiting + len(keys) * width * dtype.itemsize <= AHEAD_BYTES:
-            self._ahead[keys] = self._begin(keys, width, dtype)
+            ahead[keys] = self._begin(keys, width, dtype)
 
     def _begin(self, keys: Keys, width: int, dtype: torch.dtype) -> Drawing:
         rows = torch.empty(len(keys), width, dtype=dtype, pin_memory=self._for_a_card)
         each, to = max(1, TASK // max(1, width)), rows.numpy()
         parts = [slice(i, i + each) for i in range(0, len(keys), each)]
-        return rows, [self._threads.submit(self._draw, keys[part], to[part]) for part in parts]
+        submit = self._threads().submit
+        return rows, [submit(self._draw, keys[part], to[part]) for part in parts]
 
     def _draw(self, keys: Keys, rows: np.ndarray) -> None:
         for key, row in zip(keys, rows, strict=True):

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from p2pqg.base.forked import OfProcess
 from p2pqg.base.seeding import rng
 from p2pqg.base.uploading import uploaded
 from p2pqg.data._pixels import as_seen, content_of, opened
@@ -34,28 +35,30 @@ class FileFeed(Feed):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self._threads = ThreadPoolExecutor(torch.get_num_threads(), "decode")
-        self._decoding: dict[int, list[list[Future[np.ndarray]]]] = {}
+        self._threads = OfProcess(lambda: ThreadPoolExecutor(torch.get_num_threads(), "decode"))
+        self._decoding = OfProcess(dict[int, list[list[Future[np.ndarray]]]])
 
     def fork(self) -> Feed:
         """Another feed of the same files."""
         twin = super().fork()
         assert isinstance(twin, FileFeed)
-        twin._decoding = {}
+        twin._decoding = OfProcess(dict)
         return twin
 
     def test(self, part: slice) -> tuple[Tensor, Tensor]:
         """Inputs [samples, channels, height, width] and targets [samples] of the test set."""
-        images = self._threads.map(self._decode, self.test_x[part])
+        images = self._threads().map(self._decode, self.test_x[part])
         return self._prepare(self._tensor(list(images))), self.test_y[part]
 
     def _stored(self, x: np.ndarray) -> np.ndarray:
         return x
 
     def _inputs(self, step: int, part: slice, at: Tensor) -> Tensor:
-        known = self._decoding
-        self._decoding = {s: known.get(s) or self._begin(s) for s in (step, step + 1)}
-        return self._tensor([[i.result() for i in own] for own in self._decoding[step][part]])
+        known = self._decoding()
+        wanted = {s: known.get(s) or self._begin(s) for s in (step, step + 1)}
+        known.clear()
+        known.update(wanted)
+        return self._tensor([[i.result() for i in own] for own in wanted[step][part]])
 
     def _begin(self, step: int) -> list[list[Future[np.ndarray]]]:
         """Images [k][batch], as soon as a thread has time."""
@@ -63,7 +66,7 @@ class FileFeed(Feed):
         rows = (self._batches.indices(step, 1)[0] + self._offsets).tolist()
         return [
             [
-                self._threads.submit(self._decode, self.x[row], client, first + position)
+                self._threads().submit(self._decode, self.x[row], client, first + position)
                 for position, row in enumerate(own)
             ]
             for client, own in zip(self.clients, rows, strict=True)
@@ -74,7 +77,7 @@ class FileFeed(Feed):
     ) -> Tensor:
         wanted = [
             [
-                self._threads.submit(self._decode, self.x[sample], self.clients[row], position)
+                self._threads().submit(self._decode, self.x[sample], self.clients[row], position)
                 for position, sample in enumerate(own, step * self.looks.batch_size)
             ]
             for row, step, own in zip(rows.tolist(), steps.tolist(), at.tolist(), strict=True)

@@ -105,6 +105,16 @@ def test_a_run_ends_at_the_same_numbers_with_and_without_numba(monkeypatch):
 
 
 @needs_numba
+def test_in_a_process_that_was_forked_there_are_threads_again(monkeypatch):
+    pools = trimming.compiled()._pools
+    of_parent = pools()(2)
+    assert pools()(2) is of_parent
+    of_parent.shutdown()
+    monkeypatch.setattr("os.getpid", lambda: 0)
+    assert list(pools()(2).map(abs, [1, -2])) == [1, 2]
+
+
+@needs_numba
 def test_where_nothing_can_be_kept_on_disk_it_is_compiled_all_the_same():
     space = {}
     exec("def twice(x):\n    return 2 * x", space)  # of no file: there is no place beside it

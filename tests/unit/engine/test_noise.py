@@ -47,9 +47,9 @@ def test_in_a_process_that_was_forked_there_are_threads_again(monkeypatch):
     """Those of its parent do not come along: it waited for them without an end."""
     noise = Noise(3, "privacy", CPU)
     noise.rows([(0, 0)], 7, torch.float32, ahead=True)
-    noise._threads.shutdown()
-    (drawing_ahead,) = noise._ahead.values()
+    noise._threads().shutdown()
+    (drawing_ahead,) = noise._ahead().values()
     drawing_ahead[1][:] = [Future()]  # which nobody completes
-    monkeypatch.setattr(drawing.os, "getpid", lambda: 0)
+    monkeypatch.setattr("os.getpid", lambda: 0)
     found = noise.rows([(0, 1)], 7, torch.float32, ahead=True).numpy()
     assert (found == drawn([(0, 1)], 7, found.dtype)).all()

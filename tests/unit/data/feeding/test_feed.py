@@ -1,6 +1,7 @@
 """What the clients see: the same however they are hosted, from memory and from files."""
 
 import math
+from concurrent.futures import Future
 
 import numpy as np
 import pytest
@@ -104,6 +105,17 @@ def test_a_fork_goes_on_by_itself(paths):
     fresh = fed(FileFeed, paths, augmentation="resized-crop")
     for step, seen in ((7, a), (2, b), (8, c)):
         assert torch.equal(fresh.batch(step)[0], seen[0])
+
+
+def test_in_a_process_that_was_forked_files_are_read_by_threads_of_its_own(paths, monkeypatch):
+    """It waited for those of its parent, and for what they had begun, without an end."""
+    feed = fed(FileFeed, paths)
+    expected = fed(FileFeed, paths).batch(1)[0]
+    feed.batch(0)
+    feed._threads().shutdown()
+    feed._decoding()[1] = [[Future()] * 3] * CLIENTS  # which nobody completes
+    monkeypatch.setattr("os.getpid", lambda: 0)
+    assert torch.equal(feed.batch(1)[0], expected)
 
 
 def test_the_test_looks_at_seven_eighths_in_the_middle():
