@@ -5,7 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 from one_by_one import DIM, LR, PATIENCE, PUSH, ROUNDS, SEED, Plain
+from toys import TOY
 
+import p2pqg
 from p2pqg.base.config import made
 from p2pqg.base.errors import ConfigError
 from p2pqg.engine.block import lockstep
@@ -342,3 +344,37 @@ def test_what_cannot_be_is_told_in_a_line(wrong, told):
     with pytest.raises(ConfigError, match=told) as error:
         trajectory(name, no_gradient, starts(), **settings)
     assert "\n" not in str(error.value)
+
+
+TOLD_THE_TIME = """
+from p2pqg import algorithm
+from p2pqg.algorithms import acid
+from p2pqg.algorithms.asynchronous import OwnPace
+
+
+def met(s, p, elapsed):
+    return acid.met(s, p, acid.share(p, elapsed))
+
+
+@algorithm(
+    "told",
+    params=acid.Params,
+    start=acid.start,
+    needs=("undirected",),
+    asynchronous=OwnPace(met=met, elapsed=True, fit=acid.fit),
+)
+def told(s, grad, p, elapsed):
+    return (yield from acid.acid(s, grad, p, acid.share(p, elapsed)))
+"""
+
+
+def test_what_is_made_of_the_time_beforehand_is_what_a_step_would_make_of_it(tmp_path):
+    (tmp_path / "mine.py").write_text(TOLD_THE_TIME)
+    clock = {"compute": {"seconds": 1, "varies": "exponential"}}
+    settings = TOY | {"engine": "local", "network": clock, "rounds": 8, "precision": "float64"}
+    found = []
+    for name in ("acid", f"{tmp_path}/mine.py:told"):
+        with p2pqg.Simulation(**settings, algorithm=name) as sim:
+            sim.advance(8)
+            found.append(sim.parameters())
+    np.testing.assert_array_equal(*found)
