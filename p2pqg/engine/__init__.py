@@ -8,7 +8,8 @@
                  `judge.py` says how they do on the test set; feeds.py has their batches, noise.py
                  the noise
     rule.py      an algorithm with its parameters; `call.py` is one round of it
-    scouting.py  what it will ask of the network; suits.py: whether it works with one
+    scouting.py  what it will ask of the network, tried on no clients (habits.py: in rounds to come;
+                 few_clients.py: where only values tell); suits.py: whether it works with one
     answers.py   what a block replies when the algorithm asks something of the network
     routes.py    which rows go where: W cut along the borders of the blocks
 

@@ -6,9 +6,10 @@ import numpy as np
 
 from p2pqg.algorithms.attacks import ATTACKS
 from p2pqg.base.errors import ConfigError
+from p2pqg.engine.few_clients import mixes_rows
 from p2pqg.engine.inboxes import check_inboxes
 from p2pqg.engine.rule import Rule
-from p2pqg.engine.scouting import ROUNDS_TRIED, mixes_rows, opening_of
+from p2pqg.engine.scouting import ROUNDS_TRIED, opening_of
 from p2pqg.engine.waves.routing import check_clock, check_troubles
 from p2pqg.network import Network, Timing
 from p2pqg.network.neighbors import rounds_of

@@ -13,12 +13,12 @@ from p2pqg.algorithms.privacy import EPSILONS, Accounts
 from p2pqg.base.lazy import torch
 from p2pqg.data import Arrays
 from p2pqg.data.feeding import ENTRIES_AHEAD, STEPS_AHEAD
+from p2pqg.engine.habits import coming
 from p2pqg.engine.outlook import Outlook
 from p2pqg.engine.parts import WORTH_IT
 from p2pqg.engine.placement import Placement
 from p2pqg.engine.routes import Routing
 from p2pqg.engine.rule import Rule
-from p2pqg.engine.scouting import coming
 from p2pqg.engine.spec import HostSpec, Shards, Task
 from p2pqg.engine.traffic import Traffic
 from p2pqg.engine.waves.routing import WaveRouting

@@ -11,9 +11,11 @@ from unfiled import State, unfiled
 from p2pqg.algorithms import ALGORITHMS, allreduce, exchange, gossip
 from p2pqg.algorithms.dsgd import Params
 from p2pqg.algorithms.lr import LearningRate
-from p2pqg.engine import scouting
+from p2pqg.engine import habits, scouting
+from p2pqg.engine.few_clients import mixes_rows
+from p2pqg.engine.habits import coming, is_steady
 from p2pqg.engine.rule import Rule
-from p2pqg.engine.scouting import batches_per_round, coming, is_steady, mixes_rows
+from p2pqg.engine.scouting import batches_per_round
 
 
 def half(s, grad, p):
@@ -92,11 +94,9 @@ def test_what_ours_say_is(name):
 
 def tried(monkeypatch, rule):
     """Rounds that are looked at to see what the rule does in all."""
-    rounds, once = [], scouting._tried_once
-    monkeypatch.setattr(
-        scouting, "_tried_once", lambda *args: rounds.append(args[2]) or once(*args)
-    )
-    scouting._habit(rule)
+    rounds, once = [], habits.tried_once
+    monkeypatch.setattr(habits, "tried_once", lambda *args: rounds.append(args[2]) or once(*args))
+    habits._habit(rule)
     return max(rounds) + 1
 
 
@@ -139,7 +139,7 @@ def stops_where_steps_are_small(s, grad, p):
 def test_rounds_of_a_users_method_repeat_where_its_state_and_its_step_size_do(
     method, drops, monkeypatch
 ):
-    monkeypatch.setattr(scouting, "ROUNDS_TRIED", 40)
+    monkeypatch.setattr(habits, "ROUNDS_TRIED", 40)
     lr = LearningRate(0.1, drops=drops, decay=0.1)
     theirs = rule(method).with_changes(lr=lr)
     period = 3 if method is counts_to_three else 1
@@ -226,7 +226,7 @@ def look_ahead():
 
 def test_who_is_interrupted_while_it_looks_ahead_looks_again(monkeypatch, look_ahead):
     whole = look_ahead()
-    scouting._foreseen.cache_clear()
+    habits._foreseen.cache_clear()
     with monkeypatch.context() as patch:
         patch.setattr(scouting, "weighed", interrupted_after(5, scouting.weighed))
         with pytest.raises(KeyboardInterrupt):
@@ -247,7 +247,7 @@ def interrupted_after(calls, function):
 
 def test_forks_in_threads_look_ahead_together(monkeypatch, look_ahead):
     alone, found = look_ahead(), []
-    scouting._foreseen.cache_clear()
+    habits._foreseen.cache_clear()
     weighed = scouting.weighed
     monkeypatch.setattr(scouting, "weighed", lambda effect: sleep(1e-4) or weighed(effect))
     threads = [Thread(target=lambda: found.append(look_ahead())) for _ in range(3)]
