@@ -35,6 +35,11 @@ def entry_of(own: Any, name: str) -> Entry:
             f"model must be a name, a module or a function (num_classes, input_shape) -> module, "
             f"got {type(own).__name__}"
         )
+    if isinstance(own, type) and own.__module__.startswith("torch.nn."):
+        raise ConfigError(
+            f"model is a class of torch; give a module, {own.__name__}(...), or a function "
+            "(num_classes, input_shape) -> module"
+        )
     summary = (inspect.getdoc(own) or "").partition("\n")[0]
     return Entry(name, builder_of(own), settable_of(own, name), summary, traits=traits)
 

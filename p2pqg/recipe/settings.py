@@ -323,8 +323,9 @@ def _function_as_algorithm(given: Any) -> str:
         return f"algorithm must be a name, got a function; this one's is {named!r}"
     name = getattr(given, "__name__", "it").strip("<>")
     return (
-        "algorithm must be a name, got a function; write @algorithm(...) of p2pqg above it, and "
-        f"name it as you do there, or its file: 'my_method.py:{name}'"
+        f"algorithm must be a name, got a {'class' if isinstance(given, type) else 'function'}; "
+        "write @algorithm(...) of p2pqg above a function, and name it as you do there, or its "
+        f"file: 'my_method.py:{name}'"
     )
 
 

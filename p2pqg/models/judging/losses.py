@@ -124,6 +124,7 @@ def _entry_of(own: Callable[..., Any], name: str) -> Entry:
             "loss must be a name or a function (outputs, targets) -> [batch], got "
             f"{type(own).__name__}"
         )
+    check_instance(own, f"loss {name}")
     check_order(own, f"loss {name}")
     names = positional(own, GIVEN, f"loss {name}") if _has_signature(own) else {}
 
@@ -136,6 +137,16 @@ def _entry_of(own: Callable[..., Any], name: str) -> Entry:
     params = params_of(own, names.values()) if names else NoParams
     summary = (inspect.getdoc(own) or "").partition("\n")[0]
     return Entry(name, build, params, summary, traits={"own": True, "kinds": ()})
+
+
+def check_instance(own: Any, what: str) -> None:
+    """Refuse a class where what it makes is meant.
+
+    Raises:
+        ConfigError: with how to make one.
+    """
+    if isinstance(own, type):
+        raise ConfigError(f"{what} is a class; give one of it: {own.__name__}()")
 
 
 def check_order(own: Any, what: str) -> None:

@@ -21,7 +21,7 @@ from p2pqg.base.registry import Entry, Registry
 from p2pqg.base.signature import check_takes, parameters
 from p2pqg.base.source import blamed, place_of
 from p2pqg.base.user_code import find_in_file, names_a_file
-from p2pqg.models.judging.losses import GIVEN, Objective, check_order
+from p2pqg.models.judging.losses import GIVEN, Objective, check_instance, check_order
 
 METRICS = Registry("metric")
 """Entries are (outputs, targets, objective) -> number; trait `kinds`: of the tasks it suits."""
@@ -177,6 +177,7 @@ def _entry_of(own: Any, name: str) -> Entry:
             f"metric {name} must be a function (outputs, targets) -> number, got "
             f"{type(own).__name__}"
         )
+    check_instance(own, f"metric {name}")
     check_takes(own, GIVEN, f"metric {name}")
     check_order(own, f"metric {name}")
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from torch.optim import SGD
 
 import p2pqg
 from p2pqg.algorithms import ALGORITHMS
@@ -143,6 +144,7 @@ def test_several_problems_are_told_at_once():
         ({"dataset": {"name": {"train": [1]}}}, "got an object .dict.; what holds samples is data"),
         ({"partition": {"name": len}}, "partition.name must be a text, got a function; give it it"),
         ({"rule": {"name": len}}, "rule len is a Python function; write it to a file and say"),
+        ({"algorithm": SGD}, "^algorithm must be a name, got a class; .* 'my_method.py:SGD'$"),
         ({"algorithm": len}, "^algorithm must be a name, got a function; .* 'my_method.py:len'$"),
         ({"algorithm": ALGORITHMS["gut"].build}, "got a function; this one's is 'gut'$"),
         ({"rounds": len}, "^rounds must be an integer.*, got a function$"),
