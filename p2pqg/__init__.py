@@ -30,6 +30,7 @@ _HOMES = {
     "DataError": "base.errors",
     "DivergedError": "base.errors",
     "OwnPace": "algorithms",
+    "Notice": "base.errors",
     "P2pqgError": "base.errors",
     "Run": "results.run",
     "Runs": "results.seeds",
@@ -80,6 +81,7 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers; a test keeps
     from p2pqg.base.errors import ConfigError as ConfigError
     from p2pqg.base.errors import DataError as DataError
     from p2pqg.base.errors import DivergedError as DivergedError
+    from p2pqg.base.errors import Notice as Notice
     from p2pqg.base.errors import P2pqgError as P2pqgError
     from p2pqg.base.errors import RunError as RunError
     from p2pqg.base.errors import StoppedError as StoppedError

@@ -451,6 +451,7 @@ def test_who_goes_on_above_other_frozen_layers_is_told(folder, tmp_path, recwarn
     with Simulation(**half_trained(mine)) as sim:
         sim.advance(1)
         sim.checkpoint(tmp_path / "saved")
+    recwarn.clear()  # of the new one
     with Simulation.restore(tmp_path / "saved") as same:
         assert same.round == 1
     assert not recwarn
