@@ -28,5 +28,6 @@ class OfProcess(Generic[T]):
     def __call__(self) -> T:
         """That of this process."""
         if (process := os.getpid()) != self._process:
-            self._process, self._made = process, self._make()
+            self._made = self._make()
+            self._process = process  # last: a thread that sees it finds what was made
         return self._made

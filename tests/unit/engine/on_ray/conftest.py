@@ -1,3 +1,5 @@
+"""A folder that a Ray of our own may have, gone after the test."""
+
 import pytest
 
 from p2pqg.engine.on_ray.own_folder import OwnFolder
