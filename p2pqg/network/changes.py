@@ -18,7 +18,7 @@ from p2pqg.network.impairments import Impairments
 from p2pqg.network.lies import Attack, drawn
 from p2pqg.network.link_spec import FILES, spelled_alike
 from p2pqg.network.links import LINK_KEYS
-from p2pqg.network.named import clients_in, links_in, links_told, more_labels, refuse
+from p2pqg.network.named import clients_in, links_in, links_told, means_all, more_labels, refuse
 from p2pqg.network.neighbors import has_link, receivers_of
 from p2pqg.network.params import ClockParams
 from p2pqg.topology import Schedule, build
@@ -68,12 +68,12 @@ class Changes:
         return self._but(cut=self.cut | arcs)
 
     def restore_links(self, links: Iterable[Any] | None = None) -> Self:
-        """Mend links; None: all that are down.
+        """Mend links; None, or "all": all that are down.
 
         Raises:
             ConfigError: the network has no such link, or it is not down.
         """
-        if links is None:
+        if means_all(links):
             return self._but(cut=frozenset())
         arcs = self.links_called(links, "restore_links")
         up = links_told(arcs - self.cut, self.base)
@@ -121,12 +121,12 @@ class Changes:
         return self._but(absent=self.absent | who)
 
     def restore_clients(self, clients: Iterable[Any] | None = None) -> Self:
-        """Clients come back; None: all that left.
+        """Clients come back; None, or "all": all that left.
 
         Raises:
             ConfigError: there is no such client, or it is here.
         """
-        if clients is None:
+        if means_all(clients):
             return self._but(absent=frozenset())
         who = clients_in(clients, self._known, "restore_clients")
         here = self._names(who - self.absent)
@@ -257,7 +257,7 @@ class Changes:
         return self._but(attacks=attacks)
 
     def stop_attack(self, who: Any = None, round: int = 0) -> Self:
-        """Clients are honest from now on; None: all.
+        """Clients are honest from now on; None, or "all": all.
 
         Args:
             who: clients.
@@ -266,7 +266,7 @@ class Changes:
         Raises:
             ConfigError: there is no such client, or it does not lie.
         """
-        if who is None:
+        if means_all(who):
             return self._but(attacks=())
         chosen = clients_in(who, self._known, "stop_attack")
         now = [one for one in self.attacks if one.last is None or one.last >= round]

@@ -120,6 +120,11 @@ def _all_of(items: Iterable[Any], read: Callable[[Any], Iterable[Any]]) -> froze
     return frozenset(found)
 
 
+def means_all(named: Any) -> bool:
+    """Whether all are meant that there are: nobody is named, or the word `all` is said."""
+    return named is None or (isinstance(named, str) and named == "all")
+
+
 def listed(items: Any) -> Any:
     """What can be read more than once: an iterator becomes a list."""
     return list(items) if isinstance(items, Iterator) else items

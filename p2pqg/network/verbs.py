@@ -22,7 +22,7 @@ from p2pqg.base.ranges import whole_number
 from p2pqg.base.user_code import GIVEN
 from p2pqg.network.clients import Clients
 from p2pqg.network.impairments import Impairments
-from p2pqg.network.named import clients_in, links_in, links_told
+from p2pqg.network.named import clients_in, links_in, links_told, means_all
 from p2pqg.network.network import Network
 
 SOURCES = ("stale", "neighbor", "average")
@@ -54,7 +54,7 @@ class Verb:
 
 def _which_links(given: Mapping[str, Any], network: Network) -> str:
     """The links that are meant, by the clients' names."""
-    if given.get("links") is None:
+    if means_all(given.get("links")):
         return "all"
     links = links_in(given["links"], Clients.of(network.base), network.base.directed, "links")
     return ", ".join(links_told(links, network.base))
@@ -62,7 +62,7 @@ def _which_links(given: Mapping[str, Any], network: Network) -> str:
 
 def _which_clients(given: Mapping[str, Any], network: Network) -> str:
     """The clients that are meant, by their names."""
-    if given.get("clients") is None:
+    if means_all(given.get("clients")):
         return "all"
     who = clients_in(given["clients"], Clients.of(network.base), "clients")
     return ", ".join(map(network.base.called, sorted(who)))
@@ -80,7 +80,7 @@ def _clients(value: Any, key: str) -> dict[str, Any]:
 
 
 def _links_or_all(value: Any, key: str) -> dict[str, Any]:
-    return {} if value == "all" else _links(value, key)
+    return {} if means_all(value) else _links(value, key)
 
 
 def _restored(value: Any, key: str) -> dict[str, Any]:
@@ -90,7 +90,7 @@ def _restored(value: Any, key: str) -> dict[str, Any]:
     clients, how = found.get("clients", "all"), found.get("how", "stale")
     if how not in SOURCES:
         raise ConfigError(f"{key}.how must be {', '.join(SOURCES)}, got {how!r}")
-    return ({} if clients == "all" else _clients(clients, key)) | {"how": how}
+    return _clients_or_all(clients, key) | {"how": how}
 
 
 def _added(value: Any, key: str) -> dict[str, Any]:
@@ -123,7 +123,7 @@ def _settings(value: Any, key: str) -> dict[str, Any]:
 
 def _impairments(value: Any, key: str) -> dict[str, Any]:
     """Some settings, the others stay; or `none`."""
-    return plain(Impairments()) if value in (None, "none") else _settings(value, key)
+    return plain(Impairments()) if _is_none(value) else _settings(value, key)
 
 
 def _attack(value: Any, key: str) -> dict[str, Any]:
@@ -134,16 +134,21 @@ def _attack(value: Any, key: str) -> dict[str, Any]:
 
 
 def _clients_or_all(value: Any, key: str) -> dict[str, Any]:
-    return {} if value == "all" else _clients(value, key)
+    return {} if means_all(value) else _clients(value, key)
 
 
 def _rule(value: Any, key: str) -> dict[str, Any]:
     """A name, or {name, parameters}; `none`: the weighted sum."""
-    if value in (None, "none"):
+    if _is_none(value):
         return {"rule": None}
     if not isinstance(value, str | Mapping):
         raise ConfigError(f"{key} must be a rule such as clipped, or none, got {value!r}")
     return {"rule": value}
+
+
+def _is_none(value: Any) -> bool:
+    """Whether it is nothing, or the word `none`."""
+    return value is None or (isinstance(value, str) and value == "none")
 
 
 def _list(value: Any, key: str, what: str) -> list[Any]:
@@ -302,8 +307,10 @@ VERBS: dict[str, Verb] = {
     ),
     "set_rule": Verb(
         _rule,
-        value=lambda given: "none" if given["rule"] is None else given["rule"],
-        rule=lambda rule, given: rule.with_gossip_rule(given["rule"]),
+        value=lambda given: "none" if _is_none(given["rule"]) else given["rule"],
+        rule=lambda rule, given: rule.with_gossip_rule(
+            None if _is_none(given["rule"]) else given["rule"]
+        ),
         words=lambda given, network: _named(given["rule"]),
     ),
     "attack": Verb(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from typing_extensions import Unpack
 
@@ -85,7 +85,7 @@ class Interventions(Life):
         self.do("drop_links", links=listed(links))
 
     def restore_links(self, links: Iterable[Any] | None = None) -> None:
-        """Mend links that were cut; None: all of them."""
+        """Mend links that were cut; None, or "all": all of them."""
         self.do("restore_links", links=listed(links))
 
     def add_links(self, links: Iterable[Any]) -> None:
@@ -113,7 +113,7 @@ class Interventions(Life):
         """Clients come back.
 
         Args:
-            clients: who; None: all that are gone.
+            clients: who; None, or "all": all that are gone.
             how: with the model they left with ("stale"), that of their first neighbor
                 ("neighbor"), or the mean of their neighbors' ("average"). With a new model, what
                 the algorithm keeps beside it begins anew. Centralized methods have one model for
@@ -211,11 +211,11 @@ class Interventions(Life):
         self.do("set_lr", lr=lr)
 
     def set_rule(self, rule: Any) -> None:
-        """What receivers make of their inboxes from the next round on; None: the weighted sum.
+        """What receivers make of their inboxes from the next round on.
 
         Args:
             rule: a name, {name, parameters}, my_file.py:my_rule, or a function; see
-                `p2pqg.algorithms.gossip_rules`.
+                `p2pqg.algorithms.gossip_rules`. None, or "none": the weighted sum.
 
         Raises:
             ConfigError: it is unknown, or does not suit the algorithm or the network.
@@ -237,7 +237,7 @@ class Interventions(Life):
         self.do("attack", who=who if isinstance(who, Mapping) else listed(who), how=how)
 
     def stop_attack(self, clients: Iterable[Any] | None = None) -> None:
-        """Clients are honest again; None: all."""
+        """Clients are honest again; None, or "all": all of them."""
         self.do("stop_attack", clients=listed(clients))
 
     def set_network(self, **settings: Any) -> None:
@@ -255,15 +255,24 @@ class Interventions(Life):
         self.do("set_network", **settings)
 
     @with_keywords(ImpairmentKeys.__annotations__, of=Impairments)
-    def set_impairments(self, **settings: Unpack[ImpairmentKeys]) -> None:
+    def set_impairments(
+        self,
+        none: Literal["none", "as before"] | None = "as before",
+        /,
+        **settings: Unpack[ImpairmentKeys],
+    ) -> None:
         """What goes wrong from the next round on; what is not named stays as it is.
 
         Args:
+            none: None, or "none": nothing does but what the settings say.
             settings: fields of `p2pqg.network.Impairments`, e.g. loss=0.05, burst=10.
 
         Raises:
             ConfigError: a setting is wrong, or does not suit the algorithm.
         """
+        if none != "as before":
+            nothing = VERBS["set_impairments"].read(none, "set_impairments")
+            settings = cast("ImpairmentKeys", {**nothing, **settings})
         self.do("set_impairments", **settings)
 
     def _rewire(

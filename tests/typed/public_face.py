@@ -90,6 +90,8 @@ def live() -> None:
         branch.set_impairments(loss=0.05, by="link")
         branch.set_impairments(los=0.05)  # type: ignore[call-arg]
         branch.restore_clients([3], how="average")
+        branch.restore_links("all")
+        branch.set_impairments("none")
         branch.restore_clients([3], how="best")  # type: ignore[arg-type]
         both = p2pqg.compare(sim, branch, names=["left alone", "link cut"], to_accuracy=0.9)
         assert_type(both, p2pqg.Comparison)

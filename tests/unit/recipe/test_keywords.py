@@ -47,7 +47,7 @@ def test_editors_know_no_other_keys():
 
 def test_a_notebook_is_told_what_can_go_wrong():
     told = inspect.signature(p2pqg.Simulation.set_impairments).parameters
-    assert list(told) == ["self", *get_type_hints(NESTED["impairments"])]
+    assert list(told) == ["self", "none", *get_type_hints(NESTED["impairments"])]
     assert told["on_loss"].default == "keep"
 
 

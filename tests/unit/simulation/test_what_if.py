@@ -17,6 +17,7 @@ from toys import TOY, assert_same
 import p2pqg
 from p2pqg.base.errors import ConfigError
 from p2pqg.engine.local import LocalEngine
+from p2pqg.network import Impairments
 from p2pqg.topology import build
 
 SETTINGS = TOY | {"rounds": 30, "eval_every": 5, "engine": "local"}
@@ -265,6 +266,48 @@ def test_a_scenario_does_the_same_as_the_hand():
         sim.set_topology("complete7")
         sim.advance(7)
         assert_same(sim, planned)
+
+
+@pytest.mark.parametrize(
+    ("verb", "words"),
+    [
+        *[(verb, word) for verb in ("restore_links", "stop_attack") for word in ("all", None)],
+        *[("restore_clients", word) for word in ("all", None)],
+        *[(verb, word) for verb in ("set_rule", "set_impairments") for word in ("none", None)],
+    ],
+)
+def test_the_words_of_a_scenario_are_those_of_the_hand(verb, words):
+    begin = {"rule": "median", "impairments": {"loss": 0.5}, "rounds": 2}
+    trouble = [
+        {"at": 0, "attack": {"who": 2, "how": "sign-flip"}},
+        {"at": 0, "drop_links": ["0-1", "2-3"]},
+        {"at": 0, "drop_clients": [5]},
+    ]
+    with (
+        simulation(**begin, scenario=[*trouble, {"at": 1, verb: words}]) as planned,
+        simulation(**begin, scenario=trouble) as sim,
+    ):
+        planned.advance(2)
+        sim.advance(1)
+        before = sim.network.to_data(), sim.rule
+        getattr(sim, verb)(words)
+        assert (sim.network.to_data(), sim.rule) != before
+        sim.advance(1)
+        assert_same(sim, planned)
+        assert sim.events == planned.events
+        (done,) = sim.interventions
+        again = {"at": done.pop("round"), **done}
+        with simulation(**begin, scenario=[*trouble, again]) as repeated:
+            repeated.advance(2)
+            assert_same(repeated, planned)
+
+
+def test_what_is_said_beside_none_goes_wrong_from_then_on():
+    with simulation(impairments={"loss": 0.5, "noise": 0.1}) as sim:
+        sim.set_impairments("none", loss=0.25)
+        assert sim.network.impairments == Impairments(loss=0.25)
+        with pytest.raises(ConfigError, match="set_impairments must be keys and values, got 'no'"):
+            sim.set_impairments("no")
 
 
 # What cannot be done
