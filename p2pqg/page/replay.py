@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ import numpy as np
 import pandas as pd
 
 from p2pqg.base.errors import P2pqgError
+from p2pqg.base.text import without_folders
 from p2pqg.network import Network
+from p2pqg.network.verbs import GROWING
 from p2pqg.page.networks import network_of, shards_of
 from p2pqg.page.runs import read
 from p2pqg.page.scene import digits, scene, traffic
@@ -167,7 +170,7 @@ class Replay:
             **self._seconds(at),
             "moments": moments,
             "every": int(np.median(np.diff(moments))) if len(moments) > 1 else 1,
-            "ending": self.problem or standing.ending,
+            "ending": self.problem or "; ".join(filter(None, (standing.ending, standing.unsaved))),
             "events": [[done, what] for done, what in standing.events[-MOST_EVENTS:]],
             "points": {
                 "from": start,
@@ -213,6 +216,7 @@ class Replay:
     def _network(self, start: Schedule, at: int) -> dict[str, Any]:
         now = became(self._changes, start, at)
         schedule = now.schedule(start)
+        schedule = replace(schedule, name=self._name(start, now, at))
         network = Network(schedule, cut=now.cut, absent=now.absent)
         values, liars = self._values(at, now.num_clients)
         return {
@@ -226,6 +230,25 @@ class Replay:
             "measures": names_of(list(values.get("of", ()))),
         }
 
+    def _name(self, start: Schedule, now: Became, at: int) -> str:
+        """What the network was called then: by what was done, or by how it ended, as is on record.
+
+        What is done while a run goes on is on record at its end.
+        """
+        grown = [
+            (done, *what.partition(" ")[::2])
+            for done, what in self._standing.events
+            if what.startswith(tuple(GROWING))
+        ]
+        before = [(verb, told) for done, verb, told in grown if done <= at]
+        ended = self._standing.summary.get("network") or {}
+        if len(before) == len(grown) and "topology" in ended:
+            return without_folders(str(ended["topology"]))
+        set_to = [told for verb, told in before if verb == "set_topology"]
+        if set_to and before[-1][0] != "add_clients":
+            return without_folders(set_to[-1])
+        return start.name if now.links is None else f"{start.name}, changed"
+
     def _traffic(self, pairs: Sequence[Sequence[int]]) -> list[float | None] | None:
         """Bytes over each drawn link since the start; None: there is no simulated clock."""
         with suppress(OSError, ValueError):  # not there; or half written
@@ -233,7 +256,7 @@ class Replay:
         return None
 
     def _scene(self, schedule: Schedule, now: Became) -> dict[str, Any]:
-        key = now.num_clients, now.links
+        key = schedule.name, now.num_clients, now.links
         if key not in self._scenes:
             self._scenes[key] = scene(schedule, self._counts)
         return self._scenes[key]

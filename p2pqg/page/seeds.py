@@ -101,6 +101,11 @@ class Seeds(Standing):
         return self._told([one.ending for one in self.members])
 
     @property
+    def unsaved(self) -> str:
+        """What is left to resume of seeds whose last checkpoint could not be written."""
+        return self._told([one.unsaved for one in self.members])
+
+    @property
     def warning(self) -> str:
         """What is the matter with some of the seeds."""
         return self._told([one.warning for one in self.members])

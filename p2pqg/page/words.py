@@ -86,7 +86,7 @@ def notes(shown: Sequence[Standing], labels: Sequence[str]) -> list[tuple[int, s
     """(run, its label or "", what is the matter with it) of every run that did not end well."""
     found = []
     for index, (one, label) in enumerate(zip(shown, labels, strict=True)):
-        for text in filter(None, (one.ending, one.warning, *one.never_came)):
+        for text in filter(None, (one.ending, one.unsaved, one.warning, *one.never_came)):
             found.append((index, label if len(shown) > 1 else "", text))
     return found
 

@@ -279,7 +279,10 @@ class Comparison:
         seed.
         """
         told = [
-            (name if one.is_live else str(one.path), filter(None, (one.ending, one.age)))
+            (
+                name if one.is_live else str(one.path),
+                filter(None, (one.ending, one.unsaved, one.age)),
+            )
             for name, group in zip(self.names, self.groups, strict=True)
             for one in group
         ]

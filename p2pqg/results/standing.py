@@ -280,7 +280,7 @@ class Standing:
             return f"still going: {of} so far"
         if self.finished:
             return ""
-        resumable = (self.path / "checkpoints").is_dir()
+        resumable = (self.path / "checkpoints").is_dir() and not self.unsaved
         more = f"; `p2pqg resume {typed(self.path)}` goes on" if resumable else ""
         ended = (
             f"stopped after {of}"
@@ -288,6 +288,13 @@ class Standing:
             else f"broken off after {of}, no end on record"
         )
         return ended + more
+
+    @property
+    def unsaved(self) -> str:
+        """What is left to resume where its last checkpoint could not be written; else ""."""
+        told = str(self.summary.get("unsaved") or "")
+        is_over = self._is_summed_up and (self.is_live or not being_written(self.path))
+        return told if is_over else ""
 
     @cached_property
     def events(self) -> list[tuple[int, str]]:

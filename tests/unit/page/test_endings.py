@@ -3,9 +3,13 @@
 import json
 import math
 
+import pytest
 from pages import with_summary
 
+import p2pqg
+from p2pqg.page.replay import Replay
 from p2pqg.page.runs import read
+from p2pqg.page.seeds import Seeds
 from p2pqg.page.tables import headline
 from p2pqg.results.directory import LOCK, RunDirectory, being_written
 from p2pqg.results.parquet import write_parquet
@@ -21,6 +25,28 @@ def test_a_stopped_run_with_a_checkpoint_says_how_to_go_on(recorded, page_of):
     run = recorded("a", rows=4)
     (run.path / "checkpoints").mkdir()
     assert page_of(run).notes[0].endswith(f"`p2pqg resume {run.path}` goes on")
+
+
+UNSAVED = "its last checkpoint cannot be written (No space left on device); "
+
+
+@pytest.mark.parametrize("rows", [4, 10])
+def test_wherever_it_is_told_how_a_run_stands_it_says_that_its_last_checkpoint_is_lacking(
+    recorded, page_of, rows
+):
+    told = UNSAVED + "there is no other: nothing is left to resume"
+    run = with_summary(recorded("a", rows=rows), unsaved=told)
+    (run.path / "checkpoints").mkdir()
+    notes = [f"stopped after {rows} rounds of 10"] * (rows < 10) + [told]
+    assert page_of(run).notes == notes  # and no word of a resume that goes on
+    assert p2pqg.compare(run.path).notes == [f"{run.path}: {'; '.join(notes)}"]
+    assert Replay(0, run.path, "a").frame(with_network=False)["ending"] == "; ".join(notes)
+    both = [recorded(f"b{seed}", rows=rows, seed=seed) for seed in (1, 2)]
+    seeds = Seeds.of_runs([read(both[0]), read(with_summary(both[1], unsaved=told))])
+    assert seeds.unsaved == f"seed 2: {told}"
+    with RunDirectory.reopen(run.path) as directory:
+        directory.reserve()  # it goes on, and may find room
+        assert told not in page_of(run).notes
 
 
 def test_a_run_that_diverged_says_why(recorded, page_of):

@@ -219,6 +219,23 @@ def test_a_run_can_open_its_own_page(tmp_path):
         get(reader.notes[0].removeprefix("watch: "))
 
 
+def test_a_network_is_called_what_it_was_called_then(tmp_path):
+    scenario = [
+        {"at": 3, "drop_links": ["0-1"]},
+        {"at": 5, "set_topology": "complete4"},
+        {"at": 7, "add_clients": 1},
+    ]
+    settings = {"topology": "ring4", "engine": "local", "rounds": 10, "eval_every": 2}
+    run = p2pqg.run(**settings, scenario=scenario, out=str(tmp_path))
+    replay = Replay(0, run.path, "one")
+    names = {round: replay.frame(round=round)["scene"]["name"] for round in (2, 4, 6, 8, 10)}
+    assert names == {2: "ring4", 4: "ring4", 6: "complete4", 8: "complete5", 10: "complete5"}
+    (run.path / "summary.json").unlink()  # while it goes on nothing says what it is called
+    replay = Replay(0, run.path, "one")
+    assert replay.frame(round=4)["scene"]["name"] == "ring4"
+    assert replay.frame(round=6)["scene"]["name"] == "ring4, changed"
+
+
 def test_the_traffic_of_links_is_on_disk_while_a_run_goes(tmp_path):
     seen = []
 
