@@ -21,7 +21,8 @@ FEWEST_ALIKE = 3
 """Seeds that may decide where all of them agree: of two it may be chance, as accuracies are counts
 of test samples."""
 ROUNDING = 1e-9
-"""Share of a mean below which its deviation is one of arithmetic, and not of seeds."""
+"""Share of a mean below which its deviation is one of arithmetic, and not of seeds; and of a number
+below which that to another one is none."""
 
 
 @dataclass(frozen=True)

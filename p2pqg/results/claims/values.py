@@ -17,6 +17,7 @@ from p2pqg.base.wording import plain_text
 from p2pqg.recipe.own_files import NAMED
 from p2pqg.results.alike import OWN_FILES, check_one_setting
 from p2pqg.results.claims.claim import Claim, Side, told
+from p2pqg.results.claims.findings import ROUNDING
 from p2pqg.results.run_frames import OUTCOME, one_a_seed
 from p2pqg.results.tuned import best_of, chosen_by
 
@@ -143,7 +144,7 @@ def _side(
 
 
 def _compared(left: pd.Series, right: pd.Series, by: str, where: str) -> pd.Series:
-    """Left - right, or left / right, of the same seeds."""
+    """Left - right, or left / right, of the same seeds; those equal to rounding are equal."""
     apart = {
         "left": sorted(set(right.index) - set(left.index)),
         "right": sorted(set(left.index) - set(right.index)),
@@ -152,11 +153,12 @@ def _compared(left: pd.Series, right: pd.Series, by: str, where: str) -> pd.Seri
         if seeds:
             lost = ", ".join(map(str, seeds))
             raise ConfigError(f"{where}: {side} lacks seed {lost}, which the other side has")
+    equal = (left - right).abs() <= ROUNDING * np.maximum(left.abs(), right.abs())
     if by == "difference":
-        return left - right
+        return (left - right).mask(equal, 0.0)
     if not ((left > 0).all() and (right > 0).all()):
         raise ConfigError(f"{where}: a ratio needs numbers > 0; compare by difference")
-    return left / right
+    return (left / right).mask(equal, 1.0)
 
 
 def _edited_between(claim: Claim, frame: pd.DataFrame, apart: Side) -> Iterator[str]:

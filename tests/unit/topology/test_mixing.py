@@ -39,6 +39,8 @@ def test_lazy_is_half_way_to_the_identity():
     W = W_of("social32")
     assert_allclose(W_of("social32:mixing=lazy"), (W + np.eye(32)) / 2, atol=1e-15)
     assert lambda_min(W_of("social32:mixing=lazy")) > 0
+    others = np.array([[0, 1, 0], [0.25, 0, 0.75], [0.75, 0.25, 0]])  # nobody keeps anything
+    assert_array_equal(Mixing.from_dense(others).lazy().dense(), (others + np.eye(3)) / 2)
 
 
 def test_uniform_averages_the_inbox_and_columns_splits_the_outbox():

@@ -68,6 +68,19 @@ def test_seeds_that_agree_to_rounding_agree(by):
         assert (found.verdict, found.more) == ("undecided", math.inf)
 
 
+@pytest.mark.parametrize("by", ["difference", "ratio"])
+def test_sides_that_agree_to_rounding_are_not_ahead_of_each_other(by):
+    """Nor is it more certain than where they agree exactly: sums in another order are no seeds."""
+    same = [0.3, 0.5, 0.7]
+    frame = runs(qg=[0.1 + 0.2, 0.5 + 1.2e-16, 0.7 + 1.2e-16], dsgd=same)
+    base = 0 if by == "difference" else 1
+    found = verdict_of(frame, by=by, holds_if={"above": base})
+    assert (found.verdict, found.findings[0].mean) == ("undecided", base)
+    around = {"within": [base - 0.01, base + 0.01]}
+    for seeds, verdict in ((2, "undecided"), (3, "holds")):
+        assert verdict_of(frame[frame["seed"] <= seeds], by=by, holds_if=around).verdict == verdict
+
+
 def family(*ps):
     """Claims whose comparisons have such p, by two seeds: p = 1 - 2 / pi atan t."""
     ts = [math.tan((1 - p) * math.pi / 2) for p in ps]
