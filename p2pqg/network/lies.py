@@ -137,10 +137,10 @@ def drawn(who: Mapping[str, Any], num_clients: int, seed: int, key: str) -> tupl
         raise ConfigError(f"{key} must be clients, {{share: 0.1}} or {{count: 3}}, got {who!r}")
     ((what, number),) = who.items()
     wrong = isinstance(number, bool) or not isinstance(number, int | float)
-    if wrong or (what == "share" and not 0 < number < 1):
+    if what == "share" and (wrong or not 0 < number < 1):
         raise ConfigError(f"{key}.share must be in (0, 1), got {number!r}")
     count = max(1, round(number * num_clients)) if what == "share" else number
-    if not 1 <= count < num_clients or count != int(count):
+    if wrong or not 1 <= count < num_clients or count != int(count):
         raise ConfigError(f"{key}.count must be in 1 .. {num_clients - 1}, got {number!r}")
     order = rng(seed, "attacks").permutation(num_clients)
     return tuple(sorted(order[: int(count)].tolist()))

@@ -21,7 +21,7 @@ def everyone_else(num_clients: int, params: object) -> float:
 
 def logarithm(num_clients: int, params: object) -> float:
     """log2 of the clients, rounded up."""
-    return num_clients.bit_length()
+    return len(powers_of_two(num_clients))
 
 
 @topology("ring", source="Lian et al., NeurIPS 2017")

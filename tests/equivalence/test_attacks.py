@@ -331,6 +331,7 @@ def test_with_a_rule_one_shouting_liar_moves_the_honest_little(rule):
         ([{"who": {"share": 2}, "how": "noise"}], {}, r"share must be in \(0, 1\), got 2"),
         ([{"who": {"count": 32}, "how": "noise"}], {}, r"count must be in 1 .. 31, got 32"),
         ([{"who": {"count": math.nan}, "how": "noise"}], {}, r"count must be in 1 .. 31, got nan"),
+        ([{"who": {"count": "all"}, "how": "noise"}], {}, r"count must be in 1 .. 31, got 'all'"),
         ([{"who": {"count": math.inf}, "how": "noise"}], {}, r"count must be in 1 .. 31, got inf"),
         ([{"who": list(range(32)), "how": "noise"}], {}, "nobody would be honest"),
         (
