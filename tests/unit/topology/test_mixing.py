@@ -19,7 +19,7 @@ from p2pqg.topology import (
     spectral_gap,
 )
 from p2pqg.topology import checks as checks_module
-from p2pqg.topology.checks import Promise
+from p2pqg.topology.checks import Promise, all_reach_all
 from p2pqg.topology.mixing_rules import Arcs
 
 STAR = nx.star_graph(3)
@@ -57,11 +57,12 @@ def test_columns_of_a_directed_network_go_from_sender_to_receiver():
 
 def test_given_weights_leave_the_rest_with_the_client_unless_it_has_a_loop():
     graph = nx.Graph()
-    graph.add_weighted_edges_from([(0, 1, 0.25), (1, 2, 0.5)])
-    expected = [[0.75, 0.25, 0], [0.25, 0.25, 0.5], [0, 0.5, 0.5]]
-    assert_allclose(RULES["given"].build(graph).dense(), expected)
+    graph.add_weighted_edges_from([(0, 1, 0.25), (1, 2, 0.75)])
+    expected = np.array([[0.75, 0.25, 0], [0.25, 0, 0.75], [0, 0.75, 0.25]])
+    assert_array_equal(RULES["given"].build(graph).dense(), expected)
     graph.add_edge(2, 2, weight=0.125)
-    assert RULES["given"].build(graph).dense()[2, 2] == 0.125
+    expected[2, 2] = 0.125
+    assert_array_equal(RULES["given"].build(graph).dense(), expected)
 
 
 def test_given_without_a_weight_is_an_error():
@@ -174,6 +175,30 @@ def test_the_gap_of_complete_is_one_and_that_of_the_null_model_is_rho():
     assert_allclose(spectral_gap(W_of("complete7")), 1)
     assert spectral_gap(W_of("complete1")) == 1
     assert_allclose(spectral_gap(W_of("mix9:rho=0.3")), 0.3)
+
+
+@pytest.mark.parametrize("rule", ["uniform", "columns"])
+def test_the_gap_of_a_w_that_moves_the_mean_is_that_of_its_second_eigenvalue(rule, monkeypatch):
+    """Of a star they are 1, 1/2 for every leaf but one, and what is left of the trace: -3/10."""
+    W = W_of(f"star5:mixing={rule}")
+    assert_allclose(spectral_gap(W), 1 / 2)
+    monkeypatch.setattr(checks_module, "DENSE_LIMIT", 4)
+    assert np.isnan(spectral_gap(W))
+
+
+def test_all_reach_all_where_those_who_count_are_strongly_connected(monkeypatch):
+    draws, found = np.random.default_rng(0), []
+    for _ in range(60):
+        graph = nx.gnp_random_graph(6, 0.3, seed=int(draws.integers(2**31)), directed=True)
+        here = np.arange(6) != draws.integers(6)
+        graph.remove_nodes_from(np.flatnonzero(~here).tolist())
+        ends = np.array(graph.edges(), dtype=np.int64).reshape(-1, 2).T
+        found.append(all_reach_all(here, *ends))
+        assert found[-1] == nx.is_strongly_connected(graph)
+    assert {*found} == {True, False}
+    ring = np.arange(8), (np.arange(8) + 1) % 8
+    monkeypatch.setattr(checks_module, "MOST_HOPS", 7)  # one less than to see that it is all
+    assert all_reach_all(np.ones(8, dtype=bool), *ring) is None
 
 
 def test_lanczos_finds_the_same_ends_as_the_dense_solver(monkeypatch):
