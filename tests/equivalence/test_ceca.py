@@ -74,7 +74,18 @@ def test_one_client_is_alone():
     )
 
 
-@pytest.mark.parametrize("network", ["ring8", "onepeer-exponential8", "complete8"])
+CECA = np.stack([p2pqg.mixing_matrix("ceca8", round=round) for round in range(3)])
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        *("ring8", "onepeer-exponential8", "complete8"),
+        pytest.param(np.stack([np.roll(CECA[0], 2, axis=1), *CECA[1:]]), id="from others"),
+        pytest.param(np.stack([*CECA, CECA[0]]), id="a round more"),
+        pytest.param(np.stack([CECA[0], *(CECA[1:] + np.eye(8)) / 2]), id="other weights"),
+    ],
+)
 def test_other_networks_are_refused(network):
     with pytest.raises(TopologyError, match="the network that is made for it. Use ceca8, or ceca8"):
         run("dsgd-ceca", topology=network)

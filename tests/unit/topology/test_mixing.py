@@ -14,6 +14,7 @@ from p2pqg.topology import (
     build,
     check,
     check_needs,
+    check_round,
     is_doubly_stochastic,
     lambda_min,
     spectral_gap,
@@ -247,11 +248,30 @@ def test_sums_may_differ_from_one_where_that_is_allowed():
         ("torus16", "lambda-min", "smallest eigenvalue of W is -0.6000.*algorithm.lazy=true"),
         ("torus16", "lambda-min:-0.5", "smallest eigenvalue of W is -0.6000, this needs > -0.5000"),
         ("random-peer8", "symmetric", "row . of W sums to .* Use algorithm sgp"),
+        # One more, who keeps all, hides from nobody that two change places.
+        ([[0, 1, 0], [1, 0, 0], [0, 0, 1]], "lambda-min", "smallest eigenvalue of W is -1.0000"),
+        ([[1, 0, 0], [0.5, 0.5, 0], [0, 0.5, 0.5]], "tree", "has 3 clients and 2 edges"),
     ],
 )
 def test_a_need_that_is_not_met_is_an_error_with_a_repair(name, need, message):
+    network = name if isinstance(name, str) else np.array(name, dtype=float)
+    schedule = build(network, allow_disconnected=True, allow_row_stochastic=True)
     with pytest.raises(TopologyError, match=message):
-        check_needs(build(name), (need,), "this")
+        check_needs(schedule, (need,), "this")
+
+
+@pytest.mark.parametrize(
+    ("name", "need", "message"),
+    [
+        ("exponential8", "lambda-min:-0.4", "'mine, round 7': this needs a symmetric W"),
+        ("star8:mixing=uniform", "doubly-stochastic", "'mine, round 7': this needs a doubly"),
+        ("exponential8", "undirected", "'mine, round 7': this needs an undirected network"),
+    ],
+)
+def test_a_round_that_nobody_saw_beforehand_is_looked_at_when_it_comes(name, need, message):
+    check_round(build("torus16").mixing(0), 7, "mine", (need, "tree"), "this")  # what is cheap
+    with pytest.raises(TopologyError, match=message):
+        check_round(build(name).mixing(0), 7, "mine", (need,), "this")
 
 
 @pytest.mark.parametrize(
