@@ -1,4 +1,4 @@
-"""Ctrl-C while the program is still being loaded, which is most of its first third of a second."""
+"""A stop while the program is still being loaded, most of its first third of a second."""
 
 import os
 import signal
@@ -12,19 +12,22 @@ OURS = ("p2pqg", "p2pqg.exe", "p2pqg-script.py", "-m", os.path.join("p2pqg", "__
 
 @contextmanager
 def stopped_in_a_line() -> Iterator[None]:
-    """Who stops it meanwhile gets the line and the exit code of later, not a traceback.
+    """Who stops it meanwhile gets the line and the exit code of later, not a traceback or silence.
 
     Nothing has begun by then. Another program that loads us is left as it is.
     """
     is_ours = sys.argv and f"{os.sep}{sys.argv[0]}".endswith(tuple(f"{os.sep}{n}" for n in OURS))
-    if not is_ours or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        yield  # somebody else's, or ignored, as of nohup
-        return
-    signal.signal(signal.SIGINT, _end)
+    usual = (signal.default_int_handler, signal.SIG_DFL)  # else ignored, as of nohup, or another's
+    names = ("SIGINT", "SIGTERM", "SIGHUP") if is_ours else ()
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    before = {n: handler for n in numbers if (handler := signal.getsignal(n)) in usual}
+    for number in before:
+        signal.signal(number, _end)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _end(*_: object) -> None:

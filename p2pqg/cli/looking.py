@@ -227,3 +227,4 @@ def watch(run_dirs: tuple[str, ...], host: str, port: int, opens: bool) -> None:
             open_page(address)
         with suppress(KeyboardInterrupt):  # which is how it ends
             server.serve_forever()
+        click.echo("watch: stopped")

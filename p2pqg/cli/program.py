@@ -9,6 +9,7 @@ import shutil
 import signal
 import sys
 import textwrap
+import threading
 import time
 import traceback
 import warnings
@@ -75,7 +76,8 @@ class Program(click.Group):
         """Run the command, and end the process with the code of what went wrong."""
         try:
             _check_where_we_are()
-            return super().invoke(ctx)
+            with sigterm_is_ctrl_c():
+                return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except KeyboardInterrupt:
@@ -328,7 +330,13 @@ def command_started() -> float:
 
 @contextlib.contextmanager
 def sigterm_is_ctrl_c() -> Iterator[None]:
-    """A polite kill, or a terminal that closes, ends a run as Ctrl-C does: rows are written."""
+    """A polite kill, or a terminal that closes, ends a command as Ctrl-C does: with its words.
+
+    The signals of a process can be set in its main thread alone.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt

@@ -20,7 +20,6 @@ from p2pqg.cli.program import (
     quiet_flag,
     set_flag,
     setting_flags,
-    sigterm_is_ctrl_c,
     tier_flag,
 )
 from p2pqg.recipe.keys import RESTART
@@ -161,15 +160,14 @@ def telling(as_json: bool, quiet: bool) -> Iterator[Callable[[Run | Runs], None]
 
 @contextlib.contextmanager
 def observed(silent: bool) -> Iterator[Any]:
-    """Who watches a run: a screen, or None; a polite kill is a Ctrl-C inside."""
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(sigterm_is_ctrl_c())
-        observer: Any = None
-        if not silent:
-            from p2pqg.running.screen import Screen
+    """Who watches a run: a screen, or None."""
+    if silent:
+        yield None
+        return
+    from p2pqg.running.screen import Screen
 
-            observer = stack.enter_context(Screen())
-        yield observer
+    with Screen() as screen:
+        yield screen
 
 
 def merged(

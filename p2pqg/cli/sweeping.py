@@ -21,7 +21,6 @@ from p2pqg.cli.program import (
     quiet_flag,
     set_flag,
     setting_flags,
-    sigterm_is_ctrl_c,
     tell_on_stderr,
     tier_flag,
 )
@@ -123,7 +122,6 @@ def carry_out_sweep(plan: Any, jobs: int | None, retry: bool, quiet: bool) -> No
     from p2pqg.running.sweep import run_sweep
 
     with contextlib.ExitStack() as stack:
-        stack.enter_context(sigterm_is_ctrl_c())
         bar = None
         if not quiet:
             from p2pqg.running.screen import SweepBar

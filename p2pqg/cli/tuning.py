@@ -13,7 +13,6 @@ from p2pqg.cli.program import (
     quiet_flag,
     set_flag,
     setting_flags,
-    sigterm_is_ctrl_c,
 )
 
 
@@ -53,8 +52,7 @@ def tune(
     check_place(values, recipe)
     plan = tuning.read_tuning(values, Path(recipe).stem, out, trials, recipe)
     tell = (lambda line: None) if quiet else click.echo
-    with sigterm_is_ctrl_c():
-        found = tuning.tune(plan, tell)
+    found = tuning.tune(plan, tell)
     if quiet:
         return
     rows = []

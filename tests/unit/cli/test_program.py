@@ -1,5 +1,6 @@
 """The program around its commands."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -7,11 +8,13 @@ import time
 import warnings
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
 import p2pqg.data
 from p2pqg.cli import main
+from p2pqg.cli.program import Program
 
 CTRL_C_AT_THE_END = """
 import atexit, os, signal, sys
@@ -26,7 +29,7 @@ import importlib.abc, os, signal, sys
 class Stopping(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path, target=None):
         if name == "click":
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.{name})
 sys.meta_path.insert(0, Stopping())
 sys.argv = [{called!r}, "list"]
 try:
@@ -56,10 +59,18 @@ def test_ctrl_c_while_the_interpreter_tidies_up_changes_nothing():
         assert "KeyboardInterrupt" not in done.stderr
 
 
-@pytest.mark.parametrize("called", ["p2pqg", "/opt/bin/p2pqg", "-m", "/opt/p2pqg/__main__.py"])
-def test_ctrl_c_while_the_program_is_loaded_is_a_line_and_no_traceback(called):
+@pytest.mark.parametrize(
+    ("called", "name"),
+    [
+        ("p2pqg", "SIGINT"),
+        ("/opt/bin/p2pqg", "SIGTERM"),
+        ("-m", "SIGHUP"),
+        ("/opt/p2pqg/__main__.py", "SIGINT"),
+    ],
+)
+def test_ctrl_c_while_the_program_is_loaded_is_a_line_and_no_traceback(called, name):
     done = subprocess.run(
-        [sys.executable, "-c", CTRL_C_WHILE_LOADED.format(called=called)],
+        [sys.executable, "-c", CTRL_C_WHILE_LOADED.format(called=called, name=name)],
         capture_output=True,
         text=True,
     )
@@ -68,12 +79,22 @@ def test_ctrl_c_while_the_program_is_loaded_is_a_line_and_no_traceback(called):
 
 
 def test_another_program_that_loads_the_commands_hears_of_ctrl_c_itself():
+    script = CTRL_C_WHILE_LOADED.format(called="my_p2pqg_script.py", name="SIGINT")
     done = subprocess.run(
-        [sys.executable, "-c", CTRL_C_WHILE_LOADED.format(called="my_p2pqg_script.py")],
+        [sys.executable, "-c", script],
         capture_output=True,
         text=True,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "it goes on\n", "")
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_whatever_command_is_asked_to_end_says_so(name):
+    before = signal.getsignal(getattr(signal, name))
+    stopped = click.Command("c", callback=lambda: os.kill(os.getpid(), getattr(signal, name)))
+    done = CliRunner().invoke(Program(commands={"c": stopped}), ["c"])
+    assert (done.exit_code, done.stdout, done.stderr) == (1, "", "StoppedError: stopped\n")
+    assert signal.getsignal(getattr(signal, name)) is before
 
 
 def test_a_program_that_calls_a_command_can_be_stopped_afterwards(capsys):

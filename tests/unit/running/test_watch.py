@@ -271,3 +271,4 @@ def test_ctrl_c_is_the_end_of_a_watch_and_no_failure(run, monkeypatch):
     done = CliRunner().invoke(main, ["watch", str(run.path), "--no-open"])
     assert (done.exit_code, done.stderr) == (0, "")
     assert done.stdout.startswith("watch: http://127.0.0.1:")
+    assert done.stdout.endswith("watch: stopped\n")
