@@ -191,7 +191,7 @@ def _some_of(n: int, k: int, times: int, draws: np.random.Generator) -> np.ndarr
 
 @topology("double-binary-trees", source="Sanders et al., 2009; Vogels et al., NeurIPS 2021")
 def double_binary_trees(num_clients: int, params: NoParams) -> Rounds:
-    """A binary tree and its mirror image in turn: who is inside one is a leaf of the other."""
+    """A binary tree and its mirror image in turn: at most one client is inside of both."""
     return Rounds(partial(_tree_or_mirror, num_clients), 2)
 
 

@@ -122,6 +122,13 @@ def test_min_size_is_kept():
     for name in ("dirichlet", "quantity"):
         parts = partition(name, LABELS, clients=8, alpha=0.5, min_size=50)
         assert min(len(part) for part in parts) >= 50
+        parts = partition(name, np.zeros(4, dtype=int), clients=4, alpha=1e6, min_size=1)
+        assert [len(part) for part in parts] == [1] * 4  # not one more is asked for
+
+
+def test_quantity_with_a_huge_alpha_makes_sizes_alike():
+    sizes = [len(part) for part in partition("quantity", CIFAR_LIKE, clients=5, alpha=1e9)]
+    assert max(sizes) - min(sizes) < 0.01 * np.mean(sizes)
 
 
 def test_quantity_skews_sizes_but_not_labels():

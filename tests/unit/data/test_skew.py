@@ -50,6 +50,22 @@ def test_ten_different_numbers_are_labels_themselves_and_eleven_are_binned():
     assert labels_of(np.append(ten, 99.0)).tolist() == [k * 10 // 13 for k in range(13)]
 
 
+def test_a_partition_goes_by_combinations_of_labels_and_by_the_first_of_several_numbers():
+    assert labels_of(np.array([[0, 1], [1, 0], [0, 1]], dtype=np.uint8)).tolist() == [0, 1, 0]
+    assert labels_of(np.array([[7.5, 0.0], [2.5, 1.0], [7.5, 2.0]])).tolist() == [1, 0, 1]
+    assert labels_of(np.array([-1, 3, -1])).tolist() == [0, 1, 0]  # -1 and 1, say
+    assert labels_of(np.array([[5, 6], [7, 8]])).tolist() == [0, 0]  # tokens: nobody knows
+    parts = [np.array([0, 2]), np.array([1])]
+    np.testing.assert_array_equal(label_counts(parts, np.array([-1, 3, -1]), 4), [[2, 0], [0, 1]])
+    np.testing.assert_array_equal(label_counts(parts, np.array([0.5, 9, 0.5]), 1), [[2, 0], [0, 1]])
+
+
+def test_a_dot_is_as_wide_as_the_root_of_its_share_of_the_largest_count_in_thirds_rounded_up():
+    _, line, _ = label_picture(np.array([[36, 17, 16, 5, 4, 1, 0]]).T)
+    assert line[-13::2] == "●●••·· "
+    assert len(label_picture(np.ones((64, 1), dtype=int))[1]) == len(line) - 13 + 64  # no gaps
+
+
 def test_a_picture_has_as_many_clients_and_classes_as_fit():
     assert len(label_picture(np.ones((64, 20), dtype=int))) == 1 + 20 + 1
     assert label_picture(np.ones((65, 20), dtype=int)) == []

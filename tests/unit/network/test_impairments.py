@@ -1,6 +1,7 @@
 """What is drawn: shares, bursts, ages; and that no process need remember anything."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -73,6 +74,14 @@ def test_bursts_looked_up_are_those_of_the_chain_run_from_the_start(loss, burst)
             assert_array_equal(wrong.lost(3, t, links, links + 1), bad)
 
 
+@pytest.mark.parametrize("burst", [None, 4.0])
+def test_messages_of_several_rounds_are_lost_as_each_is_in_its_own(burst):
+    wrong, rounds = Impairments(loss=0.4, burst=burst), MANY[:300] % 7
+    at_once = wrong.lost(3, rounds, MANY[:300], MANY[:300] + 1)
+    alone = [wrong.lost(3, t, MANY[[k]], MANY[[k]] + 1)[0] for k, t in enumerate(rounds.tolist())]
+    assert_array_equal(at_once, alone)
+
+
 def test_the_least_burst_is_that_of_independent_losses():
     burst, alone = Impairments(loss=0.2, burst=1.25), Impairments(loss=0.2)
     assert_array_equal(burst.lost(1, 30, MANY, MANY + 1), alone.lost(1, 30, MANY, MANY + 1))
@@ -129,6 +138,9 @@ def test_who_sat_out_sent_nothing_that_could_arrive_now():
     ages = wrong.ages(1, 5, MANY, MANY + 1)
     assert_array_equal(ages >= 0, wrong.takes_part(1, 4, MANY))
     assert abs((ages >= 0).mean() - 0.6) < 0.015
+    by_link = replace(wrong, by="link").ages(1, 5, MANY, MANY + 1)
+    both = wrong.takes_part(1, 4, MANY) & wrong.takes_part(1, 4, MANY + 1)
+    assert_array_equal(by_link >= 0, both)
 
 
 @pytest.mark.parametrize(

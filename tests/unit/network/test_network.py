@@ -361,6 +361,20 @@ def test_what_is_late_counts_as_lost():
     assert_allclose(W, expected)
 
 
+def test_what_is_late_is_so_by_the_clock_of_that_very_round():
+    said = ClockParams(links={"latency": 1, "jitter": 1}, compute=0.5, deadline=2.0)
+    clock = Timing.of(said, 8, seed=1)
+    one = network(timing=clock, deadline=2.0, message_bytes=8.0)
+    W, seen = one.base.mixing(0), set()
+    for round in range(4):
+        late = clock.arrivals(W, round, 8.0) > 2.0
+        mixed = one.schedule.mixing(round)
+        assert_array_equal(mixed.dense()[W.receivers, W.senders] == 0, late)
+        assert clock.seconds(mixed, round, 8.0) == 2.0
+        seen.add(tuple(late))
+    assert len(seen) == 4
+
+
 def test_by_link_what_is_late_one_way_is_lost_both_ways():
     W = network(timing=Slow(), deadline=1.0).with_impairments(by="link").schedule.mixing(0)
     assert W.is_symmetric()

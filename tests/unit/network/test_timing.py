@@ -251,6 +251,8 @@ def test_an_allreduce_of_those_who_take_part():
     assert clock.allreduce_seconds(MB, np.arange(8) < 1) == 0.0
     W = replace(RING, active=np.arange(8) < 3)
     assert clock.seconds(W, 0, 0.0, MB) == 4.0
+    slow = timing(8, links={"2->0": {"latency": 1}, "2->3": {"latency": 100}})  # as the ring goes
+    assert slow.allreduce_seconds(MB, np.arange(8) < 3) == 4.0
 
 
 # Round after round.

@@ -63,6 +63,9 @@ def test_given_weights_leave_the_rest_with_the_client_unless_it_has_a_loop():
     assert_array_equal(RULES["given"].build(graph).dense(), expected)
     graph.add_edge(2, 2, weight=0.125)
     expected[2, 2] = 0.125
+    tenths = nx.DiGraph()
+    tenths.add_weighted_edges_from([(1, 0, 0.1), (2, 0, 0.2), (3, 0, 0.7)])  # 0.9999999999999999
+    assert 0 not in RULES["given"].build(tenths).senders[:3]
     assert_array_equal(RULES["given"].build(graph).dense(), expected)
 
 
@@ -82,9 +85,10 @@ def test_undirected_rules_refuse_directed_networks():
         RULES["metropolis_hastings"].build(nx.DiGraph([(0, 1), (1, 0)]))
 
 
-def test_nodes_must_be_numbers_from_zero():
+@pytest.mark.parametrize("rule", ["uniform", "given"])
+def test_nodes_must_be_numbers_from_zero(rule):
     with pytest.raises(TopologyError, match="integers 0 .. 1"):
-        RULES["uniform"].build(nx.Graph([("a", "b")]))
+        RULES[rule].build(nx.Graph([("a", "b", {"weight": 0.5})]))
 
 
 @pytest.mark.parametrize(

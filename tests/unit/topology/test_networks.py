@@ -159,6 +159,13 @@ def test_onepeer_exponential_begins_where_it_is_told():
     assert W_of("onepeer-exponential8:start=1")[2, 0] == 0.5
 
 
+def test_a_directed_network_is_so_in_rounds_in_which_all_who_send_hear_back():
+    ways = [build("onepeer-exponential4").graph(round).is_directed() for round in (0, 1)]
+    assert ways == [True, True]  # one ahead, and two ahead, which is two back
+    once = np.stack([p2pqg.mixing_matrix("onepeer-exponential4", round=k) for k in (1, 0)])
+    assert build(once).directed
+
+
 def test_onepeer_hypercube_averages_exactly():
     assert_allclose(build("onepeer-hypercube16").product(4), 1 / 16)
 
@@ -330,7 +337,15 @@ def test_binary_trees_are_trees_with_at_most_three_neighbors(n):
 
 def test_the_double_trees_are_mirror_images():
     schedule = build("double-binary-trees11")
+    assert schedule.period == 2
+    assert_array_equal(schedule.mixing(0).dense(), W_of("binary-tree11"))
     assert_array_equal(schedule.mixing(1).dense(), schedule.mixing(0).dense()[::-1, ::-1])
+
+
+@pytest.mark.parametrize(("n", "both"), [(2, []), (10, []), (11, [5])])
+def test_of_the_double_trees_only_the_middle_of_an_odd_number_is_inside_of_both(n, both):
+    trees = [build(f"double-binary-trees{n}").graph(round) for round in (0, 1)]
+    assert [i for i in range(n) if min(tree.degree(i) for tree in trees) > 1] == both
 
 
 def test_ring_skips_reach_the_antipode():

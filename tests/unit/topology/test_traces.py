@@ -71,6 +71,7 @@ def test_a_far_round_takes_no_longer_than_a_near_one(trace):
     assert diameter(far) == 10**8
     near = build(trace("round", [0, 1, 2]))
     assert_allclose(far.product(10**8), near.product(3))
+    assert_allclose(far.product(2 * 10**8, start=1), near.product(6, start=1))
     assert gap_of_period(far) == pytest.approx(gap_of_period(near))
     assert "repeats" not in describe_network(far)
 
@@ -89,6 +90,7 @@ def test_what_is_done_to_a_far_trace_takes_no_longer_either(trace):
         )
     more = far.add_clients(1, [("new-4", "a")])
     assert sorted(more.base.graph(5).edges()) == [(0, 4)]
+    assert_allclose(more.base.product(2, 5), np.linalg.matrix_power(more.base.mixing(5).dense(), 2))
     assert sorted(more.base.graph(1).edges()) == [(0, 4), (1, 2)]
 
 
