@@ -49,6 +49,19 @@ def test_a_network_that_changes_is_multiplied_out():
     assert found[4] < 1e-25 * found[0]  # hops 1, 2, 4, 8: the exact mean
 
 
+@pytest.mark.parametrize("W", ["star6:mixing=uniform", np.eye(6)], ids=["star", "alone"])
+def test_gossip_is_that_of_any_w_whose_rows_sum_to_1(W):
+    found = average_consensus(W, 3, np.arange(6.0), quasi_global=False)
+    dense = W if isinstance(W, np.ndarray) else p2pqg.mixing_matrix(W)
+    path = [np.linalg.matrix_power(dense, t) @ np.arange(6.0) for t in range(4)]
+    np.testing.assert_allclose(found, np.var(path, axis=1))
+
+
+def test_as_many_numbers_are_drawn_as_are_asked_for():
+    (found,) = average_consensus("ring8", 0, dim=5000)
+    assert found == pytest.approx(5000 * 7 / 8, rel=0.05)
+
+
 def test_where_only_columns_sum_to_1_gossip_is_push_sum():
     found = average_consensus("random-peer8", 60, quasi_global=False)
     assert found[-1] < 1e-9 * found[0]

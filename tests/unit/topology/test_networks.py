@@ -122,8 +122,26 @@ def test_the_torus_wraps_around_and_is_as_square_as_it_can_be():
 def test_a_torus_of_a_prime_number_suggests_its_neighbors():
     with pytest.raises(TopologyError, match="'torus13'.*Use torus14 or ring13"):
         build("torus13")
-    with pytest.raises(TopologyError, match="rows must divide 12"):
-        build("torus12:rows=5")
+    for rows in (5, 12):
+        with pytest.raises(TopologyError, match="rows must divide 12 with at least 2 columns"):
+            build(f"torus12:rows={rows}")
+    for rows in (1, -2):
+        with pytest.raises(TopologyError, match=f"rows must be >= 2, or 0 .*, got {rows}"):
+            build(f"torus12:rows={rows}")
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        *(("expander1", "expander2"), ("expander4", "expander5"), ("expander25", "expander29")),
+        *(("ring-skips2", "ring-skips4"), ("ring-skips3", "ring-skips4"), ("torus5", "torus6")),
+        *(("ring-skips9", "ring-skips10"), ("margulis10", "margulis9"), ("grid3", "grid4")),
+    ],
+)
+def test_a_number_that_a_network_cannot_have_is_told_with_the_next_one_that_it_can(name, other):
+    with pytest.raises(TopologyError, match=f"Use {other} or "):
+        build(name)
+    assert build(other).name == other
 
 
 def test_the_hypercube_links_numbers_that_differ_in_one_bit():
@@ -355,12 +373,10 @@ def test_ring_skips_reach_the_antipode():
 
 
 @pytest.mark.parametrize("p", [2, 3, 5, 7, 11, 13, 17])
-def test_the_expander_is_stochastic_for_every_prime(p):
-    W = W_of(f"expander{p}")
-    assert_allclose(W.sum(axis=1), 1)
-    i = np.arange(2, p - 1)
-    inverse = np.array([pow(int(c), -1, p) for c in i], dtype=int)
-    assert np.all(W[i, inverse] >= 1 / 3 - 1e-15)
+def test_the_expander_is_a_third_of_the_way_ahead_back_and_to_the_inverse(p):
+    inverse = [0, *(pow(i, -1, p) for i in range(1, p))]
+    ahead = np.roll(np.eye(p), 1, axis=1)
+    assert_allclose(W_of(f"expander{p}"), (ahead + ahead.T + np.eye(p)[inverse]) / 3, atol=1e-15)
 
 
 def test_margulis_has_degree_at_most_eight():
