@@ -85,8 +85,8 @@ def test_stragglers_are_the_same_clients_for_good():
 
 
 def test_stragglers_per_round_are_drawn_anew():
-    said = {"seconds": 1, "stragglers": {"share": 0.25, "factor": 8, "per": "round"}}
-    slow = np.array([compute(said).seconds(round) == 8 for round in range(2)])
+    said = {"seconds": 3, "stragglers": {"share": 0.25, "factor": 8, "per": "round"}}
+    slow = np.array([compute(said).seconds(round) == 24 for round in range(2)])
     assert_allclose(slow.mean(axis=1), 0.25, atol=0.02)
     assert_allclose((slow[0] & slow[1]).mean(), 0.25**2, atol=0.01)
 
@@ -103,6 +103,24 @@ def test_a_line_of_a_trace_holds_until_the_clients_next_one(tmp_path):
         assert found.seconds(round)[1] == expected
     assert found.seconds(2)[1] == plain.seconds(2)[1]
     assert found.seconds(5)[2] == plain.seconds(5)[2]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "lines", "never"),
+    [
+        (1, "", True),
+        (0, "", False),
+        (0, "0,0,2\n1,0,3\n", True),
+        (0, "0,0,2\n1,1,3\n", False),  # in round 0 client 1 takes none
+        (1, "0,0,2\n1,1,0\n", False),
+    ],
+)
+def test_nobody_ever_rests_where_every_gradient_takes_time(seconds, lines, never, tmp_path):
+    said = {"seconds": seconds}
+    if lines:
+        (tmp_path / "trace.csv").write_text("client,round,seconds\n" + lines)
+        said["trace"] = str(tmp_path / "trace.csv")
+    assert compute(said, Clients(2)).never_rests == never
 
 
 def test_it_can_be_pickled():

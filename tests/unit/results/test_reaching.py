@@ -15,15 +15,18 @@ from p2pqg.results.search import find_runs
 
 @pytest.fixture
 def run_to(fake_run):
-    """A run that is evaluated after 10, 20, 30 rounds, 1 kB each: (name, accuracies, settings)."""
+    """A run that is evaluated after 10, 20, 30 rounds, 1 kB each, by a clock in a second each:
+    (name, accuracies, clock=, settings)."""
 
-    def make(name, accuracies, **settings):
+    def make(name, accuracies, clock=False, **settings):
         run = fake_run(name, accuracies[-1], **settings)
         rows = [
             {"round": 10 * k - 1, "bytes_sent": 10_000 * k, "test_accuracy": accuracy}
+            | ({"sim_seconds": 10.0 * k} if clock else {})
             for k, accuracy in enumerate(accuracies, 1)
         ]
-        write_parquet(run.path / "rounds.parquet", rows, ROUND_COLUMNS)
+        columns = ROUND_COLUMNS | ({"sim_seconds": "float64"} if clock else {})
+        write_parquet(run.path / "rounds.parquet", rows, columns)
         return run
 
     return make
@@ -36,6 +39,13 @@ def test_one_seed_is_known_as_well_as_evaluations_are_apart(run_to):
     assert found["rounds_to_0.6"] == pytest.approx((15, 5))
     assert found["bytes_to_0.6"] == pytest.approx((15_000, 5_000))
     assert "sim_seconds_to_0.6" not in found  # no clock was simulated
+
+
+def test_seconds_of_a_simulated_clock_are_told_where_all_seeds_have_one(run_to):
+    timed = [str(run_to(f"s{seed}", [0.4, 0.8], True, seed=seed).path) for seed in (1, 2)]
+    assert reached(timed, 0.6)["sim_seconds_to_0.6"] == pytest.approx((15, 5))
+    without = str(run_to("s3", [0.4, 0.8], seed=3).path)
+    assert "sim_seconds_to_0.6" not in reached([*timed, without], 0.6)
 
 
 def test_seeds_far_apart_say_so(run_to):
