@@ -68,7 +68,7 @@ def at_tier(values: Mapping[str, Any], tier: str | None, recipe: str) -> dict[st
     if (
         not isinstance(tiers, Mapping)
         or not tiers
-        or not all(isinstance(changes, Mapping) for changes in tiers.values())
+        or not all(isinstance(name, str) and isinstance(tiers[name], Mapping) for name in tiers)
     ):
         raise ConfigError(f"{recipe}: tiers must be a mapping of names to mappings, got {tiers!r}")
     tier = usual_tier(values) or "" if tier is None else tier

@@ -53,6 +53,7 @@ def test_without_changes_nothing_changes():
         (RECIPE, "gpu", "unknown tier 'gpu'; known: smoke, paper"),
         ({"lr": 0.1}, "smoke", "has no tiers, got --tier smoke"),
         ({"tiers": ["smoke"]}, "smoke", "tiers must be a mapping of names to mappings"),
+        ({"tiers": {1: {"lr": 0.1}}}, "1", "tiers must be a mapping of names to mappings, got .1:"),
         ({"tiers": {}}, None, "tiers must be a mapping of names to mappings"),
         ({"tiers": {"smoke": None}}, "smoke", "tiers must be a mapping of names to mappings"),
     ],
