@@ -15,8 +15,7 @@ from p2pqg.results.search import find_runs
 
 @pytest.fixture
 def run_to(fake_run):
-    """A run that is evaluated after 10, 20, 30 rounds, 1 kB each, by a clock in a second each:
-    (name, accuracies, clock=, settings)."""
+    """A run evaluated after 10, 20, 30 rounds of 1 kB and 1 s: (name, accuracies, clock=, ...)."""
 
     def make(name, accuracies, clock=False, **settings):
         run = fake_run(name, accuracies[-1], **settings)
