@@ -52,7 +52,12 @@ def test_a_ledger_books_an_allreduce_along_its_ring():
     assert_array_equal(books["receiver"], [0, 2, 5, 7])
     assert_array_equal(books["bytes"], 1.5 * MB)
     assert_array_equal(books["messages"], 6)
-    Ledger().allreduce(MB, np.array([3]))
+    ledger.allgather(MB, np.array([5, 2]))  # one message each way
+    books = ledger.arrays()
+    assert_array_equal(books["sender"], [7, 0, 5, 2, 5])
+    assert_array_equal(books["bytes"], MB * np.array([1.5, 1.5, 1, 2.5, 1.5]))
+    ledger.allreduce(MB, np.array([5, 2]))  # and there and back half of the tensor
+    assert_array_equal(ledger.arrays()["bytes"], MB * np.array([1.5, 1.5, 2, 3.5, 1.5]))
 
 
 def test_who_is_alone_in_a_ring_sends_nothing():
