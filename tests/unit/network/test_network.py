@@ -10,6 +10,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from p2pqg.base.errors import ConfigError, TopologyError
+from p2pqg.network.impairments import Impairments
 from p2pqg.network.network import Network
 from p2pqg.network.params import ClockParams
 from p2pqg.network.timing import Timing
@@ -335,9 +336,26 @@ def test_who_sits_out_stands_still_and_the_rule_applies_to_the_others():
 
 
 def test_who_left_does_not_take_part_by_chance():
-    W = impaired("torus16", participation=0.9).drop_clients([2]).schedule.mixing(1)
-    assert not W.active[2]
-    assert_array_equal(np.flatnonzero(~W.present), [2])
+    whole = impaired("torus16", participation=0.6)
+    for t in ROUNDS:
+        W, by_chance = (one.schedule.mixing(t) for one in (whole.drop_clients([2]), whole))
+        assert_array_equal(W.active, by_chance.active & (np.arange(16) != 2))
+        assert_array_equal(np.flatnonzero(~W.present), [2])
+
+
+def test_two_networks_meet_the_same_misfortune_where_they_have_links_in_common():
+    wrong = {"loss": 0.4, "participation": 0.7}
+    senders, receivers = np.array(build("ring8").graph().to_directed().edges()).T
+    for t in ROUNDS:
+        one, other = (
+            impaired(name, seed=5, **wrong).schedule.mixing(t) for name in ("ring8", "complete8")
+        )
+        assert_array_equal(one.active, Impairments(**wrong).takes_part(5, t, np.arange(8)))
+        assert_array_equal(one.active, other.active)
+        lost = Impairments(**wrong).lost(5, t, senders, receivers)
+        there = one.active[senders] & one.active[receivers] & ~lost
+        for W in (one, other):
+            assert_array_equal(W.dense()[receivers, senders] > 0, there)
 
 
 def test_noise_alone_changes_no_weight_and_keeps_the_period():

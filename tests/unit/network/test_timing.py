@@ -114,6 +114,8 @@ def test_messages_may_differ_in_size():
     clock = timing(8, uplink="8 Mbit/s")
     arrivals = of_edges(RING, clock.arrivals(RING, 0, sizes))
     assert [arrivals[0, 1], arrivals[4, 5], arrivals[1, 0]] == [2, 4, 0]
+    by_link = of_edges(RING, timing(8, links={"bandwidth": "8 Mbit/s"}).arrivals(RING, 0, sizes))
+    assert [by_link[0, 1], by_link[4, 5], by_link[1, 0]] == [1, 2, 0]
     clock = timing(5, downlink="8 Mbit/s")
     assert clock.seconds(STAR, 0, np.array([0, MB, 2 * MB, 0, MB])) == 4.0
 
