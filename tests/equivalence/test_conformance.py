@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from toys import few_steps
 
 from p2pqg.algorithms import ALGORITHMS
 from p2pqg.base import config
@@ -55,7 +56,7 @@ VARIANTS = [
 ALONE = [name for name, entry in ALGORITHMS.items() if entry.traits["asynchronous"]]
 """Their clients do not wait: test_asynchronous.py says what they owe."""
 TOGETHER = sorted(set(ALGORITHMS) - set(ALONE))
-EVERYTHING = [(name, {}) for name in TOGETHER] + VARIANTS
+EVERYTHING = [(name, few_steps(name)) for name in TOGETHER] + VARIANTS
 
 
 def name_of(value):

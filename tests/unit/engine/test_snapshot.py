@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_array_equal
+from toys import few_steps
 
 from p2pqg.algorithms import ALGORITHMS
 from p2pqg.base.errors import AlgorithmError
@@ -45,6 +46,7 @@ def peers(algorithm, blocks=(8,), network=None):
         topology=suitable_topology(algorithm),
         lr=falling_lr,
         blocks=blocks,
+        **few_steps(algorithm),
     )
     if network is not None:
         for block in hosts:

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 from numpy.testing import assert_allclose
-from toys import TOY, assert_same
+from toys import TOY, assert_same, few_steps
 
 import p2pqg
 from p2pqg.algorithms import ALGORITHMS
@@ -88,7 +88,8 @@ def test_every_algorithm_goes_on_bit_for_bit(tmp_path, algorithm):
     clock = {"compute": {"seconds": 1, "varies": "exponential"}, "links": {"latency": 0.7}}
     alone = ALGORITHMS[algorithm].traits["asynchronous"]
     network = {"network": clock} if alone else {}
-    assert_restored_goes_on(tmp_path / "c", algorithm=algorithm, topology=topology, **network)
+    named = {"name": algorithm, **few_steps(algorithm)}
+    assert_restored_goes_on(tmp_path / "c", algorithm=named, topology=topology, **network)
 
 
 @pytest.mark.parametrize("what", TROUBLE)
