@@ -66,7 +66,7 @@ class Diagnosis:
         lambda_min: smallest eigenvalue of a symmetric W that does not change.
         closed_form: (formula, value) of the spectral gap, where known.
         predicted, simulated: share of the starting consensus distance -> rounds of gossip; None:
-            never, or not within `simulated_rounds`.
+            never, or not within `simulated_rounds`; there are none where the gap is 0.
         bytes_per_round: all clients together, one model each message, 4 bytes a parameter.
         liars: what 1, 2, ... of them can do, or those that were named, see `theory.liars`.
     """
@@ -149,7 +149,8 @@ def examine(
     }
     gap, gap_of = _gap(schedule) if sums["rows"] or sums["columns"] else (None, "W")
     problem = untrainable(schedule)
-    path = _gossip(schedule) if sums["rows"] or sums["columns"] else np.array([1.0])
+    agrees = gap != 0 and (sums["rows"] or sums["columns"])  # if it ends in agreement at all
+    path = _gossip(schedule) if agrees else np.array([1.0])
     return Diagnosis(
         topology=schedule.name,
         source=schedule.source,

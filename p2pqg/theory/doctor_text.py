@@ -174,9 +174,11 @@ def _gap(found: Diagnosis) -> str:
 
 def _rounds(found: Diagnosis, share: float) -> str:
     seen, bound = found.simulated[share], found.predicted[share]
-    text = f"not within {found.simulated_rounds:,} rounds"
-    if found.problem and seen is None:
+    if seen is None and found.problem:
         return ""
+    if seen is None and not found.simulated_rounds:
+        return "never"
+    text = f"not within {found.simulated_rounds:,} rounds"
     if seen is not None:
         text = f"{counted(seen, 'round')} from a random start"
     if found.spectral_gap is None:
@@ -214,13 +216,18 @@ def table(found: list[Diagnosis]) -> list[str]:
                 _or_dash(one.diameter),
                 number(one.spectral_gap),
                 _eigenvalue(one.lambda_min) or "-",
-                *(_or_more(one.simulated[share], one.simulated_rounds) for share in TARGETS),
+                *(_simulated(one, share) for share in TARGETS),
                 human_bytes(one.bytes_per_round),
                 sums if one.rows or one.columns else "sums are not 1",
                 ", ".join(cannot) if len(cannot) < 8 else f"{len(cannot)} of {len(one.verdicts)}",
             ]
         )
     return aligned(header, rows)
+
+
+def _simulated(found: Diagnosis, share: float) -> str:
+    seen, limit = found.simulated[share], found.simulated_rounds
+    return "never" if seen is None and not limit else _or_more(seen, limit)
 
 
 def consensus_table(

@@ -22,6 +22,7 @@ from p2pqg.base.errors import TopologyError
 from p2pqg.network.clients import Clients
 from p2pqg.network.named import clients_in
 from p2pqg.topology import Schedule, spectral_gap
+from p2pqg.topology.checks import all_reach_all
 
 MOST_LIARS = 4
 MOST_WORK = 4e8
@@ -134,6 +135,9 @@ def _of(schedule: Schedule, W: np.ndarray, who: Sequence[int], named: bool = Fal
 
 def _in_one_piece(W: np.ndarray) -> bool:
     receivers, senders = np.nonzero(W)
+    everyone: np.ndarray = np.ones(len(W), dtype=bool)
+    if (found := all_reach_all(everyone, senders, receivers)) is not None:
+        return found
     graph = nx.DiGraph()
     graph.add_nodes_from(range(len(W)))
     graph.add_edges_from(zip(senders.tolist(), receivers.tolist(), strict=True))

@@ -8,7 +8,7 @@ import pytest
 
 from p2pqg.cli import main
 from p2pqg.theory.consensus import average_consensus
-from p2pqg.theory.doctor import admit, diameter, examine, expected_gap
+from p2pqg.theory.doctor import TARGETS, admit, diameter, examine, expected_gap
 from p2pqg.theory.doctor_text import sheet, table
 from p2pqg.topology.convergence import rounds_to
 from p2pqg.topology.drawing import picture, places
@@ -113,6 +113,8 @@ def test_a_network_in_pieces_is_examined_but_nobody_may_run_on_it(tmp_path, caps
     path.write_text("source,target\n0,1\n1,2\n3,4\n4,5\n")
     assert examine(str(path)).spectral_gap == 0  # by arithmetic alone -2.2e-16
     assert found.predicted[1e-2] is found.simulated[1e-2] is None
+    assert found.simulated_rounds == 0  # nobody waits for what never comes
+    assert table([found])[1].count("never") == len(TARGETS)
     with pytest.raises(SystemExit) as ended:
         main(["topology", str(path)])
     assert ended.value.code == 2

@@ -19,6 +19,10 @@ def test_a_ring_without_one_of_its_clients_is_a_chain():
     assert not two.borne
 
 
+def test_a_chain_is_in_one_piece_however_long_and_in_two_without_a_client_in_it():
+    assert [bearing(admit("chain130"), [who]).connected for who in (0, 64)] == [True, False]
+
+
 def test_where_all_hear_all_liars_weigh_their_share():
     """And the honest keep f / n of it: what they do not agree on shrinks to f / n a round."""
     for found in bearings(admit("complete9")):
