@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -152,5 +153,11 @@ def network_now(network: Network, events: Sequence[Row]) -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """The versions of what the numbers depend on."""
-    found = {name: version(name) for name in ("torch", "ray", "numpy")}
+    found = {name: _version_of(name) for name in ("torch", "ray", "numpy")}
     return {"python": platform.python_version(), "p2pqg": own_version(), **found}
+
+
+@cache
+def _version_of(package: str) -> str:
+    """It is read from a long text: milliseconds, as a small run has few."""
+    return version(package)
