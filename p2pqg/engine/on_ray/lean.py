@@ -3,7 +3,8 @@
 Beside the actors Ray starts an autoscaler, a log monitor, a web server, a worker per core that
 waits for tasks, and two agents of its node, for metrics and for the environments of tasks: several
 hundred MB, and two seconds until all stand. A run asks nothing of them. The last agent is woken if
-somebody else in this process gives a task an environment; the others are not there. Where a version
+somebody else in this process gives a task an environment; that for metrics gives its place to the
+process that workers are forked from, see `forking.py`; the others are not there. Where a version
 cannot do without them, it starts with them, and we say so.
 """
 
@@ -23,6 +24,7 @@ import ray
 from ray._private import ray_constants, services
 from ray._private.node import Node
 
+from p2pqg.engine.on_ray import forking
 from p2pqg.engine.on_ray.meanwhile import environment, instead
 
 SERVICES = ("start_monitor", "start_log_monitor", "start_api_server")
@@ -31,8 +33,8 @@ SERVICES = ("start_monitor", "start_log_monitor", "start_api_server")
 SETTINGS = {"RAY_prestart_worker_first_driver": "0", "RAY_worker_niceness": "0"}
 """Environment variables: no workers that wait; actors no more patient than any other program."""
 
-AGENTS = ("dashboard_agent_command", "runtime_env_agent_command")
-"""Flags of the command that starts a node."""
+COMMANDS = ("dashboard_agent_command", "runtime_env_agent_command", "python_worker_command")
+"""Flags of the command that starts a node: what it starts."""
 
 NO_METRICS = "cat"
 """In place of the agent for metrics: does nothing, and ends with the node, whose pipe it reads."""
@@ -100,8 +102,12 @@ def _with_stand_ins(command: list[str], notes: list[str]) -> list[str]:
     sleeping += shlex.split(flags["runtime_env_agent_command"])
     flags["dashboard_agent_command"] = NO_METRICS
     flags["runtime_env_agent_command"] = subprocess.list2cmdline(sleeping)
+    if forking.can_fork():
+        flags["dashboard_agent_command"] = forking.server(directory)
+        usual = flags["python_worker_command"]
+        flags["python_worker_command"] = forking.worker(directory, usual)
     names = [word.removeprefix("--").partition("=")[0] for word in command]
     return [
-        f"--{name}={flags[name]}" if name in AGENTS else word
+        f"--{name}={flags[name]}" if name in COMMANDS else word
         for name, word in zip(names, command, strict=True)
     ]

@@ -1,0 +1,133 @@
+"""Imports what an actor needs, once, and is forked into every worker of Ray's node.
+
+    python _fork_server.py SOCKET PATHS
+
+Ray starts it as its agent for metrics, see `forking.py`, and `_forked_worker.py` asks it for
+workers. A process can be forked as long as nothing in it has computed: nothing here does.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import marshal
+import os
+import select
+import signal
+import socket
+import sys
+import traceback
+from types import ModuleType
+from typing import NamedTuple
+
+IMPORTED = ("ray._private.worker", "p2pqg.engine.on_ray.actors", "p2pqg.engine.waves.host")
+"""Brings Ray, torch, and all of p2pqg that clients are made of."""
+
+OF_AN_AGENT = ("RAY_NODE_ID", "RAY_enable_pipe_based_agent_to_parent_health_check")
+"""Environment variables that Ray's node sets for its agents, and not for workers."""
+
+FIRST_JOB = "01000000"
+"""Ray's library in C++ reads, when it is loaded, whose job it is: here there is no other."""
+
+
+class Worker(NamedTuple):
+    """A worker of Ray as the node would start it.
+
+    Attributes:
+        argv: the file of Ray's that it runs, and its words.
+        environ: what `os.environb` holds.
+        folder: that it runs in.
+    """
+
+    argv: list[bytes]
+    environ: dict[bytes, bytes]
+    folder: bytes
+
+    def become(self) -> None:
+        """Be it, in a process that was forked just now."""
+        os.setpgid(0, 0)  # as Ray's node does: it ends a worker with all that this has started
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), sys.stdin.fileno())
+        os.chdir(self.folder)
+        os.environb.clear()
+        os.environb.update(self.environ)
+        importlib.import_module("numpy").random.seed()  # or all would draw the same
+        sys.argv = [os.fsdecode(word) for word in self.argv]
+        sys.modules["__main__"] = main = ModuleType("__main__")
+        main.__file__ = file = sys.argv[0]
+        sys.path.insert(0, os.path.dirname(file))
+        with open(file, encoding="utf-8") as lines:
+            exec(compile(lines.read(), file, "exec"), main.__dict__)
+
+
+def of_ray(environ: dict[bytes, bytes]) -> dict[bytes, bytes]:
+    """The settings of Ray that its library has read when it was loaded."""
+    return {name: value for name, value in environ.items() if name.startswith(b"RAY_")}
+
+
+def has_imported(paths: list[str]) -> bool:
+    """Import what actors need, from where the driver has it; whether this can be forked now."""
+    before, sys.path[:] = sys.path[1:], paths
+    try:
+        importlib.import_module("numpy")
+        threads = len(os.listdir("/proc/self/task"))  # of its BLAS, which is made to be forked
+        for name in IMPORTED:
+            importlib.import_module(name)
+    except Exception:
+        traceback.print_exc()
+        return False
+    finally:
+        sys.path[:] = before
+    gc.collect()
+    gc.freeze()  # who is forked shares this memory as long as nobody writes to it
+    return len(os.listdir("/proc/self/task")) == threads
+
+
+def asked_for(line: socket.socket) -> Worker | None:
+    """The worker that is asked for; None: it is to be started as usual."""
+    line.sendall(b"?")  # fails where nobody waits any more
+    with line.makefile("rb") as file:
+        worker = Worker(*marshal.load(file))
+    return worker if of_ray(worker.environ) == of_ray(dict(os.environb)) else None
+
+
+def forked(listener: socket.socket) -> Worker | None:
+    """Fork a process for each worker that is asked for, until the node has ended.
+
+    Returns:
+        In a process that was forked, what it shall be; in this one None.
+    """
+    while True:
+        ready, _, _ = select.select([listener, sys.stdin], [], [])
+        if sys.stdin in ready:  # a pipe that the node has closed
+            return None
+        line, _ = listener.accept()
+        with line:
+            try:
+                worker = asked_for(line)
+                if worker and os.fork() == 0:
+                    return worker
+                line.sendall(b"yes" if worker else b"no")
+            except (OSError, EOFError, ValueError, TypeError):
+                traceback.print_exc()  # whoever asked starts it as usual
+
+
+def serve(path: str, paths: list[str]) -> Worker | None:
+    """As `forked`, at a socket that is there at once, before anything is imported."""
+    for name in OF_AN_AGENT:
+        os.environ.pop(name, None)
+    os.environ["RAY_JOB_ID"] = FIRST_JOB
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody here waits for those that end
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen(1024)
+        if has_imported(paths):
+            return forked(listener)
+    os.remove(path)
+    select.select([sys.stdin], [], [])  # Ray's node ends with its agent, so that may not end before
+    return None
+
+
+if __name__ == "__main__":
+    if worker := serve(sys.argv[1], sys.argv[2].split(os.pathsep)):
+        worker.become()
