@@ -8,9 +8,13 @@ import time
 from pathlib import Path
 
 import pytest
+import ray
 from processes import children
 
 from p2pqg.engine.on_ray.own_folder import OwnFolder
+
+HAS_AGENTS_WITHOUT_PORTS = hasattr(ray._raylet, "persist_port")
+"""Else the node of this version starts with its agents, and nobody stands in for one."""
 
 
 def python(code, *words, **variables):
@@ -93,6 +97,8 @@ def test_actors_end_with_their_node_and_all_with_the_command_and_its_folder_at_t
         (raylet,) = [pid for pid in started if name_of(pid) == "raylet"]
         on_the_node = children(raylet)
         assert len(on_the_node) >= 5
+        forked = [children(pid)[1:] for pid in on_the_node if "_fork_server.py" in words_of(pid)]
+        assert [len(pids) for pids in forked] == ([2] if HAS_AGENTS_WITHOUT_PORTS else [])
         os.kill(raylet, signal.SIGKILL)
         try:
             wait_for_the_end_of(on_the_node)
@@ -103,6 +109,10 @@ def test_actors_end_with_their_node_and_all_with_the_command_and_its_folder_at_t
     assert folder.exists()
     OwnFolder().remove()
     assert not folder.exists()
+
+
+def words_of(pid):
+    return Path(f"/proc/{pid}/cmdline").read_text()
 
 
 def name_of(pid):

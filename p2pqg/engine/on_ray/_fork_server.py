@@ -8,6 +8,7 @@ workers. A process can be forked as long as nothing in it has computed: nothing 
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import importlib
 import marshal
@@ -91,16 +92,9 @@ def asked_for(line: socket.socket) -> Worker | None:
     return worker if of_ray(worker.environ) == of_ray(dict(os.environb)) else None
 
 
-def forked(listener: socket.socket) -> Worker | None:
-    """Fork a process for each worker that is asked for, until the node has ended.
-
-    Returns:
-        In a process that was forked, what it shall be; in this one None.
-    """
+def forked(listener: socket.socket) -> Worker:
+    """Fork a process for each worker that is asked for; in it, return what it shall be."""
     while True:
-        ready, _, _ = select.select([listener, sys.stdin], [], [])
-        if sys.stdin in ready:  # a pipe that the node has closed
-            return None
         line, _ = listener.accept()
         with line:
             try:
@@ -112,8 +106,18 @@ def forked(listener: socket.socket) -> Worker | None:
                 traceback.print_exc()  # whoever asked starts it as usual
 
 
-def serve(path: str, paths: list[str]) -> Worker | None:
-    """As `forked`, at a socket that is there at once, before anything is imported."""
+def end_with_the_node() -> None:
+    """From now on this process ends at once when its pipe is closed, whatever it imports."""
+    pipe = sys.stdin.fileno()
+    fcntl.fcntl(pipe, fcntl.F_SETOWN, os.getpid())  # who is forked is not meant
+    fcntl.fcntl(pipe, fcntl.F_SETFL, fcntl.fcntl(pipe, fcntl.F_GETFL) | os.O_ASYNC)
+    if select.select([pipe], [], [], 0)[0]:  # it was closed before
+        sys.exit()
+
+
+def serve(path: str, paths: list[str]) -> Worker:
+    """As `forked`, at a socket that is there before anything is imported."""
+    end_with_the_node()
     for name in OF_AN_AGENT:
         os.environ.pop(name, None)
     os.environ["RAY_JOB_ID"] = FIRST_JOB
@@ -124,10 +128,9 @@ def serve(path: str, paths: list[str]) -> Worker | None:
         if has_imported(paths):
             return forked(listener)
     os.remove(path)
-    select.select([sys.stdin], [], [])  # Ray's node ends with its agent, so that may not end before
-    return None
+    while True:  # Ray's node ends with its agent, so that may not end before
+        signal.pause()
 
 
 if __name__ == "__main__":
-    if worker := serve(sys.argv[1], sys.argv[2].split(os.pathsep)):
-        worker.become()
+    serve(sys.argv[1], sys.argv[2].split(os.pathsep)).become()

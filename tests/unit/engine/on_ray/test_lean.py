@@ -8,6 +8,15 @@ raylet = pytest.importorskip("ray._raylet")
 
 
 @pytest.mark.skipif(not hasattr(raylet, "persist_port"), reason="agents of an older Ray")
+def test_where_nothing_can_be_forked_workers_start_as_usual(tmp_path, monkeypatch):
+    monkeypatch.setattr(lean.forking, "can_fork", lambda: False)
+    command = [f"--session_dir={tmp_path}", f"--node_id={NODE}", "--node_ip_address=127.0.0.1"]
+    command += ["--dashboard_agent_command=python metrics.py", "--python_worker_command=python w"]
+    told = lean._with_stand_ins([*command, "--runtime_env_agent_command=python main.py"], [])
+    assert told[3:5] == ["--dashboard_agent_command=cat", "--python_worker_command=python w"]
+
+
+@pytest.mark.skipif(not hasattr(raylet, "persist_port"), reason="agents of an older Ray")
 def test_a_node_is_told_stand_ins_for_its_agents_and_nothing_else_changes(tmp_path):
     command = [
         "raylet",
@@ -16,14 +25,19 @@ def test_a_node_is_told_stand_ins_for_its_agents_and_nothing_else_changes(tmp_pa
         "--node_ip_address=127.0.0.1",
         "--dashboard_agent_command=python metrics.py",
         '--runtime_env_agent_command="a python" main.py --port=0',
+        '--python_worker_command="a python" setup_worker.py default_worker.py',
         "--head",
     ]
     notes = []
     told = lean._with_stand_ins(command, notes)
     assert notes == []
     assert told[:4] == command[:4]
-    assert told[6:] == ["--head"]
-    assert told[4] == "--dashboard_agent_command=cat"
+    assert told[7:] == ["--head"]
+    forks = f"{tmp_path}/sockets/forks"
+    assert f"_fork_server.py {forks} " in told[4].removeprefix("--dashboard_agent_command=")
+    assert told[6].endswith(
+        f'_forked_worker.py {forks} "a python" setup_worker.py default_worker.py'
+    )
     name, _, sleeping = told[5].partition("=")
     assert name == "--runtime_env_agent_command"
     assert sleeping.endswith(' "a python" main.py --port=0')
