@@ -66,7 +66,7 @@ def test_nobody_without_the_token_gets_an_answer_from_any_port_or_into_the_folde
 
         session = next((folder / "r").glob("session_2*"))
         private = [folder, folder / "token", session, *(session / "sockets").iterdir()]
-        assert len(private) == 5
+        assert len(private) >= 5  # at least two sockets
         agents = [s.port for s in sockets if s.name.startswith("python") and s.pid != driver]
         assert len(agents) == 1
         ports = [s.port for s in sockets if s.port not in agents]

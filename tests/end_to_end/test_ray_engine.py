@@ -1,6 +1,7 @@
 """Real Ray actors give the numbers of the local engine, however clients are packed."""
 
 import dataclasses
+import sys
 import time
 
 import numpy as np
@@ -42,6 +43,17 @@ def test_actors_give_the_local_numbers_to_rounding(cluster, packing):
         np.testing.assert_allclose(history_ray[column], history[column], rtol=0, atol=1e-10)
     assert (history_ray["bytes_sent"] == history["bytes_sent"]).all()
     assert [c["test_accuracy"] for c in clients_ray] == [c["test_accuracy"] for c in clients]
+
+
+def test_a_worker_is_forked_with_torch_and_may_still_use_a_card(cluster):
+    @ray.remote(num_cpus=0)
+    def look():
+        has_torch = "torch" in sys.modules
+        import torch
+
+        return has_torch, getattr(torch._C, "_cuda_isInBadFork", bool)()
+
+    assert ray.get(look.remote()) == (hasattr(ray._raylet, "persist_port"), False)
 
 
 def test_float32_packings_agree_to_rounding(cluster):

@@ -17,7 +17,7 @@ SECONDS = 40.0
 LANGUAGE = "--language=PYTHON"
 
 
-def plain(command: list) -> list:
+def plain(command: list[str]) -> list[str]:
     """What a worker without an environment of its own runs in the end; empty: it has one."""
     _, setup, main, *words = command
     names = [os.path.basename(file) for file in (setup, main)]
@@ -27,7 +27,7 @@ def plain(command: list) -> list:
     return [main, *(word for word in words if word != LANGUAGE)]
 
 
-def is_forked(path: str, argv: list) -> bool:
+def is_forked(path: str, argv: list[str]) -> bool:
     """Whether a process was forked that is this worker."""
     with socket.socket(socket.AF_UNIX) as line:
         try:
