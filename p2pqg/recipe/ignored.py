@@ -16,9 +16,7 @@ from p2pqg.network.units import seconds
 from p2pqg.recipe.settings import RunConfig
 
 
-def ignored(
-    config: RunConfig, params: Any, lr: float, num_rounds: int, by_columns: bool
-) -> Iterator[str]:
+def ignored(config: RunConfig, params: Any, lr: float, num_rounds: int) -> Iterator[str]:
     """What is set, not as it is by default, and does nothing.
 
     Args:
@@ -27,11 +25,10 @@ def ignored(
             that yields pairs of a name and the reason.
         lr: that the step size warms up to.
         num_rounds: of the run, as far as is known.
-        by_columns: the columns of W sum to 1, and not its rows (push-sum).
     """
     yield from _of_lr(config, lr)
     yield from _of_length(config, params, num_rounds)
-    yield from _of_impairments(config, by_columns)
+    yield from _of_impairments(config)
     controlled = [t for t in config.consensus.targets if not isinstance(t, str) and t < math.inf]
     if not controlled:
         why = "no phase has a number as its target"
@@ -195,7 +192,7 @@ def of_the_clock(config: RunConfig, is_still: bool, all_reduces: bool) -> Iterat
         yield "network.synchrony neighbors is ignored: an all-reduce waits for everybody"
 
 
-def _of_impairments(config: RunConfig, by_columns: bool) -> Iterator[str]:
+def _of_impairments(config: RunConfig) -> Iterator[str]:
     wrong, network = config.impairments, config.network or {}
     if _is_in_scenario("set_impairments", config):
         return
@@ -207,9 +204,9 @@ def _of_impairments(config: RunConfig, by_columns: bool) -> Iterator[str]:
     least, most = wrong.delays
     if wrong.drawn == ("delay",) and least == most and network.get("deadline") is None:
         why = "nothing is lost, and all messages are equally late"
-        # Clients that come back have sent nothing; push-sum's senders keep what is under way.
-        alike = not (config.scenario or by_columns)
-        yield from _told(wrong, "impairments.", ("by", "on_loss") if alike else ("by",), why)
+        # Of clients that come back nothing is under way.
+        names = ("by",) if config.scenario else ("by", "on_loss")
+        yield from _told(wrong, "impairments.", names, why)
 
 
 def _told(settings: Any, prefix: str, names: Collection[str], why: str) -> Iterator[str]:

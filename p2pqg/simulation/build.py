@@ -100,7 +100,7 @@ def _put_together(config: RunConfig, own: Own, parts: Found) -> Experiment:
         first_traffic(rule, found.cost.num_params, torch.float32)  # refuses messages of its own
     told = [*_check_together(rule, live, task, found), *untested(task, found)]
     target = target_of(config, network.num_clients)
-    told += ignored(config, method.params, target, length.num_rounds, network.by_columns)
+    told += ignored(config, method.params, target, length.num_rounds)
     if isinstance(rule.lr, LearningRate):
         told += of_the_rounds(config, rule.lr, length.num_rounds)
     still = clock is not None and _is_still(clock, network, outlook)

@@ -122,6 +122,10 @@ def test_what_does_nothing_is_told(settings, line):
         {"impairments": {"delay": (0, 2), "by": "link", "on_loss": "renormalise"}},
         {"impairments": {"delay": 1, "loss": 0.1, "by": "link", "on_loss": "renormalise"}},
         {"impairments": {"delay": 1, "participation": 0.5, "on_loss": "renormalise"}},
+        {
+            "impairments": {"delay": 1, "on_loss": "renormalise"},
+            "scenario": [{"at": 1, "drop_clients": [1]}],
+        },
         {"planned_rounds": 9, "lr_schedule": {"milestones": [0.5]}},
         {"planned_rounds": 9, "lr_schedule": {"kind": "cosine"}},
         {"planned_rounds": 9, "rule": "balance"},
