@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from p2pqg.base.errors import ConfigError, DataError
-from p2pqg.data import load, named, partition, read, split, usual_model
+from p2pqg.data import _scales, load, named, partition, read, split, usual_model
 from p2pqg.data.table import Params
 
 CSV = """\
@@ -135,6 +135,21 @@ def test_columns_are_standardised_by_the_training_samples_alone(csv, precise):
         assert (found[:, 2] == 0).all()
         assert found.dtype == plain.train_x.dtype
     np.testing.assert_allclose(plain.test_x, x[30:], rtol=1e-6)  # as it was
+
+
+def test_many_rows_are_standardised_some_at_a_time(monkeypatch):
+    x = 7 + 3 * np.random.default_rng(0).normal(size=(40, 2))
+    whole = _scales.standardised(x[:30], x[30:], "these")
+    monkeypatch.setattr(_scales, "ROWS_AT_ONCE", 7)
+    parts = _scales.standardised(x[:30], x[30:], "these")
+    for found, expected in zip(parts, whole, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-13)
+    monkeypatch.setattr(_scales, "LOOKED_AT", 10)  # every fourth of 40, beginning with the first
+    x[::4, 1] = np.arange(10) % 2 * 99 * 2 * x[::4, 0].std()  # deviations are 99 to 1 there
+    assert list(_scales.scales_apart(x, (), "these")) == []
+    x[::4, 1] *= 1.02
+    (told,) = _scales.scales_apart(x, (), "these")
+    assert "far apart, 0 by" in told
 
 
 def test_what_has_no_columns_of_features_is_not_standardised():
