@@ -178,8 +178,6 @@ def spectral_gap(W: np.ndarray | Mixing) -> float:
 def lambda_min(W: np.ndarray | Mixing) -> float:
     """Smallest eigenvalue of a symmetric W (Lanczos, an upper bound, beyond 2,048 clients)."""
     W = W if isinstance(W, Mixing) else Mixing.from_dense(W)
-    if W.num_clients == 1:
-        return 1.0
     if W.num_clients > DENSE_LIMIT:
         return _ends(W)[0]
     whole, piece = W.dense(), pieces(W)

@@ -101,6 +101,7 @@ def test_best_constant_beats_metropolis_hastings(name, gap):
 
 def test_best_constant_of_the_complete_graph_is_the_mean():
     assert_allclose(W_of("complete6:mixing=best-constant"), 1 / 6)
+    assert_array_equal(W_of("complete1:mixing=best-constant"), 1)
 
 
 def test_dense_sparse_and_transposed_agree():
@@ -149,6 +150,15 @@ def test_spectrum_of_the_torus(name, gap):
 
 def test_smallest_eigenvalue_of_the_torus():
     assert_allclose(lambda_min(W_of("torus16")), -3 / 5)
+
+
+def test_the_smallest_eigenvalue_of_a_network_in_pieces_is_that_of_one_of_them():
+    pieces = np.zeros((7, 7))
+    pieces[0, 0], pieces[1:3, 1:3], pieces[3:, 3:] = 0.25, 0.5, W_of("ring4")
+    assert_allclose(lambda_min(pieces), -1 / 3)  # of the ring; of the pair 0
+    assert lambda_min(pieces[:3, :3]) == pytest.approx(0, abs=1e-15)
+    assert lambda_min(pieces[:1, :1]) == 0.25
+    assert lambda_min(np.eye(1)) == 1
 
 
 @pytest.mark.parametrize("d", [2, 3, 4, 5])
