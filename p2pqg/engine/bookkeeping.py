@@ -120,10 +120,13 @@ class Logbook:
 
     def note(self, what: str, warnings: Sequence[str] = ()) -> None:
         """Put down what was done, and what is to be known about it, unless it is known already."""
-        known = {event["what"] for event in self.events}
-        for line in [what, *(warning for warning in warnings if warning not in known)]:
+        for line in [what, *(warning for warning in warnings if not self._is_known(warning))]:
             seconds = {} if self.ready is None else {"sim_seconds": self.sim_seconds}
             self.events.append({"round": self.round, **seconds, "what": line})
+
+    def _is_known(self, warning: str) -> bool:
+        """Whether it has been told; what is told again and again has been so early."""
+        return any(event["what"] == warning for event in self.events)
 
     @property
     def sim_seconds(self) -> float:

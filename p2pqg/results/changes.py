@@ -108,16 +108,23 @@ def became(rows: Iterable[Mapping[str, Any]], start: Schedule, round: int) -> Be
 
 
 class Watched:
-    """Notes the changes of a network that is looked at now and then."""
+    """Notes the changes of a network that is looked at now and then.
+
+    Attributes:
+        network: when it was looked at last.
+        rows: of changes.parquet so far, in order.
+    """
 
     def __init__(self, network: Network, known: Sequence[Mapping[str, Any]] = ()) -> None:
-        self._network, self.rows = network, [dict(row) for row in known]
+        self.network, self.rows = network, [dict(row) for row in known]
 
     def look(self, network: Network, round: int) -> bool:
         """Whether it is another one since the last look, after so many rounds."""
-        if network is self._network:
+        if network is self.network:
             return False
-        news = differences(self._network, network, round)
-        self._network = network
-        self.rows = [row for row in self.rows if row["round"] <= round] + news
+        news = differences(self.network, network, round)
+        self.network = network
+        while self.rows and self.rows[-1]["round"] > round:  # it has gone back
+            self.rows.pop()
+        self.rows += news
         return bool(news)

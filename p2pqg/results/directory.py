@@ -203,6 +203,12 @@ class RunDirectory:
             self.write_own_files(self._own_files)
             write_text(self.path / "config.yaml", self._config)
 
+    @property
+    def is_due(self) -> bool:
+        """Whether `write_rows` would write now."""
+        rest = min(max(SECONDS_BETWEEN_WRITES, self._rest), MOST_SECONDS_BETWEEN)
+        return time.monotonic() - self._written > rest
+
     def write_rows(
         self,
         rounds: Sequence[dict[str, Any]],
@@ -219,8 +225,7 @@ class RunDirectory:
         Returns:
             Whether they were written.
         """
-        rest = min(max(SECONDS_BETWEEN_WRITES, self._rest), MOST_SECONDS_BETWEEN)
-        is_due = now or time.monotonic() - self._written > rest
+        is_due = now or self.is_due
         if is_due:
             self._make_again()
             load_writer()

@@ -27,6 +27,7 @@ class Writer:
         self.unsaved = ""
         """Why the newest checkpoint could not be written; "" where it was."""
         self.changes = self._known_changes()
+        self._are_changes_unwritten = False
         sim.on_note = self.note
         if sim.experiment.config.checkpoint_every:
             sim.saver = self.checkpoint
@@ -38,10 +39,12 @@ class Writer:
 
     def rows(self, sim: Simulation) -> None:
         with sim.clock("recording"), self._tolerant("rows"):
-            columns, of_clients = sim.columns, sim.client_columns
-            if self.directory.write_rows(*sim.rows, columns=columns, of_clients=of_clients):
+            self._look_for_changes()
+            if self.directory.is_due:
+                columns, of_clients = sim.columns, sim.client_columns
+                self.directory.write_rows(*sim.rows, columns=columns, of_clients=of_clients)
                 self._write_links()
-            self._write_changes()
+                self._write_changes()
         if self.observer:
             with sim.clock("recording"):
                 self.observer.recorded(sim)
@@ -57,11 +60,17 @@ class Writer:
             watched.look(sim.network, sim.round)
         return watched
 
+    def _look_for_changes(self) -> None:
+        """See what became of the network, for replays."""
+        if self.sim.network is not self.changes.network:
+            events = self.sim.events
+            round = events[-1]["round"] if events else self.sim.round
+            self._are_changes_unwritten |= self.changes.look(self.sim.network, round)
+
     def _write_changes(self) -> None:
-        """What became of the network, for replays; networks change seldom."""
-        events = self.sim.events
-        if self.changes.look(self.sim.network, events[-1]["round"] if events else self.sim.round):
+        if self._are_changes_unwritten:
             self.directory.write_table("changes", self.changes.rows, CHANGE_COLUMNS)
+            self._are_changes_unwritten = False
 
     def _write_links(self) -> None:
         """What went over each link so far."""
@@ -120,6 +129,7 @@ class Writer:
             directory.write_rows(
                 *sim.rows, columns=sim.columns, of_clients=sim.client_columns, now=True
             )
+            self._look_for_changes()
             self._write_changes()
             self._write_links()
             unsaved = {"unsaved": self._left_to_resume} if self.unsaved else {}

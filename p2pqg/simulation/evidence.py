@@ -5,6 +5,7 @@ All but the states is worked out where it is asked for, by the code that the cli
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -128,8 +129,11 @@ def since(past: Past, round: int, network: Network, rule: Rule, step: int) -> Pa
         rule: the same.
         step: batches drawn when the round begins, where nothing is known of before.
     """
-    before = tuple(era for era in past if era.first < round)
-    return (*before, Era.of(round, network, rule, before[-1].step_at(round) if before else step))
+    before = past[: bisect_left(past, round, key=lambda era: era.first)]
+    now = Era.of(round, network, rule, before[-1].step_at(round) if before else step)
+    if before and (before[-1].network, before[-1].each) == (now.network, now.each):
+        return before  # it goes on
+    return (*before, now)
 
 
 def network_at(past: Past, round: int) -> Network | None:
