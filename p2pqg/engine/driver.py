@@ -197,14 +197,14 @@ class Driver:
         return self._in_flight[-1][0] if self._in_flight else self.round
 
     def _submit(self, until: int) -> None:
-        with uninterrupted(), self._breaking():
+        with uninterrupted(torn=self.tear), self._breaking():
             stops = self.agenda.stops(self._submitted, until)
             self._in_flight.append((until, self.engine.submit(stops)))
 
     def _fetch(self) -> None:
         with self._breaking():
             reports = self.engine.fetch(self._in_flight[0][1])
-        with uninterrupted():
+        with uninterrupted(torn=self.tear):
             self._in_flight.popleft()
             if self.clock.on:
                 for number, report in enumerate(reports):
@@ -223,12 +223,15 @@ class Driver:
         except ClusterError:
             raise
         except Exception as error:
-            first = str(error).partition("\n")[0]
-            self._broken = (
-                f"after {counted(self.round, 'round')} one broke off half-way ({first}); go back "
-                "to a moment, or on from a checkpoint"
-            )
+            self.tear(str(error).partition("\n")[0])
             raise
+
+    def tear(self, reason: str = "it was stopped at once") -> None:
+        """Put down that nobody can go on from here."""
+        self._broken = (
+            f"after {counted(self.round, 'round')} one broke off half-way ({reason}); go back to a "
+            "moment, or on from a checkpoint"
+        )
 
     @property
     def is_broken(self) -> bool:

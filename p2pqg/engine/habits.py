@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from itertools import chain, count, repeat
 from threading import Lock
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from p2pqg.base.errors import AlgorithmError
 from p2pqg.base.lazy import torch
@@ -65,20 +65,22 @@ class _Foreseen:
     def __init__(self, rule: Rule, nobody: torch.Tensor) -> None:
         self._rule = rule
         self._rounds: list[Traffic] = []
-        self._state = rule.start(nobody)
+        self._stand: tuple[int, Any] = (0, rule.start(nobody))
+        """How many rounds are known, and the state after them: one thing, which is set at once."""
         self._turn = Lock()
 
     def since(self, round: int) -> Iterator[Traffic]:
         for each in count(round):
             with self._turn:
-                while len(self._rounds) <= each:
+                while self._stand[0] <= each:
                     self._go_on()
             yield self._rounds[each]
 
     def _go_on(self) -> None:
-        taken, _, state = tried_once(self._rule, self._state, len(self._rounds), lambda round: 1)
-        self._state = state
-        self._rounds.append(taken)
+        round, state = self._stand
+        taken, _, state = tried_once(self._rule, state, round, lambda round: 1)
+        self._rounds[round:] = [taken]
+        self._stand = round + 1, state
 
 
 @lru_cache(maxsize=RULES_KNOWN)

@@ -292,7 +292,7 @@ class Interventions(Life):
             warnings = [*warnings, f"the network is in {pieces} pieces"]
         kept = self.moment() if self._by_hand and self.hosting.cluster else None
         self._driver.settle()
-        with uninterrupted():
+        with uninterrupted(torn=self._tear):
             driver = self._driver
             bounds = self.hosting.placement.bounds
             driver.engine.rewire(rule, self.experiment.routing(network, bounds))

@@ -127,7 +127,7 @@ class Life(Paused):
         scenario = self.experiment.scenario
         while event := scenario.due(self.round, self._driver.log.sim_seconds, self.cursor):
             before = len(self._driver.log.events)
-            with uninterrupted():
+            with uninterrupted(torn=self._tear):
                 self.cursor, self._by_hand = scenario.after(event, self.cursor), False
                 try:
                     getattr(self, event.action, partial(self.do, event.action))(**event.arguments)

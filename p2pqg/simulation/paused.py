@@ -69,6 +69,7 @@ class Paused(Shown):
         """Build hosts that stand where the moment stands, unless there are some."""
         self.experiment, self.method, self.network = moment.experiment, moment.rule, moment.network
         self.cursor, self.restarts = moment.cursor, moment.restarts
+        self._seen = None
         self.stopped = moment.stopped
         self._safe.round = moment.log.round
         changed = moment.log.events[-1]["round"] if moment.log.events else 0
@@ -226,29 +227,34 @@ class Paused(Shown):
         if not isinstance(moment, Moment) or moment.experiment.config is not own:
             raise ConfigError("go_back takes a moment of this simulation, or of a fork of it")
         broken = self._driver.is_broken
-        if broken or moment.experiment is not self.experiment or moment.snapshot is None:
-            self._rebuild(moment)
-        else:
+        anew = broken or moment.experiment is not self.experiment or moment.snapshot is None
+        if not anew:
             self._driver.settle()
-            with uninterrupted():
+        with uninterrupted(torn=self._tear):
+            if anew or moment.snapshot is None:
+                self._rebuild(moment)
+            else:
                 engine, bounds = self._driver.engine, self.hosting.placement.bounds
                 engine.rewire(moment.rule, self.experiment.routing(moment.network, bounds))
                 engine.load(moment.snapshot)
                 self._replace_hosts(moment, engine)
                 self._safe.last = moment
-        self._seen = None
-        self._told = moment.log.rounds[-1]["round"] if moment.log.rounds else -1
+            self._told = moment.log.rounds[-1]["round"] if moment.log.rounds else -1
         self.on_change(True)
 
     def _rebuild(self, moment: Moment) -> None:
         """Go on from a moment with actors of its own: it may differ in the number of clients."""
         placement = self.hosting.placed(moment.experiment)
-        with uninterrupted():
+        with uninterrupted(torn=self._tear):
             self._driver.engine.close()
             self.hosting.placement = placement
             self._replace_hosts(moment)
             if self._by_hand:
                 self._safe.last = moment
+
+    def _tear(self) -> None:
+        """Somebody insisted on an end in the middle of a change."""
+        self._driver.tear()
 
     def _replace_hosts(self, moment: Moment, engine: Engine | None = None) -> None:
         """Go on from a moment with new hosts; when it all began is not forgotten."""

@@ -35,6 +35,26 @@ def test_who_presses_often_enough_means_at_once():
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+def test_who_insists_is_heard_within_others_too_and_all_are_told_that_they_are_torn():
+    done, torn = [], []
+
+    def all_of_it():
+        with uninterrupted(torn=lambda: torn.append("outer")):
+            with uninterrupted(torn=lambda: torn.append("before")):
+                press()
+            write(INSISTENT - 2, done)
+            with uninterrupted(torn=lambda: torn.append("inner")):
+                press()
+                done.append("too much")
+
+    with pytest.raises(KeyboardInterrupt):
+        all_of_it()
+    assert done == ["written"]
+    assert torn == ["outer", "inner"]
+    write(0, done)  # and nothing is left of it
+    assert done == ["written"] * 2
+
+
 def test_once_stopped_nothing_is_stopped_again():
     done = []
     with to_the_end() as stopping:

@@ -234,6 +234,29 @@ def test_who_is_interrupted_while_it_looks_ahead_looks_again(monkeypatch, look_a
     assert look_ahead() == whole
 
 
+def test_who_is_interrupted_just_after_a_round_is_known_counts_it_once():
+    """What was foreseen was a round late from there on."""
+
+    class Interrupted(list):
+        def __setitem__(self, where, what):
+            super().__setitem__(where, what)
+            if where.start == 3 and len(self) == 4:
+                raise KeyboardInterrupt
+
+        def append(self, what):
+            self[len(self) :] = [what]
+
+    entry = ALGORITHMS["slowmo"]
+    slowmo = Rule(entry, entry.params(lr=0.1, tau=3), LearningRate(0.1), 0)
+    whole = list(islice(habits._Foreseen(slowmo, torch.empty(0, 20)).since(0), 12))
+    known = habits._Foreseen(slowmo, torch.empty(0, 20))
+    known._rounds = Interrupted()
+    with pytest.raises(KeyboardInterrupt):
+        list(islice(known.since(0), 12))
+    known._rounds = list(known._rounds)
+    assert list(islice(known.since(0), 12)) == whole
+
+
 def interrupted_after(calls, function):
     def counted(*args):
         nonlocal calls

@@ -9,6 +9,7 @@ from toys import TOY
 
 import p2pqg
 from p2pqg.results.checkpoint import CHECKPOINTS, newest
+from p2pqg.results.directory import RunDirectory
 from p2pqg.running.told import outcome
 from p2pqg.simulation.moment import Moment
 
@@ -39,3 +40,23 @@ def test_a_last_checkpoint_that_does_not_fit_is_told_at_the_end(tmp_path, monkey
     assert told.startswith("its last checkpoint cannot be written (No sp") == (3 in full)
     assert (then in told) == (3 in full)
     assert dict(outcome(run)).get("checkpoint", "") == told
+
+
+def test_changes_of_the_network_are_written_when_rows_are(tmp_path, monkeypatch):
+    """All of the file is written anew: of a change in every round that grew with their square."""
+    written, write = [], RunDirectory.write_table
+    monkeypatch.setattr(
+        RunDirectory,
+        "write_table",
+        lambda self, name, rows, columns: (
+            written.append((name, len(rows))) or write(self, name, rows, columns)
+        ),
+    )
+    monkeypatch.setattr("p2pqg.results.directory.SECONDS_BETWEEN_WRITES", 1e9)
+    scenario = [
+        {"every": 2, verb: ["0-1"], "between": [first, 11]}
+        for first, verb in ((1, "drop_links"), (2, "restore_links"))
+    ]
+    settings = TOY | {"rounds": 12, "engine": "local", "quiet": True, "scenario": scenario}
+    p2pqg.run(**settings, record_every=1, out=str(tmp_path))
+    assert written == [("changes", 2 * 11)]  # both ways of a link, in each round but the first

@@ -178,3 +178,14 @@ def test_flipped_labels_are_those_of_the_round_a_step_is_in_though_rounds_became
         assert np.array_equal(again.batch(1, 9)[1], 9 - true[9])
         with pytest.raises(ConfigError, match="how many steps a round has, was changed before"):
             again.batch(1, 1)
+
+
+def test_what_does_not_touch_the_network_or_the_steps_of_a_round_begins_no_era():
+    """A step size that is set in every round made a list of 200,000, which was copied each time."""
+    scenario = [{"every": 1, "set_lr": 0.05}, {"at": 4, "drop_links": ["0-1"]}]
+    with Simulation(
+        topology="ring4", engine="local", rounds=8, record_every=8, scenario=scenario
+    ) as sim:
+        sim.finish()
+        assert [era.first for era in sim._networks] == [0, 4]
+        assert [sim.W(round)[0, 1] > 0 for round in range(8)] == [True] * 4 + [False] * 4

@@ -16,6 +16,7 @@ from toys import TOY, assert_same
 
 import p2pqg
 from p2pqg.base.errors import ConfigError
+from p2pqg.engine.interrupts import INSISTENT
 from p2pqg.engine.local import LocalEngine
 from p2pqg.network import Impairments
 from p2pqg.topology import build
@@ -89,6 +90,39 @@ def test_interrupted_at_any_moment_it_goes_on():
             interrupted += 1
             ctrl_c.join()
         assert interrupted > 3
+        assert_same(sim, whole)
+
+
+INSISTED = {
+    "in a round": ("p2pqg.engine.host.Host.measure", lambda sim: sim.advance(1)),
+    "on record": ("p2pqg.engine.bookkeeping.Bookkeeper.record", lambda sim: sim.advance(1)),
+    "in a change": ("p2pqg.engine.local.LocalEngine.rewire", lambda sim: sim.set_lr(0.3)),
+    "in an event": ("p2pqg.engine.bookkeeping.Logbook.note", lambda sim: sim.advance(3)),
+}
+
+
+@pytest.mark.parametrize(("where", "do"), INSISTED.values(), ids=INSISTED)
+def test_who_insists_on_an_end_in_the_middle_does_not_go_on_from_there(monkeypatch, where, do):
+    """It went on, from half a round or a change that some had made."""
+
+    def insist(*given, **named):
+        for _ in range(INSISTENT):
+            signal.raise_signal(signal.SIGINT)
+
+    settings = {"rounds": 8, "record_every": 1, "scenario": [{"at": 4, "set_lr": 0.05}]}
+    with simulation(**settings) as sim, simulation(**settings) as whole:
+        whole.finish()
+        sim.advance(3)
+        before = sim.moment()
+        with monkeypatch.context() as patched:
+            patched.setattr(where, insist)
+            with pytest.raises(KeyboardInterrupt):
+                do(sim)
+        for again in (sim.finish, sim.moment, sim.fork, lambda: sim.set_lr(0.1)):
+            with pytest.raises(p2pqg.AlgorithmError, match=r"half-way \(it was stopped at once"):
+                again()
+        sim.go_back(before)
+        sim.finish()
         assert_same(sim, whole)
 
 
