@@ -6,6 +6,7 @@ are lines of the class's `problems()`.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 import numbers
@@ -52,21 +53,48 @@ SIGNS = {">": operator.gt, ">=": operator.ge}
 RANGE = re.compile(r">=? [-+.\de]+|[\[(][-+.\de]+, [-+.\de]+[\])]")
 
 
+MOST_COUNTED = 2**63 - 1
+"""No whole number is larger: there is none in an int64."""
+MOST_MEASURED = 2.0**127
+"""No finite amount is larger: from about there on there is none in float32."""
+
+
 def broken_rules(params: Any, prefix: str = "") -> Iterator[str]:
     """A line for each rule that an object of a params class breaks: ranges, then its `problems()`.
 
     Args:
         params: a data class; numbers of it have a range such as "[0, 1)", "> 0" or ">= 1".
             Infinity and NaN are in none; None is in any, and so is what is no number, as "auto".
+            Without a range, too, finite ones are refused that are beyond all reckoning.
         prefix: where it stands, e.g. "algorithm."; `problems()` says that itself.
     """
     kind: type = type(params)
-    for name, text in _ranges(kind).items():
-        value = getattr(params, name)
-        if isinstance(value, numbers.Real) and not _within(value, text):
+    ranges, can_be = _ranges(kind), True
+    for field in dataclasses.fields(params):
+        name, value = field.name, getattr(params, field.name)
+        if not isinstance(value, numbers.Real):
+            continue
+        most: Any = MOST_COUNTED if isinstance(value, numbers.Integral) else MOST_MEASURED
+        size: Any = abs(value)
+        can_be &= not most < size < math.inf
+        if name in ranges and not _within(value, text := ranges[name]):
             told = f"in {text}" if text[0] in "[(" else text
-            yield broken(f"{prefix}{name} must be {told}, got {value}", name)
-    yield from getattr(params, "problems", tuple)()
+            yield broken(f"{prefix}{name} must be {told}, got {shown(value)}", name)
+        elif most < size < math.inf:
+            yield broken(f"{prefix}{name} must be {most:.4g} at most, got {shown(value)}", name)
+    if can_be:  # rules reckon with them
+        yield from getattr(params, "problems", tuple)()
+
+
+def shown(value: Any) -> str:
+    """A number for a message: of a very long one, its length.
+
+    >>> shown(0.1), shown(-(10**400))
+    ('0.1', 'a number of 401 digits')
+    """
+    if isinstance(value, int) and abs(value) >= 10**30:
+        return f"a number of {int(math.log10(abs(value))) + 1} digits"
+    return str(value)
 
 
 @functools.cache

@@ -14,8 +14,11 @@ from typing import Annotated, Literal
 
 import numpy as np
 
-from p2pqg.base.ranges import broken
+from p2pqg.base.ranges import broken, shown
 from p2pqg.base.seeding import uniforms
+
+MOST_LATE = 10**6
+"""Rounds that a message can be late: models of so many are kept for it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +72,9 @@ class Impairments:
                 "impairments.delay must be rounds >= 0, a number or [least, most], "
                 f"got {self.delay}"
             )
+        elif self.delays[1] > MOST_LATE:
+            late = shown(self.delays[1])
+            yield f"impairments.delay must be {MOST_LATE:,} rounds at most, got {late}"
 
     @property
     def delays(self) -> tuple[int, int]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.lazy import torch
+from p2pqg.base.ranges import MOST_COUNTED
 from p2pqg.engine.outlook import Outlook, of_rounds, of_waves
 from p2pqg.engine.rule import Rule
 from p2pqg.engine.scouting import batches_per_round, scouted
@@ -27,6 +28,10 @@ ROUNDING = 1e-9
 """Share of a round's number that is the rounding of a product, see also `Run.finished`."""
 MOST_ROUNDS = 10**6
 """Rounds that a run may take which ends by the clock or by steps."""
+ROUNDS_OF_HOPE, MARGIN = 1000, 100
+"""After so many it is seen whether MOST_ROUNDS will do, were those to come so much longer."""
+MOST_STEPS = 10**6
+"""Of a client in a round: more would only seem to hang."""
 
 
 @dataclass(frozen=True)
@@ -65,20 +70,29 @@ def length_of(
     """
     steps_per_epoch = steps_per_epoch_of(config, found)
     steps_per_round = batches_per_round(method.algorithm, method.params)
+    if steps_per_round > MOST_STEPS:
+        raise ConfigError(
+            f"a round has {MOST_STEPS:,} steps of a client at most, got {steps_per_round:,}; make "
+            "local_steps or local_epochs less"
+        )
 
     def num_rounds(rounds: int | None, epochs: float | None) -> int | None:
         if epochs is None:
             return rounds
         exact = epochs * steps_per_epoch / steps_per_round
+        if exact > MOST_COUNTED:
+            raise ConfigError(
+                f"{epochs:g} epochs are {exact:.3g} rounds; a run has {MOST_COUNTED:.4g} at most"
+            )
         return math.ceil(exact * (1 - ROUNDING))  # 1.1 epochs of 10 steps are 11, not 12
 
     length = num_rounds(config.rounds, config.epochs) or DEFAULT_ROUNDS
     if config.time is not None:
         end = seconds(config.time, "time")
-        length = _first(outlook(end), lambda ahead: ahead.seconds >= end, f"time {config.time}")
+        length = _first(outlook(end), lambda ahead: ahead.seconds / end, f"time {config.time}")
     elif config.steps is not None and not method.waits:
         wanted = config.steps
-        length = _first(outlook(math.inf), lambda ahead: ahead.steps >= wanted, f"steps {wanted}")
+        length = _first(outlook(math.inf), lambda ahead: ahead.steps / wanted, f"steps {wanted}")
     elif config.steps is not None:
         length = math.ceil(config.steps / steps_per_round)
     return Length(
@@ -118,15 +132,17 @@ def outlook_of(
     return of_rounds(network, network.timing, 0, taken, np.zeros(n))
 
 
-def _first(ahead: Iterator[Outlook], reached: Callable[[Outlook], bool], wanted: str) -> int:
-    """Rounds done when it is so far."""
-    seen = None
-    for seen in islice(ahead, MOST_ROUNDS):
-        if reached(seen):
+def _first(ahead: Iterator[Outlook], share: Callable[[Outlook], float], wanted: str) -> int:
+    """Rounds done when it is so far: when that share of the way is 1."""
+    seen, done = None, 0
+    for done, seen in enumerate(islice(ahead, MOST_ROUNDS), 1):
+        if share(seen) >= 1:
             return max(1, seen.round)
+        if done == ROUNDS_OF_HOPE and share(seen) * MARGIN * MOST_ROUNDS < done:
+            break
     shown = seen.seconds if seen else 0.0
     raise ConfigError(
-        f"{wanted} is more than {MOST_ROUNDS:,} rounds, after which the simulated clock shows "
+        f"{wanted} is more than {MOST_ROUNDS:,} rounds; after {done:,} the simulated clock shows "
         f"{shown:.3g} s; make it less, or set network.compute"
     )
 

@@ -12,6 +12,7 @@ from p2pqg.algorithms.user_code import find_algorithm
 from p2pqg.base import config as machinery
 from p2pqg.base.config import Problems
 from p2pqg.base.errors import ConfigError
+from p2pqg.base.ranges import MOST_COUNTED
 from p2pqg.base.registry import Entry
 from p2pqg.recipe.settings import RunConfig, chosen
 
@@ -26,7 +27,7 @@ class Method(Traits):
 
     def with_local_epochs(self, epochs: float, steps_per_epoch: float) -> Method:
         """With so many passes over a mean-sized shard between two exchanges, at least one batch."""
-        steps = max(1, round(epochs * steps_per_epoch))
+        steps = max(1, round(min(epochs * steps_per_epoch, MOST_COUNTED)))
         params = dataclasses.replace(self.params, local_steps=steps)
         return dataclasses.replace(self, params=params)
 

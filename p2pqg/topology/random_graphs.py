@@ -41,8 +41,8 @@ def erdos_renyi(num_clients: int, params: ErdosRenyiParams) -> nx.Graph:
         "erdos-renyi",
         lambda draws: (
             nx.fast_gnp_random_graph(num_clients, p, seed=_as_int(draws))
-            if p < 1
-            else nx.complete_graph(num_clients)
+            if p < 1 and 1 - p < 1  # it takes the logarithm of 1 - p
+            else (nx.complete_graph if p == 1 else nx.empty_graph)(num_clients)
         ),
         params.seed,
         f"Use p > {log(max(num_clients, 2)) / num_clients:.2g} (ln(n) / n), not {p:.2g}.",

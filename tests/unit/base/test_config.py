@@ -110,5 +110,25 @@ def test_a_range_is_for_numbers_and_a_text_beside_them_is_in_it():
         beta: Annotated[float | Literal["auto"], "[0, 1)"] = 0.9
         seed: Annotated[int, ">= 0"] = 0
 
-    assert read(Params, {"beta": "auto", "seed": 10**400})[0] == Params("auto", 10**400)
+    assert read(Params, {"beta": "auto", "seed": 2**63 - 1})[0] == Params("auto", 2**63 - 1)
     assert read(Params, {"beta": 1})[1] == ["beta must be in [0, 1), got 1.0"]
+
+
+def test_numbers_beyond_all_reckoning_are_refused_in_a_short_line_before_any_rule_reckons():
+    @dataclass(frozen=True)
+    class Params:
+        rounds: Annotated[int, ">= 1"] = 1
+        radius: float = 0.3
+
+        def problems(self):
+            yield f"reckoned: {float(self.rounds) + int(self.radius)}"
+
+    def told(**given):
+        return read(Params, given)[1]
+
+    most = "must be 9.223e+18 at most, got"
+    assert told(rounds=2**63) == [f"rounds {most} 9223372036854775808"]
+    assert told(rounds=10**400) == [f"rounds {most} a number of 401 digits"]
+    assert told(rounds=-(10**5000)) == ["rounds must be >= 1, got a number of 5001 digits"]
+    assert told(radius=-1e308) == ["radius must be 1.701e+38 at most, got -1e+308"]
+    assert told(rounds=2**63 - 1, radius=3.0) == [f"reckoned: {float(2**63) + 3}"]

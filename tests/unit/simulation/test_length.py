@@ -116,3 +116,25 @@ def test_a_deadline_is_refused_in_its_own_words_where_clients_do_not_wait():
     late = [{"at": 1, "set_network": {"deadline": 9.0}}]
     with pytest.raises(ConfigError, match=r"network\.deadline ends a round for all"):
         p2pqg.Simulation(**CLOCKED | {"algorithm": "swift", "scenario": late}, rounds=4)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (
+            {"time": "1e18 s"},
+            "time 1e18 s is more than 1,000,000 rounds; after 1,000 the simulated",
+        ),
+        ({"epochs": 1e30}, r"1e\+30 epochs are .* rounds; a run has 9.223e\+18 at most"),
+        ({"planned_epochs": 1e30, "rounds": 3}, r"1e\+30 epochs are .* rounds"),
+        (
+            {"local_steps": 10**7, "rounds": 3},
+            "1,000,000 steps of a client at most, got 10,000,000",
+        ),
+        ({"local_epochs": 1e30, "rounds": 3}, "make local_steps or local_epochs less"),
+    ],
+)
+def test_an_end_that_is_too_far_away_is_told_of_at_once(settings, told):
+    local = {"algorithm": "dfedavgm"} if any("local" in key for key in settings) else {}
+    with pytest.raises(ConfigError, match=told):
+        p2pqg.Simulation(**CLOCKED | {"rounds": None} | local | settings)

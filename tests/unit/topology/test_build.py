@@ -72,6 +72,8 @@ def test_names_may_leave_the_number_to_clients(name, clients, full):
         ("base25:k=1,k=2", None, "k is set twice"),
         ("erdos-renyi9:sed=1", None, "unknown key sed; did you mean seed"),
         ("erdos-renyi9:seed=-1,p=2", None, "2 problems"),
+        ("erdos-renyi9:p=5e-324", None, "Use p > 0.24"),
+        ("geometric9:radius=1e308", None, "radius must be 1.701e\\+38 at most, got 1e\\+308"),
         ("equidyn9:directed=maybe", None, "directed must be true or false"),
         ("exponential8:mixing=lazy", None, "'exponential8:mixing=lazy': mixing rule"),
         ("random-matching8:mixing=best_constant", None, "needs a connected network"),
