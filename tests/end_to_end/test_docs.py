@@ -4,15 +4,13 @@ A block under `<!-- name.ext -->` is a file of that name, one under `<!-- not ru
 out.
 """
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import matplotlib
 import pytest
 import ray
+from commands import in_shell, run
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -31,12 +29,11 @@ def blocks(page):
 @pytest.mark.parametrize(
     "page", [page for page in PAGES if any(blocks(page))], ids=lambda p: p.stem
 )
-def test_the_blocks_of_a_page_run_as_printed(page, tmp_path, monkeypatch):
+def test_the_blocks_of_a_page_run_as_printed(page, tmp_path, tmp_path_factory, monkeypatch):
     matplotlib.use("agg")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))  # as of a script that lies there
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    env = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT)}
+    told = tmp_path_factory.mktemp("told") / "output"
     names: dict = {}
     had_ray = ray.is_initialized()
     for mark, language, code in blocks(page):
@@ -46,9 +43,8 @@ def test_the_blocks_of_a_page_run_as_printed(page, tmp_path, monkeypatch):
             exec(compile(code, str(page), "exec"), names)
         else:
             assert language == "sh", f"{page.name}: nobody runs {language}; name the file"
-            command = ["bash", "-euo", "pipefail", "-c", code]
-            done = subprocess.run(command, env=env, capture_output=True, text=True)
-            assert done.returncode == 0, f"{code}\n{done.stdout}\n{done.stderr}"
+            for words in in_shell(code):
+                assert run(words, told) == 0, f"{code}\n{told.read_text()}"
     assert ray.is_initialized() == had_ray, "the page leaves a simulation open"
     if page.stem == "index":
         the_plot_shows_a_line(names["tested"])
