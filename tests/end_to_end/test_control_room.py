@@ -32,8 +32,8 @@ def test_what_was_done_on_actors_is_repeated_bit_for_bit(cluster, tmp_path):
         saved_twin = tmp_path / "twin.yaml"
         ask(room, {"do": "save", "branch": 1, "path": str(saved_twin)})
         room.close()
-    for one, x in ((path, done), (saved_twin, twin)):
-        with p2pqg.Simulation(**recipe(one)) as again:
+    for one, x, engine in ((path, done, "ray"), (saved_twin, twin, "local")):
+        with p2pqg.Simulation(**recipe(one) | {"engine": engine}) as again:
             again.finish()
             assert np.array_equal(x, again.parameters())
 

@@ -82,13 +82,13 @@ def test_actors_lie_and_defend_themselves_by_a_users_own_functions(cluster, tmp_
     (tmp_path / "lies.py").write_text(LIES)
     settings = {
         "attacks": [
-            {"who": [1], "how": f"{tmp_path}/lies.py:shout", "when": 2},
-            {"who": [4], "how": "dissensus"},
+            {"who": [2], "how": f"{tmp_path}/lies.py:shout", "when": 2},
+            {"who": [5], "how": "dissensus"},
         ],
         "scenario": [{"at": 4, "set_rule": f"{tmp_path}/lies.py:middle"}],
     }
     expected = simulate("dsgdm-n", engine="local", **settings)
-    found = simulate("dsgdm-n", clients_per_actor=2, **settings)
+    found = simulate("dsgdm-n", clients_per_actor=3, **settings)
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-10)
     assert np.abs(expected - simulate("dsgdm-n", engine="local")).max() > 1e-2
 
@@ -97,5 +97,5 @@ def test_actors_lie_and_defend_themselves_by_a_users_own_functions(cluster, tmp_
 def test_actors_take_local_steps(cluster, algorithm):
     settings = {"local_steps": 3}
     expected = simulate(algorithm, engine="local", **settings)
-    found = simulate(algorithm, clients_per_actor=2, **settings)
+    found = simulate(algorithm, clients_per_actor=3, **settings)
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-10)

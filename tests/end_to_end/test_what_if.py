@@ -73,7 +73,7 @@ def test_actors_do_with_a_fork_what_this_process_does(cluster):
 def test_simulations_side_by_side_do_not_wait_for_each_others_cores(cluster):
     with (
         p2pqg.Simulation(**SETTINGS) as one,
-        p2pqg.Simulation(**SETTINGS | {"algorithm": "dsgd"}) as other,
+        p2pqg.Simulation(**SETTINGS | {"algorithm": "dsgd", "clients_per_actor": 6}) as other,
     ):
         for sim in (one, other, one):
             sim.advance(3)
@@ -99,11 +99,12 @@ def test_clients_join_on_actors_of_their_own_and_a_scenario_crosses_it(cluster):
     assert events == events_here
 
 
-def test_what_a_claim_is_checked_with_is_the_same_on_actors():
+def test_what_a_claim_is_checked_with_is_the_same_on_actors(cluster):
     """States, batches, W of the past and of now, after the network has changed and grown."""
 
     def seen(engine):
-        with p2pqg.Simulation(**SETTINGS, engine=engine) as sim:
+        settings = {"engine": engine, "clients_per_actor": 6}  # one that becomes two
+        with p2pqg.Simulation(**SETTINGS | settings) as sim:
             sim.advance(3)
             sim.drop_links(["0-1"])
             sim.advance(3)
