@@ -2,7 +2,8 @@
 
 A gradient step with noise of one's own, then several gossips in which the noise of the clients
 averages out: who is far away learns little, see `p2pqg topology NAME --privacy`. The noise is that
-of `privacy: {clip: 1.0, sigma: 1.0}`, whatever the algorithm. With one gossip this is DSGD.
+of `privacy: {clip: 1.0, sigma: 1.0}`, whatever the algorithm. With one gossip this is DSGD (unless
+it is accelerated: omega W + (1 - omega) I is another W).
     x    [clients, params]  model          lr    step size of this round
     gap  1 - lambda_2(W); omega its weight of the newest: x <- omega W x + (1 - omega) x_before
 """

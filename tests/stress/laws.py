@@ -129,7 +129,8 @@ def packed(given: Recipe, whole: p2pqg.Simulation, chance: random.Random) -> Non
     """Several blocks of clients come to the numbers of one."""
     if not whole.experiment.waits or given.get("precision") != "float64":
         return
-    with begun(given, clients_per_actor=chance.choice([1, 2])) as simulation:
+    several = min(2, whole.experiment.num_clients)
+    with begun(given, clients_per_actor=chance.randint(1, several)) as simulation:
         same(whole, over(simulation), "in other blocks", ROUNDING)
 
 
@@ -327,7 +328,7 @@ OWN_UNIT = {"adam", "dadam", "qg-dadam", "diloco", "noloco"}
 SUSPENDED: dict[str, Callable[[Recipe], bool]] = {
     "relabelled": lambda r: _draws(r) or _name(r) in BY_NUMBER,
     "rescaled": lambda r: _name(r) in OWN_UNIT or "of" in r.get("consensus", {}),
-    "merged": lambda r: _draws(r) or _name(r) in BY_NUMBER | {"relay-sgd", "dsmt"},
+    "merged": lambda r: _draws(r) or _name(r) in BY_NUMBER | {"relay-sgd", "dsmt", "cga"},
     "doubled": lambda r: False,
     "renamed": lambda r: False,
 }
