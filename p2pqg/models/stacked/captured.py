@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from p2pqg.models.stacked.batched import Batched
-from p2pqg.models.stacked.loop import Loop
+from p2pqg.models.stacked.loop import Loop, untracked
 from p2pqg.models.stacked.recording import Recorder, Recording
 from p2pqg.models.stacked.vmap import Vmap
 
@@ -75,7 +75,7 @@ class Captured:
             for inputs in tests:
                 key = len(x[rows]), tuple(inputs.shape), inputs.dtype
                 if key not in self._logits:
-                    with torch.inference_mode():
+                    with untracked(self.run):
                         recording = self.recorder.record(step, x[rows], buffers[rows], inputs)
                     self._logits[key] = recording
 

@@ -32,6 +32,15 @@ def own_draws(key: int | None, device: torch.device) -> Iterator[None]:
         yield
 
 
+def untracked(run: object) -> contextlib.AbstractContextManager[object]:
+    """The mode in which a strategy answers without learning.
+
+    A network that is called client by client may differentiate in its forward pass, by its inputs
+    say, within `torch.enable_grad()`. Inference mode, the fastest, would not let it.
+    """
+    return torch.no_grad() if isinstance(run, Loop) else torch.inference_mode()
+
+
 @dataclass(eq=False)
 class Loop(Strategy):
     """Client by client.

@@ -30,7 +30,7 @@ from p2pqg.models.stacked.batched import Batched, dense_layers
 from p2pqg.models.stacked.captured import Captured
 from p2pqg.models.stacked.lanes import Lanes
 from p2pqg.models.stacked.layout import Layout
-from p2pqg.models.stacked.loop import Loop
+from p2pqg.models.stacked.loop import Loop, untracked
 from p2pqg.models.stacked.memory import keep_freed_memory
 from p2pqg.models.stacked.scaling import SCALES, Gradients, scaled
 from p2pqg.models.stacked.vmap import Vmap
@@ -312,7 +312,7 @@ class Stacked:
         Raises:
             UserCodeError: a user's loss failed.
         """
-        with torch.inference_mode():
+        with untracked(self.run.run if isinstance(self.run, Captured) else self.run):
             batch, target = self.batch(inputs, targets)
             logits = self.run.logits(x, buffers, batch)  # [k, outputs, samples]
             if self.objective.is_cross_entropy:

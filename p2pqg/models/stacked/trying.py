@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from p2pqg.models.judging.losses import Objective
 from p2pqg.models.stacked.captured import Args, Captured, Run
 from p2pqg.models.stacked.cuda_graphs import CudaGraphs
+from p2pqg.models.stacked.loop import untracked
 from p2pqg.models.stacked.promises import keep_promises
 from p2pqg.models.stacked.recording import Recorder, Rehearsal
 from p2pqg.models.stacked.stacked import EVALUATED_AT_ONCE, Stacked
@@ -143,7 +144,7 @@ def _tried(
     replayed, eager = stacked.gradients_by(captured), stacked.gradients_by(plain)
     apart, why = compared(replayed, eager, args, most)
     for test in () if why else tests:
-        with torch.inference_mode():
+        with untracked(run):
             answers = captured.logits(*_few(args), test), plain.logits(*_few(args), test)
         far = difference(*(a.flatten(1) for a in answers))
         why = why or ("" if far <= most else f"its answers differ by {far:.1e}")

@@ -11,6 +11,8 @@ from torch.testing import assert_close
 
 from p2pqg.base.errors import ConfigError
 from p2pqg.models import build_model
+from p2pqg.models.stacked.captured import Captured
+from p2pqg.models.stacked.recording import Rehearsal
 from p2pqg.models.stacked.stacked import Stacked
 
 DENSE = [("logistic", (2, 3), {}), ("mlp", (6,), {}), ("mlp", (6,), {"hidden": (5, 4)})]
@@ -103,6 +105,35 @@ def test_evaluate_is_plain_evaluation_however_it_is_cut(spec, strategy):
         assert correct[client] == (logits.argmax(1) == labels).sum()
         assert_close(loss[client], F.cross_entropy(logits, labels), rtol=0, atol=1e-10)
     loss += 1  # a plain tensor: callers may go on computing with it
+
+
+class Slopes(nn.Module):
+    """Answers with derivatives by its inputs, as force fields and energy models do."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner, self.head = nn.Linear(6, 5), nn.Linear(6, CLASSES)
+
+    def forward(self, x):
+        with torch.enable_grad():
+            x = x.detach().requires_grad_()
+            energy = self.inner(x).tanh().square().sum()
+            (slopes,) = torch.autograd.grad(energy, x, create_graph=True)
+        return self.head(slopes)
+
+
+@pytest.mark.parametrize("captured", [False, True])
+def test_a_network_that_differentiates_by_its_inputs_is_tested_as_plain_pytorch_does(captured):
+    module = Slopes().double()
+    stacked = Stacked(module, precision="float64", strategy="loop")
+    if captured:
+        stacked.use(Captured(stacked.run, stacked.run, Rehearsal()))
+    x, inputs = stacked.initial_row()[None], torch.linspace(-1, 1, 48).double().reshape(8, 6)
+    targets = torch.arange(8) % CLASSES
+    if captured:
+        stacked.run.capture_logits(x, stacked.initial_buffers()[None], inputs)
+    loss = stacked.evaluate(x, stacked.initial_buffers()[None], inputs, targets)[1]
+    assert_close(loss[0], F.cross_entropy(module(inputs), targets).detach(), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("strategy", ["batched", "loop", "vmap"])
