@@ -117,6 +117,23 @@ def keyed(seed: int, device: torch.device | None = None) -> Iterator[None]:
 
 
 @contextmanager
+def usual_torch() -> Iterator[None]:
+    """Inside, what torch makes is float32, on the CPU, whatever a script has set as its default.
+
+    Else weights drawn for the same seed would be others: a float64 is drawn in another way.
+    """
+    import torch
+
+    with _one_at_a_time, torch.device("cpu"):
+        before = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float32)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(before)
+
+
+@contextmanager
 def torch_keyed(
     seed: int | None = None, devices: Sequence[torch.device | str] = ()
 ) -> Iterator[None]:

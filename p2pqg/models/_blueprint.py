@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from p2pqg.base.draws import keyed, torch_keyed
+from p2pqg.base.draws import keyed, torch_keyed, usual_torch
 from p2pqg.base.errors import ConfigError, P2pqgError, did_you_mean
 from p2pqg.base.lazy import torch
 from p2pqg.base.ranges import whole_number
@@ -59,10 +59,11 @@ class Blueprint:
         """
         check(num_classes, input_shape, seed)
         seed_of_weights = int(rng(seed, "model").integers(2**63))
-        if self.is_own:
-            model = self._built_by_user(num_classes, input_shape, seed_of_weights)
-        else:
-            model = self._built_by_us(num_classes, input_shape, seed_of_weights)
+        with usual_torch():
+            if self.is_own:
+                model = self._built_by_user(num_classes, input_shape, seed_of_weights)
+            else:
+                model = self._built_by_us(num_classes, input_shape, seed_of_weights)
         if self.start is not None:
             self._load(model)
         if self.draws:

@@ -1,13 +1,19 @@
 """Parameter counts, starting weights and messages of the registered models."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.testing import assert_close
 
 from p2pqg.base.errors import ConfigError
+from p2pqg.base.registry import Registry
 from p2pqg.models import MODELS, blueprint, build_model
+from p2pqg.models._blueprint import Blueprint
 from p2pqg.models._cost import cost_of
+from p2pqg.models._own import builder_of, settable_of
 
 CIFAR = (3, 32, 32)
 NORMS = ("bn", "gn", "evonorm", "evonorm-official")
@@ -247,3 +253,26 @@ def test_counting_leaves_the_model_as_it_is():
     assert torch.equal(model[0].weight, before)
     assert model.training
     assert not model[0]._forward_hooks
+
+
+@pytest.mark.parametrize("default", [torch.float64, torch.bfloat16])
+def test_what_a_script_has_set_as_its_default_changes_no_weight(default):
+    """Torch draws a float64 in another way: the same seed would begin elsewhere."""
+
+    def own(num_classes, input_shape):
+        return nn.Linear(math.prod(input_shape), num_classes)
+
+    file = Registry("model")
+    file.register("own", params=settable_of(own, "own"), own=True)(builder_of(own))
+    ours, theirs = blueprint("mlp"), Blueprint(file.named("own"), file.named("own").params())
+    usual = [one.build(3, (5,), 1).state_dict() for one in (ours, theirs)]
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(default)
+    try:
+        with torch.device("meta"):
+            found = [one.build(3, (5,), 1).state_dict() for one in (ours, theirs)]
+        assert torch.get_default_dtype() == default
+    finally:
+        torch.set_default_dtype(before)
+    for one, other in zip(usual, found, strict=True):
+        assert_close(one, other, rtol=0, atol=0)
