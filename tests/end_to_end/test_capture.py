@@ -1,7 +1,9 @@
 """Captured steps, rehearsed on a CPU through whole commands: actors, processes that try, caches."""
 
 import json
+import os
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,8 +23,11 @@ SETTINGS = {
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
+    """What was tried since: a function. Actors of a Ray that runs already have its variables."""
+    folders = [Path(os.environ["P2PQG_CACHE"]), tmp_path / "cache"]
+    before = {file for folder in folders for file in folder.glob("captured/*.json")}
     monkeypatch.setenv("P2PQG_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "captured"
+    return lambda: {file for folder in folders for file in folder.glob("captured/*.json")} - before
 
 
 def test_blocks_try_once_in_a_process_of_its_own_and_give_the_eager_numbers(cache):
@@ -32,7 +37,7 @@ def test_blocks_try_once_in_a_process_of_its_own_and_give_the_eager_numbers(cach
         assert "; gradients " in line
         sim.advance(5)
         rehearsed = sim.parameters()
-    (file,) = cache.glob("*.json")  # two blocks of the same shape: one trial
+    (file,) = cache()  # two blocks of the same shape: one trial
     said = json.loads(file.read_text())
     assert [one["way"] for one in said["tried"]] == ["eager", "batched"]
     assert not any(one["why"] for one in said["tried"])
@@ -48,7 +53,7 @@ def test_ray_actors_say_what_they_chose_and_a_run_goes_on_with_it(tmp_path, cach
         sim.checkpoint(tmp_path / "half")
         sim.advance(2)
         whole = sim.parameters()
-    assert len(list(cache.glob("*.json"))) == 1
+    assert len(cache()) == 1
     header = json.loads((tmp_path / "half" / "checkpoint.json").read_text())
     way, other = header["clients"]["ways"]
     assert way == other
@@ -82,7 +87,7 @@ def test_a_users_own_network_is_tried_though_nobody_else_has_its_file(tmp_path, 
     from net_of_theirs import Net
 
     monkeypatch.undo()  # only this process has read the files
-    monkeypatch.setenv("P2PQG_CACHE", str(cache.parent))
+    monkeypatch.setenv("P2PQG_CACHE", str(tmp_path / "cache"))
     for name in ("net_of_theirs", "parts_of_net"):
         (tmp_path / f"{name}.py").rename(tmp_path / f"{name}.txt")
     try:
@@ -92,7 +97,7 @@ def test_a_users_own_network_is_tried_though_nobody_else_has_its_file(tmp_path, 
     finally:
         for name in ("net_of_theirs", "parts_of_net"):
             del sys.modules[name]
-    (file,) = cache.glob("*.json")
+    (file,) = cache()
     tried = json.loads(file.read_text())["tried"]
     assert [one["way"] for one in tried] == ["eager", "loop", "vmap"], told
     assert not any(one["why"] for one in tried)
