@@ -34,7 +34,7 @@ def simulate(**settings):
         return sim.parameters(), sim.history, sim.rows[1]
 
 
-@pytest.mark.parametrize("packing", ["auto", 3, 1])
+@pytest.mark.parametrize("packing", ["auto", 4, 1])
 def test_actors_give_the_local_numbers_to_rounding(cluster, packing):
     x, history, clients = simulate(engine="local", precision="float64")
     y, history_ray, clients_ray = simulate(clients_per_actor=packing, precision="float64")
@@ -56,14 +56,18 @@ def test_a_worker_is_forked_with_torch_and_may_still_use_a_card(cluster):
     assert ray.get(look.remote()) == (hasattr(ray._raylet, "persist_port"), False)
 
 
-def test_float32_packings_agree_to_rounding(cluster):
+@pytest.fixture(scope="module")
+def on_three_actors(cluster):
+    return simulate(clients_per_actor=2)
+
+
+def test_float32_packings_agree_to_rounding(on_three_actors):
     x, _, _ = simulate(engine="local")
-    y, _, _ = simulate(clients_per_actor=2)
-    np.testing.assert_allclose(y, x, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(on_three_actors[0], x, rtol=0, atol=1e-5)
 
 
-def test_the_same_packing_repeats_bit_for_bit(cluster):
-    first, second = simulate(clients_per_actor=2), simulate(clients_per_actor=2)
+def test_the_same_packing_repeats_bit_for_bit(on_three_actors):
+    first, second = on_three_actors, simulate(clients_per_actor=2)
     assert (first[0] == second[0]).all()
     assert first[1].drop(columns="wall_seconds").equals(second[1].drop(columns="wall_seconds"))
 
@@ -72,11 +76,6 @@ def test_the_same_packing_repeats_bit_for_bit(cluster):
     "settings",
     [
         {"algorithm": "sgdm-n"},
-        {"topology": "onepeer-exponential6"},
-        {"topology": "random-matching6", "clients_per_actor": 2},
-        {"topology": "d-cliques6", "clients_per_actor": 2},
-        {"topology": "stl-fw6"},
-        {"topology": "ring6:mixing=heterogeneity-aware"},
         {"algorithm": "slowmo"},
         {"topology": "chain6", "algorithm": "relay-sgd"},
         {"algorithm": "ad-psgd", "network": OWN_PACE, "clients_per_actor": 2},
@@ -91,6 +90,29 @@ def test_all_kinds_of_messages_travel_between_actors(cluster, settings):
     assert history["bytes_sent"].iloc[-1] > 0
 
 
+@pytest.mark.parametrize(
+    ("by_labels", "drawn", "packing"),
+    [
+        ("d-cliques6", "random-matching6", 2),
+        ("stl-fw6", "onepeer-exponential6", 3),
+        ("ring6:mixing=heterogeneity-aware", "base6", 3),
+    ],
+)
+def test_over_all_kinds_of_networks_too(cluster, by_labels, drawn, packing):
+    """One in which clients are linked by their labels, then one that changes with the rounds."""
+    settings = SMALL | {"topology": by_labels, "precision": "float64", "clients_per_actor": packing}
+    with p2pqg.Simulation(**settings, engine="local") as here, p2pqg.Simulation(**settings) as sim:
+        for network in (by_labels, drawn):
+            for one in (here, sim):
+                if network == drawn:
+                    one.set_topology(drawn)
+                one.advance(20)
+            np.testing.assert_allclose(
+                sim.parameters(), here.parameters(), rtol=0, atol=1e-10, err_msg=network
+            )
+            assert sim.history["bytes_sent"].tolist() == here.history["bytes_sent"].tolist()
+
+
 def test_batch_norm_statistics_stay_with_their_clients(cluster):
     tiny = {
         "dataset": {"name": "synthetic", "samples": 60},
@@ -99,7 +121,7 @@ def test_batch_norm_statistics_stay_with_their_clients(cluster):
         "algorithm": "sgd",
     }
     x, _, clients = simulate(engine="local", **tiny)
-    y, _, clients_ray = simulate(clients_per_actor=1, **tiny)
+    y, _, clients_ray = simulate(clients_per_actor=3, **tiny)
     np.testing.assert_allclose(y, x, rtol=0, atol=1e-10)
     assert (np.ptp(x, axis=0) < 1e-12).all()  # centralized: all models stay equal
     assert [c["test_loss"] for c in clients] == pytest.approx(
@@ -128,7 +150,7 @@ def test_another_cluster_than_that_of_this_process_is_refused(cluster):
     with pytest.raises(ConfigError, match="'127.0.0.1:9': this process uses a Ray at .* already"):
         p2pqg.Simulation(**SMALL, address="127.0.0.1:9")
     here = ray.get_runtime_context().gcs_address
-    with p2pqg.Simulation(**SMALL, address=here) as sim:
+    with p2pqg.Simulation(**SMALL, clients_per_actor=6, address=here) as sim:
         sim.advance(1)
 
 
@@ -162,7 +184,7 @@ def test_private_gradients_are_the_same_on_actors(cluster):
     pytest.importorskip("dp_accounting", reason="the extra `privacy` is not installed")
     private = {"privacy": {"clip": 0.5, "sigma": 1.0}, "rounds": 10, "precision": "float64"}
     x, history, clients = simulate(engine="local", **private)
-    y, history_ray, clients_ray = simulate(clients_per_actor=2, **private)
+    y, history_ray, clients_ray = simulate(clients_per_actor=3, **private)
     np.testing.assert_allclose(y, x, rtol=0, atol=1e-10)
     assert [c["epsilon"] for c in clients_ray] == [c["epsilon"] for c in clients]
     assert (history_ray["epsilon"].dropna() == history["epsilon"].dropna()).all()
