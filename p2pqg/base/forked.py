@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
+import sys
 from collections.abc import Callable
+from functools import cache
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -31,3 +34,27 @@ class OfProcess(Generic[T]):
             self._made = self._make()
             self._process = process  # last: a thread that sees it finds what was made
         return self._made
+
+
+_most_threads = [math.inf]
+
+
+@cache
+def computes() -> None:
+    """Say that this process computes: who is forked from it from now on does so with one thread.
+
+    PyTorch's threads do not come along either, and a large product would wait for them.
+    """
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_with_one_thread)
+
+
+def threads(wanted: int) -> int:
+    """How many threads may compute in this process, at most as many as are wanted."""
+    return int(min(wanted, _most_threads[0]))
+
+
+def _with_one_thread() -> None:
+    _most_threads[0] = 1
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from p2pqg.base.draws import torch_keyed
 from p2pqg.base.errors import ConfigError, P2pqgError, UserCodeError
+from p2pqg.base.forked import computes
 from p2pqg.base.source import blamed
 from p2pqg.data import Arrays
 from p2pqg.data.feeding.feed import Feed, Looks
@@ -63,6 +64,7 @@ def tried(
         ConfigError: outputs that do not fit the task, a loss that is no loss, a metric that is no
             number, a model that remembers what it should not.
     """
+    computes()
     dtype = PRECISIONS[config.precision][0]
     feed = _feed(arrays, parts[:CLIENTS], config, dtype)
     inputs, targets = feed.batch(0)

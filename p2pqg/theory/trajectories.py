@@ -18,6 +18,7 @@ from p2pqg.algorithms.gossip_rules import find_rule
 from p2pqg.algorithms.user_code import find_algorithm
 from p2pqg.base import config as machinery
 from p2pqg.base.errors import ConfigError
+from p2pqg.base.forked import computes
 from p2pqg.base.ranges import whole_number
 from p2pqg.base.registry import Entry
 from p2pqg.engine.block import Block, lockstep
@@ -154,6 +155,7 @@ def at_start(
     Returns:
         Of `Block`, or of `WaveBlock` where clients do not wait.
     """
+    computes()
     entry = find_algorithm(algorithm)
     if not (isinstance(weight_decay, numbers.Real) and 0 <= weight_decay < math.inf):
         raise ConfigError(f"weight_decay must be >= 0, got {weight_decay!r}")
