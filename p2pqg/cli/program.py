@@ -21,7 +21,7 @@ import click
 
 from p2pqg.base import errors
 from p2pqg.base.drawings import drawing_path
-from p2pqg.base.errors import ConfigError, P2pqgError, StoppedError, StorageError
+from p2pqg.base.errors import ConfigError, Notice, P2pqgError, StoppedError, StorageError
 from p2pqg.base.registry import F
 from p2pqg.engine.interrupts import POLITE
 
@@ -140,7 +140,9 @@ def _as_note(
     line: str | None = None,
 ) -> str:
     """What is warned of for our users, in a line; of others', and for programmers, also where."""
-    if category is UserWarning and Path(filename).is_relative_to(Path(errors.__file__).parents[1]):
+    if category in (UserWarning, Notice) and Path(filename).is_relative_to(
+        Path(errors.__file__).parents[1]
+    ):
         return f"note: {message}\n"
     return _with_place(message, category, filename, lineno, line)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import warnings
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from p2pqg.base.errors import ConfigError, RunError, StoppedError
+from p2pqg.base.errors import ConfigError, Notice, RunError, StoppedError
 from p2pqg.base.text import json_text, typed, user_path
 from p2pqg.cli.program import (
     FLAGS,
@@ -83,7 +84,7 @@ def run(
     names of networks, algorithms, data sets and models.
     """
     started = command_started()
-    with observed(as_json or quiet) as observer:
+    with observed(as_json, quiet) as observer:
         settings = merged(recipe, flags, sets, tier, observer.noted if observer else None)
         from p2pqg.running.single import run as simulate
 
@@ -118,7 +119,7 @@ def resume(
     with more --rounds. RUN_DIR may also be one of its checkpoints: then say --name.
     """
     started = command_started()
-    with observed(as_json or quiet) as observer:
+    with observed(as_json, quiet) as observer:
         from p2pqg.running.single import resume as go_on
 
         with telling(as_json, quiet) as tell:
@@ -159,10 +160,13 @@ def telling(as_json: bool, quiet: bool) -> Iterator[Callable[[Run | Runs], None]
 
 
 @contextlib.contextmanager
-def observed(silent: bool) -> Iterator[Any]:
-    """Who watches a run: a screen, or None."""
-    if silent:
-        yield None
+def observed(as_json: bool, quiet: bool) -> Iterator[Any]:
+    """Who watches a run: a screen, or None; who wants quiet hears of no notes, either."""
+    if as_json or quiet:
+        with warnings.catch_warnings():
+            if quiet:
+                warnings.simplefilter("ignore", Notice)
+            yield None
         return
     from p2pqg.running.screen import Screen
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import partial
@@ -11,9 +12,7 @@ from typing import Any, overload
 from typing_extensions import Unpack
 
 from p2pqg.base.digest import bare
-from p2pqg.base.errors import (
-    ConfigError,
-)
+from p2pqg.base.errors import ConfigError, Notice
 from p2pqg.base.steady import now
 from p2pqg.base.text import folder_name, user_path, without_folders
 from p2pqg.recipe.keywords import OfAnySeed, Restart, Resumed, Settings, with_keywords
@@ -239,6 +238,9 @@ def resume(
         settings: what shall differ: how long it runs, where its results go, how it computes; and
             objects of Python that it could not keep.
 
+    Warns (`p2pqg.errors.Notice`), where nobody watches, of code that is not what the run began with
+    and the like.
+
     Raises:
         ConfigError: nothing to go on from, nothing left to do, newer rounds are there, or a
             setting that cannot change.
@@ -276,6 +278,9 @@ def resume(
             _check_nothing_is_newer(home, path)
         out = elsewhere.get("out") or (str(home.parent) if home else moment.experiment.config.out)
         directory = in_place or _new_directory(out, elsewhere.get("name"), (home or path).name)
+        if quiet and observer is None:  # nobody watches, but what is not as it was has to be known
+            for line in notes:
+                warnings.warn(line, Notice, stacklevel=2)
         with _watching(quiet, observer, sinks) as observer:
             return lead(lambda: Simulation.at(moment, started), directory, observer, notes)
 

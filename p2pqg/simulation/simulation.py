@@ -98,9 +98,11 @@ class Simulation(Interventions):
         Raises:
             ConfigError: there is none, it is damaged, or a setting that cannot change.
 
-        Warns where a newer checkpoint of a run is damaged, so that an older one is used.
+        Warns (`p2pqg.errors.Notice`) where a newer checkpoint of a run is damaged, so that an older
+        one is used, and of code that is not what it began with.
         """
-        sim = cls.at(Moment.newest(path, tell=partial(warnings.warn, stacklevel=4), **settings))
+        tell = partial(warnings.warn, category=Notice, stacklevel=4)
+        sim = cls.at(Moment.newest(path, tell=tell, **settings))
         sim.restored = Path(path), dict(settings)
         return sim
 

@@ -200,11 +200,11 @@ def test_an_algorithm_that_cannot_be_kept_is_said_told_apart_and_asked_for_again
                 assert_same(restored, sim)
     assert letters[0] == letters[2] != letters[1]
     stepping(2)
-    with (
-        pytest.warns(UserWarning, match="algorithm stepping is not what the run began with"),
-        p2pqg.Simulation.restore(path),
-    ):
+    told = "algorithm stepping is not what the run began with"
+    with pytest.warns(p2pqg.Notice, match=told), p2pqg.Simulation.restore(path):
         pass
+    with pytest.warns(p2pqg.Notice, match=told):
+        p2pqg.resume(path, rounds=6, out=str(tmp_path), name="on")
     ALGORITHMS._entries.pop("stepping")
     with pytest.raises(ConfigError, match="algorithm stepping was defined where a run cannot keep"):
         p2pqg.Simulation.restore(path)
