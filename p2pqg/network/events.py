@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from p2pqg.base.errors import ConfigError, did_you_mean
+from p2pqg.base.ranges import MOST_COUNTED, shown
 from p2pqg.network.units import TIMES, seconds
 from p2pqg.network.verbs import VERBS
 
@@ -73,7 +74,9 @@ def _moment(value: Any, key: str) -> tuple[Kind, float]:
     text = str(value).strip()
     number = re.fullmatch(r"(?:rounds? *)?(\d+)(?: *rounds?)?", text)
     if number and not isinstance(value, bool):
-        return "round", int(number[1])
+        if (at := int(number[1])) > MOST_COUNTED:
+            raise ConfigError(f"{key} must be {MOST_COUNTED:.4g} rounds at most, got {shown(at)}")
+        return "round", at
     if text.endswith(tuple(TIMES)):
         return "seconds", seconds(text, key)
     raise ConfigError(f"{key} must be rounds or a time, such as round 300 or 1800 s, got {value!r}")

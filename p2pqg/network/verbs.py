@@ -18,7 +18,7 @@ import numpy as np
 from p2pqg.base.config import plain
 from p2pqg.base.digest import given_name, told_apart
 from p2pqg.base.errors import ConfigError, did_you_mean
-from p2pqg.base.ranges import whole_number
+from p2pqg.base.ranges import MOST_MEASURED, shown, whole_number
 from p2pqg.base.user_code import GIVEN
 from p2pqg.network.clients import Clients
 from p2pqg.network.impairments import Impairments
@@ -112,6 +112,8 @@ def _topology(value: Any, key: str) -> dict[str, Any]:
 def _lr(value: Any, key: str) -> dict[str, Any]:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
         raise ConfigError(f"{key} must be > 0, got {value!r}")
+    if value > MOST_MEASURED:
+        raise ConfigError(f"{key} must be {MOST_MEASURED:.4g} at most, got {shown(value)}")
     return {"lr": float(value)}
 
 

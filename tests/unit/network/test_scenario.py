@@ -208,6 +208,8 @@ def test_churn_that_cannot_be_is_said_with_its_line(tmp_path, line, message):
         ("{at: 3, drop_links: {a: 1}}", "drop_links must be a list of links"),
         ("{at: 3, drop_clients: []}", "drop_clients must be a list of clients"),
         ("{at: 3, restore_clients: [2]}", "client 2 did not leave"),
+        (f"{{at: {10**400}, set_lr: 0.1}}", "at must be 9.223e.18 rounds at most, got a num"),
+        (f"{{at: 3, set_lr: {10**400}}}", "set_lr must be 1.701e.38 at most, got a number of"),
         ("{at: 3, restore_clients: {clients: all, how: new}}", "how must be stale, neighbor, ave"),
         ("{at: 3, set_topology: torus15}", "set_topology: 'torus15' has 15 clients"),
         ("{at: 3, set_topology: 15}", "set_topology must be a network such as torus16"),
