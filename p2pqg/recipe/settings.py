@@ -361,5 +361,8 @@ def recipe(path: str | Path) -> dict[str, Any]:
     if not given.exists():
         known = sorted(f.stem for f in shipped_folder("runs").glob("*.yaml"))
         near = did_you_mean(given.stem, known, show_known=False)
+        name, _, tier = given.stem.rpartition("-")  # as its results are called
+        if name in known and tier in (recipe(name).get("tiers") or {}):
+            near = f"; that is {name} with --tier {tier}"
         raise ConfigError(f"{path}: no such recipe{near or '; shipped ones: ' + ', '.join(known)}")
     return machinery.load_yaml(given)

@@ -70,7 +70,7 @@ def main() -> None:
             seen[way].append(started(asked.actors, way))
     print(f"| {asked.actors} actors | {' | '.join(MEASURES)} |")
     print("|---" * (1 + len(MEASURES)) + "|")
-    middle = {way: [statistics.median(each) for each in zip(*seen[way], strict=True)] for way in WAYS}
+    middle = {way: [*map(statistics.median, zip(*seen[way], strict=True))] for way in WAYS}
     for way, values in middle.items():
         cells = [form.format(v) for form, v in zip(MEASURES.values(), values, strict=True)]
         print(f"| {way} | {' | '.join(cells)} |")

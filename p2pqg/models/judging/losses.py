@@ -124,7 +124,8 @@ def _entry_of(own: Callable[..., Any], name: str) -> Entry:
             "loss must be a name or a function (outputs, targets) -> [batch], got "
             f"{type(own).__name__}"
         )
-    check_instance(own, f"loss {name}")
+    apart = 'reduction="none"' if "reduction" in parameters(own) else ""  # a value of each sample
+    check_instance(own, f"loss {name}", apart)
     check_order(own, f"loss {name}")
     names = positional(own, GIVEN, f"loss {name}") if _has_signature(own) else {}
 
@@ -139,14 +140,14 @@ def _entry_of(own: Callable[..., Any], name: str) -> Entry:
     return Entry(name, build, params, summary, traits={"own": True, "kinds": ()})
 
 
-def check_instance(own: Any, what: str) -> None:
+def check_instance(own: Any, what: str, words: str = "") -> None:
     """Refuse a class where what it makes is meant.
 
     Raises:
-        ConfigError: with how to make one.
+        ConfigError: with how to make one, by these words.
     """
     if isinstance(own, type):
-        raise ConfigError(f"{what} is a class; give one of it: {own.__name__}()")
+        raise ConfigError(f"{what} is a class; give one of it: {own.__name__}({words})")
 
 
 def check_order(own: Any, what: str) -> None:

@@ -146,6 +146,7 @@ def test_quiet_prints_nothing(called):
         (["--set", "lr"], "ConfigError: --set must be KEY=VALUE, got 'lr'"),
         (["nowhere.yaml"], "ConfigError: nowhere.yaml: no such recipe; shipped ones: "),
         (["digits-tabel"], "digits-tabel: no such recipe; did you mean digits-table?"),
+        (["table6-cpu"], "table6-cpu: no such recipe; that is table6 with --tier cpu"),
         (["--rouns", 1], "No such option '--rouns'"),
     ],
 )

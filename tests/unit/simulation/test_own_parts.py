@@ -273,7 +273,10 @@ class Nothing(Net):
         ({"model": Breaks()}, r"\(test_own_parts.py line \d+\): RuntimeError: .* \(on inputs"),
         ({"model": 3}, "model must be a name, a module or a function .* got int"),
         ({"model": nn.Linear}, r"model is a class of torch; give a module, Linear\(\.\.\.\), or a"),
-        ({"loss": nn.L1Loss}, r"loss L1Loss is a class; give one of it: L1Loss\(\)"),
+        (
+            {"loss": nn.L1Loss},
+            r"loss L1Loss is a class; give one of it: L1Loss\(reduction=\"none\"\)",
+        ),
         ({"metrics": [nn.L1Loss]}, r"metric L1Loss is a class; give one of it: L1Loss\(\)"),
         ({"model": {"name": net, "widht": 3}}, "unknown key model.widht; did you mean width"),
         (
