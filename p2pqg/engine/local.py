@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+import torch
 
 from p2pqg.engine.block import lockstep
 from p2pqg.engine.interrupts import uninterrupted
@@ -32,7 +33,9 @@ class LocalEngine:
 
     def submit(self, stops: list[Stop]) -> list[Report]:
         """Run through the stops. Ctrl-C waits for them: half a round is no state to go on from."""
-        with uninterrupted():
+        device = self.hosts[0].learner.device.type
+        # A script may compute all of its own within `torch.autocast`; a run says its precision.
+        with uninterrupted(), torch.autocast(device, enabled=False):
             if len(self.hosts) == 1:
                 return [self.hosts[0].advance(stops)]
             for stop in stops:
