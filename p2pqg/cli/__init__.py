@@ -7,7 +7,7 @@
     claims.py     claims
     looking.py    compare, models, report, watch, topology, consensus
     listing.py    list; `catalogue.py` for its --markdown
-    early.py      Ctrl-C while these are loaded
+    early.py      a stop while these are loaded
 
 Heavy imports stay inside the commands: `p2pqg --help` answers at once.
 """

@@ -31,5 +31,7 @@ def stopped_in_a_line() -> Iterator[None]:
 
 
 def _end(*_: object) -> None:
-    os.write(2, b"StoppedError: stopped\n")
-    os._exit(1)
+    try:
+        os.write(2, b"StoppedError: stopped\n")
+    finally:  # perhaps the terminal has gone
+        os._exit(1)

@@ -162,11 +162,13 @@ def telling(as_json: bool, quiet: bool) -> Iterator[Callable[[Run | Runs], None]
 @contextlib.contextmanager
 def observed(as_json: bool, quiet: bool) -> Iterator[Any]:
     """Who watches a run: a screen, or None; who wants quiet hears of no notes, either."""
-    if as_json or quiet:
+    if quiet:
         with warnings.catch_warnings():
-            if quiet:
-                warnings.simplefilter("ignore", Notice)
+            warnings.simplefilter("ignore", Notice)
             yield None
+        return
+    if as_json:
+        yield None
         return
     from p2pqg.running.screen import Screen
 

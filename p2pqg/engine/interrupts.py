@@ -59,9 +59,12 @@ def _keeping_quiet() -> Iterator[None]:
     def note(*signal_and_frame: Any) -> None:
         _noted.append(signal_and_frame)
         if len(_noted) >= INSISTENT:
-            for torn in _inside:
-                torn()
-            ours[signal_and_frame[0]](*signal_and_frame)
+            try:
+                ours[signal_and_frame[0]](*signal_and_frame)
+            except BaseException:  # so it does end; a script's own handler may only note it
+                for torn in _inside:
+                    torn()
+                raise
 
     for number in ours:
         signal.signal(number, note)

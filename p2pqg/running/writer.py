@@ -81,6 +81,9 @@ class Writer:
         """Save a moment; returns where to find it, or None if it could not be written."""
         path = self.directory.path / CHECKPOINTS / f"round-{moment.log.round:09d}"
         with self.sim.clock("recording"):
+            with self._tolerant("changes"):  # rows are in the checkpoint, these are not
+                self._look_for_changes()
+                self._write_changes()
             try:
                 moment.write(path)
                 prune(path)

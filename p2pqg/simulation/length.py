@@ -30,7 +30,7 @@ MOST_ROUNDS = 10**6
 """Rounds that a run may take which ends by the clock or by steps."""
 ROUNDS_OF_HOPE, MARGIN = 1000, 100
 """After so many it is seen whether MOST_ROUNDS will do, were those to come so much longer."""
-MOST_STEPS = 10**6
+MOST_STEPS = 10**7
 """Of a client in a round: more would only seem to hang."""
 
 

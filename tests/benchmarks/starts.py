@@ -17,7 +17,8 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parents[1]
-WAYS = ("forked", "one by one")
+WAYS = {"forked": "1", "one by one": "0"}
+"""How they start: P2PQG_FORK."""
 MEASURES = {"s": "{:.1f}", "s of CPU": "{:.1f}", "GB": "{:.2f}"}
 
 START = """
@@ -28,11 +29,8 @@ import time
 
 began = time.perf_counter()
 import p2pqg
-from p2pqg.engine.on_ray import forking
 from processes import children
 
-if sys.argv[2] == "one by one":
-    forking.can_fork = lambda: False
 n = int(sys.argv[1])
 with p2pqg.Simulation(topology=f"ring{n}", rounds=9, clients_per_actor=1, device="cpu") as sim:
     sim.advance(1)
@@ -51,8 +49,8 @@ def started(actors: int, way: str) -> list[float]:
     """What it takes, as of MEASURES."""
     path = os.pathsep.join([str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])])
     told = subprocess.run(
-        [sys.executable, "-c", START, str(actors), way],
-        env=os.environ | {"PYTHONPATH": path},
+        [sys.executable, "-c", START, str(actors)],
+        env=os.environ | {"PYTHONPATH": path, "P2PQG_FORK": WAYS[way]},
         stdout=subprocess.PIPE,
         check=True,
     )

@@ -30,6 +30,9 @@ OF_AN_AGENT = ("RAY_NODE_ID", "RAY_enable_pipe_based_agent_to_parent_health_chec
 FIRST_JOB = "01000000"
 """Ray's library in C++ reads, when it is loaded, whose job it is: here there is no other."""
 
+SAFE_PATH = getattr(sys.flags, "safe_path", False)
+"""Whether Python leaves out the folder of the file that it runs."""
+
 
 class Worker(NamedTuple):
     """A worker of Ray as the node would start it.
@@ -56,7 +59,8 @@ class Worker(NamedTuple):
         sys.argv = [os.fsdecode(word) for word in self.argv]
         sys.modules["__main__"] = main = ModuleType("__main__")
         main.__file__ = file = sys.argv[0]
-        sys.path.insert(0, os.path.dirname(file))
+        if not SAFE_PATH:
+            sys.path.insert(0, os.path.dirname(file))
         with open(file, encoding="utf-8") as lines:
             exec(compile(lines.read(), file, "exec"), main.__dict__)
 
@@ -68,13 +72,13 @@ def of_ray(environ: dict[bytes, bytes]) -> dict[bytes, bytes]:
 
 def has_imported(paths: list[str]) -> bool:
     """Import what actors need, from where the driver has it; whether this can be forked now."""
-    before, sys.path[:] = sys.path[1:], paths
+    before, sys.path[:] = sys.path[0 if SAFE_PATH else 1 :], paths
     try:
         importlib.import_module("numpy")
         threads = len(os.listdir("/proc/self/task"))  # of its BLAS, which is made to be forked
         for name in IMPORTED:
             importlib.import_module(name)
-    except Exception:
+    except (Exception, SystemExit):
         traceback.print_exc()
         return False
     finally:
@@ -95,15 +99,15 @@ def asked_for(line: socket.socket) -> Worker | None:
 def forked(listener: socket.socket) -> Worker:
     """Fork a process for each worker that is asked for; in it, return what it shall be."""
     while True:
-        line, _ = listener.accept()
-        with line:
-            try:
+        try:
+            line, _ = listener.accept()
+            with line:
                 worker = asked_for(line)
                 if worker and os.fork() == 0:
                     return worker
                 line.sendall(b"yes" if worker else b"no")
-            except (OSError, EOFError, ValueError, TypeError):
-                traceback.print_exc()  # whoever asked starts it as usual
+        except Exception:  # Ray's node would end with this process
+            traceback.print_exc()  # whoever asked starts it as usual
 
 
 def end_with_the_node() -> None:
@@ -121,15 +125,15 @@ def serve(path: str, paths: list[str]) -> Worker:
     for name in OF_AN_AGENT:
         os.environ.pop(name, None)
     os.environ["RAY_JOB_ID"] = FIRST_JOB
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody here waits for those that end
     with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(path)
+        listener.bind(f"{path}.new")
         listener.listen(1024)
+        os.rename(f"{path}.new", path)  # who finds it is heard
         if has_imported(paths):
+            signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody here waits for those that end
             return forked(listener)
-    os.remove(path)
-    while True:  # Ray's node ends with its agent, so that may not end before
-        signal.pause()
+        while True:  # Ray's node would end with this process
+            listener.accept()[0].close()  # whoever asks starts it as usual
 
 
 if __name__ == "__main__":

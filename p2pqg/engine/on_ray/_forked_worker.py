@@ -10,9 +10,13 @@ import marshal
 import os
 import socket
 import sys
+import time
 
 SECONDS = 40.0
 """How long torch may take to be imported; Ray waits a minute for a worker."""
+
+SECONDS_TO_LISTEN = 5.0
+"""How long it may take until somebody can be asked."""
 
 LANGUAGE = "--language=PYTHON"
 
@@ -25,6 +29,16 @@ def plain(command: list[str]) -> list[str]:
     if own or names != ["setup_worker.py", "default_worker.py"] or LANGUAGE not in words:
         return []
     return [main, *(word for word in words if word != LANGUAGE)]
+
+
+def is_there(path: str) -> bool:
+    """Whether somebody can be asked, soon."""
+    deadline = time.monotonic() + SECONDS_TO_LISTEN
+    while not os.path.exists(path):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
 
 
 def is_forked(path: str, argv: list[str]) -> bool:
@@ -45,5 +59,5 @@ def is_forked(path: str, argv: list[str]) -> bool:
 if __name__ == "__main__":
     path, *command = sys.argv[1:]
     argv = plain(command)
-    if not (argv and is_forked(path, argv)):
+    if not (argv and is_there(path) and is_forked(path, argv)):
         os.execv(command[0], command)

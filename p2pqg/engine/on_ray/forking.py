@@ -4,7 +4,8 @@ An actor of its own imports Ray, torch and p2pqg, seconds of a core. Ray starts 
 processes anew; but which command starts a worker, and which an agent of its node, is said in the
 command of the node. Here both are others: the agent for metrics, of which a run has no need, is
 `_fork_server.py`, which imports all that, and ends with the node; a worker is `_forked_worker.py`,
-which asks that for a copy of itself. Where this cannot be, workers start as usual.
+which asks that for a copy of itself. Where this cannot be, workers start as usual; so they do
+where the environment says P2PQG_FORK=0.
 """
 
 from __future__ import annotations
@@ -19,13 +20,14 @@ SERVER, WORKER = HERE / "_fork_server.py", HERE / "_forked_worker.py"
 
 
 def can_fork() -> bool:
-    """Whether processes of this system go on well after they were forked."""
-    return sys.platform == "linux"
+    """Whether processes of this system go on well after they were forked, and it is wanted."""
+    return sys.platform == "linux" and os.environ.get("P2PQG_FORK") != "0"
 
 
 def server(session: str) -> str:
     """The command that forks workers for the node of a session, the path of its folder."""
-    return _line(sys.executable, str(SERVER), _socket(session), os.pathsep.join(sys.path))
+    paths = os.pathsep.join(path for path in sys.path if isinstance(path, str))  # as Python does
+    return _line(sys.executable, str(SERVER), _socket(session), paths)
 
 
 def worker(session: str, usual: str) -> str:

@@ -90,11 +90,16 @@ def test_another_program_that_loads_the_commands_hears_of_ctrl_c_itself():
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_whatever_command_is_asked_to_end_says_so(name):
-    before = signal.getsignal(getattr(signal, name))
-    stopped = click.Command("c", callback=lambda: os.kill(os.getpid(), getattr(signal, name)))
-    done = CliRunner().invoke(Program(commands={"c": stopped}), ["c"])
-    assert (done.exit_code, done.stdout, done.stderr) == (1, "", "StoppedError: stopped\n")
-    assert signal.getsignal(getattr(signal, name)) is before
+    number = getattr(signal, name)
+    usual = signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL
+    before = signal.signal(number, usual)  # which may be to ignore it, as of nohup
+    try:
+        stopped = click.Command("c", callback=lambda: os.kill(os.getpid(), number))
+        done = CliRunner().invoke(Program(commands={"c": stopped}), ["c"])
+        assert (done.exit_code, done.stdout, done.stderr) == (1, "", "StoppedError: stopped\n")
+        assert signal.getsignal(number) is usual
+    finally:
+        signal.signal(number, before)
 
 
 def test_a_program_that_calls_a_command_can_be_stopped_afterwards(capsys):

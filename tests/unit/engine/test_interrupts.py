@@ -55,6 +55,17 @@ def test_who_insists_is_heard_within_others_too_and_all_are_told_that_they_are_t
     assert done == ["written"] * 2
 
 
+def test_where_a_script_only_notes_that_it_is_to_end_nothing_is_torn():
+    noted, torn = [], []
+    before = signal.signal(signal.SIGINT, lambda *_: noted.append("soon"))
+    try:
+        with uninterrupted(torn=lambda: torn.append("torn")):
+            press(INSISTENT + 1)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert (noted, torn) == (["soon"] * 2, [])
+
+
 def test_once_stopped_nothing_is_stopped_again():
     done = []
     with to_the_end() as stopping:

@@ -8,9 +8,12 @@ import pytest
 from toys import TOY
 
 import p2pqg
+from p2pqg.base.errors import StoppedError
 from p2pqg.results.checkpoint import CHECKPOINTS, newest
 from p2pqg.results.directory import RunDirectory
+from p2pqg.results.parquet import read_rows
 from p2pqg.running.told import outcome
+from p2pqg.running.writer import Writer
 from p2pqg.simulation.moment import Moment
 
 
@@ -60,3 +63,27 @@ def test_changes_of_the_network_are_written_when_rows_are(tmp_path, monkeypatch)
     settings = TOY | {"rounds": 12, "engine": "local", "quiet": True, "scenario": scenario}
     p2pqg.run(**settings, record_every=1, out=str(tmp_path))
     assert written == [("changes", 2 * 11)]  # both ways of a link, in each round but the first
+
+
+def test_a_change_before_a_checkpoint_is_there_after_a_kill(tmp_path, monkeypatch):
+    """Of the last rows a checkpoint knows; of what became of the network this file alone."""
+    rows = Writer.rows
+
+    def killed(writer, sim):
+        rows(writer, sim)
+        if sim.round >= 8:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("p2pqg.results.directory.SECONDS_BETWEEN_WRITES", 1e9)
+    monkeypatch.setattr("p2pqg.engine.driver.SECONDS_PER_PORTION", 0)
+    settings = TOY | {"engine": "local", "quiet": True, "checkpoint_every": 1e-9, "rounds": 12}
+    scenario = [{"at": 2, "drop_links": ["0-1"]}, {"at": 5, "drop_links": ["3-4"]}]
+    with monkeypatch.context() as patch:
+        for kept in ("close", "last_words"):
+            patch.setattr(Writer, kept, lambda writer: None)
+        patch.setattr(Writer, "rows", killed)
+        with pytest.raises(StoppedError):
+            p2pqg.run(**settings, scenario=scenario, out=str(tmp_path), name="it")
+    run = p2pqg.resume(tmp_path / "it", quiet=True)
+    changes = read_rows(run.path / "changes.parquet")
+    assert [row["round"] for row in changes] == [2, 2, 5, 5]  # both ways of a link

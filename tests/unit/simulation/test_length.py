@@ -128,8 +128,8 @@ def test_a_deadline_is_refused_in_its_own_words_where_clients_do_not_wait():
         ({"epochs": 1e30}, r"1e\+30 epochs are .* rounds; a run has 9.223e\+18 at most"),
         ({"planned_epochs": 1e30, "rounds": 3}, r"1e\+30 epochs are .* rounds"),
         (
-            {"local_steps": 10**7, "rounds": 3},
-            "1,000,000 steps of a client at most, got 10,000,000",
+            {"local_steps": 10**8, "rounds": 3},
+            "10,000,000 steps of a client at most, got 100,000,000",
         ),
         ({"local_epochs": 1e30, "rounds": 3}, "make local_steps or local_epochs less"),
     ],

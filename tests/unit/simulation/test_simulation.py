@@ -217,10 +217,11 @@ def test_what_should_be_known_of_the_data_is_told_once_where_a_network_is_made()
 @pytest.mark.parametrize("algorithm", ["dsgdm-n", "ad-psgd"])
 def test_the_precision_is_that_of_the_run_and_not_of_the_script_around_it(algorithm):
     clock = {"links": "lan", "compute": "1 s"}
+    settings = TOY | {"network": clock, "algorithm": algorithm, "engine": "local"}
     found = []
     for around in (False, True):
-        with torch.autocast("cpu", torch.bfloat16, enabled=around):
-            with p2pqg.Simulation(**TOY, network=clock, algorithm=algorithm, engine="local") as sim:
-                sim.advance(3)
-                found.append(sim.parameters())
+        half = torch.autocast("cpu", torch.bfloat16, enabled=around)
+        with half, p2pqg.Simulation(**settings) as sim:
+            sim.advance(3)
+            found.append(sim.parameters())
     np.testing.assert_array_equal(*found)

@@ -39,6 +39,9 @@ with open(os.environ["TOLD"] + ".new", "w") as file:
 os.rename(file.name, os.environ["TOLD"])
 """
 
+NOBODY = os.devnull
+"""A path at which nobody listens."""
+
 SETTINGS = {"RAY_JOB_ID": "01000000", "RAY_RAYLET_PID": "7"}
 
 
@@ -61,10 +64,13 @@ def server(tmp_path):
     environment |= {"RAY_RAYLET_PID": "7", "RAY_NODE_ID": "agents only"}
     command = [sys.executable, "-c", SERVER, path, str(tmp_path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, env=environment) as process:
-        wait_for(lambda: os.path.exists(path))
-        yield process, path
-        process.stdin.close()
-        assert process.wait(10) != 0  # the kernel ends it
+        try:
+            wait_for(lambda: os.path.exists(path))
+            yield process, path
+            process.stdin.close()
+            assert process.wait(10) != 0  # the kernel ends it
+        finally:
+            process.kill()
 
 
 def wait_for(happens):
@@ -89,7 +95,7 @@ def test_a_forked_worker_is_the_process_that_ray_would_have_started(server, ray,
     variables = {**SETTINGS, "ONE": "\u00e9\udcff"}  # also what is no text
     words = [*ray, "--a=1 2", _forked_worker.LANGUAGE]
     forked = started(socket, words, tmp_path, **variables)
-    usual = started(str(tmp_path / "nobody"), [*ray, "--a=1 2"], tmp_path, **variables)
+    usual = started(NOBODY, [*ray, "--a=1 2"], tmp_path, **variables)
     assert forked["forked"]
     assert not usual["forked"]
     assert forked["parent"] == process.pid
@@ -120,3 +126,19 @@ def test_a_worker_with_an_environment_of_its_own_is_left_to_ray():
     assert plain([*python, "--serialized-runtime-env-context={}", language]) == []
     assert plain([*python, "--language=JAVA"]) == []
     assert plain(["python", "/ray/setup_worker.py", "-s", *python[2:], language]) == []
+
+
+def test_where_nothing_can_be_imported_workers_start_as_usual(ray, tmp_path):
+    path, words = str(tmp_path / "forks"), [*ray, _forked_worker.LANGUAGE]
+    command = [sys.executable, "-c", SERVER.replace("fractions", "no_such_module"), path, ""]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as server:
+        try:
+            assert not started(path, words, tmp_path, **SETTINGS)["forked"]
+            assert server.poll() is None  # or Ray's node would end
+        finally:
+            server.kill()
+
+
+def test_what_is_no_text_in_the_path_of_python_is_left_out(monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "path", ["/a", tmp_path, "/b"])
+    assert forking.server("/s").endswith(" /s/sockets/forks /a:/b")
