@@ -66,7 +66,8 @@ class Diagnosis:
         lambda_min: smallest eigenvalue of a symmetric W that does not change.
         closed_form: (formula, value) of the spectral gap, where known.
         predicted, simulated: share of the starting consensus distance -> rounds of gossip; None:
-            never, or not within `simulated_rounds`; there are none where the gap is 0.
+            never, or not within `simulated_rounds`. Where the gap proves that they never agree,
+            nothing is simulated, and `simulated_rounds` is 0.
         bytes_per_round: all clients together, one model each message, 4 bytes a parameter.
         liars: what 1, 2, ... of them can do, or those that were named, see `theory.liars`.
     """
@@ -149,8 +150,9 @@ def examine(
     }
     gap, gap_of = _gap(schedule) if sums["rows"] or sums["columns"] else (None, "W")
     problem = untrainable(schedule)
-    agrees = gap != 0 and (sums["rows"] or sums["columns"])  # if it ends in agreement at all
-    path = _gossip(schedule) if agrees else np.array([1.0])
+    averages = sums["rows"] or sums["columns"]
+    never = not averages or (gap == 0 and _by_eigenvalues(schedule, sums))
+    path = np.array([1.0]) if never else _gossip(schedule)
     return Diagnosis(
         topology=schedule.name,
         source=schedule.source,
@@ -176,6 +178,14 @@ def examine(
         liars=bearings(schedule) if liars is None else [bearing(schedule, liars)],
         verdicts=verdicts(schedule, problem),
     )
+
+
+def _by_eigenvalues(schedule: Schedule, sums: dict[str, bool]) -> bool:
+    """Whether the gap is 1 - |lambda_2|, so that where it is 0 nobody ever agrees.
+
+    Others are bounds of a round, a period or the mean: some networks agree where those are 0.
+    """
+    return schedule.period == 1 and (sums["symmetric"] or not (sums["rows"] and sums["columns"]))
 
 
 def _lambda_min(schedule: Schedule) -> float | None:

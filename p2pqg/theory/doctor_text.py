@@ -181,9 +181,7 @@ def _rounds(found: Diagnosis, share: float) -> str:
     text = f"not within {found.simulated_rounds:,} rounds"
     if seen is not None:
         text = f"{counted(seen, 'round')} from a random start"
-    if found.spectral_gap is None:
-        return text
-    return f"{text}; by the gap {'never' if bound is None else f'{bound:,}'}"
+    return text if bound is None else f"{text}; by the gap {bound:,}"
 
 
 def _verdicts(found: Diagnosis) -> Iterator[Row]:

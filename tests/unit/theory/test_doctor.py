@@ -104,6 +104,20 @@ def test_algorithms_that_may_not_run_have_a_reason():
     assert verdict("random-peer8", "sgd").runs  # all-reduces
 
 
+def test_a_network_agrees_though_the_gap_of_a_round_is_0_where_the_gap_is_a_norm():
+    W = np.zeros((8, 8))
+    for sender in range(8):  # De Bruijn: after 3 rounds every one has an eighth of every one
+        W[[2 * sender % 8, (2 * sender + 1) % 8], sender] = 1 / 2
+    assert (np.linalg.matrix_power(W, 3) == 1 / 8).all()
+    found = examine(W)
+    assert found.spectral_gap == pytest.approx(0, abs=1e-12)
+    assert found.simulated[1e-6] == 3
+    said = sheet(found)
+    assert "3 rounds from a random start" in "\n".join(map(str, said))
+    assert "never" not in str(said)
+    assert "never" not in table([found])[1]
+
+
 def test_a_network_in_pieces_is_examined_but_nobody_may_run_on_it(tmp_path, capsys):
     path = tmp_path / "pieces.csv"
     path.write_text("source,target\n0,1\n2,3\n")
