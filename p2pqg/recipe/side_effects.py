@@ -101,7 +101,7 @@ def _called(module: nn.Module, inputs: Tensor) -> Tensor:
 def _seeded(module: nn.Module, inputs: Tensor) -> Tensor:
     """Outputs in training, with the same random numbers each time; torch's own state stays."""
     with torch_keyed(1), torch.no_grad():
-        return _outputs(module.train(), inputs)
+        return _outputs(module.train(), inputs).detach()  # it may have turned grad on
 
 
 def loss_lacks(objective: Objective, module: nn.Module, inputs: Tensor, targets: Tensor) -> str:

@@ -302,7 +302,7 @@ def _metrics(
     inputs, targets = feed.test(slice(0, TESTED))
     with torch.no_grad():
         outputs = copy.deepcopy(module).eval()(inputs)
-    outputs = in_columns(outputs)
+    outputs = in_columns(outputs).detach()  # a model may let gradients be taken of them
     targets = objective.cast(targets, outputs.dtype)
     for metric in metrics:
         metric.try_on(outputs, targets, objective)

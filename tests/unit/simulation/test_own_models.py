@@ -556,6 +556,31 @@ def test_samples_that_meet_do_not_go_with_privacy(make, told):
         p2pqg.Simulation(**settings)
 
 
+class Slopes(Head):
+    """Returns its answer with the graph that gradients by its inputs were taken in."""
+
+    def forward(self, x):
+        with torch.enable_grad():
+            x = x.detach().requires_grad_()
+            energy = super().forward(x).tanh().square().sum()
+            (slopes,) = torch.autograd.grad(energy, x, create_graph=True)
+            return slopes[:, :3]
+
+
+def mean_by_numpy(outputs, targets):
+    return float(outputs.numpy().mean())
+
+
+@pytest.mark.filterwarnings("error:Converting a tensor with requires_grad")
+@pytest.mark.parametrize(
+    "settings", [{"metrics": {"mean": mean_by_numpy}}, {"privacy": {"clip": 1.0, "sigma": 0.5}}]
+)
+def test_a_model_may_answer_with_a_graph(settings):
+    with p2pqg.Simulation(**OWN | {"model": seeded(Slopes)} | settings) as sim:
+        sim.advance(1)
+        sim.evaluate()
+
+
 class Embeds(nn.Module):
     def __init__(self):
         super().__init__()

@@ -119,7 +119,7 @@ class Slopes(nn.Module):
             x = x.detach().requires_grad_()
             energy = self.inner(x).tanh().square().sum()
             (slopes,) = torch.autograd.grad(energy, x, create_graph=True)
-        return self.head(slopes)
+            return self.head(slopes)
 
 
 @pytest.mark.parametrize("captured", [False, True])
