@@ -65,19 +65,22 @@ def broken_rules(params: Any, prefix: str = "") -> Iterator[str]:
     Args:
         params: a data class; numbers of it have a range such as "[0, 1)", "> 0" or ">= 1".
             Infinity and NaN are in none; None is in any, and so is what is no number, as "auto".
-            Without a range, too, finite ones are refused that are beyond all reckoning.
+            Without a range, too, finite ones are refused that are beyond all reckoning; but a
+            `seed` is not reckoned with, and may be of any size.
         prefix: where it stands, e.g. "algorithm."; `problems()` says that itself.
     """
     kind: type = type(params)
     ranges, can_be = _ranges(kind), True
     for field in dataclasses.fields(params):
-        name, value = field.name, getattr(params, field.name)
+        name, value = field.name, getattr(params, field.name, None)  # it may be set later
         if not isinstance(value, numbers.Real):
             continue
+        plain: Any = value.item() if hasattr(value, "item") else value  # NumPy's may overflow
         most: Any = MOST_COUNTED if isinstance(value, numbers.Integral) else MOST_MEASURED
-        size: Any = abs(value)
+        most = math.inf if name == "seed" else most
+        size = abs(plain)
         can_be &= not most < size < math.inf
-        if name in ranges and not _within(value, text := ranges[name]):
+        if name in ranges and not _within(plain, text := ranges[name]):
             told = f"in {text}" if text[0] in "[(" else text
             yield broken(f"{prefix}{name} must be {told}, got {shown(value)}", name)
         elif most < size < math.inf:
@@ -93,7 +96,10 @@ def shown(value: Any) -> str:
     ('0.1', 'a number of 401 digits')
     """
     if isinstance(value, int) and abs(value) >= 10**30:
-        return f"a number of {int(math.log10(abs(value))) + 1} digits"
+        size = abs(value)
+        digits = int(math.log10(size)) + 1  # str() would refuse thousands; may be one off
+        digits += (size >= 10**digits) - (size < 10 ** (digits - 1))
+        return f"a number of {digits} digits"
     return str(value)
 
 

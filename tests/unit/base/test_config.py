@@ -1,13 +1,14 @@
 """A data class from a mapping: every problem is told once, and none that nobody made."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
+import numpy as np
 import pytest
 
 from p2pqg.base.config import read
-from p2pqg.base.ranges import broken
+from p2pqg.base.ranges import broken, broken_rules, shown
 
 
 def test_a_rule_on_several_keys_is_silent_where_one_of_them_was_refused():
@@ -110,7 +111,8 @@ def test_a_range_is_for_numbers_and_a_text_beside_them_is_in_it():
         beta: Annotated[float | Literal["auto"], "[0, 1)"] = 0.9
         seed: Annotated[int, ">= 0"] = 0
 
-    assert read(Params, {"beta": "auto", "seed": 2**63 - 1})[0] == Params("auto", 2**63 - 1)
+    assert read(Params, {"beta": "auto", "seed": 2**64 - 1})[0] == Params("auto", 2**64 - 1)
+    assert read(Params, {"seed": -1})[1] == ["seed must be >= 0, got -1"]
     assert read(Params, {"beta": 1})[1] == ["beta must be in [0, 1), got 1.0"]
 
 
@@ -132,3 +134,24 @@ def test_numbers_beyond_all_reckoning_are_refused_in_a_short_line_before_any_rul
     assert told(rounds=-(10**5000)) == ["rounds must be >= 1, got a number of 5001 digits"]
     assert told(radius=-1e308) == ["radius must be 1.701e+38 at most, got -1e+308"]
     assert told(rounds=2**63 - 1, radius=3.0) == [f"reckoned: {float(2**63) + 3}"]
+    for digits in (31, 400, 5000):
+        assert (
+            shown(10**digits - 1) == shown(-(10 ** (digits - 1))) == f"a number of {digits} digits"
+        )
+
+
+def test_numbers_of_numpy_and_fields_that_are_set_later_keep_to_ranges_without_a_warning():
+    @dataclass
+    class Params:
+        beta: Annotated[Any, "[0, 1)"] = 0.5
+        level: Any = 0
+        later: Annotated[float, "> 0"] = field(init=False)
+
+    def told(**given):
+        return list(broken_rules(Params(**given)))
+
+    assert told(beta=np.float16(0.5), level=np.int64(2**63 - 1)) == []
+    assert told(beta=np.float16(1)) == ["beta must be in [0, 1), got 1.0"]
+    most = "level must be 9.223e+18 at most, got"
+    assert told(level=np.int64(-(2**63))) == [f"{most} -9223372036854775808"]
+    assert told(level=np.uint64(2**63)) == [f"{most} 9223372036854775808"]
