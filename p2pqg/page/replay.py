@@ -247,7 +247,9 @@ class Replay:
         set_to = [told for verb, told in before if verb == "set_topology"]
         if set_to and before[-1][0] != "add_clients":
             return without_folders(set_to[-1])
-        return start.name if now.links is None else f"{start.name}, changed"
+        by_links_alone = bool(before) and all(verb == "add_links" for verb, _ in before)
+        same = now.links is None or by_links_alone  # then a network keeps its name
+        return start.name if same else f"{start.name}, changed"
 
     def _traffic(self, pairs: Sequence[Sequence[int]]) -> list[float | None] | None:
         """Bytes over each drawn link since the start; None: there is no simulated clock."""

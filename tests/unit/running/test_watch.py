@@ -230,6 +230,9 @@ def test_a_network_is_called_what_it_was_called_then(tmp_path):
     replay = Replay(0, run.path, "one")
     names = {round: replay.frame(round=round)["scene"]["name"] for round in (2, 4, 6, 8, 10)}
     assert names == {2: "ring4", 4: "ring4", 6: "complete4", 8: "complete5", 10: "complete5"}
+    scenario = [{"at": 3, "add_links": ["0-2"]}, {"at": 7, "set_topology": "complete4"}]
+    ring = p2pqg.run(**settings, scenario=scenario, out=str(tmp_path))
+    assert Replay(0, ring.path, "one").frame(round=5)["scene"]["name"] == "ring4"  # as it was live
     (run.path / "summary.json").unlink()  # while it goes on nothing says what it is called
     replay = Replay(0, run.path, "one")
     assert replay.frame(round=4)["scene"]["name"] == "ring4"
