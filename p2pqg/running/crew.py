@@ -12,6 +12,7 @@ import math
 import multiprocessing
 import pickle
 import types
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import nullcontext, suppress
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from p2pqg.algorithms import ALGORITHMS
-from p2pqg.base.errors import ConfigError, P2pqgError, RunError, StoppedError
+from p2pqg.base.errors import ConfigError, Notice, P2pqgError, RunError, StoppedError
 from p2pqg.base.memory import available_memory
 from p2pqg.base.ranges import whole_number
 from p2pqg.base.text import typed
@@ -88,6 +89,13 @@ class Crew:
                 f"observer ({type(self.observer).__name__}) must have {', '.join(lacking)}; see "
                 "p2pqg.running.observer.Observer"
             )
+
+    def tell(self, text: str) -> None:
+        """Tell who watches what has to be known; if nobody does, warn by `Notice`."""
+        if self.observer:
+            self.observer.noted(text)
+        else:
+            warnings.warn(text, Notice, stacklevel=2)
 
     def each(
         self, todo: Mapping[int, Do], path: Path, config: RunConfig, own: Own, stays: str = ""
@@ -191,7 +199,10 @@ class Crew:
         with several() as screen, Pool(jobs, cores(), gpus) as pool:
 
             def tell(kind: str, name: str, what: Any) -> None:
-                if screen:
+                if kind == "unheard":
+                    if self.observer is None:
+                        self.tell(what)
+                elif screen:
                     getattr(screen, kind)(name, what)
 
             if screen:
@@ -300,6 +311,9 @@ class _Abroad(Inside):
         say("noted", self._name, text)
         if self._then:
             self._then.noted(text)
+
+    def unheard(self, text: str) -> None:
+        say("unheard", self._name, text)
 
     def end(self, run: Run) -> None:
         if self._then:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
+
+from p2pqg.base.errors import Notice
 
 if TYPE_CHECKING:  # brings torch
     from p2pqg.results.run import Run
@@ -20,3 +23,16 @@ class Observer(Protocol):
     def noted(self, text: str) -> None: ...
 
     def end(self, run: Run) -> None: ...
+
+
+def warn_unheard(observer: Observer | None, text: str) -> None:
+    """Warn by `Notice` of what has to be known, where nobody watches; who does is told it anyhow.
+
+    Args:
+        observer: None, or one who may only pass on what it hears, and then knows: `unheard`.
+        text: a line.
+    """
+    if observer is None:
+        warnings.warn(text, Notice, stacklevel=3)
+    elif passes_on := getattr(observer, "unheard", None):
+        passes_on(text)

@@ -108,8 +108,8 @@ def resume_seeds(
             if being_written(mine.path):
                 raise ConfigError(f"{mine.path} is being written by another process; wait for it")
             shutil.rmtree(mine.path, ignore_errors=True)  # it kept no checkpoint
-            if crew.observer and chosen(config.partition, "")[0] == "given":
-                crew.observer.noted(
+            if chosen(config.partition, "")[0] == "given":
+                crew.tell(
                     f"seed {seed} has the split that seed {config.seed} kept: if a function drew "
                     "one for each seed, the function is not kept"
                 )
@@ -152,7 +152,11 @@ def _as_begun(
         with suppress(OSError):
             shutil.copytree(home / own_files.FOLDER, path / own_files.FOLDER, dirs_exist_ok=True)
         home = path
-    tell = crew.observer.noted if crew.observer else _to_nobody
+    # Who goes on tells it of itself.
+    begins = any(
+        not (_goes_on(run) or _is_over(run, length)) for run in map(runs.of_seed, runs.seeds)
+    )
+    tell = crew.tell if begins else _to_nobody
     copied = own_files.from_copies(settings, home, tell)
     if "algorithm" not in copied:
         check_algorithm(settings, home, tell)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import partial
@@ -12,7 +11,7 @@ from typing import Any, overload
 from typing_extensions import Unpack
 
 from p2pqg.base.digest import bare
-from p2pqg.base.errors import ConfigError, Notice
+from p2pqg.base.errors import ConfigError
 from p2pqg.base.steady import now
 from p2pqg.base.text import folder_name, user_path, without_folders
 from p2pqg.recipe.keywords import OfAnySeed, Restart, Resumed, Settings, with_keywords
@@ -24,7 +23,7 @@ from p2pqg.results.run import Run
 from p2pqg.results.seeds import Runs, is_of_seeds, seeds_of
 from p2pqg.running.crew import Crew
 from p2pqg.running.leading import has_finished, lead
-from p2pqg.running.observer import Observer
+from p2pqg.running.observer import Observer, warn_unheard
 from p2pqg.running.seeds import resume_seeds, run_seeds
 from p2pqg.running.sinks import check_sinks, with_sinks
 from p2pqg.simulation.build import build
@@ -263,8 +262,8 @@ def resume(
     with in_place or nullcontext():
         if in_place:
             in_place.reserve()  # now nobody else goes on with it while we look where it stands
-        notes = _of_jobs(jobs)
-        moment = Moment.newest(path, tell=notes.append, replan=replan, **changes)
+        news: list[str] = []
+        moment = Moment.newest(path, tell=news.append, replan=replan, **changes)
         done = moment.log.round
         if moment.stopped and home == path:
             raise ConfigError(
@@ -278,10 +277,11 @@ def resume(
             _check_nothing_is_newer(home, path)
         out = elsewhere.get("out") or (str(home.parent) if home else moment.experiment.config.out)
         directory = in_place or _new_directory(out, elsewhere.get("name"), (home or path).name)
-        if quiet and observer is None:  # nobody watches, but what is not as it was has to be known
-            for line in notes:
-                warnings.warn(line, Notice, stacklevel=2)
+        if quiet:
+            for line in news:  # what is not as it was
+                warn_unheard(observer, line)
         with _watching(quiet, observer, sinks) as observer:
+            notes = [*_of_jobs(jobs), *news]
             return lead(lambda: Simulation.at(moment, started), directory, observer, notes)
 
 

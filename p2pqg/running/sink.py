@@ -12,10 +12,10 @@ from typing_extensions import Self
 
 from p2pqg.base.errors import ConfigError
 from p2pqg.results.seeds import is_of_seeds
+from p2pqg.running.observer import Observer, warn_unheard
 
 if TYPE_CHECKING:
     from p2pqg.results.run import Run
-    from p2pqg.running.observer import Observer
     from p2pqg.simulation.simulation import Simulation
 
 AXES = {"round", "wall_seconds"}
@@ -98,6 +98,10 @@ class Sink(ABC):
             self._write_new(simulation)
         if self._then:
             self._then.recorded(simulation)
+
+    def unheard(self, text: str) -> None:
+        """Of somebody who has to know: see `warn_unheard`."""
+        warn_unheard(self._then, text)
 
     def noted(self, text: str) -> None:
         """Not for a sink."""

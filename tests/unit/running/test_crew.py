@@ -5,7 +5,9 @@ import os
 import signal
 import threading
 import time
+import warnings
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,7 @@ from p2pqg.base.errors import ConfigError, StoppedError
 from p2pqg.recipe.settings import read_settings
 from p2pqg.running import pool
 from p2pqg.running.crew import Crew
-from p2pqg.running.observer import Observer
+from p2pqg.running.observer import Observer, warn_unheard
 from p2pqg.running.screen import Screen
 
 
@@ -82,6 +84,40 @@ def test_side_by_side_stopped_and_resumed_numbers_are_those_of_one_after_the_oth
         assert numbers(beside).equals(numbers(alone))
         assert len((beside.path / "rounds.csv").read_text().splitlines()) == 41
     assert done.summary.loc["sure", "mean"] == whole.summary.loc["sure", "mean"]
+
+
+class Here:
+    """A pool that does all in this process."""
+
+    def __init__(self, *given): ...
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error): ...
+
+    def carry_out(self, do, todo, tell):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("p2pqg.running.crew.say", tell)
+            for name, arguments in todo.items():
+                do(*arguments)
+                yield name, None
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("sinks", [[], ["csv"]])
+def test_what_has_to_be_known_of_a_seed_is_warned_of_wherever_it_runs(
+    tmp_path, monkeypatch, jobs, sinks
+):
+    monkeypatch.setattr("p2pqg.running.crew.Pool", Here)
+    config, own = read_settings(SMALL)
+    todo = {seed: partial(warn_unheard, text=f"of {seed}") for seed in (1, 2)}
+    with pytest.warns(p2pqg.Notice) as told:
+        list(Crew(jobs, None, sinks).each(todo, tmp_path, config, own))
+    assert [str(one.message) for one in told] == ["of 1", "of 2"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        list(Crew(jobs, Notes(), sinks).each(todo, tmp_path, config, own))
 
 
 def test_there_are_as_many_processes_as_are_faster(four_cores):

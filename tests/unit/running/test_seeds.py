@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -141,7 +142,8 @@ def test_a_seed_that_begins_later_keeps_objects_under_the_names_that_the_others_
     }
     seeds = p2pqg.run(**small | {"seed": [1, 2]} | objects, jobs=1, name="s")
     shutil.rmtree(seeds.of_seed(2).path)
-    first, second = p2pqg.resume(seeds.path, jobs=1)
+    with pytest.warns(p2pqg.Notice, match="seed 2 has the split that seed 1 kept"):
+        first, second = p2pqg.resume(seeds.path, jobs=1)
     named = [{key: one.config[key] for key in objects} for one in (first, second)]
     assert named[0] == named[1]
     files = [{f.name: f.read_bytes() for f in (one.path / "files").iterdir()} for one in seeds]
@@ -172,6 +174,11 @@ def test_a_seed_that_begins_with_another_algorithm_of_that_name_is_told_apart(sm
     first, second = p2pqg.resume(seeds.path, jobs=1, observer=Hears())
     assert any("scaled is not what the run began with" in note for note in Hears.notes)
     assert [len(group) for group in by_seed([first, second])] == [1, 1]
+    shutil.rmtree(seeds.of_seed(2).path)
+    with pytest.warns(p2pqg.Notice, match="scaled is not what the run began with"):
+        p2pqg.resume(seeds.path, jobs=1)
+    with pytest.warns(p2pqg.Notice, match="scaled is not what the run began with"):
+        p2pqg.resume(seeds.path, jobs=1, rounds=6, sinks=["csv"])  # a sink hears no notes
     shutil.rmtree(seeds.of_seed(2).path)
     del ALGORITHMS._entries["scaled"]
     with pytest.raises(ConfigError, match="define it again before you resume"):
@@ -231,3 +238,6 @@ def test_several_jobs_for_one_seed_are_told_to_do_nothing(small, capsys):
     assert "note: jobs 3 is ignored: there is one seed" in capsys.readouterr().out
     p2pqg.resume(run.path, rounds=run.summary["rounds"] + 1, jobs=1, quiet=False)
     assert "note: jobs" not in capsys.readouterr().out
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", p2pqg.Notice)  # it is nothing that has to be known
+        p2pqg.resume(run.path, rounds=run.summary["rounds"] + 2, jobs=3)
