@@ -125,8 +125,9 @@ def test_gpus_that_are_claimed_but_have_no_driver_are_not_used(address, tmp_path
 
 
 RUN_UNTIL_ITS_NODE_ENDS = """
-import os, signal
+import os, signal, warnings
 import p2pqg, p2pqg.engine.on_ray.cluster
+warnings.simplefilter("ignore", p2pqg.Notice)  # perhaps there is no checkpoint yet
 class Observer:
     def begin(self, simulation, path): ...
     def recorded(self, simulation): os.kill({node}, signal.SIGKILL)

@@ -734,7 +734,9 @@ def test_a_model_that_is_no_numbers_any_more_has_no_metric_either():
         return 0.5
 
     metrics = {"zero": share_of_zero, "top": "top5", "careful": careful}
-    with p2pqg.Simulation(**OWN | {"rounds": 1, "lr": 1e306, "metrics": metrics}) as sim:
+    with p2pqg.Simulation(
+        **OWN | {"rounds": 1, "lr": 1e38, "precision": "float32", "metrics": metrics}
+    ) as sim:
         sim.advance(1)
         last = sim.history.iloc[-1]
         assert sim.clients["test_accuracy"].isna().all()
