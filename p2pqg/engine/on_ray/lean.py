@@ -100,8 +100,8 @@ def _with_stand_ins(command: list[str], notes: list[str]) -> list[str]:
     sleeping = [sys.executable, "-IS", str(SLEEPING)]
     sleeping += [flags["node_ip_address"], port_file, "--runtime-env-agent-port"]
     sleeping += shlex.split(flags["runtime_env_agent_command"])
-    flags["dashboard_agent_command"] = NO_METRICS
     flags["runtime_env_agent_command"] = subprocess.list2cmdline(sleeping)
+    flags["dashboard_agent_command"] = NO_METRICS
     if forking.can_fork():
         flags["dashboard_agent_command"] = forking.server(directory)
         usual = flags["python_worker_command"]
