@@ -4,7 +4,9 @@ The paper's recipe (Section 5.1 and the official code): lr 0.1 per 64 samples, s
 batch and the number of clients, linear warm-up over 5 epochs from 0.1, divided by 10 at 1/2, 3/4.
 There an epoch is a whole number of batches, and so all of it begins and ends with an iteration: the
 same ones as here, where shards are. Else an epoch here is a mean shard over the batch, no whole
-number, and the nearest round is taken; within a round the step size stays.
+number, and the nearest round is taken; within a round the step size stays. Its milestones are whole
+epochs, halves rounded up; here they are the nearest rounds, of two the even one: those of 300, 200
+and 90 epochs are the same, those of 5 epochs, 2.5 and 3.75, are there 3 and 4.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from typing import Annotated, Any, Literal
 
 from p2pqg.base.draws import keyed
 from p2pqg.base.errors import ConfigError
-from p2pqg.base.ranges import broken
+from p2pqg.base.ranges import MOST_COUNTED, broken
 from p2pqg.base.signature import check_takes, parameters
 from p2pqg.base.source import blamed
 
@@ -41,7 +43,7 @@ class LrSchedule:
     """What lr is multiplied by at each milestone or step, in (0, 1]."""
     kind: Literal["milestones", "step", "cosine"] = "milestones"
     """Step: times decay whenever so many epochs are over; cosine: half a period of it, down to the
-    end."""
+    end; a run that goes on beyond that stays at the floor, or without one at its last step size."""
     step_epochs: Annotated[float, "> 0"] = 30.0
     """Epochs from one step to the next, > 0, of kind step."""
     floor: Annotated[float, "[0, 1)"] = 0.0
@@ -104,11 +106,12 @@ class LearningRate:
             return self.warmup_from + share * (self.target - self.warmup_from)
         if self.kind == "cosine":
             left = max(1, self.length - self.warmup_rounds)
-            share = min(1.0, max(0, round - self.warmup_rounds) / left)
+            end = left if self.floor else left - 1  # beyond it no step size is 0: some divide by it
+            share = min(end, max(0, round - self.warmup_rounds)) / left
             down = (1 + math.cos(math.pi * share)) / 2
             return self.target * (self.floor + (1 - self.floor) * down)
         if self.kind == "step":
-            steps = math.floor(round / self.length + ROUNDING)
+            steps = math.floor(min(round / self.length + ROUNDING, MOST_COUNTED))
             return self.target * self.decay**steps
         return self.target * self.decay ** sum(round >= drop for drop in self.drops)
 

@@ -34,6 +34,9 @@ ORDERS = (*(k / 10 for k in range(11, 110)), *range(11, 65), 80, 96, 128, 192, 2
 """Orders of the Renyi divergence: all that `dp-accounting` looks at, and some more. Where much is
 told, an order below 2 says best how much."""
 
+LEAST_NOISE = 1e-100
+"""Epsilon is some 1 / sigma^2: that of less noise is beyond all numbers."""
+
 EPSILONS = ("epsilon", "epsilon_unsampled")
 """Columns."""
 
@@ -57,6 +60,11 @@ class Privacy:
     def problems(self) -> Iterator[str]:
         if not self.limit > 0:
             yield f"privacy.clip must be > 0, got {self.clip}"
+        if 0 < self.sigma < LEAST_NOISE:
+            yield (
+                f"privacy.sigma must be 0, or >= {LEAST_NOISE:g}, got {self.sigma}: so little "
+                "noise hides nothing; 0.5 to 2 is usual"
+            )
         if self.sigma and self.limit == math.inf:
             yield broken(
                 f"privacy.sigma {self.sigma} needs a clip: noise is measured in it, and hides no "

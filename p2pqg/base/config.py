@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError
 
@@ -59,7 +60,7 @@ def read(cls: type[T], values: Mapping[str, Any], prefix: str = "") -> tuple[T |
         try:
             plainly = str(value) if isinstance(value, Path) else value
             found = checks[name].validate_python(plainly)
-            if isinstance(value, bool) and type(found) in (int, float):
+            if _counts_a_flag(value, found):
                 raise TypeError  # `rounds: yes` is no number, though it would do as 1
             taken[name] = found
         except (ValidationError, TypeError):
@@ -83,6 +84,13 @@ def read(cls: type[T], values: Mapping[str, Any], prefix: str = "") -> tuple[T |
     broken = broken_rules(made, prefix)
     problems += [line for line in broken if refused.isdisjoint(keys_of(line))]
     return (None, problems) if problems else (made, [])
+
+
+def _counts_a_flag(value: Any, found: Any) -> bool:
+    """Whether true or false was taken for a number, perhaps one of a list."""
+    if isinstance(value, (list, tuple)) and isinstance(found, (list, tuple)):
+        return any(map(_counts_a_flag, value, found))
+    return isinstance(value, (bool, np.bool_)) and type(found) in (int, float)
 
 
 @functools.cache

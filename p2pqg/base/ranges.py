@@ -63,7 +63,8 @@ def broken_rules(params: Any, prefix: str = "") -> Iterator[str]:
     """A line for each rule that an object of a params class breaks: ranges, then its `problems()`.
 
     Args:
-        params: a data class; numbers of it have a range such as "[0, 1)", "> 0" or ">= 1".
+        params: a data class; numbers of it, and each in a list of them, have a range such as
+            "[0, 1)", "> 0" or ">= 1".
             Infinity and NaN are in none; None is in any, and so is what is no number, as "auto".
             Without a range, too, finite ones are refused that are beyond all reckoning; but a
             `seed` is not reckoned with, and may be of any size.
@@ -72,19 +73,20 @@ def broken_rules(params: Any, prefix: str = "") -> Iterator[str]:
     kind: type = type(params)
     ranges, can_be = _ranges(kind), True
     for field in dataclasses.fields(params):
-        name, value = field.name, getattr(params, field.name, None)  # it may be set later
-        if not isinstance(value, numbers.Real):
-            continue
-        plain: Any = value.item() if hasattr(value, "item") else value  # NumPy's may overflow
-        most: Any = MOST_COUNTED if isinstance(value, numbers.Integral) else MOST_MEASURED
-        most = math.inf if name == "seed" else most
-        size = abs(plain)
-        can_be &= not most < size < math.inf
-        if name in ranges and not _within(plain, text := ranges[name]):
-            told = f"in {text}" if text[0] in "[(" else text
-            yield broken(f"{prefix}{name} must be {told}, got {shown(value)}", name)
-        elif most < size < math.inf:
-            yield broken(f"{prefix}{name} must be {most:.4g} at most, got {shown(value)}", name)
+        name, held = field.name, getattr(params, field.name, None)  # it may be set later
+        for value in held if isinstance(held, (tuple, list)) else (held,):
+            if not isinstance(value, numbers.Real):
+                continue
+            plain: Any = value.item() if hasattr(value, "item") else value  # NumPy's may overflow
+            most: Any = MOST_COUNTED if isinstance(value, numbers.Integral) else MOST_MEASURED
+            most = math.inf if name == "seed" else most
+            size = abs(plain)
+            can_be &= not most < size < math.inf
+            if name in ranges and not _within(plain, text := ranges[name]):
+                told = f"in {text}" if text[0] in "[(" else text
+                yield broken(f"{prefix}{name} must be {told}, got {shown(value)}", name)
+            elif most < size < math.inf:
+                yield broken(f"{prefix}{name} must be {most:.4g} at most, got {shown(value)}", name)
     if can_be:  # rules reckon with them
         yield from getattr(params, "problems", tuple)()
 

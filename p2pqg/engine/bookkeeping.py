@@ -18,6 +18,9 @@ from p2pqg.engine.spec import Measurement, Report
 from p2pqg.engine.traffic import Traffic, of_all
 from p2pqg.network import Ledger, Network, Timing
 
+NEXT_TO_NOTHING = 2.0**-126
+"""Step sizes below are 0 in float32, or near it."""
+
 
 @dataclass(frozen=True)
 class SetLater:
@@ -234,10 +237,10 @@ class Bookkeeper:
         round = self.log.round
         client = int(np.flatnonzero(~np.isfinite(losses))[0])
         last = "" if before is None else f" (last finite {before[client]:.4g} in round {round - 1})"
-        return (
-            f"round {round}: client {client} has a non-finite loss{last}; "
-            f"try a smaller lr than {self.lr(round):.4g}"
-        )
+        lr, advice = self.lr(round), "try a smaller lr than"
+        if lr < NEXT_TO_NOTHING:
+            advice = "some algorithms divide by lr; let it not fall to"
+        return f"round {round}: client {client} has a non-finite loss{last}; {advice} {lr:.4g}"
 
     def seen(self, seen: Sequence[Measurement]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         """What all hosts measured at one moment, as rows of rounds.parquet and clients.parquet.

@@ -24,7 +24,7 @@ from p2pqg.base.registry import NoParams, Registry
 from p2pqg.base.seeding import uniforms
 from p2pqg.base.text import user_path
 from p2pqg.network.clients import Clients
-from p2pqg.network.units import number, seconds
+from p2pqg.network.units import number, positive, seconds
 
 DISTRIBUTIONS = Registry("distribution")
 """Entries are (u, v, params) -> factors > 0 with mean 1; u and v are independent uniforms."""
@@ -168,6 +168,7 @@ def _read_speeds(value: Any, key: str) -> Factors | dict[str, float]:
     for name, speed in speeds.items():
         if not 0 < speed < np.inf:
             raise ConfigError(f"{key}.{name} must be > 0 and finite, got {speed}")
+        positive(speed, f"{key}.{name}", speed)
     return speeds
 
 

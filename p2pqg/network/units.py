@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from p2pqg.base.errors import ConfigError, did_you_mean
+from p2pqg.base.ranges import MOST_MEASURED
 
 TIMES = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "min": 60.0, "h": 3600.0}
 RATES = {
@@ -16,6 +17,9 @@ RATES = {
     **{"B/s": 8.0, "kB/s": 8e3, "MB/s": 8e6, "GB/s": 8e9},
 }
 """Decimal, as networks count: 1 kB is 1000 bytes of 8 bits."""
+
+LEAST_MEASURED = 1 / MOST_MEASURED
+"""What is divided by no less stays far from infinity."""
 
 NUMBER = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|inf|nan)\s*(\S*)")
 
@@ -46,8 +50,15 @@ def bits_per_second(value: Any, key: str) -> float:
     10000000.0
     """
     amount = _quantity(value, key, RATES, "a rate", "1e7 (bits per second) or 10 Mbit/s")
+    return positive(amount, key, value)
+
+
+def positive(amount: float, key: str, said: Any) -> float:
+    """The amount, where one can divide by it; ConfigError if not."""
     if not amount > 0:
-        raise ConfigError(f"{key} must be > 0, got {value!r}")
+        raise ConfigError(f"{key} must be > 0, got {said!r}")
+    if amount < LEAST_MEASURED:
+        raise ConfigError(f"{key} must be {LEAST_MEASURED:.4g} at least, got {said!r}")
     return amount
 
 
@@ -65,4 +76,7 @@ def _quantity(value: Any, key: str, units: Mapping[str, float], what: str, examp
     unit = found[2]
     if unit and unit not in units:
         raise ConfigError(f"{key}: unknown unit {unit!r} in {value!r}{did_you_mean(unit, units)}")
-    return float(found[1]) * units.get(unit, 1.0)
+    amount = float(found[1]) * units.get(unit, 1.0)
+    if MOST_MEASURED < amount < math.inf:
+        raise ConfigError(f"{key} must be {MOST_MEASURED:.4g} at most, got {value!r}")
+    return amount

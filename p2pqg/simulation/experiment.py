@@ -11,6 +11,7 @@ import numpy as np
 
 from p2pqg.algorithms.privacy import EPSILONS, Accounts
 from p2pqg.base.lazy import torch
+from p2pqg.base.ranges import MOST_COUNTED
 from p2pqg.data import Arrays
 from p2pqg.data.feeding import ENTRIES_AHEAD, STEPS_AHEAD
 from p2pqg.engine.habits import coming
@@ -279,5 +280,6 @@ class Experiment:
 
 def _vectors(rule: Rule, num_params: int) -> int:
     """How many vectors of model size one client's state has."""
+    num_params = min(num_params, MOST_COUNTED // 2)  # a tensor has no more, even of no rows
     state = rule.start(torch.empty(0, num_params))
     return sum(getattr(part, "shape", ())[-1:] == (num_params,) for part in state)

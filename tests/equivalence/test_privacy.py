@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from toys import TOY
 
 import p2pqg
-from p2pqg.algorithms.privacy import ORDERS, Accounts, Privacy
+from p2pqg.algorithms.privacy import LEAST_NOISE, ORDERS, Accounts, Privacy
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.seeding import rng
 from p2pqg.engine.block import lockstep
@@ -299,6 +299,7 @@ def test_gradients_on_one_batch_are_counted_over_rounds_and_checkpoints():
         ({"clip": math.inf, "sigma": 0.5}, {}, "privacy.sigma 0.5 needs a clip"),
         ({"clip": 0}, {}, "privacy.clip must be > 0, got 0"),
         ({"clip": 1, "sigma": -1}, {}, "privacy.sigma must be >= 0"),
+        ({"clip": 1, "sigma": 5e-324}, {}, "privacy.sigma must be 0, or >= 1e-100, got 5e-324: "),
         ({"clip": 1, "delta": 1}, {}, r"privacy.delta must be in \(0, 1\)"),
         ({"clip": 1, "noise": 1}, {}, "unknown key privacy.noise"),
         ({"clip": 1}, {"batch_size": 64}, r"client \d has \d+ samples, batch_size is 64"),
@@ -315,6 +316,13 @@ def test_gradients_on_one_batch_are_counted_over_rounds_and_checkpoints():
 def test_what_cannot_be_private_is_refused_with_the_reason(privacy, more, told):
     with pytest.raises(ConfigError, match=told):
         models(privacy=privacy, **more)
+
+
+def test_the_least_noise_has_an_epsilon_that_is_a_number(accountant):
+    accounts = Accounts(Privacy(clip=1.0, sigma=LEAST_NOISE), 4, np.array([10, 8]))
+    for spent in accounts.epsilons(np.array([10**6, 10**6]), 10**6).values():
+        assert (spent > 1e199).all()
+        assert np.isfinite(spent).all()
 
 
 def test_without_the_accountant_noise_is_refused(monkeypatch):

@@ -46,6 +46,21 @@ def test_steps_by_epochs_do_not_drift_where_an_epoch_is_no_whole_number_of_round
         assert lr(at) == 0.5 ** (epochs // 3)
 
 
+@pytest.mark.parametrize(
+    ("floor", "after"), [(0.25, 0.25), (0.0, (1 + math.cos(math.pi * 4 / 5)) / 2)]
+)
+def test_beyond_the_end_of_a_cosine_the_step_size_stays_and_is_never_0(floor, after):
+    schedule = LrSchedule(kind="cosine", floor=floor, warmup_epochs=1, warmup_from=0.5)
+    lr = learning_rate(1.0, schedule, 4, 8, num_rounds=7, rounds_per_epoch=2)
+    assert [lr(t) for t in (7, 8, 1000)] == pytest.approx([after] * 3)
+    assert lr(4) == pytest.approx(floor + (1 - floor) * (1 + math.cos(math.pi * 2 / 5)) / 2)
+
+
+def test_steps_without_length_are_no_steps_but_an_end():
+    lr = learning_rate(1.0, LrSchedule(kind="step", step_epochs=5e-324), 4, 8, 20, 2)
+    assert [lr(t) for t in (0, 1, 19)] == [1, 0, 0]
+
+
 @pytest.mark.parametrize("key", ["warmup_epochs", "warmup_from", "decay"])
 @pytest.mark.parametrize("value", [math.nan, math.inf, -1.0])
 def test_what_is_no_number_in_range_is_refused(key, value):

@@ -68,6 +68,7 @@ class Narrower(Ranged):
         ({"beta": "much"}, ["algorithm.beta must be a number, got 'much'"]),
         ({"beta": False}, ["algorithm.beta must be a number, got False"]),
         ({"tau": True}, ["algorithm.tau must be an integer, got True"]),
+        ({"tau": np.True_}, ["algorithm.tau must be an integer, got np.True_"]),
     ],
 )
 def test_a_number_out_of_the_range_at_its_field_is_refused(values, told):
@@ -80,6 +81,17 @@ def test_ranges_are_inherited_and_come_before_a_class_s_own_rules():
         "algorithm.tau must be in [2, 3], got 1",
         "algorithm.form must be cta, got atc",
     ]
+
+
+def test_a_flag_is_no_number_of_a_list_either():
+    @dataclass(frozen=True)
+    class Params:
+        delay: int | tuple[int, int] = 0
+        switches: tuple[bool, ...] = ()
+
+    assert read(Params, {"delay": [1, 2], "switches": [True]})[0] == Params((1, 2), (True,))
+    (line,) = read(Params, {"delay": [True, 2]})[1]
+    assert line.startswith("delay must be an integer or a list")
 
 
 def test_a_path_is_a_text():
@@ -121,6 +133,7 @@ def test_numbers_beyond_all_reckoning_are_refused_in_a_short_line_before_any_rul
     class Params:
         rounds: Annotated[int, ">= 1"] = 1
         radius: float = 0.3
+        widths: tuple[int, ...] = ()
 
         def problems(self):
             yield f"reckoned: {float(self.rounds) + int(self.radius)}"
@@ -132,6 +145,7 @@ def test_numbers_beyond_all_reckoning_are_refused_in_a_short_line_before_any_rul
     assert told(rounds=2**63) == [f"rounds {most} 9223372036854775808"]
     assert told(rounds=10**400) == [f"rounds {most} a number of 401 digits"]
     assert told(rounds=-(10**5000)) == ["rounds must be >= 1, got a number of 5001 digits"]
+    assert told(widths=[1, 2**63]) == [f"widths {most} 9223372036854775808"]
     assert told(radius=-1e308) == ["radius must be 1.701e+38 at most, got -1e+308"]
     assert told(rounds=2**63 - 1, radius=3.0) == [f"reckoned: {float(2**63) + 3}"]
     for digits in (31, 400, 5000):

@@ -152,6 +152,16 @@ def test_a_run_that_ends_on_the_clock_is_planned_by_what_is_really_sent():
         assert lr[round(rounds / 2)] == pytest.approx(0.005)
 
 
+@pytest.mark.parametrize(
+    ("lr", "advice"), [(0.1, "try a smaller lr than 0.1"), (1e-46, "let it not fall to 1e-46")]
+)
+def test_who_divided_by_a_step_size_next_to_0_is_told_no_smaller_one(lr, advice):
+    keeper = book()
+    keeper.lr = lambda round: lr
+    with pytest.raises(DivergedError, match=f"{advice}$"):
+        raise DivergedError(keeper._diverged(np.array([1, np.nan]), None))
+
+
 def test_models_that_are_no_numbers_have_no_accuracy_and_the_last_that_have_one_are_told_of():
     settings = TOY | {"engine": "local", "validation": 0.1}
     with p2pqg.Simulation(**settings, rounds=4, eval_every=1, test="own") as sim:

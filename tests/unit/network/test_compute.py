@@ -142,6 +142,7 @@ def test_it_can_be_pickled():
         ({"varies": "exponential:tail=2"}, r"tail must be in \[0, 1\], got 2"),
         ({"speeds": "unifrom"}, "speeds: unknown distribution 'unifrom'; did you mean uniform"),
         ({"speeds": {0: 0}}, "network.compute.speeds.0 must be > 0 and finite, got 0"),
+        ({"speeds": {0: 5e-324}}, "network.compute.speeds.0 must be 5.877e-39 at least, got 5e-"),
         ({"speeds": {0: "fast"}}, "network.compute.speeds.0 must be a number"),
         ({"speeds": {9: 1}}, "network.compute.speeds: no client is called '9'; clients are numb"),
         ({"stragglers": 0.1}, r"stragglers must be a mapping such as \{share: 0.1, factor: 10\}"),

@@ -123,6 +123,8 @@ def test_a_name_that_can_be_read_in_two_ways_is_refused():
         ({"latency": "1 Mbit/s"}, "network.links.latency: unknown unit"),
         ({"latency": 1, "0-1": "lan"}, "unknown key network.links.0-1"),
         ({"bandwidth": 0}, "network.links.bandwidth must be > 0, got 0"),
+        ({"bandwidth": 5e-324}, "network.links.bandwidth must be 5.877e-39 at least, got 5e-324"),
+        ({"latency": 1e300}, r"network.links.latency must be 1.701e\+38 at most, got 1e\+300"),
         ({"jitter": -1}, "network.links.jitter must be >= 0"),
         ({"class": "lam"}, "network.links.class: unknown link class 'lam'"),
         ({"0-1": {"latency": "x"}}, "network.links.0-1.latency must be a time"),
