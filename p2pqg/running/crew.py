@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,6 +73,7 @@ class Crew:
     jobs: int | None
     observer: Observer | None
     sinks: Sequence[str]
+    _told: set[str] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
         """Refuse a wrong number, and an observer that is none.
@@ -91,10 +92,11 @@ class Crew:
             )
 
     def tell(self, text: str) -> None:
-        """Tell who watches what has to be known; if nobody does, warn by `Notice`."""
+        """Tell who watches what has to be known; if nobody does, warn by `Notice`, once."""
         if self.observer:
             self.observer.noted(text)
-        else:
+        elif text not in self._told:
+            self._told.add(text)
             warnings.warn(text, Notice, stacklevel=2)
 
     def each(
@@ -121,12 +123,12 @@ class Crew:
             except Exception as error:  # whatever keeps the user's object from being pickled
                 what = " ".join(str(error).split())
                 jobs, why = 1, f"an object of the settings cannot go to other processes ({what})"
-        if why and self.observer:
-            self.observer.noted(f"seeds run one after the other: {why}")
+        if why:
+            self.tell(f"seeds run one after the other: {why}")
         if jobs > 1:
             yield from self._side_by_side(work, path, jobs, config)
             return
-        with with_sinks(self.sinks, self.observer) as watcher:
+        with with_sinks(self.sinks, self.observer or _Unwatched(self.tell)) as watcher:
             for seed, do in todo.items():
                 try:
                     do(observer=watcher)
@@ -286,6 +288,14 @@ def _uses(function: Any) -> str:
             if outside or step.opname == "STORE_GLOBAL":
                 return str(step.argval)
     return ""
+
+
+class _Unwatched(Inside):
+    """Watches seeds for nobody, who is told of all of them what has to be known."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        super().__init__("", lambda name, text: None)
+        self.unheard = tell
 
 
 class _Abroad(Inside):

@@ -25,14 +25,15 @@ class Observer(Protocol):
     def end(self, run: Run) -> None: ...
 
 
-def warn_unheard(observer: Observer | None, text: str) -> None:
+def warn_unheard(observer: Observer | None, text: str, stacklevel: int = 3) -> None:
     """Warn by `Notice` of what has to be known, where nobody watches; who does is told it anyhow.
 
     Args:
         observer: None, or one who may only pass on what it hears, and then knows: `unheard`.
         text: a line.
+        stacklevel: whose line it is said to be of, as of `warnings.warn`.
     """
     if observer is None:
-        warnings.warn(text, Notice, stacklevel=3)
+        warnings.warn(text, Notice, stacklevel=stacklevel)
     elif passes_on := getattr(observer, "unheard", None):
         passes_on(text)

@@ -152,6 +152,9 @@ def run(  # noqa: D417  its keywords are those of the overloads
         The run as `p2pqg.load` would give it; of several seeds all of them, with their mean and
         spread in `summary`.
 
+    Warns (`p2pqg.errors.Notice`), where nobody watches, of what is allowed but should be known, of
+    the data, say, a line each.
+
     Raises:
         ConfigError: the settings are wrong; nothing was started.
         RunError: diverged, lost its actors too often, or stopped; results so far are on disk, and
@@ -205,6 +208,8 @@ def begin(
     )
     directory = _new_directory(config.out, config.name, stem)
     with watching(observer) as observer:
+        for line in [*experiment.warnings, *notes]:
+            warn_unheard(observer, line, stacklevel=4)  # who called `run`
         return lead(lambda: Simulation(experiment, started=started), directory, observer, [*notes])
 
 

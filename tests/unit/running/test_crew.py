@@ -203,10 +203,28 @@ def test_an_algorithm_that_a_script_has_registered_is_run_here(tmp_path):
         x = yield p2pqg.gossip(s.x - p.lr / 2 * grad(s.x))
         return s._replace(x=x)
 
-    heard = Hears()
+    heard, line = Hears(), "one after the other: algorithm halves is known in this process alone"
     settings = SMALL | {"rounds": 2, "out": str(tmp_path), "algorithm": "halves"}
     assert p2pqg.run(seed=[1, 2], jobs=2, observer=heard, **settings).finished
-    assert "one after the other: algorithm halves is known in this process alone" in heard.notes[0]
+    assert line in heard.notes[0]
+    with pytest.warns(p2pqg.Notice, match=line):
+        p2pqg.run(seed=[1, 2], jobs=2, **settings)
+
+
+@pytest.mark.parametrize("sinks", [[], ["csv"]])
+def test_what_should_be_known_of_the_settings_is_warned_of_once_where_nobody_watches(
+    tmp_path, sinks
+):
+    settings = SMALL | {"rounds": 2, "out": str(tmp_path), "planned_rounds": 9, "sinks": sinks}
+    for seed, file in ((1, __file__), ([1, 2], None)):
+        with pytest.warns(p2pqg.Notice) as told:
+            p2pqg.run(seed=seed, jobs=1, **settings)
+        (line,) = told
+        assert str(line.message).startswith("planned_rounds 9 is ignored")
+        assert file in (None, line.filename) or sinks
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        p2pqg.run(observer=Notes(), **settings)
 
 
 def test_what_an_observer_raises_in_another_process_is_raised_here(tmp_path):
