@@ -3,11 +3,12 @@
 The consensus distance is what separates decentralized from centralized training: below a critical
 value there is no difference, and it matters most in the first phase. The controller leads any
 gossip algorithm: within a round it repeats the exchange, with the same W, until the distance of
-what is mixed falls below a target. target = infinity is the algorithm itself. Of push-sum methods,
-which mix a scaled model and a weight, the quotient of the two is measured. What a method gossips by
-itself beside its models, such as gradients, goes out once, as without control. What a method does
-with what was mixed comes afterwards: with `lazy` half of the model before is added, so that models
-stay half as far apart as that, whatever the target is.
+what is mixed falls below a target. target = infinity is the algorithm itself. Distances are squared
+here, as everywhere in p2pqg: mean_i ||x_i - mean x||^2 is the paper's Xi^2, so half of its Xi is a
+quarter of this. Of push-sum methods, which mix a scaled model and a weight, the quotient of the two
+is measured. What a method gossips by itself beside its models, such as gradients, goes out once, as
+without control. What a method does with what was mixed comes afterwards: with `lazy` half of the
+model before is added, so that models stay half as far apart as that, whatever the target is.
 
 The critical distance falls with the gradient, so a target may be a share of it (`of: gradient`):
 that is the paper's advice for practice, which needs no run without control to know the distances.
