@@ -28,7 +28,8 @@ class Compression:
     compressor: Literal["top-k", "random-k", "sign", "qsgd", "identity"] = "top-k"
     """What becomes of a message; identity: it is sent whole."""
     ratio: Annotated[float, "(0, 1]"] = 0.1
-    """Share of the entries that top-k and random-k send, in (0, 1]. 1: all."""
+    """Share of the entries that top-k and random-k send, rounded down but at least one, in (0, 1].
+    1: all."""
     bits: Annotated[int, "[1, 16]"] = 4
     """qsgd rounds to 2^bits - 1 levels, 1 .. 16."""
 
@@ -72,7 +73,7 @@ def random_k(v: torch.Tensor, p: Compression, draw: Draw) -> tuple[torch.Tensor,
 
 
 def sign(v: torch.Tensor, p: Compression, draw: Draw) -> tuple[torch.Tensor, float]:
-    """The signs, a bit each, times the mean absolute entry."""
+    """The signs, a bit each, times the mean absolute entry; a bit of 0 is that of +."""
     scale = v.abs().mean(1, keepdim=True)
     return torch.where(v >= 0, scale, -scale), -(-v.shape[1] // 8) + v.element_size()
 

@@ -198,6 +198,12 @@ def test_sign_keeps_the_signs_and_the_mean_length():
     assert_same(q, [[2.5, -2.5, 2.5, -2.5]])
 
 
+def test_a_sign_is_one_bit_so_that_0_counts_as_positive():
+    """As in the code of CHOCO-SGD, which packs them: only a negative one sets its bit."""
+    q, _ = compress("sign", np.array([[3.0, -5.0, 0.0, 0.0]]))
+    assert_same(q, [[2.0, -2.0, 2.0, 2.0]])
+
+
 def test_qsgd_rounds_to_levels_of_the_length_and_is_right_in_the_mean():
     v = np.tile([3.0, -4.0, 0.0, 1.0], (20_000, 1))
     q, _ = compress("qsgd", v, bits=2)
