@@ -2,9 +2,9 @@
 
 A client computes at its own pace. When it has a gradient, of its model as it stood when it began,
 it makes the step and averages with one neighbor, whoever that is and whatever it is doing: that
-leaves the mean of all models where it is. In the paper's Algorithm 1 it averages first and makes the
-step then, alone; in the code of Assran et al. (stochastic_gradient_push) it is as here. Clients of
-equal speed without delays, each with one neighbor at a time, are DSGD on random matchings.
+leaves the mean of all models where it is. In the paper's Algorithm 1 it averages first and makes
+the step then, alone; in the code of Assran et al. (stochastic_gradient_push) it is as here. Clients
+of equal speed without delays, each with one neighbor at a time, are DSGD on random matchings.
     x    [clients, params]  model          lr    step size of this round
 """
 
