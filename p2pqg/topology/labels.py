@@ -30,11 +30,13 @@ def _written(name: Any) -> str:
     """
     if isinstance(name, frozenset) and name:
         return f"frozenset({{{', '.join(sorted(map(_quoted, name)))}}})"
+    if type(name) is tuple and name:
+        return f"({', '.join(map(_quoted, name))}{',' * (len(name) == 1)})"
     return str(name).strip()
 
 
 def _quoted(name: Any) -> str:
-    return _written(name) if isinstance(name, frozenset) else repr(name)
+    return _written(name) if isinstance(name, frozenset | tuple) else repr(name)
 
 
 def key_of(name: Any) -> str:

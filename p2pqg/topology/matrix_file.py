@@ -91,7 +91,7 @@ def matrix_schedule(
     if rule is None:
         sums = [np.abs(matrix.sum(axis=axis) - 1).max() <= TOLERANCE for axis in (-1, -2)]
         plain = np.isin(matrix, (0, 1)).all()
-        if plain == any(sums):
+        if plain == any(sums) and not (plain and matrix.shape[-1] == 1):  # of one it is all one
             what = (
                 "zeros and ones whose rows or columns sum to 1"
                 if plain

@@ -342,8 +342,9 @@ def test_nodes_that_are_sets_are_called_the_same_in_every_process():
     assert one == other
     assert str(one) != str(other)
     last = frozenset(["z", frozenset("b")])
-    graphs = [nx.path_graph([first, last]) for first in (one, other)]
+    graphs = [nx.path_graph([first, last, ("a", (first,), 0.5)]) for first in (one, other)]
     names = ("frozenset({0, 8})", "frozenset({'z', frozenset({'b'})})")
+    names += ("('a', (frozenset({0, 8}),), 0.5)",)
     assert [build(graph).labels for graph in graphs] == [names, names]
 
 

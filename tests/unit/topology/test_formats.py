@@ -160,6 +160,11 @@ def test_a_matrix_that_may_be_either_is_what_the_user_says(load, options):
     assert own == (0 if options == ":mixing=given" else 0.5)
 
 
+@pytest.mark.parametrize("text", ["1\n", "0\n", ",a\na,1\n"])
+def test_one_client_alone_is_the_same_however_it_is_read(load, text):
+    assert_array_equal(load("net.csv", text).mixing(0).dense(), mixing_matrix([[1]]))
+
+
 PAJEK = '*Vertices 2\n1 "a"\n2 "b"\n'
 
 
