@@ -36,7 +36,10 @@ class SetLater:
     before: Callable[[int], float]
 
     def __call__(self, round: int) -> float:
-        return self.lr(round) if round >= self.first else self.before(round)
+        sizes: Callable[[int], float] = self
+        while isinstance(sizes, SetLater):  # a hand may have set thousands
+            sizes = sizes.lr if round >= sizes.first else sizes.before
+        return sizes(round)
 
 
 def of_those_known(values: np.ndarray) -> float:

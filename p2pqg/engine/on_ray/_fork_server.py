@@ -30,6 +30,9 @@ OF_AN_AGENT = ("RAY_NODE_ID", "RAY_enable_pipe_based_agent_to_parent_health_chec
 FIRST_JOB = "01000000"
 """Ray's library in C++ reads, when it is loaded, whose job it is: here there is no other."""
 
+SECONDS = 10.0
+"""How long who asks may take to say for what; the others wait meanwhile."""
+
 SAFE_PATH = getattr(sys.flags, "safe_path", False)
 """Whether Python leaves out the folder of the file that it runs."""
 
@@ -102,6 +105,7 @@ def forked(listener: socket.socket) -> Worker:
         try:
             line, _ = listener.accept()
             with line:
+                line.settimeout(SECONDS)  # it may have been stopped
                 worker = asked_for(line)
                 if worker and os.fork() == 0:
                     return worker

@@ -8,7 +8,7 @@ from toys import TOY
 
 import p2pqg
 from p2pqg.base.errors import DivergedError
-from p2pqg.engine.bookkeeping import Bookkeeper, Logbook
+from p2pqg.engine.bookkeeping import Bookkeeper, Logbook, SetLater
 from p2pqg.engine.outlook import through
 from p2pqg.network import ClockParams, Ledger, Network, Timing
 from p2pqg.topology import build
@@ -150,6 +150,16 @@ def test_a_run_that_ends_on_the_clock_is_planned_by_what_is_really_sent():
         lr = sim.history.set_index("round")["lr"]
         assert lr[round(rounds / 2) - 1] == 0.05
         assert lr[round(rounds / 2)] == pytest.approx(0.005)
+
+
+def test_step_sizes_may_be_set_as_often_as_a_hand_can():
+    with p2pqg.Simulation(**TOY, rounds=3, record_every=1, engine="local") as sim:
+        sim.advance(1)
+        for k in range(2000):  # recording looks back at the round before
+            sim._driver.book.lr = SetLater(sim.round, lambda round, k=k: 1 + k, sim._driver.book.lr)
+        assert sim._driver.book.lr(sim.round - 1) == TOY["lr"]
+        assert sim._driver.book.lr(sim.round) == 2000
+        assert sim.evaluate()["lr"] == TOY["lr"]
 
 
 @pytest.mark.parametrize(

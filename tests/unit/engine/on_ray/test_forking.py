@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ import sys
 sys.path.insert(0, {str(forking.HERE)!r})
 import _fork_server as server
 server.IMPORTED = ("fractions",)  # of Ray and torch it would be the same, and take seconds
+server.SECONDS = 0.5
 server.serve(sys.argv[1], [sys.argv[2], *sys.path]).become()
 """
 
@@ -80,21 +82,21 @@ def wait_for(happens):
         time.sleep(0.01)
 
 
-def started(socket, command, folder, **variables):
+def started(path, command, folder, **variables):
     """What a worker tells that is started with these words and variables."""
     told = folder / "told"
     told.unlink(missing_ok=True)
-    words = [sys.executable, "-IS", str(forking.WORKER), socket, *command]
+    words = [sys.executable, "-IS", str(forking.WORKER), path, *command]
     subprocess.run(words, check=True, cwd=folder, env={"TOLD": str(told), **variables}, timeout=20)
     wait_for(told.exists)
     return json.loads(told.read_text())
 
 
 def test_a_forked_worker_is_the_process_that_ray_would_have_started(server, ray, tmp_path):
-    process, socket = server
+    process, path = server
     variables = {**SETTINGS, "ONE": "\u00e9\udcff"}  # also what is no text
     words = [*ray, "--a=1 2", _forked_worker.LANGUAGE]
-    forked = started(socket, words, tmp_path, **variables)
+    forked = started(path, words, tmp_path, **variables)
     usual = started(NOBODY, [*ray, "--a=1 2"], tmp_path, **variables)
     assert forked["forked"]
     assert not usual["forked"]
@@ -110,6 +112,14 @@ def test_workers_that_are_forked_draw_numbers_of_their_own(server, ray, tmp_path
     tellings = [started(server[1], words, tmp_path, **SETTINGS) for _ in range(2)]
     assert [telling["forked"] for telling in tellings] == [True, True]
     assert len({telling["draw"] for telling in tellings}) == 2
+
+
+def test_who_asks_and_then_says_nothing_does_not_keep_the_others_waiting(server, ray, tmp_path):
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.connect(server[1])
+        assert silent.recv(1) == b"?"
+        words = [*ray, _forked_worker.LANGUAGE]
+        assert started(server[1], words, tmp_path, **SETTINGS)["forked"]
 
 
 def test_other_settings_of_ray_than_those_that_were_read_are_not_forked(server, ray, tmp_path):
