@@ -37,28 +37,40 @@ def params_of(function: Callable[..., Any], given: Iterable[str]) -> type:
     )
 
 
-def positional(function: Callable[..., Any], names: tuple[str, ...], what: str) -> dict[str, str]:
+def positional(
+    function: Callable[..., Any], names: tuple[str, ...], what: str, *, every: bool = False
+) -> dict[str, str]:
     """Which of a function's parameters stand for those of ours: ours -> its own name.
 
     Its parameters of our names are ours; where none is, the first that have no default, in order.
+
+    Args:
+        function: or a class.
+        names: ours.
+        what: it is, for messages.
+        every: it is given all of ours: where some have their names, the others stand for the rest.
 
     Raises:
         ConfigError: it leaves no room for them.
     """
     all_of_them = parameters(function)
-    if any(name in all_of_them for name in names):
-        return {name: name for name in names if name in all_of_them}
+    found = {name: name for name in names if name in all_of_them}
+    rest = [name for name in names if name not in found]
+    if found and not (every and rest):
+        return found
     bare = [
         name
         for name, p in all_of_them.items()
-        if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+        if name not in found
+        and p.default is p.empty
+        and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
     ]
-    if len(bare) not in (0, len(names)):
+    if len(bare) != len(rest) and (bare or found):
         raise ConfigError(
             f"{what} must take ({', '.join(names)}) or nothing that has no default, got "
             f"({', '.join(all_of_them)})"
         )
-    return dict(zip(names, bare, strict=False))
+    return found | dict(zip(rest, bare, strict=False))
 
 
 def check_takes(

@@ -127,7 +127,7 @@ def _entry_of(own: Callable[..., Any], name: str) -> Entry:
     apart = 'reduction="none"' if "reduction" in parameters(own) else ""  # a value of each sample
     check_instance(own, f"loss {name}", apart)
     check_order(own, f"loss {name}")
-    names = positional(own, GIVEN, f"loss {name}") if _has_signature(own) else {}
+    names = positional(own, GIVEN, f"loss {name}", every=True) if _has_signature(own) else {}
 
     @functools.wraps(own, updated=())
     def build(outputs: Any, targets: Any, params: Any) -> Any:

@@ -83,6 +83,25 @@ def test_a_users_loss_that_is_none_is_told_with_its_line():
         own(fails).each(torch.ones(2, 1), torch.ones(2))
 
 
+@pytest.mark.parametrize(
+    "own",
+    [
+        lambda outputs, y: (outputs - 2 * y).abs(),
+        lambda guess, targets: (guess - 2 * targets).abs(),
+        lambda guess, y: (guess - 2 * y).abs(),
+    ],
+)
+def test_what_a_users_loss_calls_otherwise_is_known_by_its_place(own):
+    entry = find_loss(own, "mine")
+    assert entry.build(torch.tensor([7.0]), torch.tensor([2.0]), entry.params()) == 3
+
+
+@pytest.mark.parametrize("own", [lambda outputs: 0, lambda targets: 0, lambda outputs, y, z: 0])
+def test_a_users_loss_that_cannot_be_given_both_is_told_its_signature(own):
+    with pytest.raises(ConfigError, match=r"loss mine must take \(outputs, targets\) or .* got \("):
+        find_loss(own, "mine")
+
+
 def test_a_users_loss_may_have_parameters():
     entry = find_loss(lambda outputs, targets, power=2: (outputs - targets).abs() ** power, "mine")
     squared = objective_of(entry, {}, "numbers", NUMBERS, 0)
