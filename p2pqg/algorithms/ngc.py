@@ -17,7 +17,7 @@ those of neighbors' models on its data (model-variant), and those of its model o
 Weight decay is that of each model that is tried; the authors' code adds that of the mixed one once.
 Each model that is tried counts as a gradient, for every slot of the client with most neighbors. On
 the complete graph, from a common start and with alpha = 1, this is SGDm-N on the mean gradient.
-`cga` replaces that mean by a quadratic program.
+`cga` replaces that mean by a quadratic program. That code's quasi-global momentum is not here.
 """
 
 from __future__ import annotations

@@ -2,10 +2,11 @@
 
 After every tau rounds of the base method all clients average exactly, take their common progress
 since the last time as a gradient of its own, and step with momentum along it. The first such step
-comes after tau rounds (the released code of QG takes one after the first). With average = False
-nobody averages and every client keeps a slow momentum of its own. With slow_beta = 0 and
-slow_alpha = 1 this is DSGDm(-N) with an exact average every tau rounds; then with tau = 1 and
-beta = 0, SGD.
+comes after tau rounds (the released code of QG takes one after the first). Its unit is the lr of
+that round, and every client keeps its momentum of the base method over it, as in that code. With
+average = False nobody averages and every client keeps a slow momentum of its own. With
+slow_beta = 0 and slow_alpha = 1 this is DSGDm(-N) with an exact average every tau rounds; then with
+tau = 1 and beta = 0, SGD.
     x       [clients, params]  model                  lr           step size of this round
     m       [clients, params]  momentum of the base   beta         memory of m
     anchor  [clients, params]  last slow model        slow_alpha   slow step size, in units of lr
