@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from p2pqg.base.forked import computes, threads
 from p2pqg.base.pieces import Pieces
 from p2pqg.base.steady import now
 from p2pqg.engine.block import Block, chosen, to_numpy
@@ -35,8 +34,6 @@ class Host:
     """A block of clients that learn."""
 
     def __init__(self, spec: HostSpec, test: tuple[np.ndarray, np.ndarray]) -> None:
-        computes()
-        torch.set_num_threads(threads(spec.num_threads))
         bounds = spec.routing.bounds
         self.clients = range(bounds[spec.index], bounds[spec.index + 1])
         device = torch.device(spec.device)

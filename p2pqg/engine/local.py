@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 
 import numpy as np
 import torch
 
 from p2pqg.engine.block import lockstep
+from p2pqg.engine.guest import with_threads
 from p2pqg.engine.interrupts import uninterrupted
 from p2pqg.engine.rule import Rule
 from p2pqg.engine.snapshot import Snapshot
@@ -27,15 +30,20 @@ class LocalEngine:
         test: tuple[np.ndarray, np.ndarray],
         snapshot: Snapshot | None = None,
     ) -> None:
-        self.hosts = [host_of(spec, test) for spec in specs]
+        self._num_threads = specs[0].num_threads
+        with self._threads():
+            self.hosts = [host_of(spec, test) for spec in specs]
         if snapshot is not None:
             self.load(snapshot)
+
+    def _threads(self) -> AbstractContextManager[None]:
+        return with_threads(self._num_threads)
 
     def submit(self, stops: list[Stop]) -> list[Report]:
         """Run through the stops. Ctrl-C waits for them: half a round is no state to go on from."""
         device = self.hosts[0].learner.device.type
         # A script may compute all of its own within `torch.autocast`; a run says its precision.
-        with uninterrupted(), torch.autocast(device, enabled=False):
+        with uninterrupted(), self._threads(), torch.autocast(device, enabled=False):
             if len(self.hosts) == 1:
                 return [self.hosts[0].advance(stops)]
             for stop in stops:
@@ -69,17 +77,20 @@ class LocalEngine:
 
     def ways(self) -> list[str]:
         """How each host computes gradients; "" where there was nothing to choose."""
-        return [host.way() for host in self.hosts]
+        with self._threads():
+            return [host.way() for host in self.hosts]
 
     def load(self, snapshot: Snapshot) -> None:
         """Go on from a snapshot."""
-        for host in self.hosts:
-            host.load(snapshot.cut(host.clients.start, host.clients.stop))
+        with self._threads():
+            for host in self.hosts:
+                host.load(snapshot.cut(host.clients.start, host.clients.stop))
 
     def fork(self) -> LocalEngine:
         """An engine with the same clients, which go their own way from here."""
-        twin = LocalEngine([], (np.empty(0), np.empty(0)))
-        twin.hosts = [host.fork() for host in self.hosts]
+        twin = copy.copy(self)
+        with self._threads():
+            twin.hosts = [host.fork() for host in self.hosts]
         return twin
 
     def parameters(self) -> np.ndarray:

@@ -12,6 +12,7 @@ import numpy as np
 
 from p2pqg.base.ending import end_with_the_parent
 from p2pqg.base.errors import AlgorithmError, ClusterError
+from p2pqg.base.forked import computes, threads
 from p2pqg.base.lazy import torch, without_collection
 from p2pqg.base.pieces import Pieces
 from p2pqg.engine.call import ON_NO_CLIENTS, Ask, disagreement
@@ -97,6 +98,8 @@ class HostActor:
         end_with_the_parent()
         # Objects in the store are read-only and stay so: we only ever copy from them.
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        computes()
+        torch.set_num_threads(threads(spec.num_threads))
         self.branches = {0: Branch(host_of(spec, test))}
 
     def fork(self, branch: int, twin: int) -> None:
