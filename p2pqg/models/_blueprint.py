@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -99,6 +99,16 @@ class Blueprint:
                     raise ConfigError(
                         f"model {self.name}: {name} has no size before it sees a sample, as in "
                         "LazyLinear; say how many inputs its layer has"
+                    )
+                if tensor.is_meta:
+                    raise ConfigError(
+                        f"model {self.name}: {name} has no values, being on torch's device meta; "
+                        "build it on the CPU"
+                    )
+                if any(size > 1 and not step for size, step in _dimensions(tensor)):
+                    raise ConfigError(
+                        f"model {self.name}: {name} was expanded, and several of its numbers are "
+                        "one in memory; say .clone() after expand"
                     )
                 if tensor.is_complex():
                     raise ConfigError(
@@ -211,3 +221,8 @@ def check(num_classes: int, input_shape: tuple[int, ...], seed: int) -> None:
         )
     if not whole_number(seed, 0):
         raise ConfigError(f"seed must be a whole number >= 0, got {seed!r}")
+
+
+def _dimensions(tensor: torch.Tensor) -> Iterable[tuple[int, int]]:
+    """The size of each dimension, and how far apart its entries are in memory."""
+    return zip(tensor.shape, tensor.stride(), strict=True) if not tensor.is_sparse else ()

@@ -56,6 +56,27 @@ def changes_weights(module: nn.Module, inputs: Tensor) -> str:
     return ""
 
 
+def weight_elsewhere(module: nn.Module, inputs: Tensor) -> list[int] | None:
+    """The shape of a weight that its outputs depend on and that is none of its own; None: none.
+
+    A lambda in it that holds on to a weight, or to all of it, goes on with that of the original.
+    """
+    tried = copy.deepcopy(module).train()
+    with torch_keyed():
+        outputs = _outputs(tried, inputs)
+    own = {id(weight) for weight in tried.parameters()}
+    seen, ahead = set(), [outputs.grad_fn]
+    while ahead:
+        if (node := ahead.pop()) is None or node in seen:
+            continue
+        seen.add(node)
+        weight = getattr(node, "variable", None) if node.name().endswith("AccumulateGrad") else None
+        if isinstance(weight, nn.Parameter) and id(weight) not in own:
+            return list(weight.shape)
+        ahead += [following for following, _ in node.next_functions]
+    return None
+
+
 def writes_into_inputs(module: nn.Module, inputs: Tensor) -> bool:
     """Whether a forward pass changes the batch that it is given, in training or in evaluation."""
     for training in (True, False):

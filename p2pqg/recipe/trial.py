@@ -37,6 +37,7 @@ from p2pqg.recipe.side_effects import (
     loss_lacks,
     model_depends_on,
     samples_meet,
+    weight_elsewhere,
     writes_into_inputs,
 )
 
@@ -116,7 +117,12 @@ def _model(
 ) -> tuple[Blueprint, Cost, tuple[str, ...]]:
     if not any(p.requires_grad for p in module.parameters()):
         raise ConfigError(f"{_called(blueprint)}: has no parameter that can be trained")
-    cost = cost_of(module, inputs.shape[2:], inputs[0, :2].clone())
+    try:
+        cost = cost_of(module, inputs.shape[2:], inputs[0, :2].clone())
+    except P2pqgError:
+        raise
+    except Exception as error:  # as of what torch.export made for batches of one size
+        raise ConfigError(blamed(error, f"model {blueprint.name}, on 2 samples")) from error
     if blueprint.is_own:
         blueprint = _without_side_effects(blueprint, module, inputs[0, :FEW], config)
     if not (blueprint.is_own or objective.is_own):
@@ -133,7 +139,8 @@ def _model(
     if wrong := gradients.differ("loop") or model_depends_on(module, inputs[0, :FEW]):
         raise ConfigError(
             f"{_called(blueprint)}: {wrong}, so clients cannot share it; a forward pass must "
-            "depend on its parameters, buffers of floats and inputs alone"
+            "depend on its parameters, buffers of floats and inputs alone (and is not computed "
+            "once more, later, by torch.utils.checkpoint)"
         )
     blueprint, notes = _with_strategy(blueprint, module, gradients, config)
     return blueprint, cost, notes
@@ -158,6 +165,12 @@ def _without_side_effects(
             f"{_called(blueprint)}: a forward pass writes into its parameter {changed}, "
             "which is for the algorithm alone to change; compute with a changed copy, as by "
             "torch.nn.utils.parametrize"
+        )
+    if (shape := weight_elsewhere(module, inputs)) is not None:
+        raise ConfigError(
+            f"{_called(blueprint)}: computes with a weight {shape} that is none of its parameters, "
+            "or is that of another copy, as where a lambda holds on to one; take it as an "
+            "attribute of the module, self.layer.weight"
         )
     private = config.privacy.limit < math.inf and not batch_statistics(module)  # told later
     if private and (meeting := samples_meet(module, inputs)):

@@ -11,10 +11,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations
+from torch.utils.checkpoint import checkpoint
 from toys import TOY
 
 import p2pqg
 from p2pqg.base.errors import ConfigError, UserCodeError
+from p2pqg.recipe import against_pytorch
 
 ALONE = {"weight_decay": 0.0, "engine": "local", "precision": "float64"}
 OWN = TOY | ALONE | {"topology": "ring4", "rounds": 4, "lr": 0.05}
@@ -365,6 +367,40 @@ class Centers(nn.Module):
         return ((outputs - self.centers[targets]) ** 2).sum(1)
 
 
+class Recomputes(Head):
+    """Computes a part anew when its gradient is wanted, when parameters are the template's."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Linear(8, 8)
+
+    def forward(self, x):
+        return super().forward(checkpoint(lambda x: self.body(x).tanh(), x, use_reentrant=False))
+
+
+class HoldsOn(Head):
+    """A function in it has hold of a weight, and so all copies of it of this one."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Linear(8, 8)
+        weight = self.body.weight
+        self.function = lambda x: (x @ weight).tanh()
+
+    def forward(self, x):
+        return super().forward(self.function(x))
+
+
+def on_no_device():
+    return nn.Linear(8, 3, device="meta")
+
+
+def expanded():
+    model = nn.Linear(8, 3)
+    model.weight = nn.Parameter(torch.zeros(1, 8).expand(3, 8))
+    return model
+
+
 class Grows:
     """A loss that is another one after a hundred calls."""
 
@@ -389,6 +425,10 @@ def noisy(outputs, targets):
         ({"model": DropsSometimes()}, "draws numbers from Python's random, whose state all"),
         ({"model": AddsNoise()}, "draws numbers from numpy.random, whose state all that runs"),
         ({"model": Complex()}, "phase is complex, and clients' rows are real; keep torch.view_as_"),
+        ({"model": Recomputes(), "precision": "float32"}, "its gradients are not those of plain"),
+        ({"model": HoldsOn(), "precision": "float32"}, r"computes with a weight \[8, 8\] that is"),
+        ({"model": on_no_device()}, "weight has no values, being on torch's device meta"),
+        ({"model": expanded()}, "weight was expanded, and several of its numbers are one"),
         ({"model": Locked()}, "each client needs a copy, and it cannot be copied: cannot pickle"),
         ({"model": Answers()}, r"outputs must be \[batch, 3\] for 3 classes, got dict"),
         ({"model": lambda: nn.Flatten()}, "has no parameter that can be trained|outputs must be"),
@@ -572,6 +612,14 @@ def mean_by_numpy(outputs, targets):
 
 
 @pytest.mark.filterwarnings("error:Converting a tensor with requires_grad")
+def test_rounding_is_no_fault_of_a_model(monkeypatch):
+    """Deep networks with batch normalisation, such as MobileNetV2, were refused for theirs."""
+    monkeypatch.setitem(against_pytorch.TOLERANCE, torch.float32, 0.0)
+    settings = TOY | {"engine": "local", "model": nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 3))}
+    with p2pqg.Simulation(**settings, rounds=1) as sim:
+        assert sim._driver.engine.hosts[0].learner.stacked.strategy == "batched"
+
+
 @pytest.mark.parametrize(
     "settings", [{"metrics": {"mean": mean_by_numpy}}, {"privacy": {"clip": 1.0, "sigma": 0.5}}]
 )
