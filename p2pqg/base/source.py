@@ -7,6 +7,7 @@ only what the object needs: its definition, and the imports, definitions and ass
 from __future__ import annotations
 
 import ast
+import copy
 import inspect
 import symtable
 import sys
@@ -207,7 +208,21 @@ def _symbols_in(statement: ast.stmt) -> Iterator[tuple[str, symtable.Symbol]]:
 
 def _scope(statement: ast.stmt) -> symtable.SymbolTable:
     """That of a file of this one statement."""
-    return symtable.symtable(ast.unparse(statement), "own", "exec")
+    plain = _Comprehensions().visit(copy.deepcopy(statement))
+    return symtable.symtable(ast.unparse(plain), "own", "exec")
+
+
+class _Comprehensions(ast.NodeTransformer):
+    """Makes generators of them, whose names are their own in every Python; before 3.12 all were."""
+
+    def visit_ListComp(self, node: ast.ListComp | ast.SetComp) -> ast.AST:
+        return ast.GeneratorExp(self.visit(node.elt), [self.visit(one) for one in node.generators])
+
+    visit_SetComp = visit_ListComp
+
+    def visit_DictComp(self, node: ast.DictComp) -> ast.AST:
+        both = ast.Tuple([self.visit(node.key), self.visit(node.value)], ast.Load())
+        return ast.GeneratorExp(both, [self.visit(one) for one in node.generators])
 
 
 def _starts_a_run(statement: ast.stmt) -> bool:

@@ -141,3 +141,14 @@ def test_what_a_class_or_a_function_takes_from_its_file_under_its_own_name_is_ke
         "    return Params()"
     )
     assert sliced("other = 3\n" + text, ["net"]) == text
+
+
+def test_the_names_of_a_comprehension_are_its_own():
+    """Python 3.12 has them among those of the file."""
+    text = (
+        "i = 3\n"
+        "def net():\n"
+        "    return i\n"
+        "runs = [[p2pqg.run(seed=i) for i in range(3)], {i: {i for i in range(2)} for i in [1]}]\n"
+    )
+    assert sliced(text, ["net"]) == "\n".join(text.splitlines()[:3])
