@@ -141,7 +141,9 @@ def _moments(t: Target) -> tuple[torch.Tensor, torch.Tensor]:
 @dataclass(frozen=True, kw_only=True)
 class AlieParams:
     z: float = 1.5
-    """Standard deviations from the mean."""
+    """Standard deviations from the mean. Of n clients with m liars the paper, and the code of He et
+    al. unless told otherwise, take the normal quantile of (n - m - s) / (n - m) with
+    s = floor(n / 2 + 1) - m."""
 
 
 @attack("alie", "told", params=AlieParams, source="Baruch et al., NeurIPS 2019; code of He et al.")
