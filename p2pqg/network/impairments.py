@@ -100,7 +100,8 @@ class Impairments:
         words = []
         if self.loss:
             burst = f" in bursts of {self.burst:g} rounds" if self.burst else ""
-            words.append(f"{self.loss:.3g} of the {self.by}s lost{burst}")
+            share = "all" if self.loss == 1 else f"{self.loss:.3g} of the"
+            words.append(f"{share} {self.by}s lost{burst}")
         if "delay" in self.drawn:
             least, most = self.delays
             words.append(f"delay {least if least == most else f'{least} to {most}'} rounds")

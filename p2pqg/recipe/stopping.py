@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal
 from p2pqg.base.errors import ConfigError, did_you_mean
 from p2pqg.base.records import column_of, last_having
 from p2pqg.base.text import is_number
+from p2pqg.base.wording import counted
 
 CONDITION = re.compile(r"\s*([A-Za-z_]\w*)\s*(>=|<=|>|<)\s*([-+0-9.eE]+)\s*")
 COMPARE: dict[str, Callable[[float, float], bool]] = {
@@ -100,7 +101,7 @@ class Stop:
         if conditions and all(_holds(last, *one) for one in conditions):
             return str(self.when)
         if self.patience is not None and self._waited(rows) >= self.patience:
-            return f"{self.metric} has not been better for {self.patience} evaluations"
+            return f"{self.metric} has not been better for {counted(self.patience, 'evaluation')}"
         return None
 
     @property

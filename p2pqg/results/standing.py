@@ -279,7 +279,8 @@ class Standing:
         if being_written(self.path):
             return f"still going: {of} so far"
         if self.finished:
-            return ""
+            stopped = self.summary.get("stopped")
+            return f"ended after {of}: {stopped}" if stopped else ""
         resumable = (self.path / "checkpoints").is_dir() and not self.unsaved
         more = f"; `p2pqg resume {typed(self.path)}` goes on" if resumable else ""
         ended = (

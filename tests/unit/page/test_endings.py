@@ -127,6 +127,10 @@ def test_what_goes_wrong_in_some_runs_only_is_told_of_those(recorded, page_of):
     runs = [recorded("a"), recorded("b", impairments={"loss": 0.5})]
     ((_, told),) = page_of(*runs).all("p", class_="hardship")
     assert told.endswith("What goes wrong in every round: 0.5 of the messages lost.")
+    ((_, told),) = page_of(recorded("d", impairments={"loss": 1, "by": "link"})).all(
+        "p", class_="hardship"
+    )
+    assert told == "What goes wrong in every round: all links lost."
     assert not page_of(recorded("c")).all("p", class_="hardship")
 
 
@@ -150,6 +154,13 @@ def test_numbers_that_are_older_than_the_run_say_of_when_they_are(recorded, page
     texts = [text for _, text in page_of(older).all("small")]
     # Four accuracies; loss, consensus distance and bytes. The time is that of the end.
     assert texts == ["after 8 rounds"] * 7
+
+
+def test_a_run_that_was_to_end_early_says_when_and_why(recorded, page_of):
+    run = with_summary(recorded("a", rounds=500), stopped="test_accuracy >= 0.9")
+    told = "ended after 10 rounds of 500: test_accuracy >= 0.9"
+    assert page_of(run).notes == [told]
+    assert p2pqg.compare(run.path).notes == [f"{run.path}: {told}"]
 
 
 def test_the_last_finite_number_of_a_run_that_diverged_says_of_when_it_is(recorded, page_of):

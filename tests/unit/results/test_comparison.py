@@ -391,7 +391,7 @@ def test_a_metric_of_the_users_may_be_called_like_a_question(fake):
 
 def test_numbers_that_are_older_than_a_run_are_told_of(fake):
     """A run ends itself between two evaluations; a simulation is closed between two rows."""
-    run = fake("s1", [0.2, 0.8])
+    run = fake("s1", [0.2, 0.8], rounds=30)
     known = {"rounds": 25, "stopped": "enough", "evaluated_rounds": 10, "recorded_rounds": 20}
     (run.path / "summary.json").write_text(json.dumps(run.summary | known))
     run = p2pqg.load(run.path)
@@ -401,7 +401,8 @@ def test_numbers_that_are_older_than_a_run_are_told_of(fake):
     aged = "accuracies are after {}, {} after {}"
     clock = "consensus, bytes and simulated time"  # of the simulation alone, which has a clock
     assert p2pqg.compare(run, sim, names=["a", "b"]).notes == [
-        f"{run.path}: {aged.format('20 rounds', 'consensus and bytes', 20)}",
+        f"{run.path}: ended after 25 rounds of 30: enough; "
+        f"{aged.format('20 rounds', 'consensus and bytes', 20)}",
         f"b: {aged.format('10 rounds', clock, 10)}",
     ]
     told = dict(outcome(run))

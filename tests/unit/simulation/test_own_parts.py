@@ -560,6 +560,7 @@ def test_a_long_run_is_not_read_row_by_row_at_every_evaluation():
     rows.extend({"lr": 0.1} for _ in range(3))
     stop = Stop(when="f1 > 9000", patience=999, metric="f1")
     assert stop.reason(rows) == "f1 has not been better for 999 evaluations"
+    assert Stop(metric="f1", patience=1).reason(rows).endswith("better for 1 evaluation")
     assert rows.read < 4
 
 
