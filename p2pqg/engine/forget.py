@@ -17,7 +17,7 @@ from types import CodeType, FrameType, GeneratorType
 from typing import Any
 
 READ_BY_US = (3, 10), (3, 14)
-"""Versions of Python from the one to before the other; of later ones the bytecode is unknown."""
+"""Versions of Python from the one to before the other: frames of 3.14 keep old values, too."""
 
 ENDS = {"RETURN_VALUE", "RETURN_CONST", "RAISE_VARARGS", "RERAISE"}
 JUMPS = {"JUMP_FORWARD", "JUMP_BACKWARD", "JUMP_BACKWARD_NO_INTERRUPT", "JUMP_ABSOLUTE"}
