@@ -128,19 +128,6 @@ def test_parameters_and_local_names_are_not_looked_for_at_the_top_of_the_file():
         sliced(needs, ["net"])
 
 
-def test_what_a_comprehension_runs_through_is_no_name_of_the_file():
-    text = (
-        "import p2pqg\n"
-        "lr, key = 0.1, 'a'\n"
-        "runs = [p2pqg.run(lr=lr) for lr in (0.1, 0.2)]\n"
-        "both = {lr for lr in runs}, {key: lr for key, lr in enumerate(runs)}\n"
-        "def net():\n"
-        "    return lr, key"
-    )
-    kept = [text.splitlines()[i] for i in (1, 4, 5)]
-    assert sliced(text, ["net"]).splitlines() == kept
-
-
 def test_what_a_class_or_a_function_takes_from_its_file_under_its_own_name_is_kept():
     text = (
         "lr = 0.1\n"
