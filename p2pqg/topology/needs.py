@@ -62,7 +62,7 @@ def check_needs(
     if "teleportation" in needs and schedule.rule != "teleportation":
         raise TopologyError(
             f"{schedule.name!r}: {algorithm} needs the network that is made for it. "
-            f"Use teleportation{schedule.num_clients}."
+            f"Use teleportation{max(2, schedule.num_clients)}."
         )
     if "ceca" in needs:
         _check_ceca(schedule, algorithm)

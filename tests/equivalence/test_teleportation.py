@@ -51,6 +51,7 @@ def test_rows_sum_to_one_and_k_of_them_are_not_idle():
     ("topology", "told"),
     [
         ("ring8", "teleportation needs the network that is made for it. Use teleportation8"),
+        ("ring1", "teleportation needs the network that is made for it. Use teleportation2"),
         ("teleportation8:k=9", "k must be <= clients"),
         ("teleportation8:k=1", "k must be >= 2"),
     ],
