@@ -51,7 +51,6 @@ def test_rows_sum_to_one_and_k_of_them_are_not_idle():
     ("topology", "told"),
     [
         ("ring8", "teleportation needs the network that is made for it. Use teleportation8"),
-        ("ring1", "teleportation needs the network that is made for it. Use teleportation2"),
         ("teleportation8:k=9", "k must be <= clients"),
         ("teleportation8:k=1", "k must be >= 2"),
     ],
@@ -59,6 +58,12 @@ def test_rows_sum_to_one_and_k_of_them_are_not_idle():
 def test_networks_that_will_not_do_are_refused(topology, told):
     with pytest.raises(ConfigError, match=told):
         run("teleportation", topology=topology, rounds=1)
+
+
+def test_who_is_alone_is_told_a_network_that_can_be():
+    with pytest.raises(ConfigError, match=r"Use teleportation2\.") as told:
+        p2pqg.Simulation(topology="ring1", algorithm="teleportation", rounds=1, engine="local")
+    assert p2pqg.mixing_matrix(str(told.value).split()[-1].rstrip(".")).shape == (2, 2)
 
 
 def test_a_rule_that_starts_from_the_own_model_is_refused():
