@@ -81,6 +81,13 @@ def test_where_every_learning_rate_failed_there_is_a_cell_without_a_mean(fake_ru
     assert found.iloc[0]["seeds"] == 1
 
 
+def test_the_only_learning_rate_has_no_mean_over_those_of_its_seeds_that_did_not_fail(fake_run):
+    runs = [fake_run("a1", 0.5, seed=1), fake_run("a2", seed=2, failure="diverged")]
+    (cell,) = cells(runs).to_dict("records")
+    assert math.isnan(cell["mean"])
+    assert (cell["seeds"], cell["failed"]) == (2, 1)
+
+
 def test_runs_that_were_stopped_do_not_count(fake_run):
     found = cells([fake_run("a", 0.9, seed=1), fake_run("b", 0.1, seed=2, rounds_done=5)])
     assert found.iloc[0][["mean", "seeds"]].tolist() == [0.9, 1]
