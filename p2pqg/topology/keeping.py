@@ -37,7 +37,9 @@ def copy_of(value: Any) -> tuple[str, bytes]:
         name, content = f"{STEM}.graphml", _graphml(value)
     else:
         stream = io.BytesIO()
-        np.save(stream, np.asarray(value, dtype=np.float64), allow_pickle=False)
+        rounds = [given.mixing(k).dense() for k in range(given.period or 1)]
+        W = rounds[0] if len(rounds) == 1 else np.stack(rounds)
+        np.save(stream, np.asarray(W, dtype=np.float64), allow_pickle=False)
         name, content = f"{STEM}.npy:mixing=given", stream.getvalue()
     with tempfile.TemporaryDirectory() as folder:
         file, colon, options = name.partition(":")

@@ -23,6 +23,7 @@ from p2pqg.topology import RULES, Mixing, build, check, mixing_matrix, shipped
 from p2pqg.topology._registry import TOPOLOGIES
 from p2pqg.topology.build import asked_of, of_size
 from p2pqg.topology.checks import Promise
+from p2pqg.topology.keeping import copy_of
 
 RING4 = build("ring4").mixing(0).dense()
 PAIRS = np.array([[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 1], [0, 0, 1, 1]]) / 2
@@ -551,6 +552,8 @@ def test_W_may_be_of_scipy_or_torch():
     for given in (sparse.csr_matrix(RING4), sparse.coo_array(RING4), tensor, tensor.to_sparse()):
         assert_array_equal(mixing_matrix(given), RING4)
         assert_array_equal(mixing_matrix(lambda round, W=given: W), RING4)
+        assert copy_of(given) == copy_of(RING4)
+    assert copy_of(torch.stack([tensor, tensor.mT])) == copy_of(np.stack([RING4, RING4.T]))
 
 
 def test_what_is_no_W_says_what_to_give():
