@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -105,7 +105,7 @@ class Blueprint:
                         f"model {self.name}: {name} has no values, being on torch's device meta; "
                         "build it on the CPU"
                     )
-                if any(size > 1 and not step for size, step in _dimensions(tensor)):
+                if _is_expanded(tensor) and name in model.state_dict():  # else nobody writes to it
                     raise ConfigError(
                         f"model {self.name}: {name} was expanded, and several of its numbers are "
                         "one in memory; say .clone() after expand"
@@ -223,6 +223,8 @@ def check(num_classes: int, input_shape: tuple[int, ...], seed: int) -> None:
         raise ConfigError(f"seed must be a whole number >= 0, got {seed!r}")
 
 
-def _dimensions(tensor: torch.Tensor) -> Iterable[tuple[int, int]]:
-    """The size of each dimension, and how far apart its entries are in memory."""
-    return zip(tensor.shape, tensor.stride(), strict=True) if not tensor.is_sparse else ()
+def _is_expanded(tensor: torch.Tensor) -> bool:
+    """Whether several of its numbers are one in memory, as after `expand`."""
+    if tensor.layout != torch.strided:
+        return False
+    return any(s > 1 and not step for s, step in zip(tensor.shape, tensor.stride(), strict=True))

@@ -64,7 +64,7 @@ def weight_elsewhere(module: nn.Module, inputs: Tensor) -> list[int] | None:
     tried = copy.deepcopy(module).train()
     with torch_keyed():
         outputs = _outputs(tried, inputs)
-    own = {id(weight) for weight in tried.parameters()}
+    own = set(map(id, (*tried.parameters(), *tried.buffers())))
     seen, ahead = set(), [outputs.grad_fn]
     while ahead:
         if (node := ahead.pop()) is None or node in seen:

@@ -170,7 +170,8 @@ def _without_side_effects(
         raise ConfigError(
             f"{_called(blueprint)}: computes with a weight {shape} that is none of its parameters, "
             "or is that of another copy, as where a lambda holds on to one; take it as an "
-            "attribute of the module, self.layer.weight"
+            "attribute of the module, self.layer.weight, or say that nobody trains it, "
+            "requires_grad_(False)"
         )
     private = config.privacy.limit < math.inf and not batch_statistics(module)  # told later
     if private and (meeting := samples_meet(module, inputs)):

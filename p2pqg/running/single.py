@@ -208,9 +208,13 @@ def begin(
     )
     directory = _new_directory(config.out, config.name, stem)
     with watching(observer) as observer:
-        for line in [*experiment.warnings, *notes]:
-            warn_unheard(observer, line, stacklevel=4)  # who called `run`
-        return lead(lambda: Simulation(experiment, started=started), directory, observer, [*notes])
+
+        def start() -> Simulation:
+            for line in [*experiment.warnings, *notes]:
+                warn_unheard(observer, line, stacklevel=6)  # who called `run`
+            return Simulation(experiment, started=started)
+
+        return lead(start, directory, observer, [*notes])
 
 
 @with_keywords(Restart.__annotations__)

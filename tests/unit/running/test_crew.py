@@ -222,8 +222,12 @@ def test_what_should_be_known_of_the_settings_is_warned_of_once_where_nobody_wat
         (line,) = told
         assert str(line.message).startswith("planned_rounds 9 is ignored")
         assert file in (None, line.filename) or sinks
+    before = set(tmp_path.iterdir())
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        with pytest.raises(p2pqg.Notice):
+            p2pqg.run(**settings)
+        assert set(tmp_path.iterdir()) == before  # nothing was started
         p2pqg.run(observer=Notes(), **settings)
 
 

@@ -4,6 +4,7 @@ import copy
 import math
 import random
 import threading
+import warnings
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from toys import TOY
 import p2pqg
 from p2pqg.base.errors import ConfigError, UserCodeError
 from p2pqg.recipe import against_pytorch
+from p2pqg.recipe.side_effects import weight_elsewhere
 
 ALONE = {"weight_decay": 0.0, "engine": "local", "precision": "float64"}
 OWN = TOY | ALONE | {"topology": "ring4", "rounds": 4, "lr": 0.05}
@@ -401,6 +403,29 @@ def expanded():
     return model
 
 
+def with_buffer(made, **settings):
+    model = nn.Linear(8, 3)
+    model.register_buffer("other", made, **settings)
+    return model
+
+
+def by_rows():
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
+        return with_buffer(torch.eye(3).to_sparse_csr())
+
+
+class Scaled(Head):
+    """What scales its outputs is a buffer, though it is a Parameter, too."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("scale", nn.Parameter(torch.ones(3)))
+
+    def forward(self, x):
+        return super().forward(x) * self.scale
+
+
 class Grows:
     """A loss that is another one after a hundred calls."""
 
@@ -429,6 +454,8 @@ def noisy(outputs, targets):
         ({"model": HoldsOn(), "precision": "float32"}, r"computes with a weight \[8, 8\] that is"),
         ({"model": on_no_device()}, "weight has no values, being on torch's device meta"),
         ({"model": expanded()}, "weight was expanded, and several of its numbers are one"),
+        ({"model": with_buffer(torch.ones(1, 8).expand(3, 8))}, "other was expanded, and several"),
+        ({"model": by_rows()}, "each client needs a copy, and it cannot be copied"),
         ({"model": Locked()}, "each client needs a copy, and it cannot be copied: cannot pickle"),
         ({"model": Answers()}, r"outputs must be \[batch, 3\] for 3 classes, got dict"),
         ({"model": lambda: nn.Flatten()}, "has no parameter that can be trained|outputs must be"),
@@ -454,6 +481,31 @@ def test_what_would_make_figures_depend_on_something_else_is_one_clear_line(sett
     with pytest.raises(ConfigError, match=told) as error:
         p2pqg.Simulation(**OWN | {"model": Head()} | settings)
     assert "\n" not in str(error.value)
+
+
+def hides(trained):
+    """A model with a teacher that its parameters do not show."""
+    model, teacher = Head(), nn.Linear(8, 8).requires_grad_(trained)
+    model.others = [teacher]
+    model.register_forward_pre_hook(lambda part, given: part.others[0](given[0]))
+    return model
+
+
+@pytest.mark.parametrize(
+    "model",
+    [with_buffer(torch.ones(1, 8).expand(3, 8), persistent=False), hides(False)],
+)
+def test_what_nobody_trains_may_be_held_as_one_likes(model):
+    p2pqg.Simulation(**OWN | {"model": model, "precision": "float32"}).close()
+
+
+def test_a_buffer_that_is_a_parameter_is_one_of_its_own():
+    assert weight_elsewhere(Scaled(), torch.ones(2, 8)) is None
+
+
+def test_a_hidden_weight_that_asks_for_gradients_is_told_how_to_do_without():
+    with pytest.raises(ConfigError, match=r"nobody trains it, requires_grad_\(False\)"):
+        p2pqg.Simulation(**OWN | {"model": hides(True), "precision": "float32"})
 
 
 class Weighs(nn.Module):
