@@ -188,6 +188,21 @@ class Bookkeeper:
             raise DivergedError(self._diverged(losses[good], before))
         log.last_finite = before
 
+    def check_end(self) -> None:
+        """The loss of the next round would tell that the last one diverged; here there is none.
+
+        Raises:
+            DivergedError: a client's model has a test loss that is not finite.
+        """
+        log = self.log
+        for row in log.clients[-len(self.num_samples) :]:
+            if row["round"] == log.round - 1 and not math.isfinite(row["test_loss"]):
+                lr = self.lr(row["round"])
+                raise DivergedError(
+                    f"round {row['round']}: leaves client {row['client']} a model with a "
+                    f"non-finite loss; try a smaller lr than {lr:.4g}"
+                )
+
     def _traffic(self, reports: list[Report]) -> list[Traffic]:
         """What each round took, of all clients."""
         return of_all([one.traffic for one in reports], [one.losses.shape[1] for one in reports])

@@ -228,10 +228,14 @@ class Life(Paused):
             after: as of `advance`.
 
         Raises:
-            DivergedError, ClusterError: as of `advance`.
+            DivergedError: as of `advance`, or the last round leaves a client a model with a test
+                loss that is not finite.
+            ClusterError: as of `advance`.
         """
         while not self.stopped and (left := self._last_round() - self.round) > 0:
             self.advance(left, after=after)
+        if not self.experiment.task.objective.is_own:  # that may be no number of good models
+            self._driver.book.check_end()
 
     @property
     def is_over(self) -> bool:

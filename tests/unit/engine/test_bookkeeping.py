@@ -188,3 +188,11 @@ def test_models_that_are_no_numbers_have_no_accuracy_and_the_last_that_have_one_
     assert clients["test_accuracy"].isna().tolist() == [False] * 12 + [True] * 6
     assert told["test_accuracy"] == kept["test_accuracy"][1]
     assert (told["evaluated_rounds"], told["recorded_rounds"]) == (2, 3)
+
+
+def test_a_run_whose_very_last_step_leaves_no_numbers_has_diverged():
+    with p2pqg.Simulation(**TOY, engine="local", rounds=1) as sim:
+        sim.set_lr(1e308)
+        with pytest.raises(DivergedError, match="^round 0: .*non-finite.* smaller lr than 1e.308$"):
+            sim.finish()
+        assert sim.clients["test_loss"].isna().all()
