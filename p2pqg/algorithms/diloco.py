@@ -5,8 +5,8 @@ did. DiLoCo all-reduces it and takes a Nesterov step. NoLoCo asks only some neig
 in the paper (topology random-matching), and its step also pulls the clients' models together. With
 inner = sgd, local_steps = 1, outer_beta = 0 and outer_lr = gamma = 1 DiLoCo is SGD, NoLoCo DSGD.
 Weight decay is part of the gradient, as everywhere here and in torch's Adam of NoLoCo's code; the
-paper of DiLoCo has AdamW's. That code's own DiLoCo is not this: it steps by heavy ball, and
-averages Adam's moments as well.
+paper of DiLoCo has AdamW's. What that code calls DiLoCo is not this: it steps by heavy ball, and
+without pipelines averages Adam's moments as well.
 
     DiLoCo   b <- outer_beta b - mean d         x <- x - outer_lr (outer_beta b - mean d)
     NoLoCo   b <- outer_beta b + outer_lr W d + gamma (W x - x)                  x <- x + b

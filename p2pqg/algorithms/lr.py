@@ -4,9 +4,9 @@ The paper's recipe (Section 5.1 and the official code): lr 0.1 per 64 samples, s
 batch and the number of clients, linear warm-up over 5 epochs from 0.1, divided by 10 at 1/2, 3/4.
 There an epoch is a whole number of batches, and so all of it begins and ends with an iteration: the
 same ones as here, where shards are. Else an epoch here is a mean shard over the batch, no whole
-number, and the nearest round is taken; within a round the step size stays. Its milestones are whole
-epochs, halves rounded up; here they are the nearest rounds, of two the even one: those of 300, 200
-and 90 epochs are the same, those of 5 epochs, 2.5 and 3.75, are there 3 and 4.
+number, and the nearest round is taken; within a round the step size stays. Milestones are the
+nearest rounds here, of two the even one, and whole epochs there, halves rounded up: of 300 epochs
+150 and 225 in both, of 5 epochs 2.5 and 3.75 here, 3 and 4 there.
 """
 
 from __future__ import annotations

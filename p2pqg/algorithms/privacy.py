@@ -9,9 +9,9 @@ such gradients, so the guarantee is each client's own, against everybody who see
 What it costs is epsilon, at a delta, for adding or removing one sample. Two are told:
 
     epsilon             as if every batch took each sample with probability B / shard (Poisson), the
-                        usual convention; by the Renyi accountant of `dp-accounting`. At broken
-                        orders that is an upper bound: to 1.3 % the number of others (Opacus) up to
-                        20, and more than that beyond, where orders below 2 decide
+                        usual convention; by the Renyi accountant of `dp-accounting`. Orders
+                        that are no whole numbers it bounds from above: up to 20 that is within
+                        1.3 % of what Opacus finds, and more beyond, where orders below 2 decide
     epsilon_unsampled   holds for the batches that are drawn, of shuffled epochs: nobody relies on
                         chance. Steps of an epoch see different samples; where batches run on over
                         the border of two epochs one may come twice in a batch
@@ -153,7 +153,7 @@ def _renyi(share: float, sigma: float) -> np.ndarray:
     from dp_accounting.rdp import RdpAccountant
 
     accountant = RdpAccountant(ORDERS)
-    log = logging.getLogger("absl")  # a line for each broken order whose series does not end soon
+    log = logging.getLogger("absl")  # a line for each fractional order whose series does not end soon
     level = log.level
     log.setLevel(logging.ERROR)
     try:

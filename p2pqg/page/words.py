@@ -83,7 +83,7 @@ def _and(words: Sequence[str]) -> str:
 
 
 def notes(shown: Sequence[Standing], labels: Sequence[str]) -> list[tuple[int, str, str]]:
-    """(run, its label or "", what is the matter with it) of every run that did not end well."""
+    """(run, its label or "", what is to be known of its end and its numbers), a line each."""
     found = []
     for index, (one, label) in enumerate(zip(shown, labels, strict=True)):
         for text in filter(None, (one.ending, one.unsaved, one.warning, *one.never_came)):

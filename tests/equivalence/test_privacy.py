@@ -318,10 +318,15 @@ def test_what_cannot_be_private_is_refused_with_the_reason(privacy, more, told):
         models(privacy=privacy, **more)
 
 
-def test_the_least_noise_has_an_epsilon_that_is_a_number(accountant):
-    accounts = Accounts(Privacy(clip=1.0, sigma=LEAST_NOISE), 4, np.array([10, 8]))
+@pytest.mark.parametrize(
+    ("least", "at_least"), [({"sigma": LEAST_NOISE}, 1e199), ({"sigma": 1.0, "delta": 5e-324}, 100)]
+)
+def test_the_least_noise_and_the_least_delta_have_an_epsilon_that_is_a_number(
+    accountant, least, at_least
+):
+    accounts = Accounts(Privacy(clip=1.0, **least), 4, np.array([10, 8]))
     for spent in accounts.epsilons(np.array([10**6, 10**6]), 10**6).values():
-        assert (spent > 1e199).all()
+        assert (spent > at_least).all()
         assert np.isfinite(spent).all()
 
 

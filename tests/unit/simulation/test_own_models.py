@@ -663,7 +663,6 @@ def mean_by_numpy(outputs, targets):
     return float(outputs.numpy().mean())
 
 
-@pytest.mark.filterwarnings("error:Converting a tensor with requires_grad")
 def test_rounding_is_no_fault_of_a_model(monkeypatch):
     """Deep networks with batch normalisation, such as MobileNetV2, were refused for theirs."""
     monkeypatch.setitem(against_pytorch.TOLERANCE, torch.float32, 0.0)
@@ -672,6 +671,7 @@ def test_rounding_is_no_fault_of_a_model(monkeypatch):
         assert sim._driver.engine.hosts[0].learner.stacked.strategy == "batched"
 
 
+@pytest.mark.filterwarnings("error:Converting a tensor with requires_grad")
 @pytest.mark.parametrize(
     "settings", [{"metrics": {"mean": mean_by_numpy}}, {"privacy": {"clip": 1.0, "sigma": 0.5}}]
 )
