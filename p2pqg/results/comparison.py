@@ -275,8 +275,8 @@ class Comparison:
     def notes(self) -> list[str]:
         """What is to be known of the numbers, a line each.
 
-        Runs that did not come to their last round, numbers older than a run, and means over more than the
-        seed.
+        Runs that did not come to their last round, numbers older than a run, and means over more
+        than the seed.
         """
         told = [
             (
