@@ -153,7 +153,7 @@ def _renyi(share: float, sigma: float) -> np.ndarray:
     from dp_accounting.rdp import RdpAccountant
 
     accountant = RdpAccountant(ORDERS)
-    log = logging.getLogger("absl")  # a line for each fractional order whose series does not end soon
+    log = logging.getLogger("absl")  # a line for each order whose series does not end soon
     level = log.level
     log.setLevel(logging.ERROR)
     try:
