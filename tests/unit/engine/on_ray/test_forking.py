@@ -18,7 +18,7 @@ import sys
 sys.path.insert(0, {str(forking.HERE)!r})
 import _fork_server as server
 server.IMPORTED = ("fractions",)  # of Ray and torch it would be the same, and take seconds
-server.SECONDS = 0.5
+server.SECONDS = float(sys.argv[3])
 server.serve(sys.argv[1], [sys.argv[2], *sys.path]).become()
 """
 
@@ -59,12 +59,13 @@ def ray(tmp_path):
 
 
 @pytest.fixture
-def server(tmp_path):
+def server(tmp_path, request):
     """A process that can be forked; it ends when its pipe is closed."""
+    patience = getattr(request, "param", 20)
     path = str(tmp_path / "forks")
     environment = {name: value for name, value in os.environ.items() if name[:4] != "RAY_"}
     environment |= {"RAY_RAYLET_PID": "7", "RAY_NODE_ID": "agents only"}
-    command = [sys.executable, "-c", SERVER, path, str(tmp_path)]
+    command = [sys.executable, "-c", SERVER, path, str(tmp_path), str(patience)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, env=environment) as process:
         try:
             wait_for(lambda: os.path.exists(path))
@@ -114,8 +115,10 @@ def test_workers_that_are_forked_draw_numbers_of_their_own(server, ray, tmp_path
     assert len({telling["draw"] for telling in tellings}) == 2
 
 
+@pytest.mark.parametrize("server", [0.5], indirect=True)
 def test_who_asks_and_then_says_nothing_does_not_keep_the_others_waiting(server, ray, tmp_path):
     with socket.socket(socket.AF_UNIX) as silent:
+        silent.settimeout(20)
         silent.connect(server[1])
         assert silent.recv(1) == b"?"
         words = [*ray, _forked_worker.LANGUAGE]
@@ -140,7 +143,8 @@ def test_a_worker_with_an_environment_of_its_own_is_left_to_ray():
 
 def test_where_nothing_can_be_imported_workers_start_as_usual(ray, tmp_path):
     path, words = str(tmp_path / "forks"), [*ray, _forked_worker.LANGUAGE]
-    command = [sys.executable, "-c", SERVER.replace("fractions", "no_such_module"), path, ""]
+    broken = SERVER.replace("fractions", "no_such_module")
+    command = [sys.executable, "-c", broken, path, "", "20"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as server:
         try:
             assert not started(path, words, tmp_path, **SETTINGS)["forked"]
