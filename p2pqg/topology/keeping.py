@@ -22,7 +22,8 @@ def copy_of(value: Any) -> tuple[str, bytes]:
     """A graph or array as a file.
 
     Args:
-        value: a graph of networkx, or an array [clients, clients] or [rounds, clients, clients].
+        value: a graph of networkx, or an array, tensor or sparse matrix [clients, clients] or
+            [rounds, clients, clients].
 
     Returns:
         What a recipe calls the file (its name, and how it is mixed), and its content.

@@ -68,7 +68,7 @@ class Narrower(Ranged):
         ({"beta": "much"}, ["algorithm.beta must be a number, got 'much'"]),
         ({"beta": False}, ["algorithm.beta must be a number, got False"]),
         ({"tau": True}, ["algorithm.tau must be an integer, got True"]),
-        ({"tau": np.True_}, ["algorithm.tau must be an integer, got np.True_"]),
+        ({"tau": np.True_}, [f"algorithm.tau must be an integer, got {np.True_!r}"]),
     ],
 )
 def test_a_number_out_of_the_range_at_its_field_is_refused(values, told):
