@@ -192,11 +192,12 @@ class Bookkeeper:
         """The loss of the next round would tell that the last one diverged; here there is none.
 
         Raises:
-            DivergedError: a client's model has a test loss that is not finite.
+            DivergedError: a client's model has a test loss that is no number. An infinite one may be
+                due to a single sample, and is told as it is.
         """
         log = self.log
         for row in log.clients[-len(self.num_samples) :]:
-            if row["round"] == log.round - 1 and not math.isfinite(row["test_loss"]):
+            if row["round"] == log.round - 1 and math.isnan(row["test_loss"]):
                 lr = self.lr(row["round"])
                 raise DivergedError(
                     f"round {row['round']}: leaves client {row['client']} a model with a "

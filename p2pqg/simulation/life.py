@@ -228,8 +228,8 @@ class Life(Paused):
             after: as of `advance`.
 
         Raises:
-            DivergedError: as of `advance`, or the last round leaves a client a model with a test
-                loss that is not finite.
+            DivergedError: as of `advance`, or the last round leaves a client a model whose test
+                loss is no number.
             ClusterError: as of `advance`.
         """
         while not self.stopped and (left := self._last_round() - self.round) > 0:
