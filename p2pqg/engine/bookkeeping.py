@@ -192,7 +192,7 @@ class Bookkeeper:
         """The loss of the next round would tell that the last one diverged; here there is none.
 
         Raises:
-            DivergedError: a client's model has a test loss that is no number. An infinite one may be
+            DivergedError: the test loss of a client's model is no number. An infinite one may be
                 due to a single sample, and is told as it is.
         """
         log = self.log
