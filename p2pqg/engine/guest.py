@@ -17,17 +17,18 @@ _found: list[int] = []
 
 @contextmanager
 def with_threads(wanted: int) -> Iterator[None]:
-    """Inside, torch has that many threads in a process of a user's, and afterwards as many as had.
+    """Inside, torch computes with that many threads; afterwards with as many as it had before.
 
     So neither a script nor another simulation changes by how many a block computes, on which the
-    rounding of its sums depends, nor does it change what they compute by.
+    rounding of its sums depends, nor does a block change it for them, however they come and go.
 
     Args:
         wanted: >= 1; one in a process that was forked from one that computes.
     """
     computes()
     with _changing:
-        _found.append(_found[0] if _found else torch.get_num_threads())  # a new thread has the last
+        here = torch.get_num_threads()  # asked for, it is this thread's own: nobody else changes it
+        _found.append(_found[0] if _found else here)  # a new thread has the last that was set
         torch.set_num_threads(threads(wanted))
     try:
         yield

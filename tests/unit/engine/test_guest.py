@@ -70,3 +70,31 @@ def test_of_simulations_in_threads_the_last_one_leaves_what_the_first_one_found(
     new.start()
     new.join()
     assert seen == [2, 3, 1, 3]
+
+
+@pytest.mark.usefixtures("three_threads")
+def test_who_leaves_first_leaves_the_others_theirs():
+    seen, (began, came, left) = [], (Event(), Event(), Event())
+
+    def first():
+        with with_threads(1):
+            began.set()
+            came.wait(10)
+        left.set()
+
+    def second():
+        began.wait(10)
+        with with_threads(2):
+            came.set()
+            left.wait(10)
+            seen.append(torch.get_num_threads())
+
+    threads = [Thread(target=first), Thread(target=second)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    new = Thread(target=lambda: seen.append(torch.get_num_threads()))
+    new.start()
+    new.join()
+    assert seen == [2, 3]
