@@ -6,6 +6,8 @@ did not arrive, and only its receiver knows: the weights stay, and somebody keep
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import networkx as nx
 import numpy as np
 
@@ -21,19 +23,21 @@ def rebuilt(W: Mixing, rule: str, gone: np.ndarray, by_columns: bool = False) ->
 
     Args:
         W: of the whole network.
-        rule: that W comes from.
+        rule: that W comes from, unless it says so itself.
         gone: bool [entries]; own weights are never gone, whatever it says.
         by_columns: keep the columns at 1, not the rows (push-sum).
     """
     apart = W.receivers != W.senders
     if not (gone & apart).any():
         return W
+    own, rule = W.rule, W.rule or rule
     if rule == "given":
         return without(W, gone & apart, "sender" if by_columns else "receiver")
     if rule == "uniform" and by_columns:
         rule = "columns"  # on an irregular network uniform keeps the rows only
     left = Arcs(W.num_clients, W.senders[apart & ~gone], W.receivers[apart & ~gone])
-    return _best_constant(left) if rule == "best_constant" else RULES[rule].build(left)
+    new = _best_constant(left) if rule == "best_constant" else RULES[rule].build(left)
+    return replace(new, rule=own)
 
 
 def _best_constant(left: Arcs) -> Mixing:

@@ -6,7 +6,7 @@ import inspect
 import numbers
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -265,7 +265,8 @@ class Asked:
         if isinstance(made, nx.Graph):  # with the weights that it has by itself
             if len(made) == self.num_clients:
                 made = numbered(made, self.labels)[0]
-            W = schedule_of(made, name).mixing(0)
+            alone = schedule_of(made, name)
+            W = replace(alone.mixing(0), rule=alone.rule)
         else:
             W = as_mixing(made, name)
         if W.num_clients != self.num_clients:

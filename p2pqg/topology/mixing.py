@@ -27,6 +27,7 @@ class Mixing:
         active: bool [clients], who takes part in the round; the others stand still.
         present: bool [clients], who belongs to the network; the others count in no mean.
         noise: standard deviation of what is added to every entry of every message, >= 0.
+        rule: mixing rule that this W comes from, where not all rounds of its network have one.
     """
 
     num_clients: int
@@ -38,6 +39,7 @@ class Mixing:
     active: np.ndarray | None = None
     present: np.ndarray | None = None
     noise: float = 0.0
+    rule: str | None = None
 
     @classmethod
     def of(

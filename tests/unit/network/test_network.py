@@ -91,6 +91,26 @@ def test_who_left_stands_still_and_the_rule_applies_to_the_others():
     assert_array_equal(W.active, W.present)
 
 
+@pytest.mark.parametrize(
+    ("graph", "by_columns"),
+    [
+        (nx.lollipop_graph(4, 4), False),
+        (build("exponential8").graph(), False),  # regular: uniform
+        (build("exponential8").graph(), True),
+        (nx.DiGraph([(0, 1), (1, 2), (2, 3), (3, 0), (0, 2), (3, 1)]), True),  # columns
+    ],
+)
+def test_a_graph_of_every_round_is_weighed_anew_as_one_that_stays(graph, by_columns):
+    stays, drawn = (
+        Network(build(topology, needs=("column-stochastic",)), seed=1, by_columns=by_columns)
+        for topology in (graph, lambda round: graph)
+    )
+    for what in ("drop_links", [[0, 1]]), ("drop_clients", [2]):
+        one, other = (getattr(network, what[0])(what[1]) for network in (stays, drawn))
+        assert same(one.schedule, other.schedule)
+        assert same(*(n.with_impairments(participation=0.6).schedule for n in (one, other)))
+
+
 def test_given_weights_that_remain_stay_as_they_are():
     before = build("office-wan8")
     W = network("office-wan8").drop_links(["berlin-1-lisbon-1"]).schedule.mixing(0).dense()
