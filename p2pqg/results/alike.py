@@ -7,8 +7,8 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, TypeVar
 
@@ -47,7 +47,7 @@ which it shows."""
 PLAIN = {str, int, float, bool, type(None)}
 """Types of which what is equal is also written alike."""
 LARGE = 2**20
-"""Bytes of a file from which on only its size is looked at."""
+"""Bytes of a file that are read at once."""
 
 
 ADDED = {"dataset.standardise": False, "dataset.tokens": False}
@@ -272,29 +272,37 @@ def _split_of_first_seed(one: Configured, row: Mapping[str, Any]) -> dict[str, A
 
 
 def _own_files(one: Configured) -> dict[str, str]:
-    """What a run has of the user's files, as texts that tell contents apart."""
+    """What a run has of the user's files, as letters that tell contents apart."""
     path = _place_of(one)
-    found: dict[str, tuple[int, Callable[[], bytes]]] = {}
-    for name, content in sorted(_in_memory(one).items()):
-        found[name] = len(content), partial(bytes, content)
-    if path is not None and (path / FOLDER).is_dir():
-        for file in sorted(file for file in (path / FOLDER).iterdir() if file.is_file()):
-            found[file.name] = file.stat().st_size, file.read_bytes
-    imported = found.pop(IMPORTED)[1]() if IMPORTED in found else b""
     told = {
-        name: _told_apart(size, read)
-        for name, (size, read) in found.items()
+        name: _letters([content])
+        for name, content in _in_memory(one).items()
         if not KEPT.fullmatch(name)
     }
-    return {
-        f"{OWN_FILES}{name}": letters for name, letters in (told | letters_in(imported)).items()
-    }
+    imported = _in_memory(one).get(IMPORTED, b"")
+    if path is not None and (path / FOLDER).is_dir():
+        for file in (path / FOLDER).iterdir():
+            if file.is_file() and not KEPT.fullmatch(file.name):
+                about = file.stat()
+                told[file.name] = _letters_of(file, about.st_size, about.st_mtime_ns)
+                imported = file.read_bytes() if file.name == IMPORTED else imported
+    names = sorted(name for name in told if name != IMPORTED)
+    own = {name: told[name] for name in names} | letters_in(imported)
+    return {f"{OWN_FILES}{name}": letters for name, letters in own.items()}
 
 
-def _told_apart(size: int, read: Callable[[], bytes]) -> str:
-    if size >= LARGE:
-        return f"{size} bytes"
-    return hashlib.blake2b(read(), digest_size=4).hexdigest()
+@lru_cache(maxsize=4096)
+def _letters_of(file: Path, size: int, changed: int) -> str:
+    """Of a file as it is now, perhaps a large one: start weights of two runs are of one size."""
+    with file.open("rb") as content:
+        return _letters(iter(partial(content.read, LARGE), b""))
+
+
+def _letters(content: Iterable[bytes]) -> str:
+    found = hashlib.blake2b(digest_size=4)
+    for part in content:
+        found.update(part)
+    return found.hexdigest()
 
 
 def _network(topology: str, clients: int) -> str:

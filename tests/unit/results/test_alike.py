@@ -100,6 +100,10 @@ def test_code_that_was_edited_between_two_runs_makes_them_unlike(fake_run):
         (run.path / "files" / "weights.bin").write_bytes(bytes(2**20))
         runs.append(run)
     assert [len(group) for group in by_seed(runs)] == [2, 1]
+    large = runs[1].path / "files" / "weights.bin"
+    large.write_bytes(bytes(2**20 - 1) + b"1")  # of the same size
+    assert unlike(settings_of(runs[:2])) == ["files.weights.bin"]
+    large.write_bytes(bytes(2**20))
     assert differing(settings_of(runs)) == ["seed", "files.m.py"]
     found = cells(runs)
     assert [name.partition("m.py=")[0] for name in found["method"]] == ["dsgd "] * 2
