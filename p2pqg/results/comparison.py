@@ -331,8 +331,9 @@ class Comparison:
             name: [one.rounds for one in group]
             for name, group in zip(self.names, self.groups, strict=True)
         }
-        marks: dict[float, str]
-        marks = {done: what for group in self.groups for done, what in self._own_events(group)}
+        marks: dict[float, str] = {}
+        for done, what in (event for group in self.groups for event in self._own_events(group)):
+            marks[done] = f"{marks[done]}; {what}" if done in marks else what
         return draw_curves(histories, y, x, marks=marks if x == "round" else {}, **options)
 
     def draw_clients(self, what: str = "test_accuracy", **options: Any) -> Picture:
