@@ -630,6 +630,13 @@ class Centres(Head):
         return super().forward(x - x.mean(0))
 
 
+def dropped(kind):
+    def make():
+        return nn.Sequential(kind(), nn.Dropout(0.5))
+
+    return make
+
+
 @pytest.mark.parametrize(
     ("make", "told"),
     [
@@ -637,6 +644,8 @@ class Centres(Head):
         (PutInPlace, r"PutInPlace\): in its buffer mean the samples of a batch meet"),
         (Centres, "what it makes of a sample depends on the others of its batch, so none has"),
         (Temperature, ""),
+        (dropped(Centres), "what it makes of a sample depends on the others of its batch, so none"),
+        (dropped(Head), ""),
     ],
 )
 def test_samples_that_meet_do_not_go_with_privacy(make, told):
