@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from p2pqg.topology import Mixing, Schedule
-
-ROUNDS_SEEN = 16
-"""Rounds of a network without a period that are looked at to see who talks to whom."""
+from p2pqg.topology.schedule import ROUNDS_SEEN
 
 
 def rounds_of(schedule: Schedule) -> Iterator[Mixing]:

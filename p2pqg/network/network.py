@@ -22,11 +22,12 @@ from p2pqg.network.effective import Arc, Impaired, Remaining
 from p2pqg.network.impairments import Impairments
 from p2pqg.network.lies import Attack, liars
 from p2pqg.network.named import links_told, refuse
-from p2pqg.network.neighbors import ROUNDS_SEEN, senders_to
+from p2pqg.network.neighbors import senders_to
 from p2pqg.network.params import ClockParams
 from p2pqg.network.timing import Timing
 from p2pqg.topology import PINNED, Schedule, check_needs
 from p2pqg.topology.checks import TOLERANCE, Promise, all_reach_all, pieces_of
+from p2pqg.topology.schedule import ROUNDS_SEEN
 
 CLOCK = ("clock", "timing", "deadline", "message_bytes", "gradients")
 """Fields of a Network that a recipe sets, and `with_network` changes."""

@@ -28,7 +28,6 @@ from p2pqg.engine.spec import Task
 from p2pqg.engine.suits import check_gossips_models, check_network
 from p2pqg.network import ClockParams, Network
 from p2pqg.network.compute import read_compute
-from p2pqg.network.neighbors import ROUNDS_SEEN
 from p2pqg.network.scenario import Scenario, read_scenario
 from p2pqg.recipe import own_files
 from p2pqg.recipe.ignored import (
@@ -63,6 +62,7 @@ from p2pqg.simulation.task import (
     task_of,
     untested,
 )
+from p2pqg.topology.schedule import ROUNDS_SEEN
 
 MOST_SEEN = 1000
 """Rounds of a network's period that are looked at, at most, to see whether anything takes time."""

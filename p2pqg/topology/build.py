@@ -6,6 +6,7 @@ import inspect
 import numbers
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -32,7 +33,7 @@ from p2pqg.topology.label_counts import COUNTS
 from p2pqg.topology.labels import numbered
 from p2pqg.topology.mixing import Mixing
 from p2pqg.topology.names import near, schedule_named, split_name
-from p2pqg.topology.schedule import Schedule, schedule_of, schedule_of_arrays
+from p2pqg.topology.schedule import ROUNDS_SEEN, Schedule, schedule_of, schedule_of_arrays
 from p2pqg.topology.user_code import (
     NUMBERS,
     TOLD,
@@ -173,8 +174,18 @@ def _of_function(
             f"{called} gives another network for round 0 when it is asked again, and each actor "
             "asks for itself; draw it by the round, as np.random.default_rng(round) does"
         )
-    directed = W.graph().is_directed()
+    directed = _is_one_way(ask)
     return Schedule("given function", ask.num_clients, directed, None, ask, labels=labels or ())
+
+
+def _is_one_way(ask: Asked) -> bool:
+    """Whether somebody sends to a client that does not send back, in one of the first rounds.
+
+    In round 0 perhaps nobody sends anything, as where clients meet every few rounds.
+    """
+    with suppress(P2pqgError):  # it is told when the round comes
+        return any(not ask(round).is_mutual() for round in range(ROUNDS_SEEN))
+    return False
 
 
 def _from_text(text: str, clients: int | None, label_counts: np.ndarray | None = None) -> Schedule:

@@ -16,6 +16,9 @@ from p2pqg.topology.checks import Promise, check
 from p2pqg.topology.mixing import Mixing
 from p2pqg.topology.mixing_rules import RULES, Arcs, default_rule
 
+ROUNDS_SEEN = 16
+"""Rounds of a network without a period that are looked at to see who talks to whom."""
+
 KEPT, MOST_KEPT = 16, 2_000_000
 """Rounds that stay in memory; of a network that repeats all, up to so many rounds x clients."""
 

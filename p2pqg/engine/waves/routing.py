@@ -10,7 +10,7 @@ import numpy as np
 from p2pqg.algorithms.asynchronous import Pairs
 from p2pqg.base.errors import ConfigError
 from p2pqg.network import Network, Timing
-from p2pqg.network.neighbors import ROUNDS_SEEN
+from p2pqg.topology.schedule import ROUNDS_SEEN
 
 
 @dataclass(frozen=True, eq=False)
