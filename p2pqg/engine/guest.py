@@ -1,4 +1,4 @@
-"""How many threads torch computes with: those of a block, and then again those of its host."""
+"""What is torch's for a whole process: that of a block while it computes, then its host's again."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from threading import Lock
 import torch
 
 from p2pqg.base.forked import computes, threads
+from p2pqg.models.stacked.promises import promised
 
 _changing = Lock()
 _found: list[int] = []
@@ -17,7 +18,7 @@ _found: list[int] = []
 
 @contextmanager
 def with_threads(wanted: int) -> Iterator[None]:
-    """Inside, torch computes with that many threads; afterwards with as many as it had before.
+    """Inside, torch computes with that many threads and keeps its promises; afterwards as before.
 
     So neither a script nor another simulation changes by how many a block computes, on which the
     rounding of its sums depends, nor does a block change it for them, however they come and go.
@@ -31,7 +32,8 @@ def with_threads(wanted: int) -> Iterator[None]:
         _found.append(_found[0] if _found else here)  # a new thread has the last that was set
         torch.set_num_threads(threads(wanted))
     try:
-        yield
+        with promised():
+            yield
     finally:
         with _changing:
             torch.set_num_threads(threads(_found.pop()))

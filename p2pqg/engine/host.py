@@ -21,7 +21,6 @@ from p2pqg.engine.rule import Rule
 from p2pqg.engine.scouting import batches_per_round
 from p2pqg.engine.snapshot import Snapshot, loaded
 from p2pqg.engine.spec import AnyRouting, HostSpec, Measurement, Report, Stop
-from p2pqg.models.stacked.promises import keep_promises
 
 ROUNDING = 1e-9
 """Share of a model's squared length: who is that close to the mean may be equal to it."""
@@ -37,8 +36,6 @@ class Host:
         bounds = spec.routing.bounds
         self.clients = range(bounds[spec.index], bounds[spec.index + 1])
         device = torch.device(spec.device)
-        if device.type == "cuda":
-            keep_promises()
         self.learner = Learner(spec.task, self.clients, spec.shards, test, device, spec.capture)
         self.clock = Clock(spec.profile, torch.cuda.synchronize if device.type == "cuda" else None)
         self.block = self._make_block(spec.rule, spec.routing, spec.index, self.learner.initial())

@@ -25,6 +25,7 @@ from p2pqg.base.hub import contents_of, version_of
 from p2pqg.base.memory import check_room
 from p2pqg.models._pretrained import Pretrained, pretrained
 from p2pqg.models._reading import shortened
+from p2pqg.models.stacked.promises import promised
 
 TEXTS_AT_ONCE = 64
 WEIGHT_FILES = ("config.json", "*.safetensors", "*.bin")
@@ -218,7 +219,7 @@ class Encoder:
             some = slice(start, start + TEXTS_AT_ONCE)
             states[some] = model.states(torch.from_numpy(tokens[some]).to(device)).cpu().numpy()
 
-        with _single_threads() as threads:
+        with promised(), _single_threads() as threads:
             list(threads.map(fill, range(0, len(tokens), TEXTS_AT_ONCE)))
         if device.type == "cuda":  # the card is for the clients now
             del model, network, fill

@@ -92,6 +92,7 @@ class HostActor:
     def __init__(self, spec: HostSpec, test: tuple[Any, Any]) -> None:
         with without_collection():  # brings torch, which the driver does without
             from p2pqg.engine.waves.host import host_of
+            from p2pqg.models.stacked.promises import keep_promises
 
         # With the node, at once; Ray takes seconds. A driver that is killed takes the node along in
         # the same way, where Ray was started by it.
@@ -100,6 +101,7 @@ class HostActor:
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         computes()
         torch.set_num_threads(threads(spec.num_threads))
+        keep_promises()
         self.branches = {0: Branch(host_of(spec, test))}
 
     def fork(self, branch: int, twin: int) -> None:

@@ -2,18 +2,107 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from functools import partial
+from threading import Lock
+from typing import Any
 
 import torch
 
+_changing = Lock()
+_inside: list[Callable[[], None]] = []
+"""What sets the switches as they were, while anybody is inside: once more than there are."""
 
-def keep_promises() -> None:
+
+@contextmanager
+def promised() -> Iterator[None]:
+    """Inside, torch's switches are set so; afterwards as they were before the first came in."""
+    with _changing:
+        if not _inside:
+            _inside.append(keep_promises())
+        _inside.append(_inside[0])
+    try:
+        yield
+    finally:
+        with _changing:
+            _inside.pop()
+            if len(_inside) == 1:
+                _inside.pop()()
+
+
+def keep_promises() -> Callable[[], None]:
     """Set torch's switches so.
 
-    They are those of a whole process: with the local engine, of the user's own.
+    They are those of a whole process: in a user's own, they are borrowed, see `promised`.
+
+    Returns:
+        What sets them as they were.
     """
-    torch.backends.cudnn.deterministic = True
-    torch.backends.cudnn.allow_tf32 = False
+    back: list[Callable[[], None]] = []
+    with _unwarned():
+        above, below = _precisions()
+        for place in above:
+            back.append(partial(setattr, place, "fp32_precision", place.fp32_precision))
+            place.fp32_precision = "none"  # now one reads below what is said there alone
+        back += [partial(setattr, p, "fp32_precision", p.fp32_precision) for p in below]
+        older: list[Callable[[], None]] = []
+        for place, name, _ in SWITCHES:
+            with suppress(RuntimeError):  # it was said in newer words, which are put back
+                older.append(partial(setattr, place, name, getattr(place, name)))
+        for place, name, wanted in SWITCHES:
+            setattr(place, name, wanted)
+        for place in below:
+            place.fp32_precision = "none"
+    return partial(_call, older + back)
+
+
+class _Products:
+    """How exact products of float32 are, as an attribute."""
+
+    @property
+    def precision(self) -> str:
+        return torch.get_float32_matmul_precision()
+
+    @precision.setter
+    def precision(self, value: str) -> None:
+        torch.set_float32_matmul_precision(value)
+
+
+SWITCHES: list[tuple[Any, str, object]] = [
+    (torch.backends.cudnn, "deterministic", True),
+    (torch.backends.cudnn, "benchmark", False),  # chooses by what was fast this time
+    (torch.backends.cudnn, "allow_tf32", False),
+    (torch.backends.cuda.matmul, "allow_tf32", False),
+    (_Products(), "precision", "highest"),
+]
+
+
+@contextmanager
+def _unwarned() -> Iterator[None]:
+    """Some versions of PyTorch call the older ones of these words outdated."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _precisions() -> tuple[list[Any], list[Any]]:
+    """Where PyTorch since 2.9 keeps how exact float32 is: for all that follows, and for one kind.
+
+    A kind that says "none" is as exact as the former say, and float32 if they say "none".
+    """
+    b: Any = torch.backends
+    if not hasattr(b.cudnn, "conv"):
+        return [], []
+    one = b.cudnn.conv, b.cudnn.rnn, b.cuda.matmul, b.mkldnn.conv, b.mkldnn.rnn, b.mkldnn.matmul
+    return [b, b.cudnn], [*one]
+
+
+def _call(every: list[Callable[[], None]]) -> None:
+    with _unwarned():
+        for one in every:
+            one()
 
 
 def attention_repeats(device: torch.device) -> AbstractContextManager[object]:

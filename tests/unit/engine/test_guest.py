@@ -9,6 +9,7 @@ from toys import TOY
 import p2pqg
 from p2pqg.engine.guest import with_threads
 from p2pqg.engine.host import Host
+from p2pqg.models.stacked.promises import keep_promises, promised
 
 
 @pytest.fixture
@@ -19,16 +20,39 @@ def three_threads():
     torch.set_num_threads(before)
 
 
+@pytest.fixture
+def switches():
+    """What reads torch's switches, which are as no simulation has them."""
+    cudnn, products = torch.backends.cudnn, torch.backends.cuda.matmul
+    undo = keep_promises()
+    cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32 = False, True, True
+    torch.set_float32_matmul_precision("high")
+
+    def read():
+        exact = torch.get_float32_matmul_precision(), products.allow_tf32, cudnn.allow_tf32
+        return cudnn.deterministic, cudnn.benchmark, *exact
+
+    yield read
+    undo()
+
+
+OWN = False, True, "high", True, True
+PROMISED = True, False, "highest", False, False
+
+
 @pytest.mark.usefixtures("three_threads")
 @pytest.mark.parametrize("algorithm", ["qg-dsgdm-n", "ad-psgd"])
 def test_a_script_has_its_threads_again_and_those_of_a_simulation_are_its_own(
-    algorithm, monkeypatch
+    algorithm, monkeypatch, switches
 ):
-    """On how many there are the last bits of sums depend."""
+    """On how many there are the last bits of sums depend; on torch's switches, all but the first.
+
+    They may allow products that keep three digits, where a run says float32.
+    """
     seen = []
 
     def measure(self, *given, really=Host.measure):
-        seen.append(torch.get_num_threads())
+        seen.append((torch.get_num_threads(), switches()))
         really(self, *given)
 
     monkeypatch.setattr(Host, "measure", measure)
@@ -40,8 +64,26 @@ def test_a_script_has_its_threads_again_and_those_of_a_simulation_are_its_own(
         branch = sim.fork()
         assert torch.get_num_threads() == 3
         branch.advance(2)
-    assert torch.get_num_threads() == 3
-    assert set(seen) == {1}
+    assert (torch.get_num_threads(), switches()) == (3, OWN)
+    assert set(seen) == {(1, PROMISED)}
+
+
+def test_switches_of_torch_are_put_back_in_whatever_words_they_were_said(switches):
+    """Who asks in the older words where the newer ones were said is refused by torch."""
+    backends = torch.backends
+    if not hasattr(backends.cudnn, "conv"):
+        pytest.skip("PyTorch before 2.9")
+    backends.fp32_precision = "tf32"
+    with promised():
+        assert switches() == PROMISED
+        assert backends.mkldnn.conv.fp32_precision == "none"
+        with promised():
+            pass
+        assert switches() == PROMISED
+    assert backends.mkldnn.conv.fp32_precision == "tf32"
+    backends.fp32_precision = "none"
+    assert backends.mkldnn.conv.fp32_precision == "none"
+    assert switches() == OWN
 
 
 @pytest.mark.usefixtures("three_threads")
