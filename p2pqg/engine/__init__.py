@@ -2,8 +2,8 @@
 
     driver.py    leads an engine through the rounds; `bookkeeping.py` makes rows of results of it:
                  consensus distance, the averaged model's accuracy; a divergence ends the run there
-    local.py     the engine in this process, whose threads and switches of torch it borrows (guest.py);
-                 `on_ray/` is that on actors
+    local.py     the engine in this process, of which it borrows threads and switches of torch
+                 (guest.py); `on_ray/` is that on actors
     host.py      k clients of a process: their `block.py` plays rounds, their `learner.py` has
                  gradients (with weight decay, clipped and noisy where they are private), their
                  `judge.py` says how they do on the test set; feeds.py has their batches, noise.py

@@ -105,6 +105,12 @@ class Blueprint:
                         f"model {self.name}: {name} has no values, being on torch's device meta; "
                         "build it on the CPU"
                     )
+                if strange := not_dense(tensor):
+                    raise ConfigError(
+                        f"model {self.name}: {name} is {strange}, and clients' rows are plain "
+                        "numbers side by side; keep those (to_dense, dequantize), and make it of "
+                        "them in forward"
+                    )
                 if _is_expanded(tensor) and name in model.state_dict():  # else nobody writes to it
                     raise ConfigError(
                         f"model {self.name}: {name} was expanded, and several of its numbers are "
@@ -114,6 +120,13 @@ class Blueprint:
                     raise ConfigError(
                         f"model {self.name}: {name} is complex, and clients' rows are real; keep "
                         "torch.view_as_real of it, and torch.view_as_complex in forward"
+                    )
+            for name, thing in model.state_dict().items():
+                if not isinstance(thing, torch.Tensor):
+                    raise ConfigError(
+                        f"model {self.name}: its state_dict has {name}, which is no tensor "
+                        f"({type(thing).__name__}), and clients' rows are numbers; leave "
+                        "get_extra_state out"
                     )
         parallel = (torch.nn.DataParallel, torch.nn.parallel.DistributedDataParallel)
         if any(isinstance(part, parallel) for part in model.modules()):
@@ -134,7 +147,10 @@ class Blueprint:
                 f"model {self.name} is scripted or traced (torch.jit), and runs with its own "
                 "parameters only; give the module that it was made of"
             )
-        return self._copied(model).float().train()
+        model = self._copied(model)
+        for buffer in model.buffers():
+            buffer.requires_grad_(False)  # nobody trains it
+        return model.float().train()
 
     def _copied(self, model: torch.nn.Module) -> torch.nn.Module:
         try:
@@ -223,8 +239,16 @@ def check(num_classes: int, input_shape: tuple[int, ...], seed: int) -> None:
         raise ConfigError(f"seed must be a whole number >= 0, got {seed!r}")
 
 
+def not_dense(tensor: torch.Tensor) -> str:
+    """What a tensor is whose numbers do not stand side by side; "": they do."""
+    if tensor.is_quantized:
+        return "quantized"
+    if tensor.is_nested:
+        return "nested"
+    layout = str(tensor.layout).removeprefix("torch.").removeprefix("_")
+    return "" if layout == "strided" else f"kept as {layout}"
+
+
 def _is_expanded(tensor: torch.Tensor) -> bool:
     """Whether several of its numbers are one in memory, as after `expand`."""
-    if tensor.layout != torch.strided:
-        return False
     return any(s > 1 and not step for s, step in zip(tensor.shape, tensor.stride(), strict=True))

@@ -18,6 +18,7 @@ from torch import nn
 from p2pqg.base.draws import torch_keyed
 from p2pqg.base.signature import is_plain
 from p2pqg.base.source import UnkeptError, code_of
+from p2pqg.models._blueprint import not_dense
 
 CONTAINERS = (nn.Sequential, nn.ModuleList)
 
@@ -43,8 +44,9 @@ def code_of_module(model: nn.Module) -> tuple[str, list[Path]]:
     Raises:
         UnkeptError: it cannot be made anew from what is in it.
     """
-    if any(nn.parameter.is_lazy(t) for t in (*model.parameters(), *model.buffers())):
-        raise UnkeptError("has layers without a size")  # which is told when it is looked at
+    for tensor in (*model.parameters(), *model.buffers()):
+        if nn.parameter.is_lazy(tensor) or tensor.is_meta or not_dense(tensor):
+            raise UnkeptError("has tensors without values")  # is told when it is looked at
     own: dict[type, None] = {}
     made = _expression(model, own)
     text, beside = code_of(*own) if own else ("", [])

@@ -415,6 +415,11 @@ def by_rows():
         return with_buffer(torch.eye(3).to_sparse_csr())
 
 
+class Remembers(Head):
+    def get_extra_state(self):
+        return {"seen": 1}
+
+
 class Scaled(Head):
     """What scales its outputs is a buffer, though it is a Parameter, too."""
 
@@ -455,7 +460,9 @@ def noisy(outputs, targets):
         ({"model": on_no_device()}, "weight has no values, being on torch's device meta"),
         ({"model": expanded()}, "weight was expanded, and several of its numbers are one"),
         ({"model": with_buffer(torch.ones(1, 8).expand(3, 8))}, "other was expanded, and several"),
-        ({"model": by_rows()}, "each client needs a copy, and it cannot be copied"),
+        ({"model": by_rows()}, "other is kept as sparse_csr, and clients' rows are plain"),
+        ({"model": with_buffer(torch.eye(3).to_sparse())}, "other is kept as sparse_coo"),
+        ({"model": Remembers()}, r"its state_dict has _extra_state, which is no tensor \(dict\)"),
         ({"model": Locked()}, "each client needs a copy, and it cannot be copied: cannot pickle"),
         ({"model": Answers()}, r"outputs must be \[batch, 3\] for 3 classes, got dict"),
         ({"model": lambda: nn.Flatten()}, "has no parameter that can be trained|outputs must be"),
@@ -493,10 +500,18 @@ def hides(trained):
 
 @pytest.mark.parametrize(
     "model",
-    [with_buffer(torch.ones(1, 8).expand(3, 8), persistent=False), hides(False)],
+    [
+        with_buffer(torch.ones(1, 8).expand(3, 8), persistent=False),
+        hides(False),
+    ],
 )
 def test_what_nobody_trains_may_be_held_as_one_likes(model):
     p2pqg.Simulation(**OWN | {"model": model, "precision": "float32"}).close()
+
+
+def test_a_buffer_that_asks_for_gradients_is_trained_by_nobody():
+    asking = with_buffer(torch.ones(2, requires_grad=True))
+    p2pqg.Simulation(**OWN | {"model": asking, "precision": "float64"}).close()
 
 
 def test_a_buffer_that_is_a_parameter_is_one_of_its_own():
