@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from p2pqg.base.draws import torch_keyed
-from p2pqg.base.errors import ConfigError, P2pqgError
+from p2pqg.base.errors import ConfigError, P2pqgError, UserCodeError
 from p2pqg.base.seeding import rng
 from p2pqg.base.source import blamed
 from p2pqg.models.judging import Objective, in_columns
@@ -46,6 +46,7 @@ class AgainstPyTorch:
         self.module, self.objective, self.config = module, objective, config
         self.inputs, self.targets = inputs, targets
         self.plain: tuple[Tensor, Tensor, Tensor] | None = None
+        self.tolerance: float | None = None
 
     def differ(self, strategy: str) -> str:
         """What is wrong with a strategy; "" if nothing is."""
@@ -63,7 +64,16 @@ class AgainstPyTorch:
         batch = (self.inputs, self.targets)
         inputs, targets = (t.double() if t.is_floating_point() else t for t in batch)
         module = copy.deepcopy(self.module).double()
-        return AgainstPyTorch(module, self.objective, config, inputs, targets)
+        found = AgainstPyTorch(module, self.objective, config, inputs, targets)
+        if self.objective.is_own:
+            with torch_keyed(1), torch.no_grad():
+                outputs = in_columns(copy.deepcopy(module)(inputs[0].clone()))
+            try:
+                self.objective.each(outputs, targets[0])
+            except UserCodeError:  # as with weights of classes in float32
+                found.objective = _InFloat32(**vars(self.objective))
+                found.tolerance = TOLERANCE[torch.float32]
+        return found
 
     def _differ(self, strategy: str) -> str:
         exact = "float64" if self.config.precision == "float64" else "float32"
@@ -91,9 +101,9 @@ class AgainstPyTorch:
             self.plain = self._plainly(stacked, x, buffers, keys)
         names = ("losses", "gradients", "running statistics")
         for name, mine, twice, theirs in zip(names, found, again, self.plain, strict=True):
-            if not close(mine, twice):
+            if not close(mine, twice, self.tolerance):
                 return f"its {name} are others when the same batch comes again"
-            if not close(mine, theirs):
+            if not close(mine, theirs, self.tolerance):
                 return f"its {name} are not those of plain PyTorch"
         return ""
 
@@ -118,7 +128,16 @@ class AgainstPyTorch:
         return losses, gradients, buffers_after
 
 
-def close(one: Tensor, other: Tensor) -> bool:
+class _InFloat32(Objective):
+    """A loss that is asked in float32, whatever the model computes in."""
+
+    def each(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        single = targets.float() if targets.is_floating_point() else targets
+        losses: Tensor = super().each(outputs.float(), single)
+        return losses.to(outputs.dtype)
+
+
+def close(one: Tensor, other: Tensor, tolerance: float | None = None) -> bool:
     """Up to rounding: by the norm of the difference."""
     size = max(float(other.norm()), 1e-3)
-    return float((one - other).norm()) <= TOLERANCE[other.dtype] * size
+    return float((one - other).norm()) <= (tolerance or TOLERANCE[other.dtype]) * size

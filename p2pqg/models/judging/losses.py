@@ -221,7 +221,13 @@ class Objective:
         except P2pqgError:
             raise
         except Exception as error:
-            raise UserCodeError(blamed(error, f"loss {self.name}")) from error
+            told = blamed(error, f"loss {self.name}")
+            if outputs.dtype == torch.float64 and "Float" in told:
+                told += (
+                    "; outputs are float64 here, and so must be what it multiplies them by (weights "
+                    "of classes, say); or say precision: float32"
+                )
+            raise UserCodeError(told) from error
         if not isinstance(losses, torch.Tensor) or losses.shape != (len(outputs),):
             got = list(losses.shape) if isinstance(losses, torch.Tensor) else type(losses).__name__
             mean = "; say reduction='none', the mean is taken here" if got == [] else ""
