@@ -188,8 +188,11 @@ class Bookkeeper:
             raise DivergedError(self._diverged(losses[good], before))
         log.last_finite = before
 
-    def check_end(self) -> None:
+    def check_end(self, own_loss: bool = False) -> None:
         """The loss of the next round would tell that the last one diverged; here there is none.
+
+        Args:
+            own_loss: it is a user's, and may be no number of good models; those have numbers.
 
         Raises:
             DivergedError: the test loss of a client's model is no number. An infinite one may be
@@ -197,7 +200,8 @@ class Bookkeeper:
         """
         log = self.log
         for row in log.clients[-len(self.num_samples) :]:
-            if row["round"] == log.round - 1 and math.isnan(row["test_loss"]):
+            good = own_loss and math.isfinite(row["distance_to_mean"])
+            if row["round"] == log.round - 1 and math.isnan(row["test_loss"]) and not good:
                 lr = self.lr(row["round"])
                 raise DivergedError(
                     f"round {row['round']}: leaves client {row['client']} a model with a "

@@ -136,8 +136,11 @@ class Host:
 
     def _distances(self, x: Tensor, to: Tensor) -> np.ndarray:
         """float64 [k]: squared, of what clients are to agree on."""
-        squares = squared_distances(self._shared(x), self._shared(to))
-        return squares.double().cpu().numpy()
+        rows, to = self._shared(x), self._shared(to)
+        squares = squared_distances(rows, to).double().cpu()
+        if not squares.isfinite().all():  # in float32 that of 1e20 is not
+            squares = squared_distances(rows, to, torch.float64).cpu()
+        return squares.numpy()
 
     def _alike(self, x: Tensor, distances: np.ndarray) -> tuple[int, ...] | None:
         """A sum over the bits of a row, if all that count are the same; see `Measurement`."""
@@ -256,7 +259,14 @@ class Host:
         return twin
 
 
-def squared_distances(x: Tensor, to: Tensor) -> Tensor:
-    """||x_i - to||^2 of every row, [k]; a part of the rows at a time, which stays in the cache."""
+def squared_distances(x: Tensor, to: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """||x_i - to||^2 of every row, [k]; a part of the rows at a time, which stays in the cache.
+
+    Args:
+        x: [k, params].
+        to: [params].
+        dtype: in which they are squared; None: that of the rows.
+    """
     at_once = max(1, CACHED // max(1, to.nbytes))
-    return torch.cat([(part - to).square_().sum(1) for part in x.split(at_once)])
+    apart = ((part - to).to(dtype or x.dtype) for part in x.split(at_once))
+    return torch.cat([each.square_().sum(1) for each in apart])

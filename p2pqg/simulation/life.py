@@ -234,8 +234,7 @@ class Life(Paused):
         """
         while not self.stopped and (left := self._last_round() - self.round) > 0:
             self.advance(left, after=after)
-        if not self.experiment.task.objective.is_own:  # that may be no number of good models
-            self._driver.book.check_end()
+        self._driver.book.check_end(self.experiment.task.objective.is_own)
 
     @property
     def is_over(self) -> bool:

@@ -224,7 +224,7 @@ class Objective:
             told = blamed(error, f"loss {self.name}")
             if outputs.dtype == torch.float64 and "Float" in told:
                 told += (
-                    "; outputs are float64 here, and so must be what it multiplies them by (weights "
+                    "; outputs are float64 here, and so must be what it takes beside them (weights "
                     "of classes, say); or say precision: float32"
                 )
             raise UserCodeError(told) from error

@@ -190,9 +190,22 @@ def test_models_that_are_no_numbers_have_no_accuracy_and_the_last_that_have_one_
     assert (told["evaluated_rounds"], told["recorded_rounds"]) == (2, 3)
 
 
-def test_a_run_whose_very_last_step_leaves_no_numbers_has_diverged():
-    with p2pqg.Simulation(**TOY, engine="local", rounds=1) as sim:
+def by_log(outputs, targets):
+    """No number of outputs below -5, which good models have."""
+    return (outputs.amin(1) + 5).log()
+
+
+@pytest.mark.parametrize("more", [{}, {"loss": by_log}])
+def test_a_run_whose_very_last_step_leaves_no_numbers_has_diverged(more):
+    with p2pqg.Simulation(**TOY, engine="local", rounds=1, **more) as sim:
         sim.set_lr(1e308)
         with pytest.raises(DivergedError, match="^round 0: .*non-finite.* smaller lr than 1e.308$"):
             sim.finish()
         assert sim.clients["test_loss"].isna().all()
+
+
+def test_a_loss_of_ones_own_may_be_no_number_of_models_that_have_numbers():
+    with p2pqg.Simulation(**TOY, engine="local", rounds=1, loss=by_log) as sim:
+        sim.set_lr(1e3)
+        sim.finish()
+        assert sim.clients["test_loss"].isna().any()

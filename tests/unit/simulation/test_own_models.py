@@ -483,7 +483,7 @@ def noisy(outputs, targets):
         ({"loss": lambda o, t: o**2}, r"got \[4, 3\]; take the mean over the rest, .flatten"),
         (
             {"loss": nn.CrossEntropyLoss(torch.ones(3), reduction="none"), "precision": "float64"},
-            r"Double but found Float; outputs are float64 here .* precision: float32",
+            r"Double but found Float; outputs are float64 here,.* precision: float32",
         ),
         ({"loss": noisy}, r"loss noisy \(.*\): its values are others when it is asked again"),
     ],
