@@ -51,11 +51,14 @@ def find_in_file(
     path, _, part = name.rpartition(":")
     kind, file = registry.kind, Path(path or name)
     module = load_file(file, kind)
-    entries: dict[str, Entry] = module.__dict__["__parts__"].get(kind, {})
+    parts: list[Entry] = module.__dict__["__parts__"].get(kind, [])
+    entries = {entry.build.__name__: entry for entry in parts}
+    by_name = {entry.name: entry for entry in parts}
+    # A function may be called as another one, as those are that a function makes.
+    shown = [*entries, *(name for name, e in by_name.items() if e not in entries.values())]
     if not path:
-        ask = " or ".join(f"{name}:{known}" for known in entries) or f"{name}:NAME"
+        ask = " or ".join(f"{name}:{known}" for known in shown) or f"{name}:NAME"
         raise ConfigError(f"{kind} {name} must say which: {ask}")
-    by_name = {e.name: e for e in entries.values()}
     if part in entries or part in by_name:
         return entries.get(part) or by_name[part]
     found = getattr(module, part, None)
@@ -68,7 +71,7 @@ def find_in_file(
     if part.isidentifier() and found is not None:
         repair = "; write a function that returns it" if wrap else ""
         raise ConfigError(f"{path}: {part} is of type {type(found).__name__}, no function{repair}")
-    known = entries if wrap is None else _functions(module)
+    known = shown if wrap is None else _functions(module)
     raise ConfigError(f"{path} has no {kind} {part!r}{did_you_mean(part, known)}")
 
 
@@ -188,7 +191,7 @@ def load_file(path: Path, kind: str) -> ModuleType:
     """A Python file as a module under a name of its own; anew only where its text has changed.
 
     Its folder is where it finds its neighbors, as if it were run by hand. What it registers is kept
-    in its `__parts__`: kind -> name of the function -> entry.
+    in its `__parts__`: kind -> entries.
 
     Args:
         path: of the file.
@@ -236,11 +239,7 @@ def load_file(path: Path, kind: str) -> ModuleType:
     sys.modules.update(others)
     # Kept here, for another file may register the same name later.
     module.__dict__["__parts__"] = {
-        registry.kind: {
-            e.build.__name__: e
-            for e in registry.values()
-            if _is_in(module, e.build) and not e.is_ours
-        }
+        registry.kind: [e for e in registry.values() if _is_in(module, e.build) and not e.is_ours]
         for registry in Registry.known
     }
     return module

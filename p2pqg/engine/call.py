@@ -39,6 +39,10 @@ ON_NO_CLIENTS = "the block of no clients that the driver plays to know what will
 OR_EACH = ", or a tensor [clients]"
 LOOKS = 3
 """First rounds in which a user's algorithm is looked at, whether it draws."""
+NO_GRADIENT = (
+    "computes no gradient, and so has no loss; every round computes one, and may gossip several "
+    "times: x = yield gossip(x), and again"
+)
 CONTRACT = "what a round yields must not depend on values, only on its number and on the parameters"
 
 
@@ -121,7 +125,7 @@ def _checked(
                 effect = own.send(reply)
         except StopIteration as end:
             _check_draws_nothing(watch, algorithm)
-            if problem := _wrong_state(end.value, state, algorithm):
+            if problem := _wrong_state(end.value, state, algorithm, num_clients):
                 raise AlgorithmError(f"{_first_line(algorithm)}: {problem}") from None
             return end.value
         except Exception as error:
@@ -263,6 +267,11 @@ def _wrong(effect: Any, num_clients: int, allowed: tuple[type, ...]) -> str | No
             return f"{name}(...) was given a tensor of shape {list(t.shape)}; {rule}"
         if t.ndim < 2 and isinstance(effect, Exchange):
             return "exchange(...) takes a message per neighbor, [clients, slots, ...]"
+        if not t.is_floating_point() and isinstance(effect, Gossip):
+            return f"gossip(...) averages, and was given {_kind(t)}; send t.to(s.x), say"
+        if t.dtype != effect.tensors[0].dtype and isinstance(effect, Gossip):
+            kinds = f"{_kind(effect.tensors[0])} and {_kind(t)}"
+            return f"gossip(...) takes tensors of one type, got {kinds}; send t.to(s.x), say"
     size, each = getattr(effect, "message_bytes", None), isinstance(effect, Gossip)
     if isinstance(size, torch.Tensor):
         if each and size.shape != (num_clients,):
@@ -272,7 +281,30 @@ def _wrong(effect: Any, num_clients: int, allowed: tuple[type, ...]) -> str | No
     return None
 
 
-def _wrong_state(new: Any, old: Any, algorithm: Entry) -> str | None:
+def wrong_leaf(state: Any, num_clients: int) -> str | None:
+    """What cannot be saved of a state, or cut where other clients begin, if anything."""
+    try:
+        held = leaves(state)
+    except AlgorithmError as error:
+        return str(error)
+    for name, value in held.items():
+        if not isinstance(value, torch.Tensor):
+            continue
+        if value.shape[:1] != (num_clients,):
+            return (
+                f"{name} must keep a row for each client, [{num_clients}, ...], got "
+                f"{list(value.shape)}; what is the same for all is a number, or no part of a state"
+            )
+        if value.is_complex() or value.dtype == torch.bfloat16:
+            return f"{name} is of {_kind(value)}, which is not saved; keep it as real floats"
+    return None
+
+
+def _kind(t: torch.Tensor) -> str:
+    return str(t.dtype).removeprefix("torch.")
+
+
+def _wrong_state(new: Any, old: Any, algorithm: Entry, num_clients: int) -> str | None:
     """What is wrong with what a round returns, if anything is; `old` None: who cares."""
     if new is None:
         return "returned nothing; a round returns the next state"
@@ -281,21 +313,15 @@ def _wrong_state(new: Any, old: Any, algorithm: Entry) -> str | None:
     kind = type(old).__name__  # by name: a notebook's cell may have run again
     if type(new).__name__ != kind:
         return f"returned {_a(new)}; a round returns the next state, here {_a(old)}"
-    try:
-        before, after = leaves(old), leaves(new)
-    except AlgorithmError as error:
-        return str(error)
+    if wrong := wrong_leaf(new, num_clients):
+        return wrong
+    before, after = leaves(old), leaves(new)
     if after.keys() != before.keys():
         held, wanted = (", ".join(n.removeprefix("state.") for n in s) for s in (after, before))
         return f"returned {_a(new)} of {held}; the one that it was given has {wanted}"
     for name, value in after.items():
         if isinstance(value, torch.Tensor) and value.requires_grad:
             return f"{name} carries the graph that it was computed by; return {name}.detach()"
-        was = before[name]
-        rows = was.shape[:1] if isinstance(was, torch.Tensor) else ()
-        if rows and isinstance(value, torch.Tensor) and value.shape[:1] != rows:
-            shape = [*rows, *was.shape[1:]]
-            return f"{name} must keep a row for each client, {shape}, got {list(value.shape)}"
     if all(_alike(value, before[name]) for name, value in after.items()):
         return None  # so the models are, too; to ask for them may be to compute them
     model, was = (algorithm.traits["model"](state) for state in (new, old))

@@ -9,7 +9,7 @@ from numbers import Real
 from typing import Any
 
 from p2pqg.algorithms.effects import AllReduce, Effect, Grad
-from p2pqg.base.errors import AlgorithmError
+from p2pqg.base.errors import AlgorithmError, ConfigError
 from p2pqg.base.lazy import torch
 from p2pqg.engine.call import bare
 from p2pqg.engine.rule import Rule
@@ -58,11 +58,17 @@ def _sizes(rule: Rule, x0: torch.Tensor, scale: float) -> list[float | None]:
     return said
 
 
-def _played(rule: Rule, x0: torch.Tensor, grad: Grad, answer: Callable[[Effect], Any]) -> Any:
+def _played(
+    rule: Rule,
+    x0: torch.Tensor,
+    grad: Grad,
+    answer: Callable[[Effect], Any],
+    clients: range | None = None,
+) -> Any:
     """The state after a few rounds of clients that are as if alone: `answer` is their network."""
     state = rule.start(x0)
     for round in range(VALUES_TRIED):
-        call, reply = rule.alone(state, grad, round, range(len(x0))), None
+        call, reply = rule.alone(state, grad, round, clients or range(len(x0))), None
         try:
             while True:
                 reply = answer(call.send(reply))
@@ -71,40 +77,73 @@ def _played(rule: Rule, x0: torch.Tensor, grad: Grad, answer: Callable[[Effect],
     return state
 
 
-@lru_cache(maxsize=RULES_KNOWN)
-def mixes_rows(rule: Rule) -> bool:
-    """Whether a user's algorithm lets rows meet that no network has brought together.
+def check_rows(rule: Rule) -> None:
+    """Whether a user's algorithm makes of a client's row the same in whatever block it is.
 
-    As x.mean(0) does: then numbers depend on which process hosts whom. It is played on a few
-    clients whom the network answers with what they sent (all-reduces: with what the first one
-    sent), once more with another second one.
+    It is played on a few clients whom the network answers with what they sent (all-reduces: with
+    what the first one sent), once more with another second one, and with the second one before
+    the first.
+
+    Raises:
+        ConfigError: rows meet that no network has brought together, as by x.mean(0); or it counts
+            the rows of its block. Numbers would depend on which process hosts whom.
     """
+    if problem := _wrong_of_rows(rule):
+        raise ConfigError(f"algorithm {rule.algorithm.name}: what becomes of a client {problem}")
+
+
+@lru_cache(maxsize=RULES_KNOWN)
+def _wrong_of_rows(rule: Rule) -> str | None:
     traits = rule.algorithm.traits
     if rule.algorithm.is_ours or traits.get("asynchronous"):
-        return False
+        return None
     alone = rule.with_changes(control=None, gossip_rule=None, personal=None, shapes=())
     try:
-        one, other = (_first_models(alone, second) for second in (1.0, -3.0))
+        one, other, behind = (
+            _first_models(alone, second, place) for second, place in ((1.0, 0), (-3.0, 0), (1.0, 1))
+        )
     except Exception:  # it needs neighbors, or another model; a mistake is told by the run itself
-        return False
-    return not torch.allclose(one, other, rtol=1e-6, atol=1e-9, equal_nan=True)
+        return None
+    if not _alike(one, other):
+        return (
+            "depends on rows of others that nobody sent it, as by x.mean(0), and so on which "
+            "process hosts whom; rows meet in yield alone: gossip(...), allreduce(...)"
+        )
+    if not _alike(one, behind):
+        return (
+            "depends on which row of its block it is, as by torch.arange(len(x)), and so on which "
+            "process hosts whom; clients have their numbers in (yield neighbors()).clients"
+        )
+    return None
 
 
-def _first_models(rule: Rule, second: float) -> torch.Tensor:
-    """[1, entries]: what the first of a few clients comes to; `second`: how others start."""
+def _alike(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return torch.allclose(one, other, rtol=1e-6, atol=1e-9, equal_nan=True)
+
+
+def _first_models(rule: Rule, second: float, place: int) -> torch.Tensor:
+    """[entries]: what the first of a few clients comes to.
+
+    Args:
+        rule: that they play.
+        second: how others start.
+        place: of the first one among the rows.
+    """
     x0 = torch.linspace(-1, 1, ENTRIES, dtype=torch.float64).repeat(FEW, 1)
-    x0[1:] *= second
+    x0[torch.arange(FEW) != place] *= second
     slope = torch.linspace(1, 2, ENTRIES, dtype=torch.float64)
 
     def grad(x: torch.Tensor, *, again: bool = False) -> torch.Tensor:
         return x * slope + 0.1
 
     def answer(effect: Effect) -> Any:
-        return _of_the_first(effect) if isinstance(effect, AllReduce) else echo(effect)
+        return _of_one(effect, place) if isinstance(effect, AllReduce) else echo(effect)
 
-    return rule.model(_played(rule, x0, grad, answer))[:1]
+    clients = range(FEW) if place == 0 else range(place, -1, -1)
+    return rule.model(_played(rule, x0, grad, answer, clients))[place]
 
 
-def _of_the_first(effect: AllReduce) -> Any:
-    """A mean in which the first client counts alone: all get the same, who takes whose is free."""
-    return bare(tuple(t[:1].expand_as(t).clone() for t in effect.tensors))
+def _of_one(effect: AllReduce, place: int) -> Any:
+    """A mean in which one client counts alone: all get the same, who takes whose is free."""
+    rows = slice(place, place + 1)
+    return bare(tuple(t[rows].expand_as(t).clone() for t in effect.tensors))

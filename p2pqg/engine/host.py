@@ -12,9 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from p2pqg.base.errors import AlgorithmError
 from p2pqg.base.pieces import Pieces
 from p2pqg.base.steady import now
 from p2pqg.engine.block import Block, chosen, to_numpy
+from p2pqg.engine.call import NO_GRADIENT
 from p2pqg.engine.clock import Clock
 from p2pqg.engine.learner import Learner
 from p2pqg.engine.rule import Rule
@@ -190,13 +192,21 @@ class Host:
         return report
 
     def _losses(self) -> np.ndarray:
-        """[rounds, k]: the mean over a round's gradients, of which there is usually one."""
+        """[rounds, k]: the mean over a round's gradients, of which there is usually one.
+
+        Raises:
+            AlgorithmError: a round has none.
+        """
         drawn = self.learner.losses.take()
         rounds = np.array(self._loss_rounds) - self._reported
         self._loss_rounds.clear()
-        if len(drawn) in (0, self.block.round - self._reported):
-            return drawn
         starts = np.flatnonzero(np.diff(rounds, prepend=-1))
+        if len(starts) < self.block.round - self._reported:
+            name = self.block.rule.algorithm.name
+            idle = np.setdiff1d(np.arange(self.block.round - self._reported), rounds)[0]
+            raise AlgorithmError(f"{name}: round {self._reported + idle} {NO_GRADIENT}")
+        if len(drawn) == len(starts):
+            return drawn
         return np.add.reduceat(drawn, starts) / np.diff(starts, append=len(drawn))[:, None]
 
     def parameters(self) -> np.ndarray:

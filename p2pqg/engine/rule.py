@@ -22,7 +22,7 @@ from p2pqg.base.errors import AlgorithmError, ConfigError
 from p2pqg.base.lazy import torch
 from p2pqg.base.registry import Entry
 from p2pqg.base.seeding import rng
-from p2pqg.engine.call import Call, guarded, watched
+from p2pqg.engine.call import Call, guarded, watched, wrong_leaf
 from p2pqg.engine.personal import Personal
 from p2pqg.engine.snapshot import with_leaves
 
@@ -122,6 +122,8 @@ class Rule(Traits):
                 )
         with suppress(AttributeError):
             if self.model(state).shape == x0.shape:
+                if not self.algorithm.is_ours and (wrong := wrong_leaf(state, len(x0))):
+                    raise AlgorithmError(f"{self.algorithm.name}, start: {wrong}")
                 return state
         raise AlgorithmError(
             f"{self.algorithm.name}: start must return a state whose x is [clients, params], "

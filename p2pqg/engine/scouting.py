@@ -29,6 +29,9 @@ ROUNDS_TRIED = 2000
 """Rounds that are looked at to see whether an algorithm asks the same in all, and if it gossips:
 fewer, where they begin to repeat."""
 
+FIRST = 4
+"""Rounds by which is seen whether each has a gradient."""
+
 RULES_KNOWN = 16
 """Rules of which it is remembered what was found out."""
 
@@ -115,6 +118,18 @@ def usual_traffic(rule: Rule, nobody: torch.Tensor, slots: Slots, round: int = 1
     """What a round takes where all but the first are alike, without consensus control."""
     first, usual = scouted(rule.with_changes(control=None), nobody, 2, lambda _: slots(round))
     return usual if round else first
+
+
+def idle_round(rule: Rule) -> int | None:
+    """The first one, of a few, in which a user's algorithm computes no gradient; None: none."""
+    if rule.algorithm.is_ours:
+        return None
+    plain = rule.with_changes(control=None)
+    with suppress(AlgorithmError):  # a mistake is told by the run itself
+        for round, taken in enumerate(scouted(plain, nobody_of(rule), FIRST)):
+            if not any(kind == "gradient" for kind, _ in taken):
+                return round
+    return None
 
 
 class Seen:

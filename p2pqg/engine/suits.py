@@ -6,10 +6,11 @@ import numpy as np
 
 from p2pqg.algorithms.attacks import ATTACKS
 from p2pqg.base.errors import ConfigError
-from p2pqg.engine.few_clients import mixes_rows
+from p2pqg.engine.call import NO_GRADIENT
+from p2pqg.engine.few_clients import check_rows
 from p2pqg.engine.inboxes import check_inboxes
 from p2pqg.engine.rule import Rule
-from p2pqg.engine.scouting import ROUNDS_TRIED, opening_of
+from p2pqg.engine.scouting import ROUNDS_TRIED, idle_round, opening_of
 from p2pqg.engine.waves.routing import check_clock, check_troubles
 from p2pqg.network import Network, Timing
 from p2pqg.network.neighbors import rounds_of
@@ -32,12 +33,9 @@ def check_network(rule: Rule, network: Network, moved: bool = False) -> list[str
         ConfigError: it cannot.
     """
     check_gossips_models(rule)
-    if mixes_rows(rule):
-        raise ConfigError(
-            f"algorithm {rule.algorithm.name}: what becomes of a client depends on rows of others "
-            "that nobody sent it, as by x.mean(0), and so on which process hosts whom; rows meet "
-            "in yield alone: gossip(...), allreduce(...)"
-        )
+    check_rows(rule)
+    if rule.waits and (idle := idle_round(rule)) is not None:
+        raise ConfigError(f"algorithm {rule.algorithm.name}: round {idle} {NO_GRADIENT}")
     if rule.centralized:
         check_attacks(rule, network)
         return _check_all_reduced(rule, network, moved)

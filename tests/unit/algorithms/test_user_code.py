@@ -97,6 +97,18 @@ def test_it_is_found_by_its_registered_name_too_and_only_loaded_once(write):
     assert find_algorithm("my_file.py:mine") is entry
 
 
+def test_methods_that_a_function_makes_are_found_by_their_registered_names(write):
+    family = "".join(
+        f"    {line}\n" for line in [*HEAD[HEAD.index("@") :].splitlines(), *DSGD.splitlines()]
+    )
+    family = "def make(name):\n" + family.replace('"mine"', "name") + 'make("one"), make("other")\n'
+    write(family, head=HEAD[: HEAD.index("@algo")])
+    one, other = (find_algorithm(f"my_file.py:{name}") for name in ("one", "other"))
+    assert (one.name, other.name) == ("one", "other")
+    with pytest.raises(ConfigError, match="has no algorithm 'ones'; did you mean one?"):
+        find_algorithm("my_file.py:ones")
+
+
 def test_an_edit_is_seen(write):
     first = path_of(write())
     assert not (path_of(write("    x = yield gossip(s.x)\n    return State(x)\n")) == first).all()
@@ -228,6 +240,8 @@ ROUND_AT = HEAD.count("\n") + 1  # line of the first line of the body
         ("yield allreduce(s.x, message_bytes=-1.0)", 0, "message_bytes must be a number >= 0, got"),
         ("g = s.x\nx = yield gossip(s.x.mean(0))", 1, "its rows must be the clients, [6, ...]"),
         ("yield exchange(s.x[:, 0])", 0, "takes a message per neighbor"),
+        ("yield gossip(s.x > 0)", 0, "gossip(...) averages, and was given bool; send t.to(s.x)"),
+        ("yield gossip(s.x, s.x.half())", 0, "takes tensors of one type, got float64 and float16"),
         ("yield allreduce(s.x)\ns.x + torch.ones(3)", 1, "RuntimeError: The size of tensor"),
         ("x = yield gossip(s.x)\nx.y", 1, "AttributeError: 'Tensor' object has no attribute 'y'"),
         ("x = yield gossip(s.x)\nraise ValueError", 1, "ValueError: no message"),
@@ -268,10 +282,20 @@ def test_a_mistake_in_the_round_is_told_with_its_line(write, body, line, complai
         ("return x0.nope", "my_file.py line 21, in start: AttributeError"),
         ("return None", "mine: start must return a state"),
         ("return State(x=x0[0])", "mine: start must return a state whose x is"),
+        (
+            "return More(x0, torch.ones(x0.shape[1]))",
+            r"start: state.y .* \[6, ...\], got \[4\]; what",
+        ),
+        (
+            "return More(x0, torch.tensor(0.0))",
+            r"start: state.y must keep a row .*, got \[\]; what",
+        ),
+        ("return More(x0, x0 * 1j)", "start: state.y is of complex128, which is not saved"),
     ],
 )
 def test_a_mistake_in_start_is_told(write, start, complaint):
-    name = write(DSGD, head=HEAD.replace("return State(x=x0)", start))
+    more = "class More(NamedTuple):\n    x: Tensor\n    y: Tensor\n"
+    name = write(DSGD + more, head=HEAD.replace("return State(x=x0)", start))
     with pytest.raises(AlgorithmError, match=complaint):
         path_of(name)
 
@@ -305,6 +329,20 @@ def test_rows_that_meet_without_the_network_are_refused_before_the_first_round(w
         sim.advance(1)
     with pytest.raises(ConfigError, match=r"mine: what becomes of a client depends on rows of oth"):
         p2pqg.Simulation(**settings | {"algorithm": write(meets)})
+
+
+def test_a_round_without_a_gradient_is_told_whenever_it_comes(write):
+    idle = """\
+    x = yield gossip(s.x if s.x.new_zeros(()) + p.lr < 1e-3 else s.x - p.lr * grad(s.x))
+    return State(x=x)
+"""
+    rates = {"lr_schedule": {"milestones": [2 / 3], "decay": 1e-3}}
+    settings = TOY | {"engine": "local", "rounds": 9, "record_every": 9} | rates
+    told = pytest.raises(AlgorithmError, match="mine: round 6 computes no gradient")
+    with p2pqg.Simulation(**settings | {"algorithm": write(idle)}) as sim, told:
+        sim.advance(9)
+    with pytest.raises(ConfigError, match="mine: round 0 computes no gradient"):
+        p2pqg.Simulation(**settings | {"algorithm": write(idle), "lr": 1e-4})
 
 
 def test_on_the_command_line_a_mistake_is_one_line_and_exit_code_1(write, capsys):

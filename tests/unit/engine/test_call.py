@@ -223,10 +223,10 @@ def test_models_are_not_computed_to_see_that_a_state_has_kept_its_shape():
 
     asked, own = [], entry(step, model=models)
     x = torch.ones(2, 3)
-    assert call._wrong_state(State(x + 1, 4), State(x, 3), own) is None
+    assert call._wrong_state(State(x + 1, 4), State(x, 3), own, 2) is None
     assert asked == []
     told = r"the models must stay \[2, 3\] of float32, got \[2, 3\] of float64"
-    assert re.fullmatch(told, call._wrong_state(State(x.double(), 4), State(x, 3), own))
+    assert re.fullmatch(told, call._wrong_state(State(x.double(), 4), State(x, 3), own, 2))
 
 
 def test_a_layer_that_is_made_in_a_round_is_told_what_to_do(own_draws):

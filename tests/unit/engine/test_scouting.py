@@ -1,5 +1,6 @@
 """Whether every round asks the network for the same: so that the clock can be looked ahead on."""
 
+from contextlib import nullcontext
 from itertools import islice
 from threading import Thread
 from time import sleep
@@ -11,11 +12,12 @@ from unfiled import State, unfiled
 from p2pqg.algorithms import ALGORITHMS, allreduce, exchange, gossip
 from p2pqg.algorithms.dsgd import Params
 from p2pqg.algorithms.lr import LearningRate
+from p2pqg.base.errors import ConfigError
 from p2pqg.engine import habits, scouting
-from p2pqg.engine.few_clients import mixes_rows
+from p2pqg.engine.few_clients import check_rows
 from p2pqg.engine.habits import coming, is_steady
 from p2pqg.engine.rule import Rule
-from p2pqg.engine.scouting import batches_per_round
+from p2pqg.engine.scouting import batches_per_round, idle_round
 
 
 def half(s, grad, p):
@@ -174,7 +176,8 @@ def test_rows_meet_where_the_network_has_not_made_them_alike(ask, of, mixes):
         g = yield ask(grad(s.x))
         return State(s.x - p.lr * of(g), s.t + 1)
 
-    assert mixes_rows(rule(method)) == mixes
+    with pytest.raises(ConfigError, match="rows of others") if mixes else nullcontext():
+        check_rows(rule(method))
 
 
 def test_rows_that_meet_before_they_are_sent_are_seen():
@@ -182,7 +185,26 @@ def test_rows_that_meet_before_they_are_sent_are_seen():
         g = yield allreduce(grad(s.x).mean(0).expand_as(s.x))
         return State(s.x - p.lr * g, s.t + 1)
 
-    assert mixes_rows(rule(method))
+    with pytest.raises(ConfigError, match="rows of others"):
+        check_rows(rule(method))
+
+
+def test_who_counts_the_rows_of_a_block_is_told_where_clients_have_their_numbers():
+    def counts(s, grad, p):
+        x = yield gossip(s.x - torch.arange(1, len(s.x) + 1)[:, None] * grad(s.x))
+        return State(x, 0)
+
+    with pytest.raises(ConfigError, match=r"row of its block .* \(yield neighbors\(\)\).clients"):
+        check_rows(rule(counts))
+
+
+@pytest.mark.parametrize("idle", [0, 2, None])
+def test_a_round_without_a_gradient_is_found(idle):
+    def method(s, grad, p):
+        x = yield gossip(s.x if s.t == idle else s.x - p.lr * grad(s.x))
+        return State(x, s.t + 1)
+
+    assert idle_round(rule(method)) == idle
 
 
 def test_batches_of_a_method_with_slots_of_its_own_are_counted():
