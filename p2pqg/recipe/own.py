@@ -12,6 +12,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from os import PathLike, fspath
 from typing import Any
 
@@ -90,7 +91,7 @@ def taken(settings: Mapping[str, Any]) -> tuple[dict[str, Any], Own]:
     Returns:
         The settings with a name in place of each object, and the objects.
     """
-    kept = _Kept({key: _paths_as_texts(value) for key, value in settings.items()})
+    kept = _Kept({key: _as_a_recipe_says(value) for key, value in settings.items()})
     _keep_algorithm(kept, kept.settings.get("algorithm"))
     _check_rule(kept.settings.get("rule"))
     for key, take in TAKERS.items():
@@ -99,19 +100,24 @@ def taken(settings: Mapping[str, Any]) -> tuple[dict[str, Any], Own]:
     return kept.settings, Own(kept.objects, kept.files, kept.lost)
 
 
-def _paths_as_texts(value: Any) -> Any:
-    """A value as a recipe would say it: a `Path` is a text, also in a mapping or a list.
+def _as_a_recipe_says(value: Any) -> Any:
+    """A value as a recipe would say it: of a `Path` its text, of an enum its value.
 
     >>> from pathlib import Path
-    >>> _paths_as_texts({"path": Path("models/bert"), "edges": {"3-4": Path("a.csv")}})
+    >>> _as_a_recipe_says({"path": Path("models/bert"), "edges": {"3-4": Path("a.csv")}})
     {'path': 'models/bert', 'edges': {'3-4': 'a.csv'}}
+    >>> Method = Enum("Method", {"OURS": "qg-dsgdm"}, type=str)
+    >>> _as_a_recipe_says({"name": Method.OURS})
+    {'name': 'qg-dsgdm'}
     """
     if isinstance(value, PathLike):
         return fspath(value)
+    if isinstance(value, Enum):
+        return _as_a_recipe_says(value.value)
     if type(value) is dict:
-        return {key: _paths_as_texts(one) for key, one in value.items()}
-    if type(value) is list and any(isinstance(one, PathLike | dict) for one in value):
-        return [_paths_as_texts(one) for one in value]
+        return {key: _as_a_recipe_says(one) for key, one in value.items()}
+    if type(value) is list and any(isinstance(one, PathLike | Enum | dict) for one in value):
+        return [_as_a_recipe_says(one) for one in value]
     return value
 
 

@@ -85,15 +85,23 @@ def _in_order(W: Mixing) -> bool:
 
 
 def array_of(W: Any, name: str) -> Any:
-    """What numpy takes for W: of torch and scipy (sparse, too), or of a frame of pandas.
+    """What numpy takes for W: of torch and scipy (sparse, too), a frame of pandas, a list of these.
 
     Columns of a frame go by their names: that of a client stands where its row does.
 
     Raises:
-        TopologyError: it holds complex numbers, which are no weights.
+        TopologyError: it holds complex numbers, which are no weights, or has entries without one.
     """
+    rows = list, tuple
+    if isinstance(W, rows) and any(hasattr(one, "shape") or isinstance(one, rows) for one in W):
+        return [array_of(one, name) for one in W]
+    if getattr(W, "is_meta", False):
+        raise TopologyError(f"{name!r}: W has no values, being on torch's device meta")
+    if np.ma.is_masked(W):
+        raise TopologyError(f"{name!r}: W has entries that are masked; fill them in, W.filled(0)")
     if hasattr(W, "detach"):  # torch
-        W = W.detach().cpu().to_dense().numpy()
+        W = W.detach().cpu().to_dense()
+        W = (W.double() if W.is_floating_point() else W).numpy()
     elif hasattr(W, "toarray"):  # scipy, sparse
         W = W.toarray()
     elif hasattr(W, "reindex") and hasattr(W, "columns"):

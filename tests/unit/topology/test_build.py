@@ -559,7 +559,10 @@ def test_W_may_be_of_scipy_or_torch():
         assert_array_equal(mixing_matrix(given), RING4)
         assert_array_equal(mixing_matrix(lambda round, W=given: W), RING4)
         assert copy_of(given) == copy_of(RING4)
-    assert copy_of(torch.stack([tensor, tensor.mT])) == copy_of(np.stack([RING4, RING4.T]))
+    turns = np.stack([RING4, RING4.T])
+    for several in (torch.stack([tensor, tensor.mT]), [tensor, tensor.mT], ((*tensor,), tensor.mT)):
+        assert copy_of(several) == copy_of(turns)
+    assert_array_equal(mixing_matrix(torch.full((2, 2), 0.5, dtype=torch.bfloat16)), 0.5)
 
 
 def test_what_is_no_W_says_what_to_give():
@@ -567,5 +570,9 @@ def test_what_is_no_W_says_what_to_give():
         build([nx.cycle_graph(4), nx.path_graph(4)])
     with pytest.raises(TopologyError, match="W must hold real numbers, got complex128"):
         build(RING4 + 0j)
+    with pytest.raises(TopologyError, match="no values, being on torch's device meta"):
+        build(torch.ones(4, 4, device="meta"))
+    with pytest.raises(TopologyError, match=r"entries that are masked; fill them in"):
+        build(np.ma.masked_equal(RING4, 0))
     with pytest.raises(TopologyError, match="as float32 is, compute it in float64"):
         build(RING4.astype(np.float32))
