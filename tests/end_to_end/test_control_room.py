@@ -12,7 +12,7 @@ import p2pqg
 from p2pqg.control.room import Room
 from p2pqg.recipe.settings import recipe
 
-SETTINGS = TOY | {"topology": "ring8", "rounds": 60, "eval_every": 5, "clients_per_actor": 4}
+SETTINGS = TOY | {"topology": "ring8", "rounds": 30, "eval_every": 5, "clients_per_actor": 4}
 
 
 def test_what_was_done_on_actors_is_repeated_bit_for_bit(cluster, tmp_path):
@@ -39,14 +39,14 @@ def test_what_was_done_on_actors_is_repeated_bit_for_bit(cluster, tmp_path):
 
 
 def test_an_actor_that_dies_while_it_plays_is_replaced_and_that_is_said(cluster):
-    with p2pqg.Simulation(**SETTINGS, checkpoint_every=0.2) as sim:
+    with p2pqg.Simulation(**SETTINGS, checkpoint_every=0.1) as sim:
         room, said = Room(sim), []
         room.listeners.append(lambda frame: said.append(frame["sentence"]))
         ask(room, play(20))
         actor = sim._driver.engine.group.actors[1]
         process = ray.get(actor.__ray_call__.remote(lambda _: os.getpid()))
-        room.act(play(200))
+        room.act(play(60))
         os.kill(process, signal.SIGKILL)
         assert room.wait(60)
-        assert sim.round == 220
+        assert sim.round == 80
         assert any("died" in sentence and "going on from round" in sentence for sentence in said)

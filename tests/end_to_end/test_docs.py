@@ -1,7 +1,8 @@
 """Every block of README and handbook runs as printed: page by page, in order, in one directory.
 
 A block under `<!-- name.ext -->` is a file of that name, one under `<!-- not run: why -->` is left
-out.
+out. Of the commands that name no engine the first of a page runs on Ray, as printed; the others are
+told `--engine local`, for Ray takes seconds to start, and other tests show that it changes nothing.
 """
 
 import re
@@ -35,7 +36,7 @@ def test_the_blocks_of_a_page_run_as_printed(page, tmp_path, tmp_path_factory, m
     monkeypatch.syspath_prepend(str(tmp_path))  # as of a script that lies there
     told = tmp_path_factory.mktemp("told") / "output"
     names: dict = {}
-    had_ray = ray.is_initialized()
+    had_ray, on_ray = ray.is_initialized(), False
     for mark, language, code in blocks(page):
         if FILE.fullmatch(mark):
             Path(mark).write_text(code, encoding="utf-8")
@@ -44,6 +45,9 @@ def test_the_blocks_of_a_page_run_as_printed(page, tmp_path, tmp_path_factory, m
         else:
             assert language == "sh", f"{page.name}: nobody runs {language}; name the file"
             for words in in_shell(code):
+                if words[0] == "run" and "--engine" not in words:
+                    words += ["--engine", "local"] * on_ray
+                    on_ray = True
                 assert run(words, told) == 0, f"{code}\n{told.read_text()}"
     assert ray.is_initialized() == had_ray, "the page leaves a simulation open"
     if page.stem == "index":

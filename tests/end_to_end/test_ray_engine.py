@@ -18,7 +18,7 @@ from p2pqg.testing import suitable_topology
 SMALL = {
     "topology": "ring6",
     "alpha": 0.5,
-    "rounds": 50,
+    "rounds": 20,
     "batch_size": 8,
     "model": {"name": "mlp", "hidden": [6]},
     "seed": 3,
@@ -107,7 +107,7 @@ def test_over_all_kinds_of_networks_too(cluster, by_labels, drawn, packing):
             for one in (here, sim):
                 if network == drawn:
                     one.set_topology(drawn)
-                one.advance(20)
+                one.advance(8)
             np.testing.assert_allclose(
                 sim.parameters(), here.parameters(), rtol=0, atol=1e-10, err_msg=network
             )
@@ -132,11 +132,11 @@ def test_batch_norm_statistics_stay_with_their_clients(cluster):
 
 def test_a_dead_actor_that_may_not_be_replaced_ends_the_run_with_its_name(cluster):
     with p2pqg.Simulation(**SMALL, clients_per_actor=3, max_restarts=0) as sim:
-        sim.advance(10)
+        sim.advance(5)
         ray.kill(sim._driver.engine.group.actors[1])
         with pytest.raises(ClusterError, match=r"actor 1 \(clients 3 to 5\) died"):
-            sim.advance(20)
-        assert len(sim.history) >= 10
+            sim.advance(10)
+        assert len(sim.history) >= 5
 
 
 def test_divergence_is_seen_through_actors(cluster):

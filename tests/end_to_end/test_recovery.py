@@ -14,7 +14,7 @@ import p2pqg
 from p2pqg.results.run import Run
 from p2pqg.running import single as running
 
-SETTINGS = TOY | {"rounds": 400, "eval_every": 50, "clients_per_actor": 3}
+SETTINGS = TOY | {"rounds": 150, "eval_every": 50, "clients_per_actor": 3}
 
 
 def kill(sim, actor):
@@ -42,9 +42,9 @@ class Killer(Notes):
 
 
 def test_a_run_whose_actor_is_killed_ends_as_if_nothing_had_been(cluster, tmp_path):
-    settings = SETTINGS | {"out": str(tmp_path), "checkpoint_every": 0.2}
+    settings = SETTINGS | {"out": str(tmp_path), "checkpoint_every": 0.1}
     whole = p2pqg.run(**settings, name="whole", engine="local")  # the same blocks
-    killer = Killer(actor=1, round=60)
+    killer = Killer(actor=1, round=40)
     run = running.run(**settings, name="killed", observer=killer)
     for mine, other in zip(numbers(run), numbers(whole), strict=True):
         assert mine.equals(other)

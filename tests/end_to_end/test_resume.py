@@ -30,7 +30,7 @@ from p2pqg.simulation.moment import CHECKPOINTS
 
 ROUNDS = 24
 SETTINGS = TOY | {"rounds": ROUNDS, "eval_every": 8, "record_every": 1, "engine": "local"}
-LONG = 6000
+LONG = 2500
 """Rounds that take some seconds: long enough to be hit in the middle."""
 
 EVERYTHING = {
@@ -184,7 +184,10 @@ def test_wall_time_goes_on_and_the_break_does_not_count(stopped):
 
 def test_a_killed_run_goes_on_from_its_last_checkpoint(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    settings, path = SETTINGS | {"rounds": LONG, "record_every": 20}, Path("runs/out/killed")
+    settings, path = (
+        SETTINGS | {"rounds": LONG, "record_every": 20, "eval_every": 100},
+        Path("runs/out/killed"),
+    )
     Path("recipe.yaml").write_text(json.dumps(settings))
     program = [sys.executable, "-m", "p2pqg.cli", "run", "recipe.yaml", "--name", "killed"]
     with subprocess.Popen([*program, "--checkpoint-every", "0.1", "--quiet"]) as process:

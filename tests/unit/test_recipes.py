@@ -25,10 +25,11 @@ REGISTRIES = {
 
 
 def settings_of(values, name):
-    """The settings of every run of a recipe at a tier."""
+    """The settings of every run of a recipe at a tier, of those that differ in seeds alone one."""
     if "sweep" in values:
         sweep = read_sweep(values, name)
-        return [sweep.settings(point) for point in sweep.points()]
+        every = [sweep.settings(point) for point in sweep.points()]
+        return {str(settings | {"seed": 1}): settings for settings in every}.values()
     return [{key: value for key, value in values.items() if key != "source"}]
 
 

@@ -151,17 +151,16 @@ def test_nor_does_what_surrounds_it(settings):
 
 
 @pytest.mark.parametrize(
-    "settings",
+    ("settings", "clients_per_actor"),
     [
-        {},
-        {"algorithm": "powergossip"},
-        {"algorithm": "dsgdm-sync", "impairments": {"participation": 0.6}},
-        {"rule": "median", **liar("ipm")},
-        {"algorithm": "async-sgp", **NOT_WAITING},
+        ({}, 1),
+        ({"algorithm": "powergossip"}, 4),
+        ({"algorithm": "dsgdm-sync", "impairments": {"participation": 0.6}}, 1),
+        ({"rule": "median", **liar("ipm")}, 4),
+        ({"algorithm": "async-sgp", **NOT_WAITING}, 4),
     ],
     ids=str,
 )
-@pytest.mark.parametrize("clients_per_actor", [1, 4])
 def test_uneven_actors_on_one_card_agree_with_the_cpu(settings, clients_per_actor):
     check(clients_per_actor=clients_per_actor, **settings)
 
@@ -206,7 +205,9 @@ def test_captured_steps_are_replayed_in_every_way_with_the_same_numbers(way, tmp
     assert [(one.way, one.why) for one in tried] == [("eager", ""), (way, "")]
 
 
-@pytest.mark.parametrize("algorithm", ["ad-psgd", "async-sgp"])
+@pytest.mark.parametrize(
+    "algorithm", [pytest.param("ad-psgd", marks=pytest.mark.slow), "async-sgp"]
+)
 def test_steps_of_any_number_of_clients_that_do_not_wait_are_replayed(
     algorithm, tmp_path, monkeypatch
 ):
