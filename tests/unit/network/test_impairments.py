@@ -85,6 +85,8 @@ def test_messages_of_several_rounds_are_lost_as_each_is_in_its_own(burst):
 def test_the_least_burst_is_that_of_independent_losses():
     burst, alone = Impairments(loss=0.2, burst=1.25), Impairments(loss=0.2)
     assert_array_equal(burst.lost(1, 30, MANY, MANY + 1), alone.lost(1, 30, MANY, MANY + 1))
+    assert not [*burst.problems()]
+    assert all([*replace(burst, burst=one).problems()] for one in (1.249, np.inf))
 
 
 def test_what_was_asked_before_makes_no_difference():
@@ -154,6 +156,7 @@ def test_who_sat_out_sent_nothing_that_could_arrive_now():
         ({"delay": -1}, "delay must be rounds >= 0"),
         ({"delay": [3, 1]}, r"delay must be rounds >= 0, a number or \[least, most\]"),
         ({"delay": [1, 2, 3]}, "delay must be"),
+        ({"delay": [0, 10**6 + 1]}, "delay must be 1,000,000 rounds at most, got 1000001"),
         ({"participation": 0}, r"participation must be in \(0, 1\], got 0"),
         ({"noise": float("inf")}, "noise must be >= 0"),
         ({"losses": 0.1}, "unknown key impairments.losses; did you mean loss"),

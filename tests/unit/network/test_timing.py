@@ -216,6 +216,7 @@ def test_who_misses_a_message_waits_for_it_until_the_deadline():
     said = {"links": {"latency": 1}}
     assert timing(8, **said, deadline=4).seconds(W, 0, MB) == 1.0
     assert timing(8, **said, deadline=4).seconds(lossy, 0, MB) == 4.0
+    assert timing(8, **said, deadline=4).seconds(lossy, 0, 0.0) == 0.0  # nothing is sent
     assert timing(8, **said).seconds(lossy, 0, MB) == 1.0
 
 
@@ -236,6 +237,7 @@ def test_messages_of_each_to_all_go_round_the_ring_one_by_one():
     assert clock.allgather_seconds(MB) == pytest.approx(seconds, rel=1e-14)
     ready = clock.advance(np.zeros(8), RING, 0, allgather_bytes=MB)
     assert ready == pytest.approx(seconds, rel=1e-14)
+    assert clock.allgather_seconds(MB, np.arange(8) < 2) == pytest.approx(1.1, rel=1e-14)
     assert clock.allgather_seconds(MB, np.arange(8) < 1) == 0.0
 
 
