@@ -42,8 +42,8 @@ def _quoted(name: Any) -> str:
 def key_of(name: Any) -> str:
     """What two ways to write one client's name have in common.
 
-    >>> [key_of(name) for name in (7, 7.0, "007", " 7. ", "7.5", "Ada")]
-    ['7', '7', '7', '7', '7.5', 'Ada']
+    >>> [key_of(name) for name in (7, 7.0, "007", " 7. ", "+7", "-07", "-0", "7.5", "Ada")]
+    ['7', '7', '7', '7', '7', '-7', '0', '7.5', 'Ada']
     """
     text = _written(name)
     whole = INTEGER.fullmatch(text)
@@ -64,7 +64,11 @@ def are_integers(keys: Iterable[str]) -> bool:
 
 
 def label_of(name: Any) -> str:
-    """How a client's name is shown: as it was written, but 7.0 is 7."""
+    """How a client's name is shown: as it was written, but 7.0 is 7.
+
+    >>> [label_of(name) for name in (7.0, "007", "7.5", "Ada")]
+    ['7', '007', '7.5', 'Ada']
+    """
     text = _written(name)
     return text if "." not in text else key_of(text)
 
