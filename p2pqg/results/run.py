@@ -141,7 +141,8 @@ class Run:
         if (end := self.config.get("time")) is not None:
             from p2pqg.network.units import seconds  # brings what a help text does without
 
-            return self.summary["sim_seconds"] >= seconds(end, "time")
+            so_far = self.summary["sim_seconds"] or 0.0  # None: it was stopped before its first row
+            return so_far >= seconds(end, "time")
         if (steps := self.config.get("steps")) is not None:
             return self._steps >= steps
         if self.config["epochs"] is None:

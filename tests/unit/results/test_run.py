@@ -32,6 +32,18 @@ def test_a_run_is_finished_when_it_reached_the_length_it_was_asked_for(
     assert fake_run("a", rounds_done=done, **length).finished is finished
 
 
+@pytest.mark.parametrize(
+    ("seconds", "finished"), [(None, False), (59.9, False), (60.0, True), (60.5, True)]
+)
+def test_a_run_that_ends_by_the_clock_is_finished_when_that_shows_so_much(
+    fake_run, seconds, finished
+):
+    """None is of one that was stopped before its first row: a traceback ended `compare`."""
+    run = fake_run("a", rounds=None, time="1 min")
+    vars(run)["summary"] = run.summary | {"sim_seconds": seconds}
+    assert run.finished is finished
+
+
 def test_a_failed_run_is_not_finished_and_says_why(fake_run):
     run = fake_run("a", failure="round 3: client 1 has a non-finite loss")
     assert not run.finished
