@@ -192,8 +192,9 @@ def test_a_run_tells_the_network_what_its_clients_see(name, tmp_path):
 def test_elsewhere_nobody_knows_the_labels(name):
     with pytest.raises(TopologyError, match="looks at the clients' labels, which a run knows of"):
         p2pqg.mixing_matrix(name)
-    with pytest.raises(TopologyError, match=r"label_counts must be \[10, classes\]"):
-        p2pqg.mixing_matrix(name, label_counts=np.ones((9, 4)))
+    for counts in (np.ones((9, 4)), np.ones(10), np.eye(10, 4) - 0.5, np.zeros((10, 4))):
+        with pytest.raises(TopologyError, match=r"label_counts must be \[10, classes\]"):
+            p2pqg.mixing_matrix(name, label_counts=counts)
 
 
 @pytest.mark.parametrize(
