@@ -70,7 +70,8 @@ class Became:
         graph.add_nodes_from(range(self.num_clients))
         graph.add_edges_from(self.links)
         labels = more_labels(start, self.num_clients)
-        return replace(build(graph), name=start.name, labels=labels)
+        known = build(graph, allow_disconnected=True)  # where clients meet later than anybody looks
+        return replace(known, name=start.name, labels=labels)
 
 
 def became(rows: Iterable[Mapping[str, Any]], start: Schedule, round: int) -> Became:
@@ -101,7 +102,6 @@ def became(rows: Iterable[Mapping[str, Any]], start: Schedule, round: int) -> Be
             links.add((a, b))
         elif what == NO_LINK and links is not None:
             links.discard((a, b))
-            cut.discard((a, b))
         elif what == JOINED:
             n = max(n, a + 1)
     return Became(n, None if links is None else frozenset(links), frozenset(cut), frozenset(absent))

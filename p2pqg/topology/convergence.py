@@ -47,8 +47,8 @@ def rounds_to_stay(path: np.ndarray, share: float) -> int | None:
 def predicted_rounds(rate: float, share: float) -> float:
     """Rounds to `share` of the distance if its root shrinks by the factor `rate` every round.
 
-    >>> predicted_rounds(0.1, 1e-6), predicted_rounds(1.0, 1e-6)
-    (3.0, inf)
+    >>> [predicted_rounds(rate, 1e-6) for rate in (0.1, 1.0, 0.0)]
+    [3.0, inf, 1.0]
     """
     if rate > 1 - 1e-12:
         return math.inf

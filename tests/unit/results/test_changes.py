@@ -1,6 +1,7 @@
 """What became of a network is written down, and drawn again as it was."""
 
 import networkx as nx
+import numpy as np
 import pytest
 
 from p2pqg.network import Network
@@ -50,6 +51,14 @@ def test_a_network_that_took_anothers_place_has_its_links_and_their_directions(s
     assert became(watched.rows, network.base, 2).schedule(network.base) is network.base
 
 
+def test_a_network_in_which_nobody_meets_for_long_is_drawn_without_links():
+    """A report of such a run ended with "the network is in 8 pieces"."""
+    W = {True: RING.base.mixing(0).dense(), False: np.eye(8)}
+    now = RING.with_topology(lambda round: W[round % 20 == 19])
+    found = became(differences(RING, now, 3), RING.base, 3).schedule(RING.base)
+    assert (found.num_clients, arcs_of(found)) == (8, set())
+
+
 def test_a_link_that_is_cut_one_way_stays_so_among_links_that_all_go_both_ways():
     base = build(nx.DiGraph([(a, (a + way) % 5) for a in range(5) for way in (1, -1)]))
     both = {(a, (a + way) % 5) for a in range(5) for way in (1, -1)}
@@ -69,19 +78,26 @@ def test_clients_keep_their_names_also_when_others_join_them():
 
 def test_links_that_stay_cut_are_told_once():
     cut = RING.drop_links([[0, 1]])
-    more = differences(cut, cut.drop_links([[4, 5]]), 2)
+    both = cut.drop_links([[4, 5]])
+    more = differences(cut, both, 2)
     assert {(row["a"], row["b"]) for row in more} == {(4, 5), (5, 4)}
+    watched = Watched(RING)
+    assert watched.look(cut, 2)
+    assert watched.look(both, 2)  # in one round
+    assert became(watched.rows, RING.base, 2).cut == both.cut
 
 
 def test_what_runs_again_after_a_crash_is_written_once():
-    watched = Watched(RING)
-    cut = RING.drop_links([[0, 1]])
+    watched, away = Watched(RING), RING.drop_clients([6])
+    cut = away.drop_links([[0, 1]])
+    watched.look(away, 2)
     watched.look(cut, 7)
-    watched.look(RING, 3)  # back at a checkpoint
+    watched.look(away, 3)  # back at a checkpoint
     watched.look(cut, 7)
     assert [row["round"] for row in watched.rows if row["what"] == 0] == [7, 7]
-    assert became(watched.rows, RING.base, 6).cut == frozenset()
-    assert became(watched.rows, RING.base, 7).cut == cut.cut
+    before, after = (became(watched.rows, RING.base, round) for round in (6, 7))
+    assert (before.cut, before.absent) == (frozenset(), {6})
+    assert (after.cut, after.absent) == (cut.cut, {6})
 
 
 def test_an_equal_network_makes_no_rows():
