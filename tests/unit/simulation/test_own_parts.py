@@ -426,6 +426,7 @@ def test_what_is_personal_is_never_mixed_nor_counted():
         ({"personal": ["haed.*"]}, "trains no parameter 'haed.\\*'"),
         ({"personal": ["*"]}, "nothing is shared"),
         ({"personal": ["head.*"], "algorithm": "choco-sgd"}, "personal does not go with"),
+        ({"personal": ["head.*"], "algorithm": "cga"}, "personal does not go with"),
         ({"personal": ["head.*"], "algorithm": "sgp", "topology": "exponential6"}, "not go with"),
         ({"stop": {"when": "test_acuracy > 0.9"}}, "stop.when: no column 'test_acuracy'; did you"),
         ({"stop": {"when": "test_accuracy"}}, "stop.when must be COLUMN >= NUMBER"),
