@@ -79,16 +79,16 @@ def test_seeds_of_one_setting_are_one_curve_with_a_band(recorded, page_of):
     runs = [
         recorded(f"{name}-{rate}-{seed}", seed=seed, lr=rate, last=end, **algorithm(name))
         for name, three in ends.items()
-        for rate in (0.1, 0.2, 0.4)
+        for rate in (0.1, 0.2)
         for seed, end in enumerate(three)
     ]
     page = page_of(*runs)
-    assert len(page.all("th", scope="row")) == 9 + 9  # results, and where they differ
+    assert len(page.all("th", scope="row")) == 6 + 6  # results, and where they differ
     cells = [text for a, text in page.all("td") if a["data-name"] == "accuracy"]
     assert cells[0] == "70.00 % ± 10.00 %"
-    assert cells[3] == "50.00 %"
+    assert cells[2] == "50.00 %"
     assert page.data("points")["test_accuracy"][0]["test_accuracy"][-1] == pytest.approx(0.7)
-    assert "27 runs of 9 settings: " in page.said
+    assert "18 runs of 6 settings: " in page.said
     assert "seeds 0, 1 and 2" in page.said
     assert "They differ in algorithm and lr." in page.said
 
