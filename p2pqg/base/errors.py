@@ -19,8 +19,11 @@ from __future__ import annotations
 
 import difflib
 import re
+import sys
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import FrameType
 
 
 class P2pqgError(Exception):
@@ -67,6 +70,15 @@ class Notice(UserWarning):
 
     `warnings.simplefilter("ignore", Notice)` silences it.
     """
+
+
+def notice(text: str) -> None:
+    """Warn by `Notice`, of the line that called this package, through however many of its own."""
+    frame: FrameType | None = sys._getframe()
+    level, package = 1, __name__.partition(".")[0]
+    while frame and frame.f_globals.get("__name__", "").partition(".")[0] == package:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(text, Notice, stacklevel=level)
 
 
 class RunError(P2pqgError):

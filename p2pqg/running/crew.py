@@ -12,7 +12,6 @@ import math
 import multiprocessing
 import pickle
 import types
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import nullcontext, suppress
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from p2pqg.algorithms import ALGORITHMS
-from p2pqg.base.errors import ConfigError, Notice, P2pqgError, RunError, StoppedError
+from p2pqg.base.errors import ConfigError, P2pqgError, RunError, StoppedError, notice
 from p2pqg.base.memory import available_memory
 from p2pqg.base.ranges import whole_number
 from p2pqg.base.text import typed
@@ -97,7 +96,7 @@ class Crew:
             self.observer.noted(text)
         elif text not in self._told:
             self._told.add(text)
-            warnings.warn(text, Notice, stacklevel=2)
+            notice(text)
 
     def each(
         self, todo: Mapping[int, Do], path: Path, config: RunConfig, own: Own, stays: str = ""

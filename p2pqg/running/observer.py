@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from p2pqg.base.errors import Notice
+from p2pqg.base.errors import notice
 
 if TYPE_CHECKING:  # brings torch
     from p2pqg.results.run import Run
@@ -25,15 +24,14 @@ class Observer(Protocol):
     def end(self, run: Run) -> None: ...
 
 
-def warn_unheard(observer: Observer | None, text: str, stacklevel: int = 3) -> None:
+def warn_unheard(observer: Observer | None, text: str) -> None:
     """Warn by `Notice` of what has to be known, where nobody watches; who does is told it anyhow.
 
     Args:
         observer: None, or one who may only pass on what it hears, and then knows: `unheard`.
         text: a line.
-        stacklevel: whose line it is said to be of, as of `warnings.warn`.
     """
     if observer is None:
-        warnings.warn(text, Notice, stacklevel=stacklevel)
+        notice(text)
     elif passes_on := getattr(observer, "unheard", None):
         passes_on(text)

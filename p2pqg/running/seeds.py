@@ -64,7 +64,7 @@ def run_seeds(seeds: Sequence[int], settings: Mapping[str, Any], begin: One, cre
         todo = {seed: partial(begin, plan, own) for seed, plan in plans.items()}
         try:
             return _carried_out(path, crew.each(todo, path, plans[seeds[0]], own))
-        except P2pqgError:
+        except Exception:
             if not results.any_begun(path):  # then there is nothing to resume
                 (path / SEEDS).unlink()
                 directory.discard()

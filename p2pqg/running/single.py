@@ -211,7 +211,7 @@ def begin(
 
         def start() -> Simulation:
             for line in [*experiment.warnings, *notes]:
-                warn_unheard(observer, line, stacklevel=6)  # who called `run`
+                warn_unheard(observer, line)
             return Simulation(experiment, started=started)
 
         return lead(start, directory, observer, [*notes])

@@ -6,14 +6,12 @@ What it shows of itself is in `shown.py`, how it is kept and forked in `paused.p
 
 from __future__ import annotations
 
-import warnings
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from typing_extensions import Unpack
 
-from p2pqg.base.errors import Notice
+from p2pqg.base.errors import notice
 from p2pqg.base.steady import now
 from p2pqg.recipe.keywords import Restart, Resumed, Settings, with_keywords
 from p2pqg.recipe.settings import read_settings
@@ -80,7 +78,7 @@ class Simulation(Interventions):
         if experiment is None:
             experiment = build(*read_settings({"record_every": 1, **settings}))
             for line in experiment.warnings:  # who brings ready parts has them told already
-                warnings.warn(line, Notice, stacklevel=2)
+                notice(line)
         self._begin(Moment.first(experiment), started)
 
     @classmethod
@@ -101,8 +99,7 @@ class Simulation(Interventions):
         Warns (`p2pqg.errors.Notice`) where a newer checkpoint of a run is damaged, so that an older
         one is used, and of code that is not what it began with.
         """
-        tell = partial(warnings.warn, category=Notice, stacklevel=4)
-        sim = cls.at(Moment.newest(path, tell=tell, **settings))
+        sim = cls.at(Moment.newest(path, tell=notice, **settings))
         sim.restored = Path(path), dict(settings)
         return sim
 
