@@ -52,7 +52,7 @@ from p2pqg.simulation.experiment import Experiment
 from p2pqg.simulation.found import Found, find
 from p2pqg.simulation.length import Length, length_of, outlook_of
 from p2pqg.simulation.method import Method
-from p2pqg.simulation.rates import step_sizes, target_of
+from p2pqg.simulation.rates import step_sizes, target_of, too_steep
 from p2pqg.simulation.rehearsal import Rehearsal
 from p2pqg.simulation.resolved import resolved
 from p2pqg.simulation.task import (
@@ -105,7 +105,7 @@ def _put_together(config: RunConfig, own: Own, parts: Found) -> Experiment:
         told += of_the_rounds(config, rule.lr, length.num_rounds)
     still = clock is not None and _is_still(clock, network, outlook)
     told += of_the_clock(config, still, method.centralized)
-    told += _cautions(config, rule, length)
+    told += [*_cautions(config, rule, length), *too_steep(config, rule)]
     start = dataclasses.replace(network, clock=clock)
     scenario = read_scenario(
         config.scenario,

@@ -219,3 +219,24 @@ def test_a_rule_to_stop_by_what_a_run_never_measures_is_refused(settings, why):
     """Such a run had gone on to its last round without a word."""
     with pytest.raises(ConfigError, match=why):
         build(*read_settings(BASE | {"eval_every": 1} | settings))
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "steep"), [("qg-dsgdm", True), ("d2-plus", True), ("dsgd", False)]
+)
+def test_step_sizes_whose_rounding_a_method_divides_by_and_multiplies_again_are_told(
+    algorithm, steep
+):
+    """With a warm-up from 1e-8 the rounding of float32 came to a fifth of a model, or more."""
+    base = BASE | {"algorithm": algorithm, "rounds": 9}
+    small = {"lr_schedule": {"warmup_epochs": 0.2, "warmup_from": 1e-8}}
+    large = {"lr_schedule": {"warmup_epochs": 0.2, "warmup_from": 1e-5}}
+
+    def lines(**settings):
+        return [w for w in build(*read_settings(base | settings)).warnings if "divides" in w]
+
+    assert len(lines(**small)) == steep
+    assert not lines(**large)
+    assert not lines(**small, precision="float64")
+    (*_, said) = ["", *lines(lr=lambda round: 1e-9 if round == 3 else 0.1)]
+    assert said.startswith("lr 1e-09 in round 3 is too small: ") is steep
