@@ -38,11 +38,9 @@ class Judge:
         """Samples of the test set; those of the validation set come after them."""
         return len(self.feed.test_y) - self.task.num_validation
 
-    def evaluate(
-        self, x: Tensor, buffers: Tensor, samples: slice | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def evaluate(self, x: Tensor, buffers: Tensor, samples: slice) -> tuple[Tensor, Tensor]:
         """Correct answers and summed loss of every row's model on test samples, both [rows]."""
-        judged = self._judge(x, buffers, samples or slice(0, self.num_test))
+        judged = self._judge(x, buffers, samples)
         return judged["correct"], judged["loss"]
 
     def examine(self, x: Tensor, buffers: Tensor) -> tuple[Tensor, Tensor, dict[str, np.ndarray]]:
