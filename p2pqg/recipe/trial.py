@@ -193,7 +193,8 @@ def _with_strategy(
 ) -> tuple[Blueprint, tuple[str, ...]]:
     """The blueprint with `loop` as its strategy where the faster one does not fit; and notes."""
     dense = dense_layers(module) and all(p.requires_grad for p in module.parameters())
-    if not dense and (config.device == "cpu" or blueprint.draws):
+    alone = config.engine == "local" and not torch.cuda.is_available()
+    if not dense and (config.device == "cpu" or alone or blueprint.draws):
         return blueprint, ()  # `loop` anyway, which fits
     strategy = "batched" if dense else "vmap"
     if not (wrong := gradients.differ(strategy)):

@@ -18,7 +18,9 @@ from toys import TOY
 import p2pqg
 from p2pqg.base.errors import ConfigError, UserCodeError
 from p2pqg.recipe import against_pytorch
+from p2pqg.recipe.settings import read_settings
 from p2pqg.recipe.side_effects import weight_elsewhere
+from p2pqg.simulation.build import build
 
 ALONE = {"weight_decay": 0.0, "engine": "local", "precision": "float64"}
 OWN = TOY | ALONE | {"topology": "ring4", "rounds": 4, "lr": 0.05}
@@ -575,6 +577,28 @@ def test_a_loss_may_have_parameters_that_are_frozen():
     "ignore:.torch.jit:DeprecationWarning", "ignore:.torch.jit:FutureWarning"
 )
 @pytest.mark.filterwarnings("ignore:.torch.nn.utils.weight_norm:FutureWarning")
+@pytest.mark.parametrize(
+    ("model", "engine", "tried", "strategy"),
+    [
+        (Looks, "local", ["loop"], None),
+        (Temperature, "local", ["loop"], None),
+        (Temperature, "ray", ["loop", "vmap"], None),
+        (Looks, "ray", ["loop", "vmap"], "loop"),
+    ],
+)
+def test_vectorised_gradients_are_tried_where_there_may_be_a_card(
+    model, engine, tried, strategy, monkeypatch
+):
+    found, differ = [], against_pytorch.AgainstPyTorch.differ
+    monkeypatch.setattr(
+        against_pytorch.AgainstPyTorch,
+        "differ",
+        lambda self, way: found.append(way) or differ(self, way),
+    )
+    experiment = build(*read_settings(OWN | {"model": model(), "engine": engine}))
+    assert (found, experiment.task.model.strategy) == (tried, strategy)
+
+
 def test_what_cannot_be_called_with_other_weights_is_one_clear_line():
     scripted = torch.jit.trace(Head(), torch.zeros(2, 8))
     old = nn.Sequential(nn.utils.weight_norm(nn.Linear(8, 3)))
