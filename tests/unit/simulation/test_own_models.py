@@ -576,7 +576,6 @@ def test_a_loss_may_have_parameters_that_are_frozen():
 @pytest.mark.filterwarnings(
     "ignore:.torch.jit:DeprecationWarning", "ignore:.torch.jit:FutureWarning"
 )
-@pytest.mark.filterwarnings("ignore:.torch.nn.utils.weight_norm:FutureWarning")
 @pytest.mark.parametrize(
     ("model", "engine", "tried", "strategy"),
     [
@@ -599,6 +598,7 @@ def test_vectorised_gradients_are_tried_where_there_may_be_a_card(
     assert (found, experiment.task.model.strategy) == (tried, strategy)
 
 
+@pytest.mark.filterwarnings("ignore:.torch.nn.utils.weight_norm:FutureWarning")
 def test_what_cannot_be_called_with_other_weights_is_one_clear_line():
     scripted = torch.jit.trace(Head(), torch.zeros(2, 8))
     old = nn.Sequential(nn.utils.weight_norm(nn.Linear(8, 3)))
