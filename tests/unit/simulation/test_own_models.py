@@ -573,9 +573,6 @@ def test_a_loss_may_have_parameters_that_are_frozen():
     np.testing.assert_allclose(*found, rtol=0, atol=1e-12)
 
 
-@pytest.mark.filterwarnings(
-    "ignore:.torch.jit:DeprecationWarning", "ignore:.torch.jit:FutureWarning"
-)
 @pytest.mark.parametrize(
     ("model", "engine", "tried", "strategy"),
     [
@@ -598,6 +595,9 @@ def test_vectorised_gradients_are_tried_where_there_may_be_a_card(
     assert (found, experiment.task.model.strategy) == (tried, strategy)
 
 
+@pytest.mark.filterwarnings(
+    "ignore:.torch.jit:DeprecationWarning", "ignore:.torch.jit:FutureWarning"
+)
 @pytest.mark.filterwarnings("ignore:.torch.nn.utils.weight_norm:FutureWarning")
 def test_what_cannot_be_called_with_other_weights_is_one_clear_line():
     scripted = torch.jit.trace(Head(), torch.zeros(2, 8))
