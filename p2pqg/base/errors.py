@@ -25,11 +25,27 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import FrameType
 
+LONG = re.compile(r"\d{60,}")
+"""A number that nobody reads to its end."""
+
 
 class P2pqgError(Exception):
-    """Base of all our errors; its text is one clear line (or one line per problem)."""
+    """Base of all our errors; its text is one clear line (or one line per problem).
+
+    Examples:
+        >>> print(P2pqgError(f"seed must be < 2**32, got {10**400}"))
+        seed must be < 2**32, got 100000... (401 digits)
+    """
 
     exit_code = 1
+
+    def __init__(self, *args: object) -> None:
+        """Say what is wrong."""
+        super().__init__(*(LONG.sub(_begun, a) if isinstance(a, str) else a for a in args))
+
+
+def _begun(number: re.Match[str]) -> str:
+    return f"{number[0][:6]}... ({len(number[0])} digits)"
 
 
 class ConfigError(P2pqgError):

@@ -11,8 +11,8 @@ are in `judging/`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from p2pqg.base import config
@@ -59,7 +59,7 @@ def by_path(name: str, params: dict[str, Any]) -> tuple[str, dict[str, Any]]:
 
     A registered name stays what it is; names on the hub are those with a slash.
     """
-    if name in MODELS or not ("/" in name or Path(name).is_dir()):
+    if name in MODELS or not ("/" in name or os.path.isdir(name)):
         return name, params
     return "transformers", {"path": name} | params
 

@@ -128,7 +128,7 @@ def _schedule(
         )
     try:
         W = np.asarray(array_of(topology, "given W"), dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise TopologyError(
             "a topology is a name, a file, a graph, an array or a function, got "
             f"{type(topology).__name__}"

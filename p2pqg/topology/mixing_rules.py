@@ -216,7 +216,7 @@ def given(graph: nx.Graph | nx.DiGraph) -> Mixing:
     for u, v, weight in graph.edges(data="weight"):
         try:
             weight = float(weight)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise TopologyError(
                 f"edge {u}, {v} has no weight that is a number, mixing: given needs one (got "
                 f"{weight!r}). Add it, or use mixing: metropolis_hastings."

@@ -188,7 +188,7 @@ def _matrix(said: Said) -> Schedule:
         )
     try:
         W = np.asarray(said.value, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise TopologyError(
             f"{said.path}: matrix must be rows of numbers, all as long as there are clients. "
             "Correct it."

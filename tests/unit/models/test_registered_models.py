@@ -10,7 +10,7 @@ from torch.testing import assert_close
 
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.registry import Registry
-from p2pqg.models import MODELS, blueprint, build_model
+from p2pqg.models import MODELS, blueprint, build_model, by_path
 from p2pqg.models._blueprint import Blueprint
 from p2pqg.models._cost import cost_of
 from p2pqg.models._own import builder_of, settable_of
@@ -276,3 +276,7 @@ def test_what_a_script_has_set_as_its_default_changes_no_weight(default):
         torch.set_default_dtype(before)
     for one, other in zip(usual, found, strict=True):
         assert_close(one, other, rtol=0, atol=0)
+
+
+def test_a_name_that_no_folder_can_have_is_none():
+    assert by_path("9" * 400, {}) == ("9" * 400, {})

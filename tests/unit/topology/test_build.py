@@ -574,5 +574,7 @@ def test_what_is_no_W_says_what_to_give():
         build(torch.ones(4, 4, device="meta"))
     with pytest.raises(TopologyError, match=r"entries that are masked; fill them in"):
         build(np.ma.masked_equal(RING4, 0))
+    with pytest.raises(TopologyError, match="or a function, got int"):
+        build(10**400)
     with pytest.raises(TopologyError, match="as float32 is, compute it in float64"):
         build(RING4.astype(np.float32))
