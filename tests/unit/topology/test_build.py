@@ -145,8 +145,9 @@ def test_a_function_is_asked_round_by_round_and_checked():
 
 def test_a_function_is_directed_where_any_round_is_though_nobody_talks_in_the_first_one():
     one_way = (np.eye(4) + np.roll(np.eye(4), 1, 0)) / 2
-    assert build(lambda round: one_way if round % 4 == 3 else np.eye(4)).directed
-    assert not build(lambda round: RING4 if round % 4 == 3 else np.eye(4)).directed
+    assert build(lambda round: one_way if round % 8 == 7 else np.eye(4)).directed
+    assert build(lambda round: one_way if round == 3 else RING4).directed
+    assert not build(lambda round: RING4 if round % 8 == 7 else np.eye(4)).directed
 
 
 def test_a_function_may_return_a_graph_which_has_the_weights_of_that_graph():
