@@ -255,8 +255,8 @@ def test_sums_may_differ_from_one_where_that_is_allowed():
     [
         ("exponential8", "symmetric", "needs a symmetric W"),
         ("ring8", "tree", "needs an undirected tree, this network has 8 clients and 8 edges"),
-        ("double-binary-trees8", "tree", "needs the same network in every round"),
-        ("random-ring8", "static", "needs the same network in every round"),
+        ("double-binary-trees8", "tree", "same network in every round.* Use binary-tree or chain"),
+        ("random-ring8", "static", "'random-ring8' changes. Use ring or torus"),
         ("star8:mixing=uniform", "column-stochastic", "column 0 of W sums to"),
         ("star8:mixing=uniform", "doubly-stochastic", "needs a doubly stochastic W"),
         ("torus16", "lambda-min", "smallest eigenvalue of W is -0.6000.*algorithm.lazy=true"),
