@@ -57,21 +57,25 @@ def inside(graph, clique):
     return sum(graph.has_edge(i, j) for i in clique for j in clique if i < j)
 
 
-@pytest.mark.parametrize(("counts", "size"), [(SOME, 4), (SOME, 5), (ONE_EACH, 4)])
-@pytest.mark.parametrize("joined", ["ring", "small-world", "full"])
-def test_cliques_are_those_of_a_plain_loop_and_few_links_join_them(counts, size, joined):
-    graph = build(f"d-cliques24:size={size},steps=60,joined={joined}", label_counts=counts).graph()
+@pytest.mark.parametrize(("counts", "size"), [(SOME, 2), (SOME, 4), (SOME, 5), (ONE_EACH, 4)])
+def test_cliques_are_those_of_a_plain_loop_and_few_links_join_them(counts, size):
     cliques = cliques_by_loops(counts, size, 60)
-    assert all(inside(graph, clique) == len(clique) * (len(clique) - 1) / 2 for clique in cliques)
-    home = {i: k for k, clique in enumerate(cliques) for i in clique}
-    between = [(home[i], home[j]) for i, j in graph.edges if home[i] != home[j]]
-    n, linked = len(cliques), {frozenset(pair) for pair in between}
-    if joined == "full":
-        assert len(between) == len(linked) == n * (n - 1) / 2
-    else:
-        assert linked >= {frozenset((k, (k + 1) % n)) for k in range(n)}
-    if joined == "ring":
-        assert len(between) == n
+    home, n = {i: k for k, clique in enumerate(cliques) for i in clique}, len(cliques)
+    for joined in ("ring", "small-world", "full"):
+        name = f"d-cliques24:size={size},steps=60,joined={joined}"
+        graph = build(name, label_counts=counts).graph()
+        assert all(inside(graph, some) == len(some) * (len(some) - 1) / 2 for some in cliques)
+        between = [(home[i], home[j]) for i, j in graph.edges if home[i] != home[j]]
+        linked = {frozenset(pair) for pair in between}
+        hops = {
+            "ring": [1],
+            "small-world": [2**k + more for k in range(n) if 2**k < n for more in (0, 1)],
+            "full": range(n),
+        }[joined]
+        pairs = {frozenset((k, (k + hop) % n)) for k in range(n) for hop in hops}
+        assert linked == {pair for pair in pairs if len(pair) == 2}
+        if joined != "small-world":
+            assert len(between) == len(linked)
 
 
 def test_swaps_make_cliques_that_see_all_classes_evenly():
