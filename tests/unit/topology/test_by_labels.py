@@ -119,6 +119,10 @@ def test_frank_wolfe_steps_are_those_of_the_authors(lam, budget):
     assert objective(W, SOME, lam) < objective(np.eye(24), SOME, lam)
 
 
+def test_by_default_as_many_are_heard_as_there_are_classes():
+    np.testing.assert_array_equal(W_of("stl-fw24", SOME), W_of("stl-fw24:budget=4", SOME))
+
+
 @pytest.mark.parametrize("budget", [3, 4, 9])
 def test_where_all_clients_differ_a_step_adds_a_neighbor_of_even_weight(budget):
     """With P = I the gradient avoids who is heard already: W is the mean of disjoint ones."""
