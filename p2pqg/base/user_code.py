@@ -212,7 +212,7 @@ def load_file(path: Path, kind: str) -> ModuleType:
     if known is not None and not anew and known.__dict__.get("__text__") == text:
         return known
     module = ModuleType(name)
-    module.__file__ = str(file)
+    module.__file__, module.__package__ = str(file), ""
     module.__dict__["__text__"] = text
     sys.modules[name] = module  # data classes look their own module up
     others = _set_aside(file.parent)
@@ -347,6 +347,11 @@ def _what_failed(error: BaseException, path: Path, file: Path) -> str:
         lines, said = [error.lineno or 1], error.msg
     else:
         said = (str(error).strip().splitlines() or ["no message"])[0]
+    if "no known parent package" in said:  # from .blocks import Block
+        said += (
+            f"; name the part by a file that imports it of its package, as in from "
+            f"{file.parent.name}.{file.stem} import ..."
+        )
     place = f"{path} line {lines[-1]}" if lines else str(path)
     kind = "" if isinstance(error, ConfigError) else f"{type(error).__name__}: "
     return f"{place}: {kind}{said}"

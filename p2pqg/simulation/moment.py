@@ -42,6 +42,7 @@ from p2pqg.simulation.going_on import (
 )
 from p2pqg.simulation.on_disk import (
     as_it_was,
+    check_width,
     client_data,
     log_arrays,
     model_data,
@@ -240,6 +241,7 @@ class Moment:
                     "the frozen layers at model.path are not those that the run began with; its "
                     "models go on above these"
                 )
+        check_width(saved, experiment, path)
         rule = saved_rule(saved, experiment.rule, path, replan)
         experiment = as_it_was(experiment, saved, rule)
         return cls(

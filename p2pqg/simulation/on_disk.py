@@ -93,6 +93,21 @@ def client_data(snapshot: Snapshot) -> tuple[dict[str, Any], dict[str, Array]]:
     return counters, arrays
 
 
+def check_width(saved: Checkpoint, experiment: Experiment, path: str | Path) -> None:
+    """Whether the models that are built today have as many numbers as those that were saved.
+
+    Raises:
+        ConfigError: they have not: code that a run does not keep, of a package, has changed.
+    """
+    rows = saved.arrays.get((saved.header.get("model") or {}).get("row") or "")
+    width = experiment.cost.num_params
+    if rows is not None and rows.shape[-1] != width:
+        raise ConfigError(
+            f"{path}: its models have {rows.shape[-1]:,} parameters, and the model is built with "
+            f"{width:,} now: its code is not what it was then. Put that back to go on"
+        )
+
+
 def saved_snapshot(saved: Checkpoint) -> Snapshot | None:
     """The clients.
 

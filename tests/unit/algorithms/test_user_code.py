@@ -205,6 +205,11 @@ def test_a_name_that_leads_nowhere_is_refused(write, name, complaint):
         (", start=start", "", r"line 24: TypeError: .*'start'"),
         ("    lr: float\n", "", r"'mine': params must be a data class with a field lr"),
         ("params=Params, ", "", r"'mine': params must be a data class with a field lr.*NoParams"),
+        (
+            "import torch",
+            "from .parts import torch",
+            r"package; name the .* from \S+\.my_file import",
+        ),
     ],
 )
 def test_a_file_that_does_not_load_is_told_with_its_line(write, old, new, complaint):

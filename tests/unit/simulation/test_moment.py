@@ -1,5 +1,6 @@
 """A simulation that is saved and restored goes on as if nothing had been in between."""
 
+import dataclasses
 import shutil
 
 import numpy as np
@@ -15,7 +16,7 @@ from p2pqg.base import pieces
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.registry import NoParams
 from p2pqg.engine import block
-from p2pqg.models import MODELS
+from p2pqg.models import MODELS, Cost
 from p2pqg.results import checkpoint
 from p2pqg.results.checkpoint import ARRAYS, HEADER
 from p2pqg.results.directory import LOCK
@@ -312,6 +313,11 @@ def test_experiments_at_hand_are_used_and_clients_that_joined_later_are_forgotte
         sim.checkpoint(tmp_path / "after")
         before = Moment.read(tmp_path / "before", sim.experiment)
         after = Moment.read(tmp_path / "after", sim.experiment)
+        params = sim.parameters().shape[1]
+    anew = dataclasses.replace(sim.experiment, cost=Cost(params + 1, 0))
+    told = rf"after: its models have {params} parameters, and the model is built with {params + 1} "
+    with pytest.raises(ConfigError, match=told):
+        Moment.read(tmp_path / "after", anew)
     assert (before.experiment.num_clients, len(before.experiment.parts)) == (6, 6)
     assert (after.experiment.num_clients, len(after.experiment.parts)) == (8, 8)
     assert before.experiment.arrays is after.experiment.arrays
