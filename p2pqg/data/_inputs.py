@@ -30,6 +30,10 @@ def array_of(value: Any, what: str, dimensions: int = 1) -> np.ndarray:
     Raises:
         DataError: its rows are of different shapes, or it holds neither numbers nor texts.
     """
+    if isinstance(value, list | tuple) and value and hasattr(value[0], "detach"):
+        value = [array_of(one, what, 0) for one in value]
+    if getattr(value, "is_meta", False):
+        raise DataError(f"{what} has no values, being on torch's device meta")
     if hasattr(value, "detach"):  # torch
         value = value.detach().cpu()
         value = value.to_dense() if str(value.layout) != "torch.strided" else value

@@ -56,6 +56,9 @@ class Own:
 
 NOTHING = Own()
 
+PLAIN = {"attacks", "impairments", "network", "scenario"}
+"""Keys under which there is plain data alone, and no object."""
+
 
 @dataclass
 class _Kept:
@@ -92,6 +95,7 @@ def taken(settings: Mapping[str, Any]) -> tuple[dict[str, Any], Own]:
         The settings with a name in place of each object, and the objects.
     """
     kept = _Kept({key: _as_a_recipe_says(value) for key, value in settings.items()})
+    kept.settings |= {key: _plain(kept.settings[key]) for key in PLAIN & kept.settings.keys()}
     _keep_algorithm(kept, kept.settings.get("algorithm"))
     _check_rule(kept.settings.get("rule"))
     for key, take in TAKERS.items():
@@ -119,6 +123,20 @@ def _as_a_recipe_says(value: Any) -> Any:
     if type(value) is list and any(isinstance(one, PathLike | Enum | dict) for one in value):
         return [_as_a_recipe_says(one) for one in value]
     return value
+
+
+def _plain(value: Any) -> Any:
+    """Numbers and lists of numpy and torch as Python's own, within mappings and lists, too.
+
+    >>> import numpy as np
+    >>> _plain([{"at": np.int64(3), "set_lr": np.float64(0.1), "drop_clients": np.arange(2)}])
+    [{'at': 3, 'set_lr': 0.1, 'drop_clients': [0, 1]}]
+    """
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return value.tolist() if hasattr(value, "tolist") else value
 
 
 def check_given(name: str, key: str) -> None:

@@ -162,6 +162,11 @@ def at_start(
     step_size = _step_sizes(lr)
     made: Any = machinery.made(entry.params, {"lr": step_size(0), **params}, where=entry.name)
     start = torch.as_tensor(x0.detach() if isinstance(x0, Tensor) else np.array(x0))
+    if start.is_complex() or start.is_meta or start.layout != torch.strided or np.ma.is_masked(x0):
+        raise ConfigError(
+            "x0 must hold real numbers, neither masked nor sparse nor on torch's device meta, got "
+            f"{type(x0).__name__}, {start.dtype}"
+        )
     start, schedule = _placed(start.to(torch.float64), topology, entry, made)
     needs = entry.traits["needs"](made)
     bounds = _bounds(blocks, schedule.num_clients)

@@ -11,7 +11,7 @@ GOOD = {"topology": "ring4", "rounds": 3, "lr": 0.1}
 
 
 def run(gradient=lambda x, round: x, x0=(1.0, 2.0), **settings):
-    return trajectory("dsgd", gradient, np.array(x0), **GOOD | settings)
+    return trajectory("dsgd", gradient, np.asanyarray(x0), **GOOD | settings)
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,8 @@ def run(gradient=lambda x, round: x, x0=(1.0, 2.0), **settings):
         ({"blocks": [4, 0]}, "blocks must be numbers >= 1 that add up to 4"),
         ({"x0": np.ones((3, 2))}, "4 clients, but clients is 3"),
         ({"x0": (1.0, math.nan)}, "x0 must be finite, got nan or inf"),
+        ({"x0": np.ones(2) + 1j}, "x0 must hold real numbers, .* got ndarray, torch.complex128"),
+        ({"x0": np.ma.masked_equal([0.0, 1.0], 1)}, "real numbers, neither masked nor sparse"),
         ({"gradient": lambda x, round: x[:, :1]}, r"gradient must return \[4, 2\]"),
     ],
 )
