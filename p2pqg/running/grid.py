@@ -23,7 +23,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from p2pqg.base.dotted import assign, flat
 from p2pqg.base.errors import ConfigError, did_you_mean
@@ -33,6 +33,9 @@ from p2pqg.recipe.keys import SELF_EVIDENT
 from p2pqg.results.alike import settings_of
 from p2pqg.results.run import Run
 from p2pqg.results.tuned import merit
+
+if TYPE_CHECKING:
+    from p2pqg.recipe.settings import RunConfig
 
 Point = dict[str, Any]
 """One run of a grid: key -> value."""
@@ -261,27 +264,24 @@ def read_sweep(
     if problems:
         raise ConfigError.of(problems, where)
     sweep = Sweep(folder, base, tuple(grids), tune, extensions, about)
-    points = sweep.points()
-    for same, count in Counter(map(sweep.name, points)).items():
+    every = [sweep.settings(point) for point in sweep.points()]
+    for same, count in Counter(settings["name"] for settings in every).items():
         if count > 1:
             raise ConfigError(f"{where}: sweep has {same} twice; take a value out of a list")
-    for point in points:
-        read_config(sweep.settings(point), where=f"{where}, {sweep.name(point)}")
-    _check_claims(sweep, where)
+    runs = [read_config(settings, where=f"{where}, {settings['name']}") for settings in every]
+    _check_claims(sweep, runs, where)
     return sweep
 
 
-def _check_claims(sweep: Sweep, where: str) -> None:
+def _check_claims(sweep: Sweep, runs: list[RunConfig], where: str) -> None:
     """Refuse claims on runs that the sweep does not have, before any is done."""
     from p2pqg.base.config import plain
-    from p2pqg.recipe.settings import read_config
     from p2pqg.results.claims import check, read_claims
 
     try:
         claims = read_claims(sweep.about.get("claim"))
         if claims:
-            runs = (plain(read_config(sweep.settings(point))) for point in sweep.points())
-            check(claims, settings_of([Planned(run) for run in runs]))
+            check(claims, settings_of([Planned(plain(run)) for run in runs]))
     except ConfigError as error:
         raise ConfigError.of(error.lines, where) from None
 
