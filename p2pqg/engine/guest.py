@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from threading import Lock
 
 import torch
@@ -18,7 +18,7 @@ _found: list[int] = []
 
 @contextmanager
 def with_threads(wanted: int) -> Iterator[None]:
-    """Inside, torch computes with that many threads and keeps its promises; afterwards as before.
+    """As `undisturbed`, and inside, torch computes with that many threads; afterwards as before.
 
     So neither a script nor another simulation changes by how many a block computes, on which the
     rounding of its sums depends, nor does a block change it for them, however they come and go.
@@ -32,8 +32,21 @@ def with_threads(wanted: int) -> Iterator[None]:
         _found.append(_found[0] if _found else here)  # a new thread has the last that was set
         torch.set_num_threads(threads(wanted))
     try:
-        with promised():
+        with undisturbed():
             yield
     finally:
         with _changing:
             torch.set_num_threads(threads(_found.pop()))
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Inside, torch is as in a process of its own, whatever the script around it has chosen.
+
+    It keeps its promises, knows of gradients (within `torch.no_grad()`, too), and makes tensors on
+    the CPU. What is computed here is so what actors compute.
+    """
+    elsewhere = torch.get_default_device().type != "cpu"
+    here = torch.device("cpu") if elsewhere else nullcontext()  # each call of torch is asked then
+    with promised(), torch.inference_mode(False), here:
+        yield

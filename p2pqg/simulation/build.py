@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -78,7 +80,20 @@ def build(config: RunConfig, own: Own = NOTHING) -> Experiment:
     Raises:
         ConfigError: with every problem found, a line each.
     """
-    return _put_together(config, own, find(config, own))
+    with _undisturbed():
+        return _put_together(config, own, find(config, own))
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Whatever a script has chosen of torch for itself, such as a default type, models see not."""
+    if "torch" not in sys.modules:  # and of a driver of actors nobody asks that it loads it
+        yield
+        return
+    from p2pqg.engine.guest import undisturbed
+
+    with undisturbed(), torch.autocast("cpu", enabled=False):
+        yield
 
 
 def _put_together(config: RunConfig, own: Own, parts: Found) -> Experiment:

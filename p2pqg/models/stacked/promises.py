@@ -58,6 +58,18 @@ def keep_promises() -> Callable[[], None]:
     return partial(_call, older + back)
 
 
+class _Defaults:
+    """The type of tensors of which none is said, as an attribute."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return torch.get_default_dtype()
+
+    @dtype.setter
+    def dtype(self, value: torch.dtype) -> None:
+        torch.set_default_dtype(value)
+
+
 class _Products:
     """How exact products of float32 are, as an attribute."""
 
@@ -76,6 +88,7 @@ SWITCHES: list[tuple[Any, str, object]] = [
     (torch.backends.cudnn, "allow_tf32", False),
     (torch.backends.cuda.matmul, "allow_tf32", False),
     (_Products(), "precision", "highest"),
+    (_Defaults(), "dtype", torch.float32),
 ]
 
 

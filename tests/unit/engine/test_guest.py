@@ -1,5 +1,6 @@
-"""A simulation in a user's process computes with its own number of threads, and leaves theirs."""
+"""A simulation in a user's process computes as in one of its own, and leaves all as it was."""
 
+from contextlib import contextmanager
 from threading import Event, Thread
 
 import pytest
@@ -140,3 +141,42 @@ def test_who_leaves_first_leaves_the_others_theirs():
     new.start()
     new.join()
     assert seen == [2, 3]
+
+
+@contextmanager
+def by_default(dtype):
+    torch.set_default_dtype(dtype)
+    yield
+    assert torch.get_default_dtype() == dtype
+    torch.set_default_dtype(torch.float32)
+
+
+def net(num_classes, input_shape):
+    layers = torch.nn.Conv2d(3, 2, 3), torch.nn.BatchNorm2d(2), torch.nn.Flatten()
+    return torch.nn.Sequential(*layers, torch.nn.Linear(72, num_classes))
+
+
+def learned():
+    """The parameters of a user's model, on images that are scaled."""
+    images = {"name": "synthetic", "samples": 36, "image_side": 8, "classes": 3}
+    made = {**TOY, "model": net, "dataset": images, "rounds": 3}
+    with p2pqg.Simulation(**made, engine="local") as sim:
+        sim.advance(3)
+        return sim.parameters()
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [
+        torch.no_grad,
+        torch.inference_mode,
+        lambda: torch.autocast("cpu", torch.bfloat16),
+        lambda: by_default(torch.float64),
+        lambda: torch.device("meta"),
+    ],
+    ids=["no_grad", "inference_mode", "autocast", "default dtype", "default device"],
+)
+def test_what_a_script_has_chosen_of_torch_for_itself_a_simulation_sees_not(inside):
+    expected = learned()
+    with inside():
+        assert (learned() == expected).all()
