@@ -46,7 +46,9 @@ def undisturbed() -> Iterator[None]:
     It keeps its promises, knows of gradients (within `torch.no_grad()`, too), and makes tensors on
     the CPU. What is computed here is so what actors compute.
     """
+    inference = torch.is_inference_mode_enabled()
+    learning = torch.inference_mode(False) if inference else torch.enable_grad()
     elsewhere = torch.get_default_device().type != "cpu"
     here = torch.device("cpu") if elsewhere else nullcontext()  # each call of torch is asked then
-    with promised(), torch.inference_mode(False), here:
+    with promised(), learning, here:
         yield
