@@ -29,7 +29,7 @@ def settings_of(values, name):
     if "sweep" in values:
         sweep = read_sweep(values, name)
         every = [sweep.settings(point) for point in sweep.points()]
-        return {str(settings | {"seed": 1}): settings for settings in every}.values()
+        return {str(one | {"seed": 1, "name": ""}): one for one in every}.values()
     return [{key: value for key, value in values.items() if key != "source"}]
 
 
