@@ -31,7 +31,7 @@ from p2pqg.simulation.moment import CHECKPOINTS
 ROUNDS = 24
 SETTINGS = TOY | {"rounds": ROUNDS, "eval_every": 8, "record_every": 1, "engine": "local"}
 LONG = 2500
-"""Rounds that take some seconds: long enough to be hit in the middle."""
+"""Rounds that take two seconds or so: long enough to be hit in the middle."""
 
 EVERYTHING = {
     "algorithm": "qg-dadam",
@@ -194,7 +194,7 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(tmp_path, monkeypatch):
         deadline = time.monotonic() + 120
         while not any(newest(path / CHECKPOINTS)) and time.monotonic() < deadline:
             time.sleep(0.02)
-        time.sleep(0.2)
+        time.sleep(0.1)
         process.kill()
     assert not (path / "summary.json").exists()
     with pytest.raises(ConfigError, match="`p2pqg resume runs/out/killed` goes on with it"):

@@ -83,7 +83,7 @@ def test_interrupted_at_any_moment_it_goes_on(monkeypatch):
         whole.advance(120)
         chance, interrupted = random.Random(0), 0
         while sim.round < 120:
-            ctrl_c = threading.Timer(chance.uniform(0, 0.03), os.kill, (os.getpid(), signal.SIGINT))
+            ctrl_c = threading.Timer(chance.uniform(0, 0.01), os.kill, (os.getpid(), signal.SIGINT))
             with suppress(KeyboardInterrupt):
                 ctrl_c.start()
                 sim.advance(120 - sim.round)
