@@ -315,7 +315,7 @@ def beside(home: ModuleType) -> list[ModuleType]:
         module
         for module in list(sys.modules.values())
         if (path := getattr(module, "__file__", None))
-        and folder.name in path  # most are not: to split thousands of paths takes 0.1 s
+        and folder.name in str(path)  # most are not: to split thousands of paths takes 0.1 s
         and Path(path).parent == folder
         and module.__name__ != "__main__"
     ]

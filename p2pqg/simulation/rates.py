@@ -68,7 +68,8 @@ def too_steep(config: RunConfig, rule: Rule) -> Iterator[str]:
     rates = np.array(lr.values or (lr(0), lr(1)))  # a warm-up rises the most at its begin
     with np.errstate(all="ignore"):
         rises = rates[1:] / rates[:-1]
-    most = OFF / np.finfo("float64" if config.precision == "float64" else "float32").eps
+    exact = "float64" if config.precision == "float64" else "float32"  # of models, with bf16, too
+    most = OFF / np.finfo(exact).eps
     if not (rises > most).any() or not _divides(rule):
         return
     round = int(rises.argmax())
@@ -76,7 +77,7 @@ def too_steep(config: RunConfig, rule: Rule) -> Iterator[str]:
     which = f"lr {rates[round]:g} in round {round}" if round else which
     yield (
         f"{which} is too small: {rule.algorithm.name} divides by the step size, which rises "
-        f"{rises[round]:,.3g} times in a round, and so do the rounding errors of {config.precision}"
+        f"{rises[round]:,.3g} times in a round, and so do the rounding errors of {exact}"
         f"; let it rise from {rates[round + 1] / most:.0e} or more"
     )
 

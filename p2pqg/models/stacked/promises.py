@@ -14,6 +14,8 @@ import torch
 _changing = Lock()
 _inside: list[Callable[[], None]] = []
 """What sets the switches as they were, while anybody is inside: once more than there are."""
+_spoken: list[bool] = []
+"""Whether the older words of PyTorch's have been used in this process."""
 
 
 @contextmanager
@@ -94,7 +96,15 @@ SWITCHES: list[tuple[Any, str, object]] = [
 
 @contextmanager
 def _unwarned() -> Iterator[None]:
-    """Some versions of PyTorch call the older ones of these words outdated."""
+    """Some versions of PyTorch call the older ones of these words outdated, once in a process.
+
+    Later nothing is caught: to catch warnings is no matter of one thread alone, and has all of them
+    told again, those of a user's model in every round, that Python tells once.
+    """
+    if _spoken:
+        yield
+        return
+    _spoken.append(True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -113,9 +123,8 @@ def _precisions() -> tuple[list[Any], list[Any]]:
 
 
 def _call(every: list[Callable[[], None]]) -> None:
-    with _unwarned():
-        for one in every:
-            one()
+    for one in every:
+        one()
 
 
 def attention_repeats(device: torch.device) -> AbstractContextManager[object]:

@@ -368,6 +368,8 @@ def test_what_the_user_imported_from_elsewhere_is_neither_taken_nor_lost(tmp_pat
     mine.write_text("from helps_mine import FACTOR\n", encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path / "now")
     theirs = importlib.import_module("helps_mine")
+    odd = SimpleNamespace(__name__="odd", __file__=tmp_path / "now" / "odd.py")  # no text
+    monkeypatch.setitem(sys.modules, "odd", odd)
     try:
         module = load_file(mine, "model")
         assert (module.FACTOR, theirs.FACTOR) == (2, 7)

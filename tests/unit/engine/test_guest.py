@@ -1,5 +1,6 @@
 """A simulation in a user's process computes as in one of its own, and leaves all as it was."""
 
+import warnings
 from contextlib import contextmanager
 from threading import Event, Thread
 
@@ -85,6 +86,15 @@ def test_switches_of_torch_are_put_back_in_whatever_words_they_were_said(switche
     backends.fp32_precision = "none"
     assert backends.mkldnn.conv.fp32_precision == "none"
     assert switches() == OWN
+
+
+def test_what_python_tells_once_is_not_told_anew_in_every_round():
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("default")
+        for _ in range(3):
+            with with_threads(1):
+                warnings.warn("said by a user's model", stacklevel=1)
+    assert len(told) == 1
 
 
 @pytest.mark.usefixtures("three_threads")
