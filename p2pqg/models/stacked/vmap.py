@@ -67,7 +67,15 @@ class Vmap(Strategy):
 
         None knows of another: the gradient of the sum of their losses is that of each in its row.
         torch.func.grad gives the same, is slower, and imports torch's compiler: 1.5 s a process.
+        But autocast sees within it what layers call (conv2d, group_norm), and within vmap alone
+        what these come down to, of which it leaves some in float32 and others in half precision.
         """
+        if self.half is not None:
+            own = grad_and_value(partial(self._loss, scale), has_aux=True)
+            g, (_, (losses, new_buffers)) = vmap(own, randomness="different")(
+                x, buffers, inputs, targets
+            )
+            return losses, g, new_buffers
         x = x.detach().requires_grad_()
         step = vmap(partial(self._loss, scale), randomness="different")
         scaled, (losses, new_buffers) = step(x, buffers, inputs, targets)

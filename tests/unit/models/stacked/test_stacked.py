@@ -205,6 +205,20 @@ def test_half_precision_keeps_float32_rows_and_stays_near_their_gradient(
     assert loss.dtype == torch.float32
 
 
+@pytest.mark.parametrize("strategy", ["loop", "vmap"])
+def test_convolutions_compute_in_the_half_precision_that_was_asked_for(strategy):
+    """Within vmap alone autocast on a CPU sees none of them."""
+    stacked, *_, x, buffers, inputs, targets = stacked_clients(
+        IMAGES[0], strategy, precision="bf16"
+    )
+    kinds = set()
+    for layer in stacked.run.train.modules():
+        if isinstance(layer, nn.Conv2d):
+            layer.register_forward_hook(lambda layer, given, found: kinds.add(found.dtype))
+    stacked.gradients(x, buffers, inputs, targets)
+    assert kinds == {torch.bfloat16}
+
+
 def test_the_initial_row_is_the_template_in_parameter_order():
     module = build_model("resnet20-bn", 10, (3, 8, 8))
     stacked = Stacked(module)
