@@ -77,7 +77,7 @@ def too_steep(config: RunConfig, rule: Rule) -> Iterator[str]:
     which = f"lr {rates[round]:g} in round {round}" if round else which
     yield (
         f"{which} is too small: {rule.algorithm.name} divides by the step size, which rises "
-        f"{rises[round]:,.3g} times in a round, and so do the rounding errors of {exact}"
+        f"{rises[round]:,.3g}-fold in a round, and so do the rounding errors of {exact}"
         f"; let it rise from {rates[round + 1] / most:.0e} or more"
     )
 

@@ -156,9 +156,11 @@ def test_who_leaves_first_leaves_the_others_theirs():
 @contextmanager
 def by_default(dtype):
     torch.set_default_dtype(dtype)
-    yield
-    assert torch.get_default_dtype() == dtype
-    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+        assert torch.get_default_dtype() == dtype
+    finally:
+        torch.set_default_dtype(torch.float32)
 
 
 def net(num_classes, input_shape):
