@@ -48,7 +48,7 @@ def undisturbed() -> Iterator[None]:
     """
     inference = torch.is_inference_mode_enabled()
     learning = torch.inference_mode(False) if inference else torch.enable_grad()
-    elsewhere = torch.get_default_device().type != "cpu"
+    elsewhere = torch.empty(0).device.type != "cpu"  # PyTorch 2.4 does not tell of `with device`
     here = torch.device("cpu") if elsewhere else nullcontext()  # each call of torch is asked then
     with promised(), learning, here:
         yield
