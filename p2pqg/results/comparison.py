@@ -332,7 +332,8 @@ class Comparison:
             for name, group in zip(self.names, self.groups, strict=True)
         }
         marks: dict[float, str] = {}
-        for done, what in (event for group in self.groups for event in self._own_events(group)):
+        events = (event for group in self.groups for event in self._own_events(group))
+        for done, what in dict.fromkeys(events):  # what several had in common is said once
             marks[done] = f"{marks[done]}; {what}" if done in marks else what
         return draw_curves(histories, y, x, marks=marks if x == "round" else {}, **options)
 

@@ -240,8 +240,10 @@ def test_curves_show_where_something_was_done():
         branch = sim.fork()
         branch.drop_links(["0-1"])
         branch.advance(10)
+        other = sim.fork()
         sim.drop_links(["1-2"])
-        picture = p2pqg.compare(sim, branch).draw()
+        other.drop_links(["1-2"])
+        picture = p2pqg.compare(sim, other, branch).draw()
     (ax,) = picture.axes
     assert [line.get_xdata()[0] for line in ax.lines if line.get_linestyle() == ":"] == [5]
     assert [text.get_text() for text in ax.texts][:1] == ["drop_links 1-2; drop_links 0-1"]
