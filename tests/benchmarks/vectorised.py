@@ -52,10 +52,9 @@ def main() -> None:
                 seen[way].append(time.process_time() - start)
         ours, other = seen["ours"][1:], seen["func"][1:]
         shares = [a / b for a, b in zip(ours, other, strict=True)]
-        print(
-            f"| {name} | {1e3 * statistics.median(ours):.1f} | {1e3 * statistics.median(other):.1f} "
-            f"| {statistics.median(shares):.2f} ({min(shares):.2f} to {max(shares):.2f}) |"
-        )
+        one, two = (1e3 * statistics.median(seconds) for seconds in (ours, other))
+        share = f"{statistics.median(shares):.2f} ({min(shares):.2f} to {max(shares):.2f})"
+        print(f"| {name} | {one:.1f} | {two:.1f} | {share} |")
 
 
 if __name__ == "__main__":
