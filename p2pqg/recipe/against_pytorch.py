@@ -17,11 +17,18 @@ from p2pqg.base.errors import ConfigError, P2pqgError, UserCodeError
 from p2pqg.base.seeding import rng
 from p2pqg.base.source import blamed
 from p2pqg.models.judging import Objective, in_columns
+from p2pqg.models.stacked.layout import Layout
 from p2pqg.models.stacked.stacked import Stacked
 from p2pqg.recipe.settings import RunConfig
 
 TOLERANCE = {torch.float32: 2e-3, torch.float64: 1e-8}
-"""How far a gradient may be off, relative to its norm."""
+"""How far a gradient may be off, relative to its norm: all of it, and that of each tensor."""
+
+NOISE = {torch.float32: 1e-6, torch.float64: 1e-10}
+"""How far that of a tensor may be off beside, relative to the norm of all of it.
+
+Some are 0 but for rounding, such as that of a bias before batch normalisation.
+"""
 
 APART = 0.03
 """How unlike the two clients are, relative to each weight; what is off by as much is not rounding.
@@ -46,7 +53,7 @@ class AgainstPyTorch:
         self.module, self.objective, self.config = module, objective, config
         self.inputs, self.targets = inputs, targets
         self.plain: tuple[Tensor, Tensor, Tensor] | None = None
-        self.tolerance: float | None = None
+        self.rounding = torch.float64 if config.precision == "float64" else torch.float32
 
     def differ(self, strategy: str) -> str:
         """What is wrong with a strategy; "" if nothing is."""
@@ -56,7 +63,7 @@ class AgainstPyTorch:
         # In deep networks with batch normalisation float32's rounding may grow to as much.
         with suppress(Exception):  # who cannot compute in float64 differs
             return self._in_float64._differ(strategy)
-        return wrong
+        return self._differ(strategy, tensors=False)  # rounding may be all that a small one has
 
     @cached_property
     def _in_float64(self) -> AgainstPyTorch:
@@ -72,10 +79,11 @@ class AgainstPyTorch:
                 self.objective.each(outputs, targets[0])
             except UserCodeError:  # as with weights of classes in float32
                 found.objective = _InFloat32(**vars(self.objective))
-                found.tolerance = TOLERANCE[torch.float32]
+                found.rounding = torch.float32
         return found
 
-    def _differ(self, strategy: str) -> str:
+    def _differ(self, strategy: str, tensors: bool = True) -> str:
+        """As `differ`; with `tensors` one after the other, too: a small one is little of all."""
         exact = "float64" if self.config.precision == "float64" else "float32"
         stacked = Stacked(self.module, precision=exact, strategy=strategy, objective=self.objective)
         row = stacked.initial_row()
@@ -100,12 +108,35 @@ class AgainstPyTorch:
         if self.plain is None:
             self.plain = self._plainly(stacked, x, buffers, keys)
         names = ("losses", "gradients", "running statistics")
-        for name, mine, twice, theirs in zip(names, found, again, self.plain, strict=True):
-            if not close(mine, twice, self.tolerance):
+        layouts = self._layouts if tensors else (Layout(()),) * len(names)
+        for name, layout, mine, twice, theirs in zip(
+            names, layouts, found, again, self.plain, strict=True
+        ):
+            if self._unlike(mine, twice, layout) is not None:
                 return f"its {name} are others when the same batch comes again"
-            if not close(mine, theirs, self.tolerance):
-                return f"its {name} are not those of plain PyTorch"
+            if (where := self._unlike(mine, theirs, layout)) is not None:
+                return f"its {name} are not those of plain PyTorch{where}"
         return ""
+
+    @cached_property
+    def _layouts(self) -> tuple[Layout, Layout, Layout]:
+        """The tensors in rows of losses, gradients and running statistics."""
+        trained = ((n, p) for n, p in self.module.named_parameters() if p.requires_grad)
+        floats = ((n, b) for n, b in self.module.named_buffers() if b.is_floating_point())
+        return Layout(()), Layout(trained), Layout(floats)
+
+    def _unlike(self, mine: Tensor, theirs: Tensor, layout: Layout) -> str | None:
+        """Where rows [clients, ...] differ by more than rounding: "", all in all; None: nowhere."""
+        share = TOLERANCE[self.rounding]
+        if not close(mine, theirs, share):
+            return ""
+        apart, noise = layout.views(mine - theirs), NOISE[self.rounding] * _size(theirs)
+        for name, right in layout.views(theirs).items():
+            most = share * _lengths(right) + noise
+            if not bool((_lengths(apart[name]) <= most).all()):
+                return f" in {name}"
+        return None
+
 
     def _plainly(
         self, stacked: Stacked, x: Tensor, buffers: Tensor, keys: list[int] | None
@@ -139,5 +170,14 @@ class _InFloat32(Objective):
 
 def close(one: Tensor, other: Tensor, tolerance: float | None = None) -> bool:
     """Up to rounding: by the norm of the difference."""
-    size = max(float(other.norm()), 1e-3)
-    return float((one - other).norm()) <= (tolerance or TOLERANCE[other.dtype]) * size
+    return float((one - other).norm()) <= (tolerance or TOLERANCE[other.dtype]) * _size(other)
+
+
+def _size(rows: Tensor) -> float:
+    """What differences are measured by."""
+    return max(float(rows.norm()), 1e-3)
+
+
+def _lengths(tensors: Tensor) -> Tensor:
+    """[clients, ...] -> [clients]: of each client's."""
+    return tensors.reshape(len(tensors), -1).norm(dim=1)
