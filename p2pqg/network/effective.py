@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from p2pqg.base.errors import TopologyError
 from p2pqg.network.impairments import Impairments
 from p2pqg.network.remains import rebuilt, without
 from p2pqg.network.timing import Timing
@@ -37,6 +38,12 @@ class Remaining:
 
     def __call__(self, round: int) -> Mixing:
         W, n = self.base.mixing(round), self.base.num_clients
+        if self.cut and not self.base.directed and not W.is_mutual():
+            raise TopologyError(
+                f"'{self.base.name}, round {round}': links go one way, which none did in its first "
+                "rounds, so it counts as undirected, and those that are cut are cut both ways. "
+                "Return an nx.DiGraph, which is directed in any case."
+            )
         down = np.array([sender * n + receiver for sender, receiver in self.cut], dtype=np.int64)
         gone = np.isin(W.senders * n + W.receivers, down)
         if not self.absent:

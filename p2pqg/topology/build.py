@@ -68,7 +68,10 @@ def build(
         topology: a name (`ring16`, `base25:k=2`, `erdos-renyi32:p=0.2,seed=1`, any with
             `mixing=lazy`), a file (see `p2pqg.topology.files`), the name of a YAML file that comes
             with p2pqg, an array [clients, clients] or [rounds, clients, clients] (used in turn), a
-            function of the round that returns W, a graph of networkx, or a Schedule.
+            function of the round that returns W, a graph of networkx, or a Schedule. An nx.DiGraph
+            is directed, also where its edges go both ways; of a function, that of round 0. Arrays
+            are where a link goes one way, in any round, of a function in one of the first four in
+            which anybody sends.
         clients: their number, where the name leaves it out; functions of yours are told it, too,
             if they have a parameter `clients` or `num_clients`.
         label_counts: [clients, classes], how many samples of each class the clients have, for
@@ -174,7 +177,7 @@ def _of_function(
             f"{called} gives another network for round 0 when it is asked again, and each actor "
             "asks for itself; draw it by the round, as np.random.default_rng(round) does"
         )
-    directed = _is_one_way(ask)
+    directed = (isinstance(first, nx.Graph) and first.is_directed()) or _is_one_way(ask)
     return Schedule("given function", ask.num_clients, directed, None, ask, labels=labels or ())
 
 

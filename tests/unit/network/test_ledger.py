@@ -52,6 +52,9 @@ def test_a_ledger_books_an_allreduce_along_its_ring():
     assert_array_equal(books["receiver"], [0, 2, 5, 7])
     assert_array_equal(books["bytes"], 1.5 * MB)
     assert_array_equal(books["messages"], 6)
+    ring = Ledger()
+    ring.allgather(MB, np.array([0, 2, 5]))
+    assert_array_equal([*ring.arrays().values()], [[5, 0, 2], [0, 2, 5], [2 * MB] * 3, [2] * 3])
     ledger.allgather(MB, np.array([5, 2]))  # one message each way
     books = ledger.arrays()
     assert_array_equal(books["sender"], [7, 0, 5, 2, 5])
@@ -69,11 +72,15 @@ def test_who_is_alone_in_a_ring_sends_nothing():
 
 def test_a_ledger_that_comes_back_from_its_arrays_goes_on():
     ledger, whole = Ledger(), Ledger()
-    ledger.gossip(RING, 7.0)
+    sizes = 7.0 + np.arange(8)  # by sender
+    ledger.gossip(RING, sizes)
+    ledger.gossip(DIRECTED_RING, 5.0)
+    assert_array_equal(ledger.arrays()["bytes"][:3], [8.0, 5.0, 14.0])  # to 0, of 1, 5 and 7
     ledger = Ledger.of(ledger.arrays())
     ledger.gossip(DIRECTED_RING, 5.0)
     ledger.allreduce(3.0, np.arange(8))
-    whole.gossip(RING, 7.0)
+    whole.gossip(RING, sizes)
+    whole.gossip(DIRECTED_RING, 5.0)
     whole.gossip(DIRECTED_RING, 5.0)
     whole.allreduce(3.0, np.arange(8))
     for name, column in whole.arrays().items():
@@ -102,7 +109,7 @@ class OneByOne:
         self.sums[receiver, sender] = num_bytes + size, count + messages
 
 
-@pytest.mark.parametrize("sizes", [[4e6, 0.125], [1 / 3, 0.1], [4e6, 1 / 3], [2.0**40, 0.125]])
+@pytest.mark.parametrize("sizes", [[4e6, 0.125], [0.1, 0.1, 0.1], [4e6, 1 / 3], [2.0**40, 0.125]])
 @pytest.mark.parametrize("name", ["ring9", "day-and-night16", "random-matching9"])
 @pytest.mark.parametrize("few", [0, 100, module.FEW])
 def test_what_is_booked_together_sums_to_the_last_bit_as_one_by_one(few, name, sizes, monkeypatch):

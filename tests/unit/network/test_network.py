@@ -111,6 +111,28 @@ def test_a_graph_of_every_round_is_weighed_anew_as_one_that_stays(graph, by_colu
         assert same(*(n.with_impairments(participation=0.6).schedule for n in (one, other)))
 
 
+def test_a_graph_is_directed_where_its_kind_is_be_it_of_all_rounds_or_of_each():
+    both_ways, plain = nx.DiGraph(nx.cycle_graph(4)), nx.cycle_graph(4)
+    for graph, directed in ((both_ways, True), (plain, False)):
+        for topology in (graph, lambda round, graph=graph: graph):
+            network = Network(build(topology))
+            assert network.base.directed == directed
+            W = network.drop_links(["0->1"]).schedule.mixing(1).dense()
+            assert W[1, 0] == 0
+            assert (W[0, 1] > 0) == directed
+
+
+def test_links_that_go_one_way_later_are_told_where_a_cut_would_be_of_both():
+    ring = build("ring4").mixing(0).dense()
+    one_way = (np.eye(4) + np.roll(np.eye(4), 1, 0)) / 2
+    network = Network(build(lambda round: one_way if round == 9 else ring))
+    assert_array_equal(network.schedule.mixing(9).dense(), one_way)
+    cut = network.drop_links(["0->1"]).schedule
+    assert cut.mixing(8).dense()[1, 0] == cut.mixing(8).dense()[0, 1] == 0
+    with pytest.raises(TopologyError, match="round 9': links go one way, .* Return an nx.DiGraph"):
+        cut.mixing(9)
+
+
 def test_given_weights_that_remain_stay_as_they_are():
     before = build("office-wan8")
     W = network("office-wan8").drop_links(["berlin-1-lisbon-1"]).schedule.mixing(0).dense()
