@@ -137,7 +137,6 @@ class AgainstPyTorch:
                 return f" in {name}"
         return None
 
-
     def _plainly(
         self, stacked: Stacked, x: Tensor, buffers: Tensor, keys: list[int] | None
     ) -> tuple[Tensor, Tensor, Tensor]:
