@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.lines import Line2D
@@ -55,7 +56,7 @@ def draw_network(
 
     Args:
         schedule: the network, as of `p2pqg.topology.build`.
-        values: [clients], e.g. test accuracies; default: degrees.
+        values: [clients], e.g. test accuracies; default: degrees. Who has none (NaN) is gray.
         label: what the values are, for the color bar.
         labels: [clients], texts in the clients, or names below them; default: their numbers.
         cut_links: pairs of clients; drawn dashed and red, whether the network has them or not.
@@ -85,7 +86,11 @@ def draw_network(
     ax.set_title(schedule.name if schedule.period == 1 else f"{schedule.name}, round {round}")
     if values is None:
         sketch.explain(colored)
-    else:
+        return finished(figure, save)
+    known = np.isfinite(np.asarray(values, dtype=float))
+    if not known[sketch.here].all():
+        ax.set_xlabel("gray: not measured" if known.any() else f"{label}: not measured".strip(": "))
+    if known.any():
         bar = figure.colorbar(colored, ax=ax, shrink=0.6, aspect=18, pad=0.02, label=label)
         bar.ax.spines["outline"].set_visible(False)
         if "accuracy" in label:
@@ -135,7 +140,7 @@ class _Sketch:
         spots: [clients, 2].
         degrees: [clients], links that lead away from each.
         links: (sender, receiver) of each link; broken: those that are cut, both ways.
-        away: clients that are not there.
+        away: clients that are not there; here: all others.
         faint: opacity of a link, the less the more there are.
         dot: area of a client, in points.
     """
@@ -154,6 +159,7 @@ class _Sketch:
         self.links = set(zip(W.senders[apart].tolist(), W.receivers[apart].tolist(), strict=True))
         self.broken = {pair for a, b in cut for pair in ((a, b), (b, a))}
         self.away = list(away)
+        self.here = np.setdiff1d(np.arange(n), self.away)
         self.degrees = W.out_degrees()
         self.faint = float(np.clip(3 * n / max(len(self.links), 1), 0.15, 0.8))
         self.dot = size**2 * float(np.clip(300 / n, 0.2, 14))
@@ -242,9 +248,10 @@ class _Sketch:
         if values is None:
             cmap, usual = "viridis_r", (0, max(self.degrees.max(), 1) * 1.15)
         else:  # as on the page: bright is good
-            cmap, usual = "viridis", (np.nanmin(shade), np.nanmax(shade))
+            known = shade[np.isfinite(shade)]
+            cmap, usual = "viridis", (known.min(), known.max()) if known.size else (0, 1)
         low, high = limits or usual
-        here = np.setdiff1d(np.arange(len(shade)), self.away)
+        here = self.here
         x, y = self.spots.T
         colored = self.ax.scatter(
             x[here],
@@ -253,7 +260,8 @@ class _Sketch:
             edgecolors="white",
             zorder=3,
             c=shade[here],
-            cmap=cmap,
+            cmap=colormaps[cmap].with_extremes(bad=FAINT),
+            plotnonfinite=True,
             vmin=low,
             vmax=high,
         )

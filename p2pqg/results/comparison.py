@@ -367,13 +367,15 @@ class Comparison:
         if network is None:
             raise ConfigError(f"{name}: its network cannot be built here")
         values = self._by_number[what]
+        known = values.to_numpy(dtype=float)
+        known = known[np.isfinite(known)]
         options = {
             "values": values[name].reindex(range(network.num_clients)).to_numpy(),
             "label": what.replace("_", " "),
             "labels": network.base.labels or None,
             "cut_links": network.cut,
             "absent": network.absent,
-            "limits": (values.min(axis=None), values.max(axis=None)),
+            "limits": (known.min(), known.max()) if known.size else None,
         } | options
         return draw_network(network.base, **options)
 

@@ -19,7 +19,7 @@ from p2pqg.plots import (
     draw_shards,
     draw_spread,
 )
-from p2pqg.plots.canvas import BLUE, COLORS, GRAY, VERMILLION, apart, colors_of
+from p2pqg.plots.canvas import BLUE, COLORS, FAINT, GRAY, VERMILLION, apart, colors_of
 from p2pqg.theory.consensus import average_consensus
 from p2pqg.topology import build
 from p2pqg.topology.convergence import rounds_to
@@ -171,6 +171,20 @@ def test_clients_that_are_away_are_hollow_and_cut_links_dashed():
     assert here.get_array().tolist() == [0, 1, 2, 4, 5, 6, 7]
     assert len(away.get_offsets()) == 1
     assert texts(figure) == [str(client) for client in range(8)]
+
+
+def test_who_was_not_measured_is_gray_and_that_is_said():
+    accuracy = np.array([0.5, np.nan, 0.7])
+    figure = draw_network(build("ring3"), accuracy, label="test accuracy")
+    colored = figure.axes[0].collections[-2]
+    assert colored.get_clim() == (0.5, 0.7)
+    assert len(colored.get_offsets()) == 3
+    gray = [int(FAINT[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    assert colored.to_rgba(np.nan)[:3] == pytest.approx(gray)
+    assert figure.axes[0].get_xlabel() == "gray: not measured"
+    nobody = draw_network(build("ring3"), np.full(3, np.nan), label="test accuracy")
+    assert [ax.get_xlabel() for ax in nobody.axes] == ["test accuracy: not measured"]
+    assert not draw_network(build("ring3"), accuracy, absent=[1]).axes[0].get_xlabel()
 
 
 def test_clients_have_their_own_names_if_these_are_given():

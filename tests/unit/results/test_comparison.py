@@ -272,6 +272,13 @@ def test_the_network_is_drawn_as_it_is_with_its_clients_accuracies():
     assert drawn.get_array().tolist() == there.tolist()
 
 
+def test_a_network_of_runs_that_no_round_has_in_common_is_drawn_in_gray(fake):
+    runs = p2pqg.compare(fake("a", [0.5]), fake("b", [0.4]))
+    vars(runs)["round"] = None
+    (ax,) = runs.draw_network().axes
+    assert ax.get_xlabel() == "test accuracy: not measured"
+
+
 def test_a_network_is_drawn_with_its_own_names_whatever_others_are_called():
     office = TINY | {"topology": "office-wan8"}
     with p2pqg.Simulation(**TINY) as ring, p2pqg.Simulation(**office) as named:
