@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def _holds_images(kind: pa.DataType) -> bool:
+def holds_images(kind: pa.DataType) -> bool:
+    """Whether a column of this type may be of files: bytes, alone or under `bytes`."""
     import pyarrow as pa
 
     if pa.types.is_struct(kind):
@@ -27,7 +28,7 @@ def only_one(table: pa.Table, labels: Sequence[str]) -> str:
     found = [
         field.name
         for field in table.schema
-        if field.name not in labels and _holds_images(field.type)
+        if field.name not in labels and holds_images(field.type)
     ]
     return found[0] if len(found) == 1 else ""
 
@@ -43,7 +44,7 @@ def read(column: pa.ChunkedArray, side: int, what: str) -> tuple[np.ndarray, tup
     Raises:
         DataError: it holds something else, or images of several sizes.
     """
-    if not _holds_images(column.type):
+    if not holds_images(column.type):
         raise DataError(f"{what} must hold images as PNG or JPEG bytes, it holds {column.type}")
     found = pixels(
         _contents(column, what),
@@ -71,6 +72,11 @@ def with_files(table: pa.Table) -> pa.Table:
     for position, column in enumerate(table.schema):
         if pa.types.is_struct(column.type) and column.type.get_field_index("bytes") >= 0:
             cells = table[column.name].to_pylist()
-            whole = [cell["bytes"] or content_of(cell["path"]) for cell in cells]
+            whole = [cell and (cell["bytes"] or _of_file(cell.get("path"))) for cell in cells]
             table = table.set_column(position, column.name, pa.array(whole, pa.binary()))
     return table
+
+
+def _of_file(path: str | None) -> bytes | None:
+    """What is in a file; None: there is neither a path nor anything else."""
+    return content_of(path) if path else None

@@ -60,6 +60,8 @@ def numbered(
         train, test = train.astype(str), test.astype(str)
     else:
         names = names or (("False", "True") if train.dtype.kind == "b" else ())
+        if (most := max(int(part.max()) for part in (train, test))) > np.iinfo(np.int64).max:
+            raise DataError(f"{what}: labels must be below 2**63, found {most}; make them texts")
         train, test = train.astype(np.int64), test.astype(np.int64)
         _check_hidden(train, test, what, test_what or what)
     found = np.unique(np.concatenate([train, test]))

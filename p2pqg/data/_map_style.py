@@ -56,7 +56,7 @@ def read_map_style(data: Any, what: str) -> tuple[np.ndarray, np.ndarray]:
             "one, or arrays (X, y)"
         )
     tensors = getattr(data, "tensors", None)
-    if isinstance(tensors, tuple) and len(tensors) == 2:  # TensorDataset
+    if isinstance(tensors, tuple) and len(tensors) == 2 and _hands_them_out(data):
         return array_of(tensors[0], f"{what}: X"), array_of(tensors[1], f"{what}: y")
     count = len(data)
     if not count:
@@ -78,6 +78,14 @@ def read_map_style(data: Any, what: str) -> tuple[np.ndarray, np.ndarray]:
         drawn = next(filter(None, looks), set[str]())
     _check_draws(drawn, what)
     return all_of
+
+
+def _hands_them_out(data: Any) -> bool:
+    """Whether its samples are its tensors as they are: it is a TensorDataset with torch's own item.
+
+    One of the user's, also one made of that, may normalise them first.
+    """
+    return type(data).__getitem__.__module__.startswith("torch.utils.data")
 
 
 def _check_draws(drawn: set[str], what: str) -> None:

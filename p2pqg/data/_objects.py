@@ -58,7 +58,8 @@ def raw_of(value: Any, test: Any, chosen: Columns, beside: Sequence[str], what: 
             f"{by_name if all(map(_is_one_part, value.values())) else ''}"
         )
     if not _is_one_part(value):
-        raise DataError(f"{what} is of type {type(value).__name__}; what is taken: {TAKEN}")
+        frame = "; its .to_pandas() is a frame" if hasattr(value, "to_pandas") else ""
+        raise DataError(f"{what} is of type {type(value).__name__}; what is taken: {TAKEN}{frame}")
     first = _samples(value, what)
     second = None if test is None else _samples(test, what, " of the test", first)
     return Raw(what, first, second, notes=_index_notes((value, test), what))

@@ -109,7 +109,16 @@ def is_text(kind: pa.DataType) -> bool:
     """Whether a column of this type holds texts."""
     import pyarrow as pa
 
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    views = str(kind) == "string_view"  # which is newer than the oldest Arrow that is read with
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or views
+
+
+def is_list(kind: pa.DataType) -> bool:
+    """Whether the cells of a column of this type are lists."""
+    import pyarrow as pa
+
+    lists = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    return any(is_one(kind) for is_one in lists)
 
 
 def read_table(file: Path, columns: Sequence[str] | None = None) -> pa.Table:

@@ -25,6 +25,7 @@ INDEX = re.compile(r"__index_level_\d+__|Unnamed: 0")
 """What the index of pandas is called that has no name: in Parquet, and read from CSV."""
 NUMBERED = re.compile(r"(column_)?\d+")
 """What a column is called to which nobody gave a name: by pandas, and by polars."""
+UNEQUAL = "must hold lists of one length, they differ; fill them up"
 LABELS = ("label", "labels", "target", "targets", "class", "fine_label", "y")
 """Names that a column of labels may have where nobody says which it is."""
 
@@ -99,10 +100,14 @@ def samples_of(
         texts = table[chosen.text].to_pylist()
         called["x_name"] = f"column {chosen.text}"
         return Samples(np.array(texts), y, columns, **called), ()
+    other = {*labels, *beside, *chosen.leave_out}
     if image:
         x, notes = _image_columns.read(table[image], chosen.side, f"{what}: column {image}")
+        unused = [name for name in names if name not in {*other, image}]
+        if unused and not chosen.image:  # nobody has said that it is the image
+            which = f"column {', '.join(unused)} is not used"
+            notes = (*notes, f"{what}: {which}: the images of {image} are read")
         return Samples(x, y, columns, **called), notes
-    other = {*labels, *beside, *chosen.leave_out}
     left = [name for name in names if name not in other]
     index = [] if chosen.features else [name for name in index_of(table) if name in left]
     features = chosen.features or [name for name in left if name not in index]
@@ -220,13 +225,16 @@ def _values(column: pa.ChunkedArray, what: str) -> np.ndarray:
     kind = column.type
     if pa.types.is_dictionary(kind):
         column, kind = column.cast(kind.value_type), kind.value_type
+        _check_full(column, what)  # a kind may be empty itself
+    if isinstance(kind, pa.BaseExtensionType) and _parquet.is_list(kind.storage_type):
+        return _tensors(column, what)
     if _parquet.is_text(kind):
         return np.array(column.to_pylist(), dtype=str)
     if pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind):
         return column.to_numpy()
     if pa.types.is_decimal(kind):
         return column.cast(pa.float64()).to_numpy()
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+    if _parquet.is_list(kind):
         return _lists(column, what)
     raise DataError(f"{what} holds {kind}; numbers or texts are read")
 
@@ -235,27 +243,61 @@ def _check_full(column: pa.ChunkedArray, what: str) -> None:
     if column.null_count:
         empty = next(i for i, cell in enumerate(column) if not cell.is_valid)
         raise DataError(
-            f"{what} has {column.null_count:,} empty cells (the first in row {empty}, counted from "
-            "0); fill them, or leave the rows out"
+            f"{what} has {counted(column.null_count, 'empty cell')} (the first in row {empty}, "
+            "counted from 0); fill them, or leave the rows out"
         )
+
+
+def _tensors(column: pa.ChunkedArray, what: str) -> np.ndarray:
+    """[rows, ...] of arrays as Arrow, Hugging Face and Ray keep them: lists, and a shape."""
+    import pyarrow as pa
+
+    if hasattr(column.type, "permutation"):  # Arrow's own, which knows more than a shape
+        return np.concatenate([chunk.to_numpy_ndarray() for chunk in column.chunks if len(chunk)])
+    plain = pa.chunked_array([chunk.storage for chunk in column.chunks], column.type.storage_type)
+    found, shape = _lists(plain, what), tuple(getattr(column.type, "shape", ()))
+    flat = found.ndim == 2 and shape and np.prod(shape) == found.shape[1]
+    return found.reshape(-1, *shape) if flat else found
 
 
 def _lists(column: pa.ChunkedArray, what: str) -> np.ndarray:
-    """[rows, length, ...] of lists that are equally long, also of lists in lists."""
-    try:
-        found = np.array(column.to_pylist())
-    except ValueError:
+    """[rows, length, ...] of lists that are equally long, also of lists in lists, of their type."""
+    parts, empty, first = list[np.ndarray](), list[int](), 0
+    for chunk in filter(len, column.chunks):
+        part, rows = _numbers_of(chunk, what)
+        parts.append(part)
+        empty += [first + row for row in rows]
+        first += len(part)
+    if empty:
         raise DataError(
-            f"{what} must hold lists of one length, they differ; fill them up"
-        ) from None
-    if found.dtype.kind == "O" and (rows := [i for i, row in enumerate(found) if None in row.flat]):
-        raise DataError(
-            f"{what} has empty entries in {len(rows):,} of its lists (the first in row {rows[0]}, "
-            "counted from 0); fill them, or leave the rows out"
+            f"{what} has empty entries in {len(empty):,} of its lists (the first in row "
+            f"{empty[0]}, counted from 0); fill them, or leave the rows out"
         )
-    if found.dtype.kind not in "biuf":
-        raise DataError(f"{what} holds lists of {column.type}; lists of numbers are read")
-    return found
+    if len({part.shape[1:] for part in parts}) > 1:
+        raise DataError(f"{what} {UNEQUAL}")
+    return np.concatenate(parts)
+
+
+def _numbers_of(chunk: pa.Array, what: str) -> tuple[np.ndarray, list[int]]:
+    """The numbers of some lists, [rows, length, ...]; and the rows in which some are missing."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    shape, kind = [len(chunk)], chunk.type
+    while _parquet.is_list(chunk.type):
+        lengths = pc.unique(pc.list_value_length(chunk))
+        if len(lengths) > 1 or chunk.null_count:
+            raise DataError(f"{what} {UNEQUAL}")
+        shape.append(lengths[0].as_py())
+        chunk = chunk.flatten()
+    types = pa.types
+    numbers = (types.is_integer, types.is_floating, types.is_boolean)
+    if not any(is_one(chunk.type) for is_one in numbers):
+        raise DataError(f"{what} holds lists of {kind}; lists of numbers are read")
+    if not chunk.null_count:
+        return chunk.to_numpy(zero_copy_only=False).reshape(shape), []
+    missing = chunk.is_null().to_numpy(zero_copy_only=False).reshape(shape[0], -1).any(1)
+    return np.zeros(shape), np.flatnonzero(missing).tolist()
 
 
 def _that_count_rows(table: pa.Table, names: Sequence[str], what: str) -> tuple[str, ...]:
@@ -306,6 +348,12 @@ def _features(
                 f"dataset.categories: [{name}] if it says a kind, or dataset.text: {name} to read "
                 f"it, or dataset.leave_out: [{name}]"
             )
+        if _image_columns.holds_images(kind):
+            raise DataError(
+                f"{what}: column {name} holds {'files' if pa.types.is_struct(kind) else kind}; set "
+                f"dataset.image: {name} if it is the images to be read, or dataset.leave_out: "
+                f"[{name}]"
+            )
         parts.append(_values(table[name], f"{what}: column {name}"))
     flat = [part.reshape(table.num_rows, -1) for part in parts]
     named = [name for name, part in zip(names, flat, strict=True) for _ in range(part.shape[1])]
@@ -326,9 +374,16 @@ def from_frame(frame: Any, what: str) -> pa.Table:
     if hasattr(type(frame), "to_arrow"):
         return frame.to_arrow()
     frame = frame.rename(columns=str).copy()  # Arrow reads memory that others may write into
+    _check_names(list(frame.columns), what)
     try:
         return pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
     except (pa.ArrowException, TypeError, ValueError) as error:
+        for name in frame:
+            if getattr(frame[name].iloc[0], "ndim", 0) > 1:
+                raise DataError(
+                    f"{what}: column {name} holds arrays of several dimensions; give arrays, "
+                    f"(X, y) with X = np.stack(frame[{name!r}])"
+                ) from None
         reason = str(error.args[0]).partition("\n")[0] if error.args else type(error).__name__
         raise DataError(f"{what} has a column of mixed content ({reason})") from error
 

@@ -91,7 +91,7 @@ def test_numbers_of_clients_are_ordered_by_size_and_floats_of_pandas_are_whole()
     arrays = read({"data": (frame, frame), "label": "y"}, columns=("user",))
     assert arrays.columns["user"].names == ("1", "2", "10")
     frame.loc[0, "user"] = np.nan
-    with pytest.raises(DataError, match="column user has 1 empty cells .the first in row 0"):
+    with pytest.raises(DataError, match="column user has 1 empty cell .the first in row 0"):
         read({"data": (frame, frame), "label": "y"}, columns=("user",))
 
 
@@ -196,7 +196,7 @@ def test_images_in_a_table_are_read_as_files_are(tmp_path):
     ("text", "settings", "complaint"),
     [
         (CSV.replace("age", "ag"), {"features": ["age"]}, r"no column 'age'; did you mean ag\?"),
-        (CSV.replace("30,", ","), {}, r"column age has 1 empty cells \(the first in row 0"),
+        (CSV.replace("30,", ","), {}, r"column age has 1 empty cell \(the first in row 0"),
         (CSV.replace("30,", "old,"), {}, "column age holds texts, which are no features"),
         (
             CSV.replace(",", ";").replace(".", ","),

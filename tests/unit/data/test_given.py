@@ -1,5 +1,6 @@
 """Data that are given as objects: arrays, data sets of torch, frames, shards of clients."""
 
+import io
 import re
 from threading import Event, Thread
 
@@ -20,6 +21,7 @@ from torch.utils.data import (
 
 from p2pqg.base.errors import ConfigError, DataError
 from p2pqg.data import Arrays, is_object, load, read, split, usual_model
+from p2pqg.data._image_columns import with_files
 
 X = np.random.default_rng(0).standard_normal((10, 3))
 Y = np.arange(10) % 2
@@ -227,6 +229,92 @@ def test_arrays_of_ours_are_taken_and_checked():
 
 
 # ---- what is refused
+
+
+class Halves(TensorDataset):
+    """Torch's own, with an item of the user's."""
+
+    def __getitem__(self, i):
+        x, y = super().__getitem__(i)
+        return x / 2, y
+
+
+class Held(Pairs):
+    """What many write to add a transform to a TensorDataset."""
+
+    def __init__(self, x, y):
+        super().__init__(x, y)
+        self.tensors = 2 * x, y
+
+
+@pytest.mark.parametrize("kind", [lambda x, y: Halves(2 * x, y), Held])
+def test_what_a_data_set_hands_out_counts_and_not_the_tensors_that_it_holds(kind):
+    same(read((kind(*TORCH), kind(*TORCH_TEST))))
+
+
+def test_lists_of_bytes_in_a_table_are_the_images_that_an_array_of_bytes_is():
+    images = np.random.default_rng(2).integers(0, 256, (10, 6, 5), dtype=np.uint8)
+    wanted = read((images, Y)).train_x
+    rows = images.tolist()
+    for column in (
+        pa.array(rows, pa.list_(pa.list_(pa.uint8()))),
+        pa.array(rows, pa.large_list(pa.list_(pa.uint8(), 5))),
+        pa.array([None, *rows], pa.list_(pa.list_(pa.uint8(), 5), 6))[1:],
+        pa.FixedShapeTensorArray.from_numpy_ndarray(images),
+        pa.chunked_array([rows[:3], [], rows[3:]], pa.list_(pa.list_(pa.uint8()))),
+    ):
+        found = read({"data": pa.table({"image": column, "label": Y})})
+        assert found.train_x.dtype == np.uint8
+        np.testing.assert_array_equal(found.train_x, wanted)
+    kind = pa.list_(pa.list_(pa.list_(pa.uint8())))
+    colors = pa.array(images[..., None].repeat(3, 3).tolist(), kind)
+    assert read({"data": pa.table({"image": colors, "label": Y})}).input_shape == (3, 6, 5)
+
+
+@pytest.mark.parametrize(
+    ("lists", "complaint"),
+    [
+        ([[0, 1]] * 4 + [[0, 1, 2]], "column x must hold lists of one length, they differ"),
+        ([[[0], [1]], [[0], None]], "column x must hold lists of one length"),
+        ([[0, 1], [2, None], [None, 3]], "has empty entries in 2 of its lists .*first in row 1,"),
+        ([["a"], ["b"]], "holds lists of list<.*string.*>; lists of numbers are read"),
+    ],
+)
+def test_lists_that_are_no_rows_of_numbers_are_told(lists, complaint):
+    table = pa.table({"x": pa.chunked_array([lists[:1], lists[1:]]), "label": Y[: len(lists)]})
+    with pytest.raises(DataError, match=complaint):
+        read({"data": table})
+
+
+def test_what_is_beside_an_image_is_told_and_of_two_one_has_to_be_chosen():
+    content = io.BytesIO()
+    Image.fromarray(IMAGES[0, 0]).save(content, "PNG")
+    files, columns = [content.getvalue()] * 10, {"age": X[:, 0], "label": Y}
+    with_age = read({"data": pa.table({"image": files, **columns})})
+    assert "dataset: column age is not used: the images of image are read" in with_age.notes
+    assert not any(
+        "is not used" in note
+        for note in read({"data": pa.table({"image": files, **columns}), "image": "image"}).notes
+    )
+    with pytest.raises(DataError, match="column image holds binary; set dataset.image: image if"):
+        read({"data": pa.table({"image": files, "mask": files, **columns})})
+    held = pa.array([{"bytes": files[0], "path": None}, None, {"bytes": None, "path": None}])
+    with pytest.raises(DataError, match="column image, row 1 is empty; fetch it again .1 more"):
+        read({"data": with_files(pa.table({"image": held, "label": Y[:3]}))})
+
+
+def test_frames_that_cannot_be_read_say_why():
+    cells = FRAME.assign(a=list(np.ones((10, 2, 2))))
+    with pytest.raises(DataError, match=r"column a holds arrays of several dimensions; give arr"):
+        read(cells)
+    with pytest.raises(DataError, match="dataset has two columns called 'a'; rename one"):
+        read(FRAME.rename(columns={"b": "a"}))
+
+
+def test_a_label_is_missing_also_where_it_is_a_kind_of_its_own():
+    kinds = pa.DictionaryArray.from_arrays(pa.array(Y), pa.array(["ill", None]))
+    with pytest.raises(DataError, match="column label has 5 empty cells .*the first in row 1"):
+        read({"data": pa.table({"a": X[:, 0], "label": kinds})})
 
 
 class Broken(Pairs):

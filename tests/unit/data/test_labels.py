@@ -38,6 +38,11 @@ def test_texts_that_hardly_are_classes_are_said():
     assert numbers(["yes", " no", "nah"]).notes == ()
 
 
+def test_numbers_beyond_whole_ones_of_64_bits_are_refused_as_they_are():
+    with pytest.raises(DataError, match="labels must be below 2.*63, found 9223372036854775809"):
+        numbers(np.array([1, 2**63 + 1], dtype=np.uint64))
+
+
 def test_a_few_missing_classes_are_said():
     labels = numbers([0, 1, 3])
     assert labels.train.tolist() == [0, 1, 3]
