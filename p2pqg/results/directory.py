@@ -40,15 +40,6 @@ SEEDS = "seeds.json"
 """The file of a directory that holds a run for each of several seeds, see `p2pqg.results.seeds`."""
 
 
-@contextmanager
-def told_if_not_writable(out: Path) -> Iterator[None]:
-    """Inside, something is written into a folder of results; ConfigError where that fails."""
-    try:
-        yield
-    except OSError as error:
-        raise _not_writable(out, error) from None
-
-
 def _not_writable(out: Path, error: OSError) -> ConfigError:
     # A file, or a link to nothing; that a folder exists is no error.
     why = "it is none" if isinstance(error, FileExistsError) else error.strerror
@@ -125,7 +116,8 @@ class RunDirectory:
             yield
         except OSError as error:
             self.discard()
-            raise _not_writable(self.path.parent, error) from None
+            is_file = os.path.exists(self.path) and not os.path.isdir(self.path)
+            raise _not_writable(self.path if is_file else self.path.parent, error) from None
 
     def _check_it_is_free(self) -> None:
         if any((self.path / name).exists() for name in ("config.yaml", SEEDS)):

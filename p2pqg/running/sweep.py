@@ -21,10 +21,13 @@ from p2pqg.base.text import json_text, user_path, write_text
 from p2pqg.base.wording import counted
 from p2pqg.engine.machine import cores
 from p2pqg.recipe.keys import HOW
-from p2pqg.results.directory import told_if_not_writable
+from p2pqg.results.directory import RunDirectory
 from p2pqg.results.run import Run
 from p2pqg.running.grid import NOT_OF_A_RUN, Point, Sweep
 from p2pqg.running.pool import Inside, Pool, gpus_for, say
+
+RECIPE = "sweep.yaml"
+"""The file of a folder that says what it is a sweep of."""
 
 
 class Bar(Protocol):
@@ -65,32 +68,47 @@ def run_sweep(
             started.
         RunError: a process or Ray was lost, or the user stopped it; what is done is kept.
     """
-    if retry:
-        for record in sweep.folder.glob("*/failed.json"):
-            record.unlink()
-    failures: dict[str, str] = {}
     points = sweep.points()
-    warnings = _check_parts(sweep, [point for point in points if sweep.result(point) is None])
-    _claim(sweep)
-    if bar:
-        for name, text in warnings:
-            bar.noted(name, text)
-    with _told_how_to_go_on(sweep), _processes(sweep, jobs) as pool:
-        while points:
-            todo = {sweep.name(p): sweep.settings(p) for p in points if sweep.result(p) is None}
+    warnings = _check_parts(sweep, [p for p in points if _is_left(sweep.result(p), retry)])
+    _check_claim(sweep)
+    with RunDirectory.reopen(sweep.folder) as directory:
+        directory.reserve()  # two that do one sweep would take their runs from each other
+        if retry:
+            for record in sweep.folder.glob("*/failed.json"):
+                record.unlink()
+        write_text(sweep.folder / RECIPE, yaml_text.dump(_plain(sweep), default_flow_style=None))
+        if bar:
+            for name, text in warnings:
+                bar.noted(name, text)
+        with _told_how_to_go_on(sweep), _processes(sweep, jobs) as pool:
+            return _all_done(sweep, points, pool, bar)
+
+
+def _is_left(run: Run | None, retry: bool) -> bool:
+    """Whether a run has yet to be done, or to be done again."""
+    return run is None or (retry and run.failure is not None)
+
+
+def _all_done(
+    sweep: Sweep, points: list[Point], pool: Pool | None, bar: Bar | None
+) -> dict[str, str]:
+    """Do the points, and those that tuning adds; name -> reason of the runs that failed."""
+    failures: dict[str, str] = {}
+    while points:
+        todo = {sweep.name(p): sweep.settings(p) for p in points if sweep.result(p) is None}
+        if bar:
+            bar.grow(len(points))
+            bar.skip(len(points) - len(todo))
+        for name in _carried_out(todo, pool, bar.inside if bar else _to_nobody):
             if bar:
-                bar.grow(len(points))
-                bar.skip(len(points) - len(todo))
-            for name in _carried_out(todo, pool, bar.inside if bar else _to_nobody):
-                if bar:
-                    done = Run(sweep.folder / name)
-                    accuracy = done.summary["test_accuracy"] if done.finished else None
-                    bar.done(name, accuracy, failed=not done.finished)
-            for point in points:
-                run = sweep.result(point)
-                if run is not None and run.failure is not None:
-                    failures[sweep.name(point)] = run.failure
-            points = sweep.extensions()
+                done = Run(sweep.folder / name)
+                accuracy = done.summary["test_accuracy"] if done.finished else None
+                bar.done(name, accuracy, failed=not done.finished)
+        for point in points:
+            run = sweep.result(point)
+            if run is not None and run.failure is not None:
+                failures[sweep.name(point)] = run.failure
+        points = sweep.extensions()
     return failures
 
 
@@ -114,10 +132,14 @@ def _check_parts(sweep: Sweep, points: list[Point]) -> list[tuple[str, str]]:
     return told
 
 
-def _claim(sweep: Sweep) -> None:
-    """Write the recipe into the folder; refuse a folder with runs of other settings."""
-    path = sweep.folder / "sweep.yaml"
-    recipe = json.loads(json.dumps(sweep.recipe()))  # plain lists and mappings
+def _plain(sweep: Sweep) -> dict[str, Any]:
+    """The recipe of a sweep, in plain lists and mappings."""
+    return dict(json.loads(json.dumps(sweep.recipe())))
+
+
+def _check_claim(sweep: Sweep) -> None:
+    """Refuse a folder with runs of other settings."""
+    path, recipe = sweep.folder / RECIPE, _plain(sweep)
 
     def shared(recipe: Mapping[str, Any]) -> dict[str, Any]:
         others = {*HOW, *NOT_OF_A_RUN, "sweep", "tune", "max_extensions"}
@@ -135,9 +157,6 @@ def _claim(sweep: Sweep) -> None:
             f"{sweep.folder} holds runs with other settings ({'; '.join(changed)}); "
             "choose another --out"
         )
-    with told_if_not_writable(sweep.folder):
-        sweep.folder.mkdir(parents=True, exist_ok=True)
-        write_text(path, yaml_text.dump(recipe, default_flow_style=None))
 
 
 def _to_nobody(name: str, text: str) -> None: ...

@@ -19,8 +19,9 @@ same trials as if nothing had happened.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,12 +32,14 @@ from p2pqg.base.errors import ConfigError, DivergedError, StoppedError
 from p2pqg.base.ranges import whole_number
 from p2pqg.base.text import folder_name, write_text
 from p2pqg.recipe.keys import HOW
+from p2pqg.recipe.own_files import from_copies
 from p2pqg.recipe.settings import chosen, read_config
-from p2pqg.results.directory import told_if_not_writable
+from p2pqg.results.directory import RunDirectory
 from p2pqg.results.seeds import Runs, is_of_seeds, load, seeds_of
 from p2pqg.results.tuned import merit
 from p2pqg.running.grid import NOT_OF_A_RUN, folder_of
 from p2pqg.running.single import resume, run
+from p2pqg.simulation.build import build
 
 if TYPE_CHECKING:
     from p2pqg.results.run import Run
@@ -45,6 +48,14 @@ if TYPE_CHECKING:
 TRIALS = 20
 RULE = "mean minus deviation"
 """What trials are chosen by, over their seeds; on record, since it was once the mean."""
+NOT_TUNED = {
+    **dict.fromkeys(("algorithm", "algorithm.name"), "name the methods under algorithm, a list"),
+    "seed": "all trials have the same seeds, which are set beside tune",
+    **dict.fromkeys(("out", "name"), "trials are named by their number; set it beside tune"),
+}
+"""Keys that are no choice of a trial -> what to do instead."""
+RECORD = "tune.yaml"
+"""The file of a folder that says what is tuned in it."""
 FIRST = 10
 """Trials that are drawn at random, before earlier ones are learned from."""
 
@@ -84,6 +95,12 @@ class Tuning:
         for key in sorted(values, key=lambda key: key.count(".")):
             assign(settings, key, values[key])
         return {**settings, "seed": list(self.seeds)}
+
+    def corners(self, method: Any) -> Iterator[dict[str, Any]]:
+        """Settings of a run at the ends of all ranges and, one after the other, at each choice."""
+        for place in range(max(2, *(len(ends) for _, ends in self.ranges.values()))):
+            at = {key: ends[min(place, len(ends) - 1)] for key, (_, ends) in self.ranges.items()}
+            yield self.settings(method, at) | {"seed": self.seeds[0]}
 
 
 @dataclass(frozen=True)
@@ -145,6 +162,9 @@ def read_tuning(
     ranges = {}
     for key, value in given.items():
         key = str(key).replace("-", "_")
+        if key in NOT_TUNED:
+            problems.append(f"tune.{key}: {NOT_TUNED[key]}")
+            continue
         try:
             ranges[key] = _range(key, value)
         except ConfigError as error:
@@ -153,9 +173,8 @@ def read_tuning(
         raise ConfigError.of(problems, where)
     tuning = Tuning(folder, base, ranges, tuple(methods), tuple(seeds), trials)
     for method in methods:
-        for end in (0, -1):
-            settings = tuning.settings(method, {key: r[1][end] for key, r in ranges.items()})
-            read_config(settings | {"seed": seeds[0]}, where=where)
+        for settings in tuning.corners(method):
+            read_config(settings, where=where)
     return tuning
 
 
@@ -169,7 +188,10 @@ def _range(key: str, value: Any) -> tuple[str, list[Any]]:
         raise ConfigError(f"{rule}, got {value!r:.60}")
     if kind == "choose":
         return kind, ends
-    numbers = all(isinstance(end, int | float) and not isinstance(end, bool) for end in ends)
+    numbers = all(
+        isinstance(end, int | float) and not isinstance(end, bool) and math.isfinite(end)
+        for end in ends
+    )
     if not numbers or len(ends) != 2 or not ends[0] < ends[1] or (kind and ends[0] <= 0):
         more = " with 0 < low" if kind else ""
         raise ConfigError(f"{rule}, two numbers that rise{more}, got {value!r:.60}")
@@ -194,18 +216,52 @@ def tune(tuning: Tuning, tell: Callable[[str], None] = lambda line: None) -> lis
     except ImportError:
         raise ConfigError("tune needs the package optuna; pip install 'p2pqg[tune]'") from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    _claim(tuning)
-    try:
-        return [_tuned(tuning, method, optuna, tell) for method in tuning.methods]
-    except (KeyboardInterrupt, StoppedError):  # be it in a run, or between two
-        raise StoppedError(
-            f"stopped; start it again to go on, what is done is kept: {tuning.folder}"
-        ) from None
+    record = _checked_record(tuning)
+    for method in tuning.methods:
+        _check_trials(tuning, method)
+    with RunDirectory.reopen(tuning.folder) as directory:
+        directory.reserve()  # two that draw trials of one study would undo each other's
+        write_text(tuning.folder / RECORD, record)
+        try:
+            return [_tuned(tuning, method, optuna, tell) for method in tuning.methods]
+        except (KeyboardInterrupt, StoppedError):  # be it in a run, or between two
+            raise StoppedError(
+                f"stopped; start it again to go on, what is done is kept: {tuning.folder}"
+            ) from None
 
 
-def _claim(tuning: Tuning) -> None:
-    """Write what is tuned into the folder; refuse one with trials of something else."""
-    path = tuning.folder / "tune.yaml"
+def _check_trials(tuning: Tuning, method: Any) -> None:
+    """See whether a method's trials can be built, before hours go into the first ones.
+
+    Raises:
+        ConfigError: one cannot; or the user's code is not what earlier trials ran with.
+    """
+    begun = [*tuning.home(method).glob("trial*")]
+    if len(begun) >= tuning.trials:
+        return
+    seen = set[str]()
+    for settings in tuning.corners(method):
+        if (parts := json.dumps(settings | {"lr": None})) not in seen:
+            seen.add(parts)
+            try:
+                build(read_config(settings))
+            except ConfigError as error:
+                raise type(error)(f"{method_name(method)}: {error}") from None
+    news: list[str] = []
+    for one in (Runs(path).of_seed(tuning.seeds[0]) for path in begun if is_of_seeds(path)):
+        if (one.path / "config.yaml").exists():
+            from_copies(one.config, one.path, news.append)
+    if news:
+        what = news[0].partition("; ")[0]
+        raise ConfigError(
+            f"{tuning.folder} holds trials of other code ({what}); put it back, or choose another "
+            "--out"
+        )
+
+
+def _checked_record(tuning: Tuning) -> str:
+    """What is tuned, as the folder shall say it; refuses one with trials of something else."""
+    path = tuning.folder / RECORD
     base = {key: value for key, value in tuning.base.items() if key not in HOW}
     ranges = {key: list(value) for key, value in tuning.ranges.items()}
     mine = {"base": base, "tune": ranges, "seed": list(tuning.seeds), "by": RULE}
@@ -222,9 +278,7 @@ def _claim(tuning: Tuning) -> None:
                 f"{tuning.folder} holds trials of a version that chose by the mean over seeds, "
                 f"this one chooses by {RULE}; choose another --out, and they begin anew"
             )
-    with told_if_not_writable(tuning.folder):
-        tuning.folder.mkdir(parents=True, exist_ok=True)
-        write_text(path, yaml_text.dump(mine))
+    return yaml_text.dump(mine)
 
 
 def _tuned(tuning: Tuning, method: Any, optuna: Any, tell: Callable[[str], None]) -> Best:
@@ -264,13 +318,15 @@ def _tuned(tuning: Tuning, method: Any, optuna: Any, tell: Callable[[str], None]
         study.tell(trial, found)
         spread = " (mean - deviation)" if len(tuning.seeds) > 1 else ""
         tell(f"{where}  {tuning.by.replace('_', ' ')} {found:.4f}{spread}")
-    with suppress(ValueError):  # none: all diverged
-        best = study.best_trial
-        settings = tuning.settings(method, best.params)
-        write_text(home / "best.yaml", yaml_text.dump(settings))
-        chosen_runs: Any = load(home / best.user_attrs["folder"])
-        return Best(method_name(method), tuning.trials, dict(best.params), chosen_runs)
-    return Best(method_name(method), tuning.trials, {}, None)
+    # Of those asked for: where there are more, another method may have had fewer.
+    counted = study.get_trials(states=(states.COMPLETE, states.PRUNED))[: tuning.trials]
+    good = [trial for trial in counted if trial.state == states.COMPLETE]
+    if not good:
+        return Best(method_name(method), tuning.trials, {}, None)
+    best = max(good, key=lambda trial: trial.value)
+    write_text(home / "best.yaml", yaml_text.dump(tuning.settings(method, best.params)))
+    chosen_runs: Any = load(home / best.user_attrs["folder"])
+    return Best(method_name(method), tuning.trials, dict(best.params), chosen_runs)
 
 
 def _drawn(trial: Any, key: str, kind: str, ends: list[Any]) -> Any:

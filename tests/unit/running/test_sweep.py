@@ -14,6 +14,7 @@ from rich.console import Console
 from p2pqg.base.errors import AlgorithmError, ConfigError, DivergedError, StoppedError
 from p2pqg.engine.placement import Machine
 from p2pqg.results.cells import cells
+from p2pqg.results.directory import RunDirectory
 from p2pqg.results.run import Run
 from p2pqg.results.run_frames import read_runs
 from p2pqg.running import pool
@@ -81,6 +82,16 @@ def test_a_folder_that_cannot_be_written_is_told_in_a_line(world, tmp_path):
     with pytest.raises(ConfigError, match=r"out must be a folder .*grid.*it is none.*set --out"):
         world.sweep()
     assert world.done == []
+
+
+def test_a_sweep_that_another_process_does_is_left_to_it(world, tmp_path):
+    with RunDirectory.reopen(tmp_path / "grid") as other:
+        other.reserve()
+        with pytest.raises(ConfigError, match="grid is being written by another process; wait"):
+            world.sweep()
+    assert world.done == []
+    assert len(world.sweep()) == 0
+    assert len(world.done) == 12
 
 
 def test_longer_lists_add_runs_and_other_settings_are_refused(world):

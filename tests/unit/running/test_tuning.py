@@ -3,7 +3,9 @@
 import pytest
 import yaml
 
+import p2pqg
 from p2pqg.base.errors import ConfigError, StoppedError
+from p2pqg.results.directory import RunDirectory
 from p2pqg.running import tuning
 from p2pqg.running.tuning import read_tuning, tune
 
@@ -28,6 +30,11 @@ RECIPE = {
         ({"tune": "lr"}, "tune must be keys with ranges"),
         ({"tune": {"lr": [-0.1, 1]}}, "lr must be > 0, got -0.1"),
         ({"tune": {"lrr": [0.1, 1]}}, "lrr"),
+        ({"tune": {"lr": [0.1, float("inf")]}}, "tune.lr must be .* two numbers that rise"),
+        ({"tune": {"batch_size": {"choose": [8, 0, 16]}}}, "batch_size must be >= 1, got 0"),
+        ({"tune": {"seed": [1, 5]}}, "tune.seed: all trials have the same seeds"),
+        ({"tune": {"algorithm": {"choose": ["dsgd"]}}}, "name the methods under algorithm"),
+        ({"tune": {"name": {"choose": ["a"]}}}, "tune.name: trials are named by their number"),
         ({"trials": 0}, "trials must be an integer >= 1, got 0"),
         ({"algorithm": ["dsgd", "dsgd"]}, "algorithm must be different methods"),
         ({"sweep": {"lr": [0.1]}}, "is for `p2pqg sweep`"),
@@ -62,6 +69,13 @@ def test_every_method_has_equally_many_trials_and_a_stopped_study_goes_on_alike(
         recipe = yaml.safe_load((tmp_path / "whole" / best.method / "best.yaml").read_text())
         assert recipe["lr"] == best.values["lr"]
 
+    fewer = read_tuning(RECIPE | {"trials": 1}, "whole", str(tmp_path))
+    assert [best.runs.path.name for best in tune(fewer)] == ["trial0"] * 2  # of as many as said
+    with RunDirectory.reopen(tmp_path / "whole") as other:
+        other.reserve()
+        with pytest.raises(ConfigError, match="whole is being written by another process"):
+            tune(plan)
+
     once = tuning.run
     count = iter(range(100))
 
@@ -87,6 +101,28 @@ def test_every_method_has_equally_many_trials_and_a_stopped_study_goes_on_alike(
     record.write_text(yaml.dump(written))  # as versions wrote it that chose by the mean
     with pytest.raises(ConfigError, match="by the mean over seeds, .*; choose another --out"):
         tune(again)
+
+
+def test_a_choice_that_cannot_be_built_is_told_before_any_trial(tmp_path):
+    choices = {"topology": {"choose": ["ring4", "rign4", "torus4"]}}
+    plan = read_tuning(RECIPE | {"tune": choices}, "tuned", str(tmp_path))
+    with pytest.raises(ConfigError, match="^dsgd: .*'rign4'; did you mean ring"):
+        tuning._check_trials(plan, "dsgd")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_trials_of_code_that_was_edited_since_are_refused(tmp_path):
+    code = tmp_path / "net.py"
+    code.write_text(
+        "import p2pqg\n\n\ndef net(n, s):\n    return p2pqg.build_model('logistic', n, s)\n"
+    )
+    recipe = RECIPE | {"model": f"{code}:net", "seed": 1, "tune": {"lr": [0.1, 0.2]}}
+    plan = read_tuning(recipe, "tuned", str(tmp_path))
+    p2pqg.run(**plan.settings("dsgd", {"lr": 0.1}), out=str(plan.home("dsgd")), name="trial0")
+    tuning._check_trials(plan, "dsgd")
+    code.write_text(code.read_text() + "# edited\n")
+    with pytest.raises(ConfigError, match="holds trials of other code .*net.py has changed since"):
+        tuning._check_trials(plan, "dsgd")
 
 
 def test_trials_that_diverge_count_and_are_not_the_best(tmp_path):
