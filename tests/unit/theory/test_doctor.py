@@ -164,7 +164,7 @@ def test_what_nobody_may_run_on_is_described_in_a_few_lines_and_not_drawn(
 
 
 def test_a_large_torus_is_half_as_wide_as_its_sides_are_long():
-    assert examine("torus1024").diameter == 32  # 32 x 32: 16 and 16 steps
+    assert diameter(admit("torus1024")) == 32  # 32 x 32: 16 and 16 steps
 
 
 def command(capsys, *words):
@@ -254,7 +254,7 @@ def test_clients_are_shown_by_their_names():
     assert "Bob" not in "".join(picture(admit(long)))
     assert "clients" not in dict(sheet(examine("ring8")))
     assert "clients" not in dict(sheet(examine(nx.cycle_graph(["0", "1", "2"]))))
-    crowd = examine(nx.cycle_graph([f"{k:04d}" for k in range(50)]))
+    crowd = examine(nx.cycle_graph([f"{k:04d}" for k in range(50)]), liars=["0000"])
     assert dict(sheet(crowd))["clients"].endswith("0038, 0039 and 10 more")
 
 
