@@ -64,14 +64,15 @@ def compare(
     ]
     if not given or not all(given):
         raise ConfigError("compare needs at least one run, got none")
-    if names is not None and len(set(names)) != len(given):
+    called = None if names is None else list(map(str, names))
+    if called is not None and not len(called) == len(set(called)) == len(given):
         raise ConfigError(
-            f"names must be one for each of {len(given)} runs, all different, got {list(names)}"
+            f"names must be one for each of {len(given)} runs, all different, got {called}"
         )
     groups = [[Standing.of(one) for one in group] for group in given]
     for group in groups:
         _check_it_is_one_setting(group)
-    return Comparison(groups, None if names is None else list(map(str, names)), asked)
+    return Comparison(groups, called, asked)
 
 
 def _opened(one: One | Sequence[One]) -> One | Sequence[One]:

@@ -296,6 +296,8 @@ def test_a_network_is_drawn_with_its_own_names_whatever_others_are_called():
     [
         ({"names": ["a"]}, "names must be one for each of 2 runs, all different, got"),
         ({"names": ["a", "a"]}, "all different"),
+        ({"names": ["a", "b", "b"]}, "all different"),
+        ({"names": [1, "1"]}, "all different"),
         ({"to_accuracy": 90}, r"to_accuracy must be a share in \(0, 1\], e.g. 0.9, got 90"),
         ({"to_accuracy": [0.5, 0]}, "to_accuracy must be"),
     ],

@@ -25,7 +25,9 @@ def test_a_chain_is_in_one_piece_however_long_and_in_two_without_a_client_in_it(
 
 def test_where_all_hear_all_liars_weigh_their_share():
     """And the honest keep f / n of it: what they do not agree on shrinks to f / n a round."""
-    for found in bearings(admit("complete9")):
+    every = bearings(admit("complete9"))
+    assert [found.liars for found in every] == [1, 2, 3, 4]
+    for found in every:
         f = found.liars
         assert found.weight == pytest.approx(f / 9)
         assert found.gap == pytest.approx(1 - f / 9)
@@ -59,6 +61,7 @@ def test_what_cannot_be_told_is_not_told():
     assert bearings(admit("random-matching8")) == []
     assert bearings(admit("exponential8")) == []  # not symmetric
     assert bearings(admit("ring2000")) == []  # too many placements
+    assert bearings(admit("complete1")) == []  # nobody else
     with pytest.raises(TopologyError, match="must stay the same from round to round"):
         bearing(admit("random-matching8"), [1])
     with pytest.raises(ConfigError, match="no client is called 99"):
