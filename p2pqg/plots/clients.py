@@ -76,7 +76,7 @@ def draw_clients(
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)
     words = label.replace("_", " ")
-    if "accuracy" in label or label == "difference":
+    if "accuracy" in label or label.startswith("difference"):
         in_percent(ax.xaxis)
         words += " (%)"
     ax.set_xlabel(words)

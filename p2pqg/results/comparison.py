@@ -157,6 +157,12 @@ class Comparison:
         rounds = [set(one.evaluated.index) for group in self.groups for one in group]
         return max(set.intersection(*rounds), default=None)
 
+    @cached_property
+    def _when(self) -> str:
+        """When all were evaluated, in words: " after 20 rounds"; "" where that is their end."""
+        ends = {one.evaluated.index.max() for group in self.groups for one in group}
+        return f" after {self.round + 1} rounds" if self.round is not None and len(ends) > 1 else ""
+
     @property
     def _seconds(self) -> str | None:
         """The column that tells the time: that of the simulated clock where there is one."""
@@ -168,8 +174,6 @@ class Comparison:
     @cached_property
     def _results(self) -> list[pd.DataFrame]:
         """[seeds, results] of every row."""
-        every = [one for group in self.groups for one in group]
-        ends = {one.evaluated.index.max() for one in every}
         frames = []
         for group in self.groups:
             rows = [one.results for one in group]
@@ -179,7 +183,7 @@ class Comparison:
                     for row, one in zip(rows, group, strict=True)
                 ]
             for row, one in zip(rows, group, strict=True):
-                if self.round is not None and len(ends) > 1:
+                if self.round is not None and self._when:
                     at = one.evaluated.loc[self.round, "test_accuracy"]
                     row[f"accuracy_after_{self.round + 1}_rounds"] = at
                 for accuracy in self.to_accuracy:
@@ -339,10 +343,13 @@ class Comparison:
         return draw_curves(histories, y, x, marks=marks if x == "round" else {}, **options)
 
     def draw_clients(self, what: str = "test_accuracy", **options: Any) -> Picture:
-        """Every client in every run, those that differ most first; see `clients`."""
+        """Every client in every run, those that differ most first; see `clients`.
+
+        Where some runs went on, the axis says of which round the numbers are.
+        """
         from p2pqg.plots import draw_clients
 
-        return draw_clients(self.clients[what], what, **options)
+        return draw_clients(self.clients[what], f"{what}{self._when}", **options)
 
     def draw_network(
         self, name: str | None = None, what: str = "test_accuracy", **options: Any
@@ -350,6 +357,7 @@ class Comparison:
         """The network of one row, its clients colored by their accuracy, on one scale for all rows.
 
         That of a run on disk is drawn as it was at the start; its report draws what became of it.
+        Numbers are those of `clients`; where some went on, the color bar says of which round.
 
         Args:
             name: of the row; default: the last.
@@ -372,7 +380,7 @@ class Comparison:
         known = known[np.isfinite(known)]
         options = {
             "values": values[name].reindex(range(network.num_clients)).to_numpy(),
-            "label": what.replace("_", " "),
+            "label": f"{what.replace('_', ' ')}{self._when}",
             "labels": network.base.labels or None,
             "cut_links": network.cut,
             "absent": network.absent,

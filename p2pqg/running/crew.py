@@ -83,6 +83,11 @@ class Crew:
         jobs = self.jobs
         if jobs is not None and not whole_number(jobs, 1):
             raise ConfigError(f"jobs must be an integer >= 1 or left out, got {jobs!r:.60}")
+        if isinstance(self.observer, type):
+            raise ConfigError(
+                f"observer is the class {self.observer.__name__}; give an object of it, "
+                f"{self.observer.__name__}()"
+            )
         lacking = [name for name in WATCHES if not callable(getattr(self.observer, name, None))]
         if self.observer is not None and lacking:
             raise ConfigError(

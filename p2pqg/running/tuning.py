@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -219,7 +220,9 @@ def tune(tuning: Tuning, tell: Callable[[str], None] = lambda line: None) -> lis
     record = _checked_record(tuning)
     for method in tuning.methods:
         _check_trials(tuning, method)
-    with RunDirectory.reopen(tuning.folder) as directory:
+    with RunDirectory.reopen(tuning.folder) as directory, warnings.catch_warnings():
+        # That a choice may be a mapping: a study is read again as JSON, which knows them.
+        warnings.filterwarnings("ignore", "Choices for a categorical distribution")
         directory.reserve()  # two that draw trials of one study would undo each other's
         write_text(tuning.folder / RECORD, record)
         try:

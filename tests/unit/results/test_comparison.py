@@ -277,6 +277,9 @@ def test_a_network_of_runs_that_no_round_has_in_common_is_drawn_in_gray(fake):
     vars(runs)["round"] = None
     (ax,) = runs.draw_network().axes
     assert ax.get_xlabel() == "test accuracy: not measured"
+    longer = p2pqg.compare(fake("c", [0.5, 0.8, 0.7]), fake("d", [0.4, 0.6]))
+    assert longer.draw_network().axes[1].get_ylabel() == "test accuracy after 20 rounds"
+    assert longer.draw_clients().axes[0].get_xlabel() == "test accuracy after 20 rounds (%)"
 
 
 def test_a_network_is_drawn_with_its_own_names_whatever_others_are_called():

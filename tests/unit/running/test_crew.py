@@ -274,6 +274,10 @@ def test_who_cannot_watch_or_is_no_sink_is_refused_before_anything_starts(tmp_pa
         ConfigError, match=r"observer \(int\) must have begin, recorded, noted, end"
     ):
         p2pqg.run(**SMALL, observer=5, out=place)
+    with pytest.raises(
+        ConfigError, match=r"observer is the class .*; give an object of it, \w+\(\)"
+    ):
+        p2pqg.run(**SMALL, observer=Crew, out=place)
     with pytest.raises(ConfigError, match="sinks must be a list of names, got 5"):
         p2pqg.run(**SMALL, sinks=5, out=place)
     with pytest.raises(ConfigError, match="attacks must be a list or a mapping, got 5"):

@@ -151,7 +151,8 @@ def test_a_study_of_one_seed_goes_on_whatever_it_was_chosen_by_since_one_has_no_
 def test_what_is_to_be_known_of_the_trials_is_told_once(tmp_path):
     pytest.importorskip("optuna", reason="the extra `tune` is not installed")
     lines: list[str] = []
-    changes = {"alpha": 0.1, "partition": "iid", "trials": 2, "tune": {"lr": [0.1, 1]}}
+    ranges = {"lr": [0.1, 1], "lr_schedule": {"choose": [{"kind": "cosine"}, {"kind": "step"}]}}
+    changes = {"alpha": 0.1, "partition": "iid", "trials": 2, "tune": ranges}
     tune(read_tuning(RECIPE | changes, "told", str(tmp_path)), lines.append)
     told = "alpha 0.1 is ignored: partition iid makes no use of it"
     assert [line for line in lines if line.startswith("note: ")] == [
