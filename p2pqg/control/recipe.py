@@ -138,14 +138,14 @@ def _played(items: Sequence[Any], scenario: Any, sim: Playable) -> Iterator[Any]
     broken = {_number(event) for event in late}
     by_item = {n: list(some) for n, some in groupby(sorted(done, key=_number), key=_number)}
     for number, item in enumerate(items):
-        to_the_end = "churn" in item or ("every" in item and "between" not in item)
+        came = [event for event in by_item.get(number, []) if event.at < sim.round]
+        to_the_end = "churn" in item or ("every" in item and "between" not in item and came)
         if number not in broken or to_the_end:
             yield item
             continue
-        for event in by_item.get(number, []):
-            if event.at < sim.round:
-                said = item_of(event.action, event.arguments)
-                yield {"at": f"round {event.at:.0f}", **said}
+        for event in came:
+            said = item_of(event.action, event.arguments)
+            yield {"at": f"round {event.at:.0f}", **said}
 
 
 def _number(event: Event) -> int:

@@ -65,6 +65,11 @@ def moments(item: Mapping[str, Any], num_rounds: int, where: str) -> tuple[Kind,
         raise ConfigError(f"{where}.every must be > 0, got {item['every']!r}")
     if "between" not in item and kind == "seconds":
         raise ConfigError(f"{where}.every in seconds needs an end; say between: [0, 3600]")
+    if "between" not in item and step >= num_rounds:
+        raise ConfigError(
+            f"{where}.every is {step:,.0f} rounds, but the last round is {num_rounds - 1}; make it "
+            "less, or rounds more"
+        )
     first, last = _span(item.get("between", [step, num_rounds - 1]), kind, f"{where}.between")
     return kind, [first + k * step for k in range(math.floor((last - first) / step + 1e-9) + 1)]
 

@@ -369,6 +369,8 @@ def test_a_scenario_that_has_not_come_to_its_end_is_kept_as_far_as_it_came(tmp_p
         {"at": "round 2", "drop_links": ["0-1"]},
         {"every": "3 rounds", "between": [3, 30], "set_lr": 0.05},
         {"at": "round 30", "drop_clients": [3]},
+        {"every": "8 rounds", "set_lr": 0.01},
+        {"every": "7 rounds", "set_lr": 0.02},
     ]
     with p2pqg.Simulation(**SETTINGS, scenario=scenario) as sim:
         room = Room(sim)
@@ -380,6 +382,7 @@ def test_a_scenario_that_has_not_come_to_its_end_is_kept_as_far_as_it_came(tmp_p
             {"at": "round 2", "drop_links": ["0-1"]},
             {"at": "round 3", "set_lr": 0.05},
             {"at": "round 6", "set_lr": 0.05},
+            {"every": "7 rounds", "set_lr": 0.02},
         ]
         with p2pqg.Simulation(**recipe(path)) as again:
             again.finish()

@@ -196,6 +196,7 @@ def test_churn_that_cannot_be_is_said_with_its_line(tmp_path, line, message):
         ("{at: 500, set_lr: 0.1}", "is in round 500, but the last round is 499"),
         ("{every: 50, between: [100, 600], set_lr: 0.1}", "is in round 600, but the last"),
         ("{every: 0, set_lr: 0.1}", "every must be > 0"),
+        ("{every: 500, set_lr: 0.1}", "every is 500 rounds, but the last round is 499; make it"),
         ("{every: 5, between: [9, 3], set_lr: 0.1}", r"between must rise, got \[9, 3\]"),
         ("{every: 5, between: 9, set_lr: 0.1}", r"between must be \[first, last\], got 9"),
         ("{every: 5, between: [9, 30 s], set_lr: 0.1}", "must count what every counts"),
