@@ -28,6 +28,8 @@ def test_what_was_never_evaluated_has_no_age_and_one_row_has(standing):
     one = standing([{"round": 0, "consensus_distance": 0.5}], test_accuracy=None)
     assert one.evaluated_rounds == 0
     assert one.age == "consensus and bytes after 1"
+    one.summary["evaluated_rounds"] = 2  # that had no row
+    assert one.evaluated_rounds == 2
 
 
 def test_a_validation_that_was_not_measured_chooses_nothing(standing):
@@ -41,3 +43,14 @@ def test_a_part_may_be_a_name_alone(standing):
     one = standing([])
     one.config["model"] = "mlp"
     assert [one.part(key) for key in ("model", "algorithm", "dataset")] == ["mlp", "dsgd", "digits"]
+
+
+def test_of_rounds_that_were_validated_the_best_one_chooses(standing):
+    measured = [(0.95, None), (0.2, 0.5), (0.9, 0.4)]
+    rows = [
+        {"round": t, "test_accuracy": share, "validation_accuracy": held_out}
+        for t, (share, held_out) in enumerate(measured)
+    ]
+    one = standing(rows, ["validation_accuracy"], evaluated_rounds=1)
+    assert one.results["best_accuracy"] == 0.2
+    assert one.evaluated_rounds == 3  # of the table; the summary may be of before a resume
