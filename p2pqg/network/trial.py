@@ -74,27 +74,31 @@ def trial(
     found = _some_order(rounds, late, start)
     if found is None:
         return _each_by_itself(events, network, check), []
+    orders = [("rounds", [*rounds, *late], LATE)]
+    if (before := int(rounds[0].at) - 1) >= 0:
+        orders.append(("seconds", [*late, *rounds], before))
     if not found:
-        tried = [_in_order(order, start)[0] for order in ([*rounds, *late], [*late, *rounds])]
-        return min(tried, key=len), []
+        return min((_in_order(order, start, until)[0] for _, order, until in orders), key=len), []
     notes = list(found[0].notes)
-    for first, order in (("rounds", [*rounds, *late]), ("seconds", [*late, *rounds])):
-        problems, more = _in_order(order, start)
+    for first, order, until in orders:
+        problems, more = _in_order(order, start, until)
         notes += more
         for line in next(iter(problems.values()), [])[:1]:
             notes.append(f"{line}: so it will be where {first} come first")
     return {}, list(dict.fromkeys(notes))
 
 
-def _in_order(events: Sequence[Event], start: _Stand) -> tuple[dict[str, list[str]], list[str]]:
-    """The trial of events that are done in this order.
+def _in_order(
+    events: Sequence[Event], start: _Stand, until: int = LATE
+) -> tuple[dict[str, list[str]], list[str]]:
+    """The trial of events that are done in this order, those by seconds before a round at latest.
 
     What is refused though the network could be changed so is taken as done: later ones count on it.
     """
     now, problems = start, dict[str, list[str]]()
     for event in events:
         try:
-            now = _after(now, event, LATE)
+            now = _after(now, event, until)
         except ConfigError as error:
             problems.setdefault(event.where, [_placed(line, event) for line in error.lines])
             if VERBS[event.action].network:

@@ -123,6 +123,13 @@ def test_a_new_client_without_a_neighbor_is_refused_before_the_run():
 def test_what_fails_in_every_order_of_rounds_and_seconds_is_refused():
     twice = [{"at": 3, "drop_clients": [5]}, {"at": "2.5 s", "drop_clients": [5]}]
     assert outcome(scenario=twice)[0] == "refused"
+    liars = [{"who": [0, 1, 2, 3, 4], "how": "sign-flip", "when": [0, 2]}]
+    leaves = [{"at": "2.5 s", "drop_clients": [5]}, {"at": 1, "restore_clients": [5]}]
+    found, told = outcome(attacks=liars, scenario=leaves)  # before round 1 it is the only honest
+    assert (found, told[12:]) == (
+        "refused",
+        "restore_clients: client 5 did not leave; leave it out",
+    )
     back = [{"at": 3, "drop_clients": [5]}, {"at": "3.5 s", "restore_clients": [5]}]
     found, told = outcome(scenario=back)
     assert found == "done"
