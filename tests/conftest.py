@@ -1,8 +1,13 @@
 """What a test leaves behind no other test finds: its parts, and what it decodes and downloads."""
 
+import os
 import tempfile
 
 import pytest
+
+# Tests run side by side on all cores: threads of one that wait for each other must not spin on what
+# another computes with, which took a third of all time. Read once, when torch is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from p2pqg.base.registry import Registry
 
