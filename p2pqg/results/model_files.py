@@ -49,9 +49,11 @@ class ModelFiles:
             (out / "load.py").write_text(script, encoding="utf-8")
             if (network := self.kept.network) is not None:
                 network.config.to_json_file(out / NETWORK)
-        except (OSError, SafetensorError) as error:
+        except BaseException as error:  # Ctrl-C, too
             for made in out.iterdir():  # half of the models look like all of them
                 shutil.rmtree(made) if made.is_dir() else made.unlink()
+            if not isinstance(error, OSError | SafetensorError):
+                raise
             reason = getattr(error, "strerror", None) or error
             raise ConfigError(f"{out}: cannot be written ({reason})") from None
         return out

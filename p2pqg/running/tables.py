@@ -45,17 +45,21 @@ class Table(Sink):
         self._columns, self._rows, self._size = columns, rows, len(text.encode())
 
     def write(self, row: dict[str, Any]) -> None:
-        """A line more, on disk at once; all lines anew if there are other columns now."""
+        """A line more, on disk at once; all lines anew if there are other columns, or no file."""
         if list(row) != self._columns and self.header([]):
             columns = list(row)
             old = [{key: one.get(key) for key in columns} for one in self._rows]
             self._start(columns, [*old, row])
             return
         line = self.line(row).encode()
-        with self._path.open("r+b") as file:
-            file.truncate(self._size)
-            file.seek(self._size)
-            file.write(line)
+        try:
+            with self._path.open("r+b") as file:
+                file.truncate(self._size)
+                file.seek(self._size)
+                file.write(line)
+        except FileNotFoundError:  # somebody has deleted it while the run goes on
+            self._start(self._columns, [*self._rows, row])
+            return
         self._size += len(line)
         self._rows.append(row)
 

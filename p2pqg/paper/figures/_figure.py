@@ -20,7 +20,7 @@ import pandas as pd
 from p2pqg.base import config as machinery
 from p2pqg.base.errors import ConfigError, did_you_mean
 from p2pqg.base.registry import Entry, F, NoParams, Registry
-from p2pqg.base.text import user_path
+from p2pqg.base.text import draft_of, user_path
 from p2pqg.running.grid import NOT_OF_A_RUN
 
 FIGURES = Registry("figure")
@@ -138,7 +138,8 @@ def run_figure(values: Mapping[str, Any], folder: str | Path) -> Path:
     except OSError as error:
         raise ConfigError(f"{folder} cannot be written: {error.strerror}") from None
     frame = entry.build(params, Recipe(settings, folder))
-    frame.to_csv(stem.with_suffix(".csv"), index=False)
+    with draft_of(stem.with_suffix(".csv")) as draft:
+        frame.to_csv(draft, index=False)
     drawn = entry.traits["draw"](pd.read_csv(stem.with_suffix(".csv")))
     for suffix in FORMATS:
         write(drawn, stem.with_suffix(f".{suffix}"))

@@ -25,6 +25,7 @@ import numpy as np
 import pandas as pd
 
 from p2pqg.base.errors import ConfigError
+from p2pqg.base.text import draft_of
 from p2pqg.paper.figures._figure import Recipe, figure
 from p2pqg.plots.canvas import BLUE, COLUMN, PAGE, VERMILLION, Picture, label_ends, panels, styled
 from p2pqg.results.alike import SAME_NUMBERS
@@ -140,7 +141,8 @@ def step_size(p: Params, recipe: Recipe) -> pd.DataFrame:
             for place, (key, value) in enumerate(about.items()):
                 curve.insert(place, key, value)
         curves.append(curve)
-        pd.concat(curves).to_csv(path, index=False)
+        with draft_of(path) as draft:  # half of a curve would be read as all of it
+            pd.concat(curves).to_csv(draft, index=False)
     return pd.concat(curves)
 
 

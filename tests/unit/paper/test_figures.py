@@ -1,6 +1,7 @@
 """The numbers behind the paper's figures, and the files they go to."""
 
 from math import sqrt
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -261,6 +262,17 @@ def test_a_curve_with_the_same_settings_is_not_trained_again(tmp_path, monkeypat
     assert trained[2:] == [("logistic", "dsgdm", 0.1), ("logistic", "qg-dsgdm", 0.1)]
     assert set(call(0.2, "mlp")["settings"]).isdisjoint(first["settings"])
     assert len(trained) == 6
+
+    def half(frame, path, **options):
+        Path(path).write_text("model,meth")
+        raise KeyboardInterrupt
+
+    (kept,) = tmp_path.glob("*.csv")
+    before = kept.read_text()
+    monkeypatch.setattr(pd.DataFrame, "to_csv", half)
+    with pytest.raises(KeyboardInterrupt):
+        call(0.3, "mlp")
+    assert [path.read_text() for path in tmp_path.iterdir()] == [before]
 
 
 def test_where_the_data_lie_does_not_make_another_curve():

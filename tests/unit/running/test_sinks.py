@@ -103,18 +103,30 @@ def test_what_is_not_finite_is_null_in_json_and_said_in_csv(tmp_path):
 
 def test_rows_that_could_not_be_written_come_with_the_next(tmp_path):
     heard = Notes()
-    path = tmp_path / "rounds.jsonl"
+    home, away = tmp_path / "home", tmp_path / "away"
+    home.mkdir()
     with JsonLines(heard) as table:
-        table.begin(Made(row(0)), tmp_path)
-        path.rename(tmp_path / "away")
+        table.begin(Made(row(0)), home)
+        home.rename(away)
         table.recorded(Made(row(0), row(1)))
         table.recorded(Made(row(0), row(1)))
-        (tmp_path / "away").rename(path)
-        with path.open("a") as file:
+        away.rename(home)
+        with (home / "rounds.jsonl").open("a") as file:
             file.write('{"half')
         table.recorded(Made(row(0), row(1), row(2)))
-    assert [line["round"] for line in lines_of(tmp_path)] == [0, 1, 2]
+    assert [line["round"] for line in lines_of(home)] == [0, 1, 2]
     assert heard.notes == ["cannot write to jsonl (No such file or directory); going on"]
+
+
+@pytest.mark.parametrize(("sink", "read"), [(Csv, csv_of), (JsonLines, lines_of)])
+def test_a_table_that_somebody_deleted_is_whole_again_with_the_next_row(sink, read, tmp_path):
+    with sink() as table:
+        table.begin(Made(row(0)), tmp_path)
+        table.recorded(Made(row(0), row(1)))
+        (tmp_path / sink.file).unlink()
+        table.recorded(Made(row(0), row(1), row(2)))
+        table.recorded(Made(row(0), row(1), row(2), row(3)))
+    assert [int(line["round"]) for line in read(tmp_path)] == [0, 1, 2, 3]
 
 
 def test_an_unknown_sink_is_refused_before_anything_starts(tmp_path):

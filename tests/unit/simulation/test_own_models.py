@@ -278,12 +278,24 @@ def test_clients_learn_what_a_loop_of_plain_pytorch_gives_each(make):
 
 
 @pytest.mark.parametrize("make", [InPlace, Twice])
-def test_models_come_out_with_all_that_they_remember(make, tmp_path):
+def test_models_come_out_with_all_that_they_remember(make, tmp_path, monkeypatch):
     model = seeded(make)
     algorithm = {"name": "qg-dsgdm-n", "beta": BETA, "mu": MU}
     settings = OWN | {"model": model, "algorithm": algorithm}
     run = p2pqg.run(**settings, checkpoint_every=1e9, out=tmp_path, name="run")
-    run.save_models(tmp_path / "models")
+    saved = []
+
+    def stopped_in_the_second(state, path, about):
+        if saved:
+            raise KeyboardInterrupt
+        saved.append(path)
+        path.write_bytes(b"")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("safetensors.torch.save_file", stopped_in_the_second)
+        with pytest.raises(KeyboardInterrupt):
+            run.save_models(tmp_path / "models")
+    run.save_models(tmp_path / "models")  # nothing is left of the half
     scope = {"__file__": str(tmp_path / "models" / "load.py")}
     exec((tmp_path / "models" / "load.py").read_text(encoding="utf-8"), scope)
     with p2pqg.Simulation(**settings) as sim:
