@@ -8,6 +8,7 @@ gradients are private each sample must have one of its own.
 from __future__ import annotations
 
 import copy
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -19,6 +20,9 @@ from p2pqg.base.errors import ConfigError, P2pqgError
 from p2pqg.base.source import blamed
 from p2pqg.models.judging import Objective, in_columns
 from p2pqg.recipe.against_pytorch import close
+
+ROUNDING = 1e-5
+"""How far outputs in float64 may be off by rounding: a model may compute in float32 within."""
 
 
 def draws(module: nn.Module, inputs: Tensor) -> set[str]:
@@ -90,7 +94,18 @@ def writes_into_inputs(module: nn.Module, inputs: Tensor) -> bool:
 
 
 def samples_meet(module: nn.Module, inputs: Tensor) -> str:
-    """How the samples of a batch meet in training, apart from batch norm; "": they do not."""
+    """How the samples of a batch meet in training, apart from batch norm; "": they do not.
+
+    In float64 where the model computes in it: what is little of a sample, as a thousandth of the
+    mean of its batch, is much more than rounding there.
+    """
+    exact = inputs.double() if inputs.is_floating_point() else inputs
+    with suppress(Exception):  # it makes tensors of float32, or has failed anyway
+        return _meeting(copy.deepcopy(module).double(), exact)
+    return _meeting(module, inputs)
+
+
+def _meeting(module: nn.Module, inputs: Tensor) -> str:
     tried = copy.deepcopy(module)
     before = {name: buffer.clone() for name, buffer in tried.named_buffers()}
     together = _seeded(tried, inputs)
@@ -102,7 +117,8 @@ def samples_meet(module: nn.Module, inputs: Tensor) -> str:
         alone = [_seeded(copy.deepcopy(module), among_others)[:1]]
     else:
         alone = [_seeded(copy.deepcopy(module), inputs[i : i + 1]) for i in range(len(inputs))]
-    if close(torch.cat(alone), together[: len(alone)]):
+    tolerance = ROUNDING if together.dtype == torch.float64 else None
+    if close(torch.cat(alone), together[: len(alone)], tolerance):
         return ""
     return "what it makes of a sample depends on the others of its batch"
 

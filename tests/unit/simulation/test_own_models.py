@@ -718,6 +718,11 @@ class Centres(Head):
         return super().forward(x - x.mean(0))
 
 
+class CentresALittle(Head):
+    def forward(self, x):
+        return super().forward(x - 1e-3 * x.mean(0))
+
+
 def dropped(kind):
     def make():
         return nn.Sequential(kind(), nn.Dropout(0.5))
@@ -731,6 +736,7 @@ def dropped(kind):
         (InPlace, r"InPlace\): in its buffer mean the samples of a batch meet, so none has a grad"),
         (PutInPlace, r"PutInPlace\): in its buffer mean the samples of a batch meet"),
         (Centres, "what it makes of a sample depends on the others of its batch, so none has"),
+        (CentresALittle, "what it makes of a sample depends on the others of its batch, so none"),
         (Temperature, ""),
         (dropped(Centres), "what it makes of a sample depends on the others of its batch, so none"),
         (dropped(Head), ""),
