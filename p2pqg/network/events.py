@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from p2pqg.base.errors import ConfigError, did_you_mean
 from p2pqg.base.ranges import MOST_COUNTED, shown
+from p2pqg.base.wording import counted
 from p2pqg.network.units import TIMES, seconds
 from p2pqg.network.verbs import VERBS
 
@@ -67,8 +68,8 @@ def moments(item: Mapping[str, Any], num_rounds: int, where: str) -> tuple[Kind,
         raise ConfigError(f"{where}.every in seconds needs an end; say between: [0, 3600]")
     if "between" not in item and step >= num_rounds:
         raise ConfigError(
-            f"{where}.every is {step:,.0f} rounds, but the last round is {num_rounds - 1}; make it "
-            "less, or rounds more"
+            f"{where}.every is {counted(math.ceil(step), 'round')}, but the last round is "
+            f"{num_rounds - 1}; make it less, or rounds more"
         )
     first, last = _span(item.get("between", [step, num_rounds - 1]), kind, f"{where}.between")
     return kind, [first + k * step for k in range(math.floor((last - first) / step + 1e-9) + 1)]

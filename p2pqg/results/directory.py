@@ -76,7 +76,7 @@ class RunDirectory:
             directory = cls.__new__(cls)
             path = user_path(out) / (base if count == 1 else f"{base}-{count}")
             directory._begin(path, is_new=True)
-            with directory._told_if_not_writable():
+            with directory.told_if_not_writable():
                 path.parent.mkdir(parents=True, exist_ok=True)
                 try:
                     path.mkdir()
@@ -101,23 +101,24 @@ class RunDirectory:
         self._lock: IO[str] | None = None
         self._own_files: Mapping[str, bytes] = {}
         self._config = ""
-        with self._told_if_not_writable():  # a name may be too long even to be looked for
+        with self.told_if_not_writable():  # a name may be too long even to be looked for
             self._made = [folder for folder in (path, *path.parents) if not folder.exists()]
 
     def _open(self) -> None:
-        with self._told_if_not_writable():
+        with self.told_if_not_writable():
             self.path.mkdir(parents=True, exist_ok=True)
             (self.path / ".probe").touch()
             (self.path / ".probe").unlink()
 
     @contextmanager
-    def _told_if_not_writable(self) -> Iterator[None]:
+    def told_if_not_writable(self) -> Iterator[None]:
+        """Inside, something is written here; ConfigError where that fails."""
         try:
             yield
         except OSError as error:
             self.discard()
-            is_file = os.path.exists(self.path) and not os.path.isdir(self.path)
-            raise _not_writable(self.path if is_file else self.path.parent, error) from None
+            there = os.path.exists(self.path)
+            raise _not_writable(self.path if there else self.path.parent, error) from None
 
     def _check_it_is_free(self) -> None:
         if any((self.path / name).exists() for name in ("config.yaml", SEEDS)):
@@ -132,7 +133,7 @@ class RunDirectory:
         if fcntl is None or self._lock is not None:
             return
         for attempt in itertools.count():
-            with self._told_if_not_writable():
+            with self.told_if_not_writable():
                 file = (self.path / LOCK).open("w")
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

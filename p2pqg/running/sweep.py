@@ -70,13 +70,15 @@ def run_sweep(
     """
     points = sweep.points()
     warnings = _check_parts(sweep, [p for p in points if _is_left(sweep.result(p), retry)])
-    _check_claim(sweep)
     with RunDirectory.reopen(sweep.folder) as directory:
         directory.reserve()  # two that do one sweep would take their runs from each other
+        _check_claim(sweep)
         if retry:
             for record in sweep.folder.glob("*/failed.json"):
                 record.unlink()
-        write_text(sweep.folder / RECIPE, yaml_text.dump(_plain(sweep), default_flow_style=None))
+        recipe = yaml_text.dump(_plain(sweep), default_flow_style=None)
+        with directory.told_if_not_writable():
+            write_text(sweep.folder / RECIPE, recipe)
         if bar:
             for name, text in warnings:
                 bar.noted(name, text)

@@ -24,6 +24,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -190,7 +191,9 @@ def _range(key: str, value: Any) -> tuple[str, list[Any]]:
     if kind == "choose":
         return kind, ends
     numbers = all(
-        isinstance(end, int | float) and not isinstance(end, bool) and math.isfinite(end)
+        isinstance(end, int | float)
+        and not isinstance(end, bool)
+        and -math.inf < end < math.inf  # so, since whole numbers may be no floats
         for end in ends
     )
     if not numbers or len(ends) != 2 or not ends[0] < ends[1] or (kind and ends[0] <= 0):
@@ -217,14 +220,15 @@ def tune(tuning: Tuning, tell: Callable[[str], None] = lambda line: None) -> lis
     except ImportError:
         raise ConfigError("tune needs the package optuna; pip install 'p2pqg[tune]'") from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    record = _checked_record(tuning)
-    for method in tuning.methods:
-        _check_trials(tuning, method)
+    _checked_record(tuning)
+    _check_trials(tuning)
     with RunDirectory.reopen(tuning.folder) as directory, warnings.catch_warnings():
         # That a choice may be a mapping: a study is read again as JSON, which knows them.
         warnings.filterwarnings("ignore", "Choices for a categorical distribution")
         directory.reserve()  # two that draw trials of one study would undo each other's
-        write_text(tuning.folder / RECORD, record)
+        record = _checked_record(tuning)  # again: another may have begun while these were tried
+        with directory.told_if_not_writable():
+            write_text(tuning.folder / RECORD, record)
         try:
             return [_tuned(tuning, method, optuna, tell) for method in tuning.methods]
         except (KeyboardInterrupt, StoppedError):  # be it in a run, or between two
@@ -233,15 +237,31 @@ def tune(tuning: Tuning, tell: Callable[[str], None] = lambda line: None) -> lis
             ) from None
 
 
-def _check_trials(tuning: Tuning, method: Any) -> None:
-    """See whether a method's trials can be built, before hours go into the first ones.
+def _check_trials(tuning: Tuning) -> None:
+    """See whether the trials that are left can be built, before hours go into the first ones.
 
     Raises:
         ConfigError: one cannot; or the user's code is not what earlier trials ran with.
     """
-    begun = [*tuning.home(method).glob("trial*")]
-    if len(begun) >= tuning.trials:
-        return
+    begun = {n: [*tuning.home(m).glob("trial*")] for n, m in enumerate(tuning.methods)}
+    left = [m for n, m in enumerate(tuning.methods) if len(begun[n]) < tuning.trials]
+    for method in left:
+        _check_choices(tuning, method)
+    news: list[str] = []
+    for path in chain(*begun.values()) if left else ():
+        if is_of_seeds(path):
+            one = Runs(path).of_seed(tuning.seeds[0])
+            if (one.path / "config.yaml").exists():
+                from_copies(one.config, one.path, news.append)
+    if news:
+        what = news[0].partition("; ")[0]
+        raise ConfigError(
+            f"{tuning.folder} holds trials of other code ({what}); put it back, or choose another "
+            "--out"
+        )
+
+
+def _check_choices(tuning: Tuning, method: Any) -> None:
     seen = set[str]()
     for settings in tuning.corners(method):
         if (parts := json.dumps(settings | {"lr": None})) not in seen:
@@ -250,16 +270,6 @@ def _check_trials(tuning: Tuning, method: Any) -> None:
                 build(read_config(settings))
             except ConfigError as error:
                 raise type(error)(f"{method_name(method)}: {error}") from None
-    news: list[str] = []
-    for one in (Runs(path).of_seed(tuning.seeds[0]) for path in begun if is_of_seeds(path)):
-        if (one.path / "config.yaml").exists():
-            from_copies(one.config, one.path, news.append)
-    if news:
-        what = news[0].partition("; ")[0]
-        raise ConfigError(
-            f"{tuning.folder} holds trials of other code ({what}); put it back, or choose another "
-            "--out"
-        )
 
 
 def _checked_record(tuning: Tuning) -> str:

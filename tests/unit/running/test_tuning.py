@@ -31,6 +31,7 @@ RECIPE = {
         ({"tune": {"lr": [-0.1, 1]}}, "lr must be > 0, got -0.1"),
         ({"tune": {"lrr": [0.1, 1]}}, "lrr"),
         ({"tune": {"lr": [0.1, float("inf")]}}, "tune.lr must be .* two numbers that rise"),
+        ({"tune": {"lr": [0.1, 10**400]}}, "lr must be a number, got 1000"),
         ({"tune": {"batch_size": {"choose": [8, 0, 16]}}}, "batch_size must be >= 1, got 0"),
         ({"tune": {"seed": [1, 5]}}, "tune.seed: all trials have the same seeds"),
         ({"tune": {"algorithm": {"choose": ["dsgd"]}}}, "name the methods under algorithm"),
@@ -107,7 +108,7 @@ def test_a_choice_that_cannot_be_built_is_told_before_any_trial(tmp_path):
     choices = {"topology": {"choose": ["ring4", "rign4", "torus4"]}}
     plan = read_tuning(RECIPE | {"tune": choices}, "tuned", str(tmp_path))
     with pytest.raises(ConfigError, match="^dsgd: .*'rign4'; did you mean ring"):
-        tuning._check_trials(plan, "dsgd")
+        tuning._check_trials(plan)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -116,13 +117,29 @@ def test_trials_of_code_that_was_edited_since_are_refused(tmp_path):
     code.write_text(
         "import p2pqg\n\n\ndef net(n, s):\n    return p2pqg.build_model('logistic', n, s)\n"
     )
-    recipe = RECIPE | {"model": f"{code}:net", "seed": 1, "tune": {"lr": [0.1, 0.2]}}
-    plan = read_tuning(recipe, "tuned", str(tmp_path))
+    ranges = {"trials": 1, "tune": {"lr": [0.1, 0.2]}}
+    recipe = RECIPE | ranges | {"model": f"{code}:net", "seed": 1}
+    plan = read_tuning(recipe | {"algorithm": ["dsgd", "dsgdm-n"]}, "tuned", str(tmp_path))
     p2pqg.run(**plan.settings("dsgd", {"lr": 0.1}), out=str(plan.home("dsgd")), name="trial0")
-    tuning._check_trials(plan, "dsgd")
+    tuning._check_trials(plan)
     code.write_text(code.read_text() + "# edited\n")
     with pytest.raises(ConfigError, match="holds trials of other code .*net.py has changed since"):
-        tuning._check_trials(plan, "dsgd")
+        tuning._check_trials(plan)  # dsgd has all of them; they are compared with those to come
+    tuning._check_trials(read_tuning(recipe | {"algorithm": "dsgd"}, "tuned", str(tmp_path)))
+
+
+def test_a_study_that_others_began_meanwhile_is_left_to_them(tmp_path, monkeypatch):
+    pytest.importorskip("optuna", reason="the extra `tune` is not installed")
+    folder, theirs = tmp_path / "tuned", "base: that of others"
+
+    def meanwhile(plan):
+        folder.mkdir()
+        (folder / "tune.yaml").write_text(theirs)
+
+    monkeypatch.setattr(tuning, "_check_trials", meanwhile)
+    with pytest.raises(ConfigError, match="holds trials of other settings"):
+        tune(read_tuning(RECIPE, "tuned", str(tmp_path)))
+    assert (folder / "tune.yaml").read_text() == theirs
 
 
 def test_trials_that_diverge_count_and_are_not_the_best(tmp_path):
