@@ -6,7 +6,7 @@ import tempfile
 import pytest
 
 # Tests run side by side on all cores: threads of one that wait for each other must not spin on what
-# another computes with, which took a third of all time. Read once, when torch is imported.
+# another computes with, which took a third of the CPU. Read once, when torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from p2pqg.base.registry import Registry

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,12 +23,12 @@ def holds_images(kind: pa.DataType) -> bool:
     return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
 
 
-def only_one(table: pa.Table, labels: Sequence[str]) -> str:
-    """The one column that holds images, if there is just one; else ""."""
+def only_one(table: pa.Table, others: Collection[str]) -> str:
+    """The one column beside those that holds images, if there is just one; else ""."""
     found = [
         field.name
         for field in table.schema
-        if field.name not in labels and holds_images(field.type)
+        if field.name not in others and holds_images(field.type)
     ]
     return found[0] if len(found) == 1 else ""
 

@@ -117,8 +117,9 @@ def is_list(kind: pa.DataType) -> bool:
     """Whether the cells of a column of this type are lists."""
     import pyarrow as pa
 
-    lists = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
-    return any(is_one(kind) for is_one in lists)
+    lists = ("list", "large_list", "fixed_size_list", "list_view", "large_list_view")
+    asked = (getattr(pa.types, f"is_{name}", None) for name in lists)  # of views: newer Arrows
+    return any(is_one and is_one(kind) for is_one in asked)
 
 
 def read_table(file: Path, columns: Sequence[str] | None = None) -> pa.Table:

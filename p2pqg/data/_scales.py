@@ -29,6 +29,9 @@ def standardised(
         test_x: as train_x.
         what: the data are called in a message.
 
+    Returns:
+        both in float64.
+
     Raises:
         ConfigError: samples are images, texts or something else without columns.
     """
@@ -38,7 +41,7 @@ def standardised(
             f"{train_x.shape[1:]} ({train_x.dtype}): leave it out"
         )
     for x in (train_x, test_x):
-        check_room(x.nbytes, f"{what}, standardised", "leave dataset.standardise out")
+        check_room(8 * x.size, f"{what}, standardised", "leave dataset.standardise out")
     mean = train_x.mean(0, dtype=np.float64)
     squares = sum((np.square(part - mean).sum(0) for part in _parts(train_x)), np.zeros(len(mean)))
     deviation = np.sqrt(squares / len(train_x))
@@ -53,7 +56,7 @@ def _parts(x: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _scaled(x: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
-    found = np.empty_like(x)
+    found = np.empty(x.shape)  # of float32, too: a run in float64 has columns without its rounding
     for first in range(0, len(x), ROWS_AT_ONCE):
         rows = slice(first, first + ROWS_AT_ONCE)
         found[rows] = (x[rows] - mean) / deviation

@@ -94,18 +94,19 @@ def samples_of(
     columns = {name: _values(table[name], f"{what}: column {name}") for name in beside}
     y = _targets(table, labels, what)
     called = {"x_name": "features", "y_name": f"column {', '.join(labels)}"}
-    image = chosen.image or ("" if chosen.features else _image_columns.only_one(table, labels))
+    other = {*labels, *beside, *chosen.leave_out}
+    image = chosen.image or ("" if chosen.features else _image_columns.only_one(table, other))
     if chosen.text:
         _check_full(table[chosen.text], f"{what}: column {chosen.text}")
         texts = table[chosen.text].to_pylist()
         called["x_name"] = f"column {chosen.text}"
         return Samples(np.array(texts), y, columns, **called), ()
-    other = {*labels, *beside, *chosen.leave_out}
     if image:
         x, notes = _image_columns.read(table[image], chosen.side, f"{what}: column {image}")
-        unused = [name for name in names if name not in {*other, image}]
+        unused = [name for name in names if name not in {*other, image, *index_of(table)}]
         if unused and not chosen.image:  # nobody has said that it is the image
-            which = f"column {', '.join(unused)} is not used"
+            more = f" and {len(unused) - 5:,} more" if len(unused) > 5 else ""
+            which = f"column {', '.join(unused[:5])}{more} is not used"
             notes = (*notes, f"{what}: {which}: the images of {image} are read")
         return Samples(x, y, columns, **called), notes
     left = [name for name in names if name not in other]
@@ -224,7 +225,8 @@ def _values(column: pa.ChunkedArray, what: str) -> np.ndarray:
     _check_full(column, what)
     kind = column.type
     if pa.types.is_dictionary(kind):
-        column, kind = column.cast(kind.value_type), kind.value_type
+        column = pa.chunked_array([_bare(chunk) for chunk in column.chunks], kind.value_type)
+        kind = column.type
         _check_full(column, what)  # a kind may be empty itself
     if isinstance(kind, pa.BaseExtensionType) and _parquet.is_list(kind.storage_type):
         return _tensors(column, what)
@@ -250,14 +252,16 @@ def _check_full(column: pa.ChunkedArray, what: str) -> None:
 
 def _tensors(column: pa.ChunkedArray, what: str) -> np.ndarray:
     """[rows, ...] of arrays as Arrow, Hugging Face and Ray keep them: lists, and a shape."""
-    import pyarrow as pa
-
-    if hasattr(column.type, "permutation"):  # Arrow's own, which knows more than a shape
-        return np.concatenate([chunk.to_numpy_ndarray() for chunk in column.chunks if len(chunk)])
-    plain = pa.chunked_array([chunk.storage for chunk in column.chunks], column.type.storage_type)
-    found, shape = _lists(plain, what), tuple(getattr(column.type, "shape", ()))
-    flat = found.ndim == 2 and shape and np.prod(shape) == found.shape[1]
-    return found.reshape(-1, *shape) if flat else found
+    found, shape = _lists(column, what), tuple(getattr(column.type, "shape", ()))
+    if found.ndim == 2 and shape and np.prod(shape) == found.shape[1]:
+        found = found.reshape(-1, *shape)
+    order = getattr(column.type, "permutation", None)  # of Arrow: the shape is that in memory
+    if not order:
+        return found
+    if any(order[order[axis]] != axis for axis in order):
+        # Arrow's own from_numpy_ndarray writes the inverse of what its format says.
+        raise DataError(f"{what} has axes in an order {order} that can be read in two ways; copy X")
+    return found.transpose(0, *(1 + axis for axis in order))
 
 
 def _lists(column: pa.ChunkedArray, what: str) -> np.ndarray:
@@ -283,13 +287,13 @@ def _numbers_of(chunk: pa.Array, what: str) -> tuple[np.ndarray, list[int]]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    shape, kind = [len(chunk)], chunk.type
+    shape, kind, chunk = [len(chunk)], chunk.type, _bare(chunk)
     while _parquet.is_list(chunk.type):
         lengths = pc.unique(pc.list_value_length(chunk))
-        if len(lengths) > 1 or chunk.null_count:
+        if len(lengths) != 1 or chunk.null_count:
             raise DataError(f"{what} {UNEQUAL}")
         shape.append(lengths[0].as_py())
-        chunk = chunk.flatten()
+        chunk = _bare(chunk.flatten())
     types = pa.types
     numbers = (types.is_integer, types.is_floating, types.is_boolean)
     if not any(is_one(chunk.type) for is_one in numbers):
@@ -298,6 +302,15 @@ def _numbers_of(chunk: pa.Array, what: str) -> tuple[np.ndarray, list[int]]:
         return chunk.to_numpy(zero_copy_only=False).reshape(shape), []
     missing = chunk.is_null().to_numpy(zero_copy_only=False).reshape(shape[0], -1).any(1)
     return np.zeros(shape), np.flatnonzero(missing).tolist()
+
+
+def _bare(array: pa.Array) -> pa.Array:
+    """What is kept of an array of a type of somebody's own, or of one with a dictionary."""
+    import pyarrow as pa
+
+    while isinstance(array.type, pa.BaseExtensionType):
+        array = array.storage
+    return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
 
 
 def _that_count_rows(table: pa.Table, names: Sequence[str], what: str) -> tuple[str, ...]:
@@ -350,9 +363,9 @@ def _features(
             )
         if _image_columns.holds_images(kind):
             raise DataError(
-                f"{what}: column {name} holds {'files' if pa.types.is_struct(kind) else kind}; set "
-                f"dataset.image: {name} if it is the images to be read, or dataset.leave_out: "
-                f"[{name}]"
+                f"{what}: column {name} holds {'files' if pa.types.is_struct(kind) else kind}; if "
+                f"these are the images, set dataset.image: {name}, of a table that has the labels, "
+                "too; else leave the column out"
             )
         parts.append(_values(table[name], f"{what}: column {name}"))
     flat = [part.reshape(table.num_rows, -1) for part in parts]
@@ -378,7 +391,7 @@ def from_frame(frame: Any, what: str) -> pa.Table:
     try:
         return pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
     except (pa.ArrowException, TypeError, ValueError) as error:
-        for name in frame:
+        for name in frame if len(frame) else ():
             if getattr(frame[name].iloc[0], "ndim", 0) > 1:
                 raise DataError(
                     f"{what}: column {name} holds arrays of several dimensions; give arrays, "

@@ -48,7 +48,7 @@ def main() -> None:
         wall, cpu = map(float, said.split())
         return wall, cpu
 
-    print("| beside | spinning, s (CPU) | sleeping, s (CPU) | wall | CPU |")
+    print("| beside | spinning, s (CPU) | sleeping, s (CPU) | sleeping / spinning: wall | CPU |")
     print("|---|--:|--:|--:|--:|")
     for beside, busy in (("nothing", 0), ("a busy loop per core", os.cpu_count() or 1)):
         others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(busy)]

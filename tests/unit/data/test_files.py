@@ -144,6 +144,13 @@ def test_many_rows_are_standardised_some_at_a_time(monkeypatch):
     parts = _scales.standardised(x[:30], x[30:], "these")
     for found, expected in zip(parts, whole, strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-13)
+    single = x.astype(np.float32)  # but their scale is computed in float64
+    for found, expected in zip(
+        _scales.standardised(single[:30], single[30:], "these"),
+        _scales.standardised(*np.split(single.astype(np.float64), [30]), "these"),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(found, expected)
     monkeypatch.setattr(_scales, "LOOKED_AT", 10)  # every fourth of 40, beginning with the first
     x[::4, 1] = np.arange(10) % 2 * 99 * 2 * x[::4, 0].std()  # deviations are 99 to 1 there
     assert list(_scales.scales_apart(x, (), "these")) == []

@@ -271,6 +271,29 @@ def test_lists_of_bytes_in_a_table_are_the_images_that_an_array_of_bytes_is():
     assert read({"data": pa.table({"image": colors, "label": Y})}).input_shape == (3, 6, 5)
 
 
+def test_tensors_of_arrow_are_read_in_their_order_and_with_nothing_missing():
+    logical = np.random.default_rng(3).standard_normal((10, 2, 3, 4))
+    logical = logical.transpose(0, 3, 2, 1)  # in the memory of [10, 2, 3, 4]
+    column = pa.FixedShapeTensorArray.from_numpy_ndarray(logical)
+    assert column.type.permutation == [2, 1, 0]
+    found = read({"data": pa.table({"x": pa.chunked_array([column[:4], column[4:]]), "label": Y})})
+    np.testing.assert_array_equal(found.train_x, read((logical, Y)).train_x)
+    turned = pa.FixedShapeTensorArray.from_numpy_ndarray(logical.transpose(0, 2, 1, 3))
+    with pytest.raises(DataError, match="axes in an order .* that can be read in two ways"):
+        read({"data": pa.table({"x": turned, "label": Y})})
+    inside = pa.FixedSizeListArray.from_arrays(column, 1)
+    assert read({"data": pa.table({"x": inside, "label": Y})}).train_x.size == logical.size
+    kind = pa.fixed_shape_tensor(pa.float64(), [2, 2])
+    hole = pa.ExtensionArray.from_storage(kind, pa.array([[1, 2, 3, None]] * 10, kind.storage_type))
+    with pytest.raises(DataError, match="has empty entries in 10 of its lists"):
+        read({"data": pa.table({"x": hole, "label": Y})})
+    bits = pa.ExtensionArray.from_storage(
+        pa.fixed_shape_tensor(pa.bool_(), [2]),
+        pa.array([[True, False]] * 10, pa.list_(pa.bool_(), 2)),
+    )
+    assert read({"data": pa.table({"x": bits, "label": Y})}).train_x.tolist() == [[1, 0]] * 10
+
+
 @pytest.mark.parametrize(
     ("lists", "complaint"),
     [
@@ -296,8 +319,10 @@ def test_what_is_beside_an_image_is_told_and_of_two_one_has_to_be_chosen():
         "is not used" in note
         for note in read({"data": pa.table({"image": files, **columns}), "image": "image"}).notes
     )
-    with pytest.raises(DataError, match="column image holds binary; set dataset.image: image if"):
+    with pytest.raises(DataError, match="column image holds binary; if these are the images, set"):
         read({"data": pa.table({"image": files, "mask": files, **columns})})
+    two = {"data": pa.table({"image": files, "mask": files, **columns}), "leave_out": ["mask"]}
+    assert read(two).input_shape == with_age.input_shape
     held = pa.array([{"bytes": files[0], "path": None}, None, {"bytes": None, "path": None}])
     with pytest.raises(DataError, match="column image, row 1 is empty; fetch it again .1 more"):
         read({"data": with_files(pa.table({"image": held, "label": Y[:3]}))})

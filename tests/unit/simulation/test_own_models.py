@@ -743,7 +743,7 @@ def dropped(kind):
     ],
 )
 def test_samples_that_meet_do_not_go_with_privacy(make, told):
-    settings = OWN | {"model": seeded(make), "privacy": {"clip": 1.0}}
+    settings = OWN | {"model": seeded(make), "privacy": {"clip": 1.0}, "precision": "float32"}
     if not told:
         p2pqg.Simulation(**settings).close()
         return
