@@ -260,7 +260,8 @@ def _tensors(column: pa.ChunkedArray, what: str) -> np.ndarray:
         return found
     if any(order[order[axis]] != axis for axis in order):
         # Arrow's own from_numpy_ndarray writes the inverse of what its format says.
-        raise DataError(f"{what} has axes in an order {order} that can be read in two ways; copy X")
+        two_ways = f"has axes in an order {order} that can be read in two ways"
+        raise DataError(f"{what} {two_ways}; give arrays, (X, y)")
     return found.transpose(0, *(1 + axis for axis in order))
 
 
