@@ -164,15 +164,15 @@ def test_another_thread_may_ask_while_rounds_are_booked():
     try:
         for thread in every:
             thread.start()
-        for round in range(800):
+        for round in range(2000):
             ledger.gossip(drawn.mixing(round) if round % 2 else RING, 4.0)
     finally:
         done.set()
         sys.setswitchinterval(interval)
         for thread in every:
             thread.join()
-    assert ledger.arrays()["messages"].sum() == 800 * 16
-    assert ledger.arrays()["bytes"].sum() == 800 * 16 * 4
+    assert ledger.arrays()["messages"].sum() == 2000 * 16
+    assert ledger.arrays()["bytes"].sum() == 2000 * 16 * 4
 
 
 def test_a_ledger_that_travels_takes_its_sums_along_and_knows_no_network():
