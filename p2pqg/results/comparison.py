@@ -10,6 +10,7 @@ their mean, and in `spread` how far they are apart. What a simulation does later
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -140,8 +141,12 @@ class Comparison:
 
     def _own_events(self, group: list[Standing]) -> list[tuple[int, str]]:
         """What was done to a simulation and not to all of them."""
-        every = [set(other[0].interventions) for other in self.groups]
-        return [event for event in group[0].interventions if not all(event in e for e in every)]
+        every, times = [_done_to(other) for other in self.groups], _times(group)
+        return [
+            event
+            for event in _done_to(group)
+            if times[event[1]] < len(group) or not all(event in other for other in every)
+        ]
 
     @cached_property
     def settings(self) -> pd.DataFrame:
@@ -226,6 +231,7 @@ class Comparison:
     def clients(self) -> pd.DataFrame:
         """A row per client, in the last round in which all runs were evaluated; means over seeds.
 
+        A mean is NaN where a seed is, or does not have the client by then.
         Columns (what, name): `test_accuracy`, `difference` of it to that of the first run, and
         `distance_to_mean`.
         """
@@ -252,7 +258,7 @@ class Comparison:
         for name, group in zip(self.names, self.groups, strict=True):
             then = [one.clients[one.clients["round"] == self.round] for one in group]
             seeds = [frame.set_index("client")[what] for frame in then]
-            means[name] = pd.concat(seeds, axis=1).mean(axis=1)
+            means[name] = pd.concat(seeds, axis=1).mean(axis=1, skipna=False)
         return pd.DataFrame(means)
 
     @property
@@ -281,7 +287,7 @@ class Comparison:
         """What is to be known of the numbers, a line each.
 
         Runs that did not come to their last round, numbers older than a run, and means over more
-        than the seed.
+        than the seed: objects of its own, or what was not done to all seeds.
         """
         told = [
             (
@@ -299,6 +305,12 @@ class Comparison:
                 f"{name}: each seed has {what} of its own, over which the mean is, too"
                 for name, group in zip(called, self.groups, strict=True)
                 for what in drawn_anew(group)
+            ),
+            *(
+                f"{name}: {what} was done to {seeds} of {len(group)} seeds, the mean is over all"
+                for name, group in zip(called, self.groups, strict=True)
+                for what, seeds in _times(group).items()
+                if seeds < len(group)
             ),
             *(
                 f"{name}: {key} was an object that its runs could not keep; nobody knows whether "
@@ -387,6 +399,20 @@ class Comparison:
             "limits": (known.min(), known.max()) if known.size else None,
         } | options
         return draw_network(network.base, **options)
+
+
+def _times(group: Sequence[Standing]) -> Counter[str]:
+    """What was done to the simulations of a row -> to how many of them."""
+    return Counter(what for one in group for what in {what: 0 for _, what in one.interventions})
+
+
+def _done_to(group: Sequence[Standing]) -> list[tuple[int, str]]:
+    """What was done to the first seed of a row, and whatever else to another, in order."""
+    done = list(group[0].interventions)
+    for one in group[1:]:
+        known = {what for _, what in done}
+        done += [event for event in one.interventions if event[1] not in known]
+    return sorted(done, key=lambda event: event[0])
 
 
 def _where(group: Sequence[Standing]) -> str:

@@ -335,6 +335,7 @@ def crossing(evaluated: pd.DataFrame, accuracy: float, column: str) -> tuple[flo
         Its value there, and half the distance of the two evaluations, which is how far the value
         is to be trusted. At the first evaluation already: its value, and half of it. NaN: never.
     """
+    evaluated = evaluated.dropna(subset="test_accuracy")  # of a client that diverged, and left
     there = np.flatnonzero(evaluated["test_accuracy"].to_numpy() >= accuracy)
     if column not in evaluated or not len(there):
         return np.nan, np.nan

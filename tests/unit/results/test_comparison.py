@@ -91,6 +91,12 @@ def test_the_first_evaluation_at_an_accuracy_counts_even_if_it_is_lost_again(fak
     assert np.isnan(table["rounds_to_0.9"]).all()  # never
 
 
+def test_an_evaluation_without_an_accuracy_is_none(fake):
+    runs = p2pqg.compare(fake("a", [0.4, np.nan, 0.6]), to_accuracy=0.5)
+    assert runs.table["rounds_to_0.5"].tolist() == [20.0]  # half way from 10 to 30
+    assert runs.spread["rounds_to_0.5"].tolist() == [10.0]
+
+
 def test_when_an_accuracy_was_reached_says_how_far_it_is_to_be_trusted(fake):
     runs = p2pqg.compare(fake("a", [0.4, 0.8]), to_accuracy=0.5)
     assert runs.spread["rounds_to_0.5"].tolist() == [5.0]  # half of ten rounds between evaluations
@@ -165,6 +171,25 @@ def test_forks_are_called_by_what_was_done_to_them_and_not_to_their_parent():
         other.drop_clients([2])
         runs = p2pqg.compare(sim, branch, other)
     assert runs.names == ["left alone", "drop_links 0-1", "drop_clients 2"]
+
+
+def test_what_was_not_done_to_all_seeds_of_a_row_is_told_and_its_gaps_are_no_means(fake):
+    first, second = fake("s1", [0.2, 0.8], seed=1), fake("s2", [0.4, 0.6], seed=2)
+    summary = json.loads((second.path / "summary.json").read_text())
+    events = [{"round": 12, "what": what} for what in ("drop_clients 1", "client 0 is alone")]
+    (second.path / "summary.json").write_text(json.dumps(summary | {"events": events}))
+    clients = [
+        {"round": 19, "client": 0, "test_accuracy": 0.59},
+        {"round": 9, "client": 1, "test_accuracy": 0.41},
+    ]
+    write_parquet(second.path / "clients.parquet", clients, CLIENT_COLUMNS)
+    runs = p2pqg.compare([first, Run(second.path)])
+    assert [note.partition(": ")[2] for note in runs.notes] == [
+        "drop_clients 1 was done to 1 of 2 seeds, the mean is over all"
+    ]
+    assert runs.names == ["drop_clients 1"]  # not as if it had been left alone
+    left = runs.clients["test_accuracy"]["drop_clients 1"].tolist()
+    assert left == pytest.approx([(0.79 + 0.59) / 2, np.nan], nan_ok=True)
 
 
 def test_what_a_simulation_does_later_changes_no_comparison():
