@@ -91,6 +91,7 @@ def samples_of(
     for name in (*labels, *beside, *named):
         if name and name not in names:
             raise DataError(f"{what} has no column {name!r}{did_you_mean(name, names)}")
+    _check_each_is_one_thing(labels, chosen, what)
     columns = {name: _values(table[name], f"{what}: column {name}") for name in beside}
     y = _targets(table, labels, what)
     called = {"x_name": "features", "y_name": f"column {', '.join(labels)}"}
@@ -118,6 +119,26 @@ def samples_of(
         which = f"column {', '.join(index)} is the index of pandas, and no feature"
         told = (*told, f"{what}: {which}; name it in dataset.features if it is one")
     return Samples(x, y, columns, **called, features=named), told
+
+
+def _check_each_is_one_thing(labels: Sequence[str], chosen: Columns, what: str) -> None:
+    """DataError for a label that is a feature, too, a feature twice, or one that is left out."""
+    places = [("label", labels), ("features", chosen.features)]
+    seen = dict[str, str]()
+    for key, names in (*places, ("text", [chosen.text]), ("image", [chosen.image])):
+        for name in filter(None, names):
+            if name in seen:
+                raise DataError(
+                    f"{what}: column {name} is in dataset.{seen[name]} and again in dataset.{key}; "
+                    "name it once"
+                )
+            seen[name] = key
+    for key, names in (places[1], ("categories", chosen.categories)):
+        if both := [name for name in names if name in chosen.leave_out]:
+            raise DataError(
+                f"{what}: column {both[0]} is in dataset.{key} and in dataset.leave_out; take it "
+                "out of one"
+            )
 
 
 def index_of(table: pa.Table) -> list[str]:

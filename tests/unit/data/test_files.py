@@ -188,6 +188,22 @@ def test_kinds_become_a_feature_each_those_of_training_samples(csv):
         load("table", path=twice, label="ill", categories=["a"])
 
 
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"features": ["age", "ill"]}, "column ill is in dataset.label and again in dataset.feat"),
+        ({"text": "hospital", "label": "hospital"}, "column hospital is in dataset.label and ag"),
+        ({"features": ["age", "age"]}, "column age is in dataset.features and again in dataset.f"),
+        ({"label": ["ill", "ill"]}, "column ill is in dataset.label and again in dataset.label"),
+        ({"features": ["age", "hospital"]}, "column hospital is in dataset.features and in datas"),
+        ({"categories": ["hospital"]}, "column hospital is in dataset.categories and in dataset.l"),
+    ],
+)
+def test_a_column_is_one_thing(csv, settings, told):
+    with pytest.raises(DataError, match=told):
+        of(csv(), **settings)
+
+
 def test_images_in_a_table_are_read_as_files_are(tmp_path):
     Image.fromarray(np.full((2, 3), 7, np.uint8)).save(tmp_path / "a.png")
     content = (tmp_path / "a.png").read_bytes()
