@@ -83,8 +83,7 @@ def samples_of(
         DataError: a column is missing or holds something else, or has empty cells.
     """
     names = table.column_names
-    if not table.num_rows:
-        raise DataError(f"{what} has no rows")
+    _check_rows(table, what)
     _check_names(names, what)
     labels = labels_in(names, chosen, what)
     named = (*chosen.features, *chosen.leave_out, *chosen.categories, chosen.text, chosen.image)
@@ -158,6 +157,11 @@ def index_said(table: pa.Table) -> list[str]:
     return [name for name in kept if isinstance(name, str)] if isinstance(kept, list) else []
 
 
+def _check_rows(table: pa.Table, what: str) -> None:
+    if not table.num_rows:
+        raise DataError(f"{what} has no rows")
+
+
 def _check_names(names: Sequence[str], what: str) -> None:
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
@@ -174,6 +178,7 @@ def in_kinds(
     """
     notes = list[str]()
     for name in dict.fromkeys(chosen.categories):
+        _check_rows(train, what)
         _check_names(train.column_names, what)
         if name in (*beside, *labels_in(train.column_names, chosen, what)):
             raise DataError(
@@ -434,8 +439,9 @@ def features_of(
         like: names of the features that other samples have: columns come in their order.
 
     Raises:
-        DataError: as of `ordered`.
+        DataError: as of `ordered`; or it has no rows.
     """
+    _check_rows(table, what)
     index = index_said(table)
     names = [name for name in table.column_names if name not in index or name in like]
     return _features(table, ordered(names, like, what), what)

@@ -232,6 +232,7 @@ def test_images_in_a_table_are_read_as_files_are(tmp_path):
         (CSV.replace("dose", "age"), {}, "has two columns called 'age'; rename one"),
         ("ill\n1\n", {"leave_out": []}, "has no columns but that of the label"),
         ("age,ill\n", {"leave_out": []}, "has no rows"),
+        ("age,ill\n", {"leave_out": [], "categories": ["age"]}, "has no rows"),
         (",age,ill\n0,5,1\n", {"leave_out": []}, r"number 1 has no name; pandas writes its index"),
     ],
 )

@@ -385,6 +385,7 @@ class Stream(IterableDataset):
         ((X, [{}] * 10), "y must hold numbers or texts, row by row; it holds dict"),
         (([[1, 2], [3]], Y), "X is no array: its rows are of different shapes"),
         ((X[:0], Y[:0]), "X has no rows"),
+        ((pd.DataFrame({"a": ["x"]})[:0], Y[:0]), "X has no rows"),
         ((torch.ones(9, 3, device="meta"), Y), "X has no values, being on torch's device meta"),
         ((X[:, :0], Y), "X has no numbers in a row"),
         ((X, Y, X), "is a tuple of 3; what is taken:"),
