@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -145,5 +146,12 @@ def draft_of(path: Path, *, hidden: bool = False) -> Iterator[Path]:
         with suppress(OSError):
             draft.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.filename in (None, str(draft)):
-            error.filename, error.filename2 = str(path), None
+            raise _plainly(error, path) from error
         raise
+
+
+def _plainly(error: OSError, path: Path) -> OSError:
+    """The same error, of the file, in the system's words: Arrow has long ones, or no number."""
+    if error.errno is None:
+        return OSError(errno.EIO, str(error), str(path))
+    return OSError(error.errno, os.strerror(error.errno), str(path))

@@ -105,7 +105,12 @@ def write_checkpoint(
         replaced = path.with_name(f".{path.name}.replaced-{os.getpid()}")
         with suppress(FileNotFoundError):
             os.replace(path, replaced)
-        os.replace(draft, path)
+        try:
+            os.replace(draft, path)
+        except BaseException:
+            with suppress(OSError):
+                os.replace(replaced, path)
+            raise
         shutil.rmtree(replaced, ignore_errors=True)
     finally:
         shutil.rmtree(draft, ignore_errors=True)

@@ -164,10 +164,11 @@ class RunDirectory:
 
     def __exit__(self, *error: object) -> None:
         if self._lock is not None:
+            lock, self._lock = self._lock, None
             with suppress(OSError):
                 (self.path / LOCK).unlink()
-            self._lock.close()
-            self._lock = None
+            with suppress(OSError):
+                lock.close()
 
     def discard(self) -> None:
         """Take away what was made, as far as nothing is in it."""

@@ -1,14 +1,16 @@
 """A run's rows as a table that grows: rounds.csv, or rounds.jsonl.
 
 A process that was killed may leave half a line: a run that goes on writes its rows anew, and what
-could not be written whole is cut off before the next row.
+could not be written whole is cut off.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import os
 from abc import abstractmethod
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -60,6 +62,10 @@ class Table(Sink):
         except FileNotFoundError:  # somebody has deleted it while the run goes on
             self._start(self._columns, [*self._rows, row])
             return
+        except OSError:
+            with suppress(OSError):  # perhaps nothing comes after it
+                os.truncate(self._path, self._size)
+            raise
         self._size += len(line)
         self._rows.append(row)
 

@@ -142,10 +142,12 @@ class Writer:
                 directory.write_json("profile.json", sim.profile())
         except OSError as error:
             path = directory.path
-            raise StorageError(
+            unwritten = StorageError(
                 f"round {sim.round}: results cannot be written to {path} ({error.strerror}); "
                 f"make room, then `p2pqg resume {typed(path)}` goes on"
-            ) from None
+            )
+            unwritten.results = path
+            raise unwritten from None
 
 
 class _Tolerant:

@@ -375,7 +375,7 @@ def test_a_run_that_ends_on_a_full_disk_can_be_resumed_from_before(whole):
     path = Path("runs/out/full")
     try:
         told = r"cannot be written .*File too large.*`p2pqg resume \S+`"
-        with pytest.raises(StorageError, match=told):
+        with pytest.raises(StorageError, match=told) as caught:
             run(
                 **SETTINGS,
                 name="full",
@@ -384,6 +384,7 @@ def test_a_run_that_ends_on_a_full_disk_can_be_resumed_from_before(whole):
             )
     finally:
         limit_files(-1)
+    assert caught.value.results == path
     # What was on its way when the disk filled up may or may not have been saved.
     assert next(newest(path / CHECKPOINTS)).name <= "round-000000008"
     assert_same(resume(path), whole)

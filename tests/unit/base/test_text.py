@@ -53,14 +53,21 @@ def test_what_cannot_be_written_leaves_the_file_as_it_was_and_nothing_beside_it(
     path = tmp_path / "table.csv"
     write_text(path, "before")
 
-    def write(hidden):
+    def write(hidden, *error):
         with draft_of(path, hidden=hidden) as draft:
             draft.write_text("half of")
-            raise OSError(errno.ENOSPC, "No space left on device")
+            raise OSError(*error)
 
+    arrow = "Error writing bytes to file. Detail: [errno 28] No space left on device"
     for hidden in (False, True):
         with pytest.raises(OSError, match="No space left") as caught:
-            write(hidden)
-        assert caught.value.filename == str(path)
+            write(hidden, errno.ENOSPC, arrow)
+        assert (caught.value.filename, caught.value.strerror) == (
+            str(path),
+            "No space left on device",
+        )
+    with pytest.raises(OSError, match="error closing file") as caught:  # Arrow's, without a number
+        write(False, "error closing file")
+    assert (caught.value.filename, caught.value.strerror) == (str(path), "error closing file")
     assert path.read_text() == "before"
     assert list(tmp_path.iterdir()) == [path]

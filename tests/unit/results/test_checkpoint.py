@@ -148,6 +148,19 @@ def test_on_a_full_disk_the_old_one_stays_and_no_draft_is_left(saved):
     assert [path.name for path in saved.parent.iterdir()] == [saved.name]
 
 
+def test_what_was_to_be_replaced_is_there_again_where_that_fails(saved, monkeypatch):
+    def replace(source, target, move=os.replace):
+        if ".draft-" in str(source):
+            raise OSError(errno.EIO, "Input/output error")
+        move(source, target)
+
+    monkeypatch.setattr(os, "replace", replace)
+    with pytest.raises(OSError, match="Input/output error"):
+        write(saved, round=8)
+    assert read_checkpoint(saved).header["round"] == 7
+    assert [path.name for path in saved.parent.iterdir()] == [saved.name]
+
+
 def test_the_newest_comes_first_and_drafts_do_not_count(tmp_path):
     for round in (9, 10, 1_000_000):
         write(tmp_path / f"round-{round:09d}")

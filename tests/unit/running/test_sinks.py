@@ -2,6 +2,7 @@
 
 import csv
 import json
+import resource
 import sys
 import time
 
@@ -116,6 +117,21 @@ def test_rows_that_could_not_be_written_come_with_the_next(tmp_path):
         table.recorded(Made(row(0), row(1), row(2)))
     assert [line["round"] for line in lines_of(home)] == [0, 1, 2]
     assert heard.notes == ["cannot write to jsonl (No such file or directory); going on"]
+
+
+@pytest.mark.parametrize("sink", [Csv, JsonLines])
+def test_half_of_a_line_that_did_not_fit_does_not_stay(sink, tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with sink() as table:
+        table.begin(Made(row(0)), tmp_path)
+        before = (tmp_path / sink.file).read_bytes()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 2, hard))
+        try:
+            table.recorded(Made(row(0), row(1)))
+            table.close()
+            assert (tmp_path / sink.file).read_bytes() == before
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.mark.parametrize(("sink", "read"), [(Csv, csv_of), (JsonLines, lines_of)])
