@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from p2pqg.base.draws import torch_keyed
 from p2pqg.base.errors import ConfigError, P2pqgError, UserCodeError
@@ -57,12 +58,14 @@ class AgainstPyTorch:
 
     def differ(self, strategy: str) -> str:
         """What is wrong with a strategy; "" if nothing is."""
-        wrong = self._differ(strategy)
-        if not wrong or self.config.precision == "float64":
-            return wrong
-        # In deep networks with batch normalisation float32's rounding may grow to as much.
+        if not (wrong := self._differ(strategy)):
+            return ""
+        # In deep networks with batch normalisation float32's rounding may grow to as much, and in
+        # any that computes in 16 bits within.
         with suppress(Exception):  # who cannot compute in float64 differs
             return self._in_float64._differ(strategy)
+        if self.config.precision == "float64":
+            return wrong
         return self._differ(strategy, tensors=False)  # rounding may be all that a small one has
 
     @cached_property
@@ -71,6 +74,8 @@ class AgainstPyTorch:
         batch = (self.inputs, self.targets)
         inputs, targets = (t.double() if t.is_floating_point() else t for t in batch)
         module = copy.deepcopy(self.module).double()
+        kind = type(module)
+        module.__class__ = type(kind.__name__, (_Exact, kind), {"__module__": kind.__module__})
         found = AgainstPyTorch(module, self.objective, config, inputs, targets)
         if self.objective.is_own:
             with torch_keyed(1), torch.no_grad():
@@ -146,7 +151,8 @@ class AgainstPyTorch:
             model.load_state_dict(stacked.state_dict(row, buffers[client]))
             with torch_keyed(keys[client] if keys else None):
                 outputs = model(self.inputs[client].clone())
-            loss = self.objective.mean(in_columns(outputs), self.targets[client])
+            outputs = in_columns(outputs).to(row.dtype)
+            loss = self.objective.mean(outputs, self.targets[client])
             trained = [p for p in model.parameters() if p.requires_grad]
             g = torch.autograd.grad(loss, trained, materialize_grads=True)
             floats = [b.detach().reshape(-1) for b in model.buffers() if b.is_floating_point()]
@@ -156,6 +162,29 @@ class AgainstPyTorch:
             torch.stack(parts) for parts in zip(*found, strict=True)
         )
         return losses, gradients, buffers_after
+
+
+class _Exact(nn.Module):
+    """Before a class of modules: what it computes in fewer digits within, it does in float64."""
+
+    def forward(self, *inputs: Any) -> Any:
+        with _NothingNarrow():
+            return super().forward(*inputs)
+
+
+class _NothingNarrow(TorchDispatchMode):
+    """Inside, who asks for floats of 16 or 32 bits is given those of 64."""
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        wide = {name: self._wide(value) for name, value in (kwargs or {}).items()}
+        return func(*map(self._wide, args), **wide)
+
+    @staticmethod
+    def _wide(value: Any) -> Any:
+        narrow = isinstance(value, torch.dtype) and value.is_floating_point
+        return torch.float64 if narrow else value
 
 
 class _InFloat32(Objective):

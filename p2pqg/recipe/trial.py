@@ -138,12 +138,25 @@ def _model(
     gradients = AgainstPyTorch(module, objective, config, inputs, targets)
     if wrong := gradients.differ("loop") or model_depends_on(module, inputs[0, :FEW]):
         raise ConfigError(
-            f"{_called(blueprint)}: {wrong}, so clients cannot share it; a forward pass must "
-            "depend on its parameters, buffers of floats and inputs alone (and is not computed "
-            "once more, later, by torch.utils.checkpoint)"
+            f"{_called(blueprint)}: {wrong}, so clients cannot share it; {_repair(module)}"
         )
     blueprint, notes = _with_strategy(blueprint, module, gradients, config)
     return blueprint, cost, notes
+
+
+def _repair(module: nn.Module) -> str:
+    """What to do about a model that clients cannot share."""
+    for name, part in module.named_modules():
+        norm = isinstance(part, nn.modules.batchnorm._NormBase)
+        if norm and part.track_running_stats and part.momentum is None:
+            return (
+                f"{name} averages over all of its steps (momentum=None), and how many there were "
+                "is in nobody's row; give it a momentum such as 0.1"
+            )
+    return (
+        "a forward pass must depend on its parameters, buffers of floats and inputs alone (and is "
+        "not computed once more, later, by torch.utils.checkpoint)"
+    )
 
 
 def _called(blueprint: Blueprint) -> str:
@@ -243,7 +256,7 @@ def _with_answers(
                 "; whole numbers stay whole with dataset.tokens: true, or say x.long() in forward"
             )
             told = f"{said} (on inputs {list(inputs.shape)}, {inputs.dtype})"
-            raise ConfigError(told + hint * (whole and "Long" in said)) from error
+            raise ConfigError(told + hint * (whole and "long" in said.lower())) from error
         answer = Answer.of(outputs) if objective.is_own else None
         if objective.kind == "own":
             answer = answer or Answer.of_tensor(outputs)

@@ -22,6 +22,11 @@ class Layout:
         self._sizes = [shape.numel() for shape in self._shapes.values()]
         self.size = sum(self._sizes)
 
+    @property
+    def in_pairs(self) -> list[str]:
+        """Names of tensors [..., 2]."""
+        return [name for name, shape in self._shapes.items() if shape[-1:] == (2,)]
+
     def views(self, rows: Tensor) -> dict[str, Tensor]:
         """[..., size] -> name -> view of [..., *shape]; nothing is copied."""
         if not self.names:

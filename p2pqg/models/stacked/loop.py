@@ -96,9 +96,7 @@ class Loop(Strategy):
         g: Tensor,
     ) -> Tensor:
         """One client's loss; fills its gradient g [params], and changes its buffers."""
-        weights = self.params.views(row.detach())
-        for weight in weights.values():
-            weight.requires_grad_()
+        weights = self._weights(row)
         # Views have one version together, and autograd would take a change of one for one of all.
         remembered = {name: view.data for name, view in self.buffers.views(buffers).items()}
         state = weights | remembered
@@ -126,13 +124,11 @@ class Loop(Strategy):
         losses, g = x.new_zeros(len(x)), torch.zeros_like(x)
         batch = inputs.shape[1]
         for client in range(len(x)):
-            weights = self.params.views(x[client].detach())
-            for weight in weights.values():
-                weight.requires_grad_()
+            weights = self._weights(x[client])
             state = weights | self.buffers.views(buffers[client])
             with own_draws(keys[client] if keys else None, x.device):
                 for sample, target in zip(inputs[client], targets[client], strict=True):
-                    logits = self.call(self.train, state, sample[None]).to(x.dtype)
+                    logits = self.call(self.train, dict(state), sample[None]).to(x.dtype)
                     loss = self.objective.mean(logits, target[None])
                     grads = _gradient(loss, list(weights.values()), scale)
                     row = torch.cat([grad.reshape(-1) for grad in grads])
@@ -147,10 +143,14 @@ class Loop(Strategy):
         """
         answers = []
         for row, own in zip(x, buffers.clone(), strict=True):
-            state = self.params.views(row) | self.buffers.views(own)
+            state = self._weights(row) | self.buffers.views(own)
             with own_draws(0 if self.random else None, x.device):
                 answers.append(self.call(self.evaluate, state, inputs).to(x.dtype).T)
         return torch.stack(answers)
+
+    def _weights(self, row: Tensor) -> dict[str, Tensor]:
+        """Name -> parameter; as a module's own they ask for gradients, in evaluation, too."""
+        return {n: view.requires_grad_() for n, view in self.params.views(row.detach()).items()}
 
     def call(self, module: nn.Module, state: dict[str, Tensor], inputs: Tensor) -> Tensor:
         """As that of `Strategy`; UserCodeError where a user's network fails on a later batch."""

@@ -359,9 +359,14 @@ def _twin(module: nn.Module) -> nn.Module:
 
 
 def _without_step_counters(module: nn.Module) -> nn.Module:
-    """A twin whose BatchNorms do not count steps: they use the count only if momentum is None."""
+    """A twin whose BatchNorms do not count steps: they use the count only if momentum is None.
+
+    Those of several processes insist on it.
+    """
     module = _twin(module)
     for part in module.modules():
+        if isinstance(part, nn.SyncBatchNorm):
+            continue
         if isinstance(part, nn.modules.batchnorm._NormBase):
             part.num_batches_tracked = None
     return module

@@ -49,6 +49,8 @@ class Strategy:
         Raises:
             UserCodeError: it returned something else than a row for each sample.
         """
+        for name in self._pairs:
+            state[name] = state[name].clone()
         for name, first in self._twice:
             state[name] = state[first]
         if getattr(module, "writes_into_inputs", False):
@@ -67,6 +69,14 @@ class Strategy:
                 f"each of {len(inputs)} samples, got {got}"
             )
         return in_columns(outputs)
+
+    @cached_property
+    def _pairs(self) -> list[str]:
+        """Names of what may be complex numbers, of which `torch.view_as_complex` is to be taken.
+
+        It takes none that begin at an odd place, as some do in a row.
+        """
+        return [*self.params.in_pairs, *self.buffers.in_pairs]
 
     @cached_property
     def _twice(self) -> list[tuple[str, str]]:

@@ -61,6 +61,20 @@ class DoublesTogether(Head):
         return super().forward(x) + 1e-4 * small * x[:, :3]
 
 
+class AnswersInHalf(Temperature):
+    """Computes in 16 bits within, whatever it is given."""
+
+    def forward(self, x):
+        return super().forward(x.bfloat16().to(x.dtype)).bfloat16()
+
+
+class DoublesInHalf(DoublesTogether):
+    """Is wrong by less than its rounding."""
+
+    def forward(self, x):
+        return super().forward(x).bfloat16()
+
+
 class BiasBeforeNorm(Head):
     """The gradient of its first bias is 0 but for rounding."""
 
@@ -190,6 +204,32 @@ class Writes(Head):
         return super().forward(x.mul_(1.5))
 
 
+class AsksItsTensors(Head):
+    """What torch does with a module's own tensors, and refuses or does otherwise with others.
+
+    Complex numbers begin at even places, a batch norm of several processes counts its steps, and
+    weights ask for gradients, when the model is tested, too.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.one = nn.Parameter(torch.tensor(0.3))
+        self.pairs = nn.Parameter(torch.randn(5, 2))
+        self.norm = nn.SyncBatchNorm(8)
+        self.register_buffer("odd", torch.zeros(()))
+        self.register_buffer("seen", torch.zeros(5, 2))
+
+    def forward(self, x):
+        waves = torch.fft.rfft(self.norm(x)) * torch.view_as_complex(self.pairs)
+        if self.training:
+            torch.view_as_complex(self.seen).add_(waves.detach().mean(0))
+        x = torch.fft.irfft(waves - 0.1 * torch.view_as_complex(self.seen), n=8)
+        with torch.enable_grad():
+            energy = (x * self.one).square().mean()
+            (slope,) = torch.autograd.grad(energy, self.one, create_graph=True)
+        return super().forward(x * (self.one - 0.1 * slope))
+
+
 def layers(norm, *more):
     return nn.Sequential(norm, *more, nn.Tanh(), nn.Linear(8, 3))
 
@@ -222,6 +262,7 @@ MODELS = {
     "batch norm of another momentum": lambda: layers(nn.BatchNorm1d(8, momentum=0.3)),
     "spectral norm": lambda: layers(parametrizations.spectral_norm(nn.Linear(8, 8))),
     "weight norm": lambda: layers(parametrizations.weight_norm(nn.Linear(8, 8))),
+    "tensors that are its own": AsksItsTensors,
     "half precision": lambda: layers(nn.Linear(8, 8)).bfloat16(),
 }
 
@@ -245,7 +286,7 @@ def plain_qg_dsgdm_n(model, sim, rounds):
     for step in range(rounds):
         g = torch.zeros_like(x)
         for client, module in enumerate(clients):
-            nn.utils.vector_to_parameters(x[client], trained(module))
+            put(x[client], module)
             inputs, targets = map(torch.from_numpy, sim.batch(client, step))
             loss = F.cross_entropy(module(inputs), targets)
             grads = torch.autograd.grad(loss, trained(module), materialize_grads=True)
@@ -253,8 +294,15 @@ def plain_qg_dsgdm_n(model, sim, rounds):
         new = W @ (x - lr * (g + BETA * (BETA * m + g)))
         x, m = new, MU * m + (1 - MU) * (x - new) / lr
     for client, module in enumerate(clients):
-        nn.utils.vector_to_parameters(x[client], trained(module))
+        put(x[client], module)
     return x, clients
+
+
+@torch.no_grad()
+def put(row, module):
+    sizes = [p.numel() for p in trained(module)]
+    for parameter, values in zip(trained(module), row.split(sizes), strict=True):
+        parameter.copy_(values.view(parameter.shape))
 
 
 def trained(module):
@@ -500,6 +548,7 @@ def noisy(outputs, targets):
         ({"model": Complex()}, "phase is complex, and clients' rows are real; keep torch.view_as_"),
         ({"model": Recomputes(), "precision": "float32"}, "its gradients are not those of plain"),
         ({"model": HoldsOn(), "precision": "float32"}, r"computes with a weight \[8, 8\] that is"),
+        ({"model": layers(nn.BatchNorm1d(8, momentum=None))}, "0 averages over all of its steps"),
         ({"model": on_no_device()}, "weight has no values, being on torch's device meta"),
         ({"model": expanded()}, "weight was expanded, and several of its numbers are one"),
         ({"model": with_buffer(torch.ones(1, 8).expand(3, 8))}, "other was expanded, and several"),
@@ -619,6 +668,8 @@ def test_a_loss_may_have_parameters_that_are_frozen():
         (Looks, "ray", ["loop", "vmap"], "loop"),
         (DoublesTogether, "ray", ["loop", "vmap"], "loop"),
         (BiasBeforeNorm, "ray", ["loop", "vmap"], None),
+        (AnswersInHalf, "ray", ["loop", "vmap"], None),
+        (DoublesInHalf, "ray", ["loop", "vmap"], "loop"),
     ],
 )
 def test_vectorised_gradients_are_tried_where_there_may_be_a_card(

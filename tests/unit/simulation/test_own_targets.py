@@ -48,6 +48,11 @@ class Caches(Words):
         return {"logits": super().forward(x), "past": [x]}
 
 
+class TakesRows(Words):
+    def forward(self, x):
+        return self.layers(self.embedding.weight[x])[0]
+
+
 class Views(nn.Module):
     """Two views of a sample, [batch, 2, features], are to be alike, and others not."""
 
@@ -176,6 +181,11 @@ def test_several_processes_come_to_the_same(tmp_path):
         ),
         ("words", {"dataset": {}}, "a matrix of int64.*or task: own for a loss of yours"),
         ("words", {"dataset": {"task": "own"}}, "whole numbers stay whole with dataset.tokens: t"),
+        (
+            "words",
+            {"dataset": {"task": "own"}, "model": TakesRows()},
+            "indices must be long.*whole numbers stay whole with dataset.tokens: true",
+        ),
         ("views", {"dataset": {"tokens": True}}, "is of float64, and dataset.tokens is of"),
     ],
 )
