@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from p2pqg.base.errors import ConfigError
+from p2pqg.base.ranges import as_whole_number
 from p2pqg.plots.canvas import (
     COLUMN,
     FAINT,
@@ -58,8 +59,9 @@ def draw_clients(
         save: .png, .svg or .pdf to write, too.
 
     Raises:
-        ConfigError: no run or no client with a value.
+        ConfigError: no run or no client with a value, or `most` < 1.
     """
+    most = as_whole_number(most, "most", 1)
     values = values.dropna(how="all")
     if values.empty:
         raise ConfigError("draw_clients needs at least one run with clients, got none")

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from p2pqg.base.errors import ConfigError
+from p2pqg.base.ranges import as_whole_number
 from p2pqg.data import label_counts
 from p2pqg.plots.canvas import BLUE, GRAY, PAGE, Picture, finished, panels, styled
 
@@ -92,10 +93,13 @@ def draw_shards(
         most: only so many clients are drawn; the title says so.
         width: inches.
         save: .png, .svg or .pdf to write, too.
+
+    Raises:
+        ConfigError: `most` < 1.
     """
     labels = np.asarray(labels)
     counts = label_counts(parts, labels, num_classes or int(labels.max()) + 1)
-    shown = counts[:most]
+    shown = counts[: as_whole_number(most, "most", 1)]
     columns = min(8, len(shown))
     rows = ceil(len(shown) / columns)
     figure, axes = panels(

@@ -9,9 +9,10 @@ their mean, and in `spread` how far they are apart. What a simulation does later
 
 from __future__ import annotations
 
+import numbers
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -54,10 +55,11 @@ def compare(
             many as runs or not unlike, a list whose runs do not differ in their seeds, or differ in
             other settings, or an accuracy that is not in (0, 1].
     """
-    asked = [to_accuracy] if isinstance(to_accuracy, int | float) else list(to_accuracy)
+    several = isinstance(to_accuracy, Iterable) and not isinstance(to_accuracy, str)
+    asked: list[Any] = list(to_accuracy) if several else [to_accuracy]
     for accuracy in asked:
-        if not 0 < accuracy <= 1:
-            raise ConfigError(f"to_accuracy must be a share in (0, 1], e.g. 0.9, got {accuracy}")
+        if not (isinstance(accuracy, numbers.Real) and 0 < accuracy <= 1):
+            raise ConfigError(f"to_accuracy must be a share in (0, 1], e.g. 0.9, got {accuracy!r}")
     given: list[list[One]]
     given = [
         [one] if isinstance(one, str) or not isinstance(one, Sequence) else [*one]
@@ -358,10 +360,20 @@ class Comparison:
         """Every client in every run, those that differ most first; see `clients`.
 
         Where some runs went on, the axis says of which round the numbers are.
+
+        Raises:
+            ConfigError: there is no such column.
         """
         from p2pqg.plots import draw_clients
 
+        self._check_column(what)
         return draw_clients(self.clients[what], f"{what}{self._when}", **options)
+
+    def _check_column(self, what: str) -> None:
+        """ConfigError: `clients` has no such column, as no `difference` of a single run."""
+        known = list(dict.fromkeys(self.clients.columns.get_level_values(0)))
+        if what not in known:
+            raise ConfigError(f"no column {what!r} of clients{did_you_mean(str(what), known)}")
 
     def draw_network(
         self, name: str | None = None, what: str = "test_accuracy", **options: Any
@@ -377,17 +389,20 @@ class Comparison:
             options: as of `p2pqg.plots.draw_network`.
 
         Raises:
-            ConfigError: there is no such row, or its network cannot be built.
+            ConfigError: there is no such row or column, or its network cannot be built.
         """
         from p2pqg.plots import draw_network
 
         name = self.names[-1] if name is None else name
         if name not in self.names:
             raise ConfigError(f"no row {name!r}{did_you_mean(name, self.names)}")
+        self._check_column(what)
         network = self.groups[self.names.index(name)][0].network
         if network is None:
             raise ConfigError(f"{name}: its network cannot be built here")
         values = self._by_number[what]
+        if name not in values:
+            raise ConfigError(f"{name}: the first has no {what} to itself; name another row")
         known = values.to_numpy(dtype=float)
         known = known[np.isfinite(known)]
         options = {

@@ -230,6 +230,8 @@ def test_of_very_many_clients_the_first_are_drawn_and_that_is_said():
     figure = draw_shards(parts, LABELS, most=6)
     assert figure.get_suptitle() == "the first 6 of 20 clients"
     assert sum(bool(ax.patches) for ax in figure.axes) == 6
+    with pytest.raises(ConfigError, match="most must be a whole number >= 1, got -1"):
+        draw_shards(parts, LABELS, most=-1)
 
 
 def test_consensus_says_in_which_round_the_critical_distance_is_reached():
@@ -262,6 +264,8 @@ def test_clients_that_differ_most_between_runs_are_on_top():
     )
     with pytest.raises(ConfigError, match="at least one run with clients"):
         draw_clients(values.iloc[3:])
+    with pytest.raises(ConfigError, match="most must be a whole number >= 1, got 0"):
+        draw_clients(values, most=0)
 
 
 def test_points_are_where_the_numbers_say_and_named_where_asked():

@@ -92,7 +92,7 @@ def test_the_first_evaluation_at_an_accuracy_counts_even_if_it_is_lost_again(fak
 
 
 def test_an_evaluation_without_an_accuracy_is_none(fake):
-    runs = p2pqg.compare(fake("a", [0.4, np.nan, 0.6]), to_accuracy=0.5)
+    runs = p2pqg.compare(fake("a", [0.4, np.nan, 0.6]), to_accuracy=np.float32(0.5))
     assert runs.table["rounds_to_0.5"].tolist() == [20.0]  # half way from 10 to 30
     assert runs.spread["rounds_to_0.5"].tolist() == [10.0]
 
@@ -305,6 +305,11 @@ def test_a_network_of_runs_that_no_round_has_in_common_is_drawn_in_gray(fake):
     longer = p2pqg.compare(fake("c", [0.5, 0.8, 0.7]), fake("d", [0.4, 0.6]))
     assert longer.draw_network().axes[1].get_ylabel() == "test accuracy after 20 rounds"
     assert longer.draw_clients().axes[0].get_xlabel() == "test accuracy after 20 rounds (%)"
+    for draw in (longer.draw_clients, longer.draw_network):
+        with pytest.raises(ConfigError, match="no column 'test_acc' of clients; did you mean test"):
+            draw(what="test_acc")
+    with pytest.raises(ConfigError, match="the first has no difference to itself; name another"):
+        longer.draw_network(longer.names[0], "difference")
 
 
 def test_a_network_is_drawn_with_its_own_names_whatever_others_are_called():
@@ -328,6 +333,9 @@ def test_a_network_is_drawn_with_its_own_names_whatever_others_are_called():
         ({"names": [1, "1"]}, "all different"),
         ({"to_accuracy": 90}, r"to_accuracy must be a share in \(0, 1\], e.g. 0.9, got 90"),
         ({"to_accuracy": [0.5, 0]}, "to_accuracy must be"),
+        ({"to_accuracy": 1.5}, "to_accuracy must be"),
+        ({"to_accuracy": "0.9"}, "to_accuracy must be .*, got '0.9'"),
+        ({"to_accuracy": [None]}, "to_accuracy must be .*, got None"),
     ],
 )
 def test_wrong_settings_are_said(fake, settings, problem):
@@ -335,7 +343,7 @@ def test_wrong_settings_are_said(fake, settings, problem):
         p2pqg.compare(fake("a", [0.5]), fake("b", [0.6]), **settings)
 
 
-@pytest.mark.parametrize("nothing", [(), ([],)])
+@pytest.mark.parametrize("nothing", [(), ([],), ("there", [])])
 def test_nothing_cannot_be_compared(nothing):
     with pytest.raises(ConfigError, match="compare needs at least one run, got none"):
         p2pqg.compare(*nothing)
