@@ -52,7 +52,7 @@ def draw_clients(
     """A line per client with a dot for each run; who differs most between runs comes first.
 
     Args:
-        values: a row per client, a column per run.
+        values: a row per client, a column per run; NaN and infinity: no dot.
         label: what the values are; accuracies are shown in percent.
         most: so many clients are drawn, those that differ most; the title says so.
         width: inches.
@@ -62,7 +62,7 @@ def draw_clients(
         ConfigError: no run or no client with a value, or `most` < 1.
     """
     most = as_whole_number(most, "most", 1)
-    values = values.dropna(how="all")
+    values = values.where(np.isfinite(values.astype(float))).dropna(how="all")
     if values.empty:
         raise ConfigError("draw_clients needs at least one run with clients, got none")
     apart = values.max(axis=1) - values.min(axis=1)

@@ -34,21 +34,28 @@ def draw_label_dots(
         num_classes: default: as many as the labels have.
         width: inches, of all panels.
         save: .png, .svg or .pdf to write, too.
+
+    Raises:
+        ConfigError: no partition, or one without a sample.
     """
     split = parts if isinstance(parts, Mapping) else {"": parts}
     labels = np.asarray(labels)
-    classes = num_classes or int(labels.max()) + 1
-    return finished(
-        dots({title: label_counts(part, labels, classes) for title, part in split.items()}, width),
-        save,
-    )
+    counts = {title: _counts(part, labels, num_classes) for title, part in split.items()}
+    return finished(dots(counts, width), save)
+
+
+def _counts(parts: Parts, labels: np.ndarray, num_classes: int | None) -> np.ndarray:
+    """[clients, classes]; ConfigError where nobody has a sample."""
+    if not any(len(part) for part in parts):
+        raise ConfigError("clients that are drawn by their labels must have samples, got none")
+    return label_counts(parts, labels, num_classes or int(labels.max()) + 1)
 
 
 def dots(counts: Mapping[str, np.ndarray], width: float = PAGE) -> Picture:
     """Label dots of label counts: title -> [clients, classes]."""
     if not counts:
         raise ConfigError("label dots need at least one partition, got none")
-    clients, classes = next(iter(counts.values())).shape
+    clients, classes = np.max([count.shape for count in counts.values()], axis=0).tolist()
     most = max(count.max() for count in counts.values())
     step = (width - 1.4) / len(counts) / (clients + 2)  # inches between clients
     area = (72 * step) ** 2  # of the largest dot, in points
@@ -95,10 +102,10 @@ def draw_shards(
         save: .png, .svg or .pdf to write, too.
 
     Raises:
-        ConfigError: `most` < 1.
+        ConfigError: `most` < 1, or no client with a sample.
     """
     labels = np.asarray(labels)
-    counts = label_counts(parts, labels, num_classes or int(labels.max()) + 1)
+    counts = _counts(parts, labels, num_classes)
     shown = counts[: as_whole_number(most, "most", 1)]
     columns = min(8, len(shown))
     rows = ceil(len(shown) / columns)

@@ -219,6 +219,15 @@ def test_the_area_of_a_dot_is_the_number_of_samples():
     np.testing.assert_allclose(areas / areas.max(), counts / counts.max())
 
 
+def test_panels_of_label_dots_have_room_for_the_network_with_the_most_clients():
+    figure = draw_label_dots({"few": PARTS[:2], "all": PARTS}, LABELS)
+    for ax in figure.axes[:2]:
+        assert ax.get_xlim()[1] > len(PARTS) - 1
+    for draw in (draw_label_dots, draw_shards):
+        with pytest.raises(ConfigError, match="must have samples, got none"):
+            draw([PARTS[0][:0]], LABELS)
+
+
 def test_shards_are_a_bar_for_each_class_of_each_client():
     figure = draw_shards(PARTS, LABELS)
     heights = [[bar.get_height() for bar in ax.patches] for ax in figure.axes]
@@ -264,6 +273,11 @@ def test_clients_that_differ_most_between_runs_are_on_top():
     )
     with pytest.raises(ConfigError, match="at least one run with clients"):
         draw_clients(values.iloc[3:])
+    far = draw_clients(values.replace(0.6, np.inf))  # of a run that diverged
+    assert [dots.get_xdata().tolist() for dots in lines(far)] == [
+        pytest.approx([0.5, 0.5, 0.5]),
+        pytest.approx([0.5, np.nan, 0.1], nan_ok=True),
+    ]
     with pytest.raises(ConfigError, match="most must be a whole number >= 1, got 0"):
         draw_clients(values, most=0)
 
