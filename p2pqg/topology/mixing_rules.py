@@ -139,7 +139,7 @@ def metropolis_hastings(graph: nx.Graph) -> Mixing:
     """
     senders, receivers = _undirected_arcs(graph, "metropolis_hastings")
     n = graph.number_of_nodes()
-    degrees = np.bincount(senders, minlength=n)
+    degrees = np.bincount(senders)
     weights = 1 / (1 + np.maximum(degrees[senders], degrees[receivers]))
     return with_own(n, senders, receivers, weights)
 
@@ -155,7 +155,7 @@ def uniform(graph: nx.Graph | nx.DiGraph) -> Mixing:
     """1 / (in-degree + 1) for everything received; doubly stochastic on regular graphs only."""
     senders, receivers = arcs(graph)
     n = graph.number_of_nodes()
-    weights = 1 / (1 + np.bincount(receivers, minlength=n)[receivers])
+    weights = 1 / (1 + np.bincount(receivers)[receivers])
     return with_own(n, senders, receivers, weights)
 
 
@@ -166,7 +166,7 @@ def columns(graph: nx.Graph | nx.DiGraph) -> Mixing:
     """1 / (out-degree + 1) of each sender to each receiver: columns sum to 1, for push-sum."""
     senders, receivers = arcs(graph)
     n = graph.number_of_nodes()
-    weights = 1 / (1 + np.bincount(senders, minlength=n)[senders])
+    weights = 1 / (1 + np.bincount(senders)[senders])
     return with_own(n, receivers, senders, weights).transposed()
 
 

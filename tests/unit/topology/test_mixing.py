@@ -64,7 +64,7 @@ def test_given_weights_leave_the_rest_with_the_client_unless_it_has_a_loop():
     graph.add_edge(2, 2, weight=0.125)
     expected[2, 2] = 0.125
     tenths = nx.DiGraph()
-    tenths.add_weighted_edges_from([(1, 0, 0.1), (2, 0, 0.2), (3, 0, 0.7)])  # 0.9999999999999999
+    tenths.add_weighted_edges_from([(1, 0, 0.7), (2, 0, 0.2), (3, 0, 0.1)])  # 0.9999999999999999
     assert 0 not in RULES["given"].build(tenths).senders[:3]
     assert_array_equal(RULES["given"].build(graph).dense(), expected)
 
