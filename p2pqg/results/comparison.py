@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pandas as pd
@@ -55,10 +55,10 @@ def compare(
             many as runs or not unlike, a list whose runs do not differ in their seeds, or differ in
             other settings, or an accuracy that is not in (0, 1].
     """
-    several = isinstance(to_accuracy, Iterable) and not isinstance(to_accuracy, str)
-    asked: list[Any] = list(to_accuracy) if several else [to_accuracy]
+    given_one = not isinstance(to_accuracy, Iterable) or isinstance(to_accuracy, str)
+    asked: list[Any] = [to_accuracy] if given_one else list(cast("Sequence[Any]", to_accuracy))
     for accuracy in asked:
-        if not (isinstance(accuracy, numbers.Real) and 0 < accuracy <= 1):
+        if not isinstance(accuracy, numbers.Real) or not 0 < float(accuracy) <= 1:
             raise ConfigError(f"to_accuracy must be a share in (0, 1], e.g. 0.9, got {accuracy!r}")
     given: list[list[One]]
     given = [
