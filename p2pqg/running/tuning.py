@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -30,7 +31,7 @@ from typing import TYPE_CHECKING, Any
 
 from p2pqg.base import yaml_text
 from p2pqg.base.dotted import assign
-from p2pqg.base.errors import ConfigError, DivergedError, StoppedError
+from p2pqg.base.errors import ConfigError, DivergedError, StoppedError, StorageError
 from p2pqg.base.ranges import whole_number
 from p2pqg.base.text import folder_name, write_text
 from p2pqg.recipe.keys import HOW
@@ -297,8 +298,7 @@ def _checked_record(tuning: Tuning) -> str:
 def _tuned(tuning: Tuning, method: Any, optuna: Any, tell: Callable[[str], None]) -> Best:
     home = tuning.home(method)
     home.mkdir(exist_ok=True)
-    backend = optuna.storages.journal.JournalFileBackend(str(home / "study.log"))
-    storage = optuna.storages.JournalStorage(backend)
+    storage = optuna.storages.JournalStorage(_journal(home / "study.log", optuna))
     study = optuna.create_study(
         storage=storage, study_name="tune", direction="maximize", load_if_exists=True
     )
@@ -340,6 +340,31 @@ def _tuned(tuning: Tuning, method: Any, optuna: Any, tell: Callable[[str], None]
     write_text(home / "best.yaml", yaml_text.dump(tuning.settings(method, best.params)))
     chosen_runs: Any = load(home / best.user_attrs["folder"])
     return Best(method_name(method), tuning.trials, dict(best.params), chosen_runs)
+
+
+def _journal(file: Path, optuna: Any) -> Any:
+    """Where a study is kept: a line per step.
+
+    What a full disk has left of a line is cut off: with the next one behind it, nobody could read
+    the study again.
+    """
+    if file.exists():
+        whole = file.read_bytes().rpartition(b"\n")
+        os.truncate(file, len(whole[0] + whole[1]))
+    backend = optuna.storages.journal.JournalFileBackend(str(file))
+    append = backend.append_logs
+
+    def append_or_tell(logs: Any) -> None:
+        try:
+            append(logs)
+        except OSError as error:
+            raise StorageError(
+                f"{file} cannot be written ({error.strerror or error}); make room, start it again "
+                "to go on, what is done is kept"
+            ) from None
+
+    backend.append_logs = append_or_tell
+    return backend
 
 
 def _drawn(trial: Any, key: str, kind: str, ends: list[Any]) -> Any:

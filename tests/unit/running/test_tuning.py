@@ -1,10 +1,12 @@
 """Tuning: what a recipe may say, equal budgets, and a study that goes on as if never stopped."""
 
+import resource
+
 import pytest
 import yaml
 
 import p2pqg
-from p2pqg.base.errors import ConfigError, StoppedError
+from p2pqg.base.errors import ConfigError, StoppedError, StorageError
 from p2pqg.results.directory import RunDirectory
 from p2pqg.running import tuning
 from p2pqg.running.tuning import read_tuning, tune
@@ -102,6 +104,23 @@ def test_every_method_has_equally_many_trials_and_a_stopped_study_goes_on_alike(
     record.write_text(yaml.dump(written))  # as versions wrote it that chose by the mean
     with pytest.raises(ConfigError, match="by the mean over seeds, .*; choose another --out"):
         tune(again)
+
+
+def test_what_a_full_disk_left_of_a_line_of_the_study_is_no_end_of_it(tmp_path):
+    optuna = pytest.importorskip("optuna", reason="the extra `tune` is not installed")
+    file, lines = tmp_path / "study.log", [{"op_code": code} for code in range(2)]
+    journal = tuning._journal(file, optuna)
+    journal.append_logs(lines[:1])
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (file.stat().st_size + 5, hard))
+    try:
+        with pytest.raises(StorageError, match=r"study.log cannot be written \(.*; make room"):
+            journal.append_logs(lines[1:])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    journal = tuning._journal(file, optuna)
+    journal.append_logs(lines[1:])
+    assert list(journal.read_logs(0)) == lines
 
 
 def test_a_choice_that_cannot_be_built_is_told_before_any_trial(tmp_path):
