@@ -16,7 +16,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Protocol
 
 from p2pqg.base import yaml_text
-from p2pqg.base.errors import ClusterError, ConfigError, RunError, StoppedError
+from p2pqg.base.errors import ClusterError, ConfigError, RunError, StoppedError, StorageError
 from p2pqg.base.text import json_text, user_path, write_text
 from p2pqg.base.wording import counted
 from p2pqg.engine.machine import cores
@@ -165,7 +165,10 @@ def _to_nobody(name: str, text: str) -> None: ...
 
 
 def carry_out(settings: dict[str, Any], tell: Tell = _to_nobody) -> None:
-    """One run; if it fails, failed.json says why. Only the loss of Ray and Ctrl-C go further."""
+    """One run; if it fails, failed.json says why.
+
+    Only a full disk, the loss of Ray and Ctrl-C go further: a run is not to blame for them.
+    """
     from p2pqg.running.single import resume, run
 
     inside = Inside(settings["name"], tell)
@@ -180,7 +183,7 @@ def carry_out(settings: dict[str, Any], tell: Tell = _to_nobody) -> None:
                 shutil.rmtree(directory)
             run(**settings, observer=inside)
         shutil.rmtree(checkpoints, ignore_errors=True)
-    except (StoppedError, ClusterError):
+    except (StoppedError, ClusterError, StorageError):
         raise
     except Exception as error:  # on record, so that the other runs go on
         directory.mkdir(parents=True, exist_ok=True)
@@ -224,15 +227,16 @@ def _processes(sweep: Sweep, jobs: int | None) -> Iterator[Pool | None]:
 
 @contextlib.contextmanager
 def _told_how_to_go_on(sweep: Sweep) -> Iterator[None]:
-    """Ctrl-C inside, in a run or between two, says how much is done, and how the rest is."""
+    """Ctrl-C or a full disk, in a run or between two: how much is done, and how the rest is."""
     try:
         yield
-    except (KeyboardInterrupt, StoppedError) as stop:
+    except (KeyboardInterrupt, StoppedError, StorageError) as stop:
+        is_full = isinstance(stop, StorageError)
         points = sweep.points()
         done = sum(sweep.result(point) is not None for point in points)
-        raise StoppedError(
-            f"{str(stop).partition(';')[0] or 'stopped'}; start it again to go on, "
-            f"{done} of {counted(len(points), 'run')} done"
+        raise (StorageError if is_full else StoppedError)(
+            f"{str(stop).partition(';')[0] or 'stopped'}; {'make room, ' * is_full}start it again "
+            f"to go on, {done} of {counted(len(points), 'run')} done"
         ) from None
 
 

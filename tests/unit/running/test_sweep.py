@@ -11,7 +11,7 @@ import pytest
 import yaml
 from rich.console import Console
 
-from p2pqg.base.errors import AlgorithmError, ConfigError, DivergedError, StoppedError
+from p2pqg.base.errors import AlgorithmError, ConfigError, DivergedError, StoppedError, StorageError
 from p2pqg.engine.placement import Machine
 from p2pqg.results.cells import cells
 from p2pqg.results.directory import RunDirectory
@@ -144,13 +144,19 @@ def test_a_run_whose_data_cannot_be_split_is_a_row_of_its_cell(tmp_path, monkeyp
     assert run.config["algorithm"]["mu"] == 0.9
 
 
-def test_a_stopped_run_stops_the_sweep_and_is_not_called_failed(world, tmp_path):
+@pytest.mark.parametrize(
+    ("error", "then"),
+    [(StoppedError, "start it again"), (StorageError, "make room, start it again")],
+)
+def test_a_stopped_run_stops_the_sweep_and_is_not_called_failed(world, tmp_path, error, then):
+    """One that did not fit on the disk was failed for good, and counted as one that diverged."""
+
     def accuracy(settings):
-        raise StoppedError("stopped in round 3")
+        raise error("round 3: it ended; `p2pqg resume grid/a` goes on")
 
     world.accuracy = accuracy
-    told = r"^stopped in round 3; start it again to go on, 0 of \d+ runs done$"
-    with pytest.raises(StoppedError, match=told):
+    told = rf"^round 3: it ended; {then} to go on, 0 of \d+ runs done$"
+    with pytest.raises(error, match=told):
         world.sweep()
     assert not list(tmp_path.rglob("failed.json"))
 
