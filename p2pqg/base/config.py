@@ -24,8 +24,8 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError
 
 from p2pqg.base import yaml_text
-from p2pqg.base.errors import ConfigError, did_you_mean
-from p2pqg.base.ranges import broken_rules, keys_of
+from p2pqg.base.errors import ConfigError, did_you_mean, readable
+from p2pqg.base.ranges import broken_rules, keys_of, shown
 from p2pqg.base.wording import shortened
 
 if TYPE_CHECKING:
@@ -64,9 +64,7 @@ def read(cls: type[T], values: Mapping[str, Any], prefix: str = "") -> tuple[T |
                 raise TypeError  # `rounds: yes` is no number, though it would do as 1
             taken[name] = found
         except (ValidationError, TypeError):
-            got = (
-                "a function" if callable(value) else shortened(" ".join(repr(value).split()), MOST)
-            )
+            got = "a function" if callable(value) else shortened(written(value), MOST)
             problems.append(f"{prefix}{name} must be {describe_type(hints[name])}, got {got}")
     missing = [
         name
@@ -84,6 +82,14 @@ def read(cls: type[T], values: Mapping[str, Any], prefix: str = "") -> tuple[T |
     broken = broken_rules(made, prefix)
     problems += [line for line in broken if refused.isdisjoint(keys_of(line))]
     return (None, problems) if problems else (made, [])
+
+
+def written(value: Any) -> str:
+    """A value on one line."""
+    try:
+        return readable(" ".join(repr(value).split()))
+    except ValueError:  # Python writes down no number of thousands of digits
+        return shown(value) if isinstance(value, int) else "a number of thousands of digits in it"
 
 
 def _counts_a_flag(value: Any, found: Any) -> bool:

@@ -41,11 +41,12 @@ class P2pqgError(Exception):
 
     def __init__(self, *args: object) -> None:
         """Say what is wrong."""
-        super().__init__(*(LONG.sub(_begun, a) if isinstance(a, str) else a for a in args))
+        super().__init__(*(readable(a) if isinstance(a, str) else a for a in args))
 
 
-def _begun(number: re.Match[str]) -> str:
-    return f"{number[0][:6]}... ({len(number[0])} digits)"
+def readable(text: str) -> str:
+    """A text whose long numbers are begun only; to be asked for before it is cut itself."""
+    return LONG.sub(lambda number: f"{number[0][:6]}... ({len(number[0])} digits)", text)
 
 
 class ConfigError(P2pqgError):

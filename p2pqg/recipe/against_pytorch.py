@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import warnings
 from contextlib import suppress
 from dataclasses import replace
@@ -19,7 +20,7 @@ from p2pqg.base.seeding import rng
 from p2pqg.base.source import blamed
 from p2pqg.models.judging import Objective, in_columns
 from p2pqg.models.stacked.layout import Layout
-from p2pqg.models.stacked.stacked import Stacked
+from p2pqg.models.stacked.stacked import Stacked, batch_statistics
 from p2pqg.recipe.settings import RunConfig
 
 TOLERANCE = {torch.float32: 2e-3, torch.float64: 1e-8}
@@ -40,8 +41,15 @@ NOT_ZERO = 1e-3
 """The same for weights that are 0, relative to the mean size of a weight."""
 
 
+FEW = 4
+"""Samples of each client, where each has a gradient of its own."""
+
+
 class AgainstPyTorch:
-    """The gradients of two unlike clients, by plain PyTorch and by a strategy."""
+    """The gradients of two unlike clients, by plain PyTorch and by a strategy.
+
+    Where they are private, they are those that are clipped sample by sample.
+    """
 
     def __init__(
         self,
@@ -52,7 +60,10 @@ class AgainstPyTorch:
         targets: Tensor,
     ) -> None:
         self.module, self.objective, self.config = module, objective, config
-        self.inputs, self.targets = inputs, targets
+        # Private gradients and batch statistics do not go together, which is told later.
+        self.clip = math.inf if batch_statistics(module) else config.privacy.limit
+        few = slice(None) if self.clip == math.inf else slice(FEW)
+        self.inputs, self.targets = inputs[:, few], targets[:, few]
         self.plain: tuple[Tensor, Tensor, Tensor] | None = None
         self.rounding = torch.float64 if config.precision == "float64" else torch.float32
 
@@ -100,8 +111,8 @@ class AgainstPyTorch:
         try:
             with warnings.catch_warnings():  # what vmap is slow at, many do without
                 warnings.filterwarnings("ignore", "There is a performance drop")
-                found = stacked.gradients(x, buffers, self.inputs, self.targets, keys)
-                again = stacked.gradients(x, buffers, self.inputs, self.targets, keys)
+                given = (x, buffers, self.inputs, self.targets, keys, self.clip)
+                found, again = stacked.gradients(*given), stacked.gradients(*given)
         except P2pqgError as error:
             if strategy == "loop":
                 raise
@@ -146,22 +157,26 @@ class AgainstPyTorch:
         self, stacked: Stacked, x: Tensor, buffers: Tensor, keys: list[int] | None
     ) -> tuple[Tensor, Tensor, Tensor]:
         found: list[tuple[Any, ...]] = []
+        apart = None if self.clip == math.inf else 1  # samples together, or one after the other
         for client, row in enumerate(x):
             model = copy.deepcopy(self.module).train()
             model.load_state_dict(stacked.state_dict(row, buffers[client]))
-            with torch_keyed(keys[client] if keys else None):
-                outputs = model(self.inputs[client].clone())
-            outputs = in_columns(outputs).to(row.dtype)
-            loss = self.objective.mean(outputs, self.targets[client])
             trained = [p for p in model.parameters() if p.requires_grad]
-            g = torch.autograd.grad(loss, trained, materialize_grads=True)
+            batch = [self.inputs[client].clone(), self.targets[client]]
+            losses, gradients = [], []
+            with torch_keyed(keys[client] if keys else None):
+                for some, aims in zip(*(t.split(apart or len(t)) for t in batch), strict=True):
+                    outputs = in_columns(model(some)).to(row.dtype)
+                    loss = self.objective.mean(outputs, aims)
+                    parts = torch.autograd.grad(loss, trained, materialize_grads=True)
+                    g = torch.cat([part.reshape(-1) for part in parts])
+                    losses.append(loss.detach())
+                    gradients.append(g * (self.clip / g.norm()).clamp(max=1) if apart else g)
             floats = [b.detach().reshape(-1) for b in model.buffers() if b.is_floating_point()]
             after = torch.cat(floats) if floats else buffers[client]
-            found.append((loss.detach(), torch.cat([t.reshape(-1) for t in g]), after))
-        losses, gradients, buffers_after = (
-            torch.stack(parts) for parts in zip(*found, strict=True)
-        )
-        return losses, gradients, buffers_after
+            found.append((torch.stack(losses).mean(), torch.stack(gradients).mean(0), after))
+        of_all = (torch.stack(parts) for parts in zip(*found, strict=True))
+        return next(of_all), next(of_all), next(of_all)
 
 
 class _Exact(nn.Module):

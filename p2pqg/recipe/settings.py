@@ -288,7 +288,7 @@ def read_config(values: Mapping[str, Any], where: str = "") -> RunConfig:
     for key, kind in NESTED.items():
         below = given.pop(key, None)
         if not isinstance(below, Mapping | None):
-            got = "a function" if callable(below) else f"{below!r:.60}"
+            got = "a function" if callable(below) else machinery.written(below)[:60]
             repair = "; a function of the round or epoch is lr=" if key == "lr_schedule" else ""
             problems.append(f"{key} must be keys and values, got {got}{repair}")
             continue

@@ -207,7 +207,8 @@ def _with_strategy(
     """The blueprint with `loop` as its strategy where the faster one does not fit; and notes."""
     dense = dense_layers(module) and all(p.requires_grad for p in module.parameters())
     alone = config.engine == "local" and not torch.cuda.is_available()
-    if not dense and (config.device == "cpu" or alone or blueprint.draws):
+    together = gradients.clip == math.inf  # of single samples vmap is used on a CPU, too
+    if not dense and (blueprint.draws or (together and (config.device == "cpu" or alone))):
         return blueprint, ()  # `loop` anyway, which fits
     strategy = "batched" if dense else "vmap"
     if not (wrong := gradients.differ(strategy)):

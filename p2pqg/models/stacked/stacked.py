@@ -67,7 +67,8 @@ class Stacked:
         device: where rows live, e.g. "cpu", "cuda".
         precision: "float32"; "float64"; "bf16", "fp16": products in bfloat16 or float16, rows and
             gradients float32.
-        strategy: "batched", "loop" or "vmap"; None: the fastest for this network and device.
+        strategy: "batched", "loop" or "vmap", for the gradients of single samples, too; None: the
+            fastest for this network and device.
         objective: what is minimised; default: cross entropy.
         samples_at_once: with "vmap", the most samples (over all clients) in one pass; it bounds
             the memory for activations.
@@ -120,6 +121,8 @@ class Stacked:
         layers = [] if self._has_frozen else dense_layers(self._template)
         self._layers, self._samples_at_once = layers, samples_at_once
         one_by_one = self.random or isinstance(module, Reader)  # clients differ in more than rows
+        # Of single samples vmap is the fastest on a CPU, too.
+        self._by_sample = "loop" if one_by_one or strategy == "loop" else "vmap"
         if strategy is None:
             on_gpu = self.device.type == "cuda"
             strategy = "batched" if layers else "vmap" if on_gpu and not one_by_one else "loop"
@@ -130,8 +133,8 @@ class Stacked:
         if strategy == "vmap" and one_by_one:
             raise ConfigError("strategy vmap cannot run texts or dropout; use loop")
         self.strategy = strategy
-        # Of single samples vmap is the fastest on a CPU, too.
-        self._by_sample = strategy if strategy == "batched" else "loop" if one_by_one else "vmap"
+        if strategy == "batched":
+            self._by_sample = strategy
         self._clipping: dict[str, Batched | Loop | Vmap] = {}
         self.half = half
         self.choice: tuple[str, str] | None = None

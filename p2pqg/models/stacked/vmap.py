@@ -12,7 +12,7 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.func import grad_and_value, vmap
+from torch.func import grad, grad_and_value, vmap
 
 from p2pqg.models.stacked.strategy import Strategy
 
@@ -69,6 +69,7 @@ class Vmap(Strategy):
         torch.func.grad gives the same, is slower, and imports torch's compiler: 1.5 s a process.
         But autocast sees within it what layers call (conv2d, group_norm), and within vmap alone
         what these come down to, of which it leaves some in float32 and others in half precision.
+        So answers are given within it, too.
         """
         if self.half is not None:
             own = grad_and_value(partial(self._loss, scale), has_aux=True)
@@ -114,8 +115,17 @@ class Vmap(Strategy):
             state = self.params.views(row) | self.buffers.views(own.clone())
             return self.call(self.evaluate, state, inputs).to(row.dtype).T
 
+        def within_grad(row: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
+            with torch.no_grad():
+                return row.sum(), of_client(row, own)
+
+        def in_half(row: Tensor, own: Tensor) -> Tensor:
+            found: Tensor = grad(within_grad, has_aux=True)(row, own)[1]
+            return found
+
+        each = of_client if self.half is None else in_half  # see `_of_chunk`
         chunk = max(1, self.samples_at_once // len(inputs))
-        return vmap(of_client, chunk_size=chunk)(x, buffers)
+        return vmap(each, chunk_size=chunk)(x, buffers)
 
     def _loss(
         self, scale: float, row: Tensor, buffers: Tensor, inputs: Tensor, targets: Tensor

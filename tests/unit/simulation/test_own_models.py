@@ -56,7 +56,7 @@ class DoublesTogether(Head):
 
     def forward(self, x):
         small = self.small
-        if torch._C._functorch.is_batchedtensor(small):
+        if torch._C._functorch.maybe_current_level() is not None:
             small = 2 * small - small.detach()
         return super().forward(x) + 1e-4 * small * x[:, :3]
 
@@ -659,21 +659,26 @@ def test_a_loss_may_have_parameters_that_are_frozen():
     np.testing.assert_allclose(*found, rtol=0, atol=1e-12)
 
 
+RAY, PRIVATE = {"engine": "ray"}, {"privacy": {"clip": 1.0, "sigma": 0.5}}
+
+
 @pytest.mark.parametrize(
-    ("model", "engine", "tried", "strategy"),
+    ("model", "more", "tried", "strategy"),
     [
-        (Looks, "local", ["loop"], None),
-        (Temperature, "local", ["loop"], None),
-        (Temperature, "ray", ["loop", "vmap"], None),
-        (Looks, "ray", ["loop", "vmap"], "loop"),
-        (DoublesTogether, "ray", ["loop", "vmap"], "loop"),
-        (BiasBeforeNorm, "ray", ["loop", "vmap"], None),
-        (AnswersInHalf, "ray", ["loop", "vmap"], None),
-        (DoublesInHalf, "ray", ["loop", "vmap"], "loop"),
+        (Looks, {}, ["loop"], None),
+        (Temperature, {}, ["loop"], None),
+        (Temperature, RAY, ["loop", "vmap"], None),
+        (Looks, RAY, ["loop", "vmap"], "loop"),
+        (DoublesTogether, RAY, ["loop", "vmap"], "loop"),
+        (BiasBeforeNorm, RAY, ["loop", "vmap"], None),
+        (AnswersInHalf, RAY, ["loop", "vmap"], None),
+        (DoublesInHalf, RAY, ["loop", "vmap"], "loop"),
+        (DoublesTogether, PRIVATE, ["loop", "vmap"], "loop"),
+        (Temperature, PRIVATE, ["loop", "vmap"], None),
     ],
 )
-def test_vectorised_gradients_are_tried_where_there_may_be_a_card(
-    model, engine, tried, strategy, monkeypatch
+def test_vectorised_gradients_are_tried_where_they_may_be_used(
+    model, more, tried, strategy, monkeypatch
 ):
     found, differ = [], against_pytorch.AgainstPyTorch.differ
     monkeypatch.setattr(
@@ -682,7 +687,7 @@ def test_vectorised_gradients_are_tried_where_there_may_be_a_card(
         lambda self, way: found.append(way) or differ(self, way),
     )
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)  # here; Ray's nodes may have one
-    settings = OWN | {"model": model(), "engine": engine, "precision": "float32"}
+    settings = OWN | {"model": model(), "precision": "float32"} | more
     experiment = build(*read_settings(settings))
     assert (found, experiment.task.model.strategy) == (tried, strategy)
 

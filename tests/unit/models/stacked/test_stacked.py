@@ -212,11 +212,14 @@ def test_convolutions_compute_in_the_half_precision_that_was_asked_for(strategy)
         IMAGES[0], strategy, precision="bf16"
     )
     kinds = set()
-    for layer in stacked.run.train.modules():
+    for layer in (*stacked.run.train.modules(), *stacked.run.evaluate.modules()):
         if isinstance(layer, nn.Conv2d):
-            layer.register_forward_hook(lambda layer, given, found: kinds.add(found.dtype))
+            layer.register_forward_hook(
+                lambda layer, given, found: kinds.add((layer.training, found.dtype))
+            )
     stacked.gradients(x, buffers, inputs, targets)
-    assert kinds == {torch.bfloat16}
+    stacked.evaluate(x, buffers, inputs[0], targets[0])
+    assert kinds == {(training, torch.bfloat16) for training in (True, False)}
 
 
 def test_the_initial_row_is_the_template_in_parameter_order():
@@ -267,7 +270,6 @@ def test_a_client_after_the_other_learns_without_what_takes_torch_half_a_second(
     one = torch.ones((), requires_grad=True)
     with pytest.raises(ImportError):
         torch.autograd.grad(one, one, torch.ones(()))
-    stacked._by_sample = "loop"
     losses, g, _ = stacked.gradients(*given, clip=clip)
     assert losses.isfinite().all()
     assert (g.norm(dim=1) > 0).all()
