@@ -49,6 +49,7 @@ class Arrays:
         drawn: test samples that were drawn out of the training samples, none being given: the
             others are numbered anew.
         frozen: changes when what computed the states of texts does; empty: they are no states.
+        content: of the files that images were read from, in digits; empty: it was not asked for.
     """
 
     train_x: np.ndarray
@@ -67,6 +68,7 @@ class Arrays:
     notes: tuple[str, ...] = ()
     drawn: int = 0
     frozen: str = ""
+    content: str = ""
 
     @property
     def input_shape(self) -> tuple[int, ...]:

@@ -26,11 +26,13 @@ class Part(NamedTuple):
     Attributes:
         x, y: samples and their labels, equally many.
         notes: what a reader should know of how they were read, a line each.
+        content: of the files that they were decoded from, in digits; empty: it was not asked for.
     """
 
     x: np.ndarray
     y: np.ndarray
     notes: tuple[str, ...] = ()
+    content: str = ""
 
 
 def remembered(name: str, key: Iterable[object], make: Callable[[], Part]) -> Part:
@@ -50,12 +52,14 @@ def remembered(name: str, key: Iterable[object], make: Callable[[], Part]) -> Pa
         # Copy on write: processes share the pages, and yet torch may have a writable array.
         samples, labels = (np.asarray(np.load(path, mmap_mode="c")) for path in stored)
         if len(samples) == len(labels):
-            return Part(samples, labels, tuple(json.loads(said.read_text(encoding="utf-8"))))
-    except (OSError, ValueError, EOFError):
-        pass  # not there yet, or cut short: make it (again)
+            about = json.loads(said.read_text(encoding="utf-8"))
+            return Part(samples, labels, tuple(about["notes"]), about["content"])
+    except (OSError, ValueError, EOFError, TypeError):
+        pass  # not there yet, cut short, or of a version that kept notes alone: make it (again)
     made = make()
     try:
-        _save(said, lambda file: file.write(json.dumps(made.notes).encode()))
+        about = {"notes": made.notes, "content": made.content}
+        _save(said, lambda file: file.write(json.dumps(about).encode()))
         for path, array in zip(stored, made[:2], strict=True):
             _save(path, partial(np.save, arr=array))
     except OSError as error:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
 
 from p2pqg.base.errors import ConfigError, DataError
 from p2pqg.base.text import user_path
@@ -38,6 +42,24 @@ def file_digest(*paths: Path) -> str:
     return found.hexdigest()
 
 
+class Content:
+    """What is in many small files, as they pass by, and what they are filed under."""
+
+    def __init__(self) -> None:
+        self._found = hashlib.blake2b(digest_size=8)
+
+    def of(self, files: Iterable[tuple[str, bytes | None]]) -> Iterator[tuple[str, bytes | None]]:
+        """The same files, (name, content); their names do not count, their order does."""
+        for name, content in files:
+            self._found.update(hashlib.blake2b(content or b"", digest_size=16).digest())
+            yield name, content
+
+    def with_labels(self, labels: np.ndarray) -> str:
+        """16 hexadecimal digits for all that passed by; labels [files]: integers or texts."""
+        self._found.update("\n".join(map(str, labels.tolist())).encode())
+        return self._found.hexdigest()
+
+
 def check_content(expected: str, *paths: Path) -> None:
     """Refuse files that are not what they were; `expected` may be empty.
 
@@ -45,7 +67,16 @@ def check_content(expected: str, *paths: Path) -> None:
         DataError: their content is another one.
     """
     if expected and file_digest(*paths) != expected:
-        raise DataError(
-            f"{' and '.join(map(str, paths))}: the content has changed since the run began; put "
-            "the old file back, or set dataset.content to nothing, to go on with the new one"
-        )
+        refuse_content(" and ".join(map(str, paths)))
+
+
+def refuse_content(what: str) -> NoReturn:
+    """Refuse what is not what it was.
+
+    Raises:
+        DataError: always.
+    """
+    raise DataError(
+        f"{what}: the content has changed since the run began; put the old file back, or begin "
+        "another run, of a recipe without dataset.content"
+    )

@@ -21,6 +21,7 @@ from p2pqg.base.hub import may_download
 from p2pqg.data import _parquet
 from p2pqg.data._arrays import Arrays
 from p2pqg.data._cache import Part, remembered
+from p2pqg.data._files import Content
 from p2pqg.data._pixels import Shape, pixels
 
 IMAGE_COLUMNS = ("img", "image")
@@ -137,9 +138,10 @@ def read_images(
             all_labels.append(y)
         y = np.concatenate(all_labels)
         contents = chain.from_iterable(encoded(*column) for column in columns)
-        what = f"{name} ({files[0].name})"
-        decoded = pixels(contents, len(y), what, channels=channels, size=size, fit=fit)
-        return Part(decoded.x, y, decoded.notes)
+        what, content = f"{name} ({files[0].name})", Content()
+        found = content.of(contents)
+        decoded = pixels(found, len(y), what, channels=channels, size=size, fit=fit)
+        return Part(decoded.x, y, decoded.notes, content.with_labels(y))
 
     stats = [(file.resolve(), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     key = (DECODER, name, channels, size, fit, *stats)

@@ -202,8 +202,8 @@ def check(arrays: Arrays, what: str) -> None:
 def _check_content(path: Path, content: str, found: Any) -> None:
     if content and found() != content:
         raise DataError(
-            f"{path} does not hold what it held when the run began; put the old file back, or set "
-            "its content to nothing, to go on with the new one"
+            f"{path} does not hold what it held when the run began; put the old file back, or "
+            "begin another run, of a recipe that does not say its content"
         )
 
 

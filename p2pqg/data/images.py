@@ -15,6 +15,7 @@ from p2pqg.base.errors import DataError
 from p2pqg.data import _folders, _parquet
 from p2pqg.data._arrays import Arrays, dataset
 from p2pqg.data._cache import Part, remembered
+from p2pqg.data._files import Content
 from p2pqg.data._images import DECODER, read_images
 from p2pqg.data._labels import Labels, numbered
 from p2pqg.data._leak import leaked
@@ -75,6 +76,7 @@ def images(params: Params, data_dir: Path | None) -> Arrays:
             *leaked(train.x, test.x, f"{data_dir}"),
         ),
         drawn=drawn,
+        content="-".join(dict.fromkeys([train.content, test.content])),
     )
 
 
@@ -142,10 +144,11 @@ def _decoded(
                 copies.append((name, other))
             yield name, content
 
-    decoded = pixels(contents(), len(names), str(folder), size=size, fit=side > 0)
+    content = Content()
+    decoded = pixels(content.of(contents()), len(names), str(folder), size=size, fit=side > 0)
     notes = decoded.notes
     if copies:
         copy, original = copies[0]
         there = f"{len(copies):,} of {len(names):,} images are in their class twice"
         notes = (*notes, f"{folder}: {there}, and count twice (the first is {copy}, as {original})")
-    return Part(decoded.x, labels, notes)
+    return Part(decoded.x, labels, notes, content.with_labels(labels))

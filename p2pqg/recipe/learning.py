@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from p2pqg.base.config import Problems
-from p2pqg.base.errors import ConfigError
+from p2pqg.base.errors import ConfigError, DataError
 from p2pqg.base.registry import Entry
 from p2pqg.base.seeding import rng
 from p2pqg.base.wording import plain_text
@@ -30,6 +30,7 @@ from p2pqg.models.judging import Metric, Objective
 from p2pqg.recipe.own import NOTHING, Own
 from p2pqg.recipe.own_files import FOLDER
 from p2pqg.recipe.parts import (
+    OwnData,
     Part,
     blueprint_of,
     dataset_of,
@@ -88,7 +89,8 @@ def learning(config: RunConfig, num_clients: int | None, own: Own = NOTHING) -> 
         how = partition_of(config)
     problems.refuse()
     arrays = _loaded(dataset, folder, model, how, own)
-    dataset, how = dataset.as_it_is(folder), partition_of(config, arrays)
+    dataset, news = _as_read(dataset, folder, arrays, own)
+    how = partition_of(config, arrays)
     model = model or model_of(config, dataset, own, arrays)
     assert model is not None  # the samples told
     out = held_out(config, arrays)
@@ -123,6 +125,7 @@ def learning(config: RunConfig, num_clients: int | None, own: Own = NOTHING) -> 
         notes=(
             *own.notes,
             *notes,
+            *news,
             *_ignored(config, how, own),
             *_unused(how, own, parts, arrays, out),
         ),
@@ -155,6 +158,9 @@ def shards(config: RunConfig) -> tuple[Arrays, list[np.ndarray]]:
         ConfigError: the recipe is wrong, or its data are not to be had.
     """
     arrays = _samples(config)
+    dataset, folder = dataset_of(config)
+    if isinstance(dataset, OwnData) and (news := dataset.as_read(arrays, folder)[1]):
+        raise DataError(news)
     assert config.clients is not None  # the recipe is resolved
     out = held_out(config, arrays)
     return arrays, _split(config, partition_of(config, arrays), arrays, config.clients, out)
@@ -227,6 +233,16 @@ def _loaded(
     if (given := own.get("dataset")) is not None:
         return read(given, test=own.get("test"), tokenizer=reads, columns=beside, held=True)
     return load(dataset.name, folder, reads, beside, **dataclasses.asdict(dataset.params))
+
+
+def _as_read(
+    dataset: Part, folder: str | None, arrays: Arrays, own: Own
+) -> tuple[Part, tuple[str, ...]]:
+    """The data set, bound to what is in it; and a line where a recipe says that it was another."""
+    if not isinstance(dataset, OwnData) or own.get("dataset") is not None:
+        return dataset.as_it_is(folder), ()
+    dataset, news = dataset.as_read(arrays, folder)
+    return dataset, (f"{news}; those of now are used",) if news else ()
 
 
 def _seen(arrays: Arrays, model: Part, device: str) -> Arrays:

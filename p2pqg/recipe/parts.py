@@ -25,6 +25,8 @@ from p2pqg.data import (
     usual_model,
 )
 from p2pqg.data._columns import CLIENT
+from p2pqg.data._files import refuse_content
+from p2pqg.data._stored import digest
 from p2pqg.data.partition import COLUMN
 from p2pqg.models import MODELS, Blueprint
 from p2pqg.models import by_path as model_by_path
@@ -79,11 +81,64 @@ class Part:
         return {f.name: getattr(self.params, f.name) for f in dataclasses.fields(self.params)}
 
 
+CONTENT = "content"
+"""Key of data that may become others while their name stays: digits for what is in them."""
+
+
+@dataclass(frozen=True)
+class OwnData(Part):
+    """Data of a user's whose settings cannot say what is in them: who has read them says it."""
+
+    content: str = ""
+
+    def _values(self) -> dict[str, Any]:
+        return {**super()._values(), CONTENT: self.content}
+
+    def as_read(self, arrays: Arrays, folder: str | None) -> tuple[OwnData, str]:
+        """These data with their content, that of the recipe where it says one; and a line on news.
+
+        Images are files, and other files are refused. What a function makes, or the hub has, may
+        come to other digits on another machine.
+
+        Raises:
+            DataError: files of images are not what they were.
+        """
+        now = arrays.content or _letters(arrays)
+        if not (self.content and now) or now == self.content:
+            return dataclasses.replace(self, content=self.content or now), ""
+        if arrays.content:
+            refuse_content(f"{folder}")
+        return self, f"dataset {self.name} does not hold the values that it held when the run began"
+
+
+def _letters(arrays: Arrays) -> str:
+    """What tells samples apart, whichever model reads them, and whoever asks for which columns."""
+    if arrays.train_x.dtype.kind == "S":  # images that stay on disk: only their paths are here
+        return ""
+    same = dataclasses.replace(arrays, columns={}, tokenizer="")
+    if arrays.tokenizer:
+        same = dataclasses.replace(
+            same, train_x=arrays.train_x[:0, :0], test_x=arrays.test_x[:0, :0]
+        )
+    return digest(same)
+
+
 def dataset_of(config: RunConfig) -> tuple[Part, str | None]:
     """The data set of a recipe, and the folder to look in first."""
     name, given = chosen(config.dataset, "digits")
     name, folder, given = named(name, config.data_dir, given)  # perhaps a file or a folder
-    return Part.of(DATASETS, name, given, "dataset"), folder
+    entry = DATASETS.named(name)
+    if not _may_change(entry):
+        return Part.made(entry, name, given, "dataset"), folder
+    content = given.pop(CONTENT, None) or ""
+    part = Part.made(entry, name, given, "dataset")
+    return OwnData(name, part.params, entry, str(content)), folder
+
+
+def _may_change(entry: Entry) -> bool:
+    """Whether data may become others, and their own settings do not say so."""
+    theirs = not entry.is_ours or entry.name in ("images", "hub")
+    return theirs and CONTENT not in {field.name for field in dataclasses.fields(entry.params)}
 
 
 @dataclass(frozen=True)

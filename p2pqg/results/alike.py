@@ -38,8 +38,10 @@ KEPT = re.compile(r"(data|partition)-[0-9a-f]{16}\.safetensors")
 """Files of what was given as an object: the recipe says their content."""
 SPLIT = ("partition.path", "partition.content")
 """Settings that say how the samples of a run were split by an object of Python."""
+CONTENT = "dataset.content"
+"""What is in a data set, as a few letters: files that were changed between two runs, say."""
 DRAWN = {
-    "data": ("dataset.path", ("dataset.path", "dataset.content")),
+    "data": ("dataset.path", ("dataset.path", CONTENT)),
     "start weights": ("model.start", (f"{OWN_FILES}own_model.safetensors",)),
 }
 """What an object may be of -> the setting that names the file it is kept in, and all settings in
@@ -48,8 +50,6 @@ PLAIN = {str, int, float, bool, type(None)}
 """Types of which what is equal is also written alike."""
 LARGE = 2**20
 """Bytes of a file that are read at once."""
-
-
 ADDED = {"dataset.standardise": False, "dataset.tokens": False}
 """Settings of parts that a version of p2pqg did not know yet, and what was so then."""
 
@@ -78,7 +78,17 @@ def settings_of(runs: Iterable[Configured]) -> pd.DataFrame:
         given = [row for row in rows if GIVEN in str(row.get(key))]
         for row, name in zip(given, comparable([row[key] for row in given]), strict=True):
             row[key] = name
+    _fill_in_content(rows)
     return with_defaults(pd.DataFrame(rows).drop(columns="name", errors="ignore"))
+
+
+def _fill_in_content(rows: list[dict[str, Any]]) -> None:
+    """Take data of older runs, of which nobody knows what was in them, for what all others had."""
+    for name in {row.get("dataset") for row in rows if CONTENT in row}:
+        same = [row for row in rows if row.get("dataset") == name]
+        if len(known := {row[CONTENT] for row in same if row.get(CONTENT)}) == 1:
+            for row in same:
+                row[CONTENT] = row.get(CONTENT) or min(known)
 
 
 def with_defaults(frame: pd.DataFrame) -> pd.DataFrame:
@@ -100,17 +110,21 @@ def differing(settings: pd.DataFrame) -> list[str]:
     Parameters of a part, such as algorithm.mu, count where runs with the same part differ, and the
     number of clients where the topology's name does not tell it.
     """
-    part = {key: key.partition(".")[0] for key in settings if "." in key} | {"clients": "topology"}
+    within = {key: [key.partition(".")[0]] for key in settings if "." in key}
+    # What a function makes is other values where its settings are others, which says enough.
+    ofs = [key for key in settings if key.startswith("dataset.") and key not in DRAWN["data"][1]]
+    within |= {"clients": ["topology"], CONTENT: ofs}
     return [
         key
         for key in settings
-        if key not in SAME_RESULTS and differs(settings, key, [part[key]] if key in part else [])
+        if key not in SAME_RESULTS and differs(settings, key, within.get(key, []))
     ]
 
 
 def differs(settings: pd.DataFrame, key: str, within: list[str]) -> bool:
     """Whether rows that agree in the columns `within` differ in `key`."""
-    if key.startswith(OWN_FILES):  # that some name no such file is another setting
+    if key.startswith(OWN_FILES) or key == CONTENT:
+        # That some name no such file is another setting; of older runs nobody knows the content.
         settings = settings[settings[key].notna()]
     values = settings[key].tolist()  # few rows: no frames
     if _is_one(values):

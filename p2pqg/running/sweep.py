@@ -13,7 +13,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from p2pqg.base import yaml_text
 from p2pqg.base.errors import ClusterError, ConfigError, RunError, StoppedError, StorageError
@@ -25,6 +25,9 @@ from p2pqg.results.directory import RunDirectory
 from p2pqg.results.run import Run
 from p2pqg.running.grid import NOT_OF_A_RUN, Point, Sweep
 from p2pqg.running.pool import Inside, Pool, gpus_for, say
+
+if TYPE_CHECKING:
+    from p2pqg.recipe.settings import RunConfig
 
 RECIPE = "sweep.yaml"
 """The file of a folder that says what it is a sweep of."""
@@ -69,7 +72,7 @@ def run_sweep(
         RunError: a process or Ray was lost, or the user stopped it; what is done is kept.
     """
     points = sweep.points()
-    warnings = _check_parts(sweep, [p for p in points if _is_left(sweep.result(p), retry)])
+    warnings = _check_parts(sweep, points, retry)
     with RunDirectory.reopen(sweep.folder) as directory:
         directory.reserve()  # two that do one sweep would take their runs from each other
         _check_claim(sweep)
@@ -114,24 +117,41 @@ def _all_done(
     return failures
 
 
-def _check_parts(sweep: Sweep, points: list[Point]) -> list[tuple[str, str]]:
+def _check_parts(sweep: Sweep, points: list[Point], retry: bool) -> list[tuple[str, str]]:
     """Build one experiment per combination of parts, before hours go into the others.
 
     Returns:
         (combination, what a user should know of its runs), a line each.
+
+    Raises:
+        ConfigError: one cannot be built; or of earlier runs code or data were others.
     """
     from p2pqg.recipe.settings import read_config
+    from p2pqg.running import made_of
     from p2pqg.simulation.build import build
 
-    seen = {sweep.name({k: v for k, v in p.items() if k not in ("lr", "seed")}): p for p in points}
-    told = list[tuple[str, str]]()
+    left = [point for point in points if _is_left(sweep.result(point), retry)]
+    seen = {sweep.name({k: v for k, v in p.items() if k not in ("lr", "seed")}): p for p in left}
+    told: list[tuple[str, str]] = []
+    to_come: list[RunConfig] = []
     for name, point in seen.items():
         try:
             experiment = build(read_config(sweep.settings(point)))
         except ConfigError as error:
             raise type(error)(f"{name}: {error}") from None
+        to_come.append(experiment.config)
         told += [(name, warning) for warning in experiment.warnings]
+    if left:
+        kept = [run for point in points if (run := _kept(sweep, point)) is not None]
+        made_of.check(sweep.folder, kept, to_come, "runs")
     return told
+
+
+def _kept(sweep: Sweep, point: Point) -> Run | None:
+    """The run of a point whose numbers count, or that goes on; None: it has yet to begin."""
+    run = Run(sweep.folder / sweep.name(point))
+    begun = run.finished or (run.path / "checkpoints").is_dir()
+    return run if begun and run.failure is None else None
 
 
 def _plain(sweep: Sweep) -> dict[str, Any]:

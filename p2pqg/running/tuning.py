@@ -35,11 +35,11 @@ from p2pqg.base.errors import ConfigError, DivergedError, StoppedError, StorageE
 from p2pqg.base.ranges import whole_number
 from p2pqg.base.text import folder_name, write_text
 from p2pqg.recipe.keys import HOW
-from p2pqg.recipe.own_files import from_copies
-from p2pqg.recipe.settings import chosen, read_config
+from p2pqg.recipe.settings import RunConfig, chosen, read_config
 from p2pqg.results.directory import RunDirectory
 from p2pqg.results.seeds import Runs, is_of_seeds, load, seeds_of
 from p2pqg.results.tuned import merit
+from p2pqg.running import made_of
 from p2pqg.running.grid import NOT_OF_A_RUN, folder_of
 from p2pqg.running.single import resume, run
 from p2pqg.simulation.build import build
@@ -242,33 +242,25 @@ def _check_trials(tuning: Tuning) -> None:
     """See whether the trials that are left can be built, before hours go into the first ones.
 
     Raises:
-        ConfigError: one cannot; or the user's code is not what earlier trials ran with.
+        ConfigError: one cannot; or the user's code or data are not what earlier trials ran with.
     """
     begun = {n: [*tuning.home(m).glob("trial*")] for n, m in enumerate(tuning.methods)}
     left = [m for n, m in enumerate(tuning.methods) if len(begun[n]) < tuning.trials]
-    for method in left:
-        _check_choices(tuning, method)
-    news: list[str] = []
-    for path in chain(*begun.values()) if left else ():
-        if is_of_seeds(path):
-            one = Runs(path).of_seed(tuning.seeds[0])
-            if (one.path / "config.yaml").exists():
-                from_copies(one.config, one.path, news.append)
-    if news:
-        what = news[0].partition("; ")[0]
-        raise ConfigError(
-            f"{tuning.folder} holds trials of other code ({what}); put it back, or choose another "
-            "--out"
-        )
+    to_come = [config for method in left for config in _built(tuning, method)]
+    paths = chain(*begun.values()) if left else ()
+    firsts = [Runs(path).of_seed(tuning.seeds[0]) for path in paths if is_of_seeds(path)]
+    earlier = [one for one in firsts if (one.path / "config.yaml").exists()]
+    made_of.check(tuning.folder, earlier, to_come, "trials")
 
 
-def _check_choices(tuning: Tuning, method: Any) -> None:
+def _built(tuning: Tuning, method: Any) -> Iterator[RunConfig]:
+    """The resolved recipes of a method's choices, each of which can be built."""
     seen = set[str]()
     for settings in tuning.corners(method):
         if (parts := json.dumps(settings | {"lr": None})) not in seen:
             seen.add(parts)
             try:
-                build(read_config(settings))
+                yield build(read_config(settings)).config
             except ConfigError as error:
                 raise type(error)(f"{method_name(method)}: {error}") from None
 

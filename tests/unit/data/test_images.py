@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import json
 import os
 import urllib.error
 from pathlib import Path
@@ -100,6 +101,9 @@ def test_a_cache_that_was_cut_short_is_written_anew(folder, cache):
     for stored in cache.iterdir():
         os.truncate(stored, stored.stat().st_size // 2)
     np.testing.assert_array_equal(load("cifar10", folder).train_x, first.train_x)
+    (notes := next(cache.glob("cifar10-train*-notes.json"))).write_text("[]")  # as versions did
+    load("cifar10", folder)
+    assert json.loads(notes.read_text())["content"]
 
 
 def test_a_cache_that_cannot_be_written_costs_only_a_warning(folder, cache):

@@ -4,13 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from torch.optim import SGD
 
 import p2pqg
 from p2pqg.algorithms import ALGORITHMS
 from p2pqg.base.errors import ConfigError
 from p2pqg.recipe.learning import shards
-from p2pqg.recipe.settings import read_config, read_settings
+from p2pqg.recipe.settings import read_config, read_settings, with_changes
 from p2pqg.simulation.build import build
 
 CSV = "age,dose,hospital,ill\n" + "".join(
@@ -65,6 +66,43 @@ def test_a_file_is_a_data_set_and_its_column_a_partition(tmp_path):
     (tmp_path / "patients.csv").write_text(CSV.replace("30,0.0", "31,0.0"))
     with pytest.raises(ConfigError, match="the content has changed since the run began"):
         shards(resolved)
+
+
+def images(folder, shade):
+    for name in "ab":
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for each in range(6):
+            pixels = np.full((4, 4, 3), 20 * each + ord(name), np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{each}.png")
+    Image.new("RGB", (4, 4), (shade, 0, 0)).save(folder / "b" / "5.png")
+
+
+def test_images_that_are_not_what_they_were_are_refused_and_moved_ones_are_not(tmp_path):
+    images(tmp_path / "images", 5)
+    settings = {"dataset": str(tmp_path / "images"), "model": "logistic"}
+    resolved = built(**settings).config
+    images(tmp_path / "elsewhere", 5)
+    moved = with_changes(resolved, {"data_dir": str(tmp_path / "elsewhere")})
+    assert build(moved).config.dataset == resolved.dataset
+    images(tmp_path / "images", 6)
+    assert built(**settings).config.dataset["content"] != resolved.dataset["content"]
+    for read in (build, shards):
+        with pytest.raises(ConfigError, match="images: the content has changed since the run beg"):
+            read(resolved)
+
+
+def test_a_function_that_makes_other_data_is_told_and_a_recipe_says_what_it_began_with():
+    before = built(dataset="mine.py:load", partition="iid")
+    line = "dataset mine.py:load does not hold the values that it held when the run began"
+    again = build(before.config)
+    assert (again.config, line in str(again.warnings)) == (before.config, False)
+    assert built(dataset="mine.py:load", model="logistic").config.dataset == before.config.dataset
+    Path("mine.py").write_text(CODE.replace("np.arange(2.0 * size)", "1 + np.arange(2.0 * size)"))
+    again = build(before.config)
+    assert f"{line}; those of now are used" in again.warnings
+    assert again.config == before.config
+    with pytest.raises(ConfigError, match=line):
+        shards(before.config)
 
 
 def test_what_a_sample_looks_like_decides_on_the_model():
