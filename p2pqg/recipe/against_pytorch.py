@@ -19,20 +19,12 @@ from p2pqg.base.errors import ConfigError, P2pqgError, UserCodeError
 from p2pqg.base.seeding import rng
 from p2pqg.base.source import blamed
 from p2pqg.models.judging import Objective, in_columns
+from p2pqg.models.stacked.apart import LEAST, TOLERANCE, apart
 from p2pqg.models.stacked.layout import Layout
 from p2pqg.models.stacked.stacked import Stacked, batch_statistics
 from p2pqg.recipe.settings import RunConfig
 
-TOLERANCE = {torch.float32: 2e-3, torch.float64: 1e-8}
-"""How far a gradient may be off, relative to its norm: all of it, and that of each tensor."""
-
-NOISE = {torch.float32: 1e-6, torch.float64: 1e-10}
-"""How far that of a tensor may be off beside, relative to the norm of all of it.
-
-Some are 0 but for rounding, such as that of a bias before batch normalisation.
-"""
-
-APART = 0.03
+UNLIKE = 0.03
 """How unlike the two clients are, relative to each weight; what is off by as much is not rounding.
 
 So who computes a part of one client's gradient with the weights of another is found out.
@@ -104,7 +96,7 @@ class AgainstPyTorch:
         stacked = Stacked(self.module, precision=exact, strategy=strategy, objective=self.objective)
         row = stacked.initial_row()
         noise = rng(0, "trial").standard_normal((len(self.inputs), len(row)))
-        apart = (APART * row).abs().clamp(min=NOT_ZERO * row.abs().mean())
+        apart = (UNLIKE * row).abs().clamp(min=NOT_ZERO * row.abs().mean())
         x = row + apart * torch.from_numpy(noise).to(row)
         buffers = stacked.initial_buffers().repeat(len(x), 1)
         keys = [7] * len(x) if stacked.random else None
@@ -124,7 +116,7 @@ class AgainstPyTorch:
         if self.plain is None:
             self.plain = self._plainly(stacked, x, buffers, keys)
         names = ("losses", "gradients", "running statistics")
-        layouts = self._layouts if tensors else (Layout(()),) * len(names)
+        layouts = stacked.layouts if tensors else (Layout(()),) * len(names)
         for name, layout, mine, twice, theirs in zip(
             names, layouts, found, again, self.plain, strict=True
         ):
@@ -134,22 +126,13 @@ class AgainstPyTorch:
                 return f"its {name} are not those of plain PyTorch{where}"
         return ""
 
-    @cached_property
-    def _layouts(self) -> tuple[Layout, Layout, Layout]:
-        """The tensors in rows of losses, gradients and running statistics."""
-        trained = ((n, p) for n, p in self.module.named_parameters() if p.requires_grad)
-        floats = ((n, b) for n, b in self.module.named_buffers() if b.is_floating_point())
-        return Layout(()), Layout(trained), Layout(floats)
-
     def _unlike(self, mine: Tensor, theirs: Tensor, layout: Layout) -> str | None:
         """Where rows [clients, ...] differ by more than rounding: "", all in all; None: nowhere."""
         share = TOLERANCE[self.rounding]
         if not close(mine, theirs, share):
             return ""
-        apart, noise = layout.views(mine - theirs), NOISE[self.rounding] * _size(theirs)
-        for name, right in layout.views(theirs).items():
-            most = share * _lengths(right) + noise
-            if not bool((_lengths(apart[name]) <= most).all()):
+        for name, off in apart(mine, theirs, layout, self.rounding).items():
+            if not off <= share:
                 return f" in {name}"
         return None
 
@@ -213,14 +196,5 @@ class _InFloat32(Objective):
 
 def close(one: Tensor, other: Tensor, tolerance: float | None = None) -> bool:
     """Up to rounding: by the norm of the difference."""
-    return float((one - other).norm()) <= (tolerance or TOLERANCE[other.dtype]) * _size(other)
-
-
-def _size(rows: Tensor) -> float:
-    """What differences are measured by."""
-    return max(float(rows.norm()), 1e-3)
-
-
-def _lengths(tensors: Tensor) -> Tensor:
-    """[clients, ...] -> [clients]: of each client's."""
-    return tensors.reshape(len(tensors), -1).norm(dim=1)
+    size = max(float(other.norm()), LEAST)
+    return float((one - other).norm()) <= (tolerance or TOLERANCE[other.dtype]) * size

@@ -7,6 +7,6 @@ back, `scaling.py` has the loss scales of fp16. `promises.py` is what holds on a
 
 On a GPU a step is captured once and replayed: `recording.py` says what that is, `cuda_graphs.py`
 does it, `captured.py` puts it in a strategy's place. `choosing.py` chooses: ways to compute are in
-`ways.py`, `trying.py` measures them, in a process of its own (`probe.py`), and `remembered.py`
-keeps what it found.
+`ways.py`, `trying.py` measures them by `apart.py`, in a process of its own (`probe.py`), and
+`remembered.py` keeps what it found.
 """

@@ -33,7 +33,7 @@ from p2pqg.models.stacked.trying import (
 )
 from p2pqg.models.stacked.ways import EAGER, WAYS, name_of, named, ways_for
 
-FORMAT = 1
+FORMAT = 2
 """Of what is remembered: another number where captured steps have changed."""
 
 
@@ -183,8 +183,8 @@ def _used(
         few = slice(EVALUATED_AT_ONCE)
         captured.capture_logits(x[few], buffers[few], *examples.tests)
         replayed, own = stacked.gradients_by(captured), stacked.gradients_by(run)
-        most = allowed(stacked.dtype, eager.difference)
-        wrongs = (compared(replayed, own, step, most)[1] for step in steps)
+        most = allowed(stacked.dtype, eager)
+        wrongs = (compared(replayed, own, step, most, stacked)[1] for step in steps)
         wrong = next(filter(None, wrongs), "")
     except Exception as error:
         told = f"a captured step failed ({type(error).__name__}: {str(error).strip()[:200]})"

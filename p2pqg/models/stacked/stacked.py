@@ -194,6 +194,11 @@ class Stacked:
         return self._template
 
     @property
+    def layouts(self) -> tuple[Layout, Layout, Layout]:
+        """The tensors in a row of what `gradients` returns; losses have none."""
+        return Layout(()), self._params, self._buffers
+
+    @property
     def _has_frozen(self) -> bool:
         return any(not p.requires_grad for p in self._template.parameters())
 

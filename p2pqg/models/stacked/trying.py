@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from p2pqg.models.judging.losses import Objective
+from p2pqg.models.stacked.apart import TOLERANCE, apart
 from p2pqg.models.stacked.captured import Args, Captured, Run
 from p2pqg.models.stacked.cuda_graphs import CudaGraphs
 from p2pqg.models.stacked.loop import untracked
@@ -25,8 +26,8 @@ from p2pqg.models.stacked.recording import Recorder, Rehearsal
 from p2pqg.models.stacked.stacked import EVALUATED_AT_ONCE, Stacked
 from p2pqg.models.stacked.ways import EAGER, WAYS
 
-LEAST = {torch.float32: 1e-6, torch.float64: 1e-12}
-"""Relative differences that are always allowed."""
+ALWAYS = {torch.float32: 1e-6, torch.float64: 1e-12}
+"""Relative differences of rows that are always allowed; of a tensor in them: `apart.TOLERANCE`."""
 
 SLACK = 4
 """Further differences that are allowed, in distances of the eager strategy from float64."""
@@ -74,6 +75,7 @@ class Tried(NamedTuple):
         part: clients in one recording; 0: all.
         size: bytes that the recording keeps.
         why: it cannot be used; "": it can.
+        tensors: as `difference`, of the worst tensor instead of the rows, see `apart`.
     """
 
     way: str
@@ -82,6 +84,19 @@ class Tried(NamedTuple):
     part: int = 0
     size: int = 0
     why: str = ""
+    tensors: float = 0.0
+
+
+class Allowed(NamedTuple):
+    """How far two ways may be apart, relative.
+
+    Attributes:
+        rows: all of a row.
+        tensors: each of its tensors, see `apart`.
+    """
+
+    rows: float
+    tensors: float
 
 
 def recorder_for(device: torch.device, rehearse: bool) -> Recorder:
@@ -116,18 +131,24 @@ def trials(job: Job) -> Iterator[Tried]:
     few = first(args, EXACT_CLIENTS)
     g = eager(*few)[1].double()
     x, buffers, inputs, targets = (t.double() if t.is_floating_point() else t for t in few)
-    error = difference(g, exact.gradients(x, buffers, inputs, targets)[1])
-    error = error if math.isfinite(error) else 0.0  # then no way will be right
-    del exact, x, buffers, inputs, targets
-    yield Tried(EAGER, milliseconds(lambda: eager(*args), device), error)
+    right = exact.gradients(x, buffers, inputs, targets)[1]
+    of_tensors = apart(g, right, stacked.layouts[1], stacked.dtype)
+    errors = difference(g, right), max(of_tensors.values(), default=0.0)
+    # Without numbers no way will be right.
+    error, of_tensor = (one if math.isfinite(one) else 0.0 for one in errors)
+    del exact, right, x, buffers, inputs, targets
+    itself = Tried(
+        EAGER, milliseconds(lambda: eager(*args), device), difference=error, tensors=of_tensor
+    )
+    yield itself
     for way in job.ways:
-        yield _tried(way, job, stacked, args, tests, allowed(stacked.dtype, error))
+        yield _tried(way, job, stacked, args, tests, allowed(stacked.dtype, itself))
         if device.type == "cuda":
             torch.cuda.empty_cache()
 
 
 def _tried(
-    way: str, job: Job, stacked: Stacked, args: Args, tests: list[Tensor], most: float
+    way: str, job: Job, stacked: Stacked, args: Args, tests: list[Tensor], most: Allowed
 ) -> Tried:
     run, plain, device = WAYS[way].run(stacked), stacked.run, stacked.device
     assert not isinstance(plain, Captured)
@@ -142,15 +163,15 @@ def _tried(
     captured.capture_logits(*_few(args), *tests)
     size = torch.cuda.memory_reserved() - before if device.type == "cuda" else 0
     replayed, eager = stacked.gradients_by(captured), stacked.gradients_by(plain)
-    apart, why = compared(replayed, eager, args, most)
+    far, why = compared(replayed, eager, args, most, stacked)
     for test in () if why else tests:
         with untracked(run):
             answers = captured.logits(*_few(args), test), plain.logits(*_few(args), test)
-        far = difference(*(a.flatten(1) for a in answers))
-        why = why or ("" if far <= most else f"its answers differ by {far:.1e}")
+        off = difference(*(a.flatten(1) for a in answers))
+        why = why or ("" if off <= most.rows else f"its answers differ by {off:.1e}")
     if why:
-        return Tried(way, 0.0, apart, part, size, why)
-    return Tried(way, milliseconds(lambda: replayed(*args), device), apart, part, size)
+        return Tried(way, 0.0, far, part, size, why)
+    return Tried(way, milliseconds(lambda: replayed(*args), device), far, part, size)
 
 
 def _few(args: Args) -> tuple[Tensor, Tensor]:
@@ -168,7 +189,8 @@ def compared(
     replayed: Callable[..., tuple[Tensor, ...]],
     eager: Callable[..., tuple[Tensor, ...]],
     args: Args,
-    most: float,
+    most: Allowed,
+    stacked: Stacked,
 ) -> tuple[float, str]:
     """How far replayed results are from eager ones, and what is wrong with them; "": nothing.
 
@@ -176,23 +198,28 @@ def compared(
         replayed: gradients.
         eager: those of the same arguments that they should be.
         args: real ones; others are made of them, too.
-        most: relative difference that is allowed.
+        most: differences that are allowed.
+        stacked: whose they are.
     """
     x, buffers, inputs, targets = args
     moved = inputs * 0.75 if inputs.is_floating_point() else inputs
     others = (x * 1.01, buffers, moved, targets.roll(1, 0))
-    apart = 0.0
+    largest = 0.0
     for some in (args, others, args):
         found, wanted = replayed(*some), eager(*some)
-        for mine, right in zip(found, wanted, strict=True):
+        for mine, right, layout in zip(found, wanted, stacked.layouts, strict=True):
             far = difference(mine, right)
-            apart = max(apart, far)
-            if not far <= most:
-                return far, f"its numbers differ by {far:.1e}, allowed are {most:.1e}"
+            largest = max(largest, far)
+            if not far <= most.rows:
+                return far, f"its numbers differ by {far:.1e}, allowed are {most.rows:.1e}"
+            for name, off in apart(mine, right, layout, stacked.dtype).items():
+                if not off <= most.tensors:
+                    told = f"differ by {off:.1e} in {name}, allowed are {most.tensors:.1e}"
+                    return far, f"its numbers {told}"
     again = replayed(*args)
     if not all(torch.equal(a, b) for a, b in zip(replayed(*args), again, strict=True)):
-        return apart, "it does not repeat its bits"
-    return apart, ""
+        return largest, "it does not repeat its bits"
+    return largest, ""
 
 
 def difference(found: Tensor, right: Tensor) -> float:
@@ -209,9 +236,11 @@ def difference(found: Tensor, right: Tensor) -> float:
     return float((apart / right.norm(dim=1).clamp_min(1e-30)).max())
 
 
-def allowed(dtype: torch.dtype, error: float) -> float:
-    """Relative difference between two ways; `error`: of the eager one, from float64."""
-    return max(LEAST[dtype], SLACK * error)
+def allowed(dtype: torch.dtype, eager: Tried) -> Allowed:
+    """How far another way may be from the eager one, of which it is known how far it is off."""
+    return Allowed(
+        max(ALWAYS[dtype], SLACK * eager.difference), max(TOLERANCE[dtype], SLACK * eager.tensors)
+    )
 
 
 def milliseconds(work: Callable[[], object], device: torch.device) -> float:
