@@ -134,9 +134,14 @@ def test_where_rows_do_not_sum_to_one_repeating_W_is_refused():
 
 
 def test_targets_are_fractions_of_the_reference():
-    both = {"max_exchanges": 50}
+    both = {"max_exchanges": 50, "rounds": 4}
     halves = path(targets=(0.5,), reference=(0.02,), **both)
     assert (halves == path(targets=(0.01,), **both)).all()
+    both["phases"] = (0.5,)
+    one_for_all = path(targets=(0.5, 0.25), reference=(0.02,), **both)
+    one_each = path(targets=(0.05, 0.1), reference=(0.2, 0.05), **both)
+    assert (one_for_all == path(targets=(0.01, 0.005), **both)).all()
+    assert (one_each == one_for_all).all()
 
 
 def test_a_target_may_be_a_share_of_the_gradients():
@@ -209,8 +214,16 @@ def test_one_exchange_bounds_the_distance():
     [
         ({"targets": (1.0, 2.0)}, "one for each phase"),
         ({"targets": (-1.0,)}, "must be > 0, free or exact"),
+        ({"targets": (1.0, 0.0), "phases": (0.5,)}, "must be > 0, free or exact"),
         ({"targets": (1.0,), "max_exchanges": 0}, "max_exchanges must be >= 1"),
         ({"targets": (1.0, 1.0), "phases": (1.5,)}, "rising fractions"),
+        ({"targets": (1.0, 1.0), "phases": (1.0,)}, "rising fractions"),
+        ({"targets": (1.0, 1.0), "phases": (0.0,)}, "rising fractions"),
+        ({"targets": (1.0, 1.0, 1.0), "phases": (0.6, 0.3)}, "rising fractions"),
+        ({"targets": (1.0, 1.0, 1.0), "phases": (0.5, 0.5)}, "rising fractions"),
+        ({"targets": (1.0,), "reference": (0.0,)}, "one number > 0, or one for each phase"),
+        ({"targets": (1.0,), "reference": (1.0, 2.0)}, r"each phase \(1\), got \[1.0, 2.0\]"),
+        ({"targets": (1.0, 1.0), "phases": (0.5,), "reference": (1.0, -1.0)}, "one number > 0"),
         ({"phases": (0.5,)}, "do nothing without consensus.targets"),
         ({"reference": (2.0,)}, "do nothing without consensus.targets"),
         ({"of": "gradient"}, "of: gradient needs targets and no reference; set targets"),
