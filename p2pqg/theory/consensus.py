@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 
 from p2pqg.base.errors import ConfigError
+from p2pqg.base.ranges import as_whole_number
 from p2pqg.base.seeding import rng
 from p2pqg.engine.block import lockstep
-from p2pqg.theory.trajectories import at_start
+from p2pqg.theory.trajectories import at_start, real_numbers
 from p2pqg.topology import Schedule, build
 
 DIM = 16
@@ -52,10 +53,10 @@ def average_consensus(
         float64 [rounds + 1]: mean_i |x_i - mean x|^2 at the start and after every round.
 
     Raises:
-        ConfigError: beta or mu out of range, or values of the wrong shape; TopologyError for W.
+        ConfigError: a number out of its range, or values of the wrong shape or that are no real
+            numbers; TopologyError for W.
     """
-    if rounds < 0:
-        raise ConfigError(f"rounds must be >= 0, got {rounds}")
+    rounds = as_whole_number(rounds, "rounds")
     momentum = {"beta": beta, "mu": mu} if quasi_global else None
     path = distances(topology, values, momentum=momentum, seed=seed, dim=dim)
     return np.fromiter(islice(path, rounds + 1), dtype=np.float64)
@@ -83,11 +84,12 @@ def distances(
     elif not averages_rows(schedule):
         name, params = "sgp", {"beta": 0.0}
     if values is None:
-        x0 = rng(seed, "consensus").standard_normal((schedule.num_clients, dim))
+        size = schedule.num_clients, as_whole_number(dim, "dim", 1)
+        x0 = rng(as_whole_number(seed, "seed"), "consensus").standard_normal(size)
     else:
-        x0 = np.asarray(values, dtype=np.float64)
+        x0 = real_numbers(values, "values").numpy()
         x0 = x0[:, None] if x0.ndim == 1 else x0
-        if x0.ndim != 2 or len(x0) != schedule.num_clients:
+        if x0.ndim != 2 or len(x0) != schedule.num_clients or not x0.size:
             raise ConfigError(
                 f"values must be [{schedule.num_clients}] or [{schedule.num_clients}, dim], got "
                 f"shape {list(np.shape(values))}"

@@ -6,7 +6,9 @@ import inspect
 import math
 import numbers
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
+from itertools import accumulate
 from typing import Any, TypeVar
 
 import numpy as np
@@ -19,7 +21,7 @@ from p2pqg.algorithms.user_code import find_algorithm
 from p2pqg.base import config as machinery
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.forked import computes
-from p2pqg.base.ranges import whole_number
+from p2pqg.base.ranges import as_whole_number, whole_number
 from p2pqg.base.registry import Entry
 from p2pqg.engine.block import Block, lockstep
 from p2pqg.engine.inboxes import check_inboxes
@@ -95,6 +97,10 @@ def trajectory(
     """
     if not whole_number(rounds, 0):
         raise ConfigError(f"rounds must be an integer >= 0, got {rounds!r}")
+    if consensus is not None and not isinstance(consensus, Mapping):
+        raise ConfigError(
+            f"consensus must be a mapping, such as targets: [0.01], got {consensus!r}"
+        )
     settings = machinery.made(Consensus, consensus or {}, "consensus.")
     peers = at_start(
         algorithm,
@@ -159,15 +165,12 @@ def at_start(
     entry = find_algorithm(algorithm)
     if not (isinstance(weight_decay, numbers.Real) and 0 <= weight_decay < math.inf):
         raise ConfigError(f"weight_decay must be >= 0, got {weight_decay!r}")
+    seed = as_whole_number(seed, "seed")
+    if not callable(gradient):
+        raise ConfigError(f"gradient must be a function of (x, round), got {gradient!r}")
     step_size = _step_sizes(lr)
     made: Any = machinery.made(entry.params, {"lr": step_size(0), **params}, where=entry.name)
-    start = torch.as_tensor(x0.detach() if isinstance(x0, Tensor) else np.array(x0))
-    if start.is_complex() or start.is_meta or start.layout != torch.strided or np.ma.is_masked(x0):
-        raise ConfigError(
-            "x0 must hold real numbers, neither masked nor sparse nor on torch's device meta, got "
-            f"{type(x0).__name__}, {start.dtype}"
-        )
-    start, schedule = _placed(start.to(torch.float64), topology, entry, made)
+    start, schedule = _placed(real_numbers(x0, "x0"), topology, entry, made)
     needs = entry.traits["needs"](made)
     bounds = _bounds(blocks, schedule.num_clients)
     method = Rule(
@@ -198,6 +201,27 @@ def at_start(
     if method.gossip_rule is not None:
         check_inboxes(method.gossip_rule, network)
     return [oracle.block(method, routing, index) for index in range(routing.num_blocks)]
+
+
+def real_numbers(given: Any, what: str) -> Tensor:
+    """What is in an array of NumPy or torch, or in lists, as float64.
+
+    Raises:
+        ConfigError: complex, masked, sparse, on torch's device meta, or no numbers.
+    """
+    if isinstance(given, Tensor):
+        if not (given.is_complex() or given.is_meta or given.layout != torch.strided):
+            return given.detach().to(torch.float64)
+    elif not np.ma.is_masked(given):
+        with suppress(TypeError, ValueError):
+            # A copy: a tensor cannot share memory that is read-only or runs backwards.
+            found = np.array(given)
+            if found.dtype.kind in "biufO":
+                return torch.from_numpy(found.astype(np.float64, copy=False))
+    raise ConfigError(
+        f"{what} must hold real numbers, neither masked nor sparse nor on torch's device meta, got "
+        f"{type(given).__name__}" + (f", {given.dtype}" if hasattr(given, "dtype") else "")
+    )
 
 
 def _is_finite(peers: list[Any]) -> bool:
@@ -259,6 +283,8 @@ def _placed(start: Tensor, topology: Any, entry: Entry, params: Any) -> tuple[Te
     n = schedule.num_clients
     if start.ndim not in (1, 2) or (start.ndim == 2 and len(start) != n):
         raise ConfigError(f"x0 must be [params] or [{n}, params], got shape {list(start.shape)}")
+    if not start.numel():
+        raise ConfigError(f"x0 must hold a number at least, got shape {list(start.shape)}")
     if not torch.isfinite(start).all():
         raise ConfigError("x0 must be finite, got nan or inf")
     if not entry.traits["centralized"]:
@@ -270,14 +296,19 @@ def _bounds(blocks: Sequence[int] | None, n: int) -> tuple[int, ...]:
     """Where the blocks begin, and n."""
     if blocks is None:
         return 0, n
-    bounds = (0, *np.cumsum(blocks).tolist())
-    if bounds[-1] != n or min(np.diff(bounds)) < 1:
-        raise ConfigError(f"blocks must be numbers >= 1 that add up to {n}, got {list(blocks)}")
-    return bounds
+    sizes = np.ravel(blocks).tolist()
+    if not all(whole_number(size, 1) for size in sizes) or sum(sizes) != n:
+        raise ConfigError(f"blocks must be numbers >= 1 that add up to {n}, got {sizes}")
+    return (0, *accumulate(sizes))
 
 
 def _named(shapes: Sequence[Sequence[int]], width: int) -> Shapes:
     """Names for the tensors of which rows of that width are made."""
+    if not all(
+        isinstance(shape, list | tuple) and all(whole_number(side, 1) for side in shape)
+        for shape in shapes
+    ):
+        raise ConfigError(f"shapes must be lists of whole numbers >= 1, got {list(shapes)}")
     named = tuple((f"tensor{i}", tuple(shape)) for i, shape in enumerate(shapes))
     if named and sum(math.prod(shape) for _, shape in named) != width:
         raise ConfigError(f"shapes must make up the {width} params, got {list(shapes)}")
@@ -332,13 +363,12 @@ class _Oracle:
         everyone[mine] = x
         told = (step,) if self.takes_step else ()
         g = self.gradient(everyone if self.as_torch else everyone.numpy(), round, *told)
-        # np.array: a tensor cannot share memory that is read-only or runs backwards.
-        g = g.detach() if isinstance(g, Tensor) else torch.from_numpy(np.array(g, np.float64))
+        g = real_numbers(g, "gradient")
         if g.shape != everyone.shape:
             raise ConfigError(
                 f"gradient must return {list(everyone.shape)}, got shape {list(g.shape)}"
             )
-        return g.to(torch.float64)[mine] + self.weight_decay * x
+        return g[mine] + self.weight_decay * x
 
 
 def _takes_step(gradient: Callable[..., Any]) -> bool:

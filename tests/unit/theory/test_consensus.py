@@ -119,7 +119,12 @@ def test_overshooting_is_told_from_arriving():
     ("settings", "complaint"),
     [
         ({"beta": 1.5}, "beta must be in"),
-        ({"rounds": -1}, "rounds must be >= 0, got -1"),
+        ({"rounds": -1}, "rounds must be a whole number >= 0, got -1"),
+        ({"rounds": 2.5}, "rounds must be a whole number >= 0, got 2.5"),
+        ({"dim": 0}, "dim must be a whole number >= 1, got 0"),
+        ({"seed": -1}, "seed must be a whole number >= 0, got -1"),
+        ({"values": 1j * np.ones(8)}, "values must hold real numbers, .*, got ndarray, complex128"),
+        ({"values": np.ones((8, 0))}, r"values must be .*, got shape \[8, 0\]"),
         ({"values": np.ones(5)}, r"values must be \[8\] or \[8, dim\], got shape \[5\]"),
     ],
 )
