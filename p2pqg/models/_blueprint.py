@@ -33,6 +33,7 @@ class Blueprint:
         draws: a user's own model draws numbers in training, as dropout does.
         writes: it changes its inputs in place, and is given copies.
         strategy: how the gradients of several clients are computed; None: what is fastest.
+        fixed: digits for what nobody trains in a user's own model; empty: there is nothing.
     """
 
     entry: Entry
@@ -41,6 +42,7 @@ class Blueprint:
     draws: bool = False
     writes: bool = False
     strategy: str | None = None
+    fixed: str = ""
 
     @property
     def name(self) -> str:

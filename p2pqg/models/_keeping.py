@@ -7,7 +7,9 @@ the module before anyone believes it.
 from __future__ import annotations
 
 import copy
+import hashlib
 import inspect
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,40 @@ def _of_its_own(tensor: torch.Tensor) -> torch.Tensor:
     tensor = tensor.detach().cpu()
     tensor = tensor.float() if tensor.is_floating_point() else tensor
     return tensor.clone().contiguous()
+
+
+def held(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    """All tensors of a module by name: parameters, buffers, and what it has as plain attributes."""
+    yield from model.named_parameters()
+    yield from model.named_buffers()
+    for where, part in model.named_modules():
+        for key, value in vars(part).items():
+            if isinstance(value, torch.Tensor) and not (value.is_meta or not_dense(value)):
+                yield f"{where}.{key}".lstrip("."), value
+
+
+def letters_of_fixed(model: nn.Module) -> str:
+    """16 hexadecimal digits for what nobody trains and no row of a client holds; "" for nothing.
+
+    That is frozen parameters, buffers of whole numbers and plain attributes: a checkpoint has none
+    of them, and whoever goes on with it builds them anew.
+    """
+    buffers = dict(model.named_buffers())
+    found = hashlib.blake2b(digest_size=8)
+    some = False
+    for name, tensor in held(model):
+        if tensor.requires_grad or (name in buffers and tensor.is_floating_point()):
+            continue
+        some = True
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
+        found.update(bits(tensor))
+    return found.hexdigest() if some else ""
+
+
+def bits(tensor: torch.Tensor) -> bytes:
+    """All of a tensor's numbers; NaN is what it is, too."""
+    plain = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
+    return plain.reshape(-1).view(torch.uint8).numpy().tobytes()
 
 
 def code_of_module(model: nn.Module) -> tuple[str, list[Path]]:

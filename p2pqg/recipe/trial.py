@@ -25,6 +25,7 @@ from p2pqg.data.feeding.feed import Feed, Looks
 from p2pqg.data.feeding.file_feed import FileFeed
 from p2pqg.models import Blueprint, Cost
 from p2pqg.models._cost import cost_of
+from p2pqg.models._keeping import bits, held, letters_of_fixed
 from p2pqg.models.judging import Answer, Metric, Objective, in_columns
 from p2pqg.models.stacked.batched import dense_layers
 from p2pqg.models.stacked.stacked import PRECISIONS, batch_statistics
@@ -74,8 +75,11 @@ def tried(
         module = blueprint.build(*sizes).to(dtype)
         objective = _with_answers(blueprint, objective, module, inputs[0])
         blueprint, cost, notes = _model(blueprint, objective, module, inputs, targets, config)
-        if blueprint.is_own and blueprint.start is None:
-            _check_built_alike(blueprint, module, blueprint.build(*sizes).to(dtype))
+        if blueprint.is_own:
+            again = blueprint.build(*sizes)
+            blueprint = blueprint.with_(fixed=letters_of_fixed(again))
+            if blueprint.start is None:
+                _check_built_alike(blueprint, module, again.to(dtype))
         if metrics:
             _metrics(module, objective, metrics, feed)
     except UserCodeError as error:
@@ -223,9 +227,9 @@ def _with_strategy(
 
 def _check_built_alike(blueprint: Blueprint, module: nn.Module, again: nn.Module) -> None:
     """Every actor builds the model for itself, and all are to begin with the same weights."""
-    other = again.state_dict()
-    for name, tensor in module.state_dict().items():
-        if name not in other or not torch.equal(tensor, other[name]):
+    other = dict(held(again))
+    for name, tensor in held(module):
+        if name not in other or bits(tensor) != bits(other[name]):
             raise ConfigError(
                 f"{_called(blueprint)}: {name} is another one when the model "
                 "is built again, as each actor does; draw it from torch, random or numpy.random, "

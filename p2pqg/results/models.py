@@ -19,6 +19,7 @@ from p2pqg.base.errors import ConfigError
 from p2pqg.base.text import typed
 from p2pqg.base.user_code import GIVEN
 from p2pqg.models import Blueprint, encoder_of
+from p2pqg.models._keeping import letters_of_fixed
 from p2pqg.models.stacked.stacked import Stacked
 from p2pqg.network.clients import Clients
 from p2pqg.recipe import own_files
@@ -128,7 +129,14 @@ class Kept:
     def template(self) -> nn.Module:
         """A module as all of them are."""
         self._check_frozen()
-        return self.blueprint.build(*self.sizes_of_file, self.settings["seed"])
+        module = self.blueprint.build(*self.sizes_of_file, self.settings["seed"])
+        known = (self.checkpoint.header.get("model") or {}).get("fixed")
+        if known and known != letters_of_fixed(module):
+            raise ConfigError(
+                f"{self.path}: what is frozen in model {self.blueprint.name} is not what its "
+                "models were trained with; put back the files that its code reads"
+            )
+        return module
 
     @cached_property
     def encoder(self) -> Any:

@@ -236,10 +236,16 @@ class Moment:
             planned = header.get("planned_rounds")
             folder = user_path(path)
             experiment = built_again(header["config"], settings, folder, tell, replan, planned)
-            if header.get("model", {}).get("frozen", "") not in ("", experiment.arrays.frozen):
+            about, model = header.get("model") or {}, experiment.task.model
+            if about.get("frozen", "") not in ("", experiment.arrays.frozen):
                 tell(
                     "the frozen layers at model.path are not those that the run began with; its "
                     "models go on above these"
+                )
+            if about.get("fixed", "") not in ("", model.fixed):
+                tell(
+                    f"what is frozen in model {model.name} is not what the run began with; its "
+                    "models go on with what it is now"
                 )
         check_width(saved, experiment, path)
         rule = saved_rule(saved, experiment.rule, path, replan)

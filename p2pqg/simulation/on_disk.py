@@ -168,6 +168,8 @@ def model_data(
     }
     if experiment.arrays.frozen:
         about["frozen"] = experiment.arrays.frozen
+    if task.model.fixed:
+        about["fixed"] = task.model.fixed
     return about, more
 
 

@@ -736,6 +736,44 @@ def test_a_model_that_is_another_one_in_each_actor_is_refused():
         p2pqg.Simulation(**OWN | {"model": drawn})
 
 
+@pytest.mark.parametrize("is_buffer", [True, False])
+def test_so_is_one_whose_constants_are_others(is_buffer):
+    def drawn(num_classes, input_shape):
+        model = nn.Linear(*input_shape, num_classes)
+        constant = torch.from_numpy(np.random.default_rng().random(3))
+        if is_buffer:
+            model.register_buffer("shift", constant, persistent=False)
+        else:
+            model.shift = constant
+        return model
+
+    with pytest.raises(ConfigError, match="shift is another one when the model is built again"):
+        p2pqg.Simulation(**OWN | {"model": drawn})
+
+
+def test_frozen_weights_that_a_file_has_no_more_are_told_and_not_given_out(tmp_path):
+    weights, code = tmp_path / "w.pt", tmp_path / "mine.py"
+    code.write_text(
+        "import torch\n\n\ndef net(num_classes, input_shape):\n"
+        "    below, above = torch.nn.Linear(*input_shape, 4), torch.nn.Linear(4, num_classes)\n"
+        f"    below.load_state_dict(torch.load({str(weights)!r}))\n"
+        "    return torch.nn.Sequential(below.requires_grad_(False), above)\n"
+    )
+    below = nn.Linear(64, 4)
+    torch.save(below.state_dict(), weights)
+    settings = OWN | {"model": f"{code}:net", "dataset": "digits", "rounds": 1}
+    ran = p2pqg.run(**settings, out=str(tmp_path))
+    told = rf"what is frozen in model {code}:net is not what "
+    p2pqg.resume(ran.path, rounds=2)  # no Notice, which would be an error
+    ran.model(0)
+    torch.save(nn.Linear(64, 4).state_dict(), weights)
+    with pytest.warns(p2pqg.errors.Notice, match=f"{told}the run began with"):
+        p2pqg.resume(ran.path, rounds=3)
+    torch.save(below.state_dict(), weights)
+    with pytest.raises(ConfigError, match=f"{told}its models were trained with"):
+        p2pqg.load(ran.path).model(0)
+
+
 def test_data_splits_and_networks_that_draw_are_the_same_in_another_process(tmp_path):
     file = tmp_path / "mine.py"
     file.write_text(
