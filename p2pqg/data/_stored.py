@@ -54,6 +54,11 @@ def digest(arrays: Arrays) -> str:
     return _digest(_tensors_of(arrays), _about(arrays))
 
 
+def digest_of_parts(parts: Sequence[np.ndarray]) -> str:
+    """As `digest`, of a partition."""
+    return _digest(_of_parts(parts), {})
+
+
 def fetch(path: Path, content: str = "") -> Arrays:
     """Arrays that a run kept.
 
@@ -101,7 +106,7 @@ def fetch_parts(path: Path, content: str = "") -> list[np.ndarray]:
         parts = np.split(tensors["indices"], np.cumsum(tensors["sizes"])[:-1])
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path}: not a file of a kept partition ({error!r})") from error
-    _check_content(path, content, lambda: _digest(_of_parts(parts), {}))
+    _check_content(path, content, lambda: digest_of_parts(parts))
     return parts
 
 

@@ -18,6 +18,7 @@ from p2pqg.base import config as machinery
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.own_version import own_version
 from p2pqg.base.text import user_path
+from p2pqg.data._stored import digest_of_parts
 from p2pqg.engine.bookkeeping import Logbook
 from p2pqg.engine.rule import Rule
 from p2pqg.engine.snapshot import Snapshot
@@ -135,6 +136,7 @@ class Moment:
             "p2pqg": own_version(),
             "round": self.log.round,
             "config": machinery.plain(self.experiment.config),
+            "parts": _letters_of_parts(self.experiment),
             "planned_rounds": self.experiment.planned_rounds,
             **rule_data(self.rule),
             "network": network,
@@ -236,17 +238,7 @@ class Moment:
             planned = header.get("planned_rounds")
             folder = user_path(path)
             experiment = built_again(header["config"], settings, folder, tell, replan, planned)
-            about, model = header.get("model") or {}, experiment.task.model
-            if about.get("frozen", "") not in ("", experiment.arrays.frozen):
-                tell(
-                    "the frozen layers at model.path are not those that the run began with; its "
-                    "models go on above these"
-                )
-            if about.get("fixed", "") not in ("", model.fixed):
-                tell(
-                    f"what is frozen in model {model.name} is not what the run began with; its "
-                    "models go on with what it is now"
-                )
+            _tell_what_is_other(header, experiment, tell)
         check_width(saved, experiment, path)
         rule = saved_rule(saved, experiment.rule, path, replan)
         experiment = as_it_was(experiment, saved, rule)
@@ -261,3 +253,30 @@ class Moment:
             tuple(header["restarts"]),
             header.get("stopped"),
         )
+
+
+def _tell_what_is_other(
+    header: Mapping[str, Any], experiment: Experiment, tell: Callable[[str], None]
+) -> None:
+    """Say what no checkpoint holds, and is not what the run began with."""
+    about, model = header.get("model") or {}, experiment.task.model
+    if about.get("frozen", "") not in ("", experiment.arrays.frozen):
+        tell(
+            "the frozen layers at model.path are not those that the run began with; its models go "
+            "on above these"
+        )
+    if about.get("fixed", "") not in ("", model.fixed):
+        tell(
+            f"what is frozen in model {model.name} is not what the run began with; its models go "
+            "on with what it is now"
+        )
+    if header.get("parts", "") not in ("", _letters_of_parts(experiment)):
+        tell(
+            f"partition {experiment.config.partition['name']} gives clients other samples than "
+            "when the run began; it goes on with those of now"
+        )
+
+
+def _letters_of_parts(experiment: Experiment) -> str:
+    """What tells apart who holds which samples, of those who were there at the start."""
+    return digest_of_parts(experiment.parts[: experiment.config.clients])

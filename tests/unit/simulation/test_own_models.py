@@ -751,26 +751,41 @@ def test_so_is_one_whose_constants_are_others(is_buffer):
         p2pqg.Simulation(**OWN | {"model": drawn})
 
 
-def test_frozen_weights_that_a_file_has_no_more_are_told_and_not_given_out(tmp_path):
-    weights, code = tmp_path / "w.pt", tmp_path / "mine.py"
+def test_what_code_of_a_users_reads_elsewhere_is_told_where_it_has_changed(tmp_path):
+    weights, cut, code = (tmp_path / name for name in ("w.pt", "cut.txt", "mine.py"))
     code.write_text(
-        "import torch\n\n\ndef net(num_classes, input_shape):\n"
+        "import numpy as np, torch\n\n\ndef net(num_classes, input_shape):\n"
         "    below, above = torch.nn.Linear(*input_shape, 4), torch.nn.Linear(4, num_classes)\n"
         f"    below.load_state_dict(torch.load({str(weights)!r}))\n"
-        "    return torch.nn.Sequential(below.requires_grad_(False), above)\n"
+        "    return torch.nn.Sequential(below.requires_grad_(False), above)\n\n\n"
+        "def in_turn(labels, clients, rng):\n"
+        f"    first = int(np.loadtxt({str(cut)!r}))\n"
+        "    return np.array_split(np.arange(first, len(labels)), clients)\n"
     )
+
+    def written(layer, first):
+        torch.save(layer.state_dict(), weights)
+        cut.write_text(str(first))
+
     below = nn.Linear(64, 4)
-    torch.save(below.state_dict(), weights)
-    settings = OWN | {"model": f"{code}:net", "dataset": "digits", "rounds": 1}
-    ran = p2pqg.run(**settings, out=str(tmp_path))
-    told = rf"what is frozen in model {code}:net is not what "
-    p2pqg.resume(ran.path, rounds=2)  # no Notice, which would be an error
-    ran.model(0)
-    torch.save(nn.Linear(64, 4).state_dict(), weights)
-    with pytest.warns(p2pqg.errors.Notice, match=f"{told}the run began with"):
+    written(below, 300)
+    settings = OWN | {"model": f"{code}:net", "partition": f"{code}:in_turn", "dataset": "digits"}
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        ran = p2pqg.run(**settings | {"rounds": 1}, out=str(tmp_path))
+        p2pqg.resume(ran.path, rounds=2)
+        assert [str(line.message) for line in told if "now" in str(line.message)] == []
+        ran.model(0)
+        written(nn.Linear(64, 4), 301)
         p2pqg.resume(ran.path, rounds=3)
-    torch.save(below.state_dict(), weights)
-    with pytest.raises(ConfigError, match=f"{told}its models were trained with"):
+    assert [str(line.message) for line in told if "now" in str(line.message)] == [
+        f"what is frozen in model {code}:net is not what the run began with; its models go on with "
+        "what it is now",
+        f"partition {code}:in_turn gives clients other samples than when the run began; it goes on "
+        "with those of now",
+    ]
+    written(below, 301)
+    with pytest.raises(ConfigError, match="net is not what its models were trained with"):
         p2pqg.load(ran.path).model(0)
 
 
