@@ -127,6 +127,12 @@ def inputs(x: np.ndarray, what: str, tokens: bool = False) -> tuple[np.ndarray, 
     if x.ndim == 4 and x.shape[1] not in channels and x.shape[3] in channels:
         x = x.transpose(0, 3, 1, 2)
         notes = (f"{what}: the last of its dimensions is taken for the channels of images",)
+    elif x.ndim == 4 and x.shape[1] not in CHANNELS_OF_BYTES and x.shape[3] in CHANNELS_OF_BYTES:
+        _, first, height, width = x.shape
+        notes = (
+            f"{what}: samples [{first}, {height}, {width}] are taken for images of {first} "
+            f"channels; if the {width} are the channels, give np.moveaxis(X, -1, 1)",
+        )
     if x.dtype == np.uint8 and x.ndim == 4:
         return np.ascontiguousarray(x), notes
     if tokens and x.dtype.kind in "iu":
