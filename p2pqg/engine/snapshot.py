@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -64,10 +65,20 @@ class Snapshot:
 
     @classmethod
     def join(cls, parts: Sequence[Snapshot]) -> Snapshot:
-        """The snapshot of all clients, from those of all blocks, in order."""
+        """The snapshot of all clients, from those of all blocks, in order.
+
+        Raises:
+            AlgorithmError: what a user's algorithm counts in its state is not the same for all.
+        """
         if len(parts) == 1:
             return parts[0]
         first = parts[0]
+        for part, (name, number) in product(parts, first.numbers.items()):
+            if repr(part.numbers[name]) != repr(number):  # NaN is itself
+                raise AlgorithmError(
+                    f"{name} is {number!r} for some clients and {part.numbers[name]!r} for others; "
+                    "what depends on them is a tensor [clients], a number is the same for all"
+                )
         return dataclasses.replace(
             first,
             rows={name: joined([p.rows[name] for p in parts]) for name in first.rows},

@@ -1,6 +1,6 @@
 """All that clients carry on can be taken out, cut along any borders, and put in again."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -124,6 +124,14 @@ def test_along_other_borders_rows_stay_and_totals_keep_their_sum():
         assert [piece.num_clients for piece in pieces] == np.diff(borders).tolist()
         same(Snapshot.join(pieces), whole)
     assert whole.totals["bytes_sent"].sum() == 5 * 16 * 5 * 8  # rounds, messages, numbers, float64
+
+
+def test_a_number_in_a_state_is_the_same_for_all_clients():
+    here, there = (block.snapshot() for block in peers("dsgd", (3, 5)))
+    same_number = [replace(part, numbers={"state.t": float("nan")}) for part in (here, there)]
+    assert Snapshot.join(same_number).num_clients == 8
+    with pytest.raises(AlgorithmError, match=r"state.t is nan for some clients and 0.5 for others"):
+        Snapshot.join([same_number[0], replace(there, numbers={"state.t": 0.5})])
 
 
 def test_a_snapshot_is_a_copy():
