@@ -98,6 +98,8 @@ def checked_parts(value: Any, num_samples: int, clients: int, what: str) -> list
 
 
 def _indices(value: Any, num_samples: int, what: str) -> np.ndarray:
+    if np.ma.is_masked(value):
+        raise DataError(f"{what} has indices that are masked; give those that are meant")
     own = np.asarray(value.tolist() if hasattr(value, "detach") else value)
     if own.dtype == bool and own.shape == (num_samples,):
         own = np.flatnonzero(own)

@@ -71,10 +71,12 @@ def partition(
 
     Raises:
         ConfigError: unknown name or params, or a value out of its range.
-        DataError: too few samples for that many clients.
+        DataError: too few samples for that many clients, or labels of another kind.
     """
     entry = PARTITIONS.named(name)
     settings: Any = config.made(entry.params, params, where=name)
+    if np.ma.is_masked(labels):
+        raise DataError("labels are masked in places; fill them, or leave the samples out")
     labels = np.asarray(labels)
     own = entry.traits.get("own", False)  # may look at targets of any kind
     if not own and (labels.ndim != 1 or labels.dtype.kind not in "iu" or (labels < 0).any()):

@@ -66,6 +66,7 @@ def test_a_function_gets_the_labels_the_clients_and_a_generator_of_the_seed():
         ([[0], [20]], "partition: client 1: indices must be 0 .. 19, found 20 .. 20"),
         ([[0], [-1]], "client 1: indices must be 0 .. 19, found -1"),
         ([[0], [1, 2, 1]], "client 1 has sample 1 twice; leave it out once"),
+        ([[0], np.ma.masked_equal([1, 2], 2)], "client 1 has indices that are masked; give those"),
         ([[0], [0.5]], "client 1 must have a row of whole numbers, got float64"),
         ([[0], [[1]]], r"client 1 must have a row of whole numbers, got int64 of shape \(1, 1\)"),
         (lambda labels, clients, rng: 1 / 0, r"partition <lambda> \(.* line \d+\): Zero"),

@@ -276,3 +276,5 @@ def test_qg_dirichlet_refuses_the_empty_shares_that_official_rounding_would_give
 def test_labels_that_are_no_labels_are_refused(labels):
     with pytest.raises(DataError, match="labels must be a one-dimensional array of integers"):
         partition("iid", labels, clients=1)
+    with pytest.raises(DataError, match="labels are masked in places; fill them"):
+        partition("iid", np.ma.masked_equal([0, 1, 1], 1), clients=1)
