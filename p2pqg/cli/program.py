@@ -140,8 +140,7 @@ def _as_note(
     line: str | None = None,
 ) -> str:
     """What is warned of for our users, in a line; of others', and for programmers, also where."""
-    ours = Path(filename).is_relative_to(Path(errors.__file__).parents[1])
-    if category is Notice or (category is UserWarning and ours):
+    if category is Notice:
         return f"note: {message}\n"
     return _with_place(message, category, filename, lineno, line)
 

@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 import tempfile
-import warnings
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import IO, NamedTuple
 import numpy as np
 
 from p2pqg.base.cache_dir import cache_dir
+from p2pqg.base.errors import notice
 
 
 class Part(NamedTuple):
@@ -63,9 +63,8 @@ def remembered(name: str, key: Iterable[object], make: Callable[[], Part]) -> Pa
         for path, array in zip(stored, made[:2], strict=True):
             _save(path, partial(np.save, arr=array))
     except OSError as error:
-        warnings.warn(
-            f"{name} was not cached in {cache_dir()} ({error}); set P2PQG_CACHE", stacklevel=2
-        )
+        why = error.strerror or error
+        notice(f"{name} was not cached in {cache_dir()} ({why}); set P2PQG_CACHE")
     return made
 
 

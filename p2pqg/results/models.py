@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from p2pqg.base.digest import bare
-from p2pqg.base.errors import ConfigError
+from p2pqg.base.errors import ConfigError, notice
 from p2pqg.base.text import typed
 from p2pqg.base.user_code import GIVEN
 from p2pqg.models import Blueprint, encoder_of
@@ -60,7 +59,7 @@ class Kept:
                 problems.append(str(error))
                 continue
             for problem in problems:
-                warnings.warn(f"{problem}; using {candidate.name}", stacklevel=3)
+                notice(f"{problem}; using {candidate.name}")
             saved = checkpoint.header["config"]
             home = path if (path / own_files.FOLDER).is_dir() else candidate
             return cls(path, checkpoint, {**saved, **own_files.from_copies(saved, home)})

@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from typing_extensions import Self
 
 from p2pqg.running.sink import Sink, needed, scalars
 
@@ -33,6 +36,11 @@ class TensorBoard(Sink):
         self._writer: Any = None
         self._started = 0.0
 
+    def __enter__(self) -> Self:
+        """As of any sink."""
+        self._of_threads, threading.excepthook = threading.excepthook, self._thread_failed
+        return super().__enter__()
+
     def open(self, simulation: Simulation, path: Path) -> int:
         """Open a file of events in the run's directory; of a run that goes on, in place of the old.
 
@@ -56,9 +64,20 @@ class TensorBoard(Sink):
 
     def end(self, run: Run) -> None:
         """All is on disk."""
-        self._writer.flush()
+        if self._simulation is not None:
+            self._try(self._writer.flush)
         super().end(run)
+
+    def __exit__(self, *error: object) -> None:
+        """As of any sink; from then on threads fail as they did before."""
+        super().__exit__(*error)
+        threading.excepthook = self._of_threads
 
     def close(self) -> None:
         """No more events."""
         self._writer.close()
+
+    def _thread_failed(self, what: threading.ExceptHookArgs) -> None:
+        """Why TensorBoard's thread cannot write is told by the next call, not by a traceback."""
+        if not type(what.thread).__module__.startswith("tensorboard."):
+            self._of_threads(what)

@@ -141,7 +141,7 @@ def test_the_clock_starts_with_the_interpreter_and_not_with_a_shell_before_it():
 def test_what_is_warned_of_is_a_note_in_one_line(monkeypatch):
     monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)  # put back afterwards
     main(["list", "links"], standalone_mode=False)
-    said = warnings.formatwarning("no room", UserWarning, p2pqg.data.__file__, 3)
+    said = warnings.formatwarning("no room", p2pqg.Notice, p2pqg.data.__file__, 3)
     assert said == "note: no room\n"
     said = warnings.formatwarning("no room", UserWarning, "theirs.py", 3, "")
     assert said == "theirs.py:3: UserWarning: no room\n"

@@ -1,6 +1,8 @@
 """TensorBoard gets every number of every row once, and whoever else watches hears it all."""
 
+import errno
 import sys
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -90,6 +92,39 @@ def test_without_tensorboard_there_is_one_clear_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboard.summary", None)
     with pytest.raises(ConfigError, match="needs the package tensorboard; pip install"):
         TensorBoard()
+
+
+@pytest.mark.parametrize("fails", ["open", "flush"])
+def test_a_disk_that_is_full_at_the_end_is_told_and_no_failure_of_the_run(
+    events, tmp_path, monkeypatch, fails
+):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    if fails == "open":
+        monkeypatch.setattr(sys.modules["tensorboard.summary"], "Writer", full)
+    events.flush = full
+    screen = Recorder()
+    with TensorBoard(screen) as board:
+        board.begin(simulation(row(0, 2.0)), tmp_path)
+        board.end(None)
+    told = "cannot write to tensorboard (No space left on device); going on"
+    assert sorted(screen.heard) == ["begin", told, "end"]
+
+
+def test_what_ends_tensorboards_thread_is_no_traceback_and_other_threads_are_told(monkeypatch):
+    class Theirs(threading.Thread):
+        __module__ = "tensorboard.summary.writer"
+
+    heard: list = []
+    monkeypatch.setattr(threading, "excepthook", heard.append)
+    for kind in (Theirs, threading.Thread):
+        with TensorBoard():
+            one = kind(target=lambda: 1 / 0)
+            one.start()
+            one.join()
+    assert [type(what.thread) for what in heard] == [threading.Thread]
+    assert threading.excepthook == heard.append
 
 
 def test_tensorboard_itself_reads_what_was_written(tmp_path):
