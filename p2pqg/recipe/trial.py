@@ -28,7 +28,7 @@ from p2pqg.models._cost import cost_of
 from p2pqg.models._keeping import bits, held, letters_of_fixed
 from p2pqg.models.judging import Answer, Metric, Objective, in_columns
 from p2pqg.models.stacked.batched import dense_layers
-from p2pqg.models.stacked.stacked import PRECISIONS, batch_statistics
+from p2pqg.models.stacked.stacked import PRECISIONS, Stacked, batch_statistics
 from p2pqg.recipe.against_pytorch import AgainstPyTorch
 from p2pqg.recipe.settings import RunConfig
 from p2pqg.recipe.side_effects import (
@@ -145,7 +145,32 @@ def _model(
             f"{_called(blueprint)}: {wrong}, so clients cannot share it; {_repair(module)}"
         )
     blueprint, notes = _with_strategy(blueprint, module, gradients, config)
+    here = config.device == "cpu" or not (torch.cuda.is_available() or config.address)
+    if PRECISIONS[config.precision][1] and here:  # a card knows other kernels
+        _check_half(blueprint, gradients)
     return blueprint, cost, notes
+
+
+def _check_half(blueprint: Blueprint, gradients: AgainstPyTorch) -> None:
+    """ConfigError where it does not compute in 16 bits, as not all does that torch has."""
+    precision = gradients.config.precision
+    stacked = Stacked(
+        gradients.module,
+        precision=precision,
+        strategy=blueprint.strategy,
+        objective=gradients.objective,
+    )
+    x, buffers = stacked.initial_row()[None], stacked.initial_buffers()[None]
+    inputs, targets = gradients.inputs[:1, :FEW], gradients.targets[:1, :FEW]
+    try:
+        stacked.gradients(
+            x, buffers, inputs, targets, [7] if stacked.random else None, gradients.clip
+        )
+        stacked.judge(x, buffers, inputs[0], targets[0])
+    except Exception as error:
+        known = isinstance(error, P2pqgError)
+        told = str(error) if known else blamed(error, f"model {blueprint.name}")
+        raise ConfigError(f"{told} (in {precision}; take precision: float32)") from error
 
 
 def _repair(module: nn.Module) -> str:

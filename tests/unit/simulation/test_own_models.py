@@ -75,6 +75,14 @@ class DoublesInHalf(DoublesTogether):
         return super().forward(x).bfloat16()
 
 
+class AddsRows(Head):
+    """Adds outputs to rows of inputs' type, which autocast leaves alone."""
+
+    def forward(self, x):
+        found = super().forward(x)
+        return x.new_zeros(found.shape).index_add(0, torch.arange(len(x)), found)
+
+
 class BiasBeforeNorm(Head):
     """The gradient of its first bias is 0 but for rounding."""
 
@@ -549,6 +557,10 @@ def noisy(outputs, targets):
         ({"model": Recomputes(), "precision": "float32"}, "its gradients are not those of plain"),
         ({"model": HoldsOn(), "precision": "float32"}, r"computes with a weight \[8, 8\] that is"),
         ({"model": layers(nn.BatchNorm1d(8, momentum=None))}, "0 averages over all of its steps"),
+        (
+            {"model": AddsRows(), "precision": "bf16"},
+            r"same scalar type \(in bf16; take precision: f",
+        ),
         ({"model": on_no_device()}, "weight has no values, being on torch's device meta"),
         ({"model": expanded()}, "weight was expanded, and several of its numbers are one"),
         ({"model": with_buffer(torch.ones(1, 8).expand(3, 8))}, "other was expanded, and several"),
