@@ -19,6 +19,7 @@ from p2pqg.base.ranges import whole_number
 from p2pqg.base.registry import Entry
 from p2pqg.base.seeding import rng
 from p2pqg.base.source import blamed, place_of
+from p2pqg.models._own import as_called
 from p2pqg.models._registry import Cost
 
 
@@ -95,7 +96,8 @@ class Blueprint:
             except P2pqgError:
                 raise
             except Exception as error:
-                raise ConfigError(f"model {blamed(error, self.name)}") from error
+                how = as_called(getattr(self.entry.build, "__wrapped__", None))
+                raise ConfigError(f"model {blamed(error, self.name)}{how}") from error
             for name, tensor in (*model.named_parameters(), *model.named_buffers()):
                 if torch.nn.parameter.is_lazy(tensor):
                     raise ConfigError(

@@ -10,7 +10,7 @@ from typing import Any
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.lazy import torch
 from p2pqg.base.registry import Entry, NoParams
-from p2pqg.base.signature import params_of, positional
+from p2pqg.base.signature import parameters, params_of, positional
 from p2pqg.base.source import place_of
 
 GIVEN = ("num_classes", "input_shape")
@@ -65,6 +65,20 @@ def builder_of(own: Callable[..., Any]) -> Callable[[int, tuple[int, ...], Any],
         return built
 
     return build
+
+
+def as_called(own: Any) -> str:
+    """What a function that failed should know of how it was called; "": it named all of it."""
+    if not callable(own):
+        return ""
+    names = positional(own, GIVEN, "")
+    kinds = {p.kind for p in parameters(own).values()}
+    if not names and kinds & {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}:
+        return f"; what it is given it names: {', '.join(GIVEN)}"
+    if any(ours != its for ours, its in names.items()):
+        how = " and ".join(f"{its} = {ours}" for ours, its in names.items())
+        return f"; it was called with {how}, by their places: name them so"
+    return ""
 
 
 class Standing:

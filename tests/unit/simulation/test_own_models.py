@@ -716,6 +716,29 @@ def test_what_cannot_be_called_with_other_weights_is_one_clear_line():
             p2pqg.Simulation(**OWN | {"model": model})
 
 
+def in_another_order(shape, classes):
+    return nn.Linear(shape[0], classes)
+
+
+def of_what_it_does_not_name(**settings):
+    return nn.Linear(8, settings["num_classes"])
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (
+            in_another_order,
+            "TypeError: .*; it was called with shape = num_classes and classes = in",
+        ),
+        (of_what_it_does_not_name, "KeyError: .*; what it is given it names: num_classes, input_"),
+    ],
+)
+def test_a_function_that_fails_is_told_how_it_was_called(make, told):
+    with pytest.raises(ConfigError, match=told):
+        p2pqg.Simulation(**OWN | {"model": make})
+
+
 def by_numpy(num_classes, input_shape):
     model = nn.Linear(*input_shape, num_classes)
     drawn = np.random.standard_normal((num_classes, *input_shape))  # noqa: NPY002  as users do
