@@ -122,7 +122,7 @@ def test_min_size_is_kept():
     for name in ("dirichlet", "quantity"):
         parts = partition(name, LABELS, clients=8, alpha=0.5, min_size=50)
         assert min(len(part) for part in parts) >= 50
-        parts = partition(name, np.zeros(4, dtype=int), clients=4, alpha=1e6, min_size=1)
+        parts = partition(name, np.zeros(4, dtype=int), clients=4, alpha=1e6)  # min_size: 1
         assert [len(part) for part in parts] == [1] * 4  # not one more is asked for
 
 
