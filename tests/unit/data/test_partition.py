@@ -116,6 +116,8 @@ def test_there_may_be_as_many_shards_as_samples():
     parts = partition("shards", np.array([0, 1, 0, 1, 0, 1]), clients=3, shards_per_client=2)
     assert [len(part) for part in parts] == [2, 2, 2]
     assert sorted(np.concatenate(parts)) == list(range(6))
+    alone = partition("shards", np.arange(64) % 2, clients=4, shards_per_client=1)
+    assert np.all([np.diff(part) == 2 for part in alone])  # a class in its order, on any machine
 
 
 def test_min_size_is_kept():
