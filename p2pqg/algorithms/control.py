@@ -154,14 +154,14 @@ class Controller:
     def _answer(
         self, target: Target, model: Model, lengths: Lengths | None, effect: Effect
     ) -> Generator[Any, Any, Any]:
-        if target == "free" or not isinstance(effect, Gossip):
+        if target in ("free", inf) or not isinstance(effect, Gossip):
             return (yield effect)
         if target == "exact":
             return (yield AllReduce(effect.tensors))
         if not effect.models:
             return (yield effect)
         assert not isinstance(target, str)
-        if self.of_gradient and self.max_exchanges > 1 and target < inf:
+        if self.of_gradient and self.max_exchanges > 1:
             assert lengths is not None
             length: float = yield Decide(lengths(), free=self.measure == "distance")
             target = target * length

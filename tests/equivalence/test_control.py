@@ -127,7 +127,7 @@ def test_where_rows_sum_to_one_controlled_push_sum_is_controlled_momentum(settin
 def test_where_rows_do_not_sum_to_one_repeating_W_is_refused():
     network = "random-peer8:k=2"
     with pytest.raises(ConfigError, match=r"W repeated does not average where row \d sums to"):
-        path("sgp", network, targets=(0.01,))
+        path("sgp", network, targets=("free", 0.01), phases=(0.5,), max_exchanges=2)
     plain = path("sgp", network)
     assert (path("sgp", network, targets=(float("inf"),)) == plain).all()
     assert (path("sgp", network, targets=(0.01,), max_exchanges=1) == plain).all()
@@ -175,6 +175,23 @@ def test_of_gradients_one_number_each_is_sent_where_clients_measure_themselves()
     _, before = counted(targets=(1e-30,), max_exchanges=3, measure="exchange")
     assert free == counted(targets=(1e-30,), max_exchanges=3)[1]
     assert sent - before == pytest.approx(12 * 2 * (8 - 1) * 8)
+    asked = {"of": "gradient", "measure": "exchange"}  # nobody has to know where nothing is decided
+    once = counted(targets=(1e-30,), max_exchanges=1)
+    assert counted(targets=(1e-30,), max_exchanges=1, **asked) == once
+    assert counted(targets=(float("inf"),), **asked) == once
+
+
+def test_clients_that_measure_themselves_go_on_until_an_exchange_moves_them_little():
+    """Mean squared ||(W x)_i - x_i||, in a plain loop."""
+    W, target, x, exchanges = p2pqg.mixing_matrix("ring8"), 0.004, np.tile(X0, (8, 1)), []
+    found = path(targets=(target,), measure="exchange", max_exchanges=50, rounds=4)
+    for round in range(4):
+        x, moved, done = x - 0.05 * PROBLEM.gradient(x, round), np.inf, 0
+        while moved > target:
+            moved, x, done = np.square(W @ x - x).sum(1).mean(), W @ x, done + 1
+        np.testing.assert_allclose(found[round + 1], x, rtol=0, atol=1e-12)
+        exchanges.append(done)
+    assert max(exchanges) > 1
 
 
 def test_the_limit_on_exchanges_holds():
