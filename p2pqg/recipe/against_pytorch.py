@@ -76,9 +76,7 @@ class AgainstPyTorch:
         config = replace(self.config, precision="float64")
         batch = (self.inputs, self.targets)
         inputs, targets = (t.double() if t.is_floating_point() else t for t in batch)
-        module = copy.deepcopy(self.module).double()
-        kind = type(module)
-        module.__class__ = type(kind.__name__, (_Exact, kind), {"__module__": kind.__module__})
+        module = in_float64(self.module)
         found = AgainstPyTorch(module, self.objective, config, inputs, targets)
         if self.objective.is_own:
             with torch_keyed(1), torch.no_grad():
@@ -160,6 +158,14 @@ class AgainstPyTorch:
             found.append((torch.stack(losses).mean(), torch.stack(gradients).mean(0), after))
         of_all = (torch.stack(parts) for parts in zip(*found, strict=True))
         return next(of_all), next(of_all), next(of_all)
+
+
+def in_float64(module: nn.Module) -> nn.Module:
+    """A copy that computes in float64, also what it asks to be in fewer digits within."""
+    module = copy.deepcopy(module).double()
+    kind = type(module)
+    module.__class__ = type(kind.__name__, (_Exact, kind), {"__module__": kind.__module__})
+    return module
 
 
 class _Exact(nn.Module):

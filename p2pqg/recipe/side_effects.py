@@ -19,10 +19,10 @@ from p2pqg.base.draws import draws_from, torch_keyed
 from p2pqg.base.errors import ConfigError, P2pqgError
 from p2pqg.base.source import blamed
 from p2pqg.models.judging import Objective, in_columns
-from p2pqg.recipe.against_pytorch import close
+from p2pqg.recipe.against_pytorch import close, in_float64
 
 ROUNDING = 1e-5
-"""How far outputs in float64 may be off by rounding: a model may compute in float32 within."""
+"""How far outputs in float64 may be off by rounding: a few kernels know float32 alone."""
 
 
 def draws(module: nn.Module, inputs: Tensor) -> set[str]:
@@ -101,7 +101,7 @@ def samples_meet(module: nn.Module, inputs: Tensor) -> str:
     """
     exact = inputs.double() if inputs.is_floating_point() else inputs
     with suppress(Exception):  # it makes tensors of float32, or has failed anyway
-        return _meeting(copy.deepcopy(module).double(), exact)
+        return _meeting(in_float64(module), exact)
     return _meeting(module, inputs)
 
 
@@ -129,9 +129,9 @@ def _outputs(module: nn.Module, inputs: Tensor) -> Tensor:
 
 
 def _called(module: nn.Module, inputs: Tensor) -> Tensor:
-    """ConfigError where the user's code fails."""
+    """As the clients' answers are, in the type of their rows; ConfigError where it fails."""
     try:
-        return in_columns(module(inputs))
+        return in_columns(module(inputs)).to(next(module.parameters()).dtype)
     except P2pqgError:
         raise
     except Exception as error:

@@ -360,7 +360,8 @@ def _metrics(
     inputs, targets = feed.test(slice(0, TESTED))
     with torch.no_grad():
         outputs = copy.deepcopy(module).eval()(inputs)
-    outputs = in_columns(outputs).detach()  # a model may let gradients be taken of them
+    # A model may let gradients be taken of them, and answer in another type than its rows'.
+    outputs = in_columns(outputs).detach().to(next(module.parameters()).dtype)
     targets = objective.cast(targets, outputs.dtype)
     for metric in metrics:
         metric.try_on(outputs, targets, objective)

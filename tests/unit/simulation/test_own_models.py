@@ -882,6 +882,7 @@ def dropped(kind):
         (Centres, "what it makes of a sample depends on the others of its batch, so none has"),
         (CentresALittle, "what it makes of a sample depends on the others of its batch, so none"),
         (Temperature, ""),
+        (AnswersInHalf, ""),
         (dropped(Centres), "what it makes of a sample depends on the others of its batch, so none"),
         (dropped(Head), ""),
     ],
@@ -931,9 +932,14 @@ def test_rounding_is_no_fault_of_a_model(more, monkeypatch):
 
 @pytest.mark.filterwarnings("error:Converting a tensor with requires_grad")
 @pytest.mark.parametrize(
-    "settings", [{"metrics": {"mean": mean_by_numpy}}, {"privacy": {"clip": 1.0, "sigma": 0.5}}]
+    "settings",
+    [
+        {"metrics": {"mean": mean_by_numpy}},
+        {"metrics": {"mean": mean_by_numpy}, "model": AnswersInHalf()},
+        {"privacy": {"clip": 1.0, "sigma": 0.5}},
+    ],
 )
-def test_a_model_may_answer_with_a_graph(settings):
+def test_a_model_may_answer_with_a_graph_and_in_another_type_than_that_of_its_rows(settings):
     with p2pqg.Simulation(**OWN | {"model": seeded(Slopes)} | settings) as sim:
         sim.advance(1)
         sim.evaluate()
