@@ -11,6 +11,8 @@ import os
 import re
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +51,8 @@ class MLflow(Sink):
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # a simulation calls nobody
         self._mlflow = needed("mlflow", MLflow)
         self.passing = (OSError, self._mlflow.MlflowException)
+        with suppress(ImportError):  # only a server needs no database; errors of one pass as such
+            self.passing += (import_module("sqlalchemy.exc").SQLAlchemyError,)
         self._client: Any = None
         self._run_id = ""
 

@@ -131,7 +131,7 @@ class Sink(ABC):
         try:
             what(*given)
         except self.passing as error:
-            reason = getattr(error, "strerror", None) or str(error)
+            reason = getattr(error, "strerror", None) or str(error).strip().partition("\n")[0]
             if reason != self._trouble:
                 self._trouble = reason
                 self.noted(f"cannot write to {self.name} ({reason}); going on")

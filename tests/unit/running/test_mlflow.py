@@ -53,6 +53,19 @@ def test_a_run_that_was_killed_and_goes_on_has_each_row_once(mlflow, tmp_path, m
     assert not (tmp_path / "two" / "mlflow.db").exists()
 
 
+def test_a_database_without_room_stops_no_run(mlflow, tmp_path, monkeypatch):
+    def full(**_):
+        error = pytest.importorskip("sqlalchemy.exc").OperationalError
+        raise error("INSERT", {}, Exception("database or disk is full"))
+
+    monkeypatch.setattr(mlflow, "MlflowClient", full)
+    heard = Notes()
+    run = p2pqg.run(**SETTINGS, rounds=2, out=str(tmp_path), sinks=["mlflow"], observer=heard)
+    assert len(run.rounds) == 2
+    told = "cannot write to mlflow ((builtins.Exception) database or disk is full); going on"
+    assert heard.notes == [told]
+
+
 def test_a_store_that_cannot_be_reached_stops_no_run(mlflow, tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
