@@ -95,6 +95,11 @@ class Life(Paused):
                     return
                 self._play_scenario()
                 stop = int(min(until, self._next_event(), self._next_hearing()))
+                if (
+                    self._may_end_anywhere()
+                ):  # then `finish` evaluates every round, and so do others
+                    stop = self.round + 1
+                    self._driver.agenda = dataclasses.replace(self._driver.agenda, num_rounds=stop)
                 for _ in self._counted(self._driver.advance(stop, self._wants_saving)):
                     self.on_change(False)
                     if after:
@@ -220,6 +225,11 @@ class Life(Paused):
         return of_rounds(network, network.timing, self.round, taken, log.ready)
 
     # How it ends
+
+    def _may_end_anywhere(self) -> bool:
+        """Whether it ends by a clock of which nothing can be known, as under consensus control."""
+        experiment = self.experiment
+        return bool(experiment.end and experiment.waits and next(self._outlook(), None) is None)
 
     def finish(self, *, after: Callable[[Self], None] | None = None) -> None:
         """Run to the end, be it in rounds, in steps of everybody, on the clock, or by its own rule.
