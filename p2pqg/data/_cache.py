@@ -35,6 +35,12 @@ class Part(NamedTuple):
     content: str = ""
 
 
+def content_of(*parts: Part) -> str:
+    """What the files of all parts held, in digits; empty where it is not known of one."""
+    each = dict.fromkeys(part.content for part in parts)
+    return "-".join(each) if all(each) else ""
+
+
 def remembered(name: str, key: Iterable[object], make: Callable[[], Part]) -> Part:
     """What `make` returns; from the cache if it is there.
 
@@ -47,19 +53,21 @@ def remembered(name: str, key: Iterable[object], make: Callable[[], Part]) -> Pa
     digest = hashlib.blake2b(text, digest_size=8).hexdigest()
     stem = f"{name}-{digest}"
     stored = [cache_dir() / f"{stem}-{what}.npy" for what in ("samples", "labels")]
-    said = cache_dir() / f"{stem}-notes.json"
+    said, told = (cache_dir() / f"{stem}-{what}" for what in ("notes.json", "content.txt"))
     try:
         # Copy on write: processes share the pages, and yet torch may have a writable array.
         samples, labels = (np.asarray(np.load(path, mmap_mode="c")) for path in stored)
         if len(samples) == len(labels):
-            about = json.loads(said.read_text(encoding="utf-8"))
-            return Part(samples, labels, tuple(about["notes"]), about["content"])
-    except (OSError, ValueError, EOFError, TypeError):
-        pass  # not there yet, cut short, or of a version that kept notes alone: make it (again)
+            notes = tuple(json.loads(said.read_text(encoding="utf-8")))
+            # Older versions did not ask for it, and their caches may be read only.
+            content = told.read_text(encoding="utf-8") if told.exists() else ""
+            return Part(samples, labels, notes, content)
+    except (OSError, ValueError, EOFError):
+        pass  # not there yet, or cut short: make it (again)
     made = make()
     try:
-        about = {"notes": made.notes, "content": made.content}
-        _save(said, lambda file: file.write(json.dumps(about).encode()))
+        _save(said, lambda file: file.write(json.dumps(made.notes).encode()))
+        _save(told, lambda file: file.write(made.content.encode()))
         for path, array in zip(stored, made[:2], strict=True):
             _save(path, partial(np.save, arr=array))
     except OSError as error:

@@ -121,11 +121,16 @@ def samples_of(
 
 
 def _check_each_is_one_thing(labels: Sequence[str], chosen: Columns, what: str) -> None:
-    """DataError for a label that is a feature, too, a feature twice, or one that is left out."""
+    """DataError for a label among the features, a column twice, or a feature that is left out."""
     places = [("label", labels), ("features", chosen.features)]
     seen = dict[str, str]()
     for key, names in (*places, ("text", [chosen.text]), ("image", [chosen.image])):
         for name in filter(None, names):
+            if name in seen and seen[name] == "label" and not chosen.label:
+                raise DataError(
+                    f"{what}: column {name} is taken for the label, as none is named; set "
+                    f"dataset.label, or take it out of dataset.{key}"
+                )
             if name in seen:
                 raise DataError(
                     f"{what}: column {name} is in dataset.{seen[name]} and again in dataset.{key}; "

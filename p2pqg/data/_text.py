@@ -20,7 +20,7 @@ from p2pqg.base.errors import DataError
 from p2pqg.base.hub import check_reachable
 from p2pqg.data import _parquet
 from p2pqg.data._arrays import Arrays
-from p2pqg.data._cache import Part, remembered
+from p2pqg.data._cache import Part, content_of, remembered
 from p2pqg.data._images import places
 from p2pqg.data._labels import numbered
 from p2pqg.data._tokens import fingerprint, tokenise
@@ -84,6 +84,7 @@ def load_texts(spec: TextSet, params: TextParams, data_dir: Path | None, tokeniz
         num_classes=labels.num_classes,
         classes=labels.names,
         notes=labels.notes,
+        content=content_of(train, test),
     )
 
 
@@ -111,7 +112,8 @@ def _tokens(spec: TextSet, params: TextParams, files: list[Path], tokenizer: str
         joined = [text for some in texts for text in some]
         return Part(tokenise(joined, tokenizer, params.length), np.concatenate(labels))
 
-    return remembered(f"{spec.name}-{files[0].stem}", key, make)
+    part = remembered(f"{spec.name}-{files[0].stem}", key, make)
+    return part._replace(content=contents.hexdigest()[:16])
 
 
 def _read(spec: TextSet, file: Path) -> tuple[list[str], np.ndarray]:

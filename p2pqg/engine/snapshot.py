@@ -74,9 +74,9 @@ class Snapshot:
             return parts[0]
         first = parts[0]
         for part, (name, number) in product(parts, first.numbers.items()):
-            if repr(part.numbers[name]) != repr(number):  # NaN is itself
+            if repr(other := part.numbers.get(name)) != repr(number):  # NaN is itself
                 raise AlgorithmError(
-                    f"{name} is {number!r} for some clients and {part.numbers[name]!r} for others; "
+                    f"{name} is {number!r} for some clients and {other!r} for others; "
                     "what depends on them is a tensor [clients], a number is the same for all"
                 )
         return dataclasses.replace(

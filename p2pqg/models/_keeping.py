@@ -38,20 +38,16 @@ def _of_its_own(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def held(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
-    """All tensors of a module by name: parameters, buffers, and what it has as plain attributes."""
+    """Parameters and buffers of a module by name, those that its state_dict leaves out, too."""
     yield from model.named_parameters()
     yield from model.named_buffers()
-    for where, part in model.named_modules():
-        for key, value in vars(part).items():
-            if isinstance(value, torch.Tensor) and not (value.is_meta or not_dense(value)):
-                yield f"{where}.{key}".lstrip("."), value
 
 
 def letters_of_fixed(model: nn.Module) -> str:
     """16 hexadecimal digits for what nobody trains and no row of a client holds; "" for nothing.
 
-    That is frozen parameters, buffers of whole numbers and plain attributes: a checkpoint has none
-    of them, and whoever goes on with it builds them anew.
+    That is frozen parameters and buffers of whole numbers: a checkpoint has none of them, and
+    whoever goes on with it builds them anew. Computed ones may differ in their last bits elsewhere.
     """
     buffers = dict(model.named_buffers())
     found = hashlib.blake2b(digest_size=8)

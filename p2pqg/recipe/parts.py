@@ -83,6 +83,11 @@ class Part:
 
 CONTENT = "content"
 """Key of data that may become others while their name stays: digits for what is in them."""
+NEWS = "gives other values than those that its recipe was written with (dataset.content)"
+TOKENS = "-tokens"
+"""At the end of digits that are of texts as a model reads them."""
+OF_FILES = ("images", "texts")
+"""Data sets whose settings name a folder of the user's."""
 
 
 @dataclass(frozen=True)
@@ -95,32 +100,36 @@ class OwnData(Part):
         return {**super()._values(), CONTENT: self.content}
 
     def as_read(self, arrays: Arrays, folder: str | None) -> tuple[OwnData, str]:
-        """These data with their content, that of the recipe where it says one; and a line on news.
+        """These data with their content; and a line where the recipe says another one.
 
-        Images are files, and other files are refused. What a function makes, or the hub has, may
-        come to other digits on another machine.
+        Other files are refused. What a function makes, or the hub has, may come to other digits on
+        another machine.
 
         Raises:
-            DataError: files of images are not what they were.
+            DataError: files are not what they were.
         """
-        now = arrays.content or _letters(arrays)
-        if not (self.content and now) or now == self.content:
-            return dataclasses.replace(self, content=self.content or now), ""
-        if arrays.content:
+        now = arrays.content if self.name in OF_FILES else _letters(arrays)
+        is_other = self.content and now and now != self.content
+        if is_other and self.name in OF_FILES:
             refuse_content(f"{folder}")
-        return self, f"dataset {self.name} does not hold the values that it held when the run began"
+        told = f"dataset {self.name} {NEWS}" if is_other else ""
+        return dataclasses.replace(self, content=now or self.content), told
 
 
 def _letters(arrays: Arrays) -> str:
-    """What tells samples apart, whichever model reads them, and whoever asks for which columns."""
+    """What tells samples apart, whoever asks for which columns."""
     if arrays.train_x.dtype.kind == "S":  # images that stay on disk: only their paths are here
         return ""
-    same = dataclasses.replace(arrays, columns={}, tokenizer="")
-    if arrays.tokenizer:
-        same = dataclasses.replace(
-            same, train_x=arrays.train_x[:0, :0], test_x=arrays.test_x[:0, :0]
-        )
-    return digest(same)
+    return digest(dataclasses.replace(arrays, columns={})) + TOKENS * bool(arrays.tokenizer)
+
+
+def is_of_files(dataset: str) -> bool:
+    """Whether the content of such data is that of files, to the bit, and not what code makes.
+
+    Those of a file that a run itself keeps are `given`.
+    """
+    ours = dataset in DATASETS and DATASETS[dataset].is_ours
+    return dataset == "given" or (ours and dataset != "hub")
 
 
 def dataset_of(config: RunConfig) -> tuple[Part, str | None]:
@@ -137,7 +146,7 @@ def dataset_of(config: RunConfig) -> tuple[Part, str | None]:
 
 def _may_change(entry: Entry) -> bool:
     """Whether data may become others, and their own settings do not say so."""
-    theirs = not entry.is_ours or entry.name in ("images", "hub")
+    theirs = not entry.is_ours or entry.name in (*OF_FILES, "hub")
     return theirs and CONTENT not in {field.name for field in dataclasses.fields(entry.params)}
 
 

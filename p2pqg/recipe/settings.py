@@ -20,7 +20,7 @@ from p2pqg.algorithms.lr import LrSchedule
 from p2pqg.algorithms.privacy import Privacy
 from p2pqg.base import config as machinery
 from p2pqg.base.errors import ConfigError, did_you_mean
-from p2pqg.base.ranges import broken
+from p2pqg.base.ranges import broken, shown
 from p2pqg.base.shipped import shipped_folder
 from p2pqg.base.text import user_path
 from p2pqg.network import Impairments
@@ -243,7 +243,8 @@ def chosen(part: Part | None, default: str) -> tuple[str, dict[str, Any]]:
     if part is None or isinstance(part, str):
         return part or default, {}
     settings = {str(k).replace("-", "_"): v for k, v in part.items()}
-    return str(settings.pop("name", default)), settings
+    name = settings.pop("name", default)
+    return shown(name) if isinstance(name, int) else str(name), settings
 
 
 NESTED = {

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -44,6 +45,8 @@ from p2pqg.recipe.side_effects import (
 
 CLIENTS, SAMPLES, TESTED = 2, 32, 512
 """How many clients, samples of each, and test samples are tried."""
+LONG = re.compile(r"\bLong|\blong\b")
+"""How torch says that it wants whole numbers."""
 FEW = 4
 """How many samples tell what a forward pass does beside answering."""
 
@@ -286,7 +289,7 @@ def _with_answers(
                 "; whole numbers stay whole with dataset.tokens: true, or say x.long() in forward"
             )
             told = f"{said} (on inputs {list(inputs.shape)}, {inputs.dtype})"
-            raise ConfigError(told + hint * (whole and "long" in said.lower())) from error
+            raise ConfigError(told + hint * (whole and bool(LONG.search(said)))) from error
         answer = Answer.of(outputs) if objective.is_own else None
         if objective.kind == "own":
             answer = answer or Answer.of_tensor(outputs)

@@ -78,12 +78,36 @@ def settings_of(runs: Iterable[Configured]) -> pd.DataFrame:
         given = [row for row in rows if GIVEN in str(row.get(key))]
         for row, name in zip(given, comparable([row[key] for row in given]), strict=True):
             row[key] = name
-    _fill_in_content(rows)
+    _keep_content_of_files(rows)
     return with_defaults(pd.DataFrame(rows).drop(columns="name", errors="ignore"))
 
 
-def _fill_in_content(rows: list[dict[str, Any]]) -> None:
-    """Take data of older runs, of which nobody knows what was in them, for what all others had."""
+def gave_others(runs: Iterable[Configured]) -> list[str]:
+    """Data sets that are made by code, or of the hub, and were not the same for all of the runs.
+
+    That is no setting: on another machine the same code may come to other last digits.
+    """
+    from p2pqg.recipe.parts import TOKENS, is_of_files
+
+    found: dict[str, set[str]] = {}
+    for run in runs:
+        data = dict(run.config.get("dataset") or {})
+        if (content := data.pop("content", "")) and not is_of_files(data["name"]):
+            model = run.config.get("model") if content.endswith(TOKENS) else ""  # as it reads
+            found.setdefault(json.dumps([data, model], default=str), set()).add(content)
+    return [json.loads(key)[0]["name"] for key, contents in found.items() if len(contents) > 1]
+
+
+def _keep_content_of_files(rows: list[dict[str, Any]]) -> None:
+    """Leave out what code made, see `gave_others`.
+
+    Data of older runs, of which nobody knows what was in them, are taken for what all others had.
+    """
+    from p2pqg.recipe.parts import is_of_files
+
+    for row in rows:
+        if CONTENT in row and not is_of_files(str(row.get("dataset"))):
+            del row[CONTENT]
     for name in {row.get("dataset") for row in rows if CONTENT in row}:
         same = [row for row in rows if row.get("dataset") == name]
         if len(known := {row[CONTENT] for row in same if row.get(CONTENT)}) == 1:
@@ -111,9 +135,7 @@ def differing(settings: pd.DataFrame) -> list[str]:
     number of clients where the topology's name does not tell it.
     """
     within = {key: [key.partition(".")[0]] for key in settings if "." in key}
-    # What a function makes is other values where its settings are others, which says enough.
-    ofs = [key for key in settings if key.startswith("dataset.") and key not in DRAWN["data"][1]]
-    within |= {"clients": ["topology"], CONTENT: ofs}
+    within |= {"clients": ["topology"]}
     return [
         key
         for key in settings

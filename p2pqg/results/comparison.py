@@ -23,7 +23,15 @@ import pandas as pd
 
 from p2pqg.base.errors import ConfigError, did_you_mean
 from p2pqg.base.wording import aligned, plain_text, shortened
-from p2pqg.results.alike import differing, drawn_anew, not_kept, setting_told, settings_of, unlike
+from p2pqg.results.alike import (
+    differing,
+    drawn_anew,
+    gave_others,
+    not_kept,
+    setting_told,
+    settings_of,
+    unlike,
+)
 from p2pqg.results.comparison_text import html, is_asked_for, result, set_apart, with_spread
 from p2pqg.results.seeds import is_of_seeds, load
 from p2pqg.results.standing import Standing
@@ -313,6 +321,10 @@ class Comparison:
                 for name, group in zip(called, self.groups, strict=True)
                 for what, seeds in _times(group).items()
                 if seeds < len(group)
+            ),
+            *(
+                f"dataset {name} gave some of these runs other values than others"
+                for name in gave_others(one for group in self.groups for one in group)
             ),
             *(
                 f"{name}: {key} was an object that its runs could not keep; nobody knows whether "

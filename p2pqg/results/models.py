@@ -131,9 +131,9 @@ class Kept:
         module = self.blueprint.build(*self.sizes_of_file, self.settings["seed"])
         known = (self.checkpoint.header.get("model") or {}).get("fixed")
         if known and known != letters_of_fixed(module):
-            raise ConfigError(
-                f"{self.path}: what is frozen in model {self.blueprint.name} is not what its "
-                "models were trained with; put back the files that its code reads"
+            notice(
+                f"{self.path}: what is frozen in model {self.blueprint.name} is not, to the last "
+                "bit, what its models were trained with; if its code reads a file, put that back"
             )
         return module
 

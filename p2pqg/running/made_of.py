@@ -12,13 +12,15 @@ from typing import Any
 
 from p2pqg.base.errors import ConfigError
 from p2pqg.recipe.own_files import from_copies, paths_in
-from p2pqg.recipe.parts import CONTENT
+from p2pqg.recipe.parts import CONTENT, is_of_files
 from p2pqg.recipe.settings import RunConfig
 from p2pqg.results.run import Run
 
 
-def check(folder: Path, earlier: Iterable[Run], to_come: Iterable[RunConfig], what: str) -> None:
-    """Refuse new runs beside those of other code or other data.
+def check(
+    folder: Path, earlier: Iterable[Run], to_come: Iterable[RunConfig], what: str
+) -> list[str]:
+    """Refuse new runs beside those of other code or other files of data.
 
     Args:
         folder: of all of them.
@@ -26,13 +28,18 @@ def check(folder: Path, earlier: Iterable[Run], to_come: Iterable[RunConfig], wh
         to_come: resolved recipes of runs that are left.
         what: the runs are called in the message.
 
+    Returns:
+        A line for each data set of which code, or the hub, gives other values now: on another
+        machine the same code may.
+
     Raises:
         ConfigError: a file is not what it was when an earlier run began.
     """
     recipes = [vars(config) for config in to_come]
     now = [_data(recipe) for recipe in recipes]
     if not any(content for _, content in now) and not any(map(paths_in, recipes)):
-        return  # nothing in them is a user's own
+        return []  # nothing in them is a user's own
+    told = dict[str, None]()
     for run in earlier:
         news: list[str] = []
         from_copies(run.config, run.path, news.append)
@@ -40,8 +47,11 @@ def check(folder: Path, earlier: Iterable[Run], to_come: Iterable[RunConfig], wh
             _refuse(folder, what, "code", news[0].partition("; ")[0])
         data, content = _data(run.config)
         if any(same == data and content and it and it != content for same, it in now):
-            name = data.get("path") or data["data_dir"] or f"what {data['name']} gives"
-            _refuse(folder, what, "data", f"{name} has changed since the run began")
+            if is_of_files(data["name"]):
+                name = data.get("path") or data["data_dir"]
+                _refuse(folder, what, "data", f"{name} has changed since the run began")
+            told[f"dataset {data['name']} gives other values now than to earlier {what}"] = None
+    return list(told)
 
 
 def _data(resolved: Mapping[str, Any]) -> tuple[dict[str, Any], str]:

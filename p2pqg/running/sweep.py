@@ -143,7 +143,8 @@ def _check_parts(sweep: Sweep, points: list[Point], retry: bool) -> list[tuple[s
         told += [(name, warning) for warning in experiment.warnings]
     if left:
         kept = [run for point in points if (run := _kept(sweep, point)) is not None]
-        made_of.check(sweep.folder, kept, to_come, "runs")
+        news = made_of.check(sweep.folder, kept, to_come, "runs")
+        told += [(sweep.folder.name, line) for line in news]
     return told
 
 

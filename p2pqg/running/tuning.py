@@ -222,7 +222,8 @@ def tune(tuning: Tuning, tell: Callable[[str], None] = lambda line: None) -> lis
         raise ConfigError("tune needs the package optuna; pip install 'p2pqg[tune]'") from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     _checked_record(tuning)
-    _check_trials(tuning)
+    for line in _check_trials(tuning):
+        tell(line)
     with RunDirectory.reopen(tuning.folder) as directory, warnings.catch_warnings():
         # That a choice may be a mapping: a study is read again as JSON, which knows them.
         warnings.filterwarnings("ignore", "Choices for a categorical distribution")
@@ -238,8 +239,11 @@ def tune(tuning: Tuning, tell: Callable[[str], None] = lambda line: None) -> lis
             ) from None
 
 
-def _check_trials(tuning: Tuning) -> None:
+def _check_trials(tuning: Tuning) -> list[str]:
     """See whether the trials that are left can be built, before hours go into the first ones.
+
+    Returns:
+        What a user should know of them, a line each.
 
     Raises:
         ConfigError: one cannot; or the user's code or data are not what earlier trials ran with.
@@ -250,7 +254,7 @@ def _check_trials(tuning: Tuning) -> None:
     paths = chain(*begun.values()) if left else ()
     firsts = [Runs(path).of_seed(tuning.seeds[0]) for path in paths if is_of_seeds(path)]
     earlier = [one for one in firsts if (one.path / "config.yaml").exists()]
-    made_of.check(tuning.folder, earlier, to_come, "trials")
+    return made_of.check(tuning.folder, earlier, to_come, "trials")
 
 
 def _built(tuning: Tuning, method: Any) -> Iterator[RunConfig]:

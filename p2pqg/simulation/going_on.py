@@ -18,6 +18,7 @@ from p2pqg.network.link_spec import spelled_out
 from p2pqg.recipe import keys, own_files
 from p2pqg.recipe.ignored import has_fractions
 from p2pqg.recipe.own import TAKERS, Own, kept_of_algorithm, taken
+from p2pqg.recipe.parts import CONTENT, NEWS
 from p2pqg.recipe.settings import ENDS, RunConfig, chosen, read_config, with_changes
 from p2pqg.results.checkpoint import CHECKPOINTS, HEADER
 from p2pqg.results.run import Run
@@ -51,6 +52,9 @@ def built_again(
     experiment = as_kept(experiment, {key: saved[key] for key in copied}, folder)
     # That a plan is not needed is no news to who only goes on: it is set for them, see below.
     told = [line for line in experiment.warnings if not line.startswith("planned_")]
+    for line in [line for line in told if NEWS in line]:
+        told.remove(line)
+        tell(line)
     _tell_of_imported(experiment.own_files, folder, tell)
     kept = {**experiment.own_files, **own_files.kept(folder)}  # with what it began
     return dataclasses.replace(experiment, warnings=told, own_files=kept)
@@ -95,6 +99,8 @@ def as_last_begun(
     before, now = flat(saved), flat(begun)
     free = {*keys.RESTART, *LENGTH, *changes}
     for key in before:
+        if key == f"dataset.{CONTENT}":  # of data that code makes, that of when it last went on
+            continue
         if key in now and key.partition(".")[0] not in free:
             there, here = plain_text(now[key]), plain_text(before[key])
             if there != here:

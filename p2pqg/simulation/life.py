@@ -229,7 +229,9 @@ class Life(Paused):
     def _may_end_anywhere(self) -> bool:
         """Whether it ends by a clock of which nothing can be known, as under consensus control."""
         experiment = self.experiment
-        return bool(experiment.end and experiment.waits and next(self._outlook(), None) is None)
+        if not experiment.end or not experiment.waits or experiment.end(self._stand):
+            return False
+        return next(self._outlook(), None) is None
 
     def finish(self, *, after: Callable[[Self], None] | None = None) -> None:
         """Run to the end, be it in rounds, in steps of everybody, on the clock, or by its own rule.

@@ -267,8 +267,8 @@ def _tell_what_is_other(
         )
     if about.get("fixed", "") not in ("", model.fixed):
         tell(
-            f"what is frozen in model {model.name} is not what the run began with; its models go "
-            "on with what it is now"
+            f"what is frozen in model {model.name} is not, to the last bit, what the run began "
+            "with; its models go on with what it is now"
         )
     if header.get("parts", "") not in ("", _letters_of_parts(experiment)):
         tell(

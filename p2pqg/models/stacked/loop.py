@@ -145,7 +145,7 @@ class Loop(Strategy):
         for row, own in zip(x, buffers.clone(), strict=True):
             state = self._weights(row) | self.buffers.views(own)
             with own_draws(0 if self.random else None, x.device):
-                answers.append(self.call(self.evaluate, state, inputs).to(x.dtype).T)
+                answers.append(self.call(self.evaluate, state, inputs).to(x.dtype).T.detach())
         return torch.stack(answers)
 
     def _weights(self, row: Tensor) -> dict[str, Tensor]:

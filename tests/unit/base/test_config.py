@@ -151,7 +151,7 @@ def test_numbers_beyond_all_reckoning_are_refused_in_a_short_line_before_any_rul
         == "rounds must be an integer, got 'x999999... (400 digits)'"
     )
     assert told(radius=10**5000)[0].endswith("got a number of 5001 digits")
-    assert told(rounds=[10**5000])[0].endswith("got a number of thousands of digits in it")
+    assert told(rounds=[10**5000])[0].endswith("got a list that cannot be written down")
     assert told(radius=-1e308) == ["radius must be 1.701e+38 at most, got -1e+308"]
     assert told(rounds=2**63 - 1, radius=3.0) == [f"reckoned: {float(2**63) + 3}"]
     for digits in (31, 400, 5000):

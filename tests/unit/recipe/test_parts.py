@@ -86,23 +86,41 @@ def test_images_that_are_not_what_they_were_are_refused_and_moved_ones_are_not(t
     assert build(moved).config.dataset == resolved.dataset
     images(tmp_path / "images", 6)
     assert built(**settings).config.dataset["content"] != resolved.dataset["content"]
+    for part, shade in (("train", 5), ("test", 5), ("test", 6)):  # with parts both of them count
+        images(tmp_path / "parts" / part, shade)
+    parts = settings | {"dataset": str(tmp_path / "parts")}
+    contents = [built(**parts).config.dataset["content"]]
+    images(tmp_path / "parts" / "test", 7)
+    contents.append(built(**parts).config.dataset["content"])
+    (tmp_path / "parts" / "train" / "a" / "5.png").rename(tmp_path / "parts/train/b/-1.png")
+    contents.append(built(**parts).config.dataset["content"])  # in the order of before
+    assert len({*contents}) == len(contents)
     for read in (build, shards):
         with pytest.raises(ConfigError, match="images: the content has changed since the run beg"):
             read(resolved)
 
 
-def test_a_function_that_makes_other_data_is_told_and_a_recipe_says_what_it_began_with():
-    before = built(dataset="mine.py:load", partition="iid")
-    line = "dataset mine.py:load does not hold the values that it held when the run began"
-    again = build(before.config)
-    assert (again.config, line in str(again.warnings)) == (before.config, False)
-    assert built(dataset="mine.py:load", model="logistic").config.dataset == before.config.dataset
-    Path("mine.py").write_text(CODE.replace("np.arange(2.0 * size)", "1 + np.arange(2.0 * size)"))
-    again = build(before.config)
-    assert f"{line}; those of now are used" in again.warnings
-    assert again.config == before.config
+def test_a_function_that_makes_other_data_is_told_and_goes_on_with_those_of_now(tmp_path):
+    Path("shift.txt").write_text("0")
+    Path("mine.py").write_text(
+        CODE.replace("np.arange(2.0", "np.loadtxt('shift.txt') + np.arange(2.0")
+    )
+    settings = SMALL | {"dataset": "mine.py:load", "partition": "iid", "out": str(tmp_path)}
+    before = p2pqg.run(**settings)
+    other = p2pqg.run(**settings | {"seed": 1, "model": "logistic"})
+    assert before.config["dataset"] == other.config["dataset"]
+    p2pqg.resume(before.path, rounds=3)
+    Path("shift.txt").write_text("1")
+    line = "dataset mine.py:load gives other values than those that its recipe was written with"
     with pytest.raises(ConfigError, match=line):
-        shards(before.config)
+        shards(read_config(before.config))
+    with pytest.warns(p2pqg.errors.Notice, match=line):
+        p2pqg.resume(before.path, rounds=4)
+    p2pqg.resume(before.path, rounds=5)  # it is of those of now, and no Notice comes, or an error
+    told = "dataset mine.py:load gave some of these runs other values than others"
+    compared = p2pqg.compare(p2pqg.load(before.path), other)
+    assert told in compared.notes
+    assert not {"dataset.content"} & {*compared.settings}
 
 
 def test_what_a_sample_looks_like_decides_on_the_model():

@@ -9,7 +9,7 @@ from p2pqg.base.errors import ConfigError
 from p2pqg.base.wording import plain_text
 from p2pqg.network.stored import fingerprint
 from p2pqg.paper.tables import table
-from p2pqg.results.alike import by_seed, differing, settings_of, unlike
+from p2pqg.results.alike import by_seed, differing, gave_others, settings_of, unlike
 from p2pqg.results.cells import cells
 from p2pqg.topology import build
 
@@ -57,16 +57,17 @@ def test_where_the_file_of_what_was_given_as_an_object_lies_is_no_setting(fake_r
     assert settings_of([other])["dataset.path"].tolist() == ["/runs/a.csv"]
 
 
-def test_data_that_were_changed_between_two_runs_make_them_unlike(fake_run):
-    def made(seed, content=None, **settings):
-        data = {"name": "my.py:load", "size": 5, **settings}
-        data |= {"content": content} if content else {}
-        return fake_run(f"s{seed}", seed=seed, dataset=data)
+def test_files_of_data_that_were_changed_between_two_runs_make_them_unlike(fake_run):
+    def made(seed, content=None, name="images"):
+        data = {"name": name} | ({"content": content} if content else {})
+        return fake_run(f"{name[:2]}{seed}", seed=seed, dataset=data)
 
     before, one, same, other = made(0), made(1, "aa"), made(2, "aa"), made(3, "bb")
     assert by_seed([before, one, same]) == [[before, one, same]]  # of the first nobody knows it
     assert unlike(settings_of([before, one, other])) == ["dataset.content"]
-    assert unlike(settings_of([one, made(4, "cc", size=6)])) == ["dataset.size"]
+    by_code = [made(seed, text, "my.py:load") for seed, text in enumerate(["aa", "aa", "bb"])]
+    assert unlike(settings_of(by_code)) == gave_others(by_code[:2]) == []
+    assert gave_others([*by_code, one, other]) == ["my.py:load"]
 
 
 def test_runs_on_a_network_that_an_older_version_drew_otherwise_are_no_seeds_of_those_of_now(

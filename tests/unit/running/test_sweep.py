@@ -94,7 +94,7 @@ def test_a_sweep_that_another_process_does_is_left_to_it(world, tmp_path):
     assert len(world.done) == 12
 
 
-def test_runs_of_other_code_or_data_are_refused_beside_those_that_are_there(tmp_path):
+def test_runs_of_other_code_or_files_of_data_are_refused_beside_those_that_are_there(tmp_path):
     table, code = tmp_path / "data.csv", tmp_path / "mine.py"
     table.write_text("a,b\n" + "".join(f"{i}.5,{i % 2}\n" for i in range(20)))
     code.write_text(
@@ -102,22 +102,28 @@ def test_runs_of_other_code_or_data_are_refused_beside_those_that_are_there(tmp_
         "delimiter=',', skiprows=1)\n    return d[:, :1], d[:, 1].astype(int)\n"
     )
     texts = {file: file.read_text() for file in (table, code)}
+    other = {table: texts[table].replace("5.5", "7.5"), code: texts[code] + "# edited\n"}
     small = {"rounds": 1, "topology": "ring3", "model": "logistic", "out": str(tmp_path)}
-    function = {table: "what .*mine.py:load gives", code: "mine.py"}
-    cases = (({"name": str(table), "label": "b"}, {table: "data.csv"}), (f"{code}:load", function))
-    for name, (dataset, edited) in enumerate(cases):
-        recipe = small | {"dataset": dataset, "name": f"sweep{name}"}
-        run_sweep(read_sweep(recipe | {"sweep": {"lr": [0.1]}}, ""), 1)
-        more = read_sweep(recipe | {"sweep": {"lr": [0.1, 0.2]}}, "")
-        for file, told in edited.items():
-            file.write_text(texts[file].replace("5.5", "7.5") + "# edited\n" * (file == code))
-            with pytest.raises(ConfigError, match=f"holds runs of other .*{told} has changed"):
-                run_sweep(more, 1)
-            file.write_text(texts[file])
-        assert run_sweep(more, 1) == {}
-        table.write_text(texts[table].replace("5.5", "7.5"))
-        assert run_sweep(more, 1) == {}  # nothing is left to do
-        table.write_text(texts[table])
+
+    def sweep(name, *rates):
+        data = {"name": str(table), "label": "b"} if name == "table" else f"{code}:load"
+        grid = {"dataset": data, "name": name, "sweep": {"lr": [*rates]}}
+        return read_sweep(small | grid, "")
+
+    for name, file in (("table", table), ("function", code)):
+        run_sweep(sweep(name, 0.1), 1)
+        file.write_text(other[file])
+        with pytest.raises(ConfigError, match=f"holds runs of other .*{file.name} has changed"):
+            run_sweep(sweep(name, 0.1, 0.2), 1)
+        assert run_sweep(sweep(name, 0.1), 1) == {}  # nothing is left to do
+        file.write_text(texts[file])
+    told = []
+    table.write_text(other[table])
+    with SweepBar(Console(file=io.StringIO())) as bar:
+        bar.noted = lambda name, text: told.append((name, text))
+        assert run_sweep(sweep("function", 0.1, 0.2), 1, bar) == {}
+    line = f"dataset {code}:load gives other values now than to earlier runs"
+    assert told[-1] == ("function", line)
 
 
 def test_longer_lists_add_runs_and_other_settings_are_refused(world):

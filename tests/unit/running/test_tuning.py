@@ -154,6 +154,7 @@ def test_a_study_that_others_began_meanwhile_is_left_to_them(tmp_path, monkeypat
     def meanwhile(plan):
         folder.mkdir()
         (folder / "tune.yaml").write_text(theirs)
+        return []
 
     monkeypatch.setattr(tuning, "_check_trials", meanwhile)
     with pytest.raises(ConfigError, match="holds trials of other settings"):
