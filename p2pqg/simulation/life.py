@@ -95,9 +95,7 @@ class Life(Paused):
                     return
                 self._play_scenario()
                 stop = int(min(until, self._next_event(), self._next_hearing()))
-                if (
-                    self._may_end_anywhere()
-                ):  # then `finish` evaluates every round, and so do others
+                if self._may_end_anywhere():  # `finish` evaluates every round then, and so do we
                     stop = self.round + 1
                     self._driver.agenda = dataclasses.replace(self._driver.agenda, num_rounds=stop)
                 for _ in self._counted(self._driver.advance(stop, self._wants_saving)):
