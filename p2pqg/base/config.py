@@ -89,11 +89,9 @@ def written(value: Any) -> str:
     try:
         return readable(" ".join(repr(value).split()))
     except ValueError:  # Python writes down no number of thousands of digits
-        return shown(value) if isinstance(value, int) else _unwritten(value)
-
-
-def _unwritten(value: Any) -> str:
-    return f"a {type(value).__name__} that cannot be written down"
+        if isinstance(value, int):
+            return shown(value)
+        return f"a {type(value).__name__} that cannot be written down"
 
 
 def _counts_a_flag(value: Any, found: Any) -> bool:

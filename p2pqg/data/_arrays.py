@@ -49,7 +49,7 @@ class Arrays:
         drawn: test samples that were drawn out of the training samples, none being given: the
             others are numbered anew.
         frozen: changes when what computed the states of texts does; empty: they are no states.
-        content: of the files that images were read from, in digits; empty: it was not asked for.
+        content: of the files that images or texts were read from, in digits; empty: not known.
     """
 
     train_x: np.ndarray

@@ -35,7 +35,7 @@ class Part(NamedTuple):
     content: str = ""
 
 
-def content_of(*parts: Part) -> str:
+def content_of_parts(*parts: Part) -> str:
     """What the files of all parts held, in digits; empty where it is not known of one."""
     each = dict.fromkeys(part.content for part in parts)
     return "-".join(each) if all(each) else ""

@@ -20,7 +20,7 @@ from p2pqg.base.errors import DataError
 from p2pqg.base.hub import check_reachable
 from p2pqg.data import _parquet
 from p2pqg.data._arrays import Arrays
-from p2pqg.data._cache import Part, content_of, remembered
+from p2pqg.data._cache import Part, content_of_parts, remembered
 from p2pqg.data._images import places
 from p2pqg.data._labels import numbered
 from p2pqg.data._tokens import fingerprint, tokenise
@@ -84,7 +84,7 @@ def load_texts(spec: TextSet, params: TextParams, data_dir: Path | None, tokeniz
         num_classes=labels.num_classes,
         classes=labels.names,
         notes=labels.notes,
-        content=content_of(train, test),
+        content=content_of_parts(train, test),
     )
 
 

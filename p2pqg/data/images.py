@@ -14,13 +14,12 @@ import numpy as np
 from p2pqg.base.errors import DataError
 from p2pqg.data import _folders, _parquet
 from p2pqg.data._arrays import Arrays, dataset
-from p2pqg.data._cache import Part, content_of, remembered
+from p2pqg.data._cache import Part, content_of_parts, remembered
 from p2pqg.data._files import Content
 from p2pqg.data._images import DECODER, read_images
 from p2pqg.data._labels import Labels, numbered
 from p2pqg.data._leak import leaked
-from p2pqg.data._pixels import content_of as bytes_of
-from p2pqg.data._pixels import in_color, pixels
+from p2pqg.data._pixels import content_of, in_color, pixels
 from p2pqg.data._reading import held_out_of, told_of
 
 LABELS = ("label", "labels", "fine_label")
@@ -77,7 +76,7 @@ def images(params: Params, data_dir: Path | None) -> Arrays:
             *leaked(train.x, test.x, f"{data_dir}"),
         ),
         drawn=drawn,
-        content=content_of(train, test),
+        content=content_of_parts(train, test),
     )
 
 
@@ -139,7 +138,7 @@ def _decoded(
 
     def contents() -> Iterator[tuple[str, bytes]]:
         for name, label in zip(names, labels.tolist(), strict=True):
-            content = bytes_of(name)
+            content = content_of(name)
             key = label, hashlib.blake2b(content, digest_size=16).digest()
             if (other := first_with.setdefault(key, name)) != name:
                 copies.append((name, other))
