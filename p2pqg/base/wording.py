@@ -66,6 +66,15 @@ def plain_text(value: Any) -> str:
     return str(value)
 
 
+def group_name(value: Any) -> str:
+    """What runs are called that have a setting in common; none: they do not have it.
+
+    >>> group_name(0.1), group_name(float("nan"))
+    ('0.1', 'none')
+    """
+    return "none" if missing(value) else plain_text(value)
+
+
 def in_words(value: Any, key: str = "") -> str:
     """What a recipe says in lists and mappings, without their brackets.
 

@@ -105,9 +105,12 @@ def _over_seeds(name: str, given: Any, table: str, x: str, y: str) -> pd.DataFra
     """Columns x, mean, min, max of y by round, over the runs given, as far as all have come."""
     runs = given if isinstance(given, Sequence) else [given]
     frames = [_table(name, run, table, {x, y, "round"}).dropna(subset=[y]) for run in runs]
-    frames = [frame for frame in frames if len(frame)]
-    if not frames:
+    lacking = sum(frame.empty for frame in frames)
+    if lacking == len(frames):
         raise ConfigError(f"{name}: {y} was not measured")
+    if lacking:  # a mean of those that did well
+        of = f"{lacking} of its {len(frames)} runs"
+        raise ConfigError(f"{name}: {y} was not measured in {of}; draw them one by one")
     rounds = pd.concat(frames).groupby("round")
     found = rounds[y].agg(["mean", "min", "max"]).assign(x=rounds[x].mean())
     found = found[rounds.size() == len(frames)]  # a mean over those that go on would jump

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import ScaledTranslation
 
 from p2pqg.base.errors import ConfigError, did_you_mean
+from p2pqg.base.wording import group_name
 from p2pqg.plots.canvas import (
     COLUMN,
     Picture,
@@ -68,18 +69,19 @@ def draw_points(
     frame = frame.dropna(subset=[x, y]).reset_index(drop=True)
     if frame.empty:
         raise ConfigError(f"draw_points needs rows with {x} and {y}, got none")
-    groups = dict(list(frame.groupby(by, sort=False)))
+    parts = frame.groupby(by, sort=False, dropna=False)
+    groups = {group_name(key): part for key, part in parts}
     figure, ((ax,),) = panels(width=width, height=0.65 * width)
     ax.set(xscale="log" if "x" in log else "linear", yscale="log" if "y" in log else "linear")
     steps = pd.Series(aside(*_scaled(frame, x, y, log), inches(ax), DOT), index=frame.index)
     ends: list[tuple[float, str, str]] = []
     spots: list[tuple[float, float, str, str]] = []
-    for (name, group), color in zip(groups.items(), colors_of(list(map(str, groups))), strict=True):
+    for (name, group), color in zip(groups.items(), colors_of(list(groups)), strict=True):
         if lines:
             at = group.groupby(x)[y].agg(["mean", "min", "max"])
             ax.plot(at["mean"], "o-", color=color, markersize=3)
             ax.fill_between(at.index, at["min"], at["max"], color=color, alpha=0.2, lw=0)
-            ends.append((at["mean"].iloc[-1], str(name), color))
+            ends.append((at["mean"].iloc[-1], name, color))
         else:
             _plot_dots(ax, group[x], group[y], steps[group.index], color=color, label=name)
         if text:

@@ -42,8 +42,11 @@ def chosen_by(group: pd.DataFrame) -> str:
 
 
 def best_of(group: pd.DataFrame, keys: list[str]) -> dict[str, Any]:
-    """The values of tuned keys with the best merit, as `tuned` chooses; {} where all failed."""
-    tried = group.groupby(keys)
+    """The values of tuned keys with the best merit, as `tuned` chooses; {} where all failed.
+
+    Not to have a setting is a value of it, too: NaN.
+    """
+    tried = group.groupby(keys, dropna=False)
     merits = tried[chosen_by(group)].apply(merit)
     merits = merits[tried.size() == tried.size().max()]
     if not (merits > float("-inf")).any():

@@ -21,6 +21,7 @@ from p2pqg.base import config as machinery
 from p2pqg.base.errors import ConfigError, did_you_mean
 from p2pqg.base.registry import Entry, F, NoParams, Registry
 from p2pqg.base.text import draft_of, user_path
+from p2pqg.results.run_frames import read_runs
 from p2pqg.running.grid import NOT_OF_A_RUN
 
 FIGURES = Registry("figure")
@@ -29,6 +30,25 @@ FIGURES = Registry("figure")
 OF_THE_SWEEP = (*NOT_OF_A_RUN, "tiers", "sweep", "tune", "max_extensions", "name", "out")
 """Keys of a recipe that are not the figure's."""
 FORMATS = ("svg", "pdf", "png")
+
+
+def runs_in(recipe: Recipe, *needed: str) -> pd.DataFrame:
+    """The runs in its folder that have come to an end, as a frame; see `run_frames`.
+
+    Args:
+        recipe: of the figure.
+        needed: settings that they must have.
+
+    Raises:
+        ConfigError: there are no such runs, or they have no such setting.
+    """
+    runs = read_runs([recipe.folder])
+    if runs.empty:
+        raise nothing_finished(recipe)
+    for key in needed:
+        if key not in runs:
+            raise ConfigError(f"the runs have no setting {key}{did_you_mean(key, runs)}")
+    return runs
 
 
 def nothing_finished(recipe: Recipe) -> ConfigError:

@@ -11,12 +11,14 @@ from typing import Any
 
 import pandas as pd
 
-from p2pqg.base.errors import ConfigError, did_you_mean
+from p2pqg.base.errors import ConfigError
 from p2pqg.base.ranges import broken
-from p2pqg.paper.figures._figure import Recipe, figure, nothing_finished
+from p2pqg.base.wording import group_name
+from p2pqg.paper.figures._figure import Recipe, figure, nothing_finished, runs_in
 from p2pqg.plots.canvas import COLUMN, Picture, colors_of, in_percent, label_ends, panels, styled
 from p2pqg.results.alike import check_one_setting
-from p2pqg.results.run_frames import one_a_seed, read_runs
+from p2pqg.results.claims.values import selected
+from p2pqg.results.run_frames import one_a_seed
 from p2pqg.results.tuned import tuned
 
 
@@ -70,22 +72,21 @@ def draw(frame: pd.DataFrame) -> Picture:
 
 @figure("accuracy-against", params=Params, draw=draw, trains=True)
 def accuracy_against(p: Params, recipe: Recipe) -> pd.DataFrame:
-    """Accuracy by method and another setting, of the runs in the folder.
+    """Accuracy by method and another setting, of the runs in the folder that have it.
 
     Returns:
         Columns method, x (its name), value, log, lr, mean, std, seeds.
 
     Raises:
-        ConfigError: no run has finished, none has such a setting, or they differ in more.
+        ConfigError: no run has finished, none has such a setting, or not as a number, or they
+            differ in more.
     """
-    runs = read_runs([recipe.folder])
-    for key in (p.x, p.by, *p.where):
-        if key not in runs:
-            raise ConfigError(f"the runs have no setting {key}{did_you_mean(key, runs)}")
-    for key, value in p.where.items():
-        runs = runs[runs[key] == value]
+    runs = selected(p.where, runs_in(recipe, p.x, p.by, *p.where), "figure.where")
     rows = []
-    for (method, value), cell in runs.groupby([p.by, p.x], sort=False):
+    for (by, value), cell in runs.dropna(subset=[p.x]).groupby([p.by, p.x], dropna=False):
+        method = group_name(by)
+        if not isinstance(value, int | float):
+            raise ConfigError(f"figure.x must be a setting of numbers, {p.x} is {value!r:.60}")
         check_one_setting(cell, "figure", method, "name it under figure.where", ["lr"])
         lr = tuned(cell)
         best = one_a_seed(cell[cell["lr"] == lr], "figure", method, "name it under figure.where")

@@ -12,12 +12,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from p2pqg.base.errors import ConfigError, did_you_mean
-from p2pqg.paper.figures._figure import Recipe, figure, nothing_finished
+from p2pqg.base.errors import ConfigError
+from p2pqg.base.wording import group_name
+from p2pqg.paper.figures._figure import Recipe, figure, nothing_finished, runs_in
 from p2pqg.plots.canvas import COLUMN, Picture, colors_of, in_percent, label_ends, panels, styled
 from p2pqg.results.alike import check_one_setting
 from p2pqg.results.run import Run
-from p2pqg.results.run_frames import one_a_seed, read_runs
+from p2pqg.results.run_frames import one_a_seed
 from p2pqg.results.tuned import tuned
 
 PANELS = {
@@ -66,19 +67,18 @@ def draw(frame: pd.DataFrame) -> Picture:
 
 @figure("accuracy-by-epoch", params=Params, draw=draw, trains=True)
 def accuracy_by_epoch(p: Params, recipe: Recipe) -> pd.DataFrame:
-    """Accuracy by method and epoch, of the runs in the folder, at every evaluation.
+    """Accuracy by method and epoch, of the runs in the folder, at evaluations that all seeds had.
 
     Returns:
         Columns method, lr, of (a key of PANELS), epoch, mean, std, seeds.
 
     Raises:
-        ConfigError: no run has finished, none has such a setting, or they differ in more.
+        ConfigError: no run has finished, none has such a setting, they differ in more, or the seeds
+            of a method have no evaluation in common.
     """
-    runs = read_runs([recipe.folder])
-    if p.by not in runs:
-        raise ConfigError(f"the runs have no setting {p.by}{did_you_mean(p.by, runs)}")
     rows = []
-    for method, cell in runs.groupby(p.by, sort=False):
+    for by, cell in runs_in(recipe, p.by).groupby(p.by, sort=False, dropna=False):
+        method = group_name(by)
         check_one_setting(cell, "figure", method, "keep one of its values", ["lr"])
         lr = tuned(cell)
         at_best = one_a_seed(cell[cell["lr"] == lr], "figure", method, "keep one of its values")
@@ -88,7 +88,10 @@ def accuracy_by_epoch(p: Params, recipe: Recipe) -> pd.DataFrame:
             continue
         for of in PANELS:
             found = rounds.dropna(subset=[of]).groupby("epoch")[of].agg(["mean", "std", "count"])
+            found = found[found["count"] == len(paths)]  # a mean over those that go on would jump
             rows += [(method, lr, of, *row) for row in found.itertuples()]
+        if not any(row[0] == method for row in rows):
+            raise ConfigError(f"figure: no accuracy that all seeds with {method} have in one epoch")
     if not rows:
         raise nothing_finished(recipe)
     columns = ["method", "lr", "of", "epoch", "mean", "std", "seeds"]

@@ -16,10 +16,9 @@ import pandas as pd
 
 from p2pqg.base import yaml_text
 from p2pqg.base.errors import ConfigError
-from p2pqg.paper.figures._figure import Recipe, figure
+from p2pqg.paper.figures._figure import Recipe, figure, runs_in
 from p2pqg.plots.canvas import COLORS, COLUMN, FAINT, Picture, panels, styled
 from p2pqg.results.claims import HOLDS, Claim, judge
-from p2pqg.results.run_frames import read_runs
 
 TARGETS = "consensus.targets"
 
@@ -94,9 +93,7 @@ def critical_distance(p: Params, recipe: Recipe) -> pd.DataFrame:
     Raises:
         ConfigError: no run controls one phase, or none all-reduces in all of them.
     """
-    runs = read_runs([recipe.folder])
-    if TARGETS not in runs:
-        raise ConfigError(f"the runs have no setting {TARGETS}")
+    runs = runs_in(recipe, TARGETS)
     claims, exact = {}, None
     for text in runs[TARGETS].dropna().unique():
         targets = yaml_text.parse(text)

@@ -11,16 +11,16 @@ from __future__ import annotations
 
 import pandas as pd
 
-from p2pqg.paper.figures._figure import Recipe, figure, nothing_finished
+from p2pqg.base.wording import missing
+from p2pqg.paper.figures._figure import Recipe, figure, nothing_finished, runs_in
 from p2pqg.plots.canvas import PAGE, Picture, colors_of, in_percent, label_ends, panels, styled
 from p2pqg.results.cells import cells
-from p2pqg.results.run_frames import read_runs
 
 
 @styled
 def draw(frame: pd.DataFrame) -> Picture:
     """A panel per kind of network and alpha, error bars of a standard deviation."""
-    groups = list(frame.groupby(["network", "alpha"], sort=False))
+    groups = list(frame.groupby(["network", "alpha"], sort=False, dropna=False))
     picture, axes = panels(len(groups), width=PAGE, height=2.1, sharey=True)
     methods = list(frame["method"].unique())
     colors = dict(zip(methods, colors_of(methods), strict=True))
@@ -43,7 +43,8 @@ def draw(frame: pd.DataFrame) -> Picture:
         ax.set_xscale("log", base=2)
         ax.set_xticks(sizes, [str(size) for size in sizes], minor=False)
         ax.minorticks_off()
-        ax.set(title=f"{network}, α = {alpha:g}", xlabel="clients")
+        split = "" if missing(alpha) else f", α = {alpha:g}"
+        ax.set(title=f"{network}{split}", xlabel="clients")
         in_percent(ax.yaxis)
     label_ends(axes.flat[-1], ends)
     axes[0, 0].set_ylabel("test accuracy (%)")
@@ -63,8 +64,8 @@ def network_size(p: object, recipe: Recipe) -> pd.DataFrame:
     Returns:
         Columns network (without its number), clients, alpha, method, lr, mean, std, seeds.
     """
-    found = cells(read_runs([recipe.folder]))
-    if found.empty or found["mean"].isna().all():
+    found = cells(runs_in(recipe))
+    if found["mean"].isna().all():
         raise nothing_finished(recipe)
     names = found["topology"].str.extract(r"^(?P<network>.*?)(?P<clients>\d+)")
     found = found.assign(network=names["network"], clients=names["clients"].astype(int))

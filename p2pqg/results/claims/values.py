@@ -13,7 +13,7 @@ import pandas as pd
 from p2pqg.base.config import Problems
 from p2pqg.base.dotted import flat
 from p2pqg.base.errors import ConfigError, did_you_mean
-from p2pqg.base.wording import plain_text
+from p2pqg.base.wording import missing, plain_text
 from p2pqg.recipe.own_files import NAMED
 from p2pqg.results.alike import OWN_FILES, check_one_setting
 from p2pqg.results.claims.claim import Claim, Side, told
@@ -124,7 +124,7 @@ def _side(
         )
         return _compared(left, right, side.get("by", "difference"), where)
     wanted = {**common, **flat(side)}
-    rows = _planned(wanted, frame, where) if planned else _selected(wanted, frame, where)
+    rows = _planned(wanted, frame, where) if planned else selected(wanted, frame, where)
     # Before the best is chosen: it may be that of one of several settings, and hide the others.
     tuned = [key for key in ("lr", *claim.tune) if key not in wanted]
     check_one_setting(rows, where, told(wanted), "name it", tuned)
@@ -168,7 +168,7 @@ def _edited_between(claim: Claim, frame: pd.DataFrame, apart: Side) -> Iterator[
         return
     common = {**flat(claim.where), **flat(apart)}
     sides = [{**common, **one} for one in _settings_in(claim.left, claim.right)]
-    rows = pd.concat([_selected(wanted, frame, "") for wanted in sides])
+    rows = pd.concat([selected(wanted, frame, "") for wanted in sides])
     for key in files:
         name = key.removeprefix(OWN_FILES)
         if any(key in wanted for wanted in sides):
@@ -196,7 +196,7 @@ def _places(name: str, run: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(sorted(own or {str(path.parent) for path in paths}))
 
 
-def _selected(wanted: Side, frame: pd.DataFrame, where: str) -> pd.DataFrame:
+def selected(wanted: Side, frame: pd.DataFrame, where: str) -> pd.DataFrame:
     """The runs of those settings."""
     rows = list(range(len(frame)))
     for key, value in wanted.items():
@@ -217,22 +217,22 @@ def _planned(wanted: Side, frame: pd.DataFrame, where: str) -> pd.DataFrame:
     def by_default(key: str) -> bool:
         return frame[key].isna().all() if key in frame else "." in key
 
-    return _selected({k: v for k, v in wanted.items() if not by_default(k)}, frame, where)
+    return selected({k: v for k, v in wanted.items() if not by_default(k)}, frame, where)
 
 
 def _at_best(rows: pd.DataFrame, keys: Sequence[str], chosen: Chosen) -> pd.DataFrame:
     """At the best of the tuned keys."""
-    keys = [key for key in keys if key in rows and rows[key].nunique() > 1]
+    keys = [key for key in keys if key in rows and rows[key].nunique(dropna=False) > 1]
     if not keys or "test_accuracy" not in rows:
         return rows
     chosen |= {(key, chosen_by(rows)) for key in keys}
-    for key, value in best_of(rows, keys).items():
-        rows = rows[rows[key] == value]
-    return rows
+    return selected(best_of(rows, keys), rows, "")
 
 
 def _comparable(value: Any) -> Any:
-    """A setting so that 10 is 10.0, and a list is its text."""
+    """A setting so that 10 is 10.0, a list is its text, and what is not set equals itself."""
+    if missing(value):
+        return plain_text(None)
     if isinstance(value, int | float | np.number) and not isinstance(value, bool):
         return float(value)
     return plain_text(value)

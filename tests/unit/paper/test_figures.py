@@ -22,6 +22,7 @@ from p2pqg.paper.figures import (
     two_agents,
     valley,
 )
+from p2pqg.paper.figures.accuracy_against import Params, accuracy_against
 from p2pqg.recipe.tiers import at_tier
 from p2pqg.results.run_frames import read_runs
 from p2pqg.results.tuned import tuned
@@ -309,9 +310,12 @@ def test_the_size_of_the_network_and_the_best_learning_rate_are_read_from_the_ru
     assert frame["network"].unique().tolist() == ["ring"]
 
 
-def test_a_figure_of_runs_that_are_not_there_is_refused(tmp_path):
+def test_a_figure_of_runs_that_are_not_there_is_refused(tmp_path, fake_run):
     with pytest.raises(ConfigError, match="no run in or below it"):
         run_figure({"figure": "network-size"}, tmp_path)
+    fake_run("stopped", rounds_done=1)
+    with pytest.raises(ConfigError, match="no run of the figure's sweep has finished"):
+        run_figure({"figure": "accuracy-by-epoch"}, tmp_path)
 
 
 # Accuracy against a setting
@@ -338,6 +342,17 @@ def test_accuracy_is_drawn_against_any_setting_at_the_tuned_rate(tmp_path, fake_
     assert pd.read_csv(run_figure({"figure": said}, tmp_path).with_suffix(".csv")).equals(frame)
     with pytest.raises(ConfigError, match="differ in alpha: name it under figure.where"):
         run_figure({"figure": said | {"where": {}}}, tmp_path)
+    with pytest.raises(ConfigError, match="x must be a setting of numbers, topology is 'ring16'"):
+        run_figure({"figure": said | {"x": "topology"}}, tmp_path)
+
+
+def test_runs_without_the_setting_that_names_the_lines_have_a_line_too(tmp_path, fake_run):
+    for rule, accuracy in ((None, 0.5), ({"name": "median"}, 0.7)):
+        fake_run(f"{accuracy}", accuracy, rule=rule)
+    frame = accuracy_against(Params(x="alpha", by="rule"), Recipe({}, tmp_path))
+    assert frame[["method", "mean"]].to_numpy().tolist() == [["median", 0.7], ["none", 0.5]]
+    alone = Params(x="alpha", where={"rule": None, "model.hidden": [64]})
+    assert accuracy_against(alone, Recipe({}, tmp_path))["mean"].tolist() == [0.5]
 
 
 # Accuracy against epochs
@@ -365,6 +380,11 @@ def test_accuracy_by_epoch_is_the_mean_over_the_seeds_of_the_tuned_rate(tmp_path
     assert len(frame) == 2 * len(found[0])
     assert (frame["seeds"] == 2).all()
     assert lr == tuned(read_runs([tmp_path / "by-epoch"]))
+    file = pair[1].path / "rounds.parquet"  # as of a run that ended earlier
+    pair[1].rounds[:-1].to_parquet(file)
+    shorter = pd.read_csv(run_figure(said, tmp_path / "by-epoch").with_suffix(".csv"))
+    assert shorter.equals(frame[frame["epoch"] < frame["epoch"].max()].reset_index(drop=True))
+    pair[1].rounds.to_parquet(file)
     other = said | {"figure": {"name": "accuracy-by-epoch", "by": "seed"}}
     with pytest.raises(ConfigError, match="by must be a setting that is not averaged"):
         run_figure(other, tmp_path / "by-epoch")

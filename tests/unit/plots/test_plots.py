@@ -118,6 +118,8 @@ def test_a_mean_over_seeds_ends_where_the_first_seed_does():
         ConfigError, match="must be measured in one round of all its runs, and was in none"
     ):
         draw_curves({"dsgd": [history(0.1, np.nan), history(np.nan, 0.2)]})
+    with pytest.raises(ConfigError, match="was not measured in 1 of its 2 runs; draw them one by"):
+        draw_curves({"dsgd": [history(0.1, 0.4), history(np.nan, np.nan)]})
 
 
 def test_rounds_that_were_not_measured_are_left_out():
@@ -298,7 +300,7 @@ def test_points_are_where_the_numbers_say_and_named_where_asked():
 
 
 def test_a_line_through_points_goes_through_the_means_of_their_seeds():
-    frame = pd.DataFrame({"x": [1, 1, 2], "y": [2.0, 4.0, 8.0], "of": "a"})
+    frame = pd.DataFrame({"x": [1, 1, 2], "y": [2.0, 4.0, 8.0], "of": None})  # a group, too
     figure = draw_points(frame, "x", "y", by="of", lines=True, log="xy")
     assert lines(figure)[0].get_ydata().tolist() == [3.0, 8.0]
     low, high = np.ptp(figure.axes[0].collections[0].get_paths()[0].vertices, axis=0)

@@ -90,6 +90,10 @@ def test_each_side_has_its_own_best_of_more_tuned_keys_by_validation_samples():
     assert verdict_of(pd.concat([*qg, *d2]), **named).findings[0].mean == pytest.approx(0.85 - 0.35)
     with pytest.raises(ConfigError, match="several runs of a seed with qg; they differ in mu"):
         verdict_of(pd.concat([*qg, *d2]), **both | {"tune": []})
+    frame = pd.concat([*qg, *d2]).replace({"mu": {0.9: math.nan}})  # not set: a value, too
+    assert verdict_of(frame, **both).findings[0].mean == pytest.approx(0.85 - 0.3)
+    unset = both | {"right": {"algorithm": "d2", "mu": None}}
+    assert verdict_of(frame, **unset).findings[0].mean == pytest.approx(0.85 - 0.3)
 
 
 def test_sides_that_are_tuned_with_unequal_budgets_are_refused_before_the_runs():
