@@ -14,7 +14,10 @@ from pathlib import Path
 from p2pqg.cli import main
 
 FRESH = multiprocessing.get_context("forkserver")
-FRESH.set_forkserver_preload(["torch", "pandas", "p2pqg.cli", "p2pqg.running.single", "p2pqg.page"])
+FRESH.set_forkserver_preload(
+    ["torch", "pandas", "p2pqg.cli", "p2pqg.running.single", "p2pqg.running.screen"]
+    + ["p2pqg.engine.local", "p2pqg.page"]
+)
 OPERATORS = {"|", "||", "&", "&&", ";", "<", ">", ">>", "2>"}
 
 

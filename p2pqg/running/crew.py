@@ -14,7 +14,7 @@ import pickle
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import nullcontext, suppress
+from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,6 +37,7 @@ from p2pqg.running.sinks import with_sinks
 if TYPE_CHECKING:
     from p2pqg.results.run import Run
     from p2pqg.running.observer import Observer
+    from p2pqg.simulation.hosting import Hosting
     from p2pqg.simulation.simulation import Simulation
 
 SECONDS_TO_START = 3.0
@@ -132,10 +133,13 @@ class Crew:
         if jobs > 1:
             yield from self._side_by_side(work, path, jobs, config)
             return
-        with with_sinks(self.sinks, self.observer or _Unwatched(self.tell)) as watcher:
+        with (
+            with_sinks(self.sinks, self.observer or _Unwatched(self.tell)) as watcher,
+            closing(_OneRay(watcher)) as keeping,
+        ):
             for seed, do in todo.items():
                 try:
-                    do(observer=watcher)
+                    do(observer=keeping)
                     yield seed, None
                 except P2pqgError as error:
                     yield seed, error
@@ -300,6 +304,26 @@ class _Unwatched(Inside):
     def __init__(self, tell: Callable[[str], None]) -> None:
         super().__init__("", lambda name, text: None)
         self.unheard = tell
+
+
+class _OneRay:
+    """Passes on what it sees of seeds, and keeps the Ray of the first for those that follow."""
+
+    def __init__(self, watcher: Any) -> None:
+        self._watcher = watcher
+        self._kept: Hosting | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._watcher, name)
+
+    def begin(self, simulation: Simulation, path: Path) -> None:
+        self._kept = self._kept or simulation.hosting.share()
+        self._watcher.begin(simulation, path)
+
+    def close(self) -> None:
+        """After the last one."""
+        if self._kept:
+            self._kept.close()
 
 
 class _Abroad(Inside):

@@ -66,7 +66,7 @@ torch.manual_seed(0)
 run = p2pqg.run(
     topology="ring4", algorithm="dsgdm-n", dataset=[data(n) for n in (40, 50, 60, 70)],
     test=data(200), model=Net(), loss=smooth, metrics={"f1": f1}, rounds=3000, batch_size=8,
-    eval_every=20, stop={"patience": 3, "metric": "f1"}, precision="float64", seed=[1, 2, 3],
+    eval_every=10, stop={"patience": 3, "metric": "f1"}, precision="float64", seed=[1, 2, 3],
     lr=0.05, checkpoint_every=0.2, out=sys.argv[1], name=sys.argv[2], engine=sys.argv[3],
     clients_per_actor=2, sinks=sys.argv[4:],
 )
@@ -102,39 +102,45 @@ def start(tmp_path, name, engine, *sinks):
 
 
 @pytest.fixture(scope="module")
-def expected(tmp_path_factory):
-    """The same in one process, undisturbed."""
-    folder = tmp_path_factory.mktemp("local")
-    process = start(folder, "local", "local")
-    try:
-        _, told = process.communicate(timeout=300)
-    finally:
-        process.kill()
-        process.wait()
-    assert process.returncode == 0, told
-    return p2pqg.load(folder / "local")
+def both(tmp_path_factory):
+    """(resumed, expected): one is killed on two actors in its second seed, and resumed.
 
-
-@pytest.fixture(scope="module")
-def resumed(tmp_path_factory):
-    """Killed on two actors in its second seed; `resume` does the rest."""
-    folder = tmp_path_factory.mktemp("killed")
-    sinks = ["wandb"] if HAS_WANDB else []
-    process = start(folder, "killed", "ray", *sinks)
+    The other is the same in one process, undisturbed, beside it.
+    """
+    folder, sinks = tmp_path_factory.mktemp("study"), ["wandb"] if HAS_WANDB else []
+    killed, undisturbed = start(folder, "killed", "ray", *sinks), start(folder, "local", "local")
     path = folder / "killed"
-    limit = time.monotonic() + 150
-    while not list(path.glob("seed2/checkpoints/round-*")) and process.poll() is None:
-        assert time.monotonic() < limit
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    _, told = process.communicate()
-    assert process.returncode == -signal.SIGKILL, told
-    assert (path / "seed1" / "summary.json").exists()
-    assert not (path / "seed2" / "summary.json").exists()
-    assert not (path / "seed3").exists()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("WANDB_MODE", "offline")
-        return p2pqg.resume(path, engine="local", sinks=sinks)
+    try:
+        limit = time.monotonic() + 150
+        while not list(path.glob("seed2/checkpoints/round-*")) and killed.poll() is None:
+            assert time.monotonic() < limit
+            time.sleep(0.02)
+        killed.send_signal(signal.SIGKILL)
+        _, told = killed.communicate()
+        assert killed.returncode == -signal.SIGKILL, told
+        assert (path / "seed1" / "summary.json").exists()
+        assert not (path / "seed2" / "summary.json").exists()
+        assert not (path / "seed3").exists()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("WANDB_MODE", "offline")
+            resumed = p2pqg.resume(path, engine="local", sinks=sinks)
+        _, told = undisturbed.communicate(timeout=300)
+        assert undisturbed.returncode == 0, told
+    finally:
+        for process in (killed, undisturbed):
+            process.kill()
+            process.wait()
+    return resumed, p2pqg.load(folder / "local")
+
+
+@pytest.fixture
+def resumed(both):
+    return both[0]
+
+
+@pytest.fixture
+def expected(both):
+    return both[1]
 
 
 def test_killed_on_two_actors_and_resumed_it_has_the_numbers_of_one_process(resumed, expected):

@@ -6,9 +6,11 @@ import signal
 import threading
 import time
 import warnings
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from toys import Notes
@@ -16,11 +18,13 @@ from toys import Notes
 import p2pqg
 from p2pqg.algorithms import ALGORITHMS
 from p2pqg.base.errors import ConfigError, StoppedError
+from p2pqg.engine.placement import Machine, Placement
 from p2pqg.recipe.settings import read_settings
 from p2pqg.running import pool
 from p2pqg.running.crew import Crew
 from p2pqg.running.observer import Observer, warn_unheard
 from p2pqg.running.screen import Screen
+from p2pqg.simulation.hosting import Hosting
 
 
 @dataclass(frozen=True)
@@ -283,3 +287,39 @@ def test_who_cannot_watch_or_is_no_sink_is_refused_before_anything_starts(tmp_pa
     with pytest.raises(ConfigError, match="attacks must be a list or a mapping, got 5"):
         p2pqg.run(**SMALL, attacks=5, out=place)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("stops", [False, True])
+def test_seeds_that_follow_each_other_share_the_ray_of_the_first_one(tmp_path, stops):
+    """Which takes seconds to start; it ends with the last one, or where they are stopped."""
+
+    class Ray:
+        users = 0
+
+        def share(self):
+            self.users += 1
+            return self
+
+        def close(self):
+            self.users -= 1
+
+    cluster, during = Ray(), []
+
+    def do(observer):
+        placement = Placement((0, 4), 0, 1, "")
+        hosting = Hosting(Machine(2, 0, None), "cpu", placement, cluster.share())
+        sim = SimpleNamespace(hosting=hosting)
+        observer.begin(sim, tmp_path)
+        sim.hosting.close()
+        during.append(cluster.users)
+        if stops:
+            raise StoppedError("stopped")
+
+    config, own = read_settings(SMALL | {"engine": "ray"})
+    ended = Crew(None, None, ()).each(dict.fromkeys([1, 2, 3], do), tmp_path, config, own)
+    with closing(ended):
+        for _ in ended:
+            if stops:
+                break
+    assert during == [1] * (1 if stops else 3)
+    assert cluster.users == 0
