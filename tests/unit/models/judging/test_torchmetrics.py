@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import cohen_kappa_score, f1_score, roc_auc_score
 
 import p2pqg
 
-pytest.importorskip("torchmetrics", reason="torchmetrics is not installed: .[metrics]")
+
+@pytest.fixture(autouse=True)
+def _installed():  # not where this file is collected: it takes seconds to import
+    pytest.importorskip("torchmetrics", reason="torchmetrics is not installed: .[metrics]")
 
 
 def data(size):
@@ -18,6 +20,8 @@ def data(size):
 
 @pytest.mark.parametrize("who", [2, "averaged"])
 def test_f1_auroc_and_kappa_are_those_of_scikit_learn(tmp_path, who):
+    from sklearn.metrics import cohen_kappa_score, f1_score, roc_auc_score
+
     test_x, test_y = data(300)
     run = p2pqg.run(
         topology="ring4",
