@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from p2pqg.base.errors import ConfigError, TopologyError
 from p2pqg.base.seeding import rng
@@ -32,7 +32,7 @@ def plain(x, gradient, W, lr, rounds, rank=1, iterations=1, beta=0.0):
     edges = [(i, j) for i in range(8) for j in range(i + 1, 8) if W[i, j]]
     ranks = [min(out, into, rank) for _, out, into in MATRICES]
     sizes = [into * r for (_, _, into), r in zip(MATRICES, ranks, strict=True)]
-    drawn = {i: norm.ppf(rng(0, "powergossip", i, 0).random(sum(sizes))) for i in range(8)}
+    drawn = {i: ndtri(rng(0, "powergossip", i, 0).random(sum(sizes))) for i in range(8)}
     v = {}
     for i, j in edges:
         parts = np.split(drawn[i], np.cumsum(sizes)[:-1])
