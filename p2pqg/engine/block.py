@@ -222,10 +222,11 @@ class Block(Answers):
 
     def _of_active(self, new: Any, part: slice) -> Any:
         """The new state of a part, in which clients that stand still have the old one."""
-        mask, old = self.W.active, of_part(self.state, part)
+        mask = self.W.active
         active = self.mine(mask)
         if mask is None or active is None:
             return new
+        old = of_part(self.state, part)
         present = self.mine(self.W.present)
         there = torch.ones_like(active) if present is None else present
         if not mask.any():  # nobody has computed anything

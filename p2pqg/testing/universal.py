@@ -96,7 +96,7 @@ def check_requests(algorithm: str | Entry, **params: Any) -> None:
         def gradient(x: Array, round: int, scale: float = scale) -> Array:
             return scale * problem.gradient(x, round)
 
-        for blocks in ([8], [3, 5], [1] * CLIENTS):
+        for blocks in ([8], [1, 2, 5]):  # what all see together, some, and one alone
             hosts = at_start(
                 algorithm,
                 gradient,
