@@ -124,7 +124,8 @@ def along(axis: str, rows: pd.DataFrame) -> np.ndarray:
 
 def measured_rows(one: Standing, key: str) -> pd.DataFrame:
     """The rows that have a value of it; none in a run that does not measure it."""
-    known = one.rounds if key in one.rounds else one.rounds.assign(**{key: float("nan")})
+    # Of some dozens of columns these alone: each is copied whenever rows are chosen.
+    known = one.rounds.reindex(columns=[*dict.fromkeys([*AXES, key])])
     return known.dropna(subset=key).sort_values("round")
 
 
@@ -244,8 +245,7 @@ def _event_marks(shown: Sequence[Standing], axis: str, x: Scale) -> list[Mark]:
     """A vertical line where something was done to a run."""
     marks = []
     for run, one in enumerate(shown):
-        known = one.rounds.dropna(subset=axis).sort_values("round")
-        if known.empty:
+        if not one.events or (known := measured_rows(one, axis)).empty:
             continue
         done_then = np.append(0, along("round", known))
         for done in dict(one.events):
@@ -257,8 +257,8 @@ def _event_marks(shown: Sequence[Standing], axis: str, x: Scale) -> list[Mark]:
 
 def _spread_marks(one: Standing, run: int, axis: str, x: Scale, y: Scale) -> list[Mark]:
     """The clients from worst to best, and the model that is the mean of all."""
-    at = one.rounds.drop_duplicates("round", keep="last").set_index("round")
-    spread = one.spread.join(at[[] if axis == "round" else [axis]], how="inner").reset_index()
+    at = one.rounds[[*dict.fromkeys(["round", axis])]].drop_duplicates("round", keep="last")
+    spread = one.spread.join(at.set_index("round"), how="inner").reset_index()
     spread = spread.dropna(subset=axis)
     marks = []
     if len(spread):

@@ -101,16 +101,22 @@ class Replay:
         self._stamps: tuple[int, ...] = ()
         self._changes: list[dict[str, Any]] = []
         self._scenes: dict[Any, dict[str, Any]] = {}
+        stamps = self._stamps_now()
         self._standing = read(Run(path))
-        self.refresh()
+        self._take(stamps, self._standing)
 
     def refresh(self) -> None:
         """Look whether there is news on disk."""
-        stamps = tuple(_stamp(self.path / name) for name in WATCHED)
-        if stamps == self._stamps:
-            return
+        if (stamps := self._stamps_now()) != self._stamps:
+            self._take(stamps)
+
+    def _stamps_now(self) -> tuple[int, ...]:
+        return tuple(_stamp(self.path / name) for name in WATCHED)
+
+    def _take(self, stamps: tuple[int, ...], standing: Standing | None = None) -> None:
+        """Take what files of those stamps say; `standing`: what was read of them since."""
         try:
-            self._standing = read(Run(self.path))
+            self._standing = standing or read(Run(self.path))
             self._changes = []
             with suppress(FileNotFoundError):
                 self._changes = read_rows(self.path / "changes.parquet")

@@ -124,8 +124,10 @@ def with_defaults(frame: pd.DataFrame) -> pd.DataFrame:
     for key, was in ADDED.items():
         if key in frame:
             frame = frame.assign(**{key: [was if pd.isna(v) else v for v in frame[key]]})
-    known = {key: frame[key].fillna(value) for key, value in defaults.items() if key in frame}
-    return frame.assign(**{**defaults, **known})
+    gaps = [key for key in frame.columns[frame.isna().any()] if key in defaults]
+    frame = frame.assign(**{key: frame[key].fillna(defaults[key]) for key in gaps})
+    others = {key: value for key, value in defaults.items() if key not in frame}
+    return pd.concat([frame, pd.DataFrame(others, index=frame.index)], axis=1)  # not one by one
 
 
 def differing(settings: pd.DataFrame) -> list[str]:

@@ -3,7 +3,7 @@
 import ast
 import configparser
 import re
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import networkx as nx
@@ -35,15 +35,23 @@ FACE = {"p2pqg.__init__", "p2pqg.errors"}
 """What users import from; it knows where everything is."""
 
 
-def imports(file: str) -> Iterator[str]:
+@cache  # every test here reads all files
+def imports(file: str) -> frozenset[str]:
     """Files that a file imports, also inside functions and for types only."""
+    found: set[str] = set()
     for node in ast.walk(ast.parse(FILES[file].read_text("utf-8"))):
         names = []
         if isinstance(node, ast.ImportFrom) and node.module:
             names = [f"{node.module}.{alias.name}" for alias in node.names] + [node.module]
         elif isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
-        yield from {name for name in names if name in FILES}
+        found.update(name for name in names if name in FILES)
+    return frozenset(found)
+
+
+@cache
+def all_imports() -> nx.DiGraph:
+    return nx.DiGraph((file, other) for file in FILES for other in imports(file))
 
 
 def room(file: str) -> str:
@@ -67,8 +75,7 @@ def test_the_rooms_are_on_the_levels_that_the_handbook_draws():
 
 
 def test_no_files_import_each_other_in_a_circle():
-    graph = nx.DiGraph((file, other) for file in FILES for other in imports(file))
-    assert list(nx.simple_cycles(graph)) == []
+    assert list(nx.simple_cycles(all_imports())) == []
 
 
 def test_only_the_engine_on_ray_imports_ray():
@@ -102,7 +109,7 @@ def test_the_front_door_names_every_room_and_that_of_the_command_line_every_comm
 
 @pytest.mark.parametrize("reader", ["recipe", "plots", "results", "page"])
 def test_reading_never_reaches_the_engine(reader):
-    graph = nx.DiGraph((file, other) for file in FILES for other in imports(file))
+    graph = all_imports()
     below = set().union(*(nx.descendants(graph, f) for f in graph if room(f) == reader))
     assert not [file for file in below if room(file) == "engine"]
 

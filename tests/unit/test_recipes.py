@@ -25,12 +25,13 @@ REGISTRIES = {
 
 
 def settings_of(values, name):
-    """The settings of every run of a recipe at a tier, of those that differ in seeds alone one."""
+    """The settings of every run of a recipe at a tier, which are read."""
     if "sweep" in values:
-        sweep = read_sweep(values, name)
-        every = [sweep.settings(point) for point in sweep.points()]
-        return {str(one | {"seed": 1, "name": ""}): one for one in every}.values()
-    return [{key: value for key, value in values.items() if key != "source"}]
+        sweep = read_sweep(values, name)  # reads each
+        return [sweep.settings(point) for point in sweep.points()]
+    settings = {key: value for key, value in values.items() if key != "source"}
+    read_config(settings, where=name)
+    return [settings]
 
 
 @pytest.mark.parametrize(("path", "tier"), TIERS, ids=NAMES)
@@ -42,7 +43,6 @@ def test_every_tier_can_be_read_and_has_parts_that_exist(path, tier):
         return  # figures check their own keys
     parts, networks = set(), set()
     for settings in settings_of(values, path.stem):
-        read_config(settings, where=path.name)
         networks.add((settings.get("topology", "ring16"), settings.get("clients")))
         for key in REGISTRIES.keys() & settings.keys():
             part = settings[key]

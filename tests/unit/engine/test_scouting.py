@@ -122,6 +122,21 @@ def test_a_period_is_seen_however_long_it_is(tau, steady):
     assert is_steady(Rule(entry, entry.params(lr=0.1, tau=tau), LearningRate(0.1), 0)) is steady
 
 
+def test_what_is_known_of_ours_holds_for_every_step_size_and_seed(monkeypatch):
+    """A scenario that set step sizes by the clock had 2,000 rounds looked at for each of them."""
+    monkeypatch.setattr(habits, "STEPS_TRIED", 20)
+    entry = ALGORITHMS["slowmo"]
+    ours = Rule(entry, entry.params(lr=0.1, tau=7), LearningRate(0.1), 0)
+    assert not is_steady(ours)
+    rounds, once = [], habits.tried_once
+    monkeypatch.setattr(habits, "tried_once", lambda *args: rounds.append(args[2]) or once(*args))
+    assert not is_steady(ours.with_lr(0.3))
+    assert not is_steady(ours.with_changes(seed=1))
+    assert rounds == []
+    assert not is_steady(ours.with_params(tau=5))  # other parameters are looked at
+    assert rounds
+
+
 def counts_to_three(s, grad, p):
     x = yield gossip(half(s, grad, p))
     if s.t == 2:
