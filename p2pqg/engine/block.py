@@ -285,6 +285,8 @@ class Block(Answers):
 def chosen(active: Tensor, new: Any, old: Any, others: Mapping[str, Tensor] | None = None) -> Any:
     """The new state of the clients that are active, the old one of those that stand still.
 
+    Of a leaf that has another shape than before, the old one would fit nowhere: it is the new one.
+
     Args:
         active: [clients], bool.
         new: as if all were.
@@ -296,7 +298,7 @@ def chosen(active: Tensor, new: Any, old: Any, others: Mapping[str, Tensor] | No
     kept = {
         name: torch.where(_as_rows(others.get(name, active), value), value, before[name])
         for name, value in leaves(new).items()
-        if isinstance(value, Tensor)
+        if isinstance(value, Tensor) and before[name].shape == value.shape
     }
     return with_leaves(new, kept)
 

@@ -118,21 +118,29 @@ def _listed(known: dict[int, Mixing], other: Mixing, round: int) -> Mixing:
 
 
 def _recognised(name: str, mark: str, clients: int | None, given: Schedule | None) -> Schedule:
-    """The network of that fingerprint: the given one, grown or not, or the one of that name."""
-    if given is not None:
-        if fingerprint(given) == mark:
-            return given
-        grown = of_size(given, clients) if clients else None
-        if grown is not None and fingerprint(grown) == mark:
-            return grown
+    """The network of that fingerprint: the given one, grown or not, or the one of that name.
+
+    W alone does not tell them apart: two names may stand for one W and differ in what becomes of it
+    when links or clients come and go. A function, or a file, may have another name by now.
+    """
+    fitting = given if given is not None and fingerprint(given) == mark else None
+    if given is not None and fitting is None and clients:
+        grown = of_size(given, clients)
+        fitting = grown if grown is not None and fingerprint(grown) == mark else None
+    if fitting is not None and fitting.name == name:
+        return fitting
     try:
         schedule = build(name)
     except TopologyError:
+        if fitting is not None:
+            return fitting
         raise TopologyError(
             f"{name!r}: the network was a Python function or file that is not here. Pass topology "
             "again."
         ) from None
     if fingerprint(schedule) != mark:
+        if fitting is not None:
+            return fitting
         raise TopologyError(
             f"{name!r} is not the network that was stored. Use the file or the version of p2pqg "
             "that it was stored with, or pass topology again."

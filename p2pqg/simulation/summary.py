@@ -60,7 +60,7 @@ def _lied(experiment: Experiment, network: Network, events: Sequence[Row]) -> bo
     """Whether clients lie, did or will."""
     scenario = experiment.scenario
     return (
-        bool(network.attacks or experiment.network.attacks)
+        bool(network.attacks or experiment.config.attacks)  # those may be over by now
         or any(event.action == "attack" for event in (*scenario.rounds, *scenario.seconds))
         or any(event["what"].startswith("attack") for event in events)
     )

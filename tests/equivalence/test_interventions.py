@@ -347,6 +347,19 @@ def test_what_the_state_is_made_for_cannot_change_on_the_way(algorithm, change):
         sim.advance(2)
 
 
+@pytest.mark.parametrize("algorithm", ["powergossip", "choco-sgd"])
+def test_who_is_absent_from_the_start_is_to_the_others_as_one_without_links(algorithm):
+    """The vectors of PowerGossip have another length in every second round."""
+    with simulation(algorithm=algorithm) as sim, simulation(algorithm=algorithm) as alone:
+        sim.drop_clients([2])
+        alone.drop_links(["1-2", "2-3"])
+        for one in (sim, alone):
+            one.advance(5)
+        others = [0, 1, 3, 4, 5]
+        assert_array_equal(sim.parameters()[others], alone.parameters()[others])
+        assert (sim.parameters()[2] == simulation().parameters()[2]).all()
+
+
 # The mean, and noise
 
 

@@ -530,6 +530,24 @@ def test_a_name_is_stored_as_a_name():
     assert network("complete64").to_data()[1] == {}
 
 
+@pytest.mark.parametrize(
+    ("recipe", "later", "change"),
+    [
+        ("exponential2", "ring2", lambda net: net.drop_links(["0-1"])),  # directed, or not
+        ("complete4:mixing=uniform", "complete4", lambda net: net.add_clients(1, [[4, 0]])),
+    ],
+)
+def test_a_network_is_stored_as_the_one_it_is_though_that_of_the_recipe_has_the_same_w(
+    recipe, later, change
+):
+    start = Network(build(recipe))
+    now = start.with_topology(later)
+    back = Network.from_data(*now.to_data(), start)
+    assert (back.base.name, back.base.directed) == (later, False)
+    assert_array_equal(change(back).schedule.mixing(0).dense(), change(now).schedule.mixing(0).dense())
+    assert Network.from_data(*start.to_data(), start).base is start.base
+
+
 def test_a_name_that_means_another_network_now_is_refused():
     about, arrays = network("ring8").to_data()
     about["topology"]["fingerprint"] = "0" * 16

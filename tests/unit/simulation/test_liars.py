@@ -66,7 +66,7 @@ def test_forks_with_and_without_liars_draw_the_same_batches_and_end_lies_alike()
             ]
 
 
-def test_a_scenario_brings_liars_and_takes_them_away():
+def test_a_scenario_brings_liars_and_takes_them_away(tmp_path):
     scenario = [
         {"at": 2, "attack": {"who": [5], "how": {"name": "noise", "sigma": 0.3}}},
         {"at": 4, "stop_attack": [5]},
@@ -77,6 +77,11 @@ def test_a_scenario_brings_liars_and_takes_them_away():
         other.advance(rounds=6)
         assert (one.parameters() == other.parameters()).all()
         assert one.history["liars"].tolist() == [0, 0, 1, 1, 0, 0]
+        other.stop_attack()
+        other.checkpoint(tmp_path / "no more")
+        with p2pqg.Simulation.restore(tmp_path / "no more") as again:
+            assert again.history.equals(other.history)
+            assert again.clients.equals(other.clients)
 
 
 def test_flipped_labels_are_learned_by_the_liar_alone():
