@@ -544,7 +544,8 @@ def test_a_network_is_stored_as_the_one_it_is_though_that_of_the_recipe_has_the_
     now = start.with_topology(later)
     back = Network.from_data(*now.to_data(), start)
     assert (back.base.name, back.base.directed) == (later, False)
-    assert_array_equal(change(back).schedule.mixing(0).dense(), change(now).schedule.mixing(0).dense())
+    one, other = (change(each).schedule.mixing(0).dense() for each in (back, now))
+    assert_array_equal(one, other)
     assert Network.from_data(*start.to_data(), start).base is start.base
 
 
