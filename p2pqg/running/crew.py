@@ -142,6 +142,7 @@ class Crew:
                     do(observer=keeping)
                     yield seed, None
                 except P2pqgError as error:
+                    keeping.close()  # it may be Ray that was lost
                     yield seed, error
 
     def _jobs(self, count: int, config: RunConfig, own: Own, stays: str) -> tuple[int, str]:
@@ -321,9 +322,10 @@ class _OneRay:
         self._watcher.begin(simulation, path)
 
     def close(self) -> None:
-        """After the last one."""
-        if self._kept:
-            self._kept.close()
+        """After the last one, or one that failed: the next starts a Ray of its own."""
+        kept, self._kept = self._kept, None
+        if kept:
+            kept.close()
 
 
 class _Abroad(Inside):
