@@ -20,25 +20,34 @@ CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
 
 @contextmanager
-def chromium(width: int = 1280, dark: bool = False) -> Iterator[Any]:
-    """A page of a browser; the test is skipped, with a reason, where there is none."""
+def chromium() -> Iterator[Any]:
+    """A browser; the test is skipped, with a reason, where there is none."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     if CHROMIUM is None:
         pytest.skip("chromium is not installed")
     with playwright.sync_playwright() as started:
         browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        scheme = "dark" if dark else "light"
-        page = browser.new_page(viewport={"width": width, "height": 1500}, color_scheme=scheme)
-        page.set_default_timeout(10_000)
-        page.errors = []
-        page.on("pageerror", lambda error: page.errors.append(str(error)))
-        page.on(
-            "console",
-            lambda line: page.errors.append(line.text) if line.type == "error" else None,
-        )
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def a_page(browser: Any, width: int = 1280, dark: bool = False) -> Iterator[Any]:
+    """A page with nothing of those before; it must end without an error."""
+    scheme = "dark" if dark else "light"
+    page = browser.new_page(viewport={"width": width, "height": 1500}, color_scheme=scheme)
+    page.set_default_timeout(10_000)
+    page.errors = []
+    page.on("pageerror", lambda error: page.errors.append(str(error)))
+    page.on(
+        "console",
+        lambda line: page.errors.append(line.text) if line.type == "error" else None,
+    )
+    try:
         yield page
         assert page.errors == []
-        browser.close()
+    finally:
+        page.close()
 
 
 class Shown:

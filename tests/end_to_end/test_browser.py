@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import numpy as np
 import pandas as pd
 import pytest
-from browser import Shown, chromium
+from browser import Shown, a_page, chromium
 
 import p2pqg
 from p2pqg.control.room import Room
@@ -24,6 +24,12 @@ SETTINGS = {
     "eval_every": 5,
     "network": {"compute": "1 s"},
 }
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as browser:
+        yield browser
 
 
 @pytest.fixture
@@ -87,9 +93,9 @@ def _apart(shown):
     return next((a, b) for a in (2, 5, 0) for b in range(8) if a != b and not graph.has_edge(a, b))
 
 
-def test_twenty_random_clicks_saved_as_a_recipe_give_the_same_parameters(sim, tmp_path):
+def test_twenty_random_clicks_saved_as_a_recipe_give_the_same_parameters(browser, sim, tmp_path):
     rng, path = np.random.default_rng(7), tmp_path / "clicked.yaml"
-    with chromium() as page:
+    with a_page(browser) as page:
         shown = Shown(page, Room(sim))
         page.get_by_label("rounds to play").fill("3")
         shown.press("play that many rounds")
@@ -111,8 +117,8 @@ def test_twenty_random_clicks_saved_as_a_recipe_give_the_same_parameters(sim, tm
         assert np.array_equal(sim.parameters(), again.parameters())
 
 
-def test_only_a_click_acts_and_a_drag_ends_where_it_began(sim):
-    with chromium() as page:
+def test_only_a_click_acts_and_a_drag_ends_where_it_began(browser, sim):
+    with a_page(browser) as page:
         shown = Shown(page, Room(sim))
         shown.press("play one round")
         shown.press("fork the chosen network")
@@ -135,8 +141,8 @@ def test_only_a_click_acts_and_a_drag_ends_where_it_began(sim):
         assert sim.interventions == [{"round": 1, "drop_links": [[3, 4]]}]
 
 
-def test_every_action_has_a_key_and_a_name(sim):
-    with chromium(width=768, dark=True) as page:
+def test_every_action_has_a_key_and_a_name(browser, sim):
+    with a_page(browser, width=768, dark=True) as page:
         shown = Shown(page, Room(sim))
         room = shown.room
         shown.canvas().focus()
@@ -173,8 +179,8 @@ def test_every_action_has_a_key_and_a_name(sim):
         assert sim.round == 100
 
 
-def test_the_past_is_seen_and_one_goes_back_or_forks_from_it(sim):
-    with chromium() as page:
+def test_the_past_is_seen_and_one_goes_back_or_forks_from_it(browser, sim):
+    with a_page(browser) as page:
         shown = Shown(page, Room(sim))
         for _ in range(3):
             shown.press("play that many rounds")
@@ -193,8 +199,8 @@ def test_the_past_is_seen_and_one_goes_back_or_forks_from_it(sim):
         assert sim.round == 20
 
 
-def test_two_views_of_one_room_both_show_and_either_acts(sim):
-    with chromium() as page:
+def test_two_views_of_one_room_both_show_and_either_acts(browser, sim):
+    with a_page(browser) as page:
         shown = Shown(page, Room(sim))
         frames = []
         shown.room.listeners.append(frames.append)  # the other one
@@ -210,8 +216,8 @@ def test_two_views_of_one_room_both_show_and_either_acts(sim):
         assert page.get_by_label("links").first.input_value() == "bytes"
 
 
-def test_what_is_refused_is_one_sentence_and_paper_gets_the_card(sim):
-    with chromium() as page:
+def test_what_is_refused_is_one_sentence_and_paper_gets_the_card(browser, sim):
+    with a_page(browser) as page:
         shown = Shown(page, Room(sim))
         shown.fill("another network", "ring7")
         assert "set_topology: 'ring7' has 7 clients" in shown.sentence
@@ -224,10 +230,13 @@ def test_what_is_refused_is_one_sentence_and_paper_gets_the_card(sim):
         assert page.locator(".p2pqg-room").is_hidden()
 
 
-def test_a_thousand_clients_are_drawn_in_a_frame(tmp_path):
+def test_a_thousand_clients_are_drawn_in_a_frame(browser, tmp_path):
     toy = {"name": "synthetic", "samples": 4000, "features": 4, "classes": 2}
     settings = {"dataset": toy, "model": {"name": "mlp", "hidden": [4]}, "engine": "local"}
-    with p2pqg.Simulation(topology="ring1000", rounds=4, **settings) as sim, chromium() as page:
+    with (
+        p2pqg.Simulation(topology="ring1000", rounds=4, **settings) as sim,
+        a_page(browser) as page,
+    ):
         shown = Shown(page, Room(sim))
         shown.press("play one round")
         page.evaluate("window.took = performance.now()")
@@ -254,30 +263,30 @@ def run(tmp_path_factory):
 
 def seen_at_every_moment(page):
     """What the page says of the network, from its first moment to its last."""
-    slider = page.get_by_label("go through the rounds")
+    slider, header = page.get_by_label("go through the rounds"), "section.network header"
     slider.wait_for()
+    assert slider.get_attribute("max") == "3"
     said = []
-    for at in range(int(slider.get_attribute("max")) + 1):
+    for at, rounds in enumerate((5, 10, 15, 20)):
         slider.fill(str(at))
-        page.wait_for_timeout(250)
-        said.append(page.locator("section.network header").inner_text())
+        page.locator(header, has_text=re.compile(rf"round {rounds}\b")).wait_for()
+        said.append(page.locator(header).inner_text())
     return said
 
 
 def check_moments(said):
     assert ["link down" in one for one in said] == [False, True, True, True]
     assert ["client absent" in one for one in said] == [False, False, True, True]
-    assert [re.search(r"round (\d+)", one)[1] for one in said] == ["5", "10", "15", "20"]
 
 
 @contextmanager
-def watched(run):
+def watched(browser, run):
     """The page of `p2pqg watch` in a browser."""
     with serving([run.path]) as (address, server):
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))
         thread.start()
         try:
-            with chromium() as page:
+            with a_page(browser) as page:
                 page.goto(address)
                 yield page
         finally:
@@ -285,8 +294,8 @@ def watched(run):
             thread.join()
 
 
-def test_a_watched_run_is_seen_at_every_moment(run):
-    with watched(run) as page:
+def test_a_watched_run_is_seen_at_every_moment(browser, run):
+    with watched(browser, run) as page:
         check_moments(seen_at_every_moment(page))
         page.route("**/frames*", lambda route: route.abort())  # as when the server has ended
         page.get_by_role("alert").wait_for()
@@ -294,21 +303,21 @@ def test_a_watched_run_is_seen_at_every_moment(run):
         page.errors.clear()
 
 
-def test_a_watched_run_with_a_clock_has_links_as_wide_as_their_traffic(run):
+def test_a_watched_run_with_a_clock_has_links_as_wide_as_their_traffic(browser, run):
     frame = Replay(0, run.path, "one").frame()
     scene, table = frame["scene"], run.path / "links.parquet"
     sent = pd.read_parquet(table).set_index(["sender", "receiver"])["bytes"]
     assert frame["traffic"] == [sent[a, b] + sent[b, a] for a, b in scene["links"]]
     assert frame["traffic"][scene["links"].index([0, 1])] < max(frame["traffic"])  # it was cut
     assert Replay(0, run.path, "one").frame(round=10)["traffic"] is None
-    with watched(run) as page:
+    with watched(browser, run) as page:
         page.locator("section.network canvas").first.wait_for()
         page.get_by_label("links").first.select_option("bytes")
 
 
-def test_a_report_goes_through_the_rounds_by_itself(run, tmp_path):
+def test_a_report_goes_through_the_rounds_by_itself(browser, run, tmp_path):
     file = write_page([run.path], tmp_path / "report.html")
-    with chromium(dark=True) as page:
+    with a_page(browser, dark=True) as page:
         asked = []
         page.on("request", lambda request: asked.append(request.url))
         page.goto(file.as_uri())
@@ -316,7 +325,7 @@ def test_a_report_goes_through_the_rounds_by_itself(run, tmp_path):
         assert asked == [file.as_uri()]
 
 
-def test_a_report_on_runs_with_long_names_fits_a_phone(tmp_path):
+def test_a_report_on_runs_with_long_names_fits_a_phone(browser, tmp_path):
     runs = [
         p2pqg.run(
             topology="ring4",
@@ -330,7 +339,7 @@ def test_a_report_on_runs_with_long_names_fits_a_phone(tmp_path):
     ]
     runs += [p2pqg.run(topology="ring4", rounds=2, engine="local", out=tmp_path, name="b" * 70)]
     path = write_page([run.path for run in runs], tmp_path / "page.html")
-    with chromium(width=390, dark=True) as page:
+    with a_page(browser, width=390, dark=True) as page:
         page.goto(path.as_uri())
         assert "long-name-long-name" in page.locator("body").inner_text()
         assert page.evaluate("document.documentElement.scrollWidth") == 390
