@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 import ray
 import yaml
+from commands import run
 
 from p2pqg.base.shipped import shipped_folder
 from p2pqg.cli import main
@@ -118,9 +119,11 @@ def test_the_resolved_recipe_repeats_the_run(here):
     assert first.equals(second)
 
 
-def test_json_prints_the_summary_and_only_it(tmp_path):
-    done = p2pqg(*LOCAL, "--json", cwd=tmp_path)
-    assert json.loads(done.stdout)["rounds"] == 20
+def test_json_prints_the_summary_and_only_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    told = tmp_path / "told"
+    assert run([*LOCAL, "--json"], told) == 0  # in a process of its own: all that it says is there
+    assert json.loads(told.read_text())["rounds"] == 20
 
 
 @pytest.mark.parametrize(
