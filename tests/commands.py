@@ -3,13 +3,17 @@
 Imports take seconds, most of what a small command takes. None of them sees what tests have done.
 """
 
+from __future__ import annotations
+
 import glob
 import multiprocessing
 import os
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from typing import Any
 
 from p2pqg.cli import main
 
@@ -37,13 +41,37 @@ def in_shell(code: str) -> Iterator[list[str]]:
 
 def run(words: list[str], output: Path) -> int:
     """The exit code of `p2pqg` in the current folder; what it prints goes into a file."""
-    process = FRESH.Process(target=_command, args=(words, os.getcwd(), {**os.environ}, output))
-    process.start()
+    process = started(words, output)
     process.join()
     return process.exitcode
 
 
-def _command(words: list[str], folder: str, environ: dict[str, str], output: Path) -> None:
+def started(words: list[str], output: Path) -> ForkServerProcess:
+    """The same, under way."""
+    return _forked(_command, words, output)
+
+
+def python(code: str, words: list[str], output: Path) -> int:
+    """The exit code of a script, given as text, that finds torch and most of p2pqg imported."""
+    process = _forked(_script, words, output, code)
+    process.join()
+    return process.exitcode
+
+
+def _forked(task: Callable[..., None], *given: Any) -> ForkServerProcess:
+    process = FRESH.Process(target=_alone, args=(task, os.getcwd(), {**os.environ}, *given))
+    process.start()
+    return process
+
+
+def _alone(
+    task: Callable[..., None],
+    folder: str,
+    environ: dict[str, str],
+    words: list[str],
+    output: Path,
+    *more: str,
+) -> None:
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environ)
@@ -51,5 +79,14 @@ def _command(words: list[str], folder: str, environ: dict[str, str], output: Pat
     told = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(told, 1)
     os.dup2(told, 2)
+    task(words, *more)
+
+
+def _command(words: list[str]) -> None:
     sys.argv = ["p2pqg", *words]
     main()
+
+
+def _script(words: list[str], code: str) -> None:
+    sys.argv = ["-c", *words]
+    exec(code, {"__name__": "__main__"})

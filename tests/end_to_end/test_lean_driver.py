@@ -1,7 +1,14 @@
 """What a run does not need, it neither loads nor starts."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
+
+import ray
+from commands import python
+
+from p2pqg.engine.on_ray import private_ray
 
 RUN = """
 import sys
@@ -28,31 +35,18 @@ print("ray" in sys.modules)
 
 
 def test_a_sweep_is_planned_and_engine_local_runs_without_ray(tmp_path):
-    command = [sys.executable, "-c", IN_THIS_PROCESS, str(tmp_path)]
-    ran = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert ran.stdout == "False\n"
+    told = tmp_path / "told"
+    assert python(IN_THIS_PROCESS, [str(tmp_path)], told) == 0, told.read_text()
+    assert told.read_text() == "False\n"
 
 
-TASK_WITH_AN_ENVIRONMENT = """
-import os
-from pathlib import Path
-import ray
-from p2pqg.engine.on_ray.cluster import Cluster
-cluster = Cluster()
-logs = Path(ray._private.worker._global_node.get_session_dir_path(), "logs")
-print(sorted(path.name for path in logs.glob("*agent*")))
+def test_the_agent_for_environments_sleeps_until_a_task_needs_one(cluster):
+    logs = Path(private_ray.node().get_session_dir_path(), "logs")
+    assert list(logs.glob("*agent*")) == []
 
-@ray.remote(num_cpus=0, runtime_env={"env_vars": {"COLOUR": "green"}})
-def colour():
-    return os.environ["COLOUR"]
+    @ray.remote(num_cpus=0, runtime_env={"env_vars": {"COLOUR": "green"}})
+    def colour():
+        return os.environ["COLOUR"]
 
-print(ray.get(colour.remote(), timeout=60))
-print([path.name for path in logs.glob("runtime_env_agent.log")])
-cluster.close()
-"""
-
-
-def test_the_agent_for_environments_sleeps_until_a_task_needs_one():
-    command = [sys.executable, "-c", TASK_WITH_AN_ENVIRONMENT]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert ran.stdout.splitlines() == ["[]", "green", "['runtime_env_agent.log']"], ran.stderr
+    assert ray.get(colour.remote(), timeout=60) == "green"
+    assert (logs / "runtime_env_agent.log").exists()
