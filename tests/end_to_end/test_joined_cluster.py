@@ -134,6 +134,7 @@ class Observer:
     def noted(self, text): ...
     def end(self, run): ...
 settings = dict(topology="ring4", rounds=9999, address={address!r}, device="cpu", out={out!r})
+settings |= dict(clients_per_actor=4)  # each actor takes seconds to start there
 try:
     p2pqg.run(**settings, observer=Observer(), name="lost")
 except p2pqg.ClusterError as error:
