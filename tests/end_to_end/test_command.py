@@ -49,9 +49,22 @@ SUMMARY = [
 ]
 
 
-def p2pqg(*words, cwd):
-    command = [sys.executable, "-m", "p2pqg.cli", *words]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120)
+ON_RAY = """
+import sys
+from p2pqg.cli import main
+main(standalone_mode=False)
+print(sorted({"torch", "torchvision", "pandas"} & sys.modules.keys()))
+"""
+
+
+@pytest.fixture(scope="module")
+def on_ray(tmp_path_factory):
+    """Where a run on Ray with one actor was, and what it had loaded: a process of its own."""
+    folder = tmp_path_factory.mktemp("on-ray")
+    command = [sys.executable, "-c", ON_RAY, *TOY, "--device", "cpu", "--quiet"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+    return folder, done.stdout
 
 
 def exit_code(*words):
@@ -87,11 +100,8 @@ def processes_of(session):
     return found
 
 
-def test_a_run_on_ray_leaves_its_results_under_the_current_folder(tmp_path):
-    done = p2pqg(*TOY, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    path = only_run(tmp_path)
-    assert str(path.name) in done.stdout
+def test_a_run_on_ray_leaves_its_results_under_the_current_folder(on_ray):
+    path = only_run(on_ray[0])
     summary = json.loads((path / "summary.json").read_text())
     assert [key for key in summary if key in SUMMARY] == SUMMARY
     assert (summary["rounds"], summary["clients"], summary["engine"]) == (20, 4, "ray")
@@ -106,8 +116,15 @@ def test_a_run_on_ray_leaves_its_results_under_the_current_folder(tmp_path):
     assert last["test_accuracy"].mean() == pytest.approx(summary["test_accuracy"])
 
 
-def test_the_resolved_recipe_repeats_the_run(here):
+def test_with_one_actor_the_driver_needs_neither_torch_nor_pandas(on_ray):
+    folder, loaded = on_ray
+    assert json.loads((only_run(folder) / "summary.json").read_text())["actors"] == 1
+    assert loaded == "[]\n"
+
+
+def test_the_resolved_recipe_repeats_the_run(here, capsys):
     assert exit_code(*LOCAL, "--name", "first") == 0
+    assert f"{here}/runs/out/first\n" in capsys.readouterr().out
     config = here / "runs" / "out" / "first" / "config.yaml"
     settings = yaml.safe_load(config.read_text()) | {"name": "second"}
     (here / "again.yaml").write_text(yaml.safe_dump(settings))

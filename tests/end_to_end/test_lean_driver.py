@@ -1,30 +1,12 @@
 """What a run does not need, it neither loads nor starts."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import ray
 from commands import python
 
 from p2pqg.engine.on_ray import private_ray
-
-RUN = """
-import sys
-from p2pqg.cli import main
-words = "run --topology ring4 --rounds 3 --set model.hidden=[8] --device cpu --quiet".split()
-main([*words, "--out", sys.argv[1]], standalone_mode=False)
-print(sorted({"torch", "torchvision", "pandas"} & sys.modules.keys()))
-"""
-
-
-def test_with_one_actor_the_driver_needs_neither_torch_nor_pandas(tmp_path):
-    command = [sys.executable, "-c", RUN, str(tmp_path)]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert ran.stderr == ""
-    assert ran.stdout == "[]\n"
-
 
 IN_THIS_PROCESS = """
 import sys

@@ -171,10 +171,14 @@ def test_many_stops_neither_lose_nor_double_a_row(here):
     assert Run(path).summary["events"] == one.summary["events"]
 
 
+def an_hour_more(clock):
+    return clock() + 3600
+
+
 def test_wall_time_goes_on_and_the_break_does_not_count(stopped, monkeypatch):
     before = Run(stopped).rounds["wall_seconds"].iloc[-1]
     for clock in ("time", "monotonic", "perf_counter"):  # an hour later
-        monkeypatch.setattr(time, clock, lambda tell=getattr(time, clock): tell() + 3600)
+        monkeypatch.setattr(time, clock, partial(an_hour_more, getattr(time, clock)))
     seconds = resume(stopped).rounds["wall_seconds"].diff().iloc[15]
     assert 0 < seconds < 3600
     summary = Run(stopped).summary
