@@ -46,9 +46,6 @@ class TensorBoard(Sink):
 
         Its rows are all there, while what was told last before a kill may be in no file.
         """
-        if self._writer is not None:  # of the seed before
-            self._writer.close()
-        self._last = -1
         for old in (path / FOLDER).glob("events.*"):
             old.unlink()
         self._writer = self._make(str(path / FOLDER))

@@ -131,11 +131,14 @@ def test_tensorboard_itself_reads_what_was_written(tmp_path):
     pytest.importorskip("tensorboard.summary")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+    seeds = [tmp_path / "seed1", tmp_path / "seed2"]
     with TensorBoard() as board:
-        board.begin(simulation(), tmp_path)
-        board.recorded(simulation(row(0, 2.0), row(3, 1.5)))
-    found = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
-    assert [event.step for event in found.Tensors("train_loss")] == [0, 3]
+        for path in seeds:  # one after the other
+            board.begin(simulation(), path)
+            board.recorded(simulation(row(0, 2.0), row(3, 1.5)))
+    for path in seeds:
+        found = EventAccumulator(str(path / "tensorboard")).Reload()
+        assert [event.step for event in found.Tensors("train_loss")] == [0, 3]
 
 
 def test_a_run_that_goes_on_has_each_of_its_rows_once(tmp_path):
