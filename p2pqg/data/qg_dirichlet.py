@@ -87,9 +87,10 @@ def _draw_group(
     mean_size = len(piece) / num_clients
     bounds = np.zeros((num_classes, num_clients + 1), dtype=np.int64)
     bounds[:, -1] = [len(own) for own in members]
+    alphas = np.repeat(alpha, num_clients)
     for _ in range(TRIES):
         # One call for all classes consumes the same randomness as one call per class.
-        shares = random.dirichlet(np.repeat(alpha, num_clients), size=num_classes)
+        shares = random.dirichlet(alphas, size=num_classes)
         # A tiny alpha underflows to a row of NaN and inf, which then counts as "nobody wants it".
         shares = np.nan_to_num(shares, nan=0.0, posinf=0.0)
         held = np.zeros(num_clients, dtype=np.int64)
@@ -98,9 +99,8 @@ def _draw_group(
             total = wanted.sum()
             # If nobody with room wants the class, the official code divides 0 by 0, and cutting at
             # what the NaN is cast to leaves the whole class to the last client. Likewise here.
-            cuts = np.cumsum(wanted / total) * bound[-1] if total > 0 else np.zeros(num_clients)
-            bound[1:-1] = cuts[:-1]  # rounds down
-            held += np.diff(bound)
+            bound[1:-1] = ((wanted / total).cumsum() * bound[-1])[:-1] if total > 0 else 0
+            held += bound[1:] - bound[:-1]  # rounded down
         if held.min() >= smallest:
             break
     else:

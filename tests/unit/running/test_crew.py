@@ -236,7 +236,10 @@ def test_what_should_be_known_of_the_settings_is_warned_of_once_where_nobody_wat
         p2pqg.run(observer=Notes(), **settings)
 
 
-def test_what_an_observer_raises_in_another_process_is_raised_here(tmp_path):
+def test_what_an_observer_raises_in_another_process_is_raised_here(tmp_path, monkeypatch):
+    # One other process will do: each takes seconds to start.
+    monkeypatch.setattr("p2pqg.running.crew.Pool", lambda jobs, *shares: pool.Pool(1, *shares))
+
     class Full(Exception):
         """As people write them: not made of what it was given, and it holds what cannot travel."""
 
