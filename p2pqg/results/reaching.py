@@ -42,16 +42,21 @@ def reached(paths: Sequence[str], accuracy: float) -> dict[str, tuple[float, flo
 
 
 def reaching(cells: pd.DataFrame, accuracies: Sequence[float]) -> list[str]:
-    """A line per cell of `report.cells` and accuracy, below a header.
+    """A line per cell of `report.cells` and accuracy, below a header; nothing without cells.
 
     Raises:
         ConfigError: the runs are only exported, which says nothing of how they came to their end.
     """
     rows, titles = [], ["rounds", "bytes", "sim_seconds"]
     for cell in cells.to_dict("records"):
+        place = [plain_text(cell[key]) for key in ["method", *BLOCK, *COLUMN]]
+        if np.isnan(cell["mean"]) and cell["failed"]:  # at every rate, be they exported or not
+            rows += [
+                [*place, plain_text(one), "failed", *("-" for _ in titles)] for one in accuracies
+            ]
+            continue
         if not cell["paths"]:
             continue
-        place = [plain_text(cell[key]) for key in ["method", *BLOCK, *COLUMN]]
         for accuracy in accuracies:
             found = reached(cell["paths"], accuracy)
             came, of = found["reached"]
@@ -61,6 +66,8 @@ def reaching(cells: pd.DataFrame, accuracies: Sequence[float]) -> list[str]:
                 mean, spread = found.get(f"{what}_to_{plain_text(accuracy)}", (np.nan, np.nan))
                 texts.append(with_spread(say, mean, spread))
             rows.append([*place, plain_text(accuracy), f"{came:.0f} of {of:.0f}", *texts])
+    if cells.empty:
+        return []
     if not rows:
         raise ConfigError("--to-accuracy needs the directories of runs; exported ones do not do")
     header = ["method", *BLOCK, *COLUMN, "accuracy", "reached", "rounds", "bytes", "simulated time"]

@@ -8,7 +8,7 @@ from p2pqg.cli import main
 from p2pqg.results.alike import by_seed
 from p2pqg.results.cells import cells
 from p2pqg.results.parquet import write_parquet
-from p2pqg.results.reaching import reached
+from p2pqg.results.reaching import reached, reaching
 from p2pqg.results.schemas import ROUND_COLUMNS
 from p2pqg.results.search import find_runs
 
@@ -64,13 +64,17 @@ def test_the_table_says_what_each_method_takes_at_its_best_rate(run_to, tmp_path
     run_to("a", [0.4, 0.8, 0.9], lr=0.1)
     run_to("b", [0.7, 0.7, 0.7], lr=0.2)
     run_to("c", [0.5, 0.5, 0.5], algorithm={"name": "dsgdm"})
+    run_to("d", [0.5, 0.9], algorithm={"name": "sgd"}, failure="round 20: non-finite")
     outcome = CliRunner().invoke(main, ["table", str(tmp_path), "--to-accuracy", "60%"])
     assert outcome.exit_code == 0, outcome.output
-    lines = [line.split() for line in outcome.stdout.splitlines()[-3:]]
+    lines = [line.split() for line in outcome.stdout.splitlines()[-4:]]
     assert lines[0][-3:] == ["reached", "rounds", "bytes"]
     told = {line[0]: " ".join(line) for line in lines[1:]}
     assert told["dsgd"].endswith("0.6 1 of 1 15 ± 5 15.0 ± 5.0 kB")
     assert told["dsgdm"].endswith("0.6 0 of 1 - -")
+    assert told["sgd"].endswith("0.6 failed - -")
+    assert reaching(cells(find_runs([tmp_path / "d"])), [0.6])[1].endswith("failed")
+    assert reaching(cells([]), [0.6]) == []
 
 
 @pytest.mark.parametrize("text", ["0", "101%", "many", "-1"])
