@@ -169,20 +169,6 @@ def test_a_transfer_announced_while_ray_ends_starts_no_other_ray():
     assert python(ANNOUNCE_A_TRANSFER_LATE) == ["False ['MainThread']"]
 
 
-LEAVE_AT_ONCE = """
-import p2pqg
-sim = p2pqg.Simulation(topology="ring4", rounds=99, clients_per_actor=2, device="cpu")
-sim.advance(3)
-from p2pqg.engine.on_ray.cluster import Cluster
-print(Cluster.running._folder.path)
-"""
-
-
-def test_a_program_that_closes_nothing_leaves_nothing_either():
-    (folder,) = python(LEAVE_AT_ONCE)
-    assert not Path(folder).exists()
-
-
 STOP_AS_SOON_AS_RAY_STANDS = """
 import os
 import signal

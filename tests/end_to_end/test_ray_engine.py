@@ -173,12 +173,12 @@ def test_every_algorithm_runs_on_actors_as_in_this_process(cluster, algorithm):
 
 
 def test_controlled_consensus_is_the_same_on_actors(cluster):
-    settings = {"consensus": {"targets": [1e-4]}, "rounds": 20, "precision": "float64"}
+    settings = {"consensus": {"targets": [1e-4]}, "rounds": 8, "precision": "float64"}
     x, history, _ = simulate(engine="local", **settings)
     y, history_ray, _ = simulate(clients_per_actor=3, **settings)
     np.testing.assert_allclose(y, x, rtol=0, atol=1e-10)
     assert history_ray["exchanges"].tolist() == history["exchanges"].tolist()
-    assert history["exchanges"].iloc[-1] > 20
+    assert history["exchanges"].iloc[-1] > 8
 
 
 def test_private_gradients_are_the_same_on_actors(cluster):
