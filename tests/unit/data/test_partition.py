@@ -262,7 +262,10 @@ def test_qg_dirichlet_is_as_skewed_as_the_reference(num_clients, alpha, uncut, c
         ("qg-dirichlet", 4, {"alpha": 1, "reslice": "so"}, ConfigError, "must be true or false"),
     ],
 )
-def test_a_bad_request_is_refused_in_one_clear_line(name, clients, settings, error, message):
+def test_a_bad_request_is_refused_in_one_clear_line(
+    name, clients, settings, error, message, monkeypatch
+):
+    monkeypatch.setattr("p2pqg.data.qg_dirichlet.TRIES", 100)  # of 10,000, which take seconds
     with pytest.raises(error, match=message) as caught:
         partition(name, LABELS, clients, **settings)
     assert "\n" not in str(caught.value)
