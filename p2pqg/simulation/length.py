@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
 
@@ -49,6 +50,25 @@ class Length:
     planned_rounds: int
     steps_per_epoch: float
     steps_per_round: int
+
+
+class EndSeen(NamedTuple):
+    """How far a run that ends by a clock goes on, as long as nothing happens to it.
+
+    Attributes:
+        network, rule: those that it has until then.
+        round: the next one after which it may be over.
+        is_last: it will be, as far as can be known; if not, so far was looked.
+    """
+
+    network: Network
+    rule: Rule
+    round: int
+    is_last: bool
+
+    def holds(self, network: Network, rule: Rule, round: int) -> bool:
+        """Whether that is still to come, and nothing has happened."""
+        return self.network is network and self.rule is rule and round < self.round
 
 
 def length_of(

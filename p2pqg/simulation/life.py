@@ -21,6 +21,7 @@ from p2pqg.engine.interrupts import uninterrupted
 from p2pqg.engine.outlook import Outlook, of_rounds, of_waves
 from p2pqg.engine.scouting import batches_per_round
 from p2pqg.network import Timing
+from p2pqg.simulation.length import EndSeen
 from p2pqg.simulation.notebook import watched
 from p2pqg.simulation.paused import Paused
 from p2pqg.simulation.turns import in_turn
@@ -94,7 +95,7 @@ class Life(Paused):
                 if self.stopped:
                     return
                 self._play_scenario()
-                stop = int(min(until, self._next_event(), self._next_hearing()))
+                stop = int(min(until, self._next_event(until), self._next_hearing()))
                 if self._may_end_anywhere():  # `finish` evaluates every round then, and so do we
                     stop = self.round + 1
                     self._driver.agenda = dataclasses.replace(self._driver.agenda, num_rounds=stop)
@@ -180,16 +181,17 @@ class Life(Paused):
         every = any(callback.on_round for callback in callbacks)
         return self._driver.agenda.next_row(self.round, evaluated=not every)
 
-    def _next_event(self) -> float:
+    def _next_event(self, until: int) -> float:
         """The round before which something may be due; with events in seconds, looks ahead.
 
         It may not look too far, or an event would come late: only as far as is known what is sent.
+        What is due after `until` does not matter yet.
         """
         scenario = self.experiment.scenario
         last, seconds = scenario.next_round(self.cursor), scenario.next_seconds(self.cursor)
         if seconds is None:
             return last
-        return self._first(lambda ahead: ahead.seconds >= seconds, last)
+        return self._first(lambda ahead: ahead.seconds >= seconds, min(last, until))
 
     def _first(self, reached: Callable[[Outlook], bool], most: float = math.inf) -> int:
         """The next round after which it is so far, as well as can be known; at most so many."""
@@ -258,14 +260,24 @@ class Life(Paused):
             return experiment.num_rounds
         if experiment.end(self._stand):
             return self.round
-        most = self._at_border(self.round + LOOK_AHEAD)
-        round = self._first(experiment.end, most)
-        known = round < most
-        num_rounds = round if known else max(experiment.num_rounds, round + 1)
+        ahead = self._end_ahead(experiment.end)
+        num_rounds = ahead.round if ahead.is_last else max(experiment.num_rounds, ahead.round + 1)
         self._driver.agenda = dataclasses.replace(self._driver.agenda, num_rounds=num_rounds)
         # An event that is due now happens before the next round: that one is still to be run.
         event = max(self.experiment.scenario.next_round(self.cursor), self.round + 1)
-        return int(min(round, event))
+        return int(min(ahead.round, event))
+
+    def _end_ahead(self, end: Callable[[Outlook], bool]) -> EndSeen:
+        """When it will be over; who asks after each round is told what was found out once.
+
+        It takes up to a thousand rounds of the clock.
+        """
+        seen = self._end_seen
+        if seen is None or not seen.holds(self.network, self.method, self.round):
+            most = self._at_border(self.round + LOOK_AHEAD)
+            round = self._first(end, most)
+            self._end_seen = seen = EndSeen(self.network, self.method, round, round < most)
+        return seen
 
     # When actors die
 

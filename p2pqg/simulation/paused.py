@@ -69,7 +69,7 @@ class Paused(Shown):
         """Build hosts that stand where the moment stands, unless there are some."""
         self.experiment, self.method, self.network = moment.experiment, moment.rule, moment.network
         self.cursor, self.restarts = moment.cursor, moment.restarts
-        self._seen = None
+        self._seen = self._end_seen = None
         self.stopped = moment.stopped
         self._safe.round = moment.log.round
         changed = moment.log.events[-1]["round"] if moment.log.events else 0

@@ -26,6 +26,7 @@ from p2pqg.simulation import evidence, summary
 from p2pqg.simulation.callbacks import Callback
 from p2pqg.simulation.experiment import Experiment
 from p2pqg.simulation.hosting import Hosting
+from p2pqg.simulation.length import EndSeen
 from p2pqg.simulation.speed import Speed
 from p2pqg.simulation.turns import in_turn
 
@@ -59,6 +60,7 @@ class Shown(ABC):
     _started: float
     _seconds_before: float
     _seen: tuple[tuple[int, int], Rows] | None
+    _end_seen: EndSeen | None
     _networks: evidence.Past
     _speed_so_far: Speed
     cursor: Cursor

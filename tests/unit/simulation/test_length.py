@@ -10,6 +10,7 @@ import p2pqg
 from p2pqg.base.errors import ConfigError
 from p2pqg.recipe.settings import RunConfig
 from p2pqg.simulation.length import evaluations
+from p2pqg.simulation.life import Life
 
 
 @pytest.mark.parametrize(
@@ -84,6 +85,35 @@ def test_a_run_on_the_clock_that_was_led_by_hand_is_evaluated_as_one_in_one_go(m
         whole.finish()
         parts.advance(rounds=2)
         parts.finish()
+        assert_same(whole, parts)
+
+
+@pytest.mark.parametrize(
+    ("more", "looks"),
+    [
+        ({}, 1),
+        ({"scenario": [{"at": 3, "drop_links": ["0-1"]}]}, 2),  # anew, as the network is another
+        ({"scenario": [{"at": "3.5 s", "set_algorithm_params": {"beta": 0.5}}]}, 2),
+        ({"algorithm": "async-qg-dsgdm-n"}, 1),
+    ],
+    ids=str,
+)
+def test_who_asks_after_each_round_whether_it_is_over_lets_the_clock_be_read_once(
+    more, looks, monkeypatch
+):
+    settings, looked = CLOCKED | more | {"time": 12}, []
+    with p2pqg.Simulation(**settings) as whole, p2pqg.Simulation(**settings) as parts:
+        whole.finish()
+        first = Life._first
+
+        def counted(self, reached, most=float("inf")):
+            looked.append(most - self.round > 1)  # not just at the next round
+            return first(self, reached, most)
+
+        monkeypatch.setattr(Life, "_first", counted)
+        while not parts.is_over:
+            parts.advance(rounds=1)
+        assert sum(looked) == looks
         assert_same(whole, parts)
 
 
