@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from p2pqg.base.config import plain
-from p2pqg.base.errors import TopologyError
+from p2pqg.base.errors import P2pqgError, TopologyError
 from p2pqg.topology import Mixing, Schedule, build
 from p2pqg.topology.build import of_size
 from p2pqg.topology.checks import Promise
@@ -121,19 +121,22 @@ def _recognised(name: str, mark: str, clients: int | None, given: Schedule | Non
     """The network of that fingerprint: the given one, grown or not, or the one of that name.
 
     W alone does not tell them apart: two names may stand for one W and differ in what becomes of it
-    when links or clients come and go. A function, or a file, may have another name by now.
+    when links or clients come and go. A function may have another name by now, and so has one whose
+    file is read from a copy, as the file has changed.
     """
     fitting = given if given is not None and fingerprint(given) == mark else None
     if given is not None and fitting is None and clients:
         grown = of_size(given, clients)
         fitting = grown if grown is not None and fingerprint(grown) == mark else None
-    if fitting is not None and fitting.name == name:
+    if fitting is not None and _part(fitting.name) == _part(name):
         return fitting
     try:
         schedule = build(name)
-    except TopologyError:
+    except P2pqgError as error:
         if fitting is not None:
             return fitting
+        if not isinstance(error, TopologyError):
+            raise
         raise TopologyError(
             f"{name!r}: the network was a Python function or file that is not here. Pass topology "
             "again."
@@ -146,3 +149,12 @@ def _recognised(name: str, mark: str, clients: int | None, given: Schedule | Non
             "that it was stored with, or pass topology again."
         )
     return schedule
+
+
+def _part(name: str) -> str:
+    """What is named in a file of code, wherever that lies; else the name.
+
+    >>> _part("nets/mine.py:ring_of:k=2"), _part("ring16:mixing=lazy")
+    ('ring_of:k=2', 'ring16:mixing=lazy')
+    """
+    return name.rpartition(".py:")[2]

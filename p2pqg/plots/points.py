@@ -69,8 +69,7 @@ def draw_points(
     frame = frame.dropna(subset=[x, y]).reset_index(drop=True)
     if frame.empty:
         raise ConfigError(f"draw_points needs rows with {x} and {y}, got none")
-    parts = frame.groupby(by, sort=False, dropna=False)
-    groups = {group_name(key): part for key, part in parts}
+    groups = dict(list(frame.groupby(frame[by].map(group_name), sort=False)))
     figure, ((ax,),) = panels(width=width, height=0.65 * width)
     ax.set(xscale="log" if "x" in log else "linear", yscale="log" if "y" in log else "linear")
     steps = pd.Series(aside(*_scaled(frame, x, y, log), inches(ax), DOT), index=frame.index)

@@ -47,6 +47,11 @@ def reaching(cells: pd.DataFrame, accuracies: Sequence[float]) -> list[str]:
     Raises:
         ConfigError: the runs are only exported, which says nothing of how they came to their end.
     """
+    if cells.empty:
+        return []
+    failed = cells["mean"].isna() & cells["failed"].astype(bool)
+    if not failed.all() and not any(cells.loc[~failed, "paths"]):
+        raise ConfigError("--to-accuracy needs the directories of runs; exported ones do not do")
     rows, titles = [], ["rounds", "bytes", "sim_seconds"]
     for cell in cells.to_dict("records"):
         place = [plain_text(cell[key]) for key in ["method", *BLOCK, *COLUMN]]
@@ -66,10 +71,6 @@ def reaching(cells: pd.DataFrame, accuracies: Sequence[float]) -> list[str]:
                 mean, spread = found.get(f"{what}_to_{plain_text(accuracy)}", (np.nan, np.nan))
                 texts.append(with_spread(say, mean, spread))
             rows.append([*place, plain_text(accuracy), f"{came:.0f} of {of:.0f}", *texts])
-    if cells.empty:
-        return []
-    if not rows:
-        raise ConfigError("--to-accuracy needs the directories of runs; exported ones do not do")
     header = ["method", *BLOCK, *COLUMN, "accuracy", "reached", "rounds", "bytes", "simulated time"]
     shown = [k for k, texts in enumerate(zip(*rows, strict=True)) if k < 1 or set(texts) != {"-"}]
     return aligned([header[k] for k in shown], [[row[k] for k in shown] for row in rows])

@@ -191,16 +191,16 @@ class Life(Paused):
         last, seconds = scenario.next_round(self.cursor), scenario.next_seconds(self.cursor)
         if seconds is None:
             return last
-        return self._first(lambda ahead: ahead.seconds >= seconds, min(last, until))
+        return self._first(lambda ahead: ahead.seconds >= seconds, min(last, until))[0]
 
-    def _first(self, reached: Callable[[Outlook], bool], most: float = math.inf) -> int:
-        """The next round after which it is so far, as well as can be known; at most so many."""
+    def _first(self, reached: Callable[[Outlook], bool], most: float) -> tuple[int, bool]:
+        """The next round after which it is so far, or may be, at most so many; whether it is."""
         round = self.round + 1
         for ahead in islice(self._outlook(), LOOK_AHEAD + 1):
             round = max(round, ahead.round)
-            if reached(ahead) or round >= most:
-                return round
-        return self._at_border(round)
+            if (found := reached(ahead)) or round >= most:
+                return round, found
+        return self._at_border(round), False
 
     def _at_border(self, round: int) -> int:
         """A round to go on to, but no further than to the last border of windows before it.
@@ -275,8 +275,8 @@ class Life(Paused):
         seen = self._end_seen
         if seen is None or not seen.holds(self.network, self.method, self.round):
             most = self._at_border(self.round + LOOK_AHEAD)
-            round = self._first(end, most)
-            self._end_seen = seen = EndSeen(self.network, self.method, round, round < most)
+            round, found = self._first(end, most)
+            self._end_seen = seen = EndSeen(self.network, self.method, round, found or round < most)
         return seen
 
     # When actors die

@@ -66,7 +66,7 @@ torch.manual_seed(0)
 run = p2pqg.run(
     topology="ring4", algorithm="dsgdm-n", dataset=[data(n) for n in (40, 50, 60, 70)],
     test=data(200), model=Net(), loss=smooth, metrics={"f1": f1}, rounds=3000, batch_size=8,
-    eval_every=10, stop={"patience": 3, "metric": "f1"}, precision="float64", seed=[1, 2, 3],
+    eval_every=20, stop={"patience": 3, "metric": "f1"}, precision="float64", seed=[1, 2, 3],
     lr=0.05, checkpoint_every=0.2, out=sys.argv[1], name=sys.argv[2], engine=sys.argv[3],
     clients_per_actor=2, sinks=sys.argv[4:],
 )

@@ -30,8 +30,8 @@ from p2pqg.simulation.moment import CHECKPOINTS
 
 ROUNDS = 24
 SETTINGS = TOY | {"rounds": ROUNDS, "eval_every": 8, "record_every": 1, "engine": "local"}
-LONG = 1500
-"""Rounds that take a second or two: long enough to be hit in the middle."""
+LONG = 2500
+"""Rounds that take two seconds or so: long enough to be hit in the middle."""
 
 EVERYTHING = {
     "algorithm": "qg-dadam",

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from p2pqg.base.errors import ConfigError
@@ -85,7 +86,7 @@ def accuracy_against(p: Params, recipe: Recipe) -> pd.DataFrame:
     rows = []
     for (by, value), cell in runs.dropna(subset=[p.x]).groupby([p.by, p.x], dropna=False):
         method = group_name(by)
-        if not isinstance(value, int | float):
+        if not isinstance(value, int | float | np.number):
             raise ConfigError(f"figure.x must be a setting of numbers, {p.x} is {value!r:.60}")
         check_one_setting(cell, "figure", method, "name it under figure.where", ["lr"])
         lr = tuned(cell)

@@ -549,6 +549,24 @@ def test_a_network_is_stored_as_the_one_it_is_though_that_of_the_recipe_has_the_
     assert Network.from_data(*start.to_data(), start).base is start.base
 
 
+@pytest.mark.parametrize("now", ["", "def f(round): oh no", "edited"])
+def test_a_network_whose_file_is_read_from_a_copy_is_that_of_the_copy(tmp_path, now):
+    text = "import networkx as nx\ndef f(round):\n    return nx.cycle_graph(4)\n"
+    file, copy = tmp_path / "net.py", tmp_path / "copies" / "net.py"
+    copy.parent.mkdir()
+    for path in (file, copy):
+        path.write_text(text)
+    stored = network(f"{file}:f").to_data()
+    if now == "edited":  # in rounds that no fingerprint covers
+        now = text.replace("cycle_graph(4)", "cycle_graph(4) if round < 16 else nx.star_graph(3)")
+    file.unlink()
+    if now:
+        file.write_text(now)
+    kept = network(f"{copy}:f")
+    back = Network.from_data(*stored, kept)
+    assert back.base is kept.base
+
+
 def test_a_name_that_means_another_network_now_is_refused():
     about, arrays = network("ring8").to_data()
     about["topology"]["fingerprint"] = "0" * 16

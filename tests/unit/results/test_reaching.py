@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from p2pqg.base.errors import ConfigError
 from p2pqg.cli import main
 from p2pqg.results.alike import by_seed
 from p2pqg.results.cells import cells
@@ -75,6 +76,10 @@ def test_the_table_says_what_each_method_takes_at_its_best_rate(run_to, tmp_path
     assert told["sgd"].endswith("0.6 failed - -")
     assert reaching(cells(find_runs([tmp_path / "d"])), [0.6])[1].endswith("failed")
     assert reaching(cells([]), [0.6]) == []
+    exported = cells(find_runs([tmp_path]))
+    exported["paths"] = [[] for _ in exported.index]  # who failed beside them is no reason to go on
+    with pytest.raises(ConfigError, match="exported ones do not do"):
+        reaching(exported, [0.6])
 
 
 @pytest.mark.parametrize("text", ["0", "101%", "many", "-1"])

@@ -9,6 +9,7 @@ from toys import TOY, assert_same
 import p2pqg
 from p2pqg.base.errors import ConfigError
 from p2pqg.recipe.settings import RunConfig
+from p2pqg.simulation import life
 from p2pqg.simulation.length import evaluations
 from p2pqg.simulation.life import Life
 
@@ -106,7 +107,7 @@ def test_who_asks_after_each_round_whether_it_is_over_lets_the_clock_be_read_onc
         whole.finish()
         first = Life._first
 
-        def counted(self, reached, most=float("inf")):
+        def counted(self, reached, most):
             looked.append(most - self.round > 1)  # not just at the next round
             return first(self, reached, most)
 
@@ -115,6 +116,16 @@ def test_who_asks_after_each_round_whether_it_is_over_lets_the_clock_be_read_onc
             parts.advance(rounds=1)
         assert sum(looked) == looks
         assert_same(whole, parts)
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_the_last_round_is_evaluated_also_where_no_further_one_was_looked_at(by_hand, monkeypatch):
+    monkeypatch.setattr(life, "LOOK_AHEAD", 6)
+    with p2pqg.Simulation(**CLOCKED, time=6) as sim:
+        while by_hand and not sim.is_over:
+            sim.advance(rounds=1)
+        sim.finish()
+        assert (sim.history.loc[sim.history["test_loss"].notna(), "round"] + 1).tolist() == [4, 6]
 
 
 def test_who_is_in_time_goes_by_the_gradients_of_the_rounds_that_are(tmp_path):
