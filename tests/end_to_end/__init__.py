@@ -1,0 +1,1 @@
+"""A package, so that its one Ray ends with its tests, whatever runs after them."""
