@@ -46,7 +46,7 @@ def test_blocks_try_once_in_a_process_of_its_own_and_give_the_eager_numbers(cach
         np.testing.assert_allclose(rehearsed, sim.parameters(), rtol=0, atol=1e-12)
 
 
-def test_ray_actors_say_what_they_chose_and_a_run_goes_on_with_it(cluster, tmp_path, cache):
+def test_ray_actors_say_what_they_chose_and_a_run_goes_on_with_it(tmp_path, cache):
     with p2pqg.Simulation(**SETTINGS, capture="rehearse") as sim:
         (told,) = sim.ways()
         sim.advance(3)
@@ -80,9 +80,7 @@ class Net(nn.Module):
 """
 
 
-def test_a_users_own_network_is_tried_though_nobody_else_has_its_file(
-    cluster, tmp_path, monkeypatch, cache
-):
+def test_a_users_own_network_is_tried_though_nobody_else_has_its_file(tmp_path, monkeypatch, cache):
     (tmp_path / "net_of_theirs.py").write_text(OWN)
     (tmp_path / "parts_of_net.py").write_text("WIDTH = 5\n")
     monkeypatch.syspath_prepend(str(tmp_path))
