@@ -18,6 +18,7 @@ from commands import run
 
 from p2pqg.base.shipped import shipped_folder
 from p2pqg.cli import main
+from p2pqg.engine.on_ray import private_ray
 from p2pqg.results.schemas import CLIENT_COLUMNS, ROUND_COLUMNS
 from p2pqg.topology import build as build_topology
 
@@ -80,6 +81,7 @@ def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(ray, "is_initialized", lambda: False)  # whatever other tests started
     monkeypatch.setattr(ray, "init", lambda **_: pytest.fail("Ray was started"))
+    monkeypatch.setattr(private_ray, "stop", lambda: None)  # it would end that one
     return tmp_path
 
 
