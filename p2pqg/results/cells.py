@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from p2pqg.base.text import without_folders_but_unlike
+from p2pqg.base.wording import group_name
 from p2pqg.results.alike import OWN_FILES, SAME_NUMBERS, differs
 from p2pqg.results.run import Run
 from p2pqg.results.run_frames import MEASURED, OUTCOME, runs_of
@@ -108,7 +109,8 @@ def _methods(frame: pd.DataFrame, keys: list[str], cell: list[str]) -> list[str]
         (rows, frame.iloc[rows]) for rows in frame.groupby("algorithm", sort=False).indices.values()
     ]
     for key in keys:
-        values = [f"{value}" for value in frame[key]]
+        # One that only some runs have turns whole numbers of the others into floats.
+        values = [group_name(v) if isinstance(v, float | None) else f"{v}" for v in frame[key]]
         called = without_folders_but_unlike(values)
         for rows, part in parts:
             if differs(part, key, cell):

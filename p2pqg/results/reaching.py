@@ -44,6 +44,8 @@ def reached(paths: Sequence[str], accuracy: float) -> dict[str, tuple[float, flo
 def reaching(cells: pd.DataFrame, accuracies: Sequence[float]) -> list[str]:
     """A line per cell of `report.cells` and accuracy, below a header; nothing without cells.
 
+    Of runs that are only exported it says so: they are in no mean.
+
     Raises:
         ConfigError: the runs are only exported, which says nothing of how they came to their end.
     """
@@ -60,7 +62,11 @@ def reaching(cells: pd.DataFrame, accuracies: Sequence[float]) -> list[str]:
                 [*place, plain_text(one), "failed", *("-" for _ in titles)] for one in accuracies
             ]
             continue
+        exported = cell["seeds"] - len(cell["paths"])  # of which only the end is known
         if not cell["paths"]:
+            rows += [
+                [*place, plain_text(one), "exported", *("-" for _ in titles)] for one in accuracies
+            ]
             continue
         for accuracy in accuracies:
             found = reached(cell["paths"], accuracy)
@@ -70,7 +76,8 @@ def reaching(cells: pd.DataFrame, accuracies: Sequence[float]) -> list[str]:
                 _, say = result(f"{what}_to_{plain_text(accuracy)}")
                 mean, spread = found.get(f"{what}_to_{plain_text(accuracy)}", (np.nan, np.nan))
                 texts.append(with_spread(say, mean, spread))
-            rows.append([*place, plain_text(accuracy), f"{came:.0f} of {of:.0f}", *texts])
+            told = f"{came:.0f} of {of:.0f}" + (f", {exported} exported" if exported > 0 else "")
+            rows.append([*place, plain_text(accuracy), told, *texts])
     header = ["method", *BLOCK, *COLUMN, "accuracy", "reached", "rounds", "bytes", "simulated time"]
     shown = [k for k, texts in enumerate(zip(*rows, strict=True)) if k < 1 or set(texts) != {"-"}]
     return aligned([header[k] for k in shown], [[row[k] for k in shown] for row in rows])

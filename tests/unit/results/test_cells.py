@@ -103,6 +103,11 @@ def test_what_differs_within_a_cell_becomes_part_of_the_methods_name(fake_run):
         fake_run(f"{mu}", mu, algorithm={"name": "qg-dsgdm", "mu": mu}) for mu in (0.5, 0.9)
     ] + [fake_run("dsgd")]
     assert set(cells(runs)["method"]) == {"qg-dsgdm mu=0.5", "qg-dsgdm mu=0.9", "dsgd"}
+    ended_otherwise = [fake_run("a"), fake_run("b", rounds=None, steps=10)]
+    assert set(cells(ended_otherwise)["method"]) == {
+        "dsgd rounds=10 steps=none",
+        "dsgd rounds=none steps=10",
+    }
 
 
 def test_what_differs_only_between_cells_stays_out_of_the_name(fake_run):

@@ -77,6 +77,11 @@ def test_the_table_says_what_each_method_takes_at_its_best_rate(run_to, tmp_path
     assert reaching(cells(find_runs([tmp_path / "d"])), [0.6])[1].endswith("failed")
     assert reaching(cells([]), [0.6]) == []
     exported = cells(find_runs([tmp_path]))
+    exported.at[1, "paths"] = []
+    (line,) = [line for line in reaching(exported, [0.6]) if line.startswith("dsgdm ")]
+    assert line.split()[-3:] == ["exported", "-", "-"]
+    exported.loc[0, "seeds"] = 3  # of which two are in no directory
+    assert " 1 of 1, 2 exported " in reaching(exported, [0.6])[1]
     exported["paths"] = [[] for _ in exported.index]  # who failed beside them is no reason to go on
     with pytest.raises(ConfigError, match="exported ones do not do"):
         reaching(exported, [0.6])
