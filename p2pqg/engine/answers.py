@@ -35,6 +35,7 @@ from p2pqg.engine.parts import Later, Spare, below
 from p2pqg.engine.robust import RuleMixer
 from p2pqg.engine.routes import EdgeRoutes, Leg, Routing, RowRoutes, everyone
 from p2pqg.engine.rule import Rule
+from p2pqg.engine.snapshot import laid_out
 from p2pqg.engine.traffic import Taken, exact_mean, weighed
 from p2pqg.topology import Mixing
 
@@ -72,7 +73,7 @@ class Answers:
         self.clock = clock or Clock(on=False)
         self.rule, self.routing, self.index = rule, routing, index
         self.clients = range(routing.bounds[index], routing.bounds[index + 1])
-        self.state = rule.start(x0)
+        self.state = laid_out(rule.start(x0))
         self.round = 0
         self.bytes_sent = 0.0
         self.exchanges = 0

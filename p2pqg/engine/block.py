@@ -21,7 +21,7 @@ from p2pqg.engine.clock import Clock
 from p2pqg.engine.parts import HalfWay, Successor, cut, of_part, together
 from p2pqg.engine.routes import Routing
 from p2pqg.engine.rule import Rule
-from p2pqg.engine.snapshot import Snapshot, leaves, loaded, with_leaves
+from p2pqg.engine.snapshot import Snapshot, laid_out, leaves, loaded, with_leaves
 from p2pqg.engine.traffic import Traffic, computed
 
 Gradient = Callable[..., Tensor]
@@ -150,7 +150,7 @@ class Block(Answers):
         """Run up to round `until`; yields what other blocks need, takes what this one needs."""
         while self.round < until:
             self._slot, self._told, self._sent, self.first_step = 0, 0, [], self.step
-            self.state = yield from self._played()
+            self.state = laid_out((yield from self._played()))
             self.traffic.append(tuple(self._sent))
             self.round += 1
 

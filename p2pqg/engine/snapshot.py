@@ -160,6 +160,20 @@ def with_leaves(state: Any, values: Mapping[str, Any], prefix: str = "state") ->
     return state._replace(**new) if hasattr(state, "_replace") else tuple(new.values())
 
 
+def laid_out(state: Any) -> Any:
+    """The same state, with each tensor row after row in memory, as it is where it is restored.
+
+    How a tensor lies decides which kernels read it, and these differ in the last digit: a mean that
+    is one row for all clients, or a transposed matrix.
+    """
+    other = {
+        name: value.contiguous()
+        for name, value in leaves(state).items()
+        if isinstance(value, torch.Tensor) and not value.is_contiguous()
+    }
+    return with_leaves(state, other) if other else state
+
+
 def _parts(state: Any) -> list[tuple[str, Any]]:
     if dataclasses.is_dataclass(state):
         return [(field.name, getattr(state, field.name)) for field in dataclasses.fields(state)]

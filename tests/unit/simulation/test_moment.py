@@ -2,6 +2,7 @@
 
 import dataclasses
 import shutil
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -136,6 +137,35 @@ def test_large_models_are_read_in_pieces_and_go_on_bit_for_bit(tmp_path, monkeyp
     assert_restored_goes_on(tmp_path / "c", **settings)
     rows = Moment.read(tmp_path / "c").snapshot.rows.values()
     assert any(isinstance(some, pieces.Pieces) for some in rows)
+
+
+def test_what_lies_otherwise_in_memory_is_laid_out_as_it_will_be_when_restored(tmp_path):
+    """How it lies decides between kernels that differ in the last digit."""
+    met = []
+
+    class State(NamedTuple):
+        x: torch.Tensor
+        mean: torch.Tensor
+
+    def start(x0):
+        return State(x0.T.contiguous().T, x0[:1].expand_as(x0))
+
+    @p2pqg.algorithm("lying otherwise", params=ALGORITHMS["dsgd"].params, start=start)
+    def lying_otherwise(s, grad, p):
+        """For this test."""
+        met.append((len(s.x), s.x.stride(), s.mean.stride()))
+        x = yield p2pqg.gossip(s.x - p.lr * grad(s.x))
+        return start(x)
+
+    with simulation(algorithm="lying otherwise") as sim:
+        sim.advance(rounds=2)
+        sim.checkpoint(tmp_path / "c")
+        params = sim.parameters().shape[1]
+        with sim.fork() as branch, p2pqg.Simulation.restore(tmp_path / "c") as again:
+            branch.advance(rounds=1)
+            again.advance(rounds=1)
+    found = [lies for clients, *lies in met if clients == 6]  # not of who tried it beforehand
+    assert found == [[(params, 1), (params, 1)]] * 4
 
 
 @pytest.fixture
