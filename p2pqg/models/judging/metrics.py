@@ -37,12 +37,13 @@ def r2(outputs: Any, targets: Any, objective: Objective) -> Any:
     """Coefficient of determination, mean over the numbers of a sample.
 
     A number that is the same in all targets counts 1 where it is met exactly and 0 elsewhere, as
-    `sklearn.metrics.r2_score` has it.
+    `sklearn.metrics.r2_score` has it; NaN where an output is.
     """
     error = ((outputs - targets) ** 2).sum(0)
     varies = (targets != targets[0]).any(0)
     spread = ((targets - targets.mean(0)) ** 2).sum(0)
-    return (1 - (error / spread).where(varies, (error > 0).to(error.dtype))).mean()
+    divided = varies | error.isnan()  # NaN is not more than 0, and would count as met exactly
+    return (1 - (error / spread).where(divided, (error > 0).to(error.dtype))).mean()
 
 
 @METRICS.register("mse", kinds=("numbers",), source="(outputs - targets)^2")

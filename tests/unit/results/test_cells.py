@@ -10,7 +10,7 @@ import pytest
 import p2pqg
 from p2pqg.paper.tables import table
 from p2pqg.results.cells import cells
-from p2pqg.results.run_frames import export, read_runs
+from p2pqg.results.run_frames import MEASURED, export, read_runs
 
 
 def test_a_cell_is_the_mean_and_sample_deviation_over_seeds(fake_run):
@@ -153,6 +153,9 @@ def test_what_a_users_metrics_measured_is_in_tables_over_seeds(tmp_path):
     assert len(cells(frame)) == 1  # seeds of one method, whatever they measured
     mean, std = cells(frame)["measured"][0]["top5"]
     assert (mean, std) == (values.mean(), values.std())
+    lost = frame.copy()
+    lost.loc[lost.index[0], f"{MEASURED}top5"] = math.nan  # a mean of the others would flatter
+    assert np.isnan(cells(lost)["measured"][0]["top5"]).all()
     last = table(cells(frame)).splitlines()[-1]
     assert f"| {mean:.3g} ± {std:.3g} |" in last
     line = pd.read_csv(io.StringIO(table(cells(frame), "csv")))

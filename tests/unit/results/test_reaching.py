@@ -1,6 +1,7 @@
 """What it takes to come to an accuracy, and runs that differ in their seed only."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 
@@ -12,6 +13,7 @@ from p2pqg.results.parquet import write_parquet
 from p2pqg.results.reaching import reached, reaching
 from p2pqg.results.schemas import ROUND_COLUMNS
 from p2pqg.results.search import find_runs
+from p2pqg.results.standing import crossing
 
 
 @pytest.fixture
@@ -59,6 +61,12 @@ def test_an_accuracy_that_a_seed_never_came_to_has_no_mean(run_to):
     found = reached([str(one.path), str(two.path)], 0.6)
     assert found["reached"] == (1, 2)
     assert np.isnan(found["rounds_to_0.6"][0])
+
+
+def test_a_curve_goes_on_from_the_last_accuracy_before_one_that_is_lacking():
+    frame = pd.DataFrame({"test_accuracy": [0.4, np.nan, 0.8], "rounds": [10, 20, 30]})
+    assert crossing(frame, 0.6, "rounds") == pytest.approx((20, 10))
+    assert np.isnan(crossing(frame, 0.6, "sim_seconds")).all()
 
 
 def test_the_table_says_what_each_method_takes_at_its_best_rate(run_to, tmp_path):

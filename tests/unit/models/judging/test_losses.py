@@ -146,12 +146,14 @@ def test_r2_of_targets_that_are_alike_is_that_of_scikit_learn():
     """1 where they are met and 0 elsewhere: no -inf, which would be that of the mean, too."""
     one, three = torch.tensor([[0.1], [0.1], [0.1]]), torch.tensor([[1.0], [2.0], [3.0]])
     targets = torch.cat([one, three, one], 1)
-    outputs = torch.cat([one, three.flip(0), one + 1], 1)
+    outputs = torch.cat([one, three.flip(0), one + 0.5], 1)
     task = objective("mse", "numbers", targets.numpy())
     r2, _ = metrics_of({}, {}, task)
     each = [r2(outputs[:, [k]], targets[:, [k]], task) for k in range(3)]
     assert each == [1.0, -3.0, 0.0]
     assert r2(outputs, targets, task) == pytest.approx(sum(each) / 3)
+    lost = torch.full_like(one, torch.nan)  # of a client that diverged: not met at all
+    assert np.isnan([r2(lost, targets[:, [k]], task) for k in range(3)]).all()
 
 
 def test_top5_counts_targets_among_the_five_largest():
@@ -187,6 +189,10 @@ def test_a_function_that_takes_targets_first_is_called_so_or_told():
     for own in (function, partial(function), Counted(), Counted().__call__):
         (named,) = metrics_of({"m": "m"}, {"m": own}, of_classes)
         assert named(torch.zeros(3, 2), torch.tensor([1, 1, 0]), of_classes) == 2
+    (usual,) = metrics_of(
+        {"m": "m"}, {"m": partial(lambda outputs, targets: outputs.sum())}, of_classes
+    )
+    assert usual(torch.ones(3, 2), torch.tensor([1, 1, 0]), of_classes) == 6
 
     def as_scikit_learn(y_true, y_pred):
         return y_true.sum()

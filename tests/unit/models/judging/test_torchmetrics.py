@@ -5,6 +5,8 @@ import pytest
 import torch
 
 import p2pqg
+from p2pqg.models.judging.losses import LOSSES, Objective
+from p2pqg.models.judging.metrics import metrics_of
 
 
 @pytest.fixture(autouse=True)
@@ -49,3 +51,25 @@ def test_f1_auroc_and_kappa_are_those_of_scikit_learn(tmp_path, who):
         ],
         abs=1e-5,
     )
+
+
+def test_those_of_numbers_of_two_classes_and_of_labels_are_those_of_scikit_learn():
+    from sklearn.metrics import explained_variance_score, f1_score
+
+    outputs, numbers = np.random.default_rng(0).standard_normal((2, 40, 3))
+    guesses, truths = (outputs > 0).astype(int), (numbers > 0).astype(int)
+
+    def found(name, kind, loss, of, targets, size):
+        task = Objective(LOSSES[loss], kind=kind, outputs=size)
+        metric = metrics_of({"m": name}, {}, task)[-1]
+        return metric(torch.from_numpy(of), torch.from_numpy(targets), task)
+
+    score = explained_variance_score(numbers[:, 0], outputs[:, 0])
+    of = "explained-variance", "numbers", "mse"
+    assert found(*of, outputs[:, 0], numbers[:, 0], 1) == pytest.approx(score)
+    score = f1_score(truths[:, 0], guesses[:, 0])
+    of = "f1", "binary", "binary-cross-entropy"
+    assert found(*of, outputs[:, :1], truths[:, 0], 1) == pytest.approx(score)
+    score = f1_score(truths, guesses, average="macro")
+    of = "f1", "labels", "binary-cross-entropy"
+    assert found(*of, outputs, truths, 3) == pytest.approx(score)
