@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -51,23 +52,17 @@ def reaching(cells: pd.DataFrame, accuracies: Sequence[float]) -> list[str]:
     """
     if cells.empty:
         return []
-    failed = cells["mean"].isna() & cells["failed"].astype(bool)
-    if not failed.all() and not any(cells.loc[~failed, "paths"]):
+    records = cells.to_dict("records")
+    reasons = [_without_a_way(cell) for cell in records]
+    if "exported" in reasons and "" not in reasons:
         raise ConfigError("--to-accuracy needs the directories of runs; exported ones do not do")
     rows, titles = [], ["rounds", "bytes", "sim_seconds"]
-    for cell in cells.to_dict("records"):
+    for cell, why in zip(records, reasons, strict=True):
         place = [plain_text(cell[key]) for key in ["method", *BLOCK, *COLUMN]]
-        if np.isnan(cell["mean"]) and cell["failed"]:  # at every rate, be they exported or not
-            rows += [
-                [*place, plain_text(one), "failed", *("-" for _ in titles)] for one in accuracies
-            ]
+        if why:
+            rows += [[*place, plain_text(one), why, *("-" for _ in titles)] for one in accuracies]
             continue
         exported = cell["seeds"] - len(cell["paths"])  # of which only the end is known
-        if not cell["paths"]:
-            rows += [
-                [*place, plain_text(one), "exported", *("-" for _ in titles)] for one in accuracies
-            ]
-            continue
         for accuracy in accuracies:
             found = reached(cell["paths"], accuracy)
             came, of = found["reached"]
@@ -81,3 +76,11 @@ def reaching(cells: pd.DataFrame, accuracies: Sequence[float]) -> list[str]:
     header = ["method", *BLOCK, *COLUMN, "accuracy", "reached", "rounds", "bytes", "simulated time"]
     shown = [k for k, texts in enumerate(zip(*rows, strict=True)) if k < 1 or set(texts) != {"-"}]
     return aligned([header[k] for k in shown], [[row[k] for k in shown] for row in rows])
+
+
+def _without_a_way(cell: Mapping[str, Any]) -> str:
+    """Why nobody knows of a cell's runs how they came to an accuracy; "" where one does."""
+    unknown = np.isnan(cell["mean"])
+    if unknown and cell["failed"]:  # at every rate, be they exported or not
+        return "failed"
+    return "" if cell["paths"] else "no accuracy" if unknown else "exported"

@@ -88,6 +88,8 @@ def test_the_table_says_what_each_method_takes_at_its_best_rate(run_to, tmp_path
     exported.at[1, "paths"] = []
     (line,) = [line for line in reaching(exported, [0.6]) if line.startswith("dsgdm ")]
     assert line.split()[-3:] == ["exported", "-", "-"]
+    measured = exported.assign(mean=exported["mean"].where(exported["method"] != "dsgdm"))
+    assert any(" no accuracy " in line for line in reaching(measured, [0.6]))
     exported.loc[0, "seeds"] = 3  # of which two are in no directory
     assert " 1 of 1, 2 exported " in reaching(exported, [0.6])[1]
     exported["paths"] = [[] for _ in exported.index]  # who failed beside them is no reason to go on
