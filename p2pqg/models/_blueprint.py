@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -55,7 +55,10 @@ class Blueprint:
         return "own" in self.entry.traits
 
     def build(self, num_classes: int, input_shape: tuple[int, ...], seed: int) -> torch.nn.Module:
-        """The module, float32, on the CPU, in training mode; torch's own random state stays.
+        """The module, on the CPU, in training mode; torch's own random state stays.
+
+        It is float32, or float64 where a user's own has such weights, whose digits a run in that
+        precision begins with.
 
         Raises:
             ConfigError: what `build_model` says, or the user's own code failed.
@@ -154,7 +157,7 @@ class Blueprint:
         model = self._copied(model)
         for buffer in model.buffers():
             buffer.requires_grad_(False)  # nobody trains it
-        return model.float().train()
+        return _in_floats(model, (*model.parameters(), *model.buffers())).train()
 
     def _copied(self, model: torch.nn.Module) -> torch.nn.Module:
         try:
@@ -174,8 +177,9 @@ class Blueprint:
     def _load(self, model: torch.nn.Module) -> None:
         assert self.start is not None
         found = {name: torch.from_numpy(array.copy()) for name, array in self.start.items()}
+        _in_floats(model, found.values())
         try:
-            model.load_state_dict(found)
+            load_into(model, found)
         except RuntimeError as error:
             why = str(error).splitlines()[-1].strip()
             raise ConfigError(f"model.start does not fit {self.name}: {why}") from None
@@ -186,7 +190,7 @@ class Blueprint:
             return formula(num_classes, tuple(input_shape), self.params)
         from p2pqg.models._cost import cost_of
 
-        return cost_of(self.build(num_classes, input_shape, 0), input_shape)
+        return cost_of(self.build(num_classes, input_shape, 0).float(), input_shape)
 
     def shapes(
         self, num_classes: int, input_shape: tuple[int, ...]
@@ -241,6 +245,24 @@ def check(num_classes: int, input_shape: tuple[int, ...], seed: int) -> None:
         )
     if not whole_number(seed, 0):
         raise ConfigError(f"seed must be a whole number >= 0, got {seed!r}")
+
+
+def _in_floats(model: torch.nn.Module, tensors: Iterable[torch.Tensor]) -> torch.nn.Module:
+    """The model in float64 if one of the tensors is, else in float32."""
+    wide = any(tensor.dtype == torch.float64 for tensor in tensors)
+    return model.double() if wide else model.float()
+
+
+def load_into(model: torch.nn.Module, state: Mapping[str, torch.Tensor]) -> None:
+    """`load_state_dict` of what the model's own parts hold today.
+
+    Tensors alone do not say which version of a part they are of, and some parts take them for those
+    of their first one, or refuse them.
+    """
+    whole = model.state_dict()  # says it
+    whole.clear()
+    whole.update(state)
+    model.load_state_dict(whole)
 
 
 def not_dense(tensor: torch.Tensor) -> str:

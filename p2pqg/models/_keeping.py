@@ -33,7 +33,8 @@ def weights_of(model: nn.Module) -> bytes:
 
 def _of_its_own(tensor: torch.Tensor) -> torch.Tensor:
     tensor = tensor.detach().cpu()
-    tensor = tensor.float() if tensor.is_floating_point() else tensor
+    narrow = tensor.is_floating_point() and tensor.itemsize < 4
+    tensor = tensor.float() if narrow else tensor
     return tensor.clone().contiguous()
 
 

@@ -18,6 +18,7 @@ from p2pqg.base.draws import torch_keyed
 from p2pqg.base.errors import ConfigError, P2pqgError, UserCodeError
 from p2pqg.base.seeding import rng
 from p2pqg.base.source import blamed
+from p2pqg.models._blueprint import load_into
 from p2pqg.models.judging import Objective, in_columns
 from p2pqg.models.stacked.apart import LEAST, TOLERANCE, apart
 from p2pqg.models.stacked.layout import Layout
@@ -141,7 +142,7 @@ class AgainstPyTorch:
         apart = None if self.clip == math.inf else 1  # samples together, or one after the other
         for client, row in enumerate(x):
             model = copy.deepcopy(self.module).train()
-            model.load_state_dict(stacked.state_dict(row, buffers[client]))
+            load_into(model, stacked.state_dict(row, buffers[client]))
             trained = [p for p in model.parameters() if p.requires_grad]
             batch = [self.inputs[client].clone(), self.targets[client]]
             losses, gradients = [], []

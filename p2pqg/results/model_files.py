@@ -135,7 +135,10 @@ def load(name, folder=HERE):
     """The module with its parameters and buffers, ready for evaluation."""
     state = load_file(folder / f"{{name}}.safetensors")
     model = build().to(dtype=next(t.dtype for t in state.values() if t.is_floating_point()))
-{unsaved}    model.load_state_dict(state)
+{unsaved}    whole = model.state_dict()  # which knows the versions of its parts
+    whole.clear()
+    whole.update(state)
+    model.load_state_dict(whole)
     return model.eval()
 '''
 

@@ -18,6 +18,7 @@ from p2pqg.base.errors import ConfigError, notice
 from p2pqg.base.text import typed
 from p2pqg.base.user_code import GIVEN
 from p2pqg.models import Blueprint, encoder_of
+from p2pqg.models._blueprint import load_into
 from p2pqg.models._keeping import letters_of_fixed
 from p2pqg.models.stacked.stacked import Stacked
 from p2pqg.network.clients import Clients
@@ -212,7 +213,7 @@ class Kept:
         buffers = dict(module.named_buffers())
         for name in self.unsaved:
             buffers[name].copy_(state.pop(name))
-        module.load_state_dict(state)
+        load_into(module, state)
         return module.eval()
 
     @property

@@ -141,10 +141,17 @@ class AroundBatchNorm(Head):
 
 
 class Twice(nn.Module):
-    """Weights under two names, a statistic under two names, and a module under two."""
+    """Weights under two names, a statistic under two names, and a module under two.
+
+    A weight that nobody trains has digits of float64, and files are refused where they do not say
+    that they are of this version, as torchvision's MNASNet does it.
+    """
+
+    _version = 2
 
     def __init__(self):
         super().__init__()
+        self.third = nn.Parameter(torch.ones(3, dtype=torch.float64) / 3, requires_grad=False)
         self.one, self.two = nn.Linear(8, 8), nn.Linear(8, 8)
         self.two.weight = self.one.weight
         self.again = self.one
@@ -155,7 +162,12 @@ class Twice(nn.Module):
     def forward(self, x):
         if self.training:
             self.mean.mul_(0.9).add_(0.1 * x.mean(0))
-        return self.head(self.again(self.two(self.one(x - self.same).tanh()).tanh()))
+        hidden = self.again(self.two(self.one(x - self.same).tanh()).tanh())
+        return self.third * self.head(hidden)
+
+    def _load_from_state_dict(self, state, prefix, metadata, *others):
+        assert metadata["version"] == self._version
+        super()._load_from_state_dict(state, prefix, metadata, *others)
 
 
 class Listed(nn.Module):
