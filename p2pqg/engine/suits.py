@@ -18,13 +18,13 @@ from p2pqg.topology import PINNED, Schedule
 from p2pqg.topology.checks import TOLERANCE
 
 
-def check_network(rule: Rule, network: Network, moved: bool = False) -> list[str]:
+def check_network(rule: Rule, network: Network, before: Network | None = None) -> list[str]:
     """Whether the algorithm can work on a network.
 
     Args:
         rule: that is to be played on it.
         network: as it is to be.
-        moved: it was another one in earlier rounds.
+        before: what it was in earlier rounds; None: there were none.
 
     Returns:
         What should be known about it, a line each.
@@ -38,12 +38,12 @@ def check_network(rule: Rule, network: Network, moved: bool = False) -> list[str
         raise ConfigError(f"algorithm {rule.algorithm.name}: round {idle} {NO_GRADIENT}")
     if rule.centralized:
         check_attacks(rule, network)
-        return _check_all_reduced(rule, network, moved)
+        return _check_all_reduced(rule, network, before or network)
     if not rule.waits:
         timed = isinstance(network.timing, Timing)
         (check_clock if timed else check_troubles)(rule.algorithm.name, network)
     needs = rule.needs
-    if moved and PINNED & set(needs):
+    if before and PINNED & set(needs) and not network.mixes_as(before):
         reason = "keeps a memory of every neighbor"
         if {"ceca", "teleportation"} & set(needs):
             reason = "counts on every message of the network that is made for it"
@@ -144,14 +144,14 @@ def _check_gossips_models(rule: Rule, what: str) -> None:
     )
 
 
-def _check_all_reduced(rule: Rule, network: Network, moved: bool) -> list[str]:
+def _check_all_reduced(rule: Rule, network: Network, before: Network) -> list[str]:
     """Whether a centralized method works with a network, of which it only wants the clients."""
     name, idle = rule.algorithm.name, [key for key in network.drawn if key != "participation"]
-    memory = "static" in rule.needs
-    if memory and (moved or "participation" in network.drawn):
+    moved = (network.num_clients, network.absent) != (before.num_clients, before.absent)
+    if "static" in rule.needs and (moved or "participation" in network.drawn):
         what = "participation would leave some out"
         if moved:
-            what = "its network cannot change after the first round"
+            what = "its clients cannot change after the first round"
         raise ConfigError(
             f"{name} counts on all that it was told by each client, in every round: {what}; "
             "take another algorithm, such as sgd"

@@ -154,6 +154,10 @@ class Network(Changes):
         alike = all(getattr(self, name) == getattr(other, name) for name in names)
         return alike and self.base is other.base
 
+    def timed_as(self, other: Network) -> Network:
+        """This network with the clock of another one of as many clients."""
+        return replace(self, **{name: getattr(other, name) for name in CLOCK})
+
     def _notes(self) -> tuple[str, ...]:
         if self.base.rule != "best_constant":
             return self.base.notes

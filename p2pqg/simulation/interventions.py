@@ -318,9 +318,8 @@ class Interventions(Life):
 
     def _check(self, network: Network, rule: Rule) -> list[str]:
         """Whether the algorithm can go on like this; what should be known."""
-        moved = self.round > 0 and not network.mixes_as(self.network)
         self.experiment.check_lies_of_data(network)
-        return check_network(rule, network, moved)
+        return check_network(rule, network, self.network if self.round > 0 else None)
 
     def _remember(self, log: Logbook, verb: str, given: Mapping[str, Any]) -> None:
         """What was done by hand can be said in a recipe; a scenario is in one already."""

@@ -11,7 +11,7 @@ from p2pqg.models import Cost
 from p2pqg.network import Network
 from p2pqg.network.events import Event
 from p2pqg.network.verbs import VERBS
-from p2pqg.simulation.clocked import with_clock, with_timing
+from p2pqg.simulation.clocked import with_clock
 from p2pqg.simulation.task import check_lies_of_data
 
 
@@ -21,31 +21,34 @@ class Rehearsal:
 
     Attributes:
         rule: before the event.
-        start: the network that the run begins with; its clock is that of the recipe.
+        before: the network before the event, with its clock.
         learning: the size of the model, and the task.
-        before: the network before the event; None: that of the start.
     """
 
     rule: Rule
-    start: Network
+    before: Network
     learning: tuple[Cost, Task]
-    before: Network | None = None
 
     def __call__(self, event: Event, network: Network) -> Rehearsal:
-        """What is told of the next event."""
+        """What is told of the next event.
+
+        Args:
+            event: the one that is due.
+            network: afterwards; its clock may not have been set.
+        """
         change, cost, task = VERBS[event.action].rule, *self.learning
-        rule = change(self.rule, event.arguments) if change else self.rule
-        now = replace(self, rule=rule, before=network)
+        rule, before = self.rule, self.before
         if change:
+            rule = change(rule, event.arguments)
             check_gossips_models(rule)
-            with_clock(network, network.clock, rule, cost, task)
-            if rule.gossip_rule is self.rule.gossip_rule:
-                return now
+        same = network.clock is before.clock and network.num_clients == before.num_clients
+        if same and not change:
+            network = network.timed_as(before)
+        else:
+            network = with_clock(network, network.clock, rule, cost, task)
+        now = replace(self, rule=rule, before=network)
+        if change and rule.gossip_rule is self.rule.gossip_rule:
+            return now
         check_lies_of_data(network, task)
-        if network.clock is not self.start.clock:
-            with_clock(network, network.clock, rule, cost, task)
-        moved = event.at > 0 and not network.mixes_as(self.before or self.start)
-        if not rule.waits:
-            network = with_timing(network, network.clock)
-        check_network(rule, network, moved)
+        check_network(rule, network, before if event.at > 0 else None)
         return now

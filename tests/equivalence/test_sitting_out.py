@@ -191,7 +191,7 @@ def test_ef21_which_counts_on_everybody_says_so():
         simulation("ef21")
     with simulation("ef21", impairments={}) as sim:
         sim.advance(2)
-        with pytest.raises(ConfigError, match="its network cannot change after the first round"):
+        with pytest.raises(ConfigError, match="its clients cannot change after the first round"):
             sim.drop_clients([1])
 
 

@@ -141,9 +141,8 @@ def by_hand(given: Recipe, whole: p2pqg.Simulation, chance: random.Random) -> No
         return
     with begun({key: value for key, value in given.items() if key != "scenario"}) as simulation:
         for item in sorted(items, key=_round_of):
-            ahead = _round_of(item) - simulation.round
-            if ahead > 0 and not simulation.is_over:
-                simulation.advance(rounds=ahead)
+            while simulation.round < _round_of(item) and not simulation.is_over:
+                simulation.advance(rounds=1)
             if simulation.round == _round_of(item):
                 (verb,) = item.keys() - {"at"}
                 _call(simulation, verb, copy.deepcopy(item[verb]))

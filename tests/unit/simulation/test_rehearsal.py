@@ -164,3 +164,29 @@ def test_a_run_that_ends_by_the_clock_goes_on_after_an_event(at):
         sim.finish()
         assert (sim.round, sim.sim_seconds) == end == (8, 8.0)
         assert [event["what"] for event in sim.events] == ["set_lr 0.01"]
+
+
+def test_a_deadline_of_the_way_is_gone_through_with_what_it_draws():
+    late = [{"at": 2, "set_network": {"deadline": 2.0}}]
+    found, told = outcome(algorithm="muffliato", scenario=late)  # by: message
+    assert (found, told[:31]) == ("refused", "scenario[0].set_network: muffli")
+    kept = {"impairments": {"by": "link", "on_loss": "keep"}}
+    assert outcome(algorithm="muffliato", scenario=late, **kept)[0] == "done"
+    there = {"network": {"compute": 1.0, "deadline": 2.0}} | kept
+    by_message = [{"at": 2, "set_impairments": {"by": "message"}}]
+    assert outcome(algorithm="muffliato", scenario=by_message, **there)[0] == "refused"
+
+
+def test_who_all_reduces_with_a_memory_minds_other_clients_and_no_other_links():
+    plain = SMALL | {"algorithm": "ef21"}
+    other = {"set_topology": "chain"}
+    late = {"set_network": {"deadline": 2.0}}
+    with (
+        p2pqg.Simulation(**plain) as one,
+        p2pqg.Simulation(**plain, scenario=[{"at": 2} | other, {"at": 3} | late]) as two,
+    ):
+        one.finish(), two.finish()
+        assert np.array_equal(one.state(3)["x"], two.state(3)["x"])
+    found, told = outcome(algorithm="ef21", scenario=[{"at": 2, "drop_clients": [5]}])
+    assert found == "refused"
+    assert "its clients cannot change after the first round" in told
