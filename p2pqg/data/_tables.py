@@ -206,15 +206,25 @@ def in_kinds(
         check_room(4 * len(kinds) * train.num_rows, f"{what}: column {name}", "leave it out")
         train = _in_kinds(train, name, kinds, what)
         if test is not None and name in test.column_names:
-            test = _in_kinds(test, name, kinds, f"{what} (test)")
+            test = _in_kinds(test, name, kinds, f"{what} (test)", notes)
     return train, test, tuple(notes)
 
 
-def _in_kinds(table: pa.Table, name: str, kinds: np.ndarray, what: str) -> pa.Table:
+def _in_kinds(
+    table: pa.Table, name: str, kinds: np.ndarray, what: str, notes: list[str] | None = None
+) -> pa.Table:
+    """The column as 0 or 1 for each kind; `notes` are told of cells that are of none."""
     import pyarrow as pa
 
     cells = _values(table[name], f"{what}: column {name}")
+    if (cells.dtype.kind == "U") != (kinds.dtype.kind == "U"):  # a file of codes, and one with an x
+        cells, kinds = cells.astype(str), kinds.astype(str)
     each = (cells[:, None] == kinds).astype(np.float32)
+    if notes is not None and len(strange := cells[~each.any(axis=1)]):
+        notes.append(
+            f"{what}: column {name}: no training sample has the kind of {len(strange):,} of "
+            f"{len(cells):,} samples, such as {strange[0]}; they are of none"
+        )
     lists = pa.FixedSizeListArray.from_arrays(pa.array(each.ravel()), len(kinds))
     return table.set_column(table.column_names.index(name), name, lists)
 

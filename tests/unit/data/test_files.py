@@ -171,6 +171,14 @@ def test_kinds_become_a_feature_each_those_of_training_samples(csv):
     arrays = load("table", path=train, test=test, label="ill", categories=["color"])
     assert arrays.train_x.tolist() == [[0, 1, 1], [1, 0, 2], [0, 1, 3]]
     assert arrays.test_x.tolist() == [[1, 0, 4], [0, 0, 5]]
+    assert arrays.notes[0] == (
+        "train.csv (test): column color: no training sample has the kind of 1 of 2 samples, such "
+        "as green; they are of none"
+    )
+    codes, strange = csv("ward,ill\n7,0\n3,1\n", "codes.csv"), csv("ward,ill\nx,1\n3,0\n", "x.csv")
+    for train_file, test_file in ((codes, strange), (strange, codes)):
+        arrays = load("table", path=train_file, test=test_file, label="ill", categories=["ward"])
+        assert arrays.test_x.tolist() == [[0, 0], [1, 0]]  # 3 is a 3, be it a number or a text
     by_dose = load("table", path=train, test=test, label="ill", categories=["color", "dose"])
     assert by_dose.train_x.tolist()[1] == [1, 0, 0, 1, 0]
     only = {"features": ["color"], "categories": ["color"]}
