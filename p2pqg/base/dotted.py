@@ -45,6 +45,10 @@ def set_dotted(settings: dict[str, Any], said: str) -> None:
     key, equals, text = said.partition("=")
     if not equals or not key:
         raise ConfigError(f"--set must be KEY=VALUE, got {said!r}")
+    if not text.strip():
+        raise ConfigError(
+            f"--set {said}: there is no value; null leaves {key} unset, '\"\"' is empty"
+        )
     try:
         value = yaml_text.parse(text)
     except yaml_text.NotYaml:

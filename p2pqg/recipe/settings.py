@@ -182,8 +182,9 @@ class RunConfig:
             yield f"validation must be a share in [0, 1), got {self.validation}"
         if not 0 <= self.checkpoint_every < math.inf:
             yield f"checkpoint_every must be seconds >= 0, got {self.checkpoint_every}"
-        if self.name is not None and ("/" in self.name or self.name in ("", ".", "..")):
-            yield f"name must be a plain folder name, got {self.name!r}"
+        name = self.name
+        if name is not None and ("/" in name or name in ("", ".", "..") or not name.isprintable()):
+            yield f"name must be a plain folder name, got {name!r}"
 
     def _unreadable(self) -> Iterator[str]:
         for key, value in vars(self).items():

@@ -206,7 +206,7 @@ def seeds_of(value: Any) -> list[int] | None:
     if isinstance(value, str):
         if "," not in value:
             return None
-        given: list[Any] = [part.strip() for part in value.split(",") if part.strip()]
+        given: list[Any] = [part.strip() for part in value.strip().removesuffix(",").split(",")]
     elif hasattr(value, "tolist"):  # numpy's
         given = value.tolist()
         if not isinstance(given, list):

@@ -21,6 +21,7 @@ def test_assigning_does_not_change_what_runs_share():
     [
         ("lr", "^--set must be KEY=VALUE, got 'lr'$"),
         ("=1", "^--set must be KEY=VALUE, got '=1'$"),
+        ("lr= ", "^--set lr= : there is no value; null leaves lr unset"),
         ("lr.a=1", "^--set lr.a=1: lr has no keys below it"),
         ("algorithm.mu={", "^--set algorithm.mu={: the value is not valid YAML; quote it$"),
     ],

@@ -485,6 +485,7 @@ def test_the_recipe_in_a_run_directory_works_from_anywhere(tmp_path, monkeypatch
     [
         (["--address", ":"], "must be auto, none, HOST:PORT or ray://HOST:PORT, got ':'"),
         (["--out", ""], "out must be a folder, got ''; . is the one you are in"),
+        (["--name", "a\tb"], r"name must be a plain folder name, got 'a\tb'"),
         (["--out", os.fsdecode(b"a\xff")], "out has bytes that are no UTF-8, got 'a\\udcff'; rena"),
         (["--address", "nobody"], "address must be"),
         (["--out", "x" * 300, "--engine", "local"], "out must be a folder that can be written"),

@@ -121,6 +121,7 @@ def test_a_directory_without_results_is_told(tmp_path):
     [
         ([1, 2], [1, 2]),
         ("3,1", [3, 1]),
+        ("4,", [4]),
         ((5,), [5]),
         (range(3), [0, 1, 2]),
         (np.arange(2), [0, 1]),
@@ -140,6 +141,7 @@ def test_several_seeds_are_known_from_one(value, expected):
     [
         ([1, 1], "seed has 1 twice"),
         ("1,x", "must be integers >= 0 and below .*, such as 1,2,3, got 'x'"),
+        ("1,,2", "got ''"),
         ([1, -2], "got -2"),
         ([1, 2**32], "below 2\\*\\*32, .* got 4294967296"),
         ([True], "got True"),
