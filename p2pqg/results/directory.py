@@ -121,7 +121,7 @@ class RunDirectory:
             raise _not_writable(self.path if there else self.path.parent, error) from None
 
     def _check_it_is_free(self) -> None:
-        if any((self.path / name).exists() for name in ("config.yaml", SEEDS)):
+        if (self.path / "config.yaml").exists() or any_begun(self.path):
             raise ConfigError(f"{self.path} already holds a run; choose another --name or --out")
 
     def reserve(self) -> None:
@@ -185,9 +185,10 @@ class RunDirectory:
             write_bytes(self.path / FOLDER / name, content)
 
     def write_config(self, config: dict[str, Any]) -> None:
-        """The recipe of what begins now; that it failed before is past."""
+        """The recipe of what begins now; that it failed, or was to be of seeds, is past."""
         self._config = yaml_text.dump(config)
-        (self.path / FAILED).unlink(missing_ok=True)
+        for past in (FAILED, SEEDS):
+            (self.path / past).unlink(missing_ok=True)
         write_text(self.path / "config.yaml", self._config)
 
     def _make_again(self) -> None:
@@ -264,6 +265,14 @@ def does_not_stay(path: Path) -> Iterator[str]:
             "the results lie in Ray's copy of the job's working directory, which Ray deletes; set "
             "--out to a folder of your own"
         )
+
+
+def any_begun(path: Path) -> bool:
+    """Whether a directory of seeds holds anything to go on from, or to repeat.
+
+    One that was killed while the first seed started has its seeds.json, and nothing else.
+    """
+    return any(path.glob("seed*/config.yaml"))
 
 
 def being_written(path: Path) -> bool:

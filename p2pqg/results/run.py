@@ -147,8 +147,9 @@ class Run:
             return self._steps >= steps
         if self.config["epochs"] is None:
             return self.summary["rounds"] >= self.config["rounds"]
-        epochs = self.rounds["epoch"]
-        return bool((epochs >= self.config["epochs"] * (1 - 1e-9)).any())
+        # Rows beyond the summary's are of a resume that was killed: they are written before it.
+        rows = self.rounds[self.rounds["round"] < self.summary["rounds"]]
+        return bool((rows["epoch"] >= self.config["epochs"] * (1 - 1e-9)).any())
 
     @property
     def _steps(self) -> int:

@@ -169,11 +169,6 @@ def write(path: Path, seeds: Sequence[int], summary: Mapping[str, Any]) -> None:
     write_text(path / SEEDS, json_text({"seeds": [*seeds], "summary": dict(summary)}) + "\n")
 
 
-def any_begun(path: Path) -> bool:
-    """Whether a directory of seeds holds anything to go on from, or to repeat."""
-    return any(path.glob("seed*/config.yaml"))
-
-
 def is_of_seeds(path: str | Path) -> bool:
     """Whether a directory holds a run for each of several seeds."""
     return (user_path(path) / SEEDS).is_file()

@@ -31,6 +31,7 @@ from p2pqg.engine.placement import FLOPS_PER_CORE, SHORT_ROUND
 from p2pqg.recipe.own import Own
 from p2pqg.recipe.settings import RunConfig, chosen
 from p2pqg.results import seeds as results
+from p2pqg.results.directory import any_begun
 from p2pqg.running.pool import Inside, Pool, gpus_for, say
 from p2pqg.running.sinks import with_sinks
 
@@ -233,7 +234,7 @@ class Crew:
                     path, {seeds[name]: error for name, error in ended.items()}
                 ) from None
             except BrokenProcessPool:
-                begun = results.any_begun(path)
+                begun = any_begun(path)
                 then = (
                     f"`p2pqg resume {typed(path)} --jobs 1` does the rest"
                     if begun
@@ -262,7 +263,7 @@ def stopped_by_hand(path: Path, ended: Mapping[int, BaseException]) -> StoppedEr
     """
     reasons = {seed: str(error).partition("; ")[0] for seed, error in sorted(ended.items())}
     told = [f"seed {seed}: {why}" for seed, why in reasons.items() if "in round" in why]
-    if not results.any_begun(path):
+    if not any_begun(path):
         return StoppedError("stopped before any seed had begun; run it again")
     stopped = StoppedError(f"{'; '.join(told) or 'stopped'}; {results.Runs(path).what_next}")
     stopped.results = path

@@ -18,7 +18,7 @@ from p2pqg.recipe.own import TAKERS, Own
 from p2pqg.recipe.settings import ENDS, RunConfig, chosen, read_settings
 from p2pqg.results import seeds as results
 from p2pqg.results.checkpoint import CHECKPOINTS, HEADER, newest
-from p2pqg.results.directory import SEEDS, RunDirectory, being_written
+from p2pqg.results.directory import SEEDS, RunDirectory, any_begun, being_written
 from p2pqg.results.run import Run
 from p2pqg.results.seeds import Runs
 from p2pqg.running.crew import Crew, stopped_by_hand
@@ -65,7 +65,7 @@ def run_seeds(seeds: Sequence[int], settings: Mapping[str, Any], begin: One, cre
         try:
             return _carried_out(path, crew.each(todo, path, plans[seeds[0]], own))
         except Exception:
-            if not results.any_begun(path):  # then there is nothing to resume
+            if not any_begun(path):  # then there is nothing to resume
                 (path / SEEDS).unlink()
                 directory.discard()
             raise
@@ -125,6 +125,7 @@ def resume_seeds(
             if not _is_over(run := runs.of_seed(seed), length)
         }
         if not todo:
+            runs.write()  # it may have been killed before it said so of the last one
             raise ConfigError(f"{path} has done all its seeds; ask for more with --rounds")
         again = next((key for key in TAKERS if key in changes), None)  # its code is known here
         stays = f"{again} was given again" if again else ""
@@ -196,7 +197,7 @@ def _carried_out(path: Path, ended: Ended) -> Runs:
                     diverged[seed] = str(error).partition("; results so far")[0]
                 elif isinstance(error, RunError):
                     reason = str(error).partition("; ")[0]
-                    begun = results.any_begun(path)
+                    begun = any_begun(path)
                     then = Runs(path).what_next if begun else "run it again"
                     failed = type(error)(f"seed {seed}: {reason}; {then}")
                     failed.results = path if begun else None

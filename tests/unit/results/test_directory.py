@@ -77,6 +77,7 @@ def test_of_two_with_one_name_the_second_is_refused_even_when_the_first_has_just
 def test_a_directory_that_is_deleted_under_its_hands_is_made_again(tmp_path):
     directory = RunDirectory(str(tmp_path), "mine")
     directory.write_own_files({"net.csv": b"source,target"})
+    (directory.path / "seeds.json").touch()  # of several seeds that were killed at their start
     directory.write_config({"rounds": 1})
     kept = {path.name: path.read_bytes() for path in directory.path.rglob("*.*")}
     shutil.rmtree(directory.path)

@@ -32,6 +32,13 @@ def test_a_run_is_finished_when_it_reached_the_length_it_was_asked_for(
     assert fake_run("a", rounds_done=done, **length).finished is finished
 
 
+def test_a_run_in_epochs_has_not_finished_while_its_summary_is_of_before_a_resume(fake_run):
+    """Killed in the last checkpoint, it stood in tables with the numbers of its first end."""
+    run = fake_run("a", rounds=None, epochs=2.5)  # its rows are of ten rounds
+    (run.path / "summary.json").write_text(json.dumps(run.summary | {"rounds": 9}))
+    assert not Run(run.path).finished
+
+
 @pytest.mark.parametrize(
     ("seconds", "finished"), [(None, False), (59.9, False), (60.0, True), (60.5, True)]
 )

@@ -78,7 +78,11 @@ def test_wrong_settings_leave_nothing_behind(small, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_directory_of_seeds_is_not_written_over(small):
+def test_a_directory_of_seeds_is_not_written_over(small, tmp_path):
+    (tmp_path / "one").mkdir()  # as of a command that was killed while its first seed started
+    (tmp_path / "one" / "seeds.json").write_text('{"seeds": [1, 2], "summary": {}}')
+    with pytest.raises(ConfigError, match="none of its seeds had begun; run it again"):
+        p2pqg.resume(tmp_path / "one")
     p2pqg.run(seed=[1], name="one", **small)
     with pytest.raises(ConfigError, match="already holds a run"):
         p2pqg.run(seed=[2], name="one", **small)
@@ -114,8 +118,11 @@ def test_what_ctrl_c_left_undone_is_resumed(small, checkpoint_every):
     whole = p2pqg.run(seed=[1, 2, 3], name="whole", **settings)
     accuracies = [run.summary["test_accuracy"] for run in whole]
     assert [run.summary["test_accuracy"] for run in done] == accuracies
+    record, told = left.path / "seeds.json", (left.path / "seeds.json").read_text()
+    record.write_text('{"seeds": [1, 2, 3], "summary": {}}')  # killed before it was brought up
     with pytest.raises(ConfigError, match="has done all its seeds; ask for more with --rounds"):
         p2pqg.resume(left.path)
+    assert record.read_text() == told
     longer = p2pqg.resume(left.path, rounds=6) if checkpoint_every else None
     assert longer is None or [run.summary["rounds"] for run in longer] == [6, 6, 6]
 
