@@ -83,12 +83,12 @@ def test_runs_of_equal_length_need_no_column_for_equal_rounds(fake):
 
 
 def test_the_first_evaluation_at_an_accuracy_counts_even_if_it_is_lost_again(fake):
-    table = p2pqg.compare(fake("a", [0.5, 0.8, 0.7]), to_accuracy=[0.5, 0.75, 0.9]).table
+    table = p2pqg.compare(fake("a", [0.5, 0.8, 0.7]), to_accuracy=[0.5, 0.75, 0.9, 1]).table
     assert table["rounds_to_0.5"].tolist() == [10]  # reached, exactly
     assert table["rounds_to_0.75"].tolist() == pytest.approx([10 + 10 * 0.25 / 0.3])
     assert table["bytes_to_0.75"].tolist() == pytest.approx([1000 + 1000 * 0.25 / 0.3])
     assert table["wall_seconds_to_0.75"].tolist() == pytest.approx([2 + 2 * 0.25 / 0.3])
-    assert np.isnan(table["rounds_to_0.9"]).all()  # never
+    assert table[["rounds_to_0.9", "rounds_to_1"]].isna().all(axis=None)  # never
 
 
 def test_an_evaluation_without_an_accuracy_is_none(fake):
@@ -112,6 +112,8 @@ def test_seconds_to_an_accuracy_are_those_of_the_simulated_clock_where_there_is_
     assert runs.table["sim_seconds_to_0.8"].tolist() == [60.0, 70.0]
     assert runs.table["sim_seconds"].tolist() == [60.0, 140.0]
     assert "wall_seconds_to_0.8" not in runs.table
+    runs = p2pqg.compare(fake("c", [0.5, 0.8]), fake("d", [0.8, 0.9], 7.0), to_accuracy=0.8)
+    assert np.array_equal(runs.table["sim_seconds_to_0.8"], [np.nan, 70], equal_nan=True)
 
 
 def test_a_list_is_one_row_its_mean_and_its_sample_deviation(fake):
@@ -137,6 +139,8 @@ def test_a_network_that_cannot_be_built_any_more_takes_nothing_but_its_picture(f
     both = p2pqg.compare(here, gone, names=["here", "gone"])
     assert [group[0].network is None for group in both.groups] == [False, True]
     assert both.clients.index.tolist() == ["berlin-1", "berlin-2"]
+    sized = Standing.of(fake("sized", [0.8], topology="ring", clients=5))
+    assert sized.network.num_clients == 5
     assert both.clients["difference"]["gone"].tolist() == pytest.approx([-0.1, -0.1])
     with pytest.raises(ConfigError, match="gone: its network cannot be built here"):
         both.draw_network("gone")
@@ -176,14 +180,16 @@ def test_forks_are_called_by_what_was_done_to_them_and_not_to_their_parent():
 def test_what_was_not_done_to_all_seeds_of_a_row_is_told_and_its_gaps_are_no_means(fake):
     first, second = fake("s1", [0.2, 0.8], seed=1), fake("s2", [0.4, 0.6], seed=2)
     summary = json.loads((second.path / "summary.json").read_text())
-    events = [{"round": 12, "what": what} for what in ("drop_clients 1", "client 0 is alone")]
-    (second.path / "summary.json").write_text(json.dumps(summary | {"events": events}))
+    told = ("set_lr 0.05", "drop_clients 1", "client 0 is alone")
+    events = [{"round": 12, "what": what} for what in told]
+    for run, known in ((first, events[:1]), (second, events)):
+        (run.path / "summary.json").write_text(json.dumps(summary | {"events": known}))
     clients = [
         {"round": 19, "client": 0, "test_accuracy": 0.59},
         {"round": 9, "client": 1, "test_accuracy": 0.41},
     ]
     write_parquet(second.path / "clients.parquet", clients, CLIENT_COLUMNS)
-    runs = p2pqg.compare([first, Run(second.path)])
+    runs = p2pqg.compare([Run(first.path), Run(second.path)])
     assert [note.partition(": ")[2] for note in runs.notes] == [
         "drop_clients 1 was done to 1 of 2 seeds, the mean is over all"
     ]
@@ -232,6 +238,7 @@ def test_names_of_the_clients_are_those_of_the_network():
         (0.955, 0.0123, "95.50 ± 1.23 %"),
         (0.955, 0.0, "95.50 %"),
         (0.955, np.nan, "95.50 %"),
+        (np.nan, 0.0123, "-"),
     ],
 )
 def test_a_spread_is_told_with_one_unit_or_not_at_all(fake, mean, deviation, text):
@@ -268,7 +275,9 @@ def test_curves_show_where_something_was_done():
         other = sim.fork()
         sim.drop_links(["1-2"])
         other.drop_links(["1-2"])
-        picture = p2pqg.compare(sim, other, branch).draw()
+        runs = p2pqg.compare(sim, other, branch)
+    assert not [line for line in runs.draw(x="epoch").axes[0].lines if line.get_linestyle() == ":"]
+    picture = runs.draw()
     (ax,) = picture.axes
     assert [line.get_xdata()[0] for line in ax.lines if line.get_linestyle() == ":"] == [5]
     assert [text.get_text() for text in ax.texts][:1] == ["drop_links 1-2; drop_links 0-1"]
@@ -281,7 +290,9 @@ def test_the_network_is_drawn_as_it_is_with_its_clients_accuracies():
         for one in (sim, branch):
             one.advance(5)
         runs = p2pqg.compare(sim, branch, names=["all", "without 3"])
-    colored = runs.draw_network("without 3").axes[0].collections[-2].get_array()
+    dots = runs.draw_network("without 3").axes[0].collections[-2]
+    colored, known = dots.get_array(), runs.clients["test_accuracy"]
+    assert dots.get_clim() == (known.min(axis=None), known.max(axis=None))  # of both networks
     there = sim.clients["test_accuracy"], branch.clients["test_accuracy"]
     assert colored.tolist() == there[1].tolist()
     assert len(colored) == 3
@@ -316,6 +327,7 @@ def test_a_network_is_drawn_with_its_own_names_whatever_others_are_called():
     office = TINY | {"topology": "office-wan8"}
     with p2pqg.Simulation(**TINY) as ring, p2pqg.Simulation(**office) as named:
         runs = p2pqg.compare(ring, named, names=["ring", "office"])
+    assert runs.clients.index.tolist()[:1] == ["berlin-1"]  # of the one that has names
     texts = {
         name: {text.get_text() for text in runs.draw_network(name).axes[0].texts}
         for name in ("ring", "office")

@@ -43,6 +43,12 @@ def test_the_interval_of_a_mean_is_students(three):
     assert (row["low"], row["high"]) == pytest.approx((0.85 - half, 0.85 + half))
 
 
+def test_two_seeds_have_the_widest_interval(three):
+    row = three([0.49, 0.51]).summary.loc["test_accuracy"]
+    half = 12.706204736174705 * 0.01  # t of 1 degree of freedom; the deviation is 0.01 sqrt 2
+    assert (row["low"], row["high"]) == pytest.approx((0.5 - half, 0.5 + half))
+
+
 def test_a_seed_that_was_stopped_leaves_no_mean_and_one_that_has_yet_to_run_does(three):
     runs = three([0.8, 0.9, 0.85])
     told = runs[0].summary | {"rounds": 4}
@@ -55,7 +61,7 @@ def test_a_seed_that_was_stopped_leaves_no_mean_and_one_that_has_yet_to_run_does
 
 
 def test_no_interval_goes_where_no_mean_can_be(tmp_path, fake_run):
-    times, accuracies = [1.0, 1.0, 30.0], [1.0, 0.9, 1.0]
+    times, accuracies = [0.0, 1.0, 30.0], [1.0, 0.9, 1.0]
     for seed, (seconds, accuracy) in enumerate(zip(times, accuracies, strict=True)):
         run = fake_run(f"seed{seed}", accuracy, seed=seed)
         told = run.summary | {"wall_seconds": seconds, "consensus_distance": seconds}
@@ -78,9 +84,14 @@ def test_no_interval_goes_where_no_mean_can_be(tmp_path, fake_run):
 def test_a_users_accuracy_in_percent_has_the_interval_of_its_own_unit(three):
     runs = three([0.8, 0.9, 1.0])
     given = runs.results.assign(my_accuracy=[80.0, 90.0, 100.0], adjusted_accuracy=[-0.1, 0.0, 0.1])
+    given["other_accuracy"] = [0.5, 10.5, 20.5]  # in percent, too, and one of them below 1
     vars(runs)["results"] = given
     half = 4.302652729911275 * 10 / math.sqrt(3)
-    for key, mean, unit in (("my_accuracy", 90, 1), ("adjusted_accuracy", 0, 0.01)):
+    for key, mean, unit in (
+        ("my_accuracy", 90, 1),
+        ("adjusted_accuracy", 0, 0.01),
+        ("other_accuracy", 10.5, 1),
+    ):
         row = runs.summary.loc[key]
         assert (row["low"], row["high"]) == pytest.approx((mean - half * unit, mean + half * unit))
 
@@ -98,7 +109,7 @@ def test_a_seed_that_diverged_makes_the_mean_unknown_instead_of_better(three, fa
     found = Runs(runs.path)
     assert not found.finished
     assert found.missing == []
-    assert math.isnan(found.summary.loc["test_accuracy", "mean"])
+    assert found.summary.isna().all(axis=None)  # no deviation of the others, either
 
 
 def test_a_seed_that_has_not_begun_is_missing(three):

@@ -1,7 +1,9 @@
 """Where a run stands, where little of it was measured."""
 
 import json
+from dataclasses import replace
 
+import pandas as pd
 import pytest
 
 from p2pqg.results.parquet import write_parquet
@@ -54,3 +56,40 @@ def test_of_rounds_that_were_validated_the_best_one_chooses(standing):
     one = standing(rows, ["validation_accuracy"], evaluated_rounds=1)
     assert one.results["best_accuracy"] == 0.2
     assert one.evaluated_rounds == 3  # of the table; the summary may be of before a resume
+
+
+def test_a_loss_grew_where_it_is_over_ten_times_the_first_one_or_a_hundredth(standing):
+    run = standing([])
+    for first, last, grew in (
+        (2.0, 20.0, False),
+        (2.0, 20.1, True),
+        (1e-5, 0.0099, False),  # next to nothing, and still so
+        (1e-5, 0.0101, True),
+    ):
+        one = replace(run, rounds=pd.DataFrame({"train_loss": [first, 50.0, last]}))
+        assert bool(one.warning) is grew, (first, last)
+
+
+def test_what_happened_is_told_in_its_order_restarts_among_it(standing):
+    events = [{"round": 2, "what": what} for what in ("drop_links 0-1", "a warning of it")]
+    restarts = ["round 1: actor 3 died", "an older version said no round"]
+    one = standing([], events=events, restarts=restarts)
+    assert one.events == [
+        (0, "an older version said no round"),
+        (1, "actor 3 died"),
+        (2, "drop_links 0-1"),
+        (2, "a warning of it"),
+    ]
+
+
+def test_clients_of_which_a_metric_is_unknown_are_in_the_spread(standing):
+    rows = {
+        "round": [0, 0, 1],
+        "client": [0, 1, 0],
+        "test_accuracy": [0.2, 0.6, None],
+        "test_loss": [2.0, 1.0, None],
+        "f1": [None, 0.5, 0.5],
+    }
+    one = replace(standing([]), clients=pd.DataFrame(rows))
+    assert one.spread.loc[0].tolist() == pytest.approx([0.2, 0.4, 0.6])
+    assert one.last_clients["client"].tolist() == [0, 1]

@@ -99,6 +99,8 @@ def test_algorithms_that_may_not_run_have_a_reason():
     assert verdict("chain8", "relay-sgd").runs
     assert "tree" in verdict("ring8", "relay-sgd").remark
     assert "-0.6000" in verdict("torus16", "d2").remark
+    assert examine("torus16").lambda_min == pytest.approx(-3 / 5)  # 1 - 2/5 (1 - cos pi) x 2 sides
+    assert examine("onepeer-hypercube8").lambda_min is None  # W is symmetric, and changes
     assert not verdict("random-peer8", "dsgd").runs
     assert verdict("random-peer8", "sgp").runs
     assert verdict("random-peer8", "sgd").runs  # all-reduces
