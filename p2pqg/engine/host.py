@@ -168,8 +168,7 @@ class Host:
         judge = self.learner.judge
         with self.clock("evaluation"):
             correct, loss, more = judge.examine(x, self.learner.buffers)
-            n, samples = self.block.routing.num_clients, judge.num_test
-            share = slice(samples * self.clients.start // n, samples * self.clients.stop // n)
+            share = judge.share(self.clients, self.block.routing.num_clients)
             averaged = judge.evaluate(mean_x[None], mean_buffers[None], share)
             return {
                 "correct": correct.cpu().numpy(),

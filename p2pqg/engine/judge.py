@@ -38,6 +38,15 @@ class Judge:
         """Samples of the test set; those of the validation set come after them."""
         return len(self.feed.test_y) - self.task.num_validation
 
+    def share(self, clients: range, num_clients: int) -> slice:
+        """The test samples on which the host of those clients judges the averaged model.
+
+        Whole passes, the same ones in every hosting: in batch statistics the samples of one meet.
+        """
+        passes = math.ceil(self.num_test / EVALUATION_SAMPLES)
+        first, last = (passes * end // num_clients for end in (clients.start, clients.stop))
+        return slice(first * EVALUATION_SAMPLES, min(last * EVALUATION_SAMPLES, self.num_test))
+
     def evaluate(self, x: Tensor, buffers: Tensor, samples: slice) -> tuple[Tensor, Tensor]:
         """Correct answers and summed loss of every row's model on test samples, both [rows]."""
         judged = self._judge(x, buffers, samples)

@@ -7,10 +7,11 @@ import time
 import numpy as np
 import pytest
 import ray
+from torch import nn
 
 import p2pqg
 from p2pqg.algorithms import ALGORITHMS
-from p2pqg.base.errors import ClusterError, ConfigError, DivergedError
+from p2pqg.base.errors import ClusterError, ConfigError, DivergedError, UserCodeError
 from p2pqg.engine.on_ray import engine, failures, forking
 from p2pqg.simulation import hosting
 from p2pqg.testing import suitable_topology
@@ -128,6 +129,31 @@ def test_batch_norm_statistics_stay_with_their_clients(cluster):
     assert [c["test_loss"] for c in clients] == pytest.approx(
         [c["test_loss"] for c in clients_ray], abs=1e-10
     )
+
+
+def test_models_are_judged_on_actors_in_the_same_batches_and_fail_there_as_in_this_process(cluster):
+    """The samples of a batch meet, and a metric fails when models are no longer bad."""
+
+    def share(outputs, targets):
+        right = (outputs.argmax(1) == targets).double().mean().item()
+        assert right < 0.6, "it was to be bad"
+        return right
+
+    norm = nn.BatchNorm1d(6, track_running_stats=False)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 6), norm, nn.Tanh(), nn.Linear(6, 10))
+    settings = SMALL | {"model": model, "metrics": {"share": share}, "precision": "float64"}
+    here = p2pqg.Simulation(**settings, engine="local")
+    there = p2pqg.Simulation(**settings, clients_per_actor=2)
+    with here, there:
+        for sim in (here, there):
+            sim.advance(6)
+        seen = [sim.evaluate()["averaged_model_accuracy"] for sim in (here, there)]
+        assert seen[0] == pytest.approx(seen[1], abs=1e-12)
+        for sim in (here, there):
+            with pytest.raises(UserCodeError, match="metric share .*it was to be bad"):
+                sim.advance(200)
+            assert sim.history["round"].tolist() == [*range(len(sim.history))]
+            assert sim.round == len(sim.history) < 206
 
 
 def test_a_dead_actor_that_may_not_be_replaced_ends_the_run_with_its_name(cluster):

@@ -70,6 +70,7 @@ class RayEngine:
         self.round = 0
         self.steps = 0
         self.told = set[str]()
+        self._unheard: list[ray.ObjectRef[Any]] = []  # what returns nothing, or why it failed
         self.scout: Any = None
         if len(specs) > 1 or not self.rule.algorithm.is_ours:
             # A mistake in `start` is told here, not by an actor.
@@ -80,12 +81,9 @@ class RayEngine:
         if snapshot is not None:
             self.load(snapshot)
 
-    def _all(self, method: str, *args: Any, silent: bool = False) -> list[ray.ObjectRef[Any]]:
-        """Call every actor; `silent`: nobody will ask for what comes back."""
-        calls = [getattr(actor, method) for actor in self.group.actors]
-        if silent:
-            calls = [call.options(num_returns=0) for call in calls]
-        return [call.remote(self.branch, *args) for call in calls]
+    def _all(self, method: str, *args: Any) -> list[ray.ObjectRef[Any]]:
+        """Call every actor."""
+        return [getattr(actor, method).remote(self.branch, *args) for actor in self.group.actors]
 
     def submit(self, stops: list[Stop]) -> list[ray.ObjectRef[Any]]:
         """Send all calls that lead through the stops; returns at once."""
@@ -96,12 +94,13 @@ class RayEngine:
         if len(self.group.actors) == 1:
             self.round = stops[-1].round
             return self._all("advance", stops)
+        measured = []
         for stop in stops:
             (self._send_waves if self.waves else self._send_rounds)(stop.round)
             if stop.measure:
                 mean = self.group.actors[0].mean.remote(self.branch, *self._all("sums"))
-                self._all("measure", mean, stop.evaluate, silent=True)
-        return self._all("collect")
+                measured += self._all("measure", mean, stop.evaluate)
+        return [*self._all("collect"), *measured]  # these say nothing, or why they failed
 
     def _send_rounds(self, until: int) -> None:
         assert isinstance(self.routing, Routing)
@@ -171,7 +170,7 @@ class RayEngine:
 
     def fetch(self, ticket: list[ray.ObjectRef[Any]]) -> list[Report]:
         """Wait for the reports of what was submitted, one per host."""
-        return self._get(ticket)
+        return self._get(ticket)[: len(self.group.actors)]
 
     def rewire(self, rule: Rule, routing: AnyRouting) -> None:
         """From the next round on, another network with the same borders, or other parameters."""
@@ -181,7 +180,7 @@ class RayEngine:
         if self.waves:
             assert isinstance(routing, WaveRouting)
             self.waves.rewire(rule, routing)
-        self._all("rewire", rule, routing, silent=True)
+        self._unheard += self._all("rewire", rule, routing)
 
     def snapshot(self, pieces: bool = False) -> Snapshot:
         """All that the clients carry on, when everything submitted has been fetched.
@@ -234,7 +233,7 @@ class RayEngine:
                 self._send_in_pieces(actor, name, rows)
             rows = {name: unfetched(r) for name, r in part.rows.items()}
             part = dataclasses.replace(part, rows=rows)
-            actor.load.options(num_returns=0).remote(self.branch, part)
+            self._unheard.append(actor.load.remote(self.branch, part))
 
     def _send_in_pieces(self, actor: Any, name: str, rows: Any) -> None:
         """Send rows that are in pieces: the next one when the one before has arrived."""
@@ -245,12 +244,14 @@ class RayEngine:
             del piece
             with self._told_if_ray_ends():
                 wait_for([sent], self.group.node)
+            self._unheard.append(sent)
 
     def fork(self) -> RayEngine:
         """An engine with the same clients, in the same actors, which go their own way from here."""
         twin = copy.copy(self)
         twin.branch = self.group.fork(self.branch)
         twin.waves = self.waves and self.waves.fork()
+        twin._unheard = self._unheard.copy()
         return twin
 
     def _get(self, references: list[ray.ObjectRef[Any]]) -> list[Any]:
@@ -259,7 +260,10 @@ class RayEngine:
             group = self.group
             bounds = self.routing.bounds
             self.told = set()
-            return received(references, group.actors, bounds, group.node, self._waiting)
+            asked = [*references, *self._unheard]
+            found = received(asked, group.actors, bounds, group.node, self._waiting)
+        self._unheard = []
+        return found[: len(references)]
 
     def _waiting(self, seconds: float) -> None:
         """Nothing has come from the actors for so long: say why, once, if it can be told."""
