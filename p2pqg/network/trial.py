@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, Protocol
 
 from p2pqg.base.config import Problems
@@ -74,18 +75,38 @@ def trial(
     found = _some_order(rounds, late, start)
     if found is None:
         return _each_by_itself(events, network, check), []
-    orders = [("rounds", [*rounds, *late], LATE)]
-    if (before := int(rounds[0].at) - 1) >= 0:
-        orders.append(("seconds", [*late, *rounds], before))
+    orders = _orders(rounds, late)
     if not found:
         return min((_in_order(order, start, until)[0] for _, order, until in orders), key=len), []
-    notes = list(found[0].notes)
-    for first, order, until in orders:
+    notes, known = list(found[0].notes), set[str]()
+    for when, order, until in orders:
         problems, more = _in_order(order, start, until)
         notes += more
         for line in next(iter(problems.values()), [])[:1]:
-            notes.append(f"{line}: so it will be where {first} come first")
+            if line not in known:
+                known.add(line)
+                notes.append(f"{line}: so it will be where {when}")
     return {}, list(dict.fromkeys(notes))
+
+
+def _orders(rounds: Sequence[Event], late: Sequence[Event]) -> list[tuple[str, list[Event], int]]:
+    """Orders in which all events by seconds follow each other: how each is called, and `until`.
+
+    First and last the two in which those by rounds, or those by seconds, come first, as far as that
+    can be; between them as many others as a trial has time for.
+    """
+    orders = [("rounds come first", [*rounds, *late], LATE)]
+    between = [
+        (f"seconds come between rounds {one.at:g} and {other.at:g}", at, int(other.at) - 1)
+        for at, (one, other) in enumerate(pairwise(rounds), start=1)
+        if one.at < other.at
+    ]
+    if rounds[0].at > 0:
+        between.insert(0, ("seconds come first", 0, int(rounds[0].at) - 1))
+    tried = max(1, MOST_TRIED // (len(rounds) + len(late)))
+    for when, at, until in [*between[1:tried], *between[:1]]:
+        orders.append((when, [*rounds[:at], *late, *rounds[at:]], until))
+    return orders
 
 
 def _in_order(

@@ -85,7 +85,7 @@ def test_by_seconds_what_can_be_done_is_not_refused_and_what_may_fail_is_told(se
         patch.setattr(scenario, "trial", lambda *given: ({}, []))
         assert (found == "done") == (outcome(**said)[0] == "done"), (said, told)
     if found == "failed":
-        assert "come first" in told or "over by then" in told
+        assert "come first" in told or "come between" in told or "over by then" in told
 
 
 def test_who_lied_until_a_round_may_be_all_that_is_left_after_a_second():
@@ -190,3 +190,16 @@ def test_who_all_reduces_with_a_memory_minds_other_clients_and_no_other_links():
     found, told = outcome(algorithm="ef21", scenario=[{"at": 2, "drop_clients": [5]}])
     assert found == "refused"
     assert "its clients cannot change after the first round" in told
+
+
+def test_what_fails_between_two_rounds_alone_is_told():
+    items = [
+        {"at": 1, "add_links": [[0, 3]]},
+        {"at": "1.5 s", "restore_links": [[0, 1]]},
+        {"at": 3, "drop_links": [[0, 1]]},
+    ]
+    found, told = outcome(scenario=[items[0] | {"at": 0}, *items[1:]])  # none comes before round 0
+    line = "scenario[1].restore_links: link 0-1 is not down; leave it out: so it will be where "
+    assert (found, told.splitlines()[0]) == ("failed", f"{line}seconds come between rounds 0 and 3")
+    found, told = outcome(scenario=items)
+    assert (found, told.count(line)) == ("failed", 1)
