@@ -15,6 +15,9 @@ from typing import Any
 
 from p2pqg.base.errors import ConfigError
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Errors of a disk that is full."""
+
 
 def user_path(text: str | Path) -> Path:
     """A path as people write it, ~ being their home.

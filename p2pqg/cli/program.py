@@ -23,6 +23,7 @@ from p2pqg.base import errors
 from p2pqg.base.drawings import drawing_path
 from p2pqg.base.errors import ConfigError, Notice, P2pqgError, StoppedError, StorageError
 from p2pqg.base.registry import F
+from p2pqg.base.text import NO_ROOM
 from p2pqg.engine.interrupts import POLITE
 
 
@@ -37,9 +38,6 @@ def _seconds_spent() -> float:
 
 IMPORTED_AT, SPENT = time.time(), _seconds_spent()
 
-
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""Errors of a disk that is full; also under a log that stdout goes to."""
 
 NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
@@ -94,7 +92,7 @@ class Program(click.Group):
                     named = f"{str(caught.filename):.60}..."
                     error = ConfigError(f"{named}: too long for the name of a file; shorten it")
                     code = ConfigError.exit_code
-                if caught.errno in NO_ROOM:
+                if caught.errno in NO_ROOM:  # perhaps under a log that stdout goes to
                     what = caught.filename or "what it prints"
                     error = StorageError(f"{what} cannot be written: {caught.strerror}")
                 if caught.errno in NOT_ALLOWED and caught.filename:

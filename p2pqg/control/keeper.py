@@ -12,7 +12,7 @@ from p2pqg.base.errors import ConfigError, P2pqgError
 from p2pqg.base.text import user_path
 from p2pqg.control.branch import NAMES, Branch
 from p2pqg.control.playable import Playable
-from p2pqg.results.checkpoint import CHECKPOINTS
+from p2pqg.results.checkpoint import CHECKPOINTS, newest
 
 SHARE = 0.05
 """Share of a run's time that may go into checkpoints."""
@@ -63,7 +63,7 @@ class Keeper:
     def forks(self) -> dict[int, Path]:
         """Networks that are kept beside A: number -> where."""
         folders = {number: self.folder / name for number, name in enumerate(NAMES) if number}
-        return {n: at for n, at in folders.items() if any((at / CHECKPOINTS).glob("round-*"))}
+        return {n: at for n, at in folders.items() if any(newest(at / CHECKPOINTS))}
 
     def goes_on(self, branch: Branch) -> None:
         """What is kept of it is its own: it was restored from there."""
@@ -109,7 +109,7 @@ class Keeper:
     def _put_aside(self, branch: Branch) -> None:
         """What another room kept there, perhaps of another network."""
         home = self.folder / branch.name
-        if any((home / CHECKPOINTS).glob("round-*")):
+        if any(newest(home / CHECKPOINTS)):
             free = (home.with_name(f"{branch.name}-{number}") for number in itertools.count(2))
             try:
                 self.aside = home.rename(next(path for path in free if not path.exists()))

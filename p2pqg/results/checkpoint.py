@@ -149,8 +149,13 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
 
 
 def newest(folder: Path) -> Iterator[Path]:
-    """The checkpoints in a folder, the newest first; drafts are none."""
-    yield from sorted(folder.glob("round-*"), reverse=True)
+    """The checkpoints in a folder, the newest first; drafts are none.
+
+    One that was put aside for another to take its place counts where a kill came between the two.
+    """
+    found = {aside.name.split(".")[1]: aside for aside in folder.glob(".round-*.replaced-*")}
+    found |= {path.name: path for path in _in_place(folder)}
+    yield from (found[name] for name in sorted(found, reverse=True))
 
 
 def prune(latest: Path) -> None:
@@ -158,9 +163,13 @@ def prune(latest: Path) -> None:
 
     What is newer than the latest could not be read: it may be another version's, and stays.
     """
-    until = [path for path in newest(latest.parent) if path.name <= latest.name]
-    for old in [*until[KEPT:], *latest.parent.glob(".round-*")]:
+    until = sorted(path for path in _in_place(latest.parent) if path.name <= latest.name)
+    for old in [*until[:-KEPT], *latest.parent.glob(".round-*")]:
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _in_place(folder: Path) -> Iterator[Path]:
+    return folder.glob("round-*")
 
 
 def _files(folder: Path) -> list[Path]:

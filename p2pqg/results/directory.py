@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from p2pqg.base import yaml_text
-from p2pqg.base.errors import ConfigError
-from p2pqg.base.text import json_text, user_path, write_bytes, write_text
+from p2pqg.base.errors import ConfigError, P2pqgError, StorageError
+from p2pqg.base.text import NO_ROOM, json_text, user_path, write_bytes, write_text
 from p2pqg.recipe.own_files import FOLDER
 from p2pqg.results.parquet import load_writer, write_columns, write_parquet
 from p2pqg.results.schemas import CLIENT_COLUMNS, LINK_COLUMNS, ROUND_COLUMNS
@@ -40,7 +40,9 @@ SEEDS = "seeds.json"
 """The file of a directory that holds a run for each of several seeds, see `p2pqg.results.seeds`."""
 
 
-def _not_writable(out: Path, error: OSError) -> ConfigError:
+def _not_writable(out: Path, error: OSError) -> P2pqgError:
+    if error.errno in NO_ROOM:  # no setting is to blame, and no run of a sweep
+        return StorageError(f"{out}: cannot be written ({error.strerror}); make room, start again")
     # A file, or a link to nothing; that a folder exists is no error.
     why = "it is none" if isinstance(error, FileExistsError) else error.strerror
     return ConfigError(
@@ -112,7 +114,7 @@ class RunDirectory:
 
     @contextmanager
     def told_if_not_writable(self) -> Iterator[None]:
-        """Inside, something is written here; ConfigError where that fails."""
+        """Inside, something is written here; ConfigError where that fails, or StorageError."""
         try:
             yield
         except OSError as error:

@@ -35,9 +35,12 @@ class Table(Sink):
         """The text of a row."""
 
     def open(self, simulation: Simulation, path: Path) -> int:
-        """An empty table in the place of an old one."""
+        """An empty table in the place of an old one; where that fails, with the first row."""
         self._path = path / self.file
-        self._start(list(simulation.columns), [])
+        self._columns, self._rows = list(simulation.columns), list[dict[str, Any]]()
+        self._size = -1
+        with suppress(OSError):
+            self._start(self._columns, [])
         return -1
 
     def _start(self, columns: list[str], rows: list[dict[str, Any]]) -> None:
@@ -55,11 +58,13 @@ class Table(Sink):
             return
         line = self.line(row).encode()
         try:
+            if self._size < 0:
+                raise FileNotFoundError
             with self._path.open("r+b") as file:
                 file.truncate(self._size)
                 file.seek(self._size)
                 file.write(line)
-        except FileNotFoundError:  # somebody has deleted it while the run goes on
+        except FileNotFoundError:  # it could not be made, or somebody has deleted it since
             self._start(self._columns, [*self._rows, row])
             return
         except OSError:

@@ -167,6 +167,12 @@ def test_the_newest_comes_first_and_drafts_do_not_count(tmp_path):
     (tmp_path / f".round-000000011.draft-{os.getpid()}").mkdir()
     names = [path.name for path in newest(tmp_path)]
     assert names == ["round-001000000", "round-000000010", "round-000000009"]
+    # Killed before the new one had come to the place of the old one; and of another, after that.
+    (tmp_path / names[1]).rename(tmp_path / f".{names[1]}.replaced-1")
+    (tmp_path / f".{names[2]}.replaced-1").mkdir()
+    found = list(newest(tmp_path))
+    assert [path.name for path in found] == [names[0], f".{names[1]}.replaced-1", names[2]]
+    assert read_checkpoint(found[1]).header["round"] == 7
     assert list(newest(tmp_path / "nowhere")) == []
 
 

@@ -1,5 +1,6 @@
 """Run directories: nobody gets another's, a refusal leaves none."""
 
+import errno
 import shutil
 import threading
 import tracemalloc
@@ -9,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from p2pqg.base.errors import ConfigError
+from p2pqg.base.errors import ConfigError, StorageError
 from p2pqg.results import directory as module
 from p2pqg.results.directory import LOCK, RunDirectory, does_not_stay
 from p2pqg.results.schemas import LINK_COLUMNS
@@ -50,6 +51,9 @@ def test_what_was_made_for_a_run_that_is_refused_is_taken_away(tmp_path):
     assert (tmp_path / "runs" / "out" / "mine" / LOCK).exists()
     directory.discard()
     assert list(tmp_path.iterdir()) == []
+    full = OSError(errno.ENOSPC, "No space left on device")  # a sweep's run had failed for good
+    with pytest.raises(StorageError, match="make room"), directory.told_if_not_writable():
+        raise full
 
 
 def test_what_was_there_before_stays(tmp_path):

@@ -145,6 +145,18 @@ def test_a_table_that_somebody_deleted_is_whole_again_with_the_next_row(sink, re
     assert [int(line["round"]) for line in read(tmp_path)] == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize(("sink", "read"), [(Csv, csv_of), (JsonLines, lines_of)])
+def test_a_table_that_could_not_be_made_comes_with_the_next_row(sink, read, tmp_path):
+    """A disk that was full for a moment, when a run began, cost it all of its table."""
+    home = tmp_path / "home"
+    with sink() as table:
+        table.begin(Made(row(0)), home)
+        home.mkdir()
+        (home / sink.file).write_text("of before\n")
+        table.recorded(Made(row(0), row(1)))
+    assert [int(line["round"]) for line in read(home)] == [0, 1]
+
+
 def test_an_unknown_sink_is_refused_before_anything_starts(tmp_path):
     with pytest.raises(ConfigError, match="unknown sink 'cvs'; did you mean csv"):
         p2pqg.run(**SETTINGS, rounds=1, out=str(tmp_path), sinks=["cvs"])
