@@ -85,6 +85,7 @@ class RuleMixer:
                         f"rule {self.rule.entry.name}: draws from {min(watch.drawn)}, which each "
                         "process has for itself; the same inbox must give the same"
                     )
+                self._check(found[0] if isinstance(found, torch.Tensor) else found, own[0])
                 if _is_new(self.rule.entry.build):
                     with suppress(Exception):  # it need not take what is made up
                         self._applied(
@@ -92,11 +93,6 @@ class RuleMixer:
                         )
                     own, inbox = columns[part.own], columns[part.columns]
                     self._check_same(found, self._applied(own, inbox, part.weights.clone()))
-                if found.shape != own.shape:
-                    raise AlgorithmError(
-                        f"rule {self.rule.entry.name} must return [params], as many as it was "
-                        f"given ({own.shape[1]}), got {list(found.shape[1:])}"
-                    )
                 mixed[part.rows] = found.to(mixed)
         return mixed
 
@@ -114,7 +110,19 @@ class RuleMixer:
                     raise
                 self._looped = True
         each = zip(own, inbox, weights, strict=True)
-        return torch.stack([guarded(self.rule.entry, function, *one) for one in each])
+        found = [guarded(self.rule.entry, function, *one) for one in each]
+        for one in found:
+            self._check(one, own[0])
+        return torch.stack(found)
+
+    def _check(self, found: Any, own: Tensor) -> None:
+        """AlgorithmError where it is no model of a client."""
+        if not isinstance(found, torch.Tensor) or found.shape != own.shape:
+            got = list(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
+            raise AlgorithmError(
+                f"rule {self.rule.entry.name} must return [params], as many as it was given "
+                f"({len(own)}), got {got}"
+            )
 
     def _check_same(self, found: Tensor, again: Tensor) -> None:
         """Refuse a function that remembers: nothing of that is saved, forked or taken back."""
