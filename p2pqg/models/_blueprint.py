@@ -123,6 +123,12 @@ class Blueprint:
                         f"model {self.name}: {name} was expanded, and several of its numbers are "
                         "one in memory; say .clone() after expand"
                     )
+                if tensor._backward_hooks or getattr(tensor, "_post_accumulate_grad_hooks", None):
+                    raise ConfigError(
+                        f"model {self.name}: {name} has a hook, which copies of a tensor are "
+                        "without; change its gradient in forward, as by detaching a part of it, or "
+                        "freeze the layer, requires_grad_(False)"
+                    )
                 if tensor.is_complex():
                     raise ConfigError(
                         f"model {self.name}: {name} is complex, and clients' rows are real; keep "

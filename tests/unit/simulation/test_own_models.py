@@ -514,6 +514,12 @@ def expanded():
     return model
 
 
+def hooked(register):
+    model = Head()
+    getattr(model.head.weight, register)(lambda given: None)
+    return model
+
+
 def with_buffer(made, **settings):
     model = nn.Linear(8, 3)
     model.register_buffer("other", made, **settings)
@@ -574,6 +580,8 @@ def noisy(outputs, targets):
             r"same scalar type \(in bf16; take precision: f",
         ),
         ({"model": on_no_device()}, "weight has no values, being on torch's device meta"),
+        ({"model": hooked("register_hook")}, "head.weight has a hook, which copies of a tensor are"),
+        ({"model": lambda: hooked("register_post_accumulate_grad_hook")}, "head.weight has a hook"),
         ({"model": expanded()}, "weight was expanded, and several of its numbers are one"),
         ({"model": with_buffer(torch.ones(1, 8).expand(3, 8))}, "other was expanded, and several"),
         ({"model": by_rows()}, "other is kept as sparse_csr, and clients' rows are plain"),
