@@ -580,7 +580,7 @@ def noisy(outputs, targets):
             r"same scalar type \(in bf16; take precision: f",
         ),
         ({"model": on_no_device()}, "weight has no values, being on torch's device meta"),
-        ({"model": hooked("register_hook")}, "head.weight has a hook, which copies of a tensor are"),
+        ({"model": hooked("register_hook")}, "head.weight has a hook, which copies of"),
         ({"model": lambda: hooked("register_post_accumulate_grad_hook")}, "head.weight has a hook"),
         ({"model": expanded()}, "weight was expanded, and several of its numbers are one"),
         ({"model": with_buffer(torch.ones(1, 8).expand(3, 8))}, "other was expanded, and several"),
