@@ -86,6 +86,7 @@ class LearningRate:
         length: rounds from one step to the next, not always whole, or of the whole run, of kinds
             step and cosine.
         values: of the first rounds, of a user's own function; the last one stays.
+        by_epoch: it goes by epochs, of as many rounds each as were planned.
     """
 
     target: float
@@ -97,6 +98,7 @@ class LearningRate:
     length: float = 1
     floor: float = 0.0
     values: tuple[float, ...] = ()
+    by_epoch: bool = False
 
     def __call__(self, round: int) -> float:
         if self.values:
@@ -135,6 +137,7 @@ def learning_rate(
         kind=schedule.kind,
         length=num_rounds if schedule.kind == "cosine" else schedule.step_epochs * rounds_per_epoch,
         floor=schedule.floor,
+        by_epoch=schedule.kind == "step",
     )
 
 
@@ -178,4 +181,4 @@ def tabled(
                 "again; it must depend on that alone, not on how often it was called: make a list "
                 "of the step sizes first, lr=lambda round: rates[round]"
             )
-    return LearningRate(values[0], values=tuple(values))
+    return LearningRate(values[0], values=tuple(values), by_epoch=by_epoch)

@@ -102,6 +102,12 @@ class Rule(Traits):
                     "its clients carry from round to round is made for it; set it from the start"
                 )
         given = plain(self.params) | params
+        steps = getattr(self.params, "local_steps", None)
+        if getattr(self.lr, "by_epoch", False) and given.get("local_steps") != steps:
+            raise ConfigError(
+                "algorithm.local_steps cannot change while lr goes by epochs, which would be of "
+                "other numbers of rounds; set_lr first, or give lr by rounds from the start"
+            )
         return self.with_changes(params=made(self.algorithm.params, given, "algorithm."))
 
     def state_of(self, rows: Mapping[str, np.ndarray], numbers: Mapping[str, Any]) -> Any:
