@@ -227,6 +227,10 @@ class Objective:
                     "; outputs are float64 here, and so must be what it takes beside them (weights "
                     "of classes, say); or say precision: float32"
                 )
+            if isinstance(error, AttributeError) and isinstance(given, dict | tuple):
+                first = next(iter(given)) if isinstance(given, dict) else 0
+                told += f"; what the model returned is a plain {type(given).__name__} here, so "
+                told += f"write outputs[{first!r}]"
             raise UserCodeError(told) from error
         if not isinstance(losses, torch.Tensor) or losses.shape != (len(outputs),):
             got = list(losses.shape) if isinstance(losses, torch.Tensor) else type(losses).__name__

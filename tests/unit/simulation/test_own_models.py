@@ -589,6 +589,10 @@ def noisy(outputs, targets):
         ({"model": Remembers()}, r"its state_dict has _extra_state, which is no tensor \(dict\)"),
         ({"model": Locked()}, "each client needs a copy, and it cannot be copied: cannot pickle"),
         ({"model": Answers()}, r"outputs must be \[batch, 3\] for 3 classes, got dict"),
+        (
+            {"model": Answers(), "loss": lambda o, t: F.nll_loss(o.logits, t, reduction="none")},
+            r"is a plain dict here, so write outputs\['logits'\]",
+        ),
         ({"model": lambda: nn.Flatten()}, "has no parameter that can be trained|outputs must be"),
         (
             {"model": nn.Sequential(nn.LazyLinear(3))},
