@@ -318,6 +318,13 @@ def test_what_cannot_be_private_is_refused_with_the_reason(privacy, more, told):
         models(privacy=privacy, **more)
 
 
+def test_the_smallest_shard_is_to_have_a_batch():
+    Privacy(clip=1.0).check_shards(np.array([10, 8, 9]), 8)
+    Privacy().check_shards(np.array([10, 7, 9]), 8)  # which promises nothing
+    with pytest.raises(ConfigError, match="client 1 has 7 samples, batch_size is 8"):
+        Privacy(clip=1.0).check_shards(np.array([10, 7, 9]), 8)
+
+
 @pytest.mark.parametrize(
     ("least", "at_least"), [({"sigma": LEAST_NOISE}, 1e199), ({"sigma": 1.0, "delta": 5e-324}, 100)]
 )

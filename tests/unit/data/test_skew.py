@@ -42,6 +42,9 @@ def test_size_variation_is_std_over_mean_and_empty_clients_have_no_label_share()
     skew = label_skew(np.array([[4, 4], [0, 0]]))
     assert skew["size_variation"] == pytest.approx(1)
     assert skew["total_variation"] == 0
+    skew = label_skew(np.array([[1, 0], [4, 4]]))  # who has one sample has a share: all of a class
+    assert skew["total_variation"] == pytest.approx((4 / 9 + 1 / 18) / 2)
+    assert skew["largest_class_share"] == (1 + 1 / 2) / 2
 
 
 def test_ten_different_numbers_are_labels_themselves_and_eleven_are_binned():

@@ -267,6 +267,8 @@ def test_a_global_barrier_passes_one_stragglers_delay_to_all_at_once():
     ready = clock.advance(np.zeros(8), RING, 0, MB)
     assert_array_equal(ready, 10.0)
     assert_array_equal(clock.advance(ready, RING, 1, MB), 20.0)
+    apart = np.arange(8.0)  # all begin when the last one can
+    assert_array_equal(clock.advance(apart, RING, 1, MB), 7.0 + 10.0)
 
 
 def test_without_a_barrier_one_delay_spreads_one_hop_per_round(tmp_path):

@@ -49,6 +49,8 @@ def test_the_expected_gap_of_random_pairs_comes_near_theory():
     network = admit("random-matching8")
     expected = examine("random-matching8").closed_form[1]
     assert expected_gap(network, 1000) == pytest.approx(expected, abs=0.05)
+    W = np.roll(np.eye(8), 1, axis=0) / 2 + np.eye(8) / 2  # a directed ring: |1 + e^(i pi/4)| / 2
+    assert expected_gap(admit(W), 1) == pytest.approx(1 - np.cos(np.pi / 8), abs=1e-12)
 
 
 @pytest.mark.parametrize(
