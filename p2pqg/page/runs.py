@@ -86,13 +86,13 @@ def read(run: Run) -> Standing:
         ConfigError: a file that cannot be read.
     """
     _content(run, "failure")
-    config = _mapping(run, "config")
+    config = _content(run, "config") or {}
     lacking = [key for key in ("topology", "clients", "algorithm") if not config.get(key)]
     if lacking:
         raise ConfigError(f"{run.path}/config.yaml is not that of a run: {lacking[0]} is missing")
     return Standing(
         config,
-        _mapping(run, "summary"),
+        _content(run, "summary") or {},
         _frame(run, "rounds", [*ROUND_COLUMNS, *LIAR_COLUMNS, *TIMING_COLUMNS, *STALENESS_COLUMNS]),
         _frame(run, "clients", [*CLIENT_COLUMNS, *STEPS_COLUMNS]),
         run,
@@ -101,19 +101,7 @@ def read(run: Run) -> Standing:
 
 def _content(run: Run, name: str) -> Any:
     """What is in a file of the run; None where it is not there yet."""
-    file = run.path / FILES[name]
-    try:
-        return getattr(run, name) if file.exists() else None
-    except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors, and NotYaml
-        reason = str(error).partition("\n")[0].rstrip(".")
-        raise ConfigError(f"{file}: cannot be read ({reason})") from None
-
-
-def _mapping(run: Run, name: str) -> dict[str, Any]:
-    content = _content(run, name)
-    if not isinstance(content, dict | None):
-        raise ConfigError(f"{run.path / FILES[name]}: must be a mapping of keys to values")
-    return content or {}
+    return getattr(run, name) if (run.path / FILES[name]).exists() else None
 
 
 def _frame(run: Run, name: str, columns: list[str]) -> pd.DataFrame:

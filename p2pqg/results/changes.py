@@ -126,5 +126,6 @@ class Watched:
         self.network = network
         while self.rows and self.rows[-1]["round"] > round:  # it has gone back
             self.rows.pop()
-        self.rows += news
+        if self.rows[-len(news) :] != news:  # else it is on record since before a kill
+            self.rows += news
         return bool(news)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,15 +21,32 @@ if TYPE_CHECKING:  # what only writes a run needs none of them: it starts sooner
 
 
 @contextmanager
-def _readable(file: Path) -> Iterator[Path]:
-    """Inside, a file of a run is read; ConfigError where it is there and cannot be."""
+def readable(file: Path) -> Iterator[Path]:
+    """Inside, a file of a run is read; ConfigError where it cannot be."""
     try:
         yield file
     except FileNotFoundError:
-        raise
+        raise ConfigError(f"{file} is missing") from None
     except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors, and NotYaml
         reason = str(error).partition("\n")[0].rstrip(".")
         raise ConfigError(f"{file}: cannot be read ({reason})") from None
+
+
+def mapping(file: Path, read: Callable[[Path], Any] = read_json) -> dict[str, Any]:
+    """What a file of a run says.
+
+    Raises:
+        ConfigError: it is not there, it cannot be read, or is no mapping.
+    """
+    with readable(file):
+        content = read(file)
+    if not isinstance(content, dict):
+        raise ConfigError(f"{file}: must be a mapping of keys to values")
+    return content
+
+
+def _recipe(file: Path) -> Any:
+    return yaml_text.parse_own(file.read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True)
@@ -54,21 +71,19 @@ class Run:
     @cached_property
     def summary(self) -> dict[str, Any]:
         """summary.json."""
-        with _readable(self.path / "summary.json") as file:
-            return read_json(file)
+        return mapping(self.path / "summary.json")
 
     @cached_property
     def config(self) -> dict[str, Any]:
         """config.yaml: the resolved recipe."""
-        with _readable(self.path / "config.yaml") as file:
-            return yaml_text.parse_own(file.read_text(encoding="utf-8"))
+        return mapping(self.path / "config.yaml", _recipe)
 
     @cached_property
     def rounds(self) -> pd.DataFrame:
         """rounds.parquet: one row per recorded round."""
         import pandas as pd
 
-        with _readable(self.path / "rounds.parquet") as file:
+        with readable(self.path / "rounds.parquet") as file:
             return pd.read_parquet(file)
 
     @cached_property
@@ -76,7 +91,7 @@ class Run:
         """clients.parquet: one row per evaluation and client."""
         import pandas as pd
 
-        with _readable(self.path / "clients.parquet") as file:
+        with readable(self.path / "clients.parquet") as file:
             return pd.read_parquet(file)
 
     @cached_property
@@ -129,12 +144,14 @@ class Run:
     def failure(self) -> str | None:
         """Why a run came to nothing (its failed.json), or None."""
         path = self.path / FAILED
-        return read_json(path)["message"] if path.exists() else None
+        return str(mapping(path).get("message")) if path.exists() else None
 
     @cached_property
     def finished(self) -> bool:
         """Whether the run reached its last round, or ended itself; broken off ones did not."""
         if self.failure is not None or not (self.path / "summary.json").exists():
+            return False
+        if not (self.path / "config.yaml").exists():  # who cleared it away was killed
             return False
         if self.summary.get("stopped"):
             return True

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, overload
 
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.ranges import whole_number
-from p2pqg.base.text import json_text, read_json, typed, user_path, write_text
+from p2pqg.base.text import json_text, typed, user_path, write_text
 from p2pqg.base.wording import aligned, counted
 from p2pqg.results.columns import column
 from p2pqg.results.directory import SEEDS
-from p2pqg.results.run import Run
+from p2pqg.results.run import Run, mapping
 from p2pqg.results.run import load as load_run
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Runs(Sequence[Run]):
     @cached_property
     def seeds(self) -> list[int]:
         """All that were asked for, also those that have yet to run."""
-        return list(read_json(self.path / SEEDS)["seeds"])
+        return list(mapping(self.path / SEEDS)["seeds"])
 
     def of_seed(self, seed: int) -> Run:
         """The run of a seed, whether it has begun or not."""

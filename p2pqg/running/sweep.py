@@ -151,7 +151,7 @@ def _check_parts(sweep: Sweep, points: list[Point], retry: bool) -> list[tuple[s
 def _kept(sweep: Sweep, point: Point) -> Run | None:
     """The run of a point whose numbers count, or that goes on; None: it will begin, or anew."""
     run = Run(sweep.folder / sweep.name(point))
-    with contextlib.suppress(ConfigError, FileNotFoundError):
+    with contextlib.suppress(ConfigError):
         if run.config and (run.finished or (run.path / "checkpoints").is_dir()):
             return run if run.failure is None else None
     return None

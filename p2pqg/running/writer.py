@@ -26,8 +26,8 @@ class Writer:
         self.told: set[str] = set()
         self.unsaved = ""
         """Why the newest checkpoint could not be written; "" where it was."""
-        self.changes = self._known_changes()
         self._are_changes_unwritten = False
+        self.changes = self._known_changes()
         sim.on_note = self.note
         if sim.experiment.config.checkpoint_every:
             sim.saver = self.checkpoint
@@ -57,7 +57,7 @@ class Writer:
             return Watched(sim.network, known)
         watched = Watched(sim.experiment.network)
         if sim.round:
-            watched.look(sim.network, sim.round)
+            self._are_changes_unwritten = watched.look(sim.network, sim.round)
         return watched
 
     def _look_for_changes(self) -> None:

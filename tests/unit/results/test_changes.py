@@ -98,6 +98,9 @@ def test_what_runs_again_after_a_crash_is_written_once():
     before, after = (became(watched.rows, RING.base, round) for round in (6, 7))
     assert (before.cut, before.absent) == (frozenset(), {6})
     assert (after.cut, after.absent) == (cut.cut, {6})
+    resumed = Watched(away, watched.rows)  # from a checkpoint after as many rounds, but before it
+    resumed.look(cut, 7)
+    assert resumed.rows == watched.rows
 
 
 def test_an_equal_network_makes_no_rows():

@@ -57,6 +57,27 @@ def test_a_failed_run_is_not_finished_and_says_why(fake_run):
     assert run.failure == "round 3: client 1 has a non-finite loss"
 
 
+@pytest.mark.parametrize(
+    ("file", "content", "told"),
+    [
+        ("config.yaml", None, "config.yaml is missing"),
+        ("config.yaml", "", "config.yaml: must be a mapping"),
+        ("summary.json", "[1]", "summary.json: must be a mapping"),
+        ("clients.parquet", None, "clients.parquet is missing"),
+        ("failed.json", "", "failed.json: cannot be read"),
+    ],
+)
+def test_a_file_that_is_missing_or_broken_is_named_in_a_line(fake_run, file, content, told):
+    run = fake_run("a")
+    (run.path / file).unlink(missing_ok=True)
+    if content is not None:
+        (run.path / file).write_text(content)
+    with pytest.raises(ConfigError, match=told):
+        assert p2pqg.compare(run.path).notes
+    # As a sweep finds it that was killed while it cleared it away, to do it again.
+    assert file != "config.yaml" or content is not None or not Run(run.path).finished
+
+
 def test_a_run_shows_what_it_was_and_what_came_of_it_as_far_as_that_is_on_record(tmp_path):
     run = Run(tmp_path / "mine")
     assert repr(run) == f"<Run {run.path}: nothing to be read>"
