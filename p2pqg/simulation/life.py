@@ -193,14 +193,16 @@ class Life(Paused):
             return last
         return self._first(lambda ahead: ahead.seconds >= seconds, min(last, until))[0]
 
-    def _first(self, reached: Callable[[Outlook], bool], most: float) -> tuple[int, bool]:
-        """The next round after which it is so far, or may be, at most so many; whether it is."""
+    def _first(self, reached: Callable[[Outlook], bool], most: float) -> tuple[int, Outlook | None]:
+        """The next round after which it is so far, or may be, at most so many; how it is then."""
         round = self.round + 1
         for ahead in islice(self._outlook(), LOOK_AHEAD + 1):
             round = max(round, ahead.round)
-            if (found := reached(ahead)) or round >= most:
-                return round, found
-        return self._at_border(round), False
+            if reached(ahead):
+                return round, ahead
+            if round >= most:
+                return round, None
+        return self._at_border(round), None
 
     def _at_border(self, round: int) -> int:
         """A round to go on to, but no further than to the last border of windows before it.
@@ -270,13 +272,17 @@ class Life(Paused):
     def _end_ahead(self, end: Callable[[Outlook], bool]) -> EndSeen:
         """When it will be over; who asks after each round is told what was found out once.
 
-        It takes up to a thousand rounds of the clock.
+        Nobody knows further than to an event in seconds, after which the clock may be another. It
+        takes up to a thousand rounds of the clock.
         """
         seen = self._end_seen
         if seen is None or not seen.holds(self.network, self.method, self.round):
+            seconds = self.experiment.scenario.next_seconds(self.cursor)
+            due = math.inf if seconds is None else seconds
             most = self._at_border(self.round + LOOK_AHEAD)
-            round, found = self._first(end, most)
-            self._end_seen = seen = EndSeen(self.network, self.method, round, found or round < most)
+            round, then = self._first(lambda ahead: end(ahead) or ahead.seconds >= due, most)
+            is_last = end(then) if then else round < most
+            self._end_seen = seen = EndSeen(self.network, self.method, round, is_last)
         return seen
 
     # When actors die

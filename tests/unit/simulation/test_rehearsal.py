@@ -166,6 +166,21 @@ def test_a_run_that_ends_by_the_clock_goes_on_after_an_event(at):
         assert [event["what"] for event in sim.events] == ["set_lr 0.01"]
 
 
+@pytest.mark.parametrize("at", [3, "2.5 s"])
+@pytest.mark.parametrize(("algorithm", "end"), [("dsgd", 9.0), ("async-dsgdm-n", 8.0)])
+def test_a_run_that_ends_by_the_clock_does_so_where_clients_slow_down(algorithm, end, at):
+    """Rounds end at 1, 2, 3, 5, 7, 9; who does not wait ends what it began at 4, then 6, 8."""
+    slower = {"at": at, "set_network": {"compute": 2.0}}
+    settings = SMALL | {"rounds": None, "time": 8, "scenario": [slower], "algorithm": algorithm}
+    with p2pqg.Simulation(**settings) as whole, p2pqg.Simulation(**settings) as parts:
+        whole.finish()
+        while not parts.is_over:
+            parts.advance(rounds=1)
+        for sim in (whole, parts):
+            assert (sim.round, sim.sim_seconds) == (6, end)
+            assert sim.history["gradients"].iloc[-1] == 6
+
+
 def test_a_deadline_of_the_way_is_gone_through_with_what_it_draws():
     late = [{"at": 2, "set_network": {"deadline": 2.0}}]
     found, told = outcome(algorithm="muffliato", scenario=late)  # by: message
