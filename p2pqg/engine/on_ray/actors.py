@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -66,6 +67,7 @@ class Branch:
         steps: taken so far.
         picks: which parcel of each shelf that arrives next is for this host.
         failure: what ended it.
+        unmeasured: why it could not be measured, which leaves the clients as they are.
         received: rows of a snapshot that is about to be loaded.
     """
 
@@ -74,7 +76,17 @@ class Branch:
     running: Generator[Any, Any, None] | None = None
     picks: Sequence[int] = ()
     failure: Exception | None = None
+    unmeasured: Exception | None = None
     received: dict[str, torch.Tensor] = field(default_factory=dict)
+
+    @contextmanager
+    def measured(self) -> Iterator[None]:
+        """Inside is what nobody asks the outcome of, before the rounds are collected."""
+        try:
+            yield
+        except Exception as error:
+            self.unmeasured = error
+            raise
 
     def check(self, step: Step) -> None:
         """Whether it waits where the driver expects it to."""
@@ -149,22 +161,30 @@ class HostActor:
         return parcels
 
     def sums(self, branch: int) -> Wire:
-        host = self.branches[branch].host
-        return _pack(host, host.sums())
+        me = self.branches[branch]
+        with me.measured():
+            return _pack(me.host, me.host.sums())
 
     def mean(self, branch: int, *sums: Wire) -> Wire:
-        host = self.branches[branch].host
-        return _pack(host, host.mean([_unpack(host, wire) for wire in sums]))
+        me = self.branches[branch]
+        with me.measured():
+            return _pack(me.host, me.host.mean([_unpack(me.host, wire) for wire in sums]))
 
     def measure(self, branch: int, mean: Wire, evaluate: bool) -> None:
-        host = self.branches[branch].host
-        host.measure(_unpack(host, mean), evaluate)
+        me = self.branches[branch]
+        with me.measured():
+            me.host.measure(_unpack(me.host, mean), evaluate)
 
-    def collect(self, branch: int) -> Report:
+    def collect(self, branch: int, measured: int) -> Report:
+        """What became of the rounds, in which it was to be measured so often."""
         me = self.branches[branch]
         if me.failure:
             raise me.failure
-        return me.host.collect()
+        report = me.host.collect()
+        if len(report.measurements) != measured:
+            why, me.unmeasured = me.unmeasured, None
+            raise why or MissedStepError("an actor was not told of what another one has measured")
+        return report
 
     def rewire(self, branch: int, rule: Rule, routing: AnyRouting) -> None:
         self.branches[branch].host.rewire(rule, routing)
