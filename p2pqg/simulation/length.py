@@ -58,7 +58,7 @@ class EndSeen(NamedTuple):
     Attributes:
         network, rule: those that it has until then.
         round: the next one after which it may be over.
-        is_last: it will be, as far as can be known; if not, so far was looked, or something is due.
+        is_last: it will be, as far as can be known; if not, so far was looked.
     """
 
     network: Network

@@ -63,12 +63,18 @@ class Life(Paused):
             DivergedError: a client's loss is not finite.
             ClusterError: actors died more often than `max_restarts`.
         """
+        self._advance(self.round + as_whole_number(rounds, "rounds"), after)
+
+    @in_turn
+    def _advance(
+        self, until: int, after: Callable[[Self], None] | None, *, as_it_is: bool = False
+    ) -> None:
+        """Run until so many rounds are done; `as_it_is`: or until network or rule is another."""
         self._check_open()
         self._check_not_telling("advance")
-        until = self.round + as_whole_number(rounds, "rounds")
         try:
             with self._speed_so_far.running(self._driver.first_round_at is not None):
-                self._run(until, watched(after, self, until))
+                self._run(until, watched(after, self, until), as_it_is=as_it_is)
         except KeyboardInterrupt:
             # What is on its way is waited for, so that nothing is lost; not if asked once more.
             slow = Timer(SECONDS_OF_PATIENCE, self.on_note, [WAITS])
@@ -85,7 +91,14 @@ class Life(Paused):
         """Whether all that was asked of the clients is done and recorded."""
         return self._driver.is_settled
 
-    def _run(self, until: int, after: Callable[[Self], None] | None = None) -> None:
+    def _run(
+        self,
+        until: int,
+        after: Callable[[Self], None] | None = None,
+        *,
+        as_it_is: bool = False,
+    ) -> None:
+        network, rule = self.network, self.method
         while True:
             try:
                 self._driver.settle()
@@ -95,6 +108,8 @@ class Life(Paused):
                 if self.stopped:
                     return
                 self._play_scenario()
+                if as_it_is and not (self.network is network and self.method is rule):
+                    return
                 stop = int(min(until, self._next_event(until), self._next_hearing()))
                 if self._may_end_anywhere():  # `finish` evaluates every round then, and so do we
                     stop = self.round + 1
@@ -193,16 +208,14 @@ class Life(Paused):
             return last
         return self._first(lambda ahead: ahead.seconds >= seconds, min(last, until))[0]
 
-    def _first(self, reached: Callable[[Outlook], bool], most: float) -> tuple[int, Outlook | None]:
-        """The next round after which it is so far, or may be, at most so many; how it is then."""
+    def _first(self, reached: Callable[[Outlook], bool], most: float) -> tuple[int, bool]:
+        """The next round after which it is so far, or may be, at most so many; whether it is."""
         round = self.round + 1
         for ahead in islice(self._outlook(), LOOK_AHEAD + 1):
             round = max(round, ahead.round)
-            if reached(ahead):
-                return round, ahead
-            if round >= most:
-                return round, None
-        return self._at_border(round), None
+            if (found := reached(ahead)) or round >= most:
+                return round, found
+        return self._at_border(round), False
 
     def _at_border(self, round: int) -> int:
         """A round to go on to, but no further than to the last border of windows before it.
@@ -246,8 +259,8 @@ class Life(Paused):
                 loss is no number.
             ClusterError: as of `advance`.
         """
-        while not self.stopped and (left := self._last_round() - self.round) > 0:
-            self.advance(left, after=after)
+        while not self.stopped and (until := self._last_round()) > self.round:
+            self._advance(until, after, as_it_is=True)  # else `until` may be another
         self._driver.book.check_end(self.experiment.task.objective.is_own)
 
     @property
@@ -272,17 +285,13 @@ class Life(Paused):
     def _end_ahead(self, end: Callable[[Outlook], bool]) -> EndSeen:
         """When it will be over; who asks after each round is told what was found out once.
 
-        Nobody knows further than to an event in seconds, after which the clock may be another. It
-        takes up to a thousand rounds of the clock.
+        It takes up to a thousand rounds of the clock.
         """
         seen = self._end_seen
         if seen is None or not seen.holds(self.network, self.method, self.round):
-            seconds = self.experiment.scenario.next_seconds(self.cursor)
-            due = math.inf if seconds is None else seconds
             most = self._at_border(self.round + LOOK_AHEAD)
-            round, then = self._first(lambda ahead: end(ahead) or ahead.seconds >= due, most)
-            is_last = end(then) if then else round < most
-            self._end_seen = seen = EndSeen(self.network, self.method, round, is_last)
+            round, found = self._first(end, most)
+            self._end_seen = seen = EndSeen(self.network, self.method, round, found or round < most)
         return seen
 
     # When actors die

@@ -94,8 +94,7 @@ def test_a_run_on_the_clock_that_was_led_by_hand_is_evaluated_as_one_in_one_go(m
     [
         ({}, 1),
         ({"scenario": [{"at": 3, "drop_links": ["0-1"]}]}, 2),  # anew, as the network is another
-        # To the event; to the next round while it is due; anew.
-        ({"scenario": [{"at": "3.5 s", "set_algorithm_params": {"beta": 0.5}}]}, 3),
+        ({"scenario": [{"at": "3.5 s", "set_algorithm_params": {"beta": 0.5}}]}, 2),
         ({"algorithm": "async-qg-dsgdm-n"}, 1),
     ],
     ids=str,

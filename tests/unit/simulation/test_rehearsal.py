@@ -166,12 +166,19 @@ def test_a_run_that_ends_by_the_clock_goes_on_after_an_event(at):
         assert [event["what"] for event in sim.events] == ["set_lr 0.01"]
 
 
-@pytest.mark.parametrize("at", [3, "2.5 s"])
+@pytest.mark.parametrize("at", [3, "2.5 s", None])
 @pytest.mark.parametrize(("algorithm", "end"), [("dsgd", 9.0), ("async-dsgdm-n", 8.0)])
 def test_a_run_that_ends_by_the_clock_does_so_where_clients_slow_down(algorithm, end, at):
     """Rounds end at 1, 2, 3, 5, 7, 9; who does not wait ends what it began at 4, then 6, 8."""
-    slower = {"at": at, "set_network": {"compute": 2.0}}
-    settings = SMALL | {"rounds": None, "time": 8, "scenario": [slower], "algorithm": algorithm}
+
+    def slow(sim, row):
+        if at is None and sim.round == 3:
+            sim.set_network(compute=2.0)
+
+    settings = SMALL | {"rounds": None, "time": 8, "algorithm": algorithm, "callbacks": [slow]}
+    if at is not None:
+        settings["scenario"] = [{"at": at, "set_network": {"compute": 2.0}}]
+    settings["record_every"] = 1
     with p2pqg.Simulation(**settings) as whole, p2pqg.Simulation(**settings) as parts:
         whole.finish()
         while not parts.is_over:
