@@ -270,6 +270,12 @@ def test_clients_that_differ_most_between_runs_are_on_top():
     figure = draw_clients(values)
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["2", "0", "1"]
     assert lines(figure)[1].get_xdata().tolist() == [0.5, 0.6, 0.1]
+    spans = [segment[:, 0].tolist() for segment in figure.axes[0].collections[0].get_segments()]
+    assert spans == [[0.5, 0.5], [0.5, 0.6], [0.1, 0.5]]  # from the lowest to the highest
+    assert figure.axes[0].get_title() == ""
+    for label, half in (("test_accuracy", "50"), ("difference", "50"), ("distance_to_mean", "0.5")):
+        axis = draw_clients(values, label).axes[0].xaxis
+        assert axis.get_major_formatter().format_ticks([0.1, 0.5])[1] == half
     assert draw_clients(values, most=2).axes[0].get_title() == (
         "2 of 3 clients, those that differ most"
     )
