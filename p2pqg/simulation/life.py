@@ -107,13 +107,18 @@ class Life(Paused):
                 self._listen()
                 if self.stopped:
                     return
+                was_over = self._has_ended()
                 self._play_scenario()
-                if as_it_is and not (self.network is network and self.method is rule):
+                if not was_over:
+                    self._plan_last_row()
+                if as_it_is and self._has_ended():  # by an event: the round that it comes before
+                    until = self.round + 1
+                elif as_it_is and not (self.network is network and self.method is rule):
                     return
                 stop = int(min(until, self._next_event(until), self._next_hearing()))
                 if self._may_end_anywhere():  # `finish` evaluates every round then, and so do we
                     stop = self.round + 1
-                    self._driver.agenda = dataclasses.replace(self._driver.agenda, num_rounds=stop)
+                    self._plan(stop)
                 for _ in self._counted(self._driver.advance(stop, self._wants_saving)):
                     self.on_change(False)
                     if after:
@@ -244,7 +249,7 @@ class Life(Paused):
     def _may_end_anywhere(self) -> bool:
         """Whether it ends by a clock of which nothing can be known, as under consensus control."""
         experiment = self.experiment
-        if not experiment.end or not experiment.waits or experiment.end(self._stand):
+        if not experiment.end or not experiment.waits or self._has_ended():
             return False
         return next(self._outlook(), None) is None
 
@@ -273,14 +278,30 @@ class Life(Paused):
         experiment = self.experiment
         if experiment.end is None:
             return experiment.num_rounds
-        if experiment.end(self._stand):
+        if self._has_ended():
             return self.round
         ahead = self._end_ahead(experiment.end)
         num_rounds = ahead.round if ahead.is_last else max(experiment.num_rounds, ahead.round + 1)
-        self._driver.agenda = dataclasses.replace(self._driver.agenda, num_rounds=num_rounds)
+        self._plan(num_rounds)
         # An event that is due now happens before the next round: that one is still to be run.
         event = max(self.experiment.scenario.next_round(self.cursor), self.round + 1)
         return int(min(ahead.round, event))
+
+    def _has_ended(self) -> bool:
+        """Whether it is past the end that a clock or steps set."""
+        end = self.experiment.end
+        return bool(end and end(self._stand))
+
+    def _plan_last_row(self) -> None:
+        """Have the last round recorded, whichever that is after what was done before this one."""
+        if self._has_ended():
+            self._plan(self.round + 1)
+        else:
+            self._last_round()
+
+    def _plan(self, num_rounds: int) -> None:
+        """Have so many rounds, the last of which is evaluated."""
+        self._driver.agenda = dataclasses.replace(self._driver.agenda, num_rounds=num_rounds)
 
     def _end_ahead(self, end: Callable[[Outlook], bool]) -> EndSeen:
         """When it will be over; who asks after each round is told what was found out once.

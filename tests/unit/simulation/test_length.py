@@ -128,6 +128,31 @@ def test_the_last_round_is_evaluated_also_where_no_further_one_was_looked_at(by_
         assert (sim.history.loc[sim.history["test_loss"].notna(), "round"] + 1).tolist() == [4, 6]
 
 
+SLOWER = {"set_network": {"compute": 2.0}}
+STRAGGLER = {"network": {"compute": {"seconds": 1.0, "speeds": {"3": 0.1}}}, "steps": 4}
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"time": 6.5, "scenario": [{"at": 5, **SLOWER}]},  # to 7 s
+        {"time": 6.5, "scenario": [{"at": "4.5 s", **SLOWER}]},
+        STRAGGLER | {"algorithm": "ad-psgd", "scenario": [{"at": 5, "drop_clients": [3]}]},
+    ],
+    ids=str,
+)
+def test_the_round_after_an_event_that_makes_it_the_last_is_evaluated(more):
+    """Without the event there are more."""
+    with p2pqg.Simulation(**CLOCKED | more) as whole, p2pqg.Simulation(**CLOCKED | more) as parts:
+        whole.finish()
+        while not parts.is_over:
+            parts.advance(rounds=1)
+        for sim in (whole, parts):
+            assert sim.round == 6
+            evaluated = sim.history["test_loss"].notna()
+            assert (sim.history.loc[evaluated, "round"] + 1).tolist() == [4, 6]
+
+
 def test_who_is_in_time_goes_by_the_gradients_of_the_rounds_that_are(tmp_path):
     """Rounds of three gradients take 3 s, and 1.5 s where a client is twice as fast."""
     compute = {"seconds": 1.0, "speeds": {"0": 2.0}}
