@@ -153,6 +153,47 @@ def by_hand(given: Recipe, whole: p2pqg.Simulation, chance: random.Random) -> No
         _equal(simulation.sim_seconds, whole.sim_seconds, "by hand: sim_seconds", 0)
 
 
+def longer(given: Recipe, whole: p2pqg.Simulation, chance: random.Random) -> None:
+    """A run that goes on for longer, its plans being those of the long one, is the long one."""
+    ends = {key: given[key] for key in ("rounds", "epochs", "steps", "time") if given.get(key)}
+    if not ends or "stop" in given:
+        return
+    ((key, length),) = ends.items()
+    if isinstance(length, str):
+        length = float(length.split()[0])
+    half = length // 2 if isinstance(length, int) and key != "time" else length / 2
+    plan = {} if given.get("planned_epochs") else {"planned_rounds": whole.experiment.planned_rounds}
+    if not half:
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            with begun({**given, **plan, key: half}) as short:
+                over(short).checkpoint(Path(folder) / "here")
+                at = short.round
+        except ConfigError:  # a scenario has items that never come
+            return
+        with p2pqg.Simulation.restore(Path(folder) / "here", **ends) as again:
+            over(again)
+            rows, others = (sim.history for sim in (again, whole))
+            exact = loosely(whole)
+            for client in range(whole.network.num_clients):
+                for name, value in whole.state(client).items():
+                    what = f"longer from {key} {half} (round {at}): {name} of {client}"
+                    _equal(again.state(client)[name], value, what, exact)
+            if again.events != whole.events:
+                raise Broken(f"longer: events {again.events}, {whole.events}")
+            _equal(again.sim_seconds, whole.sim_seconds, "longer: sim_seconds", exact)
+            if not whole.experiment.waits:  # a round ends where it was stopped
+                return
+            rows, others = rows.set_index("round"), others.set_index("round")
+            both = rows.index.intersection(others.index)  # the short one's last round is a row
+            since = ["train_loss", "train_error"] if given.get("record_every") else []
+            for name in others.columns.drop(["wall_seconds", *since], errors="ignore"):
+                mine, theirs = rows.loc[both, name], others.loc[both, name]
+                told = mine.notna() & theirs.notna()  # it was evaluated at its end
+                _equal(mine[told].to_numpy(), theirs[told].to_numpy(), f"longer: {name}", exact)
+
+
 def _round_of(item: Recipe) -> int:
     return int(item["at"].split()[1])
 
@@ -317,7 +358,7 @@ def _end(given: Recipe) -> np.ndarray:
 
 
 COURSE: dict[str, Callable[[Recipe, p2pqg.Simulation, random.Random], None]] = {
-    law.__name__: law for law in (adds_up, restored, in_portions, gone_back, packed, by_hand)
+    law.__name__: law for law in (adds_up, restored, in_portions, gone_back, packed, by_hand, longer)
 }
 METHOD: dict[str, Callable[[Recipe, random.Random], None]] = {
     law.__name__: law for law in (relabelled, rescaled, doubled, merged, renamed)
