@@ -26,9 +26,16 @@ CONTAINERS = (nn.Sequential, nn.ModuleList)
 
 
 def weights_of(model: nn.Module) -> bytes:
-    """Parameters and buffers, as the content of a safetensors file."""
-    state = model.state_dict()
-    return save({name: _of_its_own(tensor) for name, tensor in state.items()})
+    """Parameters and buffers, as the content of a safetensors file.
+
+    Raises:
+        UnkeptError: such a file has no such numbers.
+    """
+    state = {name: _of_its_own(tensor) for name, tensor in model.state_dict().items()}
+    try:
+        return save(state)
+    except KeyError as error:  # a dtype that is not in its table
+        raise UnkeptError(f"has {error.args[0]}, which safetensors files do not have") from None
 
 
 def _of_its_own(tensor: torch.Tensor) -> torch.Tensor:

@@ -178,12 +178,13 @@ def _take_model(kept: _Kept, value: Any) -> None:
 
         try:
             text, beside = code_of_module(model)
+            weights = weights_of(model)
         except UnkeptError as reason:
             given["name"] = kept.lose("model", model, str(reason))
         else:
             kept.files["own_model.py"] = text.encode()
             kept.files |= {path.name: path.read_bytes() for path in beside if path.is_file()}
-            kept.files["own_model.safetensors"] = weights_of(model)
+            kept.files["own_model.safetensors"] = weights
             given["name"] = f"{FOLDER}/own_model.py:given"
             given["start"] = f"{FOLDER}/own_model.safetensors"
     else:

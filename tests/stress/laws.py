@@ -162,7 +162,9 @@ def longer(given: Recipe, whole: p2pqg.Simulation, chance: random.Random) -> Non
     if isinstance(length, str):
         length = float(length.split()[0])
     half = length // 2 if isinstance(length, int) and key != "time" else length / 2
-    plan = {} if given.get("planned_epochs") else {"planned_rounds": whole.experiment.planned_rounds}
+    plan = (
+        {} if given.get("planned_epochs") else {"planned_rounds": whole.experiment.planned_rounds}
+    )
     if not half:
         return
     with tempfile.TemporaryDirectory() as folder:
@@ -358,7 +360,8 @@ def _end(given: Recipe) -> np.ndarray:
 
 
 COURSE: dict[str, Callable[[Recipe, p2pqg.Simulation, random.Random], None]] = {
-    law.__name__: law for law in (adds_up, restored, in_portions, gone_back, packed, by_hand, longer)
+    law.__name__: law
+    for law in (adds_up, restored, in_portions, gone_back, packed, by_hand, longer)
 }
 METHOD: dict[str, Callable[[Recipe, random.Random], None]] = {
     law.__name__: law for law in (relabelled, rescaled, doubled, merged, renamed)

@@ -104,7 +104,8 @@ class Loop(Strategy):
             logits = self.call(self.train, state, inputs).to(row.dtype)
         loss = self.objective.mean(logits, targets)
         grads = _gradient(loss, list(weights.values()), scale)
-        torch.cat([grad.reshape(-1) for grad in grads], out=g)
+        with torch.no_grad():  # torch 2.4's zeros of what is not used ask for gradients themselves
+            torch.cat([grad.reshape(-1) for grad in grads], out=g)
         for name, view in remembered.items():
             if state[name] is not view:
                 view.copy_(state[name].detach())
@@ -131,8 +132,9 @@ class Loop(Strategy):
                     logits = self.call(self.train, dict(state), sample[None]).to(x.dtype)
                     loss = self.objective.mean(logits, target[None])
                     grads = _gradient(loss, list(weights.values()), scale)
-                    row = torch.cat([grad.reshape(-1) for grad in grads])
-                    g[client] += row * (clip * scale / row.norm()).clamp(max=1)
+                    with torch.no_grad():
+                        row = torch.cat([grad.reshape(-1) for grad in grads])
+                        g[client] += row * (clip * scale / row.norm()).clamp(max=1)
                     losses[client] += loss.detach()
         return losses / batch, g / batch, buffers
 

@@ -448,7 +448,7 @@ class AddsNoise(Head):
 class Complex(Head):
     def __init__(self):
         super().__init__()
-        self.phase = nn.Parameter(torch.ones(3, dtype=torch.complex64))
+        self.phase = nn.Parameter(torch.ones(3, dtype=torch.complex128))  # safetensors has none
 
     def forward(self, x):
         return (super().forward(x) * self.phase).abs()
