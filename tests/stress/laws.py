@@ -206,7 +206,7 @@ def _call(simulation: p2pqg.Simulation, verb: str, value: Any) -> None:
         given = {key: one for key, one in value.items() if one != "all"}
         method(**given) if verb != "set_rule" else method(value)
     elif value in ("all", "none"):
-        method(None) if verb == "set_rule" else method()
+        method() if value == "all" else method(None)
     else:
         method(value)
 
