@@ -108,6 +108,8 @@ class Life(Paused):
                 if self.stopped:
                     return
                 was_over = self._has_ended()
+                if as_it_is and was_over:  # by a callback
+                    return
                 self._play_scenario()
                 if not was_over:
                     self._plan_last_row()

@@ -153,6 +153,19 @@ def test_the_round_after_an_event_that_makes_it_the_last_is_evaluated(more):
             assert (sim.history.loc[evaluated, "round"] + 1).tolist() == [4, 6]
 
 
+def test_a_callback_that_sends_away_whom_a_run_waits_for_ends_it_with_its_round():
+    def send_away(sim, row):
+        if sim.round == 5:
+            sim.drop_clients([3])
+
+    settings = CLOCKED | STRAGGLER | {"algorithm": "ad-psgd", "callbacks": [send_away]}
+    with p2pqg.Simulation(**settings) as whole, p2pqg.Simulation(**settings) as parts:
+        whole.finish()
+        while not parts.is_over:
+            parts.advance(rounds=1)
+        assert whole.round == parts.round == 5
+
+
 def test_who_is_in_time_goes_by_the_gradients_of_the_rounds_that_are(tmp_path):
     """Rounds of three gradients take 3 s, and 1.5 s where a client is twice as fast."""
     compute = {"seconds": 1.0, "speeds": {"0": 2.0}}
