@@ -13,6 +13,7 @@ from p2pqg.base.errors import TopologyError
 from p2pqg.network.impairments import Impairments
 from p2pqg.network.remains import rebuilt, without
 from p2pqg.network.timing import Timing
+from p2pqg.network.units import still
 from p2pqg.topology.mixing import Mixing
 from p2pqg.topology.schedule import Schedule
 
@@ -112,7 +113,7 @@ class Impaired:
             missing[apart] = wrong.lost(self.seed, round, *links)
         if self.timing is not None and self.deadline is not None:
             at = self.timing.arrivals(W, round, self.message_bytes, 0, self.gradients)
-            late = apart & (at > self.deadline)
+            late = apart & (at > still(self.deadline))
             missing |= late
             if wrong.by == "link":
                 missing |= other_way(W, late)

@@ -30,7 +30,7 @@ from p2pqg.network.events import Event, action_of, moments
 from p2pqg.network.named import refuse
 from p2pqg.network.network import Network
 from p2pqg.network.trial import Check, trial
-from p2pqg.network.units import number
+from p2pqg.network.units import number, still
 from p2pqg.network.verbs import SOURCES, VERBS
 
 Cursor = tuple[int, int]
@@ -70,7 +70,8 @@ class Scenario:
         if self.next_round(cursor) <= round:
             return self.rounds[cursor[0]]
         seconds = self.next_seconds(cursor)
-        return self.seconds[cursor[1]] if seconds is not None and seconds <= sim_seconds else None
+        is_due = seconds is not None and seconds <= still(sim_seconds)
+        return self.seconds[cursor[1]] if is_due else None
 
     def after(self, event: Event, cursor: Cursor) -> Cursor:
         """Where the run stands once that event is over."""

@@ -24,6 +24,20 @@ LEAST_MEASURED = 1 / MOST_MEASURED
 NUMBER = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|inf|nan)\s*(\S*)")
 
 
+ROUNDING = 1e-9
+"""Share of a clock's time that its rounding may come to."""
+
+
+def still(moment: float) -> float:
+    """Up to when it counts as that moment: a clock adds up seconds, and rounds them.
+
+    >>> at = sum([0.1] * 10)  # ten rounds
+    >>> at, at >= 1.0, still(at) >= 1.0
+    (0.9999999999999999, False, True)
+    """
+    return moment * (1 + ROUNDING)
+
+
 def seconds(value: Any, key: str) -> float:
     """A time >= 0: a number of seconds, or a text with a unit.
 

@@ -156,10 +156,10 @@ class Run:
         if self.summary.get("stopped"):
             return True
         if (end := self.config.get("time")) is not None:
-            from p2pqg.network.units import seconds  # brings what a help text does without
+            from p2pqg.network.units import seconds, still  # brings what a help text does without
 
             so_far = self.summary["sim_seconds"] or 0.0  # None: it was stopped before its first row
-            return so_far >= seconds(end, "time")
+            return still(so_far) >= seconds(end, "time")
         if (steps := self.config.get("steps")) is not None:
             return self._steps >= steps
         if self.config["epochs"] is None:

@@ -27,7 +27,7 @@ from p2pqg.models import Cost
 from p2pqg.models._capture import Capture
 from p2pqg.network import ClockParams, Network, Timing
 from p2pqg.network.scenario import Scenario
-from p2pqg.network.units import seconds
+from p2pqg.network.units import seconds, still
 from p2pqg.recipe.own import NOTHING, Own
 from p2pqg.recipe.settings import ResolvedConfig
 from p2pqg.results.schemas import CLIENT_COLUMNS, STEPS_COLUMNS
@@ -206,7 +206,7 @@ class Experiment:
         config = self.config
         if config.time is not None:
             end = seconds(config.time, "time")
-            return lambda stand: stand.seconds >= end
+            return lambda stand: still(stand.seconds) >= end
         if (steps := config.steps) is not None and not self.waits:
             return lambda stand: stand.steps >= steps
         return None

@@ -20,7 +20,7 @@ from p2pqg.engine.spec import Task
 from p2pqg.engine.waves.routing import WaveRouting
 from p2pqg.models import Cost
 from p2pqg.network import Network, Timing
-from p2pqg.network.units import seconds
+from p2pqg.network.units import seconds, still
 from p2pqg.recipe.learning import Learning
 from p2pqg.recipe.settings import DEFAULT_ROUNDS, RunConfig
 from p2pqg.simulation.method import Method
@@ -109,7 +109,9 @@ def length_of(
     length = num_rounds(config.rounds, config.epochs) or DEFAULT_ROUNDS
     if config.time is not None:
         end = seconds(config.time, "time")
-        length = _first(outlook(end), lambda ahead: ahead.seconds / end, f"time {config.time}")
+        length = _first(
+            outlook(end), lambda ahead: still(ahead.seconds) / end, f"time {config.time}"
+        )
     elif config.steps is not None and not method.waits:
         wanted = config.steps
         length = _first(outlook(math.inf), lambda ahead: ahead.steps / wanted, f"steps {wanted}")

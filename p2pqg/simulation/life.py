@@ -21,6 +21,7 @@ from p2pqg.engine.interrupts import uninterrupted
 from p2pqg.engine.outlook import Outlook, of_rounds, of_waves
 from p2pqg.engine.scouting import batches_per_round
 from p2pqg.network import Timing
+from p2pqg.network.units import still
 from p2pqg.simulation.length import EndSeen
 from p2pqg.simulation.notebook import watched
 from p2pqg.simulation.paused import Paused
@@ -213,7 +214,7 @@ class Life(Paused):
         last, seconds = scenario.next_round(self.cursor), scenario.next_seconds(self.cursor)
         if seconds is None:
             return last
-        return self._first(lambda ahead: ahead.seconds >= seconds, min(last, until))[0]
+        return self._first(lambda ahead: still(ahead.seconds) >= seconds, min(last, until))[0]
 
     def _first(self, reached: Callable[[Outlook], bool], most: float) -> tuple[int, bool]:
         """The next round after which it is so far, or may be, at most so many; whether it is."""

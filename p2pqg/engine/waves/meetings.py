@@ -18,6 +18,7 @@ import numpy as np
 
 from p2pqg.engine.waves.draws import MeetingDraws
 from p2pqg.engine.waves.timeline import Timeline, Window, ints
+from p2pqg.network.units import still
 
 NOBODY = -1
 
@@ -155,6 +156,7 @@ class MeetingTimeline(Timeline):
         """
         fresh, borders = self._begun(), set(np.cumsum(portions).tolist())
         heap, draws, end = self._opened(), self.draws, self.routing.end
+        last_moment = still(end)
         ready, free, begun, last = self.ready, self.free, self.begun, self.last
         steps, version, read = self.steps, self.version, self.read
         met, joins, fails = self.partner, self.joint, self.fails
@@ -169,8 +171,8 @@ class MeetingTimeline(Timeline):
             self.target = target = self.target + here
             while total < target:
                 now, asked, i = heap[0]
-                if now > end:
-                    now = end
+                if now > last_moment:
+                    now = max(self.now, end)
                     break
                 if asked < 0:  # the meeting is over
                     j, joint, good = met[i], joins[i], not fails[i]

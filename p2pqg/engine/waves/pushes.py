@@ -21,6 +21,7 @@ from p2pqg.engine.waves.draws import LetterDraws, Sending, spread
 from p2pqg.engine.waves.letters import NOTHING, Borders, Letters, Posts, Steps
 from p2pqg.engine.waves.timeline import Timeline, ints
 from p2pqg.network.neighbors import rounds_of
+from p2pqg.network.units import still
 
 SENDS = 2**40
 """More steps than anybody's patience lasts: something has come, so the client may send."""
@@ -74,7 +75,7 @@ class LetterTimeline(Timeline):
         done = np.where(enough, np.append(ends, num_steps)[at], num_steps)
         done = np.where(wanted <= 0, 0, done)
         seconds = np.append(steps.time, self.now)[done - 1]
-        seconds = np.where(enough | (wanted <= 0), seconds, self.routing.end)
+        seconds = np.where(enough | (wanted <= 0), seconds, max(self.now, self.routing.end))
         posts = self._posts(steps, Borders(np.cumsum(portions), done), fresh, seconds)
         self.target += here * rounds
         self.total += num_steps
@@ -85,7 +86,7 @@ class LetterTimeline(Timeline):
     def _steps(self, wanted: int) -> Steps:
         """The next steps, so many or as many as are done at the same moment, until the end."""
         client, number, time, begun = self._row(max(wanted, 0))
-        limit = self.routing.end
+        limit = still(self.routing.end)
         if 0 < wanted <= len(time):
             limit = min(limit, np.partition(time, wanted - 1)[wanted - 1])
         at = np.flatnonzero(time <= limit)
@@ -116,7 +117,7 @@ class LetterTimeline(Timeline):
             columns = clients, numbers, times[:, 1:], times[:, :-1]
             parts.append(tuple(column.ravel() for column in columns))
             done = np.concatenate([part[2] for part in parts])
-            limit = self.routing.end
+            limit = still(self.routing.end)
             if wanted <= len(done):
                 limit = min(limit, np.partition(done, wanted - 1)[wanted - 1])
             short = times[:, -1] <= limit

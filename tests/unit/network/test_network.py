@@ -421,6 +421,13 @@ def test_what_is_late_counts_as_lost():
     assert_allclose(W, expected)
 
 
+def test_what_comes_with_the_deadline_is_in_time_though_a_sum_is_rounded():
+    """0.1 s of computing and 0.2 s on the way are 0.30000000000000004 s."""
+    clock = Timing.of(ClockParams(links={"latency": 0.2}, compute=0.1, deadline=0.3), 8)
+    one = network(timing=clock, deadline=0.3, message_bytes=8.0)
+    assert_array_equal(one.schedule.mixing(0).dense(), one.base.mixing(0).dense())
+
+
 def test_what_is_late_is_so_by_the_clock_of_that_very_round():
     said = ClockParams(links={"latency": 1, "jitter": 1}, compute=0.5, deadline=2.0)
     clock = Timing.of(said, 8, seed=1)

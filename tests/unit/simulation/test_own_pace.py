@@ -57,6 +57,21 @@ def test_steps_that_the_end_of_the_clock_cuts_off_are_not_told(algorithm, time, 
         assert row["epoch"] == steps / sim.experiment.steps_per_epoch
 
 
+@pytest.mark.parametrize("algorithm", ["dsgd", "ad-psgd", "async-dsgdm-n"])
+@pytest.mark.parametrize(("compute", "time"), [(0.1, "1 s"), (0.7, "7 s")])
+def test_ten_rounds_fill_ten_times_the_seconds_of_one_though_their_sum_is_rounded(
+    algorithm, compute, time
+):
+    """It is 0.9999999999999999 s, and 7.000000000000001 s."""
+    at = f"{8 * compute} s"  # as a sum 0.7999999999999999 s
+    settings = {"algorithm": algorithm, "network": {"compute": compute}, "time": time}
+    with p2pqg.Simulation(**PACE | settings, scenario=[{"at": at, "set_lr": 0.01}]) as sim:
+        sim.finish()
+        assert (sim.experiment.num_rounds, sim.round) == (10, 10)
+        assert sim.history["gradients"].iloc[-1] == 10
+        assert sim.events[0]["round"] == 8
+
+
 def test_clients_meet_where_messages_get_lost():
     """W of a round that lacks lost messages is directed; the network is not."""
     with p2pqg.Simulation(**PACE, rounds=5, impairments={"loss": 0.5}) as sim:
