@@ -51,8 +51,10 @@ def held(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
     yield from model.named_buffers()
 
 
-def letters_of_fixed(model: nn.Module) -> str:
+def letters_of_fixed(model: nn.Module, dtype: torch.dtype) -> str:
     """16 hexadecimal digits for what nobody trains and no row of a client holds; "" for nothing.
+
+    It is what a run of that type has of it: one in float32 has no digits beyond those.
 
     That is frozen parameters and buffers of whole numbers: a checkpoint has none of them, and
     whoever goes on with it builds them anew. Computed ones may differ in their last bits elsewhere.
@@ -64,6 +66,8 @@ def letters_of_fixed(model: nn.Module) -> str:
         if tensor.requires_grad or (name in buffers and tensor.is_floating_point()):
             continue
         some = True
+        if tensor.is_floating_point() and tensor.itemsize > dtype.itemsize:
+            tensor = tensor.to(dtype)
         found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
         found.update(bits(tensor))
     return found.hexdigest() if some else ""

@@ -80,7 +80,7 @@ def tried(
         blueprint, cost, notes = _model(blueprint, objective, module, inputs, targets, config)
         if blueprint.is_own:
             again = blueprint.build(*sizes)
-            blueprint = blueprint.with_(fixed=letters_of_fixed(again))
+            blueprint = blueprint.with_(fixed=letters_of_fixed(again, dtype))
             if blueprint.start is None:
                 _check_built_alike(blueprint, module, again.to(dtype))
         if metrics:

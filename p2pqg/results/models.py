@@ -20,7 +20,7 @@ from p2pqg.base.user_code import GIVEN
 from p2pqg.models import Blueprint, encoder_of
 from p2pqg.models._blueprint import load_into
 from p2pqg.models._keeping import letters_of_fixed
-from p2pqg.models.stacked.stacked import Stacked
+from p2pqg.models.stacked.stacked import PRECISIONS, Stacked
 from p2pqg.network.clients import Clients
 from p2pqg.recipe import own_files
 from p2pqg.recipe.learning import sizes_of
@@ -131,7 +131,8 @@ class Kept:
         self._check_frozen()
         module = self.blueprint.build(*self.sizes_of_file, self.settings["seed"])
         known = (self.checkpoint.header.get("model") or {}).get("fixed")
-        if known and known != letters_of_fixed(module):
+        dtype = PRECISIONS[self.settings.get("precision", "float32")][0]
+        if known and known != letters_of_fixed(module, dtype):
             notice(
                 f"{self.path}: what is frozen in model {self.blueprint.name} is not, to the last "
                 "bit, what its models were trained with; if its code reads a file, put that back"

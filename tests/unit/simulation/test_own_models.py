@@ -17,6 +17,7 @@ from toys import TOY
 
 import p2pqg
 from p2pqg.base.errors import ConfigError, UserCodeError
+from p2pqg.models._keeping import letters_of_fixed
 from p2pqg.recipe import against_pytorch
 from p2pqg.recipe.settings import read_settings
 from p2pqg.recipe.side_effects import weight_elsewhere
@@ -844,6 +845,15 @@ def test_what_code_of_a_users_reads_elsewhere_is_told_where_it_has_changed(tmp_p
     written(below, 301)
     with pytest.warns(p2pqg.errors.Notice, match="not, to the last bit, what its models were tra"):
         p2pqg.load(ran.path).model(0)
+
+
+def test_what_is_frozen_has_no_digits_beyond_those_of_its_run():
+    """Checkpoints of float32 runs whose models have weights of float64, too, know them by those."""
+    narrow = nn.Linear(3, 2).requires_grad_(False)
+    wide = copy.deepcopy(narrow).double()
+    known = letters_of_fixed(narrow, torch.float32)
+    assert letters_of_fixed(wide, torch.float32) == letters_of_fixed(narrow, torch.float64) == known
+    assert letters_of_fixed(wide, torch.float64) != known
 
 
 def test_data_splits_and_networks_that_draw_are_the_same_in_another_process(tmp_path):
