@@ -267,8 +267,9 @@ class Life(Paused):
                 loss is no number.
             ClusterError: as of `advance`.
         """
+        moves = self.experiment.end is not None  # with what is done to the network
         while not self.stopped and (until := self._last_round()) > self.round:
-            self._advance(until, after, as_it_is=True)  # else `until` may be another
+            self._advance(until, after, as_it_is=moves)
         self._driver.book.check_end(self.experiment.task.objective.is_own)
 
     @property

@@ -1,5 +1,6 @@
 """A bar in a notebook follows a simulation, and does not get in the way."""
 
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -61,6 +62,16 @@ def test_a_bar_ends_where_the_simulation_ends(sim, shell):
     assert "starting" in bars[0]
     assert "round 7 of 7" in bars[-1]
     assert notebook.GREEN in bars[-1]
+
+
+def test_a_bar_goes_on_through_the_events_of_a_scenario(shell, monkeypatch):
+    monkeypatch.setattr(notebook, "SECONDS_BETWEEN_LOOKS", 0)
+    with p2pqg.Simulation(**TINY, scenario=[{"at": 10, "drop_clients": [0]}]) as sim:
+        shell.run(sim.finish)
+    (bars,) = shell.shown
+    widths = [float(re.search(r"width:([\d.]+)%", bar)[1]) for bar in bars]
+    assert widths == sorted(widths)
+    assert widths[-1] == 100
 
 
 def test_bars_of_one_cell_follow_each_other_in_one_place_a_few_times_a_second(sim, shell):
