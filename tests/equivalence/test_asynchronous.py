@@ -121,6 +121,19 @@ def test_clients_come_and_go_in_the_middle_of_meetings_and_messages(name, clock)
     np.testing.assert_allclose(waves, plain, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("name", ["async-dsgdm-n", "swift"])
+def test_what_is_on_its_way_outlasts_a_round_without_steps(name):
+    """Client 0 is twice as fast: after 7 rounds there are 7 steps too many, for 6 clients a round.
+
+    All others make a step at the same moment.
+    """
+    clock = {"compute": {"seconds": 1.0, "speeds": {"0": 2.0}}, "links": {"latency": 0.3}}
+    changes = [(7, lambda network: network.drop_clients([3, 5]))]
+    waves, plain = both_ways(name, "ring8", clock, {}, [2, 6], changes)
+    np.testing.assert_array_equal(waves[7], waves[6])
+    np.testing.assert_allclose(waves, plain, rtol=1e-12, atol=1e-12)
+
+
 # What every such algorithm owes
 
 

@@ -187,7 +187,9 @@ class Knife:
         ]
 
     def _waves(self, mail: Mail) -> Iterator[Any]:
-        return self.meetings() if isinstance(self.window, Meetings) else self.posts(mail)
+        if isinstance(self.window, Meetings):
+            return self.meetings()
+        return self.posts(mail, self._reserve(mail))  # at once: also where there are no waves
 
     def meetings(self) -> Iterator[MeetingWave]:
         """The waves of a window of meetings."""
@@ -245,13 +247,12 @@ class Knife:
             other[ends[wave[here]] + at] = places.of(self._code(wave[here], partner[here]))
         return self._parcels(places), self._cut(self._index(other), ends)
 
-    def posts(self, mail: Mail) -> Iterator[PostWave]:
-        """The waves of a window of messages, which get their slots in the mail."""
+    def posts(self, mail: Mail, wanted: Ints) -> Iterator[PostWave]:
+        """The waves of a window of messages; those that are wanted have slots in the mail."""
         window = self.window
         assert isinstance(window, Posts)
         serials, readers = window.serial, window.read_by
         read = self._hosted(window.client[readers])
-        wanted = self._reserve(mail)
         # What the block itself sends, and what comes, as far as somebody here will read it.
         places = _Places(self._code(self.wave, self.client), _within(self.wave, self.ends))
         sent = serials[self.order]
