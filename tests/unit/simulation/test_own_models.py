@@ -17,7 +17,7 @@ from toys import TOY
 
 import p2pqg
 from p2pqg.base.errors import ConfigError, UserCodeError
-from p2pqg.models._keeping import letters_of_fixed
+from p2pqg.models._keeping import letters_of_fixed, weights_of
 from p2pqg.recipe import against_pytorch
 from p2pqg.recipe.settings import read_settings
 from p2pqg.recipe.side_effects import weight_elsewhere
@@ -845,6 +845,20 @@ def test_what_code_of_a_users_reads_elsewhere_is_told_where_it_has_changed(tmp_p
     written(below, 301)
     with pytest.warns(p2pqg.errors.Notice, match="not, to the last bit, what its models were tra"):
         p2pqg.load(ran.path).model(0)
+
+
+def test_weights_of_float64_in_a_file_keep_their_digits_in_a_run_of_that(tmp_path):
+    model = nn.Linear(8, 3).double()
+    nn.init.uniform_(model.weight)
+    (tmp_path / "mine.py").write_text(
+        "import torch\n\n\ndef net():\n    return torch.nn.Linear(8, 3)\n"
+    )
+    (tmp_path / "mine.safetensors").write_bytes(weights_of(model))
+    given = {"name": f"{tmp_path}/mine.py:net", "start": f"{tmp_path}/mine.safetensors"}
+    for precision, kept in (("float64", model), ("float32", copy.deepcopy(model).float())):
+        with p2pqg.Simulation(**OWN | {"model": given, "precision": precision}) as sim:
+            row = torch.cat([part.detach().reshape(-1) for part in kept.parameters()])
+            assert np.array_equal(sim.parameters()[0], row.numpy())
 
 
 def test_what_is_frozen_has_no_digits_beyond_those_of_its_run():

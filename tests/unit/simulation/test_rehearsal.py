@@ -225,3 +225,13 @@ def test_what_fails_between_two_rounds_alone_is_told():
     assert (found, told.splitlines()[0]) == ("failed", f"{line}seconds come between rounds 0 and 3")
     found, told = outcome(scenario=items)
     assert (found, told.count(line)) == ("failed", 1)
+    alone = [[0, 1], [0, 5]]
+    items = [
+        {"at": 1, "drop_links": alone},
+        {"at": "1.5 s", "drop_clients": [0]},
+        {"at": "1.6 s", "restore_clients": {"clients": [0], "how": "neighbor"}},
+        {"at": 4, "restore_links": alone},
+    ]
+    found, told = outcome(scenario=items)  # neither first nor last, and so it is
+    assert found == "failed"
+    assert "restore it stale: so it will be where seconds come between rounds 1 and 4" in told
