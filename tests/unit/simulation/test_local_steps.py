@@ -90,6 +90,13 @@ def test_a_deadline_knows_that_local_steps_take_time():
             },
             r"scenario\[0\].*local_steps cannot change while lr goes by epochs",
         ),
+        (
+            {
+                "lr_schedule": {"kind": "step", "step_epochs": 1},
+                "scenario": [{"at": 1, "set_algorithm_params": {"local_steps": 2}}],
+            },
+            r"scenario\[0\].*local_steps cannot change while lr goes by epochs",
+        ),
         ({"local_epochs": 0}, "local_epochs must be > 0, got 0"),
         ({"local_steps": 2, "algorithm": "d2"}, "local_steps does not go with d2; it is for .*dsg"),
         ({"local_epochs": 2, "algorithm": "sgp"}, "local_epochs does not go with sgp"),

@@ -100,9 +100,10 @@ def test_a_rule_that_cannot_be_is_refused_before_anything_starts(settings, told)
     [
         ("pass", r"must return \[params\], a tensor; it returns something else, or nothing"),
         ("return inbox.numpy().mean(0)", r"compute with torch, without .numpy\(\)"),
+        ("return own[:3]", r"must return \[params\], as many as it was given \(\d+\), got \[3\]"),
         (
-            "return own[:3] if own.norm().item() < inbox.norm().item() else own.tolist()",
-            r"must return \[params\], as many as it was given \(\d+\), got (\[3\]|list)",
+            "return own.tolist() if own.norm().item() else own",
+            r"must return \[params\].*, got list",
         ),
         ("return own + torch.randn_like(own)", "draws random numbers; the same inbox must give"),
         ("calls.append(0)\n    return own / len(calls)", "gives something else when the same"),
