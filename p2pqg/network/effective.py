@@ -112,12 +112,24 @@ class Impaired:
         else:
             missing[apart] = wrong.lost(self.seed, round, *links)
         if self.timing is not None and self.deadline is not None:
-            at = self.timing.arrivals(W, round, self.message_bytes, 0, self.gradients)
-            late = apart & (at > still(self.deadline))
+            late = self._late(W, round, missing)
             missing |= late
             if wrong.by == "link":
                 missing |= other_way(W, late)
         return missing, ages
+
+    def _late(self, W: Mixing, round: int, lost: np.ndarray) -> np.ndarray:
+        """Which entries come after the deadline; what is lost takes nobody's downlink."""
+        assert self.timing is not None
+        assert self.deadline is not None
+        coming = W
+        if lost.any():
+            coming = replace(without(W, lost, "receiver"), sent=W.out_degrees(), active=W.active)
+        at = self.timing.arrivals(coming, round, self.message_bytes, 0, self.gradients)
+        late = np.zeros(len(lost), dtype=bool)
+        of_others = coming.receivers != coming.senders
+        late[(W.receivers != W.senders) & ~lost] = at[of_others] > still(self.deadline)
+        return late
 
 
 def other_way(W: Mixing, entries: np.ndarray) -> np.ndarray:

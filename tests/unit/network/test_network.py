@@ -428,6 +428,20 @@ def test_what_comes_with_the_deadline_is_in_time_though_a_sum_is_rounded():
     assert_array_equal(one.schedule.mixing(0).dense(), one.base.mixing(0).dense())
 
 
+def test_what_is_lost_takes_no_downlink_of_what_may_be_late():
+    """A message takes 1 s of its receiver's line alone, and 2 s beside another one."""
+    clock = Timing.of(ClockParams(downlink="8 bit/s", compute=0, deadline=1.5), 8)
+    late = network(timing=clock, deadline=1.5, message_bytes=1.0, seed=1)
+    late, lossy, seen = late.with_impairments(loss=0.5), impaired("ring8", loss=0.5), set()
+    for round in range(6):
+        W, left = (one.schedule.mixing(round).dense() > 0 for one in (late, lossy))
+        heard = left.sum(1) - 1
+        assert_array_equal(W.sum(1) - 1, np.where(heard == 2, 0, heard))
+        assert not (W & ~left).any()
+        seen |= set(heard.tolist())
+    assert seen == {0, 1, 2}
+
+
 def test_what_is_late_is_so_by_the_clock_of_that_very_round():
     said = ClockParams(links={"latency": 1, "jitter": 1}, compute=0.5, deadline=2.0)
     clock = Timing.of(said, 8, seed=1)
