@@ -156,8 +156,8 @@ def by_hand(given: Recipe, whole: p2pqg.Simulation, chance: random.Random) -> No
 def longer(given: Recipe, whole: p2pqg.Simulation, chance: random.Random) -> None:
     """A run that goes on for longer, its plans being those of the long one, is the long one."""
     ends = {key: given[key] for key in ("rounds", "epochs", "steps", "time") if given.get(key)}
-    if not ends or "stop" in given:
-        return
+    if not ends or "stop" in given or ("time" in ends and not whole.experiment.waits):
+        return  # who does not wait is cut off within a round, which is over then
     ((key, length),) = ends.items()
     if isinstance(length, str):
         length = float(length.split()[0])
