@@ -209,7 +209,7 @@ def _carried_out(path: Path, ended: Ended) -> Runs:
     except KeyboardInterrupt:  # between two seeds, or after the last one
         raise stopped_by_hand(path, {}) from None
     except RunError:
-        with suppress(OSError):
+        with suppress(OSError, ConfigError):  # it may be this that has failed, or all is gone
             Runs(path).write()
         raise
     if diverged:

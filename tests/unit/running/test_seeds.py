@@ -15,11 +15,12 @@ from click.testing import CliRunner
 
 import p2pqg
 from p2pqg.algorithms import ALGORITHMS
-from p2pqg.base.errors import ConfigError, DivergedError, StoppedError
+from p2pqg.base.errors import ConfigError, DivergedError, StoppedError, StorageError
 from p2pqg.cli import main
 from p2pqg.results.alike import by_seed
 from p2pqg.results.cells import cells
 from p2pqg.running.observer import Observer
+from p2pqg.running.seeds import _carried_out
 
 SMALL = {
     "topology": "ring4",
@@ -86,6 +87,12 @@ def test_a_directory_of_seeds_is_not_written_over(small, tmp_path):
     p2pqg.run(seed=[1], name="one", **small)
     with pytest.raises(ConfigError, match="already holds a run"):
         p2pqg.run(seed=[2], name="one", **small)
+
+
+def test_why_a_seed_failed_is_told_also_where_the_directory_has_gone(tmp_path):
+    ended = (one for one in [(1, StorageError("no room"))])
+    with pytest.raises(StorageError, match="seed 1: no room; run it again"):
+        _carried_out(tmp_path / "gone", ended)
 
 
 @pytest.mark.parametrize(
