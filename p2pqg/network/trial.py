@@ -92,8 +92,8 @@ def trial(
 def _orders(rounds: Sequence[Event], late: Sequence[Event]) -> list[tuple[str, list[Event], int]]:
     """Orders in which all events by seconds follow each other: how each is called, and `until`.
 
-    First and last the two in which those by rounds, or those by seconds, come first, as far as that
-    can be; between them as many others as a trial has time for.
+    Before the first round nothing comes before what is due there. Where they are many, the last
+    ones are left out.
     """
     orders = [("rounds come first", [*rounds, *late], LATE)]
     between = [
@@ -104,7 +104,7 @@ def _orders(rounds: Sequence[Event], late: Sequence[Event]) -> list[tuple[str, l
     if rounds[0].at > 0:
         between.insert(0, ("seconds come first", 0, int(rounds[0].at) - 1))
     tried = max(1, MOST_TRIED // (len(rounds) + len(late)))
-    for when, at, until in [*between[1:tried], *between[:1]]:
+    for when, at, until in between[:tried]:
         orders.append((when, [*rounds[:at], *late, *rounds[at:]], until))
     return orders
 

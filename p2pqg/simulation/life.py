@@ -114,10 +114,11 @@ class Life(Paused):
                 self._play_scenario()
                 if not was_over:
                     self._plan_last_row()
-                if as_it_is and self._has_ended():  # by an event: the round that it comes before
-                    until = self.round + 1
-                elif as_it_is and not (self.network is network and self.method is rule):
-                    return
+                if as_it_is:
+                    if self._has_ended():  # by an event: the round that it comes before
+                        until = self.round + 1
+                    elif not (self.network is network and self.method is rule):
+                        return
                 stop = int(min(until, self._next_event(until), self._next_hearing()))
                 if self._may_end_anywhere():  # `finish` evaluates every round then, and so do we
                     stop = self.round + 1

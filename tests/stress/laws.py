@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from recipes import Recipe, allowed, recipe, smaller
+from recipes import ENDS, Recipe, allowed, recipe, smaller
 
 import p2pqg
 from p2pqg.algorithms.effects import ALGORITHMS
@@ -155,7 +155,7 @@ def by_hand(given: Recipe, whole: p2pqg.Simulation, chance: random.Random) -> No
 
 def longer(given: Recipe, whole: p2pqg.Simulation, chance: random.Random) -> None:
     """A run that goes on for longer, its plans being those of the long one, is the long one."""
-    ends = {key: given[key] for key in ("rounds", "epochs", "steps", "time") if given.get(key)}
+    ends = {key: given[key] for key in ENDS if given.get(key)}
     if not ends or "stop" in given or ("time" in ends and not whole.experiment.waits):
         return  # who does not wait is cut off within a round, which is over then
     ((key, length),) = ends.items()
@@ -172,11 +172,12 @@ def longer(given: Recipe, whole: p2pqg.Simulation, chance: random.Random) -> Non
             with begun({**given, **plan, key: half}) as short:
                 over(short).checkpoint(Path(folder) / "here")
                 at = short.round
-        except ConfigError:  # a scenario has items that never come
+        except ConfigError:
+            if not given.get("scenario"):  # it has items that never come
+                raise
             return
         with p2pqg.Simulation.restore(Path(folder) / "here", **ends) as again:
             over(again)
-            rows, others = (sim.history for sim in (again, whole))
             exact = loosely(whole)
             for client in range(whole.network.num_clients):
                 for name, value in whole.state(client).items():
@@ -187,10 +188,10 @@ def longer(given: Recipe, whole: p2pqg.Simulation, chance: random.Random) -> Non
             _equal(again.sim_seconds, whole.sim_seconds, "longer: sim_seconds", exact)
             if not whole.experiment.waits:  # a round ends where it was stopped
                 return
-            rows, others = rows.set_index("round"), others.set_index("round")
+            rows, others = (sim.history.set_index("round") for sim in (again, whole))
             both = rows.index.intersection(others.index)  # the short one's last round is a row
-            since = ["train_loss", "train_error"] if given.get("record_every") else []
-            for name in others.columns.drop(["wall_seconds", *since], errors="ignore"):
+            since = ["train_loss"] if given.get("record_every") else []  # mean since the last row
+            for name in others.columns.drop(["wall_seconds", *since]):
                 mine, theirs = rows.loc[both, name], others.loc[both, name]
                 told = mine.notna() & theirs.notna()  # it was evaluated at its end
                 _equal(mine[told].to_numpy(), theirs[told].to_numpy(), f"longer: {name}", exact)
