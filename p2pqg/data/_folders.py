@@ -14,7 +14,7 @@ from p2pqg.base.errors import DataError
 from p2pqg.base.wording import counted
 
 TEST = ("val", "test", "validation", "valid")
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".pgm", ".tif", ".tiff")
 LEFTOVERS = {
     "__MACOSX",
     "__pycache__",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from p2pqg.base.errors import DataError
 from p2pqg.base.memory import check_room
 from p2pqg.base.wording import counted
 from p2pqg.data._inputs import array_of
-from p2pqg.data._pixels import as_seen, stacked
+from p2pqg.data._pixels import pixels
 
 
 def is_map_style(value: Any) -> bool:
@@ -31,7 +32,15 @@ def is_map_style(value: Any) -> bool:
     return ours or (own and hasattr(value, "__getitem__") and hasattr(value, "__len__"))
 
 
-def read_map_style(data: Any, what: str) -> tuple[np.ndarray, np.ndarray]:
+class Read(NamedTuple):
+    """Samples [samples, ...], their targets, and what was lost on the way, a line each."""
+
+    x: np.ndarray
+    y: np.ndarray
+    notes: tuple[str, ...] = ()
+
+
+def read_map_style(data: Any, what: str) -> Read:
     """All samples and targets, read once and one after the other.
 
     Args:
@@ -39,7 +48,7 @@ def read_map_style(data: Any, what: str) -> tuple[np.ndarray, np.ndarray]:
         what: it is called in a message.
 
     Returns:
-        [samples, ...] and [samples, ...]; Pillow's images as bytes, channels first.
+        all of them; Pillow's images as bytes, channels first.
 
     Raises:
         DataError: it has no length, items that are no pairs, samples of different shapes or which
@@ -57,7 +66,7 @@ def read_map_style(data: Any, what: str) -> tuple[np.ndarray, np.ndarray]:
         )
     tensors = getattr(data, "tensors", None)
     if isinstance(tensors, tuple) and len(tensors) == 2 and _hands_them_out(data):
-        return array_of(tensors[0], f"{what}: X"), array_of(tensors[1], f"{what}: y")
+        return Read(array_of(tensors[0], f"{what}: X"), array_of(tensors[1], f"{what}: y"))
     count = len(data)
     if not count:
         raise DataError(f"{what} has no samples")
@@ -96,7 +105,7 @@ def _check_draws(drawn: set[str], what: str) -> None:
         )
 
 
-def _rows(data: Any, x: np.ndarray, y: np.ndarray, what: str) -> tuple[np.ndarray, np.ndarray]:
+def _rows(data: Any, x: np.ndarray, y: np.ndarray, what: str) -> Read:
     """All samples and targets, which are to be like the first ones, x and y."""
     count = len(data)
     check_room(count * (x.nbytes + y.nbytes), f"{what}: {counted(count, 'sample')}", "use fewer")
@@ -121,7 +130,7 @@ def _rows(data: Any, x: np.ndarray, y: np.ndarray, what: str) -> tuple[np.ndarra
                     f"{what}: {name} {i} does not fit into {rows.dtype}, of which {name} 0 is; "
                     "they must be alike"
                 )
-    return all_x, all_y
+    return Read(all_x, all_y)
 
 
 def _room_for(item: np.ndarray, count: int) -> np.ndarray:
@@ -151,20 +160,20 @@ def _is_image(value: Any) -> bool:
     return type(value).__module__.startswith("PIL.")
 
 
-def _images(data: Any, count: int, what: str) -> tuple[np.ndarray, np.ndarray]:
+def _images(data: Any, count: int, what: str) -> Read:
     """Pillow's images, as a viewer shows them."""
-    images: list[np.ndarray] = []
-    labels = []
-    for i in range(count):
-        image, label = _item(data, i, what)
-        seen = np.asarray(as_seen(image, b"")[0])
-        if images and seen.shape[:2] != images[0].shape[:2]:
-            raise DataError(
-                f"{what}: image {i} has {seen.shape[1]} x {seen.shape[0]} pixels, image 0 has "
-                f"{images[0].shape[1]} x {images[0].shape[0]}; resize them alike"
-            )
-        if not images:
-            check_room(2 * count * seen.nbytes, f"{what}: {counted(count, 'image')}", "use fewer")
-        images.append(seen)
-        labels.append(_value(label, f"{what}: target {i}"))
-    return stacked(images), array_of(labels, f"{what}: y")
+    labels: list[np.ndarray] = []
+
+    def images() -> Iterator[tuple[str, Any]]:
+        for i in range(count):
+            image, label = _item(data, i, what)
+            if not _is_image(image):
+                raise DataError(
+                    f"{what}: sample {i} is a {type(image).__name__}, sample 0 an image; they must "
+                    "be alike"
+                )
+            labels.append(_value(label, f"{what}: target {i}"))
+            yield f"{what}: sample {i}", image
+
+    x, notes = pixels(images(), count, what)
+    return Read(x, array_of(labels, f"{what}: y"), notes)

@@ -93,31 +93,27 @@ def raw_of_tables(train: Any, test: Any, chosen: Columns, beside: Sequence[str],
             raise DataError(f"{what}: the test part must be a table, as the training part is")
         table = _table_of(test, f"{what} (test)")
     train, table, told = _tables.in_kinds(train, table, chosen, beside, what)
-    first, notes = _tables.samples_of(train, chosen, beside, what)
-    notes = (*told, *notes)
+    first = _tables.samples_of(train, chosen, beside, what)
     if table is not None:
         table = table.drop_columns([name for name in beside if name in table.column_names])
-        second, more = _test_part(table, first, chosen, f"{what} (test)")
-        notes = (*notes, *more)
+        second = _test_part(table, first, chosen, f"{what} (test)")
     names = _tables.class_names(train, chosen, what)
-    return Raw(what, first, second, names, scale=(0.5, 0.5), notes=notes)
+    return Raw(what, first, second, names, scale=(0.5, 0.5), notes=told)
 
 
-def _test_part(
-    table: Any, train: Samples, chosen: Columns, what: str
-) -> tuple[Samples, tuple[str, ...]]:
-    """Test samples with the features of the training samples, in their order; and notes."""
+def _test_part(table: Any, train: Samples, chosen: Columns, what: str) -> Samples:
+    """Test samples with the features of the training samples, in their order."""
     features = list(dict.fromkeys(train.features))
     if chosen.features or not features:
         return _tables.samples_of(table, chosen, (), what)
     alike = dataclasses.replace(chosen, features=features)
-    samples, notes = _tables.samples_of(table, alike, (), what)
+    samples = _tables.samples_of(table, alike, (), what)
     labels = _tables.labels_in(table.column_names, chosen, what)
     used = {*features, *chosen.leave_out, *labels, *_tables.index_of(table)}
     if others := [name for name in table.column_names if name not in used]:
         told = f"{what}: column {', '.join(others)} is not used: training samples have none"
-        notes = (*notes, told)
-    return samples, notes
+        return dataclasses.replace(samples, notes=(*samples.notes, told))
+    return samples
 
 
 def _both(value: tuple[Any, ...], test: Any, what: str) -> tuple[Any, Any]:
@@ -166,8 +162,8 @@ def _samples(part: Any, what: str, of: str = "", like: Samples | None = None) ->
         y, outputs = _targets(y, f"{what}: y{of}", like.outputs if like else ())
         return Samples(x, y, x_name=f"X{of}", y_name=f"y{of}", features=names, outputs=outputs)
     if is_map_style(part) or hasattr(part, "__iter__"):
-        x, y = read_map_style(part, f"{what}{of}")
-        return Samples(x, y, x_name=f"samples{of}", y_name=f"targets{of}")
+        x, y, notes = read_map_style(part, f"{what}{of}")
+        return Samples(x, y, x_name=f"samples{of}", y_name=f"targets{of}", notes=notes)
     raise DataError(
         f"{what}: the test part is of type {type(part).__name__}; give (X, y) or a Dataset"
     )
@@ -194,6 +190,7 @@ def _targets(y: Any, what: str, like: Sequence[str]) -> tuple[Any, Sequence[str]
 def _clients(shards: Sequence[Any], test: Any, what: str) -> Raw:
     """Data that are split already, one part for each client."""
     parts = []
+    notes: list[str] = []
     features: Sequence[str] = ()
     outputs: Sequence[str] = ()
     for client, shard in enumerate(shards):
@@ -209,10 +206,12 @@ def _clients(shards: Sequence[Any], test: Any, what: str) -> Raw:
         y = array_of(own.y, f"{what}: y of client {client}")
         checked_lengths(x, y, f"{what}: X of client {client}", "y")
         parts.append((x, y))
+        notes += own.notes
     x = _joined([own for own, _ in parts], what, "X")
     y = _joined([own for _, own in parts], what, "y")
     column = of_clients([len(own) for own, _ in parts])
-    train = Samples(x, y, {CLIENT: column.codes}, features=features, outputs=outputs)
+    beside = {CLIENT: column.codes}
+    train = Samples(x, y, beside, features=features, outputs=outputs, notes=tuple(notes))
     second = None if test is None else _samples(test, what, " of the test", train)
     return Raw(what, train, second, notes=_index_notes((*shards, test), what))
 

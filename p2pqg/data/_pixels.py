@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import re
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -18,12 +19,16 @@ from p2pqg.base.wording import counted
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
-READ = "PNG, JPEG, WebP, BMP"
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "PPM", "TIFF")
+READ = "PNG, JPEG, WebP, BMP, PPM, PGM, TIFF"
 MOST_PIXELS = 2**26
 """Pixels of one image, at most; larger ones are an attack on the memory, or need to be scaled."""
 PNG_DEPTH = 24
 """Position of the byte in a PNG file that says its bits per channel."""
+PPM_HEADER = re.compile(rb"P[36]" + rb"(?:(?:\s|#[^\r\n]*[\r\n])+(\d+))" * 3)
+"""Of a color image: width, height, and what its brightest value is."""
+PHOTOMETRIC = 262
+"""The tag of a TIFF file that says what its numbers mean; 0: they count from white to black."""
 
 ALPHA = "is partly transparent: its alpha channel is dropped"
 COLOR = "is in color, and made gray"
@@ -92,22 +97,27 @@ def _too_large(what: str, pixels: str = " is too large") -> str:
     return f"{what}{pixels}; images of at most {MOST_PIXELS:,} pixels are read"
 
 
-def as_seen(image: Image, content: bytes) -> tuple[Image, list[str]]:
+def as_seen(image: Image, content: bytes, what: str) -> tuple[Image, list[str]]:
     """A decoded image as a viewer shows it: gray (L) or color (RGB), turned as its EXIF data say.
 
     Args:
-        image: as `opened` gives it.
+        image: as `opened` gives it, or one of the user's.
         content: of its file; empty: not known.
+        what: it is called in a message.
 
     Returns:
         the image, and what of it is lost, a phrase for each.
+
+    Raises:
+        DataError: its numbers are none that a viewer shows.
     """
     from PIL import Image, ImageOps
 
+    _check_shown(image, what)
     lost = []
-    if image.format == "PNG" and content[PNG_DEPTH : PNG_DEPTH + 1] == b"\x10":
+    if _is_deep(image, content):
         lost.append(DEEP)
-    if image.format in ("PNG", "WEBP") and getattr(image, "n_frames", 1) > 1:
+    if content and image.format in ("PNG", "WEBP", "TIFF") and getattr(image, "n_frames", 1) > 1:
         lost.append(FRAMES)
     if any(kind in image.info for kind in ("exif", "xmp", "XML:com.adobe.xmp")):
         try:
@@ -130,8 +140,34 @@ def as_seen(image: Image, content: bytes) -> tuple[Image, list[str]]:
     return image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"), lost
 
 
+def _check_shown(image: Image, what: str) -> None:
+    """Refuse numbers of which nobody knows what is black and what is white."""
+    trouble = ""
+    if image.mode in ("F", "LAB"):
+        trouble = f"holds {'floats' if image.mode == 'F' else 'colors as L*a*b*'}"
+    elif image.mode.startswith("I"):
+        from_white = getattr(image, "tag_v2", {}).get(PHOTOMETRIC) == 0
+        # Pillow scales what a PGM or PNG file holds to 16 bits.
+        if image.format not in ("PNG", "PPM") and (image.mode == "I" or from_white):
+            trouble = "holds numbers from white to black" if from_white else "holds whole numbers"
+    if trouble:
+        raise DataError(
+            f"{what} {trouble} (Pillow's mode {image.mode}); save it with 8 bits per channel, or "
+            "give its numbers as an array"
+        )
+
+
+def _is_deep(image: Image, content: bytes) -> bool:
+    """Whether it has 16 bits per channel."""
+    if image.format == "PNG" and content:
+        return content[PNG_DEPTH : PNG_DEPTH + 1] == b"\x10"
+    if image.format == "PPM" and (header := PPM_HEADER.match(content)):
+        return int(header[3]) > 255
+    return image.mode.startswith("I")
+
+
 def pixels(
-    images: Iterable[tuple[str, bytes | None]],
+    images: Iterable[tuple[str, bytes | Image | None]],
     count: int,
     what: str,
     *,
@@ -144,7 +180,7 @@ def pixels(
     One thread: at 32 x 32 pixels most of the time is Python's, and more threads were slower.
 
     Args:
-        images: what each is called in a message, and its content.
+        images: what each is called in a message, and the content of its file, or itself.
         count: how many there are.
         what: they are called together.
         channels: 1: color is made gray; 3: gray becomes color, without loss; None: 3 if any image
@@ -161,9 +197,11 @@ def pixels(
     broken: list[str] = []
     brightest = -1  # of those with 16 bits
     losses: dict[str, list[str]] = {}
-    for name, content in images:
+    for name, given in images:
+        content = given if isinstance(given, bytes) else b""
         try:
-            image, lost = as_seen(opened(content, name), content or b"")
+            image = given if isinstance(given, Image.Image) else opened(content, name)
+            image, lost = as_seen(image, content, name)
         except DataError as error:
             broken.append(str(error))
             continue

@@ -53,6 +53,7 @@ class Samples:
         columns: name -> [samples], what belongs to each sample beside it.
         x_name, y_name: what they are called in a message.
         features, outputs: names of the columns of x, and of y, where it has some.
+        notes: what should be known of them, a line each.
     """
 
     x: Any
@@ -62,6 +63,7 @@ class Samples:
     y_name: str = "y"
     features: Sequence[str] = ()
     outputs: Sequence[str] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ class Raw:
         test: None: a share of the training samples is held out.
         names: of the classes or outputs, where the data say them.
         scale: (mean, std) of images, see `Arrays`; None: bytes become 0 .. 1.
-        notes: what should be known of them, a line each.
+        notes: what should be known of both parts together, a line each.
         held: somebody holds them, and may write into them.
     """
 
@@ -98,7 +100,8 @@ def arrays_from(raw: Raw, reading: Reading, tokenizer: str | None = None) -> Arr
         DataError: X and y of unequal length, NaN or infinity, targets of the wrong kind, and so on.
         ConfigError: texts for a model that reads none.
     """
-    what, notes = raw.what, list(raw.notes)
+    what, parts = raw.what, filter(None, (raw.train, raw.test))
+    notes = [*raw.notes, *(note for part in parts for note in part.notes)]
     train = _checked(raw.train, what)
     columns = {name: Column.of(v, f"{what}: {name}") for name, v in raw.train.columns.items()}
     for name, column in columns.items():

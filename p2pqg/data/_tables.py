@@ -65,9 +65,7 @@ class Columns(Reading):
             yield f"dataset.categories must be among dataset.features, {left[0]!r} is not; add it"
 
 
-def samples_of(
-    table: pa.Table, chosen: Columns, beside: Sequence[str], what: str
-) -> tuple[Samples, tuple[str, ...]]:
+def samples_of(table: pa.Table, chosen: Columns, beside: Sequence[str], what: str) -> Samples:
     """Samples and labels of one part.
 
     Args:
@@ -75,9 +73,6 @@ def samples_of(
         chosen: which columns are what.
         beside: names of columns that go along as they are, such as the client's.
         what: the table is called in a message.
-
-    Returns:
-        the samples, and what should be known of them.
 
     Raises:
         DataError: a column is missing or holds something else, or has empty cells.
@@ -93,14 +88,13 @@ def samples_of(
     _check_each_is_one_thing(labels, chosen, what)
     columns = {name: _values(table[name], f"{what}: column {name}") for name in beside}
     y = _targets(table, labels, what)
-    called = {"x_name": "features", "y_name": f"column {', '.join(labels)}"}
+    y_name = f"column {', '.join(labels)}"
     other = {*labels, *beside, *chosen.leave_out}
     image = chosen.image or ("" if chosen.features else _image_columns.only_one(table, other))
     if chosen.text:
         _check_full(table[chosen.text], f"{what}: column {chosen.text}")
-        texts = table[chosen.text].to_pylist()
-        called["x_name"] = f"column {chosen.text}"
-        return Samples(np.array(texts), y, columns, **called), ()
+        texts = np.array(table[chosen.text].to_pylist())
+        return Samples(texts, y, columns, x_name=f"column {chosen.text}", y_name=y_name)
     if image:
         x, notes = _image_columns.read(table[image], chosen.side, f"{what}: column {image}")
         unused = [name for name in names if name not in {*other, image, *index_of(table)}]
@@ -108,7 +102,7 @@ def samples_of(
             more = f" and {len(unused) - 5:,} more" if len(unused) > 5 else ""
             which = f"column {', '.join(unused[:5])}{more} is not used"
             notes = (*notes, f"{what}: {which}: the images of {image} are read")
-        return Samples(x, y, columns, **called), notes
+        return Samples(x, y, columns, x_name="features", y_name=y_name, notes=notes)
     left = [name for name in names if name not in other]
     index = [] if chosen.features else [name for name in index_of(table) if name in left]
     features = chosen.features or [name for name in left if name not in index]
@@ -117,7 +111,7 @@ def samples_of(
     if index:
         which = f"column {', '.join(index)} is the index of pandas, and no feature"
         told = (*told, f"{what}: {which}; name it in dataset.features if it is one")
-    return Samples(x, y, columns, **called, features=named), told
+    return Samples(x, y, columns, x_name="features", y_name=y_name, features=named, notes=told)
 
 
 def _check_each_is_one_thing(labels: Sequence[str], chosen: Columns, what: str) -> None:

@@ -53,7 +53,7 @@ def images(params: Params, data_dir: Path | None) -> Arrays:
     else:
         raise DataError(
             f"{data_dir}: needs train/ and test/ with a folder per class, or folders of classes "
-            "alone, or train.parquet and test.parquet"
+            f"alone, with {', '.join(_folders.SUFFIXES)} files, or train.parquet and test.parquet"
         )
     if train.x.shape[1] != test.x.shape[1]:
         train, test = (part._replace(x=in_color(part.x)) for part in (train, test))

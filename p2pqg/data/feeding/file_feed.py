@@ -104,7 +104,7 @@ def decode(path: bytes, side: int, random: np.random.Generator | None = None) ->
 
     name = os.fsdecode(path)
     content = content_of(name)
-    image = as_seen(opened(content, name), content)[0].convert("RGB")
+    image = as_seen(opened(content, name), content, name)[0].convert("RGB")
     box = random_box(*image.size, random) if random else middle_box(*image.size)
     image = image.resize((side, side), Image.Resampling.BILINEAR, box=box)
     if random and random.random() < 0.5:

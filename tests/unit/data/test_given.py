@@ -191,6 +191,23 @@ def test_images_of_pillow_are_seen_as_files_are():
     assert arrays.input_shape == (3, 4, 5)
     assert arrays.train_x[7, 2, 0, 0] == 7
     assert arrays.test_x[0, :, 0, 0].tolist() == [1, 2, 3]
+    glass = Image.new("RGBA", (5, 4), (9, 9, 9, 100))
+    arrays = read((Pairs([*gray[:9], glass], Y), Pairs(gray[:4], Y[:4])))
+    assert [note for note in arrays.notes if "sample 9 is partly transparent" in note]
+
+
+@pytest.mark.parametrize("kind", [np.int32, np.float32])
+def test_images_of_pillow_that_hold_more_than_bytes_are_refused(kind):
+    """Bytes of them would be black, or white."""
+    deep = [Image.fromarray(np.full((4, 5), i, kind)) for i in range(10)]
+    with pytest.raises(DataError, match=r"sample 0 holds .*; save it .* or give its numbers"):
+        read((Pairs(deep, Y), Pairs(deep[:4], Y[:4])))
+
+
+def test_what_is_no_image_among_images_is_named():
+    some = [Image.new("L", (5, 4))] * 9 + [np.zeros((4, 5), np.uint8)]
+    with pytest.raises(DataError, match="sample 9 is a ndarray, sample 0 an image"):
+        read((Pairs(some, Y), Pairs(some[:4], Y[:4])))
 
 
 def test_sparse_arrays_are_filled():

@@ -127,6 +127,46 @@ def test_color_of_16_bits_is_scaled_too(read):
     assert "has 16 bits per channel" in arrays.notes[0]
 
 
+@pytest.mark.parametrize("kind", ["PPM", "TIFF"])
+def test_files_of_scanners_and_cameras_are_read_with_8_and_16_bits(read, kind):
+    deep = (GRAY.astype(np.uint16) << 8) + 77
+    arrays = read(file_of(Image.fromarray(GRAY), kind), file_of(Image.fromarray(deep), kind))
+    np.testing.assert_array_equal(arrays.train_x, np.stack([GRAY[None]] * 2))
+    assert "has 16 bits per channel: the upper 8 are kept" in arrays.notes[0]
+
+
+def test_color_of_16_bits_in_a_ppm_file_is_told(read):
+    header = b"P6 # a comment, 255\n%d %d\n65535\n" % COLOR.shape[1::-1]
+    arrays = read(*[header + (COLOR.astype(">u2") * 257).tobytes()] * 2)
+    np.testing.assert_array_equal(arrays.train_x[0], COLOR.transpose(2, 0, 1))
+    assert "has 16 bits per channel" in arrays.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("image", "options", "trouble"),
+    [
+        (Image.fromarray(GRAY / np.float32(255)), {}, r"holds floats \(Pillow's mode F\)"),
+        (Image.fromarray(GRAY.astype(np.int32)), {}, "holds whole numbers"),
+        (Image.fromarray(COLOR).convert("LAB"), {}, "holds colors as L"),
+        (
+            Image.fromarray(GRAY.astype(np.uint16)),
+            {"tiffinfo": {262: 0}},
+            "holds numbers from white to black",
+        ),
+    ],
+)
+def test_numbers_that_no_viewer_shows_are_refused(read, image, options, trouble):
+    with pytest.raises(DataError, match=rf"{trouble}.*save it with 8 bits per channel"):
+        read(file_of(image, "TIFF", **options))
+
+
+def test_of_pages_in_one_file_the_first_is_taken(read):
+    pages = [Image.fromarray(GRAY), Image.fromarray(GRAY // 2)]
+    arrays = read(*[file_of(pages[0], "TIFF", save_all=True, append_images=pages[1:])] * 2)
+    np.testing.assert_array_equal(arrays.train_x[0, 0], GRAY)
+    assert "has several frames: the first one is taken" in arrays.notes[0]
+
+
 def test_palettes_bits_and_opaque_alpha_channels_lose_nothing(read):
     few_colors = np.where(GRAY[:, :, None] > 127, COLOR[0, 0], COLOR[1, 1])
     opaque = np.dstack([COLOR, np.full(GRAY.shape, 255, np.uint8)])
