@@ -19,6 +19,7 @@ from p2pqg.data import label_counts
 from p2pqg.network import Network
 from p2pqg.network.verbs import GROWING
 from p2pqg.recipe.own_files import from_copies
+from p2pqg.results.alike import own_files
 from p2pqg.results.changes import arcs_of
 from p2pqg.results.parquet import read_rows
 from p2pqg.results.standing import Standing
@@ -28,8 +29,12 @@ from p2pqg.topology.names import split_name
 
 ONLY_LINKS = "of which only the links are on record"
 
-SHARDS_DEPEND_ON = ("topology", "clients", "alpha", "partition", "dataset", "data_dir", "seed")
-"""Settings; runs that differ in nothing of these have the same shards."""
+SHARDS_DEPEND_ON = (
+    *("topology", "clients", "alpha", "partition", "dataset", "data_dir", "seed"),
+    "validation",  # its samples are taken from the shards
+)
+"""Settings; runs that differ in nothing of these, and in no file of the user's, have the same
+shards."""
 
 
 def shards_of(shown: Iterable[Standing]) -> list[tuple[np.ndarray | None, str]]:
@@ -38,14 +43,19 @@ def shards_of(shown: Iterable[Standing]) -> list[tuple[np.ndarray | None, str]]:
     Of data that are here: a page is no reason to fetch them.
 
     Returns:
-        For each run ([clients, classes], "") or (None, why not).
+        For each run ([clients, classes], "") or (None, why not); one array for equal shards.
     """
     known: dict[str, tuple[np.ndarray | None, str]] = {}
+    equal: dict[tuple[tuple[int, ...], bytes], np.ndarray] = {}
     found = []
     for one in shown:
-        key = json.dumps([one.config.get(key) for key in SHARDS_DEPEND_ON], default=str)
+        settings = [one.config.get(key) for key in SHARDS_DEPEND_ON]
+        key = json.dumps([*settings, own_files(one)], default=str)
         if key not in known:
-            known[key] = _shards_of(one)
+            counts, why = _shards_of(one)
+            if counts is not None:
+                counts = equal.setdefault((counts.shape, counts.tobytes()), counts)
+            known[key] = counts, why
         found.append(known[key])
     return found
 

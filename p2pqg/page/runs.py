@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from p2pqg.base.errors import ConfigError
-from p2pqg.base.text import user_path
+from p2pqg.base.text import user_path, without_folders_but_unlike
 from p2pqg.base.wording import plain_text
 from p2pqg.page.seeds import Seeds
 from p2pqg.results import alike
@@ -132,12 +132,14 @@ def labels(shown: Sequence[Standing]) -> list[str]:
     if len(shown) == 1:
         return [shown[0].part("algorithm")]
     settings = differing(shown)
+    homes = [(one.home if isinstance(one, Seeds) else one.path).absolute() for one in shown]
+    places = without_folders_but_unlike(map(str, homes))
     names = []
     # By index: Pandas 2 has no records of a frame without columns.
-    for one, row in zip(shown, settings.to_dict("index").values(), strict=True):
+    for home, row in zip(homes, settings.to_dict("index").values(), strict=True):
         name = ", ".join(set_apart(row))
-        names.append(name if name and len(name) <= LONGEST_LABEL else one.path.name)
+        names.append(name if name and len(name) <= LONGEST_LABEL else places[str(home)])
     return [
-        name if names.count(name) == 1 else f"{name} ({one.path.name})"
-        for one, name in zip(shown, names, strict=True)
+        name if names.count(name) == 1 else f"{name} ({places[str(home)]})"
+        for home, name in zip(homes, names, strict=True)
     ]

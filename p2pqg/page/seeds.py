@@ -6,12 +6,14 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from p2pqg.page.charts import MOST_RUNS
 from p2pqg.results.alike import by_seed
+from p2pqg.results.seeds import is_of_seeds
 from p2pqg.results.standing import Standing
 
 
@@ -58,11 +60,36 @@ class Seeds(Standing):
         return int(self.summary["rounds"])
 
     @cached_property
+    def recorded(self) -> int:
+        """Rounds done at the last row that is told of: of the end of each seed, or of all."""
+        if not self._are_ends:
+            return int(self.rounds["round"].max()) + 1 if len(self.rounds) else 0
+        return min(one.recorded for one in self._known)
+
+    @property
+    def home(self) -> Path:
+        """The folder that holds its seeds, if it holds nothing else; the run of the first one."""
+        return self.path.parent if is_of_seeds(self.path.parent) else self.path
+
+    @property
+    def _known(self) -> list[Standing]:
+        """The seeds with something on record."""
+        return [one for one in self.members if not one.rounds.empty]
+
+    @property
+    def _are_ends(self) -> bool:
+        """Whether what is told is of the end of each seed; else of where all have come to."""
+        return self.finished or len({one.rounds_done for one in self._known}) == 1
+
+    @cached_property
     def _finals(self) -> pd.DataFrame:
-        """[seeds, columns]: the last value of each; if some did not end, of where all have it."""
-        known = [one for one in self.members if not one.rounds.empty]
-        if self.finished or len({one.rounds_done for one in known}) == 1:
-            return pd.DataFrame([one.final for one in known])
+        """[seeds, columns]: the last value of each; if some did not end, of where all have it.
+
+        `rounds`: done by then.
+        """
+        known = self._known
+        if self._are_ends:
+            return pd.DataFrame([one.final | {"rounds": one.rounds_done} for one in known])
         last = {key: self.rounds.loc[self.rounds[key].last_valid_index()] for key in self._told_of}
         rows = [
             one.rounds.drop_duplicates("round", keep="last").set_index("round", drop=False)
@@ -71,7 +98,7 @@ class Seeds(Standing):
         return pd.DataFrame(
             [{key: row.loc[at["round"], key] for key, at in last.items()} for row in rows],
             columns=list(self.rounds),
-        )
+        ).assign(rounds=self.rounds_done)
 
     @property
     def _told_of(self) -> list[str]:
@@ -97,8 +124,11 @@ class Seeds(Standing):
 
     @property
     def ending(self) -> str:
-        """How seeds ended that did not end at their last round."""
-        return self._told([one.ending for one in self.members])
+        """How seeds ended that did not end at their last round, and who is in no mean."""
+        told = self._told([one.ending for one in self.members])
+        if 0 < (known := len(self._known)) < (count := len(self.members)):
+            told += f"; means are over {known} of {count} seeds"
+        return told
 
     @property
     def unsaved(self) -> str:

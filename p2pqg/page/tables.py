@@ -76,7 +76,7 @@ def comparison(shown: Sequence[Standing]) -> list[list[Cell]]:
     the same is equally good; nothing is marked where every run reads the same.
     """
     lengths = {one.rounds_done for one in shown if one.finished}
-    rows = [[Cell("rounds", f"{one.rounds_done:,}", one.rounds_done)] for one in shown]
+    rows = [[_rounds(one)] for one in shown]
     for key in results_of(shown):
         choose = column(key).best
         values = [one.final.get(key, float("nan")) for one in shown]
@@ -94,6 +94,12 @@ def comparison(shown: Sequence[Standing]) -> list[list[Cell]]:
             note = ", ".join(filter(None, [_spread(one, key), note]))
             row.append(Cell(column(key).title, text, value, is_best, note))
     return rows
+
+
+def _rounds(one: Standing) -> Cell:
+    """Rounds done when the numbers of a row were measured."""
+    done = one.final["rounds"] if isinstance(one, Seeds) else one.rounds_done
+    return Cell(column("rounds").title, say("rounds", done), done, note=_spread(one, "rounds"))
 
 
 def _spread(one: Standing, key: str) -> str:

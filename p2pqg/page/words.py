@@ -54,7 +54,7 @@ def sentence(shown: Sequence[Standing], counts: Sequence[np.ndarray | None]) -> 
     steps = []
     if len(shown) == 1:
         steps.append(f"the algorithm is {shown[0].part('algorithm')}")
-    rounds = _common([one.rounds_done for one in shown])
+    rounds = _common([_rounds_of(one) for one in shown])
     steps += [f"{counted(rounds, 'round')}"] if rounds else []
     steps += [f"batches of {common('batch_size')}"] if common("batch_size") else []
     steps += [f"lr {plain_text(common('lr'))}"] if common("lr") is not None else []
@@ -71,6 +71,12 @@ def sentence(shown: Sequence[Standing], counts: Sequence[np.ndarray | None]) -> 
         of = f" of {len(shown)} settings" if count > len(shown) else ""
         return f"{count} runs{of}: {text} {told}"
     return text[:1].upper() + text[1:]
+
+
+def _rounds_of(one: Standing) -> int | None:
+    """Rounds done; None of seeds that did not do equally many."""
+    members = one.members if isinstance(one, Seeds) else (one,)
+    return _common([member.rounds_done for member in members])
 
 
 def _common(values: Sequence[Any]) -> Any:

@@ -73,7 +73,7 @@ def settings_of(runs: Iterable[Configured]) -> pd.DataFrame:
             # Where it lies says nothing: a seed that began later reads the file of the first one.
             if KEPT.fullmatch(name := Path(str(row.get(key))).name):
                 row[key] = f"{FOLDER}/{name}"
-        rows.append(row | _split_of_first_seed(run, row) | _own_files(run))
+        rows.append(row | _split_of_first_seed(run, row) | own_files(run))
     for key in {key for row in rows for key, value in row.items() if GIVEN in str(value)}:
         given = [row for row in rows if GIVEN in str(row.get(key))]
         for row, name in zip(given, comparable([row[key] for row in given]), strict=True):
@@ -309,7 +309,7 @@ def _split_of_first_seed(one: Configured, row: Mapping[str, Any]) -> dict[str, A
     return {}
 
 
-def _own_files(one: Configured) -> dict[str, str]:
+def own_files(one: Configured) -> dict[str, str]:
     """What a run has of the user's files, as letters that tell contents apart."""
     path = _place_of(one)
     told = {

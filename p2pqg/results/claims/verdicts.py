@@ -83,8 +83,9 @@ class Verdict:
             return f"{round(100 * value, 2) + 0:.2f}" if points else number(value)
 
         low, high = one.low, one.high
-        if not self.is_paired:  # a mean, which is where such a number can be
-            least, most = column(self.claim.metric).range
+        least, most = column(self.claim.metric).range
+        # A mean is where such a number can be; a user's own accuracy, in percent, is elsewhere.
+        if not self.is_paired and least <= one.mean <= most:
             low, high = max(low, least), min(high, most)
         unit = (" points" if self.is_paired else " %") * points
         return f"{say(one.mean)} [{say(low)}, {say(high)}]{unit}"

@@ -20,13 +20,31 @@ from p2pqg.topology import build as build_topology
 
 
 def test_the_shards_are_those_of_the_run(recorded):
-    (shown,) = gather([recorded("a").path])
-    ((counts, why),) = networks.shards_of([shown])
-    experiment = build(read_config(shown.config))
-    assert why == ""
-    assert counts.sum(axis=1).tolist() == [len(part) for part in experiment.parts]
-    labels_of_3 = experiment.arrays.train_y[experiment.parts[3]]
-    assert counts[3].tolist() == np.bincount(labels_of_3, minlength=10).tolist()
+    shown = gather(
+        [
+            recorded("a").path,
+            recorded("held-out", validation=0.2).path,
+            recorded("b", lr=0.5).path,
+        ]
+    )
+    found = networks.shards_of(shown)
+    for one, (counts, why) in zip(shown, found, strict=True):
+        experiment = build(read_config(one.config))
+        assert why == ""
+        assert counts.sum(axis=1).tolist() == [len(part) for part in experiment.parts]
+        labels_of_3 = experiment.arrays.train_y[experiment.parts[3]]
+        assert counts[3].tolist() == np.bincount(labels_of_3, minlength=10).tolist()
+    assert found[0][0] is found[2][0] is not found[1][0]
+
+
+def test_shards_that_a_function_makes_are_those_of_the_code_that_each_run_kept(recorded):
+    code = "def split(labels, clients, rng):\n    return [range(k, k + {}) for k in range(clients)]"
+    runs = [recorded(str(k), partition={"name": "my.py:split"}) for k in (2, 3)]
+    for run, size in zip(runs, (2, 3), strict=True):
+        (run.path / FOLDER).mkdir()
+        (run.path / FOLDER / "my.py").write_text(code.format(size))
+    found = networks.shards_of(gather([run.path for run in runs]))
+    assert [counts.sum(axis=1).tolist() for counts, _ in found] == [[2] * 16, [3] * 16]
 
 
 @pytest.mark.parametrize("dataset", ["cifar10", "ag-news"])

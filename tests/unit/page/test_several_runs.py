@@ -4,10 +4,11 @@ import math
 import re
 
 import pytest
-from pages import algorithm
+from pages import algorithm, with_summary
 
 from p2pqg.page.runs import gather, labels
-from p2pqg.page.seeds import Seeds
+from p2pqg.page.seeds import Seeds, by_setting
+from p2pqg.results.seeds import write as write_seeds
 
 
 def test_a_run_has_one_color_everywhere(recorded, page_of):
@@ -114,13 +115,40 @@ def test_seeds_that_ended_apart_are_told_as_they_were_together(recorded):
     assert one.deviation["test_accuracy"] == pytest.approx(0.16 / math.sqrt(2))
 
 
+def test_seeds_that_ended_themselves_are_told_as_they_ended(recorded, page_of):
+    rows = {0: 4, 1: 6, 2: 8}  # 0.9 at each end
+    runs = [
+        with_summary(recorded(f"{seed}", seed=seed, rows=n), stopped="time", bytes_sent=200_000 * n)
+        for seed, n in rows.items()
+    ]
+    page = page_of(*runs, recorded("other", lr=0.5))
+    told = {a["data-name"]: text for a, text in page.all("td")[:8]}
+    assert told["rounds"] == "6 ± 2"
+    assert told["accuracy"] == "90.00 %"
+    assert told["sent"] == "1.2 MB ± 400.0 kB"
+    assert not any("rounds" in text for _, text in page.all("small"))
+
+
+def test_runs_whose_directories_are_called_alike_are_named_by_what_leads_to_them(
+    recorded, tmp_path
+):
+    for folder, loss in (("a", "x" * 40), ("b", "y" * 40)):  # too long for a name
+        for seed in (0, 1):
+            recorded(f"seed{seed}", folder=tmp_path / folder, seed=seed, loss=loss)
+        write_seeds(tmp_path / folder, [0, 1], {})
+    shown = gather([tmp_path])
+    called = ["a/seed0", "a/seed1", "b/seed0", "b/seed1"]
+    assert labels(shown) == called
+    assert labels(by_setting(shown)) == ["a", "b"]
+
+
 def test_a_seed_that_failed_is_told_of_and_not_in_the_mean(recorded, fake_run, page_of):
     runs = [recorded(f"{k}", seed=k, last=0.6 + k / 10) for k in range(2)]
     failed = fake_run("failed", failure="no memory", seed=2)
     for name in ("rounds.parquet", "summary.json"):
         (failed.path / name).unlink()
     page = page_of(*runs, failed, recorded("other", lr=0.5))
-    assert page.notes == ["lr 0.1 seed 2: failed: no memory"]
+    assert page.notes == ["lr 0.1 seed 2: failed: no memory; means are over 2 of 3 seeds"]
     cells = [text for a, text in page.all("td") if a["data-name"] == "accuracy"]
     assert cells == ["65.00 % ± 7.07 %", "90.00 %"]
 

@@ -14,6 +14,8 @@ def test_a_side_alone_is_judged_against_a_number():
     assert found.numbers[0].startswith("91.50 [85.15, 97.85] %")
     found = verdict_of(runs(qg=[0.95, 0.99]), right=None, holds_if={"above": 0.5})
     assert found.numbers[0].startswith("97.00 [71.59, 100.00] %")  # 97 + 25.41 is no accuracy
+    found = verdict_of(runs(qg=[60, 62]), right=None, holds_if={"above": 50})  # of a user's own
+    assert found.numbers[0].startswith("6100.00 [4829.38, 7370.62] %")  # 61 ± 12.7062
 
 
 def test_one_comparison_within_a_left_side_is_told_as_it_is_and_not_cut_to_shares():
