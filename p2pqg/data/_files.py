@@ -29,7 +29,8 @@ def located(path: str, data_dir: Path | None, kind: str) -> Path:
     for place in ([data_dir / given] if data_dir else []) + [given]:
         if os.path.isfile(place):
             return place
-    raise DataError(f"{path if path.isprintable() else repr(path):.200}: no such file")
+    why = "a folder, and no file" if os.path.isdir(given) else "no such file"
+    raise DataError(f"{path if path.isprintable() else repr(path):.200}: {why}")
 
 
 def file_digest(*paths: Path) -> str:

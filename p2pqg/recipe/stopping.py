@@ -19,6 +19,7 @@ from p2pqg.base.errors import ConfigError, did_you_mean
 from p2pqg.base.records import column_of, last_having
 from p2pqg.base.text import is_number
 from p2pqg.base.wording import counted
+from p2pqg.network.units import still
 
 CONDITION = re.compile(r"\s*([A-Za-z_]\w*)\s*(>=|<=|>|<)\s*([-+0-9.eE]+)\s*")
 COMPARE: dict[str, Callable[[float, float], bool]] = {
@@ -129,4 +130,8 @@ class Stop:
 
 def _holds(row: Row, name: str, sign: str, bound: float) -> bool:
     value = row.get(name)
-    return value is not None and COMPARE[sign](value, bound)
+    if value is None:
+        return False
+    if name == "sim_seconds":  # to what a clock adds up, as wherever it is compared
+        value, bound = (still(value), bound) if sign in (">=", "<") else (value, still(bound))
+    return COMPARE[sign](value, bound)

@@ -25,7 +25,7 @@ from p2pqg.running.crew import Crew
 from p2pqg.running.leading import has_finished, lead
 from p2pqg.running.observer import Observer, warn_unheard
 from p2pqg.running.seeds import resume_seeds, run_seeds
-from p2pqg.running.sinks import check_sinks, with_sinks
+from p2pqg.running.sinks import check_sinks, left_behind, with_sinks
 from p2pqg.simulation.build import build
 from p2pqg.simulation.going_on import as_kept, home_of
 from p2pqg.simulation.moment import Moment
@@ -286,6 +286,8 @@ def resume(
             _check_nothing_is_newer(home, path)
         out = elsewhere.get("out") or (str(home.parent) if home else moment.experiment.config.out)
         directory = in_place or _new_directory(out, elsewhere.get("name"), (home or path).name)
+        if in_place:
+            news += left_behind(in_place.path, sinks, observer)
         if quiet:
             for line in news:  # what is not as it was
                 warn_unheard(observer, line)

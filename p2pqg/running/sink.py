@@ -99,6 +99,11 @@ class Sink(ABC):
         if self._then:
             self._then.recorded(simulation)
 
+    @property
+    def sinks(self) -> tuple[str, ...]:
+        """The names of this one and of those that it tells."""
+        return (self.name, *getattr(self._then, "sinks", ()))
+
     def unheard(self, text: str) -> None:
         """Of somebody who has to know: see `warn_unheard`."""
         warn_unheard(self._then, text)

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from p2pqg.base.errors import ConfigError, did_you_mean
+
+LEFT = {
+    "csv": "rounds.csv",
+    "jsonl": "rounds.jsonl",
+    "tensorboard": "tensorboard",
+    "wandb": "wandb",
+    "mlflow": "mlflow-run-id",
+}
+"""Name -> what it leaves in a run's directory."""
 
 SINKS = {
     "csv": ("tables", "Csv", "Write rounds.csv beside the results."),
@@ -28,6 +38,22 @@ def check_sinks(names: Iterable[str]) -> None:
     """
     with with_sinks(names):
         pass
+
+
+def left_behind(path: Path, names: Collection[str], observer: Any) -> list[str]:
+    """A line for each sink that has rows of a run, and gets no more of them.
+
+    Args:
+        path: the directory of a run that goes on.
+        names: of the sinks that go on with it.
+        observer: who may tell others.
+    """
+    told = getattr(observer, "sinks", ())
+    return [
+        f"--{name} was given before, and is not now: it gets no rows from here on"
+        for name, file in LEFT.items()
+        if name not in names and name not in told and (path / file).exists()
+    ]
 
 
 @contextlib.contextmanager

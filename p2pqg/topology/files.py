@@ -77,7 +77,8 @@ def read(text: str, clients: int | None = None, label_counts: Any = None) -> Sch
             )
     if not os.path.isfile(path):
         near = did_you_mean(path.name, _beside(path), show_known=False)
-        raise TopologyError(f"{str(path)[:200]}: no such file{near}")
+        why = "a folder, and no file" if os.path.isdir(path) else f"no such file{near}"
+        raise TopologyError(f"{str(path)[:200]}: {why}")
     if kind not in READERS:
         raise TopologyError(not_read(path))
     try:

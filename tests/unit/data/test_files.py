@@ -404,5 +404,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
             load(name, path=f"nowhere.{name}")
         with pytest.raises(DataError, match=r"^'a\\x00b': no such file"):
             load(name, path="a\0b")
+        with pytest.raises(DataError, match=f"^{tmp_path}: a folder, and no file"):
+            load(name, path=str(tmp_path))
         with pytest.raises(ConfigError, match=f"dataset {name} needs dataset.path, a file"):
             load(name)

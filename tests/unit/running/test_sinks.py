@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from toys import Dies, Notes
 
 import p2pqg
-from p2pqg.base.errors import ConfigError, StoppedError
+from p2pqg.base.errors import ConfigError, Notice, StoppedError
 from p2pqg.cli import main
 from p2pqg.running.tables import Csv, JsonLines
 
@@ -179,6 +179,18 @@ def test_each_of_several_seeds_has_its_table(tmp_path):
     runs = p2pqg.run(**SETTINGS, rounds=2, seed=[1, 2], out=str(tmp_path), sinks=["csv", "jsonl"])
     for run in runs:
         agree(run)
+
+
+def test_that_a_table_gets_no_more_rows_is_told(tmp_path):
+    one = p2pqg.run(**SETTINGS, rounds=2, out=str(tmp_path), sinks=["csv", "jsonl"])
+    runs = p2pqg.run(**SETTINGS, rounds=2, seed=[1, 2], out=str(tmp_path), sinks=["csv", "jsonl"])
+    for done, times in ((one, 1), (runs, 2)):
+        notes = Notes()
+        p2pqg.resume(done.path, rounds=3, sinks=["csv"], observer=notes)
+        told = "--jsonl was given before, and is not now: it gets no rows from here on"
+        assert [line for line in notes.notes if "gets no rows" in line] == [told] * times
+    with pytest.warns(Notice, match="--csv was given before"):
+        p2pqg.resume(one.path, rounds=4, sinks=["jsonl"])
 
 
 def test_what_a_sink_takes_to_open_and_to_write_is_no_waiting(tmp_path):

@@ -78,6 +78,7 @@ def test_names_may_leave_the_number_to_clients(name, clients, full):
         ("equidyn9:directed=maybe", None, "directed must be true or false"),
         ("exponential8:mixing=lazy", None, "'exponential8:mixing=lazy': mixing rule"),
         ("random-matching8:mixing=best_constant", None, "needs a connected network"),
+        ("/", None, "a folder, and no file"),
         ("nets/none.yaml", None, "no such file"),
         ("nets/none.doc", None, "no such file"),
         (
