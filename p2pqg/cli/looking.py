@@ -39,13 +39,16 @@ def compare(run_dirs: tuple[str, ...], to_accuracy: tuple[float, ...]) -> None:
     """
     from p2pqg.results.alike import by_seed
     from p2pqg.results.comparison import compare as side_by_side
-    from p2pqg.results.search import find_runs, with_runs
+    from p2pqg.results.search import begun_below, find_runs, with_runs
 
-    runs = find_runs(with_runs(run_dirs, tell=tell_on_stderr))
+    paths = with_runs(run_dirs, tell=tell_on_stderr)
+    runs = find_runs(paths)
     for run in runs:
-        if not run.has_summary:
-            tell_on_stderr(f"skipped {run.path}: {run.failure or 'it has no summary yet'}")
-    runs = [run for run in runs if run.has_summary]
+        if not run.is_known:
+            tell_on_stderr(f"skipped {run.path}: {run.failure}")
+    for begun in dict.fromkeys(begun for path in paths for begun in begun_below(path)):
+        tell_on_stderr(f"skipped {begun}: it has no summary yet")
+    runs = [run for run in runs if run.is_known]
     groups = by_seed(runs)
     if len(groups) == 1 and len(run_dirs) >= len(runs):
         groups = [[run] for run in runs]

@@ -25,7 +25,7 @@ from p2pqg.results.schemas import (
     STEPS_COLUMNS,
     TIMING_COLUMNS,
 )
-from p2pqg.results.search import find_runs
+from p2pqg.results.search import begun_below, find_runs
 from p2pqg.results.standing import Standing
 
 LONGEST_LABEL = 36
@@ -63,11 +63,7 @@ def runs_in(paths: Iterable[str | Path]) -> list[Run]:
     for path in map(user_path, paths):
         if not path.is_dir():
             raise ConfigError(f"{path}: no such run directory")
-        going = [
-            file.parent
-            for file in sorted(path.rglob("config.yaml"))
-            if not any((file.parent / name).exists() for name in ("summary.json", "failed.json"))
-        ]
+        going = begun_below(path)
         try:
             runs = find_runs([path])
         except ConfigError:

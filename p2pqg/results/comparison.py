@@ -33,7 +33,7 @@ from p2pqg.results.alike import (
     unlike,
 )
 from p2pqg.results.comparison_text import html, is_asked_for, result, set_apart, with_spread
-from p2pqg.results.seeds import is_of_seeds, load
+from p2pqg.results.seeds import Runs, is_of_seeds, load
 from p2pqg.results.standing import Standing
 
 if TYPE_CHECKING:
@@ -87,8 +87,10 @@ def compare(
 
 
 def _opened(one: One | Sequence[One]) -> One | Sequence[One]:
-    """All runs of a directory of seeds."""
-    return load(one) if isinstance(one, str | Path) and is_of_seeds(one) else one
+    """All runs of a directory of seeds, those that failed before they had results too."""
+    if isinstance(one, str | Path) and is_of_seeds(one):
+        one = load(one)
+    return one.begun if isinstance(one, Runs) else one
 
 
 def _check_it_is_one_setting(group: Sequence[Standing]) -> None:

@@ -140,6 +140,12 @@ class Run:
         """Whether there are results to be shown, be it finished, stopped or diverged."""
         return (self.path / "summary.json").exists()
 
+    @property
+    def is_known(self) -> bool:
+        """Whether it has results, or a reason on record why a run of its settings has none."""
+        failed = self.failure is not None and (self.path / "config.yaml").exists()
+        return self.has_summary or failed
+
     @cached_property
     def failure(self) -> str | None:
         """Why a run came to nothing (its failed.json), or None."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.text import user_path
-from p2pqg.results.directory import FAILED
+from p2pqg.results.directory import FAILED, LOCK
 from p2pqg.results.run import Run
 
 EXPORTED = "runs.parquet"
@@ -57,10 +57,23 @@ def num_unfinished(paths: Iterable[str | Path]) -> int:
     """How many runs in or below the directories neither finished nor failed."""
     found: dict[Path, Run] = {}
     for path in map(user_path, paths):
-        found |= runs_below(path)
+        found |= runs_below(path) | {begun.resolve(): Run(begun) for begun in begun_below(path)}
     return sum(not run.finished and run.failure is None for run in found.values())
 
 
+def begun_below(path: Path) -> list[Path]:
+    """Directories of runs that have no end on record: they still go, or were killed."""
+    folders = [file.parent for file in sorted(path.rglob("config.yaml"))]
+    return [folder for folder in folders if _has(folder, BEGUN) and not _has(folder, ENDED)]
+
+
+BEGUN, ENDED = ("rounds.parquet", LOCK), ("summary.json", FAILED)
+
+
+def _has(folder: Path, names: Iterable[str]) -> bool:
+    return any((folder / name).exists() for name in names)
+
+
 def runs_below(path: Path) -> dict[Path, Run]:
-    files = [*path.rglob("summary.json"), *path.rglob(FAILED)]
+    files = [file for name in ENDED for file in path.rglob(name)]
     return {file.parent.resolve(): Run(file.parent) for file in files}

@@ -69,6 +69,11 @@ class Runs(Sequence[Run]):
         return iter(self._runs)
 
     @property
+    def begun(self) -> list[Run]:
+        """Those that have results or failed: of all of these there is a mean, or there is none."""
+        return [run for run in map(self.of_seed, self.seeds) if run.is_known]
+
+    @property
     def missing(self) -> list[int]:
         """Seeds whose run neither finished nor failed."""
         runs = {seed: self.of_seed(seed) for seed in self.seeds}
@@ -105,7 +110,7 @@ class Runs(Sequence[Run]):
                 one = Standing.of(run)
                 losses = {key: one.final.get(key) for key in ("train_loss", "test_loss")}
                 rows[seed] = {**one.results, **losses}
-            elif run.has_summary or run.failure is not None:
+            elif run.is_known:
                 rows[seed] = {}
         # Not from_dict: with Pandas 2 that leaves out rows that are empty.
         frame = pd.DataFrame(list(rows.values()), list(rows), dtype=float)

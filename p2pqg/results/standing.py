@@ -25,6 +25,7 @@ from p2pqg.results.comparison_text import COMPARED
 from p2pqg.results.directory import being_written
 from p2pqg.results.redrawn import drawn_otherwise
 from p2pqg.results.run import Run, load
+from p2pqg.results.schemas import CLIENT_COLUMNS, ROUND_COLUMNS
 from p2pqg.topology import build as build_topology
 
 
@@ -123,6 +124,12 @@ class Standing:
             kind = type(one).__name__
             raise ConfigError(f"compare takes simulations, runs and their directories, got {kind}")
         run = one if isinstance(one, Run) else load(one)
+        if run.failure is not None and not run.has_summary:  # before there was anything to record
+            rounds, clients = (
+                pd.DataFrame(columns=[*columns], dtype=float)
+                for columns in (ROUND_COLUMNS, CLIENT_COLUMNS)
+            )
+            return cls(run.config, {}, rounds, clients, run)
         return cls(run.config, run.summary, run.rounds, run.clients, run)
 
     @property

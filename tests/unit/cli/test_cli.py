@@ -345,9 +345,12 @@ def test_compare_says_how_runs_differ(fake_run):
 def test_table_tabulates_what_is_below_a_directory_and_counts_what_is_not_done(tmp_path, fake_run):
     fake_run("a", 0.9)
     fake_run("b", 0.1, seed=2, rounds_done=3)
+    killed = fake_run("c", 0.1, seed=3).path
+    (killed / "summary.json").unlink()
     result = command("table", tmp_path)
     assert "**90.00**" in result.stdout
-    assert result.stderr == "left out, since they did not finish: 1 run\n"
+    assert result.stderr == "left out, since they did not finish: 2 runs\n"
+    assert command("compare", tmp_path).stderr == f"skipped {killed}: it has no summary yet\n"
     assert command("table", tmp_path, "--format", "csv").stdout.startswith("dataset,model,method")
 
 

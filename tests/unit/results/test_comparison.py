@@ -17,10 +17,13 @@ from p2pqg.cli import main
 from p2pqg.page.runs import read
 from p2pqg.page.tables import headline
 from p2pqg.results.alike import by_seed
+from p2pqg.results.cells import cells
 from p2pqg.results.comparison import Comparison
 from p2pqg.results.parquet import write_parquet
 from p2pqg.results.run import Run
+from p2pqg.results.run_frames import read_runs
 from p2pqg.results.schemas import CLIENT_COLUMNS, ROUND_COLUMNS, TIMING_COLUMNS
+from p2pqg.results.seeds import write as write_seeds
 from p2pqg.results.standing import Standing
 from p2pqg.running.told import outcome
 
@@ -388,6 +391,26 @@ def test_a_seed_that_did_not_come_to_its_end_leaves_no_mean_and_is_told_of(fake)
     alone = p2pqg.compare(*seeds)  # then each is told as far as it came
     assert alone.table["test_accuracy"].tolist() == [0.8, 0.4]
     assert alone.table["rounds"].tolist() == [20, 10]
+
+
+def test_of_seeds_of_which_one_failed_before_it_had_results_there_is_no_mean_anywhere(
+    tmp_path, fake
+):
+    for seed in (1, 2):
+        fake(f"seed{seed}", [0.5], seed=seed, folder=tmp_path / "seeds")
+    for name in ("rounds.parquet", "clients.parquet", "summary.json"):
+        (tmp_path / "seeds" / "seed2" / name).unlink()
+    (tmp_path / "seeds" / "seed2" / "failed.json").write_text('{"message": "no samples"}')
+    write_seeds(tmp_path / "seeds", [1, 2], {})
+    for given in (tmp_path / "seeds", p2pqg.load(tmp_path / "seeds")):
+        found = p2pqg.compare(given)
+        assert found.table[["test_accuracy", "rounds"]].isna().all(axis=None)
+        assert found.notes == [f"{tmp_path / 'seeds' / 'seed2'}: failed: no samples"]
+    assert p2pqg.load(tmp_path / "seeds").summary.isna().all(axis=None)
+    assert cells(read_runs([tmp_path]))["mean"].isna().all()
+    result = CliRunner().invoke(main, ["compare", str(tmp_path)])
+    assert result.output.splitlines()[1].endswith("(2 seeds)")
+    assert not result.stderr
 
 
 def test_a_run_that_went_on_and_was_killed_is_not_told_as_it_was_before(fake):

@@ -3,7 +3,7 @@
 import pytest
 
 from p2pqg.base.errors import ConfigError
-from p2pqg.results.search import find_runs, num_unfinished, with_runs
+from p2pqg.results.search import begun_below, find_runs, num_unfinished, with_runs
 
 
 def test_runs_are_found_once_however_deep_they_are_and_however_often_named(tmp_path, fake_run):
@@ -31,4 +31,7 @@ def test_runs_that_did_not_finish_are_counted(tmp_path, fake_run):
     fake_run("a")
     fake_run("b", rounds_done=3)
     fake_run("c", rounds_done=3, failure="diverged")
-    assert num_unfinished([tmp_path]) == 1
+    killed = fake_run("d").path
+    (killed / "summary.json").unlink()  # written at the end
+    assert num_unfinished([tmp_path]) == num_unfinished([tmp_path, killed]) == 2
+    assert begun_below(tmp_path) == [killed]
