@@ -18,7 +18,7 @@ from p2pqg.data._columns import Column
 from p2pqg.data._inputs import array_of, check_finite, checked_lengths, inputs
 from p2pqg.data._leak import leaked
 from p2pqg.data._pixels import in_color
-from p2pqg.data._scales import scales_apart, standardised
+from p2pqg.data._scales import scales_told, standardised
 from p2pqg.data._targets import Targets, targets
 from p2pqg.data._tokens import known_tokens, tokenise
 
@@ -135,7 +135,7 @@ def arrays_from(raw: Raw, reading: Reading, tokenizer: str | None = None) -> Arr
     if reading.standardise:
         train_x, test_x = standardised(train_x, test_x, what)
     else:
-        said = (*said, *scales_apart(train_x, train.features, what))
+        said = (*said, *scales_told(train_x, train.features, what))
     arrays = _finished(train_x, test_x, found, raw, reading, columns, (*notes, *said))
     if raw.held:
         arrays = _apart(arrays, (train, test), what)

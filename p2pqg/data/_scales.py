@@ -11,8 +11,12 @@ from p2pqg.base.memory import check_room
 
 APART = 100.0
 """Deviations of two columns are so many times each other: it is told."""
+LARGE = 20.0
+"""Root mean square of numbers from which one learns badly: that, too. Photos have 120 in bytes."""
 LOOKED_AT = 2**14
-"""Rows by which that is seen, from all over the samples."""
+"""Rows by which that is seen, at most, from all over the samples."""
+VALUES_LOOKED_AT = 2**24
+"""As many values at most."""
 ROWS_AT_ONCE = 2**14
 
 
@@ -63,27 +67,62 @@ def _scaled(x: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> np.ndarra
     return found
 
 
-def scales_apart(x: np.ndarray, names: Sequence[str], what: str) -> Iterator[str]:
-    """A line where columns of features vary on scales far from each other.
+def scales_told(x: np.ndarray, names: Sequence[str], what: str) -> Iterator[str]:
+    """A line where columns vary on scales far from each other, or all numbers are large.
 
     Args:
-        x: [samples, ...]; what has no columns of floats is passed over.
+        x: [samples, ...]; what holds no floats is passed over.
         names: of the columns; others go by their number.
         what: the data are called.
     """
-    if x.ndim != 2 or x.dtype.kind != "f":
+    if x.dtype.kind != "f":
         return
-    some = x[:: -(-len(x) // LOOKED_AT)].astype(np.float64)
-    deviation = some.std(0)
+    rows = max(1, min(LOOKED_AT, VALUES_LOOKED_AT // x[0].size))
+    some = x[:: -(-len(x) // rows)].astype(np.float64)
+    told = _of_columns(some, names) if x.ndim == 2 else _of_all(some)
+    yield from (f"{what}: {one}" for one in told)
+
+
+def _of_columns(some: np.ndarray, names: Sequence[str]) -> Iterator[str]:
     # Those of 0 and 1 say a kind, and are small where it is rare.
-    columns = np.flatnonzero((deviation > 0) & ~np.isin(some, (0, 1)).all(0))
-    if len(columns) < 2:
+    number = ~np.isin(some, (0, 1)).all(0)
+    deviation = some.std(0)
+    columns = np.flatnonzero(number & (deviation > 0))
+    if not len(columns):
         return
-    low, high = (int(columns[at(deviation[columns])]) for at in (np.argmin, np.argmax))
+    size = _size(some, 0)
+    low, high, largest = (
+        int(columns[at(values[columns])])
+        for at, values in ((np.argmin, deviation), (np.argmax, deviation), (np.argmax, size))
+    )
+
+    def named(column: int) -> str:
+        return names[column] if len(names) == some.shape[1] else f"{column}"
+
+    trouble = ""
     if deviation[high] >= APART * deviation[low]:
-        told = [names[i] if len(names) == x.shape[1] else f"{i}" for i in (low, high)]
-        yield (
-            f"{what}: columns of features vary on scales far apart, {told[0]} by "
-            f"{deviation[low]:.2g} and {told[1]} by {deviation[high]:.2g}; with "
-            "dataset.standardise: true each has mean 0 and deviation 1 over the training samples"
+        trouble = (
+            f"columns of features vary on scales far apart, {named(low)} by {deviation[low]:.2g} "
+            f"and {named(high)} by {deviation[high]:.2g}"
         )
+    elif size[largest] >= LARGE:
+        trouble = f"features are large, those of column {named(largest)} {size[largest]:.2g}"
+    if trouble:
+        yield (
+            f"{trouble}; with dataset.standardise: true each has mean 0 and deviation 1 over the "
+            "training samples"
+        )
+
+
+def _of_all(some: np.ndarray) -> Iterator[str]:
+    if (size := float(_size(some, None))) >= LARGE:
+        yield (
+            f"its numbers are large, {size:.2g} in root mean square, and what is learned from such "
+            "may diverge; divide them, X / 255 where they are bytes"
+        )
+
+
+def _size(some: np.ndarray, axis: int | None) -> np.ndarray:
+    """The root mean square along an axis."""
+    with np.errstate(over="ignore"):
+        return np.asarray(np.sqrt(np.square(some).mean(axis)))

@@ -174,7 +174,7 @@ def test_bytes_are_images_wherever_their_channels_are():
     assert last.input_shape == (3, 6, 5)
     assert last.mean is None  # bytes become 0 .. 1
     assert any("last of its dimensions is taken for the channels" in note for note in last.notes)
-    deep = np.concatenate([image, image], 3)[..., :4].astype(float)  # RGBA, or maps of 4 channels
+    deep = np.concatenate([image, image], 3)[..., :4] / 255  # RGBA, or maps of 4 channels
     (note,) = read((deep, Y, deep, Y)).notes
     assert re.search(r"\[6, 5, 4\] are taken for images of 6 channels; if the 4 are the cha", note)
     assert read((image[..., 0], Y, image[..., 0], Y)).input_shape == (1, 6, 5)
