@@ -103,6 +103,8 @@ def write_checkpoint(
         for file in _files(draft):
             _to_disk(file)
         replaced = path.with_name(f".{path.name}.replaced-{os.getpid()}")
+        if path.exists():  # Ctrl-C came while it was removed
+            shutil.rmtree(replaced, ignore_errors=True)
         with suppress(FileNotFoundError):
             os.replace(path, replaced)
         try:

@@ -18,6 +18,7 @@ from p2pqg.base import yaml_text
 from p2pqg.base.errors import ConfigError, P2pqgError, StorageError
 from p2pqg.base.text import NO_ROOM, json_text, user_path, write_bytes, write_text
 from p2pqg.recipe.own_files import FOLDER
+from p2pqg.results.checkpoint import CHECKPOINTS, newest
 from p2pqg.results.parquet import load_writer, write_columns, write_parquet
 from p2pqg.results.schemas import CLIENT_COLUMNS, LINK_COLUMNS, ROUND_COLUMNS
 
@@ -123,8 +124,14 @@ class RunDirectory:
             raise _not_writable(self.path if there else self.path.parent, error) from None
 
     def _check_it_is_free(self) -> None:
-        if (self.path / "config.yaml").exists() or any_begun(self.path):
+        if self.holds_a_run:
             raise ConfigError(f"{self.path} already holds a run; choose another --name or --out")
+
+    @property
+    def holds_a_run(self) -> bool:
+        """Whether there is something to go on from, be it without its recipe, or of seeds."""
+        checkpoint = next(newest(self.path / CHECKPOINTS), None)
+        return bool(checkpoint) or (self.path / "config.yaml").exists() or any_begun(self.path)
 
     def reserve(self) -> None:
         """Nobody else may write here while this process lives.

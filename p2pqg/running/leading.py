@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -10,10 +11,12 @@ from p2pqg.base.config import plain
 from p2pqg.base.errors import ClusterError, P2pqgError, RunError, StoppedError, StorageError
 from p2pqg.base.text import typed
 from p2pqg.engine.interrupts import to_the_end, uninterrupted
+from p2pqg.results.checkpoint import CHECKPOINTS
 from p2pqg.results.directory import RunDirectory, does_not_stay
 from p2pqg.results.run import Run, load
 from p2pqg.running.observer import Observer
 from p2pqg.running.writer import Writer
+from p2pqg.simulation.moment import Moment
 from p2pqg.simulation.simulation import Simulation
 
 
@@ -22,8 +25,18 @@ def lead(
     directory: RunDirectory,
     observer: Observer | None,
     notes: list[str] | None = None,
+    *,
+    branch_of: Moment | None = None,
 ) -> Run:
-    """Start the simulation and run it to its end, with its results in the directory."""
+    """Start the simulation and run it to its end, with its results in the directory.
+
+    Args:
+        start: makes the simulation.
+        directory: of the run.
+        observer: told of it.
+        notes: what a user should know, a line each.
+        branch_of: where it begins, if that is not where its recipe does.
+    """
     directory.reserve()
     try:
         sim = start()
@@ -31,9 +44,11 @@ def lead(
         directory.discard()
         raise
     try:
-        _led(sim, directory, observer, notes or [])
+        _led(sim, directory, observer, notes or [], branch_of)
     except KeyboardInterrupt:  # while another one was answered, or when nobody looked
         if not has_finished(directory.path):
+            if not directory.holds_a_run:
+                raise StoppedError("stopped before it began; start it again") from None
             stopped = StoppedError(f"stopped; `p2pqg resume {typed(directory.path)}` goes on")
             stopped.results = directory.path
             raise stopped from None
@@ -44,13 +59,19 @@ def lead(
 
 
 def _led(
-    sim: Simulation, directory: RunDirectory, observer: Observer | None, notes: list[str]
+    sim: Simulation,
+    directory: RunDirectory,
+    observer: Observer | None,
+    notes: list[str],
+    branch_of: Moment | None,
 ) -> None:
     """Run it to its end; all that is written is there, however it ends."""
     with to_the_end() as stopping, directory, sim:
         writer = Writer(sim, directory, observer)
         try:
             directory.write_own_files(sim.experiment.own_files)
+            if branch_of is not None:  # first: what has a recipe only is begun from that
+                writer.beginning(branch_of)
             directory.write_config(plain(sim.experiment.config))
         except OSError as error:
             raise StorageError(
@@ -89,6 +110,8 @@ def _led(
         finally:
             with uninterrupted():
                 writer.close()
+                if sim.is_over and not sim.saver:  # it was to keep none
+                    shutil.rmtree(directory.path / CHECKPOINTS, ignore_errors=True)
 
 
 def has_finished(home: Path) -> bool:

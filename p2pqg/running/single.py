@@ -293,7 +293,13 @@ def resume(
                 warn_unheard(observer, line)
         with _watching(quiet, observer, sinks) as observer:
             notes = [*_of_jobs(jobs), *news]
-            return lead(lambda: Simulation.at(moment, started), directory, observer, notes)
+            return lead(
+                lambda: Simulation.at(moment, started),
+                directory,
+                observer,
+                notes,
+                branch_of=None if in_place else moment,
+            )
 
 
 def _of_jobs(jobs: int | None) -> list[str]:

@@ -202,7 +202,7 @@ def carry_out(settings: dict[str, Any], tell: Tell = _to_nobody) -> None:
             with contextlib.suppress(ConfigError):  # nothing to go on from: anew
                 resume(directory, observer=inside)
         if not Run(directory).finished:
-            if (directory / "config.yaml").exists():
+            if (directory / "config.yaml").exists() or checkpoints.exists():
                 shutil.rmtree(directory)
             run(**settings, observer=inside)
         shutil.rmtree(checkpoints, ignore_errors=True)

@@ -77,9 +77,22 @@ class Writer:
         if self.sim.experiment.timing is not None:
             self.directory.write_links(self.sim.links)
 
+    def beginning(self, moment: Moment) -> None:
+        """Save where a branch of another run begins: its recipe alone begins elsewhere.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        if moment.snapshot is not None:  # else nothing has been done yet
+            with self.sim.clock("recording"):
+                moment.write(self._place_of(moment))
+
+    def _place_of(self, moment: Moment) -> Path:
+        return self.directory.path / CHECKPOINTS / f"round-{moment.log.round:09d}"
+
     def checkpoint(self, moment: Moment) -> Path | None:
         """Save a moment; returns where to find it, or None if it could not be written."""
-        path = self.directory.path / CHECKPOINTS / f"round-{moment.log.round:09d}"
+        path = self._place_of(moment)
         with self.sim.clock("recording"):
             with self._tolerant("changes"):  # rows are in the checkpoint, these are not
                 self._look_for_changes()

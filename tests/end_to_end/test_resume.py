@@ -438,6 +438,32 @@ def test_a_checkpoint_of_no_run_becomes_a_run_of_its_own(here, whole):
     assert sorted(Path("saved").rglob("*")) == files
 
 
+@pytest.mark.parametrize("every", [60, 0])
+def test_a_branch_that_is_killed_before_its_first_checkpoint_goes_on_as_a_branch(here, every):
+    """It began from the recipe: without what had been done to the network by then."""
+    with p2pqg.Simulation(**SETTINGS) as sim:
+        sim.advance(2)
+        sim.drop_links(["0-1"])
+        sim.checkpoint("saved")
+        sim.finish()
+        expected = sim.history.drop(columns="wall_seconds")
+
+    class Killed(Notes):
+        def begin(self, simulation, path):
+            raise SystemExit
+
+    with pytest.raises(SystemExit):
+        resume("saved", name="branch", checkpoint_every=every, observer=Killed())
+    with pytest.raises(ConfigError, match="already holds a run"):
+        resume("saved", name="branch")
+    (Path("runs/out/branch") / "config.yaml").unlink()  # killed a moment before it was written
+    with pytest.raises(ConfigError, match="already holds a run"):
+        run(**SETTINGS, name="branch")
+    done = resume("runs/out/branch")
+    assert done.rounds.drop(columns="wall_seconds").equals(expected)
+    assert (done.path / CHECKPOINTS).exists() == bool(every)
+
+
 def test_what_would_make_it_another_run_cannot_change(stopped, capsys):
     with pytest.raises(ConfigError, match="^alpha cannot change in the middle of a run; fork it"):
         resume(stopped, alpha=1)

@@ -161,6 +161,13 @@ def test_what_was_to_be_replaced_is_there_again_where_that_fails(saved, monkeypa
     assert [path.name for path in saved.parent.iterdir()] == [saved.name]
 
 
+def test_who_was_interrupted_after_it_was_replaced_can_replace_it_again(saved):
+    shutil.copytree(saved, saved.with_name(f".{saved.name}.replaced-{os.getpid()}"))
+    write(saved, round=8)
+    assert read_checkpoint(saved).header["round"] == 8
+    assert [path.name for path in saved.parent.iterdir()] == [saved.name]
+
+
 def test_the_newest_comes_first_and_drafts_do_not_count(tmp_path):
     for round in (9, 10, 1_000_000):
         write(tmp_path / f"round-{round:09d}")
