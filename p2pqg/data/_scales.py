@@ -77,10 +77,23 @@ def scales_told(x: np.ndarray, names: Sequence[str], what: str) -> Iterator[str]
     """
     if x.dtype.kind != "f":
         return
-    rows = max(1, min(LOOKED_AT, VALUES_LOOKED_AT // x[0].size))
-    some = x[:: -(-len(x) // rows)].astype(np.float64)
+    some = _some(x)
     told = _of_columns(some, names) if x.ndim == 2 else _of_all(some)
     yield from (f"{what}: {one}" for one in told)
+
+
+def targets_told(y: np.ndarray, what: str) -> Iterator[str]:
+    """A line where the targets of a regression, [samples, outputs], are large."""
+    if (size := float(_size(_some(y), None))) >= LARGE:
+        yield (
+            f"{what}: targets are large, {size:.2g} in root mean square, and what is learned from "
+            f"such may diverge; divide them, by {10.0 ** np.round(np.log10(size)):g} or so"
+        )
+
+
+def _some(x: np.ndarray) -> np.ndarray:
+    rows = max(1, min(LOOKED_AT, VALUES_LOOKED_AT // x[0].size))
+    return x[:: -(-len(x) // rows)].astype(np.float64)
 
 
 def _of_columns(some: np.ndarray, names: Sequence[str]) -> Iterator[str]:

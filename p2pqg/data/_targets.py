@@ -13,6 +13,7 @@ import numpy as np
 from p2pqg.base.errors import DataError
 from p2pqg.data._inputs import check_finite
 from p2pqg.data._labels import numbered
+from p2pqg.data._scales import targets_told
 
 TASKS = ("classes", "regression", "multilabel", "own")
 FEW, MANY = 100, 20
@@ -137,7 +138,8 @@ def _classes(train: np.ndarray, test: np.ndarray, what: str, names: Sequence[str
         train, test = train.argmax(axis=1), test.argmax(axis=1)
     for part in (train, test):
         if part.dtype.kind == "f" and not _whole(part):
-            raise DataError(f"{what}: classes are whole numbers or texts, found {part[0]}")
+            found = part[part != np.floor(part)][0]
+            raise DataError(f"{what}: classes are whole numbers or texts, found {found}")
     train, test = (p.astype(np.int64) if p.dtype.kind == "f" else p for p in (train, test))
     labels = numbered(train, test, what, names)
     return Targets(
@@ -159,7 +161,8 @@ def _numbers(train: np.ndarray, test: np.ndarray, what: str, names: Sequence[str
         for part in (train, test)
     )
     first, second = parts
-    return Targets(first, second, "regression", first.shape[1], tuple(names))
+    notes = tuple(targets_told(first, what))
+    return Targets(first, second, "regression", first.shape[1], tuple(names), notes)
 
 
 def _own(train: np.ndarray, test: np.ndarray, what: str, names: Sequence[str]) -> Targets:

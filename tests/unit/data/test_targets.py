@@ -37,6 +37,14 @@ def test_floats_are_regression_and_keep_their_precision():
     assert of(np.array([0.5, 1], np.float16)).train.dtype == np.float32
 
 
+def test_large_targets_of_a_regression_are_told():
+    """Prices: 3e5 and 1e5 have a root mean square of 1e5 sqrt(5)."""
+    (line,) = of([3e5, 1e5], task="regression").notes
+    assert "targets are large, 2.2e+05 in root mean square" in line
+    assert "divide them, by 100000 or so" in line
+    assert of([19.9, -19.9, 19.9], task="regression").notes == ()
+
+
 def test_a_matrix_of_floats_is_regression_of_several_targets():
     found = of([[0.5, 1], [2, 3]], names=["height", "weight"])
     assert found.task == "regression"
@@ -83,7 +91,7 @@ def test_own_targets_stay_what_they_are_in_any_shape():
         ([0.0, 1.0, 2.0], "auto", "3 different whole numbers, as floats; say task: classes or"),
         (range(100), "auto", "100 different whole numbers in 100 samples; say task: classes or"),
         ([[0, 2], [1, 1]], "auto", "a matrix of int64: several labels at once are 0 or 1"),
-        ([0.5, 1.0], "classes", "classes are whole numbers or texts, found 0.5"),
+        ([1.0, 0.5], "classes", "classes are whole numbers or texts, found 0.5"),
         ([[1, 1], [0, 1]], "classes", "a matrix of classes has a single 1 in each row"),
         (["a", "b"], "regression", "regression takes numbers"),
         ([0, 2], "multilabel", "several labels at once are a matrix of 0 and 1"),
