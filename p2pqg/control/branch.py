@@ -147,7 +147,9 @@ class Branch:
             "moments": self.moments.rounds,
             "every": self.moments.every,
             "undo": len(self._before),
-            "ages": frames.ages(network, round) if sim.experiment.waits else None,
+            "ages": frames.ages(sim.network_in, network.num_clients, round)
+            if sim.experiment.waits
+            else None,
             "settings": frames.settings(network, rule, round),
             **frames.standing(network, round),
         }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,20 +38,23 @@ def values_of(rows: Sequence[Mapping[str, Any]], n: int) -> dict[str, Any]:
     return {"round": last + 1, "of": of}
 
 
-def ages(network: Network, round: int) -> list[int]:
-    """Rounds since each client last heard of another one; at most AGE_SEEN.
+def ages(network_in: Callable[[int], Network | None], n: int, round: int) -> list[int]:
+    """Rounds since each of n clients last heard of another one, or joined; at most AGE_SEEN.
 
-    0: in the last round. By the W of the rounds before, so lost and late messages count.
+    0: in the last round. By the W that was in force in the rounds before, so lost and late messages
+    count, and what was cut later does not. At least so many, where no more rounds are known.
     """
-    n = network.num_clients
     age = np.full(n, min(round, AGE_SEEN))
     unheard = np.ones(n, dtype=bool)
     for back in range(min(round, AGE_SEEN)):
+        if (network := network_in(round - 1 - back)) is None:
+            age[unheard] = back
+            break
         W = network.schedule.mixing(round - 1 - back)
-        heard = np.zeros(n, dtype=bool)
+        heard = np.arange(n) >= W.num_clients
         heard[W.receivers[(W.senders != W.receivers) & (W.weights != 0)]] = True
         if W.active is not None:
-            heard &= W.active
+            heard[: W.num_clients] &= W.active
         age[heard & unheard] = back
         unheard &= ~heard
         if not unheard.any():

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from p2pqg.network import Network
 from p2pqg.results.standing import Live
 
 
@@ -55,6 +56,8 @@ class Playable(Live, Protocol):
     def go_back(self, moment: Any) -> None: ...
 
     def parameters(self) -> np.ndarray: ...
+
+    def network_in(self, round: int) -> Network | None: ...
 
     def close(self) -> None: ...
 

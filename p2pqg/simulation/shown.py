@@ -359,6 +359,10 @@ class Shown(ABC):
         """
         return evidence.W(self._networks, round)
 
+    def network_in(self, round: int) -> Network | None:
+        """The network in force in a round of the past; None: it was before all that is known."""
+        return evidence.network_at(self._networks, round)
+
     def ways(self) -> list[str]:
         """How actors compute gradients, where there was a choice: a line for each kind of them.
 

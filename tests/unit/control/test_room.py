@@ -264,6 +264,23 @@ def test_frames_tell_what_is_new_and_everything_to_who_asks(sim, room):
     assert "scene" in room.frames[-1]["branches"][0]
 
 
+def test_news_age_from_when_a_client_was_cut_off_or_joined(sim, room, tmp_path):
+    sim.advance(rounds=3)
+    sim.drop_clients([5])
+    assert room.frame()["branches"][0]["ages"] == [0] * 8  # it heard of others in the last round
+    sim.advance(rounds=2)
+    sim.add_clients(links=["0-8"])
+    assert room.frame()["branches"][0]["ages"] == [0, 0, 0, 0, 0, 2, 0, 0, 0]
+    sim.restore_clients([5])
+    assert room.frame()["branches"][0]["ages"][5] == 2
+    sim.advance(rounds=1)
+    assert room.frame()["branches"][0]["ages"] == [0] * 9
+    sim.drop_clients([5])
+    sim.advance(rounds=2)
+    with p2pqg.Simulation.restore(sim.checkpoint(tmp_path / "kept")) as again:
+        assert Room(again).frame()["branches"][0]["ages"] == [0, 0, 0, 0, 0, 2, 0, 0, 0]
+
+
 def test_links_are_as_wide_as_their_ends_disagree(sim, room):
     ask(room, play(3), {"do": "show", "links": "disagreement"})
     widths, x = room.frames[-1]["branches"][0]["widths"], sim.parameters()
