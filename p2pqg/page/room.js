@@ -12,6 +12,10 @@ const p2pqgRoom = (() => {
   const AXES = { round: "rounds", bytes: "bytes", seconds: "simulated seconds" };
   const RETURNS = { stale: "as it left", average: "with its neighbors' average", neighbor: "with a neighbor's model" };
   const count = (n) => n.toLocaleString("en");
+  const halved = (rows) => {  // from the last on; evaluations by themselves, all may be at odd places
+    const seen = [0, 0];
+    return rows.toReversed().filter((row) => seen[Number(row[POINT.accuracy] !== null)]++ % 2 === 0).reverse();
+  };
 
   const element = (parent, tag, attributes = {}, text) => {
     const made = document.createElement(tag);
@@ -232,7 +236,7 @@ const p2pqgRoom = (() => {
         if (points) {
           if (points.from < this.rows.length || points.from === 0) this.rows = points.from === 0 ? [] : this.rows.filter((_, k) => k < points.from);
           this.rows.push(...points.rows);
-          while (this.rows.length > MOST_ROWS) this.rows = this.rows.filter((_, k) => k % 2 === 0 || k === this.rows.length - 1);
+          while (this.rows.length > MOST_ROWS) this.rows = halved(this.rows);
         }
         if (rest.scene) rest.links = rest.links ?? undefined;
         Object.assign(this.now, rest);
