@@ -63,7 +63,7 @@ def runs_in(paths: Iterable[str | Path]) -> list[Run]:
     for path in map(user_path, paths):
         if not path.is_dir():
             raise ConfigError(f"{path}: no such run directory")
-        going = begun_below(path)
+        going = begun_below(path, surely=False)
         try:
             runs = find_runs([path])
         except ConfigError:

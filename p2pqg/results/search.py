@@ -61,10 +61,15 @@ def num_unfinished(paths: Iterable[str | Path]) -> int:
     return sum(not run.finished and run.failure is None for run in found.values())
 
 
-def begun_below(path: Path) -> list[Path]:
-    """Directories of runs that have no end on record: they still go, or were killed."""
+def begun_below(path: Path, surely: bool = True) -> list[Path]:
+    """Directories of runs that have no end on record: they still go, or were killed.
+
+    `surely`: without those of which nobody knows whether they are of a run, as there is a
+    config.yaml and no more.
+    """
     folders = [file.parent for file in sorted(path.rglob("config.yaml"))]
-    return [folder for folder in folders if _has(folder, BEGUN) and not _has(folder, ENDED)]
+    open_ended = [folder for folder in folders if not _has(folder, ENDED)]
+    return [folder for folder in open_ended if _has(folder, BEGUN) or not surely]
 
 
 BEGUN, ENDED = ("rounds.parquet", LOCK), ("summary.json", FAILED)

@@ -64,7 +64,8 @@ class Watch:
 
     def look(self) -> None:
         """Find runs that have begun since."""
-        runs = runs_in(self.paths)[:MOST_RUNS]
+        every = runs_in(self.paths)
+        runs, self._left_out = every[:MOST_RUNS], len(every[MOST_RUNS:])
         new = [run for run in runs if run.path not in self.replays]
         if not new:
             return
@@ -83,7 +84,6 @@ class Watch:
             round: at which all are looked at; None: now.
         """
         with self._lock:
-            sentence = ""
             with contextlib.suppress(P2pqgError):  # a run that has only begun to be written
                 self.look()
             branches = []
@@ -102,7 +102,7 @@ class Watch:
                 "playing": False,
                 "until": None,
                 "planned": None,
-                "sentence": sentence,
+                "sentence": f"{self._left_out:,} more are not shown" * bool(self._left_out),
                 "wrong": False,
                 "branches": branches,
             }

@@ -34,4 +34,6 @@ def test_runs_that_did_not_finish_are_counted(tmp_path, fake_run):
     killed = fake_run("d").path
     (killed / "summary.json").unlink()  # written at the end
     assert num_unfinished([tmp_path]) == num_unfinished([tmp_path, killed]) == 2
+    (tmp_path / "config.yaml").write_text("topology: ring8")  # of a user's
     assert begun_below(tmp_path) == [killed]
+    assert begun_below(tmp_path, surely=False) == [tmp_path, killed]

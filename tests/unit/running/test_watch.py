@@ -160,13 +160,18 @@ def test_runs_that_begin_later_are_found_and_a_broken_file_is_said(run, tmp_path
         assert broken["round"] == 12
 
 
-def test_many_runs_are_curves_until_one_is_opened(run, tmp_path):
+def test_many_runs_are_curves_until_one_is_opened(run, tmp_path, monkeypatch):
     for k in range(7):
         p2pqg.run(**{**SETTINGS, "rounds": 2}, out=str(tmp_path), name=f"r{k}", lr=0.01 * (k + 1))
     with page(tmp_path) as address:
         frames = json.loads(get(f"{address}frames?opened=2")[0])["branches"]
         assert [one["id"] for one in frames if "scene" in one] == [2]
         assert all(one["points"]["rows"] for one in frames)
+    monkeypatch.setattr("p2pqg.running.watch.MOST_RUNS", 4)
+    with page(tmp_path) as address:
+        frame = json.loads(get(f"{address}frames")[0])
+        assert len(frame["branches"]) == 4
+        assert frame["sentence"] == "3 more are not shown"
 
 
 def test_a_page_without_a_server_has_moments_and_no_more_numbers_than_fit(run, monkeypatch):
