@@ -253,6 +253,7 @@ class Drawer:
             found["milestones"] = self.one_of([], [0.5], [0.2, 0.75])
         if kind == "step":
             found["step_epochs"] = self.one_of(0.1, 0.3, 1.0)
+            found["decay"] = 0.9  # qg-dsgdm divides rounding by lr
         if kind == "cosine" and self.often(0.5):
             found["floor"] = self.one_of(0.0, 0.1)
         if self.often(0.4):
