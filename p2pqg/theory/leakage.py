@@ -72,9 +72,7 @@ def exposure(topology: Any, clients: int | None = None, rounds: int | None = Non
     """
     network = admit(topology, clients)
     W = _checked(network)
-    apart = W.copy()
-    np.fill_diagonal(apart, 0)
-    steps = dict(nx.all_pairs_shortest_path_length(nx.from_numpy_array(apart != 0)))
+    steps = dict(nx.all_pairs_shortest_path_length(nx.from_numpy_array(W != 0)))
     n = len(W)
     distances = np.array([[steps[u].get(v, -1) for v in range(n)] for u in range(n)])
     if (distances < 0).any():
@@ -116,10 +114,10 @@ def _checked(network: Schedule) -> np.ndarray:
     return network.mixing(0).dense()
 
 
-def rounds_of(W: np.ndarray, sigma: float = 1.0) -> int:
-    """Gossips until noise has averaged out: ceil(ln(n max(1/4, s^2) / s^2) / sqrt(gap))."""
+def rounds_of(W: np.ndarray) -> int:
+    """Gossips until noise of sigma 1 has averaged out: ceil(ln(n) / sqrt(gap))."""
     gap = 1 - float(np.linalg.eigvalsh(W)[-2]) if len(W) > 1 else 1.0
-    return max(1, ceil(log(len(W) * max(0.25, sigma**2) / sigma**2) / sqrt(gap)))
+    return max(1, ceil(log(len(W)) / sqrt(gap)))
 
 
 def leakage(W: np.ndarray, rounds: int) -> tuple[np.ndarray, np.ndarray]:
