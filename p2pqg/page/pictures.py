@@ -76,6 +76,8 @@ def _sentences(
         yield f"{'Drawn' if drawing else 'Told'} as it was at the start."
     elif trouble := network.describe():
         yield f"At the end: {trouble}{'; drawn like that' if drawing else ''}."
+    if drawing and one.age_of_clients:
+        yield f"Accuracies are {one.age_of_clients}."
     if drawing and drawing.traffic:
         yield "A line is the wider the more bytes went over it."
 

@@ -33,6 +33,8 @@ class Ranking:
     dots: list[Dot]
     grid: str
     about: str
+    note: str = ""
+    """Of when it is, where that is not the end."""
 
 
 def by_accuracy(
@@ -106,4 +108,9 @@ def _ranked(
             dots.append(Dot(run, charts.dots_of(at[[row]], heights[[row]]), text))
         told.append(f"{labels[run]}: {tell(found[0])} to {tell(found[-1])}")
     grid = Plot("", "", y, y, "", [], ticks, []).grid
-    return Ranking(ticks, dots, grid, f"{about} {'; '.join(told)}.")
+    ages = [
+        one.age_of_clients if len(frame) else "" for one, frame in zip(shown, frames, strict=True)
+    ]
+    older = [f"{label} {age}" for label, age in zip(labels, ages, strict=True) if age]
+    note = ages[0] if len(shown) == 1 else ", ".join(older)
+    return Ranking(ticks, dots, grid, f"{about} {'; '.join(told)}.", note)

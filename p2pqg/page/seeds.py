@@ -123,6 +123,11 @@ class Seeds(Standing):
         return all(one.finished for one in self.members)
 
     @property
+    def age_of_clients(self) -> str:
+        """Of those of the first seed."""
+        return self.members[0].age_of_clients
+
+    @property
     def ending(self) -> str:
         """How seeds ended that did not end at their last round, and who is in no mean."""
         told = self._told([one.ending for one in self.members])

@@ -261,6 +261,12 @@ class Standing:
         told = self.clients.dropna(subset=["test_accuracy", "test_loss"], how="all")
         return self.clients[self.clients["round"] == told["round"].max()]
 
+    @property
+    def age_of_clients(self) -> str:
+        """When these were evaluated, where that was not after the last round; else ""."""
+        tested = self.last_clients["round"].max() + 1  # NaN: never
+        return f"after {counted(int(tested), 'round')}" if tested < self.rounds_done else ""
+
     @cached_property
     def spread(self) -> pd.DataFrame:
         """Lowest, mean and highest test accuracy of the clients, a row per evaluated round."""

@@ -150,8 +150,13 @@ def test_a_warning_stands_behind_its_cause_and_is_nothing_that_was_done(recorded
 def test_numbers_that_are_older_than_the_run_say_of_when_they_are(recorded, page_of):
     run = recorded("a", rows=8)
     assert not page_of(run).all("small")
-    older = with_summary(run, rounds=10, evaluated_rounds=8)
-    texts = [text for _, text in page_of(older).all("small")]
+    assert "after 8 rounds" not in page_of(run).said.replace("stopped after 8 rounds", "")
+    page = page_of(with_summary(run, rounds=10, evaluated_rounds=8))
+    assert "Accuracies are after 8 rounds." in page.said  # the colors of the network
+    assert (
+        "Final accuracy of every client %, from the worst to the best; after 8 rounds" in page.said
+    )
+    texts = [text for _, text in page.all("small")]
     # Four accuracies; loss, consensus distance and bytes. The time is that of the end.
     assert texts == ["after 8 rounds"] * 7
 

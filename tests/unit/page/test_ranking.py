@@ -21,9 +21,9 @@ def test_dots_of_runs_that_are_alike_do_not_cover_each_other(recorded):
 
 
 def stood(**columns):
-    """All that is asked of a run: its clients at the last evaluation."""
+    """All that is asked of a run: its clients at the last evaluation, which is that of its end."""
     frame = pd.DataFrame(columns).rename_axis("client").reset_index()
-    return SimpleNamespace(last_clients=frame)
+    return SimpleNamespace(last_clients=frame, age_of_clients="")
 
 
 def places(dots):
