@@ -111,7 +111,8 @@ class Branch:
         """What was later than now is no more."""
         self.turns += 1
         self.moments.forget_after(self.sim.round)
-        self.looked_at, self._told, self._now, self.diverged = None, 0, {}, False
+        self.looked_at, self._now, self.diverged = None, {}, False
+        self.show_again()  # as many rows and events as were shown may be others by now
 
     def fork(self, number: int, moment: Any = None) -> Branch:
         """Another branch from here, or from a moment."""

@@ -69,6 +69,7 @@ def test_what_other_cells_do_is_shown(sim, room):
     room.wait(30)
     sim.advance(rounds=3)
     assert shown()["round"] == 3
+    start = sim.moment()
     sim.drop_links(["0-1"])
     assert shown()["cut"] == [[0, 1]]
     before = sim.moment()
@@ -79,6 +80,11 @@ def test_what_other_cells_do_is_shown(sim, room):
     back = shown()
     assert back["round"] == back["moments"][-1] == 3
     assert back["points"]["from"] == 0  # those that were drawn are of another past
+    sim.go_back(start)
+    sim.set_lr(0.3)
+    shown()
+    told = [one["branches"][0].get("events") for one in room.frames]
+    assert [one for one in told if one is not None][-1] == [[3, "set_lr 0.3"]]  # as many as before
     sim.close()
     assert room.wait(30)
     assert "is closed" in room.frames[-1]["sentence"]
