@@ -223,9 +223,7 @@ def _gap(schedule: Schedule) -> tuple[float | None, str]:
     if period is None:
         draws = int(min(1000, max(DRAWS, 2e8 // n**3)))
         return expected_gap(schedule, draws), f"W in the mean of {draws:,} rounds"
-    whole = gap_of_period(schedule)
-    gap = None if whole is None else float(np.clip(whole, 0, 1))
-    return gap, f"the product of its {period} rounds"
+    return gap_of_period(schedule), f"the product of its {period} rounds"
 
 
 def expected_gap(schedule: Schedule, draws: int) -> float | None:

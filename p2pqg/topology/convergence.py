@@ -14,11 +14,14 @@ MOST_WORK = 3e10
 
 
 def gap_of_period(network: Schedule) -> float | None:
-    """Spectral gap of what a whole period of gossip does; None: too much work, or no period."""
+    """Spectral gap of what a whole period of gossip does, in [0, 1].
+
+    None: too much work, or no period.
+    """
     n = network.num_clients
     if network.period is None or len(network.rounds()) * n**3 > MOST_WORK:
         return None
-    return spectral_gap(network.product(network.period))
+    return float(np.clip(spectral_gap(network.product(network.period)), 0, 1))  # but for rounding
 
 
 def rounds_to(path: np.ndarray, share: float) -> int | None:

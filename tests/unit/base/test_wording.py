@@ -58,6 +58,9 @@ def test_directed_and_changing_networks_are_said_to_be():
     # Hops 1, 2, 4, 8 in turn give the exact mean, a gap of 1.
     assert "spectral gap 1 over its 4 rounds" in describe_network(build("onepeer-exponential16"))
     assert "drawn anew every round" in describe_network(build("random-matching8"))
+    # One of its two messages alone is no average in any period, and no gap is -2e-16.
+    ceca = describe_network(build("ceca8", needs=("column-stochastic",)))
+    assert ceca == "ceca8: 8 clients, out-degree 1, spectral gap 0 over its 3 rounds"
 
 
 def test_columns_of_numbers_are_set_to_the_right():
