@@ -75,8 +75,8 @@ def comparison(shown: Sequence[Standing]) -> list[list[Cell]]:
     Only runs that finished can be best, and cheapest only after equally many rounds. What reads
     the same is equally good; nothing is marked where every run reads the same.
     """
-    lengths = {one.rounds_done for one in shown if one.finished}
     rows = [[_rounds(one)] for one in shown]
+    lengths = {row[0].value for row, one in zip(rows, shown, strict=True) if one.finished}
     for key in results_of(shown):
         choose = column(key).best
         values = [one.final.get(key, float("nan")) for one in shown]

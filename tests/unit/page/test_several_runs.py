@@ -121,12 +121,13 @@ def test_seeds_that_ended_themselves_are_told_as_they_ended(recorded, page_of):
         with_summary(recorded(f"{seed}", seed=seed, rows=n), stopped="time", bytes_sent=200_000 * n)
         for seed, n in rows.items()
     ]
-    page = page_of(*runs, recorded("other", lr=0.5))
+    page = page_of(*runs, recorded("other", lr=0.5, rows=4, rounds=4))
     told = {a["data-name"]: text for a, text in page.all("td")[:8]}
     assert told["rounds"] == "6 ± 2"
     assert told["accuracy"] == "90.00 %"
     assert told["sent"] == "1.2 MB ± 400.0 kB"
     assert not any("rounds" in text for _, text in page.all("small"))
+    assert not page.all("data", class_="best")  # the cheapest were not equally long
 
 
 def test_runs_whose_directories_are_called_alike_are_named_by_what_leads_to_them(
