@@ -174,7 +174,7 @@ class Standing:
     @cached_property
     def evaluated(self) -> pd.DataFrame:
         """The rows with an evaluation, by round; `rounds` done then."""
-        rows = self.rounds.dropna(subset=["test_accuracy", "test_loss"], how="all")
+        rows = self.rounds[self._is_tested]
         return rows.assign(rounds=rows["round"] + 1).set_index("round")
 
     @property
@@ -182,9 +182,10 @@ class Standing:
         """What the table of a comparison tells of it; NaN: not measured."""
         more = measured(self.rounds)
         last = self.summary if self._is_summed_up else {**self.final, "rounds": self.rounds_done}
-        found = {key: last.get(key) for key in COMPARED} | {k: self.final[k] for k in more}
+        found = {key: last.get(key) for key in COMPARED}
+        found |= {key: last.get(key, self.final[key]) for key in more}
         for key in ("test_accuracy_min", "honest_test_accuracy"):  # no summary has them
-            found[key] = self.rounds.get(key, pd.Series(dtype=float)).dropna().iloc[-1:].max()
+            found[key] = self.final.get(key, np.nan)
         found["best_accuracy"] = self._best_accuracy(found["test_accuracy"])
         if self.is_live:  # who thinks between two cells lets the clock run
             found["wall_seconds"] = None
@@ -231,12 +232,30 @@ class Standing:
 
     @cached_property
     def final(self) -> dict[str, float]:
-        """The last value on record of every column; NaN without one."""
-        known = {key: self.rounds[key].dropna() for key in self.rounds}
-        values = {key: found.iloc[-1] for key, found in known.items() if len(found)}
+        """Every column at the end; of a run that did not come to it, the last value on record.
+
+        NaN where there is none: a metric may be undefined at the end and not before.
+        """
+        has_ended = self.finished or self.is_live
+        values = {key: self._last(key, has_ended) for key in self.rounds}
         if self._is_summed_up:
-            values |= {k: self.summary[k] for k in known if self.summary.get(k) is not None}
-        return {key: float(values.get(key, "nan")) for key in known}
+            told = {key: self.summary[key] for key in values if key in self.summary}
+            values |= {key: value for key, value in told.items() if has_ended or value is not None}
+        return {key: float("nan" if value is None else value) for key, value in values.items()}
+
+    def _last(self, key: str, has_ended: bool) -> float:
+        """The last value of a column; where a run has ended, that of its last row or evaluation."""
+        column, tested = self.rounds[key], self._is_tested
+        if has_ended:  # what is measured at evaluations alone has no value elsewhere
+            at_tests = tested.any() and column[~tested].isna().all()
+            column = column[tested].tail(1) if at_tests else column.tail(1)
+        known = column.dropna()
+        return known.iloc[-1] if len(known) else np.nan
+
+    @cached_property
+    def _is_tested(self) -> pd.Series:
+        """Which rows have an evaluation."""
+        return self.rounds[["test_accuracy", "test_loss"]].notna().any(axis=1)
 
     @property
     def evaluated_rounds(self) -> int:

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -39,6 +40,24 @@ def test_a_validation_that_was_not_measured_chooses_nothing(standing):
     one = standing(rows, ["validation_accuracy"])
     assert one.results["best_accuracy"] == 0.95
     assert one.spread.empty
+
+
+def test_what_is_undefined_at_the_end_of_a_run_is_not_what_it_was_before(standing):
+    rows = [
+        {"round": 0, "train_loss": 2.0, "test_accuracy": 0.4, "test_loss": 1.5, "f1": 0.3},
+        {"round": 1, "train_loss": 1.0},
+        {"round": 2, "train_loss": None, "test_accuracy": 0.6, "test_accuracy_min": 0.5},
+    ]  # in the last round nobody took part, and the loss and F1 are no numbers
+    told = {"test_accuracy": 0.6, "f1": None, "consensus_distance": 0.5}
+    one = standing(rows, ["f1"], stopped="time", **told)
+    keys = ("test_accuracy", "test_accuracy_min", "consensus_distance")
+    assert [one.final[key] for key in keys] == [0.6, 0.5, 0.5] == [one.results[k] for k in keys]
+    keys = ("f1", "test_loss", "train_loss")
+    assert np.isnan([one.results["f1"], *(one.final[key] for key in keys)]).all()
+    before = json.dumps(one.summary | {"stopped": None, "rounds": 2})  # of before the last row
+    (one.path / "summary.json").write_text(before)
+    broken_off = Standing.of(Run(one.path))
+    assert [broken_off.final[key] for key in keys] == [0.3, 1.5, 1.0]
 
 
 def test_a_part_may_be_a_name_alone(standing):
