@@ -14,6 +14,9 @@ import numpy as np
 
 Row = dict[str, Any]
 
+OF_TESTS = ("test_accuracy", "test_loss")
+"""Columns of which a row of rounds.parquet has one where clients were evaluated: numbers have no
+accuracy, and a loss of the user's may be no number."""
 TOGETHER = 1024
 """Rows in a block."""
 

@@ -184,11 +184,11 @@ def seen(rows: Sequence[dict[str, Any]], done: int) -> str:
     >>> seen([row], 1866)
     'after round 1: loss 2.300  test 10.0 %  consensus 1.0e-02'
     """
-    from p2pqg.base.records import last_having  # brings NumPy, which a help text does without
+    from p2pqg.base.records import OF_TESTS, last_having  # NumPy, which a help text does without
 
     if not rows:
         return ""
-    tested = last_having(rows, "test_accuracy", "test_loss")
+    tested = last_having(rows, *OF_TESTS)
     last = rows[-1]
     loss = "-" if missing(last["train_loss"]) else f"{last['train_loss']:.3f}"  # nobody took part
     accuracy = "  -"

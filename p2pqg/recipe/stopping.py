@@ -15,8 +15,10 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
+import numpy as np
+
 from p2pqg.base.errors import ConfigError, did_you_mean
-from p2pqg.base.records import column_of, last_having
+from p2pqg.base.records import OF_TESTS, column_of, last_having
 from p2pqg.base.text import is_number
 from p2pqg.base.wording import counted
 from p2pqg.network.units import still
@@ -95,7 +97,7 @@ class Stop:
 
     def reason(self, rows: Sequence[Row]) -> str | None:
         """Why the run is over, as its evaluated rows tell; None: it is not."""
-        last = last_having(rows, "test_loss")
+        last = last_having(rows, *OF_TESTS)
         if last is None:
             return None
         conditions = self._conditions
@@ -117,7 +119,7 @@ class Stop:
         if self.best == "auto":
             small = is_better_small(self.metric)
         values, known = column_of(rows, self.metric, "float64")
-        _, evaluated = column_of(rows, "test_loss", "float64")
+        evaluated = np.any([column_of(rows, key, "float64")[1] for key in OF_TESTS], axis=0)
         best, waited = None, 0
         for value in values[known & evaluated].tolist():
             value = -value if small else value

@@ -16,6 +16,7 @@ from typing_extensions import TypeIs
 
 from p2pqg.base.config import plain
 from p2pqg.base.errors import ConfigError, P2pqgError, RunError
+from p2pqg.base.records import OF_TESTS
 from p2pqg.base.text import typed
 from p2pqg.base.wording import counted, number, plain_text
 from p2pqg.network import Network
@@ -255,7 +256,7 @@ class Standing:
     @cached_property
     def _is_tested(self) -> pd.Series:
         """Which rows have an evaluation."""
-        return self.rounds[["test_accuracy", "test_loss"]].notna().any(axis=1)
+        return self.rounds[[*OF_TESTS]].notna().any(axis=1)
 
     @property
     def evaluated_rounds(self) -> int:
@@ -277,7 +278,7 @@ class Standing:
     @cached_property
     def last_clients(self) -> pd.DataFrame:
         """The clients at the last evaluation."""
-        told = self.clients.dropna(subset=["test_accuracy", "test_loss"], how="all")
+        told = self.clients.dropna(subset=[*OF_TESTS], how="all")
         return self.clients[self.clients["round"] == told["round"].max()]
 
     @property

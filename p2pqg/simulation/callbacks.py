@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from p2pqg.base.digest import bare
 from p2pqg.base.errors import ConfigError, P2pqgError, UserCodeError
+from p2pqg.base.records import OF_TESTS
 from p2pqg.base.registry import Entry, Registry
 from p2pqg.base.signature import check_takes
 from p2pqg.base.source import blamed
@@ -54,7 +55,7 @@ class Callback:
         """
         told = [self.on_round]
         # A loss may be no number where the accuracy is one, and numbers have no accuracy.
-        if row.get("test_loss") is not None or row.get("test_accuracy") is not None:
+        if any(row.get(key) is not None for key in OF_TESTS):
             told.append(self.on_evaluation)
         for function in told:
             if function is not None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from p2pqg.base.errors import ConfigError, DivergedError, P2pqgError, UserCodeError
-from p2pqg.base.records import Records, last_having
+from p2pqg.base.records import OF_TESTS, Records, last_having
 from p2pqg.base.steady import now
 from p2pqg.base.user_code import names_a_file
 from p2pqg.engine.clock import Clock, Span, chrome_trace, totals
@@ -180,7 +180,7 @@ class Shown(ABC):
             return self._seen[1]
         row = log.rounds[-1] if log.rounds else {}
         changed = log.events and log.events[-1]["round"] == self.round
-        if row.get("round") == self.round - 1 and "test_loss" in row and not changed:
+        if row.get("round") == self.round - 1 and last_having([row], *OF_TESTS) and not changed:
             now = takewhile(lambda one: one["round"] == self.round - 1, reversed(log.clients))
             clients = [*now][::-1]
         else:
@@ -203,7 +203,7 @@ class Shown(ABC):
         driver, experiment = self._driver, self.experiment
         rows = driver.log.rounds
         last = rows[-1] if rows else {}
-        tested = last_having(rows, "test_loss") or {}
+        tested = last_having(rows, *OF_TESTS) or {}
         if evaluate and not self.closed:
             with suppress(DivergedError):
                 last = tested = self.present()[0]

@@ -590,8 +590,13 @@ def test_a_loss_that_is_no_number_for_a_test_sample_takes_nobodys_accuracy():
     for loss in (nowhere_for_two, "cross-entropy"):
         watch = Watch()
         data = {"dataset": (x, y, x, test_y), "model": "mlp"}
-        with simulate(2, loss=loss, callbacks=[watch], **data) as sim:
+        stop = {"when": "test_accuracy > 0"}
+        with simulate(2, loss=loss, callbacks=[watch], stop=stop, **data) as sim:
             found.append(sim.evaluate())
+            told = sim.summary(evaluate=False)  # what is on disk, and in tables
+            assert told["test_accuracy"] == found[-1]["test_accuracy"]
+            assert told["evaluated_rounds"] == 2
+            assert sim.stopped == "test_accuracy > 0"
         assert watch.evaluations == [(1, found[-1]["test_accuracy"])]
     assert found[0]["test_accuracy"] == found[1]["test_accuracy"] > 0
     assert "test_loss" not in found[0]
