@@ -110,6 +110,10 @@ def results() -> str:
             "## clients.parquet",
             "One row per evaluation and client.",
             columns(schemas.CLIENT_COLUMNS),
+            "## In both, where a recipe asks for it",
+            "And each of its `metrics` under its name: a client's own, and in rounds the mean over "
+            "the clients; beside it `averaged_` and its name, that of the mean of all models.",
+            columns(schemas.ASKED_COLUMNS),
             "## links.parquet",
             "Where links have a speed: what went over each directed link.",
             columns(schemas.LINK_COLUMNS),

@@ -76,6 +76,15 @@ CLIENT_COLUMNS = {
 STEPS_COLUMNS = {"steps": "int64"}
 """More of it where clients do not wait: steps that each has made."""
 
+ASKED_COLUMNS = {
+    "validation_accuracy": "float64",
+    "validation_loss": "float64",
+    "personal_accuracy": "float64",
+    "epsilon": "float64",
+    "epsilon_unsampled": "float64",
+}
+"""More of both where a recipe asks for it, beside the metrics that it names."""
+
 MEANING = {
     "round": "communication rounds count from 0; the row is of the end of that round",
     "epoch": "passes over a mean-sized shard so far, of a client that took part in every round",
@@ -116,6 +125,14 @@ MEANING = {
     "client": "its number, from 0",
     "num_samples": "training samples of the client",
     "distance_to_mean": "||x_i - mean x||",
+    "validation_accuracy": "with `validation`: as test_accuracy, of the training samples held out",
+    "validation_loss": "likewise, as test_loss",
+    "personal_accuracy": "with `test: own`: test_accuracy, were there of each class the share that "
+    "it has of the client's own training samples; in rounds: the mean over the clients of whose "
+    "classes the test set has any",
+    "epsilon": "with `privacy`: at its delta, that of a client's samples since the start, as if "
+    "each batch drew every sample with the same chance; in rounds: the largest",
+    "epsilon_unsampled": "the same of the batches that were drawn",
     "sender": "number of the client that sent",
     "receiver": "number of the client that received",
     "bytes": "that went over the link since the start",
