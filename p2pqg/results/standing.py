@@ -71,6 +71,9 @@ class Live(Protocol):
 
 One = Live | Run | str | Path
 
+NOT_BY_ITSELF = ("epsilon", "personal_")
+"""How columns begin that may have a value where nothing else could be measured of the clients."""
+
 
 def is_live(one: One) -> TypeIs[Live]:
     """Whether it is a Simulation, whose module would bring the engines."""
@@ -256,7 +259,8 @@ class Standing:
     @cached_property
     def _is_tested(self) -> pd.Series:
         """Which rows have an evaluation."""
-        return self.rounds[[*OF_TESTS]].notna().any(axis=1)
+        own = [key for key in measured(self.rounds) if not key.startswith(NOT_BY_ITSELF)]
+        return self.rounds[[*OF_TESTS, *own]].notna().any(axis=1)
 
     @property
     def evaluated_rounds(self) -> int:

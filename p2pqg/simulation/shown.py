@@ -180,7 +180,11 @@ class Shown(ABC):
             return self._seen[1]
         row = log.rounds[-1] if log.rounds else {}
         changed = log.events and log.events[-1]["round"] == self.round
-        if row.get("round") == self.round - 1 and last_having([row], *OF_TESTS) and not changed:
+        if (
+            row.get("round") == self.round - 1
+            and last_having([row], *self._of_tests)
+            and not changed
+        ):
             now = takewhile(lambda one: one["round"] == self.round - 1, reversed(log.clients))
             clients = [*now][::-1]
         else:
@@ -203,7 +207,7 @@ class Shown(ABC):
         driver, experiment = self._driver, self.experiment
         rows = driver.log.rounds
         last = rows[-1] if rows else {}
-        tested = last_having(rows, *OF_TESTS) or {}
+        tested = last_having(rows, *self._of_tests) or {}
         if evaluate and not self.closed:
             with suppress(DivergedError):
                 last = tested = self.present()[0]
@@ -235,6 +239,11 @@ class Shown(ABC):
             **more,
             "versions": summary.versions(),
         }
+
+    @property
+    def _of_tests(self) -> tuple[str, ...]:
+        """Of these columns a row has one where clients were evaluated, if a metric alone."""
+        return *OF_TESTS, *(metric.name for metric in self.experiment.task.metrics)
 
     @property
     def _never_came(self) -> list[str]:

@@ -60,6 +60,12 @@ def test_what_is_undefined_at_the_end_of_a_run_is_not_what_it_was_before(standin
     assert [broken_off.final[key] for key in keys] == [0.3, 1.5, 1.0]
 
 
+def test_an_evaluation_may_have_a_metric_alone_and_what_was_spent_is_none(standing):
+    rows = [{"round": 0, "test_loss": 1.0}, {"round": 1, "r2": 0.4}, {"round": 2, "epsilon": 3.0}]
+    one = standing(rows, ["r2", "epsilon"])
+    assert one.evaluated["rounds"].tolist() == [1, 2]
+
+
 def test_a_part_may_be_a_name_alone(standing):
     one = standing([])
     one.config["model"] = "mlp"

@@ -583,6 +583,10 @@ def nowhere_for_two(outputs, targets):
     return torch.where(targets == 2, math.nan, each)
 
 
+def nowhere_for_twos(outputs, targets):
+    return torch.where(targets == 2, math.nan, (outputs - targets).square()).flatten()
+
+
 def test_a_loss_that_is_no_number_for_a_test_sample_takes_nobodys_accuracy():
     x = np.random.default_rng(0).standard_normal((60, 8))
     y, test_y = np.arange(60) % 2, np.arange(60) % 3  # nobody learns from class 2
@@ -601,6 +605,9 @@ def test_a_loss_that_is_no_number_for_a_test_sample_takes_nobodys_accuracy():
     assert found[0]["test_accuracy"] == found[1]["test_accuracy"] > 0
     assert "test_loss" not in found[0]
     assert found[1]["test_loss"] > 0
+    numbers = {"dataset": (x, y + x[:, 0], x, 1.0 * test_y), "loss": nowhere_for_twos}
+    with simulate(2, model="mlp", **numbers) as sim:
+        assert sim.evaluate()["r2"] == sim.summary(evaluate=False)["r2"] is not None
 
 
 def test_a_step_size_that_depends_on_how_often_it_is_asked_for_is_refused():
