@@ -52,12 +52,17 @@ def of_those_known(values: np.ndarray) -> float:
     return float(known.mean()) if len(known) else math.nan
 
 
-OVER_ALL: dict[str, Callable[[np.ndarray], float]] = {
-    **dict.fromkeys(EPSILONS, np.max),
-    "personal_accuracy": of_those_known,
-}
-"""What a row tells of its clients' numbers, where it is not the mean of all. Whose classes the test
-set has not has no personal accuracy, whatever its model; the others' mean is told."""
+def over_all(name: str, values: np.ndarray, present: np.ndarray) -> float:
+    """What a row tells of its clients' numbers: the mean of those that are present, or else.
+
+    Whose classes the test set has not has no personal accuracy, whatever its model; the others'
+    mean is told. What was told of the samples of a client that left stays told: the largest epsilon
+    is that of all who ever were here.
+    """
+    if name in EPSILONS:
+        return float(values.max())
+    mean = of_those_known if name == "personal_accuracy" else np.mean
+    return float(mean(values[present]))
 
 
 @dataclass
@@ -350,7 +355,7 @@ class Bookkeeper:
             / self.num_test_samples,
             "test_loss": float(loss.mean()),
             **truthful,
-            **{name: float(OVER_ALL.get(name, np.mean)(v[present])) for name, v in more.items()},
+            **{name: over_all(name, values, present) for name, values in more.items()},
             **{f"averaged_{name}": value for name, value in averaged.items()},
         }
         return {name: value for name, value in row.items() if not math.isnan(value)}, clients

@@ -138,7 +138,7 @@ class Experiment:
     def measured_columns(self) -> dict[str, str]:
         """More of rounds.parquet: means over the clients, and metrics of the averaged model.
 
-        Of epsilon the largest.
+        Of epsilon the largest, also of clients that left.
         """
         averaged = [f"averaged_{metric.name}" for metric in self.task.metrics]
         return dict.fromkeys([*self.task.measures, *averaged, *self._spent], "float64")

@@ -247,16 +247,23 @@ def test_two_gradients_of_a_batch_cost_as_much_as_one_with_less_noise(accountant
     assert twice == once
 
 
-def test_every_client_is_told_its_epsilon(accountant, tmp_path):
+def test_every_client_is_told_its_epsilon_and_that_of_one_that_left_counts(accountant, tmp_path):
     run = p2pqg.run(
-        **TOY, rounds=8, engine="local", privacy={"clip": 1.0, "sigma": 1.0}, out=str(tmp_path)
+        **TOY | {"alpha": None},
+        partition=np.split(np.arange(96), [8, 20, 36, 56, 76]),
+        scenario=[{"at": "round 6", "drop_clients": [0]}],
+        rounds=8,
+        engine="local",
+        privacy={"clip": 1.0, "sigma": 1.0},
+        out=str(tmp_path),
     )
     last = run.clients[run.clients["round"] == 7]
-    sizes = last["num_samples"].to_numpy()
+    sizes = np.array([8, *last["num_samples"]])
+    assert sizes.tolist() == [8, 12, 16, 20, 20, 20]
     accounts = Accounts(Privacy(clip=1.0, sigma=1.0), 4, sizes).epsilons(np.full(6, 8))
     for name, values in accounts.items():
-        np.testing.assert_allclose(last[name], values)
-        assert run.rounds[name].iloc[-1] == run.summary[name] == max(values)
+        np.testing.assert_allclose(last[name], values[1:])
+        assert run.rounds[name].iloc[-1] == run.summary[name] == values[0] > max(values[1:])
     assert (last["epsilon"] < last["epsilon_unsampled"]).all()
 
 
