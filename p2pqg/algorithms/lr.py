@@ -42,8 +42,9 @@ class LrSchedule:
     decay: Annotated[float, "(0, 1]"] = 0.1
     """What lr is multiplied by at each milestone or step, in (0, 1]."""
     kind: Literal["milestones", "step", "cosine"] = "milestones"
-    """Step: times decay whenever so many epochs are over; cosine: half a period of it, down to the
-    end; a run that goes on beyond that stays at the floor, or without one at its last step size."""
+    """Step: times decay whenever so many epochs are over; cosine: half a period of it, from the end
+    of the warm-up, if there is one, down to that of the run; one that goes on beyond that stays at
+    the floor, or without one at its last step size."""
     step_epochs: Annotated[float, "> 0"] = 30.0
     """Epochs from one step to the next, > 0, of kind step."""
     floor: Annotated[float, "[0, 1)"] = 0.0
@@ -128,10 +129,12 @@ def learning_rate(
 ) -> LearningRate:
     """The step sizes of a run of `num_rounds` rounds."""
     scale = num_clients * batch_size / schedule.base_batch_size
+    target = lr * (scale if schedule.scaling == "linear" else 1.0)
+    rises = target > schedule.warmup_from
     return LearningRate(
-        target=lr * (scale if schedule.scaling == "linear" else 1.0),
+        target=target,
         warmup_from=schedule.warmup_from,
-        warmup_rounds=round(schedule.warmup_epochs * rounds_per_epoch),
+        warmup_rounds=round(schedule.warmup_epochs * rounds_per_epoch) if rises else 0,
         drops=tuple(round(m * num_rounds) for m in schedule.milestones),
         decay=schedule.decay,
         kind=schedule.kind,

@@ -56,6 +56,12 @@ def test_beyond_the_end_of_a_cosine_the_step_size_stays_and_is_never_0(floor, af
     assert lr(4) == pytest.approx(floor + (1 - floor) * (1 + math.cos(math.pi * 2 / 5)) / 2)
 
 
+def test_a_cosine_waits_for_no_warm_up_that_there_is_not():
+    schedule = LrSchedule(kind="cosine", floor=0.25, warmup_epochs=1, warmup_from=1.0)
+    lr = learning_rate(1.0, schedule, 4, 8, num_rounds=8, rounds_per_epoch=2)
+    assert [lr(t) for t in (0, 4, 8)] == pytest.approx([1, 0.625, 0.25])
+
+
 def test_steps_without_length_are_no_steps_but_an_end():
     lr = learning_rate(1.0, LrSchedule(kind="step", step_epochs=5e-324), 4, 8, 20, 2)
     assert [lr(t) for t in (0, 1, 19)] == [1, 0, 0]
