@@ -41,6 +41,7 @@ WORDS = {
     "bytes_sent": "sent by all clients",
     "consensus_distance": "consensus distance",
     "distance_to_mean": "distance to the mean model",
+    "round": "rounds",
     "sim_seconds": "simulated seconds",
     "wall_seconds": "seconds",
 }
@@ -68,7 +69,8 @@ def draw_curves(
             per seed: then the line is their mean, as far as all of them have come, and a band goes
             from the lowest to the highest.
         y: a column, e.g. test_accuracy, train_loss, consensus_distance (on a log scale).
-        x: a column: round, epoch, bytes_sent, sim_seconds, wall_seconds.
+        x: a column: round (drawn as the rounds that were done by then), epoch, bytes_sent,
+            sim_seconds, wall_seconds.
         marks: x -> what happened there; a vertical line with a text.
         width: inches.
         save: .png, .svg or .pdf to write, too.
@@ -112,7 +114,9 @@ def _over_seeds(name: str, given: Any, table: str, x: str, y: str) -> pd.DataFra
         of = f"{lacking} of its {len(frames)} runs"
         raise ConfigError(f"{name}: {y} was not measured in {of}; draw them one by one")
     rounds = pd.concat(frames).groupby("round")
-    found = rounds[y].agg(["mean", "min", "max"]).assign(x=rounds[x].mean())
+    # The row of round 0 is of its end: one round was done.
+    at = rounds[x].mean() + (x == "round")
+    found = rounds[y].agg(["mean", "min", "max"]).assign(x=at)
     found = found[rounds.size() == len(frames)]  # a mean over those that go on would jump
     if found.empty:
         raise ConfigError(
@@ -184,7 +188,7 @@ def draw_spread(
         frame = _table(name, run, "clients", {"round", "client", y}).dropna(subset=[y])
         if frame.empty:
             raise ConfigError(f"{name}: {y} was not measured")
-        values = frame.groupby("round")[y]
+        values = frame.groupby(frame["round"] + 1)[y]  # rounds done
         share = values.quantile([0, 0.25, 0.75, 1]).unstack()
         for low, high, alpha, what in (
             (0.0, 1.0, 0.18, "all clients"),

@@ -124,7 +124,7 @@ def test_a_mean_over_seeds_ends_where_the_first_seed_does():
 
 def test_rounds_that_were_not_measured_are_left_out():
     (line,) = lines(draw_curves({"dsgd": history(0.1, np.nan, 0.7)}))
-    assert line.get_xdata().tolist() == [0, 10]
+    assert line.get_xdata().tolist() == [1, 11]  # rounds done
 
 
 def test_curves_are_named_at_their_ends_or_in_a_legend_where_they_are_many():
@@ -158,7 +158,7 @@ def test_the_spread_is_the_mean_the_middle_half_and_all_of_the_clients():
         }
     )
     figure = draw_spread({"dsgd": frame})
-    np.testing.assert_allclose(lines(figure)[0].get_ydata(), [0.3, 0.5])
+    np.testing.assert_allclose(lines(figure)[0].get_xydata(), [[11, 0.3], [21, 0.5]])
     everyone, half = (band.get_paths()[0].vertices[:, 1] for band in figure.axes[0].collections)
     assert (everyone.min(), everyone.max()) == (0.0, 0.9)
     assert (half.min(), half.max()) == pytest.approx((0.1, 0.5))

@@ -284,6 +284,7 @@ def test_curves_show_where_something_was_done():
     (ax,) = picture.axes
     assert [line.get_xdata()[0] for line in ax.lines if line.get_linestyle() == ":"] == [5]
     assert [text.get_text() for text in ax.texts][:1] == ["drop_links 1-2; drop_links 0-1"]
+    assert [line.get_xdata().tolist() for line in ax.lines[:3]] == [[5], [5], [5, 10, 15]]
 
 
 def test_the_network_is_drawn_as_it_is_with_its_clients_accuracies():
