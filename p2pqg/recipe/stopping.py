@@ -30,15 +30,18 @@ COMPARE: dict[str, Callable[[float, float], bool]] = {
     ">": operator.gt,
     "<": operator.lt,
 }
-SMALL_IS_GOOD = ("loss", "distance", "error", "mse", "mae", "bytes", "seconds")
+SMALL_IS_GOOD = (
+    *("loss", "distance", "error", "mse", "mae", "mape", "perplexity", "divergence", "deviance"),
+    *("bytes", "seconds", "epsilon"),
+)
 """What is in the names of columns that should fall, a user's own among them."""
 
 
 def is_better_small(column: str) -> bool:
     """Whether a column of rounds.parquet should fall, as its name tells.
 
-    >>> is_better_small("test_loss"), is_better_small("test_accuracy")
-    (True, False)
+    >>> [is_better_small(key) for key in ("test_loss", "perplexity", "epsilon", "test_accuracy")]
+    [True, True, True, False]
     """
     return any(word in column for word in SMALL_IS_GOOD)
 
@@ -58,7 +61,8 @@ class Stop:
     metric: str = "test_accuracy"
     """What patience looks at: a column of rounds.parquet."""
     best: Literal["auto", "max", "min"] = "auto"
-    """Which is better; auto: small for losses, distances and errors, else large."""
+    """Which is better; auto: small for losses, distances, errors, perplexity and the like, else
+    large."""
     min_delta: Annotated[float, ">= 0"] = 0.0
     """By how much a metric must be better to count, >= 0."""
 
