@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from p2pqg.engine.rule import Rule
 from p2pqg.engine.spec import Task
 from p2pqg.engine.suits import check_gossips_models, check_network
@@ -13,6 +15,7 @@ from p2pqg.network.events import Event
 from p2pqg.network.verbs import VERBS
 from p2pqg.simulation.clocked import with_clock
 from p2pqg.simulation.task import check_lies_of_data
+from p2pqg.simulation.what_if import checked_shards
 
 
 @dataclass(frozen=True)
@@ -23,11 +26,13 @@ class Rehearsal:
         rule: before the event.
         before: the network before the event, with its clock.
         learning: the size of the model, and the task.
+        samples: of training, how many, and which of them are held out.
     """
 
     rule: Rule
     before: Network
     learning: tuple[Cost, Task]
+    samples: tuple[int, np.ndarray]
 
     def __call__(self, event: Event, network: Network) -> Rehearsal:
         """What is told of the next event.
@@ -38,6 +43,9 @@ class Rehearsal:
         """
         change, cost, task = VERBS[event.action].rule, *self.learning
         rule, before = self.rule, self.before
+        if (shards := event.arguments.get("shards")) is not None:
+            new = network.num_clients - before.num_clients
+            checked_shards(shards, new, *self.samples, task)
         if change:
             rule = change(rule, event.arguments)
             check_gossips_models(rule)

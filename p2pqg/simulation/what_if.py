@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.lazy import torch
 from p2pqg.base.seeding import rng
+from p2pqg.base.wording import counted
 from p2pqg.data.partition import only
 from p2pqg.engine.rule import Rule
 from p2pqg.engine.snapshot import Snapshot, leaves
+from p2pqg.engine.spec import Task
 from p2pqg.network import Network
 from p2pqg.simulation.experiment import Experiment
 
@@ -25,7 +29,7 @@ def shards_of_new(
     None of them are validation samples, which are left out of what is given, as of a partition.
 
     Raises:
-        ConfigError: not one shard per client, indices that are none, or none but held-out ones.
+        ConfigError: those given cannot be, see `checked_shards`.
     """
     total = len(experiment.arrays.train_y)
     free = np.setdiff1d(np.arange(total), experiment.held_out)
@@ -36,6 +40,25 @@ def shards_of_new(
             free[rng(seed, "added", len(parts) + k).choice(len(free), size, replace=False)]
             for k in range(count)
         ]
+    return checked_shards(shards, count, total, experiment.held_out, experiment.task)
+
+
+def checked_shards(
+    shards: Any, count: int, total: int, held_out: np.ndarray, task: Task
+) -> list[np.ndarray]:
+    """For each new client, those of the indices given that are not held out.
+
+    Args:
+        shards: what is given.
+        count: new clients.
+        total: training samples, also those that are held out.
+        held_out: the indices of the validation samples.
+        task: says how many samples a shard must have where they are private.
+
+    Raises:
+        ConfigError: not one shard per client, indices that are none or there twice, none but
+            held-out ones, or too few to be private.
+    """
     if isinstance(shards, str) or not isinstance(shards, Iterable):
         raise ConfigError(f"shards must be a list of indices for each new client, got {shards!r}")
     arrays = [np.asarray(shard) for shard in shards]
@@ -46,8 +69,20 @@ def shards_of_new(
             raise ConfigError(f"shards[{k}] must be indices of training samples, 0 to {total - 1}")
         if shard.min() < 0 or shard.max() >= total:
             raise ConfigError(f"shards[{k}] must be indices of training samples, 0 to {total - 1}")
+        values, times = np.unique(shard, return_counts=True)
+        if times.max() > 1:  # a private one would be told of more often than the accounts say
+            again = values[times > 1][0]
+            raise ConfigError(f"shards[{k}] has sample {again} twice; leave it out once")
     arrays = [shard.astype(np.int64) for shard in arrays]
-    return only(arrays, free, "shards") if len(experiment.held_out) else arrays
+    if len(held_out):
+        arrays = only(arrays, np.setdiff1d(np.arange(total), held_out), "shards")
+    for k, shard in enumerate(arrays):
+        if task.privacy.limit < math.inf and len(shard) < task.batch_size:
+            raise ConfigError(
+                f"shards[{k}] has {counted(len(shard), 'sample')}, batch_size is "
+                f"{task.batch_size}: privacy needs shards of at least a batch; make it larger"
+            )
+    return arrays
 
 
 def donors_of(network: Network, client: int, without: Iterable[int], repair: str) -> list[int]:

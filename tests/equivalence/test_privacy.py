@@ -330,6 +330,11 @@ def test_the_smallest_shard_is_to_have_a_batch():
     Privacy().check_shards(np.array([10, 7, 9]), 8)  # which promises nothing
     with pytest.raises(ConfigError, match="client 1 has 7 samples, batch_size is 8"):
         Privacy(clip=1.0).check_shards(np.array([10, 7, 9]), 8)
+    joins = [{"at": "round 3", "add_clients": {"shards": [[1, 2, 3]]}}]
+    with pytest.raises(
+        ConfigError, match=r"scenario\[0\].*shards\[0\] has 3 samples, batch_size is 4"
+    ):
+        p2pqg.Simulation(**TOY, engine="local", privacy={"clip": 1.0}, scenario=joins)
 
 
 @pytest.mark.parametrize(

@@ -369,6 +369,10 @@ BAD = {
     ),
     "samples that are not": (lambda s: s.add_clients(shards=[[10**6]]), "indices of training"),
     "no list of shards": (lambda s: s.add_clients(shards=5), "a list of indices for each new"),
+    "a sample that is there twice": (
+        lambda s: s.add_clients(shards=[[5, 7, 5]]),
+        "shards[0] has sample 5 twice; leave it out once",
+    ),
     "parts of samples": (lambda s: s.add_clients(shards=[[0.5]]), "indices of training samples"),
     "a new one by itself": (
         lambda s: s.add_clients(2, links=["6-0", "7-6"]),
