@@ -60,10 +60,11 @@
         const line = element(tip, "div", color);
         element(line, "i");
         if (names.length > 1) element(line, "em", "", names[index]);
-        element(line, "b", "", (say[measure] || number)(value));
+        const own = run[axis][row], far = Math.abs(own - x) > 0.01 * (right - left);
+        element(line, "b", "", (say[measure] || number)(value) + (far ? `, ${say[axis](own)}` : ""));
         if (value < low || value > high) continue;
         const spot = element(shown, "div", `spot ${color}`);
-        spot.style.left = `${(100 * (run[axis][row] - left)) / (right - left)}%`;
+        spot.style.left = `${(100 * (own - left)) / (right - left)}%`;
         spot.style.bottom = `${(100 * (scale(value) - scale(low))) / (scale(high) - scale(low))}%`;
       }
       const place = box.getBoundingClientRect(), x0 = share * place.width;

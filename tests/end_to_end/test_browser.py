@@ -346,9 +346,16 @@ def test_a_report_on_runs_with_long_names_fits_a_phone(browser, tmp_path):
         )
         for lr in (0.1, 0.2)
     ]
-    runs += [p2pqg.run(topology="ring4", rounds=2, engine="local", out=tmp_path, name="b" * 70)]
+    runs += [p2pqg.run(topology="ring4", rounds=4, engine="local", out=tmp_path, name="b" * 70)]
     path = write_page([run.path for run in runs], tmp_path / "page.html")
     with a_page(browser, width=390, dark=True) as page:
         page.goto(path.as_uri())
         assert "long-name-long-name" in page.locator("body").inner_text()
         assert page.evaluate("document.documentElement.scrollWidth") == 390
+        box = page.locator(".box[data-measure=train_loss]").first
+        box.hover(position={"x": box.bounding_box()["width"] - 2, "y": 20})
+        when, *values = page.locator(".tip div").all_inner_texts()
+        ends = [f"{run.rounds['train_loss'].iloc[-1]:.3g}" for run in runs]
+        told = [f"{end}, after round 2" for end in ends[:2]] + ends[2:]  # where that is not `when`
+        assert when == "after round 4"
+        assert {text.splitlines()[-1] for text in values} == {*told}
