@@ -43,9 +43,10 @@ class Seeds(Standing):
             mean = by_round.mean()[by_round.size() == len(known)]
             counts = by_round.count().loc[mean.index]  # where a seed has no value there is no mean
             mean = mean.where(counts == len(known)).reset_index()
+        told_of = [one for one in members if not one.rounds.empty or not known]
         summary = first.summary | {
-            "rounds": min(one.rounds_done for one in members if not one.rounds.empty or not known),
-            "evaluated_rounds": min(one.evaluated_rounds for one in members),
+            "rounds": min(one.rounds_done for one in told_of),
+            "evaluated_rounds": min(one.evaluated_rounds for one in told_of),
         }
         return cls(first.config, summary, mean, first.clients, first.run, members=tuple(members))
 

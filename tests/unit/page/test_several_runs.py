@@ -152,6 +152,7 @@ def test_a_seed_that_failed_is_told_of_and_not_in_the_mean(recorded, fake_run, p
     assert page.notes == ["lr 0.1 seed 2: failed: no memory; means are over 2 of 3 seeds"]
     cells = [text for a, text in page.all("td") if a["data-name"] == "accuracy"]
     assert cells == ["65.00 % ± 7.07 %", "90.00 %"]
+    assert Seeds.of_runs(gather([run.path for run in (*runs, failed)])).evaluated_rounds == 10
 
 
 def test_three_runs_of_32_clients_and_100_rows_stay_small(recorded, page_of):
