@@ -58,6 +58,17 @@ def _write(path: Path, table: Any) -> None:
         pq.write_table(table, draft)
 
 
+def check_parquet(path: Path) -> None:
+    """Whether it is such a file to its end.
+
+    Raises:
+        OSError, ValueError: it is none.
+    """
+    import pyarrow.parquet as pq
+
+    pq.ParquetFile(path).close()
+
+
 def read_records(path: Path) -> Records:
     """The rows of a file as `Records`: there may be many."""
     import pyarrow.parquet as pq

@@ -114,7 +114,10 @@ class Sweep:
     def result(self, point: Point) -> Run | None:
         """The run of a point, finished or failed; None if it has yet to be done."""
         run = Run(self.folder / self.name(point))
-        return run if run.failure is not None or run.finished else None
+        try:
+            return run if run.failure is not None or run.finished else None
+        except ConfigError as error:
+            raise ConfigError(f"{error}; remove {run.path}, and it is run again") from None
 
     def extensions(self) -> list[Point]:
         """Points to add where the best value of the tuned key lies on the edge of its values.

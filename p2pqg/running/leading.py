@@ -8,12 +8,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from p2pqg.base.config import plain
-from p2pqg.base.errors import ClusterError, P2pqgError, RunError, StoppedError, StorageError
+from p2pqg.base.errors import ClusterError, ConfigError, P2pqgError, RunError, StoppedError, StorageError
 from p2pqg.base.text import typed
 from p2pqg.engine.interrupts import to_the_end, uninterrupted
 from p2pqg.results.checkpoint import CHECKPOINTS
 from p2pqg.results.directory import RunDirectory, does_not_stay
-from p2pqg.results.run import Run, load
+from p2pqg.results.parquet import check_parquet
+from p2pqg.results.run import Run, load, readable
 from p2pqg.running.observer import Observer
 from p2pqg.running.writer import Writer
 from p2pqg.simulation.moment import Moment
@@ -115,5 +116,14 @@ def _led(
 
 
 def has_finished(home: Path) -> bool:
-    """Whether all is written; else it was killed at its very end."""
-    return (home / "summary.json").exists() and load(home).finished
+    """Whether all is written; else it was killed, or power was cut, at its very end."""
+    run = Run(home)
+    try:
+        if not run.finished:
+            return False
+        for name in ("rounds", "clients"):
+            with readable(home / f"{name}.parquet") as file:
+                check_parquet(file)
+    except ConfigError:  # files may be there by name only, if power was cut
+        return False
+    return True

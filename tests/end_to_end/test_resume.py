@@ -242,6 +242,16 @@ def test_a_run_killed_at_its_very_end_gets_its_results(whole):
     assert_same(Run(one.path), whole)
 
 
+@pytest.mark.parametrize("name", ["config.yaml", "summary.json", "rounds.parquet"])
+def test_what_a_cut_of_power_left_of_a_whole_run_is_written_again(whole, name):
+    expected = numbers(whole)
+    (whole.path / name).write_bytes(b"")
+    again = resume(whole.path)
+    assert again.finished
+    for found, before in zip(numbers(again), expected, strict=True):
+        assert found.equals(before)
+
+
 def test_more_rounds_go_on_from_the_end(whole):
     longer = run(**SETTINGS | {"rounds": 40}, name="longer")
     assert command("resume", whole.path, "--quiet") == 2  # done already
