@@ -339,11 +339,13 @@ def _tuned(tuning: Tuning, method: Any, optuna: Any, tell: Callable[[str], None]
 
 
 def _journal(file: Path, optuna: Any) -> Any:
-    """Where a study is kept: a line per step.
+    """Where a study is kept: a line per step; nobody else is at it.
 
     What a full disk has left of a line is cut off: with the next one behind it, nobody could read
-    the study again.
+    the study again. The lock of a process that was killed is taken away: Optuna would wait half a
+    minute for it.
     """
+    file.with_name(f"{file.name}.lock").unlink(missing_ok=True)
     if file.exists():
         whole = file.read_bytes().rpartition(b"\n")
         os.truncate(file, len(whole[0] + whole[1]))

@@ -115,20 +115,30 @@ class HostActor:
         torch.set_num_threads(threads(spec.num_threads))
         keep_promises()
         self.branches = {0: Branch(host_of(spec, test))}
+        self.unborn: dict[int, Exception] = {}
 
     def fork(self, branch: int, twin: int) -> None:
-        parent = self.branches[branch]
-        self.branches[twin] = Branch(parent.host.fork(), parent.steps)
+        try:
+            parent = self._branch(branch)
+            self.branches[twin] = Branch(parent.host.fork(), parent.steps)
+        except Exception as error:  # nobody waits for this call: the next one tells
+            self.unborn[twin] = error
 
     def forget(self, branch: int) -> None:
-        del self.branches[branch]
+        self.branches.pop(branch, None)
+        self.unborn.pop(branch, None)
+
+    def _branch(self, number: int) -> Branch:
+        if number in self.unborn:
+            raise self.unborn[number]
+        return self.branches[number]
 
     def advance(self, branch: int, stops: list[Stop]) -> Report:
-        return self.branches[branch].host.advance(stops)
+        return self._branch(branch).host.advance(stops)
 
     def step(self, branch: int, packed: tuple[Any, ...], *arrived: Wire | Shelf) -> Any:
         """Go on to the next request of the network; returns the parcels for others."""
-        me, step = self.branches[branch], Step.unpacked(packed)
+        me, step = self._branch(branch), Step.unpacked(packed)
         try:
             if me.failure:
                 raise me.failure
@@ -161,23 +171,23 @@ class HostActor:
         return parcels
 
     def sums(self, branch: int) -> Wire:
-        me = self.branches[branch]
+        me = self._branch(branch)
         with me.measured():
             return _pack(me.host, me.host.sums())
 
     def mean(self, branch: int, *sums: Wire) -> Wire:
-        me = self.branches[branch]
+        me = self._branch(branch)
         with me.measured():
             return _pack(me.host, me.host.mean([_unpack(me.host, wire) for wire in sums]))
 
     def measure(self, branch: int, mean: Wire, evaluate: bool) -> None:
-        me = self.branches[branch]
+        me = self._branch(branch)
         with me.measured():
             me.host.measure(_unpack(me.host, mean), evaluate)
 
     def collect(self, branch: int, measured: int) -> Report:
         """What became of the rounds, in which it was to be measured so often."""
-        me = self.branches[branch]
+        me = self._branch(branch)
         if me.failure:
             raise me.failure
         report = me.host.collect()
@@ -187,36 +197,36 @@ class HostActor:
         return report
 
     def rewire(self, branch: int, rule: Rule, routing: AnyRouting) -> None:
-        self.branches[branch].host.rewire(rule, routing)
+        self._branch(branch).host.rewire(rule, routing)
 
     def timeline(self, branch: int) -> Mapping[str, np.ndarray]:
-        return self.branches[branch].host.timeline()
+        return self._branch(branch).host.timeline()
 
     def way(self, branch: int) -> str:
-        return self.branches[branch].host.way()
+        return self._branch(branch).host.way()
 
     def snapshot(self, branch: int, pieces: bool) -> Snapshot:
-        found = self.branches[branch].host.snapshot(pieces)
+        found = self._branch(branch).host.snapshot(pieces)
         return dataclasses.replace(found, rows={n: unfetched(r) for n, r in found.rows.items()})
 
     def fetch(self, branch: int, name: str, first: int, last: int) -> np.ndarray:
-        return self.branches[branch].host.fetch(name, first, last)
+        return self._branch(branch).host.fetch(name, first, last)
 
     def receive(self, branch: int, name: str, shape: Sequence[int], at: int, piece: Any) -> None:
         """A piece of the rows that `load` will put in their place, a piece after the other."""
-        rows, piece = self.branches[branch].received, torch.from_numpy(piece)
+        rows, piece = self._branch(branch).received, torch.from_numpy(piece)
         if name not in rows:
-            device = self.branches[branch].host.learner.device
+            device = self._branch(branch).host.learner.device
             rows[name] = torch.empty(tuple(shape), dtype=piece.dtype, device=device)
         rows[name][at : at + len(piece)] = piece
 
     def load(self, branch: int, snapshot: Snapshot) -> None:
-        me = self.branches[branch]
+        me = self._branch(branch)
         received, me.received = me.received, {}
         me.host.load(dataclasses.replace(snapshot, rows={**snapshot.rows, **received}))
 
     def parameters(self, branch: int) -> np.ndarray:
-        return self.branches[branch].host.parameters()
+        return self._branch(branch).host.parameters()
 
 
 def _nowhere(first: int, last: int) -> np.ndarray:
