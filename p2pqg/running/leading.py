@@ -8,7 +8,14 @@ from contextlib import suppress
 from pathlib import Path
 
 from p2pqg.base.config import plain
-from p2pqg.base.errors import ClusterError, ConfigError, P2pqgError, RunError, StoppedError, StorageError
+from p2pqg.base.errors import (
+    ClusterError,
+    ConfigError,
+    P2pqgError,
+    RunError,
+    StoppedError,
+    StorageError,
+)
 from p2pqg.base.text import typed
 from p2pqg.engine.interrupts import to_the_end, uninterrupted
 from p2pqg.results.checkpoint import CHECKPOINTS
