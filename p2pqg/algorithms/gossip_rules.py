@@ -240,7 +240,8 @@ def krum(inbox: Inbox, p: Liars) -> torch.Tensor:
 def ios(inbox: Inbox, p: Liars) -> torch.Tensor:
     """Iterative outlier scissor: f times the message farthest from the weighted mean is cut off.
 
-    The mean is that of what is left, with the own model, by the weights of W.
+    The mean is that of what is left, with the own model, by the weights of W; the own model stays
+    where nothing is left that has a weight.
     """
     products, weights, gone = inbox.between, inbox.slots.all_weights, inbox.slots.absent
     lengths = products.diagonal(dim1=1, dim2=2)[:, :, None]
@@ -250,7 +251,7 @@ def ios(inbox: Inbox, p: Liars) -> torch.Tensor:
         farthest = squares.masked_fill(gone, -math.inf).argmax(1, keepdim=True)
         gone = gone.scatter(1, farthest, True)
         weights = weights.scatter(1, farthest + 1, 0)
-        weights /= weights.sum(1, keepdim=True)
+        weights /= weights.sum(1, keepdim=True).clamp_(min=torch.finfo(weights.dtype).tiny)
     return weights[:, 1:]
 
 

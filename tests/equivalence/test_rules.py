@@ -319,6 +319,14 @@ def test_who_has_no_finite_model_is_not_given_another_one_in_silence(topology, n
     assert found.tolist() == [i != 3 for i in range(8)]
 
 
+def test_who_gives_itself_no_weight_and_cuts_off_all_it_heard_keeps_its_own_model():
+    """As where messages are lost: the weights that are left sum to 0."""
+    x = torch.from_numpy(X0[:3].copy())
+    routes = RowRoutes.cut(build(np.roll(np.eye(3), 1, axis=1)).mixing(0), (0, 3))
+    found = RuleMixer(Arrivals.of(routes, 0), find_rule({"name": "ios", "f": 1}), x)(x, 0.0)
+    torch.testing.assert_close(found, x, rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize("width", [6, 5000])
 @pytest.mark.parametrize("topology", ["social32", "onepeer-exponential32"])
 @pytest.mark.parametrize("name", ["clipped", "trimmed-mean", "median", "balance"])
