@@ -18,6 +18,7 @@ from p2pqg.paper.layout import Cell, Table, layout, placed
 from p2pqg.paper.published import Published
 from p2pqg.results.cells import BLOCK
 from p2pqg.results.columns import column, say
+from p2pqg.results.run_frames import MEASURED
 
 
 def table(
@@ -194,8 +195,9 @@ def _csv(found: pd.DataFrame, paper: Published | None) -> str:
     """A line per cell, fractions; with a paper, where it stands there, its numbers, our marks."""
     for key in _metrics(found):
         pairs = [one.get(key, (math.nan, math.nan)) for one in found["measured"]]
+        name = key if key not in found else f"{MEASURED}{key}"  # one may be called `mean`
         found = found.assign(
-            **{key: [mean for mean, _ in pairs], f"{key}_std": [s for _, s in pairs]}
+            **{name: [mean for mean, _ in pairs], f"{name}_std": [s for _, s in pairs]}
         )
     plain = found.drop(columns=["measured", "settings", "paths"], errors="ignore")
     if not paper:

@@ -85,6 +85,15 @@ ASKED_COLUMNS = {
 }
 """More of both where a recipe asks for it, beside the metrics that it names."""
 
+SUMMED_UP = (
+    *("algorithm", "topology", "clients", "alpha", "dataset", "model", "seed", "rounds", "steps"),
+    *("evaluated_rounds", "recorded_rounds", "least_steps", "most_steps", "best_accuracy"),
+    *("seconds_before", "startup_seconds", "client_steps_per_second", "engine"),
+    *("clients_per_actor", "actors", "device", "precision", "versions", "network", "events"),
+    *("ways", "restarts", "stopped", "never_came", "unsaved"),
+)
+"""What summary.json and tables of runs have beside columns of rounds.parquet."""
+
 MEANING = {
     "round": "communication rounds count from 0; the row is of the end of that round",
     "epoch": "passes over a mean-sized shard so far, of a client that took part in every round",

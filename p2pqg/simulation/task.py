@@ -14,7 +14,13 @@ from p2pqg.engine.spec import Task
 from p2pqg.network import Network
 from p2pqg.recipe.learning import Learning
 from p2pqg.recipe.settings import RunConfig
-from p2pqg.results.schemas import ALL_ROUND_COLUMNS, CLIENT_COLUMNS
+from p2pqg.results.schemas import (
+    ALL_ROUND_COLUMNS,
+    ASKED_COLUMNS,
+    CLIENT_COLUMNS,
+    STEPS_COLUMNS,
+    SUMMED_UP,
+)
 
 
 def task_of(config: RunConfig, found: Learning) -> Task:
@@ -81,9 +87,16 @@ def check_columns(metrics: Sequence[str]) -> None:
     Raises:
         ConfigError: it cannot.
     """
-    taken = {*ALL_ROUND_COLUMNS, *CLIENT_COLUMNS, *(f"averaged_{name}" for name in metrics)}
+    known = {*ALL_ROUND_COLUMNS, *ASKED_COLUMNS, *SUMMED_UP}
+    taken = {
+        *known,
+        *CLIENT_COLUMNS,
+        *STEPS_COLUMNS,
+        "lied",
+        *(f"averaged_{name}" for name in metrics),
+    }
     for name in metrics:
-        if name in taken:
+        if name in taken or f"averaged_{name}" in known:
             raise ConfigError(
                 f"metrics: {name} is a column that there is already; call it otherwise"
             )

@@ -112,6 +112,10 @@ def test_csv_can_be_read_back():
     found = pd.DataFrame([cell("a", 0.9), cell("b", 0.8)])
     again = pd.read_csv(io.StringIO(table(found, "csv")))
     assert again["mean"].tolist() == [0.9, 0.8]
+    told = [cell("a", 0.9, measured={"mean": (7.0, 0.5), "f1": (0.6, 0.1)})]  # a user's metrics
+    again = pd.read_csv(io.StringIO(table(pd.DataFrame(told), "csv"))).iloc[0]
+    keys = ["mean", "measured.mean", "measured.mean_std", "f1", "f1_std"]
+    assert again[keys].tolist() == [0.9, 7.0, 0.5, 0.6, 0.1]
 
 
 def test_a_name_that_is_a_formula_is_a_text_to_a_spreadsheet():

@@ -288,7 +288,11 @@ class Nothing(Net):
         ({"model": lambda: nn.Sequential(nn.Flatten(), nn.LazyLinear(10))}, "1.weight has no size"),
         ({"loss": lambda o, t: o.mean()}, r"must return one number per sample, a tensor \[4\]"),
         ({"metrics": {"m": lambda o, t: o.mean(0)}}, r"must return one number, got a Tensor \[3\]"),
-        ({"metrics": {"lr": lambda o, t: 0.5}}, "metrics: lr is a column that there is already"),
+        *(
+            ({"metrics": {name: number}}, f"metrics: {name} is a column that there is already")
+            for name in ("lr", "validation_accuracy", "rounds")  # of summary.json
+        ),
+        ({"metrics": {"model_accuracy": number}}, "metrics: model_accuracy is"),  # averaged_...
         ({"metrics": {"averaged_m": number, "m": number}}, "averaged_m is a column that there is"),
         ({"metrics": {"a/b": lambda o, t: 0.5}}, "metrics: a name begins with a letter .* 'a/b'"),
         ({"metrics": ["no_file.py:f"]}, "metric no_file.py: no such file"),

@@ -17,6 +17,7 @@ from p2pqg.engine.cards import Cards
 from p2pqg.engine.driver import Driver
 from p2pqg.models import build_model
 from p2pqg.network.effective import Impaired
+from p2pqg.results.schemas import ALL_ROUND_COLUMNS, SUMMED_UP
 
 
 def test_what_is_closed_is_gone_at_once(tmp_path):
@@ -140,6 +141,8 @@ def test_a_number_that_is_older_than_the_rounds_says_so():
     assert (now["rounds"], now["evaluated_rounds"]) == (8, 8)
     assert (recorded["rounds"], recorded["evaluated_rounds"]) == (8, 5)
     assert recorded["test_accuracy"] == sim.history["test_accuracy"].dropna().iloc[-1]
+    # No metric of a user's may take the place of one of these.
+    assert set(now) <= {*ALL_ROUND_COLUMNS, *SUMMED_UP}
 
 
 def test_by_default_evaluations_are_dense_where_they_are_cheap_and_begin_with_the_first_round():
