@@ -13,6 +13,8 @@ from p2pqg.data.feeding.feed import Feed
 from p2pqg.engine.spec import Shards, Task
 from p2pqg.models.stacked.stacked import EVALUATED_AT_ONCE, Stacked
 
+CORRECT, LOSS = ".correct", ".loss"
+"""Names that no metric of the user's can have: those begin with a letter."""
 EVALUATION_SAMPLES = 512
 """Test samples per forward pass of one client."""
 
@@ -50,7 +52,7 @@ class Judge:
     def evaluate(self, x: Tensor, buffers: Tensor, samples: slice) -> tuple[Tensor, Tensor]:
         """Correct answers and summed loss of every row's model on test samples, both [rows]."""
         judged = self._judge(x, buffers, samples)
-        return judged["correct"], judged["loss"]
+        return judged[CORRECT], judged[LOSS]
 
     def examine(self, x: Tensor, buffers: Tensor) -> tuple[Tensor, Tensor, dict[str, np.ndarray]]:
         """What the clients' models do on the whole test set, and all else that is measured.
@@ -61,15 +63,15 @@ class Judge:
         task, more = self.task, {}
         if task.num_validation:
             held_out = self._judge(x, buffers, slice(self.num_test, len(self.feed.test_y)))
-            more["validation_accuracy"] = held_out["correct"] / task.num_validation
-            more["validation_loss"] = held_out["loss"] / task.num_validation
+            more["validation_accuracy"] = held_out[CORRECT] / task.num_validation
+            more["validation_loss"] = held_out[LOSS] / task.num_validation
         groups = [slice(i, i + EVALUATED_AT_ONCE) for i in range(0, len(x), EVALUATED_AT_ONCE)]
         found = [
             self._judge(x[rows], buffers[rows], slice(0, self.num_test), self._mix(rows), True)
             for rows in (groups if task.metrics else [slice(None)])
         ]
         judged = {name: torch.cat([part[name] for part in found]) for name in found[0]}
-        correct, loss = judged.pop("correct"), judged.pop("loss")
+        correct, loss = judged.pop(CORRECT), judged.pop(LOSS)
         more |= judged
         return correct, loss, {name: more[name].cpu().numpy() for name in task.measures}
 
@@ -91,7 +93,7 @@ class Judge:
         mix: Tensor | None = None,
         measure: bool = False,
     ) -> dict[str, Tensor]:
-        """Sums over the samples, "correct" and "loss"; with a mix or metrics these, too: [rows].
+        """Sums over the samples, CORRECT and LOSS; with a mix or metrics these, too: [rows].
 
         Args:
             x: [rows, params].
@@ -124,7 +126,7 @@ class Judge:
                 outputs.append(torch.cat(seen))
         # Such a model answers the first class, which is no accuracy.
         broken = loss.isnan() & broken if is_own else loss.isnan()
-        found = {"correct": correct.masked_fill_(broken, math.nan), "loss": loss}
+        found = {CORRECT: correct.masked_fill_(broken, math.nan), LOSS: loss}
         if mix is not None:
             found["personal_accuracy"] = (own / weight).masked_fill_(broken, math.nan)
         if outputs:

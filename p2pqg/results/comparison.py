@@ -218,10 +218,17 @@ class Comparison:
         Accuracies are shares: the last (`test_accuracy`), the `best_accuracy` on the way (where
         samples are held out for validation, that of the round which did best on them), and where
         runs are not equally long, that after equally many rounds. A mean is NaN where a seed is,
-        and where one did not come to its end.
+        and where one did not come to its end. A setting that a metric is called like, such as the
+        `loss`, is `setting.loss`.
         """
-        means = pd.DataFrame([frame.mean(skipna=False) for frame in self._results])
-        return pd.concat([self.settings, means], axis=1).set_axis(self.names)
+        both = self.settings.columns.intersection(self._means.columns)
+        settings = self.settings.rename(columns={key: f"setting.{key}" for key in both})
+        return pd.concat([settings, self._means], axis=1).set_axis(self.names)
+
+    @cached_property
+    def _means(self) -> pd.DataFrame:
+        """[rows, results]: over the seeds."""
+        return pd.DataFrame([frame.mean(skipna=False) for frame in self._results])
 
     @cached_property
     def spread(self) -> pd.DataFrame:
@@ -285,7 +292,7 @@ class Comparison:
             columns = [(key, [*map(plain_text, self.settings[key])]) for key in self.settings]
         for key in self._results[0]:
             title, say = result(key)
-            spread = zip(self.table[key], self.spread[key], strict=True)
+            spread = zip(self._means[key], self.spread[key], strict=True)
             columns.append(
                 (title, [with_spread(say, mean, deviation) for mean, deviation in spread])
             )

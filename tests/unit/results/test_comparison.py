@@ -246,7 +246,7 @@ def test_names_of_the_clients_are_those_of_the_network():
 )
 def test_a_spread_is_told_with_one_unit_or_not_at_all(fake, mean, deviation, text):
     runs = Comparison([[Standing.of(fake("a", [0.9]))]], ["a"])
-    vars(runs)["table"] = runs.table.assign(test_accuracy=mean)
+    vars(runs)["_means"] = runs.table.assign(test_accuracy=mean)
     vars(runs)["spread"] = runs.spread.assign(test_accuracy=deviation)
     header, (row,) = runs.texts()
     assert row[header.index("accuracy")] == text
@@ -471,6 +471,20 @@ def test_a_metric_of_the_users_may_be_called_like_a_question(fake):
     assert told["accuracy after dropout"] == "0.5"
     assert told["steps to 0"] == "7"
     assert told["rounds to 50 %"] == "10 ± 5"
+
+
+def test_a_metric_of_the_users_may_be_called_like_a_setting(fake):
+    runs = [fake(name, [0.5], loss=name) for name in ("mse", "cross-entropy")]
+    for run, value in zip(runs, (0.25, 0.75), strict=True):
+        row = {"round": 9, "test_accuracy": 0.5, "loss": value}
+        write_parquet(run.path / "rounds.parquet", [row], ROUND_COLUMNS | {"loss": "float64"})
+    both = p2pqg.compare(*[p2pqg.load(run.path) for run in runs])
+    assert both.table["setting.loss"].tolist() == ["mse", "cross-entropy"]
+    assert both.table["loss"].tolist() == [0.25, 0.75]
+    header, first, _ = repr(both).splitlines()
+    assert header.split().count("loss") == 2
+    assert first.split()[0] == "mse"
+    assert "0.25" in first.split()
 
 
 def test_numbers_that_are_older_than_a_run_are_told_of(fake):

@@ -587,6 +587,10 @@ def nowhere_for_two(outputs, targets):
     return torch.where(targets == 2, math.nan, each)
 
 
+def plain(outputs, targets):
+    return F.cross_entropy(outputs, targets).item()
+
+
 def nowhere_for_twos(outputs, targets):
     return torch.where(targets == 2, math.nan, (outputs - targets).square()).flatten()
 
@@ -598,8 +602,9 @@ def test_a_loss_that_is_no_number_for_a_test_sample_takes_nobodys_accuracy():
     for loss in (nowhere_for_two, "cross-entropy"):
         watch = Watch()
         data = {"dataset": (x, y, x, test_y), "model": "mlp"}
-        stop = {"when": "test_accuracy > 0"}
-        with simulate(2, loss=loss, callbacks=[watch], stop=stop, **data) as sim:
+        stop, metrics = {"when": "test_accuracy > 0"}, {"loss": plain, "correct": number}
+        more = {"metrics": metrics, "callbacks": [watch], "stop": stop}
+        with simulate(2, loss=loss, **more, **data) as sim:
             found.append(sim.evaluate())
             told = sim.summary(evaluate=False)  # what is on disk, and in tables
             assert told["test_accuracy"] == found[-1]["test_accuracy"]
@@ -608,7 +613,8 @@ def test_a_loss_that_is_no_number_for_a_test_sample_takes_nobodys_accuracy():
         assert watch.evaluations == [(1, found[-1]["test_accuracy"])]
     assert found[0]["test_accuracy"] == found[1]["test_accuracy"] > 0
     assert "test_loss" not in found[0]
-    assert found[1]["test_loss"] > 0
+    assert found[1]["test_loss"] == pytest.approx(found[1]["loss"], rel=1e-6)
+    assert found[0]["loss"] > 0
     numbers = {"dataset": (x, y + x[:, 0], x, 1.0 * test_y), "loss": nowhere_for_twos}
     with simulate(2, model="mlp", **numbers) as sim:
         assert sim.evaluate()["r2"] == sim.summary(evaluate=False)["r2"] is not None
