@@ -52,6 +52,7 @@ class Params(adam.LocalParams):
     source="Lin et al., ICML 2021, Algorithm 2 (reconstruction), and its code",
     reconstruction=True,
     shapes=lambda p: p.variant == "official-v1",
+    fixed=("variant",),
 )
 def qg_dadam(s: State, grad: Grad, p: Params, tensors: tuple[Parameter, ...] = ()) -> Round[State]:
     """Quasi-global Adam: the moments follow the direction of the mixed model."""

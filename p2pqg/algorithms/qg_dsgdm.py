@@ -61,7 +61,13 @@ def _learn(s: State, x: torch.Tensor, p: Params) -> State:
     return State(x=x, m=m, acc=acc.masked_fill(due, 0), t=t)
 
 
-@algorithm("qg-dsgdm", params=Params, start=start, source="Lin et al., ICML 2021, Algorithm 1")
+@algorithm(
+    "qg-dsgdm",
+    params=Params,
+    start=start,
+    source="Lin et al., ICML 2021, Algorithm 1",
+    fixed=("tau",),
+)
 def qg_dsgdm(s: State, grad: Grad, p: Params) -> Round[State]:
     """Quasi-global momentum: local momentum is replaced by the direction of the mixed model."""
     half = s.x
@@ -71,7 +77,13 @@ def qg_dsgdm(s: State, grad: Grad, p: Params) -> Round[State]:
     return _learn(s, x, p)
 
 
-@algorithm("qg-dsgdm-n", params=Params, start=start, source="Lin et al., ICML 2021, and its code")
+@algorithm(
+    "qg-dsgdm-n",
+    params=Params,
+    start=start,
+    source="Lin et al., ICML 2021, and its code",
+    fixed=("tau",),
+)
 def qg_dsgdm_n(s: State, grad: Grad, p: Params) -> Round[State]:
     """Quasi-global momentum with a Nesterov step."""
     half = s.x

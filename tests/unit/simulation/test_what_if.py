@@ -395,6 +395,10 @@ BAD = {
     "no samples": (lambda s: s.add_clients(shards=[[]]), "indices of training samples"),
     "an unknown parameter": (lambda s: s.set_algorithm_params(betta=1), "did you mean beta"),
     "a parameter out of range": (lambda s: s.set_algorithm_params(beta=2), "beta must be in"),
+    "what a sum of steps was begun for": (
+        lambda s: s.set_algorithm_params(tau=2),
+        "algorithm.tau of qg-dsgdm-n cannot change in a live run",
+    ),
     "lr as a parameter": (lambda s: s.set_algorithm_params(lr=1), "use set_lr"),
     "no step": (lambda s: s.set_lr(0), "lr must be > 0, got 0"),
     "no number": (lambda s: s.set_lr("fast"), "lr must be > 0, got 'fast'"),
