@@ -46,9 +46,9 @@ class ModelFiles:
             for file in neighbors(self.kept.blueprint.entry):
                 (out / CODE).mkdir(exist_ok=True)
                 (out / CODE / file.name).write_bytes(file.read_bytes())
-            (out / "load.py").write_text(script, encoding="utf-8")
             if (network := self.kept.network) is not None:
                 network.config.to_json_file(out / NETWORK)
+            (out / "load.py").write_text(script, encoding="utf-8")  # last: where it is, all are
         except BaseException as error:  # Ctrl-C, too
             for made in out.iterdir():  # half of the models look like all of them
                 shutil.rmtree(made) if made.is_dir() else made.unlink()

@@ -80,6 +80,8 @@ def received(
         error = _first_to_fail(references) or error
         if isinstance(error.cause, P2pqgError):
             raise error.cause from None
+        if isinstance(error.cause, Exception):  # its traceback, pages of it, is for --debug
+            raise error.cause from error
         raise error.as_instanceof_cause() from None
     except ray.exceptions.RayError as error:
         first = str(error).strip().splitlines()[0]

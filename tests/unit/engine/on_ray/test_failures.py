@@ -51,6 +51,20 @@ def test_what_needs_longer_than_a_look_comes_over_all_the_same(far):
     assert len(silences) == 4
 
 
+def test_what_an_actor_raised_is_raised_here_without_the_text_of_its_traceback(far, monkeypatch):
+    error = failures.ray.exceptions.RayTaskError("pages of a traceback")
+    error.cause = MemoryError("no room")
+
+    def come_in(*_):
+        raise error
+
+    monkeypatch.setattr(failures, "_come_in", come_in)
+    monkeypatch.setattr(failures, "_first_to_fail", lambda references: None)
+    with pytest.raises(MemoryError, match="^no room$") as raised:
+        failures.received([], [], [], "node", lambda seconds: None)
+    assert raised.value.__cause__ is error  # for --debug
+
+
 def test_an_actor_whose_machine_does_not_answer_is_named_with_its_clients(monkeypatch):
     ray = failures.ray
     actors = [
