@@ -10,6 +10,7 @@ from pathlib import Path
 from p2pqg.base.config import plain
 from p2pqg.base.errors import ConfigError
 from p2pqg.base.signature import positional
+from p2pqg.base.text import write_text
 from p2pqg.base.user_code import names_a_file, neighbors
 from p2pqg.models._own import GIVEN as TOLD
 from p2pqg.models._reading import Reader
@@ -48,7 +49,7 @@ class ModelFiles:
                 (out / CODE / file.name).write_bytes(file.read_bytes())
             if (network := self.kept.network) is not None:
                 network.config.to_json_file(out / NETWORK)
-            (out / "load.py").write_text(script, encoding="utf-8")  # last: where it is, all are
+            write_text(out / "load.py", script)  # last: where it is, all are
         except BaseException as error:  # Ctrl-C, too
             for made in out.iterdir():  # half of the models look like all of them
                 shutil.rmtree(made) if made.is_dir() else made.unlink()
