@@ -276,7 +276,7 @@ def algorithm(
     model: Callable[[Any], torch.Tensor] = the_state_x,
     centralized: bool = False,
     shared: tuple[str, ...] = (),
-    fixed: tuple[str, ...] = (),
+    fixed: tuple[str, ...] | Callable[[Any], tuple[str, ...]] = (),
     reconstruction: bool = False,
     draws: bool = False,
     shapes: bool | Callable[[Any], bool] = False,
@@ -299,7 +299,7 @@ def algorithm(
             centralized method. Who sits a round out has them as the others do, and so has who
             comes back or joins; without that a client keeps them as they were, or begins anew.
         fixed: parameters that cannot change in a live run: what the state means depends on them,
-            or they are of the first round.
+            or they are of the first round; or a function of the params that says which.
         reconstruction: written from secondary sources; said in docstring and `p2pqg list`.
         draws: the round takes one more argument, `draw` (see `Draw`).
         shapes: the round takes one more argument, behind that: a tuple of `Parameter`, the tensors
@@ -316,7 +316,7 @@ def algorithm(
         model=model,
         centralized=centralized,
         shared=shared,
-        fixed=fixed,
+        fixed=fixed if callable(fixed) else lambda _: fixed,
         reconstruction=reconstruction,
         draws=draws,
         shapes=shapes if callable(shapes) else lambda params: shapes,

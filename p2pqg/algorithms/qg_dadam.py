@@ -45,6 +45,11 @@ class Params(adam.LocalParams):
     """Which of the table's rows."""
 
 
+def fixed(p: Params) -> tuple[str, ...]:
+    """Also how many steps a round has, from which those of Adam's own moment are counted."""
+    return ("variant", "local_steps") if p.variant == "official-v2" else ("variant",)
+
+
 @algorithm(
     "qg-dadam",
     params=Params,
@@ -52,7 +57,7 @@ class Params(adam.LocalParams):
     source="Lin et al., ICML 2021, Algorithm 2 (reconstruction), and its code",
     reconstruction=True,
     shapes=lambda p: p.variant == "official-v1",
-    fixed=("variant",),
+    fixed=fixed,
 )
 def qg_dadam(s: State, grad: Grad, p: Params, tensors: tuple[Parameter, ...] = ()) -> Round[State]:
     """Quasi-global Adam: the moments follow the direction of the mixed model."""

@@ -95,7 +95,7 @@ class Rule(Traits):
         """
         if "lr" in params:
             raise ConfigError("algorithm.lr cannot be set here; use set_lr")
-        for name in self.algorithm.traits["fixed"]:
+        for name in self.algorithm.traits["fixed"](self.params):
             if name in params and params[name] != getattr(self.params, name):
                 raise ConfigError(
                     f"algorithm.{name} of {self.algorithm.name} cannot change in a live run: what "

@@ -5,7 +5,9 @@ import pytest
 
 import p2pqg
 from p2pqg.algorithms import ALGORITHMS
+from p2pqg.algorithms.lr import LearningRate
 from p2pqg.base.errors import ConfigError
+from p2pqg.engine.rule import Rule
 from p2pqg.testing import (
     Quadratics,
     assert_same,
@@ -222,3 +224,13 @@ def test_every_method_that_has_local_steps_refuses_none():
 def test_parameters_out_of_range_are_refused_with_the_rule(name, params, told):
     with pytest.raises(ConfigError, match=told):
         run(name, topology="star8", **params)
+
+
+def test_where_steps_are_counted_by_rounds_all_rounds_have_as_many():
+    """Adam's own moment, of official-v2, is corrected for all steps that a client has made."""
+    entry = ALGORITHMS["qg-dadam"]
+    rule = Rule(entry, entry.params(lr=0.1, variant="official-v2"), LearningRate(0.1), seed=0)
+    with pytest.raises(ConfigError, match="algorithm.local_steps of qg-dadam cannot change in a"):
+        rule.with_params(local_steps=2)
+    rule = Rule(entry, entry.params(lr=0.1), LearningRate(0.1), seed=0)
+    assert rule.with_params(local_steps=2).params.local_steps == 2
