@@ -127,23 +127,23 @@ def step_size(p: Params, recipe: Recipe) -> pd.DataFrame:
     given = [key for key in OURS if key in recipe.settings]
     if given:
         raise ConfigError.of([f"{key} cannot be set, the figure sets it" for key in given])
-    path = recipe.folder / "figure5.csv"
-    before = pd.read_csv(path) if path.exists() else pd.DataFrame({"settings": []})
-    curves = []
+    wanted = {}
     for model, (method, (algorithm, _)), seed in product(p.models, METHODS.items(), p.seeds):
         settings = {"engine": "local", **recipe.settings, "topology": "complete1"}
         settings |= {"model": model, "algorithm": algorithm, "seed": seed}
-        print_ = fingerprint(settings)
-        curve = before[before["settings"] == print_]
-        if curve.empty:
-            about = {"model": model, "method": method, "seed": seed, "settings": print_}
-            curve = train(settings)
-            for place, (key, value) in enumerate(about.items()):
-                curve.insert(place, key, value)
-        curves.append(curve)
+        about = {"model": model, "method": method, "seed": seed, "settings": fingerprint(settings)}
+        wanted[about["settings"]] = settings, about
+    path = recipe.folder / "figure5.csv"
+    curves = dict(list(pd.read_csv(path).groupby("settings"))) if path.exists() else {}
+    curves = {known: curve for known, curve in curves.items() if known in wanted}
+    for new in [one for one in wanted if one not in curves]:
+        settings, about = wanted[new]
+        curves[new] = train(settings)
+        for place, (key, value) in enumerate(about.items()):
+            curves[new].insert(place, key, value)
         with draft_of(path) as draft:  # half of a curve would be read as all of it
-            pd.concat(curves).to_csv(draft, index=False)
-    return pd.concat(curves)
+            pd.concat(curves.values()).to_csv(draft, index=False)
+    return pd.concat([curves[one] for one in wanted])
 
 
 def fingerprint(settings: Mapping[str, Any]) -> str:

@@ -264,6 +264,18 @@ def test_a_curve_with_the_same_settings_is_not_trained_again(tmp_path, monkeypat
     assert set(call(0.2, "mlp")["settings"]).isdisjoint(first["settings"])
     assert len(trained) == 6
 
+    def stopped(settings):
+        if settings["algorithm"] == "qg-dsgdm":
+            raise KeyboardInterrupt
+        return train(settings)
+
+    monkeypatch.setattr(step_size, "train", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        call(0.2, "logistic", "mlp")
+    monkeypatch.setattr(step_size, "train", train)
+    assert call(0.2, "logistic", "mlp")["model"].tolist() == ["logistic"] * 4 + ["mlp"] * 4
+    assert trained[6:] == [("logistic", "dsgdm", 0.2), ("logistic", "qg-dsgdm", 0.2)]
+
     def half(frame, path, **options):
         Path(path).write_text("model,meth")
         raise KeyboardInterrupt
