@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,9 +49,24 @@ def _recipe(file: Path) -> Any:
     return yaml_text.parse_own(file.read_text(encoding="utf-8"))
 
 
+def _table(file: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    with readable(file):
+        return pd.read_parquet(file)
+
+
+def _stamp(file: Path) -> tuple[int, ...] | None:
+    """What is another one when a file is written anew; None: it is not there."""
+    with suppress(OSError):
+        found = file.stat()
+        return found.st_mtime_ns, found.st_size, found.st_ino
+    return None
+
+
 @dataclass(frozen=True)
 class Run:
-    """A run on disk.
+    """A run on disk, as it is now: a file that was written anew, by a resume, is read anew.
 
     Attributes:
         path: its directory.
@@ -68,37 +83,42 @@ class Run:
                 told.append(f"test accuracy {percent(accuracy, 2)}")
         return f"<Run {self.path}: {', '.join(told) or 'nothing to be read'}>"
 
-    @cached_property
+    def _content(self, name: str, read: Callable[[Path], Any]) -> Any:
+        """What is in a file, which is read once as long as it stays the same."""
+        known: dict[str, Any] = self.__dict__.setdefault("_known", {})
+        file = self.path / name
+        stamp = _stamp(file)  # before it is read: what is written meanwhile is read next time
+        if name not in known or known[name][0] != stamp:
+            known[name] = stamp, read(file)
+        return known[name][1]
+
+    @property
     def summary(self) -> dict[str, Any]:
         """summary.json."""
-        return mapping(self.path / "summary.json")
+        found: dict[str, Any] = self._content("summary.json", mapping)
+        return found
 
-    @cached_property
+    @property
     def config(self) -> dict[str, Any]:
         """config.yaml: the resolved recipe."""
-        return mapping(self.path / "config.yaml", _recipe)
+        found: dict[str, Any] = self._content("config.yaml", partial(mapping, read=_recipe))
+        return found
 
-    @cached_property
+    @property
     def rounds(self) -> pd.DataFrame:
         """rounds.parquet: one row per recorded round."""
-        import pandas as pd
+        return self._content("rounds.parquet", _table)
 
-        with readable(self.path / "rounds.parquet") as file:
-            return pd.read_parquet(file)
-
-    @cached_property
+    @property
     def clients(self) -> pd.DataFrame:
         """clients.parquet: one row per evaluation and client."""
-        import pandas as pd
+        return self._content("clients.parquet", _table)
 
-        with readable(self.path / "clients.parquet") as file:
-            return pd.read_parquet(file)
-
-    @cached_property
+    @property
     def profile(self) -> dict[str, dict[str, float]]:
         """profile.json: seconds of each kind of work, of each host and the driver; {} without."""
-        path = self.path / "profile.json"
-        return read_json(path) if path.exists() else {}
+        known = "profile.json"
+        return self._content(known, read_json) if (self.path / known).exists() else {}
 
     def model(self, client: Any) -> nn.Module:
         """A client's model, or the averaged one, of the last checkpoint: to be evaluated.
@@ -146,13 +166,14 @@ class Run:
         failed = self.failure is not None and (self.path / "config.yaml").exists()
         return self.has_summary or failed
 
-    @cached_property
+    @property
     def failure(self) -> str | None:
         """Why a run came to nothing (its failed.json), or None."""
-        path = self.path / FAILED
-        return str(mapping(path).get("message")) if path.exists() else None
+        if not (self.path / FAILED).exists():
+            return None
+        return str(self._content(FAILED, mapping).get("message"))
 
-    @cached_property
+    @property
     def finished(self) -> bool:
         """Whether the run reached its last round, or ended itself; broken off ones did not."""
         if self.failure is not None or not (self.path / "summary.json").exists():

@@ -47,9 +47,14 @@ class Runs(Sequence[Run]):
 
     def of_seed(self, seed: int) -> Run:
         """The run of a seed, whether it has begun or not."""
-        return Run(self.path / f"seed{seed}")
+        return self._known.setdefault(seed, Run(self.path / f"seed{seed}"))
 
     @cached_property
+    def _known(self) -> dict[int, Run]:
+        """The run of each seed that was asked for: what it has read need not be read again."""
+        return {}
+
+    @property
     def _runs(self) -> list[Run]:
         return [run for run in map(self.of_seed, self.seeds) if run.has_summary]
 
@@ -96,7 +101,7 @@ class Runs(Sequence[Run]):
         """Whether every seed reached its last round, or ended itself."""
         return all(self.of_seed(seed).finished for seed in self.seeds)
 
-    @cached_property
+    @property
     def results(self) -> pd.DataFrame:
         """[seeds, metrics]: the last value of each; NaN where a run did not come to its end."""
         import pandas as pd
@@ -116,7 +121,7 @@ class Runs(Sequence[Run]):
         frame = pd.DataFrame(list(rows.values()), list(rows), dtype=float)
         return frame.dropna(axis="columns", how="all").rename_axis("seed")
 
-    @cached_property
+    @property
     def summary(self) -> pd.DataFrame:
         """A row per metric, over the seeds: mean, std, low, high.
 

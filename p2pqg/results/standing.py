@@ -117,6 +117,11 @@ class Standing:
     live_network: Network | None = None
     own_files: Mapping[str, bytes] | None = None
 
+    def __post_init__(self) -> None:
+        """All that is known is of one moment: a run may go on while it is compared."""
+        if self.run is not None:
+            _ = self.failure, self.finished, self._is_being_written
+
     @classmethod
     def of(cls, one: One) -> Standing:
         """Where a live simulation, a run, or the run of a directory stands."""
@@ -147,7 +152,7 @@ class Standing:
         assert self.run is not None
         return self.run.path
 
-    @property
+    @cached_property
     def failure(self) -> str | None:
         """Why a run came to nothing."""
         return None if self.run is None else self.run.failure
@@ -302,6 +307,11 @@ class Standing:
         """Whether a run on disk reached its last round."""
         return self.run is not None and bool(self.summary) and self.run.finished
 
+    @cached_property
+    def _is_being_written(self) -> bool:
+        """Whether somebody goes on with it."""
+        return self.run is not None and being_written(self.path)
+
     @property
     def ending(self) -> str:
         """How it ended, where that is not simply at its last round; else ""."""
@@ -313,7 +323,7 @@ class Standing:
         if self.failure is not None:
             diverged = "non-finite" in self.failure
             return f"{'diverged' if diverged else 'failed'}: {self.failure}"
-        if being_written(self.path):
+        if self._is_being_written:
             return f"still going: {of} so far"
         if self.finished:
             stopped = self.summary.get("stopped")
@@ -331,7 +341,7 @@ class Standing:
     def unsaved(self) -> str:
         """What is left to resume where its last checkpoint could not be written; else ""."""
         told = str(self.summary.get("unsaved") or "")
-        is_over = self._is_summed_up and (self.is_live or not being_written(self.path))
+        is_over = self._is_summed_up and not self._is_being_written
         return told if is_over else ""
 
     @cached_property

@@ -47,8 +47,26 @@ def test_a_run_that_ends_by_the_clock_is_finished_when_that_shows_so_much(
 ):
     """None is of one that was stopped before its first row: a traceback ended `compare`."""
     run = fake_run("a", rounds=None, time="1 min")
-    vars(run)["summary"] = run.summary | {"sim_seconds": seconds}
+    (run.path / "summary.json").write_text(json.dumps(run.summary | {"sim_seconds": seconds}))
     assert run.finished is finished
+
+
+def test_a_run_that_goes_on_elsewhere_is_read_as_it_is_now_and_a_comparison_of_before_stays(
+    tmp_path,
+):
+    """A notebook that held it told the accuracy of its old end beside the rows of the new one."""
+    settings = {"topology": "ring4", "engine": "local", "model": "logistic", "out": str(tmp_path)}
+    run = p2pqg.run(**settings, rounds=1)
+    first, other = run.summary, p2pqg.run(**settings, rounds=2)
+    both = p2pqg.compare(run, other)
+    p2pqg.resume(run.path, rounds=2)
+    assert (run.config["rounds"], run.summary["rounds"], len(run.rounds)) == (2, 2, 2)
+    assert list(run.clients["round"]) == [0] * 4 + [1] * 4
+    assert (first["rounds"], run.finished) == (1, True)
+    assert run.summary is run.summary  # what stays the same is read once
+    assert (list(both.table["rounds"]), both.notes) == ([1, 2], [])
+    run.path.joinpath("failed.json").write_text('{"message": "it did not"}')
+    assert (run.finished, run.failure) == (False, "it did not")
 
 
 def test_a_failed_run_is_not_finished_and_says_why(fake_run):
