@@ -38,6 +38,8 @@ from p2pqg.base.errors import ConfigError, DivergedError, RunError
 
 ROUNDING = 1e-9
 """What another order of sums may change, of numbers of size 1; in float64."""
+ROUNDING_OF_FLOATS = 1e-4
+"""The same in float32 and below, over a few rounds."""
 SECONDS_TO_SHRINK = 25.0
 
 
@@ -258,7 +260,9 @@ def _here(whole: p2pqg.Simulation) -> set[int]:
 
 def loosely(whole: p2pqg.Simulation) -> float:
     """Clients that do not wait are computed together from one row to the next: to rounding."""
-    return 0.0 if whole.experiment.waits else ROUNDING
+    if whole.experiment.waits:
+        return 0.0
+    return ROUNDING if whole.experiment.config.precision == "float64" else ROUNDING_OF_FLOATS
 
 
 # laws of a method: full batches of a problem of our own
