@@ -6,6 +6,7 @@ need not be the cause. And Ray itself has many ways to say that it has ended, or
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -121,6 +122,10 @@ def _obituary(actors: Sequence[Any], bounds: Sequence[int]) -> str | None:
         except ray.exceptions.GetTimeoutError:
             continue  # it is busy, and so alive
         except ray.exceptions.RayError as gone:
+            if isinstance(gone, ray.exceptions.OutOfMemoryError):  # which has a page to say
+                used = re.search(r" was (\S+ used / \S+ limit)", str(gone))
+                more = f" ({used[1]})" if used else ""
+                return f"{_named(index, bounds)} died: its machine ran low on memory{more}"
             told = str(gone).strip().splitlines() or ["no reason"]
             reason = told[-1].partition(" Worker exit detail")[0].strip()
             who = _named(index, bounds)

@@ -88,3 +88,19 @@ def test_an_actor_whose_machine_does_not_answer_is_named_with_its_clients(monkey
         match=r"^actor 1 \(clients 4 to 7\) cannot be reached; its machine may be gone$",
     ):
         failures.received(["r"], actors, [0, 4, 8, 12], "node", lambda seconds: None)
+
+
+def test_an_actor_that_ray_ended_for_lack_of_memory_is_told_so_in_a_line(monkeypatch):
+    ray = failures.ray
+    page = "1 worker(s) were killed. Memory on the node (IP: ::1) was 22.1GB used / 23.5GB limit\nRead"
+
+    def get(references, timeout=None):
+        raise ray.exceptions.OutOfMemoryError(f"{page}\non.")
+
+    actors = [SimpleNamespace(__ray_ready__=SimpleNamespace(remote=lambda: "never"))]
+    monkeypatch.setattr(ray, "wait", lambda references, **_: (references, []))
+    monkeypatch.setattr(ray, "get", get)
+    monkeypatch.setattr(failures, "what_ended", lambda node: None)
+    told = r"^actor 0 .* died: its machine ran low on memory \(22.1GB used / 23.5GB limit\)$"
+    with pytest.raises(ClusterError, match=told):
+        failures.received(["r"], actors, [0, 4], "node", lambda seconds: None)
