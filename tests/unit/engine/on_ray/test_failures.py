@@ -92,7 +92,7 @@ def test_an_actor_whose_machine_does_not_answer_is_named_with_its_clients(monkey
 
 def test_an_actor_that_ray_ended_for_lack_of_memory_is_told_so_in_a_line(monkeypatch):
     ray = failures.ray
-    page = "1 worker(s) were killed. Memory on the node (IP: ::1) was 22.1GB used / 23.5GB limit\nRead"
+    page = "1 worker was killed. Memory on the node (IP: ::1) was 22.1GB used / 23.5GB limit\nRead"
 
     def get(references, timeout=None):
         raise ray.exceptions.OutOfMemoryError(f"{page}\non.")
