@@ -97,6 +97,8 @@ def read_runs(paths: Iterable[str | Path]) -> pd.DataFrame:
 def export(frame: pd.DataFrame, recipe: Mapping[str, Any], folder: str | Path) -> None:
     """Write runs as one small Parquet file, and the recipe that repeats them.
 
+    A run that the frame has twice, from its directory and from an older export, is written once.
+
     Args:
         frame: from `read_runs`.
         recipe: its settings that mean nothing elsewhere are dropped.
@@ -111,6 +113,7 @@ def export(frame: pd.DataFrame, recipe: Mapping[str, Any], folder: str | Path) -
         kinds = {type(value) for value in kept[key].dropna()}
         if len(kinds) > 1 and not kinds <= {int, float}:
             kept[key] = kept[key].map(str, na_action="ignore")
+    kept = kept[~kept.map(plain_text).duplicated()]
     plain = {key: value for key, value in recipe.items() if key not in PRIVATE}
     try:
         folder.mkdir(parents=True, exist_ok=True)

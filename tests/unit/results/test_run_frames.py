@@ -30,6 +30,15 @@ def test_exported_runs_and_run_directories_may_be_read_together(tmp_path, fake_r
     assert found[["mean", "seeds"]].to_numpy().tolist() == [[0.6, 2]]
 
 
+def test_runs_that_are_exported_again_among_themselves_are_there_once(tmp_path, fake_run):
+    fake_run("a", 0.5, folder=tmp_path, alpha=None, clients_per_actor="auto")
+    fake_run("b", 0.7, folder=tmp_path, alpha=0.1, seed=2, clients_per_actor=4)
+    fake_run("c", folder=tmp_path, lr=0.2, failure="diverged")
+    for _ in range(3):
+        export(read_runs([tmp_path]), {}, tmp_path / "small")
+    assert sorted(read_runs([tmp_path / "small"])["lr"]) == [0.1, 0.1, 0.2]
+
+
 def test_a_run_that_was_not_even_built_is_in_no_table(tmp_path, fake_run):
     (tmp_path / "x").mkdir()
     (tmp_path / "x" / "failed.json").write_text('{"message": "no such data"}')
