@@ -97,7 +97,8 @@ SUMMED_UP = (
 MEANING = {
     "round": "communication rounds count from 0; the row is of the end of that round",
     "epoch": "passes over a mean-sized shard so far, of a client that took part in every round",
-    "gradients": "that such a client has computed so far; where clients do not wait, their mean",
+    "gradients": "that such a client has computed so far; where clients do not wait, their mean, "
+    "rounded down",
     "lr": "step size of the round",
     "train_loss": "mean over the clients that took part, over the batches of a round, and over the "
     "rounds since the row before",
@@ -162,7 +163,8 @@ FILES = {
     "summary.json": "what the run came to; `evaluated_rounds` and `recorded_rounds` say of when. "
     "`client_steps_per_second`: steps that clients made in the rounds after the first, by the time "
     "in which rounds were run, evaluated and recorded. `steps`, of a run whose length is in steps: "
-    "those of a client that took part in every round",
+    "those of a client that took part in every round. `staleness_mean`: that of the rows, each as "
+    "often as it has rounds",
     "failed.json": "only of a run that came to nothing: why",
     "checkpoints/": "the last two; `p2pqg resume` goes on from there",
     "files/": "the user's own files that the recipe names, as they were",

@@ -173,9 +173,11 @@ def outcome(run: Run) -> list[tuple[str, str]]:
         told = percent(honest["honest_test_accuracy"], 2)
         lowest_of = percent(honest["honest_test_accuracy_min"], 2)
         tested.insert(1, ("of the honest", f"{told}, lowest {lowest_of}{tested_at}"))
-    losses = run.rounds["test_loss"].dropna()
-    if summary["test_accuracy"] is None and len(losses):  # of numbers, which are never just right
-        tested = [("test loss", number(losses.iloc[-1]) + tested_at)]
+    losses = run.rounds["test_loss"]
+    if summary["test_accuracy"] is None and losses.notna().any():  # numbers are never just right
+        at = summary.get("evaluated_rounds")  # then it may be undefined, though it was not before
+        there = losses.notna() if at is None else run.rounds["round"] == at - 1
+        tested = [("test loss", number(losses[there].iloc[-1]) + tested_at)]
     more = measured(run.rounds)
     return [
         *tested,

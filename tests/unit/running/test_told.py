@@ -76,6 +76,8 @@ def test_numbers_are_never_just_right_and_have_a_loss(told):
     rows = [{"round": 4, "test_loss": 0.5}, {"round": 9, "test_loss": 0.25}]
     none = {"test_accuracy": None, "averaged_model_accuracy": None}
     assert told(rows, **none) == [("test loss", "0.25"), *END]
+    rows[1] = {"round": 9, "train_loss": 0.1}  # a loss of the user's was no number there
+    assert told(rows, evaluated_rounds=10, **none) == [("test loss", "-"), *END]
 
 
 def test_what_was_measured_earlier_says_after_which_round(told):
