@@ -27,6 +27,8 @@ PNG_DEPTH = 24
 """Position of the byte in a PNG file that says its bits per channel."""
 PPM_HEADER = re.compile(rb"P[36]" + rb"(?:(?:\s|#[^\r\n]*[\r\n])+(\d+))" * 3)
 """Of a color image: width, height, and what its brightest value is."""
+BITS = 258
+"""The tag of a TIFF file that says how many bits its channels have."""
 PHOTOMETRIC = 262
 """The tag of a TIFF file that says what its numbers mean; 0: they count from white to black."""
 
@@ -163,7 +165,8 @@ def _is_deep(image: Image, content: bytes) -> bool:
         return content[PNG_DEPTH : PNG_DEPTH + 1] == b"\x10"
     if image.format == "PPM" and (header := PPM_HEADER.match(content)):
         return int(header[3]) > 255
-    return image.mode.startswith("I")
+    # Pillow says so in the mode of gray images alone.
+    return image.mode.startswith("I") or max(getattr(image, "tag_v2", {}).get(BITS, (8,))) > 8
 
 
 def pixels(

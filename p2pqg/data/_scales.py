@@ -97,23 +97,19 @@ def _some(x: np.ndarray) -> np.ndarray:
 
 
 def _of_columns(some: np.ndarray, names: Sequence[str]) -> Iterator[str]:
-    # Those of 0 and 1 say a kind, and are small where it is rare.
-    number = ~np.isin(some, (0, 1)).all(0)
-    deviation = some.std(0)
-    columns = np.flatnonzero(number & (deviation > 0))
-    if not len(columns):
-        return
+    with np.errstate(over="ignore"):
+        deviation = some.std(0)
     size = _size(some, 0)
-    low, high, largest = (
-        int(columns[at(values[columns])])
-        for at, values in ((np.argmin, deviation), (np.argmax, deviation), (np.argmax, size))
-    )
+    largest = int(size.argmax())  # it may be one that does not vary
+    # Those of 0 and 1 say a kind, and are small where it is rare.
+    columns = np.flatnonzero((deviation > 0) & ~np.isin(some, (0, 1)).all(0))
 
     def named(column: int) -> str:
         return names[column] if len(names) == some.shape[1] else f"{column}"
 
     trouble = ""
-    if deviation[high] >= APART * deviation[low]:
+    if len(columns) and deviation[columns].max() >= APART * deviation[columns].min():
+        low, high = (int(columns[at(deviation[columns])]) for at in (np.argmin, np.argmax))
         trouble = (
             f"columns of features vary on scales far apart, {named(low)} by {deviation[low]:.2g} "
             f"and {named(high)} by {deviation[high]:.2g}"

@@ -153,6 +153,10 @@ def test_numbers_that_are_large_are_told():
     (line,) = told(ages)
     assert "features are large, those of column 0 23; with dataset.standardise: true" in line
     assert told(ages * 0.88) == []  # 19.9
+    (line,) = told(np.stack([np.full(40, 2020.0), np.arange(40) % 3], 1))  # it never varies
+    assert "features are large, those of column 0 2e+03;" in line
+    (line,) = told(np.full((40, 1), 2e200))  # its squares are beyond float64
+    assert "those of column 0 inf;" in line
 
 
 def test_many_rows_are_standardised_some_at_a_time(monkeypatch):

@@ -135,9 +135,22 @@ def test_files_of_scanners_and_cameras_are_read_with_8_and_16_bits(read, kind):
     assert "has 16 bits per channel: the upper 8 are kept" in arrays.notes[0]
 
 
-def test_color_of_16_bits_in_a_ppm_file_is_told(read):
+def tiff_of(deep):
+    """A TIFF file of 16 bits per channel in color, which Pillow reads and does not write."""
+    height, width, _ = deep.shape
+    at = 8 + 2 + 12 * 8 + 4  # of what is behind the tags
+    tags = [(256, 4, 1, width), (257, 4, 1, height), (258, 3, 3, at), (262, 3, 1, 2)]
+    tags += [(273, 4, 1, at + 6), (277, 3, 1, 3), (278, 4, 1, height), (279, 4, 1, deep.nbytes)]
+    parts = [b"II*\0", struct.pack("<IH", 8, len(tags)), *(struct.pack("<HHII", *t) for t in tags)]
+    return b"".join([*parts, struct.pack("<I3H", 0, 16, 16, 16), deep.astype("<u2").tobytes()])
+
+
+@pytest.mark.parametrize("kind", ["PPM", "TIFF"])
+def test_color_of_16_bits_in_files_of_scanners_and_cameras_is_told(read, kind):
     header = b"P6 # a comment, 255\n%d %d\n65535\n" % COLOR.shape[1::-1]
-    arrays = read(*[header + (COLOR.astype(">u2") * 257).tobytes()] * 2)
+    deep = COLOR.astype(np.uint16) * 257
+    content = tiff_of(deep) if kind == "TIFF" else header + deep.astype(">u2").tobytes()
+    arrays = read(*[content] * 2)
     np.testing.assert_array_equal(arrays.train_x[0], COLOR.transpose(2, 0, 1))
     assert "has 16 bits per channel" in arrays.notes[0]
 
