@@ -99,15 +99,20 @@ class Stop:
                     f"{key} goes by {name}, which no row of this run has: {absent[name]}"
                 )
 
-    def reason(self, rows: Sequence[Row]) -> str | None:
-        """Why the run is over, as its evaluated rows tell; None: it is not."""
-        last = last_having(rows, *OF_TESTS)
+    def reason(self, rows: Sequence[Row], tested: Sequence[str] = OF_TESTS) -> str | None:
+        """Why the run is over, as its evaluated rows tell; None: it is not.
+
+        Args:
+            rows: of rounds.parquet.
+            tested: columns of which those that are evaluated have one.
+        """
+        last = last_having(rows, *tested)
         if last is None:
             return None
         conditions = self._conditions
         if conditions and all(_holds(last, *one) for one in conditions):
             return str(self.when)
-        if self.patience is not None and self._waited(rows) >= self.patience:
+        if self.patience is not None and self._waited(rows, tested) >= self.patience:
             return f"{self.metric} has not been better for {counted(self.patience, 'evaluation')}"
         return None
 
@@ -117,13 +122,13 @@ class Stop:
         matches = [match for part in parts if (match := CONDITION.fullmatch(part))]
         return [(match[1], match[2], float(match[3])) for match in matches]
 
-    def _waited(self, rows: Sequence[Row]) -> int:
+    def _waited(self, rows: Sequence[Row], tested: Sequence[str]) -> int:
         """Evaluations since the last one that was better than all before."""
         small = self.best == "min"
         if self.best == "auto":
             small = is_better_small(self.metric)
         values, known = column_of(rows, self.metric, "float64")
-        evaluated = np.any([column_of(rows, key, "float64")[1] for key in OF_TESTS], axis=0)
+        evaluated = np.any([column_of(rows, key, "float64")[1] for key in tested], axis=0)
         best, waited = None, 0
         for value in values[known & evaluated].tolist():
             value = -value if small else value

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 from p2pqg.base.digest import bare
 from p2pqg.base.errors import ConfigError, P2pqgError, UserCodeError
-from p2pqg.base.records import OF_TESTS
 from p2pqg.base.registry import Entry, Registry
 from p2pqg.base.signature import check_takes
 from p2pqg.base.source import blamed
@@ -54,8 +53,7 @@ class Callback:
             UserCodeError: it failed; with its line.
         """
         told = [self.on_round]
-        # A loss may be no number where the accuracy is one, and numbers have no accuracy.
-        if any(row.get(key) is not None for key in OF_TESTS):
+        if any(row.get(key) is not None for key in sim.experiment.tested_columns):
             told.append(self.on_evaluation)
         for function in told:
             if function is not None:

@@ -12,6 +12,7 @@ import numpy as np
 from p2pqg.algorithms.privacy import EPSILONS, Accounts
 from p2pqg.base.lazy import torch
 from p2pqg.base.ranges import MOST_COUNTED
+from p2pqg.base.records import OF_TESTS
 from p2pqg.data import Arrays
 from p2pqg.data.feeding import ENTRIES_AHEAD, STEPS_AHEAD
 from p2pqg.engine.habits import coming
@@ -142,6 +143,11 @@ class Experiment:
         """
         averaged = [f"averaged_{metric.name}" for metric in self.task.metrics]
         return dict.fromkeys([*self.task.measures, *averaged, *self._spent], "float64")
+
+    @property
+    def tested_columns(self) -> tuple[str, ...]:
+        """Of these a row has one where clients were evaluated, if a metric of the user's alone."""
+        return *OF_TESTS, *(metric.name for metric in self.task.metrics)
 
     @property
     def accounts(self) -> Accounts | None:

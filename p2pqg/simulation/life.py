@@ -195,7 +195,8 @@ class Life(Paused):
             finally:
                 self._telling = False
         if not self.stopped:
-            self.stopped = self.experiment.config.stop.reason(rows)
+            experiment = self.experiment
+            self.stopped = experiment.config.stop.reason(rows, experiment.tested_columns)
 
     def _next_hearing(self) -> float:
         """The round after which somebody has to look at a row, before it goes on."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from p2pqg.base.errors import ConfigError, DivergedError, P2pqgError, UserCodeError
-from p2pqg.base.records import OF_TESTS, Records, last_having
+from p2pqg.base.records import Records, last_having
 from p2pqg.base.steady import now
 from p2pqg.base.user_code import names_a_file
 from p2pqg.engine.clock import Clock, Span, chrome_trace, totals
@@ -182,7 +182,7 @@ class Shown(ABC):
         changed = log.events and log.events[-1]["round"] == self.round
         if (
             row.get("round") == self.round - 1
-            and last_having([row], *self._of_tests)
+            and last_having([row], *self.experiment.tested_columns)
             and not changed
         ):
             now = takewhile(lambda one: one["round"] == self.round - 1, reversed(log.clients))
@@ -207,7 +207,7 @@ class Shown(ABC):
         driver, experiment = self._driver, self.experiment
         rows = driver.log.rounds
         last = rows[-1] if rows else {}
-        tested = last_having(rows, *self._of_tests) or {}
+        tested = last_having(rows, *experiment.tested_columns) or {}
         if evaluate and not self.closed:
             with suppress(DivergedError):
                 last = tested = self.present()[0]
@@ -239,11 +239,6 @@ class Shown(ABC):
             **more,
             "versions": summary.versions(),
         }
-
-    @property
-    def _of_tests(self) -> tuple[str, ...]:
-        """Of these columns a row has one where clients were evaluated, if a metric alone."""
-        return *OF_TESTS, *(metric.name for metric in self.experiment.task.metrics)
 
     @property
     def _never_came(self) -> list[str]:

@@ -3,6 +3,7 @@
 import itertools
 import math
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import networkx as nx
@@ -616,8 +617,13 @@ def test_a_loss_that_is_no_number_for_a_test_sample_takes_nobodys_accuracy():
     assert found[1]["test_loss"] == pytest.approx(found[1]["loss"], rel=1e-6)
     assert found[0]["loss"] > 0
     numbers = {"dataset": (x, y + x[:, 0], x, 1.0 * test_y), "loss": nowhere_for_twos}
-    with simulate(2, model="mlp", **numbers) as sim:
-        assert sim.evaluate()["r2"] == sim.summary(evaluate=False)["r2"] is not None
+    for stop in ({"when": "r2 < 9"}, {"patience": 1, "metric": "r2", "min_delta": 9}):
+        seen = []
+        watch = SimpleNamespace(on_evaluation=lambda sim, row, seen=seen: seen.append(row["r2"]))
+        with simulate(3, model="mlp", eval_every=1, stop=stop, callbacks=[watch], **numbers) as sim:
+            assert sim.evaluate()["r2"] == sim.summary(evaluate=False)["r2"] == seen[-1]
+            assert sim.round == len(seen) == (1 if "when" in stop else 2)
+            assert sim.stopped
 
 
 def test_a_step_size_that_depends_on_how_often_it_is_asked_for_is_refused():
