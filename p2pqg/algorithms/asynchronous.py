@@ -130,8 +130,8 @@ def meet(*tensors: torch.Tensor) -> Meet:
     """Ask for the mean of mine and a neighbor's; the reply is a tensor, or a tuple of them.
 
     The neighbor is drawn from W's row. Whoever is in a meeting has no time for another one, until
-    both ways of the exchange are through; computing goes on. Where a message is lost, or there is
-    no neighbor, the reply is what was sent.
+    both ways of the exchange are through; who is met goes on computing meanwhile. Where a message
+    is lost, or there is no neighbor, the reply is what was sent.
     """
     return Meet(tensors)
 
