@@ -53,6 +53,7 @@ class Samples:
         columns: name -> [samples], what belongs to each sample beside it.
         x_name, y_name: what they are called in a message.
         features, outputs: names of the columns of x, and of y, where it has some.
+        kinds: which of these names have a column of 0 and 1 for each kind of something.
         notes: what should be known of them, a line each.
     """
 
@@ -63,6 +64,7 @@ class Samples:
     y_name: str = "y"
     features: Sequence[str] = ()
     outputs: Sequence[str] = ()
+    kinds: Sequence[str] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -112,6 +114,8 @@ def arrays_from(raw: Raw, reading: Reading, tokenizer: str | None = None) -> Arr
         train = dataclasses.replace(train, x=train.x[rest], y=train.y[rest])
         columns = {name: column.at(rest) for name, column in columns.items()}
         notes.append(told_of(held_out, rest, what))
+        train, test, told = _without_strange_kinds(train, test, what)
+        notes += told
     else:
         test = _checked(raw.test, what)
     train_x, said = _seen(train, reading, tokenizer)
@@ -208,6 +212,34 @@ def _checked(part: Samples, what: str) -> Samples:
         if values.dtype.kind == "f":
             check_finite(values, name)
     return dataclasses.replace(part, x=x, y=y, x_name=x_name, y_name=y_name)
+
+
+def _without_strange_kinds(
+    train: Samples, test: Samples, what: str
+) -> tuple[Samples, Samples, list[str]]:
+    """Both parts without the kinds that only samples held out for the test have; and notes."""
+    if not train.kinds:
+        return train, test, []
+    strange = np.isin(train.features, train.kinds) & ~train.x.any(axis=0)
+    told = [
+        kind_unknown(f"{what}: column {name}", int(test.x[:, own].any(axis=1).sum()), len(test.y))
+        for name in train.kinds
+        if (own := strange & np.equal(train.features, name)).any()
+    ]
+    features = np.array(train.features)[~strange].tolist()
+    first, second = (
+        dataclasses.replace(part, x=part.x[:, ~strange], features=features)
+        for part in (train, test)
+    )
+    return first, second, told
+
+
+def kind_unknown(column: str, count: int, num_samples: int, such: str = "") -> str:
+    """The line on test samples whose kind no training sample has."""
+    return (
+        f"{column}: no training sample has the kind of {count:,} of {num_samples:,} samples"
+        f"{such}; they are of none"
+    )
 
 
 def _seen(

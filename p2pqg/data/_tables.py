@@ -15,7 +15,7 @@ from p2pqg.base.memory import check_room
 from p2pqg.base.ranges import broken
 from p2pqg.base.wording import counted
 from p2pqg.data import _image_columns, _parquet
-from p2pqg.data._reading import Reading, Samples
+from p2pqg.data._reading import Reading, Samples, kind_unknown
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -111,7 +111,16 @@ def samples_of(table: pa.Table, chosen: Columns, beside: Sequence[str], what: st
     if index:
         which = f"column {', '.join(index)} is the index of pandas, and no feature"
         told = (*told, f"{what}: {which}; name it in dataset.features if it is one")
-    return Samples(x, y, columns, x_name="features", y_name=y_name, features=named, notes=told)
+    return Samples(
+        x,
+        y,
+        columns,
+        x_name="features",
+        y_name=y_name,
+        features=named,
+        kinds=tuple(dict.fromkeys(chosen.categories)),
+        notes=told,
+    )
 
 
 def _check_each_is_one_thing(labels: Sequence[str], chosen: Columns, what: str) -> None:
@@ -215,10 +224,8 @@ def _in_kinds(
         cells, kinds = cells.astype(str), kinds.astype(str)
     each = (cells[:, None] == kinds).astype(np.float32)
     if notes is not None and len(strange := cells[~each.any(axis=1)]):
-        notes.append(
-            f"{what}: column {name}: no training sample has the kind of {len(strange):,} of "
-            f"{len(cells):,} samples, such as {strange[0]}; they are of none"
-        )
+        such = f", such as {strange[0]}"
+        notes.append(kind_unknown(f"{what}: column {name}", len(strange), len(cells), such))
     lists = pa.FixedSizeListArray.from_arrays(pa.array(each.ravel()), len(kinds))
     return table.set_column(table.column_names.index(name), name, lists)
 

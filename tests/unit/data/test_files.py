@@ -11,6 +11,7 @@ from PIL import Image
 
 from p2pqg.base.errors import ConfigError, DataError
 from p2pqg.data import _scales, load, named, partition, read, split, usual_model
+from p2pqg.data._reading import held_out_of
 from p2pqg.data.table import Params
 
 CSV = """\
@@ -201,6 +202,17 @@ def test_kinds_become_a_feature_each_those_of_training_samples(csv):
     for train_file, test_file in ((codes, strange), (strange, codes)):
         arrays = load("table", path=train_file, test=test_file, label="ill", categories=["ward"])
         assert arrays.test_x.tolist() == [[0, 0], [1, 0]]  # 3 is a 3, be it a number or a text
+    colors = ["red", "blue"] * 10
+    held = held_out_of(20, 0.2, (), "")[1][0]
+    colors[held] = "green"  # a kind that only a sample held out for the test has
+    rows = "".join(f"{color},{row},{row % 2}\n" for row, color in enumerate(colors))
+    one = csv("color,dose,ill\n" + rows, "one.csv")
+    arrays = load("table", path=one, label="ill", categories=["color"])
+    assert arrays.train_x[:, :2].sum(1).tolist() == [1] * 16
+    assert arrays.test_x.shape == (4, 3)
+    assert arrays.test_x[arrays.test_x[:, 2] == held].tolist() == [[0, 0, held]]
+    line = "column color: no training sample has the kind of 1 of 4 samples; they are of none"
+    assert any(line in note for note in arrays.notes)
     by_dose = load("table", path=train, test=test, label="ill", categories=["color", "dose"])
     assert by_dose.train_x.tolist()[1] == [1, 0, 0, 1, 0]
     only = {"features": ["color"], "categories": ["color"]}
