@@ -23,6 +23,7 @@ from p2pqg.data._arrays import Arrays
 from p2pqg.data._cache import Part, content_of_parts, remembered
 from p2pqg.data._images import places
 from p2pqg.data._labels import numbered
+from p2pqg.data._leak import leaked
 from p2pqg.data._tokens import fingerprint, tokenise
 
 TOKENISER = "1"
@@ -83,7 +84,7 @@ def load_texts(spec: TextSet, params: TextParams, data_dir: Path | None, tokeniz
         labels.test,
         num_classes=labels.num_classes,
         classes=labels.names,
-        notes=labels.notes,
+        notes=(*labels.notes, *leaked(train.x, test.x, str(data_dir))),
         content=content_of_parts(train, test),
     )
 

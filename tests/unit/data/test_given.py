@@ -532,6 +532,9 @@ def test_a_test_sample_that_is_a_training_sample_is_told():
     told = "2 of 100 test samples are training samples, too"
     assert any(told in note for note in read((x, y, np.concatenate([x[:2], -x[2:]]), y)).notes)
     assert not any("training samples, too" in note for note in read((x, y, -x - 1, y)).notes)
+    there = (np.concatenate([x[:2], -x[2:]]) / 3).astype(np.float32)  # of the other precision
+    for parts in ((x / 3, y, there, y), (there, y, x / 3, y)):
+        assert any(told in note for note in read(parts).notes)
     few = np.concatenate([x[:1], -x[1:], -x - 500])  # one of 200
     assert not any("too" in note for note in read((x, y, few, np.arange(200) % 2)).notes)
     twice = read((np.concatenate([x, x]), np.concatenate([y, y])))

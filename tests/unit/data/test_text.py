@@ -123,6 +123,13 @@ def test_a_broken_file_is_named_with_what_is_wrong(folder, broken, message):
     assert "\n" not in str(caught.value)
 
 
+def test_texts_of_the_test_that_are_training_texts_are_told_of_a_folder_of_ones_own(folder):
+    for part in ("train", "test"):
+        write(folder / f"{part}.parquet", [f"{part} {i}" for i in range(19)] + ["both"], LABELS * 5)
+    notes = load("texts", folder, WORDS).notes
+    assert notes == (f"{folder}: 1 of 20 test samples are training samples, too",)
+
+
 def test_models_and_data_sets_must_agree_on_texts(folder):
     with pytest.raises(ConfigError, match="ag-news holds texts; use model transformer"):
         load("ag-news", folder)
