@@ -62,12 +62,8 @@ def parts_of(
             test samples were drawn, so that its indices are others; or the function failed.
     """
     if not callable(value):
-        if arrays.drawn:
-            raise DataError(
-                f"partition names training samples by number, but {arrays.drawn:,} of them are "
-                "drawn for a test, which numbers the others anew; give a test part, or a function "
-                "(labels, clients, rng) as partition"
-            )
+        repair = "take a function (labels, clients, rng) as partition"
+        check_numbered_as_given(arrays, "partition", repair)
         return only(checked_parts(value, len(arrays.train_y), clients, "partition"), rows, "it")
     what = f"partition {getattr(value, '__name__', 'function')}"
     check_takes(value, GIVEN, what, DataError)
@@ -75,6 +71,15 @@ def parts_of(
     made = _called(value, (targets, clients, seed), {}, what)
     parts = checked_parts(made, len(targets), clients, what)
     return parts if rows is None else [rows[part] for part in parts]
+
+
+def check_numbered_as_given(arrays: Arrays, what: str, repair: str) -> None:
+    """DataError where training samples have other numbers than they came with."""
+    if arrays.drawn:
+        raise DataError(
+            f"{what} names training samples by number, but {arrays.drawn:,} of them are drawn for "
+            f"a test, which numbers the others anew; give a test part, or {repair}"
+        )
 
 
 def checked_parts(value: Any, num_samples: int, clients: int, what: str) -> list[np.ndarray]:

@@ -128,9 +128,7 @@ def _put_together(config: RunConfig, own: Own, parts: Found) -> Experiment:
         length.num_rounds,
         timed=clock is not None,
         reckoned=config.ends == "time" or (config.ends == "steps" and not method.waits),
-        check=Rehearsal(
-            rule, live, (found.cost, task), (len(found.arrays.train_y), found.held_out)
-        ),
+        check=Rehearsal(rule, live, (found.cost, task), (found.arrays, found.held_out)),
     )
     told += never_due(config, scenario)
     _check_length(config, scenario)

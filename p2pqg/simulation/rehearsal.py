@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from p2pqg.data import Arrays
 from p2pqg.engine.rule import Rule
 from p2pqg.engine.spec import Task
 from p2pqg.engine.suits import check_gossips_models, check_network
@@ -26,13 +27,13 @@ class Rehearsal:
         rule: before the event.
         before: the network before the event, with its clock.
         learning: the size of the model, and the task.
-        samples: of training, how many, and which of them are held out.
+        samples: of training, and which of them are held out.
     """
 
     rule: Rule
     before: Network
     learning: tuple[Cost, Task]
-    samples: tuple[int, np.ndarray]
+    samples: tuple[Arrays, np.ndarray]
 
     def __call__(self, event: Event, network: Network) -> Rehearsal:
         """What is told of the next event.

@@ -13,6 +13,8 @@ from p2pqg.base.errors import ConfigError
 from p2pqg.base.lazy import torch
 from p2pqg.base.seeding import rng
 from p2pqg.base.wording import counted
+from p2pqg.data import Arrays
+from p2pqg.data.own_split import check_numbered_as_given
 from p2pqg.data.partition import only
 from p2pqg.engine.rule import Rule
 from p2pqg.engine.snapshot import Snapshot, leaves
@@ -40,25 +42,27 @@ def shards_of_new(
             free[rng(seed, "added", len(parts) + k).choice(len(free), size, replace=False)]
             for k in range(count)
         ]
-    return checked_shards(shards, count, total, experiment.held_out, experiment.task)
+    return checked_shards(shards, count, experiment.arrays, experiment.held_out, experiment.task)
 
 
 def checked_shards(
-    shards: Any, count: int, total: int, held_out: np.ndarray, task: Task
+    shards: Any, count: int, samples: Arrays, held_out: np.ndarray, task: Task
 ) -> list[np.ndarray]:
     """For each new client, those of the indices given that are not held out.
 
     Args:
         shards: what is given.
         count: new clients.
-        total: training samples, also those that are held out.
+        samples: of training, also those that are held out.
         held_out: the indices of the validation samples.
         task: says how many samples a shard must have where they are private.
 
     Raises:
         ConfigError: not one shard per client, indices that are none or there twice, none but
-            held-out ones, or too few to be private.
+            held-out ones, or too few to be private; or test samples were drawn, so that indices
+            are others.
     """
+    total = len(samples.train_y)
     if isinstance(shards, str) or not isinstance(shards, Iterable):
         raise ConfigError(f"shards must be a list of indices for each new client, got {shards!r}")
     arrays = [np.asarray(shard) for shard in shards]
@@ -74,6 +78,7 @@ def checked_shards(
             again = values[times > 1][0]
             raise ConfigError(f"shards[{k}] has sample {again} twice; leave it out once")
     arrays = [shard.astype(np.int64) for shard in arrays]
+    check_numbered_as_given(samples, "shards", "leave shards out")
     if len(held_out):
         arrays = only(arrays, np.setdiff1d(np.arange(total), held_out), "shards")
     for k, shard in enumerate(arrays):

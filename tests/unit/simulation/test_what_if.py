@@ -627,6 +627,17 @@ def test_new_clients_do_not_learn_from_samples_that_are_held_out():
             sim.add_clients(shards=[mixed[:2]])
 
 
+def test_shards_of_new_clients_are_refused_where_a_test_was_drawn_which_numbers_samples_anew():
+    """Sample 2 was held out, and whoever asked for it got sample 3; nobody said so."""
+    mine = {"dataset": (np.arange(20.0).reshape(10, 2), np.arange(10) % 2), "batch_size": 1}
+    refused = "shards names training samples by number, but 2 of them are drawn for a test"
+    with simulation(**mine) as sim, pytest.raises(ConfigError, match=refused):
+        sim.add_clients(shards=[[1, 2]])
+    joins = [{"at": "round 1", "add_clients": {"shards": [[1, 2]]}}]
+    with pytest.raises(ConfigError, match=refused):
+        simulation(**mine, scenario=joins)
+
+
 def test_what_was_done_is_remembered_as_plain_lists_whatever_it_was_given_as():
     """A range, or a view of a dict, was remembered as an object that no recipe can say."""
     with simulation() as sim:
