@@ -113,6 +113,8 @@ def test_seeds_that_ended_apart_are_told_as_they_were_together(recorded):
     assert one.final["test_accuracy"] == pytest.approx((0.36 + 0.2) / 2)
     assert one.final["bytes_sent"] == 800_000
     assert one.deviation["test_accuracy"] == pytest.approx(0.16 / math.sqrt(2))
+    with_summary(whole, rounds=12)
+    assert Seeds.of_runs(gather([whole.path, short.path])).age_of_clients == "after 10 rounds"
 
 
 def test_seeds_that_ended_themselves_are_told_as_they_ended(recorded, page_of):
@@ -128,6 +130,7 @@ def test_seeds_that_ended_themselves_are_told_as_they_ended(recorded, page_of):
     assert told["sent"] == "1.2 MB ± 400.0 kB"
     assert not any("rounds" in text for _, text in page.all("small"))
     assert not page.all("data", class_="best")  # the cheapest were not equally long
+    assert "; 4 rounds" not in page.said  # which the first one did
 
 
 def test_runs_whose_directories_are_called_alike_are_named_by_what_leads_to_them(
@@ -145,6 +148,7 @@ def test_runs_whose_directories_are_called_alike_are_named_by_what_leads_to_them
 
 def test_a_seed_that_failed_is_told_of_and_not_in_the_mean(recorded, fake_run, page_of):
     runs = [recorded(f"{k}", seed=k, last=0.6 + k / 10) for k in range(2)]
+    runs = [with_summary(run, rounds=12, evaluated_rounds=12) for run in runs]
     failed = fake_run("failed", failure="no memory", seed=2)
     for name in ("rounds.parquet", "summary.json"):
         (failed.path / name).unlink()
@@ -152,7 +156,7 @@ def test_a_seed_that_failed_is_told_of_and_not_in_the_mean(recorded, fake_run, p
     assert page.notes == ["lr 0.1 seed 2: failed: no memory; means are over 2 of 3 seeds"]
     cells = [text for a, text in page.all("td") if a["data-name"] == "accuracy"]
     assert cells == ["65.00 % ± 7.07 %", "90.00 %"]
-    assert Seeds.of_runs(gather([run.path for run in (*runs, failed)])).evaluated_rounds == 10
+    assert Seeds.of_runs(gather([run.path for run in (*runs, failed)])).evaluated_rounds == 12
 
 
 def test_three_runs_of_32_clients_and_100_rows_stay_small(recorded, page_of):

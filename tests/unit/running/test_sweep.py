@@ -75,6 +75,9 @@ def test_a_sweep_that_is_started_again_does_only_what_is_left(world, tmp_path):
     (tmp_path / "grid" / "dsgd-lr0.1-seed2" / "summary.json").unlink()  # as if killed there
     world.sweep()
     assert world.done == ["dsgd-lr0.1-seed2"]
+    (tmp_path / "grid" / "dsgd-lr0.1-seed2" / "summary.json").write_bytes(b"")  # power was cut
+    with pytest.raises(ConfigError, match="cannot be read .*remove .*dsgd-lr0.1-seed2, and it is"):
+        world.sweep()
 
 
 def test_a_folder_that_cannot_be_written_is_told_in_a_line(world, tmp_path):
@@ -220,6 +223,11 @@ def test_only_directories_that_hold_a_run_are_cleared(world, tmp_path):
     assert (directory / "notes.txt").exists()
     # The fake run wants to make the directory: an error nobody expects, on record like any other.
     assert json.loads((directory / "failed.json").read_text())["error"] == "FileExistsError"
+    other = directory.with_name("y")
+    (other / "checkpoints").mkdir(parents=True)  # killed before it had a config.yaml
+    carry_out({"out": str(tmp_path / "grid"), "name": "y", "algorithm": "dsgd"})
+    assert world.done == ["x", "y"]
+    assert Run(other).failure is None
 
 
 def test_tuning_goes_on_until_the_best_value_is_inside(world):
