@@ -85,12 +85,16 @@ class Run:
 
     def _content(self, name: str, read: Callable[[Path], Any]) -> Any:
         """What is in a file, which is read once as long as it stays the same."""
-        known: dict[str, Any] = self.__dict__.setdefault("_known", {})
-        file = self.path / name
-        stamp = _stamp(file)  # before it is read: what is written meanwhile is read next time
-        if name not in known or known[name][0] != stamp:
-            known[name] = stamp, read(file)
-        return known[name][1]
+        return self._known(name, [name], lambda: read(self.path / name))
+
+    def _known(self, what: str, files: list[str], find: Callable[[], Any]) -> Any:
+        """What is found once as long as these files stay the same."""
+        known: dict[str, Any] = self.__dict__.setdefault("_found", {})
+        stamps = [_stamp(self.path / name) for name in files]
+        # Taken before anything is read: what is written meanwhile is read next time.
+        if what not in known or known[what][0] != stamps:
+            known[what] = stamps, find()
+        return known[what][1]
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -176,6 +180,11 @@ class Run:
     @property
     def finished(self) -> bool:
         """Whether the run reached its last round, or ended itself; broken off ones did not."""
+        files = [FAILED, "summary.json", "config.yaml", "rounds.parquet"]
+        found: bool = self._known("finished", files, self._has_finished)
+        return found
+
+    def _has_finished(self) -> bool:
         if self.failure is not None or not (self.path / "summary.json").exists():
             return False
         if not (self.path / "config.yaml").exists():  # who cleared it away was killed
