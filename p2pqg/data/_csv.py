@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,12 +21,13 @@ HEAD = 2**20
 """Bytes in which the first line must end."""
 
 
-def read_csv(path: Path, delimiter: str = "") -> pa.Table:
+def read_csv(path: Path, delimiter: str = "", texts: Sequence[str] = ()) -> pa.Table:
     """A CSV file as a table; numbers, truth values and texts are told apart by column.
 
     Args:
         path: of the file.
         delimiter: between two cells; default: the most frequent one of `, ; tab |` in line 1.
+        texts: columns that are texts whatever they look like.
 
     Raises:
         DataError: no such file, not UTF-8, too large, no names of columns, or ragged lines.
@@ -40,7 +42,9 @@ def read_csv(path: Path, delimiter: str = "") -> pa.Table:
                 file,
                 csv.ReadOptions(block_size=2**24),
                 csv.ParseOptions(delimiter=between, newlines_in_values=True),
-                csv.ConvertOptions(strings_can_be_null=False),
+                csv.ConvertOptions(
+                    strings_can_be_null=False, column_types=dict.fromkeys(texts, pa.string())
+                ),
             )
     except (pa.ArrowException, OSError) as error:
         reason = str(error).partition("\n")[0].removeprefix("CSV parse error: ")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ from p2pqg.data._csv import read_csv
 from p2pqg.data._files import check_content, file_digest, located
 from p2pqg.data._objects import raw_of_tables
 from p2pqg.data._reading import arrays_from
-from p2pqg.data._tables import Columns
+from p2pqg.data._tables import Columns, labels_in
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -57,13 +57,26 @@ def table(
     """Your own rows of a .csv, .tsv or .parquet file; name the column of the label."""
     files = params.files(data_dir)
     check_content(params.content, *files)
-    train, *test = (_read(file, params.delimiter) for file in files)
     what = files[0].name
+    train, *test = (_read(file, params.delimiter) for file in files)
+    if test and (texts := _texts_in_one(train, test[0], params, what)):
+        train, *test = (_read(file, params.delimiter, texts) for file in files)
     raw = raw_of_tables(train, test[0] if test else None, params, columns, what)
     return arrays_from(raw, params, tokenizer)
 
 
-def _read(file: Path, delimiter: str) -> pa.Table:
+def _read(file: Path, delimiter: str, texts: Sequence[str] = ()) -> pa.Table:
     if file.suffix.lower() == ".parquet":
         return _parquet.read_table(file)
-    return read_csv(file, delimiter or ("\t" if file.suffix.lower() == ".tsv" else ""))
+    return read_csv(file, delimiter or ("\t" if file.suffix.lower() == ".tsv" else ""), texts)
+
+
+def _texts_in_one(train: pa.Table, test: pa.Table, params: Params, what: str) -> list[str]:
+    """Labels and kinds that one file has as texts, such as 01 and A7, and the other as numbers."""
+    names = {*labels_in(train.column_names, params, what), *params.categories}
+    return [
+        name
+        for name in sorted(names)
+        if {train.column_names.count(name), test.column_names.count(name)} == {1}
+        and len({_parquet.is_text(t.schema.field(name).type) for t in (train, test)}) == 2
+    ]

@@ -213,6 +213,18 @@ def test_kinds_become_a_feature_each_those_of_training_samples(csv):
     assert arrays.test_x[arrays.test_x[:, 2] == held].tolist() == [[0, 0, held]]
     line = "column color: no training sample has the kind of 1 of 4 samples; they are of none"
     assert any(line in note for note in arrays.notes)
+    wards = csv("ward,ill\n01,true\n02,false\nA3,maybe\n", "wards.csv")
+    some = csv("ward,ill\n02,false\n01,true\n", "some.csv")  # numbers and truth values, alone
+    for train_file, test_file in ((wards, some), (some, wards)):
+        arrays = load("table", path=train_file, test=test_file, label="ill", categories=["ward"])
+        assert arrays.classes == ("false", "maybe", "true")
+        both = {
+            train_file: (arrays.train_x, arrays.train_y),
+            test_file: (arrays.test_x, arrays.test_y),
+        }
+        assert both[wards][0][:, :2].tolist() == [[1, 0], [0, 1], [0, 0]]
+        assert both[some][0][:, :2].tolist() == [[0, 1], [1, 0]]
+        assert [y.tolist() for _, y in (both[wards], both[some])] == [[2, 0, 1], [0, 2]]
     by_dose = load("table", path=train, test=test, label="ill", categories=["color", "dose"])
     assert by_dose.train_x.tolist()[1] == [1, 0, 0, 1, 0]
     only = {"features": ["color"], "categories": ["color"]}
