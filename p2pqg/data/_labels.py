@@ -90,6 +90,34 @@ def numbered(
     return Labels(train, test, names, (*notes, *_unknown(train, test, names, what)))
 
 
+def check_called_alike(
+    labels: np.ndarray, names: Sequence[str], known: dict[int, str], what: str
+) -> None:
+    """Refuse labels that another part has under the same numbers and by other names.
+
+    Such as those of folders of which one lacks a class, each numbered by itself.
+
+    Args:
+        labels: [samples] of a part.
+        names: of its classes 0, 1, 2, ...; empty: not known.
+        known: names of the parts before; this one's are added.
+        what: the part is called in a message.
+
+    Raises:
+        DataError: one is called otherwise.
+    """
+    if not names or labels.ndim != 1 or labels.dtype.kind not in "iu":
+        return
+    for label in np.unique(labels).tolist():
+        if not 0 <= label < len(names):
+            continue
+        if (other := known.setdefault(label, names[label])) != names[label]:
+            raise DataError(
+                f"{what}: label {label} is {names[label]!r}, and {other!r} in the samples before; "
+                "number the classes alike in all parts"
+            )
+
+
 def _odd(labels: Sequence[str], what: str) -> list[str]:
     """Lines on texts that are classes here, and hardly are meant to be."""
     notes = [

@@ -89,6 +89,18 @@ def read_map_style(data: Any, what: str) -> Read:
     return all_of
 
 
+def classes_of(data: Any) -> tuple[str, ...]:
+    """Names of the classes 0, 1, 2, ... that a data set, or the one it is a part of, says it has.
+
+    As torchvision's do, whose ImageFolder numbers the folders that it finds.
+    """
+    while not hasattr(data, "classes") and hasattr(data, "dataset"):
+        data = data.dataset
+    names = getattr(data, "classes", ())
+    said = isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)
+    return tuple(names) if said else ()
+
+
 def _hands_them_out(data: Any) -> bool:
     """Whether its samples are its tensors as they are: it is a TensorDataset with torch's own item.
 

@@ -13,7 +13,8 @@ from p2pqg.data import _tables
 from p2pqg.data._columns import CLIENT, of_clients
 from p2pqg.data._image_columns import with_files
 from p2pqg.data._inputs import array_of, checked_lengths
-from p2pqg.data._map_style import is_map_style, read_map_style
+from p2pqg.data._labels import check_called_alike
+from p2pqg.data._map_style import classes_of, is_map_style, read_map_style
 from p2pqg.data._reading import Raw, Samples
 from p2pqg.data._tables import Columns
 
@@ -163,7 +164,8 @@ def _samples(part: Any, what: str, of: str = "", like: Samples | None = None) ->
         return Samples(x, y, x_name=f"X{of}", y_name=f"y{of}", features=names, outputs=outputs)
     if is_map_style(part) or hasattr(part, "__iter__"):
         x, y, notes = read_map_style(part, f"{what}{of}")
-        return Samples(x, y, x_name=f"samples{of}", y_name=f"targets{of}", notes=notes)
+        said, x_name, y_name = classes_of(part), f"samples{of}", f"targets{of}"
+        return Samples(x, y, x_name=x_name, y_name=y_name, classes=said, notes=notes)
     raise DataError(
         f"{what}: the test part is of type {type(part).__name__}; give (X, y) or a Dataset"
     )
@@ -193,6 +195,7 @@ def _clients(shards: Sequence[Any], test: Any, what: str) -> Raw:
     notes: list[str] = []
     features: Sequence[str] = ()
     outputs: Sequence[str] = ()
+    classes = dict[int, str]()
     for client, shard in enumerate(shards):
         named = Samples((), (), features=features, outputs=outputs)
         own = _samples(shard, f"{what}: client {client}", like=named)
@@ -205,6 +208,7 @@ def _clients(shards: Sequence[Any], test: Any, what: str) -> Raw:
         x = array_of(own.x, f"{what}: X of client {client}")
         y = array_of(own.y, f"{what}: y of client {client}")
         checked_lengths(x, y, f"{what}: X of client {client}", "y")
+        check_called_alike(y, own.classes, classes, f"{what}: y of client {client}")
         parts.append((x, y))
         notes += own.notes
     x = _joined([own for own, _ in parts], what, "X")
@@ -213,6 +217,9 @@ def _clients(shards: Sequence[Any], test: Any, what: str) -> Raw:
     beside = {CLIENT: column.codes}
     train = Samples(x, y, beside, features=features, outputs=outputs, notes=tuple(notes))
     second = None if test is None else _samples(test, what, " of the test", train)
+    if second is not None:
+        of_test = array_of(second.y, f"{what}: {second.y_name}")
+        check_called_alike(of_test, second.classes, classes, f"{what} (test)")
     return Raw(what, train, second, notes=_index_notes((*shards, test), what))
 
 

@@ -16,6 +16,7 @@ from p2pqg.base.wording import counted
 from p2pqg.data._arrays import Arrays
 from p2pqg.data._columns import Column
 from p2pqg.data._inputs import array_of, check_finite, checked_lengths, inputs
+from p2pqg.data._labels import check_called_alike
 from p2pqg.data._leak import leaked
 from p2pqg.data._pixels import in_color
 from p2pqg.data._scales import scales_told, standardised
@@ -54,6 +55,7 @@ class Samples:
         x_name, y_name: what they are called in a message.
         features, outputs: names of the columns of x, and of y, where it has some.
         kinds: which of these names have a column of 0 and 1 for each kind of something.
+        classes: names of the classes 0, 1, 2, ..., where the part itself says them.
         notes: what should be known of them, a line each.
     """
 
@@ -65,6 +67,7 @@ class Samples:
     features: Sequence[str] = ()
     outputs: Sequence[str] = ()
     kinds: Sequence[str] = ()
+    classes: Sequence[str] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -118,6 +121,7 @@ def arrays_from(raw: Raw, reading: Reading, tokenizer: str | None = None) -> Arr
         notes += told
     else:
         test = _checked(raw.test, what)
+        check_called_alike(test.y, test.classes, dict(enumerate(train.classes)), f"{what} (test)")
     train_x, said = _seen(train, reading, tokenizer)
     test_x, _ = _seen(test, reading, tokenizer)
     if {train_x.shape[1:2], test_x.shape[1:2]} == {(1,), (3,)} and _are_images(train_x, test_x):

@@ -88,13 +88,13 @@ def samples_of(table: pa.Table, chosen: Columns, beside: Sequence[str], what: st
     _check_each_is_one_thing(labels, chosen, what)
     columns = {name: _values(table[name], f"{what}: column {name}") for name in beside}
     y = _targets(table, labels, what)
-    y_name = f"column {', '.join(labels)}"
+    of_y: Any = {"y_name": f"column {', '.join(labels)}", "classes": classes_said(table, labels)}
     other = {*labels, *beside, *chosen.leave_out}
     image = chosen.image or ("" if chosen.features else _image_columns.only_one(table, other))
     if chosen.text:
         _check_full(table[chosen.text], f"{what}: column {chosen.text}")
         texts = np.array(table[chosen.text].to_pylist())
-        return Samples(texts, y, columns, x_name=f"column {chosen.text}", y_name=y_name)
+        return Samples(texts, y, columns, x_name=f"column {chosen.text}", **of_y)
     if image:
         x, notes = _image_columns.read(table[image], chosen.side, f"{what}: column {image}")
         unused = [name for name in names if name not in {*other, image, *index_of(table)}]
@@ -102,7 +102,7 @@ def samples_of(table: pa.Table, chosen: Columns, beside: Sequence[str], what: st
             more = f" and {len(unused) - 5:,} more" if len(unused) > 5 else ""
             which = f"column {', '.join(unused[:5])}{more} is not used"
             notes = (*notes, f"{what}: {which}: the images of {image} are read")
-        return Samples(x, y, columns, x_name="features", y_name=y_name, notes=notes)
+        return Samples(x, y, columns, x_name="features", notes=notes, **of_y)
     left = [name for name in names if name not in other]
     index = [] if chosen.features else [name for name in index_of(table) if name in left]
     features = chosen.features or [name for name in left if name not in index]
@@ -116,10 +116,10 @@ def samples_of(table: pa.Table, chosen: Columns, beside: Sequence[str], what: st
         y,
         columns,
         x_name="features",
-        y_name=y_name,
         features=named,
         kinds=tuple(dict.fromkeys(chosen.categories)),
         notes=told,
+        **of_y,
     )
 
 
@@ -235,6 +235,11 @@ def class_names(table: pa.Table, chosen: Columns, what: str) -> tuple[str, ...]:
     labels = labels_in(table.column_names, chosen, what)
     if len(labels) > 1:
         return tuple(labels)
+    return classes_said(table, labels)
+
+
+def classes_said(table: pa.Table, labels: Sequence[str]) -> tuple[str, ...]:
+    """Names of the classes of a label, as Hugging Face's tables say them; empty: it does not."""
     return _parquet.names_in(table.schema.metadata, labels)
 
 

@@ -22,7 +22,7 @@ from p2pqg.data import _parquet
 from p2pqg.data._arrays import Arrays
 from p2pqg.data._cache import Part, content_of_parts, remembered
 from p2pqg.data._images import places
-from p2pqg.data._labels import numbered
+from p2pqg.data._labels import check_called_alike, numbered
 from p2pqg.data._leak import leaked
 from p2pqg.data._tokens import fingerprint, tokenise
 
@@ -75,7 +75,8 @@ def load_texts(spec: TextSet, params: TextParams, data_dir: Path | None, tokeniz
     train, test = (_tokens(spec, params, part, tokenizer) for part in files)
     if spec.num_classes:
         return Arrays(train.x, train.y, test.x, test.y, num_classes=spec.num_classes)
-    names = _parquet.class_names(files[0][0], spec.label_columns)
+    names, of_test = (_parquet.class_names(part[0], spec.label_columns) for part in files)
+    check_called_alike(test.y, of_test, dict(enumerate(names)), str(files[1][0]))
     labels = numbered(train.y, test.y, str(files[0][0].parent), names, test_what=str(files[1][0]))
     return Arrays(
         train.x,

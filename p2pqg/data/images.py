@@ -17,7 +17,7 @@ from p2pqg.data._arrays import Arrays, dataset
 from p2pqg.data._cache import Part, content_of_parts, remembered
 from p2pqg.data._files import Content
 from p2pqg.data._images import DECODER, read_images
-from p2pqg.data._labels import Labels, numbered
+from p2pqg.data._labels import Labels, check_called_alike, numbered
 from p2pqg.data._leak import leaked
 from p2pqg.data._pixels import content_of, in_color, pixels
 from p2pqg.data._reading import held_out_of, told_of
@@ -92,13 +92,9 @@ class _Parts(NamedTuple):
 def _from_parquet(train: list[Path], test: list[Path], side: int) -> _Parts:
     first = read_images("images", train, LABELS, size=(side, side) if side else None, fit=side > 0)
     second = read_images("images", test, LABELS, size=first.x.shape[2:], fit=side > 0)
-    labels = numbered(
-        first.y,
-        second.y,
-        str(train[0].parent),
-        _parquet.class_names(train[0], LABELS),
-        test_what=str(test[0]),
-    )
+    names, of_test = (_parquet.class_names(files[0], LABELS) for files in (train, test))
+    check_called_alike(second.y, of_test, dict(enumerate(names)), str(test[0]))
+    labels = numbered(first.y, second.y, str(train[0].parent), names, test_what=str(test[0]))
     return _Parts(first, second, labels)
 
 

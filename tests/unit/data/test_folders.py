@@ -106,6 +106,9 @@ def test_parquet_files_say_how_many_classes_there_are(tmp_path):
     assert arrays.num_classes == 3
     write_parquet(folder / "data" / "train-00000-of-00001.parquet", names="abcde")
     assert load("images", folder).num_classes == 5
+    write_parquet(folder / "data" / "validation-00000-of-00001.parquet", names="acb")
+    with pytest.raises(DataError, match="validation.* label 1 is 'c', and 'b' in the samples befo"):
+        load("images", folder)
 
 
 @pytest.mark.parametrize(

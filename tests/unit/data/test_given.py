@@ -469,6 +469,30 @@ def test_data_that_cannot_be_learned_from_are_refused_in_one_clear_line(given, c
     assert "\n" not in str(error.value)
 
 
+def numbered_by_itself(*names):
+    """As ImageFolder numbers the folders it finds: X, and of each sample the name's number."""
+    data = Pairs(X[: 3 * len(names)], np.arange(3 * len(names)) % len(names))
+    data.classes = list(names)
+    return data
+
+
+def test_parts_that_number_their_classes_each_by_itself_are_refused():
+    """A test without ants had bees called ants, and of each client's folder it was the same."""
+    whole, lacks = numbered_by_itself("ant", "bee", "cat"), numbered_by_itself("bee", "cat")
+    told = "label 0 is 'bee', and 'ant' in the samples before; number the classes alike"
+    for given in (
+        (whole, lacks),
+        (Subset(whole, range(6)), Subset(Subset(lacks, range(5)), range(4))),
+        {"data": [whole, lacks], "test": TEST},
+        {"data": [whole, whole], "test": lacks},
+    ):
+        with pytest.raises(DataError, match=told):
+            read(given)
+    last = numbered_by_itself("ant", "bee")  # a class that it lacks moves no other one
+    assert read((whole, last)).test_y.tolist() == [0, 1] * 3
+    assert read({"data": [last, whole], "test": last}).num_classes == 3
+
+
 def test_texts_of_a_map_style_data_set_may_be_of_any_length():
     arrays = read({"data": Pairs(X, ["no", "yes, it is"] * 5), "test": Pairs(X[:2], ["no", "no"])})
     assert arrays.classes == ("no", "yes, it is")

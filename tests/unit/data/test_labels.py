@@ -137,6 +137,21 @@ def write(tmp_path):
 NAMED = {"label": {"names": ["a", "b", "c", "d"], "_type": "ClassLabel"}}
 
 
+def test_a_test_file_that_calls_a_class_otherwise_is_refused(write, tmp_path):
+    """Each part was numbered by itself, and the test lacks class b: its label 1 is c."""
+    write([0, 1, 2], about={"features": NAMED})
+    lacks = {"features": {"label": {"names": ["a", "c"], "_type": "ClassLabel"}}}
+    table = pa.table({"text": ["a"] * 2, "label": [0, 1]})
+    table = table.replace_schema_metadata({"huggingface": json.dumps(lacks)})
+    pq.write_table(table, tmp_path / "test.parquet")
+    told = "test.*: label 1 is 'c', and 'b' in the samples before; number the classes alike"
+    with pytest.raises(DataError, match=told):
+        load("texts", tmp_path, WORDS)
+    files = {"path": str(tmp_path / "train.parquet"), "test": str(tmp_path / "test.parquet")}
+    with pytest.raises(DataError, match=told):
+        load("table", **files, label="label", text="text", tokenizer=WORDS)
+
+
 @pytest.mark.parametrize("about", [{"info": {"features": NAMED}}, {"features": NAMED}])
 def test_a_file_says_the_names_of_its_classes(write, about):
     arrays = write([0, 1, 2], about=about)
