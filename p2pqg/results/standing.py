@@ -118,9 +118,9 @@ class Standing:
     own_files: Mapping[str, bytes] | None = None
 
     def __post_init__(self) -> None:
-        """All that is known is of one moment: a run may go on while it is compared."""
+        """What its files say is of one moment: a run may go on while it is compared."""
         if self.run is not None:
-            _ = self.failure, self.finished, self._is_being_written
+            _ = self.failure, self.finished
 
     @classmethod
     def of(cls, one: One) -> Standing:
@@ -307,9 +307,9 @@ class Standing:
         """Whether a run on disk reached its last round."""
         return self.run is not None and bool(self.summary) and self.run.finished
 
-    @cached_property
+    @property
     def _is_being_written(self) -> bool:
-        """Whether somebody goes on with it."""
+        """Whether somebody goes on with it now: when a run is killed, no file of it changes."""
         return self.run is not None and being_written(self.path)
 
     @property

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from p2pqg.results.directory import RunDirectory
 from p2pqg.results.parquet import write_parquet
 from p2pqg.results.run import Run
 from p2pqg.results.schemas import ROUND_COLUMNS
@@ -33,6 +34,14 @@ def test_what_was_never_evaluated_has_no_age_and_one_row_has(standing):
     assert one.age == "consensus and bytes after 1"
     one.summary["evaluated_rounds"] = 2  # that had no row
     assert one.evaluated_rounds == 2
+
+
+def test_a_run_that_is_killed_while_a_page_shows_it_is_no_longer_going(standing):
+    one = standing([{"round": 2}])
+    with RunDirectory.reopen(one.path) as directory:
+        directory.reserve()
+        assert one.ending == "still going: 3 rounds of 10 so far"
+    assert one.ending == "stopped after 3 rounds of 10"  # and no file has changed
 
 
 def test_a_validation_that_was_not_measured_chooses_nothing(standing):
