@@ -120,7 +120,9 @@ def _from_classes(folder: Path, found: _folders.Classes, params: Params) -> _Par
 def _part(folder: Path, own: _folders.Found, size: tuple[int, int] | None, side: int) -> Part:
     """The images of a part, decoded once for all runs."""
     names = [os.fsdecode(path) for path in own.paths]
-    stats = [(name, os.stat(name).st_size, os.stat(name).st_mtime_ns) for name in names]
+    # Those of a test also depend on which classes there are in training.
+    labeled = zip(names, own.labels.tolist(), map(os.stat, names), strict=True)
+    stats = [(name, label, stat.st_size, stat.st_mtime_ns) for name, label, stat in labeled]
     key = (DECODER, size, side, *stats)
     return remembered("images", key, lambda: _decoded(folder, names, own.labels, size, side))
 

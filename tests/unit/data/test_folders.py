@@ -97,6 +97,15 @@ def test_images_are_decoded_once(folder, monkeypatch):
     np.testing.assert_array_equal(load("images", folder).train_x, first.train_x)
 
 
+def test_labels_of_a_test_are_those_of_the_classes_that_training_has_by_now(folder):
+    """They were remembered with its images: a class that came later moved those of training."""
+    assert load("images", folder).test_y.tolist() == [0, 0, 1, 1, 2, 2]
+    (folder / "train" / "ant").mkdir()
+    Image.fromarray(PIXELS[0]).save(folder / "train" / "ant" / "9.png")
+    arrays = load("images", folder)
+    assert [arrays.classes[y] for y in arrays.test_y] == [c for c in CLASSES for _ in range(2)]
+
+
 def test_parquet_files_say_how_many_classes_there_are(tmp_path):
     folder = tmp_path / "data" / "here"
     write_parquet(folder / "data" / "train-00000-of-00001.parquet")
