@@ -65,7 +65,8 @@ def chosen_splits(splits: Mapping[str, Any], train: str, test: str, what: str) -
             raise DataError(f"{what} has no split {name}, only {', '.join(splits)}")
     if test:
         return {"train": splits[train], "test": splits[test]}
-    return {"train": splits[train], **{name: s for name, s in splits.items() if name != train}}
+    others = {name: split for name, split in splits.items() if name != train}
+    return others | {"train": splits[train]}  # in this order: others may be called train, too
 
 
 def _fetched(params: Params, what: str) -> Any:

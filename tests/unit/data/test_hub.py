@@ -236,6 +236,14 @@ def test_what_was_saved_to_disk_is_what_it_was(datasets, tmp_path):
         load("saved", **values)
 
 
+def test_the_split_that_is_named_is_learned_from_also_where_another_is_called_train():
+    """The one called train had been, without a word, unless the test was named, too."""
+    splits = {"train": 0, "small": 1, "test": 2}
+    assert hub.chosen_splits(splits, "small", "", "it") == {"train": 1, "test": 2}
+    assert hub.chosen_splits(splits, "test", "", "it") == {"train": 2, "small": 1}
+    assert hub.chosen_splits(splits, "train", "", "it") == splits
+
+
 def test_a_folder_of_parquet_files_with_what_is_known_of_them_is_read_as_such(datasets, tmp_path):
     from p2pqg.data._paths import named
 
