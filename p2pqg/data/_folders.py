@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +13,8 @@ import numpy as np
 from p2pqg.base.errors import DataError
 from p2pqg.base.wording import counted
 
-TEST = ("val", "test", "validation", "valid")
+TEST = ("test", "validation", "valid", "val")
+"""What the test part may be called; the first name that has folders of classes counts."""
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".pgm", ".tif", ".tiff")
 LEFTOVERS = {
     "__MACOSX",
@@ -62,10 +63,18 @@ class Classes(NamedTuple):
     notes: tuple[str, ...]
 
 
-def find_both(folder: Path) -> tuple[Path, Path] | None:
-    """The folders of the training and of the test part; None if one is missing."""
-    test = next((folder / name for name in TEST if (folder / name).is_dir()), None)
-    return (folder / "train", test) if test and (folder / "train").is_dir() else None
+def find_both(folder: Path, test: Sequence[str] = TEST) -> tuple[Path, Path] | None:
+    """The folders of the training and of the test part; None if one is missing.
+
+    Args:
+        folder: with both of them.
+        test: what the test part may be called.
+    """
+    found = [folder / name for name in test if (folder / name).is_dir()]
+    if not (found and (folder / "train").is_dir()):
+        return None
+    of_classes = (one for one in found if any(entry.is_dir() for entry in _visible(one)))
+    return folder / "train", next(of_classes, found[0])
 
 
 def read_both(train: Path, test: Path) -> Folders:

@@ -148,6 +148,17 @@ def test_images_need_a_folder_and_sensible_settings(folder, tmp_path):
         load("images", folder, augmentation="flip")
 
 
+def test_of_a_test_and_a_val_it_is_the_test_that_is_tested_if_it_has_classes(folder):
+    """One's own images were tested with val/, where there was one beside test/."""
+    (folder / "val" / "cat").mkdir(parents=True)
+    Image.fromarray(PIXELS[0]).save(folder / "val" / "cat" / "0.png")
+    assert len(load("images", folder).test_y) == 6
+    assert len(load("imagenet", folder).test_y) == 1  # whose own test has no labels
+    (folder / "test").rename(folder / "kept")
+    (folder / "test").mkdir()
+    assert len(load("images", folder).test_y) == 1
+
+
 def test_imagenet_stays_on_disk_and_knows_its_classes(folder):
     (folder / "test").rename(folder / "val")
     arrays = load("imagenet", folder, side=16)
