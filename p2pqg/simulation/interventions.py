@@ -163,7 +163,8 @@ class Interventions(Life):
             topology: or a network of all clients, as of `p2pqg.topology.build`.
             shards: for each new client, the indices of its training samples; default: as many as
                 the others have on average, drawn from all training samples, keyed by the seed.
-                None of them are held out for validation.
+                None of them are held out for validation. A shard has each sample once, and where
+                samples are private at least a batch.
 
         Raises:
             ConfigError: the network cannot grow like this, or a shard is wrong.

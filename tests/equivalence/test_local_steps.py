@@ -234,3 +234,5 @@ def test_where_steps_are_counted_by_rounds_all_rounds_have_as_many():
         rule.with_params(local_steps=2)
     rule = Rule(entry, entry.params(lr=0.1), LearningRate(0.1), seed=0)
     assert rule.with_params(local_steps=2).params.local_steps == 2
+    with pytest.raises(ConfigError, match="algorithm.variant of qg-dadam cannot change in a"):
+        rule.with_params(variant="official")

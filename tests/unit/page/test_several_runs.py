@@ -6,7 +6,7 @@ import re
 import pytest
 from pages import algorithm, with_summary
 
-from p2pqg.page.runs import gather, labels
+from p2pqg.page.runs import gather, labels, runs_in
 from p2pqg.page.seeds import Seeds, by_setting
 from p2pqg.results.seeds import write as write_seeds
 
@@ -157,6 +157,8 @@ def test_a_seed_that_failed_is_told_of_and_not_in_the_mean(recorded, fake_run, p
     cells = [text for a, text in page.all("td") if a["data-name"] == "accuracy"]
     assert cells == ["65.00 % ± 7.07 %", "90.00 %"]
     assert Seeds.of_runs(gather([run.path for run in (*runs, failed)])).evaluated_rounds == 12
+    (failed.path / "failed.json").unlink()  # a run that has only begun, where no lock can be had
+    assert [run.path for run in runs_in([failed.path])] == [failed.path]
 
 
 def test_three_runs_of_32_clients_and_100_rows_stay_small(recorded, page_of):

@@ -8,6 +8,7 @@ import p2pqg
 from p2pqg.base.errors import ConfigError
 from p2pqg.results.run import Run, load
 from p2pqg.results.search import find_runs
+from p2pqg.results.standing import Standing
 
 
 def test_a_directory_without_a_summary_is_not_a_run(tmp_path):
@@ -65,8 +66,10 @@ def test_a_run_that_goes_on_elsewhere_is_read_as_it_is_now_and_a_comparison_of_b
     assert (first["rounds"], run.finished) == (1, True)
     assert run.summary is run.summary  # what stays the same is read once
     assert (list(both.table["rounds"]), both.notes) == ([1, 2], [])
+    stood = Standing.of(run)
     run.path.joinpath("failed.json").write_text('{"message": "it did not"}')
     assert (run.finished, run.failure) == (False, "it did not")
+    assert (stood.finished, stood.failure) == (True, None)
 
 
 def test_a_failed_run_is_not_finished_and_says_why(fake_run):

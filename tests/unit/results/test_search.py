@@ -3,6 +3,7 @@
 import pytest
 
 from p2pqg.base.errors import ConfigError
+from p2pqg.results.directory import LOCK
 from p2pqg.results.search import begun_below, find_runs, num_unfinished, with_runs
 
 
@@ -37,3 +38,7 @@ def test_runs_that_did_not_finish_are_counted(tmp_path, fake_run):
     (tmp_path / "config.yaml").write_text("topology: ring8")  # of a user's
     assert begun_below(tmp_path) == [killed]
     assert begun_below(tmp_path, surely=False) == [tmp_path, killed]
+    (begun := tmp_path / "e").mkdir()
+    (begun / "config.yaml").write_text("topology: ring8")
+    (begun / LOCK).touch()  # it has no row yet
+    assert begun_below(tmp_path) == [killed, begun]

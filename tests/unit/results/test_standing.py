@@ -67,6 +67,11 @@ def test_what_is_undefined_at_the_end_of_a_run_is_not_what_it_was_before(standin
     (one.path / "summary.json").write_text(before)
     broken_off = Standing.of(Run(one.path))
     assert [broken_off.final[key] for key in keys] == [0.3, 1.5, 1.0]
+    rows = [rows[0] | {"test_accuracy_min": 0.3}, {"round": 2, "train_loss": 0.5}]
+    write_parquet(one.path / "rounds.parquet", rows, ROUND_COLUMNS)
+    (one.path / "summary.json").write_text(json.dumps(one.summary))
+    final = Standing.of(Run(one.path)).final  # its last row has no evaluation
+    assert (final["test_accuracy_min"], final["train_loss"]) == (0.3, 0.5)
 
 
 def test_an_evaluation_may_have_a_metric_alone_and_what_was_spent_is_none(standing):
