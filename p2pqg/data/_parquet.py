@@ -154,9 +154,21 @@ def columns(file: Path) -> list[str]:
     return opened(file).schema_arrow.names
 
 
-def class_names(file: Path, labels: Sequence[str]) -> tuple[str, ...]:
-    """The names of the classes, if the file says them as Hugging Face's do; empty otherwise."""
-    return names_in(opened(file).schema_arrow.metadata, labels)
+def class_names(files: Sequence[Path], labels: Sequence[str]) -> tuple[str, ...]:
+    """The names of the classes, if the files of a part say them as Hugging Face's do; else empty.
+
+    Raises:
+        DataError: a class is called otherwise in another file.
+    """
+    first, *others = (names_in(opened(file).schema_arrow.metadata, labels) for file in files)
+    for file, names in zip(files[1:], others, strict=True):
+        for label, (name, other) in enumerate(zip(names, first, strict=False)):
+            if name != other:
+                raise DataError(
+                    f"{file}: label {label} is {name!r}, and {other!r} in {files[0].name}; number "
+                    "the classes alike in all files"
+                )
+    return max([first, *others], key=len)
 
 
 def names_in(metadata: Mapping[bytes, bytes] | None, labels: Sequence[str]) -> tuple[str, ...]:

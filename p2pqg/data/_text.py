@@ -75,7 +75,7 @@ def load_texts(spec: TextSet, params: TextParams, data_dir: Path | None, tokeniz
     train, test = (_tokens(spec, params, part, tokenizer) for part in files)
     if spec.num_classes:
         return Arrays(train.x, train.y, test.x, test.y, num_classes=spec.num_classes)
-    names, of_test = (_parquet.class_names(part[0], spec.label_columns) for part in files)
+    names, of_test = (_parquet.class_names(part, spec.label_columns) for part in files)
     check_called_alike(test.y, of_test, dict(enumerate(names)), str(files[1][0]))
     labels = numbered(train.y, test.y, str(files[0][0].parent), names, test_what=str(files[1][0]))
     return Arrays(

@@ -92,7 +92,7 @@ class _Parts(NamedTuple):
 def _from_parquet(train: list[Path], test: list[Path], side: int) -> _Parts:
     first = read_images("images", train, LABELS, size=(side, side) if side else None, fit=side > 0)
     second = read_images("images", test, LABELS, size=first.x.shape[2:], fit=side > 0)
-    names, of_test = (_parquet.class_names(files[0], LABELS) for files in (train, test))
+    names, of_test = (_parquet.class_names(files, LABELS) for files in (train, test))
     check_called_alike(second.y, of_test, dict(enumerate(names)), str(test[0]))
     labels = numbered(first.y, second.y, str(train[0].parent), names, test_what=str(test[0]))
     return _Parts(first, second, labels)

@@ -118,6 +118,9 @@ def test_parquet_files_say_how_many_classes_there_are(tmp_path):
     write_parquet(folder / "data" / "validation-00000-of-00001.parquet", names="acb")
     with pytest.raises(DataError, match="validation.* label 1 is 'c', and 'b' in the samples befo"):
         load("images", folder)
+    write_parquet(folder / "data" / "train-00001-of-00001.parquet", names="acbde")
+    with pytest.raises(DataError, match="train-00001.* label 1 is 'c', and 'b' in train-00000"):
+        load("images", folder)
 
 
 @pytest.mark.parametrize(
