@@ -15,7 +15,7 @@ from p2pqg.data._image_columns import with_files
 from p2pqg.data._inputs import array_of, checked_lengths
 from p2pqg.data._labels import check_called_alike
 from p2pqg.data._map_style import classes_of, is_map_style, read_map_style
-from p2pqg.data._reading import Raw, Samples
+from p2pqg.data._reading import Raw, Reading, Samples
 from p2pqg.data._tables import Columns
 
 TAKEN = (
@@ -41,7 +41,7 @@ def raw_of(value: Any, test: Any, chosen: Columns, beside: Sequence[str], what: 
     if isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], str):
         value, chosen = value[0], dataclasses.replace(chosen, label=value[1])
     if isinstance(value, list) and value and all(map(_is_one_part, value)):
-        return _clients(value, test, what)
+        return _clients(value, test, what, _passed_over(chosen, what))
     if _is_dict_of_tables(value):
         return _splits(value, test, chosen, beside, what)
     if isinstance(value, tuple):
@@ -63,7 +63,22 @@ def raw_of(value: Any, test: Any, chosen: Columns, beside: Sequence[str], what: 
         raise DataError(f"{what} is of type {type(value).__name__}; what is taken: {TAKEN}{frame}")
     first = _samples(value, what)
     second = None if test is None else _samples(test, what, " of the test", first)
-    return Raw(what, first, second, notes=_index_notes((value, test), what))
+    notes = (*_index_notes((value, test), what), *_passed_over(chosen, what))
+    return Raw(what, first, second, notes=notes)
+
+
+def _passed_over(chosen: Columns, what: str) -> tuple[str, ...]:
+    """A line on settings of the columns of a table where the samples are none."""
+    ours = {field.name for field in dataclasses.fields(Columns)}
+    ours -= {field.name for field in dataclasses.fields(Reading)}
+    usual = Columns()
+    given = [name for name in sorted(ours) if getattr(chosen, name) != getattr(usual, name)]
+    if not given:
+        return ()
+    return (
+        f"{what}: dataset.{', dataset.'.join(given)} is ignored: it is of a table's columns, and "
+        "these are samples and targets",
+    )
 
 
 def _index_notes(parts: Sequence[Any], what: str) -> tuple[str, ...]:
@@ -189,8 +204,8 @@ def _targets(y: Any, what: str, like: Sequence[str]) -> tuple[Any, Sequence[str]
     return y, order if len(order) > 1 else ()
 
 
-def _clients(shards: Sequence[Any], test: Any, what: str) -> Raw:
-    """Data that are split already, one part for each client."""
+def _clients(shards: Sequence[Any], test: Any, what: str, told: Sequence[str]) -> Raw:
+    """Data that are split already, one part for each client; `told` is told of them, too."""
     parts = []
     notes: list[str] = []
     features: Sequence[str] = ()
@@ -220,7 +235,7 @@ def _clients(shards: Sequence[Any], test: Any, what: str) -> Raw:
     if second is not None:
         of_test = array_of(second.y, f"{what}: {second.y_name}")
         check_called_alike(of_test, second.classes, classes, f"{what} (test)")
-    return Raw(what, train, second, notes=_index_notes((*shards, test), what))
+    return Raw(what, train, second, notes=(*_index_notes((*shards, test), what), *told))
 
 
 def _joined(rows: Sequence[np.ndarray], what: str, name: str) -> np.ndarray:

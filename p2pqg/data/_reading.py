@@ -108,6 +108,10 @@ def arrays_from(raw: Raw, reading: Reading, tokenizer: str | None = None) -> Arr
     what, parts = raw.what, filter(None, (raw.train, raw.test))
     notes = [*raw.notes, *(note for part in parts for note in part.notes)]
     train = _checked(raw.train, what)
+    if raw.test is not None and reading.test_share != Reading.test_share:
+        notes.append(f"{what}: dataset.test_share is ignored: a test part is given")
+    if train.x.dtype.kind not in "UT" and reading.length != Reading.length:
+        notes.append(f"{what}: dataset.length is ignored: it is of texts")
     columns = {name: Column.of(v, f"{what}: {name}") for name, v in raw.train.columns.items()}
     for name, column in columns.items():
         checked_lengths(train.x, column, train.x_name, f"column {name}")

@@ -549,6 +549,21 @@ def test_arrays_of_objects_are_numbers_where_all_are_and_empty_values_are_named(
         read((X, labels))
 
 
+def test_settings_that_say_nothing_of_such_data_are_told():
+    """A column that was to be left out of arrays was learned from, without a word."""
+    ours = {"leave_out": ["age"], "side": 4, "test_share": 0.5, "length": 7}
+    clients = {"data": [(X, Y), (X, Y)], "test": TEST}
+    for given in ({"data": (X, Y, *TEST)}, clients):
+        notes = read(given | ours).notes
+        told = [note for note in notes if "is ignored" in note]
+        assert [note.partition(" is ignored")[0].partition(": ")[2] for note in told] == [
+            "dataset.leave_out, dataset.side",
+            "dataset.test_share",
+            "dataset.length",
+        ]
+        assert not any("is ignored" in note for note in read(given).notes)
+
+
 def test_a_test_sample_that_is_a_training_sample_is_told():
     """Given twice, or there twice before some were held out; of a hundred one alike is told."""
     x = np.arange(400.0).reshape(100, 4)
