@@ -402,7 +402,8 @@ def _features(
             if COMMA.fullmatch(str(table[name][0])):
                 raise DataError(
                     f"{what}: column {name} holds numbers with a comma, such as {table[name][0]}; "
-                    "write them with a point: pandas reads them with read_csv(..., decimal=',')"
+                    "write decimals with a point, and thousands without: pandas reads them with "
+                    "read_csv(..., decimal=',') or thousands=','"
                 )
             raise DataError(
                 f"{what}: column {name} holds texts, which are no features; set "
