@@ -160,15 +160,18 @@ def class_names(files: Sequence[Path], labels: Sequence[str]) -> tuple[str, ...]
     Raises:
         DataError: a class is called otherwise in another file.
     """
-    first, *others = (names_in(opened(file).schema_arrow.metadata, labels) for file in files)
-    for file, names in zip(files[1:], others, strict=True):
-        for label, (name, other) in enumerate(zip(names, first, strict=False)):
+    known, by = tuple[str, ...](), files[0]
+    for file in files:
+        names = names_in(opened(file).schema_arrow.metadata, labels)
+        for label, (name, other) in enumerate(zip(names, known, strict=False)):
             if name != other:
                 raise DataError(
-                    f"{file}: label {label} is {name!r}, and {other!r} in {files[0].name}; number "
+                    f"{file}: label {label} is {name!r}, and {other!r} in {by.name}; number "
                     "the classes alike in all files"
                 )
-    return max([first, *others], key=len)
+        if len(names) > len(known):
+            known, by = names, file
+    return known
 
 
 def names_in(metadata: Mapping[bytes, bytes] | None, labels: Sequence[str]) -> tuple[str, ...]:

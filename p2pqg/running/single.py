@@ -288,6 +288,9 @@ def resume(
         directory = in_place or _new_directory(out, elsewhere.get("name"), (home or path).name)
         if in_place:
             news += left_behind(in_place.path, sinks, observer)
+            there = any(newest(in_place.path / CHECKPOINTS))
+            if there and not moment.experiment.config.checkpoint_every:
+                news.append("checkpoint_every 0 keeps none: older checkpoints go at its end, too")
         if quiet:
             for line in news:  # what is not as it was
                 warn_unheard(observer, line)

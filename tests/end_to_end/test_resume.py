@@ -469,9 +469,11 @@ def test_a_branch_that_is_killed_before_its_first_checkpoint_goes_on_as_a_branch
     (Path("runs/out/branch") / "config.yaml").unlink()  # killed a moment before it was written
     with pytest.raises(ConfigError, match="already holds a run"):
         run(**SETTINGS, name="branch")
-    done = resume("runs/out/branch")
+    notes = Notes()
+    done = resume("runs/out/branch", observer=notes)
     assert done.rounds.drop(columns="wall_seconds").equals(expected)
     assert (done.path / CHECKPOINTS).exists() == bool(every)
+    assert any("older checkpoints go" in note for note in notes.notes) == (not every)
 
 
 def test_what_would_make_it_another_run_cannot_change(stopped, capsys):

@@ -121,6 +121,11 @@ def test_parquet_files_say_how_many_classes_there_are(tmp_path):
     write_parquet(folder / "data" / "train-00001-of-00001.parquet", names="acbde")
     with pytest.raises(DataError, match="train-00001.* label 1 is 'c', and 'b' in train-00000"):
         load("images", folder)
+    write_parquet(folder / "data" / "train-00000-of-00001.parquet", names="abc")
+    write_parquet(folder / "data" / "train-00001-of-00001.parquet", names="abcde")
+    write_parquet(folder / "data" / "train-00002-of-00001.parquet", names="abced")
+    with pytest.raises(DataError, match="train-00002.* label 3 is 'e', and 'd' in train-00001"):
+        load("images", folder)
 
 
 @pytest.mark.parametrize(
