@@ -31,7 +31,7 @@ from p2pqg.network.verbs import VERBS
 from p2pqg.plots import draw_network
 from p2pqg.recipe.settings import NESTED, RunConfig
 from p2pqg.results import schemas
-from p2pqg.running.sinks import SINKS
+from p2pqg.running.sinks import SINKS, kind_of
 from p2pqg.simulation.simulation import Simulation
 from p2pqg.theory.doctor import examine
 from p2pqg.theory.doctor_text import sheet
@@ -130,8 +130,8 @@ def results() -> str:
 
 
 def sinks() -> Iterator[list[str]]:
-    for name, (module, kind, words) in SINKS.items():
-        package = getattr(importlib.import_module(f"p2pqg.running.{module}"), kind).package
+    for name, (_, _, words) in SINKS.items():
+        package = kind_of(name).package
         yield [f"`--{name}`", f"`pip install 'p2pqg[{name}]'`" if package else "", escape(words)]
 
 

@@ -44,6 +44,7 @@ class MLflow(Sink):
 
     name = "mlflow"
     package = "mlflow"
+    leaves = RUN_ID
 
     def __init__(self, then: Observer | None = None) -> None:
         """Watch, and tell another observer; see `Sink`."""

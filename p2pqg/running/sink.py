@@ -31,12 +31,14 @@ class Sink(ABC):
     Attributes:
         name: of its flag.
         package: what it needs, as pip calls it.
+        leaves: a file or folder that a run's directory has of it; "": none.
         passing: errors that may pass.
         ended: whether the run came to its end.
     """
 
     name: ClassVar[str]
     package: ClassVar[str | None] = None
+    leaves: ClassVar[str] = ""
     passing: tuple[type[Exception], ...] = (OSError,)
     ended = False
 

@@ -6,18 +6,12 @@ import contextlib
 from collections.abc import Collection, Iterable, Iterator
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from p2pqg.base.errors import ConfigError, did_you_mean
 
-LEFT = {
-    "csv": "rounds.csv",
-    "jsonl": "rounds.jsonl",
-    "tensorboard": "tensorboard",
-    "wandb": "wandb",
-    "mlflow": "mlflow-run-id",
-}
-"""Name -> what it leaves in a run's directory."""
+if TYPE_CHECKING:  # a help text does without
+    from p2pqg.running.sink import Sink
 
 SINKS = {
     "csv": ("tables", "Csv", "Write rounds.csv beside the results."),
@@ -28,6 +22,13 @@ SINKS = {
     "mlflow": ("mlflow", "MLflow", "Log to MLflow: mlflow.db beside the results, or its server."),
 }
 """Name -> module in this room, class in it, help of the flag."""
+
+
+def kind_of(name: str) -> type[Sink]:
+    """The class of a sink; its package is imported when one is made."""
+    module, kind, _ = SINKS[name]
+    found: type[Sink] = getattr(import_module(f"p2pqg.running.{module}"), kind)
+    return found
 
 
 def check_sinks(names: Iterable[str]) -> None:
@@ -51,8 +52,9 @@ def left_behind(path: Path, names: Collection[str], observer: Any) -> list[str]:
     told = getattr(observer, "sinks", ())
     return [
         f"--{name} was given before, and is not now: it gets no rows from here on"
-        for name, file in LEFT.items()
-        if name not in names and name not in told and (path / file).exists()
+        for name in SINKS
+        if name not in names and name not in told
+        if (leaves := kind_of(name).leaves) and (path / leaves).exists()
     ]
 
 
@@ -71,7 +73,5 @@ def with_sinks(names: Iterable[str], observer: Any = None) -> Iterator[Any]:
         for name in dict.fromkeys(names):
             if name not in SINKS:
                 raise ConfigError(f"sinks: unknown sink {name!r}{did_you_mean(str(name), SINKS)}")
-            module, kind, _ = SINKS[name]
-            sink = getattr(import_module(f"p2pqg.running.{module}"), kind)
-            observer = stack.enter_context(sink(observer))
+            observer = stack.enter_context(kind_of(name)(observer))
         yield observer

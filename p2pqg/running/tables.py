@@ -82,7 +82,7 @@ class Csv(Table):
     """rounds.csv: a line of names, then a line per row; an empty cell is no value."""
 
     name = "csv"
-    file = "rounds.csv"
+    leaves = file = "rounds.csv"
 
     def header(self, columns: list[str]) -> str:
         """The names of the columns."""
@@ -97,7 +97,7 @@ class JsonLines(Table):
     """rounds.jsonl: an object per row, strict JSON: null is no value, or one that is not finite."""
 
     name = "jsonl"
-    file = "rounds.jsonl"
+    leaves = file = "rounds.jsonl"
 
     def header(self, columns: list[str]) -> str:
         """None."""

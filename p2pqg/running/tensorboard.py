@@ -28,6 +28,7 @@ class TensorBoard(Sink):
 
     name = "tensorboard"
     package = "tensorboard"
+    leaves = FOLDER
 
     def __init__(self, then: Observer | None = None) -> None:
         """Watch, and tell another observer; see `Sink`."""

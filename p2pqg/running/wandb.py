@@ -35,6 +35,7 @@ class Wandb(Sink):
 
     name = "wandb"
     package = "wandb"
+    leaves = FOLDER
 
     def __init__(self, then: Observer | None = None) -> None:
         """Watch, and tell another observer; see `Sink`."""
